@@ -1,0 +1,299 @@
+import type { CloseReason } from '../contracts/close-reason.js';
+import type { ConnectionSink, SinkListener } from '../contracts/connection-sink.js';
+import type { Delivery, LocalConnection } from '../contracts/connection-store.js';
+import type { Frame, Position } from '../contracts/frame.js';
+import type { LocalReceipt } from '../contracts/receipt.js';
+import type { ConnectionState } from '../contracts/sse-connection.js';
+import type { EventOptions } from '../contracts/sse-event.js';
+import { SseError } from '../errors/sse-error.js';
+import { isAfter } from '../protocol/cursor.js';
+import { encodeComment, encodeEvent } from '../protocol/encode-event.js';
+import { checkReason } from '../protocol/text-rules.js';
+import { Closing } from './closing.js';
+import type { ConnectionEnvironment } from './connection-environment.js';
+import type { ConnectionIdentity } from './connection-identity.js';
+import { FrameWriter, type Acceptance } from './frame-writer.js';
+import type { Beating } from './heartbeat-wheel.js';
+import { localReceipt, rejectedDelivery } from './local-receipt.js';
+import { MessageMemory } from './message-memory.js';
+import { pump } from './pump.js';
+import { SourceTarget } from './source-target.js';
+import { sourceOf } from './source.js';
+import type { Watched } from './watchdog.js';
+
+const DELIVERED: Delivery = { outcome: 'delivered' };
+const BUFFERED: Delivery = { outcome: 'buffered' };
+const CLOSED: Delivery = { outcome: 'closed' };
+const FULL = rejectedDelivery('OUTBOX_FULL');
+const OPENING: ConnectionState = { kind: 'opening' };
+const OPEN: ConnectionState = { kind: 'open' };
+const HEARTBEAT: Frame = { bytes: Buffer.from(':\n\n') };
+const NO_TOPICS: ReadonlySet<string> = new Set();
+
+/** One client: its identity, its state, and the rules by which it takes events or is given up. */
+export class ClientConnection implements LocalConnection, SinkListener, Watched, Beating {
+  readonly id: string;
+  readonly ordinal: number;
+  readonly lastEventId: string | undefined;
+  readonly openedAt = Date.now();
+  /** Set by the registration, before the connection goes live. */
+  fence = 0;
+
+  readonly #environment: ConnectionEnvironment;
+  readonly #sink: ConnectionSink;
+  readonly #writer: FrameWriter;
+  #topics: Set<string> | undefined;
+  #state: ConnectionState = OPENING;
+  #opened = false;
+  #sources = 0;
+  #cursor: Position | undefined;
+  #memory: MessageMemory | undefined;
+  #closing: Closing | undefined;
+  #waiters: (() => void)[] | undefined;
+
+  constructor(
+    identity: ConnectionIdentity,
+    sink: ConnectionSink,
+    environment: ConnectionEnvironment,
+  ) {
+    ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId } = identity);
+    this.#sink = sink;
+    this.#environment = environment;
+    this.#writer = new FrameWriter(sink, environment, this);
+    sink.attach(this);
+  }
+
+  get token(): string {
+    return this.ordinal.toString(36);
+  }
+
+  get state(): ConnectionState {
+    return this.#state;
+  }
+
+  get topics(): ReadonlySet<string> {
+    return this.#topics ?? NO_TOPICS;
+  }
+
+  get signal(): AbortSignal {
+    return this.#end().signal;
+  }
+
+  get closed(): Promise<CloseReason> {
+    return this.#end().closed;
+  }
+
+  get outboxBytes(): number {
+    return this.#writer.pendingBytes;
+  }
+
+  get piping(): boolean {
+    return this.#sources > 0;
+  }
+
+  get lastTakenAt(): number {
+    return this.#writer.takenAt;
+  }
+
+  /** Writes the head and the first event. Only in state `opening`, once. */
+  open(first: Frame): void {
+    this.#opened = true;
+    this.#sink.open();
+    this.replay(first);
+  }
+
+  /** Writes a frame ahead of everything held. Only in state `opening`, after {@link open}. */
+  replay(frame: Frame): void {
+    if (this.#state.kind === 'opening') this.#writer.writeThrough(frame);
+  }
+
+  /** Ends the opening: what was held and is newer than `start` follows, then events as they come. */
+  goLive(start: Position): void {
+    if (this.#state.kind !== 'opening') return;
+    this.#state = OPEN;
+    this.#cursor = start;
+    this.#writer.release(frame => this.#isNews(frame));
+    this.#writer.flush();
+    this.#environment.wheel?.add(this);
+    this.#environment.watchdog.age(this);
+  }
+
+  deliver(frame: Frame): Delivery {
+    if (this.#sink.closed) return CLOSED;
+    const delivery = this.enqueue(frame);
+    if (delivery !== DELIVERED) return delivery;
+    this.#writer.flush();
+    return this.#sink.pendingBytes === 0 ? DELIVERED : BUFFERED;
+  }
+
+  deliverOnce(messageId: string, frame: Frame): Delivery {
+    const now = Date.now();
+    const earlier = this.#memory?.recall(messageId, now);
+    if (earlier !== undefined) return earlier;
+    const delivery = this.deliver(frame);
+    if (delivery === DELIVERED || delivery === BUFFERED) {
+      this.#memory ??= new MessageMemory();
+      this.#memory.remember(messageId, delivery, now);
+    }
+    return delivery;
+  }
+
+  enqueue(frame: Frame): Delivery {
+    switch (this.#state.kind) {
+      case 'draining':
+      case 'closed':
+        return CLOSED;
+      case 'open':
+        return this.#isNews(frame) ? this.#answer(this.#writer.take(frame)) : DELIVERED;
+      case 'opening':
+        return this.#answer(this.#writer.take(frame));
+    }
+  }
+
+  send(event: string, data: unknown, options?: EventOptions): LocalReceipt {
+    const subject = {
+      connectionId: this.id,
+      messageId: this.#environment.nextMessageId(),
+      nodeId: this.#environment.nodeId,
+      startedAt: performance.now(),
+    };
+    try {
+      return localReceipt(
+        subject,
+        this.deliver(this.#environment.encoder.encode(event, data, options)),
+      );
+    } catch (error) {
+      if (!SseError.is(error, 'EVENT_TOO_LARGE')) throw error;
+      return localReceipt(subject, rejectedDelivery(error.code));
+    }
+  }
+
+  async pipe(source: unknown): Promise<void> {
+    this.#sources += 1;
+    try {
+      await pump(sourceOf(source), new SourceTarget(this, this.#environment));
+    } finally {
+      this.#sources -= 1;
+    }
+  }
+
+  comment(text: string): void {
+    this.enqueue({ bytes: encodeComment(text) });
+  }
+
+  drained(): Promise<void> {
+    if (this.#stopped || !this.#writer.blocked) return Promise.resolve();
+    return new Promise(resolve => {
+      (this.#waiters ??= []).push(resolve);
+    });
+  }
+
+  close(reason: CloseReason = 'closed'): void {
+    checkReason(reason);
+    if (this.#stopped) return;
+    if (!this.#opened || this.#sink.closed) {
+      this.cut(reason);
+      return;
+    }
+    this.#state = { kind: 'draining', reason };
+    this.#writer.finish({
+      bytes: encodeEvent({
+        event: 'sse.closed',
+        data: JSON.stringify({ reason }),
+        retry: this.#environment.reconnectIn(reason),
+      }),
+    });
+    this.#stop(reason);
+  }
+
+  /** Closes without a word; for clients that take nothing. An unopened sink is left to whoever made it. */
+  cut(reason: CloseReason): void {
+    if (this.#state.kind === 'closed') return;
+    const wasStopped = this.#stopped;
+    const finalReason = this.#state.kind === 'draining' ? this.#state.reason : reason;
+    this.#state = { kind: 'closed', reason: finalReason };
+    this.#writer.discard();
+    this.#environment.watchdog.forget(this);
+    if (this.#opened) this.#sink.destroy();
+    if (!wasStopped) this.#stop(finalReason);
+    this.#closing?.settle(finalReason);
+    this.#environment.observer.onClosed(this);
+  }
+
+  addTopic(topic: string): void {
+    (this.#topics ??= new Set()).add(topic);
+  }
+
+  removeTopic(topic: string): void {
+    this.#topics?.delete(topic);
+  }
+
+  onDrain(): void {
+    this.#writer.onDrain();
+    if (!this.#writer.blocked) this.#wake();
+  }
+
+  onClose(): void {
+    this.cut('client');
+  }
+
+  beat(): void {
+    if (!this.#writer.blocked) this.enqueue(HEARTBEAT);
+  }
+
+  checkStall(now: number): boolean {
+    const stall = this.#writer.stall(now);
+    if (stall === 'stale') this.cut('stale');
+    return stall === 'waiting';
+  }
+
+  expire(): void {
+    this.close('max-age');
+  }
+
+  get #stopped(): boolean {
+    return this.#state.kind === 'draining' || this.#state.kind === 'closed';
+  }
+
+  /** Whether a frame of the log is newer than what the client has; notes it as had. */
+  #isNews({ position }: Frame): boolean {
+    if (position === undefined) return true;
+    if (this.#cursor !== undefined && !isAfter(position, this.#cursor)) return false;
+    this.#cursor = position;
+    return true;
+  }
+
+  #answer(acceptance: Acceptance): Delivery {
+    switch (acceptance) {
+      case 'batched':
+        return DELIVERED;
+      case 'waiting':
+        return BUFFERED;
+      case 'refused':
+        return FULL;
+      case 'overflow':
+        this.cut('slow');
+        return FULL;
+    }
+  }
+
+  #stop(reason: CloseReason): void {
+    this.#environment.wheel?.remove(this);
+    this.#environment.watchdog.forgetAge(this);
+    this.#memory = undefined;
+    this.#wake();
+    this.#closing?.abort(reason);
+    this.#environment.observer.onStopped(this, reason);
+  }
+
+  #wake(): void {
+    const waiters = this.#waiters;
+    this.#waiters = undefined;
+    waiters?.forEach(resolve => resolve());
+  }
+
+  #end(): Closing {
+    this.#closing ??= new Closing(this.#state);
+    return this.#closing;
+  }
+}

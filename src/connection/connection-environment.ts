@@ -1,0 +1,40 @@
+import type { CloseReason } from '../contracts/close-reason.js';
+import type { Logger } from '../contracts/logger.js';
+import type { EventEncoder } from '../protocol/event-encoder.js';
+import type { ClientConnection } from './client-connection.js';
+import type { HeartbeatWheel } from './heartbeat-wheel.js';
+import type { OutboxBudget } from './outbox-budget.js';
+import type { Watchdog } from './watchdog.js';
+import type { WriteScheduler } from './write-scheduler.js';
+
+/** What to do with a frame for a client whose outbox is full. */
+export type OutboxPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
+
+/** Learns of the end of each connection. */
+export interface ConnectionObserver {
+  /** It takes nothing any more; called exactly once per connection, whatever its state was. */
+  onStopped(connection: ClientConnection, reason: CloseReason): void;
+  /** Its socket is gone as well; called exactly once, after `onStopped`. */
+  onClosed(connection: ClientConnection): void;
+}
+
+/** What all connections of one node share. */
+export interface ConnectionEnvironment {
+  readonly nodeId: string;
+  /** `outbox.maxBytes` */
+  readonly maxBytes: number;
+  /** `outbox.policy` */
+  readonly policy: OutboxPolicy;
+  readonly budget: OutboxBudget;
+  readonly scheduler: WriteScheduler;
+  readonly watchdog: Watchdog;
+  /** Undefined when `connection.heartbeat` is off. */
+  readonly wheel: HeartbeatWheel | undefined;
+  readonly encoder: EventEncoder;
+  readonly observer: ConnectionObserver;
+  readonly logger: Logger;
+  /** A message id that no other send has. */
+  nextMessageId(): string;
+  /** The reconnection time, in milliseconds, for a client that is sent away with this reason; `undefined` says nothing. */
+  reconnectIn(reason: CloseReason): number | undefined;
+}

@@ -1,0 +1,33 @@
+import type { LocalConnection } from '../contracts/connection-store.js';
+import type { ConnectionEnvironment } from './connection-environment.js';
+import type { PumpTarget } from './pump.js';
+import { SourceItemReader } from './source-item-reader.js';
+
+/** A connection as the target of a pump: items become events, joined per tick. */
+export class SourceTarget implements PumpTarget {
+  readonly signal: AbortSignal;
+  readonly #reader = new SourceItemReader();
+
+  constructor(
+    private readonly connection: LocalConnection,
+    private readonly environment: ConnectionEnvironment,
+  ) {
+    this.signal = connection.signal;
+  }
+
+  drained(): Promise<void> {
+    return this.connection.drained();
+  }
+
+  take(item: unknown): void {
+    const { event = 'message', data, ...options } = this.#reader.read(item);
+    this.connection.enqueue(this.environment.encoder.encode(event, data, options));
+  }
+
+  onLateFailure(error: unknown): void {
+    this.environment.logger.debug('a source failed after its connection had stopped', {
+      connectionId: this.connection.id,
+      error,
+    });
+  }
+}

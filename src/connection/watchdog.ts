@@ -1,0 +1,84 @@
+/** A connection as the watchdog sees it. */
+export interface Watched {
+  /** Milliseconds of `Date.now()` when it was created. */
+  readonly openedAt: number;
+  /** Looks for progress of its socket; closes it when there was none for too long. Returns whether to look again. */
+  checkStall(now: number): boolean;
+  /** Closes it because of its age. */
+  expire(): void;
+}
+
+const MAX_TICK_MS = 1000;
+const MIN_TICK_MS = 20;
+
+/**
+ * Closes connections that outstay a limit: `connection.timeout` without progress, or `connection.maxAge` of life. Only
+ * connections with waiting bytes are looked at for the first, so healthy ones cost nothing.
+ */
+export class Watchdog {
+  readonly #stalled = new Set<Watched>();
+  // Insertion order is age order, so the first member that is young enough ends the look.
+  readonly #byAge = new Set<Watched>();
+  readonly #tickMs: number;
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(
+    readonly timeout: number,
+    private readonly maxAge: number | false,
+  ) {
+    const shortest = Math.min(timeout, maxAge === false ? timeout : maxAge);
+    this.#tickMs = Math.max(MIN_TICK_MS, Math.min(MAX_TICK_MS, shortest / 8));
+  }
+
+  /** Members it looks at now. */
+  get size(): number {
+    return this.#stalled.size + this.#byAge.size;
+  }
+
+  /** Looks at a connection's progress until nothing waits any more. */
+  watch(connection: Watched): void {
+    this.#stalled.add(connection);
+    this.#run();
+  }
+
+  /** Counts a connection's age from now on. */
+  age(connection: Watched): void {
+    if (this.maxAge === false) return;
+    this.#byAge.add(connection);
+    this.#run();
+  }
+
+  forget(connection: Watched): void {
+    this.#stalled.delete(connection);
+    this.#byAge.delete(connection);
+  }
+
+  /** Ends the age limit of a connection that is closing; its progress is still looked at. */
+  forgetAge(connection: Watched): void {
+    this.#byAge.delete(connection);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+    this.#stalled.clear();
+    this.#byAge.clear();
+  }
+
+  #run(): void {
+    this.#timer ??= setInterval(() => this.#tick(), this.#tickMs).unref();
+  }
+
+  #tick(): void {
+    const now = Date.now();
+    for (const connection of this.#stalled) {
+      if (!connection.checkStall(now)) this.#stalled.delete(connection);
+    }
+    if (this.maxAge === false) return;
+    for (const connection of this.#byAge) {
+      if (now - connection.openedAt < this.maxAge) break;
+      this.#byAge.delete(connection);
+      connection.expire();
+    }
+  }
+}

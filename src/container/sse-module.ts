@@ -1,0 +1,108 @@
+import { ContainerModule, type Newable, type ServiceIdentifier } from 'inversify';
+import type { ContainerModuleLoadOptions } from 'inversify';
+import { LocalCoordinator } from '../cluster/local-coordinator.js';
+import { ClusterCoordinator } from '../contracts/cluster-coordinator.js';
+import { ConnectionStore } from '../contracts/connection-store.js';
+import { Logger } from '../contracts/logger.js';
+import { ResiliencePolicy } from '../contracts/resilience-policy.js';
+import { SseService } from '../contracts/sse-service.js';
+import { SseError } from '../errors/sse-error.js';
+import { ExpiryCleanup } from '../maintenance/expiry-cleanup.js';
+import { pendingSettings } from '../options/pending-settings.js';
+import { resolveOptions } from '../options/resolve-options.js';
+import { ResolvedSseOptions, type SseOptions } from '../options/sse-options.js';
+import { PassthroughPolicy } from '../resilience/passthrough-policy.js';
+import { DistributedSseService } from '../service/distributed-sse-service.js';
+import { MemoryConnectionStore } from '../store/memory-connection-store.js';
+import { ConsoleLogger } from '../telemetry/console-logger.js';
+
+/** A service of one's own: a class the container builds once, or a ready object. */
+export type Override<T> = Newable<T> | (T & object);
+
+/** Services to use instead of the library's. The service closes the coordinator it is given. */
+export interface SseOverrides {
+  readonly connectionStore?: Override<ConnectionStore>;
+  readonly clusterCoordinator?: Override<ClusterCoordinator>;
+  readonly resiliencePolicy?: Override<ResiliencePolicy>;
+  readonly logger?: Override<Logger>;
+}
+
+/**
+ * Binds everything: `container.load(sseModule({ … }))`. `container.unbindAllAsync()` closes it. Settings come from the
+ * environment (`SSE_*`), then from `options`, then from the defaults. Services may be rebound until the first of them is
+ * resolved; `overrides` do the same without that care. Nothing is shared between two containers.
+ * @throws SseError `INVALID_OPTION`; `PENDING_OPTION` when Redis is asked for, which this version does not bring yet
+ */
+export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}): ContainerModule {
+  const resolved = resolveOptions(options, process.env);
+  if (resolved.redis.enabled && overrides.clusterCoordinator === undefined) {
+    throw new SseError(
+      'PENDING_OPTION',
+      'redis.enabled needs a coordinator that this version does not bring; leave redis out, or pass overrides.clusterCoordinator',
+    );
+  }
+  const pending = pendingSettings(options, process.env);
+
+  return new ContainerModule(load => {
+    load.bind(ResolvedSseOptions).toConstantValue(resolved);
+    bindService(load, Logger, overrides.logger, () => new ConsoleLogger());
+    bindService(
+      load,
+      ConnectionStore,
+      overrides.connectionStore,
+      () => new MemoryConnectionStore(),
+    );
+    bindService(load, ResiliencePolicy, overrides.resiliencePolicy, () => new PassthroughPolicy());
+    bindService(
+      load,
+      ClusterCoordinator,
+      overrides.clusterCoordinator,
+      () => new LocalCoordinator(resolved.node.id, resolved.connection),
+    );
+    load
+      .bind(ExpiryCleanup)
+      .toResolvedValue(
+        (store, logger) => new ExpiryCleanup(store, resolved.cleanup, logger),
+        [ConnectionStore, Logger],
+      )
+      .inSingletonScope()
+      .onDeactivation(cleanup => {
+        cleanup.stop();
+      });
+    load
+      .bind(SseService)
+      .toResolvedValue(
+        (store, coordinator, policy, logger, cleanup) => {
+          if (pending.length > 0) {
+            logger.warn('these settings are valid but do nothing in this version', { pending });
+          }
+          cleanup.start();
+          return new DistributedSseService({
+            options: resolved,
+            store,
+            coordinator,
+            policy,
+            logger,
+          });
+        },
+        [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, ExpiryCleanup],
+      )
+      .inSingletonScope()
+      .onDeactivation(service => service.close());
+  });
+}
+
+function bindService<T>(
+  { bind }: ContainerModuleLoadOptions,
+  identifier: ServiceIdentifier<T>,
+  override: Override<T> | undefined,
+  create: () => T,
+): void {
+  if (override === undefined) bind(identifier).toResolvedValue(create).inSingletonScope();
+  else if (isClass(override)) bind(identifier).to(override).inSingletonScope();
+  else bind(identifier).toConstantValue(override);
+}
+
+function isClass<T>(override: Override<T>): override is Newable<T> {
+  return typeof override === 'function';
+}

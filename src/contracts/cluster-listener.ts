@@ -1,0 +1,36 @@
+import type { CloseReason } from './close-reason.js';
+import type { Delivery } from './connection-store.js';
+import type { Frame } from './frame.js';
+
+/** A registered connection of this node. */
+export interface Registered {
+  readonly connectionId: string;
+  readonly token: string;
+}
+
+/**
+ * The way back: what the cluster asks of this node. A coordinator calls it from `start` until `close` has resolved; all
+ * deliveries are synchronous, so the order of calls is the order of delivery. None throws.
+ */
+export interface ClusterListener {
+  /** An event for one connection. A message id that this connection had already gets its first answer again. */
+  onMessage(connectionId: string, token: string, messageId: string, frame: Frame): Delivery;
+  /** An event for the subscribers of a topic, or, without a topic, for everyone. */
+  onPublication(topic: string | undefined, frame: Frame): void;
+  /** Another registration took the id over; close the connection with this token. */
+  onSuperseded(connectionId: string, token: string): void;
+  /** Close the connection. Returns whether one was open. */
+  onClose(connectionId: string, reason: CloseReason): boolean;
+  /** Close every connection of this node. */
+  onCloseAll(reason: CloseReason): void;
+  /**
+   * Subscribe or unsubscribe the connection. Resolves to whether it is here, once the topic's feed runs, so that nothing
+   * published afterwards is missed.
+   */
+  onSubscribe(connectionId: string, topic: string): Promise<boolean>;
+  onUnsubscribe(connectionId: string, topic: string): boolean;
+  /** The connections of this node that are subscribed to the topic. */
+  onPresence(topic: string): readonly string[];
+  /** The connections of this node that the cluster should know. */
+  registered(): Iterable<Registered>;
+}

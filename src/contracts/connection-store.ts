@@ -1,0 +1,73 @@
+import type { ServiceIdentifier } from 'inversify';
+import type { SseErrorCode } from '../errors/sse-error.js';
+import type { Frame } from './frame.js';
+import type { FanOut } from './receipt.js';
+import type { SseConnection } from './sse-connection.js';
+
+/** How one connection took one frame. `closed` means it takes nothing any more. */
+export type Delivery =
+  | { readonly outcome: 'delivered' | 'buffered' | 'closed' }
+  | { readonly outcome: 'rejected'; readonly code: SseErrorCode };
+
+/** A connection as the store and the service handle it. */
+export interface LocalConnection extends SseConnection {
+  /** Names this object among all connections of this process; 1 to 16 characters. */
+  readonly token: string;
+  /** Milliseconds of `Date.now()` when it was created. */
+  readonly openedAt: number;
+  /** Milliseconds of `Date.now()` when its socket last took bytes. */
+  readonly lastTakenAt: number;
+  /** Whether a source runs, see `pipe`. */
+  readonly piping: boolean;
+  /** Takes a frame and writes it at once, behind whatever waits. */
+  deliver(frame: Frame): Delivery;
+  /** As {@link deliver}, but a message id that was taken within the last minute is answered as then and not written again. */
+  deliverOnce(messageId: string, frame: Frame): Delivery;
+  /** Takes a frame; all frames of this tick leave in one write. Same order as {@link deliver}. */
+  enqueue(frame: Frame): Delivery;
+  /** Only the store calls these two: they keep `topics` in step with its index. */
+  addTopic(topic: string): void;
+  removeTopic(topic: string): void;
+}
+
+/**
+ * The connections of one node, by id and by topic. Owns no socket and closes nothing.
+ *
+ * A connection is added while `opening`: from then on it takes part in fan-outs (it holds what it gets). It becomes the
+ * owner of its id by {@link promote}, once the cluster has registered it, so that a newcomer that is refused leaves the
+ * present owner untouched. All calls are synchronous; none throws because of a single connection.
+ */
+export interface ConnectionStore {
+  /** Connections that own their id. */
+  readonly size: number;
+  /** Connections that were added and do not own their id yet. */
+  readonly opening: number;
+  /** Adds a connection and indexes its topics. Adding the same one twice changes nothing. */
+  add(connection: LocalConnection): void;
+  /** Makes an added connection the owner of its id; returns the owner it displaces, which is no longer stored. */
+  promote(connection: LocalConnection): LocalConnection | undefined;
+  /** Removes exactly this object, never another one with the same id. Returns whether it was stored. */
+  remove(connection: LocalConnection): boolean;
+  /** The owner of the id. */
+  get(connectionId: string): LocalConnection | undefined;
+  /** The connection with that id and token, owner or opening. */
+  find(connectionId: string, token: string): LocalConnection | undefined;
+  /** Every stored connection, opening ones included, oldest owner first. */
+  connections(): Iterable<LocalConnection>;
+  /** Subscribes a stored connection. Returns whether it was news. */
+  subscribe(connection: LocalConnection, topic: string): boolean;
+  /** Returns whether it was subscribed. */
+  unsubscribe(connection: LocalConnection, topic: string): boolean;
+  /** The subscribers of a topic, opening ones included. */
+  subscribers(topic: string): Iterable<LocalConnection>;
+  /** Topics with at least one subscriber here. */
+  topics(): Iterable<string>;
+  /** Hands one frame to every stored connection. */
+  deliverToAll(frame: Frame): FanOut;
+  /** Hands one frame to the subscribers of a topic. */
+  deliverToTopic(topic: string, frame: Frame): FanOut;
+}
+
+export const ConnectionStore: ServiceIdentifier<ConnectionStore> = Symbol.for(
+  'distributed-sse/ConnectionStore',
+);

@@ -1,0 +1,33 @@
+/** Why a node is not ready, or works with losses. */
+export type HealthReasonCode =
+  /** `start` has not succeeded yet. */
+  | 'STARTING'
+  /** A drain is under way or done. */
+  | 'DRAINING'
+  /** The service was closed. */
+  | 'CLOSED'
+  /** The cluster cannot be reached; local delivery goes on. */
+  | 'CLUSTER_UNREACHABLE'
+  /** A circuit of the resilience policy is open. */
+  | 'CIRCUIT_OPEN'
+  /** `connection.maxConnections` is reached; still ready, since present clients are served. */
+  | 'CONNECTION_LIMIT'
+  /** The outboxes of slow clients hold the whole process budget; still ready. */
+  | 'OUTBOX_BUDGET';
+
+export interface HealthReason {
+  readonly code: HealthReasonCode;
+  readonly message: string;
+}
+
+/** What a load balancer and an operator need to know. */
+export interface Health {
+  /** False only when a restart is the cure. */
+  readonly live: boolean;
+  /** Whether new connections should come here. */
+  readonly ready: boolean;
+  /** Serves, but not everything works. */
+  readonly degraded: boolean;
+  /** Empty when all is well. */
+  readonly reasons: readonly HealthReason[];
+}

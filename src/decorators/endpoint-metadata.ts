@@ -1,0 +1,63 @@
+import type { Newable } from 'inversify';
+import type { SseGuard, SseRequest } from '../contracts/sse-request.js';
+
+/** Settings of one endpoint, or of all endpoints of a controller. */
+export interface GuardOptions {
+  /** Classes that the container builds; all must let the request pass, in this order. */
+  readonly guards?: readonly Newable<SseGuard>[];
+}
+
+/** Settings of `@SseEndpoint`. */
+export interface SseEndpointOptions extends GuardOptions {
+  /** The request methods it answers. Default both. */
+  readonly methods?: readonly ('GET' | 'POST')[];
+  /** Topics its connections follow from the start. */
+  readonly topics?: readonly string[] | ((request: SseRequest) => readonly string[]);
+  /** The connection id. Default: the path parameter `connectionId` or `clientId`, else a random one. */
+  readonly connectionId?: (request: SseRequest) => string;
+  /** Default `connection.onDuplicate`. */
+  readonly onDuplicate?: 'takeover' | 'reject';
+}
+
+/** One decorated method. */
+export interface EndpointRecord {
+  readonly path: string;
+  readonly method: string | symbol;
+  readonly options: SseEndpointOptions;
+}
+
+/** One decorated class. */
+export interface ControllerRecord extends GuardOptions {
+  readonly prefix: string;
+}
+
+const ENDPOINTS = Symbol.for('distributed-sse/endpoints');
+const CONTROLLER = Symbol.for('distributed-sse/controller');
+
+interface Decorated {
+  [ENDPOINTS]?: readonly EndpointRecord[];
+  [CONTROLLER]?: ControllerRecord;
+}
+
+/** Adds a record to a class; subclasses inherit the records of their parents. */
+export function addEndpoint(controller: object, record: EndpointRecord): void {
+  define(controller, ENDPOINTS, [...endpointsOf(controller), record]);
+}
+
+export function setController(controller: object, record: ControllerRecord): void {
+  define(controller, CONTROLLER, record);
+}
+
+/** The endpoints of a class, inherited ones first. */
+export function endpointsOf(controller: object): readonly EndpointRecord[] {
+  return (controller as Decorated)[ENDPOINTS] ?? [];
+}
+
+/** What `@SseController` said about a class; without it, no prefix and no guards. */
+export function controllerOf(controller: object): ControllerRecord {
+  return (controller as Decorated)[CONTROLLER] ?? { prefix: '' };
+}
+
+function define(controller: object, key: symbol, value: unknown): void {
+  Object.defineProperty(controller, key, { value, configurable: true });
+}

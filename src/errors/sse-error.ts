@@ -1,0 +1,100 @@
+/**
+ * Stable codes of everything this library throws or puts into a `rejected` receipt. A code never changes its meaning
+ * within a major version; messages may.
+ *
+ * | code | cause | retry? |
+ * |---|---|---|
+ * | `INVALID_OPTION` | a setting is unknown, of a wrong type, out of range or contradicts another | no |
+ * | `PENDING_OPTION` | a setting that this version validates but whose work is not part of it yet | no |
+ * | `INVALID_CONNECTION_ID` | not 1 to 256 bytes of well-formed text without control characters | no |
+ * | `INVALID_EVENT_NAME` | CR, LF or NUL in it, too long, not well-formed, or one of the library's own names | no |
+ * | `INVALID_EVENT_ID` | CR, LF or NUL in it, too long, or not well-formed | no |
+ * | `INVALID_RETRY` | a reconnection time that is not a whole, non-negative number of milliseconds | no |
+ * | `INVALID_TOPIC` | a topic name that is empty, too long, or uses reserved characters; or too many topics | no |
+ * | `INVALID_REASON` | a close reason that is not a short token | no |
+ * | `INVALID_SOURCE` | a handler returned something that is no source of events | no |
+ * | `INVALID_ENDPOINT` | an `@SseEndpoint` or a controller list that cannot be served | no |
+ * | `INVALID_REQUEST` | broken percent-encoding, or a request that cannot become a stream (pipelined) | no |
+ * | `NOT_SERIALIZABLE` | data that JSON cannot express: cycle, BigInt, function, `undefined`, a throwing `toJSON` | no |
+ * | `EVENT_TOO_LARGE` | data over `limits.maxEventBytes` | no |
+ * | `OUTBOX_FULL` | the connection is slow and its outbox, or the process budget, is full | yes |
+ * | `MESSAGE_LIMIT` | too many sends wait for their answer | yes |
+ * | `CONNECTION_LIMIT` | the node holds `connection.maxConnections` connections | yes |
+ * | `DUPLICATE_CONNECTION` | the id is connected and `connection.onDuplicate` is `reject` | yes |
+ * | `TAKEOVER_STORM` | the id was taken over too often; the newcomer is told to stop | no |
+ * | `CONNECTION_CLOSED` | the client was gone before its connection opened, or the connection has closed | no |
+ * | `NOT_ACCEPTABLE` | the `Accept` header excludes `text/event-stream` | no |
+ * | `METHOD_NOT_ALLOWED` | the endpoint does not answer this request method | no |
+ * | `FORBIDDEN` | a guard refused | no |
+ * | `DRAINING` | the node is going away and takes no new connection | yes |
+ * | `CLOSED` | the service was closed | no |
+ * | `UNAVAILABLE` | the cluster cannot be reached | yes |
+ * | `INTERNAL` | an unexpected failure; its `cause` tells | no |
+ */
+export type SseErrorCode =
+  | 'INVALID_OPTION'
+  | 'PENDING_OPTION'
+  | 'INVALID_CONNECTION_ID'
+  | 'INVALID_EVENT_NAME'
+  | 'INVALID_EVENT_ID'
+  | 'INVALID_RETRY'
+  | 'INVALID_TOPIC'
+  | 'INVALID_REASON'
+  | 'INVALID_SOURCE'
+  | 'INVALID_ENDPOINT'
+  | 'INVALID_REQUEST'
+  | 'NOT_SERIALIZABLE'
+  | 'EVENT_TOO_LARGE'
+  | 'OUTBOX_FULL'
+  | 'MESSAGE_LIMIT'
+  | 'CONNECTION_LIMIT'
+  | 'DUPLICATE_CONNECTION'
+  | 'TAKEOVER_STORM'
+  | 'CONNECTION_CLOSED'
+  | 'NOT_ACCEPTABLE'
+  | 'METHOD_NOT_ALLOWED'
+  | 'FORBIDDEN'
+  | 'DRAINING'
+  | 'CLOSED'
+  | 'UNAVAILABLE'
+  | 'INTERNAL';
+
+const RETRYABLE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>([
+  'OUTBOX_FULL',
+  'MESSAGE_LIMIT',
+  'CONNECTION_LIMIT',
+  'DUPLICATE_CONNECTION',
+  'DRAINING',
+  'UNAVAILABLE',
+]);
+
+const BRAND = Symbol.for('distributed-sse/SseError');
+
+/**
+ * The only error this library throws. Its message names the rule, the value received and what to do next; programs read
+ * {@link SseError.code}, never the message. A foreign error that led to it is its `cause`.
+ */
+export class SseError extends Error {
+  override readonly name = 'SseError';
+  /** Stable reason, for programs. */
+  readonly code: SseErrorCode;
+  /** Whether the same call may succeed later without any change. */
+  readonly retryable: boolean;
+
+  constructor(code: SseErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.code = code;
+    this.retryable = RETRYABLE.has(code);
+    Object.defineProperty(this, BRAND, { value: true });
+  }
+
+  /** Whether `value` is an `SseError` of any copy of this package, and, when given, of that code. */
+  static is(value: unknown, code?: SseErrorCode): value is SseError {
+    return (
+      typeof value === 'object' &&
+      value !== null &&
+      BRAND in value &&
+      (code === undefined || (value as { code?: unknown }).code === code)
+    );
+  }
+}

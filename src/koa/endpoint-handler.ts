@@ -1,0 +1,80 @@
+import type { Container } from 'inversify';
+import type { Context } from 'koa';
+import type { Logger } from '../contracts/logger.js';
+import type { SseConnection } from '../contracts/sse-connection.js';
+import type { SseRequest } from '../contracts/sse-request.js';
+import type { SseService } from '../contracts/sse-service.js';
+import type { ResolvedSseOptions } from '../options/sse-options.js';
+import { SseError } from '../errors/sse-error.js';
+import { answerError } from './answer-error.js';
+import { checkAccept, connectRequest } from './connect-request.js';
+import { decodeParams } from './decode-params.js';
+import type { EndpointRoute } from './endpoint-route.js';
+import type { MatchedRoute } from './match-routes.js';
+
+/** What the endpoints of one middleware share. */
+export interface EndpointServices {
+  readonly container: Container;
+  readonly service: SseService;
+  readonly logger: Logger;
+  readonly options: ResolvedSseOptions;
+}
+
+type Handler = (connection: SseConnection, request: SseRequest) => unknown;
+
+/** Answers a request for an endpoint: method, Accept, guards, connection, and then the controller's method. */
+export class EndpointHandler {
+  constructor(private readonly services: EndpointServices) {}
+
+  async handle({ route, params }: MatchedRoute, ctx: Context): Promise<void> {
+    const request: SseRequest = Object.assign(ctx, { params: decodeParams(params) });
+    checkAccept(ctx);
+    if (!(await this.#admitted(route, ctx, request))) return;
+    // Built before anything is registered, so that a controller that cannot be built harms no client.
+    const controller = await this.services.container.getAsync(route.controller);
+    const { topics = [], connectionId, onDuplicate } = route.options;
+    const connection = await connectRequest(
+      ctx,
+      this.services.service,
+      connectionId?.(request) ?? request.params['connectionId'] ?? request.params['clientId'],
+      {
+        topics: typeof topics === 'function' ? topics(request) : topics,
+        ...(onDuplicate === undefined ? {} : { onDuplicate }),
+      },
+    );
+    void this.#run(connection, () =>
+      // The decorator accepts methods only, and only methods of this class.
+      (controller as Record<typeof route.method, Handler>)[route.method]?.(connection, request),
+    );
+  }
+
+  async #admitted(route: EndpointRoute, ctx: Context, request: SseRequest): Promise<boolean> {
+    for (const guardClass of route.guards) {
+      const guard = await this.services.container.getAsync(guardClass);
+      const verdict: unknown = await guard.canConnect(request);
+      if (verdict === true) continue;
+      const refusal = new SseError('FORBIDDEN', `${guardClass.name} does not admit this request`);
+      const status = typeof verdict === 'number' ? verdict : undefined;
+      answerError(ctx, refusal, this.services.options.reconnect, status);
+      return false;
+    }
+    return true;
+  }
+
+  /** Runs the handler and its source. The response is a stream by now, so failures end it and are logged. */
+  async #run(connection: SseConnection, handler: () => unknown): Promise<void> {
+    try {
+      const source = await handler();
+      if (source === undefined) return;
+      await connection.pipe(source);
+      connection.close('completed');
+    } catch (error) {
+      if (connection.signal.aborted) return;
+      this.services.logger.error('a handler or its source failed; its stream was ended', {
+        connectionId: connection.id,
+        error,
+      });
+      connection.close('failed');
+    }
+  }
+}

@@ -1,0 +1,57 @@
+import type { Http2ServerResponse } from 'node:http2';
+import type { ConnectionSink, SinkListener } from '../contracts/connection-sink.js';
+import { setStreamHeaders } from './stream-headers.js';
+
+/** HTTP/2, through Node's compatibility layer: one stream of a session that others share. */
+export class ResponseSink implements ConnectionSink {
+  #listener: SinkListener | undefined;
+  #ended = false;
+
+  constructor(private readonly response: Http2ServerResponse) {}
+
+  get closed(): boolean {
+    return this.#ended || this.response.stream.destroyed || this.response.stream.closed;
+  }
+
+  get pendingBytes(): number {
+    return this.response.writableLength;
+  }
+
+  attach(listener: SinkListener): void {
+    this.#listener = listener;
+    if (this.closed) {
+      process.nextTick(() => this.#gone());
+      return;
+    }
+    this.response.stream.on('drain', () => this.#listener?.onDrain());
+    this.response.stream.once('close', () => this.#gone());
+    // A reset stream reports an error; its close follows.
+    this.response.stream.on('error', () => undefined);
+  }
+
+  open(): void {
+    if (this.closed) return;
+    setStreamHeaders(this.response);
+    this.response.writeHead(200);
+  }
+
+  write(bytes: Buffer): boolean {
+    return this.closed || this.response.write(bytes);
+  }
+
+  end(): void {
+    if (this.closed) return;
+    this.#ended = true;
+    this.response.end();
+  }
+
+  destroy(): void {
+    this.response.stream.destroy();
+  }
+
+  #gone(): void {
+    const listener = this.#listener;
+    this.#listener = undefined;
+    listener?.onClose();
+  }
+}

@@ -1,0 +1,30 @@
+/** Removal of connections that nobody uses. */
+export interface CleanupSettings {
+  /** Whether it is done. Default true. */
+  readonly enabled: boolean;
+  /** Milliseconds between two rounds. Default 60000. */
+  readonly interval: number;
+  /**
+   * Milliseconds since the last byte the socket accepted after which a connection is removed.
+   * Default 3600000.
+   */
+  readonly connectionTtl: number;
+}
+
+/** What is done so that nothing is left behind. */
+export interface ReliabilitySettings {
+  /** Whether failed cleanups are retried and leaks looked for. Default true. */
+  readonly enabled: boolean;
+  /** Further tries of a failed cleanup; 0: none. Default 3. */
+  readonly cleanupRetryCount: number;
+  /** Milliseconds between two tries. Default 1000. */
+  readonly cleanupRetryInterval: number;
+  /** Whether the end of the service is a drain; false: connections are cut. Default true. */
+  readonly gracefulShutdown: boolean;
+  /** Milliseconds until a drain cuts what is left. Default 30000. */
+  readonly gracefulShutdownTimeout: number;
+  /** Whether leaks are looked for. Default true. */
+  readonly resourceLeakDetection: boolean;
+  /** Milliseconds between two looks. Default 300000. */
+  readonly leakDetectionInterval: number;
+}

@@ -1,0 +1,77 @@
+import type { ServiceIdentifier } from 'inversify';
+import type {
+  AtomicOperationSettings,
+  ConsistencySettings,
+  ControlSettings,
+  NodeSettings,
+  RedisSettings,
+  ResilienceSettings,
+  ScriptSettings,
+} from './cluster-settings.js';
+import type {
+  ConnectionSettings,
+  HistorySettings,
+  LimitsSettings,
+  OutboxSettings,
+  ReconnectSettings,
+  SendSettings,
+} from './connection-settings.js';
+import type { CleanupSettings, ReliabilitySettings } from './maintenance-settings.js';
+
+/** Every setting with its value in force. Frozen throughout, except `redis.client`. */
+export interface ResolvedSseOptions {
+  /** What one client may do and how long the node holds on to it. */
+  readonly connection: ConnectionSettings;
+  /** The Redis that nodes meet in. */
+  readonly redis: RedisSettings;
+  /** Retries of scripts. */
+  readonly script: ScriptSettings;
+  /** Removal of connections that nobody uses. */
+  readonly cleanup: CleanupSettings;
+  /** Which registry operations are one script. */
+  readonly atomicOperation: AtomicOperationSettings;
+  /** Comparison of what this node holds with what the cluster believes. */
+  readonly consistency: ConsistencySettings;
+  /** What is done so that nothing is left behind. */
+  readonly reliability: ReliabilitySettings;
+  /** This process as a member of the cluster. */
+  readonly node: NodeSettings;
+  /** Bytes waiting for slow clients. */
+  readonly outbox: OutboxSettings;
+  /** What is kept so that a client that comes back misses nothing. */
+  readonly history: HistorySettings;
+  /** Sends to a connection of any node. */
+  readonly send: SendSettings;
+  /** Bounds per kind of call to the cluster. */
+  readonly resilience: ResilienceSettings;
+  /** Sizes that one event or connection may not exceed. */
+  readonly limits: LimitsSettings;
+  /** How clients that are sent away come back. */
+  readonly reconnect: ReconnectSettings;
+  /**
+   * New connections while the cluster cannot be reached: served by this node alone, or 503. Default
+   * `degrade`.
+   */
+  readonly onUnavailable: 'degrade' | 'reject';
+  /** Commands between nodes. */
+  readonly control: ControlSettings;
+}
+
+export const ResolvedSseOptions: ServiceIdentifier<ResolvedSseOptions> = Symbol.for(
+  'distributed-sse/ResolvedSseOptions',
+);
+
+/**
+ * All of `T` optional at every depth; an explicit `undefined` means the default too. Keeps the doc
+ * comments.
+ */
+export type SettingsInput<T> = {
+  readonly [K in keyof T]?: (T[K] extends object ? SettingsInput<T[K]> : T[K]) | undefined;
+};
+
+/**
+ * What an application may set, everything optional. `undefined` is the default, `false` switches
+ * off where a setting takes it. The environment overrules it: `SSE_CONNECTION_MAX_CONNECTIONS=5000`
+ * is `connection.maxConnections`.
+ */
+export type SseOptions = SettingsInput<ResolvedSseOptions>;

@@ -1,0 +1,146 @@
+import type { ClientConnection } from '../connection/client-connection.js';
+import type { RegistrationResult } from '../contracts/cluster-coordinator.js';
+import type { ConnectionSink } from '../contracts/connection-sink.js';
+import type { ConnectionOptions } from '../contracts/sse-service.js';
+import { SseError } from '../errors/sse-error.js';
+import { checkConnectionId, MAX_NAME_BYTES } from '../protocol/text-rules.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { Replayer } from './replayer.js';
+import type { SseNode } from './sse-node.js';
+import type { Subscriptions } from './subscriptions.js';
+
+/**
+ * Opens connections, in the one order that neither loses nor repeats an event: store it as opening, so that it holds what
+ * arrives; register its route; write the head; replay from its cursor; let go what was held and is newer.
+ */
+export class ConnectionOpener {
+  constructor(
+    private readonly node: SseNode,
+    private readonly lifecycle: Lifecycle,
+    private readonly subscriptions: Subscriptions,
+    private readonly replayer: Replayer,
+  ) {}
+
+  async open(
+    connectionId: string,
+    sink: ConnectionSink,
+    options: ConnectionOptions,
+  ): Promise<ClientConnection> {
+    checkConnectionId(connectionId);
+    const topics = this.subscriptions.check(options.topics ?? []);
+    const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
+    this.lifecycle.assertAccepting();
+    await this.lifecycle.start();
+    this.lifecycle.assertAccepting();
+    if (sink.closed) throw clientGone();
+    const { store } = this.node;
+    if (store.get(connectionId) === undefined) this.#checkCapacity();
+    else if (onDuplicate === 'reject') throw duplicate(connectionId, this.node.options.node.id);
+
+    const lastEventId = usableLastEventId(options.lastEventId);
+    const connection = this.node.createConnection(connectionId, sink, lastEventId);
+    for (const topic of topics) connection.addTopic(topic);
+    store.add(connection);
+    try {
+      await this.#listen(connection, topics);
+      await this.#register(connection, onDuplicate);
+      store.promote(connection)?.close('superseded');
+      await this.replayer.replay(connection);
+      assertOpening(connection);
+      return connection;
+    } catch (error) {
+      connection.cut('failed');
+      throw error;
+    }
+  }
+
+  async #listen(connection: ClientConnection, topics: readonly string[]): Promise<void> {
+    const { coordinator, policy } = this.node;
+    if (topics.length === 0) return;
+    await policy.execute('register', () => coordinator.listen(topics));
+    assertOpening(connection);
+  }
+
+  async #register(connection: ClientConnection, onDuplicate: 'takeover' | 'reject'): Promise<void> {
+    const { coordinator, policy } = this.node;
+    const { id, token } = connection;
+    let result: RegistrationResult;
+    try {
+      result = await policy.execute('register', () =>
+        coordinator.register({ connectionId: id, token, onDuplicate }),
+      );
+    } catch (error) {
+      // It may have been carried out all the same.
+      this.node.releaseRoute(connection);
+      throw error;
+    }
+    if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
+    if (result.outcome === 'storm') throw this.#storm(id);
+    connection.fence = result.fence;
+    if (connection.state.kind !== 'opening') {
+      this.node.releaseRoute(connection);
+      assertOpening(connection);
+    }
+  }
+
+  #checkCapacity(): void {
+    const { maxConnections } = this.node.options.connection;
+    if (this.node.store.size + this.node.store.opening >= maxConnections) {
+      throw new SseError(
+        'CONNECTION_LIMIT',
+        `this node holds ${maxConnections} connections (connection.maxConnections); connect again later`,
+      );
+    }
+  }
+
+  #storm(connectionId: string): SseError {
+    const { takeoverLimit, takeoverWindow } = this.node.options.connection;
+    return new SseError(
+      'TAKEOVER_STORM',
+      `connection '${connectionId}' was taken over ${takeoverLimit} times within ${takeoverWindow} ms; ` +
+        'its present owner keeps it. Give each tab an id of its own',
+    );
+  }
+}
+
+/** @throws SseError saying why, when the connection has stopped before it was open */
+function assertOpening(connection: ClientConnection): void {
+  const { state } = connection;
+  if (state.kind === 'opening' || state.kind === 'open') return;
+  switch (state.reason) {
+    case 'superseded':
+      throw duplicate(connection.id, 'a newer connection');
+    case 'draining':
+    case 'shutdown':
+      throw new SseError(
+        'DRAINING',
+        'this node is going away; connect again and reach another one',
+      );
+    case 'slow':
+      throw new SseError(
+        'OUTBOX_FULL',
+        'more arrived while opening than outbox.maxBytes; connect again',
+      );
+    default:
+      throw clientGone();
+  }
+}
+
+function clientGone(): SseError {
+  return new SseError(
+    'CONNECTION_CLOSED',
+    'the client left, or was closed, before its stream was open',
+  );
+}
+
+function duplicate(connectionId: string, owner: string): SseError {
+  return new SseError(
+    'DUPLICATE_CONNECTION',
+    `connection '${connectionId}' is connected already (${owner}); close it first or use another id`,
+  );
+}
+
+/** The header as a client may have sent it, bounded; longer ones are no id of anybody's. */
+function usableLastEventId(value: string | undefined): string | undefined {
+  return value === undefined || value === '' || value.length > MAX_NAME_BYTES ? undefined : value;
+}

@@ -1,0 +1,206 @@
+import type { CloseReason } from '../contracts/close-reason.js';
+import type { NodeInfo, Presence } from '../contracts/cluster-coordinator.js';
+import type { ConnectionSink } from '../contracts/connection-sink.js';
+import type { Health } from '../contracts/health.js';
+import type {
+  BroadcastReceipt,
+  FanOut,
+  LocalReceipt,
+  PublishReceipt,
+  Receipt,
+} from '../contracts/receipt.js';
+import type { SseConnection } from '../contracts/sse-connection.js';
+import type { EventOptions } from '../contracts/sse-event.js';
+import type {
+  ClusterSendOptions,
+  ConnectionOptions,
+  DrainOptions,
+  PublishOptions,
+  SendOptions,
+  SseService,
+} from '../contracts/sse-service.js';
+import { checkConnectionId, checkReason, checkTopic } from '../protocol/text-rules.js';
+import { ConnectionOpener } from './connection-opener.js';
+import { Lifecycle } from './lifecycle.js';
+import { MessageSender } from './message-sender.js';
+import { NodeListener } from './node-listener.js';
+import { NodeShutdown } from './node-shutdown.js';
+import { healthOf } from './health-of.js';
+import { Publisher } from './publisher.js';
+import { Replayer } from './replayer.js';
+import { SseNode, type NodeServices } from './sse-node.js';
+import { Subscriptions } from './subscriptions.js';
+
+/** The facade: each method checks its arguments and delegates to one use case. */
+export class DistributedSseService implements SseService {
+  readonly #node: SseNode;
+  readonly #lifecycle: Lifecycle;
+  readonly #listener: NodeListener;
+  readonly #opener: ConnectionOpener;
+  readonly #sender: MessageSender;
+  readonly #publisher: Publisher;
+  readonly #shutdown: NodeShutdown;
+
+  constructor(services: NodeServices) {
+    const node = new SseNode(services);
+    const subscriptions = new Subscriptions(node);
+    this.#node = node;
+    this.#listener = new NodeListener(node, subscriptions);
+    this.#lifecycle = new Lifecycle(() => services.coordinator.start(this.#listener));
+    this.#opener = new ConnectionOpener(node, this.#lifecycle, subscriptions, new Replayer(node));
+    this.#sender = new MessageSender(node);
+    this.#publisher = new Publisher(node);
+    this.#shutdown = new NodeShutdown(node, this.#lifecycle);
+  }
+
+  get nodeId(): string {
+    return this.#node.options.node.id;
+  }
+
+  createConnection(
+    connectionId: string,
+    sink: ConnectionSink,
+    options: ConnectionOptions = {},
+  ): Promise<SseConnection> {
+    return this.#opener.open(connectionId, sink, options);
+  }
+
+  sendMessage(
+    connectionId: string,
+    event: string,
+    data: unknown,
+    options: SendOptions = {},
+  ): LocalReceipt {
+    this.#lifecycle.assertOpen();
+    return this.#sender.sendLocal(connectionId, event, data, options);
+  }
+
+  broadcast(event: string, data: unknown, options: EventOptions = {}): FanOut {
+    this.#lifecycle.assertOpen();
+    return this.#publisher.broadcast(event, data, options);
+  }
+
+  async sendMessageToConnection(
+    connectionId: string,
+    event: string,
+    data: unknown,
+    options: ClusterSendOptions = {},
+  ): Promise<Receipt> {
+    this.#lifecycle.assertOpen();
+    return this.#sender.send(connectionId, event, data, options);
+  }
+
+  async broadcastToCluster(
+    event: string,
+    data: unknown,
+    options: PublishOptions = {},
+  ): Promise<BroadcastReceipt> {
+    await this.#lifecycle.start();
+    return this.#publisher.broadcastToCluster(event, data, options);
+  }
+
+  async closeConnection(connectionId: string, reason: CloseReason = 'closed'): Promise<boolean> {
+    checkConnectionId(connectionId);
+    checkReason(reason);
+    await this.#lifecycle.start();
+    if (this.#listener.onClose(connectionId, reason)) return true;
+    return this.#maintain(() => this.#node.coordinator.closeConnection(connectionId, reason));
+  }
+
+  async closeAllConnections(
+    reason: CloseReason = 'closed',
+    options: { readonly cluster?: boolean } = {},
+  ): Promise<void> {
+    checkReason(reason);
+    await this.#lifecycle.start();
+    this.#listener.onCloseAll(reason);
+    if (options.cluster !== true) return;
+    await this.#maintain(() => this.#node.coordinator.closeAllConnections(reason));
+  }
+
+  async isConnected(connectionId: string): Promise<boolean> {
+    return (await this.locate(connectionId)) !== undefined;
+  }
+
+  hasLocal(connectionId: string): boolean {
+    this.#lifecycle.assertOpen();
+    return this.#node.store.get(connectionId) !== undefined;
+  }
+
+  async locate(connectionId: string): Promise<string | undefined> {
+    checkConnectionId(connectionId);
+    await this.#lifecycle.start();
+    if (this.hasLocal(connectionId)) return this.nodeId;
+    const route = await this.#maintain(() => this.#node.coordinator.locate(connectionId));
+    return route?.nodeId;
+  }
+
+  getConnectionCount(): number {
+    this.#lifecycle.assertOpen();
+    return this.#node.store.size;
+  }
+
+  async getClusterConnectionCount(): Promise<number> {
+    await this.#lifecycle.start();
+    return this.#maintain(() => this.#node.coordinator.count());
+  }
+
+  async publish(
+    topic: string,
+    event: string,
+    data: unknown,
+    options: PublishOptions = {},
+  ): Promise<PublishReceipt> {
+    await this.#lifecycle.start();
+    return this.#publisher.publish(topic, event, data, options);
+  }
+
+  async subscribe(connectionId: string, topic: string): Promise<boolean> {
+    checkConnectionId(connectionId);
+    checkTopic(topic);
+    await this.#lifecycle.start();
+    if (this.hasLocal(connectionId)) return this.#listener.onSubscribe(connectionId, topic);
+    return this.#maintain(() => this.#node.coordinator.subscribe(connectionId, topic));
+  }
+
+  async unsubscribe(connectionId: string, topic: string): Promise<boolean> {
+    checkConnectionId(connectionId);
+    checkTopic(topic);
+    await this.#lifecycle.start();
+    if (this.hasLocal(connectionId)) return this.#listener.onUnsubscribe(connectionId, topic);
+    return this.#maintain(() => this.#node.coordinator.unsubscribe(connectionId, topic));
+  }
+
+  async presence(topic: string): Promise<Presence> {
+    checkTopic(topic);
+    await this.#lifecycle.start();
+    return this.#maintain(() => this.#node.coordinator.presence(topic));
+  }
+
+  async nodes(): Promise<readonly NodeInfo[]> {
+    await this.#lifecycle.start();
+    return this.#maintain(() => this.#node.coordinator.nodes());
+  }
+
+  start(): Promise<void> {
+    return this.#lifecycle.start();
+  }
+
+  drain({
+    timeout = this.#node.options.reliability.gracefulShutdownTimeout,
+  }: DrainOptions = {}): Promise<void> {
+    return this.#shutdown.drain(timeout);
+  }
+
+  close(): Promise<void> {
+    return this.#shutdown.close();
+  }
+
+  health(): Health {
+    return healthOf(this.#lifecycle.phase, this.#node);
+  }
+
+  #maintain<T>(operation: () => Promise<T>): Promise<T> {
+    return this.#node.policy.execute('maintenance', operation);
+  }
+}

@@ -1,0 +1,54 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import type { LocalConnection } from '../contracts/connection-store.js';
+import type { SseNode } from './sse-node.js';
+
+const WAVE_MS = 50;
+// What remains for sockets to take their last bytes when sources used the whole time.
+const RESERVE = 0.2;
+// Healthy clients are gone long before an impatient supervisor kills the process.
+const LONGEST_SPREAD_MS = 8000;
+
+/**
+ * Sends this node's clients away without a storm: paced waves, each client with a reconnection time of its own, sources
+ * last. What has not left when the time is over is cut.
+ */
+export class Drainer {
+  constructor(private readonly node: SseNode) {}
+
+  /** @param timeout milliseconds until everything is cut */
+  async drain(timeout: number): Promise<void> {
+    const deadline = Date.now() + timeout;
+    await this.#releaseRoutes();
+    const idle = [...this.node.store.connections()].filter(({ piping }) => !piping);
+    await this.#closeInWaves(idle, timeout);
+    await this.#finishSources(deadline - timeout * RESERVE);
+    await this.node.departed(Math.max(0, deadline - Date.now()));
+  }
+
+  async #releaseRoutes(): Promise<void> {
+    try {
+      await this.node.releaseRoutes();
+    } catch (error) {
+      this.node.logger.warn('routes could not be released before the drain; they expire', {
+        error,
+      });
+    }
+  }
+
+  async #closeInWaves(connections: readonly LocalConnection[], timeout: number): Promise<void> {
+    const spread = Math.min(LONGEST_SPREAD_MS, timeout * (1 - RESERVE));
+    const paced = Math.ceil((this.node.options.reconnect.rate * WAVE_MS) / 1000);
+    const forced = Math.ceil(connections.length / Math.max(1, Math.floor(spread / WAVE_MS)));
+    const size = Math.max(1, paced, forced);
+    for (let from = 0; from < connections.length; from += size) {
+      if (from > 0) await delay(WAVE_MS);
+      for (const connection of connections.slice(from, from + size)) connection.close('draining');
+    }
+  }
+
+  async #finishSources(until: number): Promise<void> {
+    const busy = (): boolean => [...this.node.store.connections()].some(({ piping }) => piping);
+    while (busy() && Date.now() < until) await delay(WAVE_MS);
+    for (const connection of [...this.node.store.connections()]) connection.close('draining');
+  }
+}

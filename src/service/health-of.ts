@@ -1,0 +1,56 @@
+import type { Health, HealthReason } from '../contracts/health.js';
+import type { OperationKind } from '../contracts/resilience-policy.js';
+import type { Phase } from './lifecycle.js';
+import type { SseNode } from './sse-node.js';
+
+const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'maintenance'];
+
+/** What a load balancer and an operator need to know about this node, from what it knows without asking anybody. */
+export function healthOf(phase: Phase, node: SseNode): Health {
+  const blocking = [...phaseReasons(phase), ...(phase === 'started' ? clusterReasons(node) : [])];
+  const degrading = loadReasons(node);
+  return {
+    live: phase !== 'closed',
+    ready: blocking.length === 0,
+    degraded: blocking.length + degrading.length > 0,
+    reasons: [...blocking, ...degrading],
+  };
+}
+
+function phaseReasons(phase: Phase): HealthReason[] {
+  switch (phase) {
+    case 'new':
+      return [{ code: 'STARTING', message: 'the node has not joined the cluster yet' }];
+    case 'draining':
+      return [{ code: 'DRAINING', message: 'the node is going away' }];
+    case 'closed':
+      return [{ code: 'CLOSED', message: 'the service was closed' }];
+    case 'started':
+      return [];
+  }
+}
+
+function clusterReasons({ coordinator, policy }: SseNode): HealthReason[] {
+  const reasons: HealthReason[] = [];
+  const { reachable, detail = 'no answer' } = coordinator.status();
+  if (!reachable) reasons.push({ code: 'CLUSTER_UNREACHABLE', message: detail });
+  for (const kind of KINDS) {
+    if (policy.circuit(kind) !== 'open') continue;
+    reasons.push({ code: 'CIRCUIT_OPEN', message: `calls of kind ${kind} fail at once` });
+  }
+  return reasons;
+}
+
+function loadReasons({ store, options, environment: { budget } }: SseNode): HealthReason[] {
+  const reasons: HealthReason[] = [];
+  const { maxConnections } = options.connection;
+  if (store.size >= maxConnections) {
+    const message = `${store.size} of ${maxConnections} connections; new ones are refused`;
+    reasons.push({ code: 'CONNECTION_LIMIT', message });
+  }
+  if (!budget.admits(1)) {
+    const message = `${budget.used} of ${budget.limit} bytes wait for slow clients`;
+    reasons.push({ code: 'OUTBOX_BUDGET', message });
+  }
+  return reasons;
+}

@@ -1,0 +1,64 @@
+import type { Publication, PublicationResult } from '../contracts/cluster-coordinator.js';
+import type { BroadcastReceipt, FanOut, PublishReceipt } from '../contracts/receipt.js';
+import type { EventOptions } from '../contracts/sse-event.js';
+import type { PublishOptions } from '../contracts/sse-service.js';
+import { SseError } from '../errors/sse-error.js';
+import { retentionFor } from '../options/retention-for.js';
+import { formatCursor } from '../protocol/cursor.js';
+import { checkKey, checkTopic } from '../protocol/text-rules.js';
+import type { SseNode } from './sse-node.js';
+
+/** Sends to many: everyone here, everyone everywhere, or the subscribers of a topic. */
+export class Publisher {
+  constructor(private readonly node: SseNode) {}
+
+  broadcast(event: string, data: unknown, options: EventOptions): FanOut {
+    return this.node.store.deliverToAll(this.node.encoder.encode(event, data, options));
+  }
+
+  async broadcastToCluster(
+    event: string,
+    data: unknown,
+    options: PublishOptions,
+  ): Promise<BroadcastReceipt> {
+    const publication = this.#publication(undefined, event, data, options);
+    const local = this.node.store.size;
+    try {
+      const { cursor, nodes } = await this.#publish(publication);
+      return cursor === undefined ? { local, nodes } : { local, nodes, id: formatCursor(cursor) };
+    } catch (error) {
+      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
+      this.node.store.deliverToAll({ bytes: publication.body });
+      return { local, nodes: 0, degraded: true };
+    }
+  }
+
+  async publish(
+    topic: string,
+    event: string,
+    data: unknown,
+    options: PublishOptions,
+  ): Promise<PublishReceipt> {
+    checkTopic(topic);
+    const { cursor } = await this.#publish(this.#publication(topic, event, data, options));
+    return cursor === undefined ? { topic } : { topic, id: formatCursor(cursor) };
+  }
+
+  #publication(
+    topic: string | undefined,
+    event: string,
+    data: unknown,
+    { retry, history, idempotencyKey }: PublishOptions,
+  ): Publication {
+    const fields = retry === undefined ? {} : { retry };
+    const body = this.node.encoder.encode(event, data, fields).bytes;
+    const retention = history === false ? false : retentionFor(this.node.options.history, topic);
+    if (idempotencyKey === undefined) return { topic, body, retention };
+    checkKey('an idempotency key', idempotencyKey);
+    return { topic, body, retention, idempotencyKey };
+  }
+
+  #publish(publication: Publication): Promise<PublicationResult> {
+    return this.node.policy.execute('publish', () => this.node.coordinator.publish(publication));
+  }
+}

@@ -1,0 +1,150 @@
+import { randomBytes } from 'node:crypto';
+import { ClientConnection } from '../connection/client-connection.js';
+import type {
+  ConnectionEnvironment,
+  ConnectionObserver,
+} from '../connection/connection-environment.js';
+import { HeartbeatWheel } from '../connection/heartbeat-wheel.js';
+import { OutboxBudget } from '../connection/outbox-budget.js';
+import { Watchdog } from '../connection/watchdog.js';
+import { WriteScheduler } from '../connection/write-scheduler.js';
+import type { CloseReason } from '../contracts/close-reason.js';
+import type { ClusterCoordinator } from '../contracts/cluster-coordinator.js';
+import type { ConnectionSink } from '../contracts/connection-sink.js';
+import type { ConnectionStore } from '../contracts/connection-store.js';
+import type { Logger } from '../contracts/logger.js';
+import type { ResiliencePolicy } from '../contracts/resilience-policy.js';
+import type { ResolvedSseOptions } from '../options/sse-options.js';
+import { EventEncoder } from '../protocol/event-encoder.js';
+
+/** The services a node is made of. */
+export interface NodeServices {
+  readonly options: ResolvedSseOptions;
+  readonly store: ConnectionStore;
+  readonly coordinator: ClusterCoordinator;
+  readonly policy: ResiliencePolicy;
+  readonly logger: Logger;
+}
+
+// Clients that are sent away together must not come back together.
+const SENT_AWAY: ReadonlySet<CloseReason> = new Set(['draining', 'shutdown', 'max-age', 'expired']);
+
+/** What the use cases of one node share: its services, what its connections share, and how connections are made and forgotten. */
+export class SseNode implements ConnectionObserver {
+  readonly environment: ConnectionEnvironment;
+  readonly encoder: EventEncoder;
+  readonly options: ResolvedSseOptions;
+  readonly store: ConnectionStore;
+  readonly coordinator: ClusterCoordinator;
+  readonly policy: ResiliencePolicy;
+  readonly logger: Logger;
+  #ordinal = 0;
+  #messages = 0;
+  #routesReleased = false;
+  // Stopped connections whose sockets still take their last bytes.
+  readonly #departing = new Set<ClientConnection>();
+  #onDeparted: (() => void) | undefined;
+  readonly #messagePrefix = randomBytes(6).toString('hex');
+
+  constructor({ options, store, coordinator, policy, logger }: NodeServices) {
+    this.options = options;
+    this.store = store;
+    this.coordinator = coordinator;
+    this.policy = policy;
+    this.logger = logger;
+    const { connection, outbox, limits } = options;
+    this.encoder = new EventEncoder(limits.maxEventBytes);
+    this.environment = {
+      nodeId: options.node.id,
+      maxBytes: outbox.maxBytes,
+      policy: outbox.policy,
+      budget: new OutboxBudget(outbox.maxTotalBytes),
+      scheduler: new WriteScheduler(),
+      watchdog: new Watchdog(connection.timeout, connection.maxAge),
+      wheel: connection.heartbeat === false ? undefined : new HeartbeatWheel(connection.heartbeat),
+      encoder: this.encoder,
+      observer: this,
+      logger,
+      nextMessageId: () => this.nextMessageId(),
+      reconnectIn: reason => (SENT_AWAY.has(reason) ? this.reconnectLater() : undefined),
+    };
+  }
+
+  /** A new connection in state `opening`, not stored yet. */
+  createConnection(
+    id: string,
+    sink: ConnectionSink,
+    lastEventId: string | undefined,
+  ): ClientConnection {
+    this.#ordinal += 1;
+    return new ClientConnection(
+      { id, ordinal: this.#ordinal, lastEventId },
+      sink,
+      this.environment,
+    );
+  }
+
+  nextMessageId(): string {
+    this.#messages += 1;
+    return `${this.#messagePrefix}-${this.#messages.toString(36)}`;
+  }
+
+  /** A random reconnection time for a client that is sent away, in milliseconds. */
+  reconnectLater(): number {
+    const { retry, jitter } = this.options.reconnect;
+    return Math.round(retry + Math.random() * jitter);
+  }
+
+  /** Releases all routes of this node; connections that stop afterwards have none to release. */
+  async releaseRoutes(): Promise<void> {
+    this.#routesReleased = true;
+    await this.policy.execute('maintenance', () => this.coordinator.releaseRoutes());
+  }
+
+  onStopped(connection: ClientConnection, reason: CloseReason): void {
+    this.store.remove(connection);
+    this.#departing.add(connection);
+    this.coordinator.unlisten(connection.topics);
+    if (connection.fence > 0 && reason !== 'superseded' && !this.#routesReleased) {
+      this.releaseRoute(connection);
+    }
+  }
+
+  onClosed(connection: ClientConnection): void {
+    this.#departing.delete(connection);
+    if (this.#departing.size === 0) this.#onDeparted?.();
+  }
+
+  /** Resolves when every stopped connection has closed; those that have not within `timeout` milliseconds are cut. */
+  async departed(timeout: number): Promise<void> {
+    if (this.#departing.size > 0) {
+      await new Promise<void>(resolve => {
+        const timer = setTimeout(resolve, timeout);
+        this.#onDeparted = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+      this.#onDeparted = undefined;
+    }
+    for (const connection of [...this.#departing]) connection.cut('shutdown');
+  }
+
+  /** Removes a connection's route in the background. A failure is repaired by its expiry. */
+  releaseRoute(connection: ClientConnection): void {
+    this.policy
+      .execute('register', () => this.coordinator.unregister(connection.id, connection.token))
+      .catch((error: unknown) => {
+        this.logger.warn('a route could not be released; it expires by itself', {
+          connectionId: connection.id,
+          error,
+        });
+      });
+  }
+
+  /** Stops every timer of this node. */
+  stop(): void {
+    this.environment.wheel?.stop();
+    this.environment.watchdog.stop();
+  }
+}

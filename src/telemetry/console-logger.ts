@@ -1,0 +1,33 @@
+import type { LogFields, Logger } from '../contracts/logger.js';
+
+/** How much is told. */
+export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
+
+const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
+
+/** Writes lines to the console, by default warnings and errors. */
+export class ConsoleLogger implements Logger {
+  constructor(private readonly level: LogLevel = 'warn') {}
+
+  debug(message: string, fields?: LogFields): void {
+    this.#write('debug', message, fields);
+  }
+
+  info(message: string, fields?: LogFields): void {
+    this.#write('info', message, fields);
+  }
+
+  warn(message: string, fields?: LogFields): void {
+    this.#write('warn', message, fields);
+  }
+
+  error(message: string, fields?: LogFields): void {
+    this.#write('error', message, fields);
+  }
+
+  #write(level: LogLevel, message: string, fields: LogFields | undefined): void {
+    if (LEVELS.indexOf(level) < LEVELS.indexOf(this.level)) return;
+    if (fields === undefined) console[level](`[distributed-sse] ${message}`);
+    else console[level](`[distributed-sse] ${message}`, fields);
+  }
+}
