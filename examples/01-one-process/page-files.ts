@@ -20,5 +20,9 @@ export async function pageFiles(): Promise<Router> {
       ctx.body = content;
     });
   }
+  // Browsers ask for it unasked; an empty answer keeps their consoles clean.
+  router.get('/favicon.ico', ctx => {
+    ctx.status = 204;
+  });
   return router;
 }

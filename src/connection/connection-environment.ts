@@ -1,7 +1,7 @@
 import type { CloseReason } from '../contracts/close-reason.js';
+import type { LocalConnection } from '../contracts/connection-store.js';
 import type { Logger } from '../contracts/logger.js';
 import type { EventEncoder } from '../protocol/event-encoder.js';
-import type { ClientConnection } from './client-connection.js';
 import type { HeartbeatWheel } from './heartbeat-wheel.js';
 import type { OutboxBudget } from './outbox-budget.js';
 import type { Watchdog } from './watchdog.js';
@@ -13,9 +13,9 @@ export type OutboxPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
 /** Learns of the end of each connection. */
 export interface ConnectionObserver {
   /** It takes nothing any more; called exactly once per connection, whatever its state was. */
-  onStopped(connection: ClientConnection, reason: CloseReason): void;
+  onStopped(connection: LocalConnection, reason: CloseReason): void;
   /** Its socket is gone as well; called exactly once, after `onStopped`. */
-  onClosed(connection: ClientConnection): void;
+  onClosed(connection: LocalConnection): void;
 }
 
 /** What all connections of one node share. */

@@ -38,6 +38,7 @@ export class Outbox {
     this.#frames[this.#head] = undefined;
     this.#head += 1;
     this.#count(-frame.bytes.length);
+    this.#compact();
     return true;
   }
 

@@ -1,5 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { SseErrorCode } from '../errors/sse-error.js';
+import type { CloseReason } from './close-reason.js';
 import type { Frame } from './frame.js';
 import type { FanOut } from './receipt.js';
 import type { SseConnection } from './sse-connection.js';
@@ -25,6 +26,8 @@ export interface LocalConnection extends SseConnection {
   deliverOnce(messageId: string, frame: Frame): Delivery;
   /** Takes a frame; all frames of this tick leave in one write. Same order as {@link deliver}. */
   enqueue(frame: Frame): Delivery;
+  /** Cuts the socket without a last event; for clients that take nothing. Does nothing when it has closed. */
+  cut(reason: CloseReason): void;
   /** Only the store calls these two: they keep `topics` in step with its index. */
   addTopic(topic: string): void;
   removeTopic(topic: string): void;

@@ -11,7 +11,7 @@ import { WriteScheduler } from '../connection/write-scheduler.js';
 import type { CloseReason } from '../contracts/close-reason.js';
 import type { ClusterCoordinator } from '../contracts/cluster-coordinator.js';
 import type { ConnectionSink } from '../contracts/connection-sink.js';
-import type { ConnectionStore } from '../contracts/connection-store.js';
+import type { ConnectionStore, LocalConnection } from '../contracts/connection-store.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/resilience-policy.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
@@ -42,7 +42,7 @@ export class SseNode implements ConnectionObserver {
   #messages = 0;
   #routesReleased = false;
   // Stopped connections whose sockets still take their last bytes.
-  readonly #departing = new Set<ClientConnection>();
+  readonly #departing = new Set<LocalConnection>();
   #onDeparted: (() => void) | undefined;
   readonly #messagePrefix = randomBytes(6).toString('hex');
 
@@ -101,7 +101,7 @@ export class SseNode implements ConnectionObserver {
     await this.policy.execute('maintenance', () => this.coordinator.releaseRoutes());
   }
 
-  onStopped(connection: ClientConnection, reason: CloseReason): void {
+  onStopped(connection: LocalConnection, reason: CloseReason): void {
     this.store.remove(connection);
     this.#departing.add(connection);
     this.coordinator.unlisten(connection.topics);
@@ -110,7 +110,7 @@ export class SseNode implements ConnectionObserver {
     }
   }
 
-  onClosed(connection: ClientConnection): void {
+  onClosed(connection: LocalConnection): void {
     this.#departing.delete(connection);
     if (this.#departing.size === 0) this.#onDeparted?.();
   }
@@ -131,7 +131,7 @@ export class SseNode implements ConnectionObserver {
   }
 
   /** Removes a connection's route in the background. A failure is repaired by its expiry. */
-  releaseRoute(connection: ClientConnection): void {
+  releaseRoute(connection: LocalConnection): void {
     this.policy
       .execute('register', () => this.coordinator.unregister(connection.id, connection.token))
       .catch((error: unknown) => {

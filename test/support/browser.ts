@@ -1,0 +1,23 @@
+import { existsSync } from 'node:fs';
+import { chromium, type Browser } from 'playwright-core';
+
+const CANDIDATES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
+
+/** The browser of this machine, or `undefined` when there is none. `CHROMIUM_PATH` names another one. */
+export async function launchBrowser(): Promise<Browser | undefined> {
+  const executablePath = process.env['CHROMIUM_PATH'] ?? CANDIDATES.find(path => existsSync(path));
+  if (executablePath === undefined) return undefined;
+  return chromium.launch({
+    executablePath,
+    // The tests also run as root, in closed networks.
+    args: [
+      '--no-sandbox',
+      '--disable-gpu',
+      '--disable-quic',
+      '--no-first-run',
+      '--disable-background-networking',
+      '--disable-component-update',
+      '--disable-sync',
+    ],
+  });
+}

@@ -1,0 +1,26 @@
+import { ChildProgram } from './child-program.js';
+
+/** The demo in a process of its own, listening. */
+export class DemoProcess {
+  private constructor(
+    readonly program: ChildProgram,
+    readonly url: string,
+    readonly nodeId: string,
+  ) {}
+
+  static async start(env: Readonly<Record<string, string>> = {}): Promise<DemoProcess> {
+    const program = ChildProgram.start('examples/01-one-process/main.js', { PORT: '0', ...env });
+    const [, url = '', nodeId = ''] = await program.printed(
+      /^listening on (http:\/\/\S+) node=(\S+) coordinator=\S+$/m,
+    );
+    return new DemoProcess(program, url, nodeId);
+  }
+
+  get port(): string {
+    return new URL(this.url).port;
+  }
+
+  stop(signal?: NodeJS.Signals): Promise<number | null> {
+    return this.program.stop(signal);
+  }
+}
