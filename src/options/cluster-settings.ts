@@ -32,8 +32,8 @@ export interface RedisSettings {
   /** `redis://` or `rediss://` address; not together with `client`. No default. */
   readonly url: string | undefined;
   /**
-   * A client of the application's own; used as it is, never copied, frozen or closed. Not from the
-   * environment.
+   * A client of the application's own; duplicated, never reconfigured, frozen or closed. Not from
+   * the environment.
    */
   readonly client: object | undefined;
   /** Redis ACL user. No default. */

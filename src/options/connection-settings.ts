@@ -91,7 +91,7 @@ export interface SendSettings {
 
 /** Sizes that one event or connection may not exceed. */
 export interface LimitsSettings {
-  /** Bytes of one encoded event; not more than `outbox.maxTotalBytes`. Default 1048576 (1 MiB). */
+  /** Bytes of one event's data; not more than `outbox.maxTotalBytes`. Default 1048576 (1 MiB). */
   readonly maxEventBytes: number;
   /** Topics of one connection; 0: broadcasts and direct sends only. Default 128. */
   readonly maxTopicsPerConnection: number;

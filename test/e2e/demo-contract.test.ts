@@ -45,7 +45,7 @@ describe('the demo', () => {
   };
   const post = (
     path: string,
-    body: string | Uint8Array | null,
+    body: string | Uint8Array<ArrayBuffer> | null,
     headers: Record<string, string> = TEXT,
   ) => request('POST', path, { body, headers });
   const connections = async () =>

@@ -1,0 +1,27 @@
+import 'reflect-metadata';
+import { Container, inject, injectable } from 'inversify';
+import Koa from 'koa';
+import {
+  SseEndpoint,
+  sseMiddleware,
+  sseModule,
+  SseService,
+  type SseConnection,
+} from '../../src/index.js';
+
+@injectable()
+class NewsController {
+  constructor(@inject(SseService) private readonly sse: SseService) {}
+
+  @SseEndpoint('/sse/:clientId', { topics: ['news'] })
+  connect(connection: SseConnection): void {
+    connection.send('welcome', { node: this.sse.nodeId });
+  }
+}
+
+const container = new Container();
+container.load(sseModule());
+container.bind(NewsController).toSelf().inSingletonScope();
+
+new Koa().use(sseMiddleware(container, { controllers: [NewsController] })).listen(3000);
+setInterval(() => void container.get(SseService).publish('news', 'tick', { at: Date.now() }), 1000);

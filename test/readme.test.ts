@@ -1,0 +1,46 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { expect } from 'chai';
+import { listSettings } from '../src/options/setting.js';
+
+const locate = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
+const read = (path: string): string => readFileSync(locate(path), 'utf8');
+
+describe('README', () => {
+  const readme = read('README.md');
+
+  it('begins with the two commands', () => {
+    const block = /```sh\n([^`]+)```/.exec(readme)?.[1] ?? '';
+    expect(block.split('\n').map(line => line.split('#')[0]?.trim())).to.deep.equal([
+      'npm ci && npm start',
+      'npm test',
+      '',
+    ]);
+  });
+
+  it('shows the quick start as it is compiled and run', () => {
+    const shown = /```ts\n(import 'reflect-metadata';[^`]+)```/.exec(readme)?.[1];
+    const compiled = read('examples/00-quick-start/main.ts');
+    expect(shown).to.equal(compiled.replace('../../src/index.js', 'distributed-sse'));
+  });
+
+  it('names every setting', () => {
+    const missing = listSettings()
+      .map(({ path }) => path)
+      .filter(path => {
+        const [group, kind, limit] = path.split('.');
+        // The five limits of each kind are named once for all kinds.
+        const name = group === 'resilience' ? `${group}.${kind ?? ''}` : path;
+        return (
+          !readme.includes(`\`${name}\``) ||
+          (limit !== undefined && !readme.includes(`\`${limit}\``))
+        );
+      });
+    expect(missing).to.deep.equal([]);
+  });
+
+  it('links to files that exist', () => {
+    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)]+)\)/g)].map(([, path = '']) => path);
+    expect(links.filter(path => !existsSync(locate(path)))).to.deep.equal([]);
+  });
+});
