@@ -26,6 +26,8 @@ export default tseslint.config(
     rules: {
       '@typescript-eslint/no-unused-expressions': 'off',
       '@typescript-eslint/no-non-null-assertion': 'off',
+      // Contract suites take their methods from factories.
+      '@typescript-eslint/unbound-method': 'off',
     },
   },
 );

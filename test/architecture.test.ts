@@ -151,6 +151,10 @@ describe('architecture', () => {
     expect(values).to.deep.equal([]);
   });
 
+  it('every module can be imported on its own', async () => {
+    for (const { path } of sources) await import(`../src/${path.replace(/\.ts$/, '.js')}`);
+  });
+
   it('no file is longer than 300 lines', () => {
     expect(sources.filter(({ lines }) => lines > 300).map(({ path }) => path)).to.deep.equal([]);
   });

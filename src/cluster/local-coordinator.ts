@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { CloseReason } from '../contracts/close-reason.js';
 import type {
   ClusterCoordinator,
@@ -142,7 +141,7 @@ export class LocalCoordinator implements ClusterCoordinator {
   /** The owner's answer does not come: a node that is cut off may or may not have got it before. */
   async #unanswered(message: Message, route: Route): Promise<SendResult> {
     if (message.ack === 'none') return { outcome: 'routed', nodeId: route.nodeId };
-    await delay(message.deadline);
+    await new Promise(resolve => setTimeout(resolve, message.deadline));
     return { outcome: 'unknown' };
   }
 

@@ -4,28 +4,19 @@ import type {
   PublicationResult,
   Registration,
   RegistrationResult,
-  Route,
 } from '../contracts/cluster-coordinator.js';
 import type { ClusterListener } from '../contracts/cluster-listener.js';
-import type { Frame } from '../contracts/frame.js';
+import type { Frame, Position } from '../contracts/frame.js';
 import { SseError } from '../errors/sse-error.js';
 import { EVERYONE, MemoryLog } from './memory-log.js';
+import { RouteTable, type OwnedRoute, type TakeoverLimit } from './route-table.js';
 
-/** How often an id may be taken over. */
-export interface TakeoverLimit {
-  readonly takeoverLimit: number;
-  /** Milliseconds. */
-  readonly takeoverWindow: number;
-}
-
-interface Entry extends Route {
-  readonly token: string;
-  readonly takeovers: readonly number[];
-}
+export type { TakeoverLimit } from './route-table.js';
 
 interface Member {
   readonly listener: ClusterListener;
-  cut: boolean;
+  /** Set while it is cut off: the newest entry of the log when that began. */
+  cutAt: Position | undefined;
 }
 
 const IDEMPOTENCY_MS = 60_000;
@@ -36,13 +27,12 @@ const IDEMPOTENCY_MS = 60_000;
  */
 export class MemoryBus {
   readonly log = new MemoryLog();
-  readonly #routes = new Map<string, Entry>();
+  readonly #routes = new RouteTable();
   readonly #members = new Map<string, Member>();
   readonly #published = new Map<
     string,
     { readonly at: number; readonly result: PublicationResult }
   >();
-  #fence = 0;
 
   /** @throws SseError `INVALID_OPTION` when a node of that id is there already. */
   join(nodeId: string, listener: ClusterListener): void {
@@ -52,7 +42,7 @@ export class MemoryBus {
         `node.id must be unique in a cluster, '${nodeId}' is taken; give each node its own`,
       );
     }
-    this.#members.set(nodeId, { listener, cut: false });
+    this.#members.set(nodeId, { listener, cutAt: undefined });
   }
 
   leave(nodeId: string): void {
@@ -63,66 +53,61 @@ export class MemoryBus {
   /** Cuts a node off: it reaches nobody and nobody reaches it, until {@link heal}. For tests of an application's outages. */
   cut(nodeId: string): void {
     const member = this.#members.get(nodeId);
-    if (member !== undefined) member.cut = true;
+    if (member !== undefined) member.cutAt ??= this.log.tip;
   }
 
-  /** Ends a cut. What was published meanwhile does not reach it afterwards; connections that moved to other nodes meanwhile are closed as superseded. */
+  /**
+   * Ends a cut. Connections whose id moved to another node meanwhile are closed as superseded. The node is given what was
+   * published and kept meanwhile; of what was not kept, its subscribers are closed, so that they come back with their
+   * cursors and are told.
+   */
   heal(nodeId: string): void {
     const member = this.#members.get(nodeId);
-    if (member === undefined) return;
-    member.cut = false;
-    for (const { connectionId, token } of [...member.listener.registered()]) {
-      const route = this.#routes.get(connectionId);
-      if (route === undefined)
-        this.#routes.set(connectionId, this.#entry(nodeId, connectionId, token, []));
-      else if (route.nodeId !== nodeId || route.token !== token) {
-        member.listener.onSuperseded(connectionId, token);
-      }
+    if (member?.cutAt === undefined) return;
+    const { listener, cutAt } = member;
+    member.cutAt = undefined;
+    for (const { connectionId, token } of this.#routes.reconcile(nodeId, [
+      ...listener.registered(),
+    ])) {
+      listener.onSuperseded(connectionId, token);
     }
+    const { entries, holes } = this.log.since(cutAt);
+    for (const topic of holes) closeSubscribers(listener, topic);
+    for (const { topic, frame } of entries) listener.onPublication(addressed(topic), frame);
   }
 
   isCut(nodeId: string): boolean {
-    return this.#members.get(nodeId)?.cut ?? true;
+    return this.reach(nodeId) === undefined;
   }
 
   /** The listener of a node that can be reached. */
   reach(nodeId: string): ClusterListener | undefined {
     const member = this.#members.get(nodeId);
-    return member === undefined || member.cut ? undefined : member.listener;
+    return member?.cutAt === undefined ? member?.listener : undefined;
   }
 
   register(
     nodeId: string,
-    { connectionId, token, onDuplicate }: Registration,
-    { takeoverLimit, takeoverWindow }: TakeoverLimit,
+    registration: Registration,
+    takeovers: TakeoverLimit,
   ): RegistrationResult {
-    const now = Date.now();
-    const former = this.#routes.get(connectionId);
-    if (former?.nodeId === nodeId && former.token === token) {
-      return { outcome: 'registered', fence: former.fence };
+    const former = this.#routes.get(registration.connectionId);
+    const result = this.#routes.register(nodeId, registration, takeovers);
+    if (former !== undefined && this.#routes.get(former.connectionId) !== former) {
+      this.reach(former.nodeId)?.onSuperseded(former.connectionId, former.token);
     }
-    if (former === undefined) return this.#own(nodeId, connectionId, token, []);
-    if (onDuplicate === 'reject') return { outcome: 'exists', nodeId: former.nodeId };
-    const recent = former.takeovers.filter(at => now - at < takeoverWindow);
-    if (recent.length >= takeoverLimit) return { outcome: 'storm' };
-    const result = this.#own(nodeId, connectionId, token, [...recent, now]);
-    this.reach(former.nodeId)?.onSuperseded(connectionId, former.token);
     return result;
   }
 
   unregister(nodeId: string, connectionId: string, token: string): boolean {
-    const route = this.#routes.get(connectionId);
-    if (route?.nodeId !== nodeId || route.token !== token) return false;
-    return this.#routes.delete(connectionId);
+    return this.#routes.unregister(nodeId, connectionId, token);
   }
 
   releaseRoutes(nodeId: string): void {
-    for (const route of this.#routes.values()) {
-      if (route.nodeId === nodeId) this.#routes.delete(route.connectionId);
-    }
+    this.#routes.releaseAll(nodeId);
   }
 
-  route(connectionId: string): Entry | undefined {
+  route(connectionId: string): OwnedRoute | undefined {
     return this.#routes.get(connectionId);
   }
 
@@ -131,9 +116,7 @@ export class MemoryBus {
   }
 
   nodes(self: string): NodeInfo[] {
-    const counts = new Map<string, number>();
-    for (const { nodeId } of this.#routes.values())
-      counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
+    const counts = this.#routes.countByNode();
     return [...this.#members.keys()]
       .sort()
       .map(nodeId => ({ nodeId, connections: counts.get(nodeId) ?? 0, self: nodeId === self }));
@@ -160,22 +143,6 @@ export class MemoryBus {
     for (const [, listener] of this.listeners()) listener?.onPublication(topic, frame);
   }
 
-  #own(
-    nodeId: string,
-    connectionId: string,
-    token: string,
-    takeovers: readonly number[],
-  ): RegistrationResult {
-    const entry = this.#entry(nodeId, connectionId, token, takeovers);
-    this.#routes.set(connectionId, entry);
-    return { outcome: 'registered', fence: entry.fence };
-  }
-
-  #entry(nodeId: string, connectionId: string, token: string, takeovers: readonly number[]): Entry {
-    this.#fence += 1;
-    return { nodeId, connectionId, token, takeovers, fence: this.#fence };
-  }
-
   #recall(key: string | undefined): PublicationResult | undefined {
     const now = Date.now();
     for (const [oldKey, { at }] of this.#published) {
@@ -189,4 +156,14 @@ export class MemoryBus {
     if (key !== undefined) this.#published.set(key, { at: Date.now(), result });
     return result;
   }
+}
+
+/** The topic a publication was addressed to; broadcasts have none. */
+function addressed(topic: string): string | undefined {
+  return topic === EVERYONE ? undefined : topic;
+}
+
+function closeSubscribers(listener: ClusterListener, topic: string): void {
+  if (topic === EVERYONE) listener.onCloseAll('gap');
+  else for (const connectionId of listener.onPresence(topic)) listener.onClose(connectionId, 'gap');
 }

@@ -7,8 +7,8 @@ import { prependId } from '../protocol/encode-event.js';
 /** Broadcasts are the entries of this topic. */
 export const EVERYONE = '*';
 
-// A topic nobody publishes to is forgotten after this many times its retention.
-const FORGET_AFTER = 10;
+// Of so many topics the log knows exactly what was trimmed, even if nothing of them is left.
+const MAX_REMEMBERED_TOPICS = 10_000;
 const SWEEP_EVERY = 1000;
 
 interface Entry extends Frame {
@@ -16,19 +16,28 @@ interface Entry extends Frame {
 }
 
 interface Topic {
-  entries: Entry[];
+  readonly entries: Entry[];
   retention: Retention;
   /** The newest entry that was trimmed. */
   trimmed: Position | undefined;
+}
+
+/** What the log has of everything after a position. */
+export interface Remainder {
+  /** In order. */
+  readonly entries: readonly { readonly topic: string; readonly frame: Frame }[];
+  /** The topics of which something is missing; {@link EVERYONE} when it is not known which. */
+  readonly holes: readonly string[];
 }
 
 /** The ordered log in memory: entries of all topics share one sequence, each topic keeps its own number of them. */
 export class MemoryLog {
   /** Random, so that a cursor of another log is not mistaken for one of ours. */
   readonly epoch = randomBytes(6).toString('hex');
-  readonly #topics = new Map<string, Topic>();
+  // What is addressed to everyone concerns every client, so that topic is never forgotten.
+  readonly #topics = new Map([[EVERYONE, newTopic()]]);
   #tip: Position = { ms: Date.now(), sequence: 0 };
-  // The newest position of any topic that was forgotten as a whole.
+  // The newest entry of any topic that is not remembered any more.
   #forgotten: Position | undefined;
 
   get tip(): Cursor {
@@ -44,7 +53,7 @@ export class MemoryLog {
     this.#tip = position;
     const cursor = { epoch: this.epoch, ...position };
     const frame = { bytes: prependId(formatCursor(cursor), body), position };
-    const kept = this.#topics.get(topic) ?? { entries: [], retention, trimmed: undefined };
+    const kept = this.#topics.get(topic) ?? newTopic(this.#forgotten);
     this.#topics.set(topic, kept);
     kept.retention = retention;
     kept.entries.push(frame);
@@ -55,7 +64,7 @@ export class MemoryLog {
 
   /** What a client at `after` has missed. */
   replay({ topics, after, limit }: ReplayRequest): ReplayPage {
-    const tip = this.tip;
+    const { tip } = this;
     if (after === undefined) return { tip, upto: tip, frames: [] };
     const wanted = [...new Set([EVERYONE, ...topics])];
     if (after.epoch !== this.epoch) {
@@ -69,15 +78,29 @@ export class MemoryLog {
     return holes.length === 0 ? page : { ...page, reset: { reason: 'GAP', topics: holes } };
   }
 
+  /** Everything after a position, whatever its topic. */
+  since(position: Position): Remainder {
+    const entries = [...this.#topics].flatMap(([topic, kept]) => {
+      trim(kept);
+      return kept.entries
+        .slice(firstAfter(kept.entries, position))
+        .map(frame => ({ topic, frame, sequence: frame.position.sequence }));
+    });
+    entries.sort((a, b) => a.sequence - b.sequence);
+    const names = [...this.#topics.keys()].filter(name => this.#misses(name, position));
+    const unnamed = this.#forgotten !== undefined && isAfter(this.#forgotten, position);
+    return { entries, holes: unnamed ? [EVERYONE] : names };
+  }
+
   #page(topics: readonly string[], after: Position | undefined, limit: number): ReplayPage {
     const entries: Entry[] = [];
     for (const name of topics) {
       const topic = this.#topics.get(name);
       if (topic === undefined) continue;
       trim(topic);
-      for (const entry of topic.entries) {
-        if (after === undefined || isAfter(entry.position, after)) entries.push(entry);
-      }
+      const first = after === undefined ? 0 : firstAfter(topic.entries, after);
+      // One more than is asked for, because that shows whether there is more.
+      for (const entry of topic.entries.slice(first, first + limit + 1)) entries.push(entry);
     }
     entries.sort((a, b) => a.position.sequence - b.position.sequence);
     const frames = entries.slice(0, limit);
@@ -91,16 +114,23 @@ export class MemoryLog {
     return lost !== undefined && isAfter(lost, after);
   }
 
+  /** Lets go of what expired in topics that nobody publishes to, and of their names when there are too many. */
   #sweep(): void {
-    const now = Date.now();
     for (const [name, topic] of this.#topics) {
       trim(topic);
-      const last = topic.entries.at(-1)?.position ?? topic.trimmed;
-      if (last === undefined || now - last.ms < topic.retention.ttl * FORGET_AFTER) continue;
+      const { entries, trimmed } = topic;
+      if (name === EVERYONE || entries.length > 0) continue;
+      if (this.#topics.size <= MAX_REMEMBERED_TOPICS) continue;
       this.#topics.delete(name);
-      if (this.#forgotten === undefined || isAfter(last, this.#forgotten)) this.#forgotten = last;
+      if (trimmed && (!this.#forgotten || isAfter(trimmed, this.#forgotten))) {
+        this.#forgotten = trimmed;
+      }
     }
   }
+}
+
+function newTopic(trimmed?: Position): Topic {
+  return { entries: [], retention: { maxEntries: 0, ttl: 0 }, trimmed };
 }
 
 function trim(topic: Topic): void {
@@ -111,4 +141,17 @@ function trim(topic: Topic): void {
   if (surplus === 0) return;
   topic.trimmed = topic.entries[surplus - 1]?.position;
   topic.entries.splice(0, surplus);
+}
+
+/** Index of the first entry after a position, by halving: topics may keep a million entries. */
+function firstAfter(entries: readonly Entry[], after: Position): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const entry = entries[middle];
+    if (entry !== undefined && isAfter(entry.position, after)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }

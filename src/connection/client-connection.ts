@@ -7,8 +7,9 @@ import type { ConnectionState } from '../contracts/sse-connection.js';
 import type { EventOptions } from '../contracts/sse-event.js';
 import { SseError } from '../errors/sse-error.js';
 import { isAfter } from '../protocol/cursor.js';
-import { encodeComment, encodeEvent } from '../protocol/encode-event.js';
+import { encodeComment } from '../protocol/encode-event.js';
 import { checkReason } from '../protocol/text-rules.js';
+import { closedFrame } from './closed-frame.js';
 import { Closing } from './closing.js';
 import type { ConnectionEnvironment } from './connection-environment.js';
 import type { ConnectionIdentity } from './connection-identity.js';
@@ -45,6 +46,8 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #topics: Set<string> | undefined;
   #state: ConnectionState = OPENING;
   #opened = false;
+  // Whether its stop was made known; once only, although an end in the middle of `close` stops it too.
+  #told = false;
   #sources = 0;
   #cursor: Position | undefined;
   #memory: MessageMemory | undefined;
@@ -112,17 +115,18 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     if (this.#state.kind !== 'opening') return;
     this.#state = OPEN;
     this.#cursor = start;
-    this.#writer.release(frame => this.#isNews(frame));
-    this.#writer.flush();
     this.#environment.wheel?.add(this);
     this.#environment.watchdog.age(this);
+    this.#writer.release(frame => this.#isNews(frame));
+    this.#writer.writeBatch();
   }
 
   deliver(frame: Frame): Delivery {
     if (this.#sink.closed) return CLOSED;
     const delivery = this.enqueue(frame);
     if (delivery !== DELIVERED) return delivery;
-    this.#writer.flush();
+    this.#writer.writeBatch();
+    if (this.#writer.gone) return CLOSED;
     return this.#sink.pendingBytes === 0 ? DELIVERED : BUFFERED;
   }
 
@@ -196,26 +200,19 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
       return;
     }
     this.#state = { kind: 'draining', reason };
-    this.#writer.finish({
-      bytes: encodeEvent({
-        event: 'sse.closed',
-        data: JSON.stringify({ reason }),
-        retry: this.#environment.reconnectIn(reason),
-      }),
-    });
+    this.#writer.finish(closedFrame(reason, this.#environment.reconnectIn(reason)));
     this.#stop(reason);
   }
 
   /** Closes without a word; for clients that take nothing. An unopened sink is left to whoever made it. */
   cut(reason: CloseReason): void {
     if (this.#state.kind === 'closed') return;
-    const wasStopped = this.#stopped;
     const finalReason = this.#state.kind === 'draining' ? this.#state.reason : reason;
     this.#state = { kind: 'closed', reason: finalReason };
     this.#writer.discard();
     this.#environment.watchdog.forget(this);
     if (this.#opened) this.#sink.destroy();
-    if (!wasStopped) this.#stop(finalReason);
+    this.#stop(finalReason);
     this.#closing?.settle(finalReason);
     this.#environment.observer.onClosed(this);
   }
@@ -278,6 +275,8 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   #stop(reason: CloseReason): void {
+    if (this.#told) return;
+    this.#told = true;
     this.#environment.wheel?.remove(this);
     this.#environment.watchdog.forgetAge(this);
     this.#memory = undefined;

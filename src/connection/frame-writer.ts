@@ -1,3 +1,4 @@
+import type { CloseReason } from '../contracts/close-reason.js';
 import type { ConnectionSink } from '../contracts/connection-sink.js';
 import type { Frame } from '../contracts/frame.js';
 import type { Batch } from './batch.js';
@@ -8,6 +9,18 @@ import type { Flushable } from './write-scheduler.js';
 
 /** What became of a frame: it leaves with this tick, waits, was refused, or does not fit and ends the connection. */
 export type Acceptance = 'batched' | 'waiting' | 'refused' | 'overflow';
+
+/** The connection a writer writes for. */
+export interface WriterOwner extends Watched {
+  readonly id: string;
+  cut(reason: CloseReason): void;
+}
+
+/**
+ * What is done with frames: all wait but those written through; they go to the socket as it takes them; what waits still
+ * goes, and then the stream ends; nothing is written any more.
+ */
+type Phase = 'holding' | 'live' | 'ending' | 'over';
 
 // Large writes go out in pieces, so that a slow socket's progress shows between them.
 const PIECE_BYTES = 64 * 1024;
@@ -21,7 +34,8 @@ const PIECE_BYTES = 64 * 1024;
 export class FrameWriter implements Flushable {
   #batch: Batch;
   #outbox: Outbox | undefined;
-  #holding = true;
+  #phase: Phase = 'holding';
+  #scheduled = false;
   #blocked = false;
   #written = 0;
   #taken = 0;
@@ -33,7 +47,7 @@ export class FrameWriter implements Flushable {
   constructor(
     private readonly sink: ConnectionSink,
     private readonly environment: ConnectionEnvironment,
-    private readonly owner: Watched,
+    private readonly owner: WriterOwner,
   ) {
     this.#batch = environment.scheduler.empty;
   }
@@ -48,6 +62,11 @@ export class FrameWriter implements Flushable {
     return this.#batch.bytes + (this.#outbox?.bytes ?? 0) + this.sink.pendingBytes;
   }
 
+  /** Whether what is written goes nowhere. */
+  get gone(): boolean {
+    return this.#phase === 'over' || this.sink.closed;
+  }
+
   /** Whether the socket asked to wait. */
   get blocked(): boolean {
     return this.#blocked;
@@ -55,25 +74,33 @@ export class FrameWriter implements Flushable {
 
   /** Takes a frame: into this tick's batch, or behind what waits. */
   take(frame: Frame): Acceptance {
-    if (this.#holding || this.#blocked) return this.#wait(frame);
+    if (this.#phase === 'holding' || this.#blocked) return this.#wait(frame);
     this.writeThrough(frame);
     return 'batched';
   }
 
   /** Puts a frame into this tick's batch even while holding; for the head of a stream and its replay. */
   writeThrough(frame: Frame): void {
-    const scheduled = this.#batch.bytes > 0;
     this.#batch = this.#batch.append(frame);
-    if (this.#batch.bytes >= PIECE_BYTES) this.flush();
-    else if (!scheduled) this.environment.scheduler.schedule(this);
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      this.environment.scheduler.schedule(this);
+    }
+    if (this.#batch.bytes >= PIECE_BYTES) this.writeBatch();
   }
 
-  /** Writes this tick's batch. */
+  /** Called at the end of a tick in which frames were taken. */
   flush(): void {
+    this.#scheduled = false;
+    this.writeBatch();
+  }
+
+  /** Writes this tick's batch now. */
+  writeBatch(): void {
     if (this.#batch.bytes === 0) return;
     const bytes = this.#batch.join();
     this.#batch = this.environment.scheduler.empty;
-    if (bytes.length > PIECE_BYTES && !this.#holding) {
+    if (bytes.length > PIECE_BYTES && this.#phase === 'live') {
       this.#waiting().push({ bytes });
       this.#pump();
     } else {
@@ -83,7 +110,7 @@ export class FrameWriter implements Flushable {
 
   /** Ends the holding: what was held and is wanted goes first. */
   release(wanted: (frame: Frame) => boolean): void {
-    this.#holding = false;
+    this.#phase = 'live';
     const held = this.#outbox;
     this.#outbox = undefined;
     if (held === undefined) return;
@@ -97,23 +124,27 @@ export class FrameWriter implements Flushable {
   /** The socket can take more. */
   onDrain(): void {
     this.#blocked = false;
-    this.#takenAt = Date.now();
+    this.#noteProgress(Date.now());
     this.#charge(0);
-    if (!this.#holding) this.#pump();
+    if (this.#phase !== 'holding') this.#pump();
   }
 
-  /** Writes everything that waits and `last`, then ends the stream. Held frames are not written: what precedes them may be missing. */
+  /**
+   * Writes everything that waits and `last`, as fast as the socket takes it, then ends the stream. Held frames are not
+   * written: what precedes them may be missing.
+   */
   finish(last: Frame): void {
-    this.flush();
-    const outbox = this.#outbox;
-    if (outbox !== undefined && !this.#holding && !outbox.empty)
-      this.#put(outbox.take(outbox.bytes));
-    this.#put(last.bytes);
-    this.sink.end();
+    if (this.#phase === 'holding') this.#outbox?.clear();
+    this.#phase = 'ending';
+    this.writeBatch();
+    if (this.gone) return;
+    this.#waiting().push(last);
+    this.#pump();
   }
 
   /** Lets go of everything that waits. */
   discard(): void {
+    this.#phase = 'over';
     this.#batch = this.environment.scheduler.empty;
     this.#outbox?.clear();
     this.#outbox = undefined;
@@ -122,35 +153,30 @@ export class FrameWriter implements Flushable {
 
   /** Whether bytes wait, and, when the socket took none for `connection.timeout`, that it is stale. */
   stall(now: number): 'idle' | 'waiting' | 'stale' {
-    const pending = this.sink.pendingBytes;
-    if (pending === 0) {
-      this.#waitingSince = undefined;
-      return 'idle';
-    }
-    const taken = this.#written - pending;
-    if (taken > this.#taken) {
-      this.#taken = taken;
-      this.#takenAt = now;
-      this.#waitingSince = now;
-    }
+    this.#noteProgress(now);
+    if (this.sink.pendingBytes === 0) return 'idle';
     this.#waitingSince ??= now;
     return now - this.#waitingSince < this.environment.watchdog.timeout ? 'waiting' : 'stale';
   }
 
   #wait(frame: Frame): Acceptance {
     const outbox = this.#waiting();
-    while (!this.#fits(frame, outbox)) {
+    const size = frame.bytes.length;
+    if (!this.#admits(size, outbox)) {
       if (this.environment.policy === 'disconnect') return 'overflow';
-      if (this.environment.policy === 'drop-newest' || !outbox.dropOldest()) return 'refused';
+      if (this.environment.policy === 'drop-newest') return 'refused';
+      // Nothing is dropped for a frame that would not fit even then.
+      if (!this.#admits(size - outbox.droppable, outbox)) return 'refused';
+      while (!this.#admits(size, outbox)) outbox.dropOldest();
     }
     outbox.push(frame);
     return 'waiting';
   }
 
-  #fits(frame: Frame, outbox: Outbox): boolean {
+  /** Whether the outbox may grow by so many bytes. */
+  #admits(bytes: number, outbox: Outbox): boolean {
     const { maxBytes, budget } = this.environment;
-    const size = frame.bytes.length;
-    return outbox.bytes + this.sink.pendingBytes + size <= maxBytes && budget.admits(size);
+    return outbox.bytes + this.sink.pendingBytes + bytes <= maxBytes && budget.admits(bytes);
   }
 
   #waiting(): Outbox {
@@ -162,18 +188,43 @@ export class FrameWriter implements Flushable {
     const outbox = this.#outbox;
     if (outbox === undefined) return;
     while (!this.#blocked && !outbox.empty) this.#put(outbox.take(PIECE_BYTES));
-    if (outbox.empty) this.#outbox = undefined;
+    if (!outbox.empty) return;
+    this.#outbox = undefined;
+    if (this.#phase === 'ending') this.sink.end();
   }
 
   #put(bytes: Buffer): void {
-    if (this.sink.closed) return;
+    if (this.gone) return;
     this.#written += bytes.length;
-    if (!this.sink.write(bytes)) {
+    const more = this.#write(bytes);
+    // The write itself may have ended the connection.
+    if (this.#phase === 'over') return;
+    if (!more) {
       this.#blocked = true;
       this.#charge(this.sink.pendingBytes);
     }
+    this.#noteProgress(Date.now());
     if (this.sink.pendingBytes > 0) this.environment.watchdog.watch(this.owner);
-    else this.#takenAt = Date.now();
+  }
+
+  #noteProgress(now: number): void {
+    const taken = this.#written - this.sink.pendingBytes;
+    if (taken <= this.#taken) return;
+    this.#taken = taken;
+    this.#takenAt = now;
+    this.#waitingSince = undefined;
+  }
+
+  /** A sink that throws costs its own connection, not those that are written after it. */
+  #write(bytes: Buffer): boolean {
+    try {
+      return this.sink.write(bytes);
+    } catch (error) {
+      const { id: connectionId } = this.owner;
+      this.environment.logger.error('a sink threw; its connection is cut', { connectionId, error });
+      this.owner.cut('failed');
+      return false;
+    }
   }
 
   #charge(bytes: number): void {

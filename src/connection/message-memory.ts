@@ -9,6 +9,10 @@ export const REMEMBER_MS = 60_000;
 export class MessageMemory {
   readonly #answers = new Map<string, { readonly delivery: Delivery; readonly at: number }>();
 
+  get size(): number {
+    return this.#answers.size;
+  }
+
   /** The answer given to this message id, if it was taken within the last minute. */
   recall(messageId: string, now: number): Delivery | undefined {
     const answer = this.#answers.get(messageId);
@@ -18,10 +22,9 @@ export class MessageMemory {
   remember(messageId: string, delivery: Delivery, now: number): void {
     this.#answers.delete(messageId);
     this.#answers.set(messageId, { delivery, at: now });
-    if (this.#answers.size <= MAX_REMEMBERED) return;
-    for (const oldest of this.#answers.keys()) {
+    for (const [oldest, { at }] of this.#answers) {
+      if (this.#answers.size <= MAX_REMEMBERED && now - at <= REMEMBER_MS) return;
       this.#answers.delete(oldest);
-      return;
     }
   }
 }

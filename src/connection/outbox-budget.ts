@@ -15,11 +15,8 @@ export class OutboxBudget {
     return this.#used + bytes <= this.limit;
   }
 
+  /** Counts bytes that began to wait; a negative number, bytes that no longer do. */
   add(bytes: number): void {
     this.#used += bytes;
-  }
-
-  release(bytes: number): void {
-    this.#used -= bytes;
   }
 }

@@ -20,6 +20,13 @@ export class Outbox {
     return this.#bytes;
   }
 
+  /** Bytes of frames of which nothing was taken. */
+  get droppable(): number {
+    if (this.#headOffset === 0) return this.#bytes;
+    const head = this.#frames[this.#head]?.bytes.length ?? 0;
+    return this.#bytes - (head - this.#headOffset);
+  }
+
   get empty(): boolean {
     return this.#head === this.#frames.length;
   }

@@ -1,3 +1,4 @@
+import { setImmediate as nextTurn } from 'node:timers/promises';
 import type { PullSource, PushSource } from './source.js';
 
 /** Where a pump puts events. */
@@ -11,6 +12,9 @@ export interface PumpTarget {
   /** Is told of failures of a source that was given up before. */
   onLateFailure(error: unknown): void;
 }
+
+// How long a source that always has its next item ready may keep the event loop to itself.
+const TURN_MS = 10;
 
 /**
  * Moves a source's items to a connection until the source ends or the connection stops, whichever is first; then cancels
@@ -32,68 +36,84 @@ export async function pump(source: PullSource | PushSource, target: PumpTarget):
 
 async function pull(source: PullSource, target: PumpTarget, stopped: Promise<void>): Promise<void> {
   const running = run(source, target);
-  let ended: unknown = false;
-  try {
-    // One race for the whole run, so that a waiting source does not keep a gone client's pump alive.
-    ended = await Promise.race([running, stopped]);
-  } finally {
-    if (ended !== true) cancel(source, running, target);
-  }
+  // One race for the whole run, so that a waiting source does not keep a gone client's pump alive.
+  if ((await Promise.race([running, stopped])) === 'ended') return;
+  running.catch((error: unknown) => {
+    target.onLateFailure(error);
+  });
+  void giveUp(() => source.cancel(), target);
 }
 
-/** Resolves to whether the source ended by itself. */
-async function run(source: PullSource, target: PumpTarget): Promise<boolean> {
-  while (!target.signal.aborted) {
-    const result = await source.next();
-    if (result.done === true) return true;
-    // What the source yields after the connection stopped has nowhere to go.
-    if (isAborted(target)) return false;
-    target.take(result.value);
+/** Resolves when the source has ended by itself, or the connection has stopped. */
+async function run(source: PullSource, target: PumpTarget): Promise<'ended' | 'stopped'> {
+  let turnStarted = performance.now();
+  for (;;) {
     await target.drained();
+    if (isAborted(target)) return 'stopped';
+    const result = await source.next();
+    if (result.done === true) return 'ended';
+    // Others write to the client as well and may have filled it meanwhile.
+    await target.drained();
+    if (isAborted(target)) return 'stopped';
+    try {
+      target.take(result.value);
+    } catch (error) {
+      void giveUp(() => source.cancel(), target);
+      throw error;
+    }
+    if (performance.now() - turnStarted < TURN_MS) continue;
+    await nextTurn();
+    turnStarted = performance.now();
   }
-  return false;
 }
 
 function isAborted({ signal }: PumpTarget): boolean {
   return signal.aborted;
 }
 
-/** Cancels without waiting for it: a source may be waiting itself. */
-function cancel(source: PullSource, running: Promise<boolean>, target: PumpTarget): void {
-  if (target.signal.aborted) {
-    running.catch((error: unknown) => {
-      target.onLateFailure(error);
-    });
+/** Cancels a source. Nobody waits for it, since a source may be waiting itself. Never rejects. */
+async function giveUp(cancel: () => unknown, target: PumpTarget): Promise<void> {
+  try {
+    await cancel();
+  } catch (error) {
+    target.onLateFailure(error);
   }
-  Promise.resolve()
-    .then(() => source.cancel())
-    .catch((error: unknown) => {
-      target.onLateFailure(error);
-    });
 }
 
 async function push(source: PushSource, target: PumpTarget, stopped: Promise<void>): Promise<void> {
-  let unsubscribe: (() => void) | undefined;
+  if (target.signal.aborted) return;
+  let unsubscribe: () => void = () => undefined;
   const completed = new Promise<void>((resolve, reject) => {
+    let over = false;
+    const complete = (): void => {
+      over = true;
+      resolve();
+    };
+    const fail = (error: unknown): void => {
+      if (over || target.signal.aborted) target.onLateFailure(error);
+      over = true;
+      reject(asError(error));
+    };
+    // It may go on until it is unsubscribed, which it cannot be while it emits within `subscribe`.
     const next = (item: unknown): void => {
-      if (target.signal.aborted) return;
+      if (over || target.signal.aborted) return;
       try {
         target.take(item);
       } catch (error) {
-        reject(error instanceof Error ? error : new Error(String(error)));
+        fail(error);
       }
     };
-    unsubscribe = source.subscribe(
-      next,
-      error => {
-        reject(error instanceof Error ? error : new Error(String(error), { cause: error }));
-      },
-      resolve,
-    );
+    unsubscribe = source.subscribe(next, fail, complete);
   });
   try {
     await Promise.race([completed, stopped]);
   } finally {
-    unsubscribe?.();
+    void giveUp(unsubscribe, target);
   }
+}
+
+function asError(error: unknown): Error {
+  return error instanceof Error
+    ? error
+    : new Error('a source failed with something that is no Error', { cause: error });
 }

@@ -5,15 +5,18 @@ const EVENT_KEYS: ReadonlySet<string> = new Set(['event', 'data', 'id', 'retry']
 
 /**
  * Reads what sources yield. An object with `data` and no keys but `event`, `data`, `id` and `retry` is an event; bytes are
- * UTF-8 text, put together again where a character was cut; anything else is the data of a `message`.
+ * UTF-8 text, put together again where a character was cut (one that is never completed is left out); anything else is
+ * the data of a `message`.
  */
 export class SourceItemReader {
   #decoder: TextDecoder | undefined;
 
-  read(item: unknown): SseEvent {
+  /** The event that an item is; `undefined` for bytes that complete no character. */
+  read(item: unknown): SseEvent | undefined {
     if (item instanceof Uint8Array) {
       this.#decoder ??= new TextDecoder('utf-8', { ignoreBOM: true });
-      return { data: this.#decoder.decode(item, { stream: true }) };
+      const data = this.#decoder.decode(item, { stream: true });
+      return data === '' ? undefined : { data };
     }
     return isEvent(item) ? item : { data: item };
   }

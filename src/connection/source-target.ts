@@ -20,12 +20,14 @@ export class SourceTarget implements PumpTarget {
   }
 
   take(item: unknown): void {
-    const { event = 'message', data, ...options } = this.#reader.read(item);
+    const read = this.#reader.read(item);
+    if (read === undefined) return;
+    const { event = 'message', data, ...options } = read;
     this.connection.enqueue(this.environment.encoder.encode(event, data, options));
   }
 
   onLateFailure(error: unknown): void {
-    this.environment.logger.debug('a source failed after its connection had stopped', {
+    this.environment.logger.debug('a source failed after it was given up', {
       connectionId: this.connection.id,
       error,
     });

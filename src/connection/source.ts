@@ -7,7 +7,7 @@ interface ObservableLike {
     next(value: unknown): void;
     error(error: unknown): void;
     complete(): void;
-  }): { unsubscribe(): void } | (() => void);
+  }): { unsubscribe(): void } | (() => void) | undefined;
 }
 
 /** A source that is asked for its next item. */
@@ -65,8 +65,24 @@ function fromIterator(iterator: AsyncIterator<unknown> | Iterator<unknown>): Pul
 
 function fromReadable(readable: Readable): PullSource {
   const iterator = readable[Symbol.asyncIterator]();
-  // Its iterator would wait for the pending read before it returns; destroying it does not.
-  return { kind: 'pull', next: () => iterator.next(), cancel: () => readable.destroy() };
+  let cancelled = false;
+  return {
+    kind: 'pull',
+    next: async () => {
+      try {
+        return await iterator.next();
+      } catch (error) {
+        // A pending read fails when the stream is destroyed under it, which is no failure of the stream.
+        if (cancelled && readable.errored === null) return { done: true, value: undefined };
+        throw error;
+      }
+    },
+    // Its iterator would wait for the pending read before it returns; destroying it does not.
+    cancel: () => {
+      cancelled = true;
+      readable.destroy();
+    },
+  };
 }
 
 function fromReader(reader: ReadableStreamDefaultReader<unknown>): PullSource {
@@ -88,7 +104,7 @@ function fromObservable(observable: ObservableLike): PushSource {
       return typeof subscription === 'function'
         ? subscription
         : () => {
-            subscription.unsubscribe();
+            subscription?.unsubscribe();
           };
     },
   };

@@ -1,7 +1,5 @@
 /** A connection as the watchdog sees it. */
 export interface Watched {
-  /** Milliseconds of `Date.now()` when it was created. */
-  readonly openedAt: number;
   /** Looks for progress of its socket; closes it when there was none for too long. Returns whether to look again. */
   checkStall(now: number): boolean;
   /** Closes it because of its age. */
@@ -17,8 +15,8 @@ const MIN_TICK_MS = 20;
  */
 export class Watchdog {
   readonly #stalled = new Set<Watched>();
-  // Insertion order is age order, so the first member that is young enough ends the look.
-  readonly #byAge = new Set<Watched>();
+  // Since when each member's age counts. In insertion order, so the first that is young enough ends the look.
+  readonly #ages = new Map<Watched, number>();
   readonly #tickMs: number;
   #timer: NodeJS.Timeout | undefined;
 
@@ -32,7 +30,7 @@ export class Watchdog {
 
   /** Members it looks at now. */
   get size(): number {
-    return this.#stalled.size + this.#byAge.size;
+    return this.#stalled.size + this.#ages.size;
   }
 
   /** Looks at a connection's progress until nothing waits any more. */
@@ -44,25 +42,25 @@ export class Watchdog {
   /** Counts a connection's age from now on. */
   age(connection: Watched): void {
     if (this.maxAge === false) return;
-    this.#byAge.add(connection);
+    this.#ages.set(connection, Date.now());
     this.#run();
   }
 
   forget(connection: Watched): void {
     this.#stalled.delete(connection);
-    this.#byAge.delete(connection);
+    this.#ages.delete(connection);
   }
 
   /** Ends the age limit of a connection that is closing; its progress is still looked at. */
   forgetAge(connection: Watched): void {
-    this.#byAge.delete(connection);
+    this.#ages.delete(connection);
   }
 
   stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;
     this.#stalled.clear();
-    this.#byAge.clear();
+    this.#ages.clear();
   }
 
   #run(): void {
@@ -75,9 +73,9 @@ export class Watchdog {
       if (!connection.checkStall(now)) this.#stalled.delete(connection);
     }
     if (this.maxAge === false) return;
-    for (const connection of this.#byAge) {
-      if (now - connection.openedAt < this.maxAge) break;
-      this.#byAge.delete(connection);
+    for (const [connection, since] of this.#ages) {
+      if (now - since < this.maxAge) break;
+      this.#ages.delete(connection);
       connection.expire();
     }
   }

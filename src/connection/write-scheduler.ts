@@ -13,7 +13,6 @@ export class WriteScheduler {
   /** Where every connection's batch begins. */
   readonly empty = Batch.empty();
   #dirty: Flushable[] = [];
-  #spare: Flushable[] = [];
 
   /** Has `flushable` flushed at the end of this tick. Call it once per tick and object. */
   schedule(flushable: Flushable): void {
@@ -23,11 +22,9 @@ export class WriteScheduler {
   /** @internal */
   flushAll(): void {
     const dirty = this.#dirty;
-    this.#dirty = this.#spare;
-    for (const flushable of dirty) flushable.flush();
-    dirty.length = 0;
-    this.#spare = dirty;
+    this.#dirty = [];
     this.empty.forget();
+    for (const flushable of dirty) flushable.flush();
   }
 }
 

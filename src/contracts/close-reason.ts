@@ -16,6 +16,8 @@ export type LibraryCloseReason =
   | 'completed'
   /** The handler or its source threw. */
   | 'failed'
+  /** This node missed events that nobody keeps, so the client is to come back and be told. */
+  | 'gap'
   /** The node drains. */
   | 'draining'
   /** The service was closed without a drain. */

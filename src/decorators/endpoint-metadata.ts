@@ -35,27 +35,39 @@ const ENDPOINTS = Symbol.for('distributed-sse/endpoints');
 const CONTROLLER = Symbol.for('distributed-sse/controller');
 
 interface Decorated {
-  [ENDPOINTS]?: readonly EndpointRecord[];
-  [CONTROLLER]?: ControllerRecord;
+  readonly [ENDPOINTS]?: readonly EndpointRecord[];
+  readonly [CONTROLLER]?: ControllerRecord;
 }
 
-/** Adds a record to a class; subclasses inherit the records of their parents. */
 export function addEndpoint(controller: object, record: EndpointRecord): void {
-  define(controller, ENDPOINTS, [...endpointsOf(controller), record]);
+  define(controller, ENDPOINTS, [...ownEndpoints(controller), record]);
 }
 
 export function setController(controller: object, record: ControllerRecord): void {
   define(controller, CONTROLLER, record);
 }
 
-/** The endpoints of a class, inherited ones first. */
+/**
+ * The endpoints of a class, inherited ones first. What a class says about a method replaces what its parents said, so that
+ * an inherited record cannot let past the guards of a new one.
+ */
 export function endpointsOf(controller: object): readonly EndpointRecord[] {
-  return (controller as Decorated)[ENDPOINTS] ?? [];
+  const own = ownEndpoints(controller);
+  const parent: unknown = Object.getPrototypeOf(controller);
+  if (typeof parent !== 'function') return own;
+  const inherited = endpointsOf(parent).filter(({ method }) =>
+    own.every(record => record.method !== method),
+  );
+  return [...inherited, ...own];
 }
 
-/** What `@SseController` said about a class; without it, no prefix and no guards. */
+/** What `@SseController` said about a class, or else about its nearest parent; without it, no prefix and no guards. */
 export function controllerOf(controller: object): ControllerRecord {
   return (controller as Decorated)[CONTROLLER] ?? { prefix: '' };
+}
+
+function ownEndpoints(controller: object): readonly EndpointRecord[] {
+  return (Object.hasOwn(controller, ENDPOINTS) && (controller as Decorated)[ENDPOINTS]) || [];
 }
 
 function define(controller: object, key: symbol, value: unknown): void {

@@ -21,7 +21,7 @@ export function answerError(
   ctx.body = { error: { code: error.code, message: error.message } };
 }
 
-/** Whole seconds, at least one. */
+/** Whole seconds, at least one, since `reconnect.retry` is at least a millisecond. */
 function retryAfter({ retry, jitter }: ResolvedSseOptions['reconnect']): number {
-  return Math.max(1, Math.ceil((retry + Math.random() * jitter) / 1000));
+  return Math.ceil((retry + Math.random() * jitter) / 1000);
 }

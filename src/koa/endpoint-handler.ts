@@ -3,19 +3,19 @@ import type { Context } from 'koa';
 import type { Logger } from '../contracts/logger.js';
 import type { SseConnection } from '../contracts/sse-connection.js';
 import type { SseRequest } from '../contracts/sse-request.js';
-import type { SseService } from '../contracts/sse-service.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { SseError } from '../errors/sse-error.js';
 import { answerError } from './answer-error.js';
-import { checkAccept, connectRequest } from './connect-request.js';
+import { checkAccept } from './check-accept.js';
 import { decodeParams } from './decode-params.js';
 import type { EndpointRoute } from './endpoint-route.js';
+import { ignoreDisconnects } from './ignore-disconnects.js';
 import type { MatchedRoute } from './match-routes.js';
+import type { StreamRequest } from './stream-request.js';
 
 /** What the endpoints of one middleware share. */
 export interface EndpointServices {
   readonly container: Container;
-  readonly service: SseService;
   readonly logger: Logger;
   readonly options: ResolvedSseOptions;
 }
@@ -26,16 +26,19 @@ type Handler = (connection: SseConnection, request: SseRequest) => unknown;
 export class EndpointHandler {
   constructor(private readonly services: EndpointServices) {}
 
-  async handle({ route, params }: MatchedRoute, ctx: Context): Promise<void> {
+  async handle(
+    { route, params }: MatchedRoute,
+    ctx: Context,
+    stream: StreamRequest,
+  ): Promise<void> {
+    ignoreDisconnects(ctx);
     const request: SseRequest = Object.assign(ctx, { params: decodeParams(params) });
     checkAccept(ctx);
     if (!(await this.#admitted(route, ctx, request))) return;
     // Built before anything is registered, so that a controller that cannot be built harms no client.
     const controller = await this.services.container.getAsync(route.controller);
     const { topics = [], connectionId, onDuplicate } = route.options;
-    const connection = await connectRequest(
-      ctx,
-      this.services.service,
+    const connection = await stream.connect(
       connectionId?.(request) ?? request.params['connectionId'] ?? request.params['clientId'],
       {
         topics: typeof topics === 'function' ? topics(request) : topics,
@@ -69,11 +72,13 @@ export class EndpointHandler {
       await connection.pipe(source);
       connection.close('completed');
     } catch (error) {
-      if (connection.signal.aborted) return;
-      this.services.logger.error('a handler or its source failed; its stream was ended', {
-        connectionId: connection.id,
-        error,
-      });
+      const facts = { connectionId: connection.id, error };
+      if (connection.signal.aborted) {
+        // Often the abort itself, thrown by what the handler waited for.
+        this.services.logger.debug('a handler failed after its stream had ended', facts);
+        return;
+      }
+      this.services.logger.error('a handler or its source failed; its stream was ended', facts);
       connection.close('failed');
     }
   }

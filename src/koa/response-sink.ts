@@ -1,9 +1,10 @@
 import type { Http2ServerResponse } from 'node:http2';
-import type { ConnectionSink, SinkListener } from '../contracts/connection-sink.js';
+import type { SinkListener } from '../contracts/connection-sink.js';
+import type { RequestSink } from './request-sink.js';
 import { setStreamHeaders } from './stream-headers.js';
 
 /** HTTP/2, through Node's compatibility layer: one stream of a session that others share. */
-export class ResponseSink implements ConnectionSink {
+export class ResponseSink implements RequestSink {
   #listener: SinkListener | undefined;
   #ended = false;
 
@@ -20,13 +21,17 @@ export class ResponseSink implements ConnectionSink {
   attach(listener: SinkListener): void {
     this.#listener = listener;
     if (this.closed) {
-      process.nextTick(() => this.#gone());
+      process.nextTick(this.#onClose);
       return;
     }
-    this.response.stream.on('drain', () => this.#listener?.onDrain());
-    this.response.stream.once('close', () => this.#gone());
-    // A reset stream reports an error; its close follows.
-    this.response.stream.on('error', () => undefined);
+    this.response.stream.on('drain', this.#onDrain);
+    this.response.stream.once('close', this.#onClose);
+  }
+
+  detach(): void {
+    this.#listener = undefined;
+    this.response.stream.off('drain', this.#onDrain);
+    this.response.stream.off('close', this.#onClose);
   }
 
   open(): void {
@@ -49,9 +54,13 @@ export class ResponseSink implements ConnectionSink {
     this.response.stream.destroy();
   }
 
-  #gone(): void {
+  readonly #onDrain = (): void => {
+    this.#listener?.onDrain();
+  };
+
+  readonly #onClose = (): void => {
     const listener = this.#listener;
     this.#listener = undefined;
     listener?.onClose();
-  }
+  };
 }

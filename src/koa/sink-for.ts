@@ -1,7 +1,7 @@
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Http2ServerResponse } from 'node:http2';
-import type { ConnectionSink } from '../contracts/connection-sink.js';
 import { SseError } from '../errors/sse-error.js';
+import type { RequestSink } from './request-sink.js';
 import { ResponseSink } from './response-sink.js';
 import { SocketSink } from './socket-sink.js';
 
@@ -10,7 +10,7 @@ import { SocketSink } from './socket-sink.js';
  * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
  * `CONNECTION_CLOSED` when the client is gone already.
  */
-export function sinkFor(request: object, response: object): ConnectionSink {
+export function sinkFor(request: object, response: object): RequestSink {
   if (response instanceof Http2ServerResponse)
     return new ResponseSink(response as Http2ServerResponse);
   if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { ConnectionSink, SinkListener } from '../contracts/connection-sink.js';
+import type { SinkListener } from '../contracts/connection-sink.js';
+import type { RequestSink } from './request-sink.js';
 import { setStreamHeaders } from './stream-headers.js';
 
 const SINK = Symbol('distributed-sse/sink');
@@ -11,7 +12,7 @@ type SinkSocket = Socket & { [SINK]?: SocketSink | undefined };
  * framing and ends with the connection (RFC 9112, section 6.3), which costs one system call per write instead of a vector
  * of four pieces, and tells at once whether the operating system took the bytes.
  */
-export class SocketSink implements ConnectionSink {
+export class SocketSink implements RequestSink {
   #listener: SinkListener | undefined;
 
   /** @param socket the response's socket; a pipelined response has none yet and cannot become a stream */
@@ -32,7 +33,7 @@ export class SocketSink implements ConnectionSink {
   attach(listener: SinkListener): void {
     this.#listener = listener;
     if (this.closed) {
-      process.nextTick(onClose, this.socket, this);
+      process.nextTick(() => this.gone());
       return;
     }
     const socket: SinkSocket = this.socket;
@@ -41,10 +42,18 @@ export class SocketSink implements ConnectionSink {
     socket.once('close', onSocketClose);
   }
 
+  detach(): void {
+    this.#listener = undefined;
+    const socket: SinkSocket = this.socket;
+    if (socket[SINK] === this) release(socket);
+  }
+
   open(): void {
     if (this.closed) return;
     const { request, response, socket } = this;
     setStreamHeaders(response);
+    // Earlier middleware may have set another status, whose text Koa would leave here.
+    response.statusMessage = '';
     response.setHeader('Connection', 'close');
     // Without it the body is not chunked.
     response.removeHeader('Transfer-Encoding');
@@ -85,11 +94,13 @@ function onDrain(this: SinkSocket): void {
 }
 
 function onSocketClose(this: SinkSocket): void {
-  this.off('drain', onDrain);
-  onClose(this, this[SINK]);
+  const sink = this[SINK];
+  release(this);
+  sink?.gone();
 }
 
-function onClose(socket: SinkSocket, sink: SocketSink | undefined): void {
+function release(socket: SinkSocket): void {
   socket[SINK] = undefined;
-  sink?.gone();
+  socket.off('drain', onDrain);
+  socket.off('close', onSocketClose);
 }

@@ -5,11 +5,11 @@ import { SseService } from '../contracts/sse-service.js';
 import { SseError } from '../errors/sse-error.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
 import { answerError } from './answer-error.js';
-import { connectRequest } from './connect-request.js';
 import { EndpointHandler } from './endpoint-handler.js';
 import { endpointRoutes, type ControllerClass } from './endpoint-route.js';
 import { chooseByMethod, matchRoutes } from './match-routes.js';
-import type { SseContext } from './koa-context.js';
+import { httpStatusOf } from './http-status.js';
+import { StreamRequest } from './stream-request.js';
 
 /** Settings of the middleware. */
 export interface SseMiddlewareOptions {
@@ -19,7 +19,8 @@ export interface SseMiddlewareOptions {
 
 /**
  * Serves the endpoints of controllers, gives every later middleware `ctx.sse`, and answers each `SseError` that reaches it
- * as `{"error":{"code","message"}}` with the status that fits. Requests for other paths pass through.
+ * as `{"error":{"code","message"}}` with the status that fits. Requests for other paths pass through. An error that comes
+ * after the stream has opened ends it with reason `failed` and goes on to Koa.
  *
  * It starts the service in the background, so that readiness is known before the first client comes.
  * @throws SseError `INVALID_ENDPOINT`
@@ -32,7 +33,7 @@ export function sseMiddleware(
   const service = container.get(SseService);
   const logger = container.get(Logger);
   const options = container.get(ResolvedSseOptions);
-  const handler = new EndpointHandler({ container, service, logger, options });
+  const handler = new EndpointHandler({ container, logger, options });
   service.start().catch((error: unknown) => {
     logger.warn('the node could not join the cluster yet; it tries again with the next call', {
       error,
@@ -40,20 +41,22 @@ export function sseMiddleware(
   });
 
   return async (ctx: Context, next: Next) => {
-    const sse: SseContext = {
-      connect: (connectionId, connectOptions) =>
-        connectRequest(ctx, service, connectionId, connectOptions),
-    };
-    Object.defineProperty(ctx, 'sse', { value: sse, configurable: true });
+    const stream = new StreamRequest(ctx, service);
+    Object.defineProperty(ctx, 'sse', { value: stream, configurable: true });
     try {
       const matched = ctx.method === 'OPTIONS' ? [] : matchRoutes(routes, ctx.path);
       if (matched.length === 0) await next();
-      else await handler.handle(chooseByMethod(matched, ctx), ctx);
+      else await handler.handle(chooseByMethod(matched, ctx), ctx, stream);
     } catch (error) {
-      if (!SseError.is(error)) throw error;
-      // A head that is out cannot be taken back; the stream has been cut.
-      if (ctx.headerSent || !ctx.writable) ctx.respond = false;
-      else answerError(ctx, error, options.reconnect);
+      stream.connection?.close('failed');
+      if (stream.connection !== undefined || !SseError.is(error)) throw error;
+      if (!ctx.headerSent) {
+        // A mistake of the server's own is told as Koa tells it, too.
+        if (httpStatusOf(error.code) === 500) ctx.app.emit('error', error, ctx);
+        answerError(ctx, error, options.reconnect);
+      } else if (error.code !== 'CONNECTION_CLOSED') {
+        logger.warn('a request was refused after its head was out', { error });
+      }
     }
   };
 }

@@ -5,14 +5,12 @@ import type {
 } from '../contracts/resilience-policy.js';
 import { SseError } from '../errors/sse-error.js';
 
-const NEVER = new AbortController().signal;
-
 /** Runs every operation once, as it is. The right policy where there is nothing to reach, and in tests. */
 export class PassthroughPolicy implements ResiliencePolicy {
   async execute<T>(
     _kind: OperationKind,
     operation: (signal: AbortSignal) => Promise<T>,
-    signal: AbortSignal = NEVER,
+    signal: AbortSignal = new AbortController().signal,
   ): Promise<T> {
     if (signal.aborted) {
       throw new SseError('UNAVAILABLE', 'the operation was given up before it began', {

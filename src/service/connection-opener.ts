@@ -3,6 +3,7 @@ import type { RegistrationResult } from '../contracts/cluster-coordinator.js';
 import type { ConnectionSink } from '../contracts/connection-sink.js';
 import type { ConnectionOptions } from '../contracts/sse-service.js';
 import { SseError } from '../errors/sse-error.js';
+import type { ConnectionSettings } from '../options/connection-settings.js';
 import { checkConnectionId, MAX_NAME_BYTES } from '../protocol/text-rules.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Replayer } from './replayer.js';
@@ -11,7 +12,8 @@ import type { Subscriptions } from './subscriptions.js';
 
 /**
  * Opens connections, in the one order that neither loses nor repeats an event: store it as opening, so that it holds what
- * arrives; register its route; write the head; replay from its cursor; let go what was held and is newer.
+ * arrives; start the feed of its topics; read what its client missed so far; register its route; write the head and what
+ * was missed; let go what was held and is newer.
  */
 export class ConnectionOpener {
   constructor(
@@ -39,48 +41,55 @@ export class ConnectionOpener {
 
     const lastEventId = usableLastEventId(options.lastEventId);
     const connection = this.node.createConnection(connectionId, sink, lastEventId);
-    for (const topic of topics) connection.addTopic(topic);
     store.add(connection);
     try {
-      await this.#listen(connection, topics);
+      await this.subscriptions.begin(connection, topics);
+      assertOpening(connection);
+      const missed = await this.replayer.begin(connection);
+      assertOpening(connection);
       await this.#register(connection, onDuplicate);
-      store.promote(connection)?.close('superseded');
-      await this.replayer.replay(connection);
+      assertOpening(connection);
+      this.#own(connection);
+      await this.replayer.finish(connection, missed);
       assertOpening(connection);
       return connection;
     } catch (error) {
-      connection.cut('failed');
+      connection.close('failed');
       throw error;
     }
   }
 
-  async #listen(connection: ClientConnection, topics: readonly string[]): Promise<void> {
-    const { coordinator, policy } = this.node;
-    if (topics.length === 0) return;
-    await policy.execute('register', () => coordinator.listen(topics));
-    assertOpening(connection);
-  }
-
   async #register(connection: ClientConnection, onDuplicate: 'takeover' | 'reject'): Promise<void> {
-    const { coordinator, policy } = this.node;
+    const { coordinator, policy, options } = this.node;
     const { id, token } = connection;
+    const register = async (): Promise<RegistrationResult> => {
+      const result = await coordinator.register({ connectionId: id, token, onDuplicate });
+      if (result.outcome !== 'registered') return result;
+      // From here on its end releases the route; had it ended before, nobody would.
+      if (connection.state.kind === 'opening') connection.fence = result.fence;
+      else this.node.releaseRoute(connection);
+      return result;
+    };
     let result: RegistrationResult;
     try {
-      result = await policy.execute('register', () =>
-        coordinator.register({ connectionId: id, token, onDuplicate }),
-      );
+      result = await policy.execute('register', register);
     } catch (error) {
       // It may have been carried out all the same.
       this.node.releaseRoute(connection);
       throw error;
     }
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
-    if (result.outcome === 'storm') throw this.#storm(id);
-    connection.fence = result.fence;
-    if (connection.state.kind !== 'opening') {
-      this.node.releaseRoute(connection);
-      assertOpening(connection);
+    if (result.outcome === 'storm') throw takeoverStorm(id, options.connection);
+  }
+
+  /** @throws SseError `DUPLICATE_CONNECTION` when its answer came after that of a later registration */
+  #own(connection: ClientConnection): void {
+    const { store } = this.node;
+    const owner = store.get(connection.id);
+    if (owner !== undefined && owner.fence > connection.fence) {
+      throw duplicate(connection.id, 'a newer connection');
     }
+    store.promote(connection)?.close('superseded');
   }
 
   #checkCapacity(): void {
@@ -91,15 +100,6 @@ export class ConnectionOpener {
         `this node holds ${maxConnections} connections (connection.maxConnections); connect again later`,
       );
     }
-  }
-
-  #storm(connectionId: string): SseError {
-    const { takeoverLimit, takeoverWindow } = this.node.options.connection;
-    return new SseError(
-      'TAKEOVER_STORM',
-      `connection '${connectionId}' was taken over ${takeoverLimit} times within ${takeoverWindow} ms; ` +
-        'its present owner keeps it. Give each tab an id of its own',
-    );
   }
 }
 
@@ -143,4 +143,15 @@ function duplicate(connectionId: string, owner: string): SseError {
 /** The header as a client may have sent it, bounded; longer ones are no id of anybody's. */
 function usableLastEventId(value: string | undefined): string | undefined {
   return value === undefined || value === '' || value.length > MAX_NAME_BYTES ? undefined : value;
+}
+
+function takeoverStorm(
+  connectionId: string,
+  { takeoverLimit, takeoverWindow }: ConnectionSettings,
+): SseError {
+  return new SseError(
+    'TAKEOVER_STORM',
+    `connection '${connectionId}' was taken over ${takeoverLimit} times within ${takeoverWindow} ms; ` +
+      'its present owner keeps it. Give each tab an id of its own',
+  );
 }

@@ -48,8 +48,8 @@ export class DistributedSseService implements SseService {
     this.#listener = new NodeListener(node, subscriptions);
     this.#lifecycle = new Lifecycle(() => services.coordinator.start(this.#listener));
     this.#opener = new ConnectionOpener(node, this.#lifecycle, subscriptions, new Replayer(node));
-    this.#sender = new MessageSender(node);
-    this.#publisher = new Publisher(node);
+    this.#sender = new MessageSender(node, this.#lifecycle);
+    this.#publisher = new Publisher(node, this.#lifecycle);
     this.#shutdown = new NodeShutdown(node, this.#lifecycle);
   }
 
@@ -95,7 +95,7 @@ export class DistributedSseService implements SseService {
     data: unknown,
     options: PublishOptions = {},
   ): Promise<BroadcastReceipt> {
-    await this.#lifecycle.start();
+    this.#lifecycle.assertOpen();
     return this.#publisher.broadcastToCluster(event, data, options);
   }
 
@@ -151,7 +151,7 @@ export class DistributedSseService implements SseService {
     data: unknown,
     options: PublishOptions = {},
   ): Promise<PublishReceipt> {
-    await this.#lifecycle.start();
+    this.#lifecycle.assertOpen();
     return this.#publisher.publish(topic, event, data, options);
   }
 

@@ -1,4 +1,3 @@
-import { setTimeout as delay } from 'node:timers/promises';
 import type { LocalConnection } from '../contracts/connection-store.js';
 import type { SseNode } from './sse-node.js';
 
@@ -18,21 +17,16 @@ export class Drainer {
   /** @param timeout milliseconds until everything is cut */
   async drain(timeout: number): Promise<void> {
     const deadline = Date.now() + timeout;
-    await this.#releaseRoutes();
-    const idle = [...this.node.store.connections()].filter(({ piping }) => !piping);
+    const connections = [...this.node.store.connections()];
+    // At once, so that none registers a route after the release.
+    for (const connection of connections) {
+      if (connection.state.kind === 'opening') connection.close('draining');
+    }
+    await this.node.releaseRoutes();
+    const idle = connections.filter(({ state, piping }) => state.kind === 'open' && !piping);
     await this.#closeInWaves(idle, timeout);
     await this.#finishSources(deadline - timeout * RESERVE);
     await this.node.departed(Math.max(0, deadline - Date.now()));
-  }
-
-  async #releaseRoutes(): Promise<void> {
-    try {
-      await this.node.releaseRoutes();
-    } catch (error) {
-      this.node.logger.warn('routes could not be released before the drain; they expire', {
-        error,
-      });
-    }
   }
 
   async #closeInWaves(connections: readonly LocalConnection[], timeout: number): Promise<void> {
@@ -41,14 +35,21 @@ export class Drainer {
     const forced = Math.ceil(connections.length / Math.max(1, Math.floor(spread / WAVE_MS)));
     const size = Math.max(1, paced, forced);
     for (let from = 0; from < connections.length; from += size) {
-      if (from > 0) await delay(WAVE_MS);
-      for (const connection of connections.slice(from, from + size)) connection.close('draining');
+      if (from > 0) await wave();
+      if (this.node.store.size === 0) return;
+      for (const connection of connections.slice(from, from + size)) {
+        if (!connection.piping) connection.close('draining');
+      }
     }
   }
 
   async #finishSources(until: number): Promise<void> {
     const busy = (): boolean => [...this.node.store.connections()].some(({ piping }) => piping);
-    while (busy() && Date.now() < until) await delay(WAVE_MS);
+    while (busy() && Date.now() < until) await wave();
     for (const connection of [...this.node.store.connections()]) connection.close('draining');
   }
+}
+
+function wave(): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, WAVE_MS));
 }

@@ -6,7 +6,8 @@ export type Phase = 'new' | 'started' | 'draining' | 'closed';
 /** Keeps the phase of a node and refuses what the phase does not allow. */
 export class Lifecycle {
   #phase: Phase = 'new';
-  #starting: Promise<void> | undefined;
+  #joined = false;
+  #joining: Promise<void> | undefined;
 
   /** @param join joins the cluster */
   constructor(private readonly join: () => Promise<void>) {}
@@ -15,18 +16,17 @@ export class Lifecycle {
     return this.#phase;
   }
 
+  /** Whether the node has joined the cluster, and so has something to leave. */
+  get joined(): boolean {
+    return this.#joined;
+  }
+
   /** Joins the cluster once; a failure is the caller's, and the next call tries again. */
   start(): Promise<void> {
-    if (this.#phase === 'started' || this.#phase === 'draining') return Promise.resolve();
     if (this.#phase === 'closed') return Promise.reject(closed());
-    this.#starting ??= this.join()
-      .then(() => {
-        if (this.#phase === 'new') this.#phase = 'started';
-      })
-      .finally(() => {
-        this.#starting = undefined;
-      });
-    return this.#starting;
+    if (this.#joined) return Promise.resolve();
+    this.#joining ??= this.#join();
+    return this.#joining;
   }
 
   drain(): void {
@@ -35,6 +35,15 @@ export class Lifecycle {
 
   close(): void {
     this.#phase = 'closed';
+  }
+
+  /** Resolves when nobody is joining: a coordinator is not closed while it starts. Never rejects. */
+  async settled(): Promise<void> {
+    try {
+      await this.#joining;
+    } catch {
+      // Told to whoever asked to start.
+    }
   }
 
   /** @throws SseError `CLOSED` */
@@ -50,6 +59,17 @@ export class Lifecycle {
         'DRAINING',
         'this node is going away and takes no new connections; connect again and reach another one',
       );
+    }
+  }
+
+  async #join(): Promise<void> {
+    try {
+      await this.join();
+      this.#joined = true;
+      this.assertOpen();
+      if (this.#phase === 'new') this.#phase = 'started';
+    } finally {
+      this.#joining = undefined;
     }
   }
 }

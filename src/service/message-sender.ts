@@ -3,11 +3,13 @@ import {
   rejectedDelivery,
   type ReceiptSubject,
 } from '../connection/local-receipt.js';
+import type { Message } from '../contracts/cluster-coordinator.js';
 import type { Frame } from '../contracts/frame.js';
 import type { LocalReceipt, Receipt, SendResult } from '../contracts/receipt.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/sse-service.js';
 import { SseError, type SseErrorCode } from '../errors/sse-error.js';
 import { checkConnectionId, checkKey } from '../protocol/text-rules.js';
+import type { Lifecycle } from './lifecycle.js';
 import type { SseNode } from './sse-node.js';
 
 type Prepared = { readonly frame: Frame } | { readonly refused: SseErrorCode };
@@ -16,12 +18,10 @@ type Prepared = { readonly frame: Frame } | { readonly refused: SseErrorCode };
 export class MessageSender {
   #pending = 0;
 
-  constructor(private readonly node: SseNode) {}
-
-  /** Sends meanwhile waiting for an answer from the cluster. */
-  get pending(): number {
-    return this.#pending;
-  }
+  constructor(
+    private readonly node: SseNode,
+    private readonly lifecycle: Lifecycle,
+  ) {}
 
   sendLocal(
     connectionId: string,
@@ -59,15 +59,44 @@ export class MessageSender {
     const { send } = this.node.options;
     if (this.#pending >= send.maxPending) return { outcome: 'rejected', code: 'MESSAGE_LIMIT' };
     const { ack = send.ack, deadline = send.deadline } = options;
-    const message = { connectionId, messageId, frame, ack, deadline };
     this.#pending += 1;
     try {
-      return await this.node.policy.execute('send', () => this.node.coordinator.send(message));
-    } catch (error) {
-      if (SseError.is(error, 'UNAVAILABLE')) return { outcome: 'unavailable' };
-      throw error;
+      return await this.#ask({ connectionId, messageId, frame, ack, deadline });
     } finally {
       this.#pending -= 1;
+    }
+  }
+
+  /** Answers within the deadline, whatever the cluster and the policy do. */
+  async #ask(message: Message): Promise<SendResult> {
+    const { policy, coordinator } = this.node;
+    const gaveUp = new AbortController();
+    let handedOver = false;
+    const unanswered = (): SendResult => ({ outcome: handedOver ? 'unknown' : 'unavailable' });
+    const sent = policy.execute(
+      'send',
+      async () => {
+        await this.lifecycle.start();
+        if (gaveUp.signal.aborted) return unanswered();
+        handedOver = true;
+        return coordinator.send(message);
+      },
+      gaveUp.signal,
+    );
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<SendResult>(resolve => {
+      timer = setTimeout(() => {
+        resolve(unanswered());
+        gaveUp.abort();
+      }, message.deadline);
+    });
+    try {
+      return await Promise.race([sent, late]);
+    } catch (error) {
+      if (SseError.is(error, 'UNAVAILABLE')) return unanswered();
+      throw error;
+    } finally {
+      clearTimeout(timer);
     }
   }
 

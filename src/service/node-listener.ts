@@ -1,6 +1,6 @@
 import type { CloseReason } from '../contracts/close-reason.js';
 import type { ClusterListener, Registered } from '../contracts/cluster-listener.js';
-import type { Delivery } from '../contracts/connection-store.js';
+import type { Delivery, LocalConnection } from '../contracts/connection-store.js';
 import type { Frame } from '../contracts/frame.js';
 import type { SseNode } from './sse-node.js';
 import type { Subscriptions } from './subscriptions.js';
@@ -26,10 +26,12 @@ export class NodeListener implements ClusterListener {
     this.node.store.find(connectionId, token)?.close('superseded');
   }
 
+  /** One that still opens counts as well: its route may be known, and its client must not get in after the close. */
   onClose(connectionId: string, reason: CloseReason): boolean {
-    const connection = this.node.store.get(connectionId);
-    connection?.close(reason);
-    return connection !== undefined;
+    const owner = this.node.store.get(connectionId);
+    const connections = owner === undefined ? this.#opening(connectionId) : [owner];
+    for (const connection of connections) connection.close(reason);
+    return connections.length > 0;
   }
 
   onCloseAll(reason: CloseReason): void {
@@ -49,12 +51,22 @@ export class NodeListener implements ClusterListener {
   }
 
   onPresence(topic: string): readonly string[] {
-    return [...this.node.store.subscribers(topic)].map(({ id }) => id);
+    const { store } = this.node;
+    return [...store.subscribers(topic)]
+      .filter(connection => store.get(connection.id) === connection)
+      .map(({ id }) => id);
   }
 
   *registered(): Iterable<Registered> {
+    if (this.node.routesReleased) return;
     for (const { id, token, fence } of this.node.store.connections()) {
       if (fence > 0) yield { connectionId: id, token };
     }
+  }
+
+  #opening(connectionId: string): LocalConnection[] {
+    const { store } = this.node;
+    if (store.opening === 0) return [];
+    return [...store.connections()].filter(({ id }) => id === connectionId);
   }
 }

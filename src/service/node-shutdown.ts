@@ -18,9 +18,10 @@ export class NodeShutdown {
     this.#drainer = new Drainer(node);
   }
 
-  /** @param timeout milliseconds until what is left is cut */
+  /** With `reliability.gracefulShutdown` off it closes. @param timeout milliseconds until what is left is cut */
   drain(timeout: number): Promise<void> {
     if (this.#closing !== undefined) return this.#closing;
+    if (!this.node.options.reliability.gracefulShutdown) return this.close();
     this.#draining ??= this.#drain(timeout);
     return this.#draining;
   }
@@ -31,16 +32,18 @@ export class NodeShutdown {
   }
 
   async #drain(timeout: number): Promise<void> {
-    const started = this.lifecycle.phase === 'started';
     this.lifecycle.drain();
-    if (started) await this.#drainer.drain(timeout);
+    if (this.lifecycle.joined) await this.#drainer.drain(timeout);
     await this.close();
   }
 
   async #close(): Promise<void> {
     this.lifecycle.close();
+    const released = this.lifecycle.joined ? this.node.releaseRoutes() : undefined;
     for (const connection of [...this.node.store.connections()]) connection.close('shutdown');
     await this.node.departed(FAREWELL_MS);
+    await released;
+    await this.lifecycle.settled();
     this.node.stop();
     await this.node.coordinator.close();
   }

@@ -6,11 +6,15 @@ import { SseError } from '../errors/sse-error.js';
 import { retentionFor } from '../options/retention-for.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { checkKey, checkTopic } from '../protocol/text-rules.js';
+import type { Lifecycle } from './lifecycle.js';
 import type { SseNode } from './sse-node.js';
 
 /** Sends to many: everyone here, everyone everywhere, or the subscribers of a topic. */
 export class Publisher {
-  constructor(private readonly node: SseNode) {}
+  constructor(
+    private readonly node: SseNode,
+    private readonly lifecycle: Lifecycle,
+  ) {}
 
   broadcast(event: string, data: unknown, options: EventOptions): FanOut {
     return this.node.store.deliverToAll(this.node.encoder.encode(event, data, options));
@@ -58,7 +62,8 @@ export class Publisher {
     return { topic, body, retention, idempotencyKey };
   }
 
-  #publish(publication: Publication): Promise<PublicationResult> {
+  async #publish(publication: Publication): Promise<PublicationResult> {
+    await this.lifecycle.start();
     return this.node.policy.execute('publish', () => this.node.coordinator.publish(publication));
   }
 }

@@ -1,6 +1,6 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import type { ReplayPage } from '../contracts/cluster-coordinator.js';
-import type { Cursor, Frame } from '../contracts/frame.js';
+import type { Cursor, Frame, Position } from '../contracts/frame.js';
 import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeEvent } from '../protocol/encode-event.js';
 import type { SseNode } from './sse-node.js';
@@ -8,46 +8,65 @@ import type { SseNode } from './sse-node.js';
 // Enough to keep a socket busy, little enough to hold in memory for each client that resumes.
 const PAGE_ENTRIES = 200;
 
+/** The beginning of what a client missed. */
+export interface ReplayStart {
+  /** Where the client stands; `undefined` for one that begins at the present. */
+  readonly from: Cursor | undefined;
+  readonly topics: readonly string[];
+  readonly page: ReplayPage;
+}
+
 /**
- * Brings a registered connection from where its client stands to the present. The first event, `connected`, carries the
- * id where it starts, so that a client that stays quiet can resume as well. A hole is told before anything that comes
- * after it.
+ * Brings a connection from where its client stands to the present. The first event, `connected`, carries the id where it
+ * starts, so that a client that stays quiet can resume as well. A hole is told before anything that comes after it.
  */
 export class Replayer {
   constructor(private readonly node: SseNode) {}
 
-  async replay(connection: ClientConnection): Promise<void> {
+  /**
+   * Reads the first page, which settles where the replay ends: what is published afterwards waits in the connection. To be
+   * called before the connection can be found by its id, so that nothing of a topic that it is subscribed to later counts
+   * as replayed.
+   */
+  async begin(connection: ClientConnection): Promise<ReplayStart> {
     const { lastEventId } = connection;
     const from = lastEventId === undefined ? undefined : parseCursor(lastEventId);
-    let page = await this.#read(connection, from);
-    if (!isOpening(connection)) return;
+    const topics = [...connection.topics];
+    return { from, topics, page: await this.#read(topics, from) };
+  }
+
+  /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
+  async finish(connection: ClientConnection, { from, topics, page }: ReplayStart): Promise<void> {
     connection.open(this.#connected(connection, from, page));
-    // What is published after the first page waits in the connection.
-    const goal = page.tip;
+    let goal: Position = page.tip;
     for (;;) {
-      await this.#write(connection, page);
-      const { upto } = page;
-      if (!isOpening(connection)) return;
-      if (!isAfter(goal, upto)) {
-        connection.goLive(upto);
+      await this.#write(connection, page, goal);
+      if (connection.state.kind !== 'opening') return;
+      if (!isAfter(goal, page.upto) || !isAfter(page.tip, page.upto)) {
+        connection.goLive(goal);
         return;
       }
-      page = await this.#read(connection, { epoch: page.tip.epoch, ...upto });
+      const { epoch } = page.tip;
+      page = await this.#read(topics, { epoch, ...page.upto });
+      // The log was lost meanwhile; positions of the old one say nothing about the new one.
+      if (page.tip.epoch !== epoch) goal = page.tip;
     }
   }
 
-  #read(connection: ClientConnection, after: Cursor | undefined): Promise<ReplayPage> {
-    const request = { topics: [...connection.topics], limit: PAGE_ENTRIES };
+  #read(topics: readonly string[], after: Cursor | undefined): Promise<ReplayPage> {
+    const request = { topics, limit: PAGE_ENTRIES };
     return this.node.policy.execute('register', () =>
       this.node.coordinator.replay(after === undefined ? request : { ...request, after }),
     );
   }
 
-  async #write(connection: ClientConnection, page: ReplayPage): Promise<void> {
+  async #write(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<void> {
     if (page.reset !== undefined) connection.replay(resetFrame(page, page.reset));
     for (const frame of page.frames) {
+      // Published since the first page, so it waits in the connection.
+      if (frame.position !== undefined && isAfter(frame.position, goal)) return;
       connection.replay(frame);
-      if (connection.outboxBytes > 0) await connection.drained();
+      await connection.drained();
     }
   }
 
@@ -67,10 +86,6 @@ export class Replayer {
   #retry(): number {
     return Math.round(this.node.options.reconnect.retry * (0.5 + Math.random()));
   }
-}
-
-function isOpening({ state }: ClientConnection): boolean {
-  return state.kind === 'opening';
 }
 
 /** Tells the client that entries are missing, with the id at which the stream goes on. */

@@ -13,7 +13,7 @@ import type { ClusterCoordinator } from '../contracts/cluster-coordinator.js';
 import type { ConnectionSink } from '../contracts/connection-sink.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/connection-store.js';
 import type { Logger } from '../contracts/logger.js';
-import type { ResiliencePolicy } from '../contracts/resilience-policy.js';
+import type { OperationKind, ResiliencePolicy } from '../contracts/resilience-policy.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { EventEncoder } from '../protocol/event-encoder.js';
 
@@ -40,10 +40,10 @@ export class SseNode implements ConnectionObserver {
   readonly logger: Logger;
   #ordinal = 0;
   #messages = 0;
-  #routesReleased = false;
+  #released: Promise<void> | undefined;
   // Stopped connections whose sockets still take their last bytes.
   readonly #departing = new Set<LocalConnection>();
-  #onDeparted: (() => void) | undefined;
+  readonly #onDeparted = new Set<() => void>();
   readonly #messagePrefix = randomBytes(6).toString('hex');
 
   constructor({ options, store, coordinator, policy, logger }: NodeServices) {
@@ -95,37 +95,56 @@ export class SseNode implements ConnectionObserver {
     return Math.round(retry + Math.random() * jitter);
   }
 
-  /** Releases all routes of this node; connections that stop afterwards have none to release. */
-  async releaseRoutes(): Promise<void> {
-    this.#routesReleased = true;
-    await this.policy.execute('maintenance', () => this.coordinator.releaseRoutes());
+  /** Whether the cluster has been told, once and for all, that this node's connections are not here any more. */
+  get routesReleased(): boolean {
+    return this.#released !== undefined;
   }
 
-  onStopped(connection: LocalConnection, reason: CloseReason): void {
+  /** Releases all routes of this node, once; connections that stop afterwards have none to release. Never rejects. */
+  releaseRoutes(): Promise<void> {
+    this.#released ??= this.policy
+      .execute('maintenance', () => this.coordinator.releaseRoutes())
+      .catch((error: unknown) => {
+        this.logger.warn('the routes could not be released; they expire', { error });
+      });
+    return this.#released;
+  }
+
+  /** Starts the node's feed of these topics; whoever called takes it back with the coordinator's `unlisten`. */
+  listen(kind: OperationKind, topics: readonly string[]): Promise<void> {
+    return this.policy.execute(kind, async signal => {
+      await this.coordinator.listen(topics);
+      // The policy gave up before and told the caller so, who therefore will not take it back.
+      if (signal.aborted) this.coordinator.unlisten(topics);
+    });
+  }
+
+  onStopped(connection: LocalConnection): void {
     this.store.remove(connection);
     this.#departing.add(connection);
     this.coordinator.unlisten(connection.topics);
-    if (connection.fence > 0 && reason !== 'superseded' && !this.#routesReleased) {
-      this.releaseRoute(connection);
-    }
+    // Also when it was superseded: its token is not the new owner's, so that changes nothing.
+    if (connection.fence > 0 && !this.routesReleased) this.releaseRoute(connection);
   }
 
   onClosed(connection: LocalConnection): void {
     this.#departing.delete(connection);
-    if (this.#departing.size === 0) this.#onDeparted?.();
+    if (this.#departing.size > 0) return;
+    for (const resolve of this.#onDeparted) resolve();
   }
 
   /** Resolves when every stopped connection has closed; those that have not within `timeout` milliseconds are cut. */
   async departed(timeout: number): Promise<void> {
     if (this.#departing.size > 0) {
       await new Promise<void>(resolve => {
-        const timer = setTimeout(resolve, timeout);
-        this.#onDeparted = () => {
+        const done = (): void => {
           clearTimeout(timer);
+          this.#onDeparted.delete(done);
           resolve();
         };
+        const timer = setTimeout(done, timeout);
+        this.#onDeparted.add(done);
       });
-      this.#onDeparted = undefined;
     }
     for (const connection of [...this.#departing]) connection.cut('shutdown');
   }

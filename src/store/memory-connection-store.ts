@@ -1,4 +1,4 @@
-import type { ConnectionStore, LocalConnection } from '../contracts/connection-store.js';
+import type { ConnectionStore, Delivery, LocalConnection } from '../contracts/connection-store.js';
 import type { Frame } from '../contracts/frame.js';
 import type { FanOut } from '../contracts/receipt.js';
 
@@ -118,7 +118,7 @@ class Tally implements FanOut {
   dropped = 0;
 
   count(connection: LocalConnection, frame: Frame): void {
-    switch (connection.enqueue(frame).outcome) {
+    switch (outcomeOf(connection, frame)) {
       case 'delivered':
         this.taken += 1;
         break;
@@ -130,5 +130,14 @@ class Tally implements FanOut {
         this.dropped += 1;
         break;
     }
+  }
+}
+
+function outcomeOf(connection: LocalConnection, frame: Frame): Delivery['outcome'] {
+  try {
+    return connection.enqueue(frame).outcome;
+  } catch {
+    // The other connections must not pay for one that breaks its contract; that it took nothing shows in the sum.
+    return 'closed';
   }
 }

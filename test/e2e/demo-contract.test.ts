@@ -404,6 +404,15 @@ describe('the demo at its end', () => {
     expect(new Set(readers.map(({ retry }) => retry)).size).to.be.greaterThan(6);
   });
 
+  it('closes at once instead when the graceful shutdown is off', async () => {
+    const demo = await DemoProcess.start({ SSE_RELIABILITY_GRACEFUL_SHUTDOWN: 'false' });
+    const reader = await StreamReader.open(`${demo.url}/sse/connect/c1`);
+    await reader.event('connected');
+    expect(await demo.stop()).to.equal(0);
+    await reader.end();
+    expect(reader.events.at(-1)).to.include({ event: 'sse.closed', data: '{"reason":"shutdown"}' });
+  });
+
   it('refuses new streams with Retry-After while it drains, and a second signal ends it at once', async () => {
     // A client that does not read keeps the drain waiting.
     const demo = await DemoProcess.start({ SSE_HISTORY_ENABLED: 'false' });

@@ -1,5 +1,3 @@
-// playwright-core describes pages in terms of the DOM.
-/// <reference lib="dom" />
 import { existsSync } from 'node:fs';
 import { chromium, type Browser } from 'playwright-core';
 

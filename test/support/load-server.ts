@@ -83,9 +83,9 @@ async function stats(): Promise<LoadStats> {
   }
   const { heapUsed, rss } = process.memoryUsage();
   const count = (type: new (...args: never[]) => unknown): number =>
-    v8.queryObjects(type as new (...args: unknown[]) => unknown, {
+    v8.queryObjects(type, {
       format: 'count',
-    }) as unknown as number;
+    });
   return {
     connections: store.size,
     opening: store.opening,

@@ -1,0 +1,896 @@
+import { expect } from 'chai';
+import type {
+  ClusterCoordinator,
+  Publication,
+  RegistrationResult,
+  ReplayPage,
+  ReplayRequest,
+  Retention,
+} from '../../src/contracts/cluster-coordinator.js';
+import type { Cursor } from '../../src/contracts/frame.js';
+import { formatCursor, isAfter } from '../../src/protocol/cursor.js';
+import { codeOf } from '../support/code-of.js';
+import { RecordingListener } from '../support/recording-listener.js';
+import { until } from '../support/until.js';
+
+/** Makes the nodes of one cluster after the other. */
+export interface ClusterFactory {
+  /** A node of the present cluster, not started. An id may be taken over five times within 30 s. */
+  node(nodeId: string): Promise<ClusterCoordinator>;
+  /** Cuts a node off from all others, without telling anybody. Left out where that cannot be done. */
+  cut?(nodeId: string): void | Promise<void>;
+  heal?(nodeId: string): void | Promise<void>;
+  /** Closes all nodes and forgets the present cluster with everything in it. */
+  dispose(): Promise<void>;
+}
+
+interface Node {
+  readonly coordinator: ClusterCoordinator;
+  readonly listener: RecordingListener;
+}
+
+const KEEP: Retention = { maxEntries: 100, ttl: 60_000 };
+const EVERYTHING = 1000;
+
+/** What every implementation of `ClusterCoordinator` does. */
+export function clusterCoordinatorContract(name: string, factory: ClusterFactory): void {
+  async function unstarted(nodeId: string): Promise<Node> {
+    return { coordinator: await factory.node(nodeId), listener: new RecordingListener() };
+  }
+
+  async function started(nodeId: string): Promise<Node> {
+    const node = await unstarted(nodeId);
+    await node.coordinator.start(node.listener);
+    return node;
+  }
+
+  describe(`${name} as a ClusterCoordinator`, () => {
+    let a: Node;
+    let b: Node;
+
+    beforeEach(async () => {
+      a = await started('node-a');
+      b = await started('node-b');
+    });
+
+    afterEach(() => factory.dispose());
+
+    describe('life', () => {
+      it('has a name and is reachable once it has started', () => {
+        expect(a.coordinator.kind).to.match(/^\w+$/);
+        expect(a.coordinator.status()).to.deep.equal({ reachable: true });
+      });
+
+      it('is not reachable, with a detail, before it has started and after it has closed', async () => {
+        const { coordinator } = await unstarted('node-c');
+        expect(coordinator.status().reachable).to.equal(false);
+        expect(coordinator.status().detail).to.be.a('string');
+        await a.coordinator.close();
+        expect(a.coordinator.status().reachable).to.equal(false);
+        expect(a.coordinator.status().detail).to.be.a('string');
+      });
+
+      it('a second start changes nothing', async () => {
+        await connect(a, 'c1', 't1');
+        await a.coordinator.start(new RecordingListener());
+        await b.coordinator.publish(broadcast('x'));
+        await until(() => a.listener.publications.length === 1, 'the publication');
+        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-a' });
+      });
+
+      it('a second close changes nothing', async () => {
+        await a.coordinator.close();
+        await a.coordinator.close();
+        expect(await names(b)).to.deep.equal(['node-b']);
+      });
+
+      it('close releases its routes and its lease', async () => {
+        await connect(a, 'c1', 't1');
+        await connect(b, 'c2', 't1');
+        await a.coordinator.close();
+        expect(await b.coordinator.locate('c1')).to.equal(undefined);
+        expect(await b.coordinator.count()).to.equal(1);
+        expect(await names(b)).to.deep.equal(['node-b']);
+      });
+
+      it('calls its listener no more once it has closed', async () => {
+        await a.coordinator.close();
+        await b.coordinator.publish(broadcast('x'));
+        await b.coordinator.closeAllConnections('kicked');
+        await until(() => b.listener.closedAll.length === 1, 'the command');
+        expect(a.listener.publications).to.deep.equal([]);
+        expect(a.listener.closedAll).to.deep.equal([]);
+      });
+
+      it('after close every method but close, status and unlisten rejects with CLOSED', async () => {
+        await a.coordinator.close();
+        const calls = [...everyCall(a.coordinator), a.coordinator.send(message('c1', 'm1'))];
+        calls.push(a.coordinator.start(a.listener));
+        for (const call of calls) expect(await codeOf(call)).to.equal('CLOSED');
+        a.coordinator.unlisten(['t']);
+      });
+    });
+
+    describe('registration', () => {
+      it('makes the node the owner, for every node', async () => {
+        const result = await register(a, 'c1', 't1');
+        const route = { connectionId: 'c1', nodeId: 'node-a', fence: fenceOf(result) };
+        expect(await a.coordinator.locate('c1')).to.deep.equal(route);
+        expect(await b.coordinator.locate('c1')).to.deep.equal(route);
+      });
+
+      it('an id that was never registered is nowhere', async () => {
+        expect(await a.coordinator.locate('c1')).to.equal(undefined);
+      });
+
+      it('repeated with the same token answers the same and tells nobody', async () => {
+        const first = await register(a, 'c1', 't1');
+        expect(await register(a, 'c1', 't1')).to.deep.equal(first);
+        expect(await register(a, 'c1', 't1', 'reject')).to.deep.equal(first);
+        await settled(a, b);
+        expect(a.listener.superseded).to.deep.equal([]);
+        expect(await a.coordinator.count()).to.equal(1);
+      });
+
+      it('fences grow with each registration of an id, also after it was free', async () => {
+        const fences = [
+          await register(a, 'c1', 't1'),
+          await register(b, 'c1', 't1'),
+          await register(a, 'c1', 't2'),
+        ];
+        await a.coordinator.unregister('c1', 't2');
+        fences.push(await register(b, 'c1', 't2'));
+        const numbers = fences.map(fenceOf);
+        expect(numbers).to.deep.equal([...numbers].sort((one, other) => one - other));
+        expect(new Set(numbers).size).to.equal(4);
+        expect(numbers[0]).to.be.greaterThan(0);
+      });
+
+      it('a takeover tells the former owner on another node once', async () => {
+        await connect(a, 'c1', 't1');
+        await register(b, 'c1', 't9');
+        await until(() => a.listener.superseded.length > 0, 'the news of the takeover');
+        await settled(a, b);
+        expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
+        expect(b.listener.superseded).to.deep.equal([]);
+        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
+      });
+
+      it('a takeover on the same node tells that node once', async () => {
+        await connect(a, 'c1', 't1');
+        await register(a, 'c1', 't2');
+        await until(() => a.listener.superseded.length > 0, 'the news of the takeover');
+        await settled(a, b);
+        expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
+        expect(await a.coordinator.count()).to.equal(1);
+      });
+
+      it('the same token on another node is another connection', async () => {
+        await connect(a, 'c1', 't1');
+        await register(b, 'c1', 't1');
+        await until(() => a.listener.superseded.length === 1, 'the news of the takeover');
+        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
+      });
+
+      it('rejects a duplicate when asked to and leaves its owner alone', async () => {
+        await connect(a, 'c1', 't1');
+        const refused = { outcome: 'exists', nodeId: 'node-a' };
+        expect(await register(b, 'c1', 't9', 'reject')).to.deep.equal(refused);
+        expect(await register(a, 'c1', 't9', 'reject')).to.deep.equal(refused);
+        await settled(a, b);
+        expect(a.listener.superseded).to.deep.equal([]);
+        expect(await b.coordinator.locate('c1')).to.include({ nodeId: 'node-a' });
+      });
+
+      it('an id that is free is registered under reject as well', async () => {
+        expect(await register(a, 'c1', 't1', 'reject')).to.include({ outcome: 'registered' });
+      });
+
+      it('five takeovers within the window succeed, the sixth is a storm and harms nobody', async () => {
+        await register(a, 'c1', 't0');
+        for (let takeover = 1; takeover <= 5; takeover += 1) {
+          const node = takeover % 2 === 0 ? a : b;
+          const result = await register(node, 'c1', `t${takeover}`);
+          expect(result).to.include({ outcome: 'registered' });
+        }
+        expect(await register(a, 'c1', 't6')).to.deep.equal({ outcome: 'storm' });
+        expect(await register(b, 'c1', 't7')).to.deep.equal({ outcome: 'storm' });
+        await until(() => b.listener.superseded.length >= 2, 'the news of the takeovers');
+        await settled(a, b);
+        expect(b.listener.superseded.map(({ token }) => token)).to.deep.equal(['t1', 't3']);
+        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
+      });
+
+      it('a repeated takeover counts once', async () => {
+        await register(a, 'c1', 't0');
+        for (let takeover = 1; takeover <= 5; takeover += 1) {
+          await register(a, 'c1', `t${takeover}`);
+          const repeated = await register(a, 'c1', `t${takeover}`);
+          expect(repeated).to.include({ outcome: 'registered' });
+        }
+      });
+
+      it('a storm of one id is none of another', async () => {
+        for (let n = 0; n <= 5; n += 1) await register(a, 'c1', `t${n}`);
+        await register(a, 'c2', 't10');
+        expect(await register(b, 'c2', 't11')).to.include({ outcome: 'registered' });
+      });
+    });
+
+    describe('release', () => {
+      it('unregister removes the route, once', async () => {
+        await connect(a, 'c1', 't1');
+        expect(await a.coordinator.unregister('c1', 't1')).to.equal(true);
+        expect(await b.coordinator.locate('c1')).to.equal(undefined);
+        expect(await a.coordinator.unregister('c1', 't1')).to.equal(false);
+      });
+
+      it('a late unregister of a former owner changes nothing', async () => {
+        await connect(a, 'c1', 't1');
+        await connect(a, 'c1', 't2');
+        expect(await a.coordinator.unregister('c1', 't1')).to.equal(false);
+        await connect(b, 'c1', 't2');
+        expect(await a.coordinator.unregister('c1', 't2')).to.equal(false);
+        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
+      });
+
+      it('unregister of an unknown id answers false', async () => {
+        expect(await a.coordinator.unregister('c1', 't1')).to.equal(false);
+      });
+
+      it('releaseRoutes removes every route of this node and no other', async () => {
+        await connect(a, 'c1', 't1');
+        await connect(a, 'c2', 't2');
+        await connect(b, 'c3', 't1');
+        await a.coordinator.releaseRoutes();
+        expect(await b.coordinator.locate('c1')).to.equal(undefined);
+        expect(await b.coordinator.count()).to.equal(1);
+        expect(await names(b)).to.deep.equal(['node-a', 'node-b']);
+        await a.coordinator.releaseRoutes();
+        expect(await b.coordinator.count()).to.equal(1);
+      });
+    });
+
+    describe('counts', () => {
+      it('are exact, whoever asks', async () => {
+        await connect(a, 'c1', 't1');
+        await connect(a, 'c2', 't2');
+        await connect(b, 'c3', 't1');
+        await connect(b, 'c1', 't2');
+        expect(await a.coordinator.count()).to.equal(3);
+        expect(await b.coordinator.count()).to.equal(3);
+      });
+
+      it('nodes are sorted by id, each with its connections, and know themselves', async () => {
+        await started('node-0');
+        await connect(a, 'c1', 't1');
+        await connect(a, 'c2', 't2');
+        expect(await a.coordinator.nodes()).to.deep.equal([
+          { nodeId: 'node-0', connections: 0, self: false },
+          { nodeId: 'node-a', connections: 2, self: true },
+          { nodeId: 'node-b', connections: 0, self: false },
+        ]);
+      });
+    });
+
+    describe('send', () => {
+      it('hands the owner the message with its token, and answers what it did', async () => {
+        await connect(b, 'c1', 't1');
+        const result = await a.coordinator.send(message('c1', 'm1', 'data: hello\n\n'));
+        expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
+        expect(b.listener.messages).to.deep.equal([
+          { connectionId: 'c1', token: 't1', messageId: 'm1', text: 'data: hello\n\n' },
+        ]);
+      });
+
+      it('reaches a connection of the sending node as well', async () => {
+        await connect(a, 'c1', 't1');
+        const result = await a.coordinator.send(message('c1', 'm1'));
+        expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-a' });
+      });
+
+      it('answers buffered', async () => {
+        await connect(b, 'c1', 't1');
+        b.listener.answer = () => ({ outcome: 'buffered' });
+        const result = await a.coordinator.send(message('c1', 'm1'));
+        expect(result).to.deep.equal({ outcome: 'buffered', nodeId: 'node-b' });
+      });
+
+      it('answers rejected with the code of the owner', async () => {
+        await connect(b, 'c1', 't1');
+        b.listener.answer = () => ({ outcome: 'rejected', code: 'OUTBOX_FULL' });
+        const result = await a.coordinator.send(message('c1', 'm1'));
+        expect(result).to.deep.equal({
+          outcome: 'rejected',
+          code: 'OUTBOX_FULL',
+          nodeId: 'node-b',
+        });
+      });
+
+      it('answers not-connected without a route', async () => {
+        const result = await a.coordinator.send(message('c1', 'm1'));
+        expect(result).to.deep.equal({ outcome: 'not-connected' });
+      });
+
+      it('answers not-connected when the owner has it no more', async () => {
+        await connect(b, 'c1', 't1');
+        b.listener.answer = () => ({ outcome: 'closed' });
+        const result = await a.coordinator.send(message('c1', 'm1'));
+        expect(result).to.deep.equal({ outcome: 'not-connected' });
+      });
+
+      it('with ack none answers routed, and the message arrives', async () => {
+        await connect(b, 'c1', 't1');
+        const result = await a.coordinator.send({ ...message('c1', 'm1'), ack: 'none' });
+        expect(result).to.deep.equal({ outcome: 'routed', nodeId: 'node-b' });
+        await until(() => b.listener.messages.length === 1, 'the message');
+      });
+
+      it('with ack none answers not-connected without a route', async () => {
+        const result = await a.coordinator.send({ ...message('c1', 'm1'), ack: 'none' });
+        expect(result).to.deep.equal({ outcome: 'not-connected' });
+      });
+
+      it('keeps the order of one sender', async () => {
+        await connect(b, 'c1', 't1');
+        const ids = Array.from({ length: 30 }, (_, n) => `m${n}`);
+        await Promise.all(ids.map(id => a.coordinator.send(message('c1', id))));
+        expect(b.listener.messages.map(({ messageId }) => messageId)).to.deep.equal(ids);
+      });
+
+      it('goes to the new owner after a takeover', async () => {
+        await connect(a, 'c1', 't1');
+        await connect(b, 'c1', 't2');
+        const result = await a.coordinator.send(message('c1', 'm1'));
+        expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
+        expect(b.listener.messages).to.have.length(1);
+        expect(a.listener.messages).to.deep.equal([]);
+      });
+    });
+
+    describe('publish', () => {
+      it('reaches every node with its id in front, and answers its cursor and the nodes', async () => {
+        await listen([a, b], 'news');
+        const result = await a.coordinator.publish(publication('news', 'data: x\n\n'));
+        expect(result.nodes).to.equal(2);
+        const cursor = cursorOf(result);
+        for (const { listener } of [a, b]) {
+          await until(() => listener.publications.length === 1, 'the publication');
+          const [published] = listener.publications;
+          expect(published?.topic).to.equal('news');
+          expect(published?.text).to.equal(`id: ${formatCursor(cursor)}\ndata: x\n\n`);
+          expect(published?.frame.position).to.deep.include({
+            ms: cursor.ms,
+            sequence: cursor.sequence,
+          });
+        }
+      });
+
+      it('without a topic addresses everyone, listened or not', async () => {
+        await a.coordinator.publish(broadcast('x'));
+        await until(() => b.listener.publications.length === 1, 'the broadcast');
+        expect(b.listener.publications[0]?.topic).to.equal(undefined);
+        expect(b.listener.publications[0]?.frame.position).to.not.equal(undefined);
+      });
+
+      it('has one order for all nodes, which is the order of the cursors', async () => {
+        await listen([a, b], 'news', 'sport');
+        const topics = ['news', undefined, 'sport'];
+        const results = await Promise.all(
+          Array.from({ length: 45 }, (_, n) =>
+            (n % 2 === 0 ? a : b).coordinator.publish(publication(topics[n % 3], `data: ${n}\n\n`)),
+          ),
+        );
+        const cursors = results.map(cursorOf).sort((one, other) => (isAfter(one, other) ? 1 : -1));
+        for (const { listener } of [a, b]) {
+          await until(() => listener.publications.length >= 45, 'all publications');
+          expect(listener.publications.map(({ frame }) => frame.position?.sequence)).to.deep.equal(
+            cursors.map(({ sequence }) => sequence),
+          );
+        }
+      });
+
+      it('of one node arrives in the order of its calls', async () => {
+        await listen([b], 'news');
+        const texts = Array.from({ length: 20 }, (_, n) => `data: ${n}\n\n`);
+        await Promise.all(texts.map(text => a.coordinator.publish(publication('news', text))));
+        await until(() => b.listener.publications.length === 20, 'all publications');
+        const arrived = b.listener.publications.map(({ text }) => text.replace(/^id: .*\n/, ''));
+        expect(arrived).to.deep.equal(texts);
+      });
+
+      it('without retention has no cursor, no id, and is not kept', async () => {
+        await listen([a, b], 'news');
+        const before = await tip(a);
+        const result = await a.coordinator.publish({
+          ...publication('news', 'data: x\n\n'),
+          retention: false,
+        });
+        expect(result).to.deep.equal({ nodes: 2 });
+        await until(() => b.listener.publications.length === 1, 'the publication');
+        expect(b.listener.publications[0]?.text).to.equal('data: x\n\n');
+        expect(b.listener.publications[0]?.frame.position).to.equal(undefined);
+        const page = await replay(b, { topics: ['news'], after: before });
+        expect(page.frames).to.deep.equal([]);
+      });
+
+      it('with a key that was used changes nothing and answers as before, on every node', async () => {
+        await listen([a, b], 'news');
+        const keyed = { ...publication('news', 'data: 1\n\n'), idempotencyKey: 'k' };
+        const first = await a.coordinator.publish(keyed);
+        expect(await a.coordinator.publish(keyed)).to.deep.equal(first);
+        expect(await b.coordinator.publish(keyed)).to.deep.equal(first);
+        await settled(a, b);
+        expect(b.listener.publications.filter(({ topic }) => topic === 'news')).to.have.length(1);
+      });
+
+      it('with different keys publishes twice', async () => {
+        const one = await a.coordinator.publish({ ...broadcast('x'), idempotencyKey: 'k1' });
+        const other = await a.coordinator.publish({ ...broadcast('x'), idempotencyKey: 'k2' });
+        expect(cursorOf(other).sequence).to.be.greaterThan(cursorOf(one).sequence);
+      });
+
+      it('without retention and with a key that was used is not delivered again', async () => {
+        const keyed: Publication = { ...broadcast('x'), retention: false, idempotencyKey: 'k' };
+        await a.coordinator.publish(keyed);
+        await b.coordinator.publish(keyed);
+        await settled(a, b);
+        expect(b.listener.publications.filter(({ text }) => text.includes('x'))).to.have.length(1);
+      });
+
+      it('still arrives when one of two listens was taken back', async () => {
+        await listen([b], 'news');
+        await listen([b], 'news');
+        b.coordinator.unlisten(['news']);
+        await a.coordinator.publish(publication('news', 'data: x\n\n'));
+        await until(() => b.listener.publications.length === 1, 'the publication');
+      });
+
+      it('arrives again after all listens were taken back and a new one resolved', async () => {
+        await listen([b], 'news');
+        b.coordinator.unlisten(['news']);
+        await listen([b], 'news');
+        await a.coordinator.publish(publication('news', 'data: x\n\n'));
+        await until(() => b.listener.publications.length === 1, 'the publication');
+      });
+
+      it('can be listened to for several topics at once', async () => {
+        await listen([b], 'news', 'sport');
+        await a.coordinator.publish(publication('news', 'data: 1\n\n'));
+        await a.coordinator.publish(publication('sport', 'data: 2\n\n'));
+        await until(() => b.listener.publications.length === 2, 'both publications');
+      });
+    });
+
+    describe('replay', () => {
+      it('without a cursor answers the tip and nothing else', async () => {
+        await a.coordinator.publish(publication('news', 'data: 1\n\n'));
+        const page = await replay(b, { topics: ['news'] });
+        expect(page.frames).to.deep.equal([]);
+        expect(page.reset).to.equal(undefined);
+        expect(page.upto).to.include({ ms: page.tip.ms, sequence: page.tip.sequence });
+      });
+
+      it('the tip is the newest entry, for every node', async () => {
+        const { cursor } = await a.coordinator.publish(broadcast('x'));
+        expect(await tip(a)).to.deep.equal(cursor);
+        expect(await tip(b)).to.deep.equal(cursor);
+      });
+
+      it('answers what came after the cursor, of the topics asked for and to everyone, in order', async () => {
+        const start = await tip(a);
+        await publishAll(a, ['news', 'sport', undefined, 'news', 'other']);
+        const page = await replay(b, { topics: ['news', 'sport'], after: start });
+        expect(texts(page)).to.deep.equal(['0', '1', '2', '3']);
+        expect(page.reset).to.equal(undefined);
+        expect(page.upto).to.deep.include({ sequence: page.tip.sequence });
+      });
+
+      it('answers the frames that were delivered', async () => {
+        const start = await tip(a);
+        await a.coordinator.publish(broadcast('x'));
+        await until(() => b.listener.publications.length === 1, 'the broadcast');
+        const page = await replay(a, { topics: [], after: start });
+        expect(page.frames[0]?.bytes.toString()).to.equal(b.listener.publications[0]?.text);
+        expect(page.frames[0]?.position).to.deep.equal(b.listener.publications[0]?.frame.position);
+      });
+
+      it('begins behind the cursor, not at it', async () => {
+        const [first] = await publishAll(a, ['news', 'news', 'news']);
+        expect(texts(await replay(a, { topics: ['news'], after: first }))).to.deep.equal([
+          '1',
+          '2',
+        ]);
+      });
+
+      it('at the tip answers nothing', async () => {
+        await publishAll(a, ['news']);
+        const page = await replay(a, { topics: ['news'], after: await tip(a) });
+        expect(page.frames).to.deep.equal([]);
+        expect(page.reset).to.equal(undefined);
+      });
+
+      it('a topic that is named twice is replayed once', async () => {
+        const start = await tip(a);
+        await publishAll(a, ['news']);
+        const page = await replay(a, { topics: ['news', 'news'], after: start });
+        expect(texts(page)).to.deep.equal(['0']);
+      });
+
+      it('pages cover everything once and in order, the last one reaches the tip', async () => {
+        const start = await tip(a);
+        await publishAll(
+          a,
+          Array.from({ length: 25 }, (_, n) => ['news', 'sport', undefined][n % 3]),
+        );
+        const pages: ReplayPage[] = [];
+        let after: Cursor = start;
+        for (;;) {
+          const page = await replay(b, { topics: ['sport', 'news'], after, limit: 7 });
+          pages.push(page);
+          expect(page.frames.length).to.be.at.most(7);
+          expect(page.reset).to.equal(undefined);
+          if (!isAfter(page.tip, page.upto)) break;
+          after = { epoch: page.tip.epoch, ...page.upto };
+        }
+        expect(pages.map(({ frames }) => frames.length)).to.deep.equal([7, 7, 7, 4]);
+        expect(pages.flatMap(texts)).to.deep.equal(Array.from({ length: 25 }, (_, n) => `${n}`));
+      });
+
+      it('a page that holds exactly the rest reaches the tip', async () => {
+        const start = await tip(a);
+        await publishAll(a, ['news', 'news', 'news']);
+        const page = await replay(a, { topics: ['news'], after: start, limit: 3 });
+        expect(page.frames).to.have.length(3);
+        expect(isAfter(page.tip, page.upto)).to.equal(false);
+      });
+
+      it('tells a gap when more was published than is kept, and answers the rest', async () => {
+        const retention = { maxEntries: 3, ttl: 60_000 };
+        const [first] = await publishAll(a, Array<string>(6).fill('news'), retention);
+        const page = await replay(b, { topics: ['news', 'sport'], after: first });
+        expect(page.reset).to.deep.equal({ reason: 'GAP', topics: ['news'] });
+        expect(texts(page)).to.deep.equal(['3', '4', '5']);
+      });
+
+      it('tells a gap of what was addressed to everyone, whatever the topics', async () => {
+        const retention = { maxEntries: 2, ttl: 60_000 };
+        const [first] = await publishAll(a, Array<undefined>(4).fill(undefined), retention);
+        const page = await replay(a, { topics: [], after: first });
+        expect(page.reset?.reason).to.equal('GAP');
+        expect(texts(page)).to.deep.equal(['2', '3']);
+      });
+
+      it('tells a gap when entries are too old', async () => {
+        const start = await tip(a);
+        await publishAll(a, ['news'], { maxEntries: 100, ttl: 20 });
+        const look = (): Promise<ReplayPage> => replay(b, { topics: ['news'], after: start });
+        await until(async () => (await look()).reset !== undefined, 'the gap');
+        const page = await look();
+        expect(page.reset).to.deep.equal({ reason: 'GAP', topics: ['news'] });
+        expect(page.frames).to.deep.equal([]);
+      });
+
+      it('tells no gap to a client that has everything that was trimmed', async () => {
+        const retention = { maxEntries: 2, ttl: 60_000 };
+        const cursors = await publishAll(a, Array<string>(5).fill('news'), retention);
+        const page = await replay(a, { topics: ['news'], after: cursors[2] });
+        expect(page.reset).to.equal(undefined);
+        expect(texts(page)).to.deep.equal(['3', '4']);
+      });
+
+      it('tells no gap because of topics that were not asked for', async () => {
+        const start = await tip(a);
+        await publishAll(a, Array<string>(5).fill('sport'), { maxEntries: 1, ttl: 60_000 });
+        await publishAll(a, ['news']);
+        const page = await replay(a, { topics: ['news', 'never'], after: start });
+        expect(page.reset).to.equal(undefined);
+        expect(texts(page)).to.deep.equal(['0']);
+      });
+
+      it('tells that the cursor is of another epoch, and answers everything it has', async () => {
+        await publishAll(a, ['news', 'sport', undefined]);
+        const page = await replay(a, {
+          topics: ['news'],
+          after: { epoch: 'other', ms: Date.now(), sequence: 1 },
+        });
+        expect(page.reset).to.deep.equal({ reason: 'EPOCH', topics: ['news'] });
+        expect(texts(page)).to.deep.equal(['0', '2']);
+      });
+
+      it('tells that the cursor is newer than the log', async () => {
+        await publishAll(a, ['news']);
+        const newest = await tip(a);
+        for (const after of [
+          { ...newest, ms: newest.ms + 10_000_000 },
+          { ...newest, sequence: newest.sequence + 1 },
+        ]) {
+          const page = await replay(a, { topics: ['news'], after });
+          expect(page.reset).to.deep.equal({ reason: 'AHEAD', topics: ['news'] });
+          expect(texts(page)).to.deep.equal(['0']);
+        }
+      });
+    });
+
+    describe('control', () => {
+      it('closes a connection at its owner, on another node and on its own', async () => {
+        await connect(a, 'c1', 't1');
+        expect(await b.coordinator.closeConnection('c1', 'kicked')).to.equal(true);
+        await connect(a, 'c2', 't2');
+        expect(await a.coordinator.closeConnection('c2', 'bored')).to.equal(true);
+        expect(a.listener.closed).to.deep.equal([
+          { connectionId: 'c1', reason: 'kicked' },
+          { connectionId: 'c2', reason: 'bored' },
+        ]);
+        expect(b.listener.closed).to.deep.equal([]);
+      });
+
+      it('says so when there was no connection to close', async () => {
+        expect(await a.coordinator.closeConnection('c1', 'kicked')).to.equal(false);
+        await register(b, 'c1', 't1');
+        expect(await a.coordinator.closeConnection('c1', 'kicked')).to.equal(false);
+      });
+
+      it('closes all connections of all nodes', async () => {
+        await a.coordinator.closeAllConnections('maintenance');
+        for (const { listener } of [a, b]) {
+          await until(() => listener.closedAll.length > 0, 'the command');
+          expect(listener.closedAll).to.deep.equal(['maintenance']);
+        }
+      });
+
+      it('subscribes and unsubscribes a connection at its owner', async () => {
+        await connect(b, 'c1', 't1');
+        expect(await a.coordinator.subscribe('c1', 'news')).to.equal(true);
+        expect(b.listener.onPresence('news')).to.deep.equal(['c1']);
+        expect(await a.coordinator.unsubscribe('c1', 'news')).to.equal(true);
+        expect(b.listener.onPresence('news')).to.deep.equal([]);
+        expect(await b.coordinator.subscribe('c1', 'sport')).to.equal(true);
+      });
+
+      it('says so when there is no connection to subscribe', async () => {
+        expect(await a.coordinator.subscribe('c1', 'news')).to.equal(false);
+        expect(await a.coordinator.unsubscribe('c1', 'news')).to.equal(false);
+      });
+
+      it('tells who is subscribed on every node', async () => {
+        await connect(a, 'c1', 't1');
+        await connect(b, 'c2', 't1');
+        await connect(b, 'c3', 't2');
+        for (const id of ['c1', 'c2']) await a.coordinator.subscribe(id, 'news');
+        const { connections, missing } = await b.coordinator.presence('news');
+        expect(connections).to.have.deep.members([
+          { connectionId: 'c1', nodeId: 'node-a' },
+          { connectionId: 'c2', nodeId: 'node-b' },
+        ]);
+        expect(missing).to.deep.equal([]);
+      });
+
+      it('nobody is subscribed to an unknown topic', async () => {
+        const nobody = { connections: [], missing: [] };
+        expect(await a.coordinator.presence('news')).to.deep.equal(nobody);
+      });
+    });
+
+    const { cut, heal } = factory;
+    if (cut === undefined || heal === undefined) return;
+
+    describe('in an outage', () => {
+      it('every method rejects with UNAVAILABLE, but send, unlisten and status', async () => {
+        await cut('node-a');
+        await until(() => !a.coordinator.status().reachable, 'the outage');
+        expect(a.coordinator.status().detail).to.be.a('string');
+        for (const call of everyCall(a.coordinator)) {
+          expect(await codeOf(call)).to.equal('UNAVAILABLE');
+        }
+        a.coordinator.unlisten(['news']);
+      });
+
+      it('a send of the node that is cut off answers unavailable', async () => {
+        await connect(b, 'c1', 't1');
+        await cut('node-a');
+        await until(() => !a.coordinator.status().reachable, 'the outage');
+        const result = await a.coordinator.send(message('c1', 'm1'));
+        expect(result).to.deep.equal({ outcome: 'unavailable' });
+        expect(b.listener.messages).to.deep.equal([]);
+      });
+
+      it('a send to a node that does not answer is unknown after its deadline', async () => {
+        await connect(b, 'c1', 't1');
+        await cut('node-b');
+        const result = await a.coordinator.send({ ...message('c1', 'm1'), deadline: 50 });
+        expect(result).to.deep.equal({ outcome: 'unknown' });
+      });
+
+      it('a node that does not answer is missing in the presence', async () => {
+        await connect(a, 'c1', 't1');
+        await a.coordinator.subscribe('c1', 'news');
+        await cut('node-b');
+        expect(await a.coordinator.presence('news')).to.deep.equal({
+          connections: [{ connectionId: 'c1', nodeId: 'node-a' }],
+          missing: ['node-b'],
+        });
+      });
+
+      it('asking for something at a node that does not answer rejects with UNAVAILABLE', async () => {
+        await connect(b, 'c1', 't1');
+        await cut('node-b');
+        const { coordinator } = a;
+        expect(await codeOf(coordinator.closeConnection('c1', 'kicked'))).to.equal('UNAVAILABLE');
+        expect(await codeOf(coordinator.subscribe('c1', 'news'))).to.equal('UNAVAILABLE');
+        expect(await codeOf(coordinator.unsubscribe('c1', 'news'))).to.equal('UNAVAILABLE');
+      });
+
+      it('is over once it is healed', async () => {
+        await cut('node-a');
+        await until(() => !a.coordinator.status().reachable, 'the outage');
+        await heal('node-a');
+        await until(() => a.coordinator.status().reachable, 'the end of the outage');
+        expect(await register(a, 'c1', 't1')).to.include({ outcome: 'registered' });
+      });
+
+      it('what was published and kept meanwhile arrives afterwards, once and in order', async () => {
+        await listen([a, b], 'news');
+        await publishAll(b, ['news']);
+        await until(() => a.listener.publications.length === 1, 'the first publication');
+        await cut('node-a');
+        const cursors = await publishAll(b, ['news', undefined, 'news']);
+        await heal('node-a');
+        await until(() => a.listener.publications.length >= 4, 'what was missed');
+        await settled(b, a);
+        const missed = a.listener.publications.slice(1, 4);
+        expect(missed.map(({ topic }) => topic)).to.deep.equal(['news', undefined, 'news']);
+        expect(missed.map(({ frame }) => frame.position?.sequence)).to.deep.equal(
+          cursors.map(({ sequence }) => sequence),
+        );
+        expect(a.listener.publications).to.have.length(4);
+      });
+
+      it('a connection that was taken over meanwhile is told afterwards, once', async () => {
+        await connect(a, 'c1', 't1');
+        await connect(a, 'c2', 't2');
+        await cut('node-a');
+        await register(b, 'c1', 't9');
+        await heal('node-a');
+        await until(() => a.listener.superseded.length > 0, 'the news of the takeover');
+        await settled(a, b);
+        expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
+        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
+        expect(await b.coordinator.locate('c2')).to.include({ nodeId: 'node-a' });
+      });
+
+      it('the route of a connection that ended meanwhile goes afterwards', async () => {
+        await connect(a, 'c1', 't1');
+        await cut('node-a');
+        await until(() => !a.coordinator.status().reachable, 'the outage');
+        a.listener.connections.delete('c1');
+        expect(await codeOf(a.coordinator.unregister('c1', 't1'))).to.equal('UNAVAILABLE');
+        await heal('node-a');
+        await until(
+          async () => (await b.coordinator.locate('c1')) === undefined,
+          'the route to go',
+        );
+        expect(await b.coordinator.count()).to.equal(0);
+      });
+    });
+  });
+}
+
+function register(
+  { coordinator }: Node,
+  connectionId: string,
+  token: string,
+  onDuplicate: 'takeover' | 'reject' = 'takeover',
+): Promise<RegistrationResult> {
+  return coordinator.register({ connectionId, token, onDuplicate });
+}
+
+/** Registers a connection that the node has from then on. */
+async function connect(node: Node, connectionId: string, token: string): Promise<void> {
+  node.listener.connections.set(connectionId, token);
+  await register(node, connectionId, token);
+}
+
+async function names({ coordinator }: Node): Promise<string[]> {
+  return (await coordinator.nodes()).map(({ nodeId }) => nodeId);
+}
+
+async function listen(nodes: readonly Node[], ...topics: string[]): Promise<void> {
+  for (const { coordinator } of nodes) await coordinator.listen(topics);
+}
+
+/** Resolves when what was under way to these nodes has arrived: commands and events come in the order of their cause. */
+async function settled(...nodes: readonly Node[]): Promise<void> {
+  const marker = `data: settled ${Math.random()}\n\n`;
+  for (const { coordinator } of nodes) {
+    await coordinator.publish({ topic: undefined, body: Buffer.from(marker), retention: false });
+  }
+  for (const { listener } of nodes) {
+    await until(
+      () => listener.publications.filter(({ text }) => text === marker).length === nodes.length,
+      'the marker',
+    );
+    const others = listener.publications.filter(({ text }) => text !== marker);
+    listener.publications.splice(0, Infinity, ...others);
+  }
+}
+
+function publication(
+  topic: string | undefined,
+  text: string,
+  retention: Retention = KEEP,
+): Publication {
+  return { topic, body: Buffer.from(text), retention };
+}
+
+function broadcast(text: string): Publication {
+  return publication(undefined, `data: ${text}\n\n`);
+}
+
+/** Publishes `0`, `1`, … to these topics. */
+async function publishAll(
+  { coordinator }: Node,
+  topics: readonly (string | undefined)[],
+  retention: Retention = KEEP,
+): Promise<Cursor[]> {
+  const cursors: Cursor[] = [];
+  for (const [n, topic] of topics.entries()) {
+    const result = await coordinator.publish(publication(topic, `data: ${n}\n\n`, retention));
+    cursors.push(cursorOf(result));
+  }
+  return cursors;
+}
+
+async function tip(node: Node): Promise<Cursor> {
+  return (await replay(node, { topics: [] })).tip;
+}
+
+function replay(
+  { coordinator }: Node,
+  request: Omit<ReplayRequest, 'limit' | 'after'> & {
+    readonly limit?: number;
+    readonly after?: Cursor | undefined;
+  },
+): Promise<ReplayPage> {
+  const { topics, after, limit = EVERYTHING } = request;
+  return coordinator.replay(after === undefined ? { topics, limit } : { topics, limit, after });
+}
+
+function texts({ frames }: ReplayPage): string[] {
+  return frames.map(({ bytes }) => /data: (.*)/.exec(bytes.toString())?.[1] ?? '');
+}
+
+function message(connectionId: string, messageId: string, text = 'data: x\n\n') {
+  const frame = { bytes: Buffer.from(text) };
+  return { connectionId, messageId, frame, ack: 'owner' as const, deadline: 3000 };
+}
+
+function fenceOf(result: RegistrationResult): number {
+  if (result.outcome !== 'registered') throw new Error(`not registered but ${result.outcome}`);
+  return result.fence;
+}
+
+function cursorOf({ cursor }: { readonly cursor?: Cursor }): Cursor {
+  if (cursor === undefined) throw new Error('not kept');
+  return cursor;
+}
+
+/** One call of each method that has no rule of its own. */
+function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
+  return [
+    coordinator.register({ connectionId: 'c', token: 't', onDuplicate: 'takeover' }),
+    coordinator.unregister('c', 't'),
+    coordinator.releaseRoutes(),
+    coordinator.locate('c'),
+    coordinator.count(),
+    coordinator.nodes(),
+    coordinator.publish(publication('news', 'data: x\n\n')),
+    coordinator.listen(['news']),
+    coordinator.replay({ topics: [], limit: 1 }),
+    coordinator.closeConnection('c', 'kicked'),
+    coordinator.closeAllConnections('kicked'),
+    coordinator.subscribe('c', 'news'),
+    coordinator.unsubscribe('c', 'news'),
+    coordinator.presence('news'),
+  ];
+}

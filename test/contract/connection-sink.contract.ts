@@ -1,0 +1,232 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { expect } from 'chai';
+import type { SinkListener } from '../../src/contracts/connection-sink.js';
+import type { SinkPair } from '../support/sink-pair.js';
+import { until } from '../support/until.js';
+
+const MEBIBYTE = Buffer.alloc(1024 * 1024, 'x');
+// More than the buffers of any operating system between the two ends.
+const MOST_WRITES = 64;
+
+/** Counts what a sink reports. */
+class CountingListener implements SinkListener {
+  drains = 0;
+  closes = 0;
+
+  onDrain(): void {
+    this.drains += 1;
+  }
+
+  onClose(): void {
+    this.closes += 1;
+  }
+}
+
+/**
+ * What every `ConnectionSink` does.
+ * @param open makes a sink whose client waits for its response
+ */
+export function describeConnectionSink(name: string, open: () => Promise<SinkPair>): void {
+  describe(`ConnectionSink contract: ${name}`, () => {
+    let pair: SinkPair;
+    let listener: CountingListener;
+
+    beforeEach(async () => {
+      pair = await open();
+      listener = new CountingListener();
+    });
+    afterEach(() => pair.close());
+
+    const attach = (): void => {
+      pair.sink.attach(listener);
+    };
+    const attachAndOpen = (): void => {
+      attach();
+      pair.sink.open();
+    };
+    /** Resolves when the end was reported and had time to be reported twice. */
+    const closed = async (): Promise<void> => {
+      await until(() => listener.closes > 0, 'onClose');
+      for (let round = 0; round < 5; round += 1) await turn();
+    };
+    /** Writes until the sink asks to wait. Returns the bytes written. */
+    const fill = (): number => {
+      for (let writes = 1; writes <= MOST_WRITES; writes += 1) {
+        if (!pair.sink.write(MEBIBYTE)) return writes * MEBIBYTE.length;
+      }
+      throw new Error(`${MOST_WRITES} MiB were taken without a pause`);
+    };
+
+    it('sends the head of an event stream', async () => {
+      attachAndOpen();
+      await until(() => pair.client.status !== undefined, 'the head');
+      expect(pair.client.status).to.equal(200);
+      expect(pair.client.headers).to.include({
+        'content-type': 'text/event-stream',
+        'cache-control': 'no-cache, no-transform',
+        'x-accel-buffering': 'no',
+      });
+      expect(pair.client.headers).to.not.have.any.keys('content-length', 'content-encoding');
+    });
+
+    it('delivers what is written, in order and byte for byte', async () => {
+      attachAndOpen();
+      const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
+      pair.sink.write(bytes);
+      pair.sink.write(Buffer.from('next'));
+      await until(() => pair.client.body.length >= 260, 'the bytes');
+      expect(pair.client.body).to.equal(`${bytes.toString('latin1')}next`);
+    });
+
+    for (const opened of [false, true]) {
+      const when = opened ? 'after the head' : 'before the head';
+
+      it(`reports a client that leaves ${when}, once`, async () => {
+        if (opened) attachAndOpen();
+        else attach();
+        pair.client.leave();
+        await closed();
+        expect(listener.closes).to.equal(1);
+        expect(pair.sink.closed).to.equal(true);
+      });
+
+      it(`reports a TCP reset ${when}, once`, async () => {
+        if (opened) attachAndOpen();
+        else attach();
+        pair.client.reset();
+        await closed();
+        expect(listener.closes).to.equal(1);
+        expect(pair.sink.closed).to.equal(true);
+      });
+    }
+
+    it('reports its own end, once', async () => {
+      attachAndOpen();
+      pair.sink.end();
+      await closed();
+      expect(listener.closes).to.equal(1);
+      expect(pair.client.ended).to.equal(true);
+    });
+
+    it('reports its own destruction, once', async () => {
+      attachAndOpen();
+      pair.sink.destroy();
+      await closed();
+      expect(listener.closes).to.equal(1);
+      await until(() => pair.client.gone, 'the client to notice');
+    });
+
+    it('reports a client that left before, asynchronously and once', async () => {
+      pair.client.reset();
+      await until(() => pair.sink.closed, 'the reset');
+      attach();
+      expect(listener.closes).to.equal(0);
+      await closed();
+      expect(listener.closes).to.equal(1);
+    });
+
+    it('asks to wait when the client does not read, and keeps what it was given', async () => {
+      attachAndOpen();
+      await until(() => pair.client.status !== undefined, 'the head');
+      pair.client.pause();
+      fill();
+      expect(pair.sink.pendingBytes).to.be.greaterThan(0);
+      expect(listener.drains).to.equal(0);
+    });
+
+    it('reports when writing may go on', async () => {
+      attachAndOpen();
+      await until(() => pair.client.status !== undefined, 'the head');
+      pair.client.pause();
+      const written = fill();
+      pair.client.resume();
+      await until(() => listener.drains > 0, 'onDrain');
+      await until(() => pair.client.body.length === written, 'every byte');
+      expect(pair.sink.pendingBytes).to.equal(0);
+    });
+
+    it('counts in pendingBytes no more than was written', async () => {
+      attachAndOpen();
+      await until(() => pair.client.status !== undefined, 'the head');
+      pair.client.pause();
+      const written = fill();
+      expect(pair.sink.pendingBytes).to.be.at.most(written);
+    });
+
+    it('ends only when everything it was given has left', async () => {
+      attachAndOpen();
+      await until(() => pair.client.status !== undefined, 'the head');
+      pair.client.pause();
+      const written = fill();
+      pair.sink.write(Buffer.from('last'));
+      pair.sink.end();
+      pair.client.resume();
+      await until(() => pair.client.gone, 'the end');
+      expect(pair.client.body.length).to.equal(written + 4);
+      expect(pair.client.body.endsWith('last')).to.equal(true);
+      expect(pair.client.ended).to.equal(true);
+    });
+
+    it('cuts a client that does not read', async () => {
+      attachAndOpen();
+      await until(() => pair.client.status !== undefined, 'the head');
+      pair.client.pause();
+      fill();
+      pair.sink.destroy();
+      await closed();
+      expect(listener.closes).to.equal(1);
+    });
+
+    it('cuts an end that a client does not let happen', async () => {
+      attachAndOpen();
+      await until(() => pair.client.status !== undefined, 'the head');
+      pair.client.pause();
+      fill();
+      pair.sink.end();
+      pair.sink.destroy();
+      await closed();
+      expect(listener.closes).to.equal(1);
+    });
+
+    it('writes nothing after its end', async () => {
+      attachAndOpen();
+      pair.sink.write(Buffer.from('first'));
+      pair.sink.end();
+      pair.sink.open();
+      pair.sink.write(Buffer.from('second'));
+      pair.sink.end();
+      await until(() => pair.client.gone, 'the end');
+      expect(pair.client.body).to.equal('first');
+      expect(pair.client.ended).to.equal(true);
+    });
+
+    it('is closed as soon as it was told to end', () => {
+      attachAndOpen();
+      expect(pair.sink.closed).to.equal(false);
+      pair.sink.end();
+      expect(pair.sink.closed).to.equal(true);
+    });
+
+    it('does nothing when its client is gone, and does not throw', async () => {
+      attach();
+      pair.client.reset();
+      await closed();
+      pair.sink.open();
+      expect(pair.sink.write(Buffer.from('late'))).to.equal(true);
+      pair.sink.end();
+      pair.sink.destroy();
+      for (let round = 0; round < 5; round += 1) await turn();
+      expect(listener).to.deep.equal(Object.assign(new CountingListener(), { closes: 1 }));
+    });
+
+    it('does nothing after its destruction, and does not throw', async () => {
+      attachAndOpen();
+      pair.sink.destroy();
+      expect(pair.sink.write(Buffer.from('late'))).to.equal(true);
+      pair.sink.end();
+      pair.sink.destroy();
+      await closed();
+      expect(listener.closes).to.equal(1);
+    });
+  });
+}

@@ -1,0 +1,337 @@
+import { expect } from 'chai';
+import type { SseConnection } from '../../../src/contracts/sse-connection.js';
+import type { SseRequest } from '../../../src/contracts/sse-request.js';
+import { SseController } from '../../../src/decorators/sse-controller.js';
+import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
+import { EventStreamClient, type StreamInit } from '../../support/event-stream-client.js';
+import { KoaApp } from '../../support/koa-app.js';
+
+const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
+
+class IdController {
+  @SseEndpoint('/by-connection/:connectionId')
+  byConnection(): void {
+    // Only held open.
+  }
+
+  @SseEndpoint('/by-client/:clientId')
+  byClient(): void {
+    // Only held open.
+  }
+
+  @SseEndpoint('/by-both/:clientId/:connectionId')
+  byBoth(): void {
+    // Only held open.
+  }
+
+  @SseEndpoint('/by-function/:clientId', {
+    connectionId: ({ params, headers }) =>
+      `${params['clientId'] ?? ''}-${String(headers['x-device'])}`,
+  })
+  byFunction(): void {
+    // Only held open.
+  }
+
+  @SseEndpoint('/random')
+  random(): void {
+    // Only held open.
+  }
+
+  @SseEndpoint('/optional{/:clientId}')
+  optional(): void {
+    // Only held open.
+  }
+
+  @SseEndpoint('/files/*path', { connectionId: ({ params }) => params['path'] ?? '' })
+  files(): void {
+    // Only held open.
+  }
+}
+
+class TopicController {
+  @SseEndpoint('/static/:clientId', { topics: ['news', 'weather'] })
+  fixed(): void {
+    // Only held open.
+  }
+
+  @SseEndpoint('/dynamic/:clientId', { topics: ({ query }) => [query['topic'] ?? []].flat() })
+  dynamic(): void {
+    // Only held open.
+  }
+
+  @SseEndpoint('/none/:clientId')
+  none(): void {
+    // Only held open.
+  }
+}
+
+class MethodController {
+  @SseEndpoint('/both')
+  both(connection: SseConnection, { method }: SseRequest): void {
+    connection.send('answered', `both ${method}`);
+  }
+
+  @SseEndpoint('/shared', { methods: ['GET'] })
+  read(connection: SseConnection): void {
+    connection.send('answered', 'read');
+  }
+
+  @SseEndpoint('/shared', { methods: ['POST'] })
+  write(connection: SseConnection): void {
+    connection.send('answered', 'write');
+  }
+
+  @SseEndpoint('/get-only', { methods: ['GET'] })
+  getOnly(connection: SseConnection): void {
+    connection.send('answered', 'get-only');
+  }
+}
+
+@SseController('/v1')
+class PrefixedController {
+  @SseEndpoint('/feed/:clientId')
+  feed(connection: SseConnection): void {
+    connection.send('answered', 'feed');
+  }
+}
+
+class ParentController {
+  @SseEndpoint('/inherited')
+  inherited(connection: SseConnection): void {
+    connection.send('answered', this.name());
+  }
+
+  @SseEndpoint('/replaced', { methods: ['GET'] })
+  replaced(connection: SseConnection): void {
+    connection.send('answered', 'parent');
+  }
+
+  protected name(): string {
+    return 'parent';
+  }
+}
+
+@SseController('/child')
+class ChildController extends ParentController {
+  @SseEndpoint('/replaced', { methods: ['POST'] })
+  override replaced(connection: SseConnection): void {
+    connection.send('answered', 'child');
+  }
+
+  protected override name(): string {
+    return 'child';
+  }
+}
+
+describe('@SseEndpoint', () => {
+  let app: KoaApp;
+
+  before(async () => {
+    app = await KoaApp.start({
+      controllers: [
+        IdController,
+        TopicController,
+        MethodController,
+        PrefixedController,
+        ParentController,
+        ChildController,
+      ],
+      after: [
+        ctx => {
+          ctx.body = `passed ${ctx.method} ${ctx.path}`;
+        },
+      ],
+    });
+  });
+  after(() => app.close());
+
+  const open = (path: string, init?: StreamInit): Promise<EventStreamClient> =>
+    EventStreamClient.open(app.url + path, init);
+  const connectedAs = async (path: string, init?: StreamInit): Promise<string> => {
+    const client = await open(path, init);
+    const { data } = await client.event('connected');
+    client.leave();
+    return (JSON.parse(data) as { connectionId: string }).connectionId;
+  };
+  const topicsOf = async (path: string, id: string): Promise<string[]> => {
+    const client = await open(path);
+    await client.event('connected');
+    const topics = [...(app.store.get(id)?.topics ?? [])];
+    client.leave();
+    return topics;
+  };
+  const answerOf = async (path: string, init?: StreamInit): Promise<string> => {
+    const client = await open(path, init);
+    const { data } = await client.event('answered');
+    client.leave();
+    return data;
+  };
+
+  it('takes the id from :connectionId', async () => {
+    expect(await connectedAs('/by-connection/c1')).to.equal('c1');
+  });
+
+  it('takes the id from :clientId', async () => {
+    expect(await connectedAs('/by-client/c2')).to.equal('c2');
+  });
+
+  it('prefers :connectionId', async () => {
+    expect(await connectedAs('/by-both/client/connection')).to.equal('connection');
+  });
+
+  it('takes the id from a function of the request before anything else', async () => {
+    const headers = { 'X-Device': 'phone' };
+    expect(await connectedAs('/by-function/ann', { headers })).to.equal('ann-phone');
+  });
+
+  it('makes a random id up when nothing names one', async () => {
+    const [first, second] = [await connectedAs('/random'), await connectedAs('/random')];
+    expect(first).to.match(UUID);
+    expect(second).to.match(UUID).and.not.equal(first);
+  });
+
+  it('makes a random id up when an optional parameter is absent', async () => {
+    expect(await connectedAs('/optional')).to.match(UUID);
+    expect(await connectedAs('/optional/here')).to.equal('here');
+  });
+
+  it('decodes path parameters', async () => {
+    expect(await connectedAs('/by-client/a%20b%2Fc%F0%9F%98%80')).to.equal('a b/c😀');
+  });
+
+  it('joins the segments of a wildcard', async () => {
+    expect(await connectedAs('/files/a/b%20c/d')).to.equal('a/b c/d');
+  });
+
+  it('subscribes to fixed topics', async () => {
+    expect(await topicsOf('/static/t1', 't1')).to.have.members(['news', 'weather']);
+  });
+
+  it('subscribes to the topics that a function of the request names', async () => {
+    expect(await topicsOf('/dynamic/t2?topic=a&topic=b', 't2')).to.have.members(['a', 'b']);
+  });
+
+  it('subscribes to nothing by itself', async () => {
+    expect(await topicsOf('/none/t3', 't3')).to.deep.equal([]);
+  });
+
+  it('answers GET and POST unless told otherwise', async () => {
+    expect(await answerOf('/both')).to.equal('both GET');
+    expect(await answerOf('/both', { method: 'POST' })).to.equal('both POST');
+  });
+
+  it('chooses between endpoints of one path by method', async () => {
+    expect(await answerOf('/shared')).to.equal('read');
+    expect(await answerOf('/shared', { method: 'POST' })).to.equal('write');
+  });
+
+  it('refuses other methods and lists all that the path answers', async () => {
+    const client = await open('/shared', { method: 'DELETE' });
+    expect(client.status).to.equal(405);
+    expect(client.headers['allow']).to.equal('GET, POST');
+    expect(await client.errorCode()).to.equal('METHOD_NOT_ALLOWED');
+  });
+
+  it('refuses POST where only GET is answered', async () => {
+    const client = await open('/get-only', { method: 'POST' });
+    expect(client.status).to.equal(405);
+    expect(client.headers['allow']).to.equal('GET');
+  });
+
+  it('refuses HEAD', async () => {
+    const client = await open('/both', { method: 'HEAD' });
+    expect(client.status).to.equal(405);
+    expect(await client.ended()).to.equal('clean');
+    expect(client.text).to.equal('');
+  });
+
+  it('lets OPTIONS pass, so that CORS middleware behind it answers', async () => {
+    const client = await open('/both', { method: 'OPTIONS' });
+    await client.ended();
+    expect(client.text).to.equal('passed OPTIONS /both');
+  });
+
+  it('lets other paths pass', async () => {
+    const client = await open('/elsewhere');
+    await client.ended();
+    expect(client.text).to.equal('passed GET /elsewhere');
+  });
+
+  it('puts the prefix of the controller before its paths', async () => {
+    expect(await answerOf('/v1/feed/x')).to.equal('feed');
+    const client = await open('/feed/x');
+    await client.ended();
+    expect(client.text).to.equal('passed GET /feed/x');
+  });
+
+  it('serves inherited endpoints on the subclass, below its own prefix', async () => {
+    expect(await answerOf('/child/inherited')).to.equal('child');
+    expect(await answerOf('/inherited')).to.equal('parent');
+  });
+
+  it('serves a method that a subclass decorates again as the subclass says', async () => {
+    expect(await answerOf('/child/replaced', { method: 'POST' })).to.equal('child');
+    const client = await open('/child/replaced');
+    expect(client.status).to.equal(405);
+    expect(client.headers['allow']).to.equal('POST');
+  });
+
+  it('gives the handler the request', async () => {
+    expect(await answerOf('/both?x=1')).to.equal('both GET');
+  });
+});
+
+describe('@SseEndpoint with a request body', () => {
+  const methods: string[] = [];
+  let app: KoaApp;
+
+  class BodyController {
+    @SseEndpoint('/unread/:clientId')
+    unread(connection: SseConnection): void {
+      connection.send('answered', 'open');
+    }
+
+    @SseEndpoint('/parsed/:clientId')
+    parsed(connection: SseConnection, { state }: SseRequest): void {
+      connection.send('answered', state['body']);
+    }
+  }
+
+  before(async () => {
+    app = await KoaApp.start({
+      controllers: [BodyController],
+      before: [
+        async (ctx, next) => {
+          if (ctx.path.startsWith('/parsed')) {
+            const chunks: Buffer[] = [];
+            for await (const chunk of ctx.req) chunks.push(chunk as Buffer);
+            ctx.state['body'] = Buffer.concat(chunks).toString();
+          }
+          methods.push(ctx.method);
+          await next();
+        },
+      ],
+    });
+  });
+  after(() => app.close());
+
+  it('streams although nobody read the body', async () => {
+    const client = await EventStreamClient.open(`${app.url}/unread/a`, {
+      method: 'POST',
+      body: 'x'.repeat(1_000_000),
+    });
+    expect((await client.event('answered')).data).to.equal('open');
+    await app.service.closeConnection('a');
+    expect(await client.closeReason()).to.equal('closed');
+    expect(await client.ended()).to.equal('clean');
+  });
+
+  it('streams after a body parser, which leaves the body to the handler', async () => {
+    const client = await EventStreamClient.open(`${app.url}/parsed/b`, {
+      method: 'POST',
+      body: '{"topic":"news"}',
+    });
+    expect((await client.event('answered')).data).to.equal('{"topic":"news"}');
+    client.leave();
+  });
+});

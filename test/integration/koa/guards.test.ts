@@ -1,0 +1,185 @@
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'chai';
+import { inject, injectable } from 'inversify';
+import type { Context } from 'koa';
+import type { SseConnection } from '../../../src/contracts/sse-connection.js';
+import type { SseGuard, SseRequest } from '../../../src/contracts/sse-request.js';
+import { SseController } from '../../../src/decorators/sse-controller.js';
+import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
+import { EventStreamClient } from '../../support/event-stream-client.js';
+import { KoaApp } from '../../support/koa-app.js';
+
+const TOKENS = Symbol('tokens');
+const asked: string[] = [];
+let storedWhenAsked: number | undefined;
+let app: KoaApp;
+
+class First implements SseGuard {
+  canConnect(): boolean {
+    asked.push('first');
+    storedWhenAsked = app.store.size + app.store.opening;
+    return true;
+  }
+}
+
+class Second implements SseGuard {
+  async canConnect({ query }: SseRequest): Promise<boolean | number> {
+    await delay(1);
+    asked.push('second');
+    switch (query['verdict']) {
+      case 'no':
+        return false;
+      case 'throw':
+        throw new Error('the guard broke');
+      case 'truthy':
+        return 'yes' as unknown as boolean;
+      case undefined:
+        return true;
+      default:
+        return Number(query['verdict']);
+    }
+  }
+}
+
+class Third implements SseGuard {
+  canConnect(): boolean {
+    asked.push('third');
+    return true;
+  }
+}
+
+@injectable()
+class HasToken implements SseGuard {
+  constructor(@inject(TOKENS) private readonly tokens: ReadonlySet<string>) {}
+
+  // The request is Koa's context, so a guard may ask for both.
+  canConnect(request: SseRequest & Context): boolean | number {
+    request.state['user'] = request.params['clientId'];
+    return this.tokens.has(request.get('X-Token')) || 401;
+  }
+}
+
+@SseController('/guarded', { guards: [First] })
+class GuardedController {
+  @SseEndpoint('/:clientId', { guards: [Second, Third] })
+  open(): void {
+    asked.push('handler');
+  }
+}
+
+class TokenController {
+  @SseEndpoint('/token/:clientId', { guards: [HasToken] })
+  open(connection: SseConnection, { state }: SseRequest): void {
+    connection.send('user', state['user']);
+  }
+}
+
+class OpenParent {
+  @SseEndpoint('/same')
+  open(): void {
+    // Only held open.
+  }
+}
+
+class StrictChild extends OpenParent {
+  @SseEndpoint('/same', { guards: [HasToken] })
+  override open(): void {
+    // Only held open.
+  }
+}
+
+describe('guards', () => {
+  before(async () => {
+    app = await KoaApp.start({
+      controllers: [GuardedController, TokenController, StrictChild],
+      bind: container => {
+        for (const guard of [First, Second, Third]) container.bind<SseGuard>(guard).toSelf();
+        container.bind(HasToken).toSelf();
+        container.bind(TOKENS).toConstantValue(new Set(['sesame']));
+      },
+    });
+  });
+  beforeEach(() => {
+    asked.length = 0;
+    app.errors.length = 0;
+    storedWhenAsked = undefined;
+  });
+  after(() => app.close());
+
+  const open = (path: string, headers = {}): Promise<EventStreamClient> =>
+    EventStreamClient.open(app.url + path, { headers });
+
+  it('run in order, the controller’s first, and then the handler', async () => {
+    const client = await open('/guarded/a');
+    await client.event('connected');
+    expect(asked).to.deep.equal(['first', 'second', 'third', 'handler']);
+    client.leave();
+  });
+
+  it('run before anything is registered', async () => {
+    const client = await open('/guarded/b?verdict=no');
+    await client.ended();
+    expect(storedWhenAsked).to.equal(0);
+    expect(app.store.size + app.store.opening).to.equal(0);
+    expect(await app.service.isConnected('b')).to.equal(false);
+  });
+
+  it('leave the present owner of the id untouched when they refuse', async () => {
+    const owner = await open('/guarded/c');
+    await owner.event('connected');
+    const intruder = await open('/guarded/c?verdict=no');
+    await intruder.ended();
+    app.service.sendMessage('c', 'note', 'still here');
+    expect((await owner.event('note')).data).to.equal('still here');
+    owner.leave();
+  });
+
+  it('refuse with 403 by false, and the next is not asked', async () => {
+    const client = await open('/guarded/a?verdict=no');
+    expect(client.status).to.equal(403);
+    expect(await client.errorCode()).to.equal('FORBIDDEN');
+    expect(asked).to.deep.equal(['first', 'second']);
+  });
+
+  it('refuse with the status they return', async () => {
+    const client = await open('/guarded/a?verdict=402');
+    expect(client.status).to.equal(402);
+    expect(await client.errorCode()).to.equal('FORBIDDEN');
+  });
+
+  it('send the client away for a while with 503', async () => {
+    const client = await open('/guarded/a?verdict=503');
+    expect(client.status).to.equal(503);
+    expect(client.headers['retry-after']).to.match(/^[1-9]\d*$/);
+  });
+
+  it('admit by nothing but true', async () => {
+    const client = await open('/guarded/a?verdict=truthy');
+    expect(client.status).to.equal(403);
+  });
+
+  it('do not admit by a status that does not exist', async () => {
+    const client = await open('/guarded/a?verdict=7');
+    expect(client.status).to.equal(500);
+  });
+
+  it('that throw leave the answer to Koa', async () => {
+    const client = await open('/guarded/a?verdict=throw');
+    expect(client.status).to.equal(500);
+    await client.ended();
+    expect(app.errors.map(error => (error as Error).message)).to.deep.equal(['the guard broke']);
+  });
+
+  it('are built by the container with what they depend on', async () => {
+    const admitted = await open('/token/ann', { 'X-Token': 'sesame' });
+    expect((await admitted.event('user')).data).to.equal('ann');
+    admitted.leave();
+    const refused = await open('/token/ann', { 'X-Token': 'open' });
+    expect(refused.status).to.equal(401);
+  });
+
+  it('of a subclass cannot be got round by the record of its parent', async () => {
+    const client = await open('/same');
+    expect(client.status).to.equal(401);
+  });
+});

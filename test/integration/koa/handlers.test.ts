@@ -1,0 +1,282 @@
+import { Readable } from 'node:stream';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'chai';
+import { interval, map, of, take, throwError } from 'rxjs';
+import type { SseConnection } from '../../../src/contracts/sse-connection.js';
+import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
+import { EventStreamClient } from '../../support/event-stream-client.js';
+import { KoaApp } from '../../support/koa-app.js';
+import { until } from '../../support/until.js';
+
+const THREE = ['one', 'two', 'three'];
+const cancelled: string[] = [];
+let aborted: unknown;
+
+class SourceController {
+  @SseEndpoint('/async-iterable')
+  async *asyncIterable(): AsyncIterable<string> {
+    for (const item of THREE) {
+      await delay(1);
+      yield item;
+    }
+  }
+
+  @SseEndpoint('/iterable')
+  iterable(): Iterable<string> {
+    return THREE;
+  }
+
+  @SseEndpoint('/promise')
+  async promise(): Promise<Iterable<string>> {
+    await delay(1);
+    return new Set(THREE);
+  }
+
+  @SseEndpoint('/readable')
+  readable(): Readable {
+    return Readable.from(THREE);
+  }
+
+  @SseEndpoint('/web-stream')
+  webStream(): ReadableStream<string> {
+    return new ReadableStream({
+      start: controller => {
+        for (const item of THREE) controller.enqueue(item);
+        controller.close();
+      },
+    });
+  }
+
+  @SseEndpoint('/observable')
+  observable(): unknown {
+    return interval(1).pipe(
+      take(3),
+      map(index => THREE[index]),
+    );
+  }
+
+  @SseEndpoint('/events')
+  *events(): Iterable<object> {
+    yield { event: 'tick', data: { n: 1 }, id: 'a-1', retry: 1234 };
+    yield { n: 2 };
+  }
+
+  @SseEndpoint('/empty')
+  empty(): unknown {
+    return of();
+  }
+
+  @SseEndpoint('/endless/:clientId')
+  async *endless(connection: SseConnection): AsyncIterable<string> {
+    try {
+      for (;;) {
+        yield 'more';
+        await delay(5);
+      }
+    } finally {
+      cancelled.push(connection.id);
+    }
+  }
+
+  @SseEndpoint('/held/:clientId')
+  held(): void {
+    // Only held open.
+  }
+
+  @SseEndpoint('/no-source')
+  noSource(): number {
+    return 42;
+  }
+
+  @SseEndpoint('/throws/:clientId')
+  throws(): void {
+    throw new Error('broken handler');
+  }
+
+  @SseEndpoint('/rejects/:clientId')
+  async rejects(): Promise<void> {
+    await delay(1);
+    throw new Error('broken promise');
+  }
+
+  @SseEndpoint('/fails/:clientId')
+  async *fails(): AsyncIterable<string> {
+    yield 'before';
+    await delay(1);
+    throw new Error('broken source');
+  }
+
+  @SseEndpoint('/fails-observable/:clientId')
+  failsObservable(): unknown {
+    return throwError(() => new Error('broken observable'));
+  }
+
+  @SseEndpoint('/bad-item/:clientId')
+  *badItem(): Iterable<object> {
+    yield { event: 'two\nlines', data: 1 };
+  }
+
+  @SseEndpoint('/waits/:clientId')
+  async waits(connection: SseConnection): Promise<void> {
+    try {
+      await delay(60_000, undefined, { signal: connection.signal });
+    } catch (error) {
+      aborted = connection.signal.reason;
+      throw error;
+    }
+  }
+}
+
+describe('a handler', () => {
+  let app: KoaApp;
+
+  beforeEach(async () => {
+    cancelled.length = 0;
+    aborted = undefined;
+    app = await KoaApp.start({ controllers: [SourceController] });
+  });
+  afterEach(() => app.close());
+
+  const open = (path: string): Promise<EventStreamClient> => EventStreamClient.open(app.url + path);
+  const failures = (): unknown[] =>
+    app.logger.at('error').map(({ fields }) => (fields?.['error'] as Error).message);
+
+  for (const source of [
+    'async-iterable',
+    'iterable',
+    'promise',
+    'readable',
+    'web-stream',
+    'observable',
+  ]) {
+    it(`streams what it returns: ${source}`, async () => {
+      const client = await open(`/${source}`);
+      expect(await client.closeReason()).to.equal('completed');
+      expect(client.data()).to.deep.equal(THREE);
+      expect(await client.ended()).to.equal('clean');
+    });
+  }
+
+  it('yields whole events and plain data', async () => {
+    const client = await open('/events');
+    await client.ended();
+    expect(client.events.slice(1, 3)).to.deep.equal([
+      { event: 'tick', data: '{"n":1}', id: 'a-1' },
+      { event: undefined, data: '{"n":2}', id: undefined },
+    ]);
+    expect(client.text).to.match(/^retry: ?1234$/m);
+  });
+
+  it('that returns an empty source ends its stream', async () => {
+    const client = await open('/empty');
+    expect(await client.closeReason()).to.equal('completed');
+  });
+
+  it('that returns nothing holds its stream open', async () => {
+    const client = await open('/held/a');
+    await client.event('connected');
+    app.service.sendMessage('a', 'note', 'still open');
+    expect((await client.event('note')).data).to.equal('still open');
+    client.leave();
+  });
+
+  it('is cancelled when the client leaves', async () => {
+    const client = await open('/endless/gone');
+    await client.event('message');
+    client.leave();
+    await until(() => cancelled.includes('gone'), 'the end of the generator');
+    expect(app.store.size).to.equal(0);
+  });
+
+  it('learns from the signal that the client left, and why', async () => {
+    const client = await open('/waits/w');
+    await client.event('connected');
+    client.leave();
+    await until(() => aborted !== undefined, 'the abort');
+    expect(aborted).to.equal('client');
+  });
+
+  it('that fails because the client left is no error', async () => {
+    const client = await open('/waits/w');
+    await client.event('connected');
+    client.leave();
+    await until(() => app.logger.at('debug').length > 0, 'the note');
+    expect(app.logger.at('error')).to.deep.equal([]);
+    expect(app.errors).to.deep.equal([]);
+  });
+
+  for (const [path, message] of [
+    ['throws', 'broken handler'],
+    ['rejects', 'broken promise'],
+    ['fails', 'broken source'],
+    ['fails-observable', 'broken observable'],
+  ] as const) {
+    it(`that ${path} ends its stream with a last event and is logged once`, async () => {
+      const client = await open(`/${path}/x`);
+      expect(await client.closeReason()).to.equal('failed');
+      expect(await client.ended()).to.equal('clean');
+      expect(failures()).to.deep.equal([message]);
+      expect(app.logger.at('error')[0]?.fields).to.include({ connectionId: 'x' });
+      expect(app.errors).to.deep.equal([]);
+    });
+  }
+
+  it('that returns no source ends its stream', async () => {
+    const client = await open('/no-source');
+    expect(await client.closeReason()).to.equal('failed');
+    expect(app.logger.at('error')[0]?.fields?.['error']).to.include({ code: 'INVALID_SOURCE' });
+  });
+
+  it('whose source yields no event ends its stream', async () => {
+    const client = await open('/bad-item/x');
+    expect(await client.closeReason()).to.equal('failed');
+    expect(app.logger.at('error')[0]?.fields?.['error']).to.include({
+      code: 'INVALID_EVENT_NAME',
+    });
+  });
+
+  it('sends what its source yielded before it failed', async () => {
+    const client = await open('/fails/x');
+    await client.ended();
+    expect(client.data()).to.deep.equal(['before']);
+  });
+
+  it('that fails harms no other client', async () => {
+    const other = await open('/held/other');
+    await other.event('connected');
+    const failing = await open('/throws/x');
+    await failing.ended();
+    app.service.sendMessage('other', 'note', 'unharmed');
+    expect((await other.event('note')).data).to.equal('unharmed');
+    other.leave();
+  });
+});
+
+describe('a controller that cannot be built', () => {
+  const built: string[] = [];
+
+  class BrokenController {
+    constructor() {
+      built.push('tried');
+      throw new Error('no database');
+    }
+
+    @SseEndpoint('/x/:clientId')
+    open(): void {
+      // Never called.
+    }
+  }
+
+  it('is answered by Koa before anything is registered', async () => {
+    const app = await KoaApp.start({ controllers: [BrokenController] });
+    try {
+      const client = await EventStreamClient.open(`${app.url}/x/a`);
+      expect(client.status).to.equal(500);
+      expect(built).to.deep.equal(['tried']);
+      expect(app.errors).to.have.length(1);
+      expect(await app.service.isConnected('a')).to.equal(false);
+    } finally {
+      await app.close();
+    }
+  });
+});

@@ -1,0 +1,101 @@
+import { once } from 'node:events';
+import * as http from 'node:http';
+import type { AddressInfo, Socket } from 'node:net';
+import { expect } from 'chai';
+import type { SinkListener } from '../../../src/contracts/connection-sink.js';
+import { sinkFor } from '../../../src/koa/sink-for.js';
+import { RawClient } from '../../support/raw-client.js';
+import { until } from '../../support/until.js';
+
+const NAMES = ['drain', 'close', 'error', 'end', 'data', 'timeout'];
+
+/** Counts the calls it gets. */
+class Calls implements SinkListener {
+  drains = 0;
+  closes = 0;
+
+  onDrain(): void {
+    this.drains += 1;
+  }
+
+  onClose(): void {
+    this.closes += 1;
+  }
+}
+
+describe('a sink on a socket', () => {
+  let server: http.Server;
+  let client: RawClient;
+  let request: http.IncomingMessage;
+  let response: http.ServerResponse;
+
+  beforeEach(async () => {
+    server = http.createServer().listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    client = await RawClient.request((server.address() as AddressInfo).port, '/');
+    [request, response] = (await once(server, 'request')) as [
+      http.IncomingMessage,
+      http.ServerResponse,
+    ];
+  });
+  afterEach(async () => {
+    client.destroy();
+    const closed = once(server, 'close');
+    server.close();
+    await closed;
+  });
+
+  const listeners = (socket: Socket): number[] => NAMES.map(name => socket.listenerCount(name));
+
+  it('takes its listeners back when it is detached', () => {
+    const before = listeners(request.socket);
+    const sink = sinkFor(request, response);
+    sink.attach(new Calls());
+    expect(listeners(request.socket)).to.not.deep.equal(before);
+    sink.detach();
+    expect(listeners(request.socket)).to.deep.equal(before);
+  });
+
+  it('says nothing more once it is detached', async () => {
+    const calls = new Calls();
+    const sink = sinkFor(request, response);
+    sink.attach(calls);
+    sink.detach();
+    request.socket.emit('drain');
+    const closed = once(request.socket, 'close');
+    client.destroy();
+    await closed;
+    expect(calls).to.deep.equal(new Calls());
+  });
+
+  it('that is detached leaves the one after it alone', () => {
+    const first = sinkFor(request, response);
+    first.attach(new Calls());
+    first.detach();
+    const calls = new Calls();
+    const second = sinkFor(request, response);
+    second.attach(calls);
+    first.detach();
+    request.socket.emit('drain');
+    expect(calls.drains).to.equal(1);
+  });
+
+  it('leaves nothing on a socket that has closed', async () => {
+    const { socket } = request;
+    const all = (): unknown[] => ['drain', 'close'].flatMap(name => socket.listeners(name));
+    const foreign = all();
+    const calls = new Calls();
+    const sink = sinkFor(request, response);
+    sink.attach(calls);
+    const ours = all().filter(listener => !foreign.includes(listener));
+    expect(ours).to.have.length(2);
+    sink.open();
+    client.end();
+    await until(() => calls.closes === 1, 'the end');
+    expect(ours.some(listener => all().includes(listener))).to.equal(false);
+    const kept = Object.getOwnPropertySymbols(socket).map((symbol): unknown =>
+      Reflect.get(socket, symbol),
+    );
+    expect(kept).to.not.include(sink);
+  });
+});

@@ -1,0 +1,94 @@
+import type { CloseReason } from '../../src/contracts/close-reason.js';
+import type { Delivery, LocalConnection } from '../../src/contracts/connection-store.js';
+import type { Frame } from '../../src/contracts/frame.js';
+import type { LocalReceipt } from '../../src/contracts/receipt.js';
+import type { ConnectionState } from '../../src/contracts/sse-connection.js';
+
+let tokens = 0;
+
+/** A connection without a socket: it remembers what it was given and answers what it is told to. */
+export class FakeConnection implements LocalConnection {
+  readonly token: string;
+  readonly fence = 0;
+  readonly lastEventId = undefined;
+  readonly openedAt = 0;
+  readonly lastTakenAt = 0;
+  readonly piping = false;
+  readonly outboxBytes = 0;
+  readonly topics: ReadonlySet<string>;
+  state: ConnectionState = { kind: 'open' };
+  /** Every frame it was handed, in order. */
+  readonly frames: Frame[] = [];
+  /** How often it was closed or cut. */
+  ends = 0;
+  /** What it answers to a frame. */
+  answer: Delivery = { outcome: 'delivered' };
+  /** Called with each frame, before the answer. */
+  onFrame: (frame: Frame) => void = () => undefined;
+  readonly #topics: Set<string>;
+  readonly #controller = new AbortController();
+
+  constructor(
+    readonly id: string,
+    topics: Iterable<string> = [],
+  ) {
+    tokens += 1;
+    this.token = tokens.toString(36);
+    this.#topics = new Set(topics);
+    this.topics = this.#topics;
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get closed(): Promise<CloseReason> {
+    return Promise.resolve('closed');
+  }
+
+  deliver(frame: Frame): Delivery {
+    this.frames.push(frame);
+    this.onFrame(frame);
+    return this.answer;
+  }
+
+  deliverOnce(_messageId: string, frame: Frame): Delivery {
+    return this.deliver(frame);
+  }
+
+  enqueue(frame: Frame): Delivery {
+    return this.deliver(frame);
+  }
+
+  send(): LocalReceipt {
+    return { outcome: 'not-connected', connectionId: this.id, messageId: '', ms: 0 };
+  }
+
+  comment(): void {
+    // Comments are nobody's business here.
+  }
+
+  drained(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  pipe(): Promise<void> {
+    return Promise.resolve();
+  }
+
+  close(): void {
+    this.ends += 1;
+  }
+
+  cut(): void {
+    this.ends += 1;
+  }
+
+  addTopic(topic: string): void {
+    this.#topics.add(topic);
+  }
+
+  removeTopic(topic: string): void {
+    this.#topics.delete(topic);
+  }
+}

@@ -1,0 +1,62 @@
+import type { CloseReason } from '../../src/contracts/close-reason.js';
+import type { ClusterListener, Registered } from '../../src/contracts/cluster-listener.js';
+import type { Delivery } from '../../src/contracts/connection-store.js';
+import type { Frame } from '../../src/contracts/frame.js';
+
+/** A node as its coordinator sees it: remembers what it was told and answers what a test wants. */
+export class RecordingListener implements ClusterListener {
+  readonly messages: { connectionId: string; token: string; messageId: string; text: string }[] =
+    [];
+  readonly publications: { topic: string | undefined; frame: Frame; text: string }[] = [];
+  readonly superseded: { connectionId: string; token: string }[] = [];
+  readonly closed: { connectionId: string; reason: CloseReason }[] = [];
+  readonly closedAll: CloseReason[] = [];
+  readonly subscriptions = new Map<string, Set<string>>();
+  /** The connections this node has. */
+  readonly connections = new Map<string, string>();
+  answer: (connectionId: string, messageId: string) => Delivery = () => ({ outcome: 'delivered' });
+
+  onMessage(connectionId: string, token: string, messageId: string, frame: Frame): Delivery {
+    this.messages.push({ connectionId, token, messageId, text: frame.bytes.toString() });
+    return this.answer(connectionId, messageId);
+  }
+
+  onPublication(topic: string | undefined, frame: Frame): void {
+    this.publications.push({ topic, frame, text: frame.bytes.toString() });
+  }
+
+  onSuperseded(connectionId: string, token: string): void {
+    this.superseded.push({ connectionId, token });
+    if (this.connections.get(connectionId) === token) this.connections.delete(connectionId);
+  }
+
+  onClose(connectionId: string, reason: CloseReason): boolean {
+    this.closed.push({ connectionId, reason });
+    return this.connections.delete(connectionId);
+  }
+
+  onCloseAll(reason: CloseReason): void {
+    this.closedAll.push(reason);
+    this.connections.clear();
+  }
+
+  async onSubscribe(connectionId: string, topic: string): Promise<boolean> {
+    if (!this.connections.has(connectionId)) return false;
+    const subscribers = this.subscriptions.get(topic) ?? new Set();
+    this.subscriptions.set(topic, subscribers.add(connectionId));
+    return true;
+  }
+
+  onUnsubscribe(connectionId: string, topic: string): boolean {
+    this.subscriptions.get(topic)?.delete(connectionId);
+    return this.connections.has(connectionId);
+  }
+
+  onPresence(topic: string): readonly string[] {
+    return [...(this.subscriptions.get(topic) ?? [])];
+  }
+
+  *registered(): Iterable<Registered> {
+    for (const [connectionId, token] of this.connections) yield { connectionId, token };
+  }
+}

@@ -1,0 +1,65 @@
+import { LocalCoordinator } from '../../src/cluster/local-coordinator.js';
+import type { MemoryBus } from '../../src/cluster/memory-bus.js';
+import type { ClusterCoordinator } from '../../src/contracts/cluster-coordinator.js';
+import type { ResiliencePolicy } from '../../src/contracts/resilience-policy.js';
+import type { SseConnection } from '../../src/contracts/sse-connection.js';
+import type { ConnectionOptions } from '../../src/contracts/sse-service.js';
+import { resolveOptions } from '../../src/options/resolve-options.js';
+import type { SseOptions } from '../../src/options/sse-options.js';
+import { PassthroughPolicy } from '../../src/resilience/passthrough-policy.js';
+import { DistributedSseService } from '../../src/service/distributed-sse-service.js';
+import { MemoryConnectionStore } from '../../src/store/memory-connection-store.js';
+import { RecordingLogger } from './recording-logger.js';
+import { RecordingSink } from './recording-sink.js';
+
+/** What a test wants otherwise than usual. */
+export interface TestNodeSettings {
+  readonly options?: SseOptions;
+  readonly policy?: ResiliencePolicy;
+  /** Puts something between the service and its coordinator. */
+  readonly wrap?: (coordinator: ClusterCoordinator) => ClusterCoordinator;
+}
+
+/** A client that got in. */
+export interface TestClient {
+  readonly connection: SseConnection;
+  readonly sink: RecordingSink;
+}
+
+/** One service with everything it is made of, in memory. */
+export class TestNode {
+  readonly store = new MemoryConnectionStore();
+  readonly logger = new RecordingLogger();
+  readonly coordinator: ClusterCoordinator;
+  readonly service: DistributedSseService;
+
+  constructor(
+    readonly nodeId: string,
+    readonly bus: MemoryBus,
+    { options = {}, policy = new PassthroughPolicy(), wrap = same => same }: TestNodeSettings = {},
+  ) {
+    const resolved = resolveOptions({
+      ...options,
+      connection: { heartbeat: false, ...options.connection },
+      node: { id: nodeId },
+    });
+    const inner = new LocalCoordinator(nodeId, resolved.connection, bus);
+    this.coordinator = wrap(inner);
+    this.service = new DistributedSseService({
+      options: resolved,
+      store: this.store,
+      coordinator: this.coordinator,
+      policy,
+      logger: this.logger,
+    });
+  }
+
+  async connect(
+    connectionId: string,
+    options: ConnectionOptions = {},
+    sink = new RecordingSink(),
+  ): Promise<TestClient> {
+    const connection = await this.service.createConnection(connectionId, sink, options);
+    return { connection, sink };
+  }
+}

@@ -1,0 +1,254 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import sinon from 'sinon';
+import { EVERYONE, MemoryLog } from '../../../src/cluster/memory-log.js';
+import type { Retention } from '../../../src/contracts/cluster-coordinator.js';
+import type { Cursor, Position } from '../../../src/contracts/frame.js';
+import { formatCursor, isAfter } from '../../../src/protocol/cursor.js';
+
+const KEEP: Retention = { maxEntries: 100, ttl: 60_000 };
+const START = 1_700_000_000_000;
+
+describe('MemoryLog', () => {
+  let clock: sinon.SinonFakeTimers;
+
+  beforeEach(() => {
+    clock = sinon.useFakeTimers({ now: START, toFake: ['Date'] });
+  });
+
+  afterEach(() => {
+    clock.restore();
+  });
+
+  it('begins at the present with nothing in it', () => {
+    const log = new MemoryLog();
+    expect(log.tip).to.deep.equal({ epoch: log.epoch, ms: START, sequence: 0 });
+  });
+
+  it('has an epoch of its own that a cursor can carry', () => {
+    const epochs = [new MemoryLog().epoch, new MemoryLog().epoch];
+    expect(epochs[0]).to.match(/^[0-9a-z]{1,16}$/);
+    expect(epochs[0]).to.not.equal(epochs[1]);
+  });
+
+  it('numbers entries across topics and stamps them with the clock', () => {
+    const log = new MemoryLog();
+    append(log, 'news', 'x');
+    clock.tick(5);
+    expect(append(log, 'sport', 'x')).to.deep.equal({
+      epoch: log.epoch,
+      ms: START + 5,
+      sequence: 2,
+    });
+  });
+
+  it('a clock that goes back does not turn the order around', () => {
+    const log = new MemoryLog();
+    clock.tick(1000);
+    const before = append(log, 'news', '0');
+    clock.setSystemTime(START);
+    const after = append(log, 'news', '1');
+    expect(isAfter(after, before)).to.equal(true);
+    expect(texts(log, ['news'], before)).to.deep.equal(['1']);
+  });
+
+  it('puts the id in front of what was published', () => {
+    const log = new MemoryLog();
+    const { cursor, frame } = log.append('news', Buffer.from('data: x\n\n'), KEEP);
+    expect(frame.bytes.toString()).to.equal(`id: ${formatCursor(cursor)}\ndata: x\n\n`);
+  });
+
+  it('a shorter retention trims what a longer one kept', () => {
+    const log = new MemoryLog();
+    const start = log.tip;
+    for (let n = 0; n < 5; n += 1) append(log, 'news', `${n}`);
+    append(log, 'news', '5', { maxEntries: 2, ttl: 60_000 });
+    expect(texts(log, ['news'], start)).to.deep.equal(['4', '5']);
+  });
+
+  it('an entry is kept for as long as its ttl and no longer', () => {
+    const log = new MemoryLog();
+    const start = log.tip;
+    append(log, 'news', '0', { maxEntries: 10, ttl: 100 });
+    clock.tick(100);
+    expect(texts(log, ['news'], start)).to.deep.equal(['0']);
+    clock.tick(1);
+    expect(log.replay({ topics: ['news'], after: start, limit: 10 })).to.deep.include({
+      frames: [],
+      reset: { reason: 'GAP', topics: ['news'] },
+    });
+  });
+
+  it('a topic of which nothing is left still tells its gap, even after it comes to life again', () => {
+    const log = new MemoryLog();
+    const start = log.tip;
+    append(log, 'news', '0', { maxEntries: 10, ttl: 10 });
+    clock.tick(1_000_000);
+    for (let n = 0; n < 2000; n += 1) append(log, 'sport', 'x');
+    append(log, 'news', '1', { maxEntries: 10, ttl: 10 });
+    const page = log.replay({ topics: ['news'], after: start, limit: 10 });
+    expect(page.reset).to.deep.equal({ reason: 'GAP', topics: ['news'] });
+  });
+
+  it('a topic without entries has no gap because another was trimmed', () => {
+    const log = new MemoryLog();
+    const start = log.tip;
+    append(log, 'sport', '0', { maxEntries: 10, ttl: 10 });
+    clock.tick(1_000_000);
+    for (let n = 0; n < 2000; n += 1) append(log, 'sport', 'x');
+    const page = log.replay({ topics: ['news'], after: start, limit: 10 });
+    expect(page.reset).to.equal(undefined);
+  });
+
+  it('of more topics than it remembers a gap is told rather than missed', () => {
+    const log = new MemoryLog();
+    const start = log.tip;
+    for (let n = 0; n < 10_500; n += 1) append(log, `topic ${n}`, 'x', { maxEntries: 1, ttl: 10 });
+    clock.tick(11);
+    const before = log.tip;
+    for (let n = 0; n < 1000; n += 1) append(log, 'sport', 'x');
+    const gap = { reason: 'GAP', topics: ['topic 0'] };
+    expect(log.replay({ topics: ['topic 0'], after: start, limit: 1 }).reset).to.deep.equal(gap);
+    append(log, 'topic 0', 'y');
+    expect(log.replay({ topics: ['topic 0'], after: start, limit: 1 }).reset).to.deep.equal(gap);
+    const later = log.replay({ topics: ['topic 0'], after: before, limit: 1 });
+    expect(later.reset).to.equal(undefined);
+    expect(later.frames).to.have.length(1);
+    expect(log.replay({ topics: ['sport'], after: start, limit: 1 }).reset).to.deep.include({
+      topics: ['sport'],
+    });
+    expect(log.since(start).holes).to.deep.equal([EVERYONE]);
+    expect(log.since(before).holes).to.not.include(EVERYONE);
+  });
+
+  it('since answers everything after a position, whatever its topic, and what is missing', () => {
+    const log = new MemoryLog();
+    append(log, 'news', '0');
+    const start = log.tip;
+    for (const [n, topic] of ['news', EVERYONE, 'sport', 'sport', 'news'].entries()) {
+      append(log, topic, `${n}`, topic === 'sport' ? { maxEntries: 1, ttl: 60_000 } : KEEP);
+    }
+    const { entries, holes } = log.since(start);
+    expect(entries.map(({ topic, frame }) => [topic, textOf(frame.bytes)])).to.deep.equal([
+      ['news', '0'],
+      [EVERYONE, '1'],
+      ['sport', '3'],
+      ['news', '4'],
+    ]);
+    expect(holes).to.deep.equal(['sport']);
+  });
+
+  it('answers as an array that forgets nothing says it should', () => {
+    fc.assert(
+      fc.property(
+        fc.array(step, { maxLength: 60 }),
+        fc.uniqueArray(topicName, { maxLength: 4 }),
+        fc.nat(),
+        fc.integer({ min: 1, max: 5 }),
+        (steps, topics, start, limit) => {
+          clock.setSystemTime(START);
+          const log = new MemoryLog();
+          const model = new Model(log.tip);
+          for (const { kind, topic, retention, ms } of steps) {
+            if (kind === 'wait') clock.tick(ms);
+            else
+              model.append(
+                topic,
+                log.append(topic, Buffer.from('data: x\n\n'), retention),
+                retention,
+              );
+          }
+          let after = model.positions[start % model.positions.length] ?? log.tip;
+          const wanted = [EVERYONE, ...topics.filter(topic => topic !== EVERYONE)];
+          const seen: number[] = [];
+          for (const expected = model.replay(wanted, after); ;) {
+            const page = log.replay({ topics, after: { ...after, epoch: log.epoch }, limit });
+            expect(page.frames.length).to.be.at.most(limit);
+            if (seen.length === 0) {
+              expect([...(page.reset?.topics ?? [])].sort()).to.deep.equal(expected.holes);
+              expect(page.reset?.reason).to.equal(expected.holes.length > 0 ? 'GAP' : undefined);
+            }
+            seen.push(...page.frames.map(({ position }) => position?.sequence ?? -1));
+            if (isAfter(page.tip, page.upto)) {
+              after = { epoch: log.epoch, ...page.upto };
+              continue;
+            }
+            expect(seen).to.deep.equal(expected.sequences);
+            return;
+          }
+        },
+      ),
+      { numRuns: 500 },
+    );
+  });
+});
+
+interface Step {
+  readonly kind: 'append' | 'wait';
+  readonly topic: string;
+  readonly retention: Retention;
+  readonly ms: number;
+}
+
+const topicName = fc.constantFrom(EVERYONE, 'news', 'sport', 'never');
+const step: fc.Arbitrary<Step> = fc.record({
+  kind: fc.constantFrom('append', 'append', 'append', 'wait'),
+  topic: fc.constantFrom(EVERYONE, 'news', 'sport'),
+  retention: fc.record({
+    maxEntries: fc.integer({ min: 1, max: 6 }),
+    ttl: fc.integer({ min: 1, max: 50 }),
+  }),
+  ms: fc.integer({ min: 1, max: 40 }),
+});
+
+/** What was ever published, and the rule by which it is forgotten. */
+class Model {
+  readonly positions: Cursor[];
+  readonly #entries: { topic: string; position: Position; dropped: boolean }[] = [];
+  readonly #retentions = new Map<string, Retention>();
+
+  constructor(start: Cursor) {
+    this.positions = [start];
+  }
+
+  append(topic: string, { cursor }: { readonly cursor: Cursor }, retention: Retention): void {
+    this.#entries.push({ topic, position: cursor, dropped: false });
+    this.positions.push(cursor);
+    this.#retentions.set(topic, retention);
+    this.#forget(topic);
+  }
+
+  replay(topics: readonly string[], after: Position): { sequences: number[]; holes: string[] } {
+    for (const topic of topics) this.#forget(topic);
+    const missed = this.#entries.filter(
+      ({ topic, position }) => topics.includes(topic) && isAfter(position, after),
+    );
+    const lost = missed.filter(({ dropped }) => dropped).map(({ topic }) => topic);
+    return {
+      sequences: missed.filter(({ dropped }) => !dropped).map(({ position }) => position.sequence),
+      holes: [...new Set(lost)].sort(),
+    };
+  }
+
+  #forget(topic: string): void {
+    const { maxEntries, ttl } = this.#retentions.get(topic) ?? KEEP;
+    const kept = this.#entries.filter(entry => entry.topic === topic && !entry.dropped);
+    kept.forEach((entry, index) => {
+      const tooMany = index < kept.length - maxEntries;
+      const tooOld = entry.position.ms < Date.now() - ttl;
+      entry.dropped ||= tooMany || tooOld;
+    });
+  }
+}
+
+function append(log: MemoryLog, topic: string, text: string, retention = KEEP): Cursor {
+  return log.append(topic, Buffer.from(`data: ${text}\n\n`), retention).cursor;
+}
+
+function texts(log: MemoryLog, topics: readonly string[], after: Cursor): string[] {
+  return log.replay({ topics, after, limit: 100 }).frames.map(({ bytes }) => textOf(bytes));
+}
+
+function textOf(bytes: Buffer): string {
+  return /data: (.*)/.exec(bytes.toString())?.[1] ?? '';
+}

@@ -1,0 +1,64 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { Batch } from '../../../src/connection/batch.js';
+import { frame } from './connection-bench.js';
+
+describe('Batch', () => {
+  const [a, b, c] = [frame('a'), frame('b'), frame('c')];
+
+  it('joins its frames in the order in which they were appended', () => {
+    const frames = fc.array(fc.uint8Array({ minLength: 1, maxLength: 9 }), { maxLength: 40 });
+    fc.assert(
+      fc.property(frames, parts => {
+        const buffers = parts.map(part => Buffer.from(part));
+        const batch = buffers.reduce((list, bytes) => list.append({ bytes }), Batch.empty());
+        expect(batch.join().equals(Buffer.concat(buffers))).to.be.true;
+        expect(batch.bytes).to.equal(Buffer.concat(buffers).length);
+      }),
+    );
+  });
+
+  it('is one object for all that got the same frames', () => {
+    const empty = Batch.empty();
+    const members = Array.from({ length: 1000 }, () => empty.append(a).append(b).append(c));
+    expect(new Set(members).size).to.equal(1);
+    expect(new Set(members.map(batch => batch.join())).size).to.equal(1);
+  });
+
+  it('is one object per distinct list when neighbours got the same frame one after the other', () => {
+    const empty = Batch.empty();
+    let members = Array.from({ length: 100 }, () => empty);
+    for (const next of [a, b, c]) members = members.map(batch => batch.append(next));
+    expect(new Set(members).size).to.equal(1);
+  });
+
+  it('stays apart for those that got other frames', () => {
+    const empty = Batch.empty();
+    const [ab, ac] = [empty.append(a).append(b), empty.append(a).append(c)];
+    expect([ab.join().toString(), ac.join().toString()]).to.deep.equal([
+      'data: a\n\ndata: b\n\n',
+      'data: a\n\ndata: c\n\n',
+    ]);
+  });
+
+  it('does not change when something is appended to it', () => {
+    const batch = Batch.empty().append(a);
+    batch.append(b);
+    expect(batch.join().toString()).to.equal('data: a\n\n');
+  });
+
+  it('hands a single frame on without a copy', () => {
+    expect(Batch.empty().append(a).join()).to.equal(a.bytes);
+  });
+
+  it('is nothing when it is empty', () => {
+    expect([Batch.empty().bytes, Batch.empty().join().length]).to.deep.equal([0, 0]);
+  });
+
+  it('lets go of its successor when it is told to', () => {
+    const empty = Batch.empty();
+    const before = empty.append(a);
+    empty.forget();
+    expect(empty.append(a)).to.not.equal(before);
+  });
+});

@@ -1,0 +1,270 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { expect } from 'chai';
+import fc from 'fast-check';
+import type { Frame } from '../../../src/contracts/frame.js';
+import { FakeSink } from '../../support/fake-sink.js';
+import { Bench, dataIn, entry, FIRST, frame, frameOf, START } from './connection-bench.js';
+
+describe('ClientConnection while opening', () => {
+  let bench: Bench;
+
+  beforeEach(() => {
+    bench = new Bench();
+  });
+  afterEach(() => {
+    bench.stop();
+  });
+
+  it('writes nothing before it is opened', async () => {
+    const { connection, sink } = bench.opening();
+    connection.deliver(frame('a'));
+    connection.enqueue(frame('b'));
+    await turn();
+    expect(sink.calls).to.deep.equal([]);
+    expect(connection.state).to.deep.equal({ kind: 'opening' });
+  });
+
+  it('writes the head, then the first event', async () => {
+    const { connection, sink } = bench.opening();
+    connection.open(FIRST);
+    await turn();
+    expect(sink.calls).to.deep.equal(['open', 'write']);
+    expect(sink.text).to.equal(FIRST.bytes.toString());
+  });
+
+  it('holds what it gets, and says so', () => {
+    const { connection } = bench.opening();
+    expect([connection.deliver(frame('a')), connection.enqueue(frame('b'))]).to.deep.equal([
+      { outcome: 'buffered' },
+      { outcome: 'buffered' },
+    ]);
+    expect(connection.outboxBytes).to.equal(frame('a').bytes.length * 2);
+  });
+
+  it('counts what it holds in the process budget', () => {
+    const { connection } = bench.opening();
+    connection.deliver(frameOf(500));
+    expect(bench.used).to.equal(500);
+  });
+
+  it('writes what is replayed ahead of what it holds', async () => {
+    const { connection, sink } = bench.opening();
+    connection.deliver(frame('held'));
+    connection.open(FIRST);
+    connection.replay(frame('replayed'));
+    await turn();
+    expect(dataIn(sink.text)).to.deep.equal(['first', 'replayed']);
+    connection.goLive(START);
+    expect(dataIn(sink.text)).to.deep.equal(['first', 'replayed', 'held']);
+  });
+
+  it('drops what it holds of the log up to where the replay ended, and nothing else', () => {
+    const { connection, sink } = bench.opening();
+    connection.open(FIRST);
+    for (const held of [entry(-1), frame('direct'), entry(0), entry(1), entry(2)]) {
+      connection.enqueue(held);
+    }
+    connection.goLive(START);
+    expect(dataIn(sink.text)).to.deep.equal(['first', 'direct', 'entry 1', 'entry 2']);
+    expect(bench.used).to.equal(0);
+  });
+
+  it('drops entries of the log that come again once it is open', async () => {
+    const { connection, sink } = bench.open();
+    const answers = [0, 1, 1, 2, 1].map(offset => connection.enqueue(entry(offset)).outcome);
+    await turn();
+    expect(dataIn(sink.text)).to.deep.equal(['entry 1', 'entry 2']);
+    expect(answers).to.deep.equal(Array(5).fill('delivered'));
+  });
+
+  it('is open after it went live, and writes at once', () => {
+    const { connection, sink } = bench.open();
+    expect(connection.state).to.deep.equal({ kind: 'open' });
+    connection.deliver(frame('now'));
+    expect(dataIn(sink.text)).to.deep.equal(['now']);
+  });
+
+  it('writes what it held when it goes live, without waiting for the tick', () => {
+    const { connection, sink } = bench.opening();
+    connection.open(FIRST);
+    connection.deliver(frame('held'));
+    connection.goLive(START);
+    expect(dataIn(sink.text)).to.deep.equal(['first', 'held']);
+  });
+
+  it('goes live behind a socket that is blocked, in order', async () => {
+    const { connection, sink } = bench.opening();
+    sink.block();
+    connection.open(FIRST);
+    connection.deliver(frame('held 1'));
+    await turn();
+    connection.replay(frame('replayed'));
+    connection.deliver(frame('held 2'));
+    connection.goLive(START);
+    connection.deliver(frame('live'));
+    expect(dataIn(sink.text)).to.deep.equal(['first', 'replayed']);
+    sink.drain();
+    expect(dataIn(sink.text)).to.deep.equal(['first', 'replayed', 'held 1', 'held 2', 'live']);
+    expect(bench.used).to.equal(0);
+  });
+
+  it('keeps holding when its socket drains', async () => {
+    const { connection, sink } = bench.opening();
+    sink.block();
+    connection.open(FIRST);
+    connection.deliver(frame('held'));
+    await turn();
+    sink.drain();
+    await turn();
+    expect(dataIn(sink.text)).to.deep.equal(['first']);
+    expect(bench.used).to.equal(frame('held').bytes.length);
+  });
+
+  it('asks a replay to wait while its socket is blocked, and only then', async () => {
+    const { connection, sink } = bench.opening();
+    connection.deliver(frame('held'));
+    connection.open(FIRST);
+    await connection.drained();
+    sink.block();
+    connection.replay(frame('replayed'));
+    await turn();
+    let resumed = false;
+    const waited = connection.drained().then(() => (resumed = true));
+    await turn();
+    expect(resumed).to.be.false;
+    sink.drain();
+    await waited;
+    expect(resumed).to.be.true;
+  });
+
+  it('gives up when it would have to hold more than its bound', () => {
+    bench = new Bench({ maxBytes: 100 });
+    const { connection, sink } = bench.opening();
+    expect(connection.deliver(frameOf(100)).outcome).to.equal('buffered');
+    expect(connection.deliver(frameOf(8))).to.deep.equal({
+      outcome: 'rejected',
+      code: 'OUTBOX_FULL',
+    });
+    expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'slow' });
+    expect([bench.used, sink.calls]).to.deep.equal([0, []]);
+  });
+
+  it('leaves an unopened sink to whoever made it, however it ends', async () => {
+    const endings = [bench.opening('close'), bench.opening('cut'), bench.opening('left')] as const;
+    endings[0].connection.close('closed');
+    endings[1].connection.cut('failed');
+    endings[2].sink.leave();
+    await turn();
+    expect(endings.map(({ sink }) => sink.calls)).to.deep.equal([[], [], []]);
+    expect(endings.map(({ connection }) => connection.state)).to.deep.equal([
+      { kind: 'closed', reason: 'closed' },
+      { kind: 'closed', reason: 'failed' },
+      { kind: 'closed', reason: 'client' },
+    ]);
+  });
+
+  it('learns of a client that was gone before', async () => {
+    const sink = new FakeSink();
+    sink.leave();
+    const { connection } = bench.opening('gone', sink);
+    expect(connection.state.kind).to.equal('opening');
+    await turn();
+    expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'client' });
+  });
+
+  it('goes live no more once it has ended', async () => {
+    bench = new Bench({ heartbeat: 1000, maxAge: 1000 });
+    const { connection, sink } = bench.opening();
+    connection.open(FIRST);
+    connection.cut('failed');
+    connection.replay(frame('late'));
+    connection.goLive(START);
+    await turn();
+    expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'failed' });
+    expect(sink.writes).to.deep.equal([]);
+    expect([bench.environment.wheel?.size, bench.environment.watchdog.size]).to.deep.equal([0, 0]);
+  });
+
+  it('closes with its last event behind what was replayed, and without what it held', async () => {
+    const { connection, sink } = bench.opening();
+    connection.open(FIRST);
+    connection.replay(frame('replayed'));
+    connection.deliver(frame('held'));
+    connection.close('superseded');
+    await turn();
+    expect(dataIn(sink.text)).to.deep.equal(['first', 'replayed', '{"reason":"superseded"}']);
+    expect(sink.ended).to.be.true;
+  });
+
+  it('lets go of what it held as soon as it closes, although its socket is blocked', async () => {
+    const { connection, sink } = bench.opening();
+    sink.block();
+    connection.open(FIRST);
+    await turn();
+    connection.deliver(frameOf(5000));
+    connection.close();
+    expect(bench.used).to.be.lessThan(200);
+    sink.drain();
+    await turn();
+    expect([sink.ended, bench.used]).to.deep.equal([true, 0]);
+  });
+
+  it('gives the client first, replayed, held and live frames in this order, whatever happens meanwhile', async () => {
+    bench = new Bench({ maxBytes: 10_000_000 });
+    type Step = 'replay' | 'hold' | 'hold-entry' | 'block' | 'drain' | 'tick';
+    const steps = fc.array(
+      fc.tuple(
+        fc.constantFrom<Step>('replay', 'hold', 'hold-entry', 'block', 'drain', 'tick'),
+        fc.constantFrom(10, 300, 70_000, 140_000),
+      ),
+      { maxLength: 25 },
+    );
+    await fc.assert(
+      fc.asyncProperty(steps, async opening => {
+        const { connection, sink } = bench.opening();
+        const [replayed, held, live]: [Frame[], Frame[], Frame[]] = [[FIRST], [], []];
+        let offset = 0;
+        connection.open(FIRST);
+        for (const [step, size] of opening) {
+          const next = frameOf(size, String(replayed.length + held.length).slice(-1));
+          switch (step) {
+            case 'replay':
+              connection.replay(next);
+              replayed.push(next);
+              break;
+            case 'hold':
+              connection.enqueue(next);
+              held.push(next);
+              break;
+            case 'hold-entry':
+              offset += 1;
+              connection.enqueue(entry(offset));
+              if (offset > 2) held.push(entry(offset));
+              break;
+            case 'block':
+              sink.block();
+              break;
+            case 'drain':
+              sink.drain();
+              break;
+            case 'tick':
+              await turn();
+              break;
+          }
+        }
+        connection.goLive({ ms: START.ms, sequence: START.sequence + 2 });
+        for (const next of [frameOf(20, 'l'), frameOf(90_000, 'm')]) {
+          connection.enqueue(next);
+          live.push(next);
+        }
+        await turn();
+        sink.drain();
+        const expected = [...replayed, ...held, ...live].map(({ bytes }) => bytes);
+        expect(sink.bytes.equals(Buffer.concat(expected))).to.be.true;
+        expect(bench.used).to.equal(0);
+        connection.cut('closed');
+      }),
+      { numRuns: 300 },
+    );
+  });
+});

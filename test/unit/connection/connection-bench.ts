@@ -1,0 +1,128 @@
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import { ClientConnection } from '../../../src/connection/client-connection.js';
+import type {
+  ConnectionEnvironment,
+  OutboxPolicy,
+} from '../../../src/connection/connection-environment.js';
+import { HeartbeatWheel } from '../../../src/connection/heartbeat-wheel.js';
+import { OutboxBudget } from '../../../src/connection/outbox-budget.js';
+import { Watchdog } from '../../../src/connection/watchdog.js';
+import { WriteScheduler } from '../../../src/connection/write-scheduler.js';
+import type { Frame, Position } from '../../../src/contracts/frame.js';
+import { EventEncoder } from '../../../src/protocol/event-encoder.js';
+import { FakeSink } from '../../support/fake-sink.js';
+import { RecordingLogger } from '../../support/recording-logger.js';
+
+/** Where connections of these tests begin in the log. */
+export const START: Position = { ms: 1000, sequence: 10 };
+
+/** The first event of a stream, shortened. */
+export const FIRST = frame('first');
+
+export interface BenchSettings {
+  readonly maxBytes?: number;
+  readonly maxTotalBytes?: number;
+  readonly policy?: OutboxPolicy;
+  readonly timeout?: number;
+  readonly maxAge?: number | false;
+  readonly heartbeat?: number | false;
+  readonly maxEventBytes?: number;
+  readonly reconnectIn?: number;
+}
+
+/** A connection together with its socket. */
+export interface Client {
+  readonly connection: ClientConnection;
+  readonly sink: FakeSink;
+}
+
+/** Everything a connection needs, and a record of what it tells. */
+export class Bench {
+  readonly environment: ConnectionEnvironment;
+  readonly logger = new RecordingLogger();
+  /** What the observer was told, in order. */
+  readonly news: string[] = [];
+  readonly #wheel: HeartbeatWheel | undefined;
+  #ordinal = 0;
+  #messages = 0;
+
+  constructor(settings: BenchSettings = {}) {
+    const { heartbeat = false, timeout = 30_000, maxAge = false } = settings;
+    this.#wheel = heartbeat === false ? undefined : new HeartbeatWheel(heartbeat);
+    this.environment = {
+      nodeId: 'node-a',
+      maxBytes: settings.maxBytes ?? 1_000_000,
+      policy: settings.policy ?? 'disconnect',
+      budget: new OutboxBudget(settings.maxTotalBytes ?? 100_000_000),
+      scheduler: new WriteScheduler(),
+      watchdog: new Watchdog(timeout, maxAge),
+      wheel: this.#wheel,
+      encoder: new EventEncoder(settings.maxEventBytes ?? 2_000_000),
+      observer: {
+        onStopped: ({ id }, reason) => this.news.push(`${id} stopped ${reason}`),
+        onClosed: ({ id }) => this.news.push(`${id} closed`),
+      },
+      logger: this.logger,
+      nextMessageId: () => {
+        this.#messages += 1;
+        return `m${this.#messages}`;
+      },
+      reconnectIn: () => settings.reconnectIn,
+    };
+  }
+
+  /** Bytes counted in the process budget. */
+  get used(): number {
+    return this.environment.budget.used;
+  }
+
+  /** A connection in state `opening` that has written nothing. */
+  opening(id = `c${this.#ordinal + 1}`, sink = new FakeSink()): Client {
+    this.#ordinal += 1;
+    const identity = { id, ordinal: this.#ordinal, lastEventId: undefined };
+    return { connection: new ClientConnection(identity, sink, this.environment), sink };
+  }
+
+  /** An open connection. Its first event has been written and is not part of what its sink remembers. */
+  open(id?: string): Client {
+    const client = this.opening(id);
+    client.connection.open(FIRST);
+    client.connection.goLive(START);
+    client.sink.writes.length = 0;
+    return client;
+  }
+
+  /** Stops the timers. */
+  stop(): void {
+    this.#wheel?.stop();
+    this.environment.watchdog.stop();
+  }
+}
+
+/** A whole event with this data. */
+export function frame(data: string, position?: Position): Frame {
+  const bytes = Buffer.from(`data: ${data}\n\n`);
+  return position === undefined ? { bytes } : { bytes, position };
+}
+
+/** A whole event of exactly so many bytes, at least 8. */
+export function frameOf(size: number, fill = 'x'): Frame {
+  return frame(fill.repeat(size - 8));
+}
+
+/** An entry of the log, so many places after {@link START}. */
+export function entry(offset: number): Frame {
+  return frame(`entry ${offset}`, { ms: START.ms, sequence: START.sequence + offset });
+}
+
+/** The events in a piece of event stream, as an independent parser reads them. */
+export function eventsIn(text: string): EventSourceMessage[] {
+  const events: EventSourceMessage[] = [];
+  createParser({ onEvent: event => events.push(event) }).feed(text);
+  return events;
+}
+
+/** The data of the events in a piece of event stream. */
+export function dataIn(text: string): string[] {
+  return eventsIn(text).map(({ data }) => data);
+}

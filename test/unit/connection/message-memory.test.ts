@@ -1,0 +1,64 @@
+import { expect } from 'chai';
+import {
+  MAX_REMEMBERED,
+  MessageMemory,
+  REMEMBER_MS,
+} from '../../../src/connection/message-memory.js';
+import type { Delivery } from '../../../src/contracts/connection-store.js';
+
+const DELIVERED: Delivery = { outcome: 'delivered' };
+const BUFFERED: Delivery = { outcome: 'buffered' };
+
+describe('MessageMemory', () => {
+  let memory: MessageMemory;
+
+  beforeEach(() => {
+    memory = new MessageMemory();
+  });
+
+  it('knows the answer given to a message id', () => {
+    memory.remember('a', DELIVERED, 0);
+    memory.remember('b', BUFFERED, 0);
+    expect([memory.recall('a', 1), memory.recall('b', 1), memory.recall('c', 1)]).to.deep.equal([
+      DELIVERED,
+      BUFFERED,
+      undefined,
+    ]);
+  });
+
+  it('remembers for a minute', () => {
+    memory.remember('a', DELIVERED, 5);
+    expect(memory.recall('a', 5 + REMEMBER_MS)).to.equal(DELIVERED);
+    expect(memory.recall('a', 6 + REMEMBER_MS)).to.equal(undefined);
+  });
+
+  it('remembers so many and no more; the oldest goes', () => {
+    for (let index = 0; index <= MAX_REMEMBERED; index += 1) {
+      memory.remember(`m${index}`, DELIVERED, 0);
+    }
+    expect(memory.recall('m0', 0)).to.equal(undefined);
+    expect(memory.recall('m1', 0)).to.equal(DELIVERED);
+    expect(memory.recall(`m${MAX_REMEMBERED}`, 0)).to.equal(DELIVERED);
+  });
+
+  it('counts a message id that comes again as the newest', () => {
+    memory.remember('again', DELIVERED, 0);
+    for (let index = 1; index < MAX_REMEMBERED; index += 1) {
+      memory.remember(`m${index}`, DELIVERED, 0);
+    }
+    memory.remember('again', BUFFERED, 1);
+    memory.remember('one more', DELIVERED, 1);
+    expect([memory.recall('again', 1), memory.recall('m1', 1)]).to.deep.equal([
+      BUFFERED,
+      undefined,
+    ]);
+  });
+
+  it('lets go of what is too old to be recalled', () => {
+    for (let index = 0; index < MAX_REMEMBERED; index += 1) {
+      memory.remember(`m${index}`, DELIVERED, 0);
+    }
+    memory.remember('later', DELIVERED, REMEMBER_MS + 1);
+    expect(memory.size).to.equal(1);
+  });
+});

@@ -1,0 +1,205 @@
+import { expect } from 'chai';
+import fc from 'fast-check';
+import { Outbox } from '../../../src/connection/outbox.js';
+import { OutboxBudget } from '../../../src/connection/outbox-budget.js';
+import type { Frame } from '../../../src/contracts/frame.js';
+
+/** What an outbox should hold: for each frame, the bytes that have not been taken, and whether some were. */
+interface Model {
+  frames: { rest: Buffer; cut: boolean }[];
+}
+
+interface Real {
+  readonly outbox: Outbox;
+  readonly budget: OutboxBudget;
+  /** What others hold of the budget. */
+  readonly others: number;
+}
+
+type OutboxCommand = fc.Command<Model, Real>;
+
+let number = 0;
+
+function frameOfLength(length: number): Frame {
+  number += 1;
+  // Every byte differs from its neighbours, so that a mistaken offset shows.
+  return { bytes: Buffer.from(Array.from({ length }, (_, index) => (number * 31 + index) % 256)) };
+}
+
+function sumOf({ frames }: Model): number {
+  return frames.reduce((sum, { rest }) => sum + rest.length, 0);
+}
+
+function expectSame(model: Model, { outbox, budget, others }: Real): void {
+  expect(outbox.bytes).to.equal(sumOf(model));
+  expect(outbox.empty).to.equal(model.frames.length === 0);
+  expect(outbox.droppable).to.equal(sumOf({ frames: model.frames.filter(({ cut }) => !cut) }));
+  expect(budget.used).to.equal(others + outbox.bytes);
+}
+
+class Push implements OutboxCommand {
+  constructor(private readonly length: number) {}
+
+  check(): boolean {
+    return true;
+  }
+
+  run(model: Model, real: Real): void {
+    const frame = frameOfLength(this.length);
+    real.outbox.push(frame);
+    model.frames.push({ rest: frame.bytes, cut: false });
+    expectSame(model, real);
+  }
+
+  toString(): string {
+    return `push(${this.length})`;
+  }
+}
+
+class Take implements OutboxCommand {
+  constructor(private readonly limit: number) {}
+
+  check(): boolean {
+    return true;
+  }
+
+  run(model: Model, real: Real): void {
+    const all = Buffer.concat(model.frames.map(({ rest }) => rest));
+    const expected = all.subarray(0, this.limit);
+    expect(real.outbox.take(this.limit).equals(expected)).to.be.true;
+    let left = expected.length;
+    while (left > 0) {
+      const [head] = model.frames;
+      if (head === undefined) break;
+      if (head.rest.length > left) {
+        model.frames[0] = { rest: head.rest.subarray(left), cut: true };
+        break;
+      }
+      left -= head.rest.length;
+      model.frames.shift();
+    }
+    expectSame(model, real);
+  }
+
+  toString(): string {
+    return `take(${this.limit})`;
+  }
+}
+
+class DropOldest implements OutboxCommand {
+  check(): boolean {
+    return true;
+  }
+
+  run(model: Model, real: Real): void {
+    const index = model.frames.findIndex(({ cut }) => !cut);
+    expect(real.outbox.dropOldest()).to.equal(index >= 0);
+    if (index >= 0) model.frames.splice(index, 1);
+    expectSame(model, real);
+  }
+
+  toString(): string {
+    return 'dropOldest()';
+  }
+}
+
+class Shift implements OutboxCommand {
+  check({ frames }: Model): boolean {
+    return frames[0]?.cut !== true;
+  }
+
+  run(model: Model, real: Real): void {
+    const expected = model.frames.shift();
+    expect(real.outbox.shift()?.bytes).to.equal(expected?.rest);
+    expectSame(model, real);
+  }
+
+  toString(): string {
+    return 'shift()';
+  }
+}
+
+class Clear implements OutboxCommand {
+  check(): boolean {
+    return true;
+  }
+
+  run(model: Model, real: Real): void {
+    real.outbox.clear();
+    model.frames = [];
+    expectSame(model, real);
+  }
+
+  toString(): string {
+    return 'clear()';
+  }
+}
+
+describe('Outbox', () => {
+  it('holds exactly what a plain list of bytes holds, and counts it in the budget', () => {
+    const commands = fc.commands(
+      [
+        fc.integer({ min: 1, max: 20 }).map(length => new Push(length)),
+        fc.integer({ min: 1, max: 20 }).map(length => new Push(length)),
+        fc.integer({ min: 1, max: 30 }).map(limit => new Take(limit)),
+        fc.constant(new DropOldest()),
+        fc.constant(new Shift()),
+        fc.constant(new Clear()),
+      ],
+      { maxCommands: 60 },
+    );
+    fc.assert(
+      fc.property(commands, run => {
+        fc.modelRun(() => {
+          const budget = new OutboxBudget(1000);
+          budget.add(7);
+          return { model: { frames: [] }, real: { outbox: new Outbox(budget), budget, others: 7 } };
+        }, run);
+      }),
+      { numRuns: 1000 },
+    );
+  });
+
+  it('keeps its order over thousands of frames that come and go', () => {
+    const outbox = new Outbox(new OutboxBudget(1e9));
+    const expected: Frame[] = [];
+    for (let round = 0; round < 5000; round += 1) {
+      const [one, two] = [frameOfLength(3), frameOfLength(3)];
+      outbox.push(one);
+      outbox.push(two);
+      expected.push(one, two);
+      expect(outbox.shift()).to.equal(expected.shift());
+    }
+    while (expected.length > 0) expect(outbox.shift()).to.equal(expected.shift());
+    expect([outbox.shift(), outbox.bytes, outbox.empty]).to.deep.equal([undefined, 0, true]);
+  });
+
+  it('hands a whole frame on without a copy', () => {
+    const outbox = new Outbox(new OutboxBudget(1000));
+    const frame = frameOfLength(10);
+    outbox.push(frame);
+    expect(outbox.take(10)).to.equal(frame.bytes);
+  });
+
+  it('never drops a frame of which a part was taken', () => {
+    const outbox = new Outbox(new OutboxBudget(1000));
+    outbox.push(frameOfLength(10));
+    outbox.take(4);
+    expect([outbox.dropOldest(), outbox.bytes, outbox.droppable]).to.deep.equal([false, 6, 0]);
+  });
+});
+
+describe('OutboxBudget', () => {
+  it('admits up to its limit and not one byte more', () => {
+    const budget = new OutboxBudget(100);
+    budget.add(40);
+    expect([budget.admits(60), budget.admits(61)]).to.deep.equal([true, false]);
+  });
+
+  it('counts what is added and taken back', () => {
+    const budget = new OutboxBudget(100);
+    budget.add(40);
+    budget.add(-15);
+    expect(budget.used).to.equal(25);
+  });
+});

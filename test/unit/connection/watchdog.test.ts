@@ -1,0 +1,148 @@
+import { expect } from 'chai';
+import sinon from 'sinon';
+import { Watchdog, type Watched } from '../../../src/connection/watchdog.js';
+
+/** A connection that waits until it is told otherwise. */
+class WaitingConnection implements Watched {
+  readonly looks: number[] = [];
+  waiting = true;
+  expiredAt: number | undefined;
+
+  checkStall(now: number): boolean {
+    this.looks.push(now);
+    return this.waiting;
+  }
+
+  expire(): void {
+    this.expiredAt = Date.now();
+  }
+}
+
+describe('Watchdog', () => {
+  let clock: sinon.SinonFakeTimers;
+  let watchdog: Watchdog;
+
+  beforeEach(() => {
+    clock = sinon.useFakeTimers({
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+    });
+  });
+  afterEach(() => {
+    watchdog.stop();
+    clock.restore();
+  });
+
+  it('takes no timer before there is somebody to look at, and one for all', () => {
+    watchdog = new Watchdog(30_000, 60_000);
+    expect(clock.countTimers()).to.equal(0);
+    for (let index = 0; index < 100; index += 1) {
+      watchdog.watch(new WaitingConnection());
+      watchdog.age(new WaitingConnection());
+    }
+    expect(clock.countTimers()).to.equal(1);
+  });
+
+  it('looks at a waiting connection until nothing waits any more', () => {
+    watchdog = new Watchdog(30_000, false);
+    const connection = new WaitingConnection();
+    watchdog.watch(connection);
+    clock.tick(3000);
+    expect(connection.looks).to.deep.equal([1000, 2000, 3000]);
+    connection.waiting = false;
+    clock.tick(5000);
+    expect(connection.looks).to.have.length(4);
+    expect(watchdog.size).to.equal(0);
+  });
+
+  it('looks more often when the limit is short', () => {
+    watchdog = new Watchdog(400, false);
+    const connection = new WaitingConnection();
+    watchdog.watch(connection);
+    clock.tick(400);
+    expect(connection.looks).to.have.length(8);
+  });
+
+  it('looks no more often than every 20 ms', () => {
+    watchdog = new Watchdog(1, false);
+    const connection = new WaitingConnection();
+    watchdog.watch(connection);
+    clock.tick(100);
+    expect(connection.looks).to.have.length(5);
+  });
+
+  it('closes a connection when it has reached its age', () => {
+    watchdog = new Watchdog(30_000, 60_000);
+    const connection = new WaitingConnection();
+    watchdog.age(connection);
+    clock.tick(59_999);
+    expect(connection.expiredAt).to.equal(undefined);
+    clock.tick(1);
+    expect(connection.expiredAt).to.equal(60_000);
+    expect(watchdog.size).to.equal(0);
+  });
+
+  it('closes each connection at its own age', () => {
+    watchdog = new Watchdog(30_000, 60_000);
+    const connections = Array.from({ length: 5 }, () => {
+      const connection = new WaitingConnection();
+      watchdog.age(connection);
+      clock.tick(10_000);
+      return connection;
+    });
+    clock.tick(60_000);
+    expect(connections.map(({ expiredAt }) => expiredAt)).to.deep.equal([
+      60_000, 70_000, 80_000, 90_000, 100_000,
+    ]);
+  });
+
+  it('knows no age when there is no limit', () => {
+    watchdog = new Watchdog(30_000, false);
+    const connection = new WaitingConnection();
+    watchdog.age(connection);
+    clock.tick(1e9);
+    expect([connection.expiredAt, watchdog.size, clock.countTimers()]).to.deep.equal([
+      undefined,
+      0,
+      0,
+    ]);
+  });
+
+  it('forgets a connection entirely', () => {
+    watchdog = new Watchdog(30_000, 60_000);
+    const connection = new WaitingConnection();
+    watchdog.watch(connection);
+    watchdog.age(connection);
+    watchdog.forget(connection);
+    clock.tick(100_000);
+    expect([connection.looks, connection.expiredAt, watchdog.size]).to.deep.equal([
+      [],
+      undefined,
+      0,
+    ]);
+  });
+
+  it('forgets the age alone of a connection that is closing', () => {
+    watchdog = new Watchdog(30_000, 60_000);
+    const connection = new WaitingConnection();
+    watchdog.watch(connection);
+    watchdog.age(connection);
+    watchdog.forgetAge(connection);
+    clock.tick(100_000);
+    expect([connection.looks.length, connection.expiredAt]).to.deep.equal([100, undefined]);
+  });
+
+  it('leaves no timer when it is stopped, and closes nobody any more', () => {
+    watchdog = new Watchdog(30_000, 60_000);
+    const connection = new WaitingConnection();
+    watchdog.watch(connection);
+    watchdog.age(connection);
+    watchdog.stop();
+    clock.tick(100_000);
+    expect([
+      clock.countTimers(),
+      watchdog.size,
+      connection.looks,
+      connection.expiredAt,
+    ]).to.deep.equal([0, 0, [], undefined]);
+  });
+});

@@ -1,0 +1,12 @@
+import { SseError, type SseErrorCode } from '../../../src/errors/sse-error.js';
+
+/** The code with which a call is refused; `undefined` when it is not. */
+export function codeOf(call: () => unknown): SseErrorCode | undefined {
+  try {
+    call();
+  } catch (error) {
+    if (SseError.is(error)) return error.code;
+    throw error;
+  }
+  return undefined;
+}
