@@ -27,7 +27,13 @@ export interface NodeServices {
 }
 
 // Clients that are sent away together must not come back together.
-const SENT_AWAY: ReadonlySet<CloseReason> = new Set(['draining', 'shutdown', 'max-age', 'expired']);
+const SENT_AWAY: ReadonlySet<CloseReason> = new Set([
+  'draining',
+  'shutdown',
+  'max-age',
+  'expired',
+  'gap',
+]);
 
 /** What the use cases of one node share: its services, what its connections share, and how connections are made and forgotten. */
 export class SseNode implements ConnectionObserver {

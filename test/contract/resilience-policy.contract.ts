@@ -17,7 +17,7 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
       it(`passes the result of a ${kind} on as it is`, async () => {
         const result = { some: 'result' };
         expect(await policy.execute(kind, async () => result)).to.equal(result);
-        expect(await policy.execute(kind, async () => undefined)).to.equal(undefined);
+        expect(await policy.execute(kind, async () => null)).to.equal(null);
       });
 
       it(`has a closed circuit for ${kind} at first`, () => {

@@ -267,9 +267,9 @@ describe('Replayer', () => {
       await turns();
       expect(pages).to.equal(1);
       let gulps = 0;
-      let done = false;
-      void opening.then(() => (done = true));
-      while (!done) {
+      const progress = { done: false };
+      void opening.then(() => (progress.done = true));
+      while (!progress.done) {
         gulps += 1;
         sink.gulp();
         await turns();

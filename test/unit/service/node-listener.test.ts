@@ -1,0 +1,154 @@
+import { expect } from 'chai';
+import { hookedCoordinator } from '../../support/hooked-coordinator.js';
+import { RecordingSink } from '../../support/recording-sink.js';
+import { TestCluster } from '../../support/test-cluster.js';
+import type { TestNode } from '../../support/test-node.js';
+import { turns } from '../../support/turns.js';
+
+describe('NodeListener', () => {
+  let cluster: TestCluster;
+  let node: TestNode;
+  let other: TestNode;
+
+  beforeEach(async () => {
+    cluster = new TestCluster();
+    node = await cluster.started('a');
+    other = await cluster.started('b');
+  });
+
+  afterEach(() => cluster.close());
+
+  const ids = (listener = cluster.bus.reach('a')): string[] =>
+    [...(listener?.registered() ?? [])].map(({ connectionId }) => connectionId);
+
+  it('a message for a connection that is not here is not taken', () => {
+    const frame = { bytes: Buffer.from('data: x\n\n') };
+    expect(cluster.bus.reach('a')?.onMessage('c1', '1', 'm', frame)).to.deep.equal({
+      outcome: 'closed',
+    });
+  });
+
+  it('a message for the token of a former connection does not reach its successor', async () => {
+    await node.connect('c1');
+    const token = cluster.bus.route('c1')?.token ?? '';
+    const { sink } = await node.connect('c1');
+    const frame = { bytes: Buffer.from('data: x\n\n') };
+    const answer = cluster.bus.reach('a')?.onMessage('c1', token, 'm', frame);
+    expect(answer).to.deep.equal({ outcome: 'closed' });
+    await turns();
+    expect(sink.data('message')).to.deep.equal([]);
+  });
+
+  it('late news of a takeover do not touch the successor', async () => {
+    await node.connect('c1');
+    const token = cluster.bus.route('c1')?.token ?? '';
+    const { connection } = await node.connect('c1');
+    cluster.bus.reach('a')?.onSuperseded('c1', token);
+    expect(connection.state.kind).to.equal('open');
+  });
+
+  it('names the connections that are registered, and no others', async () => {
+    await node.connect('c1');
+    const { sink } = await node.connect('c2');
+    sink.leave();
+    expect(ids()).to.deep.equal(['c1']);
+  });
+
+  it('names none that only opens', async () => {
+    let seen: string[] | undefined;
+    const opener = await cluster.started('c', {
+      wrap: inner =>
+        hookedCoordinator(inner, (method, when) => {
+          if (method === 'register' && when === 'before') seen = ids(cluster.bus.reach('c'));
+        }),
+    });
+    await opener.connect('c1');
+    expect(seen).to.deep.equal([]);
+    expect(ids(cluster.bus.reach('c'))).to.deep.equal(['c1']);
+  });
+
+  it('names none once the routes were released, so that none comes back', async () => {
+    const { sink } = await node.connect('c1', {}, new RecordingSink(true));
+    const drained = node.service.drain({ timeout: 20 });
+    await turns();
+    expect(ids()).to.deep.equal([]);
+    cluster.bus.cut('a');
+    cluster.bus.heal('a');
+    expect(cluster.bus.route('c1')).to.equal(undefined);
+    await drained;
+    expect(sink.destroyed).to.equal(true);
+  });
+
+  it('presence names owners alone, each once', async () => {
+    await node.connect('c1', { topics: ['news'] });
+    let seen: unknown;
+    const second = await cluster.started('c', {
+      wrap: inner =>
+        hookedCoordinator(inner, async (method, when) => {
+          if (method === 'register' && when === 'before')
+            seen = await other.service.presence('news');
+        }),
+    });
+    await second.connect('c1', { topics: ['news'] });
+    const owner = (nodeId: string) => ({
+      connections: [{ connectionId: 'c1', nodeId }],
+      missing: [],
+    });
+    expect(seen).to.deep.equal(owner('a'));
+    expect(await other.service.presence('news')).to.deep.equal(owner('c'));
+  });
+
+  describe('after an outage', () => {
+    it('clients get what they missed, once and in order', async () => {
+      const { sink } = await node.connect('c1', { topics: ['news'] });
+      await other.service.publish('news', 'message', '0');
+      cluster.bus.cut('a');
+      await other.service.publish('news', 'message', '1');
+      await other.service.broadcastToCluster('message', '2');
+      await other.service.publish('sport', 'message', 'not mine');
+      cluster.bus.heal('a');
+      await other.service.publish('news', 'message', '3');
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['0', '1', '2', '3']);
+    });
+
+    it('clients of which something is lost are sent away and told when they come back', async () => {
+      const writer = await cluster.started('c', { options: { history: { maxEntries: 2 } } });
+      const loser = await node.connect('c1', { topics: ['news'] });
+      const lucky = await node.connect('c2', { topics: ['sport'] });
+      cluster.bus.cut('a');
+      for (let n = 0; n < 4; n += 1) await writer.service.publish('news', 'message', `${n}`);
+      cluster.bus.heal('a');
+      await turns();
+      expect(loser.sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"gap"}' });
+      expect(loser.sink.retries).to.have.length(2);
+      expect(lucky.connection.state.kind).to.equal('open');
+      const lastEventId = loser.sink.lastId ?? '';
+      const again = await node.connect('c1', { topics: ['news'], lastEventId });
+      await turns();
+      expect(again.sink.names).to.deep.equal(['connected', 'sse.reset', 'message', 'message']);
+    });
+
+    it('a connection that was taken over meanwhile is closed', async () => {
+      const { sink } = await node.connect('c1');
+      cluster.bus.cut('a');
+      const { connection } = await other.connect('c1');
+      cluster.bus.heal('a');
+      await turns();
+      expect(sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"superseded"}' });
+      expect(connection.state.kind).to.equal('open');
+      expect(await node.service.locate('c1')).to.equal('b');
+    });
+
+    it('a client that left meanwhile is not connected', async () => {
+      const { sink } = await node.connect('c1');
+      cluster.bus.cut('a');
+      sink.leave();
+      await turns();
+      cluster.bus.heal('a');
+      expect(await other.service.isConnected('c1')).to.equal(false);
+      expect(await other.service.getClusterConnectionCount()).to.equal(0);
+      expect(node.logger.at('warn')).to.have.length(1);
+    });
+  });
+});
