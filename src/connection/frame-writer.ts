@@ -194,7 +194,6 @@ export class FrameWriter implements Flushable {
   }
 
   #put(bytes: Buffer): void {
-    if (this.gone) return;
     this.#written += bytes.length;
     const more = this.#write(bytes);
     // The write itself may have ended the connection.

@@ -16,7 +16,6 @@ export function answerError(
   status: number = httpStatusOf(error.code),
 ): void {
   ctx.status = status;
-  if (status === 204) return;
   if (RETRY_LATER.has(status)) ctx.set('Retry-After', String(retryAfter(reconnect)));
   ctx.body = { error: { code: error.code, message: error.message } };
 }

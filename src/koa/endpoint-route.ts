@@ -7,6 +7,7 @@ import {
   type SseEndpointOptions,
 } from '../decorators/endpoint-metadata.js';
 import { SseError } from '../errors/sse-error.js';
+import type { PathParams } from './decode-params.js';
 
 /** A class with at least one `@SseEndpoint`. */
 export type ControllerClass = Newable<object>;
@@ -18,7 +19,7 @@ export interface EndpointRoute {
   readonly methods: readonly string[];
   readonly guards: readonly Newable<SseGuard>[];
   readonly options: SseEndpointOptions;
-  readonly match: MatchFunction<Record<string, string | string[]>>;
+  readonly match: MatchFunction<PathParams>;
 }
 
 const DEFAULT_METHODS = ['GET', 'POST'] as const;
@@ -51,7 +52,7 @@ export function endpointRoutes(controllers: readonly ControllerClass[]): Endpoin
 function matcher(controller: string, path: string): EndpointRoute['match'] {
   try {
     // Undecoded: broken percent-encoding is the client's mistake and answered as such, not a route that is not there.
-    return match<Record<string, string | string[]>>(path, { decode: false });
+    return match<PathParams>(path, { decode: false });
   } catch (error) {
     throw new SseError(
       'INVALID_ENDPOINT',

@@ -1,12 +1,13 @@
 import type { Context } from 'koa';
 import { SseError } from '../errors/sse-error.js';
+import type { PathParams } from './decode-params.js';
 import type { EndpointRoute } from './endpoint-route.js';
 
 /** A route whose path matches a request's. */
 export interface MatchedRoute {
   readonly route: EndpointRoute;
   /** Path parameters, still percent-encoded. */
-  readonly params: Readonly<Record<string, string | string[] | undefined>>;
+  readonly params: PathParams;
 }
 
 /** The routes with this path, whatever their methods, in their order. */

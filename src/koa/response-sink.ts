@@ -21,17 +21,16 @@ export class ResponseSink implements RequestSink {
   attach(listener: SinkListener): void {
     this.#listener = listener;
     if (this.closed) {
-      process.nextTick(this.#onClose);
+      process.nextTick(() => this.#listener?.onClose());
       return;
     }
-    this.response.stream.on('drain', this.#onDrain);
-    this.response.stream.once('close', this.#onClose);
+    this.response.stream.on('drain', () => this.#listener?.onDrain());
+    this.response.stream.once('close', () => this.#listener?.onClose());
   }
 
   detach(): void {
+    // The stream's listeners may stay: it serves this request alone.
     this.#listener = undefined;
-    this.response.stream.off('drain', this.#onDrain);
-    this.response.stream.off('close', this.#onClose);
   }
 
   open(): void {
@@ -53,14 +52,4 @@ export class ResponseSink implements RequestSink {
   destroy(): void {
     this.response.stream.destroy();
   }
-
-  readonly #onDrain = (): void => {
-    this.#listener?.onDrain();
-  };
-
-  readonly #onClose = (): void => {
-    const listener = this.#listener;
-    this.#listener = undefined;
-    listener?.onClose();
-  };
 }

@@ -82,9 +82,7 @@ export class SocketSink implements RequestSink {
 
   /** @internal */
   gone(): void {
-    const listener = this.#listener;
-    this.#listener = undefined;
-    listener?.onClose();
+    this.#listener?.onClose();
   }
 }
 

@@ -52,7 +52,8 @@ export class StreamRequest implements SseContext {
         lastEventId === undefined ? options : { ...options, lastEventId },
       );
     } catch (error) {
-      sink.detach();
+      // One that did open still reports its end to the connection, which is closing.
+      if (!ctx.headerSent) sink.detach();
       throw error;
     }
   }

@@ -32,6 +32,8 @@ export class TestNode {
   readonly logger = new RecordingLogger();
   readonly coordinator: ClusterCoordinator;
   readonly service: DistributedSseService;
+  /** Of every client that tried to get in. */
+  readonly sinks: RecordingSink[] = [];
 
   constructor(
     readonly nodeId: string,
@@ -59,6 +61,7 @@ export class TestNode {
     options: ConnectionOptions = {},
     sink = new RecordingSink(),
   ): Promise<TestClient> {
+    this.sinks.push(sink);
     const connection = await this.service.createConnection(connectionId, sink, options);
     return { connection, sink };
   }

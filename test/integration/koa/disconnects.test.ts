@@ -5,6 +5,8 @@ import { LocalCoordinator } from '../../../src/cluster/local-coordinator.js';
 import type {
   Registration,
   RegistrationResult,
+  ReplayPage,
+  ReplayRequest,
 } from '../../../src/contracts/cluster-coordinator.js';
 import type { SseGuard } from '../../../src/contracts/sse-request.js';
 import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
@@ -55,6 +57,12 @@ class SlowCoordinator extends LocalCoordinator {
   override async register(registration: Registration): Promise<RegistrationResult> {
     if (registration.connectionId === 'slow') await gate.pass();
     return super.register(registration);
+  }
+
+  /** Holds up whoever has read a first page, and so has its head. */
+  override async replay(request: ReplayRequest): Promise<ReplayPage> {
+    if (request.after !== undefined && request.after.sequence > 1) await gate.pass();
+    return super.replay(request);
   }
 }
 
@@ -146,6 +154,21 @@ describe('a client that leaves abruptly', () => {
       await nothingIsLeft();
     });
   }
+
+  it('during the replay is no error and leaves nothing behind', async () => {
+    const { id = '' } = await app.service.publish('news', 'note', 0);
+    for (let number = 1; number <= 250; number += 1) {
+      await app.service.publish('news', 'note', number);
+    }
+    const client = await RawClient.request(app.port, '/sse/a', [`Last-Event-ID: ${id}`]);
+    await until(() => gate.waiting === 1, 'the second page');
+    await client.receives('event: connected');
+    client.reset();
+    await socketIsClosed();
+    gate.open();
+    await turn();
+    await nothingIsLeft();
+  });
 
   it('without a stream is told as Koa tells it', async () => {
     const client = await RawClient.request(app.port, '/no-stream');

@@ -5,6 +5,8 @@ import { SseController } from '../../../src/decorators/sse-controller.js';
 import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
 import { EventStreamClient, type StreamInit } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
+import { RawClient } from '../../support/raw-client.js';
+import { until } from '../../support/until.js';
 
 const UUID = /^[0-9a-f]{8}-[0-9a-f]{4}-4[0-9a-f]{3}-[89ab][0-9a-f]{3}-[0-9a-f]{12}$/;
 
@@ -79,6 +81,11 @@ class MethodController {
   @SseEndpoint('/shared', { methods: ['POST'] })
   write(connection: SseConnection): void {
     connection.send('answered', 'write');
+  }
+
+  @SseEndpoint('/shared')
+  shadowed(connection: SseConnection): void {
+    connection.send('answered', 'shadowed');
   }
 
   @SseEndpoint('/get-only', { methods: ['GET'] })
@@ -324,6 +331,15 @@ describe('@SseEndpoint with a request body', () => {
     await app.service.closeConnection('a');
     expect(await client.closeReason()).to.equal('closed');
     expect(await client.ended()).to.equal('clean');
+  });
+
+  it('notices that the client leaves although nobody read the body', async () => {
+    const client = await RawClient.connect(app.port);
+    const head = 'POST /unread/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n';
+    client.send(head + 'x'.repeat(999_999));
+    await client.receives('data: open');
+    client.end();
+    await until(() => !app.service.hasLocal('c'), 'the end');
   });
 
   it('streams after a body parser, which leaves the body to the handler', async () => {

@@ -170,6 +170,12 @@ describe('guards', () => {
     expect(app.errors.map(error => (error as Error).message)).to.deep.equal(['the guard broke']);
   });
 
+  it('are not asked when the answer would not be acceptable', async () => {
+    const client = await open('/guarded/a', { Accept: 'application/json' });
+    expect(client.status).to.equal(406);
+    expect(asked).to.deep.equal([]);
+  });
+
   it('are built by the container with what they depend on', async () => {
     const admitted = await open('/token/ann', { 'X-Token': 'sesame' });
     expect((await admitted.event('user')).data).to.equal('ann');

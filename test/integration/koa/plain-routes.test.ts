@@ -4,7 +4,9 @@ import type { Context, Middleware } from 'koa';
 import { LocalCoordinator } from '../../../src/cluster/local-coordinator.js';
 import type { ReplayPage, ReplayRequest } from '../../../src/contracts/cluster-coordinator.js';
 import type { SseConnection } from '../../../src/contracts/sse-connection.js';
+import type { LocalConnection } from '../../../src/contracts/connection-store.js';
 import { SseError } from '../../../src/errors/sse-error.js';
+import { MemoryConnectionStore } from '../../../src/store/memory-connection-store.js';
 import { EventStreamClient, type StreamInit } from '../../support/event-stream-client.js';
 import { KoaApp, type KoaAppSettings } from '../../support/koa-app.js';
 import { RawClient } from '../../support/raw-client.js';
@@ -333,10 +335,21 @@ describe('a stream that fails while it opens', () => {
     }
   }
 
+  /** Shows the connection that the route does not get. */
+  class ShowingStore extends MemoryConnectionStore {
+    last: LocalConnection | undefined;
+
+    override add(connection: LocalConnection): void {
+      this.last = connection;
+      super.add(connection);
+    }
+  }
+
   it('after the head is ended, and the warning says why', async () => {
     const limit = { takeoverLimit: 5, takeoverWindow: 30_000 };
+    const connectionStore = new ShowingStore();
     await start(ctx => ctx.sse.connect('me', { topics: ['news'] }), {
-      overrides: { clusterCoordinator: new BreakingCoordinator('n', limit) },
+      overrides: { clusterCoordinator: new BreakingCoordinator('n', limit), connectionStore },
     });
     const { id = '' } = await app.service.publish('news', 'note', 0);
     for (let number = 1; number <= 250; number += 1) {
@@ -345,6 +358,7 @@ describe('a stream that fails while it opens', () => {
     const client = await open('/', { headers: { 'Last-Event-ID': id } });
     expect(client.status).to.equal(200);
     await client.ended();
+    expect(await connectionStore.last?.closed).to.equal('failed');
     await until(() => app.logger.at('warn').length > 0, 'the warning');
     expect(app.logger.at('warn')[0]?.fields?.['error']).to.include({ code: 'UNAVAILABLE' });
     expect(app.errors).to.deep.equal([]);

@@ -190,59 +190,64 @@ describe('a refused stream', () => {
 
   describe('on a kept-alive connection', () => {
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    let owner: EventStreamClient;
 
-    beforeEach(() => start({ connection: { maxConnections: 1 } }));
+    beforeEach(async () => {
+      await start({ connection: { takeoverLimit: 1 } });
+      await connected('/sse/taken');
+      owner = await connected('/sse/taken');
+      await until(() => app.sockets.size === 1, 'the loser to go');
+    });
     afterEach(() => {
+      owner.leave();
       agent.destroy();
     });
 
-    const listeners = (): number => {
-      const [socket] = [...app.sockets].slice(-1);
-      return ['drain', 'close', 'error', 'end', 'timeout']
-        .map(name => socket?.listenerCount(name) ?? Number.NaN)
-        .reduce((sum, count) => sum + count, 0);
+    /** A request that is refused only after its sink was attached. */
+    const refuse = async (): Promise<void> => {
+      const refused = await open('/sse/taken', { agent });
+      expect(refused.status).to.equal(204);
+      await refused.ended();
+    };
+    const listeners = (): number[] => {
+      const socket = [...app.sockets][1];
+      return ['drain', 'close', 'error', 'end', 'timeout'].map(
+        name => socket?.listenerCount(name) ?? Number.NaN,
+      );
     };
 
     it('leaves the connection to the next request', async () => {
-      const holder = await connected('/sse/holder');
-      const before = app.sockets.size;
-      for (let request = 0; request < 3; request += 1) {
-        const refused = await open('/sse/b', { agent });
-        expect(refused.status).to.equal(503);
-        expect(refused.headers['connection']).to.equal('keep-alive');
-        await refused.ended();
-      }
+      for (let request = 0; request < 3; request += 1) await refuse();
       const plain = await open('/plain', { agent });
       await plain.ended();
       expect(plain.text).to.equal('plain');
-      expect(app.sockets.size).to.equal(before + 1);
-      holder.leave();
+      expect(app.sockets.size).to.equal(2);
     });
 
     it('leaves no listener on the socket', async () => {
-      const holder = await connected('/sse/holder');
-      const request = async (): Promise<void> => {
-        const refused = await open('/sse/b', { agent });
-        await refused.ended();
-      };
-      await request();
-      const after1 = listeners();
-      for (let more = 0; more < 5; more += 1) await request();
-      expect(listeners()).to.equal(after1);
-      holder.leave();
+      await refuse();
+      const before = listeners();
+      for (let request = 0; request < 3; request += 1) await refuse();
+      expect(listeners()).to.deep.equal(before);
     });
 
     it('leaves the connection to a stream that is admitted later', async () => {
-      const holder = await connected('/sse/holder');
-      const refused = await open('/sse/b', { agent });
-      await refused.ended();
-      holder.leave();
-      await until(() => app.store.size === 0, 'room');
-      const client = await connected('/sse/b', { agent });
-      app.service.sendMessage('b', 'note', 'on a used socket');
+      await refuse();
+      const client = await connected('/sse/free', { agent });
+      expect(app.sockets.size).to.equal(2);
+      app.service.sendMessage('free', 'note', 'on a used socket');
       expect((await client.event('note')).data).to.equal('on a used socket');
       client.leave();
-      await until(() => app.store.size === 0, 'the end');
+      await until(() => !app.service.hasLocal('free'), 'the end');
+    });
+
+    it('keeps the connection alive after an answer with a body as well', async () => {
+      const refused = await open('/sse/%00', { agent });
+      expect(refused.status).to.equal(400);
+      expect(refused.headers['connection']).to.equal('keep-alive');
+      await refused.ended();
+      await refuse();
+      expect(app.sockets.size).to.equal(2);
     });
   });
 });

@@ -1,6 +1,6 @@
 import { once } from 'node:events';
 import * as http from 'node:http';
-import type { AddressInfo, Socket } from 'node:net';
+import { connect, type AddressInfo, type Socket } from 'node:net';
 import { expect } from 'chai';
 import type { SinkListener } from '../../../src/contracts/connection-sink.js';
 import { sinkFor } from '../../../src/koa/sink-for.js';
@@ -78,6 +78,24 @@ describe('a sink on a socket', () => {
     first.detach();
     request.socket.emit('drain');
     expect(calls.drains).to.equal(1);
+  });
+
+  it('closes the socket at its end although the client keeps its side open', async () => {
+    const { port } = server.address() as AddressInfo;
+    const stubborn = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
+    stubborn.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
+    const [incoming, outgoing] = (await once(server, 'request')) as [
+      http.IncomingMessage,
+      http.ServerResponse,
+    ];
+    const calls = new Calls();
+    const sink = sinkFor(incoming, outgoing);
+    sink.attach(calls);
+    sink.open();
+    sink.end();
+    stubborn.resume();
+    await until(() => calls.closes === 1, 'the end');
+    stubborn.destroy();
   });
 
   it('leaves nothing on a socket that has closed', async () => {

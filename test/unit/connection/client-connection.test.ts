@@ -78,6 +78,26 @@ describe('ClientConnection', () => {
       expect(sink.writes.map(({ length }) => length)).to.deep.equal([65_536]);
     });
 
+    it('asks for one flush per tick, whatever the number of events', async () => {
+      const { connection, sink } = bench.open();
+      await turn();
+      const { scheduler } = bench.environment;
+      const schedule = scheduler.schedule.bind(scheduler);
+      let asked = 0;
+      scheduler.schedule = flushable => {
+        asked += 1;
+        schedule(flushable);
+      };
+      for (let tick = 1; tick <= 2; tick += 1) {
+        for (let index = 0; index < 100; index += 1) {
+          connection.deliver(frame('a'));
+          connection.enqueue(frame('b'));
+        }
+        await turn();
+        expect([asked, dataIn(sink.text).length]).to.deep.equal([tick, tick * 200]);
+      }
+    });
+
     it('keeps its order when a write causes the next', async () => {
       const [one, two] = [bench.open(), bench.open()];
       one.sink.onNextWrite(() => {
@@ -187,6 +207,14 @@ describe('ClientConnection', () => {
         expect(client.sink.text).to.equal(before);
       });
     }
+
+    it('is closed when the socket is lost while earlier bytes wait', () => {
+      const { connection, sink } = bench.open();
+      sink.block();
+      connection.deliver(frame('a'));
+      sink.break();
+      expect(connection.deliver(frame('b'))).to.deep.equal({ outcome: 'closed' });
+    });
 
     it('is closed when the write itself finds the socket broken', async () => {
       const { connection, sink } = bench.open();

@@ -1,0 +1,35 @@
+-- What the scripts share.
+--   leases  'i:<inc>' -> gen    'g:<gen>' -> '<untilMs>|<inc>'    '#gen' '#ep' '#v' '#cur'
+--   routes  conn -> '<gen>|<tok>|<fence>|<expMs>|<prev>,<prev>,<prev>|<takeoverMs>,...'    prev = '<inc>/<tok>'
+local MOST = 500 -- items that one call may touch: keeps every script well below a millisecond or two
+local function num(n)
+  return string.format('%.0f', n)
+end
+local function genOf(leases, inc)
+  return redis.call('HGET', leases, 'i:' .. inc)
+end
+local function leaseOf(leases, gen) -- until, inc; 0, nil when the lease is gone
+  local lease = redis.call('HGET', leases, 'g:' .. gen)
+  if not lease then return 0, nil end
+  local till, inc = string.match(lease, '^(%d+)|(.*)$')
+  return tonumber(till), inc
+end
+local function extendLease(leases, gen, inc, ms)
+  redis.call('HSET', leases, 'g:' .. gen, num(now + ms) .. '|' .. inc)
+end
+local function parseRoute(route) -- gen, tok, fence, exp, prevs, takeovers; exp is the only number
+  local gen, tok, fence, exp, prevs, takeovers = string.match(route, '^(%d+)|([^|]*)|(%d+)|(%d+)|([^|]*)|([^|]*)$')
+  return gen, tok, fence, tonumber(exp), prevs, takeovers
+end
+local function writeRoute(routes, conn, gen, tok, fence, exp, prevs, takeovers)
+  redis.call('HSET', routes, conn, table.concat({ gen, tok, fence, num(exp), prevs, takeovers }, '|'))
+end
+local function positionOf(id)
+  local ms, sequence = string.match(id, '^(%d+)-(%d+)$')
+  return tonumber(ms), tonumber(sequence)
+end
+local function runIdOf(given) -- '?': ask; '' when it may not be asked
+  if given ~= '?' then return given end
+  local info = redis.pcall('INFO', 'server')
+  return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
+end

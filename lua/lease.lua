@@ -1,0 +1,44 @@
+-- Renews the lease of one node in one partition, or opens one when it has none.
+--
+-- KEYS[1] leases    leases of the partition
+-- KEYS[2] routes    routes of the partition
+-- KEYS[3] index     route owners of the partition
+--
+-- ARGV[1] inc       incarnation of the node
+-- ARGV[2] gen       generation the node believes in; '' when it knows none
+-- ARGV[3] epoch     data epoch the node believes in; '' when it knows none
+-- ARGV[4] leaseMs   milliseconds the lease lives from now on
+-- ARGV[5] keyMs     milliseconds the three keys live from now on
+-- ARGV[6] schema    layout this node reads and writes
+-- ARGV[7] newEpoch  epoch to begin when the partition is empty
+--
+-- RETURNS
+--   RENEWED gen epoch owned now  the lease the node believed in; owned: its routes in this partition
+--   OPENED  gen epoch owned now  another lease than it believed in: what it registered here is gone, restore it
+--   SCHEMA  stored               the partition has another layout; nothing was changed
+--
+-- NOTES
+--   Generations are counted from the second in which the partition began: where the leases alone were lost, old routes
+--   must not look like those of a new lease. Two lives can still begin in one second, so the epoch is compared as well.
+--   OPENED is answered until the node has learnt gen and epoch; restoring twice is harmless. A lease that ran out but was
+--   not reaped is renewed.
+local leases, routes, index = KEYS[1], KEYS[2], KEYS[3]
+local inc, gen, epoch, leaseMs, keyMs = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
+local schema, newEpoch = ARGV[6], ARGV[7]
+
+local stored = redis.call('HGET', leases, '#v')
+if stored and stored ~= schema then return { 'SCHEMA', stored } end
+
+if redis.call('HSETNX', leases, '#ep', newEpoch) == 1 then
+  redis.call('HSET', leases, '#v', schema, '#gen', num(math.floor(now / 1000)))
+end
+local current = genOf(leases, inc)
+if not current then
+  current = num(redis.call('HINCRBY', leases, '#gen', 1))
+  redis.call('HSET', leases, 'i:' .. inc, current)
+end
+extendLease(leases, current, inc, leaseMs)
+for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, keyMs) end
+local currentEpoch = redis.call('HGET', leases, '#ep')
+local status = current == gen and currentEpoch == epoch and 'RENEWED' or 'OPENED'
+return { status, current, currentEpoch, redis.call('ZCOUNT', index, current, current), num(now) }

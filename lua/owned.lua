@@ -1,0 +1,28 @@
+-- Lists what the cluster believes that one lease owns, a page at a time.
+--
+-- KEYS[1] routes  routes of the partition
+-- KEYS[2] index   route owners of the partition
+--
+-- ARGV[1] gen     generation of the lease
+-- ARGV[2] offset  routes to pass over
+-- ARGV[3] limit   most routes to return, at most 500
+--
+-- RETURNS
+--   OK conn tok...  pairs in the order of connection ids; tok is '' where only the index knows the connection
+--
+-- NOTES
+--   Changes nothing. Pages are by rank: while routes come and go, one can be passed over; the next round sees it.
+local routes, index = KEYS[1], KEYS[2]
+local gen, offset, limit = ARGV[1], ARGV[2], math.min(tonumber(ARGV[3]), MOST)
+
+local answer = { 'OK' }
+local conns = redis.call('ZRANGEBYSCORE', index, gen, gen, 'LIMIT', offset, limit)
+if #conns == 0 then return answer end
+local found = redis.call('HMGET', routes, unpack(conns))
+for i, conn in ipairs(conns) do
+  local _, tok = nil, ''
+  if found[i] then _, tok = parseRoute(found[i]) end
+  answer[#answer + 1] = conn
+  answer[#answer + 1] = tok
+end
+return answer

@@ -1,0 +1,71 @@
+-- Appends an event to the ordered log and publishes it:
+--   1. a known idempotency key answers with the first result;
+--   2. the next id comes after everything that this log, this topic, and a former master can have given out;
+--   3. append, trim, remember, publish.
+--
+-- KEYS[1] meta         epoch and last id of the log
+-- KEYS[2] stream       entries of the topic
+-- KEYS[3] last         last id of the topic
+-- KEYS[4] idempotency  first result of this key; unused when idempotencyMs is 0
+--
+-- ARGV[1] payload         bytes of the event
+-- ARGV[2] maxEntries      newest entries to keep, about
+-- ARGV[3] maxAgeMs        milliseconds to keep an entry, about; 0: no limit
+-- ARGV[4] streamMs        milliseconds the stream lives from now on
+-- ARGV[5] metaMs          milliseconds the log's epoch and the topic's last id live from now on
+-- ARGV[6] newEpoch        epoch to begin when the log is empty
+-- ARGV[7] runId           run id of the Redis that is reached; '' unknown; '?' ask it here
+-- ARGV[8] fenceMs         milliseconds that a new master jumps ahead
+-- ARGV[9] pubCommand      PUBLISH or SPUBLISH
+-- ARGV[10] channel        channel of the topic; '' publishes nothing
+-- ARGV[11] idempotencyMs  milliseconds the key is known; 0: no key
+--
+-- RETURNS
+--   NEW   id previous epoch  appended; previous: the topic's entry before it
+--   KNOWN id previous epoch  the key was published before; nothing was changed
+--
+-- NOTES
+--   Subscribers get '<epoch> <id> <previous> <payload>'. Another run id than last time is a promoted or restored master:
+--   it may have lost writes, so its ids start fenceMs ahead, after every id the lost ones can have had. Where the topic's
+--   last id is forgotten, previous is a bound instead: half of metaMs ago, so that older cursors see a gap. XADD is the
+--   first write: when Redis is out of memory nothing is half done.
+local meta, stream, last, idempotency = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
+local payload, maxEntries, maxAgeMs, streamMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local metaMs, newEpoch, runId, fenceMs = tonumber(ARGV[5]), ARGV[6], runIdOf(ARGV[7]), tonumber(ARGV[8])
+local pubCommand, channel, idempotencyMs = ARGV[9], ARGV[10], ARGV[11]
+
+if idempotencyMs ~= '0' then
+  local known = redis.call('GET', idempotency)
+  if known then return { 'KNOWN', string.match(known, '^(%S+) (%S+) (%S+)$') } end
+end
+
+local m = redis.call('HMGET', meta, 'e', 'ms', 'g', 'r')
+local epoch, sequence, lastRun = m[1] or newEpoch, tonumber(m[3] or '0'), m[4] or ''
+local ms = math.max(tonumber(m[2] or '0'), now)
+if runId ~= '' and lastRun ~= '' and lastRun ~= runId then ms = math.max(ms + 1, now + fenceMs) end
+local previous = redis.call('GET', last)
+if previous then -- never behind the topic, even when only the meta key was lost
+  local lastMs, lastSequence = positionOf(previous)
+  ms, sequence = math.max(ms, lastMs), math.max(sequence, lastSequence)
+else
+  previous = num(math.max(0, now - metaMs / 2)) .. '-0'
+end
+local id = num(ms) .. '-' .. num(sequence + 1)
+local added = redis.pcall('XADD', stream, 'MAXLEN', '~', maxEntries, id, 'p', previous, 'd', payload)
+if type(added) == 'table' and added.err then
+  if not string.find(added.err, 'equal or smaller', 1, true) then return added end
+  local info = redis.call('XINFO', 'STREAM', stream) -- meta and last were deleted, but not the stream: go on behind it
+  for i = 1, #info, 2 do if info[i] == 'last-generated-id' then previous = info[i + 1] end end
+  local lastMs, lastSequence = positionOf(previous)
+  ms, sequence = math.max(ms, lastMs), math.max(sequence, lastSequence)
+  id = num(ms) .. '-' .. num(sequence + 1)
+  redis.call('XADD', stream, id, 'p', previous, 'd', payload)
+end
+if maxAgeMs > 0 then redis.call('XTRIM', stream, 'MINID', '~', num(now - maxAgeMs)) end
+redis.call('PEXPIRE', stream, streamMs)
+redis.call('SET', last, id, 'PX', num(metaMs))
+redis.call('HSET', meta, 'e', epoch, 'ms', num(ms), 'g', num(sequence + 1), 'r', runId ~= '' and runId or lastRun)
+redis.call('PEXPIRE', meta, num(metaMs))
+if idempotencyMs ~= '0' then redis.call('SET', idempotency, id .. ' ' .. previous .. ' ' .. epoch, 'PX', idempotencyMs) end
+if channel ~= '' then redis.call(pubCommand, channel, epoch .. ' ' .. id .. ' ' .. previous .. ' ' .. payload) end
+return { 'NEW', id, previous, epoch }

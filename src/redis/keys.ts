@@ -1,0 +1,133 @@
+import { createHash } from 'node:crypto';
+import { SseError } from '../errors/sse-error.js';
+import { PARTITION_TAGS } from './partition-tags.js';
+
+/** What decides the names of keys and channels; must be the same on all nodes. */
+export interface KeyLayout {
+  /** Begins every key and every channel but that of broadcasts; without `{` and `}`. */
+  readonly prefix: string;
+  /** Channel of broadcasts on a single Redis. */
+  readonly channel: string;
+  /** 1 to 16; `undefined`: 1, or 16 in a Redis Cluster. */
+  readonly partitions: number | undefined;
+  readonly pubsub: 'classic' | 'sharded';
+  /** Whether it is a Redis Cluster. */
+  readonly cluster: boolean;
+}
+
+/** One share of the connection ids: its keys live in one slot, so that one script changes them together. */
+export interface Partition {
+  readonly number: number;
+  readonly leases: string;
+  readonly routes: string;
+  readonly index: string;
+  /** Channel of a node without its incarnation. */
+  readonly channelPrefix: string;
+}
+
+/** The keys of one topic of the log. */
+export interface TopicKeys {
+  readonly stream: string;
+  readonly last: string;
+}
+
+/** Command that publishes on a channel, and how its subscriber must subscribe. */
+export type PubSubMode = 'classic' | 'sharded';
+
+/**
+ * The only place that names keys and channels. Everything of one partition shares one hash tag, everything of the log
+ * another, so no call crosses slots. A name never depends on anything but the layout and its arguments.
+ */
+export class Keys {
+  /** Written into each partition; a node with another one is refused, because the two could not find each other. */
+  readonly schema: string;
+  /** All partitions, by number. */
+  readonly partitions: readonly Partition[];
+  /** How node channels and the control channel are published. */
+  readonly nodeMode: PubSubMode;
+  /** How the channels of the log are published: sharded in a Redis Cluster, whose bus may drop frames silently. */
+  readonly logMode: PubSubMode;
+  /** Epoch and last id of the log; names the slot that the log lives in. */
+  readonly logMeta: string;
+  /** Events for every connection. */
+  readonly broadcastChannel: string;
+  /** Commands for every node; always classic. */
+  readonly controlChannel: string;
+
+  /** @throws SseError `INVALID_OPTION` when the prefix has braces or the partitions are not 1 to 16. */
+  constructor(private readonly layout: KeyLayout) {
+    const { prefix, cluster, partitions = cluster ? PARTITION_TAGS.length : 1 } = layout;
+    if (/[{}]/.test(prefix)) {
+      throw new SseError(
+        'INVALID_OPTION',
+        `redis.prefix must not have { or }, got '${prefix}': braces would move every key to one slot`,
+      );
+    }
+    if (!Number.isInteger(partitions) || partitions < 1 || partitions > PARTITION_TAGS.length) {
+      throw new SseError('INVALID_OPTION', `redis.partitions must be 1 to 16, got ${partitions}`);
+    }
+    this.nodeMode = cluster ? layout.pubsub : 'classic';
+    this.logMode = cluster ? 'sharded' : 'classic';
+    this.schema = `1/${partitions}/${this.nodeMode}`;
+    this.partitions = Array.from({ length: partitions }, (_, number) =>
+      this.#partition(number, partitions),
+    );
+    this.logMeta = `${prefix}{log}:m`;
+    this.broadcastChannel = cluster ? `{log}:${layout.channel}` : layout.channel;
+    this.controlChannel = `${prefix}ctl`;
+  }
+
+  /** The partition of a connection id; every id has exactly one. */
+  partitionOf(connectionId: string): Partition {
+    const hash = createHash('sha1').update(connectionId).digest().readUInt32BE(0);
+    const partition = this.partitions[hash % this.partitions.length];
+    if (partition === undefined) throw new SseError('INTERNAL', 'no partition for a connection id');
+    return partition;
+  }
+
+  /** Mark of a registration that was given up while it may still arrive. */
+  tombstone(partition: Partition, inc: string, token: string): string {
+    return `${partition.leases.slice(0, -1)}d:${inc}:${token}`;
+  }
+
+  /** Keys of a topic; `*` is the topic of broadcasts, `@<connection id>` a mailbox. */
+  topic(topic: string): TopicKeys {
+    const { prefix } = this.layout;
+    return { stream: `${prefix}{log}:t:${topic}`, last: `${prefix}{log}:p:${topic}` };
+  }
+
+  /** First result of a publication with this key. */
+  idempotency(key: string): string {
+    return `${this.layout.prefix}{log}:i:${key}`;
+  }
+
+  /** Channel of a topic's publications. */
+  topicChannel(topic: string): string {
+    return topic === '*' ? this.broadcastChannel : `${this.layout.prefix}{log}:c:${topic}`;
+  }
+
+  /** Every channel on which messages for one node come; in sharded mode one per partition. */
+  nodeChannels(inc: string): string[] {
+    return [...new Set(this.partitions.map(({ channelPrefix }) => channelPrefix + inc))];
+  }
+
+  /** Channel of a subscriber's own probes, in the slot of the channel whose subscription is probed. */
+  probeChannel(id: string, near?: string): string {
+    const tag = near === undefined ? undefined : /\{[^}]+\}/.exec(near)?.[0];
+    return `${this.layout.prefix}${tag === undefined ? '' : `${tag}:`}probe:${id}`;
+  }
+
+  #partition(number: number, count: number): Partition {
+    const { prefix } = this.layout;
+    // Spread over the table, so that few partitions are as far apart as many; partition 0 has the same tag in every
+    // layout, which is how nodes with different ones meet and are refused.
+    const tag = `{${PARTITION_TAGS[Math.floor((number * PARTITION_TAGS.length) / count)] ?? ''}}`;
+    return {
+      number,
+      leases: `${prefix}${tag}:l`,
+      routes: `${prefix}${tag}:r`,
+      index: `${prefix}${tag}:x`,
+      channelPrefix: this.nodeMode === 'sharded' ? `${prefix}${tag}:n:` : `${prefix}n:`,
+    };
+  }
+}

@@ -1,0 +1,139 @@
+import { Redis, type Cluster } from 'ioredis';
+import { SseError } from '../errors/sse-error.js';
+import { clusterOptions, commandOptions, subscriberOptions } from './connection-options.js';
+import { hashSlot } from './hash-slot.js';
+
+/** Where Redis is: the settings `redis.url`, `redis.client`, `redis.username` and `redis.password`. */
+export interface RedisAddress {
+  readonly url: string | undefined;
+  readonly client: object | undefined;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+}
+
+/**
+ * Makes the connections of one node: one for commands, and as many subscribers as are asked for. A client of the
+ * application is the pattern for them (single Redis, Sentinel, Redis Cluster) and is never used, changed or closed
+ * itself. Nothing connects until told to.
+ */
+export class RedisConnections {
+  /** For commands. */
+  readonly command: Redis | Cluster;
+  readonly #cluster: Cluster | undefined;
+
+  /** @throws SseError `INVALID_OPTION` when there is no address, or the client is none of ioredis or has a `keyPrefix`. */
+  constructor({ url, client, username, password }: RedisAddress) {
+    if (client !== undefined) this.command = copyOf(client);
+    else if (url !== undefined) {
+      const account = {
+        ...(username !== undefined && { username }),
+        ...(password !== undefined && { password }),
+      };
+      this.command = new Redis(url, { ...commandOptions(), ...account });
+    } else {
+      throw new SseError('INVALID_OPTION', 'redis.url or redis.client must be given, got neither');
+    }
+    this.#cluster = isCluster(this.command) ? this.command : undefined;
+    // A first command would connect a master, but fail all that come while it does. Not before ready: ioredis' own check
+    // would be among them.
+    const cluster = this.#cluster;
+    cluster?.on('ready', () => void this.#wakeMasters());
+    cluster?.on('+node', () => {
+      if (cluster.status === 'ready') void this.#wakeMasters();
+    });
+  }
+
+  /** Whether it is a Redis Cluster. */
+  get cluster(): boolean {
+    return this.#cluster !== undefined;
+  }
+
+  /**
+   * Connects for commands, in a Redis Cluster to every master that answers.
+   * @throws the client's error when the first try fails; the client goes on trying.
+   */
+  async open(): Promise<void> {
+    await firstTry(this.command);
+    await this.#wakeMasters();
+  }
+
+  /**
+   * A new connection to subscribe with, not connected yet and without a life after its first. In a Redis Cluster it goes
+   * to the master of `near`, a key or sharded channel, or, without one, to a master that varies with `attempt`.
+   * @throws SseError `UNAVAILABLE` when no such master is known at present.
+   */
+  subscriber(attempt: number, near?: string): Redis {
+    // The connection before may have ended because slots or masters moved. This takes effect with the next attempt.
+    if (attempt > 0) this.#cluster?.refreshSlotsCache(() => undefined);
+    const pattern =
+      this.#cluster === undefined ? this.command : master(this.#cluster, attempt, near);
+    if (pattern === undefined || isCluster(pattern)) {
+      throw new SseError(
+        'UNAVAILABLE',
+        'a master of the Redis Cluster must be known, got none yet',
+      );
+    }
+    return pattern.duplicate(subscriberOptions());
+  }
+
+  /** Connects to each master; one that does not answer is left to the commands that will need it. */
+  async #wakeMasters(): Promise<void> {
+    const masters = this.#cluster?.nodes('master') ?? [];
+    await Promise.all(masters.map(node => node.ping().catch(() => undefined)));
+  }
+}
+
+/** Settles with the first try: `connect` of a Cluster never does when the cluster is found to be down. */
+function firstTry(command: Redis | Cluster): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const settle = (failure?: unknown): void => {
+      command.removeListener('ready', onReady);
+      command.removeListener('close', onClose);
+      if (failure === undefined) resolve();
+      else reject(new Error('the first try to connect failed', { cause: failure }));
+    };
+    const onReady = (): void => settle();
+    const onClose = (): void => settle('closed');
+    command.once('ready', onReady);
+    command.once('close', onClose);
+    command.connect().catch(settle);
+  });
+}
+
+function master(cluster: Cluster, attempt: number, near: string | undefined): Redis | undefined {
+  const masters = cluster.nodes('master');
+  if (near === undefined) return masters[attempt % masters.length];
+  const owner = cluster.slots[hashSlot(near)]?.[0];
+  return masters.find(({ options: { host, port } }) => `${host ?? ''}:${port ?? ''}` === owner);
+}
+
+function copyOf(client: object): Redis | Cluster {
+  if (!isClient(client)) {
+    throw new SseError(
+      'INVALID_OPTION',
+      'redis.client must be a Redis or Cluster of ioredis, got another object; or give redis.url',
+    );
+  }
+  const { options } = client;
+  const redisOptions = 'redisOptions' in options ? options.redisOptions : undefined;
+  // ioredis puts it in front of keys, but not of channels.
+  if (options.keyPrefix || redisOptions?.keyPrefix) {
+    throw new SseError(
+      'INVALID_OPTION',
+      'redis.client must not have a keyPrefix; give a client without one and set redis.prefix',
+    );
+  }
+  return isCluster(client)
+    ? client.duplicate([], clusterOptions())
+    : client.duplicate(commandOptions());
+}
+
+function isClient(client: object): client is Redis | Cluster {
+  const { duplicate, options } = client as { duplicate?: unknown; options?: unknown };
+  return typeof duplicate === 'function' && typeof options === 'object' && options !== null;
+}
+
+// Not instanceof: the application's client may come from another copy of ioredis.
+function isCluster(client: Redis | Cluster): client is Cluster {
+  return client.isCluster;
+}

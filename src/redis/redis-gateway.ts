@@ -1,0 +1,248 @@
+import type { Cluster, Redis } from 'ioredis';
+import { SseError } from '../errors/sse-error.js';
+import { Keys, type KeyLayout, type PubSubMode } from './keys.js';
+import { RedisConnections, type RedisAddress } from './redis-connections.js';
+import { toSseError } from './redis-failure.js';
+import { RedisSubscriber, type SubscriberEvents } from './redis-subscriber.js';
+import { withRetry, type Retry } from './retry.js';
+import type { ScriptDefinition, ScriptKind, ScriptValue } from './script-definition.js';
+import { loadScripts, type ScriptSource } from './script-loader.js';
+import { SCRIPTS } from './scripts/all-scripts.js';
+
+/** Told in the background. None may throw. */
+export interface GatewayEvents {
+  /** The connection for commands came, or went. */
+  onReachable?(reachable: boolean): void;
+  /** A failure that no call reports. */
+  onError?(error: SseError): void;
+}
+
+/** What a gateway is made of. */
+export interface GatewayOptions {
+  readonly redis: RedisAddress & Omit<KeyLayout, 'cluster'>;
+  /** `script.scriptCacheEnabled`: false sends each script's text with each call. */
+  readonly scriptCache: boolean;
+  /** `atomicOperation.luaScript*` for scripts of kind `registry`, `script.*` for the others. */
+  readonly retries: Readonly<Record<ScriptKind, Retry>>;
+  readonly events?: GatewayEvents;
+  readonly source?: ScriptSource;
+}
+
+type State = 'new' | 'open' | 'closed';
+type Call = (...values: ScriptValue[]) => Promise<unknown>;
+
+/** Lets each script say which Redis runs it; costs it an INFO, and is exact when slots move. */
+const ASK_THERE = '?';
+
+/**
+ * The node's way to Redis: runs scripts, publishes, makes subscribers. Calls are sent in the order they are made; those of
+ * the log have an order of their own. Each settles within its timeout times its tries, and nothing waits while Redis is
+ * away. Every failure is an `SseError`: `UNAVAILABLE` when Redis cannot be reached or is not ready to
+ * serve, `CLOSED` after `close`, else `INTERNAL` with the cause.
+ */
+export class RedisGateway {
+  readonly keys: Keys;
+  readonly #connections: RedisConnections;
+  readonly #client: Redis | Cluster;
+  readonly #scripts: ReadonlyMap<string, string>;
+  readonly #closing = new AbortController();
+  #state: State = 'new';
+  #reachable = false;
+  #lastError: unknown;
+  #runId: Promise<string> | undefined;
+
+  /** @throws SseError `INVALID_OPTION` for settings that cannot work; `INTERNAL` when a script is missing. */
+  constructor(private readonly options: GatewayOptions) {
+    this.#connections = new RedisConnections(options.redis);
+    this.#client = this.#connections.command;
+    this.keys = new Keys({ ...options.redis, cluster: this.#connections.cluster });
+    this.#scripts = loadScripts(
+      SCRIPTS.map(({ name }) => name),
+      options.source,
+    );
+    for (const [name, lua] of this.#scripts) this.#client.defineCommand(commandName(name), { lua });
+    this.#client.on('error', (error: unknown) => {
+      this.#failed(error);
+    });
+    this.#client.on('node error', (error: unknown) => {
+      this.#failed(error);
+    });
+    this.#client.on('ready', () => {
+      this.#reached();
+    });
+    this.#client.on('close', () => {
+      this.#lost();
+    });
+  }
+
+  /** Whether the connection for commands stands; a silent one still counts until a call times out. */
+  get reachable(): boolean {
+    return this.#reachable;
+  }
+
+  /** Whether it is a Redis Cluster. */
+  get cluster(): boolean {
+    return this.#connections.cluster;
+  }
+
+  /**
+   * Connects. Rejects when the first try fails; trying goes on in the background until `close`, and `onReachable` tells.
+   * Calling it again resolves when Redis is reached at present and rejects when not.
+   */
+  async open(): Promise<void> {
+    this.#refuseClosed();
+    if (this.#state === 'open') {
+      if (!this.#reachable)
+        throw toSseError(this.#lastError ?? new Error('no connection'), 'at all');
+      return;
+    }
+    this.#state = 'open';
+    try {
+      await this.#connections.open();
+    } catch (failure) {
+      this.#refuseClosed();
+      throw toSseError(this.#lastError ?? failure, 'at all');
+    }
+    this.#reached();
+  }
+
+  /** Runs a script; repeats it by its kind's retry while Redis is unavailable, if repeating cannot harm. */
+  async run<Request, Reply>(
+    script: ScriptDefinition<Request, Reply>,
+    request: Request,
+  ): Promise<Reply> {
+    const retry = script.repeatable(request) ? this.options.retries[script.kind] : ONCE;
+    return withRetry(retry, () => this.#once(script, request), this.#closing.signal);
+  }
+
+  /** Publishes and returns how many subscribers Redis counted: in a Redis Cluster those of one node, classic mode. */
+  async publish(channel: string, payload: string | Buffer, mode: PubSubMode): Promise<number> {
+    const count = await this.#attempt('a publication', () =>
+      mode === 'sharded'
+        ? this.#client.spublish(channel, payload)
+        : this.#client.publish(channel, payload),
+    );
+    return Number(count);
+  }
+
+  /** Sets a mark that goes away after `ms`; false when it was there. At most one of several callers gets true. */
+  async claim(key: string, ms: number): Promise<boolean> {
+    return (
+      (await this.#attempt('a mark', () => this.#client.set(key, '1', 'PX', ms, 'NX'))) !== null
+    );
+  }
+
+  /**
+   * A subscriber on a connection of its own, probed through this gateway. `near` is a channel of the slot it serves, in
+   * sharded mode; `id` names its probe channel and must be its own.
+   */
+  subscriber(
+    mode: PubSubMode,
+    id: string,
+    events: SubscriberEvents,
+    near?: string,
+  ): RedisSubscriber {
+    return new RedisSubscriber(
+      {
+        connect: attempt => this.#connections.subscriber(attempt, near),
+        publish: (channel, payload) => this.publish(channel, payload, mode),
+        probeChannel: this.keys.probeChannel(id, near),
+        mode,
+      },
+      events,
+    );
+  }
+
+  /** Ends the connection for commands; subscribers are closed by whoever asked for them. Twice is harmless. */
+  async close(): Promise<void> {
+    if (this.#state === 'closed') return;
+    this.#state = 'closed';
+    this.#closing.abort();
+    try {
+      if (this.#reachable) await this.#client.quit();
+    } catch {
+      // It is gone already, or does not answer: there is nothing left to wait for.
+    } finally {
+      this.#client.disconnect();
+    }
+  }
+
+  async #once<Request, Reply>(
+    script: ScriptDefinition<Request, Reply>,
+    request: Request,
+  ): Promise<Reply> {
+    const attempt = `lua/${script.name}.lua`;
+    const runId = script.usesRunId ? await this.#attempt(attempt, () => this.#askRunId()) : '';
+    const keys = script.keysOf(request);
+    const values = [keys.length, ...keys, ...script.argsOf(request, runId)];
+    return script.parse(await this.#attempt(attempt, () => this.#call(script, values)));
+  }
+
+  #call(script: { readonly name: string; readonly binary: boolean }, values: ScriptValue[]) {
+    const suffix = script.binary ? 'Buffer' : '';
+    if (!this.options.scriptCache) {
+      return this.#client.call(`eval`, [this.#scripts.get(script.name) ?? '', ...values]);
+    }
+    // ioredis sends EVAL first on each connection and EVALSHA after, and EVAL again on NOSCRIPT. It adds the method to
+    // the client, which its types cannot know.
+    const call = Reflect.get(this.#client, commandName(script.name) + suffix) as Call;
+    return call.apply(this.#client, values);
+  }
+
+  async #attempt<T>(attempt: string, call: () => Promise<T>): Promise<T> {
+    this.#refuseClosed();
+    try {
+      return await call();
+    } catch (failure) {
+      this.#refuseClosed();
+      throw toSseError(failure, attempt);
+    }
+  }
+
+  #askRunId(): Promise<string> {
+    if (this.#connections.cluster) return Promise.resolve(ASK_THERE);
+    if (!this.#reachable) return Promise.reject(new Error('no connection'));
+    // Kept for the life of the connection, in which it cannot change; a failure is not kept.
+    this.#runId ??= this.#readRunId().catch((failure: unknown) => {
+      this.#runId = undefined;
+      throw failure;
+    });
+    return this.#runId;
+  }
+
+  async #readRunId(): Promise<string> {
+    const info = await this.#client.info('server');
+    return /^run_id:(\w+)/m.exec(info)?.[1] ?? '';
+  }
+
+  #reached(): void {
+    if (this.#reachable || this.#state === 'closed') return;
+    this.#reachable = true;
+    this.#lastError = undefined;
+    this.options.events?.onReachable?.(true);
+  }
+
+  #lost(): void {
+    this.#runId = undefined;
+    if (!this.#reachable) return;
+    this.#reachable = false;
+    this.options.events?.onReachable?.(false);
+  }
+
+  #failed(error: unknown): void {
+    this.#lastError = error;
+    if (this.#state !== 'closed') this.options.events?.onError?.(toSseError(error, 'a connection'));
+  }
+
+  #refuseClosed(): void {
+    if (this.#state !== 'closed') return;
+    throw new SseError('CLOSED', 'the way to Redis was closed; make a new container');
+  }
+}
+
+const ONCE: Retry = { count: 0, interval: 0 };
+
+// Not the bare name: `publish` would hide the command.
+function commandName(script: string): string {
+  return `sse_${script}`;
+}

@@ -1,0 +1,56 @@
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { LUA_FOLDER } from '../../../src/redis/script-loader.js';
+import { MUTATIONS, type Mutation } from './mutation-list.js';
+
+/**
+ * Removes each guard of the scripts in turn and runs their tests against what is left; prints a Markdown table. Ends with
+ * 1 when a guard can be removed unnoticed. `node dist/test/integration/redis/mutations.js [script...]`
+ */
+const LOG_TESTS = ['log-scripts'];
+const REGISTRY_TESTS = ['lease-script', 'register-script', 'registry-scripts', 'scripts-model'];
+const LOG_SCRIPTS = ['publish', 'history'];
+const MOCHA = fileURLToPath(import.meta.resolve('mocha/bin/mocha.js'));
+
+const wanted = process.argv.slice(2);
+const chosen = MUTATIONS.filter(({ script }) => wanted.length === 0 || wanted.includes(script));
+
+console.log('| script | guard removed | noticed by |\n|---|---|---|');
+let unnoticed = 0;
+for (const mutation of chosen) {
+  const noticed = noticedBy(mutation);
+  if (noticed.length === 0) unnoticed += 1;
+  console.log(
+    `| ${mutation.script} | ${mutation.guard} | ${noticed.join(', ') || '**nothing**'} |`,
+  );
+}
+console.log(`\n${chosen.length} mutations, ${unnoticed} unnoticed`);
+process.exitCode = unnoticed === 0 ? 0 : 1;
+
+function noticedBy({ script, find, replace }: Mutation): string[] {
+  const folder = mkdtempSync(join(tmpdir(), 'sse-lua-'));
+  try {
+    cpSync(fileURLToPath(LUA_FOLDER), folder, { recursive: true, dereference: true });
+    const file = join(folder, `${script}.lua`);
+    const text = readFileSync(file, 'utf8');
+    if (!text.includes(find)) throw new Error(`${script}.lua does not have: ${find}`);
+    writeFileSync(
+      file,
+      text.replace(find, () => replace),
+    );
+    const tests = LOG_SCRIPTS.includes(script) ? LOG_TESTS : REGISTRY_TESTS;
+    return tests.filter(test => !passes(test, folder));
+  } finally {
+    rmSync(folder, { recursive: true, force: true });
+  }
+}
+
+function passes(test: string, folder: string): boolean {
+  const path = fileURLToPath(new URL(`${test}.test.js`, import.meta.url));
+  const env = { ...process.env, LUA_FOLDER: folder };
+  const args = [MOCHA, '--no-config', '--bail', '--exit', '--timeout', '20000', path];
+  return spawnSync(process.execPath, args, { env, stdio: 'ignore', timeout: 120_000 }).status === 0;
+}

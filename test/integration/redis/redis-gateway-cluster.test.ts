@@ -1,0 +1,89 @@
+import { expect } from 'chai';
+import { SseError } from '../../../src/errors/sse-error.js';
+import { countScript } from '../../../src/redis/scripts/count-script.js';
+import { leaseScript } from '../../../src/redis/scripts/lease-script.js';
+import { withRedisCluster } from '../../support/redis/with-redis.js';
+import { until } from '../../support/until.js';
+import { withGateways } from '../../support/redis/with-gateways.js';
+
+describe('RedisGateway in a Redis Cluster', () => {
+  const { make, failure, count, publish } = withGateways();
+
+  describe('on a Redis Cluster', () => {
+    const cluster = withRedisCluster();
+
+    it('spreads sixteen partitions over the masters, each in one slot', async () => {
+      const gateway = make({ client: cluster.redis.admin });
+      await gateway.open();
+      const replies = await Promise.all(
+        gateway.keys.partitions.map(partition =>
+          gateway.run(leaseScript, {
+            partition,
+            inc: 'a~1',
+            believed: undefined,
+            leaseMs: 5_000,
+            keyMs: 5_000,
+            schema: gateway.keys.schema,
+            newEpoch: 'e1',
+          }),
+        ),
+      );
+      expect(replies.map(({ status }) => status)).to.deep.equal(Array(16).fill('OPENED'));
+      const sizes = await Promise.all(cluster.redis.servers.map(({ admin }) => admin.dbsize()));
+      expect(sizes.every(size => size >= 5)).to.equal(true);
+    });
+
+    it('lets the log ask its own master for the run id', async () => {
+      const gateway = make({ client: cluster.redis.admin });
+      await gateway.open();
+      expect((await publish(gateway)).status).to.equal('NEW');
+      const runId = await cluster.redis.admin.hget(gateway.keys.logMeta, 'r');
+      const infos = await Promise.all(
+        cluster.redis.servers.map(({ admin }) => admin.info('server')),
+      );
+      expect(infos.filter(info => info.includes(`run_id:${runId ?? 'none'}`))).to.have.length(1);
+    });
+
+    it('is UNAVAILABLE while a master does not answer, and works on at the others', async function () {
+      this.timeout(30_000);
+      const none = { count: 0, interval: 0 };
+      const retries = { registry: none, other: none };
+      const gateway = make({ client: cluster.redis.admin }, { retries });
+      await gateway.open();
+      const counts = () =>
+        Promise.all(
+          gateway.keys.partitions.map(partition =>
+            gateway.run(countScript, { partition }).then(
+              () => 'OK',
+              (error: unknown) => (SseError.is(error) ? error.code : 'other'),
+            ),
+          ),
+        );
+      expect(new Set(await counts())).to.deep.equal(new Set(['OK']));
+      const [frozen] = cluster.redis.servers;
+      frozen?.freeze();
+      const codes = await counts();
+      frozen?.thaw();
+      expect(new Set(codes)).to.deep.equal(new Set(['OK', 'UNAVAILABLE']));
+      await until(async () => new Set(await counts()).size === 1, 'recovery', 20_000);
+    });
+
+    it('rejects open while slots are served by nobody, and connects when all are again', async () => {
+      const slot = 16_383;
+      const { servers } = cluster.redis;
+      const forAll = (command: string) =>
+        Promise.all(servers.map(({ admin }) => admin.call('CLUSTER', command, slot)));
+      const down = async () => {
+        const infos = await Promise.all(servers.map(({ admin }) => admin.cluster('INFO')));
+        return infos.every(info => info.includes('cluster_state:fail'));
+      };
+      await forAll('DELSLOTS');
+      await until(down, 'the cluster to notice');
+      const gateway = make({ client: cluster.redis.admin });
+      expect(await failure(gateway.open())).to.include({ code: 'UNAVAILABLE' });
+      await servers[2]!.admin.call('CLUSTER', 'ADDSLOTS', slot);
+      await until(() => gateway.reachable, 'the connection');
+      expect((await count(gateway)).status).to.equal('OK');
+    });
+  });
+});

@@ -1,0 +1,113 @@
+import { expect } from 'chai';
+import { leaseScript } from '../../../src/redis/scripts/lease-script.js';
+import { freePort } from '../../support/redis/free-port.js';
+import { RedisServer } from '../../support/redis/redis-server.js';
+import { withRedis } from '../../support/redis/with-redis.js';
+import { until } from '../../support/until.js';
+import { withGateways } from '../../support/redis/with-gateways.js';
+
+describe('RedisGateway in an outage', () => {
+  const { make, failure, count, publish } = withGateways();
+
+  describe('when Redis fails', () => {
+    const servers: RedisServer[] = [];
+    const start = async (port = 0) => {
+      const server = await RedisServer.start({ port });
+      servers.push(server);
+      return server;
+    };
+    const redis = withRedis();
+    afterEach(async () => {
+      await Promise.all(servers.splice(0).map(server => server.stop()));
+    });
+
+    it('rejects open while nothing listens, and connects as soon as something does', async () => {
+      expect(redis.redis.port).to.be.greaterThan(0);
+      const port = await freePort();
+      const told: boolean[] = [];
+      const events = { onReachable: (reachable: boolean) => told.push(reachable) };
+      const gateway = make({ url: `redis://127.0.0.1:${port}` }, { events });
+      expect(await failure(gateway.open())).to.include({ code: 'UNAVAILABLE', retryable: true });
+      expect(await failure(gateway.open())).to.include({ code: 'UNAVAILABLE' });
+      await start(port);
+      await until(() => gateway.reachable, 'the connection');
+      expect((await count(gateway)).status).to.equal('OK');
+      expect(told).to.deep.equal([true]);
+    });
+
+    it('is UNAVAILABLE at once when the connection breaks, queues nothing, and comes back', async () => {
+      const server = await start();
+      const told: boolean[] = [];
+      const events = { onReachable: (reachable: boolean) => told.push(reachable) };
+      const gateway = make({ url: server.url }, { events });
+      await gateway.open();
+      await server.stop();
+      const calls = Array.from({ length: 50 }, () => failure(publish(gateway)));
+      const codes = (await Promise.all(calls)).map(({ code }) => code);
+      expect(new Set(codes)).to.deep.equal(new Set(['UNAVAILABLE']));
+      const again = await start(server.port);
+      await until(() => gateway.reachable, 'the connection');
+      expect(await again.admin.exists(gateway.keys.logMeta)).to.equal(0);
+      expect((await count(gateway)).status).to.equal('OK');
+      expect(told).to.deep.equal([true, false, true]);
+    });
+
+    it('is UNAVAILABLE within its timeout when Redis is silent', async () => {
+      const server = await start();
+      const none = { count: 0, interval: 0 };
+      const gateway = make({ url: server.url }, { retries: { registry: none, other: none } });
+      await gateway.open();
+      server.freeze();
+      const begin = Date.now();
+      expect(await failure(count(gateway))).to.include({ code: 'UNAVAILABLE' });
+      expect(Date.now() - begin).to.be.within(900, 2_000);
+      server.thaw();
+    });
+
+    it('repeats what may be repeated, and a publication only with a key', async () => {
+      const server = await start();
+      const registry = { count: 50, interval: 20 };
+      const gateway = make({ url: server.url }, { retries: { registry, other: registry } });
+      await gateway.open();
+      await server.stop();
+      const counted = count(gateway);
+      expect(await failure(publish(gateway))).to.include({ code: 'UNAVAILABLE' });
+      await start(server.port);
+      expect((await counted).status).to.equal('OK');
+    });
+
+    it('reconnects when its master has become a replica', async () => {
+      const [server, master] = [await start(), await start()];
+      const gateway = make({ url: server.url });
+      await gateway.open();
+      await server.admin.replicaof('127.0.0.1', master.port);
+      const request = {
+        partition: gateway.keys.partitions[0]!,
+        inc: 'a',
+        believed: undefined,
+        leaseMs: 1_000,
+        keyMs: 5_000,
+        schema: gateway.keys.schema,
+        newEpoch: 'e1',
+      };
+      expect(await failure(gateway.run(leaseScript, request))).to.include({ code: 'UNAVAILABLE' });
+      await server.admin.replicaof('NO', 'ONE');
+      await until(() => gateway.reachable, 'the connection');
+      expect(await gateway.run(leaseScript, request)).to.include({ status: 'OPENED' });
+    });
+
+    it('asks a new connection for the run id', async () => {
+      const server = await start();
+      const gateway = make({ url: server.url });
+      await gateway.open();
+      await publish(gateway);
+      await server.stop();
+      await until(() => !gateway.reachable, 'the break');
+      const again = await start(server.port);
+      await until(() => gateway.reachable, 'the connection');
+      await publish(gateway);
+      const runId = await again.admin.hget(gateway.keys.logMeta, 'r');
+      expect(await again.admin.info('server')).to.include(`run_id:${runId ?? 'none'}`);
+    });
+  });
+});

@@ -1,0 +1,210 @@
+import { expect } from 'chai';
+import { LEASE_MS, TTL_MS, type BenchNode } from '../../support/redis/bench-node.js';
+import type { ScriptBench } from '../../support/redis/script-bench.js';
+import { withRegistry } from '../../support/redis/with-registry.js';
+import { until } from '../../support/until.js';
+
+describe('register.lua', () => {
+  const { registry, admin, partition, reap, send } = withRegistry();
+  let bench: ScriptBench;
+  let a: BenchNode;
+  let b: BenchNode;
+  beforeEach(() => {
+    ({ bench, a, b } = registry());
+  });
+
+  it('makes the node the owner, with a fence that the clock gives', async () => {
+    const reply = await a.register('x', 't1');
+    expect(reply).to.deep.include({ status: 'NEW', fence: bench.now * 1000, ownerInc: '' });
+    const { routes, index } = await bench.state();
+    expect(routes).to.deep.equal({
+      x: `${a.gen()}|t1|${bench.now * 1000}|${bench.now + TTL_MS}||`,
+    });
+    expect(index).to.deep.equal({ x: a.gen() });
+  });
+
+  it('gives new keys a time to live', async () => {
+    await a.register('x', 't1');
+    for (const key of [partition().routes, partition().index]) {
+      expect(await admin().pttl(key)).to.be.greaterThan(0);
+    }
+  });
+
+  it('answers a repeated registration with the same fence and a new time to live', async () => {
+    const first = await a.register('x', 't1');
+    await bench.advance(1_000);
+    const second = await a.register('x', 't1');
+    if (first.status !== 'NEW' || second.status !== 'DUP') throw new Error(second.status);
+    expect(second.fence).to.equal(first.fence);
+    expect((await bench.state()).routes['x']).to.include(`|${bench.now + TTL_MS}|`);
+  });
+
+  it('supersedes a live owner, tells it, and raises the fence although the clock stands', async () => {
+    const told: string[] = [];
+    const listener = admin().duplicate();
+    listener.on('message', (_channel, text) => told.push(text));
+    await listener.subscribe(`${partition().channelPrefix}a~1`);
+    await a.register('x', 't1');
+    const reply = await b.register('x', 't2');
+    expect(reply).to.include({ status: 'TOOK', ownerInc: 'a~1', ownerTok: 't1' });
+    expect(reply).to.include({ fence: bench.now * 1000 + 1 });
+    await until(() => told.length > 0, 'the frame');
+    listener.disconnect();
+    expect(told.map(text => JSON.parse(text) as unknown)).to.deep.equal([
+      { v: 1, t: 'superseded', c: 'x', k: 't1', f: String(bench.now * 1000 + 1) },
+    ]);
+  });
+
+  it('does not let the late retry of a superseded registration win the id back', async () => {
+    await a.register('x', 't1');
+    for (const [node, tok] of [
+      [b, 't2'],
+      [a, 't3'],
+      [b, 't4'],
+    ] as const) {
+      await node.register('x', tok);
+    }
+    expect(await a.register('x', 't1')).to.include({ status: 'STALE', ownerTok: 't4' });
+    expect(await b.register('x', 't2')).to.include({ status: 'STALE', ownerTok: 't4' });
+  });
+
+  it('remembers three superseded registrations and no more', async () => {
+    for (let n = 0; n < 6; n += 1)
+      await [a, b][n % 2]!.register('x', `t${n}`, { takeoverLimit: 9 });
+    const route = (await bench.state()).routes['x'] ?? '';
+    expect(route.split('|')[4]).to.equal('a~1/t4,b~1/t3,a~1/t2');
+  });
+
+  it('moves its own route although the clock was set back', async () => {
+    await a.register('x', 't1');
+    await a.register('y', 't2');
+    await bench.advance(LEASE_MS);
+    await b.lease();
+    await reap(1);
+    await a.lease();
+    await bench.advance(-1);
+    const [conn = '', tok = ''] =
+      (await bench.state()).routes['x'] === undefined ? ['y', 't2'] : ['x', 't1'];
+    expect(await a.register(conn, tok, { mode: 'restore' })).to.include({ status: 'NEW' });
+  });
+
+  it('refuses with nx while the owner lives, and registers when it does not', async () => {
+    await a.register('x', 't1');
+    expect(await b.register('x', 't2', { mode: 'nx' })).to.include({
+      status: 'EXISTS',
+      ownerInc: 'a~1',
+    });
+    await bench.advance(LEASE_MS);
+    await b.lease();
+    expect(await b.register('x', 't2', { mode: 'nx' })).to.include({ status: 'NEW' });
+  });
+
+  it('counts a route that ran out as no owner', async () => {
+    await a.register('x', 't1');
+    for (let passed = 0; passed < TTL_MS; passed += 10_000) {
+      await bench.advance(10_000);
+      await a.lease();
+      await b.lease();
+    }
+    expect(await b.register('x', 't2', { mode: 'nx' })).to.include({ status: 'NEW' });
+  });
+
+  it('never supersedes with restore', async () => {
+    await a.register('x', 't1');
+    expect(await b.register('x', 't2', { mode: 'restore' })).to.include({
+      status: 'MOVED',
+      ownerInc: 'a~1',
+    });
+    expect(await b.register('y', 't3', { mode: 'restore' })).to.include({ status: 'NEW' });
+  });
+
+  it('refuses a node whose lease is gone', async () => {
+    await bench.advance(LEASE_MS);
+    await reap();
+    await reap();
+    expect(await a.register('x', 't1')).to.deep.equal({ status: 'LOST' });
+  });
+
+  it('refuses a registration that was given up before it arrived', async () => {
+    expect(await a.unregister('x', 't1', { tombstoneMs: 60_000 })).to.equal('NONE');
+    expect(await a.register('x', 't1')).to.deep.equal({ status: 'GONE' });
+    expect(await a.register('x', 't2')).to.include({ status: 'NEW' });
+  });
+
+  it('moves its own route from its former lease to the present one (bug 2)', async () => {
+    await a.register('x', 't1');
+    await a.register('y', 't2');
+    await bench.advance(LEASE_MS);
+    await b.lease();
+    expect(await reap(1)).to.include({ status: 'MORE', inc: 'a~1' });
+    await a.lease();
+    const kept = (await bench.state()).routes['x'] === undefined ? 'y' : 'x';
+    const tok = kept === 'x' ? 't1' : 't2';
+    expect(await a.register(kept, tok, { mode: 'restore' })).to.include({ status: 'NEW' });
+    while ((await reap(1)).status !== 'NONE');
+    expect(await send(kept)).to.include({ status: 'ROUTED', inc: 'a~1', tok });
+  });
+
+  it('extends its lease when half of it is over', async () => {
+    await bench.advance(LEASE_MS / 2 + 1);
+    await a.register('x', 't1');
+    await bench.advance(LEASE_MS / 2);
+    expect(await send('x')).to.include({ status: 'ROUTED' });
+  });
+
+  describe('of an id that is taken over again and again', () => {
+    const limit = { takeoverLimit: 2, takeoverWindow: 30_000 };
+    const nodes = () => [a, b] as const;
+    const take = (n: number) => nodes()[n % 2]!.register('x', `t${n}`, limit);
+
+    it('answers STORM after the limit, and changes nothing', async () => {
+      const statuses = [];
+      for (let n = 0; n < 3; n += 1) statuses.push((await take(n)).status);
+      const before = await bench.state();
+      expect(await take(3)).to.include({ status: 'STORM', ownerInc: 'a~1', ownerTok: 't2' });
+      expect(await take(4)).to.include({ status: 'STORM' });
+      expect(statuses).to.deep.equal(['NEW', 'TOOK', 'TOOK']);
+      expect(await bench.state()).to.deep.equal(before);
+    });
+
+    it('counts only what is within the window', async () => {
+      await take(0);
+      await take(1);
+      await bench.advance(10_000);
+      await take(2);
+      await Promise.all(nodes().map(node => node.lease()));
+      await bench.advance(10_000);
+      await Promise.all(nodes().map(node => node.lease()));
+      expect(await take(3)).to.include({ status: 'STORM' });
+      await bench.advance(9_999);
+      await Promise.all(nodes().map(node => node.lease()));
+      expect(await take(3)).to.include({ status: 'STORM' });
+      await bench.advance(1);
+      expect(await take(3)).to.include({ status: 'TOOK' });
+      expect(await take(4)).to.include({ status: 'STORM' });
+    });
+
+    it('goes on counting across repetitions, refreshing and a lost owner', async () => {
+      await take(0);
+      await take(1);
+      await take(2);
+      await take(2);
+      await a.refresh([{ conn: 'x', tok: 't2' }]);
+      await bench.advance(LEASE_MS);
+      await b.lease();
+      expect(await b.register('x', 't3', limit)).to.include({ status: 'NEW' });
+      await a.lease();
+      expect(await take(4)).to.include({ status: 'STORM' });
+    });
+
+    it('lets other modes be', async () => {
+      for (let n = 0; n < 3; n += 1) await take(n);
+      expect(await b.register('x', 't9', { ...limit, mode: 'nx' })).to.include({
+        status: 'EXISTS',
+      });
+      expect(await b.register('x', 't9', { ...limit, mode: 'restore' })).to.include({
+        status: 'MOVED',
+      });
+    });
+  });
+});

@@ -1,0 +1,243 @@
+import { expect } from 'chai';
+import { ownedScript } from '../../../src/redis/scripts/owned-script.js';
+import { LEASE_MS, TTL_MS, type BenchNode } from '../../support/redis/bench-node.js';
+import type { ScriptBench } from '../../support/redis/script-bench.js';
+import { withRegistry } from '../../support/redis/with-registry.js';
+import { until } from '../../support/until.js';
+
+describe('scripts of the registry', () => {
+  const { registry, admin, count, gateway, partition, reap, resolve, send, sweep } = withRegistry();
+  let bench: ScriptBench;
+  let a: BenchNode;
+  let b: BenchNode;
+  beforeEach(() => {
+    ({ bench, a, b } = registry());
+  });
+
+  describe('unregister', () => {
+    it('removes the route of this registration', async () => {
+      await a.register('x', 't1');
+      expect(await a.unregister('x', 't1')).to.equal('REMOVED');
+      expect(await a.unregister('x', 't1')).to.equal('NONE');
+    });
+
+    it("leaves another registration's route, of the same node and of another", async () => {
+      await a.register('x', 't1');
+      await a.register('x', 't2');
+      expect(await a.unregister('x', 't1')).to.equal('FOREIGN');
+      expect(await b.unregister('x', 't2')).to.equal('FOREIGN');
+      expect(await send('x')).to.include({ status: 'ROUTED', tok: 't2' });
+    });
+
+    it('removes what only the index knows', async () => {
+      await a.register('x', 't1');
+      await bench.lose(partition(), 'routes');
+      expect(await a.unregister('x', 't1')).to.equal('NONE');
+      expect((await count()).total).to.equal(0);
+    });
+  });
+
+  describe('refresh', () => {
+    it('tells what is mine, missing, foreign or of another token, and renews only mine', async () => {
+      await a.register('x', 't1');
+      await b.register('y', 't2');
+      await a.register('z', 't3');
+      const before = await bench.state();
+      await bench.advance(1_000);
+      const connections = ['x t1', 'w t0', 'y t9', 'z t9'].map(pair => {
+        const [conn = '', tok = ''] = pair.split(' ');
+        return { conn, tok };
+      });
+      const states = ['mine', 'missing', 'foreign', 'other-token'];
+      expect(await a.refresh(connections, { ttlMs: 0 })).to.deep.equal({
+        status: 'OK',
+        now: bench.now,
+        states,
+      });
+      expect(await bench.state()).to.deep.equal(before);
+      expect(await a.refresh(connections)).to.deep.include({ states });
+      const { routes } = await bench.state();
+      expect(routes['x']).to.include(`|${bench.now + TTL_MS}|`);
+      expect({ ...routes, x: '' }).to.deep.equal({ ...before.routes, x: '' });
+    });
+
+    it('extends the lease', async () => {
+      await a.register('x', 't1');
+      await bench.advance(LEASE_MS - 1);
+      await a.refresh([]);
+      await bench.advance(LEASE_MS - 1);
+      expect(await send('x')).to.include({ status: 'ROUTED' });
+    });
+
+    it('answers LOST when the lease is gone, LIMIT above 500', async () => {
+      const many = Array.from({ length: 501 }, (_, n) => ({ conn: `c${n}`, tok: 't' }));
+      expect(await a.refresh(many)).to.deep.equal({ status: 'LIMIT' });
+      expect(await a.refresh(many.slice(1))).to.include({ status: 'OK' });
+      expect(await bench.node('c~1').refresh([])).to.deep.equal({ status: 'LOST' });
+    });
+  });
+
+  describe('reap', () => {
+    it('leaves leases that hold', async () => {
+      await a.register('x', 't1');
+      await bench.advance(LEASE_MS - 1);
+      expect(await reap()).to.deep.equal({ status: 'NONE' });
+    });
+
+    it('waits for the grace', async () => {
+      await bench.advance(LEASE_MS + 999);
+      expect(await reap(9, undefined, 1_000)).to.deep.equal({ status: 'NONE' });
+      await bench.advance(1);
+      expect(await reap(9, undefined, 1_000)).to.include({ status: 'DONE' });
+    });
+
+    it('returns each route once, whoever calls', async () => {
+      for (let n = 0; n < 20; n += 1) await a.register(`c${n}`, `t${n}`);
+      await bench.advance(LEASE_MS);
+      await b.lease();
+      const replies = await Promise.all(Array.from({ length: 12 }, () => reap(3)));
+      const conns = replies.flatMap(reply => (reply.status === 'NONE' ? [] : reply.removed));
+      expect(conns.map(({ conn }) => conn).sort()).to.deep.equal(
+        Array.from({ length: 20 }, (_, n) => `c${n}`).sort(),
+      );
+      expect(conns.every(({ conn, tok }) => tok === conn.replace('c', 't'))).to.equal(true);
+      expect(replies.filter(({ status }) => status === 'DONE')).to.have.length(1);
+    });
+
+    it('takes the lease from its node with the first batch', async () => {
+      await a.register('x', 't1');
+      await a.register('y', 't2');
+      await bench.advance(LEASE_MS);
+      await b.lease();
+      await reap(1);
+      expect(await a.register('z', 't3')).to.deep.equal({ status: 'LOST' });
+    });
+
+    it('leaves a new lease that its node has opened since (bug 1)', async () => {
+      await a.register('x', 't1');
+      await a.register('y', 't2');
+      await bench.advance(LEASE_MS);
+      await b.lease();
+      await reap(1);
+      await a.lease();
+      await reap(1);
+      expect(await a.register('z', 't3')).to.include({ status: 'NEW' });
+    });
+
+    it('releases a lease of its own, live or not, and only that', async () => {
+      await a.register('x', 't1');
+      await b.register('y', 't2');
+      const removed = [{ conn: 'x', tok: 't1' }];
+      expect(await reap(500, 'a~1')).to.deep.include({ status: 'DONE', inc: 'a~1', removed });
+      expect(await reap(500, 'a~1')).to.deep.equal({ status: 'NONE' });
+      expect(await send('x')).to.deep.equal({ status: 'NONE' });
+      expect(await send('y')).to.include({ status: 'ROUTED' });
+      expect(await a.register('x', 't3')).to.deep.equal({ status: 'LOST' });
+    });
+  });
+
+  describe('sweep', () => {
+    it('removes routes that ran out and those without a lease, and rights the index', async () => {
+      await a.register('old', 't1', { ttlMs: 1_000 });
+      await a.register('new', 't2');
+      await admin().hset(partition().routes, 'orphan', '99|t|1|9999999999999||');
+      await admin().zadd(partition().index, 99, 'orphan');
+      await admin().zrem(partition().index, 'new');
+      await bench.advance(1_000);
+      const { status, removed } = await sweep();
+      expect(status).to.equal('WRAPPED');
+      expect([...removed].sort()).to.deep.equal(['old', 'orphan']);
+      expect((await bench.state()).index).to.deep.equal({ new: a.gen() });
+    });
+
+    it('leaves the routes of a dead node to reap', async () => {
+      await a.register('x', 't1');
+      await bench.advance(LEASE_MS);
+      expect((await sweep()).removed).to.deep.equal([]);
+    });
+
+    it('goes on where the last chunk ended, until it wraps', async () => {
+      const conns = Array.from({ length: 600 }, (_, n) => `c${n}`);
+      await Promise.all(conns.map(conn => a.register(conn, 't', { ttlMs: 1 })));
+      await bench.advance(1);
+      const removed: string[] = [];
+      let chunks = 0;
+      for (let wrapped = false; !wrapped; chunks += 1) {
+        const chunk = await sweep(100);
+        removed.push(...chunk.removed);
+        wrapped = chunk.status === 'WRAPPED';
+      }
+      expect(chunks).to.be.greaterThan(2);
+      expect(removed.sort()).to.deep.equal(conns.sort());
+    });
+  });
+
+  describe('send, resolve, count, owned', () => {
+    it('tell no route, a route that ran out, and a dead owner apart', async () => {
+      await a.register('short', 't1', { ttlMs: 1_000 });
+      await a.register('long', 't2');
+      expect(await send('none')).to.deep.equal({ status: 'NONE' });
+      await bench.advance(1_000);
+      expect(await send('short')).to.include({ status: 'EXPIRED', inc: 'a~1', tok: 't1' });
+      expect(await send('long')).to.include({ status: 'ROUTED', inc: 'a~1', receivers: 0 });
+      await bench.advance(LEASE_MS);
+      expect(await send('long')).to.include({ status: 'DEAD', inc: 'a~1' });
+    });
+
+    it('send brings any bytes to the owner behind its token', async () => {
+      const got: Buffer[] = [];
+      const listener = admin().duplicate();
+      listener.on('messageBuffer', (_channel, bytes) => got.push(bytes));
+      await listener.subscribe(`${partition().channelPrefix}a~1`);
+      await a.register('x', 't1');
+      const payload = Buffer.from([0, 255, 13, 10, 0xc3, 0x28]);
+      expect(await send('x', payload)).to.include({ receivers: 1 });
+      await until(() => got.length > 0, 'the message');
+      listener.disconnect();
+      expect(got).to.deep.equal([Buffer.concat([Buffer.from('t1 '), payload])]);
+    });
+
+    it('resolve answers in the order of the question', async () => {
+      const first = await a.register('x', 't1');
+      await b.register('y', 't2', { ttlMs: 1_000 });
+      await bench.advance(1_000);
+      const reply = await resolve('y', 'none', 'x');
+      if (reply.status !== 'OK' || first.status !== 'NEW') throw new Error(reply.status);
+      const [y, none, x] = reply.routes;
+      expect(y).to.include({ live: false, inc: 'b~1', tok: 't2' });
+      expect(none).to.equal(undefined);
+      expect(x).to.deep.equal({ live: true, inc: 'a~1', tok: 't1', fence: first.fence });
+      await bench.advance(LEASE_MS);
+      expect(await resolve('x')).to.deep.nested.include({ 'routes[0].live': false });
+      expect(await resolve(...Array<string>(501).fill('x'))).to.deep.equal({ status: 'LIMIT' });
+      expect(await resolve()).to.deep.equal({ status: 'OK', routes: [] });
+    });
+
+    it('count sums what live leases own', async () => {
+      await a.register('x', 't1');
+      await a.register('y', 't2');
+      await bench.advance(1_000);
+      await b.lease();
+      await b.register('z', 't3');
+      expect(await count()).to.deep.include({ live: 3, total: 3 });
+      await bench.advance(LEASE_MS - 1_000);
+      expect(await count()).to.deep.equal({
+        status: 'OK',
+        live: 1,
+        total: 3,
+        nodes: [{ inc: 'b~1', routes: 1 }],
+      });
+    });
+
+    it('owned pages through what a lease owns', async () => {
+      for (const conn of ['x', 'y', 'z']) await a.register(conn, `t${conn}`);
+      await b.register('w', 'tw');
+      const page = (offset: number) =>
+        gateway().run(ownedScript, { partition: partition(), gen: a.gen(), offset, limit: 2 });
+      const pages = [await page(0), await page(2), await page(4)].map(({ connections }) =>
+        connections.map(({ conn, tok }) => `${conn} ${tok}`),
+      );
+      expect(pages).to.deep.equal([['x tx', 'y ty'], ['z tz'], []]);
+    });
+  });
+});

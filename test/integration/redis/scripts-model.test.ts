@@ -1,0 +1,70 @@
+import type { Cluster, Redis } from 'ioredis';
+import fc from 'fast-check';
+import { RedisGateway } from '../../../src/redis/redis-gateway.js';
+import { gatewayOptions } from '../../support/redis/gateway-options.js';
+import { modelCommands } from '../../support/redis/model-commands.js';
+import type { Model, Real } from '../../support/redis/model-steps.js';
+import { PartitionModel } from '../../support/redis/partition-model.js';
+import { ScriptBench } from '../../support/redis/script-bench.js';
+import { scriptSource } from '../../support/redis/script-source.js';
+import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
+
+// More for a long run, as in MODEL_RUNS=4000.
+const RUNS = Number(process.env['MODEL_RUNS'] ?? 300);
+
+describe('scripts of the registry, against a model', function () {
+  this.timeout(Math.max(60_000, RUNS * 100));
+
+  describe('on a single Redis', () => {
+    const server = withRedis();
+    it(`do what it does in ${RUNS} random runs`, async () => {
+      const options = gatewayOptions({ url: server.redis.url }, { source: scriptSource('fake') });
+      await compare(new RedisGateway(options), server.redis.admin, 1, RUNS);
+    });
+  });
+
+  describe('on a Redis Cluster', () => {
+    const cluster = withRedisCluster();
+    const runs = Math.ceil(RUNS / 4);
+    it(`do what it does in ${runs} random runs, in three partitions on three masters`, async () => {
+      const client = cluster.redis.admin;
+      const options = gatewayOptions({ client }, { source: scriptSource('fake') });
+      await compare(new RedisGateway(options), client, 3, runs);
+    });
+  });
+});
+
+async function compare(
+  gateway: RedisGateway,
+  admin: Redis | Cluster,
+  partitions: number,
+  numRuns: number,
+): Promise<void> {
+  await gateway.open();
+  let commands = 0;
+  try {
+    const property = fc.asyncProperty(modelCommands(partitions), async sequence => {
+      const bench = new ScriptBench(gateway, admin, partitions);
+      const setup = async (): Promise<{ model: Model; real: Real }> => {
+        await bench.advance();
+        const nodes = [0, 1, 2].map(n => bench.node(`n${n}~0`));
+        const models = Array.from({ length: partitions }, () => new PartitionModel());
+        return {
+          model: { partitions: models },
+          real: { bench, nodes, tokens: new Map(), tokenCount: 0 },
+        };
+      };
+      const steps = [...sequence];
+      commands += steps.length;
+      try {
+        await fc.asyncModelRun(setup, steps);
+      } finally {
+        await bench.clean();
+      }
+    });
+    await fc.assert(property, { numRuns });
+    console.log(`        ${commands} commands`);
+  } finally {
+    await gateway.close();
+  }
+}

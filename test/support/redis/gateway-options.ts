@@ -1,0 +1,31 @@
+import { randomBytes } from 'node:crypto';
+import type { GatewayOptions } from '../../../src/redis/redis-gateway.js';
+
+/** A key prefix that no other test uses. */
+export function randomPrefix(): string {
+  return `t${randomBytes(6).toString('hex')}:`;
+}
+
+/** Settings of a gateway with a random prefix and short retries. */
+export function gatewayOptions(
+  redis: Partial<GatewayOptions['redis']>,
+  rest: Partial<Omit<GatewayOptions, 'redis'>> = {},
+): GatewayOptions {
+  const prefix = randomPrefix();
+  return {
+    redis: {
+      prefix,
+      channel: `${prefix}events`,
+      url: undefined,
+      client: undefined,
+      username: undefined,
+      password: undefined,
+      partitions: undefined,
+      pubsub: 'classic',
+      ...redis,
+    },
+    scriptCache: true,
+    retries: { registry: { count: 3, interval: 20 }, other: { count: 3, interval: 20 } },
+    ...rest,
+  };
+}

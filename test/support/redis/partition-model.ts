@@ -1,0 +1,235 @@
+import type { RegisterRequest } from '../../../src/redis/scripts/register-script.js';
+import { LEASE_MS, TTL_MS } from './bench-node.js';
+import type { PartitionState } from './script-bench.js';
+
+interface ModelLease {
+  readonly inc: string;
+  readonly until: number;
+}
+
+interface ModelRoute {
+  readonly gen: number;
+  readonly inc: string;
+  readonly tok: string;
+  readonly fence: number;
+  readonly exp: number;
+  readonly prevs: readonly string[];
+  readonly takeovers: readonly number[];
+}
+
+/** Takeovers that the model's registrations allow. */
+export const LIMIT = { takeoverLimit: 2, takeoverWindow: 20_000 };
+
+/**
+ * What one partition must hold and answer, written down from the design and not from the scripts: leases by generation,
+ * routes by connection id. The tests compare all of it after every command.
+ */
+export class PartitionModel {
+  #epoch: string | undefined;
+  #lastGen = 0;
+  readonly #current = new Map<string, number>();
+  readonly leases = new Map<number, ModelLease>();
+  readonly routes = new Map<string, ModelRoute>();
+  readonly #givenUp = new Set<string>();
+  #swept = false;
+
+  lease(
+    inc: string,
+    newEpoch: string,
+    believed: { gen: string; epoch: string } | undefined,
+    now: number,
+  ) {
+    if (this.#epoch === undefined) {
+      this.#epoch = newEpoch;
+      this.#lastGen = Math.floor(now / 1000);
+    }
+    let gen = this.#current.get(inc);
+    if (gen === undefined) {
+      this.#lastGen += 1;
+      gen = this.#lastGen;
+      this.#current.set(inc, gen);
+    }
+    this.leases.set(gen, { inc, until: now + LEASE_MS });
+    const same = believed?.gen === String(gen) && believed.epoch === this.#epoch;
+    const owned = this.ownedBy(gen).length;
+    const lease = { gen: String(gen), epoch: this.#epoch };
+    return { status: same ? 'RENEWED' : 'OPENED', lease, owned, now };
+  }
+
+  holds(inc: string, gen: string): boolean {
+    return this.#current.has(inc) && String(this.#current.get(inc)) === gen;
+  }
+
+  register(
+    inc: string,
+    gen: string,
+    conn: string,
+    tok: string,
+    mode: RegisterRequest['mode'],
+    now: number,
+  ) {
+    if (!this.holds(inc, gen)) return { status: 'LOST' };
+    if (this.#givenUp.has(`${inc}/${tok}`)) return { status: 'GONE' };
+    const old = this.routes.get(conn);
+    const lease = this.leases.get(Number(gen));
+    const mine = { gen: Number(gen), inc, tok, exp: now + TTL_MS };
+    if (old === undefined) {
+      this.routes.set(conn, { ...mine, fence: now * 1000, prevs: [], takeovers: [] });
+      this.#extend(mine, lease, now);
+      return { status: 'NEW', fence: now * 1000, ownerInc: '', ownerTok: '', now };
+    }
+    const owner = this.leases.get(old.gen)?.inc ?? '';
+    const named = { ownerInc: owner, ownerTok: old.tok, now };
+    const own = owner === inc && old.tok === tok;
+    if (own && old.gen === mine.gen) {
+      this.routes.set(conn, { ...old, exp: mine.exp });
+      return { status: 'DUP', fence: old.fence, ownerInc: '', ownerTok: '', now };
+    }
+    const refused = (status: string) => ({ status, fence: old.fence, ...named });
+    if (!own && old.prevs.includes(`${inc}/${tok}`)) return refused('STALE');
+    const live = this.isLive(conn, now) && !own;
+    if (live && mode === 'nx') return refused('EXISTS');
+    if (live && mode === 'restore') return refused('MOVED');
+    const recent = old.takeovers.filter(at => now - at < LIMIT.takeoverWindow);
+    if (live && recent.length >= LIMIT.takeoverLimit) return refused('STORM');
+    const fence = Math.max(now * 1000, old.fence + 1);
+    const prevs = own ? old.prevs : [`${owner || '?'}/${old.tok}`, ...old.prevs].slice(0, 3);
+    this.routes.set(conn, { ...mine, fence, prevs, takeovers: live ? [...recent, now] : recent });
+    this.#extend(mine, lease, now);
+    if (own) return { status: 'NEW', fence, ownerInc: '', ownerTok: '', now };
+    return { status: live ? 'TOOK' : 'NEW', fence, ...named };
+  }
+
+  unregister(inc: string, conn: string, tok: string, ambiguous: boolean): string {
+    if (ambiguous) this.#givenUp.add(`${inc}/${tok}`);
+    const route = this.routes.get(conn);
+    if (route === undefined) return 'NONE';
+    if (route.tok !== tok || this.leases.get(route.gen)?.inc !== inc) return 'FOREIGN';
+    this.routes.delete(conn);
+    return 'REMOVED';
+  }
+
+  refresh(
+    inc: string,
+    gen: string,
+    pairs: readonly { conn: string; tok: string }[],
+    ttlMs: number,
+    now: number,
+  ) {
+    if (!this.holds(inc, gen)) return { status: 'LOST' };
+    const states = pairs.map(({ conn, tok }) => {
+      const route = this.routes.get(conn);
+      if (route === undefined) return 'missing';
+      if (String(route.gen) !== gen) return 'foreign';
+      if (route.tok !== tok) return 'other-token';
+      if (ttlMs > 0) this.routes.set(conn, { ...route, exp: now + ttlMs });
+      return 'mine';
+    });
+    if (ttlMs > 0) this.leases.set(Number(gen), { inc, until: now + LEASE_MS });
+    return { status: 'OK', now, states };
+  }
+
+  /** Generations that may be reaped, in any order. */
+  reapable(now: number): number[] {
+    return [...this.leases].flatMap(([gen, { until }]) => (until <= now ? [gen] : []));
+  }
+
+  /** The generation that a node may release. */
+  releasable(inc: string): number[] {
+    const gen = this.#current.get(inc);
+    return gen === undefined ? [] : [gen];
+  }
+
+  reap(gen: number, limit: number, release: boolean) {
+    const inc = this.leases.get(gen)?.inc ?? '';
+    if (!release && this.#current.get(inc) === gen) this.#current.delete(inc);
+    const conns = this.ownedBy(gen).slice(0, limit);
+    const removed = conns.map(conn => ({ conn, tok: this.routes.get(conn)?.tok ?? '' }));
+    for (const conn of conns) this.routes.delete(conn);
+    const done = conns.length < limit;
+    if (done) this.leases.delete(gen);
+    if (done && release) this.#current.delete(inc);
+    return { status: done ? 'DONE' : 'MORE', inc, gen: String(gen), removed };
+  }
+
+  sweep(now: number): string[] {
+    const gone = [...this.routes].flatMap(([conn, { gen, exp }]) =>
+      exp <= now || !this.leases.has(gen) ? [conn] : [],
+    );
+    for (const conn of gone) this.routes.delete(conn);
+    this.#swept ||= this.#epoch !== undefined;
+    return gone.sort();
+  }
+
+  lose(): void {
+    this.loseLeases();
+    this.routes.clear();
+  }
+
+  /** Only the leases are evicted: routes stay without an owner. */
+  loseLeases(): void {
+    this.#epoch = undefined;
+    this.#current.clear();
+    this.leases.clear();
+    this.#swept = false;
+  }
+
+  count(now: number) {
+    const live = [...this.leases].filter(([, { until }]) => until > now);
+    const nodes = live.map(([gen, { inc }]) => ({ inc, routes: this.ownedBy(gen).length }));
+    return {
+      status: 'OK',
+      live: nodes.reduce((sum, { routes }) => sum + routes, 0),
+      total: this.routes.size,
+      nodes: nodes.sort((x, y) => x.inc.localeCompare(y.inc)),
+    };
+  }
+
+  send(conn: string, now: number) {
+    const route = this.routes.get(conn);
+    if (route === undefined) return { status: 'NONE' };
+    const lease = this.leases.get(route.gen);
+    const named = { inc: lease?.inc ?? '', tok: route.tok, fence: route.fence };
+    if (lease === undefined || lease.until <= now) return { status: 'DEAD', ...named };
+    if (route.exp <= now) return { status: 'EXPIRED', ...named };
+    return { status: 'ROUTED', ...named, receivers: 0 };
+  }
+
+  isLive(conn: string, now: number): boolean {
+    return this.send(conn, now).status === 'ROUTED';
+  }
+
+  /** Connection ids by generation, in the order of the index. */
+  ownedBy(gen: number): string[] {
+    return [...this.routes].flatMap(([conn, route]) => (route.gen === gen ? [conn] : [])).sort();
+  }
+
+  /** All of it as Redis must hold it. */
+  state(schema: string): PartitionState {
+    const leases: Record<string, string> = {};
+    for (const [inc, gen] of this.#current) leases[`i:${inc}`] = String(gen);
+    for (const [gen, { inc, until }] of this.leases) leases[`g:${gen}`] = `${until}|${inc}`;
+    if (this.#epoch !== undefined) {
+      leases['#gen'] = String(this.#lastGen);
+      leases['#ep'] = this.#epoch;
+      leases['#v'] = schema;
+    }
+    if (this.#swept) leases['#cur'] = '0';
+    const routes: Record<string, string> = {};
+    const index: Record<string, string> = {};
+    for (const [conn, { gen, tok, fence, exp, prevs, takeovers }] of this.routes) {
+      routes[conn] = [gen, tok, fence, exp, prevs.join(), takeovers.join()].join('|');
+      index[conn] = String(gen);
+    }
+    return { leases, routes, index };
+  }
+
+  #extend(
+    { gen, inc }: { gen: number; inc: string },
+    lease: ModelLease | undefined,
+    now: number,
+  ): void {
+    if ((lease?.until ?? 0) < now + LEASE_MS / 2)
+      this.leases.set(gen, { inc, until: now + LEASE_MS });
+  }
+}

@@ -1,0 +1,81 @@
+import { spawn, type ChildProcess } from 'node:child_process';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Redis } from 'ioredis';
+import { until } from '../until.js';
+import { freePort } from './free-port.js';
+
+/** A `redis-server` of the test's own, on a free port, in an empty folder, without persistence. */
+export class RedisServer {
+  private constructor(
+    readonly port: number,
+    private readonly child: ChildProcess,
+    private readonly folder: string,
+    /** For the test itself, not for what it tests. */
+    readonly admin: Redis,
+  ) {
+    process.once('exit', this.#kill);
+  }
+
+  // A run that is ended early must not leave servers behind.
+  readonly #kill = (): void => {
+    this.child.kill('SIGKILL');
+  };
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  /** Starts one and waits until it answers. `args` are further command line arguments. */
+  static async start({ args = [] as readonly string[], bus = false, port = 0 } = {}) {
+    const chosen = port === 0 ? await freePort({ bus }) : port;
+    const folder = await mkdtemp(join(tmpdir(), 'sse-redis-'));
+    const fixed = ['--port', String(chosen), '--bind', '127.0.0.1', '--dir', folder];
+    const quiet = ['--save', '', '--appendonly', 'no', '--loglevel', 'warning'];
+    const child = spawn('redis-server', [...fixed, ...quiet, ...args], { stdio: 'ignore' });
+    const ended = new AbortController();
+    child.once('exit', () => ended.abort());
+    child.once('error', () => ended.abort());
+    const admin = new Redis(chosen, '127.0.0.1', {
+      retryStrategy: () => 20,
+      maxRetriesPerRequest: null,
+    });
+    admin.on('error', () => undefined);
+    await until(
+      () => ended.signal.aborted || admin.status === 'ready',
+      `redis-server on ${chosen}`,
+    );
+    const server = new RedisServer(chosen, child, folder, admin);
+    if (ended.signal.aborted) {
+      await server.stop();
+      throw new Error(`redis-server on ${chosen} did not start`);
+    }
+    return server;
+  }
+
+  /** Freezes it: sockets stay open, nothing answers. */
+  freeze(): void {
+    this.child.kill('SIGSTOP');
+  }
+
+  thaw(): void {
+    this.child.kill('SIGCONT');
+  }
+
+  /** Ends it by its process id and removes its folder. Twice is harmless. */
+  async stop(): Promise<void> {
+    this.admin.disconnect();
+    process.removeListener('exit', this.#kill);
+    if (
+      this.child.pid !== undefined &&
+      this.child.exitCode === null &&
+      this.child.signalCode === null
+    ) {
+      const exit = new Promise(resolve => this.child.once('exit', resolve));
+      this.child.kill('SIGKILL');
+      await exit;
+    }
+    await rm(this.folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,47 @@
+import { SseError } from '../../../src/errors/sse-error.js';
+import { RedisGateway } from '../../../src/redis/redis-gateway.js';
+import { countScript } from '../../../src/redis/scripts/count-script.js';
+import { publishScript } from '../../../src/redis/scripts/publish-script.js';
+import { gatewayOptions } from './gateway-options.js';
+import { scriptSource } from './script-source.js';
+
+/** Gateways of the tests of a `describe`, closed after each, and calls to make through them. */
+export function withGateways() {
+  const gateways: RedisGateway[] = [];
+  const make = (...args: Parameters<typeof gatewayOptions>) => {
+    const [redis, rest] = args;
+    const gateway = new RedisGateway(
+      gatewayOptions(redis, { source: scriptSource('redis'), ...rest }),
+    );
+    gateways.push(gateway);
+    return gateway;
+  };
+  afterEach(async () => {
+    await Promise.all(gateways.splice(0).map(gateway => gateway.close()));
+  });
+  const failure = async (promise: Promise<unknown>): Promise<SseError> => {
+    const error: unknown = await promise.then(
+      () => undefined,
+      (reason: unknown) => reason,
+    );
+    if (!SseError.is(error)) throw new Error(`no SseError: ${String(error)}`);
+    return error;
+  };
+  const count = (gateway: RedisGateway) =>
+    gateway.run(countScript, { partition: gateway.keys.partitions[0]! });
+  const publish = (gateway: RedisGateway) =>
+    gateway.run(publishScript, {
+      meta: gateway.keys.logMeta,
+      metaMs: 5_000,
+      newEpoch: 'e1',
+      fenceMs: 60_000,
+      topic: gateway.keys.topic('a'),
+      payload: Buffer.from('x'),
+      maxEntries: 10,
+      maxAgeMs: 0,
+      streamMs: 5_000,
+      pubCommand: gateway.keys.logMode === 'sharded' ? 'SPUBLISH' : 'PUBLISH',
+      channel: gateway.keys.topicChannel('a'),
+    });
+  return { make, failure, count, publish };
+}
