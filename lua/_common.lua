@@ -1,6 +1,7 @@
 -- What the scripts share.
 --   leases  'i:<inc>' -> gen    'g:<gen>' -> '<untilMs>|<inc>'    '#gen' '#ep' '#v' '#cur'
---   routes  conn -> '<gen>|<tok>|<fence>|<expMs>|<prev>,<prev>,<prev>|<takeoverMs>,...'    prev = '<inc>/<tok>'
+--   routes  conn -> '<gen>|<tok>|<fence>|<expMs>', and after a former owner '|<prev>,<prev>,<prev>|<takeoverMs>,...'
+--           with prev = '<inc>/<tok>'
 local MOST = 500 -- items that one call may touch: keeps every script well below a millisecond or two
 local function num(n)
   return string.format('%.0f', n)
@@ -18,11 +19,13 @@ local function extendLease(leases, gen, inc, ms)
   redis.call('HSET', leases, 'g:' .. gen, num(now + ms) .. '|' .. inc)
 end
 local function parseRoute(route) -- gen, tok, fence, exp, prevs, takeovers; exp is the only number
-  local gen, tok, fence, exp, prevs, takeovers = string.match(route, '^(%d+)|([^|]*)|(%d+)|(%d+)|([^|]*)|([^|]*)$')
+  local gen, tok, fence, exp, prevs, takeovers = string.match(route, '^(%d+)|([^|]*)|(%d+)|(%d+)|?([^|]*)|?([^|]*)$')
   return gen, tok, fence, tonumber(exp), prevs, takeovers
 end
-local function writeRoute(routes, conn, gen, tok, fence, exp, prevs, takeovers)
-  redis.call('HSET', routes, conn, table.concat({ gen, tok, fence, num(exp), prevs, takeovers }, '|'))
+local function routeOf(gen, tok, fence, exp, prevs, takeovers)
+  local route = gen .. '|' .. tok .. '|' .. fence .. '|' .. num(exp)
+  if prevs == '' then return route end -- nearly all: two bytes less keep 100,000 of them in a smaller size of memory
+  return route .. '|' .. prevs .. '|' .. takeovers
 end
 local function positionOf(id)
   local ms, sequence = string.match(id, '^(%d+)-(%d+)$')

@@ -18,10 +18,10 @@
 --   SCHEMA  stored               the partition has another layout; nothing was changed
 --
 -- NOTES
---   Generations are counted from the second in which the partition began: where the leases alone were lost, old routes
---   must not look like those of a new lease. Two lives can still begin in one second, so the epoch is compared as well.
---   OPENED is answered until the node has learnt gen and epoch; restoring twice is harmless. A lease that ran out but was
---   not reaped is renewed.
+--   Generations are counted from the present second (modulo some days), not from 1: where the leases alone were lost,
+--   old routes must not look like those of a new lease. Two lives can still begin in one second, so the epoch is compared
+--   as well. OPENED is answered until the node has learnt gen and epoch; restoring twice is harmless. A lease that ran out
+--   but was not reaped is renewed.
 local leases, routes, index = KEYS[1], KEYS[2], KEYS[3]
 local inc, gen, epoch, leaseMs, keyMs = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), ARGV[5]
 local schema, newEpoch = ARGV[6], ARGV[7]
@@ -30,7 +30,7 @@ local stored = redis.call('HGET', leases, '#v')
 if stored and stored ~= schema then return { 'SCHEMA', stored } end
 
 if redis.call('HSETNX', leases, '#ep', newEpoch) == 1 then
-  redis.call('HSET', leases, '#v', schema, '#gen', num(math.floor(now / 1000)))
+  redis.call('HSET', leases, '#v', schema, '#gen', num(math.floor(now / 1000) % 1000000))
 end
 local current = genOf(leases, inc)
 if not current then

@@ -29,17 +29,21 @@ end
 if #conns > MOST then return { 'LIMIT' } end
 if genOf(leases, inc) ~= gen then return { 'LOST' } end
 
-local answer = { 'OK', num(now) }
+local answer, renewed = { 'OK', num(now) }, {}
 local found = #conns > 0 and redis.call('HMGET', routes, unpack(conns)) or {}
 for i, conn in ipairs(conns) do
   local code = 1
   if found[i] then
     local routeGen, routeTok, fence, _, prevs, takeovers = parseRoute(found[i])
     code = routeGen ~= gen and 2 or routeTok ~= toks[i] and 3 or 0
-    if code == 0 and ttlMs > 0 then writeRoute(routes, conn, gen, routeTok, fence, now + ttlMs, prevs, takeovers) end
+    if code == 0 and ttlMs > 0 then
+      renewed[#renewed + 1] = conn
+      renewed[#renewed + 1] = routeOf(gen, routeTok, fence, now + ttlMs, prevs, takeovers)
+    end
   end
   answer[#answer + 1] = code
 end
+if #renewed > 0 then redis.call('HSET', routes, unpack(renewed)) end
 if ttlMs > 0 then
   extendLease(leases, gen, inc, leaseMs)
   for _, key in ipairs({ leases, routes, index }) do redis.call('PEXPIRE', key, keyMs) end

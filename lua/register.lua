@@ -54,7 +54,7 @@ if old then
   local till, oldInc = leaseOf(leases, oldGen)
   local same = oldInc == inc and oldTok == tok
   if same and oldGen == gen then
-    writeRoute(routes, conn, gen, tok, oldFence, now + ttlMs, oldPrevs, oldTakeovers)
+    redis.call('HSET', routes, conn, routeOf(gen, tok, oldFence, now + ttlMs, oldPrevs, oldTakeovers))
     return { 'DUP', oldFence, '', '', num(now) }
   end
   local function refuse(refusal) return { refusal, oldFence, oldInc or '', oldTok, num(now) } end
@@ -77,7 +77,7 @@ if old then
   end
 end
 
-writeRoute(routes, conn, gen, tok, num(fence), now + ttlMs, prevs, table.concat(takeovers, ','))
+redis.call('HSET', routes, conn, routeOf(gen, tok, num(fence), now + ttlMs, prevs, table.concat(takeovers, ',')))
 redis.call('ZADD', index, gen, conn)
 if redis.call('HLEN', routes) == 1 then
   redis.call('PEXPIRE', routes, keyMs)

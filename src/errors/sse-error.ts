@@ -14,7 +14,7 @@
  * | `INVALID_REASON` | a close reason that is not a short token | no |
  * | `INVALID_SOURCE` | a handler returned something that is no source of events | no |
  * | `INVALID_ENDPOINT` | an `@SseEndpoint` or a controller list that cannot be served | no |
- * | `INVALID_REQUEST` | broken percent-encoding, or a request that cannot become a stream (pipelined) | no |
+ * | `INVALID_REQUEST` | broken percent-encoding, or a request that cannot become a stream (pipelined, HEAD, answered already) | no |
  * | `NOT_SERIALIZABLE` | data that JSON cannot express: cycle, BigInt, function, `undefined`, a throwing `toJSON` | no |
  * | `EVENT_TOO_LARGE` | data over `limits.maxEventBytes` | no |
  * | `OUTBOX_FULL` | the connection is slow and its outbox, or the process budget, is full | yes |

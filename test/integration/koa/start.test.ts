@@ -41,7 +41,10 @@ describe('sseMiddleware', () => {
       takeoverLimit: 5,
       takeoverWindow: 30_000,
     });
-    app = await KoaApp.start({ controllers: [StreamController], overrides: { clusterCoordinator } });
+    app = await KoaApp.start({
+      controllers: [StreamController],
+      overrides: { clusterCoordinator },
+    });
     await until(() => app.logger.at('warn').length > 0, 'the warning');
     expect(app.logger.at('warn')[0]?.fields?.['error']).to.include({ code: 'UNAVAILABLE' });
     expect(app.service.health().ready).to.equal(false);
@@ -62,7 +65,10 @@ describe('sseMiddleware', () => {
       takeoverLimit: 5,
       takeoverWindow: 30_000,
     });
-    app = await KoaApp.start({ controllers: [StreamController], overrides: { clusterCoordinator } });
+    app = await KoaApp.start({
+      controllers: [StreamController],
+      overrides: { clusterCoordinator },
+    });
     const client = await EventStreamClient.open(`${app.url}/sse/a`);
     expect(client.status).to.equal(503);
     expect(client.headers['retry-after']).to.match(/^[1-9]\d*$/);

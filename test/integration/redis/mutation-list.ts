@@ -19,7 +19,12 @@ export const MUTATIONS: readonly Mutation[] = [
   m('lease', 'layout is compared', 'if stored and stored ~= schema', 'if false'),
   m('lease', 'epoch is compared (bug 3)', ' and currentEpoch == epoch'),
   m('lease', 'generation is compared', 'current == gen and ', ''),
-  m('lease', 'generations begin at the present second', 'num(math.floor(now / 1000))', "'0'"),
+  m(
+    'lease',
+    'generations begin at the present second',
+    'num(math.floor(now / 1000) % 1000000)',
+    "'0'",
+  ),
   m('lease', 'keys are given a time to live', "redis.call('PEXPIRE', key, keyMs)"),
   m('register', 'lease is asked for', 'if genOf(leases, inc) ~= gen then', 'if false then'),
   m(

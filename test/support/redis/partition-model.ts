@@ -41,7 +41,7 @@ export class PartitionModel {
   ) {
     if (this.#epoch === undefined) {
       this.#epoch = newEpoch;
-      this.#lastGen = Math.floor(now / 1000);
+      this.#lastGen = Math.floor(now / 1000) % 1_000_000;
     }
     let gen = this.#current.get(inc);
     if (gen === undefined) {
@@ -218,7 +218,8 @@ export class PartitionModel {
     const routes: Record<string, string> = {};
     const index: Record<string, string> = {};
     for (const [conn, { gen, tok, fence, exp, prevs, takeovers }] of this.routes) {
-      routes[conn] = [gen, tok, fence, exp, prevs.join(), takeovers.join()].join('|');
+      const past = prevs.length === 0 ? [] : [prevs.join(), takeovers.join()];
+      routes[conn] = [gen, tok, fence, exp, ...past].join('|');
       index[conn] = String(gen);
     }
     return { leases, routes, index };

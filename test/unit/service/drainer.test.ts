@@ -37,11 +37,11 @@ describe('Drainer', () => {
   /** How long it took, in milliseconds of the clock. */
   async function duration(drained: Promise<void>): Promise<number> {
     const start = Date.now();
-    let done = false;
-    void drained.then(() => (done = true));
+    const progress = { done: false };
+    void drained.then(() => (progress.done = true));
     for (;;) {
       await turns();
-      if (done) return Date.now() - start;
+      if (progress.done) return Date.now() - start;
       await clock.tickAsync(10);
     }
   }
