@@ -83,6 +83,15 @@ describe('Drainer', () => {
     await duration(drained);
   });
 
+  it('refuses a newcomer that came in the same moment, before it was looked at', async () => {
+    const node = await cluster.started('a', { options: { reconnect: { rate: 20 } } });
+    await connect(node, 3);
+    const opening = codeOf(node.connect('late'));
+    const drained = node.service.drain();
+    expect(await opening).to.equal('DRAINING');
+    await duration(drained);
+  });
+
   it('releases the routes before it closes a socket', async () => {
     const ends: string[] = [];
     const node = cluster.node('a', {

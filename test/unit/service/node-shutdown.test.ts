@@ -132,6 +132,20 @@ describe('NodeShutdown', () => {
     expect([drained(), closed()]).to.deep.equal([true, true]);
   });
 
+  it('a drain and a close that wait for the same socket end when it is gone', async () => {
+    const node = await cluster.started('a');
+    const { sink } = await node.connect('c1', {}, new RecordingSink(true));
+    const drained = watch(node.service.drain({ timeout: 60_000 }));
+    await turns();
+    await clock.tickAsync(100);
+    const closed = watch(node.service.close());
+    await turns();
+    sink.leave();
+    await turns();
+    expect([drained(), closed()]).to.deep.equal([true, true]);
+    expect(clock.countTimers()).to.equal(0);
+  });
+
   it('without graceful shutdown a drain is a close', async () => {
     const node = await cluster.started('a', {
       options: { reliability: { gracefulShutdown: false } },

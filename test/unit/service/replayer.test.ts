@@ -414,11 +414,13 @@ describe('Replayer', () => {
         topics: ['news'],
         lastEventId: formatCursor(old(0)),
       });
+      // What comes of the new log is news, whatever its clock says.
+      cluster.bus.reach('scripted')?.onPublication('news', frame(young(4), 'live'));
       await turns();
       expect(asked()).to.equal(3);
       expect(connection.state.kind).to.equal('open');
-      expect(sink.names).to.deep.equal(['connected', 'message', 'sse.reset', 'message', 'message']);
-      expect(sink.data('message')).to.deep.equal(['old', 'one', 'two']);
+      expect(sink.names.indexOf('sse.reset')).to.equal(2);
+      expect(sink.data('message')).to.deep.equal(['old', 'one', 'two', 'live']);
     });
 
     it('a log that ends before the replay was to end is not asked for ever', async () => {
