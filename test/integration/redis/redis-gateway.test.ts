@@ -37,10 +37,13 @@ describe('RedisGateway', () => {
       await gateway.open();
       await server.redis.admin.config('RESETSTAT');
       for (let n = 0; n < 5; n += 1) await count(gateway);
+      await publish(gateway);
       const topics = [gateway.keys.topic('a')];
       const log = { meta: gateway.keys.logMeta, metaMs: 5_000, newEpoch: 'e1', fenceMs: 1 };
-      await gateway.run(historyScript, { ...log, topics, after: undefined, limit: 1 });
-      expect([await stat('eval'), await stat('evalsha')]).to.deep.equal([6, 0]);
+      const after = { epoch: 'e1', ms: 0, sequence: 0 };
+      const reply = await gateway.run(historyScript, { ...log, topics, after, limit: 1 });
+      expect(reply).to.deep.nested.include({ 'entries[0].payload': Buffer.from('x') });
+      expect([await stat('eval'), await stat('evalsha')]).to.deep.equal([7, 0]);
     });
 
     it('tells the scripts of the log which Redis they run on', async () => {
