@@ -181,7 +181,8 @@ export class RedisGateway {
   #call(script: { readonly name: string; readonly binary: boolean }, values: ScriptValue[]) {
     const suffix = script.binary ? 'Buffer' : '';
     if (!this.options.scriptCache) {
-      return this.#client.call(`eval`, [this.#scripts.get(script.name) ?? '', ...values]);
+      const all = [this.#scripts.get(script.name) ?? '', ...values];
+      return script.binary ? this.#client.callBuffer('eval', all) : this.#client.call('eval', all);
     }
     // ioredis sends EVAL first on each connection and EVALSHA after, and EVAL again on NOSCRIPT. It adds the method to
     // the client, which its types cannot know.
