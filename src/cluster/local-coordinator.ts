@@ -16,6 +16,7 @@ import type {
 import type { ClusterListener } from '../contracts/cluster-listener.js';
 import type { SendResult } from '../contracts/receipt.js';
 import { SseError } from '../errors/sse-error.js';
+import { carriedTrace } from '../protocol/trace-text.js';
 import { MemoryBus, type TakeoverLimit } from './memory-bus.js';
 
 /** The coordinator of one process: a node on a {@link MemoryBus}, by default its own and alone there. */
@@ -81,7 +82,8 @@ export class LocalCoordinator implements ClusterCoordinator {
     const owner = this.bus.reach(route.nodeId);
     if (owner === undefined) return this.#unanswered(message, route);
     const { connectionId, messageId, frame } = message;
-    const delivery = owner.onMessage(connectionId, route.token, messageId, frame);
+    const trace = carriedTrace(message.trace);
+    const delivery = owner.onMessage(connectionId, route.token, messageId, frame, trace);
     if (message.ack === 'none') return { outcome: 'routed', nodeId: route.nodeId };
     switch (delivery.outcome) {
       case 'delivered':

@@ -8,6 +8,7 @@ import type {
 import type { ClusterListener } from '../contracts/cluster-listener.js';
 import type { Frame, Position } from '../contracts/frame.js';
 import { SseError } from '../errors/sse-error.js';
+import { carriedTrace } from '../protocol/trace-text.js';
 import { EVERYONE, MemoryLog } from './memory-log.js';
 import { RouteTable, type OwnedRoute, type TakeoverLimit } from './route-table.js';
 
@@ -122,16 +123,18 @@ export class MemoryBus {
       .map(nodeId => ({ nodeId, connections: counts.get(nodeId) ?? 0, self: nodeId === self }));
   }
 
-  publish({ topic, body, retention, idempotencyKey }: Publication): PublicationResult {
+  publish(publication: Publication): PublicationResult {
+    const { topic, body, retention, idempotencyKey } = publication;
     const earlier = this.#recall(idempotencyKey);
     if (earlier !== undefined) return earlier;
     const nodes = this.#members.size;
+    const trace = carriedTrace(publication.trace);
     if (retention === false) {
-      this.#deliver(topic, { bytes: body });
+      this.#deliver(topic, { bytes: body }, trace);
       return this.#remember(idempotencyKey, { nodes });
     }
     const { cursor, frame } = this.log.append(topic ?? EVERYONE, body, retention);
-    this.#deliver(topic, frame);
+    this.#deliver(topic, frame, trace);
     return this.#remember(idempotencyKey, { cursor, nodes });
   }
 
@@ -139,8 +142,8 @@ export class MemoryBus {
     for (const nodeId of [...this.#members.keys()]) yield [nodeId, this.reach(nodeId)];
   }
 
-  #deliver(topic: string | undefined, frame: Frame): void {
-    for (const [, listener] of this.listeners()) listener?.onPublication(topic, frame);
+  #deliver(topic: string | undefined, frame: Frame, trace: string | undefined): void {
+    for (const [, listener] of this.listeners()) listener?.onPublication(topic, frame, trace);
   }
 
   #recall(key: string | undefined): PublicationResult | undefined {

@@ -55,6 +55,8 @@ export interface Message {
   readonly ack: 'owner' | 'none';
   /** Milliseconds to wait for the owner's answer. */
   readonly deadline: number;
+  /** See {@link ClusterCoordinator}. */
+  readonly trace?: string;
 }
 
 /** How many entries of a topic the log keeps, and for how long. */
@@ -74,6 +76,8 @@ export interface Publication {
   readonly retention: Retention | false;
   /** Publishing the same key again within a minute changes nothing and returns the first result. */
   readonly idempotencyKey?: string;
+  /** See {@link ClusterCoordinator}. */
+  readonly trace?: string;
 }
 
 /** Answer to a publication. */
@@ -127,6 +131,10 @@ export interface CoordinatorStatus {
  *
  * **Publications** with retention are totally ordered by their cursor, delivered to each node in that order, each once.
  * Those without retention are delivered at most once. A node gets a topic's publications after `listen` has resolved.
+ *
+ * **Trace.** A message or publication may carry a `trace`: text of the telemetry layer, which is handed to the listener of
+ * the receiving node as it is, unread. Text that is not 1 to 1,024 printable ASCII characters is dropped, never an error.
+ * What is replayed carries none.
  *
  * **Failure.** Every method rejects with SseError `UNAVAILABLE` while the cluster cannot be reached, except `send`, which
  * answers `unavailable` or `unknown`, `unlisten`, `status` and `close`. After `close` every method but `close` and

@@ -13,10 +13,22 @@ export interface Registered {
  * deliveries are synchronous, so the order of calls is the order of delivery. None throws.
  */
 export interface ClusterListener {
-  /** An event for one connection. A message id that this connection had already gets its first answer again. */
-  onMessage(connectionId: string, token: string, messageId: string, frame: Frame): Delivery;
-  /** An event for the subscribers of a topic, or, without a topic, for everyone. */
-  onPublication(topic: string | undefined, frame: Frame): void;
+  /**
+   * An event for one connection. A message id that this connection had already gets its first answer again.
+   * @param trace as the sender gave it
+   */
+  onMessage(
+    connectionId: string,
+    token: string,
+    messageId: string,
+    frame: Frame,
+    trace?: string,
+  ): Delivery;
+  /**
+   * An event for the subscribers of a topic, or, without a topic, for everyone.
+   * @param trace as the publisher gave it; absent for what is caught up from the log
+   */
+  onPublication(topic: string | undefined, frame: Frame, trace?: string): void;
   /** Another registration took the id over; close the connection with this token. */
   onSuperseded(connectionId: string, token: string): void;
   /** Close the connection. Returns whether one was open. */

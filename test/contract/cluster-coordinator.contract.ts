@@ -462,6 +462,77 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
     });
 
+    describe('trace', () => {
+      const TRACE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 a=1;b="~"';
+
+      it('of a message reaches its owner as it is, on this node and another', async () => {
+        await connect(a, 'c1', 't1');
+        await connect(b, 'c2', 't1');
+        await a.coordinator.send({ ...message('c1', 'm1'), trace: TRACE });
+        await a.coordinator.send({ ...message('c2', 'm2'), trace: TRACE });
+        expect(a.listener.messages).to.have.length(1);
+        expect(b.listener.messages).to.have.length(1);
+        for (const { listener } of [a, b]) expect(listener.messages[0]?.trace).to.equal(TRACE);
+      });
+
+      it('of a message with ack none reaches its owner', async () => {
+        await connect(b, 'c1', 't1');
+        await a.coordinator.send({ ...message('c1', 'm1'), ack: 'none', trace: TRACE });
+        await until(() => b.listener.messages.length === 1, 'the message');
+        expect(b.listener.messages[0]?.trace).to.equal(TRACE);
+      });
+
+      it('of a publication reaches every node, kept or not, and changes nothing else', async () => {
+        await listen([a, b], 'news');
+        const kept = publication('news', 'data: 1\n\n');
+        await a.coordinator.publish({ ...kept, trace: TRACE });
+        await a.coordinator.publish({ ...kept, topic: undefined, trace: TRACE });
+        await a.coordinator.publish({ ...kept, retention: false, trace: TRACE });
+        for (const { listener } of [a, b]) {
+          await until(() => listener.publications.length === 3, 'the publications');
+          expect(listener.publications.map(({ trace }) => trace)).to.deep.equal(
+            Array(3).fill(TRACE),
+          );
+          for (const { text } of listener.publications)
+            expect(text).to.match(/^(id: \S+\n)?data: 1\n\n$/);
+        }
+      });
+
+      it('is not part of what is replayed', async () => {
+        const before = await tip(a);
+        await a.coordinator.publish({ ...publication('news', 'data: 1\n\n'), trace: TRACE });
+        const page = await replay(b, { topics: ['news'], after: before });
+        expect(page.frames.map(({ bytes }) => bytes.toString())).to.have.length(1);
+        expect(page.frames[0]?.bytes.toString()).to.match(/^id: \S+\ndata: 1\n\n$/);
+      });
+
+      it('may be 1,024 characters long', async () => {
+        await connect(b, 'c1', 't1');
+        await a.coordinator.send({ ...message('c1', 'm1'), trace: 't'.repeat(1024) });
+        expect(b.listener.messages[0]?.trace).to.equal('t'.repeat(1024));
+      });
+
+      for (const [what, trace] of [
+        ['too long', 't'.repeat(1025)],
+        ['empty', ''],
+        ['of several lines', 'a\nb'],
+        ['not printable', 'a\u0000b'],
+        ['not ASCII', 'tracé'],
+      ] as const) {
+        it(`that is ${what} is dropped, and the event arrives`, async () => {
+          await connect(b, 'c1', 't1');
+          await listen([b], 'news');
+          const result = await a.coordinator.send({ ...message('c1', 'm1'), trace });
+          expect(result).to.include({ outcome: 'delivered' });
+          expect(b.listener.messages).to.have.length(1);
+          expect(b.listener.messages[0]?.trace).to.equal(undefined);
+          await a.coordinator.publish({ ...publication('news', 'data: x\n\n'), trace });
+          await until(() => b.listener.publications.length === 1, 'the publication');
+          expect(b.listener.publications[0]?.trace).to.equal(undefined);
+        });
+      }
+    });
+
     describe('replay', () => {
       it('without a cursor answers the tip and nothing else', async () => {
         await a.coordinator.publish(publication('news', 'data: 1\n\n'));

@@ -5,9 +5,19 @@ import type { Frame } from '../../src/contracts/frame.js';
 
 /** A node as its coordinator sees it: remembers what it was told and answers what a test wants. */
 export class RecordingListener implements ClusterListener {
-  readonly messages: { connectionId: string; token: string; messageId: string; text: string }[] =
-    [];
-  readonly publications: { topic: string | undefined; frame: Frame; text: string }[] = [];
+  readonly messages: {
+    connectionId: string;
+    token: string;
+    messageId: string;
+    text: string;
+    trace?: string;
+  }[] = [];
+  readonly publications: {
+    topic: string | undefined;
+    frame: Frame;
+    text: string;
+    trace?: string;
+  }[] = [];
   readonly superseded: { connectionId: string; token: string }[] = [];
   readonly closed: { connectionId: string; reason: CloseReason }[] = [];
   readonly closedAll: CloseReason[] = [];
@@ -16,13 +26,20 @@ export class RecordingListener implements ClusterListener {
   readonly connections = new Map<string, string>();
   answer: (connectionId: string, messageId: string) => Delivery = () => ({ outcome: 'delivered' });
 
-  onMessage(connectionId: string, token: string, messageId: string, frame: Frame): Delivery {
-    this.messages.push({ connectionId, token, messageId, text: frame.bytes.toString() });
+  onMessage(
+    connectionId: string,
+    token: string,
+    messageId: string,
+    frame: Frame,
+    trace?: string,
+  ): Delivery {
+    const text = frame.bytes.toString();
+    this.messages.push({ connectionId, token, messageId, text, ...carried(trace) });
     return this.answer(connectionId, messageId);
   }
 
-  onPublication(topic: string | undefined, frame: Frame): void {
-    this.publications.push({ topic, frame, text: frame.bytes.toString() });
+  onPublication(topic: string | undefined, frame: Frame, trace?: string): void {
+    this.publications.push({ topic, frame, text: frame.bytes.toString(), ...carried(trace) });
   }
 
   onSuperseded(connectionId: string, token: string): void {
@@ -59,4 +76,8 @@ export class RecordingListener implements ClusterListener {
   *registered(): Iterable<Registered> {
     for (const [connectionId, token] of this.connections) yield { connectionId, token };
   }
+}
+
+function carried(trace: string | undefined): { trace?: string } {
+  return trace === undefined ? {} : { trace };
 }
