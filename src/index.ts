@@ -59,7 +59,7 @@ export type {
   SendOptions,
 } from './contracts/sse-service.js';
 export type { GuardOptions, SseEndpointOptions } from './decorators/endpoint-metadata.js';
-export type { SseErrorCode } from './errors/sse-error.js';
+export type { SseErrorCode, SseErrorOptions } from './errors/sse-error.js';
 export type { ControllerClass } from './koa/endpoint-route.js';
 export type { ConnectOptions, SseContext } from './koa/koa-context.js';
 export type { SseMiddlewareOptions } from './koa/sse-middleware.js';

@@ -1,6 +1,6 @@
 /**
  * Stable codes of everything this library throws or puts into a `rejected` receipt. A code never changes its meaning
- * within a major version; messages may.
+ * within a major version; messages may. The last column is the default of `retryable`; a single error may know better.
  *
  * | code | cause | retry? |
  * |---|---|---|
@@ -70,6 +70,15 @@ const RETRYABLE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>([
 
 const BRAND = Symbol.for('distributed-sse/SseError');
 
+/** What an {@link SseError} carries beside its code and its message. */
+export interface SseErrorOptions extends ErrorOptions {
+  /**
+   * Whether the same call may be repeated, where that is known better than by the code alone: `false` for a call that may
+   * have been carried out and must not be twice. Default: what the table of {@link SseErrorCode} says.
+   */
+  readonly retryable?: boolean | undefined;
+}
+
 /**
  * The only error this library throws. Its message names the rule, the value received and what to do next; programs read
  * {@link SseError.code}, never the message. A foreign error that led to it is its `cause`.
@@ -78,13 +87,13 @@ export class SseError extends Error {
   override readonly name = 'SseError';
   /** Stable reason, for programs. */
   readonly code: SseErrorCode;
-  /** Whether the same call may succeed later without any change. */
+  /** Whether the same call may be made again later without any change, and then succeed. */
   readonly retryable: boolean;
 
-  constructor(code: SseErrorCode, message: string, options?: ErrorOptions) {
+  constructor(code: SseErrorCode, message: string, options?: SseErrorOptions) {
     super(message, options);
     this.code = code;
-    this.retryable = RETRYABLE.has(code);
+    this.retryable = options?.retryable ?? RETRYABLE.has(code);
     Object.defineProperty(this, BRAND, { value: true });
   }
 
