@@ -29,14 +29,14 @@ export function withGateways() {
   };
   const count = (gateway: RedisGateway) =>
     gateway.run(countScript, { partition: gateway.keys.partitions[0]! });
-  const publish = (gateway: RedisGateway) =>
+  const publish = (gateway: RedisGateway, payload = Buffer.from('x')) =>
     gateway.run(publishScript, {
       meta: gateway.keys.logMeta,
       metaMs: 5_000,
       newEpoch: 'e1',
       fenceMs: 60_000,
       topic: gateway.keys.topic('a'),
-      payload: Buffer.from('x'),
+      payload,
       maxEntries: 10,
       maxAgeMs: 0,
       streamMs: 5_000,
