@@ -14,6 +14,7 @@ export { ResolvedSseOptions } from './options/sse-options.js';
 export { PassthroughPolicy } from './resilience/passthrough-policy.js';
 export { MemoryConnectionStore } from './store/memory-connection-store.js';
 export { ConsoleLogger } from './telemetry/console-logger.js';
+export { sseResponseHook } from './telemetry/http-server-span.js';
 
 export type { TakeoverLimit } from './cluster/memory-bus.js';
 export type { Override, SseOverrides } from './container/sse-module.js';

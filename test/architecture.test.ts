@@ -60,6 +60,7 @@ const PUBLIC_VALUES = [
   'SseService',
   'sseMiddleware',
   'sseModule',
+  'sseResponseHook',
 ];
 
 interface Import {

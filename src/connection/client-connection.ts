@@ -5,7 +5,6 @@ import type { Frame, Position } from '../contracts/frame.js';
 import type { LocalReceipt } from '../contracts/receipt.js';
 import type { ConnectionState } from '../contracts/sse-connection.js';
 import type { EventOptions } from '../contracts/sse-event.js';
-import { SseError } from '../errors/sse-error.js';
 import { isAfter } from '../protocol/cursor.js';
 import { encodeComment } from '../protocol/encode-event.js';
 import { checkReason } from '../protocol/text-rules.js';
@@ -39,6 +38,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   readonly openedAt = Date.now();
   /** Set by the registration, before the connection goes live. */
   fence = 0;
+  origin: unknown = undefined;
 
   readonly #environment: ConnectionEnvironment;
   readonly #sink: ConnectionSink;
@@ -161,15 +161,12 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
       nodeId: this.#environment.nodeId,
       startedAt: performance.now(),
     };
-    try {
-      return localReceipt(
-        subject,
-        this.deliver(this.#environment.encoder.encode(event, data, options)),
-      );
-    } catch (error) {
-      if (!SseError.is(error, 'EVENT_TOO_LARGE')) throw error;
-      return localReceipt(subject, rejectedDelivery(error.code));
-    }
+    const prepared = this.#environment.encoder.prepare(event, data, options);
+    const refused = 'refused' in prepared;
+    const delivery = refused ? rejectedDelivery(prepared.refused) : this.deliver(prepared.frame);
+    const receipt = localReceipt(subject, delivery);
+    this.#environment.events.sent('connection', event, receipt.outcome);
+    return receipt;
   }
 
   async pipe(source: unknown): Promise<void> {

@@ -1,6 +1,7 @@
 import type { CloseReason } from '../contracts/close-reason.js';
 import type { LocalConnection } from '../contracts/connection-store.js';
 import type { Logger } from '../contracts/logger.js';
+import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
 import type { EventEncoder } from '../protocol/event-encoder.js';
 import type { HeartbeatWheel } from './heartbeat-wheel.js';
 import type { OutboxBudget } from './outbox-budget.js';
@@ -33,6 +34,8 @@ export interface ConnectionEnvironment {
   readonly encoder: EventEncoder;
   readonly observer: ConnectionObserver;
   readonly logger: Logger;
+  readonly events: Pick<EventTelemetry, 'sent'>;
+  readonly traffic: TrafficCounts;
   /** A message id that no other send has. */
   nextMessageId(): string;
   /** The reconnection time, in milliseconds, for a client that is sent away with this reason; `undefined` says nothing. */

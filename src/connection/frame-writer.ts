@@ -162,15 +162,23 @@ export class FrameWriter implements Flushable {
   #wait(frame: Frame): Acceptance {
     const outbox = this.#waiting();
     const size = frame.bytes.length;
-    if (!this.#admits(size, outbox)) {
-      if (this.environment.policy === 'disconnect') return 'overflow';
-      if (this.environment.policy === 'drop-newest') return 'refused';
-      // Nothing is dropped for a frame that would not fit even then.
-      if (!this.#admits(size - outbox.droppable, outbox)) return 'refused';
-      while (!this.#admits(size, outbox)) outbox.dropOldest();
+    if (!this.#admits(size, outbox) && !this.#makeRoom(size, outbox)) {
+      this.environment.traffic.eventsDropped += 1;
+      return this.environment.policy === 'disconnect' ? 'overflow' : 'refused';
     }
     outbox.push(frame);
     return 'waiting';
+  }
+
+  /** Drops the oldest frames if the policy says so; nothing for a frame that would not fit even then. */
+  #makeRoom(size: number, outbox: Outbox): boolean {
+    const { policy, traffic } = this.environment;
+    if (policy !== 'drop-oldest' || !this.#admits(size - outbox.droppable, outbox)) return false;
+    while (!this.#admits(size, outbox)) {
+      outbox.dropOldest();
+      traffic.eventsDropped += 1;
+    }
+    return true;
   }
 
   /** Whether the outbox may grow by so many bytes. */
@@ -195,6 +203,7 @@ export class FrameWriter implements Flushable {
 
   #put(bytes: Buffer): void {
     this.#written += bytes.length;
+    this.environment.traffic.bytesWritten += bytes.length;
     const more = this.#write(bytes);
     // The write itself may have ended the connection.
     if (this.#phase === 'over') return;

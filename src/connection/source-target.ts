@@ -23,7 +23,9 @@ export class SourceTarget implements PumpTarget {
     const read = this.#reader.read(item);
     if (read === undefined) return;
     const { event = 'message', data, ...options } = read;
-    this.connection.enqueue(this.environment.encoder.encode(event, data, options));
+    const { encoder, events } = this.environment;
+    const { outcome } = this.connection.enqueue(encoder.encode(event, data, options));
+    events.sent('source', event, outcome === 'closed' ? 'not-connected' : outcome);
   }
 
   onLateFailure(error: unknown): void {

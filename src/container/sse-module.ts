@@ -6,6 +6,7 @@ import { ConnectionStore } from '../contracts/connection-store.js';
 import { Logger } from '../contracts/logger.js';
 import { ResiliencePolicy } from '../contracts/resilience-policy.js';
 import { SseService } from '../contracts/sse-service.js';
+import { Telemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors/sse-error.js';
 import { ExpiryCleanup } from '../maintenance/expiry-cleanup.js';
 import { pendingSettings } from '../options/pending-settings.js';
@@ -15,6 +16,8 @@ import { PassthroughPolicy } from '../resilience/passthrough-policy.js';
 import { DistributedSseService } from '../service/distributed-sse-service.js';
 import { MemoryConnectionStore } from '../store/memory-connection-store.js';
 import { ConsoleLogger } from '../telemetry/console-logger.js';
+import { OpenTelemetry } from '../telemetry/open-telemetry.js';
+import { SilentTelemetry } from '../telemetry/silent-telemetry.js';
 
 /** A service of one's own: a class the container builds once, or a ready object. */
 export type Override<T> = Newable<T> | (T & object);
@@ -46,6 +49,10 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
   return new ContainerModule(load => {
     load.bind(ResolvedSseOptions).toConstantValue(resolved);
     bindService(load, Logger, overrides.logger, () => new ConsoleLogger());
+    load
+      .bind(Telemetry)
+      .toResolvedValue(() => telemetryOf(resolved))
+      .inSingletonScope();
     bindService(
       load,
       ConnectionStore,
@@ -62,8 +69,9 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     load
       .bind(ExpiryCleanup)
       .toResolvedValue(
-        (store, logger) => new ExpiryCleanup(store, resolved.cleanup, logger),
-        [ConnectionStore, Logger],
+        (store, logger, telemetry) =>
+          new ExpiryCleanup(store, resolved.cleanup, logger, telemetry.upkeep),
+        [ConnectionStore, Logger, Telemetry],
       )
       .inSingletonScope()
       .onDeactivation(cleanup => {
@@ -72,7 +80,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     load
       .bind(SseService)
       .toResolvedValue(
-        (store, coordinator, policy, logger, cleanup) => {
+        (store, coordinator, policy, logger, telemetry, cleanup) => {
           if (pending.length > 0) {
             logger.warn('these settings are valid but do nothing in this version', { pending });
           }
@@ -83,13 +91,20 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
             coordinator,
             policy,
             logger,
+            telemetry,
           });
         },
-        [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, ExpiryCleanup],
+        [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, ExpiryCleanup],
       )
       .inSingletonScope()
       .onDeactivation(service => service.close());
   });
+}
+
+function telemetryOf({ node, telemetry }: ResolvedSseOptions): Telemetry {
+  return telemetry.enabled
+    ? new OpenTelemetry({ ...telemetry, nodeId: node.id })
+    : new SilentTelemetry();
 }
 
 function bindService<T>(

@@ -20,6 +20,8 @@ export interface LocalConnection extends SseConnection {
   readonly lastTakenAt: number;
   /** Whether a source runs, see `pipe`. */
   readonly piping: boolean;
+  /** What telemetry remembers of its opening; nobody else reads or writes it. */
+  origin?: unknown;
   /** Takes a frame and writes it at once, behind whatever waits. */
   deliver(frame: Frame): Delivery;
   /** As {@link deliver}, but a message id that was taken within the last minute is answered as then and not written again. */

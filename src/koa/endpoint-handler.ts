@@ -3,10 +3,11 @@ import type { Context } from 'koa';
 import type { Logger } from '../contracts/logger.js';
 import type { SseConnection } from '../contracts/sse-connection.js';
 import type { SseRequest } from '../contracts/sse-request.js';
+import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { SseError } from '../errors/sse-error.js';
+import { noteHttpRoute } from '../telemetry/http-server-span.js';
 import { answerError } from './answer-error.js';
-import { checkAccept } from './check-accept.js';
 import { decodeParams } from './decode-params.js';
 import type { EndpointRoute } from './endpoint-route.js';
 import { ignoreDisconnects } from './ignore-disconnects.js';
@@ -18,6 +19,7 @@ export interface EndpointServices {
   readonly container: Container;
   readonly logger: Logger;
   readonly options: ResolvedSseOptions;
+  readonly telemetry: ConnectionTelemetry;
 }
 
 type Handler = (connection: SseConnection, request: SseRequest) => unknown;
@@ -32,8 +34,9 @@ export class EndpointHandler {
     stream: StreamRequest,
   ): Promise<void> {
     ignoreDisconnects(ctx);
+    noteHttpRoute(route.path);
     const request: SseRequest = Object.assign(ctx, { params: decodeParams(params) });
-    checkAccept(ctx);
+    stream.negotiate();
     if (!(await this.#admitted(route, ctx, request))) return;
     // Built before anything is registered, so that a controller that cannot be built harms no client.
     const controller = await this.services.container.getAsync(route.controller);
@@ -45,9 +48,11 @@ export class EndpointHandler {
         ...(onDuplicate === undefined ? {} : { onDuplicate }),
       },
     );
-    void this.#run(connection, () =>
-      // The decorator accepts methods only, and only methods of this class.
-      (controller as Record<typeof route.method, Handler>)[route.method]?.(connection, request),
+    void this.services.telemetry.handling(connection, () =>
+      this.#run(connection, () =>
+        // The decorator accepts methods only, and only methods of this class.
+        (controller as Record<typeof route.method, Handler>)[route.method]?.(connection, request),
+      ),
     );
   }
 
@@ -57,6 +62,7 @@ export class EndpointHandler {
       const verdict: unknown = await guard.canConnect(request);
       if (verdict === true) continue;
       const refusal = new SseError('FORBIDDEN', `${guardClass.name} does not admit this request`);
+      this.services.telemetry.refused(undefined, refusal);
       const status = typeof verdict === 'number' ? verdict : undefined;
       answerError(ctx, refusal, this.services.options.reconnect, status);
       return false;

@@ -19,6 +19,8 @@ export interface EndpointRoute {
   readonly methods: readonly string[];
   readonly guards: readonly Newable<SseGuard>[];
   readonly options: SseEndpointOptions;
+  /** The path pattern, as it is told to people. */
+  readonly path: string;
   readonly match: MatchFunction<PathParams>;
 }
 
@@ -44,6 +46,7 @@ export function endpointRoutes(controllers: readonly ControllerClass[]): Endpoin
       methods: options.methods ?? DEFAULT_METHODS,
       guards: [...guards, ...(options.guards ?? [])],
       options,
+      path: prefix + path,
       match: matcher(controller.name, prefix + path),
     }));
   });

@@ -1,6 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { SinkListener } from '../contracts/connection-sink.js';
+import { endHttpServerSpan } from '../telemetry/http-server-span.js';
 import type { RequestSink } from './request-sink.js';
 import { setStreamHeaders } from './stream-headers.js';
 
@@ -58,6 +59,7 @@ export class SocketSink implements RequestSink {
     // Without it the body is not chunked.
     response.removeHeader('Transfer-Encoding');
     response.flushHeaders();
+    endHttpServerSpan(response);
     socket.setTimeout(0);
     // A body nobody reads would keep the parser, and with it the news of the client's end, waiting.
     request.resume();

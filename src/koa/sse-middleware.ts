@@ -2,6 +2,7 @@ import type { Container } from 'inversify';
 import type { Context, Middleware, Next } from 'koa';
 import { Logger } from '../contracts/logger.js';
 import { SseService } from '../contracts/sse-service.js';
+import { Telemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors/sse-error.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
 import { answerError } from './answer-error.js';
@@ -33,15 +34,16 @@ export function sseMiddleware(
   const service = container.get(SseService);
   const logger = container.get(Logger);
   const options = container.get(ResolvedSseOptions);
-  const handler = new EndpointHandler({ container, logger, options });
+  const telemetry = container.get(Telemetry).connections;
+  const handler = new EndpointHandler({ container, logger, options, telemetry });
   service.start().catch((error: unknown) => {
     logger.warn('the node could not join the cluster yet; it tries again with the next call', {
       error,
     });
   });
 
-  return async (ctx: Context, next: Next) => {
-    const stream = new StreamRequest(ctx, service);
+  const serve = async (ctx: Context, next: Next): Promise<void> => {
+    const stream = new StreamRequest(ctx, service, telemetry);
     Object.defineProperty(ctx, 'sse', { value: stream, configurable: true });
     try {
       const matched = ctx.method === 'OPTIONS' ? [] : matchRoutes(routes, ctx.path);
@@ -59,4 +61,5 @@ export function sseMiddleware(
       }
     }
   };
+  return (ctx, next) => telemetry.receiving(ctx.headers, () => serve(ctx, next));
 }

@@ -2,11 +2,13 @@ import { randomUUID } from 'node:crypto';
 import type { Context } from 'koa';
 import type { SseConnection } from '../contracts/sse-connection.js';
 import type { SseService } from '../contracts/sse-service.js';
+import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors/sse-error.js';
 import { checkAccept } from './check-accept.js';
 import { ignoreDisconnects } from './ignore-disconnects.js';
 import type { ConnectOptions, SseContext } from './koa-context.js';
 import { lastEventIdOf } from './last-event-id-of.js';
+import type { RequestSink } from './request-sink.js';
 import { sinkFor } from './sink-for.js';
 
 /** One request and the stream it may become. */
@@ -17,6 +19,7 @@ export class StreamRequest implements SseContext {
   constructor(
     private readonly ctx: Context,
     private readonly service: SseService,
+    private readonly telemetry: ConnectionTelemetry,
   ) {}
 
   /** The stream, once it is open. */
@@ -24,15 +27,24 @@ export class StreamRequest implements SseContext {
     return this.#connection;
   }
 
+  /** @throws SseError `NOT_ACCEPTABLE`, `INVALID_REQUEST` when the request cannot become a stream */
+  negotiate(connectionId?: string): void {
+    this.#tellingRefusal(connectionId, () => {
+      checkAccept(this.ctx);
+      this.#checkStreamable();
+    });
+  }
+
   async connect(
     connectionId: string = randomUUID(),
     options: ConnectOptions = {},
   ): Promise<SseConnection> {
-    checkAccept(this.ctx);
-    this.#checkStreamable();
+    this.negotiate(connectionId);
+    const { req, res } = this.ctx;
+    const sink = this.#tellingRefusal(connectionId, () => sinkFor(req, res));
     this.#connecting = true;
     try {
-      this.#connection = await this.#open(connectionId, options);
+      this.#connection = await this.#open(connectionId, sink, options);
       this.ctx.respond = false;
       return this.#connection;
     } finally {
@@ -40,9 +52,12 @@ export class StreamRequest implements SseContext {
     }
   }
 
-  async #open(connectionId: string, options: ConnectOptions): Promise<SseConnection> {
+  async #open(
+    connectionId: string,
+    sink: RequestSink,
+    options: ConnectOptions,
+  ): Promise<SseConnection> {
     const { ctx } = this;
-    const sink = sinkFor(ctx.req, ctx.res);
     ignoreDisconnects(ctx);
     const lastEventId = options.lastEventId ?? lastEventIdOf(ctx);
     try {
@@ -54,6 +69,15 @@ export class StreamRequest implements SseContext {
     } catch (error) {
       // One that did open still reports its end to the connection, which is closing.
       if (!ctx.headerSent) sink.detach();
+      throw error;
+    }
+  }
+
+  #tellingRefusal<T>(connectionId: string | undefined, step: () => T): T {
+    try {
+      return step();
+    } catch (error) {
+      this.telemetry.refused(connectionId, error);
       throw error;
     }
   }

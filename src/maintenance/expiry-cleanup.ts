@@ -1,5 +1,6 @@
 import type { ConnectionStore } from '../contracts/connection-store.js';
 import type { Logger } from '../contracts/logger.js';
+import type { UpkeepTelemetry } from '../contracts/telemetry.js';
 
 /** How the cleanup works. */
 export interface ExpiryCleanupSettings {
@@ -18,6 +19,7 @@ export class ExpiryCleanup {
     private readonly store: ConnectionStore,
     private readonly settings: ExpiryCleanupSettings,
     private readonly logger: Logger,
+    private readonly telemetry: Pick<UpkeepTelemetry, 'cleaning'>,
   ) {}
 
   /** Runs every `cleanup.interval` until {@link stop}; does nothing when the cleanup is off. Twice is harmless. */
@@ -33,6 +35,10 @@ export class ExpiryCleanup {
 
   /** One pass over the store. Returns how many connections it removed. */
   run(): number {
+    return this.telemetry.cleaning('connection', () => this.#removeExpired());
+  }
+
+  #removeExpired(): number {
     const oldest = Date.now() - this.settings.connectionTtl;
     const expired = [...this.store.connections()].filter(({ lastTakenAt }) => lastTakenAt < oldest);
     for (const connection of expired) connection.close('expired');

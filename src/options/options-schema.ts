@@ -4,6 +4,7 @@ import { rule } from './setting-rules.js';
 import { topicHistories } from './topic-histories.js';
 
 const MAX_HISTORY_ENTRIES = 1_000_000;
+const MAX_COUNTED_EVENTS = 100;
 
 const operation = rule
   .group({
@@ -140,6 +141,14 @@ export const optionsSchema = rule.group({
       retry: rule.milliseconds().default(2_000),
       jitter: rule.milliseconds(0).default(5_000),
       rate: rule.count(1).default(1_000),
+    })
+    .prefault({}),
+  telemetry: rule
+    .group({
+      enabled: rule.flag().default(true),
+      hideConnectionIds: rule.flag().default(false),
+      eventNames: rule.names(MAX_COUNTED_EVENTS).default(() => []),
+      baggage: rule.flag().default(false),
     })
     .prefault({}),
   onUnavailable: rule.oneOf('degrade', 'reject').default('degrade'),

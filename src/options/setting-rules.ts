@@ -30,6 +30,11 @@ export const rule = {
     z.enum(values, `one of ${values.map(value => `'${value}'`).join(', ')}`),
   /** Text that the pattern accepts; `text` says in words what the pattern says. */
   text: (text: string, pattern = /^/) => z.string(text).regex(pattern, text),
+  /** A list of names, each not empty. */
+  names: (max: number) => {
+    const text = `a list of at most ${max} names`;
+    return z.array(z.string(text).min(1, text), text).max(max, text).readonly();
+  },
   /** An object with these keys and no others; absent means all defaults. */
   group: <Shape extends z.core.$ZodLooseShape>(shape: Shape) => z.strictObject(shape, GROUP),
 };

@@ -46,6 +46,7 @@ function decoderOf(schema: unknown): ((text: string) => unknown) | undefined {
   if (schema instanceof z.ZodEnum) return text => text.trim();
   if (schema instanceof z.ZodString) return text => text;
   if (schema instanceof z.ZodUnion) return decodeNumberOrOff;
+  if (schema instanceof z.ZodReadonly) return decodeNames;
   if (schema instanceof z.ZodPipe) return decodeJson;
   return undefined;
 }
@@ -73,6 +74,10 @@ function decodeFlag(text: string): unknown {
 
 function decodeNumberOrOff(text: string): unknown {
   return /^(false|off)$/i.test(text.trim()) ? false : decodeNumber(text);
+}
+
+function decodeNames(text: string): unknown {
+  return text.split(',').map(name => name.trim());
 }
 
 function decodeJson(text: string): unknown {

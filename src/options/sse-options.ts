@@ -17,6 +17,7 @@ import type {
   SendSettings,
 } from './connection-settings.js';
 import type { CleanupSettings, ReliabilitySettings } from './maintenance-settings.js';
+import type { TelemetrySettings } from './telemetry-settings.js';
 
 /** Every setting with its value in force. Frozen throughout, except `redis.client`. */
 export interface ResolvedSseOptions {
@@ -48,6 +49,8 @@ export interface ResolvedSseOptions {
   readonly limits: LimitsSettings;
   /** How clients that are sent away come back. */
   readonly reconnect: ReconnectSettings;
+  /** What the node tells OpenTelemetry. */
+  readonly telemetry: TelemetrySettings;
   /**
    * New connections while the cluster cannot be reached: served by this node alone, or 503. Default
    * `degrade`.
@@ -66,8 +69,11 @@ export const ResolvedSseOptions: ServiceIdentifier<ResolvedSseOptions> = Symbol.
  * comments.
  */
 export type SettingsInput<T> = {
-  readonly [K in keyof T]?: (T[K] extends object ? SettingsInput<T[K]> : T[K]) | undefined;
+  readonly [K in keyof T]?: InputOf<T[K]> | undefined;
 };
+
+/** Lists are given whole. */
+type InputOf<V> = V extends readonly unknown[] ? V : V extends object ? SettingsInput<V> : V;
 
 /**
  * What an application may set, everything optional. `undefined` is the default, `false` switches

@@ -1,9 +1,12 @@
 import type { Frame } from '../contracts/frame.js';
 import type { EventOptions } from '../contracts/sse-event.js';
-import { SseError } from '../errors/sse-error.js';
+import { SseError, type SseErrorCode } from '../errors/sse-error.js';
 import { encodeEvent } from './encode-event.js';
 import { serializeData } from './serialize-data.js';
 import { checkEventName } from './text-rules.js';
+
+/** An event that can be sent, or the code of the refusal that a receipt is to carry. */
+export type PreparedEvent = { readonly frame: Frame } | { readonly refused: SseErrorCode };
 
 /** Turns what an application sends into a frame, once, whatever the number of receivers. */
 export class EventEncoder {
@@ -24,5 +27,15 @@ export class EventEncoder {
       );
     }
     return { bytes: encodeEvent({ event, data: text, id: options.id, retry: options.retry }) };
+  }
+
+  /** As {@link encode}, but data that is too large is refused by its code: senders are told by a receipt. */
+  prepare(event: string, data: unknown, options?: EventOptions): PreparedEvent {
+    try {
+      return { frame: this.encode(event, data, options) };
+    } catch (error) {
+      if (SseError.is(error, 'EVENT_TOO_LARGE')) return { refused: error.code };
+      throw error;
+    }
   }
 }

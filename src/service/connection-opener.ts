@@ -23,7 +23,17 @@ export class ConnectionOpener {
     private readonly replayer: Replayer,
   ) {}
 
-  async open(
+  open(
+    connectionId: string,
+    sink: ConnectionSink,
+    options: ConnectionOptions,
+  ): Promise<ClientConnection> {
+    return this.node.telemetry.connections.opening(connectionId, () =>
+      this.#open(connectionId, sink, options),
+    );
+  }
+
+  async #open(
     connectionId: string,
     sink: ConnectionSink,
     options: ConnectionOptions,
@@ -66,7 +76,7 @@ export class ConnectionOpener {
       const result = await coordinator.register({ connectionId: id, token, onDuplicate });
       if (result.outcome !== 'registered') return result;
       // From here on its end releases the route; had it ended before, nobody would.
-      if (connection.state.kind === 'opening') connection.fence = result.fence;
+      if (connection.state.kind === 'opening') this.#registered(connection, result.fence);
       else this.node.releaseRoute(connection);
       return result;
     };
@@ -80,6 +90,12 @@ export class ConnectionOpener {
     }
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
     if (result.outcome === 'storm') throw takeoverStorm(id, options.connection);
+  }
+
+  #registered(connection: ClientConnection, fence: number): void {
+    // A repeated call answers again.
+    if (connection.fence === 0) this.node.telemetry.connections.registered(connection);
+    connection.fence = fence;
   }
 
   /** @throws SseError `DUPLICATE_CONNECTION` when its answer came after that of a later registration */

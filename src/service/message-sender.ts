@@ -7,17 +7,16 @@ import type { Message } from '../contracts/cluster-coordinator.js';
 import type { Frame } from '../contracts/frame.js';
 import type { LocalReceipt, Receipt, SendResult } from '../contracts/receipt.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/sse-service.js';
-import { SseError, type SseErrorCode } from '../errors/sse-error.js';
+import type { SendSubject } from '../contracts/telemetry.js';
+import { SseError } from '../errors/sse-error.js';
 import { checkConnectionId, checkKey } from '../protocol/text-rules.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { SseNode } from './sse-node.js';
 
-type Prepared = { readonly frame: Frame } | { readonly refused: SseErrorCode };
+type Subject = ReceiptSubject & SendSubject;
 
 /** Sends to one connection, here or wherever it is, and says what became of it. */
 export class MessageSender {
-  #pending = 0;
-
   constructor(
     private readonly node: SseNode,
     private readonly lifecycle: Lifecycle,
@@ -29,10 +28,16 @@ export class MessageSender {
     data: unknown,
     options: SendOptions,
   ): LocalReceipt {
-    const subject = this.#subject(connectionId, options);
-    const prepared = this.#prepare(event, data, options);
-    if ('refused' in prepared) return localReceipt(subject, rejectedDelivery(prepared.refused));
-    return this.#deliver(subject, prepared.frame, options);
+    const { events } = this.node.telemetry;
+    const subject = this.#subject(connectionId, event, options);
+    const receipt = events.sending(subject, () => {
+      const prepared = this.node.encoder.prepare(event, data, options);
+      return 'refused' in prepared
+        ? localReceipt(subject, rejectedDelivery(prepared.refused))
+        : this.#deliver(subject, prepared.frame, options);
+    });
+    events.sent('connection', event, receipt.outcome);
+    return receipt;
   }
 
   async send(
@@ -41,29 +46,45 @@ export class MessageSender {
     data: unknown,
     options: ClusterSendOptions,
   ): Promise<Receipt> {
-    const subject = this.#subject(connectionId, options);
-    const prepared = this.#prepare(event, data, options);
+    const { events } = this.node.telemetry;
+    const subject = this.#subject(connectionId, event, options);
+    const receipt = await events.sending(subject, () => this.#sendAnywhere(subject, data, options));
+    events.sent('connection', event, receipt.outcome);
+    return receipt;
+  }
+
+  #sendAnywhere(
+    subject: Subject,
+    data: unknown,
+    options: ClusterSendOptions,
+  ): Receipt | Promise<Receipt> {
+    const prepared = this.node.encoder.prepare(subject.event, data, options);
     if ('refused' in prepared) return localReceipt(subject, rejectedDelivery(prepared.refused));
     const local = this.#deliver(subject, prepared.frame, options);
-    if (local.outcome !== 'not-connected') return local;
-    const result = await this.#route(subject, prepared.frame, options);
-    const { messageId, startedAt } = subject;
+    return local.outcome === 'not-connected'
+      ? this.#route(subject, prepared.frame, options)
+      : local;
+  }
+
+  async #route(subject: Subject, frame: Frame, options: ClusterSendOptions): Promise<Receipt> {
+    const { connectionId, messageId, startedAt } = subject;
+    const { send } = this.node.options;
+    const { ack = send.ack, deadline = send.deadline } = options;
+    const message = { connectionId, messageId, frame, ack, deadline };
+    const result = await this.node.telemetry.events.routing(subject, trace =>
+      this.#hand(trace === undefined ? message : { ...message, trace }),
+    );
     return { ...result, connectionId, messageId, ms: performance.now() - startedAt };
   }
 
-  async #route(
-    { connectionId, messageId }: ReceiptSubject,
-    frame: Frame,
-    options: ClusterSendOptions,
-  ): Promise<SendResult> {
-    const { send } = this.node.options;
-    if (this.#pending >= send.maxPending) return { outcome: 'rejected', code: 'MESSAGE_LIMIT' };
-    const { ack = send.ack, deadline = send.deadline } = options;
-    this.#pending += 1;
+  async #hand(message: Message): Promise<SendResult> {
+    if (this.node.pendingSends >= this.node.options.send.maxPending)
+      return { outcome: 'rejected', code: 'MESSAGE_LIMIT' };
+    this.node.pendingSends += 1;
     try {
-      return await this.#ask({ connectionId, messageId, frame, ack, deadline });
+      return await this.#ask(message);
     } finally {
-      this.#pending -= 1;
+      this.node.pendingSends -= 1;
     }
   }
 
@@ -111,24 +132,17 @@ export class MessageSender {
     return localReceipt(subject, delivery);
   }
 
-  #subject(connectionId: string, { messageId }: SendOptions): ReceiptSubject {
+  #subject(connectionId: string, event: string, { messageId }: SendOptions): Subject {
     const startedAt = performance.now();
     checkConnectionId(connectionId);
     if (messageId !== undefined) checkKey('a message id', messageId);
     return {
       connectionId,
+      event,
+      here: this.node.store.get(connectionId) !== undefined,
       messageId: messageId ?? this.node.nextMessageId(),
       nodeId: this.node.options.node.id,
       startedAt,
     };
-  }
-
-  #prepare(event: string, data: unknown, options: SendOptions): Prepared {
-    try {
-      return { frame: this.node.encoder.encode(event, data, options) };
-    } catch (error) {
-      if (SseError.is(error, 'EVENT_TOO_LARGE')) return { refused: error.code };
-      throw error;
-    }
   }
 }

@@ -12,14 +12,27 @@ export class NodeListener implements ClusterListener {
     private readonly subscriptions: Subscriptions,
   ) {}
 
-  onMessage(connectionId: string, token: string, messageId: string, frame: Frame): Delivery {
-    const connection = this.node.store.find(connectionId, token);
-    return connection?.deliverOnce(messageId, frame) ?? { outcome: 'closed' };
+  onMessage(
+    connectionId: string,
+    token: string,
+    messageId: string,
+    frame: Frame,
+    trace?: string,
+  ): Delivery {
+    const { store, telemetry } = this.node;
+    const connection = store.find(connectionId, token);
+    return telemetry.events.delivering(
+      { connectionId, messageId, connection, size: frame.bytes.length, trace },
+      () => connection?.deliverOnce(messageId, frame) ?? { outcome: 'closed' },
+    );
   }
 
-  onPublication(topic: string | undefined, frame: Frame): void {
-    if (topic === undefined) this.node.store.deliverToAll(frame);
-    else this.node.store.deliverToTopic(topic, frame);
+  onPublication(topic: string | undefined, frame: Frame, trace?: string): void {
+    const { store, telemetry } = this.node;
+    telemetry.events.fanningOut(
+      { topic, size: frame.bytes.length, position: frame.position, trace },
+      () => (topic === undefined ? store.deliverToAll(frame) : store.deliverToTopic(topic, frame)),
+    );
   }
 
   onSuperseded(connectionId: string, token: string): void {
@@ -62,6 +75,10 @@ export class NodeListener implements ClusterListener {
     for (const { id, token, fence } of this.node.store.connections()) {
       if (fence > 0) yield { connectionId: id, token };
     }
+  }
+
+  holds(connectionId: string, token: string): boolean {
+    return !this.node.routesReleased && this.node.store.find(connectionId, token) !== undefined;
   }
 
   #opening(connectionId: string): LocalConnection[] {

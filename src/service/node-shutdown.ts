@@ -33,7 +33,8 @@ export class NodeShutdown {
 
   async #drain(timeout: number): Promise<void> {
     this.lifecycle.drain();
-    if (this.lifecycle.joined) await this.#drainer.drain(timeout);
+    if (this.lifecycle.joined)
+      await this.node.telemetry.upkeep.draining(() => this.#drainer.drain(timeout));
     await this.close();
   }
 

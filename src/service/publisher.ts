@@ -17,7 +17,9 @@ export class Publisher {
   ) {}
 
   broadcast(event: string, data: unknown, options: EventOptions): FanOut {
-    return this.node.store.deliverToAll(this.node.encoder.encode(event, data, options));
+    return this.node.telemetry.events.broadcasting(event, () =>
+      this.node.store.deliverToAll(this.node.encoder.encode(event, data, options)),
+    );
   }
 
   async broadcastToCluster(
@@ -25,16 +27,18 @@ export class Publisher {
     data: unknown,
     options: PublishOptions,
   ): Promise<BroadcastReceipt> {
-    const publication = this.#publication(undefined, event, data, options);
-    const local = this.node.store.size;
-    try {
-      const { cursor, nodes } = await this.#publish(publication);
-      return cursor === undefined ? { local, nodes } : { local, nodes, id: formatCursor(cursor) };
-    } catch (error) {
-      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
-      this.node.store.deliverToAll({ bytes: publication.body });
-      return { local, nodes: 0, degraded: true };
-    }
+    return this.node.telemetry.events.publishing(undefined, event, async trace => {
+      const publication = this.#publication(undefined, event, data, options);
+      const local = this.node.store.size;
+      try {
+        const { cursor, nodes } = await this.#publish(publication, trace);
+        return cursor === undefined ? { local, nodes } : { local, nodes, id: formatCursor(cursor) };
+      } catch (error) {
+        if (!SseError.is(error, 'UNAVAILABLE')) throw error;
+        this.#deliverHere(publication.body);
+        return { local, nodes: 0, degraded: true };
+      }
+    });
   }
 
   async publish(
@@ -44,8 +48,19 @@ export class Publisher {
     options: PublishOptions,
   ): Promise<PublishReceipt> {
     checkTopic(topic);
-    const { cursor } = await this.#publish(this.#publication(topic, event, data, options));
-    return cursor === undefined ? { topic } : { topic, id: formatCursor(cursor) };
+    return this.node.telemetry.events.publishing(topic, event, async trace => {
+      const publication = this.#publication(topic, event, data, options);
+      const { cursor } = await this.#publish(publication, trace);
+      return cursor === undefined ? { topic } : { topic, id: formatCursor(cursor) };
+    });
+  }
+
+  #deliverHere(bytes: Buffer): void {
+    const { store, telemetry } = this.node;
+    telemetry.events.fanningOut(
+      { topic: undefined, size: bytes.length, position: undefined, trace: undefined },
+      () => store.deliverToAll({ bytes }),
+    );
   }
 
   #publication(
@@ -62,8 +77,9 @@ export class Publisher {
     return { topic, body, retention, idempotencyKey };
   }
 
-  async #publish(publication: Publication): Promise<PublicationResult> {
+  async #publish(publication: Publication, trace: string | undefined): Promise<PublicationResult> {
     await this.lifecycle.start();
-    return this.node.policy.execute('publish', () => this.node.coordinator.publish(publication));
+    const carrying = trace === undefined ? publication : { ...publication, trace };
+    return this.node.policy.execute('publish', () => this.node.coordinator.publish(carrying));
   }
 }

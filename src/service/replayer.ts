@@ -1,6 +1,7 @@
 import type { ClientConnection } from '../connection/client-connection.js';
-import type { ReplayPage } from '../contracts/cluster-coordinator.js';
+import type { ReplayPage, ResetReason } from '../contracts/cluster-coordinator.js';
 import type { Cursor, Frame, Position } from '../contracts/frame.js';
+import type { ReplaySummary } from '../contracts/telemetry.js';
 import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeEvent } from '../protocol/encode-event.js';
 import type { SseNode } from './sse-node.js';
@@ -36,15 +37,27 @@ export class Replayer {
   }
 
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
-  async finish(connection: ClientConnection, { from, topics, page }: ReplayStart): Promise<void> {
+  async finish(connection: ClientConnection, start: ReplayStart): Promise<void> {
+    const { connections } = this.node.telemetry;
+    if (start.from === undefined) await this.#bring(connection, start);
+    else await connections.replaying(connection.id, () => this.#bring(connection, start));
+  }
+
+  async #bring(
+    connection: ClientConnection,
+    { from, topics, page }: ReplayStart,
+  ): Promise<ReplaySummary> {
     connection.open(this.#connected(connection, from, page));
     let goal: Position = page.tip;
+    let entries = 0;
+    const resets: ResetReason[] = [];
     for (;;) {
-      await this.#write(connection, page, goal);
-      if (connection.state.kind !== 'opening') return;
+      if (page.reset !== undefined) resets.push(page.reset.reason);
+      entries += await this.#write(connection, page, goal);
+      if (connection.state.kind !== 'opening') return { entries, resets };
       if (!isAfter(goal, page.upto) || !isAfter(page.tip, page.upto)) {
         connection.goLive(goal);
-        return;
+        return { entries, resets };
       }
       const { epoch } = page.tip;
       page = await this.#read(topics, { epoch, ...page.upto });
@@ -60,14 +73,18 @@ export class Replayer {
     );
   }
 
-  async #write(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<void> {
+  /** Returns how many entries it wrote. */
+  async #write(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<number> {
     if (page.reset !== undefined) connection.replay(resetFrame(page, page.reset));
+    let entries = 0;
     for (const frame of page.frames) {
       // Published since the first page, so it waits in the connection.
-      if (frame.position !== undefined && isAfter(frame.position, goal)) return;
+      if (frame.position !== undefined && isAfter(frame.position, goal)) break;
       connection.replay(frame);
+      entries += 1;
       await connection.drained();
     }
+    return entries;
   }
 
   #connected(connection: ClientConnection, from: Cursor | undefined, page: ReplayPage): Frame {

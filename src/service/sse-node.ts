@@ -14,6 +14,7 @@ import type { ConnectionSink } from '../contracts/connection-sink.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/connection-store.js';
 import type { Logger } from '../contracts/logger.js';
 import type { OperationKind, ResiliencePolicy } from '../contracts/resilience-policy.js';
+import type { Telemetry } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { EventEncoder } from '../protocol/event-encoder.js';
 
@@ -24,6 +25,7 @@ export interface NodeServices {
   readonly coordinator: ClusterCoordinator;
   readonly policy: ResiliencePolicy;
   readonly logger: Logger;
+  readonly telemetry: Telemetry;
 }
 
 // Clients that are sent away together must not come back together.
@@ -44,6 +46,10 @@ export class SseNode implements ConnectionObserver {
   readonly coordinator: ClusterCoordinator;
   readonly policy: ResiliencePolicy;
   readonly logger: Logger;
+  readonly telemetry: Telemetry;
+  /** Sends that wait for an answer of the cluster. */
+  pendingSends = 0;
+  readonly #unobserve: () => void;
   #ordinal = 0;
   #messages = 0;
   #released: Promise<void> | undefined;
@@ -52,12 +58,13 @@ export class SseNode implements ConnectionObserver {
   readonly #onDeparted = new Set<() => void>();
   readonly #messagePrefix = randomBytes(6).toString('hex');
 
-  constructor({ options, store, coordinator, policy, logger }: NodeServices) {
+  constructor({ options, store, coordinator, policy, logger, telemetry }: NodeServices) {
     this.options = options;
     this.store = store;
     this.coordinator = coordinator;
     this.policy = policy;
     this.logger = logger;
+    this.telemetry = telemetry;
     const { connection, outbox, limits } = options;
     this.encoder = new EventEncoder(limits.maxEventBytes);
     this.environment = {
@@ -71,9 +78,17 @@ export class SseNode implements ConnectionObserver {
       encoder: this.encoder,
       observer: this,
       logger,
+      events: telemetry.events,
+      traffic: telemetry.traffic,
       nextMessageId: () => this.nextMessageId(),
       reconnectIn: reason => (SENT_AWAY.has(reason) ? this.reconnectLater() : undefined),
     };
+    this.#unobserve = telemetry.observe({
+      connections: () => store.size,
+      outboxBytes: () => this.environment.budget.used,
+      pendingSends: () => this.pendingSends,
+      circuit: kind => policy.circuit(kind),
+    });
   }
 
   /** A new connection in state `opening`, not stored yet. */
@@ -125,7 +140,8 @@ export class SseNode implements ConnectionObserver {
     });
   }
 
-  onStopped(connection: LocalConnection): void {
+  onStopped(connection: LocalConnection, reason: CloseReason): void {
+    this.telemetry.connections.stopped(connection, reason);
     this.store.remove(connection);
     this.#departing.add(connection);
     this.coordinator.unlisten(connection.topics);
@@ -167,8 +183,9 @@ export class SseNode implements ConnectionObserver {
       });
   }
 
-  /** Stops every timer of this node. */
+  /** Stops every timer of this node, and what it reports. */
   stop(): void {
+    this.#unobserve();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
   }

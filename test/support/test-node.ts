@@ -9,6 +9,7 @@ import type { SseOptions } from '../../src/options/sse-options.js';
 import { PassthroughPolicy } from '../../src/resilience/passthrough-policy.js';
 import { DistributedSseService } from '../../src/service/distributed-sse-service.js';
 import { MemoryConnectionStore } from '../../src/store/memory-connection-store.js';
+import { OpenTelemetry } from '../../src/telemetry/open-telemetry.js';
 import { RecordingLogger } from './recording-logger.js';
 import { RecordingSink } from './recording-sink.js';
 
@@ -30,6 +31,7 @@ export interface TestClient {
 export class TestNode {
   readonly store = new MemoryConnectionStore();
   readonly logger = new RecordingLogger();
+  readonly telemetry: OpenTelemetry;
   readonly coordinator: ClusterCoordinator;
   readonly service: DistributedSseService;
   /** Of every client that tried to get in. */
@@ -45,6 +47,7 @@ export class TestNode {
       connection: { heartbeat: false, ...options.connection },
       node: { id: nodeId },
     });
+    this.telemetry = new OpenTelemetry({ ...resolved.telemetry, nodeId });
     const inner = new LocalCoordinator(nodeId, resolved.connection, bus);
     this.coordinator = wrap(inner);
     this.service = new DistributedSseService({
@@ -53,6 +56,7 @@ export class TestNode {
       coordinator: this.coordinator,
       policy,
       logger: this.logger,
+      telemetry: this.telemetry,
     });
   }
 

@@ -10,6 +10,7 @@ import { Watchdog } from '../../../src/connection/watchdog.js';
 import { WriteScheduler } from '../../../src/connection/write-scheduler.js';
 import type { Frame, Position } from '../../../src/contracts/frame.js';
 import { EventEncoder } from '../../../src/protocol/event-encoder.js';
+import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
 import { FakeSink } from '../../support/fake-sink.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 
@@ -40,6 +41,7 @@ export interface Client {
 export class Bench {
   readonly environment: ConnectionEnvironment;
   readonly logger = new RecordingLogger();
+  readonly telemetry = new SilentTelemetry();
   /** What the observer was told, in order. */
   readonly news: string[] = [];
   readonly #wheel: HeartbeatWheel | undefined;
@@ -63,6 +65,8 @@ export class Bench {
         onClosed: ({ id }) => this.news.push(`${id} closed`),
       },
       logger: this.logger,
+      events: this.telemetry.events,
+      traffic: this.telemetry.traffic,
       nextMessageId: () => {
         this.#messages += 1;
         return `m${this.#messages}`;

@@ -24,7 +24,7 @@ describe('ExpiryCleanup', () => {
     cluster = new TestCluster();
     node = cluster.node('a', { options: { connection: { timeout: 60_000 } } });
     logger = new RecordingLogger();
-    cleanup = new ExpiryCleanup(node.store, SETTINGS, logger);
+    cleanup = new ExpiryCleanup(node.store, SETTINGS, logger, node.telemetry.upkeep);
   });
 
   afterEach(async () => {
@@ -98,7 +98,9 @@ describe('ExpiryCleanup', () => {
     await turns();
     expect(opening.store.opening).to.equal(1);
     await clock.tickAsync(5001);
-    expect(new ExpiryCleanup(opening.store, SETTINGS, logger).run()).to.equal(1);
+    expect(
+      new ExpiryCleanup(opening.store, SETTINGS, logger, opening.telemetry.upkeep).run(),
+    ).to.equal(1);
     expect(opening.store.opening).to.equal(0);
     expect(sink.opened).to.equal(false);
   });
@@ -137,7 +139,12 @@ describe('ExpiryCleanup', () => {
   });
 
   it('does nothing when it is switched off', async () => {
-    const off = new ExpiryCleanup(node.store, { ...SETTINGS, enabled: false }, logger);
+    const off = new ExpiryCleanup(
+      node.store,
+      { ...SETTINGS, enabled: false },
+      logger,
+      node.telemetry.upkeep,
+    );
     const { connection } = await node.connect('c1');
     off.start();
     await clock.tickAsync(60_000);

@@ -84,6 +84,10 @@ const VARIABLES: Record<string, [text: string, value: unknown]> = {
   SSE_RECONNECT_RETRY: ['86', 86],
   SSE_RECONNECT_JITTER: ['87', 87],
   SSE_RECONNECT_RATE: ['88', 88],
+  SSE_TELEMETRY_ENABLED: ['false', false],
+  SSE_TELEMETRY_HIDE_CONNECTION_IDS: ['true', true],
+  SSE_TELEMETRY_EVENT_NAMES: ['chat, tick', ['chat', 'tick']],
+  SSE_TELEMETRY_BAGGAGE: ['true', true],
   SSE_ON_UNAVAILABLE: ['reject', 'reject'],
   SSE_CONTROL_SECRET: ['sixteen-and-more', 'sixteen-and-more'],
 };
@@ -172,6 +176,12 @@ describe('environment', () => {
 
   it('does not take a client', () => {
     expect(refusal({}, { SSE_REDIS_CLIENT: 'x' })).to.match(/^SSE_REDIS_CLIENT is not a setting/);
+  });
+
+  it('refuses a name that is empty, by its variable', () => {
+    expect(refusal({}, { SSE_TELEMETRY_EVENT_NAMES: 'chat,,tick' })).to.equal(
+      'SSE_TELEMETRY_EVENT_NAMES[1] must be a list of at most 100 names, got ""',
+    );
   });
 
   it('names the variable and the place inside its JSON', () => {

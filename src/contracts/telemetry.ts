@@ -1,0 +1,155 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import type { ServiceIdentifier } from 'inversify';
+import type { CloseReason } from './close-reason.js';
+import type { ResetReason } from './cluster-coordinator.js';
+import type { Delivery, LocalConnection } from './connection-store.js';
+import type { Position } from './frame.js';
+import type { BroadcastReceipt, FanOut, PublishReceipt, SendResult } from './receipt.js';
+import type { CircuitState, OperationKind } from './resilience-policy.js';
+import type { SseConnection } from './sse-connection.js';
+
+/** Whom an event is for: one connection, the one whose source yields it, this node's, a topic's subscribers, everyone. */
+export type Scope = 'connection' | 'source' | 'node' | 'topic' | 'cluster';
+
+/** What a cleanup removes: connections that take nothing, routes that nobody refreshed, routes of a dead node. */
+export type CleanupKind = 'connection' | 'route' | 'node';
+
+/** A send to one connection. */
+export interface SendSubject {
+  readonly connectionId: string;
+  readonly messageId: string;
+  readonly event: string;
+  /** Whether the connection is on this node. */
+  readonly here: boolean;
+}
+
+/** A message of another node, or of this one, that came through the cluster. */
+export interface ArrivedMessage {
+  readonly connectionId: string;
+  readonly messageId: string;
+  /** Bytes of its frame. */
+  readonly size: number;
+  readonly connection: LocalConnection | undefined;
+  readonly trace: string | undefined;
+}
+
+/** A publication that the cluster hands to this node. */
+export interface ArrivedPublication {
+  /** `undefined` addresses everyone. */
+  readonly topic: string | undefined;
+  /** Bytes of its frame. */
+  readonly size: number;
+  /** Its place in the log, if it is kept. */
+  readonly position: Position | undefined;
+  readonly trace: string | undefined;
+}
+
+/** What a client that came back was given. */
+export interface ReplaySummary {
+  readonly entries: number;
+  /** The holes it was told of. */
+  readonly resets: readonly ResetReason[];
+}
+
+/** What a comparison of this node with the cluster found. */
+export interface ConsistencySummary {
+  /** Connections and routes that were compared. */
+  readonly checked: number;
+  /** How many differences were repaired, by their kind. */
+  readonly repairs: Readonly<Record<string, number>>;
+}
+
+/** What a node can be asked at any time; each answer costs next to nothing. */
+export interface NodeGauges {
+  connections(): number;
+  /** Bytes that wait for slow clients. */
+  outboxBytes(): number;
+  /** Sends that wait for their owner's answer. */
+  pendingSends(): number;
+  circuit(kind: OperationKind): CircuitState;
+}
+
+/** Counted on the hot path, where a call would cost too much: added to in place, only ever growing. */
+export interface TrafficCounts {
+  /** Bytes handed to sockets. */
+  bytesWritten: number;
+  /** Events that a full outbox cost. */
+  eventsDropped: number;
+}
+
+/** What is told of clients that come and go. */
+export interface ConnectionTelemetry {
+  /** The answering of a request, in the trace that its headers name unless one has begun already. */
+  receiving<T>(headers: IncomingHttpHeaders, work: () => T): T;
+  /** The opening of a connection, until it is live. */
+  opening<C extends LocalConnection>(connectionId: string, work: () => Promise<C>): Promise<C>;
+  /** A request for a stream was refused before {@link opening}. */
+  refused(connectionId: string | undefined, error: unknown): void;
+  /** Within {@link opening}: the cluster knows the connection now. Gives it its `origin`. */
+  registered(connection: LocalConnection): void;
+  /** Within {@link opening}: a client that comes back is given what it missed. */
+  replaying(connectionId: string, work: () => Promise<ReplaySummary>): Promise<ReplaySummary>;
+  /** What the application does with a new connection; it continues the opening. */
+  handling<T>(connection: SseConnection, work: () => T): T;
+  /** A connection takes nothing any more. */
+  stopped(connection: LocalConnection, reason: CloseReason): void;
+}
+
+/** What is told of events on their way. */
+export interface EventTelemetry {
+  /** A send to one connection. */
+  sending<R extends SendResult | Promise<SendResult>>(subject: SendSubject, work: () => R): R;
+  /** Within {@link sending}: the cluster is asked to deliver, retries included. `work` is given what the message carries. */
+  routing(
+    subject: SendSubject,
+    work: (trace: string | undefined) => Promise<SendResult>,
+  ): Promise<SendResult>;
+  /** A broadcast on this node alone. */
+  broadcasting(event: string, work: () => FanOut): FanOut;
+  /** A publication; without a topic a broadcast to the cluster. `work` is given what it carries. */
+  publishing<R extends BroadcastReceipt | PublishReceipt>(
+    topic: string | undefined,
+    event: string,
+    work: (trace: string | undefined) => Promise<R>,
+  ): Promise<R>;
+  /** What became of an event for one connection. */
+  sent(scope: 'connection' | 'source', event: string, outcome: SendResult['outcome']): void;
+  /** A connection of this node takes a message. */
+  delivering(message: ArrivedMessage, work: () => Delivery): Delivery;
+  /** The connections of this node take a publication. */
+  fanningOut(publication: ArrivedPublication, work: () => FanOut): FanOut;
+}
+
+/** What is told of the node's care for itself. */
+export interface UpkeepTelemetry {
+  /** One run of a cleanup; `work` answers how many it removed. */
+  cleaning<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R;
+  /** One comparison of this node with the cluster. */
+  checking(work: () => Promise<ConsistencySummary>): Promise<ConsistencySummary>;
+  /** The node sends its clients away. */
+  draining(work: () => Promise<void>): Promise<void>;
+  /** Things were found that nobody owns any more. */
+  leaked(kind: string, count: number): void;
+  /** A failed call is about to be repeated. */
+  retrying(kind: OperationKind, error: unknown): void;
+  /** Redis answered a command, or failed it. @param ms milliseconds it took */
+  commanded(command: string, ms: number, error?: unknown): void;
+}
+
+/**
+ * What the parts of a node tell about their work. Spans are short: none lasts as long as a stream, and a broadcast makes
+ * one per node, none per connection.
+ *
+ * The verbs that take `work` run it exactly once, at once, and return what it returns or throw what it throws. No verb
+ * throws anything of its own, and none waits.
+ */
+export interface Telemetry {
+  readonly connections: ConnectionTelemetry;
+  readonly events: EventTelemetry;
+  readonly upkeep: UpkeepTelemetry;
+  readonly traffic: TrafficCounts;
+  /** Reports these figures until the returned function is called. One node at a time. */
+  observe(gauges: NodeGauges): () => void;
+}
+
+export const Telemetry: ServiceIdentifier<Telemetry> = Symbol.for('distributed-sse/Telemetry');

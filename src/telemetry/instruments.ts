@@ -1,0 +1,156 @@
+import type { Attributes, BatchObservableResult, Histogram, Meter } from '@opentelemetry/api';
+import type { CircuitState, OperationKind } from '../contracts/resilience-policy.js';
+import { EventLoopDelay } from './event-loop-delay.js';
+import {
+  METRICS,
+  type HistogramKey,
+  type MetricDefinition,
+  type ObservableKey,
+} from './metric-definitions.js';
+import { ATTRIBUTE } from './names.js';
+import type { NodeFigures } from './node-figures.js';
+
+type Observe = (value: number, labels?: Attributes) => void;
+
+/** Where the figures come from. */
+interface Source {
+  readonly figures: NodeFigures;
+  readonly loop: EventLoopDelay;
+}
+
+const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'maintenance'];
+const CIRCUITS: Readonly<Record<CircuitState, number>> = { closed: 0, 'half-open': 1, open: 2 };
+
+const READERS: Readonly<Record<ObservableKey, (source: Source, observe: Observe) => void>> = {
+  connectionsActive: ({ figures: { gauges } }, observe) => {
+    if (gauges !== undefined) observe(gauges.connections());
+  },
+  connectionsOpened: ({ figures: { opened } }, observe) => {
+    observe(opened);
+  },
+  connectionsRefused: ({ figures: { refused } }, observe) => {
+    refused.read(observe);
+  },
+  connectionsClosed: ({ figures: { closed } }, observe) => {
+    closed.read(observe);
+  },
+  takeovers: ({ figures: { takeovers } }, observe) => {
+    observe(takeovers);
+  },
+  eventsSent: ({ figures: { sent } }, observe) => {
+    sent.read(observe);
+  },
+  deliveries: ({ figures: { deliveries } }, observe) => {
+    deliveries.read(observe);
+  },
+  sendsPending: ({ figures: { gauges } }, observe) => {
+    if (gauges !== undefined) observe(gauges.pendingSends());
+  },
+  bytesWritten: ({ figures: { traffic } }, observe) => {
+    observe(traffic.bytesWritten);
+  },
+  outboxBytes: ({ figures: { gauges } }, observe) => {
+    if (gauges !== undefined) observe(gauges.outboxBytes());
+  },
+  outboxDropped: ({ figures: { traffic } }, observe) => {
+    observe(traffic.eventsDropped);
+  },
+  replayEntries: ({ figures: { replayed } }, observe) => {
+    observe(replayed);
+  },
+  replayResets: ({ figures: { resets } }, observe) => {
+    resets.read(observe);
+  },
+  cleanupRemoved: ({ figures: { removed } }, observe) => {
+    removed.read(observe);
+  },
+  consistencyRepairs: ({ figures: { repairs } }, observe) => {
+    repairs.read(observe);
+  },
+  leaks: ({ figures: { leaks } }, observe) => {
+    leaks.read(observe);
+  },
+  retries: ({ figures: { retries } }, observe) => {
+    retries.read(observe);
+  },
+  circuitState: ({ figures: { gauges } }, observe) => {
+    if (gauges === undefined) return;
+    for (const kind of KINDS)
+      observe(CIRCUITS[gauges.circuit(kind)], { [ATTRIBUTE.operation]: kind });
+  },
+  feedLag: ({ figures }, observe) => {
+    observe(figures.takeLag() / 1000);
+  },
+  eventLoopDelay: ({ loop }, observe) => {
+    loop.read(observe);
+  },
+};
+
+/** The metrics of one node at one meter: histograms to record to, and everything else read when the meter asks. */
+export class Instruments {
+  readonly #histograms: Readonly<Record<HistogramKey, Histogram>>;
+  // Measured only while somebody looks.
+  readonly #loop = new EventLoopDelay();
+  #closed = false;
+
+  constructor(meter: Meter, figures: NodeFigures, nodeId: string) {
+    this.#histograms = {
+      connectionDuration: histogram(meter, METRICS.connectionDuration),
+      deliveryLatency: histogram(meter, METRICS.deliveryLatency),
+      routeDuration: histogram(meter, METRICS.routeDuration),
+      redisCommandDuration: histogram(meter, METRICS.redisCommandDuration),
+    };
+    const source = { figures, loop: this.#loop };
+    const read = Object.entries(READERS).map(([key, reader]) => ({
+      // The keys of READERS are just those.
+      instrument: observable(meter, METRICS[key as ObservableKey]),
+      reader,
+    }));
+    const report = (result: BatchObservableResult): void => {
+      for (const { instrument, reader } of read) {
+        reader(source, (value, labels) => {
+          result.observe(instrument, value, { [ATTRIBUTE.nodeId]: nodeId, ...labels });
+        });
+      }
+      // Not while the meter walks through its callbacks.
+      if (this.#closed)
+        setImmediate(() => {
+          meter.removeBatchObservableCallback(report, instruments);
+        });
+    };
+    const instruments = read.map(({ instrument }) => instrument);
+    meter.addBatchObservableCallback(report, instruments);
+  }
+
+  /** Records seconds. */
+  record(key: HistogramKey, seconds: number, labels: Attributes): void {
+    this.#histograms[key].record(seconds, labels);
+  }
+
+  /** Reports one last time, when the meter next asks, so that what happened at the very end is not lost. */
+  close(): void {
+    this.#closed = true;
+    this.#loop.close();
+  }
+}
+
+function histogram(meter: Meter, definition: MetricDefinition): Histogram {
+  const { name, unit, description, buckets } = definition;
+  return meter.createHistogram(name, {
+    unit,
+    description,
+    ...(buckets === undefined ? {} : { advice: { explicitBucketBoundaries: [...buckets] } }),
+  });
+}
+
+function observable(meter: Meter, { name, kind, unit, description }: MetricDefinition) {
+  const options = { unit, description };
+  switch (kind) {
+    case 'counter':
+      return meter.createObservableCounter(name, options);
+    case 'updown':
+      return meter.createObservableUpDownCounter(name, options);
+    default:
+      return meter.createObservableGauge(name, options);
+  }
+}

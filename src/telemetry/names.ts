@@ -1,0 +1,57 @@
+/** Name and version under which everything is reported. */
+export const SCOPE = { name: 'distributed-sse', version: '0.1.0' } as const;
+
+/** The spans of this library. */
+export type SpanName =
+  | 'sse.connect'
+  | 'sse.replay'
+  | 'sse.close'
+  | 'sse.send'
+  | 'sse.route'
+  | 'sse.deliver'
+  | 'sse.broadcast'
+  | 'sse.publish'
+  | 'sse.cleanup'
+  | 'sse.consistency'
+  | 'sse.drain';
+
+/**
+ * Names of attributes. Those that do not begin with `sse.` are of the semantic conventions (messaging, incubating there:
+ * https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/; errors, stable), copied because the package
+ * that holds them promises nothing for the incubating ones.
+ */
+export const ATTRIBUTE = {
+  nodeId: 'sse.node.id',
+  ownerNodeId: 'sse.owner.node.id',
+  connectionId: 'sse.connection.id',
+  eventName: 'sse.event.name',
+  topic: 'sse.topic',
+  topics: 'sse.topics',
+  scope: 'sse.scope',
+  outcome: 'sse.outcome',
+  taken: 'sse.fanout.taken',
+  slow: 'sse.fanout.slow',
+  dropped: 'sse.fanout.dropped',
+  nodes: 'sse.nodes',
+  connections: 'sse.connections',
+  closeReason: 'sse.close.reason',
+  age: 'sse.connection.age',
+  resetReason: 'sse.reset.reason',
+  entries: 'sse.replay.entries',
+  cleanupKind: 'sse.cleanup.kind',
+  removed: 'sse.cleanup.removed',
+  checked: 'sse.consistency.checked',
+  repairs: 'sse.consistency.repairs',
+  repairKind: 'sse.repair.kind',
+  leakKind: 'sse.leak.kind',
+  operation: 'sse.operation',
+  redisCommand: 'sse.redis.command',
+  statistic: 'sse.statistic',
+  errorType: 'error.type',
+  messagingSystem: 'messaging.system',
+  messagingOperation: 'messaging.operation.name',
+  messagingOperationType: 'messaging.operation.type',
+  messagingMessageId: 'messaging.message.id',
+  messagingDestination: 'messaging.destination.name',
+  messagingEnvelopeSize: 'messaging.message.envelope.size',
+} as const;

@@ -1,0 +1,110 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import {
+  context,
+  propagation,
+  ROOT_CONTEXT,
+  trace,
+  type Context,
+  type SpanContext,
+} from '@opentelemetry/api';
+import type { CloseReason } from '../contracts/close-reason.js';
+import type { LocalConnection } from '../contracts/connection-store.js';
+import type { SseConnection } from '../contracts/sse-connection.js';
+import type { ConnectionTelemetry, ReplaySummary } from '../contracts/telemetry.js';
+import { countedReason } from './counted-reason.js';
+import { ATTRIBUTE } from './names.js';
+import type { Reporting } from './reporting.js';
+import { errorType } from './span-recorder.js';
+
+/** Tells OpenTelemetry of clients that come and go. */
+export class OpenConnectionTelemetry implements ConnectionTelemetry {
+  constructor(private readonly reporting: Reporting) {}
+
+  receiving<T>(headers: IncomingHttpHeaders, work: () => T): T {
+    if (!this.reporting.spans.on) return work();
+    const active = context.active();
+    if (trace.getSpan(active) !== undefined) return work();
+    return context.with(propagation.extract(active, headers), work);
+  }
+
+  opening<C extends LocalConnection>(connectionId: string, work: () => Promise<C>): Promise<C> {
+    const { spans, figures } = this.reporting;
+    const parent = context.active();
+    const span = spans.begin('sse.connect', parent, () => spans.connection(connectionId));
+    const opening =
+      span === undefined
+        ? work()
+        : spans.run(span, parent, work, ({ topics }) => ({
+            attributes: { [ATTRIBUTE.topics]: [...topics] },
+          }));
+    return opening.catch((error: unknown) => {
+      figures.refused.add(errorType(error));
+      throw error;
+    });
+  }
+
+  refused(connectionId: string | undefined, error: unknown): void {
+    const { spans, figures } = this.reporting;
+    figures.refused.add(errorType(error));
+    const span = spans.begin('sse.connect', context.active(), () => spans.connection(connectionId));
+    if (span !== undefined) spans.end(span, () => ({ failure: error }));
+  }
+
+  registered(connection: LocalConnection): void {
+    this.reporting.figures.opened += 1;
+    if (this.reporting.spans.on) connection.origin = trace.getSpanContext(context.active());
+  }
+
+  replaying(connectionId: string, work: () => Promise<ReplaySummary>): Promise<ReplaySummary> {
+    const { spans, figures } = this.reporting;
+    const parent = context.active();
+    const span = spans.begin('sse.replay', parent, () => spans.connection(connectionId));
+    const replay =
+      span === undefined
+        ? work()
+        : spans.run(span, parent, work, ({ entries, resets }) => {
+            const attributes = {
+              [ATTRIBUTE.entries]: entries,
+              ...(resets.length === 0 ? {} : { [ATTRIBUTE.resetReason]: [...resets] }),
+            };
+            trace.getSpan(parent)?.setAttributes(attributes);
+            return { attributes };
+          });
+    return replay.then(summary => {
+      figures.replayed += summary.entries;
+      for (const reason of summary.resets) figures.resets.add(reason);
+      return summary;
+    });
+  }
+
+  handling<T>(connection: SseConnection, work: () => T): T {
+    // Applications see less of it, but every connection is a local one.
+    const { origin } = connection as LocalConnection;
+    if (origin === undefined) return work();
+    return context.with(continued(context.active(), origin), work);
+  }
+
+  stopped(connection: LocalConnection, reason: CloseReason): void {
+    // What ends before it is registered is told as an opening that failed.
+    if (connection.fence === 0) return;
+    const { spans, figures, meters } = this.reporting;
+    const counted = countedReason(reason);
+    const age = (Date.now() - connection.openedAt) / 1000;
+    figures.closed.add(counted);
+    if (reason === 'superseded') figures.takeovers += 1;
+    meters.instruments?.record('connectionDuration', age, { [ATTRIBUTE.closeReason]: counted });
+    // It belongs to the opening, not to whatever is running: that may be a timer that another request started.
+    const span = spans.begin('sse.close', continued(ROOT_CONTEXT, connection.origin), () => ({
+      ...spans.connection(connection.id),
+      [ATTRIBUTE.closeReason]: reason,
+      [ATTRIBUTE.age]: age,
+    }));
+    if (span !== undefined) spans.end(span, () => ({}));
+  }
+}
+
+/** A context that continues the opening of a connection. */
+export function continued(base: Context, origin: unknown): Context {
+  // Only `registered` sets it.
+  return origin === undefined ? base : trace.setSpanContext(base, origin as SpanContext);
+}

@@ -1,0 +1,250 @@
+import {
+  context,
+  isSpanContextValid,
+  trace,
+  TraceFlags,
+  type Attributes,
+  type Context,
+  type Link,
+  type Span,
+  type SpanContext,
+} from '@opentelemetry/api';
+import type { Delivery } from '../contracts/connection-store.js';
+import type { BroadcastReceipt, FanOut, PublishReceipt, SendResult } from '../contracts/receipt.js';
+import type {
+  ArrivedMessage,
+  ArrivedPublication,
+  EventTelemetry,
+  Scope,
+  SendSubject,
+} from '../contracts/telemetry.js';
+import { SseError } from '../errors/sse-error.js';
+import { ATTRIBUTE } from './names.js';
+import type { Reporting } from './reporting.js';
+import {
+  deliveryEnd,
+  deliveryOutcome,
+  fanOutEnd,
+  fanOutOutcome,
+  publicationEnd,
+  publicationOutcome,
+  sendEnd,
+} from './span-end.js';
+import type { Carried, TraceCarrier } from './trace-carrier.js';
+
+const SEND = operation('send', 'send');
+const PUBLISH = operation('publish', 'send');
+const DELIVER = operation('deliver', 'process');
+
+/** Tells OpenTelemetry of events on their way. */
+export class OpenEventTelemetry implements EventTelemetry {
+  constructor(
+    private readonly reporting: Reporting,
+    private readonly carrier: TraceCarrier,
+  ) {}
+
+  sending<R extends SendResult | Promise<SendResult>>(subject: SendSubject, work: () => R): R {
+    const { spans } = this.reporting;
+    if (!spans.on) return work();
+    const parent = context.active();
+    // Asking a sampler about each would cost a quarter of what the send itself costs.
+    if (subject.here && trace.getSpan(parent) === undefined) return work();
+    const span = spans.begin('sse.send', parent, () => ({
+      ...SEND,
+      ...this.#messageFacts(subject),
+      [ATTRIBUTE.eventName]: subject.event,
+      [ATTRIBUTE.scope]: 'connection',
+    }));
+    return span === undefined ? work() : spans.run(span, parent, work, sendEnd);
+  }
+
+  routing(
+    subject: SendSubject,
+    work: (trace: string | undefined) => Promise<SendResult>,
+  ): Promise<SendResult> {
+    const { spans, meters } = this.reporting;
+    const { instruments } = meters;
+    if (!spans.on && instruments === undefined) return work(undefined);
+    const startedAt = performance.now();
+    const parent = context.active();
+    const span = spans.begin('sse.route', parent, () => this.#messageFacts(subject));
+    const text = this.carrier.write(within(parent, span), Date.now());
+    const routed =
+      span === undefined ? work(text) : spans.run(span, parent, () => work(text), sendEnd);
+    if (instruments === undefined) return routed;
+    return routed.then(result => {
+      instruments.record('routeDuration', (performance.now() - startedAt) / 1000, {
+        [ATTRIBUTE.outcome]: result.outcome,
+      });
+      return result;
+    });
+  }
+
+  broadcasting(event: string, work: () => FanOut): FanOut {
+    const { spans, figures } = this.reporting;
+    const parent = context.active();
+    const span = spans.begin('sse.broadcast', parent, () => publishFacts('node', undefined, event));
+    try {
+      const fanOut = span === undefined ? work() : spans.run(span, parent, work, fanOutEnd);
+      figures.sent.add('node', fanOutOutcome(fanOut), 1, event);
+      this.#countFanOut('node', fanOut);
+      return fanOut;
+    } catch (error) {
+      this.#countFailure('node', event, error);
+      throw error;
+    }
+  }
+
+  async publishing<R extends BroadcastReceipt | PublishReceipt>(
+    topic: string | undefined,
+    event: string,
+    work: (trace: string | undefined) => Promise<R>,
+  ): Promise<R> {
+    const { spans, figures, meters } = this.reporting;
+    const scope = scopeOf(topic);
+    const parent = context.active();
+    const name = topic === undefined ? 'sse.broadcast' : 'sse.publish';
+    const span = spans.begin(name, parent, () => publishFacts(scope, topic, event));
+    const told = spans.on || meters.instruments !== undefined;
+    const text = told ? this.carrier.write(within(parent, span), Date.now()) : undefined;
+    try {
+      const receipt = await (span === undefined
+        ? work(text)
+        : spans.run(span, parent, () => work(text), publicationEnd));
+      figures.sent.add(scope, publicationOutcome(receipt), 1, event);
+      return receipt;
+    } catch (error) {
+      this.#countFailure(scope, event, error);
+      throw error;
+    }
+  }
+
+  sent(scope: 'connection' | 'source', event: string, outcome: SendResult['outcome']): void {
+    this.reporting.figures.sent.add(scope, outcome, 1, event);
+  }
+
+  delivering(message: ArrivedMessage, work: () => Delivery): Delivery {
+    const { spans, figures } = this.reporting;
+    const carried = this.#carried(message.trace);
+    const span = this.#arrival(carried, linksTo(message.connection?.origin), () => ({
+      ...DELIVER,
+      ...this.#messageFacts(message),
+      [ATTRIBUTE.messagingEnvelopeSize]: message.size,
+      [ATTRIBUTE.scope]: 'connection',
+    }));
+    const parent = carried?.context;
+    const delivery =
+      span === undefined || parent === undefined
+        ? work()
+        : spans.run(span, parent, work, deliveryEnd);
+    figures.deliveries.add('connection', deliveryOutcome(delivery));
+    this.#noteLatency('connection', carried);
+    return delivery;
+  }
+
+  fanningOut(
+    { topic, size, position, trace: text }: ArrivedPublication,
+    work: () => FanOut,
+  ): FanOut {
+    const { spans, figures } = this.reporting;
+    const scope = scopeOf(topic);
+    const carried = this.#carried(text);
+    const span = this.#arrival(carried, [], () => ({
+      ...DELIVER,
+      ...destination(topic),
+      [ATTRIBUTE.messagingEnvelopeSize]: size,
+      [ATTRIBUTE.scope]: scope,
+    }));
+    const parent = carried?.context;
+    const fanOut =
+      span === undefined || parent === undefined
+        ? work()
+        : spans.run(span, parent, work, fanOutEnd);
+    this.#countFanOut(scope, fanOut);
+    this.#noteLatency(scope, carried);
+    if (position !== undefined) figures.lagged(Date.now() - position.ms);
+    return fanOut;
+  }
+
+  /** What came with an event; not looked at while nobody would be told. */
+  #carried(text: string | undefined): Carried | undefined {
+    if (text === undefined) return undefined;
+    const { spans, meters } = this.reporting;
+    if (!spans.on && meters.instruments === undefined) return undefined;
+    return this.carrier.read(text);
+  }
+
+  /** Only a sender's trace is continued: an arrival alone is a figure, not a story. */
+  #arrival(carried: Carried | undefined, links: Link[], facts: () => Attributes): Span | undefined {
+    if (carried?.context === undefined) return undefined;
+    return this.reporting.spans.begin('sse.deliver', carried.context, facts, links);
+  }
+
+  #noteLatency(scope: Scope, carried: Carried | undefined): void {
+    if (carried === undefined) return;
+    const seconds = Math.max(0, Date.now() - carried.sentAt) / 1000;
+    this.reporting.meters.instruments?.record('deliveryLatency', seconds, {
+      [ATTRIBUTE.scope]: scope,
+    });
+  }
+
+  #countFanOut(scope: Scope, { taken, slow, dropped }: FanOut): void {
+    const { deliveries } = this.reporting.figures;
+    deliveries.add(scope, 'delivered', taken);
+    deliveries.add(scope, 'buffered', slow);
+    deliveries.add(scope, 'rejected', dropped);
+  }
+
+  #countFailure(scope: Scope, event: string, error: unknown): void {
+    const { sent } = this.reporting.figures;
+    if (SseError.is(error, 'EVENT_TOO_LARGE')) sent.add(scope, 'rejected', 1, event);
+    else if (SseError.is(error, 'UNAVAILABLE')) sent.add(scope, 'unavailable', 1, event);
+  }
+
+  #messageFacts({ connectionId, messageId }: Pick<SendSubject, 'connectionId' | 'messageId'>) {
+    return {
+      ...this.reporting.spans.connection(connectionId),
+      [ATTRIBUTE.messagingMessageId]: messageId,
+    };
+  }
+}
+
+function operation(name: string, type: 'send' | 'process'): Attributes {
+  return {
+    [ATTRIBUTE.messagingSystem]: 'distributed_sse',
+    [ATTRIBUTE.messagingOperation]: name,
+    [ATTRIBUTE.messagingOperationType]: type,
+  };
+}
+
+function publishFacts(scope: Scope, topic: string | undefined, event: string): Attributes {
+  return {
+    ...PUBLISH,
+    ...destination(topic),
+    [ATTRIBUTE.eventName]: event,
+    [ATTRIBUTE.scope]: scope,
+  };
+}
+
+function destination(topic: string | undefined): Attributes {
+  return topic === undefined
+    ? {}
+    : { [ATTRIBUTE.topic]: topic, [ATTRIBUTE.messagingDestination]: topic };
+}
+
+function scopeOf(topic: string | undefined): 'topic' | 'cluster' {
+  return topic === undefined ? 'cluster' : 'topic';
+}
+
+function within(parent: Context, span: Span | undefined): Context {
+  return span === undefined ? parent : trace.setSpan(parent, span);
+}
+
+/** A delivery belongs to the send's trace, and points to the opening of the connection it goes to. */
+function linksTo(origin: unknown): Link[] {
+  if (origin === undefined) return [];
+  // Only the telemetry of connections sets it.
+  const opening = origin as SpanContext;
+  const sampled = (opening.traceFlags & TraceFlags.SAMPLED) !== 0;
+  return sampled && isSpanContextValid(opening) ? [{ context: opening }] : [];
+}

@@ -1,0 +1,171 @@
+import {
+  context,
+  SpanKind,
+  SpanStatusCode,
+  trace,
+  TraceFlags,
+  isSpanContextValid,
+  type Attributes,
+  type Context,
+  type Link,
+  type Span,
+  type Tracer,
+  type TracerProvider,
+} from '@opentelemetry/api';
+import { SseError } from '../errors/sse-error.js';
+import { ATTRIBUTE, SCOPE, type SpanName } from './names.js';
+
+/** What a span says when it ends. */
+export interface SpanEnd {
+  readonly attributes?: Attributes;
+  /** Makes it a failed span: a thrown value, or a word for a failure that nobody threw. */
+  readonly failure?: unknown;
+}
+
+const KINDS: Readonly<Partial<Record<SpanName, SpanKind>>> = {
+  'sse.send': SpanKind.PRODUCER,
+  'sse.broadcast': SpanKind.PRODUCER,
+  'sse.publish': SpanKind.PRODUCER,
+  'sse.route': SpanKind.CLIENT,
+  'sse.deliver': SpanKind.CONSUMER,
+};
+
+/** The one place where spans begin and end: their kinds, their status, the errors in them, and when there are none. */
+export class SpanRecorder {
+  #provider: TracerProvider | undefined;
+  #tracer: Tracer | undefined;
+
+  constructor(
+    private readonly nodeId: string,
+    private readonly hideConnectionIds: boolean,
+  ) {}
+
+  /** Whether an SDK has registered. Cheap enough for every call. */
+  get on(): boolean {
+    return this.#current() !== undefined;
+  }
+
+  /**
+   * A span, or `undefined` when no SDK has registered or `parent` is a span of this process that is not recorded.
+   * @param facts what it says from the beginning; asked only when it is recorded
+   */
+  begin(
+    name: SpanName,
+    parent: Context,
+    facts: () => Attributes,
+    links: Link[] = [],
+  ): Span | undefined {
+    const tracer = this.#current();
+    if (tracer === undefined) return undefined;
+    const around = trace.getSpan(parent);
+    if (around !== undefined && isDropped(around)) return undefined;
+    const kind = name === 'sse.connect' ? connectKind(around) : (KINDS[name] ?? SpanKind.INTERNAL);
+    const span = tracer.startSpan(name, links.length === 0 ? { kind } : { kind, links }, parent);
+    if (span.isRecording()) span.setAttributes({ [ATTRIBUTE.nodeId]: this.nodeId, ...facts() });
+    return span;
+  }
+
+  /** Runs `work` in the span's context and ends the span with what `describe` says of the result. */
+  run<R>(span: Span, parent: Context, work: () => R, describe: (result: Awaited<R>) => SpanEnd): R {
+    try {
+      const result = context.with(trace.setSpan(parent, span), work);
+      if (!(result instanceof Promise)) {
+        // Not a promise, so it is its own awaited value.
+        this.end(span, () => describe(result as Awaited<R>));
+        return result;
+      }
+      const settled = result.then(
+        (value: Awaited<R>) => {
+          this.end(span, () => describe(value));
+          return value;
+        },
+        (error: unknown) => {
+          this.end(span, () => ({ failure: error }));
+          throw error;
+        },
+      );
+      // A promise of the same value.
+      return settled as R;
+    } catch (error) {
+      this.end(span, () => ({ failure: error }));
+      throw error;
+    }
+  }
+
+  /** Ends a span; `describe` is asked only when the span is recorded. */
+  end(span: Span, describe: () => SpanEnd): void {
+    if (span.isRecording()) {
+      const { attributes, failure } = describe();
+      if (attributes !== undefined) span.setAttributes(attributes);
+      if (failure !== undefined) this.#fail(span, failure);
+    }
+    span.end();
+  }
+
+  /** The id as an attribute, unless ids are hidden. */
+  connection(connectionId: string | undefined): Attributes {
+    if (this.hideConnectionIds || connectionId === undefined) return {};
+    return { [ATTRIBUTE.connectionId]: connectionId };
+  }
+
+  #fail(span: Span, failure: unknown): void {
+    const type = errorType(failure);
+    span.setAttribute(ATTRIBUTE.errorType, type);
+    // That a client leaves is nobody's failure.
+    if (type === 'CONNECTION_CLOSED') return;
+    if (typeof failure === 'string') {
+      span.setStatus({ code: SpanStatusCode.ERROR, message: failure });
+      return;
+    }
+    const error = failure instanceof Error ? failure : new Error(String(failure));
+    // The message of an error may name a connection.
+    const message = this.hideConnectionIds ? type : error.message;
+    span.recordException(this.hideConnectionIds ? { name: error.name, code: type } : error);
+    span.setStatus({ code: SpanStatusCode.ERROR, message });
+  }
+
+  #current(): Tracer | undefined {
+    const provider = trace.getTracerProvider();
+    if (this.#tracer === undefined || this.#provider !== provider) {
+      this.#provider = provider;
+      this.#tracer = registeredTracer(provider);
+    }
+    return this.#tracer;
+  }
+}
+
+/** A word for an error that is one of few: the code of ours, else the class. */
+export function errorType(error: unknown): string {
+  if (typeof error === 'string') return error;
+  if (SseError.is(error)) return error.code;
+  return error instanceof Error ? error.name : 'Error';
+}
+
+/** The API hands out a stand-in of its own until an SDK has registered, and asks the SDK's through it afterwards. */
+function registeredTracer(provider: TracerProvider | StandIn): Tracer | undefined {
+  return 'getDelegateTracer' in provider
+    ? provider.getDelegateTracer(SCOPE.name, SCOPE.version)
+    : provider.getTracer(SCOPE.name, SCOPE.version);
+}
+
+interface StandIn {
+  getDelegateTracer(name: string, version: string): Tracer | undefined;
+}
+
+/** Whether a sampler of this process has dropped the span, and with it whatever is inside. */
+function isDropped(span: Span): boolean {
+  if (span.isRecording()) return false;
+  const spanContext = span.spanContext();
+  return (
+    isSpanContextValid(spanContext) &&
+    spanContext.isRemote !== true &&
+    (spanContext.traceFlags & TraceFlags.SAMPLED) === 0
+  );
+}
+
+/** Whoever instruments the HTTP server has made the server's span already. */
+function connectKind(around: Span | undefined): SpanKind {
+  return around === undefined || around.spanContext().isRemote === true
+    ? SpanKind.SERVER
+    : SpanKind.INTERNAL;
+}

@@ -1,0 +1,113 @@
+import {
+  createTraceState,
+  isSpanContextValid,
+  propagation,
+  ROOT_CONTEXT,
+  trace,
+  TraceFlags,
+  type BaggageEntry,
+  type Context,
+  type SpanContext,
+} from '@opentelemetry/api';
+
+/** What a message or publication carried. */
+export interface Carried {
+  /** Milliseconds of the sender's `Date.now()`. */
+  readonly sentAt: number;
+  /** The sender's context; `undefined` when the sender recorded no span. */
+  readonly context: Context | undefined;
+}
+
+// The coordinators' bound.
+const MAX_CHARACTERS = 1024;
+const NOTHING = '-';
+const TRACE_PARENT = /^00-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})$/;
+const TIME = /^[\da-z]{1,10}$/;
+
+/**
+ * The text that takes the time of a send, and the context it was made in, to another node: the time in base 36, then
+ * traceparent, baggage and tracestate as W3C writes them, one space between. What is missing at the end is left out,
+ * before that it is `-`. A context that is not sampled stays at home: nobody would look at what continues it.
+ */
+export class TraceCarrier {
+  /** @param baggage whether baggage travels as well */
+  constructor(private readonly baggage: boolean) {}
+
+  write(from: Context, sentAt: number): string {
+    const spanContext = trace.getSpanContext(from);
+    const traced =
+      spanContext !== undefined &&
+      isSpanContextValid(spanContext) &&
+      (spanContext.traceFlags & TraceFlags.SAMPLED) !== 0;
+    const time = sentAt.toString(36);
+    const luggage = this.baggage ? writeBaggage(from) : NOTHING;
+    if (!traced) return luggage === NOTHING ? time : joined(time, NOTHING, luggage);
+    const parent = `${time} ${writeParent(spanContext)}`;
+    const state = spanContext.traceState?.serialize() ?? '';
+    if (state === '') return luggage === NOTHING ? parent : joined(parent, luggage);
+    return joined(joined(parent, luggage), state);
+  }
+
+  /** `undefined` for text that no version of this class wrote. */
+  read(text: string): Carried | undefined {
+    const [time = '', parent = NOTHING, luggage = NOTHING, ...state] = text.split(' ');
+    if (!TIME.test(time)) return undefined;
+    const sentAt = parseInt(time, 36);
+    const spanContext = readParent(parent, state.join(' '));
+    const entries = this.baggage ? readBaggage(luggage) : {};
+    const carriesBaggage = Object.keys(entries).length > 0;
+    if (spanContext === undefined && !carriesBaggage) return { sentAt, context: undefined };
+    const traced =
+      spanContext === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, spanContext);
+    const context = carriesBaggage
+      ? propagation.setBaggage(traced, propagation.createBaggage(entries))
+      : traced;
+    return { sentAt, context };
+  }
+}
+
+/** Joins the parts as far as they fit: a link that gets there without its luggage is better than none. */
+function joined(head: string, ...parts: readonly string[]): string {
+  let text = head;
+  for (const part of parts) {
+    if (text.length + 1 + part.length > MAX_CHARACTERS) return text;
+    text += ` ${part}`;
+  }
+  return text;
+}
+
+function writeParent({ traceId, spanId, traceFlags }: SpanContext): string {
+  return `00-${traceId}-${spanId}-${(traceFlags & 0xff).toString(16).padStart(2, '0')}`;
+}
+
+function readParent(text: string, state: string): SpanContext | undefined {
+  const [, traceId, spanId, flags] = TRACE_PARENT.exec(text) ?? [];
+  if (traceId === undefined || spanId === undefined || flags === undefined) return undefined;
+  const spanContext = { traceId, spanId, traceFlags: parseInt(flags, 16), isRemote: true };
+  return state === '' ? spanContext : { ...spanContext, traceState: createTraceState(state) };
+}
+
+function writeBaggage(from: Context): string {
+  const pairs = propagation
+    .getBaggage(from)
+    ?.getAllEntries()
+    .filter(([key, { value }]) => key.isWellFormed() && value.isWellFormed())
+    .map(([key, { value }]) => `${encodeURIComponent(key)}=${encodeURIComponent(value)}`);
+  return pairs === undefined || pairs.length === 0 ? NOTHING : pairs.join(',');
+}
+
+function readBaggage(text: string): Record<string, BaggageEntry> {
+  const entries: Record<string, BaggageEntry> = {};
+  for (const pair of text.split(',')) {
+    const at = pair.indexOf('=');
+    if (at <= 0) continue;
+    try {
+      entries[decodeURIComponent(pair.slice(0, at))] = {
+        value: decodeURIComponent(pair.slice(at + 1)),
+      };
+    } catch {
+      // Percent-encoding that none of our nodes wrote: that entry is left out.
+    }
+  }
+  return entries;
+}
