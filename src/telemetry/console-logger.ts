@@ -1,3 +1,4 @@
+import { isSpanContextValid, trace } from '@opentelemetry/api';
 import type { LogFields, Logger } from '../contracts/logger.js';
 
 /** How much is told. */
@@ -5,7 +6,10 @@ export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
-/** Writes lines to the console, by default warnings and errors. */
+/**
+ * Writes lines to the console, by default warnings and errors. A line that is written inside a span carries its ids, as
+ * `trace_id` and `span_id`.
+ */
 export class ConsoleLogger implements Logger {
   constructor(private readonly level: LogLevel = 'warn') {}
 
@@ -27,7 +31,14 @@ export class ConsoleLogger implements Logger {
 
   #write(level: LogLevel, message: string, fields: LogFields | undefined): void {
     if (LEVELS.indexOf(level) < LEVELS.indexOf(this.level)) return;
-    if (fields === undefined) console[level](`[distributed-sse] ${message}`);
-    else console[level](`[distributed-sse] ${message}`, fields);
+    const all = { ...fields, ...spanIds() };
+    if (Object.keys(all).length === 0) console[level](`[distributed-sse] ${message}`);
+    else console[level](`[distributed-sse] ${message}`, all);
   }
+}
+
+function spanIds(): LogFields {
+  const spanContext = trace.getActiveSpan()?.spanContext();
+  if (spanContext === undefined || !isSpanContextValid(spanContext)) return {};
+  return { trace_id: spanContext.traceId, span_id: spanContext.spanId };
 }
