@@ -28,7 +28,8 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
   }
 
   opening<C extends LocalConnection>(connectionId: string, work: () => Promise<C>): Promise<C> {
-    const { spans, figures } = this.reporting;
+    const { spans, figures, meters } = this.reporting;
+    meters.look();
     const parent = context.active();
     const span = spans.begin('sse.connect', parent, () => spans.connection(connectionId));
     const opening =

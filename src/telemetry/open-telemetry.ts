@@ -19,6 +19,14 @@ export interface OpenTelemetrySettings {
   readonly baggage: boolean;
 }
 
+// A sum that a meter is told no more stays as it was: the last word of a node that stopped is zero.
+const STOPPED: NodeGauges = {
+  connections: () => 0,
+  outboxBytes: () => 0,
+  pendingSends: () => 0,
+  circuit: () => 'closed',
+};
+
 /**
  * Tells OpenTelemetry, through its API alone: the application brings the SDK, at any time. Without one, a call costs a
  * look at a global and the adding of a few numbers.
@@ -52,7 +60,7 @@ export class OpenTelemetry implements Telemetry {
     // Also while nothing happens an SDK that has started is to see the node.
     this.#meters.look();
     return () => {
-      this.#figures.gauges = undefined;
+      this.#figures.gauges = STOPPED;
       this.#meters.close();
     };
   }

@@ -10,7 +10,9 @@ export class OpenUpkeepTelemetry implements UpkeepTelemetry {
   constructor(private readonly reporting: Reporting) {}
 
   cleaning<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R {
-    const { spans, figures } = this.reporting;
+    const { spans, figures, meters } = this.reporting;
+    // On an idle node nothing else comes by that would notice an SDK that has started.
+    meters.look();
     // Timers run in the context of whatever request started them, which is long over.
     const span = spans.begin('sse.cleanup', ROOT_CONTEXT, () => ({
       [ATTRIBUTE.cleanupKind]: kind,

@@ -1,0 +1,320 @@
+import { expect } from 'chai';
+import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { AlwaysOffSampler } from '@opentelemetry/sdk-trace';
+import type { LibraryCloseReason } from '../../../src/contracts/close-reason.js';
+import { formatCursor } from '../../../src/protocol/cursor.js';
+import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { codeOf } from '../../support/code-of.js';
+import { RecordingSdk } from '../../support/recording-sdk.js';
+import { RecordingSink } from '../../support/recording-sink.js';
+import { TestCluster } from '../../support/test-cluster.js';
+import type { TestNode } from '../../support/test-node.js';
+import { turns } from '../../support/turns.js';
+
+describe('telemetry of a connection', () => {
+  let sdk: RecordingSdk;
+  let cluster: TestCluster;
+  let a: TestNode;
+
+  beforeEach(async () => {
+    sdk = RecordingSdk.start();
+    cluster = new TestCluster();
+    a = await cluster.started('a');
+  });
+
+  afterEach(async () => {
+    await cluster.close();
+    sdk.stop();
+  });
+
+  it('its opening is a span that ends when it is live', async () => {
+    await a.connect('c1', { topics: ['news', 'sport'] });
+    const { attributes, status, kind } = sdk.span('sse.connect');
+    expect(attributes).to.deep.equal({
+      'sse.node.id': 'a',
+      'sse.connection.id': 'c1',
+      'sse.topics': ['news', 'sport'],
+    });
+    expect(status.code).to.equal(SpanStatusCode.UNSET);
+    expect(kind).to.equal(SpanKind.SERVER);
+    expect(sdk.spans()).to.have.length(1);
+    expect(await sdk.value('sse.connections.opened')).to.equal(1);
+    expect(await sdk.value('sse.connections.active')).to.equal(1);
+  });
+
+  it('no span lasts as long as the stream', async () => {
+    await a.connect('c1');
+    a.service.broadcast('chat', 'hi');
+    expect(sdk.spans().map(({ name }) => name)).to.deep.equal(['sse.connect', 'sse.broadcast']);
+  });
+
+  const refusals: [string, () => Promise<unknown>][] = [
+    ['INVALID_TOPIC', () => a.connect('c1', { topics: ['*'] })],
+    ['DRAINING', () => a.service.drain().then(() => a.connect('c1'))],
+    [
+      'DUPLICATE_CONNECTION',
+      async () => {
+        await a.connect('c1');
+        sdk.forget();
+        await a.connect('c1', { onDuplicate: 'reject' });
+      },
+    ],
+    [
+      'UNAVAILABLE',
+      () => {
+        cluster.bus.cut('a');
+        return a.connect('c1').finally(() => {
+          cluster.bus.heal('a');
+        });
+      },
+    ],
+  ];
+  for (const [code, refused] of refusals) {
+    it(`a refusal with ${code} is a failed opening, in span and metric`, async () => {
+      const got = await codeOf(refused());
+      const errorType = code === 'DRAINING' ? 'CLOSED' : code;
+      expect(got).to.equal(errorType);
+      const { attributes, status } = sdk.span('sse.connect');
+      expect(attributes).to.include({ 'error.type': errorType, 'sse.connection.id': 'c1' });
+      expect(status.code).to.equal(SpanStatusCode.ERROR);
+      const refusedCount = { 'error.type': errorType };
+      expect(await sdk.value('sse.connections.refused', refusedCount)).to.equal(1);
+    });
+  }
+
+  it('a client that left before is no failure, but counted', async () => {
+    const sink = new RecordingSink();
+    sink.leave();
+    expect(await codeOf(a.connect('c1', {}, sink))).to.equal('CONNECTION_CLOSED');
+    const { attributes, status } = sdk.span('sse.connect');
+    expect(attributes['error.type']).to.equal('CONNECTION_CLOSED');
+    expect(status.code).to.equal(SpanStatusCode.UNSET);
+    const left = { 'error.type': 'CONNECTION_CLOSED' };
+    expect(await sdk.value('sse.connections.refused', left)).to.equal(1);
+    expect(await sdk.value('sse.connections.opened')).to.equal(0);
+    expect(await sdk.points('sse.connections.closed')).to.deep.equal([]);
+  });
+
+  const reasons: Record<LibraryCloseReason, true> = {
+    client: true,
+    superseded: true,
+    slow: true,
+    stale: true,
+    expired: true,
+    'max-age': true,
+    completed: true,
+    failed: true,
+    gap: true,
+    draining: true,
+    shutdown: true,
+    closed: true,
+  };
+  for (const reason of [...Object.keys(reasons), 'kicked-by-admin']) {
+    it(`its end with reason ${reason} continues its opening and is counted`, async () => {
+      const { connection } = await a.connect('c1');
+      await turns();
+      const connect = sdk.span('sse.connect').spanContext();
+      connection.close(reason);
+      const counted = { 'sse.close.reason': reason in reasons ? reason : 'custom' };
+      const close = sdk.span('sse.close');
+      expect(close.attributes).to.include({
+        'sse.node.id': 'a',
+        'sse.connection.id': 'c1',
+        'sse.close.reason': reason,
+      });
+      expect(close.attributes['sse.connection.age']).to.be.within(0, 60);
+      expect(close.parentSpanContext?.spanId).to.equal(connect.spanId);
+      expect(close.spanContext().traceId).to.equal(connect.traceId);
+      expect(await sdk.value('sse.connections.closed', counted)).to.equal(1);
+      expect(await sdk.value('sse.connection.duration', counted)).to.equal(1);
+      expect(await sdk.value('sse.connections.active')).to.equal(0);
+      expect(await sdk.value('sse.takeovers')).to.equal(reason === 'superseded' ? 1 : 0);
+    });
+  }
+
+  it('a takeover by another node is told where the connection was lost', async () => {
+    const b = await cluster.started('b');
+    await a.connect('c1');
+    await b.connect('c1');
+    expect(sdk.span('sse.close').attributes).to.include({
+      'sse.node.id': 'a',
+      'sse.close.reason': 'superseded',
+    });
+    expect(await sdk.value('sse.takeovers', { 'sse.node.id': 'a' })).to.equal(1);
+    expect(await sdk.value('sse.takeovers', { 'sse.node.id': 'b' })).to.equal(0);
+  });
+
+  it('its end does not belong to whatever span is active', async () => {
+    const { connection } = await a.connect('c1');
+    const other = trace.getTracer('test').startSpan('request');
+    context.with(trace.setSpan(context.active(), other), () => {
+      connection.close();
+    });
+    expect(sdk.span('sse.close').spanContext().traceId).to.equal(
+      sdk.span('sse.connect').spanContext().traceId,
+    );
+  });
+
+  it('its end is told when the SDK came after its opening', async () => {
+    sdk.stop();
+    const { connection } = await a.connect('c1');
+    sdk = RecordingSdk.start();
+    connection.close();
+    expect(sdk.span('sse.close').parentSpanContext).to.equal(undefined);
+  });
+
+  it('of which no span is recorded has no span at its end either, and counts all the same', async () => {
+    sdk.stop();
+    sdk = RecordingSdk.start({ sampler: new AlwaysOffSampler() });
+    const { connection } = await a.connect('c1');
+    connection.close();
+    expect(sdk.spans()).to.deep.equal([]);
+    expect(await sdk.value('sse.connections.closed')).to.equal(1);
+  });
+
+  describe('of a client that comes back', () => {
+    const cursor = { epoch: 'another', ms: 1, sequence: 1 };
+
+    it('what it missed is a span inside the opening, with how much it was', async () => {
+      const { id } = await a.service.publish('news', 'chat', '0');
+      for (const text of ['1', '2', '3']) await a.service.publish('news', 'chat', text);
+      sdk.forget();
+      await a.connect('c1', { topics: ['news'], lastEventId: id ?? '' });
+      const replay = sdk.span('sse.replay');
+      expect(replay.attributes).to.deep.equal({
+        'sse.node.id': 'a',
+        'sse.connection.id': 'c1',
+        'sse.replay.entries': 3,
+      });
+      const connect = sdk.span('sse.connect');
+      expect(replay.parentSpanContext?.spanId).to.equal(connect.spanContext().spanId);
+      expect(connect.attributes['sse.replay.entries']).to.equal(3);
+      expect(await sdk.value('sse.replay.entries')).to.equal(3);
+      expect(await sdk.points('sse.replay.resets')).to.deep.equal([]);
+    });
+
+    it('a hole is told with its reason', async () => {
+      await a.service.publish('news', 'chat', '0');
+      sdk.forget();
+      await a.connect('c1', { topics: ['news'], lastEventId: formatCursor(cursor) });
+      expect(sdk.span('sse.replay').attributes).to.include({ 'sse.replay.entries': 1 });
+      expect(sdk.span('sse.replay').attributes['sse.reset.reason']).to.deep.equal(['EPOCH']);
+      expect(sdk.span('sse.connect').attributes['sse.reset.reason']).to.deep.equal(['EPOCH']);
+      const epoch = { 'sse.reset.reason': 'EPOCH' };
+      expect(await sdk.value('sse.replay.resets', epoch)).to.equal(1);
+    });
+
+    for (const reason of ['GAP', 'EPOCH', 'AHEAD'] as const) {
+      it(`a reset with reason ${reason} shows in span and metric`, async () => {
+        await a.telemetry.connections.replaying('c1', async () => ({
+          entries: 0,
+          resets: [reason],
+        }));
+        expect(sdk.span('sse.replay').attributes['sse.reset.reason']).to.deep.equal([reason]);
+        const labels = { 'sse.reset.reason': reason };
+        expect(await sdk.value('sse.replay.resets', labels)).to.equal(1);
+      });
+    }
+
+    it('one without a cursor of ours has no replay', async () => {
+      await a.connect('c1', { lastEventId: 'something else' });
+      expect(sdk.spans('sse.replay')).to.deep.equal([]);
+    });
+  });
+
+  describe('what a handler does', () => {
+    const spanOf = (connection: Parameters<TestNode['telemetry']['connections']['handling']>[0]) =>
+      a.telemetry.connections.handling(connection, () => trace.getSpanContext(context.active()));
+
+    it('continues the opening, also when it is not recorded', async () => {
+      const { connection } = await a.connect('c1');
+      expect(spanOf(connection)?.spanId).to.equal(sdk.span('sse.connect').spanContext().spanId);
+      sdk.stop();
+      sdk = RecordingSdk.start({ sampler: new AlwaysOffSampler() });
+      const dropped = await a.connect('c2');
+      expect(spanOf(dropped.connection)?.traceFlags).to.equal(0);
+    });
+
+    it('without an SDK is in no context', async () => {
+      sdk.stop();
+      const { connection } = await a.connect('c1');
+      expect(spanOf(connection)).to.equal(undefined);
+    });
+  });
+
+  describe('a request', () => {
+    const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
+    const active = (headers: Record<string, string>): string | undefined =>
+      a.telemetry.connections.receiving(headers, () => trace.getSpanContext(context.active()))
+        ?.spanId;
+
+    it('is in the trace that its headers name', () => {
+      expect(active({ traceparent })).to.equal('b7ad6b7169203331');
+      expect(active({})).to.equal(undefined);
+      expect(active({ traceparent: 'nonsense' })).to.equal(undefined);
+    });
+
+    it('stays in the span that an instrumentation has begun', () => {
+      const span = trace.getTracer('http').startSpan('GET');
+      context.with(trace.setSpan(context.active(), span), () => {
+        expect(active({ traceparent })).to.equal(span.spanContext().spanId);
+      });
+    });
+
+    it('without an SDK is in no trace', () => {
+      sdk.stop();
+      expect(active({ traceparent })).to.equal(undefined);
+    });
+  });
+
+  it('a silent node tells nothing and does everything', async () => {
+    const { connections, events, upkeep, traffic, observe } = new SilentTelemetry();
+    const { connection } = await a.connect('c1');
+    sdk.forget();
+    const fanOut = { taken: 1, slow: 0, dropped: 0 };
+    const sent = { outcome: 'unknown' } as const;
+    const subject = { connectionId: 'c1', messageId: 'm', event: 'e', here: true };
+    const local = a.store.get('c1') ?? expect.fail('no connection');
+    const arrived = { size: 1, position: undefined, trace: 'x' };
+    const summary = { entries: 1, resets: [] };
+    const checked = { checked: 1, repairs: {} };
+    expect([
+      connections.receiving({}, () => 1),
+      await connections.opening('c1', async () => local),
+      await connections.replaying('c1', async () => summary),
+      connections.handling(connection, () => 2),
+      events.sending(subject, () => sent),
+      await events.routing(subject, async text => (text === undefined ? sent : expect.fail(text))),
+      events.broadcasting('e', () => fanOut),
+      await events.publishing('t', 'e', async text => ({ topic: text ?? 't' })),
+      events.delivering({ ...subject, ...arrived, connection: local }, () => sent as never),
+      events.fanningOut({ topic: 't', ...arrived }, () => fanOut),
+      upkeep.cleaning('route', () => 3),
+      await upkeep.checking(async () => checked),
+    ]).to.deep.equal([
+      1,
+      local,
+      summary,
+      2,
+      sent,
+      sent,
+      fanOut,
+      { topic: 't' },
+      sent,
+      fanOut,
+      3,
+      checked,
+    ]);
+    await upkeep.draining(async () => undefined);
+    connections.refused('c1', new Error('x'));
+    connections.registered(local);
+    connections.stopped(local, 'closed');
+    events.sent('source', 'e', 'delivered');
+    upkeep.leaked('socket', 1);
+    upkeep.retrying('send', new Error('x'));
+    upkeep.commanded('send', 1);
+    observe()();
+    expect(traffic).to.deep.equal({ bytesWritten: 0, eventsDropped: 0 });
+    expect(sdk.spans()).to.deep.equal([]);
+  });
+});

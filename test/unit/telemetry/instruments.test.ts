@@ -1,0 +1,245 @@
+import { expect } from 'chai';
+import { DataPointType, type HistogramMetricData } from '@opentelemetry/sdk-metrics';
+import type { CircuitState } from '../../../src/contracts/resilience-policy.js';
+import type { NodeGauges } from '../../../src/contracts/telemetry.js';
+import { METRICS, type MetricDefinition } from '../../../src/telemetry/metric-definitions.js';
+import { OpenTelemetry } from '../../../src/telemetry/open-telemetry.js';
+import { RecordingSdk } from '../../support/recording-sdk.js';
+import { turns } from '../../support/turns.js';
+import { until } from '../../support/until.js';
+
+const NODE = { 'sse.node.id': 'node-a' };
+
+describe('metrics', () => {
+  let sdk: RecordingSdk | undefined;
+  let telemetry: OpenTelemetry;
+  let stops: (() => void)[];
+
+  beforeEach(() => {
+    telemetry = make('node-a');
+    stops = [];
+  });
+
+  afterEach(() => {
+    for (const stop of stops) stop();
+    sdk?.stop();
+    sdk = undefined;
+  });
+
+  function make(nodeId: string): OpenTelemetry {
+    const settings = { hideConnectionIds: false, eventNames: ['chat'], baggage: false };
+    return new OpenTelemetry({ nodeId, ...settings });
+  }
+
+  function observe(gauges: Partial<NodeGauges> = {}, node = telemetry): () => void {
+    const stop = node.observe({
+      connections: () => 0,
+      outboxBytes: () => 0,
+      pendingSends: () => 0,
+      circuit: () => 'closed',
+      ...gauges,
+    });
+    stops.push(stop);
+    return stop;
+  }
+
+  /** Makes each metric have a value. */
+  async function useAll(): Promise<void> {
+    const { connections, events, upkeep, traffic } = telemetry;
+    const connection = { id: 'c1', fence: 1, openedAt: Date.now(), topics: new Set() } as never;
+    connections.refused('c1', new Error('x'));
+    connections.registered(connection);
+    connections.stopped(connection, 'superseded');
+    await connections.replaying('c1', async () => ({ entries: 1, resets: ['GAP'] }));
+    events.sent('connection', 'chat', 'delivered');
+    events.fanningOut(
+      { topic: undefined, size: 1, position: undefined, trace: Date.now().toString(36) },
+      () => ({ taken: 1, slow: 0, dropped: 0 }),
+    );
+    const subject = { connectionId: 'c1', messageId: 'm', event: 'chat', here: false };
+    await events.routing(subject, async () => ({ outcome: 'not-connected' }));
+    traffic.bytesWritten += 1;
+    traffic.eventsDropped += 1;
+    upkeep.cleaning('route', () => 1);
+    await upkeep.checking(async () => ({ checked: 1, repairs: { ghost: 1 } }));
+    upkeep.leaked('socket', 1);
+    upkeep.retrying('send', new Error('x'));
+    upkeep.commanded('send', 1, new Error('x'));
+  }
+
+  it('are reported under the names, kinds and units of their table, all of them', async () => {
+    sdk = RecordingSdk.start();
+    observe();
+    await useAll();
+    let reported = await sdk.metrics();
+    // The delay of the event loop has a value once the loop has turned for a while.
+    await until(async () => {
+      reported = (await sdk?.metrics()) ?? [];
+      return reported.some(({ descriptor }) => descriptor.name === 'sse.eventloop.delay');
+    }, 'a measured event loop');
+    const definitions: MetricDefinition[] = Object.values(METRICS);
+    expect(reported.map(({ descriptor }) => descriptor.name)).to.have.members(
+      definitions.map(({ name }) => name),
+    );
+    for (const { descriptor, dataPointType, dataPoints } of reported) {
+      const definition = definitions.find(({ name }) => name === descriptor.name);
+      if (definition === undefined) expect.fail(descriptor.name);
+      const { kind, unit, description, attributes } = definition;
+      expect(descriptor).to.include({ unit, description });
+      expect(dataPointType, descriptor.name).to.equal(
+        { counter: 3, updown: 3, gauge: 2, histogram: 0 }[kind],
+      );
+      const shared = kind === 'histogram' ? [] : ['sse.node.id'];
+      for (const point of dataPoints) {
+        expect([...shared, ...attributes]).to.include.members(Object.keys(point.attributes));
+      }
+    }
+    expect(DataPointType).to.include({ HISTOGRAM: 0, GAUGE: 2, SUM: 3 });
+  });
+
+  it('name connections and events nowhere, unless an event is on the list', async () => {
+    sdk = RecordingSdk.start();
+    observe();
+    await useAll();
+    telemetry.events.sent('source', 'unbounded-17', 'delivered');
+    const text = JSON.stringify(await sdk.metrics());
+    expect(text).to.not.include('unbounded-17');
+    expect(text).to.not.include('"c1"');
+    expect(text).to.include('"chat"');
+  });
+
+  it('have buckets that suit what they measure', async () => {
+    sdk = RecordingSdk.start();
+    observe();
+    await useAll();
+    const all = await sdk.metrics();
+    const boundaries = (name: string): readonly number[] => {
+      const data = all.find(({ descriptor }) => descriptor.name === name) as HistogramMetricData;
+      return data.dataPoints[0]?.value.buckets.boundaries ?? [];
+    };
+    expect(boundaries('sse.delivery.latency')).to.include.members([0.001, 0.1, 10]);
+    expect(boundaries('sse.route.duration')).to.include.members([0.001, 0.1, 10]);
+    expect(boundaries('sse.redis.command.duration')).to.include.members([0.001, 0.1, 10]);
+    expect(boundaries('sse.connection.duration')).to.include.members([1, 3600, 86_400]);
+  });
+
+  it('are there when the SDK starts long after the node, with all that was counted before', async () => {
+    observe({ connections: () => 3 });
+    telemetry.events.sent('connection', 'chat', 'delivered');
+    telemetry.upkeep.leaked('socket', 2);
+    sdk = RecordingSdk.start();
+    // The next thing that happens on the node.
+    telemetry.upkeep.cleaning('connection', () => 0);
+    expect(await sdk.value('sse.connections.active')).to.equal(3);
+    const chat = { 'sse.event.name': 'chat', 'sse.outcome': 'delivered' };
+    expect(await sdk.value('sse.events.sent', chat)).to.equal(1);
+    expect(await sdk.value('sse.leaks', { 'sse.leak.kind': 'socket' })).to.equal(2);
+  });
+
+  it('go over to another SDK, once', async () => {
+    sdk = RecordingSdk.start();
+    observe({ connections: () => 3 });
+    const first = sdk;
+    sdk.stop();
+    sdk = RecordingSdk.start();
+    telemetry.upkeep.cleaning('connection', () => 0);
+    expect(await sdk.value('sse.connections.active')).to.equal(3);
+    await first.metrics();
+    await turns();
+    telemetry.upkeep.leaked('socket', 1);
+    expect(await first.value('sse.leaks')).to.equal(undefined);
+    expect(await sdk.value('sse.leaks')).to.equal(1);
+  });
+
+  it('of two nodes in one process are told apart', async () => {
+    sdk = RecordingSdk.start();
+    observe({ connections: () => 3 });
+    observe({ connections: () => 5 }, make('node-b'));
+    expect(await sdk.points('sse.connections.active')).to.have.deep.members([
+      { value: 3, attributes: NODE },
+      { value: 5, attributes: { 'sse.node.id': 'node-b' } },
+    ]);
+  });
+
+  it('of a node that stopped are told once more, and then no more', async () => {
+    sdk = RecordingSdk.start();
+    const stop = observe({ connections: () => 3, outboxBytes: () => 64 });
+    expect(await sdk.value('sse.connections.active')).to.equal(3);
+    telemetry.upkeep.leaked('socket', 1);
+    stop();
+    expect(await sdk.value('sse.leaks')).to.equal(1);
+    expect(await sdk.value('sse.connections.active')).to.equal(0);
+    expect(await sdk.value('sse.outbox.bytes')).to.equal(0);
+    await turns();
+    telemetry.upkeep.leaked('socket', 1);
+    expect(await sdk.value('sse.leaks')).to.equal(1);
+  });
+
+  it('of a node that stopped before the SDK started are not told', async () => {
+    observe()();
+    telemetry.upkeep.leaked('socket', 1);
+    sdk = RecordingSdk.start();
+    telemetry.upkeep.cleaning('connection', () => 0);
+    expect(await sdk.metrics()).to.deep.equal([]);
+  });
+
+  it('read the gauges when they are asked for, and each time anew', async () => {
+    sdk = RecordingSdk.start();
+    let connections = 1;
+    observe({ connections: () => connections, outboxBytes: () => 64, pendingSends: () => 7 });
+    expect(await sdk.points('sse.connections.active')).to.deep.equal([
+      { value: 1, attributes: NODE },
+    ]);
+    connections = 2;
+    expect(await sdk.value('sse.connections.active')).to.equal(2);
+    expect(await sdk.value('sse.outbox.bytes')).to.equal(64);
+    expect(await sdk.value('sse.sends.pending')).to.equal(7);
+  });
+
+  it('show the state of each circuit', async () => {
+    sdk = RecordingSdk.start();
+    const states: Record<string, CircuitState> = { register: 'closed', send: 'half-open' };
+    observe({ circuit: kind => states[kind] ?? 'open' });
+    for (const [kind, value] of Object.entries({ register: 0, send: 1, publish: 2 })) {
+      expect(await sdk.value('sse.circuit.state', { 'sse.operation': kind })).to.equal(value);
+    }
+    expect(await sdk.points('sse.circuit.state')).to.have.length(4);
+  });
+
+  it('show the longest lag of the feed since the last look', async () => {
+    sdk = RecordingSdk.start();
+    observe();
+    const arrive = (late: number): void => {
+      const position = { ms: Date.now() - late, sequence: 1 };
+      telemetry.events.fanningOut({ topic: 't', size: 1, position, trace: undefined }, () => ({
+        taken: 0,
+        slow: 0,
+        dropped: 0,
+      }));
+    };
+    for (const late of [5000, 9000, -60_000]) arrive(late);
+    expect(await sdk.value('sse.feed.lag')).to.be.within(9, 9.9);
+    expect(await sdk.value('sse.feed.lag')).to.equal(0);
+  });
+
+  it('count latency by the sender’s clock, never less than nothing', async () => {
+    sdk = RecordingSdk.start();
+    observe();
+    const arrive = (sentAt: number): void => {
+      const trace = sentAt.toString(36);
+      telemetry.events.fanningOut({ topic: 't', size: 1, position: undefined, trace }, () => ({
+        taken: 0,
+        slow: 0,
+        dropped: 0,
+      }));
+    };
+    arrive(Date.now() - 3000);
+    arrive(Date.now() + 60_000);
+    const latency = (await sdk.metrics()).find(
+      ({ descriptor }) => descriptor.name === 'sse.delivery.latency',
+    ) as HistogramMetricData;
+    expect(latency.dataPoints[0]?.attributes).to.deep.equal({ 'sse.scope': 'topic' });
+    expect(latency.dataPoints[0]?.value).to.include({ count: 2, min: 0 });
+    expect(latency.dataPoints[0]?.value.max).to.be.within(3, 3.9);
+  });
+});

@@ -1,0 +1,130 @@
+import { expect } from 'chai';
+import { context, SpanStatusCode, trace } from '@opentelemetry/api';
+import type { OperationKind } from '../../../src/contracts/resilience-policy.js';
+import type { CleanupKind } from '../../../src/contracts/telemetry.js';
+import { SseError } from '../../../src/errors/sse-error.js';
+import { codeOf } from '../../support/code-of.js';
+import { RecordingSdk } from '../../support/recording-sdk.js';
+import { TestCluster } from '../../support/test-cluster.js';
+import type { TestNode } from '../../support/test-node.js';
+
+describe('telemetry of upkeep', () => {
+  let sdk: RecordingSdk;
+  let cluster: TestCluster;
+  let a: TestNode;
+
+  beforeEach(async () => {
+    sdk = RecordingSdk.start();
+    cluster = new TestCluster();
+    a = await cluster.started('a');
+  });
+
+  afterEach(async () => {
+    await cluster.close();
+    sdk.stop();
+  });
+
+  /** Runs something the way a timer does that a request has started. */
+  function inStaleContext<T>(work: () => T): T {
+    const span = trace.getTracer('test').startSpan('request');
+    return context.with(trace.setSpan(context.active(), span), work);
+  }
+
+  const cleanups: Record<CleanupKind, true> = { connection: true, route: true, node: true };
+  for (const kind of Object.keys(cleanups) as CleanupKind[]) {
+    const works: [string, () => number | Promise<number>][] = [
+      ['at once', () => 3],
+      ['in the end', () => Promise.resolve(3)],
+    ];
+    for (const [how, work] of works) {
+      it(`a cleanup of kind ${kind} that answers ${how} shows in span and metric`, async () => {
+        expect(await inStaleContext(() => a.telemetry.upkeep.cleaning(kind, work))).to.equal(3);
+        const { attributes, parentSpanContext } = sdk.span('sse.cleanup');
+        expect(attributes).to.deep.equal({
+          'sse.node.id': 'a',
+          'sse.cleanup.kind': kind,
+          'sse.cleanup.removed': 3,
+        });
+        expect(parentSpanContext).to.equal(undefined);
+        expect(await sdk.value('sse.cleanup.removed', { 'sse.cleanup.kind': kind })).to.equal(3);
+      });
+    }
+  }
+
+  it('a cleanup that fails is a failed span, and nothing removed', async () => {
+    const failing = (): Promise<number> => Promise.reject(new SseError('UNAVAILABLE', 'away'));
+    expect(await codeOf(a.telemetry.upkeep.cleaning('route', failing))).to.equal('UNAVAILABLE');
+    expect(sdk.span('sse.cleanup').status.code).to.equal(SpanStatusCode.ERROR);
+    expect(await sdk.points('sse.cleanup.removed')).to.deep.equal([]);
+  });
+
+  it('a comparison with the cluster shows what it repaired', async () => {
+    const summary = { checked: 40, repairs: { ghost: 2, missing: 1 } };
+    expect(await inStaleContext(() => a.telemetry.upkeep.checking(async () => summary))).to.equal(
+      summary,
+    );
+    const { attributes, parentSpanContext } = sdk.span('sse.consistency');
+    expect(attributes).to.deep.equal({
+      'sse.node.id': 'a',
+      'sse.consistency.checked': 40,
+      'sse.consistency.repairs': 3,
+      'sse.repair.kind': ['ghost', 'missing'],
+    });
+    expect(parentSpanContext).to.equal(undefined);
+    const ghost = { 'sse.repair.kind': 'ghost' };
+    expect(await sdk.value('sse.consistency.repairs', ghost)).to.equal(2);
+  });
+
+  it('a drain is a span with the connections it began with, and each end continues its own trace', async () => {
+    await a.connect('c1');
+    await a.connect('c2');
+    sdk.forget();
+    await a.service.drain({ timeout: 1000 });
+    expect(sdk.span('sse.drain').attributes).to.deep.equal({
+      'sse.node.id': 'a',
+      'sse.connections': 2,
+    });
+    const ends = sdk.spans('sse.close').map(({ attributes }) => attributes['sse.close.reason']);
+    expect(ends).to.deep.equal(['draining', 'draining']);
+    const draining = { 'sse.close.reason': 'draining' };
+    expect(await sdk.value('sse.connections.closed', draining)).to.equal(2);
+    expect(await sdk.value('sse.connections.active')).to.equal(0);
+  });
+
+  it('a leak is counted by its kind', async () => {
+    a.telemetry.upkeep.leaked('timer', 2);
+    a.telemetry.upkeep.leaked('timer', 1);
+    expect(await sdk.value('sse.leaks', { 'sse.leak.kind': 'timer' })).to.equal(3);
+  });
+
+  const kinds: Record<OperationKind, true> = {
+    register: true,
+    send: true,
+    publish: true,
+    maintenance: true,
+  };
+  for (const kind of Object.keys(kinds) as OperationKind[]) {
+    it(`a retry of kind ${kind} is counted, and an event of the active span if there is one`, async () => {
+      const error = new SseError('UNAVAILABLE', 'away');
+      a.telemetry.upkeep.retrying(kind, error);
+      const span = trace.getTracer('test').startSpan('request');
+      context.with(trace.setSpan(context.active(), span), () => {
+        a.telemetry.upkeep.retrying(kind, error);
+      });
+      span.end();
+      expect(sdk.span('request').events.map(({ name }) => name)).to.deep.equal(['sse.retry']);
+      expect(await sdk.value('sse.retries', { 'sse.operation': kind })).to.equal(2);
+    });
+  }
+
+  it('a command of Redis is measured by its name, and apart when it failed', async () => {
+    a.telemetry.upkeep.commanded('send', 3);
+    a.telemetry.upkeep.commanded('send', 5);
+    a.telemetry.upkeep.commanded('send', 1000, new SseError('UNAVAILABLE', 'away'));
+    const points = await sdk.points('sse.redis.command.duration');
+    expect(points).to.have.deep.members([
+      { value: 2, attributes: { 'sse.redis.command': 'send' } },
+      { value: 1, attributes: { 'sse.redis.command': 'send', 'error.type': 'UNAVAILABLE' } },
+    ]);
+  });
+});
