@@ -88,17 +88,19 @@ export class RecordingSdk {
     this.#exporter.reset();
   }
 
-  /** Everything this library reports now. */
-  async metrics(): Promise<MetricData[]> {
+  /** Everything this library, or another one, reports now. */
+  async metrics(reporter = 'distributed-sse'): Promise<MetricData[]> {
     const { resourceMetrics } = await this.#reader.collect();
     return resourceMetrics.scopeMetrics
-      .filter(({ scope }) => scope.name === 'distributed-sse')
+      .filter(({ scope }) => scope.name === reporter)
       .flatMap(({ metrics: data }) => data);
   }
 
   /** The present points of one metric; empty when it reports none. */
-  async points(name: string): Promise<Point[]> {
-    const data = (await this.metrics()).filter(({ descriptor }) => descriptor.name === name);
+  async points(name: string, reporter?: string): Promise<Point[]> {
+    const data = (await this.metrics(reporter)).filter(
+      ({ descriptor }) => descriptor.name === name,
+    );
     return data.flatMap(({ dataPoints }) =>
       dataPoints.map(({ value, attributes }) => ({
         value: typeof value === 'number' ? value : value.count,
