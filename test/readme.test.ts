@@ -2,6 +2,8 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { listSettings } from '../src/options/setting.js';
+import { METRICS } from '../src/telemetry/metric-definitions.js';
+import { SPAN_NAMES } from '../src/telemetry/names.js';
 
 const locate = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const read = (path: string): string => readFileSync(locate(path), 'utf8');
@@ -37,6 +39,23 @@ describe('README', () => {
         );
       });
     expect(missing).to.deep.equal([]);
+  });
+
+  it('names every span', () => {
+    const rows = [...readme.matchAll(/^\| `(sse\.\w+)` +\| [A-Z]/gm)].map(([, name]) => name);
+    expect(rows).to.deep.equal([...SPAN_NAMES]);
+  });
+
+  it('names every metric with its kind, unit, attributes and meaning', () => {
+    const cells = (row: string): string[] => row.split('|').map(cell => cell.trim());
+    const rows = readme
+      .split('\n')
+      .filter(line => /^\| `sse\.[\w.]+` +\| (counter|updown|gauge|histogram) /.test(line));
+    const told = Object.values(METRICS).map(({ name, kind, unit, description, attributes }) => {
+      const labels = attributes.map(attribute => `\`${attribute}\``).join(', ');
+      return ['', `\`${name}\``, kind, `\`${unit}\``, labels || '–', description, ''];
+    });
+    expect(rows.map(cells)).to.deep.equal(told);
   });
 
   it('links to files that exist', () => {

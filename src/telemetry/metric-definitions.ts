@@ -179,7 +179,7 @@ export const METRICS = {
   circuitState: {
     name: 'sse.circuit.state',
     kind: 'gauge',
-    unit: '1',
+    unit: '{state}',
     description: 'Circuit of each kind of call: 0 closed, 1 half-open, 2 open',
     attributes: [ATTRIBUTE.operation],
   },

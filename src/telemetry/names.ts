@@ -2,18 +2,21 @@
 export const SCOPE = { name: 'distributed-sse', version: '0.1.0' } as const;
 
 /** The spans of this library. */
-export type SpanName =
-  | 'sse.connect'
-  | 'sse.replay'
-  | 'sse.close'
-  | 'sse.send'
-  | 'sse.route'
-  | 'sse.deliver'
-  | 'sse.broadcast'
-  | 'sse.publish'
-  | 'sse.cleanup'
-  | 'sse.consistency'
-  | 'sse.drain';
+export const SPAN_NAMES = [
+  'sse.connect',
+  'sse.replay',
+  'sse.close',
+  'sse.send',
+  'sse.route',
+  'sse.deliver',
+  'sse.broadcast',
+  'sse.publish',
+  'sse.cleanup',
+  'sse.consistency',
+  'sse.drain',
+] as const;
+
+export type SpanName = (typeof SPAN_NAMES)[number];
 
 /**
  * Names of attributes. Those that do not begin with `sse.` are of the semantic conventions (messaging, incubating there:
