@@ -2,7 +2,13 @@ import { randomUUID } from 'node:crypto';
 import { OTLPMetricExporter } from '@opentelemetry/exporter-metrics-otlp-http';
 import { OTLPTraceExporter } from '@opentelemetry/exporter-trace-otlp-http';
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
-import { defaultResource, resourceFromAttributes } from '@opentelemetry/resources';
+import {
+  defaultResource,
+  envDetector,
+  hostDetector,
+  processDetector,
+  resourceFromAttributes,
+} from '@opentelemetry/resources';
 import { PeriodicExportingMetricReader } from '@opentelemetry/sdk-metrics';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { sseResponseHook } from '../../src/index.js';
@@ -27,6 +33,8 @@ export function startTelemetry(nodeId: string = randomUUID()): () => Promise<voi
         'service.instance.id': nodeId,
       }),
     ),
+    // Not the one that makes up an instance id: the node has one.
+    resourceDetectors: [envDetector, hostDetector, processDetector],
     traceExporter: new OTLPTraceExporter(),
     metricReaders: [
       new PeriodicExportingMetricReader({
