@@ -9,7 +9,9 @@ import type { ClusterListener } from '../contracts/cluster-listener.js';
 import type { Frame, Position } from '../contracts/frame.js';
 import { SseError } from '../errors/sse-error.js';
 import { carriedTrace } from '../protocol/trace-text.js';
-import { EVERYONE, MemoryLog } from './memory-log.js';
+import { closeSubscribers } from './close-subscribers.js';
+import { addressed, EVERYONE } from './everyone.js';
+import { MemoryLog } from './memory-log.js';
 import { RouteTable, type OwnedRoute, type TakeoverLimit } from './route-table.js';
 
 export type { TakeoverLimit } from './route-table.js';
@@ -159,14 +161,4 @@ export class MemoryBus {
     if (key !== undefined) this.#published.set(key, { at: Date.now(), result });
     return result;
   }
-}
-
-/** The topic a publication was addressed to; broadcasts have none. */
-function addressed(topic: string): string | undefined {
-  return topic === EVERYONE ? undefined : topic;
-}
-
-function closeSubscribers(listener: ClusterListener, topic: string): void {
-  if (topic === EVERYONE) listener.onCloseAll('gap');
-  else for (const connectionId of listener.onPresence(topic)) listener.onClose(connectionId, 'gap');
 }

@@ -3,9 +3,7 @@ import type { ReplayPage, ReplayRequest, Retention } from '../contracts/cluster-
 import type { Cursor, Frame, Position } from '../contracts/frame.js';
 import { formatCursor, isAfter } from '../protocol/cursor.js';
 import { prependId } from '../protocol/encode-event.js';
-
-/** Broadcasts are the entries of this topic. */
-export const EVERYONE = '*';
+import { EVERYONE } from './everyone.js';
 
 // Of so many topics the log knows exactly what was trimmed, even if nothing of them is left.
 const MAX_REMEMBERED_TOPICS = 10_000;

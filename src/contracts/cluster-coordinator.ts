@@ -59,7 +59,7 @@ export interface Message {
   readonly trace?: string;
 }
 
-/** How many entries of a topic the log keeps, and for how long. */
+/** How many entries of a topic the log keeps at least, and for how long. */
 export interface Retention {
   readonly maxEntries: number;
   /** Milliseconds. */

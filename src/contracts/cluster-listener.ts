@@ -45,4 +45,6 @@ export interface ClusterListener {
   onPresence(topic: string): readonly string[];
   /** The connections of this node that the cluster should know. */
   registered(): Iterable<Registered>;
+  /** Whether this node has a connection with that id and token, be it still opening. */
+  holds(connectionId: string, token: string): boolean;
 }

@@ -1,3 +1,32 @@
+const CODES = [
+  'INVALID_OPTION',
+  'PENDING_OPTION',
+  'INVALID_CONNECTION_ID',
+  'INVALID_EVENT_NAME',
+  'INVALID_EVENT_ID',
+  'INVALID_RETRY',
+  'INVALID_TOPIC',
+  'INVALID_REASON',
+  'INVALID_SOURCE',
+  'INVALID_ENDPOINT',
+  'INVALID_REQUEST',
+  'NOT_SERIALIZABLE',
+  'EVENT_TOO_LARGE',
+  'OUTBOX_FULL',
+  'MESSAGE_LIMIT',
+  'CONNECTION_LIMIT',
+  'DUPLICATE_CONNECTION',
+  'TAKEOVER_STORM',
+  'CONNECTION_CLOSED',
+  'NOT_ACCEPTABLE',
+  'METHOD_NOT_ALLOWED',
+  'FORBIDDEN',
+  'DRAINING',
+  'CLOSED',
+  'UNAVAILABLE',
+  'INTERNAL',
+] as const;
+
 /**
  * Stable codes of everything this library throws or puts into a `rejected` receipt. A code never changes its meaning
  * within a major version; messages may. The last column is the default of `retryable`; a single error may know better.
@@ -31,33 +60,11 @@
  * | `UNAVAILABLE` | the cluster cannot be reached | yes |
  * | `INTERNAL` | an unexpected failure; its `cause` tells | no |
  */
-export type SseErrorCode =
-  | 'INVALID_OPTION'
-  | 'PENDING_OPTION'
-  | 'INVALID_CONNECTION_ID'
-  | 'INVALID_EVENT_NAME'
-  | 'INVALID_EVENT_ID'
-  | 'INVALID_RETRY'
-  | 'INVALID_TOPIC'
-  | 'INVALID_REASON'
-  | 'INVALID_SOURCE'
-  | 'INVALID_ENDPOINT'
-  | 'INVALID_REQUEST'
-  | 'NOT_SERIALIZABLE'
-  | 'EVENT_TOO_LARGE'
-  | 'OUTBOX_FULL'
-  | 'MESSAGE_LIMIT'
-  | 'CONNECTION_LIMIT'
-  | 'DUPLICATE_CONNECTION'
-  | 'TAKEOVER_STORM'
-  | 'CONNECTION_CLOSED'
-  | 'NOT_ACCEPTABLE'
-  | 'METHOD_NOT_ALLOWED'
-  | 'FORBIDDEN'
-  | 'DRAINING'
-  | 'CLOSED'
-  | 'UNAVAILABLE'
-  | 'INTERNAL';
+export type SseErrorCode = (typeof CODES)[number];
+
+/** All of them, for reading a code that comes from elsewhere. */
+export const SSE_ERROR_CODES: ReadonlySet<SseErrorCode> = new Set(CODES);
+
 
 const RETRYABLE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>([
   'OUTBOX_FULL',

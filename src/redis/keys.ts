@@ -45,6 +45,8 @@ export class Keys {
   readonly partitions: readonly Partition[];
   /** How node channels and the control channel are published. */
   readonly nodeMode: PubSubMode;
+  /** Whether a publication to a node is answered with its true number of subscribers: not so on the bus of a cluster. */
+  readonly countsReceivers: boolean;
   /** How the channels of the log are published: sharded in a Redis Cluster, whose bus may drop frames silently. */
   readonly logMode: PubSubMode;
   /** Epoch and last id of the log; names the slot that the log lives in. */
@@ -67,6 +69,7 @@ export class Keys {
       throw new SseError('INVALID_OPTION', `redis.partitions must be 1 to 16, got ${partitions}`);
     }
     this.nodeMode = cluster ? layout.pubsub : 'classic';
+    this.countsReceivers = !cluster || this.nodeMode === 'sharded';
     this.logMode = cluster ? 'sharded' : 'classic';
     this.schema = `1/${partitions}/${this.nodeMode}`;
     this.partitions = Array.from({ length: partitions }, (_, number) =>
@@ -79,8 +82,8 @@ export class Keys {
 
   /** The partition of a connection id; every id has exactly one. */
   partitionOf(connectionId: string): Partition {
-    const hash = createHash('sha1').update(connectionId).digest().readUInt32BE(0);
-    const partition = this.partitions[hash % this.partitions.length];
+    const count = this.partitions.length;
+    const partition = this.partitions[count === 1 ? 0 : hashOf(connectionId) % count];
     if (partition === undefined) throw new SseError('INTERNAL', 'no partition for a connection id');
     return partition;
   }
@@ -101,9 +104,19 @@ export class Keys {
     return `${this.layout.prefix}{log}:i:${key}`;
   }
 
+  /** Mark of a publication with this key that is not kept. */
+  unkeptMark(key: string): string {
+    return `${this.layout.prefix}{log}:u:${key}`;
+  }
+
   /** Channel of a topic's publications. */
   topicChannel(topic: string): string {
     return topic === '*' ? this.broadcastChannel : `${this.layout.prefix}{log}:c:${topic}`;
+  }
+
+  /** The channel of a node on which answers to it are published. */
+  answerChannel(inc: string): string {
+    return (this.partitions[0]?.channelPrefix ?? '') + inc;
   }
 
   /** Every channel on which messages for one node come; in sharded mode one per partition. */
@@ -130,4 +143,8 @@ export class Keys {
       channelPrefix: this.nodeMode === 'sharded' ? `${prefix}${tag}:n:` : `${prefix}n:`,
     };
   }
+}
+
+function hashOf(text: string): number {
+  return createHash('sha1').update(text).digest().readUInt32BE(0);
 }

@@ -22,18 +22,25 @@ export function redisErrorCode(error: unknown): string | undefined {
 /**
  * Any failure of a Redis call as an `SseError`, the failure itself as `cause`: `UNAVAILABLE` when there was no answer
  * (connection, timeout) or one of a Redis that is not ready to serve (replica, loading, slot on the move, busy), else
- * `INTERNAL`, which no retry cures. An `SseError` stays as it is.
+ * `INTERNAL`, which no retry cures. Without an answer the call may have been carried out: unless it is `repeatable`, the
+ * error is not retryable. An `SseError` stays as it is.
  */
-export function toSseError(failure: unknown, attempt: string): SseError {
+export function toSseError(failure: unknown, attempt: string, repeatable = true): SseError {
   if (SseError.is(failure)) return failure;
   const reason = failure instanceof Error ? failure.message : String(failure);
-  return isPassing(failure)
-    ? new SseError('UNAVAILABLE', `Redis must answer ${attempt}, got: ${reason}; try again later`, {
-        cause: failure,
-      })
-    : new SseError('INTERNAL', `Redis must accept ${attempt}, got: ${reason}; see the cause`, {
-        cause: failure,
-      });
+  if (!isPassing(failure)) {
+    return new SseError(
+      'INTERNAL',
+      `Redis must accept ${attempt}, got: ${reason}; see the cause`,
+      { cause: failure },
+    );
+  }
+  const retryable = repeatable || redisErrorCode(failure) !== undefined;
+  const advice = retryable ? 'try again later' : 'it may have been carried out all the same';
+  return new SseError('UNAVAILABLE', `Redis must answer ${attempt}, got: ${reason}; ${advice}`, {
+    cause: failure,
+    retryable,
+  });
 }
 
 function isPassing(failure: unknown): boolean {

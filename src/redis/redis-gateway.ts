@@ -4,8 +4,7 @@ import { Keys, type KeyLayout, type PubSubMode } from './keys.js';
 import { RedisConnections, type RedisAddress } from './redis-connections.js';
 import { toSseError } from './redis-failure.js';
 import { RedisSubscriber, type SubscriberEvents } from './redis-subscriber.js';
-import { withRetry, type Retry } from './retry.js';
-import type { ScriptDefinition, ScriptKind, ScriptValue } from './script-definition.js';
+import type { ScriptDefinition, ScriptValue } from './script-definition.js';
 import { loadScripts, type ScriptSource } from './script-loader.js';
 import { SCRIPTS } from './scripts/all-scripts.js';
 
@@ -22,8 +21,6 @@ export interface GatewayOptions {
   readonly redis: RedisAddress & Omit<KeyLayout, 'cluster'>;
   /** `script.scriptCacheEnabled`: false sends each script's text with each call. */
   readonly scriptCache: boolean;
-  /** `atomicOperation.luaScript*` for scripts of kind `registry`, `script.*` for the others. */
-  readonly retries: Readonly<Record<ScriptKind, Retry>>;
   readonly events?: GatewayEvents;
   readonly source?: ScriptSource;
 }
@@ -36,8 +33,7 @@ const ASK_THERE = '?';
 
 /**
  * The node's way to Redis: runs scripts, publishes, makes subscribers. Calls are sent in the order they are made; those of
- * the log have an order of their own. Each settles within its timeout times its tries, and nothing waits while Redis is
- * away. Every failure is an `SseError`: `UNAVAILABLE` when Redis cannot be reached or is not ready to
+ * the log have an order of their own. Each settles within its timeout, and nothing waits while Redis is away. Every failure is an `SseError`: `UNAVAILABLE` when Redis cannot be reached or is not ready to
  * serve, `CLOSED` after `close`, else `INTERNAL` with the cause.
  */
 export class RedisGateway {
@@ -45,7 +41,6 @@ export class RedisGateway {
   readonly #connections: RedisConnections;
   readonly #client: Redis | Cluster;
   readonly #scripts: ReadonlyMap<string, string>;
-  readonly #closing = new AbortController();
   #state: State = 'new';
   #reachable = false;
   #lastError: unknown;
@@ -93,7 +88,7 @@ export class RedisGateway {
     this.#refuseClosed();
     if (this.#state === 'open') {
       if (!this.#reachable)
-        throw toSseError(this.#lastError ?? new Error('no connection'), 'at all');
+        throw unreached('a call', this.#lastError);
       return;
     }
     this.#state = 'open';
@@ -106,13 +101,17 @@ export class RedisGateway {
     this.#reached();
   }
 
-  /** Runs a script; repeats it by its kind's retry while Redis is unavailable, if repeating cannot harm. */
+  /** Runs a script, once. The error of a call that may have run and must not run twice is not retryable. */
   async run<Request, Reply>(
     script: ScriptDefinition<Request, Reply>,
     request: Request,
   ): Promise<Reply> {
-    const retry = script.repeatable(request) ? this.options.retries[script.kind] : ONCE;
-    return withRetry(retry, () => this.#once(script, request), this.#closing.signal);
+    const attempt = `lua/${script.name}.lua`;
+    const runId = script.usesRunId ? await this.#attempt(attempt, () => this.#askRunId()) : '';
+    const keys = script.keysOf(request);
+    const values = [keys.length, ...keys, ...script.argsOf(request, runId)];
+    const call = (): Promise<unknown> => this.#call(script, values);
+    return script.parse(await this.#attempt(attempt, call, script.repeatable(request)));
   }
 
   /** Publishes and returns how many subscribers Redis counted: in a Redis Cluster those of one node, classic mode. */
@@ -157,7 +156,6 @@ export class RedisGateway {
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
-    this.#closing.abort();
     try {
       if (this.#reachable) await this.#client.quit();
     } catch {
@@ -165,17 +163,6 @@ export class RedisGateway {
     } finally {
       this.#client.disconnect();
     }
-  }
-
-  async #once<Request, Reply>(
-    script: ScriptDefinition<Request, Reply>,
-    request: Request,
-  ): Promise<Reply> {
-    const attempt = `lua/${script.name}.lua`;
-    const runId = script.usesRunId ? await this.#attempt(attempt, () => this.#askRunId()) : '';
-    const keys = script.keysOf(request);
-    const values = [keys.length, ...keys, ...script.argsOf(request, runId)];
-    return script.parse(await this.#attempt(attempt, () => this.#call(script, values)));
   }
 
   #call(script: { readonly name: string; readonly binary: boolean }, values: ScriptValue[]) {
@@ -190,19 +177,19 @@ export class RedisGateway {
     return call.apply(this.#client, values);
   }
 
-  async #attempt<T>(attempt: string, call: () => Promise<T>): Promise<T> {
+  async #attempt<T>(attempt: string, call: () => Promise<T>, repeatable = true): Promise<T> {
     this.#refuseClosed();
+    if (!this.#reachable) throw unreached(attempt, this.#lastError);
     try {
       return await call();
     } catch (failure) {
       this.#refuseClosed();
-      throw toSseError(failure, attempt);
+      throw toSseError(failure, attempt, repeatable);
     }
   }
 
   #askRunId(): Promise<string> {
     if (this.#connections.cluster) return Promise.resolve(ASK_THERE);
-    if (!this.#reachable) return Promise.reject(new Error('no connection'));
     // Kept for the life of the connection, in which it cannot change; a failure is not kept.
     this.#runId ??= this.#readRunId().catch((failure: unknown) => {
       this.#runId = undefined;
@@ -241,9 +228,13 @@ export class RedisGateway {
   }
 }
 
-const ONCE: Retry = { count: 0, interval: 0 };
-
 // Not the bare name: `publish` would hide the command.
 function commandName(script: string): string {
   return `sse_${script}`;
+}
+
+function unreached(attempt: string, cause: unknown): SseError {
+  return new SseError('UNAVAILABLE', `${attempt} needs a connection to Redis, got none; try again later`, {
+    cause,
+  });
 }

@@ -3,14 +3,10 @@ import { ReplyReader } from './reply-reader.js';
 /** What a script can be given. */
 export type ScriptValue = string | number | Buffer;
 
-/** Which settings bound its retries: `atomicOperation.luaScript*` or `script.*`. */
-export type ScriptKind = 'registry' | 'other';
-
 /** A script of `lua/` as TypeScript sees it: how a request becomes KEYS and ARGV, and its reply a typed value. */
 export interface ScriptDefinition<Request, Reply> {
   /** Its file in `lua/`, without `.lua`. */
   readonly name: string;
-  readonly kind: ScriptKind;
   /** Names of KEYS, in order, as in the header; those of {@link restKeys} follow. */
   readonly keys: readonly string[];
   /** Names of ARGV, in order, as in the header; those of {@link restArgs} follow. */
@@ -36,7 +32,6 @@ export interface ScriptDefinition<Request, Reply> {
 /** What an author writes: values by name, so that their order cannot be wrong. */
 interface Outline<K extends string, A extends string, S extends string, Request, Reply> {
   readonly name: string;
-  readonly kind: ScriptKind;
   readonly keys: readonly K[];
   readonly args: readonly A[];
   readonly statuses: readonly S[];
@@ -60,10 +55,9 @@ export function defineScript<
   Request,
   Reply,
 >(outline: Outline<K, A, S, Request, Reply>): ScriptDefinition<Request, Reply> {
-  const { name, kind, keys, args, statuses } = outline;
+  const { name, keys, args, statuses } = outline;
   return {
     name,
-    kind,
     keys,
     args,
     statuses,

@@ -31,6 +31,8 @@ interface Node {
 
 const KEEP: Retention = { maxEntries: 100, ttl: 60_000 };
 const EVERYTHING = 1000;
+/** Retention is a minimum: so many entries that some of them are trimmed by any implementation. */
+const MUCH = 250;
 
 /** What every implementation of `ClusterCoordinator` does. */
 export function clusterCoordinatorContract(name: string, factory: ClusterFactory): void {
@@ -604,32 +606,38 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
           if (!isAfter(page.tip, page.upto)) break;
           after = { epoch: page.tip.epoch, ...page.upto };
         }
-        expect(pages.map(({ frames }) => frames.length)).to.deep.equal([7, 7, 7, 4]);
         expect(pages.flatMap(texts)).to.deep.equal(Array.from({ length: 25 }, (_, n) => `${n}`));
       });
 
-      it('a page that holds exactly the rest reaches the tip', async () => {
+      it('pages end at the tip, none of them empty', async () => {
         const start = await tip(a);
         await publishAll(a, ['news', 'news', 'news']);
-        const page = await replay(a, { topics: ['news'], after: start, limit: 3 });
-        expect(page.frames).to.have.length(3);
-        expect(isAfter(page.tip, page.upto)).to.equal(false);
+        const found: string[] = [];
+        for (let after: Cursor = start; ; ) {
+          const page = await replay(a, { topics: ['news'], after, limit: 3 });
+          expect(page.frames.length).to.be.within(1, 3);
+          found.push(...texts(page));
+          if (!isAfter(page.tip, page.upto)) break;
+          after = { epoch: page.tip.epoch, ...page.upto };
+        }
+        expect(found).to.deep.equal(['0', '1', '2']);
       });
 
-      it('tells a gap when more was published than is kept, and answers the rest', async () => {
+      it('tells a gap when much more was published than is kept, and answers the rest', async () => {
         const retention = { maxEntries: 3, ttl: 60_000 };
-        const [first] = await publishAll(a, Array<string>(6).fill('news'), retention);
+        const [first] = await publishAll(a, Array<string>(MUCH).fill('news'), retention);
         const page = await replay(b, { topics: ['news', 'sport'], after: first });
         expect(page.reset).to.deep.equal({ reason: 'GAP', topics: ['news'] });
-        expect(texts(page)).to.deep.equal(['3', '4', '5']);
+        expect(texts(page).length).to.be.within(3, MUCH - 2);
+        expect(texts(page)).to.deep.equal(numbersUpTo(MUCH).slice(-texts(page).length));
       });
 
       it('tells a gap of what was addressed to everyone, whatever the topics', async () => {
         const retention = { maxEntries: 2, ttl: 60_000 };
-        const [first] = await publishAll(a, Array<undefined>(4).fill(undefined), retention);
+        const [first] = await publishAll(a, Array<undefined>(MUCH).fill(undefined), retention);
         const page = await replay(a, { topics: [], after: first });
         expect(page.reset?.reason).to.equal('GAP');
-        expect(texts(page)).to.deep.equal(['2', '3']);
+        expect(texts(page)).to.deep.equal(numbersUpTo(MUCH).slice(-texts(page).length));
       });
 
       it('tells a gap when entries are too old', async () => {
@@ -787,9 +795,12 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await connect(b, 'c1', 't1');
         await cut('node-b');
         const { coordinator } = a;
-        expect(await codeOf(coordinator.closeConnection('c1', 'kicked'))).to.equal('UNAVAILABLE');
-        expect(await codeOf(coordinator.subscribe('c1', 'news'))).to.equal('UNAVAILABLE');
-        expect(await codeOf(coordinator.unsubscribe('c1', 'news'))).to.equal('UNAVAILABLE');
+        const asked = [
+          coordinator.closeConnection('c1', 'kicked'),
+          coordinator.subscribe('c1', 'news'),
+          coordinator.unsubscribe('c1', 'news'),
+        ];
+        for (const call of asked) expect(await codeOf(call)).to.equal('UNAVAILABLE');
       });
 
       it('is over once it is healed', async () => {
@@ -824,6 +835,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await register(b, 'c1', 't9');
         await heal('node-a');
         await until(() => a.listener.superseded.length > 0, 'the news of the takeover');
+        await until(() => a.coordinator.status().reachable, 'the end of the outage');
         await settled(a, b);
         expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
         expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
@@ -834,6 +846,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await connect(a, 'c1', 't1');
         await cut('node-a');
         await until(() => !a.coordinator.status().reachable, 'the outage');
+        a.listener.opening.clear();
         a.listener.connections.delete('c1');
         expect(await codeOf(a.coordinator.unregister('c1', 't1'))).to.equal('UNAVAILABLE');
         await heal('node-a');
@@ -847,12 +860,14 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
   });
 }
 
+/** Registers a connection that is still opening. */
 function register(
-  { coordinator }: Node,
+  { coordinator, listener }: Node,
   connectionId: string,
   token: string,
   onDuplicate: 'takeover' | 'reject' = 'takeover',
 ): Promise<RegistrationResult> {
+  listener.opening.add(`${connectionId} ${token}`);
   return coordinator.register({ connectionId, token, onDuplicate });
 }
 
@@ -929,6 +944,10 @@ function replay(
 
 function texts({ frames }: ReplayPage): string[] {
   return frames.map(({ bytes }) => /data: (.*)/.exec(bytes.toString())?.[1] ?? '');
+}
+
+function numbersUpTo(count: number): string[] {
+  return Array.from({ length: count }, (_, n) => `${n}`);
 }
 
 function message(connectionId: string, messageId: string, text = 'data: x\n\n') {

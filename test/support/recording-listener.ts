@@ -24,6 +24,8 @@ export class RecordingListener implements ClusterListener {
   readonly subscriptions = new Map<string, Set<string>>();
   /** The connections this node has. */
   readonly connections = new Map<string, string>();
+  /** Those that are not its own yet, as `<id> <token>`. */
+  readonly opening = new Set<string>();
   answer: (connectionId: string, messageId: string) => Delivery = () => ({ outcome: 'delivered' });
 
   onMessage(
@@ -71,6 +73,12 @@ export class RecordingListener implements ClusterListener {
 
   onPresence(topic: string): readonly string[] {
     return [...(this.subscriptions.get(topic) ?? [])];
+  }
+
+  holds(connectionId: string, token: string): boolean {
+    return (
+      this.connections.get(connectionId) === token || this.opening.has(`${connectionId} ${token}`)
+    );
   }
 
   *registered(): Iterable<Registered> {

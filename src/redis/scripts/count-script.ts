@@ -18,7 +18,6 @@ export interface CountReply {
 /** Counts the routes of live leases; exact, in one partition. Changes nothing. */
 export const countScript = defineScript({
   name: 'count',
-  kind: 'other',
   keys: ['leases', 'index'],
   args: [],
   statuses: ['OK'],

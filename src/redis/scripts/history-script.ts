@@ -44,7 +44,6 @@ export type HistoryReply =
 /** Reads the ordered log after a cursor. Creates or keeps alive the log's epoch, nothing else; repeating it is harmless. */
 export const historyScript = defineScript({
   name: 'history',
-  kind: 'other',
   keys: ['meta'],
   restKeys: ['stream', 'last'],
   args: ['epoch', 'ms', 'sequence', 'limit', 'metaMs', 'newEpoch', 'runId', 'fenceMs'],

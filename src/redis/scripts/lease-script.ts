@@ -40,7 +40,6 @@ export type LeaseReply =
 /** Proves that a node lives, or opens its lease. Repeating it is harmless. */
 export const leaseScript = defineScript({
   name: 'lease',
-  kind: 'registry',
   keys: ['leases', 'routes', 'index'],
   args: ['inc', 'gen', 'epoch', 'leaseMs', 'keyMs', 'schema', 'newEpoch'],
   statuses: ['RENEWED', 'OPENED', 'SCHEMA'],

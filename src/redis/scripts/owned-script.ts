@@ -20,7 +20,6 @@ export interface OwnedReply {
 /** Lists what the cluster believes that a lease owns, a page at a time. Changes nothing. */
 export const ownedScript = defineScript({
   name: 'owned',
-  kind: 'registry',
   keys: ['routes', 'index'],
   args: ['gen', 'offset', 'limit'],
   statuses: ['OK'],

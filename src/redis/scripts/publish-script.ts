@@ -44,7 +44,6 @@ export interface PublishReply {
 /** Appends to the ordered log and publishes. Repeatable only with an idempotency key. */
 export const publishScript = defineScript({
   name: 'publish',
-  kind: 'other',
   keys: ['meta', 'stream', 'last', 'idempotency'],
   args: [
     'payload',

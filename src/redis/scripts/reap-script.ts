@@ -27,7 +27,6 @@ export type ReapReply =
 /** Removes the routes of a dead node, or of one that leaves. A lost reply loses its list, nothing else. */
 export const reapScript = defineScript({
   name: 'reap',
-  kind: 'registry',
   keys: ['leases', 'routes', 'index'],
   args: ['limit', 'graceMs', 'self'],
   statuses: ['DONE', 'MORE', 'NONE'],

@@ -37,7 +37,6 @@ const STATES: readonly RouteState[] = ['mine', 'missing', 'foreign', 'other-toke
 /** Renews, or compares, routes of a node; only those that are its own are written. Repeating it is harmless. */
 export const refreshScript = defineScript({
   name: 'refresh',
-  kind: 'registry',
   keys: ['leases', 'routes', 'index'],
   args: ['inc', 'gen', 'ttlMs', 'leaseMs', 'keyMs'],
   restArgs: ['conn', 'tok'],

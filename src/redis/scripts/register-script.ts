@@ -46,7 +46,6 @@ export type RegisterReply =
 /** Makes a node the owner of a connection id. Repeating it with the same token is harmless. */
 export const registerScript = defineScript({
   name: 'register',
-  kind: 'registry',
   keys: ['leases', 'routes', 'index', 'tombstone'],
   args: [
     'inc',

@@ -29,7 +29,6 @@ export type ResolveReply =
 /** Says who owns connection ids. Changes nothing. */
 export const resolveScript = defineScript({
   name: 'resolve',
-  kind: 'other',
   keys: ['leases', 'routes'],
   args: [],
   restArgs: ['conn'],

@@ -34,7 +34,6 @@ export type SendReply =
 /** Hands a message to the owner of a connection id. Repeating it publishes again: the owner must know the message id. */
 export const sendScript = defineScript({
   name: 'send',
-  kind: 'other',
   keys: ['leases', 'routes'],
   args: ['conn', 'pubCommand', 'channelPrefix', 'payload'],
   statuses: ['ROUTED', 'EXPIRED', 'DEAD', 'NONE'],

@@ -17,7 +17,6 @@ export interface SweepReply {
 /** Removes routes that ran out, one chunk at a time; all nodes share one round. */
 export const sweepScript = defineScript({
   name: 'sweep',
-  kind: 'registry',
   keys: ['leases', 'routes', 'index'],
   args: ['count'],
   statuses: ['WRAPPED', 'MORE'],

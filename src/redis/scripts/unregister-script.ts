@@ -20,7 +20,6 @@ export interface UnregisterReply {
 /** Removes a route if it is still that of this registration. Repeating it is harmless. */
 export const unregisterScript = defineScript({
   name: 'unregister',
-  kind: 'registry',
   keys: ['leases', 'routes', 'index', 'tombstone'],
   args: ['inc', 'conn', 'tok', 'tombstoneMs'],
   statuses: ['REMOVED', 'NONE', 'FOREIGN'],

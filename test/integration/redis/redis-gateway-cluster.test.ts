@@ -46,9 +46,7 @@ describe('RedisGateway in a Redis Cluster', () => {
 
     it('is UNAVAILABLE while a master does not answer, and works on at the others', async function () {
       this.timeout(30_000);
-      const none = { count: 0, interval: 0 };
-      const retries = { registry: none, other: none };
-      const gateway = make({ client: cluster.redis.admin }, { retries });
+      const gateway = make({ client: cluster.redis.admin });
       await gateway.open();
       const counts = () =>
         Promise.all(

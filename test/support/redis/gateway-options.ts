@@ -6,7 +6,7 @@ export function randomPrefix(): string {
   return `t${randomBytes(6).toString('hex')}:`;
 }
 
-/** Settings of a gateway with a random prefix and short retries. */
+/** Settings of a gateway with a random prefix. */
 export function gatewayOptions(
   redis: Partial<GatewayOptions['redis']>,
   rest: Partial<Omit<GatewayOptions, 'redis'>> = {},
@@ -25,7 +25,6 @@ export function gatewayOptions(
       ...redis,
     },
     scriptCache: true,
-    retries: { registry: { count: 3, interval: 20 }, other: { count: 3, interval: 20 } },
     ...rest,
   };
 }

@@ -1,7 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import sinon from 'sinon';
-import { EVERYONE, MemoryLog } from '../../../src/cluster/memory-log.js';
+import { EVERYONE } from '../../../src/cluster/everyone.js';
+import { MemoryLog } from '../../../src/cluster/memory-log.js';
 import type { Retention } from '../../../src/contracts/cluster-coordinator.js';
 import type { Cursor, Position } from '../../../src/contracts/frame.js';
 import { formatCursor, isAfter } from '../../../src/protocol/cursor.js';

@@ -1,0 +1,15 @@
+import type { ClusterListener } from '../../contracts/cluster-listener.js';
+import type { Logger } from '../../contracts/logger.js';
+import type { ResolvedSseOptions } from '../../options/sse-options.js';
+import type { RedisGateway } from '../../redis/redis-gateway.js';
+
+/** What the parts of a coordinator share: who this node is, its way to Redis, and whom to tell. */
+export interface ClusterNode {
+  readonly nodeId: string;
+  /** This life of the node. */
+  readonly inc: string;
+  readonly options: ResolvedSseOptions;
+  readonly gateway: RedisGateway;
+  readonly listener: ClusterListener;
+  readonly logger: Logger;
+}

@@ -1,0 +1,254 @@
+import type { Cursor, Position } from '../../contracts/frame.js';
+import { formatCursor, isAfter } from '../../protocol/cursor.js';
+import { prependId } from '../../protocol/encode-event.js';
+import type { RedisSubscriber } from '../../redis/redis-subscriber.js';
+import { closeSubscribers } from '../close-subscribers.js';
+import { addressed, EVERYONE } from '../everyone.js';
+import { decodePublication, type PublicationFrame } from '../wire/publication-frame.js';
+import type { ClusterNode } from './cluster-node.js';
+import { HeldFrames } from './held-frames.js';
+import type { LogReader } from './log-reader.js';
+
+const PAGE_ENTRIES = 500;
+const RETRY_MS = 500;
+/** Milliseconds after which a lost last frame, which no later one reveals, is found. */
+const CHECK_MS = 30_000;
+
+interface Followed {
+  listeners: number;
+  /** Newest entry that was handed on, once there was one since the subscription. */
+  position: Position | undefined;
+  /** Settles when Redis has acknowledged the subscription, or not. */
+  subscribed: Promise<void>;
+}
+
+type Kept = PublicationFrame & Required<Pick<PublicationFrame, 'place'>>;
+
+/**
+ * The node's view of the ordered log: hands on every entry of the topics it follows, in order, once. Each entry names its
+ * predecessor, so a missing one shows; then, and after each break of the subscription, what comes is held while the log is
+ * read from the last entry that was handed on.
+ */
+export class LogFeed {
+  readonly #topics = new Map<string, Followed>();
+  readonly #byChannel = new Map<string, string>();
+  readonly #held = new HeldFrames<{ readonly topic: string; readonly frame: Kept }>();
+  /** The last entry that was handed on, or was there before the feed began. */
+  #position: Cursor | undefined;
+  #state: 'down' | 'catching-up' | 'live' = 'down';
+  /** Subscribing and catching up exclude each other: a topic that joins in the middle of a catch-up would be overtaken. */
+  #work: Promise<unknown> = Promise.resolve();
+  readonly #joining = new Set<string>();
+  #subscribing: Promise<void> | undefined;
+  #timer: NodeJS.Timeout | undefined;
+  #closed = false;
+  #dropped = 0;
+
+  constructor(
+    private readonly node: ClusterNode,
+    private readonly subscriber: RedisSubscriber,
+    private readonly reader: LogReader,
+  ) {
+    this.#follow(EVERYONE).listeners += 1;
+  }
+
+  /** Whether it has a place in the log. */
+  get begun(): boolean {
+    return this.#position !== undefined;
+  }
+
+  /** Frames on channels of the log that were none. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Subscribes; what is published after it resolved is handed on. @throws SseError `UNAVAILABLE`, then nothing is counted */
+  async listen(topics: Iterable<string>): Promise<void> {
+    const wanted = [...topics];
+    for (const topic of wanted) this.#follow(topic).listeners += 1;
+    try {
+      await Promise.all(wanted.map(topic => this.#topics.get(topic)?.subscribed));
+    } catch (error) {
+      this.unlisten(wanted);
+      throw error;
+    }
+  }
+
+  unlisten(topics: Iterable<string>): void {
+    for (const topic of topics) {
+      const followed = this.#topics.get(topic);
+      if (followed === undefined) continue;
+      followed.listeners -= 1;
+      if (followed.listeners > 0) continue;
+      const channel = this.node.gateway.keys.topicChannel(topic);
+      this.#topics.delete(topic);
+      this.#byChannel.delete(channel);
+      this.subscriber.unsubscribe(channel);
+    }
+  }
+
+  onUp(): void {
+    this.#state = 'catching-up';
+    this.#catchUp();
+  }
+
+  onDown(): void {
+    this.#state = 'down';
+    this.#held.clear();
+  }
+
+  onFrame(channel: string, bytes: Buffer): void {
+    const topic = this.#byChannel.get(channel);
+    if (topic === undefined) return;
+    const frame = decodePublication(bytes);
+    if (frame === undefined) this.#drop();
+    else if (!isKept(frame)) this.#tell(topic, { bytes: frame.body }, frame.trace);
+    else if (this.#state === 'live') this.#accept(topic, frame);
+    else if (this.#state === 'catching-up') this.#hold(topic, frame);
+  }
+
+  close(): void {
+    this.#closed = true;
+    this.#state = 'down';
+    clearTimeout(this.#timer);
+    this.#held.clear();
+  }
+
+  #follow(topic: string): Followed {
+    const present = this.#topics.get(topic);
+    if (present !== undefined) return present;
+    const channel = this.node.gateway.keys.topicChannel(topic);
+    const subscribed = this.#subscribe();
+    subscribed.catch(() => undefined);
+    const followed: Followed = { listeners: 0, position: undefined, subscribed };
+    this.#topics.set(topic, followed);
+    this.#byChannel.set(channel, topic);
+    this.#joining.add(channel);
+    return followed;
+  }
+
+  /** One call for all topics that join while another call, or a catch-up, is under way. */
+  #subscribe(): Promise<void> {
+    this.#subscribing ??= this.#exclusively(async () => {
+      // Nobody may want some of them any more.
+      const channels = [...this.#joining].filter(channel => this.#byChannel.has(channel));
+      this.#joining.clear();
+      this.#subscribing = undefined;
+      if (channels.length > 0) await this.subscriber.subscribe(...channels);
+    });
+    return this.#subscribing;
+  }
+
+  #accept(topic: string, frame: Kept): void {
+    const { epoch, position, previous } = frame.place;
+    const followed = this.#topics.get(topic);
+    if (followed === undefined || this.#position === undefined) return;
+    const foreign = epoch !== this.#position.epoch;
+    if (!foreign && !isAfter(position, this.#position)) return;
+    const missed = followed.position !== undefined && isAfter(previous, followed.position);
+    if (foreign || missed) {
+      this.#state = 'catching-up';
+      this.#hold(topic, frame);
+      this.#catchUp();
+      return;
+    }
+    followed.position = position;
+    this.#position = { epoch, ...position };
+    const bytes = prependId(formatCursor(this.#position), frame.body);
+    this.#tell(topic, { bytes, position }, frame.trace);
+  }
+
+  #hold(topic: string, frame: Kept): void {
+    this.#held.add({ topic, frame }, frame.body.length);
+  }
+
+  #catchUp(): void {
+    clearTimeout(this.#timer);
+    void this.#exclusively(async () => {
+      if (this.#state !== 'catching-up') return;
+      try {
+        do {
+          this.#held.forgive();
+          await this.#readOn();
+        } while (this.#held.overflowed);
+      } catch (error) {
+        this.node.logger.debug('the log could not be read; trying again', { error });
+        this.#plan(RETRY_MS);
+        return;
+      }
+      this.#goLive();
+    });
+  }
+
+  /** Hands on what was published up to the tip of the first page, whatever comes meanwhile. */
+  async #readOn(): Promise<void> {
+    let goal: Cursor | undefined;
+    do {
+      const from: Cursor = this.#position ?? (await this.reader.tip());
+      const page = await this.reader.read([...this.#topics.keys()], from, PAGE_ENTRIES);
+      goal ??= page.tip;
+      if (page.reset !== undefined && page.reset.reason !== 'GAP') {
+        // Another log: positions of the old one mean nothing in it.
+        closeSubscribers(this.node.listener, EVERYONE);
+        goal = page.tip;
+        this.#position = goal;
+        break;
+      }
+      for (const topic of page.reset?.topics ?? []) closeSubscribers(this.node.listener, topic);
+      for (const { topic, position, bytes } of page.entries) {
+        if (!isAfter(position, goal)) this.#tell(topic, { bytes, position }, undefined);
+      }
+      // Page by page, so that a failure later does not hand these on again.
+      this.#position = isAfter(page.upto, goal) ? goal : { epoch: goal.epoch, ...page.upto };
+    } while (isAfter(goal, this.#position));
+    for (const followed of this.#topics.values()) followed.position = this.#position;
+  }
+
+  #goLive(): void {
+    if (this.#state !== 'catching-up') return;
+    this.#state = 'live';
+    this.#plan(CHECK_MS);
+    for (const { topic, frame } of this.#held.take()) {
+      // The first of them may show another gap.
+      if (this.#isLive()) this.#accept(topic, frame);
+      else this.#hold(topic, frame);
+    }
+  }
+
+  #isLive(): boolean {
+    return this.#state === 'live';
+  }
+
+  #plan(ms: number): void {
+    if (this.#closed) return;
+    this.#timer = setTimeout(() => {
+      if (this.#state === 'down') return;
+      this.#state = 'catching-up';
+      this.#catchUp();
+    }, ms).unref();
+  }
+
+  #exclusively<T>(work: () => Promise<T>): Promise<T> {
+    const done = this.#work.then(work, work);
+    this.#work = done;
+    return done;
+  }
+
+  #tell(
+    topic: string,
+    frame: { bytes: Buffer; position?: Position },
+    trace: string | undefined,
+  ): void {
+    this.node.listener.onPublication(addressed(topic), frame, trace);
+  }
+
+  #drop(): void {
+    this.#dropped += 1;
+    if (this.#dropped > 1) return;
+    this.node.logger.warn('a message on a channel of the log was none of its own and dropped');
+  }
+}
+
+function isKept(frame: PublicationFrame): frame is Kept {
+  return frame.place !== undefined;
+}

@@ -1,0 +1,61 @@
+import type { Publication, PublicationResult } from '../../contracts/cluster-coordinator.js';
+import { SseError } from '../../errors/sse-error.js';
+import { publishScript } from '../../redis/scripts/publish-script.js';
+import { EVERYONE } from '../everyone.js';
+import { encodePayload, encodeUnkept, positionOf } from '../wire/publication-frame.js';
+import type { ClusterNode } from './cluster-node.js';
+import { logRequest } from './log-settings.js';
+import type { Membership } from './membership.js';
+
+const IDEMPOTENCY_MS = 60_000;
+
+/** Publishes events: into the ordered log and to its subscribers in one step, or only to the subscribers. */
+export class LogWriter {
+  constructor(
+    private readonly node: ClusterNode,
+    private readonly membership: Membership,
+  ) {}
+
+  /** @throws SseError */
+  async publish(publication: Publication): Promise<PublicationResult> {
+    const [cursor, nodes] = await Promise.all([
+      publication.retention === false ? this.#publish(publication) : this.#append(publication),
+      this.membership.count(),
+    ]);
+    return cursor === undefined ? { nodes } : { cursor, nodes };
+  }
+
+  async #append({ topic = EVERYONE, retention, idempotencyKey, ...payload }: Publication) {
+    const { gateway, options } = this.node;
+    const { maxEntries, ttl } = retention || { maxEntries: 0, ttl: 0 };
+    const request = logRequest(gateway, options);
+    const { id, epoch } = await gateway.run(publishScript, {
+      ...request,
+      metaMs: Math.max(request.metaMs, ttl),
+      topic: gateway.keys.topic(topic),
+      payload: encodePayload({ trace: payload.trace, body: payload.body }),
+      maxEntries,
+      maxAgeMs: ttl,
+      streamMs: ttl,
+      pubCommand: gateway.keys.logMode === 'sharded' ? 'SPUBLISH' : 'PUBLISH',
+      channel: gateway.keys.topicChannel(topic),
+      ...(idempotencyKey !== undefined && {
+        idempotency: { key: gateway.keys.idempotency(idempotencyKey), ms: IDEMPOTENCY_MS },
+      }),
+    });
+    const position = positionOf(id);
+    if (position === undefined) throw new SseError('INTERNAL', 'publish.lua must answer an id');
+    return { epoch, ...position };
+  }
+
+  async #publish({ topic = EVERYONE, body, trace, idempotencyKey }: Publication): Promise<undefined> {
+    const { gateway } = this.node;
+    const { keys } = gateway;
+    if (idempotencyKey !== undefined) {
+      const first = await gateway.claim(keys.unkeptMark(idempotencyKey), IDEMPOTENCY_MS);
+      if (!first) return;
+    }
+    const frame = encodeUnkept({ trace, body });
+    await gateway.publish(keys.topicChannel(topic), frame, keys.logMode);
+  }
+}

@@ -1,0 +1,55 @@
+import { reapScript } from '../../redis/scripts/reap-script.js';
+import { sweepScript } from '../../redis/scripts/sweep-script.js';
+import { nodeIdOf } from '../wire/incarnation.js';
+import type { ClusterNode } from './cluster-node.js';
+
+const ROUTES_PER_CALL = 200;
+const BATCHES_PER_RUN = 50;
+
+/**
+ * Removes what nobody answers for any more: the routes of nodes whose lease is over, and routes that ran out. Every node
+ * does it, without a leader; each route is removed by exactly one of them.
+ */
+export class Reaper {
+  constructor(
+    private readonly node: ClusterNode,
+    /** Told the incarnation of a node that died. */
+    private readonly onDead: (inc: string) => void,
+  ) {}
+
+  /** Removes dead nodes with their routes. Returns how many routes went. @throws SseError */
+  async reap(): Promise<number> {
+    let removed = 0;
+    for (const partition of this.node.gateway.keys.partitions) {
+      for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
+        const request = { partition, limit: ROUTES_PER_CALL, graceMs: 0, self: undefined };
+        const reply = await this.node.gateway.run(reapScript, request);
+        if (reply.status === 'NONE') break;
+        removed += reply.removed.length;
+        if (reply.status === 'DONE') this.#tell(reply.inc);
+      }
+    }
+    return removed;
+  }
+
+  /** Removes routes that ran out: a part of the round that all nodes share. Returns how many went. @throws SseError */
+  async sweep(): Promise<number> {
+    let removed = 0;
+    for (const partition of this.node.gateway.keys.partitions) {
+      for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
+        const request = { partition, count: ROUTES_PER_CALL };
+        const reply = await this.node.gateway.run(sweepScript, request);
+        removed += reply.removed.length;
+        if (reply.status === 'WRAPPED') break;
+      }
+    }
+    return removed;
+  }
+
+  #tell(inc: string): void {
+    // An earlier lease of its own, over while the node was stalled.
+    if (inc === this.node.inc) return;
+    this.node.logger.info('a node died; its routes were removed', { nodeId: nodeIdOf(inc) });
+    this.onDead(inc);
+  }
+}

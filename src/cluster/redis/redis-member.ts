@@ -1,0 +1,255 @@
+import type { SseError } from '../../errors/sse-error.js';
+import { FrameSeal } from '../wire/frame-seal.js';
+import type { SupersededNotice } from '../wire/superseded-notice.js';
+import type { ClusterNode } from './cluster-node.js';
+import { CommandBus } from './command-bus.js';
+import { LogFeed } from './log-feed.js';
+import { LogReader } from './log-reader.js';
+import { LogWriter } from './log-writer.js';
+import { Membership } from './membership.js';
+import { MessageRouter } from './message-router.js';
+import { NodeChannel } from './node-channel.js';
+import { NodeCommands } from './node-commands.js';
+import { NodeLeases } from './node-leases.js';
+import { Reaper } from './reaper.js';
+import { RouteRegistry } from './route-registry.js';
+import { RouteRepair } from './route-repair.js';
+import { SubscriberPool } from './subscriber-pool.js';
+
+/** Milliseconds that joining waits for what usually takes a few. */
+const PATIENCE = 2_000;
+/** Milliseconds for the others to note that somebody came. */
+const GREETING = 250;
+const POLL_MS = 10;
+const REPAIR_RETRY_MS = 1_000;
+
+/** One membership of this node in the cluster: its parts, joined together, and what keeps them going. */
+export class RedisMember {
+  readonly leases: NodeLeases;
+  readonly registry: RouteRegistry;
+  readonly router: MessageRouter;
+  readonly bus: CommandBus;
+  readonly reader: LogReader;
+  readonly writer: LogWriter;
+  readonly feed: LogFeed;
+  readonly #repair: RouteRepair;
+  readonly #reaper: Reaper;
+  readonly #membership: Membership;
+  readonly #pool: SubscriberPool;
+  readonly #seal: FrameSeal;
+  readonly #timers: NodeJS.Timeout[] = [];
+  #retry: NodeJS.Timeout | undefined;
+  /** When the present unbroken stretch of heartbeats began. */
+  #aliveSince = Infinity;
+  #reaping = false;
+  #left: Promise<void> | undefined;
+
+  constructor(private readonly node: ClusterNode) {
+    const { gateway, inc, options } = node;
+    this.#seal = new FrameSeal(options.control.secret);
+    this.leases = new NodeLeases(node, {
+      onOpened: () => this.#startRepair(),
+      onBeat: () => this.#onBeat(),
+      onSilence: silent => this.#onSilence(silent),
+    });
+    this.registry = new RouteRegistry(node, this.leases);
+    this.#membership = new Membership(this.registry);
+    this.#repair = new RouteRepair(node, this.leases, this.registry);
+    this.#reaper = new Reaper(node, dead => this.#onDead(dead));
+    const channel = new NodeChannel(node, this.#seal, {
+      onMessage: (token, message) => this.router.onMessage(token, message),
+      onAcks: (from, acks) => this.router.onAcks(from, acks),
+      onSuperseded: notice => this.#onSuperseded(notice),
+      onRequest: request => commands.onRequest(request),
+      onUnknownRequest: request => commands.onUnknownRequest(request),
+      onAnswer: answer => this.bus.onAnswer(answer),
+    });
+    this.router = new MessageRouter(node, channel);
+    this.bus = new CommandBus(node, channel);
+    const commands = new NodeCommands(node, this.bus, {
+      onMembership: () => this.#membership.forget(),
+      onRepaired: () => this.#startRepair(),
+    });
+    this.#pool = new SubscriberPool(gateway, inc, {
+      onNodeFrame: frame => channel.onFrame(frame),
+      onNodeUp: () => this.#startRepair(),
+      onLogFrame: (name, frame) => this.feed.onFrame(name, frame),
+      onLogUp: () => this.feed.onUp(),
+      onLogDown: () => this.feed.onDown(),
+      onError: error => this.onError(error),
+    });
+    this.reader = new LogReader(node);
+    this.writer = new LogWriter(node, this.#membership);
+    this.feed = new LogFeed(node, this.#pool.log, this.reader);
+  }
+
+  /**
+   * Resolves when this node takes part, or when it is known that Redis cannot be reached; it goes on trying then.
+   * @throws SseError when trying on is no use: `INVALID_OPTION` for another layout, `INTERNAL` for a refused login
+   */
+  async join(): Promise<void> {
+    const { redis, cleanup } = this.node.options;
+    this.#every(redis.connectionTtl * (1000 / 3), () => this.#startRepair());
+    if (cleanup.enabled) this.#every(cleanup.interval, () => void this.#sweep());
+    this.#pool.open();
+    try {
+      await this.node.gateway.open();
+      await this.leases.beat();
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      this.node.logger.warn('the cluster cannot be reached; this node joins when it can', { error });
+      return;
+    }
+    await this.#settled();
+    await this.#greet();
+  }
+
+  /** Why nothing can be asked of the cluster, if so. */
+  obstacle(): string | undefined {
+    if (!this.node.gateway.reachable) return 'there is no connection to Redis';
+    if (this.leases.silent) return 'Redis does not answer';
+    if (!this.leases.held) return 'this node has not joined yet';
+    return undefined;
+  }
+
+  /** Why nothing is heard from the cluster, if so. */
+  deafness(): string | undefined {
+    if (!this.#pool.up) return 'the subscriptions are being restored';
+    return this.feed.begun ? undefined : 'the log has not been read yet';
+  }
+
+  /** Releases what this node has in the cluster, as far as it can be reached, and hears nothing any more. Twice is harmless. */
+  leave(): Promise<void> {
+    this.#left ??= this.#leave();
+    return this.#left;
+  }
+
+  onReachable(reachable: boolean): void {
+    if (this.#left !== undefined) return;
+    if (reachable) {
+      // A failure is planned again by the heartbeats.
+      this.leases.beat().catch(() => undefined);
+      return;
+    }
+    this.#aliveSince = Infinity;
+    this.node.logger.warn('the connection to Redis is lost; local delivery goes on');
+  }
+
+  onError(error: SseError): void {
+    if (this.#left === undefined) this.node.logger.debug('a connection to Redis failed', { error });
+  }
+
+  async #leave(): Promise<void> {
+    const { logger } = this.node;
+    clearTimeout(this.#retry);
+    for (const timer of this.#timers) clearInterval(timer);
+    this.leases.stop();
+    this.#pool.close();
+    this.feed.close();
+    if (this.obstacle() === undefined) {
+      try {
+        await this.leases.release(false);
+        await this.bus.tellAll({ t: 'leave' });
+      } catch (error) {
+        logger.warn('what this node had in the cluster was not released; it expires', { error });
+      }
+    }
+    this.bus.close();
+    this.router.close();
+  }
+
+  /** Waits until everything is heard, but not for ever. */
+  async #settled(): Promise<void> {
+    const deadline = performance.now() + PATIENCE;
+    while (this.deafness() !== undefined && performance.now() < deadline) {
+      await new Promise(resolve => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  /** Lets the others count this node from now on. */
+  async #greet(): Promise<void> {
+    try {
+      const others = (await this.registry.incarnations()).filter(inc => inc !== this.node.inc);
+      await this.bus.askAll(others, { t: 'join' }, GREETING);
+    } catch (error) {
+      this.node.logger.debug('the other nodes were not told of this one', { error });
+    }
+  }
+
+  #onBeat(): void {
+    this.#membership.forget();
+    const now = performance.now();
+    this.#aliveSince = Math.min(this.#aliveSince, now);
+    // All nodes may have been cut off together; each gets the time to renew its lease first.
+    if (now - this.#aliveSince >= this.node.options.node.lease) void this.#reap();
+  }
+
+  #onSilence(silent: boolean): void {
+    if (silent) this.#aliveSince = Infinity;
+    else this.#startRepair();
+  }
+
+  #onDead(inc: string): void {
+    this.#membership.forget();
+    this.router.onDead(inc);
+    this.bus.onDead(inc);
+  }
+
+  #onSuperseded({ connectionId, token }: SupersededNotice): void {
+    if (!this.#seal.signs) {
+      this.node.listener.onSuperseded(connectionId, token);
+      return;
+    }
+    // Redis itself wrote it, unsigned: believed only as far as the route says the same.
+    this.registry.find(connectionId).then(
+      route => {
+        if (route?.inc === this.node.inc && route.tok === token) return;
+        this.node.listener.onSuperseded(connectionId, token);
+      },
+      () => this.#startRepair(),
+    );
+  }
+
+  /** What fails is tried again, and by the next occasion anyway. */
+  #startRepair(): void {
+    if (this.#left !== undefined) return;
+    clearTimeout(this.#retry);
+    this.#repair.run().catch((error: unknown) => {
+      this.node.logger.debug('the routes could not be compared; trying again', { error });
+      if (this.#left !== undefined) return;
+      this.#retry = setTimeout(() => this.#startRepair(), REPAIR_RETRY_MS).unref();
+    });
+  }
+
+  async #reap(): Promise<void> {
+    if (this.#reaping) return;
+    this.#reaping = true;
+    try {
+      await this.#reaper.reap();
+    } catch (error) {
+      this.node.logger.debug('dead nodes could not be removed; the next heartbeat tries again', {
+        error,
+      });
+    } finally {
+      this.#reaping = false;
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    try {
+      await this.#reaper.sweep();
+    } catch (error) {
+      this.node.logger.debug('expired routes could not be removed; the next run tries again', {
+        error,
+      });
+    }
+  }
+
+  #every(ms: number, work: () => void): void {
+    this.#timers.push(setInterval(work, ms).unref());
+  }
+}
+
+function isPassing(error: unknown): boolean {
+  return (error as Partial<SseError>).code === 'UNAVAILABLE';
+}

@@ -1,0 +1,182 @@
+import type {
+  NodeInfo,
+  Registration,
+  RegistrationResult,
+  Route,
+} from '../../contracts/cluster-coordinator.js';
+import type { Registered } from '../../contracts/cluster-listener.js';
+import { SseError } from '../../errors/sse-error.js';
+import type { Partition } from '../../redis/keys.js';
+import { countScript } from '../../redis/scripts/count-script.js';
+import {
+  registerScript,
+  type RegisterReply,
+  type RegisterRequest,
+} from '../../redis/scripts/register-script.js';
+import { resolveScript, type ResolvedRoute } from '../../redis/scripts/resolve-script.js';
+import { unregisterScript } from '../../redis/scripts/unregister-script.js';
+import { nodeIdOf } from '../wire/incarnation.js';
+import type { ClusterNode } from './cluster-node.js';
+import type { NodeLeases } from './node-leases.js';
+import { routeTimes } from './route-times.js';
+
+/** Longer than any registration that may still be under way. */
+const TOMBSTONE_MS = 60_000;
+const LEASE_TRIES = 3;
+
+/** The routes of all nodes, as this node changes and reads them. */
+export class RouteRegistry {
+  // Registrations without an answer: they may arrive after the connection has ended.
+  readonly #doubtful = new Set<string>();
+
+  constructor(
+    private readonly node: ClusterNode,
+    private readonly leases: NodeLeases,
+  ) {}
+
+  async register({
+    connectionId,
+    token,
+    onDuplicate,
+  }: Registration): Promise<RegistrationResult> {
+    const mode = onDuplicate === 'takeover' ? 'take' : 'nx';
+    const reply = await this.#register({ connectionId, token }, mode);
+    switch (reply.status) {
+      case 'NEW':
+      case 'TOOK':
+      case 'DUP':
+        return { outcome: 'registered', fence: reply.fence };
+      case 'STORM':
+        return { outcome: 'storm' };
+      case 'EXISTS':
+      case 'MOVED':
+      case 'STALE':
+        return { outcome: 'exists', nodeId: nodeIdOf(reply.ownerInc) };
+      case 'GONE':
+      case 'LOST':
+        throw new SseError(
+          'UNAVAILABLE',
+          `a registration must keep its lease, got ${reply.status}; connect again`,
+        );
+    }
+  }
+
+  /**
+   * Registers again what this node had, without ever taking an id from a live owner. Returns whether the connection owns
+   * its id now.
+   */
+  async restore(registered: Registered): Promise<boolean> {
+    const { status } = await this.#register(registered, 'restore');
+    return status === 'NEW' || status === 'TOOK' || status === 'DUP';
+  }
+
+  async unregister(connectionId: string, token: string): Promise<boolean> {
+    const { gateway, inc } = this.node;
+    const partition = gateway.keys.partitionOf(connectionId);
+    const doubtful = this.#doubtful.delete(token);
+    const { status } = await gateway.run(unregisterScript, {
+      partition,
+      tombstone: gateway.keys.tombstone(partition, inc, token),
+      inc,
+      conn: connectionId,
+      tok: token,
+      tombstoneMs: doubtful ? TOMBSTONE_MS : 0,
+    });
+    return status === 'REMOVED';
+  }
+
+  /** The live route of a connection id, with the incarnation of its owner. */
+  async find(connectionId: string): Promise<ResolvedRoute | undefined> {
+    const { gateway } = this.node;
+    const partition = gateway.keys.partitionOf(connectionId);
+    const reply = await gateway.run(resolveScript, { partition, conns: [connectionId] });
+    const route = reply.status === 'OK' ? reply.routes[0] : undefined;
+    return route?.live === true ? route : undefined;
+  }
+
+  async locate(connectionId: string): Promise<Route | undefined> {
+    const route = await this.find(connectionId);
+    return route && { connectionId, nodeId: nodeIdOf(route.inc), fence: route.fence };
+  }
+
+  async count(): Promise<number> {
+    const counts = await this.#counts();
+    return counts.reduce((sum, { live }) => sum + live, 0);
+  }
+
+  async nodes(): Promise<readonly NodeInfo[]> {
+    const routes = new Map<string, number>();
+    for (const { nodes } of await this.#counts()) {
+      for (const { inc, routes: some } of nodes) {
+        const nodeId = nodeIdOf(inc);
+        routes.set(nodeId, (routes.get(nodeId) ?? 0) + some);
+      }
+    }
+    return [...routes]
+      .map(([nodeId, connections]) => ({
+        nodeId,
+        connections,
+        self: nodeId === this.node.nodeId,
+      }))
+      .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
+  }
+
+  /** The incarnations with a live lease. */
+  async incarnations(): Promise<readonly string[]> {
+    const { gateway } = this.node;
+    const [partition] = gateway.keys.partitions;
+    if (partition === undefined) return [];
+    const { nodes } = await gateway.run(countScript, { partition });
+    return nodes.map(({ inc }) => inc);
+  }
+
+  #counts() {
+    const { gateway } = this.node;
+    return Promise.all(
+      gateway.keys.partitions.map(partition => gateway.run(countScript, { partition })),
+    );
+  }
+
+  async #register(
+    { connectionId, token }: Registered,
+    mode: RegisterRequest['mode'],
+  ): Promise<RegisterReply> {
+    const { gateway } = this.node;
+    const partition = gateway.keys.partitionOf(connectionId);
+    for (let tries = 1; ; tries += 1) {
+      const request = this.#request(partition, connectionId, token, mode);
+      let reply: RegisterReply;
+      try {
+        reply = await gateway.run(registerScript, request);
+      } catch (error) {
+        this.#doubtful.add(token);
+        throw error;
+      }
+      if (reply.status !== 'LOST' || tries === LEASE_TRIES) return reply;
+      await this.leases.reopen(partition);
+    }
+  }
+
+  #request(
+    partition: Partition,
+    conn: string,
+    tok: string,
+    mode: RegisterRequest['mode'],
+  ): RegisterRequest {
+    const { gateway, inc, options } = this.node;
+    const { takeoverLimit, takeoverWindow } = options.connection;
+    return {
+      partition,
+      tombstone: gateway.keys.tombstone(partition, inc, tok),
+      inc,
+      gen: this.leases.generation(partition),
+      conn,
+      tok,
+      mode,
+      ...routeTimes(options),
+      takeoverLimit,
+      takeoverWindow,
+      pubCommand: gateway.keys.nodeMode === 'sharded' ? 'SPUBLISH' : 'PUBLISH',
+    };
+  }
+}

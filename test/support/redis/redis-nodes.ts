@@ -1,0 +1,77 @@
+import { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
+import type { SseOptions } from '../../../src/options/sse-options.js';
+import type { ClusterFactory } from '../../contract/cluster-coordinator.contract.js';
+import { RecordingLogger } from '../recording-logger.js';
+import { randomPrefix } from './gateway-options.js';
+import { TcpProxy } from './tcp-proxy.js';
+
+/** Coordinators of one cluster after the other, each with key names of its own. */
+export class RedisNodes implements ClusterFactory {
+  readonly logger = new RecordingLogger();
+  #prefix = randomPrefix();
+  #nodes: RedisCoordinator[] = [];
+
+  /** @param where the Redis settings, asked when the first node is made */
+  constructor(
+    private readonly where: () => SseOptions['redis'],
+    private readonly settings: SseOptions = {},
+  ) {}
+
+  get prefix(): string {
+    return this.#prefix;
+  }
+
+  async node(nodeId: string): Promise<RedisCoordinator> {
+    return this.make(nodeId, this.where());
+  }
+
+  async dispose(): Promise<void> {
+    await Promise.all(this.#nodes.splice(0).map(node => node.close()));
+    this.#prefix = randomPrefix();
+  }
+
+  protected make(nodeId: string, redis: SseOptions['redis']): RedisCoordinator {
+    const options = resolveOptions({
+      ...this.settings,
+      node: { heartbeat: 100, lease: 15_000, ...this.settings.node, id: nodeId },
+      redis: { prefix: this.#prefix, channel: `${this.#prefix}events`, ...redis },
+    });
+    const node = new RedisCoordinator(options, this.logger);
+    this.#nodes.push(node);
+    return node;
+  }
+}
+
+/** The same, each node behind a proxy of its own, so that it can be cut off. */
+export class CuttableRedisNodes extends RedisNodes {
+  readonly #proxies = new Map<string, TcpProxy>();
+
+  constructor(
+    private readonly port: () => number,
+    settings: SseOptions = {},
+  ) {
+    super(() => ({}), settings);
+  }
+
+  override async node(nodeId: string): Promise<RedisCoordinator> {
+    const proxy = await TcpProxy.to(this.port());
+    this.#proxies.set(nodeId, proxy);
+    return this.make(nodeId, { url: `redis://127.0.0.1:${proxy.port}` });
+  }
+
+  override async dispose(): Promise<void> {
+    for (const proxy of this.#proxies.values()) proxy.heal();
+    await super.dispose();
+    await Promise.all([...this.#proxies.values()].map(proxy => proxy.close()));
+    this.#proxies.clear();
+  }
+
+  cut(nodeId: string): void {
+    this.#proxies.get(nodeId)?.cut();
+  }
+
+  heal(nodeId: string): void {
+    this.#proxies.get(nodeId)?.heal();
+  }
+}
