@@ -300,10 +300,10 @@ describe('telemetry of a send', () => {
     const error = new SseError('UNAVAILABLE', 'away');
     const policy = {
       circuit: () => 'closed' as const,
-      execute: async <T>(_: unknown, run: (signal: AbortSignal) => Promise<T>): Promise<T> => {
+      execute: async <T>(_: unknown, run: (context: AbortController) => Promise<T>): Promise<T> => {
         // What a policy tells while it repeats a call.
         node.telemetry.upkeep.retrying('send', error);
-        return run(new AbortController().signal);
+        return run(new AbortController());
       },
     };
     const node: TestNode = cluster.node('retrying', { policy });
