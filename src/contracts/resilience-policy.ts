@@ -3,24 +3,37 @@ import type { ServiceIdentifier } from 'inversify';
 /** What a cluster call is for; each kind has its own limits, so that trouble in one does not starve the others. */
 export type OperationKind = 'register' | 'send' | 'publish' | 'maintenance';
 
-/** State of one kind's circuit: `open` means calls fail at once. */
+/** State of one kind's circuit. `open`: calls fail at once. `half-open`: one call may try, further ones fail at once. */
 export type CircuitState = 'closed' | 'half-open' | 'open';
+
+/** What an operation can learn of the call it is part of. */
+export interface OperationContext {
+  /**
+   * Aborts when the policy gives up on the operation or the caller's signal aborts. Made when it is first asked for, so
+   * that operations which do not ask pay nothing for it.
+   */
+  readonly signal: AbortSignal;
+}
 
 /**
  * Wraps every call of the service to the cluster.
  *
  * An implementation may delay, retry, time out or refuse a call; it never turns a failure into a success and passes the
  * result of `operation` through unchanged. It retries only errors whose `retryable` is true. It never runs `operation`
- * after `execute` has settled, nor when the given signal was aborted beforehand.
+ * after `execute` has settled, nor once the given signal has aborted. An abort while `operation` runs is told to it, and
+ * its answer is the answer.
+ *
+ * Operations begin in the order of the calls of their kind. One that need not wait begins before `execute` returns: the
+ * order of sends depends on it.
  */
 export interface ResiliencePolicy {
   /**
-   * Runs `operation`. Its signal aborts when the policy gives up on it or the caller's signal aborts.
+   * Runs `operation`.
    * @throws the operation's error; or SseError `UNAVAILABLE` when the policy refuses or gives up.
    */
   execute<T>(
     kind: OperationKind,
-    operation: (signal: AbortSignal) => Promise<T>,
+    operation: (context: OperationContext) => Promise<T>,
     signal?: AbortSignal,
   ): Promise<T>;
   /** Present state of a kind's circuit. */

@@ -51,9 +51,9 @@ export interface RedisSettings {
 
 /** Retries of scripts that are not about the registry (those: {@link AtomicOperationSettings}). */
 export interface ScriptSettings {
-  /** Further tries after a failed one; 0: none. Default 3. */
+  /** Further tries of a send or a publication after a failed one; 0: none. Default 3. */
   readonly retryCount: number;
-  /** Milliseconds between two tries. Default 100. */
+  /** Milliseconds between two tries, give or take half. Default 100. */
   readonly retryInterval: number;
   /** Whether scripts are called by digest instead of being sent each time. Default true. */
   readonly scriptCacheEnabled: boolean;
@@ -66,9 +66,9 @@ export interface ScriptSettings {
 export interface AtomicOperationSettings {
   /** Whether any is; false overrules the three below. Default true. */
   readonly redisAtomicEnabled: boolean;
-  /** Further tries of a registry script after a failed one; 0: none. Default 3. */
+  /** Further tries of a registration, a replay or the like after a failed one; 0: none. Default 3. */
   readonly luaScriptRetryCount: number;
-  /** Milliseconds between two tries. Default 100. */
+  /** Milliseconds between two tries, give or take half. Default 100. */
   readonly luaScriptRetryInterval: number;
   /** Registering a connection; without it, fencing is lost. Default true. */
   readonly connectionRegistrationAtomic: boolean;
@@ -94,15 +94,18 @@ export interface ConsistencySettings {
 
 /** Bounds of one kind of call to the cluster. */
 export interface OperationLimits {
-  /** Milliseconds one call may take. Default 2000. */
+  /**
+   * Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `send` 600000, since each
+   * send has a deadline of its own (`send.deadline`).
+   */
   readonly timeout: number;
-  /** Calls at once. At least 1. Default 256. */
+  /** Calls at once. At least 1. Default 256; of `send` 10000, which is also the default of `send.maxPending`. */
   readonly concurrency: number;
   /** Calls that may wait for their turn; further ones fail at once. Default 10000. */
   readonly queue: number;
   /** Failures in a row after which calls fail at once. At least 1. Default 5. */
   readonly breakerFailures: number;
-  /** Milliseconds until a call is tried again after that. Default 1000. */
+  /** Milliseconds until one call is let through after that. Default 1000. */
   readonly breakerCooldown: number;
 }
 

@@ -15,9 +15,9 @@ export interface CleanupSettings {
 export interface ReliabilitySettings {
   /** Whether failed cleanups are retried and leaks looked for. Default true. */
   readonly enabled: boolean;
-  /** Further tries of a failed cleanup; 0: none. Default 3. */
+  /** Further tries of a failed cleanup, or another call of kind `maintenance`; 0: none. Default 3. */
   readonly cleanupRetryCount: number;
-  /** Milliseconds between two tries. Default 1000. */
+  /** Milliseconds between two tries, give or take half. Default 1000. */
   readonly cleanupRetryInterval: number;
   /** Whether the end of the service is a drain; false: connections are cut. Default true. */
   readonly gracefulShutdown: boolean;

@@ -6,15 +6,19 @@ import { topicHistories } from './topic-histories.js';
 const MAX_HISTORY_ENTRIES = 1_000_000;
 const MAX_COUNTED_EVENTS = 100;
 
-const operation = rule
-  .group({
-    timeout: rule.milliseconds().default(2_000),
-    concurrency: rule.count(1).default(256),
-    queue: rule.count(0).default(10_000),
-    breakerFailures: rule.count(1).default(5),
-    breakerCooldown: rule.milliseconds().default(1_000),
-  })
-  .prefault({});
+/** The longest deadline a single send may have. */
+const MAX_DEADLINE_MS = 600_000;
+
+const operation = ({ timeout = 2_000, concurrency = 256 } = {}) =>
+  rule
+    .group({
+      timeout: rule.milliseconds().default(timeout),
+      concurrency: rule.count(1).default(concurrency),
+      queue: rule.count(0).default(10_000),
+      breakerFailures: rule.count(1).default(5),
+      breakerCooldown: rule.milliseconds().default(1_000),
+    })
+    .prefault({});
 
 /**
  * Every setting: its place, its rule, its default. The environment's names, the list of known keys
@@ -123,12 +127,18 @@ export const optionsSchema = rule.group({
   send: rule
     .group({
       ack: rule.oneOf('owner', 'none').default('owner'),
-      deadline: rule.milliseconds(1, 600_000).default(3_000),
+      deadline: rule.milliseconds(1, MAX_DEADLINE_MS).default(3_000),
       maxPending: rule.count(1).default(10_000),
     })
     .prefault({}),
   resilience: rule
-    .group({ register: operation, send: operation, publish: operation, maintenance: operation })
+    .group({
+      register: operation(),
+      // Each send has a deadline of its own, and waits for its owner alone: one that is slow must not hold up the others.
+      send: operation({ timeout: MAX_DEADLINE_MS, concurrency: 10_000 }),
+      publish: operation(),
+      maintenance: operation(),
+    })
     .prefault({}),
   limits: rule
     .group({

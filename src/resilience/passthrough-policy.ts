@@ -1,23 +1,25 @@
 import type {
   CircuitState,
+  OperationContext,
   OperationKind,
   ResiliencePolicy,
 } from '../contracts/resilience-policy.js';
-import { SseError } from '../errors/sse-error.js';
+import { CallContext } from './call-context.js';
 
 /** Runs every operation once, as it is. The right policy where there is nothing to reach, and in tests. */
 export class PassthroughPolicy implements ResiliencePolicy {
   async execute<T>(
     _kind: OperationKind,
-    operation: (signal: AbortSignal) => Promise<T>,
-    signal: AbortSignal = new AbortController().signal,
+    operation: (context: OperationContext) => Promise<T>,
+    signal?: AbortSignal,
   ): Promise<T> {
-    if (signal.aborted) {
-      throw new SseError('UNAVAILABLE', 'the operation was given up before it began', {
-        cause: signal.reason,
-      });
+    const context = new CallContext(signal);
+    context.assertWanted();
+    try {
+      return await operation(context);
+    } finally {
+      context.end();
     }
-    return operation(signal);
   }
 
   circuit(): CircuitState {

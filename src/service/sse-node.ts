@@ -133,10 +133,10 @@ export class SseNode implements ConnectionObserver {
 
   /** Starts the node's feed of these topics; whoever called takes it back with the coordinator's `unlisten`. */
   listen(kind: OperationKind, topics: readonly string[]): Promise<void> {
-    return this.policy.execute(kind, async signal => {
+    return this.policy.execute(kind, async context => {
       await this.coordinator.listen(topics);
       // The policy gave up before and told the caller so, who therefore will not take it back.
-      if (signal.aborted) this.coordinator.unlisten(topics);
+      if (context.signal.aborted) this.coordinator.unlisten(topics);
     });
   }
 

@@ -1,5 +1,11 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
+import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
-import type { OperationKind, ResiliencePolicy } from '../../src/contracts/resilience-policy.js';
+import type {
+  OperationContext,
+  OperationKind,
+  ResiliencePolicy,
+} from '../../src/contracts/resilience-policy.js';
 import { SseError } from '../../src/errors/sse-error.js';
 
 const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'maintenance'];
@@ -25,86 +31,214 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
       });
     }
 
-    it('passes a failure that is not worth another try on, after one try', async () => {
-      for (const failure of [new SseError('CLOSED', 'closed'), new TypeError('no SseError')]) {
-        let tries = 0;
-        const operation = async (): Promise<never> => {
-          tries += 1;
+    it('passes an error on as a result when it is one', async () => {
+      const result = new SseError('UNAVAILABLE', 'no failure, but a value');
+      expect(await policy.execute('send', async () => result)).to.equal(result);
+    });
+
+    describe('a failure', () => {
+      const untouched: Readonly<Record<string, unknown>> = {
+        'that is not worth another try': new SseError('CLOSED', 'closed'),
+        'that says of itself that it must not be repeated': new SseError('UNAVAILABLE', 'sent', {
+          retryable: false,
+        }),
+        'that is no SseError': new TypeError('no SseError'),
+        'that only looks retryable': Object.assign(new Error('not ours'), { retryable: true }),
+        'that is no error': 'text',
+        'that is nothing': undefined,
+      };
+
+      for (const [what, failure] of Object.entries(untouched)) {
+        it(`${what} is passed on as it is, after one try`, async () => {
+          let tries = 0;
+          const operation = async (): Promise<never> => {
+            tries += 1;
+            throw failure;
+          };
+          expect(await rejectionOf(policy.execute('send', operation))).to.equal(failure);
+          expect(tries).to.equal(1);
+        });
+      }
+
+      it('thrown before there is a promise is passed on as well', async () => {
+        const failure = new SseError('INTERNAL', 'thrown');
+        const operation = (): Promise<never> => {
           throw failure;
         };
         expect(await rejectionOf(policy.execute('send', operation))).to.equal(failure);
-        expect(tries).to.equal(1);
-      }
-    });
+      });
 
-    it('rejects when the operation throws before it returns a promise', async () => {
-      const failure = new SseError('INTERNAL', 'thrown');
-      const operation = (): Promise<never> => {
-        throw failure;
-      };
-      expect(await rejectionOf(policy.execute('send', operation))).to.equal(failure);
-    });
+      it('that stays never becomes a success', async () => {
+        const operation = async (): Promise<never> => {
+          throw new SseError('UNAVAILABLE', 'still not');
+        };
+        const error = await rejectionOf(policy.execute('publish', operation));
+        expect(SseError.is(error, 'UNAVAILABLE')).to.equal(true);
+      });
 
-    it('never makes a success of a failure that stays', async () => {
-      const operation = async (): Promise<never> => {
-        throw new SseError('UNAVAILABLE', 'still not');
-      };
-      const error = await rejectionOf(policy.execute('publish', operation));
-      expect(SseError.is(error, 'UNAVAILABLE')).to.equal(true);
-    });
-
-    it('does not run an operation that was given up beforehand', async () => {
-      let ran = false;
-      const operation = async (): Promise<void> => {
-        ran = true;
-      };
-      const error = await rejectionOf(policy.execute('send', operation, AbortSignal.abort('why')));
-      expect(SseError.is(error, 'UNAVAILABLE')).to.equal(true);
-      expect(ran).to.equal(false);
-    });
-
-    it('gives each operation a signal that nobody has aborted', async () => {
-      const aborted = await policy.execute('send', async signal => signal.aborted);
-      expect(aborted).to.equal(false);
-    });
-
-    it("aborts the operation's signal when the caller gives up", async () => {
-      const caller = new AbortController();
-      const execution = policy.execute(
-        'send',
-        signal =>
-          new Promise<string>(resolve => {
-            signal.addEventListener('abort', () => resolve('told'));
-            caller.abort();
+      it('of one call is nothing to the others that run at once', async () => {
+        const calls = Array.from({ length: 20 }, (_, n) =>
+          policy.execute(KINDS[n % 4] ?? 'send', async () => {
+            await Promise.resolve();
+            if (n % 5 === 0) throw new SseError('CLOSED', `${n}`);
+            return n;
           }),
-        caller.signal,
-      );
-      // It may pass the answer on or give up at once; it does not hang.
-      const outcome = await execution.catch((error: unknown) => error);
-      expect(outcome === 'told' || SseError.is(outcome, 'UNAVAILABLE')).to.equal(true);
+        );
+        const results = await Promise.allSettled(calls);
+        expect(
+          results.map(result => (result.status === 'fulfilled' ? result.value : -1)),
+        ).to.deep.equal(Array.from({ length: 20 }, (_, n) => (n % 5 === 0 ? -1 : n)));
+      });
     });
 
-    it('keeps calls apart that run at once', async () => {
-      const calls = Array.from({ length: 20 }, (_, n) =>
-        policy.execute(KINDS[n % 4] ?? 'send', async () => {
-          await Promise.resolve();
-          if (n % 5 === 0) throw new SseError('CLOSED', `${n}`);
-          return n;
-        }),
+    describe('the order', () => {
+      it('is that of the calls, and each operation begins before execute returns', async () => {
+        const begun: number[] = [];
+        const calls = Array.from({ length: 10 }, (_, n) => {
+          const call = policy.execute('send', async () => {
+            begun.push(n);
+            await Promise.resolve();
+          });
+          expect(begun).to.have.length(n + 1);
+          return call;
+        });
+        await Promise.all(calls);
+        expect(begun).to.deep.equal(Array.from({ length: 10 }, (_, n) => n));
+      });
+
+      it('is that of the calls after others have failed', async () => {
+        const begun: string[] = [];
+        const fail = policy.execute('send', async () => {
+          begun.push('fails');
+          throw new SseError('CLOSED', 'closed');
+        });
+        const works = policy.execute('send', async () => {
+          begun.push('works');
+        });
+        await Promise.allSettled([fail, works]);
+        expect(begun).to.deep.equal(['fails', 'works']);
+      });
+    });
+
+    describe('a caller', () => {
+      it('that gave up beforehand has nothing run, and learns why', async () => {
+        let ran = false;
+        const operation = async (): Promise<void> => {
+          ran = true;
+        };
+        const reason = new Error('left');
+        const error = await rejectionOf(
+          policy.execute('send', operation, AbortSignal.abort(reason)),
+        );
+        expect(SseError.is(error, 'UNAVAILABLE') && error.cause).to.equal(reason);
+        expect(ran).to.equal(false);
+      });
+
+      it('that gives up meanwhile is told to the operation, whose answer is the answer', async () => {
+        const caller = new AbortController();
+        const reason = new Error('left');
+        const answer = await policy.execute(
+          'send',
+          ({ signal }) =>
+            new Promise<unknown>(resolve => {
+              signal.addEventListener('abort', () => resolve(signal.reason));
+              caller.abort(reason);
+            }),
+          caller.signal,
+        );
+        expect(answer).to.equal(reason);
+      });
+
+      it('that gives up during a try has no further one', async () => {
+        const caller = new AbortController();
+        let tries = 0;
+        const failure = new SseError('UNAVAILABLE', 'not now');
+        const operation = async (): Promise<never> => {
+          tries += 1;
+          caller.abort();
+          throw failure;
+        };
+        expect(await rejectionOf(policy.execute('send', operation, caller.signal))).to.equal(
+          failure,
+        );
+        expect(tries).to.equal(1);
+      });
+
+      it('keeps nothing of a call that is over', async () => {
+        const { signal } = new AbortController();
+        const asking = async (context: OperationContext): Promise<boolean> =>
+          context.signal.aborted;
+        await policy.execute('send', asking, signal);
+        await rejectionOf(
+          policy.execute(
+            'send',
+            async context => {
+              await asking(context);
+              throw new SseError('CLOSED', 'closed');
+            },
+            signal,
+          ),
+        );
+        expect(getEventListeners(signal, 'abort')).to.deep.equal([]);
+      });
+    });
+
+    it('runs each operation in the asynchronous context of its caller', async () => {
+      const storage = new AsyncLocalStorage<number>();
+      const seen = await Promise.all(
+        [1, 2, 3].map(n =>
+          storage.run(n, () =>
+            policy.execute('send', async () => {
+              await Promise.resolve();
+              return storage.getStore();
+            }),
+          ),
+        ),
       );
-      const results = await Promise.allSettled(calls);
-      expect(
-        results.map(result => (result.status === 'fulfilled' ? result.value : -1)),
-      ).to.deep.equal(Array.from({ length: 20 }, (_, n) => (n % 5 === 0 ? -1 : n)));
+      expect(seen).to.deep.equal([1, 2, 3]);
+    });
+
+    describe("an operation's signal", () => {
+      it('is aborted by nobody while all is well', async () => {
+        expect(await policy.execute('send', async ({ signal }) => signal.aborted)).to.equal(false);
+      });
+
+      it('is one, however often it is asked for', async () => {
+        const same = async (context: OperationContext): Promise<boolean> =>
+          context.signal === context.signal;
+        expect(await policy.execute('send', same)).to.equal(true);
+      });
+
+      it('stays as it was after a success', async () => {
+        const signal = await policy.execute('send', async context => context.signal);
+        expect(signal.aborted).to.equal(false);
+      });
+
+      it('asked for after the caller gave up says so', async () => {
+        const caller = new AbortController();
+        const aborted = await policy.execute(
+          'send',
+          async context => {
+            caller.abort();
+            return context.signal.aborted;
+          },
+          caller.signal,
+        );
+        expect(aborted).to.equal(true);
+      });
     });
   });
 }
 
 async function rejectionOf(promise: Promise<unknown>): Promise<unknown> {
-  try {
-    await promise;
-  } catch (error) {
-    return error;
-  }
-  throw new Error('it resolved');
+  let error: unknown;
+  const rejected = await promise.then(
+    () => false,
+    (reason: unknown) => {
+      error = reason;
+      return true;
+    },
+  );
+  if (!rejected) throw new Error('it resolved');
+  return error;
 }

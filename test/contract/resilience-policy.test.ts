@@ -1,4 +1,18 @@
+import { resolveOptions } from '../../src/options/resolve-options.js';
+import { CockatielPolicy } from '../../src/resilience/cockatiel-policy.js';
 import { PassthroughPolicy } from '../../src/resilience/passthrough-policy.js';
 import { resiliencePolicyContract } from './resilience-policy.contract.js';
 
 resiliencePolicyContract('PassthroughPolicy', () => new PassthroughPolicy());
+
+resiliencePolicyContract(
+  'CockatielPolicy',
+  () =>
+    new CockatielPolicy(
+      resolveOptions({
+        script: { retryInterval: 1 },
+        atomicOperation: { luaScriptRetryInterval: 1 },
+        reliability: { cleanupRetryInterval: 1 },
+      }),
+    ),
+);

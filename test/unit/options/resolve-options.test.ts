@@ -79,7 +79,7 @@ describe('resolveOptions', () => {
       };
       expect(resolveOptions().resilience).to.deep.equal({
         register: bounds,
-        send: bounds,
+        send: { ...bounds, timeout: 600_000, concurrency: 10_000 },
         publish: bounds,
         maintenance: bounds,
       });

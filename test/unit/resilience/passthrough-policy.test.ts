@@ -34,7 +34,7 @@ describe('PassthroughPolicy', () => {
     const policy = new PassthroughPolicy();
     const signals = new Set<AbortSignal>();
     for (let call = 0; call < 3; call += 1) {
-      await policy.execute('send', async signal => signals.add(signal));
+      await policy.execute('send', async ({ signal }) => signals.add(signal));
     }
     expect(signals.size).to.equal(3);
   });

@@ -61,7 +61,7 @@ describe('health', () => {
       ['publish', 'half-open'],
     ]);
     const policy: ResiliencePolicy = {
-      execute: (_kind, operation) => operation(new AbortController().signal),
+      execute: (_kind, operation) => operation(new AbortController()),
       circuit: kind => states.get(kind) ?? 'closed',
     };
     const node = await cluster.started('a', { policy });

@@ -340,7 +340,7 @@ describe('MessageSender', () => {
     it('holds for a policy that lets calls wait: what was not handed over is unavailable', async () => {
       const policy: ResiliencePolicy = {
         execute: (kind, operation) =>
-          kind === 'send' ? new Promise(() => undefined) : operation(new AbortController().signal),
+          kind === 'send' ? new Promise(() => undefined) : operation(new AbortController()),
         circuit: () => 'closed',
       };
       const sender = await cluster.started('c', { policy });
@@ -360,9 +360,9 @@ describe('MessageSender', () => {
   describe('a policy that gives up', () => {
     const givingUp = (after: 'before' | 'during'): ResiliencePolicy => ({
       async execute(kind, operation) {
-        const { signal } = new AbortController();
-        if (kind !== 'send') return operation(signal);
-        if (after === 'during') void operation(signal);
+        const context = new AbortController();
+        if (kind !== 'send') return operation(context);
+        if (after === 'during') void operation(context);
         await turns(1);
         throw new SseError('UNAVAILABLE', 'given up');
       },

@@ -127,8 +127,8 @@ describe('Subscriptions', () => {
     const policy: ResiliencePolicy = {
       async execute(kind, operation) {
         const controller = new AbortController();
-        if (kind !== 'maintenance') return operation(controller.signal);
-        void operation(controller.signal);
+        if (kind !== 'maintenance') return operation(controller);
+        void operation(controller);
         controller.abort();
         throw new SseError('UNAVAILABLE', 'given up');
       },

@@ -1,0 +1,55 @@
+import type { OperationContext } from '../contracts/resilience-policy.js';
+import { SseError } from '../errors/sse-error.js';
+
+/** One call: what its operation can learn of it, and whether anybody still wants it. */
+export class CallContext implements OperationContext {
+  /** How the last try failed. */
+  failure: unknown;
+  #controller: AbortController | undefined;
+  #gaveUp: { readonly reason: unknown } | undefined;
+  #ended = false;
+
+  constructor(readonly caller: AbortSignal | undefined) {}
+
+  get signal(): AbortSignal {
+    this.#controller ??= this.#begin();
+    return this.#controller.signal;
+  }
+
+  /** @throws SseError `UNAVAILABLE` when the caller has given up */
+  assertWanted(): void {
+    if (this.caller?.aborted === true) throw this.unwanted();
+  }
+
+  /** What a call ends with that its caller has given up. */
+  unwanted(): SseError {
+    return new SseError('UNAVAILABLE', 'its caller gave the call up before it could run', {
+      cause: this.caller?.reason,
+    });
+  }
+
+  /** The policy gives up on the operation. */
+  giveUp(reason: unknown): void {
+    this.#gaveUp ??= { reason };
+    this.#controller?.abort(reason);
+  }
+
+  /** The call is over; the caller's signal is let go. */
+  end(): void {
+    this.#ended = true;
+    if (this.#controller !== undefined) this.caller?.removeEventListener('abort', this.#onAbort);
+  }
+
+  #begin(): AbortController {
+    const controller = new AbortController();
+    const { caller } = this;
+    if (this.#gaveUp !== undefined) controller.abort(this.#gaveUp.reason);
+    else if (caller?.aborted === true) controller.abort(caller.reason);
+    else if (!this.#ended) caller?.addEventListener('abort', this.#onAbort);
+    return controller;
+  }
+
+  readonly #onAbort = (): void => {
+    this.giveUp(this.caller?.reason);
+  };
+}
