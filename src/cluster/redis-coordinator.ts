@@ -16,6 +16,7 @@ import type {
 import type { ClusterListener } from '../contracts/cluster-listener.js';
 import type { Logger } from '../contracts/logger.js';
 import type { SendResult } from '../contracts/receipt.js';
+import type { UpkeepTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors/sse-error.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { RedisGateway } from '../redis/redis-gateway.js';
@@ -43,6 +44,7 @@ export class RedisCoordinator implements ClusterCoordinator {
   constructor(
     private readonly options: ResolvedSseOptions,
     private readonly logger: Logger,
+    private readonly telemetry: UpkeepTelemetry,
   ) {
     this.#gateway = new RedisGateway({
       redis: options.redis,
@@ -54,6 +56,9 @@ export class RedisCoordinator implements ClusterCoordinator {
         onError: error => {
           this.#member?.onError(error);
         },
+        onCommand: (command, ms, error) => {
+          telemetry.commanded(command, ms, error);
+        },
       },
     });
   }
@@ -61,11 +66,19 @@ export class RedisCoordinator implements ClusterCoordinator {
   async start(listener: ClusterListener): Promise<void> {
     if (this.#state.is === 'closed') throw closed();
     if (this.#state.is === 'new') {
-      const { options, logger } = this;
+      const { options, logger, telemetry } = this;
       const nodeId = options.node.id;
       const inc = newIncarnation(nodeId);
       const gateway = this.#gateway;
-      const member = new RedisMember({ nodeId, inc, options, gateway, listener, logger });
+      const member = new RedisMember({
+        nodeId,
+        inc,
+        options,
+        gateway,
+        listener,
+        logger,
+        telemetry,
+      });
       this.#state = { is: 'joining', member, joining: member.join() };
     }
     const { member, joining } = this.#state;

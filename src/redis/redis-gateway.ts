@@ -14,6 +14,8 @@ export interface GatewayEvents {
   onReachable?(reachable: boolean): void;
   /** A failure that no call reports. */
   onError?(error: SseError): void;
+  /** A script, named like its file, or a command was answered or failed. @param ms milliseconds it took */
+  onCommand?(command: string, ms: number, error?: SseError): void;
 }
 
 /** What a gateway is made of. */
@@ -110,16 +112,16 @@ export class RedisGateway {
     const runId = script.usesRunId ? await this.#attempt(attempt, () => this.#askRunId()) : '';
     const keys = script.keysOf(request);
     const values = [keys.length, ...keys, ...script.argsOf(request, runId)];
-    const call = (): Promise<unknown> => this.#call(script, values);
+    const call = (): Promise<unknown> =>
+      this.#measured(script.name, () => this.#call(script, values));
     return script.parse(await this.#attempt(attempt, call, script.repeatable(request)));
   }
 
   /** Publishes and returns how many subscribers Redis counted: in a Redis Cluster those of one node, classic mode. */
   async publish(channel: string, payload: string | Buffer, mode: PubSubMode): Promise<number> {
+    const command = mode === 'sharded' ? 'spublish' : 'publish';
     const count = await this.#attempt('a publication', () =>
-      mode === 'sharded'
-        ? this.#client.spublish(channel, payload)
-        : this.#client.publish(channel, payload),
+      this.#measured(command.toUpperCase(), () => this.#client[command](channel, payload)),
     );
     return Number(count);
   }
@@ -127,7 +129,9 @@ export class RedisGateway {
   /** Sets a mark that goes away after `ms`; false when it was there. At most one of several callers gets true. */
   async claim(key: string, ms: number): Promise<boolean> {
     return (
-      (await this.#attempt('a mark', () => this.#client.set(key, '1', 'PX', ms, 'NX'))) !== null
+      (await this.#attempt('a mark', () =>
+        this.#measured('SET', () => this.#client.set(key, '1', 'PX', ms, 'NX')),
+      )) !== null
     );
   }
 
@@ -185,6 +189,20 @@ export class RedisGateway {
     } catch (failure) {
       this.#refuseClosed();
       throw toSseError(failure, attempt, repeatable);
+    }
+  }
+
+  async #measured<T>(command: string, call: () => Promise<T>): Promise<T> {
+    const { events } = this.options;
+    if (events?.onCommand === undefined) return call();
+    const startedAt = performance.now();
+    try {
+      const reply = await call();
+      events.onCommand(command, performance.now() - startedAt);
+      return reply;
+    } catch (failure) {
+      events.onCommand(command, performance.now() - startedAt, toSseError(failure, command));
+      throw failure;
     }
   }
 

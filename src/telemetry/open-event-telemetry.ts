@@ -177,7 +177,7 @@ export class OpenEventTelemetry implements EventTelemetry {
   /** Only a sender's trace is continued: an arrival alone is a figure, not a story. */
   #arrival(carried: Carried | undefined, links: Link[], facts: () => Attributes): Span | undefined {
     if (carried?.context === undefined) return undefined;
-    return this.reporting.spans.begin('sse.deliver', carried.context, facts, links);
+    return this.reporting.spans.begin('sse.deliver', carried.context, facts, { links });
   }
 
   #noteLatency(scope: Scope, carried: Carried | undefined): void {

@@ -3,7 +3,8 @@ import type { OperationKind } from '../contracts/resilience-policy.js';
 import type { CleanupKind, ConsistencySummary, UpkeepTelemetry } from '../contracts/telemetry.js';
 import { ATTRIBUTE } from './names.js';
 import type { Reporting } from './reporting.js';
-import { errorType } from './span-recorder.js';
+import { errorType, type SpanEnd } from './span-recorder.js';
+import { whenDone } from './when-done.js';
 
 /** Tells OpenTelemetry of a node's care for itself. */
 export class OpenUpkeepTelemetry implements UpkeepTelemetry {
@@ -13,25 +14,31 @@ export class OpenUpkeepTelemetry implements UpkeepTelemetry {
     const { spans, figures, meters } = this.reporting;
     // On an idle node nothing else comes by that would notice an SDK that has started.
     meters.look();
-    // Timers run in the context of whatever request started them, which is long over.
-    const span = spans.begin('sse.cleanup', ROOT_CONTEXT, () => ({
-      [ATTRIBUTE.cleanupKind]: kind,
-    }));
-    const cleaned =
-      span === undefined
-        ? work()
-        : spans.run(span, ROOT_CONTEXT, work, removed => ({
-            attributes: { [ATTRIBUTE.removed]: removed },
-          }));
-    return whenDone(cleaned, removed => {
-      if (removed > 0) figures.removed.add(kind, removed);
-    });
+    const startTime = Date.now();
+    // Told afterwards, since most runs find nothing and would only hide those that do.
+    const tell = (end: SpanEnd): void => {
+      const facts = { [ATTRIBUTE.cleanupKind]: kind };
+      const span = spans.begin('sse.cleanup', ROOT_CONTEXT, () => facts, { startTime });
+      if (span !== undefined) spans.end(span, () => end);
+    };
+    return whenDone(
+      // Timers run in the context of whatever request started them, which is long over.
+      () => (spans.on ? context.with(ROOT_CONTEXT, work) : work()),
+      removed => {
+        if (removed === 0) return;
+        figures.removed.add(kind, removed);
+        tell({ attributes: { [ATTRIBUTE.removed]: removed } });
+      },
+      error => {
+        tell({ failure: error });
+      },
+    );
   }
 
   checking(work: () => Promise<ConsistencySummary>): Promise<ConsistencySummary> {
     const { spans, figures } = this.reporting;
     const span = spans.begin('sse.consistency', ROOT_CONTEXT, () => ({}));
-    const checked =
+    const checking = (): Promise<ConsistencySummary> =>
       span === undefined
         ? work()
         : spans.run(span, ROOT_CONTEXT, work, ({ checked, repairs }) => ({
@@ -41,7 +48,7 @@ export class OpenUpkeepTelemetry implements UpkeepTelemetry {
               [ATTRIBUTE.repairKind]: Object.keys(repairs),
             },
           }));
-    return whenDone(checked, ({ repairs }) => {
+    return whenDone(checking, ({ repairs }) => {
       for (const [kind, count] of Object.entries(repairs)) figures.repairs.add(kind, count);
     });
   }
@@ -77,18 +84,4 @@ export class OpenUpkeepTelemetry implements UpkeepTelemetry {
       error === undefined ? labels : { ...labels, [ATTRIBUTE.errorType]: errorType(error) },
     );
   }
-}
-
-/** Calls `then` with the value of something that may be a promise of it; a failure has no value. */
-function whenDone<R>(result: R, then: (value: Awaited<R>) => void): R {
-  if (!(result instanceof Promise)) {
-    // Not a promise, so it is its own awaited value.
-    then(result as Awaited<R>);
-    return result;
-  }
-  // A promise of the same value.
-  return result.then((value: Awaited<R>) => {
-    then(value);
-    return value;
-  }) as R;
 }

@@ -9,11 +9,20 @@ import {
   type Context,
   type Link,
   type Span,
+  type SpanOptions,
   type Tracer,
   type TracerProvider,
 } from '@opentelemetry/api';
 import { SseError } from '../errors/sse-error.js';
 import { ATTRIBUTE, SCOPE, type SpanName } from './names.js';
+import { whenDone } from './when-done.js';
+
+/** What is seldom said of a span when it begins. */
+export interface BeginOptions {
+  readonly links?: Link[];
+  /** Milliseconds of `Date.now()` when it began, for one that is told afterwards. */
+  readonly startTime?: number;
+}
 
 /** What a span says when it ends. */
 export interface SpanEnd {
@@ -53,43 +62,32 @@ export class SpanRecorder {
     name: SpanName,
     parent: Context,
     facts: () => Attributes,
-    links: Link[] = [],
+    { links, startTime }: BeginOptions = {},
   ): Span | undefined {
     const tracer = this.#current();
     if (tracer === undefined) return undefined;
     const around = trace.getSpan(parent);
     if (around !== undefined && isDropped(around)) return undefined;
     const kind = name === 'sse.connect' ? connectKind(around) : (KINDS[name] ?? SpanKind.INTERNAL);
-    const span = tracer.startSpan(name, links.length === 0 ? { kind } : { kind, links }, parent);
+    const options: SpanOptions = { kind };
+    if (links !== undefined && links.length > 0) options.links = links;
+    if (startTime !== undefined) options.startTime = startTime;
+    const span = tracer.startSpan(name, options, parent);
     if (span.isRecording()) span.setAttributes({ [ATTRIBUTE.nodeId]: this.nodeId, ...facts() });
     return span;
   }
 
   /** Runs `work` in the span's context and ends the span with what `describe` says of the result. */
   run<R>(span: Span, parent: Context, work: () => R, describe: (result: Awaited<R>) => SpanEnd): R {
-    try {
-      const result = context.with(trace.setSpan(parent, span), work);
-      if (!(result instanceof Promise)) {
-        // Not a promise, so it is its own awaited value.
-        this.end(span, () => describe(result as Awaited<R>));
-        return result;
-      }
-      const settled = result.then(
-        (value: Awaited<R>) => {
-          this.end(span, () => describe(value));
-          return value;
-        },
-        (error: unknown) => {
-          this.end(span, () => ({ failure: error }));
-          throw error;
-        },
-      );
-      // A promise of the same value.
-      return settled as R;
-    } catch (error) {
-      this.end(span, () => ({ failure: error }));
-      throw error;
-    }
+    return whenDone(
+      () => context.with(trace.setSpan(parent, span), work),
+      result => {
+        this.end(span, () => describe(result));
+      },
+      error => {
+        this.end(span, () => ({ failure: error }));
+      },
+    );
   }
 
   /** Ends a span; `describe` is asked only when the span is recorded. */

@@ -18,7 +18,11 @@ export class Reaper {
   ) {}
 
   /** Removes dead nodes with their routes. Returns how many routes went. @throws SseError */
-  async reap(): Promise<number> {
+  reap(): Promise<number> {
+    return this.node.telemetry.cleaning('node', () => this.#reap());
+  }
+
+  async #reap(): Promise<number> {
     let removed = 0;
     for (const partition of this.node.gateway.keys.partitions) {
       for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
@@ -33,7 +37,11 @@ export class Reaper {
   }
 
   /** Removes routes that ran out: a part of the round that all nodes share. Returns how many went. @throws SseError */
-  async sweep(): Promise<number> {
+  sweep(): Promise<number> {
+    return this.node.telemetry.cleaning('route', () => this.#sweep());
+  }
+
+  async #sweep(): Promise<number> {
     let removed = 0;
     for (const partition of this.node.gateway.keys.partitions) {
       for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {

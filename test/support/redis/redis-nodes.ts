@@ -1,4 +1,5 @@
 import { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 import type { ClusterFactory } from '../../contract/cluster-coordinator.contract.js';
@@ -37,7 +38,7 @@ export class RedisNodes implements ClusterFactory {
       node: { heartbeat: 100, lease: 15_000, ...this.settings.node, id: nodeId },
       redis: { prefix: this.#prefix, channel: `${this.#prefix}events`, ...redis },
     });
-    const node = new RedisCoordinator(options, this.logger);
+    const node = new RedisCoordinator(options, this.logger, new SilentTelemetry().upkeep);
     this.#nodes.push(node);
     return node;
   }

@@ -51,6 +51,25 @@ describe('telemetry of upkeep', () => {
     }
   }
 
+  it('a cleanup that finds nothing leaves nothing', async () => {
+    expect(a.telemetry.upkeep.cleaning('route', () => 0)).to.equal(0);
+    expect(sdk.spans()).to.deep.equal([]);
+    expect(await sdk.points('sse.cleanup.removed')).to.deep.equal([]);
+  });
+
+  it('a cleanup takes as long as it takes, and what it does is in no request', async () => {
+    const span = await inStaleContext(() =>
+      a.telemetry.upkeep.cleaning('route', async () => {
+        expect(trace.getSpan(context.active())).to.equal(undefined);
+        const until = Date.now() + 20;
+        while (Date.now() < until) await Promise.resolve();
+        return 1;
+      }),
+    ).then(() => sdk.span('sse.cleanup'));
+    const [seconds, nanoseconds] = span.duration;
+    expect(seconds * 1000 + nanoseconds / 1e6).to.be.at.least(19);
+  });
+
   it('a cleanup that fails is a failed span, and nothing removed', async () => {
     const failing = (): Promise<number> => Promise.reject(new SseError('UNAVAILABLE', 'away'));
     expect(await codeOf(a.telemetry.upkeep.cleaning('route', failing))).to.equal('UNAVAILABLE');
