@@ -30,7 +30,7 @@ const LEVELS: Readonly<Record<string, number>> = {
 const CONFINED: Readonly<
   Record<string, { folders: readonly string[]; typesIn?: readonly string[] }>
 > = {
-  zod: { folders: ['options'] },
+  zod: { folders: ['options', 'cluster'] },
   inversify: {
     folders: ['container'],
     typesIn: ['contracts', 'options', 'decorators', 'koa'],

@@ -1,13 +1,13 @@
 import { ContainerModule, type Newable, type ServiceIdentifier } from 'inversify';
 import type { ContainerModuleLoadOptions } from 'inversify';
 import { LocalCoordinator } from '../cluster/local-coordinator.js';
+import { RedisCoordinator } from '../cluster/redis-coordinator.js';
 import { ClusterCoordinator } from '../contracts/cluster-coordinator.js';
 import { ConnectionStore } from '../contracts/connection-store.js';
 import { Logger } from '../contracts/logger.js';
 import { ResiliencePolicy } from '../contracts/resilience-policy.js';
 import { SseService } from '../contracts/sse-service.js';
 import { Telemetry } from '../contracts/telemetry.js';
-import { SseError } from '../errors/sse-error.js';
 import { ExpiryCleanup } from '../maintenance/expiry-cleanup.js';
 import { pendingSettings } from '../options/pending-settings.js';
 import { resolveOptions } from '../options/resolve-options.js';
@@ -34,16 +34,11 @@ export interface SseOverrides {
  * Binds everything: `container.load(sseModule({ … }))`. `container.unbindAllAsync()` closes it. Settings come from the
  * environment (`SSE_*`), then from `options`, then from the defaults. Services may be rebound until the first of them is
  * resolved; `overrides` do the same without that care. Nothing is shared between two containers.
- * @throws SseError `INVALID_OPTION`; `PENDING_OPTION` when Redis is asked for, which this version does not bring yet
+ * With `redis.url` or `redis.client` nodes meet in Redis, otherwise this process is a node of its own.
+ * @throws SseError `INVALID_OPTION`
  */
 export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}): ContainerModule {
   const resolved = resolveOptions(options, process.env);
-  if (resolved.redis.enabled && overrides.clusterCoordinator === undefined) {
-    throw new SseError(
-      'PENDING_OPTION',
-      'redis.enabled needs a coordinator that this version does not bring; leave redis out, or pass overrides.clusterCoordinator',
-    );
-  }
   const pending = pendingSettings(options, process.env);
 
   return new ContainerModule(load => {
@@ -60,12 +55,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
       () => new MemoryConnectionStore(),
     );
     bindService(load, ResiliencePolicy, overrides.resiliencePolicy, () => new PassthroughPolicy());
-    bindService(
-      load,
-      ClusterCoordinator,
-      overrides.clusterCoordinator,
-      () => new LocalCoordinator(resolved.node.id, resolved.connection),
-    );
+    bindCoordinator(load, overrides.clusterCoordinator, resolved);
     load
       .bind(ExpiryCleanup)
       .toResolvedValue(
@@ -116,6 +106,29 @@ function bindService<T>(
   if (override === undefined) bind(identifier).toResolvedValue(create).inSingletonScope();
   else if (isClass(override)) bind(identifier).to(override).inSingletonScope();
   else bind(identifier).toConstantValue(override);
+}
+
+function bindCoordinator(
+  load: ContainerModuleLoadOptions,
+  override: Override<ClusterCoordinator> | undefined,
+  options: ResolvedSseOptions,
+): void {
+  if (override === undefined && options.redis.enabled) {
+    load
+      .bind(ClusterCoordinator)
+      .toResolvedValue(
+        (logger, { upkeep }) => new RedisCoordinator(options, logger, upkeep),
+        [Logger, Telemetry],
+      )
+      .inSingletonScope();
+    return;
+  }
+  bindService(
+    load,
+    ClusterCoordinator,
+    override,
+    () => new LocalCoordinator(options.node.id, options.connection),
+  );
 }
 
 function isClass<T>(override: Override<T>): override is Newable<T> {

@@ -16,7 +16,10 @@ export type LibraryCloseReason =
   | 'completed'
   /** The handler or its source threw. */
   | 'failed'
-  /** This node missed events that nobody keeps, so the client is to come back and be told. */
+  /**
+   * This node missed events that nobody keeps, or could not reach the cluster when the connection opened: the client is
+   * to come back and get, or be told, what it missed.
+   */
   | 'gap'
   /** The node drains. */
   | 'draining'

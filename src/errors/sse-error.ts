@@ -1,6 +1,5 @@
 const CODES = [
   'INVALID_OPTION',
-  'PENDING_OPTION',
   'INVALID_CONNECTION_ID',
   'INVALID_EVENT_NAME',
   'INVALID_EVENT_ID',
@@ -34,7 +33,6 @@ const CODES = [
  * | code | cause | retry? |
  * |---|---|---|
  * | `INVALID_OPTION` | a setting is unknown, of a wrong type, out of range or contradicts another | no |
- * | `PENDING_OPTION` | a setting that this version validates but whose work is not part of it yet | no |
  * | `INVALID_CONNECTION_ID` | not 1 to 256 bytes of well-formed text without control characters | no |
  * | `INVALID_EVENT_NAME` | CR, LF or NUL in it, too long, not well-formed, or one of the library's own names | no |
  * | `INVALID_EVENT_ID` | CR, LF or NUL in it, too long, or not well-formed | no |

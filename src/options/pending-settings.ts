@@ -5,8 +5,8 @@ import type { SseOptions } from './sse-options.js';
 
 /** Groups and settings that are validated while their work is not part of this version yet. */
 const PENDING = [
-  'redis',
-  'script',
+  'script.retryCount',
+  'script.retryInterval',
   'atomicOperation',
   'consistency',
   'resilience',
@@ -15,10 +15,6 @@ const PENDING = [
   'reliability.cleanupRetryInterval',
   'reliability.resourceLeakDetection',
   'reliability.leakDetectionInterval',
-  'node.lease',
-  'node.heartbeat',
-  'onUnavailable',
-  'control',
 ];
 
 /**

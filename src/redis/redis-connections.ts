@@ -1,4 +1,5 @@
-import { Redis, type Cluster } from 'ioredis';
+import { createRequire } from 'node:module';
+import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../errors/sse-error.js';
 import { clusterOptions, commandOptions, subscriberOptions } from './connection-options.js';
 import { hashSlot } from './hash-slot.js';
@@ -29,7 +30,7 @@ export class RedisConnections {
         ...(username !== undefined && { username }),
         ...(password !== undefined && { password }),
       };
-      this.command = new Redis(url, { ...commandOptions(), ...account });
+      this.command = new (loadIoredis().Redis)(url, { ...commandOptions(), ...account });
     } else {
       throw new SseError('INVALID_OPTION', 'redis.url or redis.client must be given, got neither');
     }
@@ -126,6 +127,17 @@ function copyOf(client: object): Redis | Cluster {
   return isCluster(client)
     ? client.duplicate([], clusterOptions())
     : client.duplicate(commandOptions());
+}
+
+/** Only nodes that meet in Redis need the package; and one with a client of its own has it already. */
+function loadIoredis(): typeof import('ioredis') {
+  try {
+    return createRequire(import.meta.url)('ioredis') as typeof import('ioredis');
+  } catch (cause) {
+    throw new SseError('INVALID_OPTION', 'redis.url needs the package ioredis: npm install ioredis', {
+      cause,
+    });
+  }
 }
 
 function isClient(client: object): client is Redis | Cluster {

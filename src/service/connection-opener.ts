@@ -5,8 +5,9 @@ import type { ConnectionOptions } from '../contracts/sse-service.js';
 import { SseError } from '../errors/sse-error.js';
 import type { ConnectionSettings } from '../options/connection-settings.js';
 import { checkConnectionId, MAX_NAME_BYTES } from '../protocol/text-rules.js';
+import type { DegradedConnections } from './degraded-connections.js';
 import type { Lifecycle } from './lifecycle.js';
-import type { Replayer } from './replayer.js';
+import type { Replayer, ReplayStart } from './replayer.js';
 import type { SseNode } from './sse-node.js';
 import type { Subscriptions } from './subscriptions.js';
 
@@ -21,6 +22,7 @@ export class ConnectionOpener {
     private readonly lifecycle: Lifecycle,
     private readonly subscriptions: Subscriptions,
     private readonly replayer: Replayer,
+    private readonly degraded: DegradedConnections,
   ) {}
 
   open(
@@ -53,19 +55,40 @@ export class ConnectionOpener {
     const connection = this.node.createConnection(connectionId, sink, lastEventId);
     store.add(connection);
     try {
+      const missed = await this.#join(connection, topics, onDuplicate);
+      if (missed === undefined) {
+        this.degraded.open(connection);
+      } else {
+        this.#own(connection);
+        await this.replayer.finish(connection, missed);
+      }
+      assertOpening(connection);
+      return connection;
+    } catch (error) {
+      connection.close('failed');
+      throw error;
+    }
+  }
+
+  /** Everything that needs the cluster; `undefined` when it cannot be reached and the connection may open without. */
+  async #join(
+    connection: ClientConnection,
+    topics: readonly string[],
+    onDuplicate: 'takeover' | 'reject',
+  ): Promise<ReplayStart | undefined> {
+    try {
       await this.subscriptions.begin(connection, topics);
       assertOpening(connection);
       const missed = await this.replayer.begin(connection);
       assertOpening(connection);
       await this.#register(connection, onDuplicate);
       assertOpening(connection);
-      this.#own(connection);
-      await this.replayer.finish(connection, missed);
-      assertOpening(connection);
-      return connection;
+      return missed;
     } catch (error) {
-      connection.close('failed');
-      throw error;
+      const { onUnavailable } = this.node.options;
+      if (onUnavailable === 'reject' || !SseError.is(error, 'UNAVAILABLE')) throw error;
+      assertOpening(connection);
+      return undefined;
     }
   }
 

@@ -21,6 +21,7 @@ import type {
 } from '../contracts/sse-service.js';
 import { checkConnectionId, checkReason, checkTopic } from '../protocol/text-rules.js';
 import { ConnectionOpener } from './connection-opener.js';
+import { DegradedConnections } from './degraded-connections.js';
 import { Lifecycle } from './lifecycle.js';
 import { MessageSender } from './message-sender.js';
 import { NodeListener } from './node-listener.js';
@@ -47,7 +48,13 @@ export class DistributedSseService implements SseService {
     this.#node = node;
     this.#listener = new NodeListener(node, subscriptions);
     this.#lifecycle = new Lifecycle(() => services.coordinator.start(this.#listener));
-    this.#opener = new ConnectionOpener(node, this.#lifecycle, subscriptions, new Replayer(node));
+    this.#opener = new ConnectionOpener(
+      node,
+      this.#lifecycle,
+      subscriptions,
+      new Replayer(node),
+      new DegradedConnections(node),
+    );
     this.#sender = new MessageSender(node, this.#lifecycle);
     this.#publisher = new Publisher(node, this.#lifecycle);
     this.#shutdown = new NodeShutdown(node, this.#lifecycle);

@@ -4,6 +4,7 @@ import type { Cursor, Frame, Position } from '../contracts/frame.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
 import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeEvent } from '../protocol/encode-event.js';
+import { connectedFrame } from './connected-frame.js';
 import type { SseNode } from './sse-node.js';
 
 // Enough to keep a socket busy, little enough to hold in memory for each client that resumes.
@@ -47,7 +48,8 @@ export class Replayer {
     connection: ClientConnection,
     { from, topics, page }: ReplayStart,
   ): Promise<ReplaySummary> {
-    connection.open(this.#connected(connection, from, page));
+    const start = from === undefined ? page.tip : page.reset === undefined ? from : undefined;
+    connection.open(connectedFrame(connection, this.node.options, start));
     let goal: Position = page.tip;
     let entries = 0;
     const resets: ResetReason[] = [];
@@ -85,23 +87,6 @@ export class Replayer {
       await connection.drained();
     }
     return entries;
-  }
-
-  #connected(connection: ClientConnection, from: Cursor | undefined, page: ReplayPage): Frame {
-    const start = from === undefined ? page.tip : page.reset === undefined ? from : undefined;
-    return {
-      bytes: encodeEvent({
-        event: 'connected',
-        id: start && formatCursor(start),
-        retry: this.#retry(),
-        data: JSON.stringify({ connectionId: connection.id, nodeId: this.node.options.node.id }),
-      }),
-    };
-  }
-
-  /** Spread around the setting, so that the clients of a node that dies do not come back in one instant. */
-  #retry(): number {
-    return Math.round(this.node.options.reconnect.retry * (0.5 + Math.random()));
   }
 }
 

@@ -4,7 +4,6 @@ import { SseError, type SseErrorCode } from '../../../src/errors/sse-error.js';
 /** Every code, and whether the same call may succeed later; a record, so that the compiler misses none. */
 const CODES: Readonly<Record<SseErrorCode, boolean>> = {
   INVALID_OPTION: false,
-  PENDING_OPTION: false,
   INVALID_CONNECTION_ID: false,
   INVALID_EVENT_NAME: false,
   INVALID_EVENT_ID: false,

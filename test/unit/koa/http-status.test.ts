@@ -5,7 +5,6 @@ import { httpStatusOf } from '../../../src/koa/http-status.js';
 /** Every code; a record, so that the compiler misses none. */
 const STATUS: Readonly<Record<SseErrorCode, number>> = {
   INVALID_OPTION: 500,
-  PENDING_OPTION: 500,
   INVALID_CONNECTION_ID: 400,
   INVALID_EVENT_NAME: 422,
   INVALID_EVENT_ID: 422,

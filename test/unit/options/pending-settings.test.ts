@@ -24,29 +24,27 @@ describe('pendingSettings', () => {
   });
 
   it('reports a setting that is given its default', () => {
-    expect(pendingSettings({ node: { lease: 15000 } })).to.deep.equal(['node.lease']);
+    expect(pendingSettings({ script: { retryCount: 3 } })).to.deep.equal(['script.retryCount']);
   });
 
   it('reports false', () => {
-    expect(pendingSettings({ redis: { enabled: false } })).to.deep.equal(['redis.enabled']);
+    expect(pendingSettings({ consistency: { enabled: false } })).to.deep.equal(['consistency.enabled']);
   });
 
   it('reports those of the environment', () => {
-    expect(pendingSettings({}, { SSE_REDIS_URL: 'redis://host' })).to.deep.equal(['redis.url']);
+    expect(pendingSettings({}, { SSE_SCRIPT_RETRY_COUNT: '1' })).to.deep.equal(['script.retryCount']);
   });
 
   it('reports a setting once, sorted by path', () => {
-    const input = { script: { retryCount: 1 }, redis: { url: 'redis://a', client: {} } };
-    expect(pendingSettings(input, { SSE_REDIS_URL: 'redis://b' })).to.deep.equal([
-      'redis.client',
-      'redis.url',
+    const input = { script: { retryInterval: 1, retryCount: 1 } };
+    expect(pendingSettings(input, { SSE_SCRIPT_RETRY_COUNT: '2' })).to.deep.equal([
       'script.retryCount',
+      'script.retryInterval',
     ]);
   });
 
   it('reports everything that is pending', () => {
     const given = {
-      redis: { prefix: 'x' },
       script: { retryInterval: 1 },
       atomicOperation: { redisAtomicEnabled: false },
       consistency: { enabled: false },
@@ -58,18 +56,10 @@ describe('pendingSettings', () => {
         resourceLeakDetection: false,
         leakDetectionInterval: 1,
       },
-      node: { lease: 6000, heartbeat: 1 },
-      onUnavailable: 'reject',
-      control: { secret: 'sixteen-and-more' },
     } as const;
     expect(pendingSettings(given)).to.deep.equal([
       'atomicOperation.redisAtomicEnabled',
       'consistency.enabled',
-      'control.secret',
-      'node.heartbeat',
-      'node.lease',
-      'onUnavailable',
-      'redis.prefix',
       'reliability.cleanupRetryCount',
       'reliability.cleanupRetryInterval',
       'reliability.enabled',
@@ -82,28 +72,12 @@ describe('pendingSettings', () => {
 });
 
 describe('settings whose work is pending', () => {
-  describe('redis', () => {
-    it('is validated', () => {
-      expect(refusal({ redis: { connectionTtl: 0 } })).to.match(/^redis\.connectionTtl must be/);
-    });
-    it('redis.enabled joins the nodes of one Redis into a cluster');
-    it('redis.prefix names every key');
-    it('redis.connectionTtl ends a route that is no longer refreshed');
-    it('redis.channel carries the broadcasts');
-    it('redis.url is connected to and closed with the service');
-    it('redis.client is used and never closed');
-    it('redis.username and redis.password sign in');
-    it('redis.partitions spreads the keys over that many hash slots');
-    it('redis.pubsub sharded uses SPUBLISH and SSUBSCRIBE');
-  });
-
   describe('script', () => {
     it('is validated', () => {
       expect(refusal({ script: { retryInterval: 0 } })).to.match(/^script\.retryInterval must/);
     });
     it('script.retryCount bounds the further tries of a script');
     it('script.retryInterval lies between two tries');
-    it('script.scriptCacheEnabled false sends the text of the script each time');
   });
 
   describe('atomicOperation', () => {
@@ -153,28 +127,5 @@ describe('settings whose work is pending', () => {
     it('reliability.cleanupRetryInterval lies between two tries');
     it('reliability.resourceLeakDetection reports what is held without a connection');
     it('reliability.leakDetectionInterval lies between two looks');
-  });
-
-  describe('node', () => {
-    it('is validated', () => {
-      expect(refusal({ node: { heartbeat: 0 } })).to.match(/^node\.heartbeat must be/);
-    });
-    it('node.lease is the time after which a silent node counts as dead');
-    it('node.heartbeat lies between two proofs of life');
-  });
-
-  describe('onUnavailable', () => {
-    it('is validated', () => {
-      expect(refusal({ onUnavailable: 'wait' })).to.match(/^onUnavailable must be one of/);
-    });
-    it('onUnavailable degrade serves new connections by this node alone');
-    it('onUnavailable reject answers new connections with 503');
-  });
-
-  describe('control', () => {
-    it('is validated', () => {
-      expect(refusal({ control: { secret: 'short' } })).to.match(/^control\.secret must be/);
-    });
-    it('control.secret makes a node ignore commands that are not signed with it');
   });
 });

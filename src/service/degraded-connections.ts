@@ -1,0 +1,38 @@
+import type { ClientConnection } from '../connection/client-connection.js';
+import { connectedFrame } from './connected-frame.js';
+import type { SseNode } from './sse-node.js';
+
+const ORIGIN = { ms: 0, sequence: 0 };
+const LOOK_MS = 500;
+
+/**
+ * Connections that opened while the cluster could not be reached (`onUnavailable: 'degrade'`): known to this node alone,
+ * they get its broadcasts and direct sends. Once the cluster is back they are sent away with reason `gap`, so that they
+ * come again, are registered, and get what they missed from the cursor they still have.
+ */
+export class DegradedConnections {
+  readonly #connections = new Set<ClientConnection>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly node: SseNode) {}
+
+  /** Opens a stored connection without the cluster. Its first event carries no id: the client keeps the one it has. */
+  open(connection: ClientConnection): void {
+    this.node.store.promote(connection)?.close('superseded');
+    connection.open(connectedFrame(connection, this.node.options, undefined));
+    connection.goLive(ORIGIN);
+    this.#connections.add(connection);
+    this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref();
+  }
+
+  #look(): void {
+    const reachable = this.node.coordinator.status().reachable;
+    for (const connection of this.#connections) {
+      if (reachable) connection.close('gap');
+      if (connection.state.kind !== 'open') this.#connections.delete(connection);
+    }
+    if (this.#connections.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
