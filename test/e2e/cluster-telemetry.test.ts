@@ -1,0 +1,199 @@
+import { randomBytes } from 'node:crypto';
+import { expect } from 'chai';
+import { DemoProcess } from '../support/demo-process.js';
+import { EventStreamClient } from '../support/event-stream-client.js';
+import { OtlpReceiver, type ReceivedPoint } from '../support/otlp-receiver.js';
+import { withRedis } from '../support/redis/with-redis.js';
+import { until } from '../support/until.js';
+
+const PATIENCE = 15_000;
+
+describe('telemetry of two processes over Redis', () => {
+  const started = withRedis();
+  let receiver: OtlpReceiver;
+  let a: DemoProcess;
+  let b: DemoProcess;
+  let clients: EventStreamClient[];
+
+  beforeEach(async () => {
+    clients = [];
+    receiver = await OtlpReceiver.start();
+    await started.redis.admin.flushall();
+    const start = (nodeId: string): Promise<DemoProcess> =>
+      DemoProcess.start({
+        NODE_ID: nodeId,
+        REDIS_URL: started.redis.url,
+        SSE_NODE_HEARTBEAT: '200',
+        SSE_NODE_LEASE: '1000',
+        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
+        OTEL_METRIC_EXPORT_INTERVAL: '200',
+        OTEL_BSP_SCHEDULE_DELAY: '100',
+      });
+    [a, b] = await Promise.all([start('node-a'), start('node-b')]);
+  });
+
+  afterEach(async () => {
+    for (const client of clients) client.leave();
+    await Promise.all([a, b].map(node => node.stop('SIGKILL')));
+    await receiver.close();
+  });
+
+  function newTrace(): { traceId: string; root: string; headers: Record<string, string> } {
+    const [traceId, root] = [randomBytes(16).toString('hex'), randomBytes(8).toString('hex')];
+    return { traceId, root, headers: { traceparent: `00-${traceId}-${root}-01` } };
+  }
+
+  async function connect(
+    node: DemoProcess,
+    path: string,
+    headers = {},
+  ): Promise<EventStreamClient> {
+    const client = await EventStreamClient.open(`${node.url}/sse/connect/${path}`, { headers });
+    clients.push(client);
+    await client.event('connected');
+    return client;
+  }
+
+  function points(name: string, attributes: Record<string, unknown>): ReceivedPoint[] {
+    return receiver.points.filter(
+      point =>
+        point.name === name &&
+        Object.entries(attributes).every(([key, value]) => point.attributes[key] === value),
+    );
+  }
+
+  it('a send on A to a client on B is one trace: connect, send, route, deliver', async () => {
+    const { traceId, root, headers } = newTrace();
+    const client = await connect(b, 'c1', headers);
+    await fetch(`${a.url}/sse/send/c1?event=chat`, { method: 'POST', body: 'hi', headers });
+    await client.event('chat');
+    const names = ['sse.connect', 'sse.send', 'sse.route', 'sse.deliver'];
+    const expected = [...names, 'POST', 'GET /sse/connect{/:clientId}'];
+    await until(
+      () => expected.every(name => receiver.trace(traceId).has(name)),
+      'the trace',
+      PATIENCE,
+    );
+
+    const spans = receiver.trace(traceId);
+    const parentOf = (name: string): string | undefined => {
+      const parent = spans.get(name)?.parentSpanId;
+      return parent === root
+        ? 'the client'
+        : [...spans.values()].find(({ spanId }) => spanId === parent)?.name;
+    };
+    expect(Object.fromEntries(expected.map(name => [name, parentOf(name)]))).to.deep.equal({
+      'GET /sse/connect{/:clientId}': 'the client',
+      'sse.connect': 'GET /sse/connect{/:clientId}',
+      POST: 'the client',
+      'sse.send': 'POST',
+      'sse.route': 'sse.send',
+      'sse.deliver': 'sse.route',
+    });
+    const connection = spans.get('sse.connect');
+    expect(spans.get('sse.deliver')?.links).to.deep.equal([connection?.spanId]);
+    expect(names.map(name => spans.get(name)?.attributes['sse.node.id'])).to.deep.equal([
+      'node-b',
+      'node-a',
+      'node-a',
+      'node-b',
+    ]);
+    expect(names.map(name => spans.get(name)?.resource['service.instance.id'])).to.deep.equal([
+      'node-b',
+      'node-a',
+      'node-a',
+      'node-b',
+    ]);
+    for (const name of ['sse.send', 'sse.route', 'sse.deliver']) {
+      expect(spans.get(name)?.attributes['sse.outcome'], name).to.equal('delivered');
+    }
+    expect(spans.get('sse.send')?.attributes['sse.owner.node.id']).to.equal('node-b');
+    expect(receiver.foreign).to.deep.equal([]);
+  });
+
+  it('a publication on A is delivered on both, each with one span that continues it', async () => {
+    await connect(a, 'c1?topics=news');
+    await connect(b, 'c2?topics=news');
+    await connect(b, 'c3?topics=news');
+    const { traceId, headers } = newTrace();
+    await fetch(`${a.url}/sse/topics/news?event=tick`, { method: 'POST', body: 'x', headers });
+    const delivers = () =>
+      receiver.spans.filter(span => span.traceId === traceId && span.name === 'sse.deliver');
+    await until(() => delivers().length === 2, 'both deliveries', PATIENCE);
+    const publish = receiver.trace(traceId).get('sse.publish');
+    expect(delivers().map(({ parentSpanId }) => parentSpanId)).to.deep.equal([
+      publish?.spanId,
+      publish?.spanId,
+    ]);
+    expect(
+      Object.fromEntries(
+        delivers().map(({ attributes }) => [
+          attributes['sse.node.id'],
+          attributes['sse.fanout.taken'],
+        ]),
+      ),
+    ).to.deep.equal({ 'node-a': 1, 'node-b': 2 });
+  });
+
+  it('metrics show the way through the cluster, each node its own', async () => {
+    const client = await connect(b, 'c1');
+    await fetch(`${a.url}/sse/send/c1?event=chat`, { method: 'POST', body: 'hi' });
+    await client.event('chat');
+    await until(
+      () =>
+        points('sse.delivery.latency', { 'sse.scope': 'connection' }).length === 1 &&
+        points('sse.route.duration', { 'sse.outcome': 'delivered' }).length === 1 &&
+        points('sse.redis.command.duration', { 'sse.redis.command': 'send' }).length === 1 &&
+        points('sse.redis.command.duration', { 'sse.redis.command': 'register' }).length === 1,
+      'the metrics',
+      PATIENCE,
+    );
+    const [latency] = points('sse.delivery.latency', {});
+    const [route] = points('sse.route.duration', {});
+    const [register] = points('sse.redis.command.duration', { 'sse.redis.command': 'register' });
+    expect(latency?.resource['service.instance.id']).to.equal('node-b');
+    expect(route?.resource['service.instance.id']).to.equal('node-a');
+    expect(register?.resource['service.instance.id']).to.equal('node-b');
+    await until(
+      () => points('sse.connections.active', { 'sse.node.id': 'node-b' })[0]?.value === 1,
+      'the connection',
+      PATIENCE,
+    );
+    expect(points('sse.connections.active', { 'sse.node.id': 'node-a' })[0]?.value).to.equal(0);
+  });
+
+  it('a takeover is told on the node that lost the connection', async () => {
+    const { traceId, headers } = newTrace();
+    await connect(b, 'c1', headers);
+    await connect(a, 'c1');
+    await until(() => receiver.trace(traceId).has('sse.close'), 'the end', PATIENCE);
+    const close = receiver.trace(traceId).get('sse.close');
+    expect(close?.attributes).to.include({
+      'sse.node.id': 'node-b',
+      'sse.close.reason': 'superseded',
+    });
+    await until(
+      () => points('sse.takeovers', { 'sse.node.id': 'node-b' })[0]?.value === 1,
+      'the takeover',
+      PATIENCE,
+    );
+  });
+
+  it('the removal of a dead node is told by whoever removes it', async () => {
+    await connect(b, 'c1');
+    await connect(b, 'c2');
+    await b.stop('SIGKILL');
+    const cleanup = () => receiver.spans.find(({ name }) => name === 'sse.cleanup');
+    await until(() => cleanup() !== undefined, 'the cleanup', PATIENCE);
+    expect(cleanup()?.attributes).to.deep.equal({
+      'sse.node.id': 'node-a',
+      'sse.cleanup.kind': 'node',
+      'sse.cleanup.removed': 2,
+    });
+    await until(
+      () => points('sse.cleanup.removed', { 'sse.cleanup.kind': 'node' })[0]?.value === 2,
+      'the count',
+      PATIENCE,
+    );
+  });
+});
