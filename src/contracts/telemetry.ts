@@ -85,13 +85,16 @@ export interface ConnectionTelemetry {
   opening<C extends LocalConnection>(connectionId: string, work: () => Promise<C>): Promise<C>;
   /** A request for a stream was refused before {@link opening}. */
   refused(connectionId: string | undefined, error: unknown): void;
-  /** Within {@link opening}: the cluster knows the connection now. Gives it its `origin`. */
-  registered(connection: LocalConnection): void;
+  /**
+   * Within {@link opening}: the connection is let in. Gives it its `origin`.
+   * @param degraded without the knowledge of the cluster, which cannot be reached
+   */
+  admitted(connection: LocalConnection, degraded?: boolean): void;
   /** Within {@link opening}: a client that comes back is given what it missed. */
   replaying(connectionId: string, work: () => Promise<ReplaySummary>): Promise<ReplaySummary>;
   /** What the application does with a new connection; it continues the opening. */
   handling<T>(connection: SseConnection, work: () => T): T;
-  /** A connection takes nothing any more. */
+  /** A connection takes nothing any more. Of one that was not {@link admitted}, nothing is told. */
   stopped(connection: LocalConnection, reason: CloseReason): void;
 }
 

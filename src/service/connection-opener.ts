@@ -57,6 +57,7 @@ export class ConnectionOpener {
     try {
       const missed = await this.#join(connection, topics, onDuplicate);
       if (missed === undefined) {
+        this.node.telemetry.connections.admitted(connection, true);
         this.degraded.open(connection);
       } else {
         this.#own(connection);
@@ -117,7 +118,7 @@ export class ConnectionOpener {
 
   #registered(connection: ClientConnection, fence: number): void {
     // A repeated call answers again.
-    if (connection.fence === 0) this.node.telemetry.connections.registered(connection);
+    if (connection.fence === 0) this.node.telemetry.connections.admitted(connection);
     connection.fence = fence;
   }
 

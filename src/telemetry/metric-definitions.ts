@@ -34,7 +34,7 @@ export const METRICS = {
     name: 'sse.connections.opened',
     kind: 'counter',
     unit: '{connection}',
-    description: 'Connections that went live',
+    description: 'Connections that were let in',
     attributes: [],
   },
   connectionsRefused: {
@@ -48,7 +48,7 @@ export const METRICS = {
     name: 'sse.connections.closed',
     kind: 'counter',
     unit: '{connection}',
-    description: 'Connections that stopped after they had been live',
+    description: 'Connections that ended after they had been let in',
     attributes: [ATTRIBUTE.closeReason],
   },
   connectionDuration: {

@@ -37,6 +37,7 @@ export const ATTRIBUTE = {
   dropped: 'sse.fanout.dropped',
   nodes: 'sse.nodes',
   connections: 'sse.connections',
+  degraded: 'sse.degraded',
   closeReason: 'sse.close.reason',
   age: 'sse.connection.age',
   resetReason: 'sse.reset.reason',

@@ -1,6 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import {
   context,
+  INVALID_SPAN_CONTEXT,
+  isSpanContextValid,
   propagation,
   ROOT_CONTEXT,
   trace,
@@ -51,9 +53,11 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     if (span !== undefined) spans.end(span, () => ({ failure: error }));
   }
 
-  registered(connection: LocalConnection): void {
+  admitted(connection: LocalConnection, degraded = false): void {
     this.reporting.figures.opened += 1;
-    if (this.reporting.spans.on) connection.origin = trace.getSpanContext(context.active());
+    const span = this.reporting.spans.on ? trace.getSpan(context.active()) : undefined;
+    if (degraded) span?.setAttribute(ATTRIBUTE.degraded, true);
+    connection.origin = span?.spanContext() ?? INVALID_SPAN_CONTEXT;
   }
 
   replaying(connectionId: string, work: () => Promise<ReplaySummary>): Promise<ReplaySummary> {
@@ -81,13 +85,14 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
   handling<T>(connection: SseConnection, work: () => T): T {
     // Applications see less of it, but every connection is a local one.
     const { origin } = connection as LocalConnection;
-    if (origin === undefined) return work();
-    return context.with(continued(context.active(), origin), work);
+    const active = context.active();
+    const opening = continued(active, origin);
+    return opening === active ? work() : context.with(opening, work);
   }
 
   stopped(connection: LocalConnection, reason: CloseReason): void {
-    // What ends before it is registered is told as an opening that failed.
-    if (connection.fence === 0) return;
+    // What ends before is told as an opening that failed.
+    if (connection.origin === undefined) return;
     const { spans, figures, meters } = this.reporting;
     const counted = countedReason(reason);
     const age = (Date.now() - connection.openedAt) / 1000;
@@ -104,8 +109,10 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
   }
 }
 
-/** A context that continues the opening of a connection. */
-export function continued(base: Context, origin: unknown): Context {
-  // Only `registered` sets it.
-  return origin === undefined ? base : trace.setSpanContext(base, origin as SpanContext);
+/** A context that continues the opening of a connection, if that was in a trace. */
+function continued(base: Context, origin: unknown): Context {
+  // Only `admitted` sets it.
+  const opening = origin as SpanContext | undefined;
+  if (opening === undefined || !isSpanContextValid(opening)) return base;
+  return trace.setSpanContext(base, opening);
 }

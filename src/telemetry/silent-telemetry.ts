@@ -13,7 +13,7 @@ export class SilentTelemetry implements Telemetry {
     receiving: (_headers, work) => work(),
     opening: (_connectionId, work) => work(),
     refused: nothing,
-    registered: nothing,
+    admitted: nothing,
     replaying: (_connectionId, work) => work(),
     handling: (_connection, work) => work(),
     stopped: nothing,

@@ -19,7 +19,7 @@ describe('telemetry of a connection', () => {
   beforeEach(async () => {
     sdk = RecordingSdk.start();
     cluster = new TestCluster();
-    a = await cluster.started('a');
+    a = await cluster.started('a', { options: { onUnavailable: 'reject' } });
   });
 
   afterEach(async () => {
@@ -81,6 +81,21 @@ describe('telemetry of a connection', () => {
       expect(await sdk.value('sse.connections.refused', refusedCount)).to.equal(1);
     });
   }
+
+  it('one that is let in while the cluster is away is marked, and its end is told as any other', async () => {
+    const b = await cluster.started('b');
+    cluster.bus.cut('b');
+    const { connection } = await b.connect('c1');
+    expect(sdk.span('sse.connect').attributes['sse.degraded']).to.equal(true);
+    connection.close();
+    expect(sdk.span('sse.close').parentSpanContext?.spanId).to.equal(
+      sdk.span('sse.connect').spanContext().spanId,
+    );
+    const node = { 'sse.node.id': 'b' };
+    expect(await sdk.value('sse.connections.opened', node)).to.equal(1);
+    expect(await sdk.value('sse.connections.closed', node)).to.equal(1);
+    cluster.bus.heal('b');
+  });
 
   it('a client that left before is no failure, but counted', async () => {
     const sink = new RecordingSink();
@@ -307,7 +322,7 @@ describe('telemetry of a connection', () => {
     ]);
     await upkeep.draining(async () => undefined);
     connections.refused('c1', new Error('x'));
-    connections.registered(local);
+    connections.admitted(local);
     connections.stopped(local, 'closed');
     events.sent('source', 'e', 'delivered');
     upkeep.leaked('socket', 1);

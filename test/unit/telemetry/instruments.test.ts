@@ -46,9 +46,9 @@ describe('metrics', () => {
   /** Makes each metric have a value. */
   async function useAll(): Promise<void> {
     const { connections, events, upkeep, traffic } = telemetry;
-    const connection = { id: 'c1', fence: 1, openedAt: Date.now(), topics: new Set() } as never;
+    const connection = { id: 'c1', openedAt: Date.now(), topics: new Set() } as never;
     connections.refused('c1', new Error('x'));
-    connections.registered(connection);
+    connections.admitted(connection);
     connections.stopped(connection, 'superseded');
     await connections.replaying('c1', async () => ({ entries: 1, resets: ['GAP'] }));
     events.sent('connection', 'chat', 'delivered');
