@@ -26,7 +26,11 @@ import type { Command } from './wire/command-frame.js';
 
 type State =
   | { readonly is: 'new' }
-  | { readonly is: 'joining' | 'joined'; readonly member: RedisMember; readonly joining: Promise<void> }
+  | {
+      readonly is: 'joining' | 'joined';
+      readonly member: RedisMember;
+      readonly joining: Promise<void>;
+    }
   | { readonly is: 'closed' };
 
 /**

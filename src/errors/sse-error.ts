@@ -63,7 +63,6 @@ export type SseErrorCode = (typeof CODES)[number];
 /** All of them, for reading a code that comes from elsewhere. */
 export const SSE_ERROR_CODES: ReadonlySet<SseErrorCode> = new Set(CODES);
 
-
 const RETRYABLE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>([
   'OUTBOX_FULL',
   'MESSAGE_LIMIT',

@@ -1,4 +1,5 @@
 import { createRequire } from 'node:module';
+import type * as Ioredis from 'ioredis';
 import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../errors/sse-error.js';
 import { clusterOptions, commandOptions, subscriberOptions } from './connection-options.js';
@@ -130,13 +131,17 @@ function copyOf(client: object): Redis | Cluster {
 }
 
 /** Only nodes that meet in Redis need the package; and one with a client of its own has it already. */
-function loadIoredis(): typeof import('ioredis') {
+function loadIoredis(): typeof Ioredis {
   try {
-    return createRequire(import.meta.url)('ioredis') as typeof import('ioredis');
+    return createRequire(import.meta.url)('ioredis') as typeof Ioredis;
   } catch (cause) {
-    throw new SseError('INVALID_OPTION', 'redis.url needs the package ioredis: npm install ioredis', {
-      cause,
-    });
+    throw new SseError(
+      'INVALID_OPTION',
+      'redis.url needs the package ioredis: npm install ioredis',
+      {
+        cause,
+      },
+    );
   }
 }
 

@@ -29,11 +29,9 @@ export function toSseError(failure: unknown, attempt: string, repeatable = true)
   if (SseError.is(failure)) return failure;
   const reason = failure instanceof Error ? failure.message : String(failure);
   if (!isPassing(failure)) {
-    return new SseError(
-      'INTERNAL',
-      `Redis must accept ${attempt}, got: ${reason}; see the cause`,
-      { cause: failure },
-    );
+    return new SseError('INTERNAL', `Redis must accept ${attempt}, got: ${reason}; see the cause`, {
+      cause: failure,
+    });
   }
   const retryable = repeatable || redisErrorCode(failure) !== undefined;
   const advice = retryable ? 'try again later' : 'it may have been carried out all the same';

@@ -89,8 +89,7 @@ export class RedisGateway {
   async open(): Promise<void> {
     this.#refuseClosed();
     if (this.#state === 'open') {
-      if (!this.#reachable)
-        throw unreached('a call', this.#lastError);
+      if (!this.#reachable) throw unreached('a call', this.#lastError);
       return;
     }
     this.#state = 'open';
@@ -252,7 +251,11 @@ function commandName(script: string): string {
 }
 
 function unreached(attempt: string, cause: unknown): SseError {
-  return new SseError('UNAVAILABLE', `${attempt} needs a connection to Redis, got none; try again later`, {
-    cause,
-  });
+  return new SseError(
+    'UNAVAILABLE',
+    `${attempt} needs a connection to Redis, got none; try again later`,
+    {
+      cause,
+    },
+  );
 }

@@ -613,7 +613,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         const start = await tip(a);
         await publishAll(a, ['news', 'news', 'news']);
         const found: string[] = [];
-        for (let after: Cursor = start; ; ) {
+        for (let after: Cursor = start; ;) {
           const page = await replay(a, { topics: ['news'], after, limit: 3 });
           expect(page.frames.length).to.be.within(1, 3);
           found.push(...texts(page));

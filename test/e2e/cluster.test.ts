@@ -10,7 +10,7 @@ const QUICK = { SSE_NODE_LEASE: '1500', SSE_NODE_HEARTBEAT: '300', SSE_RECONNECT
 describe('three demo nodes over Redis', () => {
   const redis = withRedis();
   let [a, b, c]: DemoProcess[] = [];
-  let clients: EventStreamClient[] = [];
+  const clients: EventStreamClient[] = [];
 
   beforeEach(async function () {
     this.timeout(20_000);
@@ -23,7 +23,7 @@ describe('three demo nodes over Redis', () => {
 
   afterEach(async () => {
     for (const client of clients.splice(0)) client.leave();
-    await Promise.all([a, b, c].map(node => node?.stop('SIGKILL')));
+    for (const node of [a, b, c]) await node?.stop('SIGKILL');
     await redis.redis.admin.flushall();
   });
 
@@ -85,11 +85,14 @@ describe('three demo nodes over Redis', () => {
 
   it('close a connection of another and answer 404 for one that is nowhere', async () => {
     const client = await connect(a, 'me');
-    expect((await fetch(`${b?.url ?? ''}/sse/connections/me`, { method: 'DELETE' })).status).to.equal(
-      204,
-    );
+    expect(
+      (await fetch(`${b?.url ?? ''}/sse/connections/me`, { method: 'DELETE' })).status,
+    ).to.equal(204);
     expect(await client.closeReason()).to.equal('closed');
-    await until(async () => (await get(c, '/sse/connections/me')).status === 404, 'the route to go');
+    await until(
+      async () => (await get(c, '/sse/connections/me')).status === 404,
+      'the route to go',
+    );
     expect((await post(c, '/sse/send/me')).status).to.equal(404);
   });
 
@@ -172,7 +175,9 @@ describe('three demo nodes over Redis', () => {
         degraded: true,
       });
       expect((await client.event('note')).data).to.equal('1');
-      expect((await post(lone, '/sse/send/me?event=own', 'x')).body['outcome']).to.equal('delivered');
+      expect((await post(lone, '/sse/send/me?event=own', 'x')).body['outcome']).to.equal(
+        'delivered',
+      );
       expect((await post(other, '/sse/send/me')).status).to.equal(503);
       const late = await connect(other, 'late');
       expect(late.status).to.equal(200);

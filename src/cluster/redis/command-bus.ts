@@ -31,7 +31,7 @@ interface Pending {
   readonly expected: Set<string>;
   readonly answered: Map<string, CommandResult[]>;
   readonly refused: Map<string, string>;
-  finish(): void;
+  readonly finish: () => void;
 }
 
 /** Commands from node to node, each with an id, a deadline, and answers that are believed only from nodes that were asked. */
@@ -92,7 +92,11 @@ export class CommandBus {
   }
 
   /** Answers a request; long lists go in parts. A failure is the deadline of whoever asked. */
-  answer({ id, from }: Pick<CommandRequest, 'id' | 'from'>, ok: boolean, data: CommandResult): void {
+  answer(
+    { id, from }: Pick<CommandRequest, 'id' | 'from'>,
+    ok: boolean,
+    data: CommandResult,
+  ): void {
     const parts = Array.isArray(data) ? inParts(data) : [data];
     parts.forEach((part, at) => {
       const more = at < parts.length - 1 ? { more: true } : {};

@@ -67,7 +67,7 @@ export class LogFeed {
     const wanted = [...topics];
     for (const topic of wanted) this.#follow(topic).listeners += 1;
     try {
-      await Promise.all(wanted.map(topic => this.#topics.get(topic)?.subscribed));
+      for (const topic of wanted) await this.#topics.get(topic)?.subscribed;
     } catch (error) {
       this.unlisten(wanted);
       throw error;

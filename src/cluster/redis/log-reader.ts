@@ -1,4 +1,8 @@
-import type { ReplayPage, ReplayRequest, ResetReason } from '../../contracts/cluster-coordinator.js';
+import type {
+  ReplayPage,
+  ReplayRequest,
+  ResetReason,
+} from '../../contracts/cluster-coordinator.js';
 import type { Cursor, Position } from '../../contracts/frame.js';
 import { SseError } from '../../errors/sse-error.js';
 import { formatCursor, isAfter } from '../../protocol/cursor.js';

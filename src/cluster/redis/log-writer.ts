@@ -48,7 +48,12 @@ export class LogWriter {
     return { epoch, ...position };
   }
 
-  async #publish({ topic = EVERYONE, body, trace, idempotencyKey }: Publication): Promise<undefined> {
+  async #publish({
+    topic = EVERYONE,
+    body,
+    trace,
+    idempotencyKey,
+  }: Publication): Promise<undefined> {
     const { gateway } = this.node;
     const { keys } = gateway;
     if (idempotencyKey !== undefined) {

@@ -50,13 +50,7 @@ export class MessageRouter {
   /** A message for a connection of this node. */
   onMessage(token: string, message: MessageFrame): void {
     const { connectionId, messageId, bytes, trace } = message;
-    const delivery = this.node.listener.onMessage(
-      connectionId,
-      token,
-      messageId,
-      { bytes },
-      trace,
-    );
+    const delivery = this.node.listener.onMessage(connectionId, token, messageId, { bytes }, trace);
     if (message.ack) this.#acknowledge(message.from, { attempt: message.attempt, delivery });
   }
 

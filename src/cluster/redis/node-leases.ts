@@ -91,9 +91,7 @@ export class NodeLeases {
     clearTimeout(this.#timer);
     const { heartbeat } = this.node.options.node;
     try {
-      await Promise.all(
-        this.node.gateway.keys.partitions.map(partition => this.reopen(partition)),
-      );
+      await Promise.all(this.node.gateway.keys.partitions.map(partition => this.reopen(partition)));
       this.#plan(heartbeat);
       this.#tell(false);
       this.events.onBeat();

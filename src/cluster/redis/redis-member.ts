@@ -97,7 +97,9 @@ export class RedisMember {
       await this.leases.beat();
     } catch (error) {
       if (!isPassing(error)) throw error;
-      this.node.logger.warn('the cluster cannot be reached; this node joins when it can', { error });
+      this.node.logger.warn('the cluster cannot be reached; this node joins when it can', {
+        error,
+      });
       return;
     }
     await this.#settled();

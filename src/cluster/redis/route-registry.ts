@@ -34,11 +34,7 @@ export class RouteRegistry {
     private readonly leases: NodeLeases,
   ) {}
 
-  async register({
-    connectionId,
-    token,
-    onDuplicate,
-  }: Registration): Promise<RegistrationResult> {
+  async register({ connectionId, token, onDuplicate }: Registration): Promise<RegistrationResult> {
     const mode = onDuplicate === 'takeover' ? 'take' : 'nx';
     const reply = await this.#register({ connectionId, token }, mode);
     switch (reply.status) {

@@ -1,10 +1,12 @@
 import type { Registered } from '../../contracts/cluster-listener.js';
+import type { ConsistencySummary } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors/sse-error.js';
 import type { Partition } from '../../redis/keys.js';
 import { ownedScript } from '../../redis/scripts/owned-script.js';
 import { refreshScript, type RouteState } from '../../redis/scripts/refresh-script.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { NodeLeases } from './node-leases.js';
+import { RepairTally } from './repair-tally.js';
 import type { RouteRegistry } from './route-registry.js';
 import { routeTimes } from './route-times.js';
 
@@ -16,7 +18,7 @@ const ROUTES_PER_CALL = 200;
  * with the token that was seen.
  */
 export class RouteRepair {
-  #running: Promise<void> | undefined;
+  #running: Promise<ConsistencySummary> | undefined;
   #again = false;
 
   constructor(
@@ -35,29 +37,36 @@ export class RouteRepair {
   }
 
   async #run(): Promise<void> {
-    do {
-      this.#again = false;
-      for (const partition of this.node.gateway.keys.partitions) {
-        await this.#refresh(partition);
-        await this.#removeGhosts(partition);
-      }
-    } while (this.#again);
+    this.#again = false;
+    for (const partition of this.node.gateway.keys.partitions) {
+      await this.#refresh(partition);
+      await this.#removeGhosts(partition);
+    }
+    if (this.#wantedAgain()) await this.#run();
   }
 
-  async #refresh(partition: Partition): Promise<void> {
+  #wantedAgain(): boolean {
+    return this.#again;
+  }
+
+  async #refresh(partition: Partition, tally: RepairTally): Promise<void> {
     let batch: Registered[] = [];
     // The connections change while this waits, so their list is taken at once.
     for (const registered of [...this.node.listener.registered()]) {
       if (this.node.gateway.keys.partitionOf(registered.connectionId) !== partition) continue;
       batch.push(registered);
       if (batch.length < ROUTES_PER_CALL) continue;
-      await this.#refreshBatch(partition, batch);
+      await this.#refreshBatch(partition, batch, tally);
       batch = [];
     }
-    if (batch.length > 0) await this.#refreshBatch(partition, batch);
+    if (batch.length > 0) await this.#refreshBatch(partition, batch, tally);
   }
 
-  async #refreshBatch(partition: Partition, batch: readonly Registered[]): Promise<void> {
+  async #refreshBatch(
+    partition: Partition,
+    batch: readonly Registered[],
+    tally: RepairTally,
+  ): Promise<void> {
     const reply = await this.node.gateway.run(refreshScript, {
       partition,
       inc: this.node.inc,
@@ -73,10 +82,15 @@ export class RouteRepair {
       return;
     }
     const { states } = reply;
-    await Promise.all(batch.map((registered, at) => this.#repair(registered, states[at])));
+    tally.checked += batch.length;
+    await Promise.all(batch.map((registered, at) => this.#repair(registered, states[at], tally)));
   }
 
-  async #repair(registered: Registered, state: RouteState | undefined): Promise<void> {
+  async #repair(
+    registered: Registered,
+    state: RouteState | undefined,
+    tally: RepairTally,
+  ): Promise<void> {
     const { connectionId, token } = registered;
     if (state === 'mine' || !this.node.listener.holds(connectionId, token)) return;
     if (state === 'other-token') {
@@ -84,9 +98,11 @@ export class RouteRepair {
       // Another connection of this node with the same id is newer; a token that nobody here has is a ghost.
       if (route?.inc === this.node.inc && !this.node.listener.holds(connectionId, route.tok)) {
         await this.registry.unregister(connectionId, route.tok);
+        tally.repaired('ghost');
       }
     }
     if (await this.registry.restore(registered)) {
+      tally.repaired('missing-route');
       // It ended while it was restored, and its own release came too early.
       if (!this.node.listener.holds(connectionId, token)) {
         await this.registry.unregister(connectionId, token);
@@ -94,10 +110,11 @@ export class RouteRepair {
       return;
     }
     this.node.listener.onSuperseded(connectionId, token);
+    tally.repaired('foreign-route');
   }
 
   /** Removes the routes of this node whose connections have ended. */
-  async #removeGhosts(partition: Partition): Promise<void> {
+  async #removeGhosts(partition: Partition, tally: RepairTally): Promise<void> {
     for (let offset = 0; ; offset += ROUTES_PER_CALL) {
       const gen = this.leases.generation(partition);
       const request = { partition, gen, offset, limit: ROUTES_PER_CALL };
@@ -106,6 +123,8 @@ export class RouteRepair {
         ({ conn, tok }) => tok !== '' && !this.node.listener.holds(conn, tok),
       );
       await Promise.all(ghosts.map(({ conn, tok }) => this.registry.unregister(conn, tok)));
+      tally.checked += connections.length;
+      tally.repaired('ghost', ghosts.length);
       if (connections.length < ROUTES_PER_CALL) return;
       // What was removed moves the others up.
       offset -= ghosts.length;

@@ -84,7 +84,8 @@ export function decodeUnknownRequest(
 }
 
 function bodyOf(frame: Buffer, kind: string): unknown {
-  if (frame.length > MAX_BYTES || frame.toString('latin1', 0, kind.length) !== kind) return undefined;
+  if (frame.length > MAX_BYTES || frame.toString('latin1', 0, kind.length) !== kind)
+    return undefined;
   try {
     return JSON.parse(frame.toString('utf8', kind.length));
   } catch {

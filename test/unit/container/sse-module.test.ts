@@ -10,6 +10,7 @@ import { ResiliencePolicy } from '../../../src/contracts/resilience-policy.js';
 import { SseService } from '../../../src/contracts/sse-service.js';
 import { SseError, type SseErrorCode } from '../../../src/errors/sse-error.js';
 import { ResolvedSseOptions } from '../../../src/options/sse-options.js';
+import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
 import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
 import { MemoryConnectionStore } from '../../../src/store/memory-connection-store.js';
 import { ConsoleLogger } from '../../../src/telemetry/console-logger.js';
@@ -77,7 +78,7 @@ describe('sseModule', () => {
     container.load(sseModule());
     expect(container.get(ConnectionStore)).to.be.instanceOf(MemoryConnectionStore);
     expect(container.get(ClusterCoordinator)).to.be.instanceOf(LocalCoordinator);
-    expect(container.get(ResiliencePolicy)).to.be.instanceOf(PassthroughPolicy);
+    expect(container.get(ResiliencePolicy)).to.be.instanceOf(CockatielPolicy);
     expect(container.get(Logger)).to.be.instanceOf(ConsoleLogger);
   });
 
@@ -132,12 +133,14 @@ describe('sseModule', () => {
   describe('with settings that do nothing yet', () => {
     it('warns once, and names them', () => {
       const logger = new RecordingLogger();
-      container.load(sseModule({ node: { lease: 20_000 }, onUnavailable: 'reject' }, { logger }));
+      container.load(
+        sseModule({ consistency: { enabled: true, statusCheckInterval: 9 } }, { logger }),
+      );
       expect(logger.lines).to.deep.equal([]);
       container.get(SseService);
       container.get(SseService);
       expect(logger.at('warn').map(({ fields }) => fields)).to.deep.equal([
-        { pending: ['node.lease', 'onUnavailable'] },
+        { pending: ['consistency.enabled', 'consistency.statusCheckInterval'] },
       ]);
     });
 

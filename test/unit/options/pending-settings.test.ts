@@ -28,11 +28,15 @@ describe('pendingSettings', () => {
   });
 
   it('reports false', () => {
-    expect(pendingSettings({ consistency: { enabled: false } })).to.deep.equal(['consistency.enabled']);
+    expect(pendingSettings({ consistency: { enabled: false } })).to.deep.equal([
+      'consistency.enabled',
+    ]);
   });
 
   it('reports those of the environment', () => {
-    expect(pendingSettings({}, { SSE_SCRIPT_RETRY_COUNT: '1' })).to.deep.equal(['script.retryCount']);
+    expect(pendingSettings({}, { SSE_SCRIPT_RETRY_COUNT: '1' })).to.deep.equal([
+      'script.retryCount',
+    ]);
   });
 
   it('reports a setting once, sorted by path', () => {

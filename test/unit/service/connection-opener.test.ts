@@ -238,7 +238,7 @@ describe('ConnectionOpener', () => {
         onMoment = now => {
           if (now === moment) throw new SseError('UNAVAILABLE', 'cut off');
         };
-        const node = interruptible();
+        const node = interruptible({ onUnavailable: 'reject' });
         const opening = node.connect('c1', { topics: ['news', 'sport'] }, sink);
         expect(await codeOf(opening)).to.equal('UNAVAILABLE');
         expect(sink.opened).to.equal(false);
@@ -412,7 +412,7 @@ describe('ConnectionOpener', () => {
     });
 
     it('a newcomer that fails leaves the present owner alone', async () => {
-      const node = interruptible();
+      const node = interruptible({ onUnavailable: 'reject' });
       const owner = await node.connect('c1');
       onMoment = moment => {
         if (moment === 'before register') throw new SseError('UNAVAILABLE', 'cut off');
