@@ -11,6 +11,7 @@ export { SseEndpoint } from './decorators/sse-endpoint.js';
 export { SseError } from './errors/sse-error.js';
 export { sseMiddleware } from './koa/sse-middleware.js';
 export { ResolvedSseOptions } from './options/sse-options.js';
+export { CockatielPolicy } from './resilience/cockatiel-policy.js';
 export { PassthroughPolicy } from './resilience/passthrough-policy.js';
 export { MemoryConnectionStore } from './store/memory-connection-store.js';
 export { ConsoleLogger } from './telemetry/console-logger.js';
@@ -48,7 +49,12 @@ export type {
   Receipt,
   SendResult,
 } from './contracts/receipt.js';
-export type { CircuitState, OperationKind } from './contracts/resilience-policy.js';
+export type { RefusalReason, ResilienceObserver } from './contracts/resilience-observer.js';
+export type {
+  CircuitState,
+  OperationContext,
+  OperationKind,
+} from './contracts/resilience-policy.js';
 export type { ConnectionState, SseConnection } from './contracts/sse-connection.js';
 export type { EventMap, EventOptions, SseEvent } from './contracts/sse-event.js';
 export type { SseGuard, SseRequest } from './contracts/sse-request.js';
@@ -65,4 +71,5 @@ export type { ControllerClass } from './koa/endpoint-route.js';
 export type { ConnectOptions, SseContext } from './koa/koa-context.js';
 export type { SseMiddlewareOptions } from './koa/sse-middleware.js';
 export type { SseOptions } from './options/sse-options.js';
+export type { CockatielPolicySettings } from './resilience/cockatiel-policy.js';
 export type { LogLevel } from './telemetry/console-logger.js';

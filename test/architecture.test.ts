@@ -45,6 +45,7 @@ const CONFINED: Readonly<
 /** The public surface, reviewed: a change here is a change of the product. */
 const PUBLIC_VALUES = [
   'ClusterCoordinator',
+  'CockatielPolicy',
   'ConnectionStore',
   'ConsoleLogger',
   'LocalCoordinator',

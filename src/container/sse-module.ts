@@ -12,12 +12,13 @@ import { ExpiryCleanup } from '../maintenance/expiry-cleanup.js';
 import { pendingSettings } from '../options/pending-settings.js';
 import { resolveOptions } from '../options/resolve-options.js';
 import { ResolvedSseOptions, type SseOptions } from '../options/sse-options.js';
-import { PassthroughPolicy } from '../resilience/passthrough-policy.js';
+import { CockatielPolicy } from '../resilience/cockatiel-policy.js';
 import { DistributedSseService } from '../service/distributed-sse-service.js';
 import { MemoryConnectionStore } from '../store/memory-connection-store.js';
 import { ConsoleLogger } from '../telemetry/console-logger.js';
 import { OpenTelemetry } from '../telemetry/open-telemetry.js';
 import { SilentTelemetry } from '../telemetry/silent-telemetry.js';
+import { policyObserver } from './policy-observer.js';
 
 /** A service of one's own: a class the container builds once, or a ready object. */
 export type Override<T> = Newable<T> | (T & object);
@@ -54,7 +55,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
       overrides.connectionStore,
       () => new MemoryConnectionStore(),
     );
-    bindService(load, ResiliencePolicy, overrides.resiliencePolicy, () => new PassthroughPolicy());
+    bindPolicy(load, overrides.resiliencePolicy, resolved);
     bindCoordinator(load, overrides.clusterCoordinator, resolved);
     load
       .bind(ExpiryCleanup)
@@ -98,14 +99,13 @@ function telemetryOf({ node, telemetry }: ResolvedSseOptions): Telemetry {
 }
 
 function bindService<T>(
-  { bind }: ContainerModuleLoadOptions,
+  load: ContainerModuleLoadOptions,
   identifier: ServiceIdentifier<T>,
   override: Override<T> | undefined,
   create: () => T,
 ): void {
-  if (override === undefined) bind(identifier).toResolvedValue(create).inSingletonScope();
-  else if (isClass(override)) bind(identifier).to(override).inSingletonScope();
-  else bind(identifier).toConstantValue(override);
+  if (override === undefined) load.bind(identifier).toResolvedValue(create).inSingletonScope();
+  else bindOverride(load, identifier, override);
 }
 
 function bindCoordinator(
@@ -129,6 +129,33 @@ function bindCoordinator(
     override,
     () => new LocalCoordinator(options.node.id, options.connection),
   );
+}
+
+function bindPolicy(
+  load: ContainerModuleLoadOptions,
+  override: Override<ResiliencePolicy> | undefined,
+  options: ResolvedSseOptions,
+): void {
+  if (override !== undefined) {
+    bindOverride(load, ResiliencePolicy, override);
+    return;
+  }
+  load
+    .bind(ResiliencePolicy)
+    .toResolvedValue(
+      (logger, { upkeep }) => new CockatielPolicy(options, policyObserver(logger, upkeep)),
+      [Logger, Telemetry],
+    )
+    .inSingletonScope();
+}
+
+function bindOverride<T>(
+  { bind }: ContainerModuleLoadOptions,
+  identifier: ServiceIdentifier<T>,
+  override: Override<T>,
+): void {
+  if (isClass(override)) bind(identifier).to(override).inSingletonScope();
+  else bind(identifier).toConstantValue(override);
 }
 
 function isClass<T>(override: Override<T>): override is Newable<T> {

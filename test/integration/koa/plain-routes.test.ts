@@ -324,13 +324,13 @@ describe('a client that leaves before its stream is open', () => {
 describe('a stream that fails while it opens', () => {
   afterEach(() => app.close());
 
-  /** The log breaks when its second page is read, which is after the head. */
+  /** The log breaks when its second page is read, which is after the head, and stays broken. */
   class BreakingCoordinator extends LocalCoordinator {
     #pages = 0;
 
     override async replay(request: ReplayRequest): Promise<ReplayPage> {
       this.#pages += 1;
-      if (this.#pages === 2) throw new SseError('UNAVAILABLE', 'the log broke');
+      if (this.#pages >= 2) throw new SseError('UNAVAILABLE', 'the log broke');
       return super.replay(request);
     }
   }

@@ -1,0 +1,33 @@
+import { expect } from 'chai';
+import { policyObserver } from '../../../src/container/policy-observer.js';
+import { RecordingLogger } from '../../support/recording-logger.js';
+
+describe('policyObserver', () => {
+  it('logs the beginning and the end of an outage once per kind, however often a call tries', () => {
+    const logger = new RecordingLogger();
+    const observer = policyObserver(logger, { retrying: () => undefined });
+    for (let round = 0; round < 3; round += 1) {
+      observer.onCircuit?.('send', 'open');
+      observer.onCircuit?.('send', 'half-open');
+    }
+    observer.onCircuit?.('publish', 'open');
+    observer.onCircuit?.('send', 'closed');
+    observer.onCircuit?.('send', 'open');
+    expect(logger.lines.map(({ level, fields }) => [level, fields?.['kind']])).to.deep.equal([
+      ['warn', 'send'],
+      ['warn', 'publish'],
+      ['info', 'send'],
+      ['warn', 'send'],
+    ]);
+  });
+
+  it('tells telemetry of each retry', () => {
+    const told: unknown[] = [];
+    const error = new Error('away');
+    const observer = policyObserver(new RecordingLogger(), {
+      retrying: (...news) => told.push(news),
+    });
+    observer.onRetry?.('register', 2, error);
+    expect(told).to.deep.equal([['register', error]]);
+  });
+});
