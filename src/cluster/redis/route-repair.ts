@@ -28,21 +28,23 @@ export class RouteRepair {
   ) {}
 
   /** Renews every route and repairs what differs, in both directions. A call while one runs makes it run once more. */
-  run(): Promise<void> {
+  run(): Promise<ConsistencySummary> {
     if (this.#running !== undefined) this.#again = true;
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#running ??= this.node.telemetry
+      .checking(() => this.#run(new RepairTally()))
+      .finally(() => {
+        this.#running = undefined;
+      });
     return this.#running;
   }
 
-  async #run(): Promise<void> {
+  async #run(tally: RepairTally): Promise<RepairTally> {
     this.#again = false;
     for (const partition of this.node.gateway.keys.partitions) {
-      await this.#refresh(partition);
-      await this.#removeGhosts(partition);
+      await this.#refresh(partition, tally);
+      await this.#removeGhosts(partition, tally);
     }
-    if (this.#wantedAgain()) await this.#run();
+    return this.#wantedAgain() ? this.#run(tally) : tally;
   }
 
   #wantedAgain(): boolean {
