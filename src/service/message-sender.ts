@@ -99,8 +99,13 @@ export class MessageSender {
       async () => {
         await this.lifecycle.start();
         if (gaveUp.signal.aborted) return unanswered();
+        const before = handedOver;
         handedOver = true;
-        return coordinator.send(message);
+        const result = await coordinator.send(message);
+        if (result.outcome !== 'unavailable') return result;
+        // It certainly was not handed over, so the policy may repeat it, and counts it as a failure of the cluster.
+        handedOver = before;
+        throw new SseError('UNAVAILABLE', 'the cluster cannot be reached; send again later');
       },
       gaveUp.signal,
     );

@@ -1,8 +1,10 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import type { Receipt } from '../../../src/contracts/receipt.js';
+import type { Receipt, SendResult } from '../../../src/contracts/receipt.js';
 import type { ResiliencePolicy } from '../../../src/contracts/resilience-policy.js';
 import { SseError } from '../../../src/errors/sse-error.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
 import { codeOf } from '../../support/code-of.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { TestCluster } from '../../support/test-cluster.js';
@@ -382,6 +384,69 @@ describe('MessageSender', () => {
       expect(receipt.outcome).to.equal('unknown');
       await turns();
       expect(sink.data('message')).to.deep.equal(['x']);
+    });
+  });
+
+  describe('a policy that repeats and breaks', () => {
+    let asked: number;
+    let answers: (SendResult | SseError)[];
+    let policy: CockatielPolicy;
+    let sender: TestNode;
+
+    /** Whose coordinator gives these answers, and the real one when there are no more. */
+    const start = async (...given: (SendResult | SseError)[]): Promise<void> => {
+      asked = 0;
+      answers = given;
+      policy = new CockatielPolicy(
+        resolveOptions({
+          script: { retryCount: 2, retryInterval: 1 },
+          resilience: { send: { breakerFailures: 3, breakerCooldown: 60_000 } },
+        }),
+      );
+      sender = await cluster.started('c', {
+        policy,
+        wrap: inner => ({
+          ...hookedCoordinator(inner, () => undefined),
+          send: async message => {
+            asked += 1;
+            const answer = answers.shift() ?? inner.send(message);
+            if (answer instanceof SseError) throw answer;
+            return answer;
+          },
+        }),
+      });
+    };
+    const ask = async (): Promise<string> =>
+      (await sender.service.sendMessageToConnection('c1', 'message', 'x')).outcome;
+    const unavailable: SendResult = { outcome: 'unavailable' };
+
+    it('repeats what was not sent', async () => {
+      const { sink } = await other.connect('c1');
+      await start(unavailable, unavailable);
+      expect(await ask()).to.be.oneOf(['delivered', 'buffered']);
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
+      expect(asked).to.equal(3);
+    });
+
+    it('counts what was not sent as a failure of the cluster, and stops asking', async () => {
+      await start(unavailable, unavailable, unavailable);
+      expect(await ask()).to.equal('unavailable');
+      expect(policy.circuit('send')).to.equal('open');
+      expect(await ask()).to.equal('unavailable');
+      expect(asked).to.equal(3);
+    });
+
+    it('does not repeat what may have been sent', async () => {
+      await start({ outcome: 'unknown' });
+      expect(await ask()).to.equal('unknown');
+      expect(asked).to.equal(1);
+    });
+
+    it('does not forget that an earlier try may have been sent', async () => {
+      await start(new SseError('UNAVAILABLE', 'no answer'), unavailable, unavailable);
+      expect(await ask()).to.equal('unknown');
+      expect(asked).to.equal(3);
     });
   });
 
