@@ -1,0 +1,64 @@
+import type { RequestListener } from 'node:http';
+import * as http from 'node:http';
+import type { AddressInfo } from 'node:net';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setImmediate as turn } from 'node:timers/promises';
+import type { MemoryUse } from '../bench-server.js';
+
+/** What a server of the comparison does. */
+export interface Serving {
+  readonly onRequest: RequestListener;
+  /** Sends one event to everyone. */
+  readonly broadcast: () => void;
+  /** Sends one event to one connection, another one each time. */
+  readonly send: () => void;
+}
+
+/** A question of the benchmark; answered with the same id. */
+export interface Question {
+  readonly id: number;
+  readonly ask: 'broadcast' | 'send' | 'cpu' | 'memory' | 'stall';
+  readonly count: number;
+}
+
+/** Serves on a free port, prints it, and answers the questions of the process that started this one. */
+export function serve({ onRequest, broadcast, send }: Serving): void {
+  const delays = monitorEventLoopDelay({ resolution: 1 });
+  delays.enable();
+  const answers: Record<Question['ask'], (count: number) => unknown> = {
+    broadcast: count => {
+      const startedAt = Number(process.hrtime.bigint());
+      for (let number = 0; number < count; number += 1) broadcast();
+      return startedAt;
+    },
+    send: count => {
+      for (let number = 0; number < count; number += 1) send();
+    },
+    cpu: () => {
+      const { user, system } = process.cpuUsage();
+      return user + system;
+    },
+    memory: collectedMemory,
+    stall: () => {
+      const longest = delays.max / 1e6;
+      delays.reset();
+      return longest;
+    },
+  };
+  process.on('message', ({ id, ask, count }: Question) => {
+    void Promise.resolve(answers[ask](count)).then(answer => process.send?.({ id, answer }));
+  });
+  process.on('disconnect', () => process.exit());
+  const server = http.createServer(onRequest).listen(0, '127.0.0.1', 4096, () => {
+    console.log(`listening on ${(server.address() as AddressInfo).port}`);
+  });
+}
+
+async function collectedMemory(): Promise<MemoryUse> {
+  for (let round = 0; round < 4; round += 1) {
+    gc?.();
+    await turn();
+  }
+  const { heapUsed, rss } = process.memoryUsage();
+  return { heap: heapUsed, rss };
+}
