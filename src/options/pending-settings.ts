@@ -5,14 +5,12 @@ import type { SseOptions } from './sse-options.js';
 
 /** Groups and settings that are validated while their work is not part of this version yet. */
 const PENDING = [
-  'script.retryCount',
-  'script.retryInterval',
-  'atomicOperation',
+  'atomicOperation.redisAtomicEnabled',
+  'atomicOperation.connectionRegistrationAtomic',
+  'atomicOperation.connectionUnregistrationAtomic',
+  'atomicOperation.expiredConnectionCleanupAtomic',
   'consistency',
-  'resilience',
   'reliability.enabled',
-  'reliability.cleanupRetryCount',
-  'reliability.cleanupRetryInterval',
   'reliability.resourceLeakDetection',
   'reliability.leakDetectionInterval',
 ];

@@ -109,6 +109,12 @@ describe('optionsSchema', () => {
         { script: { retryCount: -1 } },
         'script.retryCount must be a whole number >= 0, got -1',
       ],
+      ['a pause of no time', { script: { retryInterval: 0 } }, `script.retryInterval ${MS}, got 0`],
+      [
+        'no call at once',
+        { resilience: { publish: { concurrency: 0 } } },
+        'resilience.publish.concurrency must be a whole number >= 1, got 0',
+      ],
       [
         '0 bytes',
         { limits: { maxEventBytes: 0 } },

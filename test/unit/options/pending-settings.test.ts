@@ -18,13 +18,17 @@ describe('pendingSettings', () => {
       connection: { timeout: 5 },
       node: { id: 'a' },
       history: { topics: { a: false } },
-      reliability: { gracefulShutdown: false, gracefulShutdownTimeout: 5 },
+      reliability: { gracefulShutdown: false, cleanupRetryCount: 1 },
+      resilience: { send: { timeout: 5 } },
+      atomicOperation: { luaScriptRetryCount: 1 },
     } as const;
     expect(pendingSettings(input, { SSE_SEND_ACK: 'none', HOME: '/' })).to.be.empty;
   });
 
   it('reports a setting that is given its default', () => {
-    expect(pendingSettings({ script: { retryCount: 3 } })).to.deep.equal(['script.retryCount']);
+    expect(pendingSettings({ consistency: { statusCheckInterval: 30_000 } })).to.deep.equal([
+      'consistency.statusCheckInterval',
+    ]);
   });
 
   it('reports false', () => {
@@ -34,29 +38,25 @@ describe('pendingSettings', () => {
   });
 
   it('reports those of the environment', () => {
-    expect(pendingSettings({}, { SSE_SCRIPT_RETRY_COUNT: '1' })).to.deep.equal([
-      'script.retryCount',
+    expect(pendingSettings({}, { SSE_CONSISTENCY_ENABLED: 'true' })).to.deep.equal([
+      'consistency.enabled',
     ]);
   });
 
   it('reports a setting once, sorted by path', () => {
-    const input = { script: { retryInterval: 1, retryCount: 1 } };
-    expect(pendingSettings(input, { SSE_SCRIPT_RETRY_COUNT: '2' })).to.deep.equal([
-      'script.retryCount',
-      'script.retryInterval',
+    const input = { consistency: { statusCheckInterval: 1, enabled: true } };
+    expect(pendingSettings(input, { SSE_CONSISTENCY_ENABLED: 'false' })).to.deep.equal([
+      'consistency.enabled',
+      'consistency.statusCheckInterval',
     ]);
   });
 
   it('reports everything that is pending', () => {
     const given = {
-      script: { retryInterval: 1 },
       atomicOperation: { redisAtomicEnabled: false },
       consistency: { enabled: false },
-      resilience: { send: { timeout: 1 } },
       reliability: {
         enabled: false,
-        cleanupRetryCount: 1,
-        cleanupRetryInterval: 1,
         resourceLeakDetection: false,
         leakDetectionInterval: 1,
       },
@@ -64,34 +64,20 @@ describe('pendingSettings', () => {
     expect(pendingSettings(given)).to.deep.equal([
       'atomicOperation.redisAtomicEnabled',
       'consistency.enabled',
-      'reliability.cleanupRetryCount',
-      'reliability.cleanupRetryInterval',
       'reliability.enabled',
       'reliability.leakDetectionInterval',
       'reliability.resourceLeakDetection',
-      'resilience.send.timeout',
-      'script.retryInterval',
     ]);
   });
 });
 
 describe('settings whose work is pending', () => {
-  describe('script', () => {
-    it('is validated', () => {
-      expect(refusal({ script: { retryInterval: 0 } })).to.match(/^script\.retryInterval must/);
-    });
-    it('script.retryCount bounds the further tries of a script');
-    it('script.retryInterval lies between two tries');
-  });
-
   describe('atomicOperation', () => {
     it('is validated', () => {
       const atomicOperation = { redisAtomicEnabled: 1 };
       expect(refusal({ atomicOperation })).to.match(/^atomicOperation\.redisAtomicEnabled must/);
     });
     it('atomicOperation.redisAtomicEnabled false uses no script for the registry');
-    it('atomicOperation.luaScriptRetryCount bounds the further tries of a registry script');
-    it('atomicOperation.luaScriptRetryInterval lies between two tries');
     it('atomicOperation.connectionRegistrationAtomic false registers in a pipeline');
     it('atomicOperation.connectionUnregistrationAtomic false unregisters in a pipeline');
     it('atomicOperation.expiredConnectionCleanupAtomic false removes dead routes in a pipeline');
@@ -110,25 +96,12 @@ describe('settings whose work is pending', () => {
     it('consistency.routeValidationInterval lies between two checks of the routes');
   });
 
-  describe('resilience', () => {
-    it('is validated', () => {
-      const resilience = { publish: { concurrency: 0 } };
-      expect(refusal({ resilience })).to.match(/^resilience\.publish\.concurrency must be/);
-    });
-    it('resilience timeout ends a call that takes too long');
-    it('resilience concurrency and queue bound the calls of one kind');
-    it('resilience breakerFailures open the circuit of one kind alone');
-    it('resilience breakerCooldown lets one call try again');
-  });
-
   describe('reliability', () => {
     it('is validated', () => {
-      const reliability = { cleanupRetryCount: -1 };
-      expect(refusal({ reliability })).to.match(/^reliability\.cleanupRetryCount must be/);
+      const reliability = { leakDetectionInterval: 0 };
+      expect(refusal({ reliability })).to.match(/^reliability\.leakDetectionInterval must be/);
     });
-    it('reliability.enabled false neither retries cleanups nor looks for leaks');
-    it('reliability.cleanupRetryCount bounds the further tries of a failed cleanup');
-    it('reliability.cleanupRetryInterval lies between two tries');
+    it('reliability.enabled false does not look for leaks');
     it('reliability.resourceLeakDetection reports what is held without a connection');
     it('reliability.leakDetectionInterval lies between two looks');
   });
