@@ -15,8 +15,10 @@ export interface LeaseEvents {
   onOpened(partition: Partition): void;
   /** Every lease was renewed just now. */
   onBeat(): void;
-  /** Heartbeats fail, or succeed again. */
-  onSilence(silent: boolean): void;
+  /** Heartbeats fail, for this reason. Told once until they succeed again. */
+  onSilent(error: unknown): void;
+  /** They succeed again. */
+  onRecovered(): void;
 }
 
 /**
@@ -93,11 +95,11 @@ export class NodeLeases {
     try {
       await Promise.all(this.node.gateway.keys.partitions.map(partition => this.reopen(partition)));
       this.#plan(heartbeat);
-      this.#tell(false);
+      this.#recover();
       this.events.onBeat();
     } catch (error) {
       this.#plan(Math.min(RETRY_MS, heartbeat));
-      this.#tell(true);
+      this.#fall(error);
       throw error;
     }
   }
@@ -105,15 +107,21 @@ export class NodeLeases {
   #plan(ms: number): void {
     if (this.#stopped) return;
     this.#timer = setTimeout(() => {
-      // A failure is told by `onSilence`.
+      // A failure is told by `onSilent`.
       this.beat().catch(() => undefined);
     }, ms).unref();
   }
 
-  #tell(silent: boolean): void {
-    if (silent === this.#silent || this.#stopped) return;
-    this.#silent = silent;
-    this.events.onSilence(silent);
+  #fall(error: unknown): void {
+    if (this.#silent || this.#stopped) return;
+    this.#silent = true;
+    this.events.onSilent(error);
+  }
+
+  #recover(): void {
+    if (!this.#silent || this.#stopped) return;
+    this.#silent = false;
+    this.events.onRecovered();
   }
 
   #change<T>(partition: Partition, work: () => Promise<T>): Promise<T> {

@@ -50,7 +50,8 @@ export class RedisMember {
     this.leases = new NodeLeases(node, {
       onOpened: () => this.#startRepair(),
       onBeat: () => this.#onBeat(),
-      onSilence: silent => this.#onSilence(silent),
+      onSilent: error => this.#onSilent(error),
+      onRecovered: () => this.#startRepair(),
     });
     this.registry = new RouteRegistry(node, this.leases);
     this.#membership = new Membership(this.registry);
@@ -186,9 +187,9 @@ export class RedisMember {
     if (now - this.#aliveSince >= this.node.options.node.lease) void this.#reap();
   }
 
-  #onSilence(silent: boolean): void {
-    if (silent) this.#aliveSince = Infinity;
-    else this.#startRepair();
+  #onSilent(error: unknown): void {
+    this.#aliveSince = Infinity;
+    this.node.logger.warn('this node cannot prove that it lives; it goes on trying', { error });
   }
 
   #onDead(inc: string): void {
