@@ -26,7 +26,10 @@ export interface LocalConnection extends SseConnection {
   deliver(frame: Frame): Delivery;
   /** As {@link deliver}, but a message id that was taken within the last minute is answered as then and not written again. */
   deliverOnce(messageId: string, frame: Frame): Delivery;
-  /** Takes a frame; all frames of this tick leave in one write. Same order as {@link deliver}. */
+  /**
+   * Takes a frame; all frames of this tick leave in one write, at its end or, when many connections have something to
+   * write, a few turns of the loop later. Same order as {@link deliver}, which writes them first.
+   */
   enqueue(frame: Frame): Delivery;
   /** Cuts the socket without a last event; for clients that take nothing. Does nothing when it has closed. */
   cut(reason: CloseReason): void;

@@ -96,7 +96,7 @@ describe('ClientConnection over time', () => {
       const { connection, sink } = bench.opening();
       sink.block();
       connection.open(FIRST);
-      bench.environment.scheduler.flushAll();
+      bench.environment.scheduler.flushSlice();
       clock.tick(TIMEOUT + 2 * LOOK);
       expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'stale' });
     });
@@ -159,7 +159,7 @@ describe('ClientConnection over time', () => {
 
     const beat = (): void => {
       clock.tick(1000);
-      bench.environment.scheduler.flushAll();
+      bench.environment.scheduler.flushSlice();
     };
 
     it('is a comment once per interval, which fires no event', () => {
@@ -184,7 +184,7 @@ describe('ClientConnection over time', () => {
     it('is not written while opening', () => {
       const { connection, sink } = bench.opening();
       connection.open(FIRST);
-      bench.environment.scheduler.flushAll();
+      bench.environment.scheduler.flushSlice();
       beat();
       expect(sink.text).to.equal(FIRST.bytes.toString());
     });
@@ -205,7 +205,7 @@ describe('ClientConnection over time', () => {
       const { connection, sink } = bench.open();
       sink.block();
       clock.tick(1000);
-      bench.environment.scheduler.flushAll();
+      bench.environment.scheduler.flushSlice();
       clock.tick(TIMEOUT + 2 * LOOK);
       expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'stale' });
     });

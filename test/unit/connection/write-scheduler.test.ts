@@ -92,4 +92,70 @@ describe('WriteScheduler', () => {
     await turn();
     expect(scheduler.empty.append(last)).to.not.equal(batch);
   });
+
+  describe('with more to write than fits into one turn of the loop', () => {
+    let clock: number;
+
+    /** Each flush takes a millisecond. */
+    const slow = (name: string, also: () => void = () => undefined): Flushable =>
+      member(name, () => {
+        clock += 1;
+        also();
+      });
+    const scheduleMany = (count: number): void => {
+      for (let index = 0; index < count; index += 1) scheduler.schedule(slow(String(index)));
+    };
+    const flushedAll = async (count: number): Promise<number> => {
+      let turns = 0;
+      for (; flushed.length < count; turns += 1) await turn();
+      return turns;
+    };
+
+    beforeEach(() => {
+      clock = 0;
+      scheduler = new WriteScheduler(() => clock);
+    });
+
+    it('lets the loop turn between slices of at most 8 ms, and keeps the order', async () => {
+      scheduleMany(100);
+      let last = 0;
+      const slices: number[] = [];
+      while (flushed.length < 100) {
+        await turn();
+        slices.push(flushed.length - last);
+        last = flushed.length;
+      }
+      expect(Math.max(...slices.slice(1))).to.be.at.most(8);
+      expect(slices.length).to.be.greaterThan(10);
+      expect(flushed).to.deep.equal(Array.from({ length: 100 }, (_, index) => String(index)));
+    });
+
+    it('takes newcomers after those that wait', async () => {
+      scheduleMany(30);
+      await turn();
+      scheduler.schedule(slow('newcomer'));
+      await flushedAll(31);
+      expect(flushed.indexOf('newcomer')).to.equal(30);
+    });
+
+    it('goes on with the others after a flush that throws', async () => {
+      const failures: unknown[] = [];
+      const listeners = process.rawListeners('uncaughtException');
+      process.removeAllListeners('uncaughtException');
+      process.once('uncaughtException', error => failures.push(error));
+      try {
+        scheduler.schedule(
+          slow('bad', () => {
+            throw new Error('broken');
+          }),
+        );
+        scheduleMany(3);
+        await flushedAll(4);
+      } finally {
+        for (const listener of listeners) process.on('uncaughtException', listener as () => void);
+      }
+      expect(failures).to.have.length(1);
+      expect(flushed).to.deep.equal(['bad', '0', '1', '2']);
+    });
+  });
 });

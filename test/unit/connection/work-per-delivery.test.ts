@@ -1,0 +1,94 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { expect } from 'chai';
+import { MemoryConnectionStore } from '../../../src/store/memory-connection-store.js';
+import { Bench, frame, type Client } from './connection-bench.js';
+
+const CLIENTS = 500;
+
+/** Counted, not timed: what a broadcast costs must not grow with anything but the number of writes. */
+describe('the work of a broadcast', () => {
+  let bench: Bench;
+  let store: MemoryConnectionStore;
+  let clients: Client[];
+
+  beforeEach(async () => {
+    bench = new Bench();
+    store = new MemoryConnectionStore();
+    clients = Array.from({ length: CLIENTS }, () => bench.open());
+    for (const { connection } of clients) {
+      store.add(connection);
+      store.promote(connection);
+    }
+    await turn();
+    for (const { sink } of clients) sink.writes.length = 0;
+  });
+  afterEach(() => {
+    bench.stop();
+  });
+
+  const flushed = async (): Promise<void> => {
+    while (clients.some(({ sink }) => sink.writes.length === 0)) await turn();
+  };
+  /** How often a function is called while some work is done. */
+  const counting = async (
+    owner: object,
+    name: string,
+    work: () => Promise<void> | void,
+  ): Promise<number> => {
+    const original: unknown = Reflect.get(owner, name);
+    if (typeof original !== 'function') throw new Error(`${name} is no function`);
+    let calls = 0;
+    const counted = (...args: unknown[]): unknown => {
+      calls += 1;
+      return Reflect.apply(original, owner, args);
+    };
+    Reflect.set(owner, name, counted);
+    try {
+      await work();
+    } finally {
+      Reflect.set(owner, name, original);
+    }
+    return calls;
+  };
+
+  it('is one write per connection and tick, whatever the number of events', async () => {
+    for (let event = 0; event < 10; event += 1) store.deliverToAll(frame(`event ${event}`));
+    await flushed();
+    expect(clients.map(({ sink }) => sink.writes.length)).to.deep.equal(clients.map(() => 1));
+  });
+
+  it('joins the events of a tick once for all connections', async () => {
+    const joins = await counting(Buffer, 'concat', async () => {
+      for (let event = 0; event < 10; event += 1) store.deliverToAll(frame(`event ${event}`));
+      await flushed();
+    });
+    expect(joins).to.equal(1);
+    expect(new Set(clients.map(({ sink }) => sink.writes[0])).size).to.equal(1);
+  });
+
+  it('writes the bytes of a lone event as they are, without a copy', async () => {
+    const event = frame('alone');
+    store.deliverToAll(event);
+    await flushed();
+    expect(clients.every(({ sink }) => sink.writes[0] === event.bytes)).to.equal(true);
+  });
+
+  it('takes one task for all connections', async () => {
+    const ticks = await counting(process, 'nextTick', () => {
+      store.deliverToAll(frame('one'));
+    });
+    expect(ticks).to.equal(1);
+    await flushed();
+  });
+
+  it('starts no timer', async () => {
+    let intervals = 0;
+    const timeouts = await counting(globalThis, 'setTimeout', async () => {
+      intervals = await counting(globalThis, 'setInterval', async () => {
+        store.deliverToAll(frame('one'));
+        await flushed();
+      });
+    });
+    expect([timeouts, intervals]).to.deep.equal([0, 0]);
+  });
+});
