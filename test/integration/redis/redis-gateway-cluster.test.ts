@@ -80,8 +80,14 @@ describe('RedisGateway in a Redis Cluster', () => {
       const gateway = make({ client: cluster.redis.admin });
       expect(await failure(gateway.open())).to.include({ code: 'UNAVAILABLE' });
       await servers[2]!.admin.call('CLUSTER', 'ADDSLOTS', slot);
-      await until(() => gateway.reachable, 'the connection');
-      expect((await count(gateway)).status).to.equal('OK');
+      // A master that the client had not connected to yet may refuse the first call.
+      const answered = (): Promise<boolean> =>
+        count(gateway).then(
+          () => true,
+          () => false,
+        );
+      await until(answered, 'the connection');
+      expect(gateway.reachable).to.equal(true);
     });
   });
 });
