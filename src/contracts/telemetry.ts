@@ -21,6 +21,8 @@ export interface SendSubject {
   readonly event: string;
   /** Whether the connection is on this node. */
   readonly here: boolean;
+  /** What telemetry remembers from sending to routing; nobody else reads or writes it. */
+  context?: unknown;
 }
 
 /** A message of another node, or of this one, that came through the cluster. */

@@ -55,7 +55,10 @@ export class OpenEventTelemetry implements EventTelemetry {
       [ATTRIBUTE.eventName]: subject.event,
       [ATTRIBUTE.scope]: 'connection',
     }));
-    return span === undefined ? work() : spans.run(span, parent, work, sendEnd);
+    if (span === undefined) return work();
+    subject.context = trace.setSpan(parent, span);
+    // To make a context active costs more than all the rest, and nobody would see what is inside this one.
+    return span.isRecording() ? spans.run(span, parent, work, sendEnd) : work();
   }
 
   routing(
@@ -66,7 +69,8 @@ export class OpenEventTelemetry implements EventTelemetry {
     const { instruments } = meters;
     if (!spans.on && instruments === undefined) return work(undefined);
     const startedAt = performance.now();
-    const parent = context.active();
+    // Only `sending` sets it.
+    const parent = (subject.context as Context | undefined) ?? context.active();
     const span = spans.begin('sse.route', parent, () => this.#messageFacts(subject));
     const text = this.carrier.write(within(parent, span), Date.now());
     const routed =
@@ -108,9 +112,9 @@ export class OpenEventTelemetry implements EventTelemetry {
     const told = spans.on || meters.instruments !== undefined;
     const text = told ? this.carrier.write(within(parent, span), Date.now()) : undefined;
     try {
-      const receipt = await (span === undefined
-        ? work(text)
-        : spans.run(span, parent, () => work(text), publicationEnd));
+      const receipt = await (span?.isRecording() === true
+        ? spans.run(span, parent, () => work(text), publicationEnd)
+        : work(text));
       figures.sent.add(scope, publicationOutcome(receipt), 1, event);
       return receipt;
     } catch (error) {

@@ -40,7 +40,8 @@ export class OutcomeGrid {
   }
 
   add(scope: Scope, outcome: Outcome, count = 1, event?: string): void {
-    const base = event === undefined ? 0 : (this.#events.get(event) ?? 0);
+    const named = event !== undefined && this.eventNames.length > 0;
+    const base = named ? (this.#events.get(event) ?? 0) : 0;
     const cell = base + SCOPES[scope] * OUTCOME_NAMES.length + OUTCOMES[outcome];
     this.#cells[cell] = (this.#cells[cell] ?? 0) + count;
   }

@@ -199,6 +199,13 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
     });
 
     describe("an operation's signal", () => {
+      it('asked for when the call is over keeps nothing of the caller', async () => {
+        const { signal } = new AbortController();
+        const context = await policy.execute('send', async given => given, signal);
+        expect(context.signal.aborted).to.equal(false);
+        expect(getEventListeners(signal, 'abort')).to.deep.equal([]);
+      });
+
       it('is aborted by nobody while all is well', async () => {
         expect(await policy.execute('send', async ({ signal }) => signal.aborted)).to.equal(false);
       });

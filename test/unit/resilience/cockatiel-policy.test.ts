@@ -368,6 +368,60 @@ describe('CockatielPolicy', () => {
     });
   });
 
+  describe('the circuit, when there is no place for another call,', () => {
+    const hold = (): Operation => {
+      const operation = new Operation();
+      void policy.execute('send', operation.run).catch(() => undefined);
+      return operation;
+    };
+
+    it('fails calls at once while it is open', async () => {
+      make({
+        script: { retryCount: 1, retryInterval: 10_000 },
+        resilience: { send: { concurrency: 2, breakerFailures: 1 } },
+      });
+      const [running, pausing] = [hold(), hold()];
+      await pausing.end(away());
+      expect(policy.circuit('send')).to.equal('open');
+      expect(await failureOf(policy.execute('send', running.run))).to.include({
+        code: 'UNAVAILABLE',
+      });
+      expect(news.at(-1)).to.equal('refused send circuit');
+      await running.end();
+      while (pausing.runs < 2) await clock.tickAsync(1000);
+      await pausing.end();
+    });
+
+    it('fails calls at once while another one tries', async () => {
+      make({ ...ONCE, resilience: { send: { concurrency: 1, breakerFailures: 1 } } });
+      await fail('send', 1);
+      await clock.tickAsync(1000);
+      const trying = hold();
+      expect(await failureOf(policy.execute('send', trying.run))).to.include({
+        code: 'UNAVAILABLE',
+      });
+      expect(news.at(-1)).to.equal('refused send circuit');
+      await trying.end();
+    });
+
+    it('ends a repetition that comes while another one tries', async () => {
+      make({
+        script: { retryCount: 1, retryInterval: 1000 },
+        resilience: { send: { breakerFailures: 1, breakerCooldown: 100 } },
+      });
+      const own = new SseError('UNAVAILABLE', 'its own');
+      const pausing = new Operation();
+      const failure = failureOf(policy.execute('send', pausing.run));
+      await pausing.end(own);
+      await clock.tickAsync(100);
+      const trying = hold();
+      await clock.tickAsync(1400);
+      expect(await failure).to.equal(own);
+      expect(pausing.runs).to.equal(1);
+      await trying.end();
+    });
+  });
+
   describe('calls at once', () => {
     beforeEach(() =>
       make({
@@ -489,6 +543,15 @@ describe('CockatielPolicy', () => {
       for (let n = 0; n < 3; n += 1) await operation.end();
       await Promise.all([...running, ...behind]);
       expect(begun.join('')).to.equal('abd');
+    });
+
+    it('do not wait for a caller that gave up beforehand', async () => {
+      const operation = new Operation();
+      const running = start('ab', [], operation);
+      const late = start('c', [], operation, AbortSignal.abort('left'))[0]!;
+      expect(await failureOf(late)).to.include({ code: 'UNAVAILABLE', cause: 'left' });
+      for (let n = 0; n < 2; n += 1) await operation.end();
+      await Promise.all(running);
     });
 
     it('that waited let go of their caller when they begin', async () => {
