@@ -1,0 +1,43 @@
+import { context, metrics, propagation, trace } from '@opentelemetry/api';
+import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
+import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics';
+import {
+  BatchSpanProcessor,
+  ParentBasedSampler,
+  TraceIdRatioBasedSampler,
+  TracerProvider,
+} from '@opentelemetry/sdk-trace';
+
+/**
+ * How much is told: nothing, by a stub in place of the telemetry; what the library tells without an SDK; or with an SDK
+ * that samples one trace in a hundred.
+ */
+export const MODES = ['stub', 'no-sdk', 'sdk'] as const;
+
+export type Mode = (typeof MODES)[number];
+
+class IdleReader extends MetricReader {
+  protected onForceFlush = (): Promise<void> => Promise.resolve();
+  protected onShutdown = (): Promise<void> => Promise.resolve();
+}
+
+/** Registers what a mode needs, with exporters that throw away. */
+export function enter(mode: Mode): void {
+  if (mode !== 'sdk') return;
+  context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
+  propagation.setGlobalPropagator(new W3CTraceContextPropagator());
+  const exporter = {
+    export: (_spans: unknown, done: (result: { code: number }) => void): void => {
+      done({ code: 0 });
+    },
+    shutdown: (): Promise<void> => Promise.resolve(),
+  };
+  trace.setGlobalTracerProvider(
+    new TracerProvider({
+      sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(0.01) }),
+      spanProcessors: [new BatchSpanProcessor({ exporter })],
+    }),
+  );
+  metrics.setGlobalMeterProvider(new MeterProvider({ readers: [new IdleReader()] }));
+}
