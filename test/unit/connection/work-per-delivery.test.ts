@@ -85,6 +85,14 @@ describe('the work of a broadcast', () => {
     await flushed();
   });
 
+  it('schedules each connection once per tick, whatever the number of events', async () => {
+    const schedules = await counting(bench.environment.scheduler, 'schedule', () => {
+      for (let event = 0; event < 10; event += 1) store.deliverToAll(frame(`event ${event}`));
+    });
+    expect(schedules).to.equal(CLIENTS);
+    await flushed();
+  });
+
   it('starts no timer', async () => {
     let intervals = 0;
     const timeouts = await counting(globalThis, 'setTimeout', async () => {
