@@ -102,9 +102,12 @@ export class MessageSender {
         const before = handedOver;
         handedOver = true;
         const result = await coordinator.send(message);
+        if (result.outcome === 'not-connected' && before) return unanswered();
         if (result.outcome !== 'unavailable') return result;
-        // It certainly was not handed over, so the policy may repeat it, and counts it as a failure of the cluster.
         handedOver = before;
+        // Where only the owner cannot be reached, the coordinator has tried again already.
+        if (coordinator.status().reachable) return unanswered();
+        // The policy may repeat it, and counts it as a failure of the cluster.
         throw new SseError('UNAVAILABLE', 'the cluster cannot be reached; send again later');
       },
       gaveUp.signal,

@@ -392,6 +392,11 @@ describe('MessageSender', () => {
     let answers: (SendResult | SseError)[];
     let policy: CockatielPolicy;
     let sender: TestNode;
+    let reachable: boolean;
+
+    beforeEach(() => {
+      reachable = false;
+    });
 
     /** Whose coordinator gives these answers, and the real one when there are no more. */
     const start = async (...given: (SendResult | SseError)[]): Promise<void> => {
@@ -407,6 +412,7 @@ describe('MessageSender', () => {
         policy,
         wrap: inner => ({
           ...hookedCoordinator(inner, () => undefined),
+          status: () => ({ reachable }),
           send: async message => {
             asked += 1;
             const answer = answers.shift() ?? inner.send(message);
@@ -447,6 +453,19 @@ describe('MessageSender', () => {
       await start(new SseError('UNAVAILABLE', 'no answer'), unavailable, unavailable);
       expect(await ask()).to.equal('unknown');
       expect(asked).to.equal(3);
+    });
+
+    it('does not claim that nobody was connected when an earlier try may have been sent', async () => {
+      await start(new SseError('UNAVAILABLE', 'no answer'), { outcome: 'not-connected' });
+      expect(await ask()).to.equal('unknown');
+    });
+
+    it('does not repeat, nor count, that the owner alone cannot be reached', async () => {
+      reachable = true;
+      await start(unavailable, unavailable, unavailable, unavailable);
+      for (let n = 1; n <= 4; n += 1) expect(await ask()).to.equal('unavailable');
+      expect(asked).to.equal(4);
+      expect(policy.circuit('send')).to.equal('closed');
     });
   });
 
