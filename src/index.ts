@@ -31,7 +31,6 @@ export type {
   RegistrationResult,
   ReplayPage,
   ReplayRequest,
-  ResetReason,
   Retention,
   Route,
 } from './contracts/cluster-coordinator.js';
@@ -40,6 +39,7 @@ export type { ConnectionSink, SinkListener } from './contracts/connection-sink.j
 export type { Delivery, LocalConnection } from './contracts/connection-store.js';
 export type { Cursor, Frame, Position } from './contracts/frame.js';
 export type { Health, HealthReason, HealthReasonCode } from './contracts/health.js';
+export type { Hole, ResetReason } from './contracts/hole.js';
 export type { LogFields } from './contracts/logger.js';
 export type {
   BroadcastReceipt,

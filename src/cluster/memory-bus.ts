@@ -9,7 +9,6 @@ import type { ClusterListener } from '../contracts/cluster-listener.js';
 import type { Frame, Position } from '../contracts/frame.js';
 import { SseError } from '../errors/sse-error.js';
 import { carriedTrace } from '../protocol/trace-text.js';
-import { closeSubscribers } from './close-subscribers.js';
 import { addressed, EVERYONE } from './everyone.js';
 import { MemoryLog } from './memory-log.js';
 import { RouteTable, type OwnedRoute, type TakeoverLimit } from './route-table.js';
@@ -61,8 +60,7 @@ export class MemoryBus {
 
   /**
    * Ends a cut. Connections whose id moved to another node meanwhile are closed as superseded. The node is given what was
-   * published and kept meanwhile; of what was not kept, its subscribers are closed, so that they come back with their
-   * cursors and are told.
+   * published and kept meanwhile; the subscribers of what was not kept are told of the hole.
    */
   heal(nodeId: string): void {
     const member = this.#members.get(nodeId);
@@ -74,8 +72,17 @@ export class MemoryBus {
     ])) {
       listener.onSuperseded(connectionId, token);
     }
-    const { entries, holes } = this.log.since(cutAt);
-    for (const topic of holes) closeSubscribers(listener, topic);
+    const { entries, gaps } = this.log.since(cutAt);
+    const { epoch } = this.log;
+    const first = entries[0]?.frame.position;
+    const resumedFrom = first
+      ? { epoch, ms: first.ms, sequence: first.sequence - 1 }
+      : this.log.tip;
+    for (const { topic, until } of gaps) {
+      const topics = topic === undefined ? undefined : [topic];
+      const addressee = topic === undefined ? undefined : addressed(topic);
+      listener.onHole(addressee, { reason: 'GAP', topics, resumedFrom, until });
+    }
     for (const { topic, frame } of entries) listener.onPublication(addressed(topic), frame);
   }
 

@@ -24,8 +24,8 @@ interface Topic {
 export interface Remainder {
   /** In order. */
   readonly entries: readonly { readonly topic: string; readonly frame: Frame }[];
-  /** The topics of which something is missing; {@link EVERYONE} when it is not known which. */
-  readonly holes: readonly string[];
+  /** Where something is missing; without a topic it is not known of which. */
+  readonly gaps: readonly { readonly topic: string | undefined; readonly until: Position }[];
 }
 
 /** The ordered log in memory: entries of all topics share one sequence, each topic keeps its own number of them. */
@@ -85,9 +85,13 @@ export class MemoryLog {
         .map(frame => ({ topic, frame, sequence: frame.position.sequence }));
     });
     entries.sort((a, b) => a.sequence - b.sequence);
-    const names = [...this.#topics.keys()].filter(name => this.#misses(name, position));
-    const unnamed = this.#forgotten !== undefined && isAfter(this.#forgotten, position);
-    return { entries, holes: unnamed ? [EVERYONE] : names };
+    const gaps: { topic: string | undefined; until: Position }[] = [];
+    for (const [topic, { trimmed: until }] of this.#topics) {
+      if (until !== undefined && isAfter(until, position)) gaps.push({ topic, until });
+    }
+    const until = this.#forgotten;
+    if (until === undefined || !isAfter(until, position)) return { entries, gaps };
+    return { entries, gaps: [{ topic: undefined, until: this.#tip }] };
   }
 
   #page(topics: readonly string[], after: Position | undefined, limit: number): ReplayPage {

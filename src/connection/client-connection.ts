@@ -1,22 +1,25 @@
 import type { CloseReason } from '../contracts/close-reason.js';
 import type { ConnectionSink, SinkListener } from '../contracts/connection-sink.js';
 import type { Delivery, LocalConnection } from '../contracts/connection-store.js';
-import type { Frame, Position } from '../contracts/frame.js';
+import type { Cursor, Frame } from '../contracts/frame.js';
+import type { Hole } from '../contracts/hole.js';
 import type { LocalReceipt } from '../contracts/receipt.js';
 import type { ConnectionState } from '../contracts/sse-connection.js';
 import type { EventOptions } from '../contracts/sse-event.js';
-import { isAfter } from '../protocol/cursor.js';
 import { encodeComment } from '../protocol/encode-event.js';
 import { checkReason } from '../protocol/text-rules.js';
+import { ClientCursor } from './client-cursor.js';
 import { closedFrame } from './closed-frame.js';
 import { Closing } from './closing.js';
 import type { ConnectionEnvironment } from './connection-environment.js';
 import type { ConnectionIdentity } from './connection-identity.js';
+import { directSend } from './direct-send.js';
 import { FrameWriter, type Acceptance } from './frame-writer.js';
 import type { Beating } from './heartbeat-wheel.js';
-import { localReceipt, rejectedDelivery } from './local-receipt.js';
+import { rejectedDelivery } from './local-receipt.js';
 import { MessageMemory } from './message-memory.js';
 import { pump } from './pump.js';
+import { NoticeFrame } from './reset-notice.js';
 import { SourceTarget } from './source-target.js';
 import { sourceOf } from './source.js';
 import type { Watched } from './watchdog.js';
@@ -49,7 +52,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   // Whether its stop was made known; once only, although an end in the middle of `close` stops it too.
   #told = false;
   #sources = 0;
-  #cursor: Position | undefined;
+  readonly #cursor: ClientCursor;
   #memory: MessageMemory | undefined;
   #closing: Closing | undefined;
   #waiters: (() => void)[] | undefined;
@@ -62,6 +65,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId } = identity);
     this.#sink = sink;
     this.#environment = environment;
+    this.#cursor = new ClientCursor(environment.resets);
     this.#writer = new FrameWriter(sink, environment, this);
     sink.attach(this);
   }
@@ -110,14 +114,14 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     if (this.#state.kind === 'opening') this.#writer.writeThrough(frame);
   }
 
-  /** Ends the opening: what was held and is newer than `start` follows, then events as they come. */
-  goLive(start: Position): void {
+  /** Ends the opening: what was held and is newer than `start`, if it starts anywhere, follows; then events as they come. */
+  goLive(start: Cursor | undefined): void {
     if (this.#state.kind !== 'opening') return;
     this.#state = OPEN;
-    this.#cursor = start;
+    this.#cursor.start(start);
     this.#environment.wheel?.add(this);
     this.#environment.watchdog.age(this);
-    this.#writer.release(frame => this.#isNews(frame));
+    this.#writer.release(frame => this.#due(frame));
     this.#writer.writeBatch();
   }
 
@@ -148,25 +152,28 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
       case 'closed':
         return CLOSED;
       case 'open':
-        return this.#isNews(frame) ? this.#answer(this.#writer.take(frame)) : DELIVERED;
+        return this.#cursor.isNews(frame) ? this.#answer(this.#writer.take(frame)) : DELIVERED;
       case 'opening':
         return this.#answer(this.#writer.take(frame));
     }
   }
 
+  miss(hole: Hole): void {
+    if (this.#stopped) return;
+    const notice = this.#environment.noticeOf(hole);
+    const held = this.#state.kind === 'opening';
+    const frame = held
+      ? notice.frameFor(this.topics, true)
+      : this.#cursor.tell(notice, this.topics);
+    if (frame !== undefined) this.#answer(this.#writer.take(frame));
+  }
+
+  noticeOf(dropped: Frame): NoticeFrame | undefined {
+    return this.#cursor.overflowed(dropped, this.topics);
+  }
+
   send(event: string, data: unknown, options?: EventOptions): LocalReceipt {
-    const subject = {
-      connectionId: this.id,
-      messageId: this.#environment.nextMessageId(),
-      nodeId: this.#environment.nodeId,
-      startedAt: performance.now(),
-    };
-    const prepared = this.#environment.encoder.prepare(event, data, options);
-    const refused = 'refused' in prepared;
-    const delivery = refused ? rejectedDelivery(prepared.refused) : this.deliver(prepared.frame);
-    const receipt = localReceipt(subject, delivery);
-    this.#environment.events.sent('connection', event, receipt.outcome);
-    return receipt;
+    return directSend(this, this.#environment, event, data, options);
   }
 
   async pipe(source: unknown): Promise<void> {
@@ -249,12 +256,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#state.kind === 'draining' || this.#state.kind === 'closed';
   }
 
-  /** Whether a frame of the log is newer than what the client has; notes it as had. */
-  #isNews({ position }: Frame): boolean {
-    if (position === undefined) return true;
-    if (this.#cursor !== undefined && !isAfter(position, this.#cursor)) return false;
-    this.#cursor = position;
-    return true;
+  /** What to write for a frame that was held. */
+  #due(frame: Frame): Frame | undefined {
+    if (frame instanceof NoticeFrame) return this.#cursor.tell(frame.notice, this.topics);
+    return this.#cursor.isNews(frame) ? frame : undefined;
   }
 
   #answer(acceptance: Acceptance): Delivery {

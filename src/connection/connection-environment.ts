@@ -1,10 +1,12 @@
 import type { CloseReason } from '../contracts/close-reason.js';
 import type { LocalConnection } from '../contracts/connection-store.js';
+import type { Hole } from '../contracts/hole.js';
 import type { Logger } from '../contracts/logger.js';
-import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
+import type { ConnectionTelemetry, EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
 import type { EventEncoder } from '../protocol/event-encoder.js';
 import type { HeartbeatWheel } from './heartbeat-wheel.js';
 import type { OutboxBudget } from './outbox-budget.js';
+import type { ResetNotice } from './reset-notice.js';
 import type { Watchdog } from './watchdog.js';
 import type { WriteScheduler } from './write-scheduler.js';
 
@@ -35,9 +37,12 @@ export interface ConnectionEnvironment {
   readonly observer: ConnectionObserver;
   readonly logger: Logger;
   readonly events: Pick<EventTelemetry, 'sent'>;
+  readonly resets: Pick<ConnectionTelemetry, 'reset'>;
   readonly traffic: TrafficCounts;
   /** A message id that no other send has. */
   nextMessageId(): string;
+  /** The notice of a hole, the same for all connections. */
+  noticeOf(hole: Hole): ResetNotice;
   /** The reconnection time, in milliseconds, for a client that is sent away with this reason; `undefined` says nothing. */
   reconnectIn(reason: CloseReason): number | undefined;
 }

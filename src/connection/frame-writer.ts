@@ -4,6 +4,7 @@ import type { Frame } from '../contracts/frame.js';
 import type { Batch } from './batch.js';
 import type { ConnectionEnvironment } from './connection-environment.js';
 import { Outbox } from './outbox.js';
+import { NoticeFrame } from './reset-notice.js';
 import type { Watched } from './watchdog.js';
 import type { Flushable } from './write-scheduler.js';
 
@@ -14,6 +15,8 @@ export type Acceptance = 'batched' | 'waiting' | 'refused' | 'overflow';
 export interface WriterOwner extends Watched {
   readonly id: string;
   cut(reason: CloseReason): void;
+  /** What tells the client of a frame that it does not get; `undefined` when nobody expects that one to be told. */
+  noticeOf(dropped: Frame): NoticeFrame | undefined;
 }
 
 /**
@@ -34,6 +37,8 @@ const PIECE_BYTES = 64 * 1024;
 export class FrameWriter implements Flushable {
   #batch: Batch;
   #outbox: Outbox | undefined;
+  // What is to be told behind all that waits: frames that came later were not taken.
+  #notice: NoticeFrame | undefined;
   #phase: Phase = 'holding';
   #scheduled = false;
   #blocked = false;
@@ -108,14 +113,15 @@ export class FrameWriter implements Flushable {
     }
   }
 
-  /** Ends the holding: what was held and is wanted goes first. */
-  release(wanted: (frame: Frame) => boolean): void {
+  /** Ends the holding: what becomes of what was held goes first. */
+  release(due: (frame: Frame) => Frame | undefined): void {
     this.#phase = 'live';
     const held = this.#outbox;
     this.#outbox = undefined;
     if (held === undefined) return;
-    for (let frame = held.shift(); frame !== undefined; frame = held.shift()) {
-      if (!wanted(frame)) continue;
+    for (let next = held.shift(); next !== undefined; next = held.shift()) {
+      const frame = due(next);
+      if (frame === undefined) continue;
       if (this.#blocked) this.#waiting().push(frame);
       else this.writeThrough(frame);
     }
@@ -138,6 +144,7 @@ export class FrameWriter implements Flushable {
     this.#phase = 'ending';
     this.writeBatch();
     if (this.gone) return;
+    this.#pushNotice(this.#waiting());
     this.#waiting().push(last);
     this.#pump();
   }
@@ -148,6 +155,7 @@ export class FrameWriter implements Flushable {
     this.#batch = this.environment.scheduler.empty;
     this.#outbox?.clear();
     this.#outbox = undefined;
+    this.#notice = undefined;
     this.#charge(0);
   }
 
@@ -161,24 +169,51 @@ export class FrameWriter implements Flushable {
 
   #wait(frame: Frame): Acceptance {
     const outbox = this.#waiting();
-    const size = frame.bytes.length;
-    if (!this.#admits(size, outbox) && !this.#makeRoom(size, outbox)) {
-      this.environment.traffic.eventsDropped += 1;
-      return this.environment.policy === 'disconnect' ? 'overflow' : 'refused';
-    }
+    const size = frame.bytes.length + (this.#notice?.bytes.length ?? 0);
+    if (!this.#admits(size, outbox) && !this.#makeRoom(size, outbox)) return this.#refuse(frame);
+    this.#pushNotice(outbox);
     outbox.push(frame);
     return 'waiting';
   }
 
+  #refuse(frame: Frame): Acceptance {
+    this.environment.traffic.eventsDropped += 1;
+    if (this.environment.policy === 'disconnect') return 'overflow';
+    // While holding it is not settled yet where the stream begins, so neither is where the hole is.
+    if (this.#phase === 'holding') return frame.position === undefined ? 'refused' : 'overflow';
+    this.#notice ??= this.#noticeOf(frame);
+    return 'refused';
+  }
+
+  /** A notice that is dropped is told all the same. */
+  #noticeOf(dropped: Frame): NoticeFrame | undefined {
+    return dropped instanceof NoticeFrame ? dropped : this.owner.noticeOf(dropped);
+  }
+
   /** Drops the oldest frames if the policy says so; nothing for a frame that would not fit even then. */
   #makeRoom(size: number, outbox: Outbox): boolean {
-    const { policy, traffic } = this.environment;
-    if (policy !== 'drop-oldest' || !this.#admits(size - outbox.droppable, outbox)) return false;
-    while (!this.#admits(size, outbox)) {
-      outbox.dropOldest();
-      traffic.eventsDropped += 1;
+    const { policy } = this.environment;
+    if (policy !== 'drop-oldest' || this.#phase === 'holding') return false;
+    if (!this.#admits(size - outbox.droppable, outbox)) return false;
+    let notice: NoticeFrame | undefined;
+    while (!this.#admits(size + (notice?.bytes.length ?? 0), outbox)) {
+      const dropped = outbox.dropOldest();
+      if (dropped === undefined) {
+        // Only the notice is too much: it stands for this frame as well.
+        this.#notice = notice;
+        return false;
+      }
+      if (!(dropped instanceof NoticeFrame)) this.environment.traffic.eventsDropped += 1;
+      notice ??= this.#noticeOf(dropped);
     }
+    if (notice !== undefined) outbox.pushFirst(notice);
     return true;
+  }
+
+  #pushNotice(outbox: Outbox): void {
+    if (this.#notice === undefined) return;
+    outbox.push(this.#notice);
+    this.#notice = undefined;
   }
 
   /** Whether the outbox may grow by so many bytes. */
@@ -193,6 +228,7 @@ export class FrameWriter implements Flushable {
   }
 
   #pump(): void {
+    if (this.#notice !== undefined && !this.#blocked) this.#pushNotice(this.#waiting());
     const outbox = this.#outbox;
     if (outbox === undefined) return;
     while (!this.#blocked && !outbox.empty) this.#put(outbox.take(PIECE_BYTES));

@@ -36,17 +36,24 @@ export class Outbox {
     this.#count(frame.bytes.length);
   }
 
-  /** Removes the oldest frame of which nothing was taken. Returns false when there is none. */
-  dropOldest(): boolean {
+  /** Puts a frame before all of which nothing was taken. */
+  pushFirst(frame: Frame): void {
+    const at = this.#headOffset > 0 ? this.#head + 1 : this.#head;
+    this.#frames.splice(at, 0, frame);
+    this.#count(frame.bytes.length);
+  }
+
+  /** Removes and returns the oldest frame of which nothing was taken. */
+  dropOldest(): Frame | undefined {
     const index = this.#headOffset > 0 ? this.#head + 1 : this.#head;
     const frame = this.#frames[index];
-    if (frame === undefined) return false;
+    if (frame === undefined) return undefined;
     if (index !== this.#head) this.#frames[index] = this.#frames[this.#head];
     this.#frames[this.#head] = undefined;
     this.#head += 1;
     this.#count(-frame.bytes.length);
     this.#compact();
-    return true;
+    return frame;
   }
 
   /** Takes up to `limit` bytes from the front, at least one; frames are joined or cut as needed. */

@@ -2,6 +2,7 @@ import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './close-reason.js';
 import type { ClusterListener } from './cluster-listener.js';
 import type { Cursor, Frame, Position } from './frame.js';
+import type { ResetReason } from './hole.js';
 import type { SendResult } from './receipt.js';
 
 /** What a node tells the cluster about a connection that opens. */
@@ -87,9 +88,6 @@ export interface PublicationResult {
   /** Nodes with a live lease, this one included. */
   readonly nodes: number;
 }
-
-/** Why continuity cannot be claimed: entries were trimmed, the log was lost, or the cursor is newer than the log. */
-export type ResetReason = 'GAP' | 'EPOCH' | 'AHEAD';
 
 /** A question to the log. */
 export interface ReplayRequest {

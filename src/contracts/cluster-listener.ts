@@ -1,6 +1,7 @@
 import type { CloseReason } from './close-reason.js';
 import type { Delivery } from './connection-store.js';
 import type { Frame } from './frame.js';
+import type { Hole } from './hole.js';
 
 /** A registered connection of this node. */
 export interface Registered {
@@ -29,6 +30,11 @@ export interface ClusterListener {
    * @param trace as the publisher gave it; absent for what is caught up from the log
    */
   onPublication(topic: string | undefined, frame: Frame, trace?: string): void;
+  /**
+   * What comes next does not follow what came last: tell the subscribers of a topic, or, without a topic, everyone. `EPOCH`
+   * and `AHEAD` concern all topics and mean another log, in which the stream goes on at `resumedFrom`.
+   */
+  onHole(topic: string | undefined, hole: Hole): void;
   /** Another registration took the id over; close the connection with this token. */
   onSuperseded(connectionId: string, token: string): void;
   /** Close the connection. Returns whether one was open. */

@@ -1,9 +1,9 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './close-reason.js';
-import type { ResetReason } from './cluster-coordinator.js';
 import type { Delivery, LocalConnection } from './connection-store.js';
 import type { Position } from './frame.js';
+import type { ResetReason } from './hole.js';
 import type { BroadcastReceipt, FanOut, PublishReceipt, SendResult } from './receipt.js';
 import type { CircuitState, OperationKind } from './resilience-policy.js';
 import type { SseConnection } from './sse-connection.js';
@@ -94,6 +94,8 @@ export interface ConnectionTelemetry {
   admitted(connection: LocalConnection, degraded?: boolean): void;
   /** Within {@link opening}: a client that comes back is given what it missed. */
   replaying(connectionId: string, work: () => Promise<ReplaySummary>): Promise<ReplaySummary>;
+  /** A client whose stream goes on was told of a hole in it. */
+  reset(reason: ResetReason): void;
   /** What the application does with a new connection; it continues the opening. */
   handling<T>(connection: SseConnection, work: () => T): T;
   /** A connection takes nothing any more. Of one that was not {@link admitted}, nothing is told. */

@@ -2,7 +2,6 @@ import type { ClientConnection } from '../connection/client-connection.js';
 import { connectedFrame } from './connected-frame.js';
 import type { SseNode } from './sse-node.js';
 
-const ORIGIN = { ms: 0, sequence: 0 };
 const LOOK_MS = 500;
 
 /**
@@ -20,7 +19,7 @@ export class DegradedConnections {
   open(connection: ClientConnection): void {
     this.node.store.promote(connection)?.close('superseded');
     connection.open(connectedFrame(connection, this.node.options, undefined));
-    connection.goLive(ORIGIN);
+    connection.goLive(undefined);
     this.#connections.add(connection);
     this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref();
   }

@@ -2,6 +2,7 @@ import type { CloseReason } from '../contracts/close-reason.js';
 import type { ClusterListener, Registered } from '../contracts/cluster-listener.js';
 import type { Delivery, LocalConnection } from '../contracts/connection-store.js';
 import type { Frame } from '../contracts/frame.js';
+import type { Hole } from '../contracts/hole.js';
 import type { SseNode } from './sse-node.js';
 import type { Subscriptions } from './subscriptions.js';
 
@@ -33,6 +34,13 @@ export class NodeListener implements ClusterListener {
       { topic, size: frame.bytes.length, position: frame.position, trace },
       () => (topic === undefined ? store.deliverToAll(frame) : store.deliverToTopic(topic, frame)),
     );
+  }
+
+  onHole(topic: string | undefined, hole: Hole): void {
+    const { store } = this.node;
+    const concerned = topic === undefined ? store.connections() : store.subscribers(topic);
+    // One that overflows is removed from what is walked.
+    for (const connection of [...concerned]) connection.miss(hole);
   }
 
   onSuperseded(connectionId: string, token: string): void {

@@ -1,14 +1,17 @@
 import type { ClientConnection } from '../connection/client-connection.js';
-import type { ReplayPage, ResetReason } from '../contracts/cluster-coordinator.js';
+import { ResetNotice } from '../connection/reset-notice.js';
+import type { ReplayPage } from '../contracts/cluster-coordinator.js';
 import type { Cursor, Frame, Position } from '../contracts/frame.js';
+import type { ResetReason } from '../contracts/hole.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
-import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
-import { encodeEvent } from '../protocol/encode-event.js';
+import { isAfter, parseCursor } from '../protocol/cursor.js';
 import { connectedFrame } from './connected-frame.js';
 import type { SseNode } from './sse-node.js';
 
 // Enough to keep a socket busy, little enough to hold in memory for each client that resumes.
 const PAGE_ENTRIES = 200;
+
+type Reset = NonNullable<ReplayPage['reset']>;
 
 /** The beginning of what a client missed. */
 export interface ReplayStart {
@@ -50,7 +53,7 @@ export class Replayer {
   ): Promise<ReplaySummary> {
     const start = from === undefined ? page.tip : page.reset === undefined ? from : undefined;
     connection.open(connectedFrame(connection, this.node.options, start));
-    let goal: Position = page.tip;
+    let goal = page.tip;
     let entries = 0;
     const resets: ResetReason[] = [];
     for (;;) {
@@ -90,19 +93,12 @@ export class Replayer {
   }
 }
 
-/** Tells the client that entries are missing, with the id at which the stream goes on. */
-function resetFrame(page: ReplayPage, reset: NonNullable<ReplayPage['reset']>): Frame {
-  const first = page.frames[0]?.position;
-  const { epoch } = page.tip;
+/** Tells the client that entries are missing, and where the stream goes on. */
+function resetFrame({ tip, frames }: ReplayPage, { reason, topics }: Reset): Frame {
+  const first = frames[0]?.position;
   // Just before the first entry that is there, so that a client that leaves now gets that entry later.
-  const resumedFrom = formatCursor(
-    first ? { epoch, ms: first.ms, sequence: first.sequence - 1 } : page.tip,
-  );
-  return {
-    bytes: encodeEvent({
-      event: 'sse.reset',
-      id: resumedFrom,
-      data: JSON.stringify({ reason: reset.reason, topics: reset.topics, resumedFrom }),
-    }),
-  };
+  const resumedFrom = first
+    ? { epoch: tip.epoch, ms: first.ms, sequence: first.sequence - 1 }
+    : tip;
+  return new ResetNotice({ reason, topics, resumedFrom, until: resumedFrom }).frameFor([], true);
 }

@@ -6,12 +6,14 @@ import type {
 } from '../connection/connection-environment.js';
 import { HeartbeatWheel } from '../connection/heartbeat-wheel.js';
 import { OutboxBudget } from '../connection/outbox-budget.js';
+import { ResetNotice } from '../connection/reset-notice.js';
 import { Watchdog } from '../connection/watchdog.js';
 import { WriteScheduler } from '../connection/write-scheduler.js';
 import type { CloseReason } from '../contracts/close-reason.js';
 import type { ClusterCoordinator } from '../contracts/cluster-coordinator.js';
 import type { ConnectionSink } from '../contracts/connection-sink.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/connection-store.js';
+import type { Hole } from '../contracts/hole.js';
 import type { Logger } from '../contracts/logger.js';
 import type { OperationKind, ResiliencePolicy } from '../contracts/resilience-policy.js';
 import type { Telemetry } from '../contracts/telemetry.js';
@@ -56,6 +58,7 @@ export class SseNode implements ConnectionObserver {
   // Stopped connections whose sockets still take their last bytes.
   readonly #departing = new Set<LocalConnection>();
   readonly #onDeparted = new Set<() => void>();
+  readonly #notices = new WeakMap<Hole, ResetNotice>();
   readonly #messagePrefix = randomBytes(6).toString('hex');
 
   constructor({ options, store, coordinator, policy, logger, telemetry }: NodeServices) {
@@ -79,8 +82,10 @@ export class SseNode implements ConnectionObserver {
       observer: this,
       logger,
       events: telemetry.events,
+      resets: telemetry.connections,
       traffic: telemetry.traffic,
       nextMessageId: () => this.nextMessageId(),
+      noticeOf: hole => this.#noticeOf(hole),
       reconnectIn: reason => (SENT_AWAY.has(reason) ? this.reconnectLater() : undefined),
     };
     this.#unobserve = telemetry.observe({
@@ -188,5 +193,11 @@ export class SseNode implements ConnectionObserver {
     this.#unobserve();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
+  }
+
+  #noticeOf(hole: Hole): ResetNotice {
+    const notice = this.#notices.get(hole) ?? new ResetNotice(hole);
+    this.#notices.set(hole, notice);
+    return notice;
   }
 }

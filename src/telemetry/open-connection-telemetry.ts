@@ -11,6 +11,7 @@ import {
 } from '@opentelemetry/api';
 import type { CloseReason } from '../contracts/close-reason.js';
 import type { LocalConnection } from '../contracts/connection-store.js';
+import type { ResetReason } from '../contracts/hole.js';
 import type { SseConnection } from '../contracts/sse-connection.js';
 import type { ConnectionTelemetry, ReplaySummary } from '../contracts/telemetry.js';
 import { countedReason } from './counted-reason.js';
@@ -80,6 +81,10 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
       for (const reason of summary.resets) figures.resets.add(reason);
       return summary;
     });
+  }
+
+  reset(reason: ResetReason): void {
+    this.reporting.figures.resets.add(reason);
   }
 
   handling<T>(connection: SseConnection, work: () => T): T {

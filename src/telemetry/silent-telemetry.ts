@@ -15,6 +15,7 @@ export class SilentTelemetry implements Telemetry {
     refused: nothing,
     admitted: nothing,
     replaying: (_connectionId, work) => work(),
+    reset: nothing,
     handling: (_connection, work) => work(),
     stopped: nothing,
   };

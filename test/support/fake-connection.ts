@@ -1,6 +1,7 @@
 import type { CloseReason } from '../../src/contracts/close-reason.js';
 import type { Delivery, LocalConnection } from '../../src/contracts/connection-store.js';
 import type { Frame } from '../../src/contracts/frame.js';
+import type { Hole } from '../../src/contracts/hole.js';
 import type { LocalReceipt } from '../../src/contracts/receipt.js';
 import type { ConnectionState } from '../../src/contracts/sse-connection.js';
 
@@ -19,6 +20,8 @@ export class FakeConnection implements LocalConnection {
   state: ConnectionState = { kind: 'open' };
   /** Every frame it was handed, in order. */
   readonly frames: Frame[] = [];
+  /** Every hole it was told of. */
+  readonly holes: Hole[] = [];
   /** How often it was closed or cut. */
   ends = 0;
   /** What it answers to a frame. */
@@ -54,6 +57,10 @@ export class FakeConnection implements LocalConnection {
 
   deliverOnce(_messageId: string, frame: Frame): Delivery {
     return this.deliver(frame);
+  }
+
+  miss(hole: Hole): void {
+    this.holes.push(hole);
   }
 
   enqueue(frame: Frame): Delivery {

@@ -2,6 +2,7 @@ import type { CloseReason } from '../../src/contracts/close-reason.js';
 import type { ClusterListener, Registered } from '../../src/contracts/cluster-listener.js';
 import type { Delivery } from '../../src/contracts/connection-store.js';
 import type { Frame } from '../../src/contracts/frame.js';
+import type { Hole } from '../../src/contracts/hole.js';
 
 /** A node as its coordinator sees it: remembers what it was told and answers what a test wants. */
 export class RecordingListener implements ClusterListener {
@@ -18,6 +19,7 @@ export class RecordingListener implements ClusterListener {
     text: string;
     trace?: string;
   }[] = [];
+  readonly holes: { topic: string | undefined; hole: Hole; after: number }[] = [];
   readonly superseded: { connectionId: string; token: string }[] = [];
   readonly closed: { connectionId: string; reason: CloseReason }[] = [];
   readonly closedAll: CloseReason[] = [];
@@ -42,6 +44,10 @@ export class RecordingListener implements ClusterListener {
 
   onPublication(topic: string | undefined, frame: Frame, trace?: string): void {
     this.publications.push({ topic, frame, text: frame.bytes.toString(), ...carried(trace) });
+  }
+
+  onHole(topic: string | undefined, hole: Hole): void {
+    this.holes.push({ topic, hole, after: this.publications.length });
   }
 
   onSuperseded(connectionId: string, token: string): void {

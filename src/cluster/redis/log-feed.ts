@@ -1,8 +1,8 @@
 import type { Cursor, Position } from '../../contracts/frame.js';
+import type { Hole } from '../../contracts/hole.js';
 import { formatCursor, isAfter } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/encode-event.js';
 import type { RedisSubscriber } from '../../redis/redis-subscriber.js';
-import { closeSubscribers } from '../close-subscribers.js';
 import { addressed, EVERYONE } from '../everyone.js';
 import { decodePublication, type PublicationFrame } from '../wire/publication-frame.js';
 import type { ClusterNode } from './cluster-node.js';
@@ -183,24 +183,38 @@ export class LogFeed {
   /** Hands on what was published up to the tip of the first page, whatever comes meanwhile. */
   async #readOn(): Promise<void> {
     let goal: Cursor | undefined;
+    // A lost log is one hole of everything; what else is missing before its first entry belongs to it.
+    let told = false;
     do {
       const from: Cursor = this.#position ?? (await this.reader.tip());
       const page = await this.reader.read([...this.#topics.keys()], from, PAGE_ENTRIES);
-      goal ??= page.tip;
-      if (page.reset !== undefined && page.reset.reason !== 'GAP') {
-        // Another log: positions of the old one mean nothing in it.
-        closeSubscribers(this.node.listener, EVERYONE);
-        goal = page.tip;
-        this.#position = goal;
-        break;
+      const { epoch } = page.tip;
+      if (page.lost !== undefined) {
+        const on = { epoch, ...placeOf(isAfter(from, page.tip) ? page.tip : from) };
+        this.#tellHole(undefined, {
+          reason: page.lost,
+          topics: undefined,
+          resumedFrom: on,
+          until: on,
+        });
+        this.#position = on;
+        told = true;
+        goal = undefined;
+        continue;
       }
-      for (const topic of page.reset?.topics ?? []) closeSubscribers(this.node.listener, topic);
+      goal ??= page.tip;
+      const first = page.entries[0]?.position ?? page.upto;
+      const resumedFrom = { epoch, ms: first.ms, sequence: first.sequence - 1 };
+      for (const { topic, until } of told ? [] : page.gaps) {
+        this.#tellHole(topic, { reason: 'GAP', topics: [topic], resumedFrom, until });
+      }
+      told = false;
       for (const { topic, position, bytes } of page.entries) {
         if (!isAfter(position, goal)) this.#tell(topic, { bytes, position }, undefined);
       }
       // Page by page, so that a failure later does not hand these on again.
-      this.#position = isAfter(page.upto, goal) ? goal : { epoch: goal.epoch, ...page.upto };
-    } while (isAfter(goal, this.#position));
+      this.#position = isAfter(page.upto, goal) ? goal : { epoch, ...page.upto };
+    } while (goal === undefined || isAfter(goal, this.#position));
     for (const followed of this.#topics.values()) followed.position = this.#position;
   }
 
@@ -242,11 +256,21 @@ export class LogFeed {
     this.node.listener.onPublication(addressed(topic), frame, trace);
   }
 
+  #tellHole(topic: string | undefined, hole: Hole): void {
+    const { reason, topics } = hole;
+    this.node.logger.info('the log has a hole; the clients are told', { reason, topics });
+    this.node.listener.onHole(topic === undefined ? undefined : addressed(topic), hole);
+  }
+
   #drop(): void {
     this.#dropped += 1;
     if (this.#dropped > 1) return;
     this.node.logger.warn('a message on a channel of the log was none of its own and dropped');
   }
+}
+
+function placeOf({ ms, sequence }: Position): Position {
+  return { ms, sequence };
 }
 
 function isKept(frame: PublicationFrame): frame is Kept {

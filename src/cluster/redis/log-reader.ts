@@ -1,8 +1,4 @@
-import type {
-  ReplayPage,
-  ReplayRequest,
-  ResetReason,
-} from '../../contracts/cluster-coordinator.js';
+import type { ReplayPage, ReplayRequest } from '../../contracts/cluster-coordinator.js';
 import type { Cursor, Position } from '../../contracts/frame.js';
 import { SseError } from '../../errors/sse-error.js';
 import { formatCursor, isAfter } from '../../protocol/cursor.js';
@@ -25,6 +21,13 @@ export interface LogEntry {
   readonly bytes: Buffer;
 }
 
+/** A topic of which entries are missing. */
+export interface LogGap {
+  readonly topic: string;
+  /** The newest entry that is missing, or one after it. */
+  readonly until: Position;
+}
+
 /** A part of the log, in order. */
 export interface LogPage {
   /** The newest entry when it was read. */
@@ -32,8 +35,10 @@ export interface LogPage {
   /** Complete up to here. */
   readonly upto: Position;
   readonly entries: readonly LogEntry[];
-  /** Why there is a hole before the first entry, and of which topics. */
-  readonly reset: { readonly reason: ResetReason; readonly topics: readonly string[] } | undefined;
+  /** Holes before the first entry. */
+  readonly gaps: readonly LogGap[];
+  /** Set when the cursor was of another log, or newer than the log: then this is all of it. */
+  readonly lost: 'EPOCH' | 'AHEAD' | undefined;
 }
 
 /** Reads the ordered log in Redis. */
@@ -52,30 +57,27 @@ export class LogReader {
       const tip = await this.tip();
       return { tip, upto: tip, frames: [] };
     }
-    const { tip, upto, entries, reset } = await this.read([EVERYONE, ...topics], after, limit);
+    const { tip, upto, entries, gaps, lost } = await this.read([EVERYONE, ...topics], after, limit);
     const frames = entries.map(({ bytes, position }) => ({ bytes, position }));
-    if (reset === undefined) return { tip, upto, frames };
     // The hole of a lost log is one of everything; the client is told the topics it follows.
-    const told = reset.reason === 'GAP' ? reset.topics : topics;
-    return { tip, upto, frames, reset: { reason: reset.reason, topics: told } };
+    if (lost !== undefined) return { tip, upto, frames, reset: { reason: lost, topics } };
+    if (gaps.length === 0) return { tip, upto, frames };
+    const missing = gaps.map(({ topic }) => topic);
+    return { tip, upto, frames, reset: { reason: 'GAP', topics: missing } };
   }
 
   /** The entries of these topics after a cursor, at most `limit`. @throws SseError */
   async read(topics: readonly string[], after: Cursor, limit: number): Promise<LogPage> {
     const wanted = [...new Set(topics)];
     const replies = await this.#ask(wanted, after, limit);
-    const lost = replies.find(({ status }) => status !== 'OK');
-    if (lost === undefined) {
-      const gaps = replies.flatMap((reply, call) =>
-        reply.status === 'OK' ? reply.gaps.map(at => topicOf(wanted, call, at)) : [],
-      );
-      const reset = gaps.length > 0 ? { reason: 'GAP' as const, topics: gaps } : undefined;
-      return { ...merge(wanted, replies, limit), reset };
+    const other = replies.find(({ status }) => status !== 'OK');
+    if (other === undefined) {
+      return { ...merge(wanted, replies, limit), gaps: gapsOf(wanted, replies), lost: undefined };
     }
-    const reason = lost.status === 'EPOCH' ? 'EPOCH' : 'AHEAD';
-    const { epoch } = headOf(lost).tip;
+    const lost = other.status === 'EPOCH' ? 'EPOCH' : 'AHEAD';
+    const { epoch } = headOf(other).tip;
     const everything = await this.#ask(wanted, { epoch, ...ORIGIN }, limit);
-    return { ...merge(wanted, everything, limit), reset: { reason, topics: wanted } };
+    return { ...merge(wanted, everything, limit), gaps: [], lost };
   }
 
   #ask(
@@ -105,7 +107,7 @@ function merge(
   topics: readonly string[],
   replies: readonly HistoryReply[],
   limit: number,
-): Omit<LogPage, 'reset'> {
+): Pick<LogPage, 'tip' | 'upto' | 'entries'> {
   const { tip } = headOf(replies[0]);
   let upto: Position = tip;
   const all: LogEntry[] = [];
@@ -128,6 +130,18 @@ function merge(
   return last === undefined || entries.length === limit
     ? { tip, upto, entries }
     : { tip, upto: last.position, entries: entries.slice(0, limit) };
+}
+
+/** Topics with holes: each ends before its first entry that is there, or else with the log. */
+function gapsOf(topics: readonly string[], replies: readonly HistoryReply[]): LogGap[] {
+  return replies.flatMap((reply, call) => {
+    if (reply.status !== 'OK') return [];
+    return reply.gaps.map(gap => {
+      const first = reply.entries.find(({ topic }) => topic === gap);
+      const until = wellFormed(positionOf(first?.previous ?? reply.tip));
+      return { topic: topicOf(topics, call, gap), until };
+    });
+  });
 }
 
 function headOf(reply: HistoryReply | undefined): { readonly tip: Cursor } {

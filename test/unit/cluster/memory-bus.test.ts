@@ -155,31 +155,33 @@ describe('MemoryBus', () => {
       expect(a.superseded).to.deep.equal([]);
     });
 
-    it('closes the subscribers of a topic that lost entries meanwhile, so that they are told', () => {
-      own('a', a, 'c1', 't1');
-      own('a', a, 'c2', 't2');
-      a.subscriptions.set('news', new Set(['c1']));
+    it('is told of the topics that lost entries meanwhile, before it is given what is left', () => {
       bus.cut('a');
-      for (let n = 0; n < 4; n += 1) publish('news', `${n}`);
+      const [first] = [0, 1, 2, 3].map(n => publish('news', `${n}`).cursor);
       publish('sport', 'x');
       bus.heal('a');
-      expect(a.closed).to.deep.equal([{ connectionId: 'c1', reason: 'gap' }]);
-      expect(a.closedAll).to.deep.equal([]);
+      const { epoch = '', ms = 0, sequence = 0 } = first ?? {};
+      const until = { ms, sequence };
+      const hole = { reason: 'GAP', topics: ['news'], resumedFrom: { epoch, ...until }, until };
+      expect(a.holes).to.deep.equal([{ topic: 'news', hole, after: 0 }]);
+      expect(a.publications).to.have.length(4);
     });
 
-    it('closes everybody when broadcasts were lost meanwhile', () => {
+    it('is told of lost broadcasts for everybody', () => {
       bus.cut('a');
       for (let n = 0; n < 4; n += 1) publish(undefined, `${n}`);
       bus.heal('a');
-      expect(a.closedAll).to.deep.equal(['gap']);
+      expect(a.holes).to.have.length(1);
+      expect(a.holes[0]?.topic).to.equal(undefined);
+      expect(a.holes[0]?.hole).to.deep.include({ reason: 'GAP', topics: ['*'] });
     });
 
-    it('closes nobody because of what was lost before', () => {
+    it('is told nothing of what was lost before', () => {
       for (let n = 0; n < 4; n += 1) publish(undefined, `${n}`);
       bus.cut('a');
       publish(undefined, '4');
       bus.heal('a');
-      expect(a.closedAll).to.deep.equal([]);
+      expect(a.holes).to.deep.equal([]);
       expect(a.publications).to.have.length(5);
     });
 

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import sinon from 'sinon';
 import { EVERYONE } from '../../../src/cluster/everyone.js';
-import { MemoryLog } from '../../../src/cluster/memory-log.js';
+import { MemoryLog, type Remainder } from '../../../src/cluster/memory-log.js';
 import type { Retention } from '../../../src/contracts/cluster-coordinator.js';
 import type { Cursor, Position } from '../../../src/contracts/frame.js';
 import { formatCursor, isAfter } from '../../../src/protocol/cursor.js';
@@ -118,8 +118,8 @@ describe('MemoryLog', () => {
     expect(log.replay({ topics: ['sport'], after: start, limit: 1 }).reset).to.deep.include({
       topics: ['sport'],
     });
-    expect(log.since(start).holes).to.deep.equal([EVERYONE]);
-    expect(log.since(before).holes).to.not.include(EVERYONE);
+    expect(log.since(start).gaps).to.deep.equal([{ topic: undefined, until: placeOf(log.tip) }]);
+    expect(log.since(before).gaps.map(({ topic }) => topic)).to.not.include(undefined);
   });
 
   it('since answers everything after a position, whatever its topic, and what is missing', () => {
@@ -129,14 +129,14 @@ describe('MemoryLog', () => {
     for (const [n, topic] of ['news', EVERYONE, 'sport', 'sport', 'news'].entries()) {
       append(log, topic, `${n}`, topic === 'sport' ? { maxEntries: 1, ttl: 60_000 } : KEEP);
     }
-    const { entries, holes } = log.since(start);
+    const { entries, gaps } = log.since(start);
     expect(entries.map(({ topic, frame }) => [topic, textOf(frame.bytes)])).to.deep.equal([
       ['news', '0'],
       [EVERYONE, '1'],
       ['sport', '3'],
       ['news', '4'],
     ]);
-    expect(holes).to.deep.equal(['sport']);
+    expect(gaps).to.deep.equal([{ topic: 'sport', until: entryBefore(entries[2]) }]);
   });
 
   it('answers as an array that forgets nothing says it should', () => {
@@ -252,4 +252,13 @@ function texts(log: MemoryLog, topics: readonly string[], after: Cursor): string
 
 function textOf(bytes: Buffer): string {
   return /data: (.*)/.exec(bytes.toString())?.[1] ?? '';
+}
+
+function placeOf({ ms, sequence }: Position): Position {
+  return { ms, sequence };
+}
+
+function entryBefore(entry: Remainder['entries'][number] | undefined): Position | undefined {
+  const position = entry?.frame.position;
+  return position && { ...position, sequence: position.sequence - 1 };
 }

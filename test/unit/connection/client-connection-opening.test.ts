@@ -252,7 +252,7 @@ describe('ClientConnection while opening', () => {
               break;
           }
         }
-        connection.goLive({ ms: START.ms, sequence: START.sequence + 2 });
+        connection.goLive({ ...START, sequence: START.sequence + 2 });
         for (const next of [frameOf(20, 'l'), frameOf(90_000, 'm')]) {
           connection.enqueue(next);
           live.push(next);

@@ -6,16 +6,17 @@ import type {
 } from '../../../src/connection/connection-environment.js';
 import { HeartbeatWheel } from '../../../src/connection/heartbeat-wheel.js';
 import { OutboxBudget } from '../../../src/connection/outbox-budget.js';
+import { ResetNotice } from '../../../src/connection/reset-notice.js';
 import { Watchdog } from '../../../src/connection/watchdog.js';
 import { WriteScheduler } from '../../../src/connection/write-scheduler.js';
-import type { Frame, Position } from '../../../src/contracts/frame.js';
+import type { Cursor, Frame, Position } from '../../../src/contracts/frame.js';
 import { EventEncoder } from '../../../src/protocol/event-encoder.js';
 import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
 import { FakeSink } from '../../support/fake-sink.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 
 /** Where connections of these tests begin in the log. */
-export const START: Position = { ms: 1000, sequence: 10 };
+export const START: Cursor = { epoch: 'e1', ms: 1000, sequence: 10 };
 
 /** The first event of a stream, shortened. */
 export const FIRST = frame('first');
@@ -66,6 +67,8 @@ export class Bench {
       },
       logger: this.logger,
       events: this.telemetry.events,
+      resets: { reset: reason => this.news.push(`reset ${reason}`) },
+      noticeOf: hole => new ResetNotice(hole),
       traffic: this.telemetry.traffic,
       nextMessageId: () => {
         this.#messages += 1;

@@ -112,7 +112,7 @@ describe('NodeListener', () => {
       expect(sink.data('message')).to.deep.equal(['0', '1', '2', '3']);
     });
 
-    it('clients of which something is lost are sent away and told when they come back', async () => {
+    it('clients of which something is lost are told in their stream, before what is left', async () => {
       const writer = await cluster.started('c', { options: { history: { maxEntries: 2 } } });
       const loser = await node.connect('c1', { topics: ['news'] });
       const lucky = await node.connect('c2', { topics: ['sport'] });
@@ -120,13 +120,19 @@ describe('NodeListener', () => {
       for (let n = 0; n < 4; n += 1) await writer.service.publish('news', 'message', `${n}`);
       cluster.bus.heal('a');
       await turns();
-      expect(loser.sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"gap"}' });
-      expect(loser.sink.retries).to.have.length(2);
+      expect(loser.sink.names).to.deep.equal(['connected', 'sse.reset', 'message', 'message']);
+      const reset = loser.sink.events[1];
+      expect(JSON.parse(reset?.data ?? '')).to.deep.equal({
+        reason: 'GAP',
+        topics: ['news'],
+        resumedFrom: reset?.id,
+      });
+      expect(lucky.sink.names).to.deep.equal(['connected']);
       expect(lucky.connection.state.kind).to.equal('open');
-      const lastEventId = loser.sink.lastId ?? '';
-      const again = await node.connect('c1', { topics: ['news'], lastEventId });
+      // Who leaves right after it was told has everything else.
+      const again = await node.connect('c1', { topics: ['news'], lastEventId: reset?.id ?? '' });
       await turns();
-      expect(again.sink.names).to.deep.equal(['connected', 'sse.reset', 'message', 'message']);
+      expect(again.sink.names).to.deep.equal(['connected', 'message', 'message']);
     });
 
     it('a connection that was taken over meanwhile is closed', async () => {

@@ -1,0 +1,66 @@
+import type { Cursor, Frame, Position } from '../contracts/frame.js';
+import type { Hole } from '../contracts/hole.js';
+import type { ConnectionTelemetry } from '../contracts/telemetry.js';
+import { isAfter } from '../protocol/cursor.js';
+import { ResetNotice, type NoticeFrame } from './reset-notice.js';
+
+/** Where one client stands in the ordered log, as far as this node has given it events. */
+export class ClientCursor {
+  #epoch: string | undefined;
+  #position: Position | undefined;
+
+  constructor(private readonly resets: Pick<ConnectionTelemetry, 'reset'>) {}
+
+  /** Where it begins; without a place everything is news. */
+  start(cursor: Cursor | undefined): void {
+    this.#epoch = cursor?.epoch;
+    this.#position = cursor;
+  }
+
+  /** Whether a frame is newer than what the client has; notes it as had. */
+  isNews({ position }: Frame): boolean {
+    if (position === undefined) return true;
+    if (this.#position !== undefined && !isAfter(position, this.#position)) return false;
+    this.#position = position;
+    return true;
+  }
+
+  /** The event for a client that a hole concerns; being told of it may move the client to where the stream goes on. */
+  tell(notice: ResetNotice, topics: Iterable<string>): NoticeFrame | undefined {
+    const misses = this.#misses(notice.hole);
+    if (misses === 'nothing') return undefined;
+    this.resets.reset(notice.hole.reason);
+    return notice.frameFor(topics, misses === 'moved');
+  }
+
+  /** The event for a client that does not get a frame of the log; `undefined` for any other frame. */
+  overflowed({ position: until }: Frame, topics: Iterable<string>): NoticeFrame | undefined {
+    const epoch = this.#epoch;
+    if (until === undefined || epoch === undefined) return undefined;
+    const resumedFrom = { epoch, ms: until.ms, sequence: until.sequence - 1 };
+    this.resets.reset('OVERFLOW');
+    const hole: Hole = { reason: 'OVERFLOW', topics: [...topics], resumedFrom, until };
+    return new ResetNotice(hole).frameFor(topics, true);
+  }
+
+  #misses({ reason, resumedFrom, until }: Hole): 'nothing' | 'in place' | 'moved' {
+    const here = this.#position;
+    if (here !== undefined) {
+      switch (reason) {
+        case 'EPOCH':
+          // Who opened meanwhile is in the new log already.
+          if (this.#epoch === resumedFrom.epoch) return 'nothing';
+          break;
+        case 'AHEAD':
+          if (!isAfter(here, resumedFrom)) return 'nothing';
+          break;
+        case 'GAP':
+        case 'OVERFLOW':
+          if (!isAfter(until, here)) return 'nothing';
+          if (!isAfter(resumedFrom, here)) return 'in place';
+      }
+    }
+    this.start(resumedFrom);
+    return 'moved';
+  }
+}

@@ -1,0 +1,18 @@
+import type { Cursor, Position } from './frame.js';
+
+/**
+ * Why continuity cannot be claimed: entries were trimmed, the log was lost, the cursor is newer than the log, or the
+ * client was too slow for `outbox.policy`.
+ */
+export type ResetReason = 'GAP' | 'EPOCH' | 'AHEAD' | 'OVERFLOW';
+
+/** Entries of the log that subscribers have not got and will not get by themselves. */
+export interface Hole {
+  readonly reason: ResetReason;
+  /** The topics with the hole, `*` for what is addressed to everyone; `undefined`: all that a client follows. */
+  readonly topics: readonly string[] | undefined;
+  /** Where the stream goes on: what is left of everything up to here was given. */
+  readonly resumedFrom: Cursor;
+  /** The newest entry that is missing; a client that is past it misses nothing. */
+  readonly until: Position;
+}
