@@ -1,0 +1,260 @@
+import { setImmediate as turn } from 'node:timers/promises';
+import { expect } from 'chai';
+import fc from 'fast-check';
+import type { OutboxPolicy } from '../../../src/connection/connection-environment.js';
+import type { Frame } from '../../../src/contracts/frame.js';
+import type { Hole, ResetReason } from '../../../src/contracts/hole.js';
+import { formatCursor } from '../../../src/protocol/cursor.js';
+import { Bench, entry, eventsIn, FIRST, frame, START } from './connection-bench.js';
+
+/** A place so many entries after {@link START}. */
+const at = (offset: number, epoch = START.epoch) => ({
+  epoch,
+  ms: START.ms,
+  sequence: START.sequence + offset,
+});
+
+function hole(reason: ResetReason, from: number, until: number, epoch?: string): Hole {
+  return { reason, topics: ['news'], resumedFrom: at(from, epoch), until: at(until) };
+}
+
+/** Names and ids of what a client got. */
+const told = (text: string) =>
+  eventsIn(text).map(({ event, data, id }) => (event === 'sse.reset' ? `reset ${id ?? ''}` : data));
+
+describe('ClientConnection with a hole in what it gets', () => {
+  let bench: Bench;
+
+  beforeEach(() => {
+    bench = new Bench();
+  });
+
+  afterEach(() => {
+    bench.stop();
+  });
+
+  it('tells its client where the hole is, with the id at which the stream goes on', async () => {
+    const { connection, sink } = bench.open();
+    connection.enqueue(entry(1));
+    connection.miss(hole('GAP', 3, 5));
+    connection.enqueue(entry(6));
+    await turn();
+    expect(told(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(3))}`, 'entry 6']);
+    const reset = eventsIn(sink.text)[1];
+    expect(JSON.parse(reset?.data ?? '')).to.deep.equal({
+      reason: 'GAP',
+      topics: ['news'],
+      resumedFrom: formatCursor(at(3)),
+    });
+    expect(bench.news).to.deep.equal(['reset GAP']);
+  });
+
+  it('says nothing of a hole that its client is past', async () => {
+    const { connection, sink } = bench.open();
+    connection.enqueue(entry(5));
+    connection.miss(hole('GAP', 3, 5));
+    await turn();
+    expect(told(sink.text)).to.deep.equal(['entry 5']);
+    expect(bench.news).to.deep.equal([]);
+  });
+
+  it('leaves a client its id that is past the beginning of the hole, but not of its end', async () => {
+    const { connection, sink } = bench.open();
+    connection.enqueue(entry(4));
+    connection.miss(hole('GAP', 3, 5));
+    await turn();
+    expect(told(sink.text)).to.deep.equal(['entry 4', 'reset ']);
+  });
+
+  it('names all that the client follows when everything is concerned', async () => {
+    const { connection, sink } = bench.open();
+    connection.addTopic('sport');
+    connection.miss({ ...hole('EPOCH', 0, 0, 'e2'), topics: undefined });
+    await turn();
+    expect(JSON.parse(eventsIn(sink.text)[0]?.data ?? '')).to.deep.include({
+      reason: 'EPOCH',
+      topics: ['sport'],
+    });
+  });
+
+  it('goes over to the log that took the place of the former, whatever its numbers', async () => {
+    const { connection, sink } = bench.open();
+    connection.enqueue(entry(9));
+    connection.miss(hole('EPOCH', -5, -5, 'e2'));
+    connection.miss(hole('EPOCH', -4, -4, 'e2'));
+    connection.enqueue(entry(-4));
+    await turn();
+    expect(told(sink.text)).to.deep.equal([
+      'entry 9',
+      `reset ${formatCursor(at(-5, 'e2'))}`,
+      'entry -4',
+    ]);
+  });
+
+  it('goes back in a log that lost its end, if it was past that', async () => {
+    const { connection, sink } = bench.open();
+    connection.enqueue(entry(2));
+    connection.miss(hole('AHEAD', 4, 4));
+    connection.enqueue(entry(9));
+    connection.miss(hole('AHEAD', 4, 4));
+    connection.enqueue(entry(5));
+    await turn();
+    expect(told(sink.text)).to.deep.equal([
+      'entry 2',
+      'entry 9',
+      `reset ${formatCursor(at(4))}`,
+      'entry 5',
+    ]);
+  });
+
+  it('tells nothing once it is closed', () => {
+    const { connection, sink } = bench.open();
+    connection.cut('failed');
+    connection.miss(hole('GAP', 0, 5));
+    expect(sink.text).to.equal('');
+  });
+
+  describe('while it opens', () => {
+    it('tells it among what it holds', () => {
+      const { connection, sink } = bench.opening();
+      connection.open(FIRST);
+      connection.enqueue(entry(1));
+      connection.miss(hole('GAP', 1, 3));
+      connection.enqueue(entry(4));
+      connection.goLive(START);
+      expect(told(sink.text)).to.deep.equal(['first', 'entry 1', 'reset ', 'entry 4']);
+    });
+
+    it('tells nothing that it begins behind', () => {
+      const { connection, sink } = bench.opening();
+      connection.open(FIRST);
+      connection.miss(hole('GAP', 1, 3));
+      connection.enqueue(entry(4));
+      connection.miss(hole('EPOCH', 0, 0));
+      connection.goLive(at(3));
+      expect(told(sink.text)).to.deep.equal(['first', 'entry 4']);
+    });
+
+    for (const policy of ['drop-oldest', 'drop-newest'] satisfies OutboxPolicy[]) {
+      it(`gives up under ${policy} when it cannot hold all of the log, since nobody knows yet what its client has`, () => {
+        bench.stop();
+        bench = new Bench({ policy, maxBytes: 40 });
+        const { connection } = bench.opening();
+        connection.open(FIRST);
+        connection.enqueue(entry(1));
+        connection.enqueue(entry(2));
+        expect(connection.enqueue(frame('x'.repeat(20))).outcome).to.equal('rejected');
+        expect(connection.state.kind).to.equal('opening');
+        connection.enqueue(entry(3));
+        expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'slow' });
+      });
+    }
+  });
+
+  describe('because its client is too slow', () => {
+    type Step =
+      | { readonly do: 'entry' | 'direct'; readonly size: number }
+      | { readonly do: 'block' | 'drain' | 'tick' | 'hole' }
+      | { readonly do: 'progress'; readonly size: number };
+    const size = fc.integer({ min: 1, max: 90 });
+    const steps = fc.array(
+      fc.oneof(
+        { weight: 8, arbitrary: fc.record({ do: fc.constant('entry' as const), size }) },
+        { weight: 1, arbitrary: fc.record({ do: fc.constant('direct' as const), size }) },
+        { weight: 3, arbitrary: fc.record({ do: fc.constant('progress' as const), size }) },
+        {
+          weight: 3,
+          arbitrary: fc.record({
+            do: fc.constantFrom(
+              'block' as const,
+              'drain' as const,
+              'tick' as const,
+              'hole' as const,
+            ),
+          }),
+        },
+      ),
+      { minLength: 10, maxLength: 80 },
+    );
+
+    /** One stream from its beginning to its end, once everything has drained. */
+    const run = async (policy: OutboxPolicy, plan: readonly Step[]): Promise<string> => {
+      bench.stop();
+      bench = new Bench({ policy, maxBytes: 700 });
+      const { connection, sink } = bench.open();
+      let next = 1;
+      for (const step of plan) {
+        switch (step.do) {
+          case 'entry':
+            connection.enqueue(entryOf(next, step.size));
+            next += 1;
+            break;
+          case 'direct':
+            connection.enqueue(frame('d'.repeat(step.size)));
+            break;
+          case 'hole':
+            connection.miss(hole('GAP', next - 1, next));
+            next += 1;
+            break;
+          case 'block':
+            sink.block();
+            break;
+          case 'drain':
+            sink.drain();
+            break;
+          case 'progress':
+            sink.progress(step.size);
+            break;
+          case 'tick':
+            await turn();
+            break;
+        }
+      }
+      await turn();
+      sink.drain();
+      connection.enqueue(entryOf(next, 1));
+      await turn();
+      sink.drain();
+      return sink.text;
+    };
+
+    for (const policy of ['drop-oldest', 'drop-newest'] satisfies OutboxPolicy[]) {
+      it(`tells every hole once, where it begins, under ${policy}`, async () => {
+        await fc.assert(
+          fc.asyncProperty(steps, async plan => {
+            const events = eventsIn(await run(policy, plan)).filter(
+              ({ data }) => !data.startsWith('d'),
+            );
+            let position = 0;
+            let former: { reason: ResetReason; resumedFrom: string } | undefined;
+            for (const { event, data, id } of events) {
+              if (event === 'sse.reset') {
+                const reset = JSON.parse(data) as { reason: ResetReason; resumedFrom: string };
+                if (id !== undefined) expect(id).to.equal(reset.resumedFrom);
+                // What follows a notice at once is a hole of another kind, or another gap.
+                if (former === undefined) {
+                  expect(reset.resumedFrom).to.equal(formatCursor(at(position)));
+                } else expect([former.reason, reset.reason]).to.include('GAP');
+                former = reset;
+                continue;
+              }
+              const number = Number(data.split(' ')[0]);
+              expect(number).to.be.greaterThan(position);
+              const whole = number === position + 1;
+              expect(former === undefined, `a hole before ${number}`).to.equal(whole);
+              position = number;
+              former = undefined;
+            }
+            expect(position).to.be.greaterThan(0);
+          }),
+          { numRuns: 500 },
+        );
+      });
+    }
+  });
+});
+
+function entryOf(offset: number, size: number): Frame {
+  const { ms, sequence } = at(offset);
+  return frame(`${offset} ${'x'.repeat(size)}`, { ms, sequence });
+}
