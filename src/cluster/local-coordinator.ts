@@ -14,6 +14,7 @@ import type {
   Route,
 } from '../contracts/cluster-coordinator.js';
 import type { ClusterListener } from '../contracts/cluster-listener.js';
+import type { Position } from '../contracts/frame.js';
 import type { SendResult } from '../contracts/receipt.js';
 import { SseError } from '../errors/sse-error.js';
 import { carriedTrace } from '../protocol/trace-text.js';
@@ -110,6 +111,13 @@ export class LocalCoordinator implements ClusterCoordinator {
 
   async replay(request: ReplayRequest): Promise<ReplayPage> {
     return this.#reachBus().log.replay(request);
+  }
+
+  async confirm(connectionId: string, position: Position): Promise<SendResult | undefined> {
+    const route = this.#reachBus().route(connectionId);
+    const owner = route && this.bus.reach(route.nodeId);
+    const outcome = await owner?.onConfirm(connectionId, position);
+    return route && outcome && { outcome, nodeId: route.nodeId };
   }
 
   async closeConnection(connectionId: string, reason: CloseReason): Promise<boolean> {

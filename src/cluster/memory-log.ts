@@ -61,10 +61,10 @@ export class MemoryLog {
   }
 
   /** What a client at `after` has missed. */
-  replay({ topics, after, limit }: ReplayRequest): ReplayPage {
+  replay({ topics, after, limit, broadcasts }: ReplayRequest): ReplayPage {
     const { tip } = this;
     if (after === undefined) return { tip, upto: tip, frames: [] };
-    const wanted = [...new Set([EVERYONE, ...topics])];
+    const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
     if (after.epoch !== this.epoch) {
       return { ...this.#page(wanted, undefined, limit), reset: { reason: 'EPOCH', topics } };
     }

@@ -14,6 +14,7 @@ import type {
   Route,
 } from '../contracts/cluster-coordinator.js';
 import type { ClusterListener } from '../contracts/cluster-listener.js';
+import type { Position } from '../contracts/frame.js';
 import type { Logger } from '../contracts/logger.js';
 import type { SendResult } from '../contracts/receipt.js';
 import type { UpkeepTelemetry } from '../contracts/telemetry.js';
@@ -154,6 +155,17 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   async replay(request: ReplayRequest): Promise<ReplayPage> {
     return this.#reach().reader.replay(request);
+  }
+
+  async confirm(connectionId: string, position: Position): Promise<SendResult | undefined> {
+    const { bus, registry } = this.#reach();
+    const route = await registry.find(connectionId);
+    if (route === undefined) return undefined;
+    const { ms, sequence } = position;
+    const answer = await bus.ask(route.inc, { t: 'confirm', connectionId, ms, sequence });
+    return answer === 'delivered' || answer === 'buffered'
+      ? { outcome: answer, nodeId: nodeIdOf(route.inc) }
+      : undefined;
   }
 
   async closeConnection(connectionId: string, reason: CloseReason): Promise<boolean> {

@@ -1,7 +1,7 @@
 import type { CloseReason } from '../contracts/close-reason.js';
 import type { ConnectionSink, SinkListener } from '../contracts/connection-sink.js';
 import type { Delivery, LocalConnection } from '../contracts/connection-store.js';
-import type { Cursor, Frame } from '../contracts/frame.js';
+import type { Cursor, Frame, Position } from '../contracts/frame.js';
 import type { Hole } from '../contracts/hole.js';
 import type { LocalReceipt } from '../contracts/receipt.js';
 import type { ConnectionState } from '../contracts/sse-connection.js';
@@ -15,7 +15,7 @@ import type { ConnectionEnvironment } from './connection-environment.js';
 import type { ConnectionIdentity } from './connection-identity.js';
 import { directSend } from './direct-send.js';
 import { FrameWriter, type Acceptance } from './frame-writer.js';
-import type { Beating } from './heartbeat-wheel.js';
+import { HEARTBEAT, type Beating } from './heartbeat-wheel.js';
 import { rejectedDelivery } from './local-receipt.js';
 import { MessageMemory } from './message-memory.js';
 import { pump } from './pump.js';
@@ -28,9 +28,14 @@ const DELIVERED: Delivery = { outcome: 'delivered' };
 const BUFFERED: Delivery = { outcome: 'buffered' };
 const CLOSED: Delivery = { outcome: 'closed' };
 const FULL = rejectedDelivery('OUTBOX_FULL');
+const DELIVERY: Readonly<Record<Acceptance, Delivery>> = {
+  batched: DELIVERED,
+  waiting: BUFFERED,
+  refused: FULL,
+  overflow: FULL,
+};
 const OPENING: ConnectionState = { kind: 'opening' };
 const OPEN: ConnectionState = { kind: 'open' };
-const HEARTBEAT: Frame = { bytes: Buffer.from(':\n\n') };
 const NO_TOPICS: ReadonlySet<string> = new Set();
 
 /** One client: its identity, its state, and the rules by which it takes events or is given up. */
@@ -158,6 +163,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     }
   }
 
+  hasReached(position: Position): boolean {
+    return this.#cursor.hasReached(position);
+  }
+
   miss(hole: Hole): void {
     if (this.#stopped) return;
     const notice = this.#environment.noticeOf(hole);
@@ -263,17 +272,8 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   #answer(acceptance: Acceptance): Delivery {
-    switch (acceptance) {
-      case 'batched':
-        return DELIVERED;
-      case 'waiting':
-        return BUFFERED;
-      case 'refused':
-        return FULL;
-      case 'overflow':
-        this.cut('slow');
-        return FULL;
-    }
+    if (acceptance === 'overflow') this.cut('slow');
+    return DELIVERY[acceptance];
   }
 
   #stop(reason: CloseReason): void {

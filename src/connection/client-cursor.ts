@@ -25,6 +25,11 @@ export class ClientCursor {
     return true;
   }
 
+  /** Whether the client was given everything up to a place. */
+  hasReached(position: Position): boolean {
+    return this.#position !== undefined && !isAfter(position, this.#position);
+  }
+
   /** The event for a client that a hole concerns; being told of it may move the client to where the stream goes on. */
   tell(notice: ResetNotice, topics: Iterable<string>): NoticeFrame | undefined {
     const misses = this.#misses(notice.hole);

@@ -1,9 +1,14 @@
+import type { Frame } from '../contracts/frame.js';
+
 /** Something that is given a sign of life now and then. */
 export interface Beating {
   /** Spreads the members over the wheel. */
   readonly ordinal: number;
   beat(): void;
 }
+
+/** A sign of life: a comment, which clients ignore. */
+export const HEARTBEAT: Frame = { bytes: Buffer.from(':\n\n') };
 
 const MAX_SLOTS = 120;
 const MIN_TICK_MS = 50;

@@ -91,10 +91,12 @@ export interface PublicationResult {
 
 /** A question to the log. */
 export interface ReplayRequest {
-  /** The topics; broadcasts are always included. */
+  /** The topics; broadcasts are included. */
   readonly topics: readonly string[];
   /** Where the client stands; without it only the tip is wanted. */
   readonly after?: Cursor;
+  /** False: without broadcasts. */
+  readonly broadcasts?: false;
   /** Most entries to return in this page. */
   readonly limit: number;
 }
@@ -165,6 +167,11 @@ export interface ClusterCoordinator {
   /** Takes back one `listen` of each topic. */
   unlisten(topics: Iterable<string>): void;
   replay(request: ReplayRequest): Promise<ReplayPage>;
+  /**
+   * Asks the owner of a connection whether it has given it everything of the log up to a place; it may wait for that for a
+   * moment. `undefined`: it has not, or nobody has the connection.
+   */
+  confirm(connectionId: string, position: Position): Promise<SendResult | undefined>;
 
   /** Closes the connection at its owner, this node included. Returns whether one was closed. */
   closeConnection(connectionId: string, reason: CloseReason): Promise<boolean>;

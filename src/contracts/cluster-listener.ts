@@ -1,6 +1,6 @@
 import type { CloseReason } from './close-reason.js';
 import type { Delivery } from './connection-store.js';
-import type { Frame } from './frame.js';
+import type { Frame, Position } from './frame.js';
 import type { Hole } from './hole.js';
 
 /** A registered connection of this node. */
@@ -47,6 +47,14 @@ export interface ClusterListener {
    */
   onSubscribe(connectionId: string, topic: string): Promise<boolean>;
   onUnsubscribe(connectionId: string, topic: string): boolean;
+  /**
+   * Whether a connection of this node was given everything of the log up to a place. Waits for it, about a second at most;
+   * `undefined`: not yet, or it is not here.
+   */
+  onConfirm(
+    connectionId: string,
+    position: Position,
+  ): Promise<'delivered' | 'buffered' | undefined>;
   /** The connections of this node that are subscribed to the topic. */
   onPresence(topic: string): readonly string[];
   /** The connections of this node that the cluster should know. */

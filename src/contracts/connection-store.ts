@@ -1,7 +1,7 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { SseErrorCode } from '../errors/sse-error.js';
 import type { CloseReason } from './close-reason.js';
-import type { Frame } from './frame.js';
+import type { Frame, Position } from './frame.js';
 import type { Hole } from './hole.js';
 import type { FanOut } from './receipt.js';
 import type { SseConnection } from './sse-connection.js';
@@ -32,6 +32,8 @@ export interface LocalConnection extends SseConnection {
    * write, a few turns of the loop later. Same order as {@link deliver}, which writes them first.
    */
   enqueue(frame: Frame): Delivery;
+  /** Whether everything of the log up to a place was given to the client, as far as it follows it. */
+  hasReached(position: Position): boolean;
   /** Tells the client of a hole in what it gets, in order with its events, unless it is past it. */
   miss(hole: Hole): void;
   /** Cuts the socket without a last event; for clients that take nothing. Does nothing when it has closed. */

@@ -16,12 +16,12 @@ interface ReceiptBase {
  * |---|---|
  * | `delivered` | the owning node wrote it to the connection's socket |
  * | `buffered` | the owner accepted it into the outbox of a slow or still opening connection |
- * | `stored` | nobody connected; kept in the connection's mailbox |
+ * | `stored` | `durable`: kept in the connection's mailbox; its client was not seen to have it yet |
  * | `routed` | `ack: 'none'`: handed to a live owner, at most once |
  * | `not-connected` | no live route |
  * | `rejected` | too large, over the outbox bound, or closed by policy; `code` tells |
  * | `unknown` | no answer within the deadline: it may have been delivered |
- * | `unavailable` | the cluster cannot be reached and the connection is not here: certainly not sent |
+ * | `unavailable` | the cluster, or the owner in it, cannot be reached and the connection is not here: certainly not sent |
  */
 export type SendResult =
   | { readonly outcome: 'delivered' | 'buffered' | 'routed'; readonly nodeId: string }

@@ -29,6 +29,12 @@ export interface ClusterSendOptions extends SendOptions {
   readonly ack?: 'owner' | 'none';
   /** Milliseconds; default `send.deadline`. */
   readonly deadline?: number;
+  /**
+   * Keep it in the connection's mailbox, so that a client that is not connected, or loses its connection, gets it when it
+   * comes back. `stored` then says that it is kept and its client was not seen to have it yet. Needs `mailbox.enabled`, else
+   * `INVALID_OPTION`. Ordered with the connection's topics, not with sends that are not kept.
+   */
+  readonly durable?: boolean;
 }
 
 /** Settings of a publish or a broadcast to the cluster. The log gives the event its id. */

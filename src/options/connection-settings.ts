@@ -76,6 +76,19 @@ export interface HistorySettings {
   readonly topics: Readonly<Record<string, false | TopicHistory>>;
 }
 
+/** Direct sends that wait for their client, see `durable`. The same on every node. */
+export interface MailboxSettings {
+  /**
+   * Whether connections have one. Each then costs a subscription of its node, and a client that begins anew, without a last
+   * event id, is given what its mailbox has. Default false.
+   */
+  readonly enabled: boolean;
+  /** Newest events kept per connection id, 1 to 1000000. Default 100. */
+  readonly maxEntries: number;
+  /** Milliseconds an event is kept. Default 300000. */
+  readonly ttl: number;
+}
+
 /** Sends to a connection of any node. */
 export interface SendSettings {
   /**

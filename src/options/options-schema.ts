@@ -124,6 +124,13 @@ export const optionsSchema = rule.group({
       }).prefault({}),
     })
     .prefault({}),
+  mailbox: rule
+    .group({
+      enabled: rule.flag().default(false),
+      maxEntries: rule.count(1, MAX_HISTORY_ENTRIES).default(100),
+      ttl: rule.milliseconds().default(300_000),
+    })
+    .prefault({}),
   send: rule
     .group({
       ack: rule.oneOf('owner', 'none').default('owner'),

@@ -12,6 +12,7 @@ import type {
   ConnectionSettings,
   HistorySettings,
   LimitsSettings,
+  MailboxSettings,
   OutboxSettings,
   ReconnectSettings,
   SendSettings,
@@ -41,6 +42,8 @@ export interface ResolvedSseOptions {
   readonly outbox: OutboxSettings;
   /** What is kept so that a client that comes back misses nothing. */
   readonly history: HistorySettings;
+  /** Direct sends that wait for their client. */
+  readonly mailbox: MailboxSettings;
   /** Sends to a connection of any node. */
   readonly send: SendSettings;
   /** Bounds per kind of call to the cluster. */

@@ -38,6 +38,12 @@ export function encodeComment(text: string): Buffer {
   return Buffer.from(`: ${text.split(LINE_BREAK).join('\n: ')}\n\n`);
 }
 
+/** Moves the client to an id; fires no event. @throws SseError `INVALID_EVENT_ID` */
+export function encodeId(id: string): Buffer {
+  checkEventId(id);
+  return Buffer.from(`id: ${id}\n\n`);
+}
+
 /** Tells the client how long to wait before it reconnects; fires no event. @throws SseError `INVALID_RETRY` */
 export function encodeRetry(retry: number): Buffer {
   checkRetry(retry);

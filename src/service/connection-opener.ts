@@ -7,6 +7,7 @@ import type { ConnectionSettings } from '../options/connection-settings.js';
 import { checkConnectionId, MAX_NAME_BYTES } from '../protocol/text-rules.js';
 import type { DegradedConnections } from './degraded-connections.js';
 import type { Lifecycle } from './lifecycle.js';
+import type { Mailboxes } from './mailboxes.js';
 import type { Replayer, ReplayStart } from './replayer.js';
 import type { SseNode } from './sse-node.js';
 import type { Subscriptions } from './subscriptions.js';
@@ -21,6 +22,7 @@ export class ConnectionOpener {
     private readonly node: SseNode,
     private readonly lifecycle: Lifecycle,
     private readonly subscriptions: Subscriptions,
+    private readonly mailboxes: Mailboxes,
     private readonly replayer: Replayer,
     private readonly degraded: DegradedConnections,
   ) {}
@@ -78,7 +80,8 @@ export class ConnectionOpener {
     onDuplicate: 'takeover' | 'reject',
   ): Promise<ReplayStart | undefined> {
     try {
-      await this.subscriptions.begin(connection, topics);
+      const all = [...topics, ...this.mailboxes.topicsOf(connection.id)];
+      await this.subscriptions.begin(connection, all);
       assertOpening(connection);
       const missed = await this.replayer.begin(connection);
       assertOpening(connection);

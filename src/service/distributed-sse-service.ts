@@ -23,6 +23,7 @@ import { checkConnectionId, checkReason, checkTopic } from '../protocol/text-rul
 import { ConnectionOpener } from './connection-opener.js';
 import { DegradedConnections } from './degraded-connections.js';
 import { Lifecycle } from './lifecycle.js';
+import { Mailboxes } from './mailboxes.js';
 import { MessageSender } from './message-sender.js';
 import { NodeListener } from './node-listener.js';
 import { NodeShutdown } from './node-shutdown.js';
@@ -46,16 +47,18 @@ export class DistributedSseService implements SseService {
     const node = new SseNode(services);
     const subscriptions = new Subscriptions(node);
     this.#node = node;
-    this.#listener = new NodeListener(node, subscriptions);
     this.#lifecycle = new Lifecycle(() => services.coordinator.start(this.#listener));
+    const mailboxes = new Mailboxes(node, this.#lifecycle);
+    this.#listener = new NodeListener(node, subscriptions, mailboxes);
     this.#opener = new ConnectionOpener(
       node,
       this.#lifecycle,
       subscriptions,
+      mailboxes,
       new Replayer(node),
       new DegradedConnections(node),
     );
-    this.#sender = new MessageSender(node, this.#lifecycle);
+    this.#sender = new MessageSender(node, this.#lifecycle, mailboxes);
     this.#publisher = new Publisher(node, this.#lifecycle);
     this.#shutdown = new NodeShutdown(node, this.#lifecycle);
   }

@@ -11,7 +11,9 @@ import type { SendSubject } from '../contracts/telemetry.js';
 import { SseError } from '../errors/sse-error.js';
 import { checkConnectionId, checkKey } from '../protocol/text-rules.js';
 import type { Lifecycle } from './lifecycle.js';
+import type { Mailboxes } from './mailboxes.js';
 import type { SseNode } from './sse-node.js';
+import { unanswered, withinDeadline } from './within-deadline.js';
 
 type Subject = ReceiptSubject & SendSubject;
 
@@ -20,6 +22,7 @@ export class MessageSender {
   constructor(
     private readonly node: SseNode,
     private readonly lifecycle: Lifecycle,
+    private readonly mailboxes: Mailboxes,
   ) {}
 
   sendLocal(
@@ -58,8 +61,10 @@ export class MessageSender {
     data: unknown,
     options: ClusterSendOptions,
   ): Receipt | Promise<Receipt> {
+    if (options.durable === true) this.mailboxes.check(options);
     const prepared = this.node.encoder.prepare(subject.event, data, options);
     if ('refused' in prepared) return localReceipt(subject, rejectedDelivery(prepared.refused));
+    if (options.durable === true) return this.#route(subject, prepared.frame, options);
     const local = this.#deliver(subject, prepared.frame, options);
     return local.outcome === 'not-connected'
       ? this.#route(subject, prepared.frame, options)
@@ -72,61 +77,41 @@ export class MessageSender {
     const { ack = send.ack, deadline = send.deadline } = options;
     const message = { connectionId, messageId, frame, ack, deadline };
     const result = await this.node.telemetry.events.routing(subject, trace =>
-      this.#hand(trace === undefined ? message : { ...message, trace }),
+      this.#limited(() => {
+        if (options.durable === true) return this.mailboxes.send({ ...message, trace });
+        return this.#hand(trace === undefined ? message : { ...message, trace });
+      }),
     );
     return { ...result, connectionId, messageId, ms: performance.now() - startedAt };
   }
 
-  async #hand(message: Message): Promise<SendResult> {
+  async #limited(work: () => Promise<SendResult>): Promise<SendResult> {
     if (this.node.pendingSends >= this.node.options.send.maxPending)
       return { outcome: 'rejected', code: 'MESSAGE_LIMIT' };
     this.node.pendingSends += 1;
     try {
-      return await this.#ask(message);
+      return await work();
     } finally {
       this.node.pendingSends -= 1;
     }
   }
 
-  /** Answers within the deadline, whatever the cluster and the policy do. */
-  async #ask(message: Message): Promise<SendResult> {
+  #hand(message: Message): Promise<SendResult> {
     const { policy, coordinator } = this.node;
-    const gaveUp = new AbortController();
-    let handedOver = false;
-    const unanswered = (): SendResult => ({ outcome: handedOver ? 'unknown' : 'unavailable' });
-    const sent = policy.execute(
-      'send',
-      async () => {
-        await this.lifecycle.start();
-        if (gaveUp.signal.aborted) return unanswered();
-        const before = handedOver;
-        handedOver = true;
-        const result = await coordinator.send(message);
-        if (result.outcome === 'not-connected' && before) return unanswered();
-        if (result.outcome !== 'unavailable') return result;
-        handedOver = before;
-        // Where only the owner cannot be reached, the coordinator has tried again already.
-        if (coordinator.status().reachable) return unanswered();
-        // The policy may repeat it, and counts it as a failure of the cluster.
-        throw new SseError('UNAVAILABLE', 'the cluster cannot be reached; send again later');
-      },
-      gaveUp.signal,
-    );
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<SendResult>(resolve => {
-      timer = setTimeout(() => {
-        resolve(unanswered());
-        gaveUp.abort();
-      }, message.deadline);
+    return withinDeadline(policy, 'send', message.deadline, async (handover, gaveUp) => {
+      await this.lifecycle.start();
+      if (gaveUp.aborted) return unanswered(handover);
+      const before = handover.over;
+      handover.over = true;
+      const result = await coordinator.send(message);
+      if (result.outcome === 'not-connected' && before) return unanswered(handover);
+      if (result.outcome !== 'unavailable') return result;
+      handover.over = before;
+      // Where only the owner cannot be reached, the coordinator has tried again already.
+      if (coordinator.status().reachable) return unanswered(handover);
+      // The policy may repeat it, and counts it as a failure of the cluster.
+      throw new SseError('UNAVAILABLE', 'the cluster cannot be reached; send again later');
     });
-    try {
-      return await Promise.race([sent, late]);
-    } catch (error) {
-      if (SseError.is(error, 'UNAVAILABLE')) return unanswered();
-      throw error;
-    } finally {
-      clearTimeout(timer);
-    }
   }
 
   #deliver(subject: ReceiptSubject, frame: Frame, options: SendOptions): LocalReceipt {

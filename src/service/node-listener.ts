@@ -1,8 +1,9 @@
 import type { CloseReason } from '../contracts/close-reason.js';
 import type { ClusterListener, Registered } from '../contracts/cluster-listener.js';
 import type { Delivery, LocalConnection } from '../contracts/connection-store.js';
-import type { Frame } from '../contracts/frame.js';
+import type { Frame, Position } from '../contracts/frame.js';
 import type { Hole } from '../contracts/hole.js';
+import type { Mailboxes } from './mailboxes.js';
 import type { SseNode } from './sse-node.js';
 import type { Subscriptions } from './subscriptions.js';
 
@@ -11,6 +12,7 @@ export class NodeListener implements ClusterListener {
   constructor(
     private readonly node: SseNode,
     private readonly subscriptions: Subscriptions,
+    private readonly mailboxes: Mailboxes,
   ) {}
 
   onMessage(
@@ -69,6 +71,13 @@ export class NodeListener implements ClusterListener {
     if (connection === undefined) return false;
     this.subscriptions.remove(connection, topic);
     return true;
+  }
+
+  onConfirm(
+    connectionId: string,
+    position: Position,
+  ): Promise<'delivered' | 'buffered' | undefined> {
+    return this.mailboxes.delivered(connectionId, position);
   }
 
   onPresence(topic: string): readonly string[] {

@@ -4,7 +4,9 @@ import type { ReplayPage } from '../contracts/cluster-coordinator.js';
 import type { Cursor, Frame, Position } from '../contracts/frame.js';
 import type { ResetReason } from '../contracts/hole.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
-import { isAfter, parseCursor } from '../protocol/cursor.js';
+import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import { encodeId } from '../protocol/encode-event.js';
+import { isMailbox } from '../protocol/mailbox-topic.js';
 import { connectedFrame } from './connected-frame.js';
 import type { SseNode } from './sse-node.js';
 
@@ -19,6 +21,8 @@ export interface ReplayStart {
   readonly from: Cursor | undefined;
   readonly topics: readonly string[];
   readonly page: ReplayPage;
+  /** What is in the mailbox of a client that begins at the present. */
+  readonly mail: ReplayPage | undefined;
 }
 
 /**
@@ -37,7 +41,11 @@ export class Replayer {
     const { lastEventId } = connection;
     const from = lastEventId === undefined ? undefined : parseCursor(lastEventId);
     const topics = [...connection.topics];
-    return { from, topics, page: await this.#read(topics, from) };
+    const page = await this.#read(topics, from);
+    const oldest: Cursor = { epoch: page.tip.epoch, ms: 0, sequence: 0 };
+    const mail =
+      from === undefined ? await this.#mail(topics.filter(isMailbox), oldest) : undefined;
+    return { from, topics, page, mail };
   }
 
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
@@ -49,12 +57,13 @@ export class Replayer {
 
   async #bring(
     connection: ClientConnection,
-    { from, topics, page }: ReplayStart,
+    { from, topics, page, mail }: ReplayStart,
   ): Promise<ReplaySummary> {
-    const start = from === undefined ? page.tip : page.reset === undefined ? from : undefined;
+    const start =
+      from === undefined ? startOf(mail, page.tip) : page.reset === undefined ? from : undefined;
     connection.open(connectedFrame(connection, this.node.options, start));
     let goal = page.tip;
-    let entries = 0;
+    let entries = await this.#writeMail(connection, topics.filter(isMailbox), mail, goal);
     const resets: ResetReason[] = [];
     for (;;) {
       if (page.reset !== undefined) resets.push(page.reset.reason);
@@ -71,6 +80,35 @@ export class Replayer {
     }
   }
 
+  /** A page of what waits for a client, if anything does. */
+  async #mail(topics: readonly string[], after: Cursor): Promise<ReplayPage | undefined> {
+    if (topics.length === 0) return undefined;
+    const request = { topics, after, limit: PAGE_ENTRIES, broadcasts: false as const };
+    const page = await this.node.policy.execute('register', () =>
+      this.node.coordinator.replay(request),
+    );
+    return page.frames.length === 0 ? undefined : page;
+  }
+
+  /** Writes what waits for a client up to the tip, from its first page on. Returns how many entries it wrote. */
+  async #writeMail(
+    connection: ClientConnection,
+    topics: readonly string[],
+    first: ReplayPage | undefined,
+    tip: Cursor,
+  ): Promise<number> {
+    let entries = 0;
+    for (let page = first; page !== undefined;) {
+      entries += await this.#writeFrames(connection, page, tip);
+      const { upto, tip: present } = page;
+      const more = isAfter(tip, upto) && present.epoch === tip.epoch;
+      page = more ? await this.#mail(topics, { epoch: tip.epoch, ...upto }) : undefined;
+    }
+    // The ids of its entries are behind the tip.
+    if (entries > 0) connection.replay({ bytes: encodeId(formatCursor(tip)) });
+    return entries;
+  }
+
   #read(topics: readonly string[], after: Cursor | undefined): Promise<ReplayPage> {
     const request = { topics, limit: PAGE_ENTRIES };
     return this.node.policy.execute('register', () =>
@@ -79,10 +117,18 @@ export class Replayer {
   }
 
   /** Returns how many entries it wrote. */
-  async #write(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<number> {
+  #write(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<number> {
     if (page.reset !== undefined) connection.replay(resetFrame(page, page.reset));
+    return this.#writeFrames(connection, page, goal);
+  }
+
+  async #writeFrames(
+    connection: ClientConnection,
+    { frames }: ReplayPage,
+    goal: Position,
+  ): Promise<number> {
     let entries = 0;
-    for (const frame of page.frames) {
+    for (const frame of frames) {
       // Published since the first page, so it waits in the connection.
       if (frame.position !== undefined && isAfter(frame.position, goal)) break;
       connection.replay(frame);
@@ -91,6 +137,14 @@ export class Replayer {
     }
     return entries;
   }
+}
+
+/** Where a client begins: at the present, but not behind what waits for it. */
+function startOf(mail: ReplayPage | undefined, tip: Cursor): Cursor {
+  const position = mail?.frames[0]?.position;
+  return position === undefined
+    ? tip
+    : { epoch: tip.epoch, ms: position.ms, sequence: position.sequence - 1 };
 }
 
 /** Tells the client that entries are missing, and where the stream goes on. */

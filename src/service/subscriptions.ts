@@ -1,5 +1,6 @@
 import type { LocalConnection } from '../contracts/connection-store.js';
 import { SseError } from '../errors/sse-error.js';
+import { isMailbox } from '../protocol/mailbox-topic.js';
 import { checkTopic } from '../protocol/text-rules.js';
 import type { SseNode } from './sse-node.js';
 
@@ -26,7 +27,8 @@ export class Subscriptions {
   async add(connection: LocalConnection, topic: string): Promise<boolean> {
     if (connection.topics.has(topic)) return true;
     await this.node.listen('maintenance', [topic]);
-    const count = connection.topics.size + 1;
+    const own = [...connection.topics].filter(isMailbox).length;
+    const count = connection.topics.size - own + 1;
     // Looked at only now, since calls like this one may have been faster.
     if (count > this.#limit && !connection.topics.has(topic)) {
       this.node.coordinator.unlisten([topic]);

@@ -640,6 +640,13 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(texts(page)).to.deep.equal(numbersUpTo(MUCH).slice(-texts(page).length));
       });
 
+      it('leaves broadcasts out when they are not wanted', async () => {
+        const start = await tip(a);
+        await publishAll(a, ['news', undefined, 'news']);
+        const page = await replay(b, { topics: ['news'], after: start, broadcasts: false });
+        expect(texts(page)).to.deep.equal(['0', '2']);
+      });
+
       it('tells a gap when entries are too old', async () => {
         const start = await tip(a);
         await publishAll(a, ['news'], { maxEntries: 100, ttl: 20 });
@@ -708,6 +715,28 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(await a.coordinator.closeConnection('c1', 'kicked')).to.equal(false);
         await register(b, 'c1', 't1');
         expect(await a.coordinator.closeConnection('c1', 'kicked')).to.equal(false);
+      });
+
+      it('asks the owner what a connection was given, on another node and on its own', async () => {
+        await connect(a, 'c1', 't1');
+        const position = { ms: 1_700_000_000_123, sequence: 7 };
+        for (const { coordinator } of [a, b]) {
+          expect(await coordinator.confirm('c1', position)).to.deep.equal({
+            outcome: 'delivered',
+            nodeId: 'node-a',
+          });
+        }
+        expect(a.listener.confirmations).to.deep.equal(
+          Array(2).fill({ connectionId: 'c1', position }),
+        );
+        a.listener.confirmation = 'buffered';
+        expect(await b.coordinator.confirm('c1', position)).to.include({ outcome: 'buffered' });
+        a.listener.confirmation = undefined;
+        expect(await b.coordinator.confirm('c1', position)).to.equal(undefined);
+      });
+
+      it('nobody has been given anything by a connection that is nowhere', async () => {
+        expect(await a.coordinator.confirm('c1', { ms: 1, sequence: 1 })).to.equal(undefined);
       });
 
       it('closes all connections of all nodes', async () => {
@@ -938,8 +967,8 @@ function replay(
     readonly after?: Cursor | undefined;
   },
 ): Promise<ReplayPage> {
-  const { topics, after, limit = EVERYTHING } = request;
-  return coordinator.replay(after === undefined ? { topics, limit } : { topics, limit, after });
+  const { after, limit = EVERYTHING, ...rest } = request;
+  return coordinator.replay({ ...rest, limit, ...(after === undefined ? {} : { after }) });
 }
 
 function texts({ frames }: ReplayPage): string[] {
@@ -977,6 +1006,7 @@ function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
     coordinator.publish(publication('news', 'data: x\n\n')),
     coordinator.listen(['news']),
     coordinator.replay({ topics: [], limit: 1 }),
+    coordinator.confirm('c', { ms: 1, sequence: 1 }),
     coordinator.closeConnection('c', 'kicked'),
     coordinator.closeAllConnections('kicked'),
     coordinator.subscribe('c', 'news'),

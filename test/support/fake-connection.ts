@@ -59,6 +59,10 @@ export class FakeConnection implements LocalConnection {
     return this.deliver(frame);
   }
 
+  hasReached(): boolean {
+    return true;
+  }
+
   miss(hole: Hole): void {
     this.holes.push(hole);
   }

@@ -33,6 +33,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
     publish: around('publish', publication => inner.publish(publication)),
     listen: around('listen', topics => inner.listen(topics)),
     replay: around('replay', request => inner.replay(request)),
+    confirm: around('confirm', (id, position) => inner.confirm(id, position)),
     closeConnection: around('closeConnection', (id, reason) => inner.closeConnection(id, reason)),
     closeAllConnections: around('closeAllConnections', reason => inner.closeAllConnections(reason)),
     subscribe: around('subscribe', (id, topic) => inner.subscribe(id, topic)),

@@ -1,7 +1,7 @@
 import type { CloseReason } from '../../src/contracts/close-reason.js';
 import type { ClusterListener, Registered } from '../../src/contracts/cluster-listener.js';
 import type { Delivery } from '../../src/contracts/connection-store.js';
-import type { Frame } from '../../src/contracts/frame.js';
+import type { Frame, Position } from '../../src/contracts/frame.js';
 import type { Hole } from '../../src/contracts/hole.js';
 
 /** A node as its coordinator sees it: remembers what it was told and answers what a test wants. */
@@ -20,6 +20,8 @@ export class RecordingListener implements ClusterListener {
     trace?: string;
   }[] = [];
   readonly holes: { topic: string | undefined; hole: Hole; after: number }[] = [];
+  readonly confirmations: { connectionId: string; position: Position }[] = [];
+  confirmation: 'delivered' | 'buffered' | undefined = 'delivered';
   readonly superseded: { connectionId: string; token: string }[] = [];
   readonly closed: { connectionId: string; reason: CloseReason }[] = [];
   readonly closedAll: CloseReason[] = [];
@@ -75,6 +77,17 @@ export class RecordingListener implements ClusterListener {
   onUnsubscribe(connectionId: string, topic: string): boolean {
     this.subscriptions.get(topic)?.delete(connectionId);
     return this.connections.has(connectionId);
+  }
+
+  async onConfirm(
+    connectionId: string,
+    position: Position,
+  ): Promise<'delivered' | 'buffered' | undefined> {
+    this.confirmations.push({
+      connectionId,
+      position: { ms: position.ms, sequence: position.sequence },
+    });
+    return this.connections.has(connectionId) ? this.confirmation : undefined;
   }
 
   onPresence(topic: string): readonly string[] {

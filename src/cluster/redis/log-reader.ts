@@ -52,12 +52,13 @@ export class LogReader {
   }
 
   /** @throws SseError */
-  async replay({ topics, after, limit }: ReplayRequest): Promise<ReplayPage> {
+  async replay({ topics, after, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
     if (after === undefined) {
       const tip = await this.tip();
       return { tip, upto: tip, frames: [] };
     }
-    const { tip, upto, entries, gaps, lost } = await this.read([EVERYONE, ...topics], after, limit);
+    const wanted = broadcasts === false ? topics : [EVERYONE, ...topics];
+    const { tip, upto, entries, gaps, lost } = await this.read(wanted, after, limit);
     const frames = entries.map(({ bytes, position }) => ({ bytes, position }));
     // The hole of a lost log is one of everything; the client is told the topics it follows.
     if (lost !== undefined) return { tip, upto, frames, reset: { reason: lost, topics } };

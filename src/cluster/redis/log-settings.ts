@@ -9,11 +9,14 @@ const FENCE_MS = 60_000;
 const MEMORY_FACTOR = 10;
 
 /** What every call to the log carries. */
-export function logRequest({ keys }: RedisGateway, { history }: ResolvedSseOptions): LogRequest {
+export function logRequest(
+  { keys }: RedisGateway,
+  { history, mailbox }: ResolvedSseOptions,
+): LogRequest {
   const own = Object.values(history.topics).map(topic => (topic === false ? 0 : (topic.ttl ?? 0)));
   return {
     meta: keys.logMeta,
-    metaMs: Math.max(history.ttl, ...own) * MEMORY_FACTOR,
+    metaMs: Math.max(history.ttl, mailbox.ttl, ...own) * MEMORY_FACTOR,
     newEpoch: randomBytes(6).toString('hex'),
     fenceMs: FENCE_MS,
   };

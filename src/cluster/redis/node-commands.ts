@@ -66,6 +66,8 @@ export class NodeCommands {
         return listener.onSubscribe(command.connectionId, command.topic);
       case 'unsubscribe':
         return listener.onUnsubscribe(command.connectionId, command.topic);
+      case 'confirm':
+        return (await listener.onConfirm(command.connectionId, command)) ?? false;
       case 'presence':
         return [...listener.onPresence(command.topic)];
     }

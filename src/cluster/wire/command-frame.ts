@@ -8,6 +8,7 @@ const connectionId = z.string().refine(accepted(checkConnectionId));
 const reason = z.string().refine(accepted(checkReason));
 const topic = z.string().refine(accepted(checkTopic));
 const incarnation = z.string().refine(isIncarnation);
+const place = z.int().nonnegative();
 const id = z.string().regex(/^[0-9a-f]{24}$/);
 
 const command = z.discriminatedUnion('t', [
@@ -20,6 +21,7 @@ const command = z.discriminatedUnion('t', [
   z.strictObject({ t: z.literal('closeAll'), reason }),
   z.strictObject({ t: z.literal('subscribe'), connectionId, topic }),
   z.strictObject({ t: z.literal('unsubscribe'), connectionId, topic }),
+  z.strictObject({ t: z.literal('confirm'), connectionId, ms: place, sequence: place }),
   z.strictObject({ t: z.literal('presence'), topic }),
 ]);
 
