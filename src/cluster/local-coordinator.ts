@@ -14,7 +14,7 @@ import type {
   Route,
 } from '../contracts/cluster-coordinator.js';
 import type { ClusterListener } from '../contracts/cluster-listener.js';
-import type { Position } from '../contracts/frame.js';
+import type { Cursor, Position } from '../contracts/frame.js';
 import type { SendResult } from '../contracts/receipt.js';
 import { SseError } from '../errors/sse-error.js';
 import { carriedTrace } from '../protocol/trace-text.js';
@@ -111,6 +111,10 @@ export class LocalCoordinator implements ClusterCoordinator {
 
   async replay(request: ReplayRequest): Promise<ReplayPage> {
     return this.#reachBus().log.replay(request);
+  }
+
+  position(): Cursor | undefined {
+    return this.status().reachable ? this.bus.log.tip : undefined;
   }
 
   async confirm(connectionId: string, position: Position): Promise<SendResult | undefined> {

@@ -14,7 +14,7 @@ import type {
   Route,
 } from '../contracts/cluster-coordinator.js';
 import type { ClusterListener } from '../contracts/cluster-listener.js';
-import type { Position } from '../contracts/frame.js';
+import type { Cursor, Position } from '../contracts/frame.js';
 import type { Logger } from '../contracts/logger.js';
 import type { SendResult } from '../contracts/receipt.js';
 import type { UpkeepTelemetry } from '../contracts/telemetry.js';
@@ -155,6 +155,10 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   async replay(request: ReplayRequest): Promise<ReplayPage> {
     return this.#reach().reader.replay(request);
+  }
+
+  position(): Cursor | undefined {
+    return this.#member?.feed.position;
   }
 
   async confirm(connectionId: string, position: Position): Promise<SendResult | undefined> {

@@ -8,6 +8,7 @@ import { Logger } from '../contracts/logger.js';
 import { ResiliencePolicy } from '../contracts/resilience-policy.js';
 import { SseService } from '../contracts/sse-service.js';
 import { Telemetry } from '../contracts/telemetry.js';
+import { CursorRefresh } from '../maintenance/cursor-refresh.js';
 import { ExpiryCleanup } from '../maintenance/expiry-cleanup.js';
 import { pendingSettings } from '../options/pending-settings.js';
 import { resolveOptions } from '../options/resolve-options.js';
@@ -69,13 +70,24 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
         cleanup.stop();
       });
     load
+      .bind(CursorRefresh)
+      .toResolvedValue(
+        (store, coordinator) => new CursorRefresh(store, coordinator, resolved.history.ttl),
+        [ConnectionStore, ClusterCoordinator],
+      )
+      .inSingletonScope()
+      .onDeactivation(refresh => {
+        refresh.stop();
+      });
+    load
       .bind(SseService)
       .toResolvedValue(
-        (store, coordinator, policy, logger, telemetry, cleanup) => {
+        (store, coordinator, policy, logger, telemetry, cleanup, refresh) => {
           if (pending.length > 0) {
             logger.warn('these settings are valid but do nothing in this version', { pending });
           }
           cleanup.start();
+          if (resolved.history.enabled) refresh.start();
           return new DistributedSseService({
             options: resolved,
             store,
@@ -85,7 +97,15 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
             telemetry,
           });
         },
-        [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, ExpiryCleanup],
+        [
+          ConnectionStore,
+          ClusterCoordinator,
+          ResiliencePolicy,
+          Logger,
+          Telemetry,
+          ExpiryCleanup,
+          CursorRefresh,
+        ],
       )
       .inSingletonScope()
       .onDeactivation(service => service.close());

@@ -168,6 +168,11 @@ export interface ClusterCoordinator {
   unlisten(topics: Iterable<string>): void;
   replay(request: ReplayRequest): Promise<ReplayPage>;
   /**
+   * Up to where this node's listener was given everything of the log that it listens to; `undefined` while that is not
+   * known.
+   */
+  position(): Cursor | undefined;
+  /**
    * Asks the owner of a connection whether it has given it everything of the log up to a place; it may wait for that for a
    * moment. `undefined`: it has not, or nobody has the connection.
    */

@@ -1,6 +1,6 @@
 import type { ClusterCoordinator } from '../../src/contracts/cluster-coordinator.js';
 
-type Method = Exclude<keyof ClusterCoordinator, 'kind' | 'status' | 'unlisten'>;
+type Method = Exclude<keyof ClusterCoordinator, 'kind' | 'status' | 'unlisten' | 'position'>;
 
 /** Is called before and after each call to the cluster, and may take its time or throw. */
 export type Hook = (method: Method, when: 'before' | 'after') => void | Promise<void>;
@@ -18,6 +18,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
   return {
     kind: inner.kind,
     status: () => inner.status(),
+    position: () => inner.position(),
     unlisten: topics => {
       inner.unlisten(topics);
     },

@@ -57,6 +57,11 @@ export class LogFeed {
     return this.#position !== undefined;
   }
 
+  /** Everything up to here was handed on; `undefined` while something may be missing. */
+  get position(): Cursor | undefined {
+    return this.#state === 'live' ? this.#position : undefined;
+  }
+
   /** Frames on channels of the log that were none. */
   get dropped(): number {
     return this.#dropped;

@@ -241,8 +241,8 @@ describe('sseModule', () => {
       expect(container.isBound(SseService)).to.equal(false);
     });
 
-    it('has no timer to stop when the cleanup is off and nobody came', async () => {
-      container.load(sseModule({ cleanup: { enabled: false } }));
+    it('has no timer to stop when nothing is to be kept up and nobody came', async () => {
+      container.load(sseModule({ cleanup: { enabled: false }, history: { enabled: false } }));
       await container.get(SseService).start();
       expect(clock.countTimers()).to.equal(0);
     });
