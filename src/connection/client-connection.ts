@@ -57,7 +57,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   // Whether its stop was made known; once only, although an end in the middle of `close` stops it too.
   #told = false;
   #sources = 0;
-  readonly #cursor: ClientCursor;
+  readonly #cursor = new ClientCursor();
   #memory: MessageMemory | undefined;
   #closing: Closing | undefined;
   #waiters: (() => void)[] | undefined;
@@ -70,7 +70,6 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId } = identity);
     this.#sink = sink;
     this.#environment = environment;
-    this.#cursor = new ClientCursor(environment.resets);
     this.#writer = new FrameWriter(sink, environment, this);
     sink.attach(this);
   }
@@ -173,12 +172,12 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     const held = this.#state.kind === 'opening';
     const frame = held
       ? notice.frameFor(this.topics, true)
-      : this.#cursor.tell(notice, this.topics);
+      : this.#cursor.tell(notice, this, this.#environment.observer);
     if (frame !== undefined) this.#answer(this.#writer.take(frame));
   }
 
   noticeOf(dropped: Frame): NoticeFrame | undefined {
-    return this.#cursor.overflowed(dropped, this.topics);
+    return this.#cursor.overflowed(dropped, this, this.#environment.observer);
   }
 
   send(event: string, data: unknown, options?: EventOptions): LocalReceipt {
@@ -267,7 +266,8 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   /** What to write for a frame that was held. */
   #due(frame: Frame): Frame | undefined {
-    if (frame instanceof NoticeFrame) return this.#cursor.tell(frame.notice, this.topics);
+    if (frame instanceof NoticeFrame)
+      return this.#cursor.tell(frame.notice, this, this.#environment.observer);
     return this.#cursor.isNews(frame) ? frame : undefined;
   }
 

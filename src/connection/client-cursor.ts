@@ -1,15 +1,14 @@
+import type { LocalConnection } from '../contracts/connection-store.js';
 import type { Cursor, Frame, Position } from '../contracts/frame.js';
 import type { Hole } from '../contracts/hole.js';
-import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { isAfter } from '../protocol/cursor.js';
+import type { ConnectionObserver } from './connection-environment.js';
 import { ResetNotice, type NoticeFrame } from './reset-notice.js';
 
 /** Where one client stands in the ordered log, as far as this node has given it events. */
 export class ClientCursor {
   #epoch: string | undefined;
   #position: Position | undefined;
-
-  constructor(private readonly resets: Pick<ConnectionTelemetry, 'reset'>) {}
 
   /** Where it begins; without a place everything is news. */
   start(cursor: Cursor | undefined): void {
@@ -31,21 +30,29 @@ export class ClientCursor {
   }
 
   /** The event for a client that a hole concerns; being told of it may move the client to where the stream goes on. */
-  tell(notice: ResetNotice, topics: Iterable<string>): NoticeFrame | undefined {
+  tell(
+    notice: ResetNotice,
+    client: LocalConnection,
+    observer: ConnectionObserver,
+  ): NoticeFrame | undefined {
     const misses = this.#misses(notice.hole);
     if (misses === 'nothing') return undefined;
-    this.resets.reset(notice.hole.reason);
-    return notice.frameFor(topics, misses === 'moved');
+    observer.onTold(client, notice.hole);
+    return notice.frameFor(client.topics, misses === 'moved');
   }
 
   /** The event for a client that does not get a frame of the log; `undefined` for any other frame. */
-  overflowed({ position: until }: Frame, topics: Iterable<string>): NoticeFrame | undefined {
+  overflowed(
+    { position: until }: Frame,
+    client: LocalConnection,
+    observer: ConnectionObserver,
+  ): NoticeFrame | undefined {
     const epoch = this.#epoch;
     if (until === undefined || epoch === undefined) return undefined;
     const resumedFrom = { epoch, ms: until.ms, sequence: until.sequence - 1 };
-    this.resets.reset('OVERFLOW');
-    const hole: Hole = { reason: 'OVERFLOW', topics: [...topics], resumedFrom, until };
-    return new ResetNotice(hole).frameFor(topics, true);
+    const hole: Hole = { reason: 'OVERFLOW', topics: [...client.topics], resumedFrom, until };
+    observer.onTold(client, hole);
+    return new ResetNotice(hole).frameFor(client.topics, true);
   }
 
   #misses({ reason, resumedFrom, until }: Hole): 'nothing' | 'in place' | 'moved' {

@@ -2,7 +2,7 @@ import type { CloseReason } from '../contracts/close-reason.js';
 import type { LocalConnection } from '../contracts/connection-store.js';
 import type { Hole } from '../contracts/hole.js';
 import type { Logger } from '../contracts/logger.js';
-import type { ConnectionTelemetry, EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
+import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
 import type { EventEncoder } from '../protocol/event-encoder.js';
 import type { HeartbeatWheel } from './heartbeat-wheel.js';
 import type { OutboxBudget } from './outbox-budget.js';
@@ -17,6 +17,8 @@ export type OutboxPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
 export interface ConnectionObserver {
   /** It takes nothing any more; called exactly once per connection, whatever its state was. */
   onStopped(connection: LocalConnection, reason: CloseReason): void;
+  /** Its client is told of a hole, ahead of whatever is given to it from now on. */
+  onTold(connection: LocalConnection, hole: Hole): void;
   /** Its socket is gone as well; called exactly once, after `onStopped`. */
   onClosed(connection: LocalConnection): void;
 }
@@ -37,7 +39,6 @@ export interface ConnectionEnvironment {
   readonly observer: ConnectionObserver;
   readonly logger: Logger;
   readonly events: Pick<EventTelemetry, 'sent'>;
-  readonly resets: Pick<ConnectionTelemetry, 'reset'>;
   readonly traffic: TrafficCounts;
   /** A message id that no other send has. */
   nextMessageId(): string;

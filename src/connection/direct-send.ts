@@ -6,7 +6,7 @@ import { localReceipt, rejectedDelivery } from './local-receipt.js';
 
 /** Sends an event to a connection that is at hand. @throws SseError for what is no event */
 export function directSend(
-  connection: LocalConnection,
+  connection: Pick<LocalConnection, 'id' | 'deliver'>,
   environment: ConnectionEnvironment,
   event: string,
   data: unknown,

@@ -4,6 +4,7 @@ import type { NodeInfo, Presence } from './cluster-coordinator.js';
 import type { ConnectionSink } from './connection-sink.js';
 import type { Health } from './health.js';
 import type { BroadcastReceipt, FanOut, LocalReceipt, PublishReceipt, Receipt } from './receipt.js';
+import type { ResetHook } from './reset.js';
 import type { SseConnection } from './sse-connection.js';
 import type { EventMap, EventOptions } from './sse-event.js';
 
@@ -15,6 +16,8 @@ export interface ConnectionOptions {
   readonly lastEventId?: string;
   /** Default `connection.onDuplicate`. */
   readonly onDuplicate?: 'takeover' | 'reject';
+  /** Called whenever this client is told of a hole in what it gets. */
+  readonly onReset?: ResetHook;
 }
 
 /** Settings of a direct send. */

@@ -17,6 +17,8 @@ export interface SseEndpointOptions extends GuardOptions {
   readonly connectionId?: (request: SseRequest) => string;
   /** Default `connection.onDuplicate`. */
   readonly onDuplicate?: 'takeover' | 'reject';
+  /** Name of the controller's method that is called as a `ResetHook` whenever a client is told of a hole. */
+  readonly onReset?: string;
 }
 
 /** One decorated method. */

@@ -1,6 +1,7 @@
 import type { Container } from 'inversify';
 import type { Context } from 'koa';
 import type { Logger } from '../contracts/logger.js';
+import type { ResetHook } from '../contracts/reset.js';
 import type { SseConnection } from '../contracts/sse-connection.js';
 import type { SseRequest } from '../contracts/sse-request.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
@@ -40,12 +41,13 @@ export class EndpointHandler {
     if (!(await this.#admitted(route, ctx, request))) return;
     // Built before anything is registered, so that a controller that cannot be built harms no client.
     const controller = await this.services.container.getAsync(route.controller);
-    const { topics = [], connectionId, onDuplicate } = route.options;
+    const { topics = [], connectionId, onDuplicate, onReset } = route.options;
     const connection = await stream.connect(
       connectionId?.(request) ?? request.params['connectionId'] ?? request.params['clientId'],
       {
         topics: typeof topics === 'function' ? topics(request) : topics,
         ...(onDuplicate === undefined ? {} : { onDuplicate }),
+        ...(onReset === undefined ? {} : { onReset: hookOf(controller, onReset) }),
       },
     );
     void this.services.telemetry.handling(connection, () =>
@@ -88,4 +90,10 @@ export class EndpointHandler {
       connection.close('failed');
     }
   }
+}
+
+/** The method was looked for when the routes were made. */
+function hookOf(controller: object, method: string): ResetHook {
+  return (client, reset) =>
+    (controller as Record<string, ResetHook | undefined>)[method]?.(client, reset);
 }

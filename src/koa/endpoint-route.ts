@@ -40,6 +40,7 @@ export function endpointRoutes(controllers: readonly ControllerClass[]): Endpoin
       );
     }
     const { prefix, guards = [] } = controllerOf(controller);
+    for (const { options } of endpoints) checkHook(controller, options.onReset);
     return endpoints.map(({ path, method, options }) => ({
       controller,
       method,
@@ -50,6 +51,18 @@ export function endpointRoutes(controllers: readonly ControllerClass[]): Endpoin
       match: matcher(controller.name, prefix + path),
     }));
   });
+}
+
+function checkHook({ name, prototype }: ControllerClass, method: string | undefined): void {
+  if (method === undefined || isMethod((prototype as Record<string, unknown>)[method])) return;
+  throw new SseError(
+    'INVALID_ENDPOINT',
+    `onReset must name a method of ${name}, got '${method}'; write the method or leave onReset out`,
+  );
+}
+
+function isMethod(value: unknown): boolean {
+  return typeof value === 'function';
 }
 
 function matcher(controller: string, path: string): EndpointRoute['match'] {

@@ -55,6 +55,7 @@ export class ConnectionOpener {
 
     const lastEventId = usableLastEventId(options.lastEventId);
     const connection = this.node.createConnection(connectionId, sink, lastEventId);
+    if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     store.add(connection);
     try {
       const missed = await this.#join(connection, topics, onDuplicate);

@@ -1,8 +1,9 @@
 import type { ClientConnection } from '../connection/client-connection.js';
+import { directSend } from '../connection/direct-send.js';
 import { ResetNotice } from '../connection/reset-notice.js';
 import type { ReplayPage } from '../contracts/cluster-coordinator.js';
-import type { Cursor, Frame, Position } from '../contracts/frame.js';
-import type { ResetReason } from '../contracts/hole.js';
+import type { Cursor, Position } from '../contracts/frame.js';
+import type { Hole, ResetReason } from '../contracts/hole.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
 import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeId } from '../protocol/encode-event.js';
@@ -117,9 +118,28 @@ export class Replayer {
   }
 
   /** Returns how many entries it wrote. */
-  #write(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<number> {
-    if (page.reset !== undefined) connection.replay(resetFrame(page, page.reset));
+  async #write(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<number> {
+    if (page.reset !== undefined) await this.#tell(connection, holeOf(page, page.reset));
     return this.#writeFrames(connection, page, goal);
+  }
+
+  async #tell(connection: ClientConnection, hole: Hole): Promise<void> {
+    connection.replay(new ResetNotice(hole).frameFor(connection.topics, true));
+    await this.node.resetHooks.replaying(connection, hole, (event, data, options) =>
+      directSend(
+        {
+          id: connection.id,
+          deliver: frame => {
+            connection.replay(frame);
+            return { outcome: connection.state.kind === 'opening' ? 'buffered' : 'closed' };
+          },
+        },
+        this.node.environment,
+        event,
+        data,
+        options,
+      ),
+    );
   }
 
   async #writeFrames(
@@ -147,12 +167,12 @@ function startOf(mail: ReplayPage | undefined, tip: Cursor): Cursor {
     : { epoch: tip.epoch, ms: position.ms, sequence: position.sequence - 1 };
 }
 
-/** Tells the client that entries are missing, and where the stream goes on. */
-function resetFrame({ tip, frames }: ReplayPage, { reason, topics }: Reset): Frame {
+/** What the client misses before a page. */
+function holeOf({ tip, frames }: ReplayPage, { reason, topics }: Reset): Hole {
   const first = frames[0]?.position;
   // Just before the first entry that is there, so that a client that leaves now gets that entry later.
   const resumedFrom = first
     ? { epoch: tip.epoch, ms: first.ms, sequence: first.sequence - 1 }
     : tip;
-  return new ResetNotice({ reason, topics, resumedFrom, until: resumedFrom }).frameFor([], true);
+  return { reason, topics, resumedFrom, until: resumedFrom };
 }

@@ -19,6 +19,7 @@ import type { OperationKind, ResiliencePolicy } from '../contracts/resilience-po
 import type { Telemetry } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { EventEncoder } from '../protocol/event-encoder.js';
+import { ResetHooks } from './reset-hooks.js';
 
 /** The services a node is made of. */
 export interface NodeServices {
@@ -42,6 +43,7 @@ const SENT_AWAY: ReadonlySet<CloseReason> = new Set([
 /** What the use cases of one node share: its services, what its connections share, and how connections are made and forgotten. */
 export class SseNode implements ConnectionObserver {
   readonly environment: ConnectionEnvironment;
+  readonly resetHooks: ResetHooks;
   readonly encoder: EventEncoder;
   readonly options: ResolvedSseOptions;
   readonly store: ConnectionStore;
@@ -68,6 +70,7 @@ export class SseNode implements ConnectionObserver {
     this.policy = policy;
     this.logger = logger;
     this.telemetry = telemetry;
+    this.resetHooks = new ResetHooks(logger);
     const { connection, outbox, limits } = options;
     this.encoder = new EventEncoder(limits.maxEventBytes);
     this.environment = {
@@ -82,7 +85,6 @@ export class SseNode implements ConnectionObserver {
       observer: this,
       logger,
       events: telemetry.events,
-      resets: telemetry.connections,
       traffic: telemetry.traffic,
       nextMessageId: () => this.nextMessageId(),
       noticeOf: hole => this.#noticeOf(hole),
@@ -152,6 +154,11 @@ export class SseNode implements ConnectionObserver {
     this.coordinator.unlisten(connection.topics);
     // Also when it was superseded: its token is not the new owner's, so that changes nothing.
     if (connection.fence > 0 && !this.routesReleased) this.releaseRoute(connection);
+  }
+
+  onTold(connection: LocalConnection, hole: Hole): void {
+    this.telemetry.connections.reset(hole.reason);
+    this.resetHooks.told(connection, hole);
   }
 
   onClosed(connection: LocalConnection): void {

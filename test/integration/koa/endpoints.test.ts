@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { Reset, ResetClient } from '../../../src/contracts/reset.js';
 import type { SseConnection } from '../../../src/contracts/sse-connection.js';
 import type { SseRequest } from '../../../src/contracts/sse-request.js';
 import { SseController } from '../../../src/decorators/sse-controller.js';
@@ -64,6 +65,19 @@ class TopicController {
   @SseEndpoint('/none/:clientId')
   none(): void {
     // Only held open.
+  }
+}
+
+class ResetController {
+  readonly greeting = 'all there is';
+
+  @SseEndpoint('/reset/:clientId', { topics: ['news'], onReset: 'snapshot' })
+  open(): void {
+    // Only held open.
+  }
+
+  snapshot(client: ResetClient, { reason }: Reset): void {
+    client.send('snapshot', `${this.greeting} for ${client.id} after ${reason}`);
   }
 }
 
@@ -348,6 +362,24 @@ describe('@SseEndpoint with a request body', () => {
       body: '{"topic":"news"}',
     });
     expect((await client.event('answered')).data).to.equal('{"topic":"news"}');
+    client.leave();
+  });
+});
+
+describe('an endpoint with onReset', () => {
+  let app: KoaApp;
+
+  before(async () => {
+    app = await KoaApp.start({ controllers: [ResetController] });
+  });
+
+  after(() => app.close());
+
+  it('lets its controller send a snapshot to who comes back from another log', async () => {
+    const client = await EventStreamClient.open(`${app.url}/reset/me`, {
+      headers: { 'Last-Event-ID': 'otherlog.abc-1' },
+    });
+    expect((await client.event('snapshot')).data).to.equal('all there is for me after EPOCH');
     client.leave();
   });
 });

@@ -46,7 +46,7 @@ describe('ClientConnection with a hole in what it gets', () => {
       topics: ['news'],
       resumedFrom: formatCursor(at(3)),
     });
-    expect(bench.news).to.deep.equal(['reset GAP']);
+    expect(bench.news).to.deep.equal(['c1 told GAP']);
   });
 
   it('says nothing of a hole that its client is past', async () => {

@@ -63,11 +63,11 @@ export class Bench {
       encoder: new EventEncoder(settings.maxEventBytes ?? 2_000_000),
       observer: {
         onStopped: ({ id }, reason) => this.news.push(`${id} stopped ${reason}`),
+        onTold: ({ id }, { reason }) => this.news.push(`${id} told ${reason}`),
         onClosed: ({ id }) => this.news.push(`${id} closed`),
       },
       logger: this.logger,
       events: this.telemetry.events,
-      resets: { reset: reason => this.news.push(`reset ${reason}`) },
       noticeOf: hole => new ResetNotice(hole),
       traffic: this.telemetry.traffic,
       nextMessageId: () => {

@@ -50,6 +50,18 @@ describe('endpointRoutes', () => {
       .that.satisfies(isInvalid);
   });
 
+  it('refuses an onReset that names no method', () => {
+    class Hooked {
+      @SseEndpoint('/a', { onReset: 'snapshot' })
+      open(): void {
+        // Never called.
+      }
+    }
+    expect(() => endpointRoutes([Hooked]))
+      .to.throw()
+      .that.satisfies(isInvalid);
+  });
+
   it('refuses a path that path-to-regexp does not understand, and keeps its error', () => {
     class Old {
       @SseEndpoint('/a/:id?')

@@ -1,0 +1,70 @@
+import type { LocalConnection } from '../contracts/connection-store.js';
+import type { Hole } from '../contracts/hole.js';
+import type { Logger } from '../contracts/logger.js';
+import type { Reset, ResetClient, ResetHook } from '../contracts/reset.js';
+import { SseError } from '../errors/sse-error.js';
+import { formatCursor } from '../protocol/cursor.js';
+
+const PATIENCE_MS = 10_000;
+
+/** What applications do when a client of theirs is told of a hole. A failure is logged and costs nobody anything else. */
+export class ResetHooks {
+  readonly #hooks = new WeakMap<LocalConnection, ResetHook>();
+
+  constructor(private readonly logger: Logger) {}
+
+  set(connection: LocalConnection, hook: ResetHook): void {
+    this.#hooks.set(connection, hook);
+  }
+
+  /** Runs the hook of a connection whose stream goes on, once the client has been told. */
+  told(connection: LocalConnection, hole: Hole): void {
+    const hook = this.#hooks.get(connection);
+    if (hook === undefined) return;
+    const reset = resetOf(connection, hole);
+    queueMicrotask(() => {
+      if (connection.state.kind === 'open') void this.#run(hook, connection, reset);
+    });
+  }
+
+  /** Runs the hook of a connection that is being replayed to, and waits for it, but not for ever. */
+  async replaying(
+    connection: LocalConnection,
+    hole: Hole,
+    send: ResetClient['send'],
+  ): Promise<void> {
+    const hook = this.#hooks.get(connection);
+    if (hook === undefined) return;
+    const { id, topics } = connection;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>(resolve => {
+      timer = setTimeout(() => {
+        this.#report(id, new SseError('INTERNAL', `onReset must settle within ${PATIENCE_MS} ms`));
+        resolve();
+      }, PATIENCE_MS);
+    });
+    const run = this.#run(hook, { id, topics, send }, resetOf(connection, hole));
+    await Promise.race([run, late]);
+    clearTimeout(timer);
+  }
+
+  async #run(hook: ResetHook, client: ResetClient, reset: Reset): Promise<void> {
+    try {
+      await hook(client, reset);
+    } catch (error) {
+      this.#report(client.id, error);
+    }
+  }
+
+  #report(connectionId: string, error: unknown): void {
+    this.logger.error('an onReset hook failed; the stream goes on without', {
+      connectionId,
+      error,
+    });
+  }
+}
+
+function resetOf({ topics: followed }: LocalConnection, hole: Hole): Reset {
+  const { reason, topics = [...followed], resumedFrom } = hole;
+  return { reason, topics, resumedFrom: formatCursor(resumedFrom) };
+}
