@@ -40,6 +40,7 @@ export type { Delivery, LocalConnection } from './contracts/connection-store.js'
 export type { Cursor, Frame, Position } from './contracts/frame.js';
 export type { Health, HealthReason, HealthReasonCode } from './contracts/health.js';
 export type { Hole, ResetReason } from './contracts/hole.js';
+export type { LeakProbe } from './contracts/leak-probe.js';
 export type { LogFields } from './contracts/logger.js';
 export type {
   BroadcastReceipt,

@@ -14,7 +14,9 @@ import type {
   Route,
 } from '../contracts/cluster-coordinator.js';
 import type { ClusterListener } from '../contracts/cluster-listener.js';
+import type { ConsistencyReport, ConsistencyRequest } from '../contracts/consistency.js';
 import type { Cursor, Position } from '../contracts/frame.js';
+import type { LeakProbe } from '../contracts/leak-probe.js';
 import type { SendResult } from '../contracts/receipt.js';
 import { SseError } from '../errors/sse-error.js';
 import { carriedTrace } from '../protocol/trace-text.js';
@@ -122,6 +124,15 @@ export class LocalCoordinator implements ClusterCoordinator {
     const owner = route && this.bus.reach(route.nodeId);
     const outcome = await owner?.onConfirm(connectionId, position);
     return route && outcome && { outcome, nodeId: route.nodeId };
+  }
+
+  leakProbes(): readonly LeakProbe[] {
+    // All that it holds is the bus's.
+    return [];
+  }
+
+  async check(request: ConsistencyRequest): Promise<ConsistencyReport> {
+    return this.#reachBus().check(this.nodeId, request);
   }
 
   async closeConnection(connectionId: string, reason: CloseReason): Promise<boolean> {

@@ -7,8 +7,10 @@ import type {
 } from '../contracts/cluster-coordinator.js';
 import type { ClusterListener } from '../contracts/cluster-listener.js';
 import type { Frame, Position } from '../contracts/frame.js';
+import type { ConsistencyReport, ConsistencyRequest } from '../contracts/consistency.js';
 import { SseError } from '../errors/sse-error.js';
 import { carriedTrace } from '../protocol/trace-text.js';
+import { BusCheck } from './bus-check.js';
 import { addressed, EVERYONE } from './everyone.js';
 import { MemoryLog } from './memory-log.js';
 import { RouteTable, type OwnedRoute, type TakeoverLimit } from './route-table.js';
@@ -84,6 +86,12 @@ export class MemoryBus {
       listener.onHole(addressee, { reason: 'GAP', topics, resumedFrom, until });
     }
     for (const { topic, frame } of entries) listener.onPublication(addressed(topic), frame);
+  }
+
+  /** Compares a node with the routes, as `ClusterCoordinator.check` says. */
+  check(nodeId: string, request: ConsistencyRequest): Promise<ConsistencyReport> {
+    const reach = (id: string): ClusterListener | undefined => this.reach(id);
+    return new BusCheck(this.#routes, [...this.#members.keys()], reach).run(nodeId, request);
   }
 
   isCut(nodeId: string): boolean {

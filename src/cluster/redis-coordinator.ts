@@ -14,13 +14,16 @@ import type {
   Route,
 } from '../contracts/cluster-coordinator.js';
 import type { ClusterListener } from '../contracts/cluster-listener.js';
+import type { ConsistencyReport, ConsistencyRequest } from '../contracts/consistency.js';
 import type { Cursor, Position } from '../contracts/frame.js';
+import type { LeakProbe } from '../contracts/leak-probe.js';
 import type { Logger } from '../contracts/logger.js';
 import type { SendResult } from '../contracts/receipt.js';
 import type { UpkeepTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors/sse-error.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { RedisGateway } from '../redis/redis-gateway.js';
+import { clusterProbes } from './redis/cluster-probes.js';
 import { RedisMember } from './redis/redis-member.js';
 import { newIncarnation, nodeIdOf } from './wire/incarnation.js';
 import type { Command } from './wire/command-frame.js';
@@ -170,6 +173,14 @@ export class RedisCoordinator implements ClusterCoordinator {
     return answer === 'delivered' || answer === 'buffered'
       ? { outcome: answer, nodeId: nodeIdOf(route.inc) }
       : undefined;
+  }
+
+  leakProbes(): readonly LeakProbe[] {
+    return clusterProbes(() => this.#member);
+  }
+
+  async check(request: ConsistencyRequest): Promise<ConsistencyReport> {
+    return this.#reach().check(request);
   }
 
   async closeConnection(connectionId: string, reason: CloseReason): Promise<boolean> {

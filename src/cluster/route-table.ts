@@ -59,6 +59,18 @@ export class RouteTable {
     return this.#routes.delete(connectionId);
   }
 
+  /** Gives a node a route that nobody has. Returns whether the node has it now, with this token. */
+  restore(nodeId: string, { connectionId, token }: Registered): boolean {
+    const route = this.#routes.get(connectionId);
+    if (route === undefined) this.#own(nodeId, connectionId, token, []);
+    return route === undefined || (route.nodeId === nodeId && route.token === token);
+  }
+
+  /** Every route. */
+  all(): Iterable<OwnedRoute> {
+    return this.#routes.values();
+  }
+
   releaseAll(nodeId: string): void {
     for (const route of this.#routes.values()) {
       if (route.nodeId === nodeId) this.#routes.delete(route.connectionId);

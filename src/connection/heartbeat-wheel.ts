@@ -43,6 +43,10 @@ export class HeartbeatWheel {
     this.#slotOf(member).delete(member);
   }
 
+  *members(): Iterable<Beating> {
+    for (const slot of this.#slots) yield* slot;
+  }
+
   stop(): void {
     clearInterval(this.#timer);
     this.#timer = undefined;

@@ -33,6 +33,11 @@ export class Watchdog {
     return this.#stalled.size + this.#ages.size;
   }
 
+  *members(): Iterable<Watched> {
+    yield* this.#stalled;
+    yield* this.#ages.keys();
+  }
+
   /** Looks at a connection's progress until nothing waits any more. */
   watch(connection: Watched): void {
     this.#stalled.add(connection);

@@ -10,6 +10,7 @@ import { SseService } from '../contracts/sse-service.js';
 import { Telemetry } from '../contracts/telemetry.js';
 import { CursorRefresh } from '../maintenance/cursor-refresh.js';
 import { ExpiryCleanup } from '../maintenance/expiry-cleanup.js';
+import { LeakDetection } from '../maintenance/leak-detection.js';
 import { pendingSettings } from '../options/pending-settings.js';
 import { resolveOptions } from '../options/resolve-options.js';
 import { ResolvedSseOptions, type SseOptions } from '../options/sse-options.js';
@@ -80,15 +81,26 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
         refresh.stop();
       });
     load
+      .bind(LeakDetection)
+      .toResolvedValue(
+        (logger, { upkeep }) =>
+          new LeakDetection(resolved.reliability.leakDetectionInterval, logger, upkeep),
+        [Logger, Telemetry],
+      )
+      .inSingletonScope()
+      .onDeactivation(detection => {
+        detection.stop();
+      });
+    load
       .bind(SseService)
       .toResolvedValue(
-        (store, coordinator, policy, logger, telemetry, cleanup, refresh) => {
+        (store, coordinator, policy, logger, telemetry, cleanup, refresh, leaks) => {
           if (pending.length > 0) {
             logger.warn('these settings are valid but do nothing in this version', { pending });
           }
           cleanup.start();
           if (resolved.history.enabled) refresh.start();
-          return new DistributedSseService({
+          const service = new DistributedSseService({
             options: resolved,
             store,
             coordinator,
@@ -96,6 +108,10 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
             logger,
             telemetry,
           });
+          leaks.watch([...service.leakProbes(), ...coordinator.leakProbes()]);
+          const { enabled, resourceLeakDetection } = resolved.reliability;
+          if (enabled && resourceLeakDetection) leaks.start();
+          return service;
         },
         [
           ConnectionStore,
@@ -105,6 +121,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
           Telemetry,
           ExpiryCleanup,
           CursorRefresh,
+          LeakDetection,
         ],
       )
       .inSingletonScope()

@@ -1,8 +1,10 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './close-reason.js';
 import type { ClusterListener } from './cluster-listener.js';
+import type { ConsistencyReport, ConsistencyRequest } from './consistency.js';
 import type { Cursor, Frame, Position } from './frame.js';
 import type { ResetReason } from './hole.js';
+import type { LeakProbe } from './leak-probe.js';
 import type { SendResult } from './receipt.js';
 
 /** What a node tells the cluster about a connection that opens. */
@@ -177,6 +179,16 @@ export interface ClusterCoordinator {
    * moment. `undefined`: it has not, or nobody has the connection.
    */
   confirm(connectionId: string, position: Position): Promise<SendResult | undefined>;
+
+  /** What this coordinator can leave behind. */
+  leakProbes(): readonly LeakProbe[];
+
+  /**
+   * Compares what this node has with what the cluster knows, and repairs what differs as far as asked. No repair harms a
+   * live connection: a route is restored only where no live owner is, and removed only as it was seen. Trouble in the
+   * middle of it is no rejection but makes the report `unknown`.
+   */
+  check(request: ConsistencyRequest): Promise<ConsistencyReport>;
 
   /** Closes the connection at its owner, this node included. Returns whether one was closed. */
   closeConnection(connectionId: string, reason: CloseReason): Promise<boolean>;

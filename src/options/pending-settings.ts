@@ -10,9 +10,6 @@ const PENDING = [
   'atomicOperation.connectionUnregistrationAtomic',
   'atomicOperation.expiredConnectionCleanupAtomic',
   'consistency',
-  'reliability.enabled',
-  'reliability.resourceLeakDetection',
-  'reliability.leakDetectionInterval',
 ];
 
 /**

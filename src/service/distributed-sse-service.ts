@@ -2,6 +2,7 @@ import type { CloseReason } from '../contracts/close-reason.js';
 import type { NodeInfo, Presence } from '../contracts/cluster-coordinator.js';
 import type { ConnectionSink } from '../contracts/connection-sink.js';
 import type { Health } from '../contracts/health.js';
+import type { LeakProbe } from '../contracts/leak-probe.js';
 import type {
   BroadcastReceipt,
   FanOut,
@@ -21,6 +22,7 @@ import type {
 } from '../contracts/sse-service.js';
 import { checkConnectionId, checkReason, checkTopic } from '../protocol/text-rules.js';
 import { ConnectionOpener } from './connection-opener.js';
+import { connectionProbes } from './connection-probes.js';
 import { DegradedConnections } from './degraded-connections.js';
 import { Lifecycle } from './lifecycle.js';
 import { Mailboxes } from './mailboxes.js';
@@ -61,6 +63,11 @@ export class DistributedSseService implements SseService {
     this.#sender = new MessageSender(node, this.#lifecycle, mailboxes);
     this.#publisher = new Publisher(node, this.#lifecycle);
     this.#shutdown = new NodeShutdown(node, this.#lifecycle);
+  }
+
+  /** What this node can leave behind of its connections. */
+  leakProbes(): readonly LeakProbe[] {
+    return connectionProbes(this.#node);
   }
 
   get nodeId(): string {

@@ -1,6 +1,9 @@
 import type { ClusterCoordinator } from '../../src/contracts/cluster-coordinator.js';
 
-type Method = Exclude<keyof ClusterCoordinator, 'kind' | 'status' | 'unlisten' | 'position'>;
+type Method = Exclude<
+  keyof ClusterCoordinator,
+  'kind' | 'status' | 'unlisten' | 'position' | 'leakProbes'
+>;
 
 /** Is called before and after each call to the cluster, and may take its time or throw. */
 export type Hook = (method: Method, when: 'before' | 'after') => void | Promise<void>;
@@ -19,6 +22,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
     kind: inner.kind,
     status: () => inner.status(),
     position: () => inner.position(),
+    leakProbes: () => inner.leakProbes(),
     unlisten: topics => {
       inner.unlisten(topics);
     },
@@ -34,6 +38,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
     publish: around('publish', publication => inner.publish(publication)),
     listen: around('listen', topics => inner.listen(topics)),
     replay: around('replay', request => inner.replay(request)),
+    check: around('check', request => inner.check(request)),
     confirm: around('confirm', (id, position) => inner.confirm(id, position)),
     closeConnection: around('closeConnection', (id, reason) => inner.closeConnection(id, reason)),
     closeAllConnections: around('closeAllConnections', reason => inner.closeAllConnections(reason)),

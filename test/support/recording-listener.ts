@@ -22,6 +22,7 @@ export class RecordingListener implements ClusterListener {
   readonly holes: { topic: string | undefined; hole: Hole; after: number }[] = [];
   readonly confirmations: { connectionId: string; position: Position }[] = [];
   confirmation: 'delivered' | 'buffered' | undefined = 'delivered';
+  syncs = 0;
   readonly superseded: { connectionId: string; token: string }[] = [];
   readonly closed: { connectionId: string; reason: CloseReason }[] = [];
   readonly closedAll: CloseReason[] = [];
@@ -50,6 +51,10 @@ export class RecordingListener implements ClusterListener {
 
   onHole(topic: string | undefined, hole: Hole): void {
     this.holes.push({ topic, hole, after: this.publications.length });
+  }
+
+  onSync(): void {
+    this.syncs += 1;
   }
 
   onSuperseded(connectionId: string, token: string): void {

@@ -7,6 +7,11 @@ export class HeldFrames<T> {
   #bytes = 0;
   #overflowed = false;
 
+  /** Frames that wait. */
+  get size(): number {
+    return this.#frames.length;
+  }
+
   /** Whether something was let go since {@link forgive}. */
   get overflowed(): boolean {
     return this.#overflowed;

@@ -62,6 +62,16 @@ export class LogFeed {
     return this.#state === 'live' ? this.#position : undefined;
   }
 
+  /** The topics it follows. */
+  get topics(): string[] {
+    return [...this.#topics.keys()];
+  }
+
+  /** Whether frames wait although nothing is read. */
+  get holdsForNothing(): boolean {
+    return this.#state !== 'catching-up' && this.#held.size > 0;
+  }
+
   /** Frames on channels of the log that were none. */
   get dropped(): number {
     return this.#dropped;
@@ -90,6 +100,17 @@ export class LogFeed {
       this.#byChannel.delete(channel);
       this.subscriber.unsubscribe(channel);
     }
+  }
+
+  /** Follows a topic no longer, however many want it. */
+  abandon(topic: string): void {
+    const listeners = this.#topics.get(topic)?.listeners ?? 0;
+    for (let n = 0; n < listeners; n += 1) this.unlisten([topic]);
+  }
+
+  /** Lets go of the frames that wait. */
+  letGo(): void {
+    this.#held.clear();
   }
 
   onUp(): void {
@@ -195,13 +216,10 @@ export class LogFeed {
       const page = await this.reader.read([...this.#topics.keys()], from, PAGE_ENTRIES);
       const { epoch } = page.tip;
       if (page.lost !== undefined) {
-        const on = { epoch, ...placeOf(isAfter(from, page.tip) ? page.tip : from) };
-        this.#tellHole(undefined, {
-          reason: page.lost,
-          topics: undefined,
-          resumedFrom: on,
-          until: on,
-        });
+        const { ms, sequence } = isAfter(from, page.tip) ? page.tip : from;
+        const on = { epoch, ms, sequence };
+        const reason = page.lost;
+        this.#tellHole(undefined, { reason, topics: undefined, resumedFrom: on, until: on });
         this.#position = on;
         told = true;
         goal = undefined;
@@ -272,10 +290,6 @@ export class LogFeed {
     if (this.#dropped > 1) return;
     this.node.logger.warn('a message on a channel of the log was none of its own and dropped');
   }
-}
-
-function placeOf({ ms, sequence }: Position): Position {
-  return { ms, sequence };
 }
 
 function isKept(frame: PublicationFrame): frame is Kept {

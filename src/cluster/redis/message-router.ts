@@ -47,6 +47,17 @@ export class MessageRouter {
     }
   }
 
+  /** Sends that wait although their time is over. */
+  overdue(): PendingSend[] {
+    return [...this.#pending.values()].filter(({ over }) => over);
+  }
+
+  /** Ends the wait of a send and forgets it. */
+  abandon(send: PendingSend): void {
+    send.end();
+    for (const [name, pending] of this.#pending) if (pending === send) this.#pending.delete(name);
+  }
+
   /** A message for a connection of this node. */
   onMessage(token: string, message: MessageFrame): void {
     const { connectionId, messageId, bytes, trace } = message;

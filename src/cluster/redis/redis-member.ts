@@ -1,4 +1,6 @@
+import type { ConsistencyReport, ConsistencyRequest } from '../../contracts/consistency.js';
 import type { SseError } from '../../errors/sse-error.js';
+import { ConsistencyTally } from '../consistency-tally.js';
 import { FrameSeal } from '../wire/frame-seal.js';
 import type { SupersededNotice } from '../wire/superseded-notice.js';
 import type { ClusterNode } from './cluster-node.js';
@@ -12,8 +14,11 @@ import { NodeChannel } from './node-channel.js';
 import { NodeCommands } from './node-commands.js';
 import { NodeLeases } from './node-leases.js';
 import { Reaper } from './reaper.js';
+import { RouteCheck } from './route-check.js';
+import { RouteMend } from './route-mend.js';
 import { RouteRegistry } from './route-registry.js';
 import { RouteRepair } from './route-repair.js';
+import { RouteValidation } from './route-validation.js';
 import { SubscriberPool } from './subscriber-pool.js';
 
 /** Milliseconds that joining waits for what usually takes a few. */
@@ -33,6 +38,8 @@ export class RedisMember {
   readonly writer: LogWriter;
   readonly feed: LogFeed;
   readonly #repair: RouteRepair;
+  readonly #check: RouteCheck;
+  readonly #validation: RouteValidation;
   readonly #reaper: Reaper;
   readonly #membership: Membership;
   readonly #pool: SubscriberPool;
@@ -55,8 +62,11 @@ export class RedisMember {
     });
     this.registry = new RouteRegistry(node, this.leases);
     this.#membership = new Membership(this.registry);
-    this.#repair = new RouteRepair(node, this.leases, this.registry);
+    const mend = new RouteMend(node, this.registry);
+    this.#repair = new RouteRepair(node, this.leases, mend);
+    this.#check = new RouteCheck(node, this.leases, mend);
     this.#reaper = new Reaper(node, dead => this.#onDead(dead));
+    this.#validation = new RouteValidation(node, this.#reaper);
     const channel = new NodeChannel(node, this.#seal, {
       onMessage: (token, message) => this.router.onMessage(token, message),
       onAcks: (from, acks) => this.router.onAcks(from, acks),
@@ -69,7 +79,9 @@ export class RedisMember {
     this.bus = new CommandBus(node, channel);
     const commands = new NodeCommands(node, this.bus, {
       onMembership: () => this.#membership.forget(),
-      onRepaired: () => this.#startRepair(),
+      onRepaired: () => {
+        if (node.options.consistency.interNodeSyncEnabled) node.listener.onSync();
+      },
     });
     this.#pool = new SubscriberPool(gateway, inc, {
       onNodeFrame: frame => channel.onFrame(frame),
@@ -103,7 +115,7 @@ export class RedisMember {
       });
       return;
     }
-    await this.#settled();
+    await this.#heard();
     await this.#greet();
   }
 
@@ -113,6 +125,26 @@ export class RedisMember {
     if (this.leases.silent) return 'Redis does not answer';
     if (!this.leases.held) return 'this node has not joined yet';
     return undefined;
+  }
+
+  /** Whether a connection of this node follows a topic. */
+  isFollowed(topic: string): boolean {
+    return this.node.listener.onPresence(topic).length > 0;
+  }
+
+  /** Never rejects: trouble makes the report unknown. */
+  async check(request: ConsistencyRequest): Promise<ConsistencyReport> {
+    const tally = new ConsistencyTally(request.maxRepairs);
+    try {
+      if (request.scope === 'node') await this.#check.run(request, tally);
+      else if (this.#settled) await this.#validation.run(request, tally);
+      else return tally.unknown('the nodes may just have been cut off together');
+      const repaired = request.maxRepairs - tally.left;
+      if (request.tell && repaired > 0) await this.bus.tellAll({ t: 'sync', repaired });
+    } catch (error) {
+      return tally.unknown(error instanceof Error ? error.message : String(error));
+    }
+    return tally.report();
   }
 
   /** Why nothing is heard from the cluster, if so. */
@@ -162,7 +194,7 @@ export class RedisMember {
   }
 
   /** Waits until everything is heard, but not for ever. */
-  async #settled(): Promise<void> {
+  async #heard(): Promise<void> {
     const deadline = performance.now() + PATIENCE;
     while (this.deafness() !== undefined && performance.now() < deadline) {
       await new Promise(resolve => setTimeout(resolve, POLL_MS));
@@ -184,7 +216,12 @@ export class RedisMember {
     const now = performance.now();
     this.#aliveSince = Math.min(this.#aliveSince, now);
     // All nodes may have been cut off together; each gets the time to renew its lease first.
-    if (now - this.#aliveSince >= this.node.options.node.lease) void this.#reap();
+    if (this.#settled) void this.#reap();
+  }
+
+  /** Whether every node had the time to renew its lease since Redis could last be reached. */
+  get #settled(): boolean {
+    return performance.now() - this.#aliveSince >= this.node.options.node.lease;
   }
 
   #onSilent(error: unknown): void {

@@ -4,18 +4,18 @@ import { SseError } from '../../errors/sse-error.js';
 import type { Partition } from '../../redis/keys.js';
 import { ownedScript } from '../../redis/scripts/owned-script.js';
 import { refreshScript, type RouteState } from '../../redis/scripts/refresh-script.js';
+import { ConsistencyTally } from '../consistency-tally.js';
+import { byPartition } from './by-partition.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { NodeLeases } from './node-leases.js';
-import { RepairTally } from './repair-tally.js';
-import type { RouteRegistry } from './route-registry.js';
+import type { RouteMend } from './route-mend.js';
 import { routeTimes } from './route-times.js';
 
 const ROUTES_PER_CALL = 200;
 
 /**
- * Keeps the routes of this node alive and in step with its connections. What was read may be stale by the time it is acted
- * on; every repair is therefore one that cannot harm: routes are restored only where no live owner is, and removed only
- * with the token that was seen.
+ * Keeps the routes of this node alive and in step with its connections: after outages, and whenever their time to live is
+ * a third over. It goes on whatever `consistency` says.
  */
 export class RouteRepair {
   #running: Promise<ConsistencySummary> | undefined;
@@ -24,24 +24,26 @@ export class RouteRepair {
   constructor(
     private readonly node: ClusterNode,
     private readonly leases: NodeLeases,
-    private readonly registry: RouteRegistry,
+    private readonly mend: RouteMend,
   ) {}
 
   /** Renews every route and repairs what differs, in both directions. A call while one runs makes it run once more. */
   run(): Promise<ConsistencySummary> {
     if (this.#running !== undefined) this.#again = true;
     this.#running ??= this.node.telemetry
-      .checking(() => this.#run(new RepairTally()))
+      .checking(() => this.#run(new ConsistencyTally()))
       .finally(() => {
         this.#running = undefined;
       });
     return this.#running;
   }
 
-  async #run(tally: RepairTally): Promise<RepairTally> {
+  async #run(tally: ConsistencyTally): Promise<ConsistencyTally> {
     this.#again = false;
-    for (const partition of this.node.gateway.keys.partitions) {
-      await this.#refresh(partition, tally);
+    for (const [partition, registered] of await byPartition(this.node)) {
+      for (let from = 0; from < registered.length; from += ROUTES_PER_CALL) {
+        await this.#refresh(partition, registered.slice(from, from + ROUTES_PER_CALL), tally);
+      }
       await this.#removeGhosts(partition, tally);
     }
     return this.#wantedAgain() ? this.#run(tally) : tally;
@@ -51,23 +53,10 @@ export class RouteRepair {
     return this.#again;
   }
 
-  async #refresh(partition: Partition, tally: RepairTally): Promise<void> {
-    let batch: Registered[] = [];
-    // The connections change while this waits, so their list is taken at once.
-    for (const registered of [...this.node.listener.registered()]) {
-      if (this.node.gateway.keys.partitionOf(registered.connectionId) !== partition) continue;
-      batch.push(registered);
-      if (batch.length < ROUTES_PER_CALL) continue;
-      await this.#refreshBatch(partition, batch, tally);
-      batch = [];
-    }
-    if (batch.length > 0) await this.#refreshBatch(partition, batch, tally);
-  }
-
-  async #refreshBatch(
+  async #refresh(
     partition: Partition,
     batch: readonly Registered[],
-    tally: RepairTally,
+    tally: ConsistencyTally,
   ): Promise<void> {
     const reply = await this.node.gateway.run(refreshScript, {
       partition,
@@ -91,32 +80,15 @@ export class RouteRepair {
   async #repair(
     registered: Registered,
     state: RouteState | undefined,
-    tally: RepairTally,
+    tally: ConsistencyTally,
   ): Promise<void> {
-    const { connectionId, token } = registered;
-    if (state === 'mine' || !this.node.listener.holds(connectionId, token)) return;
-    if (state === 'other-token') {
-      const route = await this.registry.find(connectionId);
-      // Another connection of this node with the same id is newer; a token that nobody here has is a ghost.
-      if (route?.inc === this.node.inc && !this.node.listener.holds(connectionId, route.tok)) {
-        await this.registry.unregister(connectionId, route.tok);
-        tally.repaired('ghost');
-      }
-    }
-    if (await this.registry.restore(registered)) {
-      tally.repaired('missing-route');
-      // It ended while it was restored, and its own release came too early.
-      if (!this.node.listener.holds(connectionId, token)) {
-        await this.registry.unregister(connectionId, token);
-      }
-      return;
-    }
-    this.node.listener.onSuperseded(connectionId, token);
-    tally.repaired('foreign-route');
+    const kind = await this.mend.connection(registered, state);
+    const { connectionId } = registered;
+    if (kind !== undefined) tally.add({ kind, connectionId, repaired: true });
   }
 
   /** Removes the routes of this node whose connections have ended. */
-  async #removeGhosts(partition: Partition, tally: RepairTally): Promise<void> {
+  async #removeGhosts(partition: Partition, tally: ConsistencyTally): Promise<void> {
     for (let offset = 0; ; offset += ROUTES_PER_CALL) {
       const gen = this.leases.generation(partition);
       const request = { partition, gen, offset, limit: ROUTES_PER_CALL };
@@ -124,9 +96,11 @@ export class RouteRepair {
       const ghosts = connections.filter(
         ({ conn, tok }) => tok !== '' && !this.node.listener.holds(conn, tok),
       );
-      await Promise.all(ghosts.map(({ conn, tok }) => this.registry.unregister(conn, tok)));
+      await Promise.all(ghosts.map(({ conn, tok }) => this.mend.ghost(conn, tok)));
       tally.checked += connections.length;
-      tally.repaired('ghost', ghosts.length);
+      for (const { conn } of ghosts) {
+        tally.add({ kind: 'ghost', connectionId: conn, repaired: true });
+      }
       if (connections.length < ROUTES_PER_CALL) return;
       // What was removed moves the others up.
       offset -= ghosts.length;

@@ -9,7 +9,7 @@ import { Logger } from '../../../src/contracts/logger.js';
 import { ResiliencePolicy } from '../../../src/contracts/resilience-policy.js';
 import { SseService } from '../../../src/contracts/sse-service.js';
 import { SseError, type SseErrorCode } from '../../../src/errors/sse-error.js';
-import { ResolvedSseOptions } from '../../../src/options/sse-options.js';
+import { ResolvedSseOptions, type SseOptions } from '../../../src/options/sse-options.js';
 import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
 import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
 import { MemoryConnectionStore } from '../../../src/store/memory-connection-store.js';
@@ -241,10 +241,28 @@ describe('sseModule', () => {
       expect(container.isBound(SseService)).to.equal(false);
     });
 
+    const idle = {
+      cleanup: { enabled: false },
+      history: { enabled: false },
+      reliability: { resourceLeakDetection: false },
+    };
+
+    const timersOf = async (options: SseOptions): Promise<number> => {
+      const own = new Container();
+      own.load(sseModule(options));
+      await own.get(SseService).start();
+      const timers = clock.countTimers();
+      await own.unbindAllAsync();
+      return timers;
+    };
+
     it('has no timer to stop when nothing is to be kept up and nobody came', async () => {
-      container.load(sseModule({ cleanup: { enabled: false }, history: { enabled: false } }));
-      await container.get(SseService).start();
-      expect(clock.countTimers()).to.equal(0);
+      expect(await timersOf(idle)).to.equal(0);
+    });
+
+    it('looks for leaks unless that, or all care for resources, is off', async () => {
+      expect(await timersOf({ ...idle, reliability: {} })).to.equal(1);
+      expect(await timersOf({ ...idle, reliability: { enabled: false } })).to.equal(0);
     });
   });
 

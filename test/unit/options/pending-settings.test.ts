@@ -55,18 +55,10 @@ describe('pendingSettings', () => {
     const given = {
       atomicOperation: { redisAtomicEnabled: false },
       consistency: { enabled: false },
-      reliability: {
-        enabled: false,
-        resourceLeakDetection: false,
-        leakDetectionInterval: 1,
-      },
     } as const;
     expect(pendingSettings(given)).to.deep.equal([
       'atomicOperation.redisAtomicEnabled',
       'consistency.enabled',
-      'reliability.enabled',
-      'reliability.leakDetectionInterval',
-      'reliability.resourceLeakDetection',
     ]);
   });
 });
@@ -94,15 +86,5 @@ describe('settings whose work is pending', () => {
     it('consistency.inconsistencyHandlingStrategy fail_fast makes the node unready');
     it('consistency.interNodeSyncEnabled tells other nodes what was repaired');
     it('consistency.routeValidationInterval lies between two checks of the routes');
-  });
-
-  describe('reliability', () => {
-    it('is validated', () => {
-      const reliability = { leakDetectionInterval: 0 };
-      expect(refusal({ reliability })).to.match(/^reliability\.leakDetectionInterval must be/);
-    });
-    it('reliability.enabled false does not look for leaks');
-    it('reliability.resourceLeakDetection reports what is held without a connection');
-    it('reliability.leakDetectionInterval lies between two looks');
   });
 });

@@ -1,0 +1,78 @@
+import { expect } from 'chai';
+import { clusterProbes } from '../../../src/cluster/redis/cluster-probes.js';
+import type { RedisMember } from '../../../src/cluster/redis/redis-member.js';
+import { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import { LeakDetection } from '../../../src/maintenance/leak-detection.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { RecordingListener } from '../../support/recording-listener.js';
+import { RecordingLogger } from '../../support/recording-logger.js';
+import { withRedis } from '../../support/redis/with-redis.js';
+
+describe('leaks of a node in Redis', () => {
+  const server = withRedis();
+  let coordinator: RedisCoordinator;
+  let listener: RecordingListener;
+  let detection: LeakDetection;
+
+  beforeEach(async () => {
+    const logger = new RecordingLogger();
+    const telemetry = new SilentTelemetry().upkeep;
+    const options = resolveOptions({ redis: { url: server.redis.url } });
+    coordinator = new RedisCoordinator(options, logger, telemetry);
+    listener = new RecordingListener();
+    await coordinator.start(listener);
+    detection = new LeakDetection(1000, logger, telemetry);
+    detection.watch(coordinator.leakProbes());
+  });
+
+  afterEach(() => coordinator.close());
+
+  it('a feed that nobody follows is found and ended', async () => {
+    await coordinator.listen(['followed', 'left', 'left']);
+    listener.subscriptions.set('followed', new Set(['c1']));
+    expect(detection.run()).to.deep.equal({});
+    expect(detection.run()).to.deep.equal({ feed: 1 });
+    expect(detection.run()).to.deep.equal({});
+    await coordinator.publish({
+      topic: 'left',
+      body: Buffer.from('data: x\n\n'),
+      retention: false,
+    });
+    await coordinator.publish({
+      topic: 'followed',
+      body: Buffer.from('data: y\n\n'),
+      retention: false,
+    });
+    expect(listener.publications.map(({ topic }) => topic)).to.not.include('left');
+  });
+
+  it('a node at rest has none', async () => {
+    await coordinator.send({
+      connectionId: 'nobody',
+      messageId: 'm1',
+      frame: { bytes: Buffer.from('data: x\n\n') },
+      ack: 'owner',
+      deadline: 100,
+    });
+    detection.run();
+    expect(detection.run()).to.deep.equal({});
+  });
+
+  it('sends past their time and frames held for nothing are let go', () => {
+    const done: string[] = [];
+    const late = { over: true };
+    const member = {
+      router: {
+        overdue: () => [late],
+        abandon: (send: unknown) => done.push(`send ${send === late}`),
+      },
+      feed: { topics: ['*'], holdsForNothing: true, letGo: () => done.push('frames') },
+    };
+    // Only what the probes ask for.
+    detection.watch(clusterProbes(() => member as unknown as RedisMember));
+    detection.run();
+    expect(detection.run()).to.deep.equal({ send: 1, 'held-frames': 1 });
+    expect(done).to.deep.equal(['send true', 'frames']);
+  });
+});
