@@ -22,6 +22,7 @@ import type { SendResult } from '../contracts/receipt.js';
 import type { UpkeepTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors/sse-error.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
+import { plainCommands } from '../redis/plain/plain-commands.js';
 import { RedisGateway } from '../redis/redis-gateway.js';
 import { clusterProbes } from './redis/cluster-probes.js';
 import { RedisMember } from './redis/redis-member.js';
@@ -57,6 +58,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     this.#gateway = new RedisGateway({
       redis: options.redis,
       scriptCache: options.script.scriptCacheEnabled,
+      plain: plainCommands(options.atomicOperation),
       events: {
         onReachable: reachable => {
           this.#member?.onReachable(reachable);

@@ -1,6 +1,7 @@
 import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../errors/sse-error.js';
 import { Keys, type KeyLayout, type PubSubMode } from './keys.js';
+import type { PlainCommand } from './plain/plain-commands.js';
 import { RedisConnections, type RedisAddress } from './redis-connections.js';
 import { toSseError } from './redis-failure.js';
 import { RedisSubscriber, type SubscriberEvents } from './redis-subscriber.js';
@@ -23,6 +24,8 @@ export interface GatewayOptions {
   readonly redis: RedisAddress & Omit<KeyLayout, 'cluster'>;
   /** `script.scriptCacheEnabled`: false sends each script's text with each call. */
   readonly scriptCache: boolean;
+  /** Scripts that are done with plain commands instead. Default none. */
+  readonly plain?: ReadonlyMap<string, PlainCommand>;
   readonly events?: GatewayEvents;
   readonly source?: ScriptSource;
 }
@@ -111,8 +114,13 @@ export class RedisGateway {
     const runId = script.usesRunId ? await this.#attempt(attempt, () => this.#askRunId()) : '';
     const keys = script.keysOf(request);
     const values = [keys.length, ...keys, ...script.argsOf(request, runId)];
+    const plain = this.options.plain?.get(script.name);
     const call = (): Promise<unknown> =>
-      this.#measured(script.name, () => this.#call(script, values));
+      this.#measured(script.name, () =>
+        plain === undefined
+          ? this.#call(script, values)
+          : plain(this.#client, keys, values.slice(1 + keys.length).map(String)),
+      );
     return script.parse(await this.#attempt(attempt, call, script.repeatable(request)));
   }
 

@@ -21,6 +21,16 @@ describe('RedisCoordinator', () => {
     );
   });
 
+  describe('on a Redis that does the registry with plain commands', () => {
+    const server = withRedis();
+    clusterCoordinatorContract(
+      'behind a URL',
+      new RedisNodes(() => ({ url: server.redis.url }), {
+        atomicOperation: { redisAtomicEnabled: false },
+      }),
+    );
+  });
+
   describe('on a Redis Cluster', () => {
     const cluster = withRedisCluster();
     clusterCoordinatorContract(

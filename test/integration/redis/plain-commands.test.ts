@@ -1,0 +1,112 @@
+import { expect } from 'chai';
+import { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
+import type { SseOptions } from '../../../src/options/sse-options.js';
+import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { randomPrefix } from '../../support/redis/gateway-options.js';
+import { RecordingListener } from '../../support/recording-listener.js';
+import { RecordingLogger } from '../../support/recording-logger.js';
+import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
+
+type Atomicity = NonNullable<SseOptions['atomicOperation']>;
+
+describe('atomicOperation', () => {
+  const server = withRedis();
+  let coordinator: RedisCoordinator | undefined;
+  let ids = 0;
+
+  afterEach(async () => {
+    await coordinator?.close();
+  });
+
+  const start = async (atomicOperation: Atomicity, redis: SseOptions['redis'] = {}) => {
+    const options = resolveOptions({
+      atomicOperation,
+      node: { id: 'a', heartbeat: 60_000, lease: 120_000 },
+      redis: { url: server.redis.url, prefix: randomPrefix(), ...redis },
+    });
+    const telemetry = new SilentTelemetry().upkeep;
+    coordinator = new RedisCoordinator(options, new RecordingLogger(), telemetry);
+    await coordinator.start(new RecordingListener());
+    return coordinator;
+  };
+
+  /** Calls of scripts while something is done. */
+  const scriptsOf = async (work: () => Promise<unknown>): Promise<number> => {
+    const count = async (): Promise<number> => {
+      const stats = await server.redis.admin.info('commandstats');
+      const calls = [...stats.matchAll(/^cmdstat_eval(?:sha)?:calls=(\d+)/gm)];
+      return calls.reduce((sum, [, number]) => sum + Number(number), 0);
+    };
+    const before = await count();
+    await work();
+    return (await count()) - before;
+  };
+
+  const register = (node: RedisCoordinator) => {
+    ids += 1;
+    const registration = { connectionId: `c${ids}`, token: `t${ids}`, onDuplicate: 'takeover' };
+    return node.register({ ...registration, onDuplicate: 'takeover' });
+  };
+
+  it('registers, unregisters and releases by one script each', async () => {
+    const node = await start({});
+    expect(await scriptsOf(() => register(node))).to.equal(1);
+    expect(await scriptsOf(() => node.unregister(`c${ids}`, `t${ids}`))).to.equal(1);
+  });
+
+  it('connectionRegistrationAtomic false registers without a script', async () => {
+    const node = await start({ connectionRegistrationAtomic: false });
+    expect(await scriptsOf(() => register(node))).to.equal(0);
+    expect(await scriptsOf(() => node.unregister(`c${ids}`, `t${ids}`))).to.equal(1);
+    expect(await node.count()).to.equal(0);
+  });
+
+  it('connectionUnregistrationAtomic false unregisters without a script', async () => {
+    const node = await start({ connectionUnregistrationAtomic: false });
+    expect(await scriptsOf(() => register(node))).to.equal(1);
+    expect(await scriptsOf(() => node.unregister(`c${ids}`, `t${ids}`))).to.equal(0);
+    expect(await node.count()).to.equal(0);
+  });
+
+  it('expiredConnectionCleanupAtomic false removes the routes of a node without a script', async () => {
+    const node = await start({ expiredConnectionCleanupAtomic: false });
+    for (let n = 0; n < 3; n += 1) await register(node);
+    // The new lease is still one.
+    expect(await scriptsOf(() => node.releaseRoutes())).to.equal(1);
+    expect(await node.count()).to.equal(0);
+  });
+
+  it('redisAtomicEnabled false overrules the other three', async () => {
+    const node = await start({ redisAtomicEnabled: false, connectionRegistrationAtomic: true });
+    expect(
+      await scriptsOf(async () => {
+        await register(node);
+        await node.unregister(`c${ids}`, `t${ids}`);
+      }),
+    ).to.equal(0);
+  });
+
+  it('leaves nothing in Redis that never expires', async () => {
+    const node = await start({ redisAtomicEnabled: false });
+    for (let n = 0; n < 3; n += 1) await register(node);
+    const { admin } = server.redis;
+    const ttls = await Promise.all((await admin.keys('*')).map(key => admin.pttl(key)));
+    expect(ttls).to.have.length.greaterThan(2);
+    expect(Math.min(...ttls)).to.be.greaterThan(0);
+  });
+
+  describe('on a Redis Cluster', () => {
+    const cluster = withRedisCluster();
+
+    it('plain commands reach the node that has the keys', async () => {
+      const redis = { url: undefined, client: cluster.redis.admin };
+      const node = await start({ redisAtomicEnabled: false }, redis);
+      for (let n = 0; n < 20; n += 1)
+        expect(await register(node)).to.include({ outcome: 'registered' });
+      expect(await node.count()).to.equal(20);
+      await node.releaseRoutes();
+      expect(await node.count()).to.equal(0);
+    });
+  });
+});
