@@ -35,6 +35,13 @@ export type {
   Route,
 } from './contracts/cluster-coordinator.js';
 export type { ClusterListener, Registered } from './contracts/cluster-listener.js';
+export type {
+  ConsistencyReport,
+  ConsistencyRequest,
+  Inconsistency,
+  InconsistencyKind,
+  InconsistencyListener,
+} from './contracts/consistency.js';
 export type { ConnectionSink, SinkListener } from './contracts/connection-sink.js';
 export type { Delivery, LocalConnection } from './contracts/connection-store.js';
 export type { Cursor, Frame, Position } from './contracts/frame.js';

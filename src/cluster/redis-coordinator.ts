@@ -25,6 +25,7 @@ import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { plainCommands } from '../redis/plain/plain-commands.js';
 import { RedisGateway } from '../redis/redis-gateway.js';
 import { clusterProbes } from './redis/cluster-probes.js';
+import { memberStatus } from './redis/member-status.js';
 import { RedisMember } from './redis/redis-member.js';
 import { newIncarnation, nodeIdOf } from './wire/incarnation.js';
 import type { Command } from './wire/command-frame.js';
@@ -111,8 +112,9 @@ export class RedisCoordinator implements ClusterCoordinator {
   }
 
   status(): CoordinatorStatus {
-    const detail = this.#trouble();
-    return detail === undefined ? { reachable: true } : { reachable: false, detail };
+    const member = this.#member;
+    if (member !== undefined) return memberStatus(member);
+    return { reachable: false, detail: `the coordinator is ${this.#state.is}` };
   }
 
   async register(registration: Registration): Promise<RegistrationResult> {
@@ -227,11 +229,6 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   get #member(): RedisMember | undefined {
     return 'member' in this.#state ? this.#state.member : undefined;
-  }
-
-  #trouble(): string | undefined {
-    if (this.#member === undefined) return `the coordinator is ${this.#state.is}`;
-    return this.#member.obstacle() ?? this.#member.deafness();
   }
 
   #reach(): RedisMember {

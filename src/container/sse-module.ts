@@ -4,10 +4,12 @@ import { LocalCoordinator } from '../cluster/local-coordinator.js';
 import { RedisCoordinator } from '../cluster/redis-coordinator.js';
 import { ClusterCoordinator } from '../contracts/cluster-coordinator.js';
 import { ConnectionStore } from '../contracts/connection-store.js';
+import type { InconsistencyListener } from '../contracts/consistency.js';
 import { Logger } from '../contracts/logger.js';
 import { ResiliencePolicy } from '../contracts/resilience-policy.js';
 import { SseService } from '../contracts/sse-service.js';
 import { Telemetry } from '../contracts/telemetry.js';
+import { ConsistencyCheck } from '../maintenance/consistency-check.js';
 import { CursorRefresh } from '../maintenance/cursor-refresh.js';
 import { ExpiryCleanup } from '../maintenance/expiry-cleanup.js';
 import { LeakDetection } from '../maintenance/leak-detection.js';
@@ -31,6 +33,8 @@ export interface SseOverrides {
   readonly clusterCoordinator?: Override<ClusterCoordinator>;
   readonly resiliencePolicy?: Override<ResiliencePolicy>;
   readonly logger?: Override<Logger>;
+  /** Told of each difference between this node and the cluster that a check found, see `consistency`. */
+  readonly onInconsistency?: InconsistencyListener;
 }
 
 /**
@@ -81,6 +85,22 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
         refresh.stop();
       });
     load
+      .bind(ConsistencyCheck)
+      .toResolvedValue(
+        (coordinator, logger, { upkeep }) =>
+          new ConsistencyCheck(resolved.consistency, {
+            coordinator,
+            logger,
+            telemetry: upkeep,
+            onInconsistency: overrides.onInconsistency,
+          }),
+        [ClusterCoordinator, Logger, Telemetry],
+      )
+      .inSingletonScope()
+      .onDeactivation(check => {
+        check.stop();
+      });
+    load
       .bind(LeakDetection)
       .toResolvedValue(
         (logger, { upkeep }) =>
@@ -94,12 +114,13 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     load
       .bind(SseService)
       .toResolvedValue(
-        (store, coordinator, policy, logger, telemetry, cleanup, refresh, leaks) => {
+        (store, coordinator, policy, logger, telemetry, cleanup, refresh, leaks, check) => {
           if (pending.length > 0) {
             logger.warn('these settings are valid but do nothing in this version', { pending });
           }
           cleanup.start();
           if (resolved.history.enabled) refresh.start();
+          check.start();
           const service = new DistributedSseService({
             options: resolved,
             store,
@@ -107,6 +128,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
             policy,
             logger,
             telemetry,
+            consistency: check,
           });
           leaks.watch([...service.leakProbes(), ...coordinator.leakProbes()]);
           const { enabled, resourceLeakDetection } = resolved.reliability;
@@ -122,6 +144,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
           ExpiryCleanup,
           CursorRefresh,
           LeakDetection,
+          ConsistencyCheck,
         ],
       )
       .inSingletonScope()

@@ -119,6 +119,8 @@ export interface CoordinatorStatus {
   readonly reachable: boolean;
   /** What is wrong, for people. */
   readonly detail?: string;
+  /** What is wrong, for programs, where it is known: no lease, no subscriptions, or no room for writes. */
+  readonly trouble?: 'lease' | 'feed' | 'memory';
 }
 
 /**

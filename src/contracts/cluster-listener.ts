@@ -37,6 +37,8 @@ export interface ClusterListener {
   onHole(topic: string | undefined, hole: Hole): void;
   /** Another registration took the id over; close the connection with this token. */
   onSuperseded(connectionId: string, token: string): void;
+  /** Another node repaired something, which may concern this one: look soon whether all is well here. */
+  onSync(): void;
   /** Close the connection. Returns whether one was open. */
   onClose(connectionId: string, reason: CloseReason): boolean;
   /** Close every connection of this node. */

@@ -8,6 +8,14 @@ export type HealthReasonCode =
   | 'CLOSED'
   /** The cluster cannot be reached; local delivery goes on. */
   | 'CLUSTER_UNREACHABLE'
+  /** The cluster answers, but counts this node as gone until it has joined again. */
+  | 'LEASE_LOST'
+  /** The cluster answers, but this node does not hear what is published: it is restoring its subscriptions. */
+  | 'FEED_BEHIND'
+  /** The store of the cluster is full and refuses writes. */
+  | 'OUT_OF_MEMORY'
+  /** A check found this node and the cluster to differ, under `consistency.inconsistencyHandlingStrategy: 'fail_fast'`. */
+  | 'INCONSISTENT'
   /** A circuit of the resilience policy is open. */
   | 'CIRCUIT_OPEN'
   /** `connection.maxConnections` is reached; still ready, since present clients are served. */

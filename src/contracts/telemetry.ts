@@ -132,7 +132,7 @@ export interface UpkeepTelemetry {
   /** One run of a cleanup; `work` answers how many it removed. */
   cleaning<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R;
   /** One comparison of this node with the cluster. */
-  checking(work: () => Promise<ConsistencySummary>): Promise<ConsistencySummary>;
+  checking<S extends ConsistencySummary>(work: () => Promise<S>): Promise<S>;
   /** The node sends its clients away. */
   draining(work: () => Promise<void>): Promise<void>;
   /** Things were found that nobody owns any more. */

@@ -23,6 +23,7 @@ const CODES = [
   'DRAINING',
   'CLOSED',
   'UNAVAILABLE',
+  'INCONSISTENT',
   'INTERNAL',
 ] as const;
 
@@ -56,6 +57,7 @@ const CODES = [
  * | `DRAINING` | the node is going away and takes no new connection | yes |
  * | `CLOSED` | the service was closed | no |
  * | `UNAVAILABLE` | the cluster cannot be reached | yes |
+ * | `INCONSISTENT` | this node and the cluster differ and `consistency.inconsistencyHandlingStrategy` is `fail_fast` | yes |
  * | `INTERNAL` | an unexpected failure; its `cause` tells | no |
  */
 export type SseErrorCode = (typeof CODES)[number];
@@ -70,6 +72,7 @@ const RETRYABLE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>([
   'DUPLICATE_CONNECTION',
   'DRAINING',
   'UNAVAILABLE',
+  'INCONSISTENT',
 ]);
 
 const BRAND = Symbol.for('distributed-sse/SseError');

@@ -21,6 +21,7 @@ const STATUS: Readonly<Partial<Record<SseErrorCode, number>>> = {
   DRAINING: 503,
   CLOSED: 503,
   UNAVAILABLE: 503,
+  INCONSISTENT: 503,
   // The only status that stops an EventSource for good (HTML standard, section 9.2.3).
   TAKEOVER_STORM: 204,
 };

@@ -9,7 +9,6 @@ const PENDING = [
   'atomicOperation.connectionRegistrationAtomic',
   'atomicOperation.connectionUnregistrationAtomic',
   'atomicOperation.expiredConnectionCleanupAtomic',
-  'consistency',
 ];
 
 /**

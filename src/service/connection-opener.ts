@@ -48,6 +48,7 @@ export class ConnectionOpener {
     this.lifecycle.assertAccepting();
     await this.lifecycle.start();
     this.lifecycle.assertAccepting();
+    this.#assertConsistent();
     if (sink.closed) throw clientGone();
     const { store } = this.node;
     if (store.get(connectionId) === undefined) this.#checkCapacity();
@@ -134,6 +135,16 @@ export class ConnectionOpener {
       throw duplicate(connection.id, 'a newer connection');
     }
     store.promote(connection)?.close('superseded');
+  }
+
+  #assertConsistent(): void {
+    const trouble = this.node.consistency?.trouble;
+    if (trouble === undefined) return;
+    throw new SseError(
+      'INCONSISTENT',
+      `${trouble}, so it takes no new connections (consistency.inconsistencyHandlingStrategy); connect again and reach ` +
+        'another one',
+    );
   }
 
   #checkCapacity(): void {

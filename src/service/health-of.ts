@@ -1,7 +1,14 @@
-import type { Health, HealthReason } from '../contracts/health.js';
+import type { CoordinatorStatus } from '../contracts/cluster-coordinator.js';
+import type { Health, HealthReason, HealthReasonCode } from '../contracts/health.js';
 import type { OperationKind } from '../contracts/resilience-policy.js';
 import type { Phase } from './lifecycle.js';
 import type { SseNode } from './sse-node.js';
+
+const TROUBLES: Readonly<Record<NonNullable<CoordinatorStatus['trouble']>, HealthReasonCode>> = {
+  lease: 'LEASE_LOST',
+  feed: 'FEED_BEHIND',
+  memory: 'OUT_OF_MEMORY',
+};
 
 const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'maintenance'];
 
@@ -30,10 +37,15 @@ function phaseReasons(phase: Phase): HealthReason[] {
   }
 }
 
-function clusterReasons({ coordinator, policy }: SseNode): HealthReason[] {
+function clusterReasons({ coordinator, policy, consistency }: SseNode): HealthReason[] {
   const reasons: HealthReason[] = [];
-  const { reachable, detail = 'no answer' } = coordinator.status();
-  if (!reachable) reasons.push({ code: 'CLUSTER_UNREACHABLE', message: detail });
+  const { reachable, detail = 'no answer', trouble } = coordinator.status();
+  if (!reachable) {
+    const code = trouble === undefined ? 'CLUSTER_UNREACHABLE' : TROUBLES[trouble];
+    reasons.push({ code, message: detail });
+  }
+  const difference = consistency?.trouble;
+  if (difference !== undefined) reasons.push({ code: 'INCONSISTENT', message: difference });
   for (const kind of KINDS) {
     if (policy.circuit(kind) !== 'open') continue;
     reasons.push({ code: 'CIRCUIT_OPEN', message: `calls of kind ${kind} fail at once` });

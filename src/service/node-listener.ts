@@ -45,6 +45,10 @@ export class NodeListener implements ClusterListener {
     for (const connection of [...concerned]) connection.miss(hole);
   }
 
+  onSync(): void {
+    this.node.consistency?.checkSoon();
+  }
+
   onSuperseded(connectionId: string, token: string): void {
     this.node.store.find(connectionId, token)?.close('superseded');
   }

@@ -11,6 +11,7 @@ import { Watchdog } from '../connection/watchdog.js';
 import { WriteScheduler } from '../connection/write-scheduler.js';
 import type { CloseReason } from '../contracts/close-reason.js';
 import type { ClusterCoordinator } from '../contracts/cluster-coordinator.js';
+import type { Consistency } from '../contracts/consistency.js';
 import type { ConnectionSink } from '../contracts/connection-sink.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/connection-store.js';
 import type { Hole } from '../contracts/hole.js';
@@ -29,6 +30,8 @@ export interface NodeServices {
   readonly policy: ResiliencePolicy;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
+  /** Without it nothing is checked. */
+  readonly consistency?: Consistency;
 }
 
 // Clients that are sent away together must not come back together.
@@ -51,6 +54,7 @@ export class SseNode implements ConnectionObserver {
   readonly policy: ResiliencePolicy;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
+  readonly consistency: Consistency | undefined;
   /** Sends that wait for an answer of the cluster. */
   pendingSends = 0;
   readonly #unobserve: () => void;
@@ -63,7 +67,9 @@ export class SseNode implements ConnectionObserver {
   readonly #notices = new WeakMap<Hole, ResetNotice>();
   readonly #messagePrefix = randomBytes(6).toString('hex');
 
-  constructor({ options, store, coordinator, policy, logger, telemetry }: NodeServices) {
+  constructor(services: NodeServices) {
+    const { options, store, coordinator, policy, logger, telemetry } = services;
+    this.consistency = services.consistency;
     this.options = options;
     this.store = store;
     this.coordinator = coordinator;

@@ -35,10 +35,10 @@ export class OpenUpkeepTelemetry implements UpkeepTelemetry {
     );
   }
 
-  checking(work: () => Promise<ConsistencySummary>): Promise<ConsistencySummary> {
+  checking<S extends ConsistencySummary>(work: () => Promise<S>): Promise<S> {
     const { spans, figures } = this.reporting;
     const span = spans.begin('sse.consistency', ROOT_CONTEXT, () => ({}));
-    const checking = (): Promise<ConsistencySummary> =>
+    const checking = (): Promise<S> =>
       span === undefined
         ? work()
         : spans.run(span, ROOT_CONTEXT, work, ({ checked, repairs }) => ({

@@ -30,7 +30,7 @@ export class NodeLeases {
   readonly #changes = new Map<number, Promise<unknown>>();
   #timer: NodeJS.Timeout | undefined;
   #beating: Promise<void> | undefined;
-  #silent = false;
+  #silence: { readonly because: unknown } | undefined;
   #stopped = false;
 
   constructor(
@@ -45,7 +45,12 @@ export class NodeLeases {
 
   /** Whether the last heartbeat failed. */
   get silent(): boolean {
-    return this.#silent;
+    return this.#silence !== undefined;
+  }
+
+  /** Why the last heartbeat failed. */
+  get silence(): unknown {
+    return this.#silence?.because;
   }
 
   /** The generation of a partition's lease. @throws SseError `UNAVAILABLE` when there is none yet */
@@ -113,14 +118,14 @@ export class NodeLeases {
   }
 
   #fall(error: unknown): void {
-    if (this.#silent || this.#stopped) return;
-    this.#silent = true;
-    this.events.onSilent(error);
+    const news = !this.silent && !this.#stopped;
+    this.#silence = { because: error };
+    if (news) this.events.onSilent(error);
   }
 
   #recover(): void {
-    if (!this.#silent || this.#stopped) return;
-    this.#silent = false;
+    if (!this.silent || this.#stopped) return;
+    this.#silence = undefined;
     this.events.onRecovered();
   }
 

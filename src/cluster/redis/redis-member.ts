@@ -119,6 +119,11 @@ export class RedisMember {
     await this.#greet();
   }
 
+  /** Whether there is a connection to Redis. */
+  get reachable(): boolean {
+    return this.node.gateway.reachable;
+  }
+
   /** Why nothing can be asked of the cluster, if so. */
   obstacle(): string | undefined {
     if (!this.node.gateway.reachable) return 'there is no connection to Redis';

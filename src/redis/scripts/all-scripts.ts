@@ -11,6 +11,7 @@ import { resolveScript } from './resolve-script.js';
 import { sendScript } from './send-script.js';
 import { sweepScript } from './sweep-script.js';
 import { unregisterScript } from './unregister-script.js';
+import { validateScript } from './validate-script.js';
 
 /** What all scripts have in common, whatever their requests. */
 export type AnyScript = Pick<
@@ -27,6 +28,7 @@ export const SCRIPTS: readonly AnyScript[] = [
   ownedScript,
   reapScript,
   sweepScript,
+  validateScript,
   sendScript,
   resolveScript,
   countScript,

@@ -133,14 +133,12 @@ describe('sseModule', () => {
   describe('with settings that do nothing yet', () => {
     it('warns once, and names them', () => {
       const logger = new RecordingLogger();
-      container.load(
-        sseModule({ consistency: { enabled: true, statusCheckInterval: 9 } }, { logger }),
-      );
+      container.load(sseModule({ atomicOperation: { redisAtomicEnabled: true } }, { logger }));
       expect(logger.lines).to.deep.equal([]);
       container.get(SseService);
       container.get(SseService);
       expect(logger.at('warn').map(({ fields }) => fields)).to.deep.equal([
-        { pending: ['consistency.enabled', 'consistency.statusCheckInterval'] },
+        { pending: ['atomicOperation.redisAtomicEnabled'] },
       ]);
     });
 
@@ -245,6 +243,7 @@ describe('sseModule', () => {
       cleanup: { enabled: false },
       history: { enabled: false },
       reliability: { resourceLeakDetection: false },
+      consistency: { enabled: false },
     };
 
     const timersOf = async (options: SseOptions): Promise<number> => {
@@ -258,6 +257,10 @@ describe('sseModule', () => {
 
     it('has no timer to stop when nothing is to be kept up and nobody came', async () => {
       expect(await timersOf(idle)).to.equal(0);
+    });
+
+    it('compares itself with the cluster, and looks at the routes of all, unless that is off', async () => {
+      expect(await timersOf({ ...idle, consistency: {} })).to.equal(2);
     });
 
     it('looks for leaks unless that, or all care for resources, is off', async () => {

@@ -27,6 +27,7 @@ const CODES: Readonly<Record<SseErrorCode, boolean>> = {
   DRAINING: true,
   CLOSED: false,
   UNAVAILABLE: true,
+  INCONSISTENT: true,
   INTERNAL: false,
 };
 const BRAND = Symbol.for('distributed-sse/SseError');

@@ -28,6 +28,7 @@ const STATUS: Readonly<Record<SseErrorCode, number>> = {
   DRAINING: 503,
   CLOSED: 503,
   UNAVAILABLE: 503,
+  INCONSISTENT: 503,
   INTERNAL: 500,
 };
 

@@ -26,39 +26,39 @@ describe('pendingSettings', () => {
   });
 
   it('reports a setting that is given its default', () => {
-    expect(pendingSettings({ consistency: { statusCheckInterval: 30_000 } })).to.deep.equal([
-      'consistency.statusCheckInterval',
+    expect(pendingSettings({ atomicOperation: { redisAtomicEnabled: true } })).to.deep.equal([
+      'atomicOperation.redisAtomicEnabled',
     ]);
   });
 
   it('reports false', () => {
-    expect(pendingSettings({ consistency: { enabled: false } })).to.deep.equal([
-      'consistency.enabled',
+    expect(pendingSettings({ atomicOperation: { redisAtomicEnabled: false } })).to.deep.equal([
+      'atomicOperation.redisAtomicEnabled',
     ]);
   });
 
   it('reports those of the environment', () => {
-    expect(pendingSettings({}, { SSE_CONSISTENCY_ENABLED: 'true' })).to.deep.equal([
-      'consistency.enabled',
-    ]);
+    const env = { SSE_ATOMIC_OPERATION_REDIS_ATOMIC_ENABLED: 'true' };
+    expect(pendingSettings({}, env)).to.deep.equal(['atomicOperation.redisAtomicEnabled']);
   });
 
   it('reports a setting once, sorted by path', () => {
-    const input = { consistency: { statusCheckInterval: 1, enabled: true } };
-    expect(pendingSettings(input, { SSE_CONSISTENCY_ENABLED: 'false' })).to.deep.equal([
-      'consistency.enabled',
-      'consistency.statusCheckInterval',
+    const atomicOperation = { redisAtomicEnabled: true, connectionRegistrationAtomic: true };
+    const env = { SSE_ATOMIC_OPERATION_REDIS_ATOMIC_ENABLED: 'false' };
+    expect(pendingSettings({ atomicOperation }, env)).to.deep.equal([
+      'atomicOperation.connectionRegistrationAtomic',
+      'atomicOperation.redisAtomicEnabled',
     ]);
   });
 
   it('reports everything that is pending', () => {
     const given = {
-      atomicOperation: { redisAtomicEnabled: false },
+      atomicOperation: { redisAtomicEnabled: false, expiredConnectionCleanupAtomic: false },
       consistency: { enabled: false },
     } as const;
     expect(pendingSettings(given)).to.deep.equal([
+      'atomicOperation.expiredConnectionCleanupAtomic',
       'atomicOperation.redisAtomicEnabled',
-      'consistency.enabled',
     ]);
   });
 });
@@ -73,18 +73,5 @@ describe('settings whose work is pending', () => {
     it('atomicOperation.connectionRegistrationAtomic false registers in a pipeline');
     it('atomicOperation.connectionUnregistrationAtomic false unregisters in a pipeline');
     it('atomicOperation.expiredConnectionCleanupAtomic false removes dead routes in a pipeline');
-  });
-
-  describe('consistency', () => {
-    it('is validated', () => {
-      const consistency = { inconsistencyHandlingStrategy: 'ignore' };
-      expect(refusal({ consistency })).to.match(/must be one of 'auto_correct', 'fail_fast'/);
-    });
-    it('consistency.enabled false compares nothing');
-    it('consistency.statusCheckInterval lies between two comparisons');
-    it('consistency.inconsistencyHandlingStrategy auto_correct repairs a lost route');
-    it('consistency.inconsistencyHandlingStrategy fail_fast makes the node unready');
-    it('consistency.interNodeSyncEnabled tells other nodes what was repaired');
-    it('consistency.routeValidationInterval lies between two checks of the routes');
   });
 });

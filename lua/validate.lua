@@ -1,0 +1,63 @@
+-- Looks at some routes of a partition, whoever owns them, and puts right what nobody answers for.
+--
+-- KEYS[1] leases   leases of the partition
+-- KEYS[2] routes   routes of the partition
+-- KEYS[3] index    route owners of the partition
+--
+-- ARGV[1] count    routes to look at, and as many entries of the index; at most 500
+-- ARGV[2] mends    most differences to put right; 0: only look
+-- ARGV[3] graceMs  milliseconds a lease must have been over to be dead
+--
+-- RETURNS
+--   OK checked kind name mended...  routes looked at; per difference its kind, connection or incarnation, and 1 if mended
+--
+-- NOTES
+--   orphan: a route that ran out, or of a lease that is gone; removed. index: it names another owner, or a connection
+--   without a route; put right. half-lease: an incarnation that names a lease which is gone; removed, so that its node
+--   opens another. dead-lease: never mended here, reap tells of it. What is looked at is chosen at random; a small
+--   partition is looked at whole.
+local leases, routes, index = KEYS[1], KEYS[2], KEYS[3]
+local count, mends, graceMs = math.min(tonumber(ARGV[1]), MOST), tonumber(ARGV[2]), tonumber(ARGV[3])
+
+local answer = { 'OK', 0 }
+local function tell(kind, name, mend)
+  local mended = mend and mends > 0
+  if mended then
+    mend()
+    mends = mends - 1
+  end
+  for _, value in ipairs({ kind, name, mended and 1 or 0 }) do answer[#answer + 1] = value end
+end
+
+local known, sample = {}, redis.call('HRANDFIELD', routes, count, 'WITHVALUES')
+answer[2] = #sample / 2
+for i = 1, #sample, 2 do
+  local conn = sample[i]
+  local gen, _, _, exp = parseRoute(sample[i + 1])
+  if gen and known[gen] == nil then known[gen] = redis.call('HEXISTS', leases, 'g:' .. gen) == 1 end
+  if not gen or exp <= now or not known[gen] then
+    tell('orphan', conn, function()
+      redis.call('HDEL', routes, conn)
+      redis.call('ZREM', index, conn)
+    end)
+  elseif redis.call('ZSCORE', index, conn) ~= gen then
+    tell('index', conn, function() redis.call('ZADD', index, gen, conn) end)
+  end
+end
+for _, conn in ipairs(redis.call('ZRANDMEMBER', index, count)) do
+  if redis.call('HEXISTS', routes, conn) == 0 then
+    tell('index', conn, function() redis.call('ZREM', index, conn) end)
+  end
+end
+
+local fields = redis.call('HGETALL', leases)
+for i = 1, #fields, 2 do
+  local field, inc = fields[i], string.match(fields[i], '^i:(.*)$')
+  if inc and not select(2, leaseOf(leases, fields[i + 1])) then
+    tell('half-lease', inc, function() redis.call('HDEL', leases, field) end)
+  elseif string.match(field, '^g:%d+$') then
+    local till, owner = string.match(fields[i + 1], '^(%d+)|(.*)$')
+    if till and tonumber(till) + graceMs <= now then tell('dead-lease', owner) end
+  end
+end
+return answer

@@ -1,0 +1,100 @@
+import { expect } from 'chai';
+import { validateScript } from '../../../src/redis/scripts/validate-script.js';
+import { withRegistry } from '../../support/redis/with-registry.js';
+
+describe('validate.lua', () => {
+  const { registry, partition, gateway, admin, resolve, reap } = withRegistry();
+  const validate = (mends = 100, count = 500, graceMs = 0) =>
+    gateway().run(validateScript, { partition: partition(), count, mends, graceMs });
+
+  it('finds nothing where all is well', async () => {
+    const { a, b } = registry();
+    await a.register('c1', 't1');
+    await b.register('c2', 't1');
+    expect(await validate()).to.deep.equal({ checked: 2, differences: [] });
+  });
+
+  it('removes the route of a lease that is gone, and no other', async () => {
+    const { a } = registry();
+    await a.register('c1', 't1');
+    const { routes, index } = partition();
+    await admin().hset(routes, 'c2', '424242|t9|5|99999999999999');
+    await admin().zadd(index, '424242', 'c2');
+    const { differences } = await validate();
+    expect(differences).to.deep.equal([{ kind: 'orphan', name: 'c2', mended: true }]);
+    expect(await admin().hkeys(routes)).to.deep.equal(['c1']);
+  });
+
+  it('removes a route that ran out and one that is no route', async () => {
+    const { a, bench } = registry();
+    await a.register('c1', 't1');
+    await admin().hset(partition().routes, 'c2', 'nonsense');
+    await bench.advance(1e7);
+    await a.lease();
+    const { differences } = await validate(100, 500, 1e9);
+    expect(differences.map(({ kind, name }) => `${kind} ${name}`).sort()).to.deep.equal([
+      'orphan c1',
+      'orphan c2',
+    ]);
+    expect(await admin().exists(partition().routes)).to.equal(0);
+  });
+
+  it('puts the index right, whichever side is wrong', async () => {
+    const { a, b } = registry();
+    await a.register('c1', 't1');
+    await b.register('c2', 't1');
+    const { index } = partition();
+    const right = await admin().zrange(index, '0', '-1', 'WITHSCORES');
+    await admin().zrem(index, 'c1');
+    await admin().zadd(index, '424242', 'c2');
+    await admin().zadd(index, '424242', 'c3');
+    const { differences } = await validate();
+    expect(differences.map(({ kind, name }) => `${kind} ${name}`).sort()).to.deep.equal([
+      'index c1',
+      'index c2',
+      'index c3',
+    ]);
+    expect(await admin().zrange(index, '0', '-1', 'WITHSCORES')).to.have.members(right);
+  });
+
+  it('tells of a lease that was over for the grace, and leaves it to reap', async () => {
+    const { a, b, bench } = registry();
+    await b.register('c1', 't1');
+    await bench.advance(20_000);
+    await a.lease();
+    expect((await validate(100, 500, 60_000)).differences).to.deep.equal([]);
+    const dead = [{ kind: 'dead-lease', name: 'b~1', mended: false }];
+    expect((await validate()).differences).to.deep.equal(dead);
+    expect((await validate()).differences).to.deep.equal(dead);
+    expect(await reap()).to.include({ status: 'DONE', inc: 'b~1' });
+    expect((await validate()).differences).to.deep.equal([]);
+  });
+
+  it('removes the name of a lease that is gone, so that its node opens another', async () => {
+    const { a } = registry();
+    await admin().hset(partition().leases, 'i:x~1', '424242');
+    expect((await validate()).differences).to.deep.equal([
+      { kind: 'half-lease', name: 'x~1', mended: true },
+    ]);
+    expect(await admin().hexists(partition().leases, 'i:x~1')).to.equal(0);
+    expect((await a.lease()).status).to.equal('RENEWED');
+  });
+
+  it('mends no more than it may, and nothing when it only looks', async () => {
+    const { index } = partition();
+    await admin().zadd(index, '1', 'c1', '1', 'c2', '1', 'c3');
+    expect((await validate(0)).differences).to.have.length(3);
+    expect(await admin().zcard(index)).to.equal(3);
+    const { differences } = await validate(2);
+    expect(differences.filter(({ mended }) => mended)).to.have.length(2);
+    expect(await admin().zcard(index)).to.equal(1);
+    await validate();
+  });
+
+  it('looks at no more than it is asked to', async () => {
+    const { a } = registry();
+    for (const conn of ['c1', 'c2', 'c3']) await a.register(conn, 't1');
+    expect((await validate(0, 2)).checked).to.equal(2);
+    expect((await resolve('c1', 'c2', 'c3')).status).to.equal('OK');
+  });
+});
