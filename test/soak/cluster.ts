@@ -13,7 +13,8 @@ import { Stream } from './stream.js';
 const [seconds = 120, clients = 2_000] = process.argv.slice(2).map(Number);
 const NODES = ['a', 'b', 'c', 'd'];
 const AT_ONCE = 24;
-const FORBIDDEN = ['KEYS', 'SCAN', 'HSCAN', 'SSCAN', 'ZSCAN', 'FLUSHALL', 'FLUSHDB'];
+// What looks at every key of the database; the pages of one hash are another matter.
+const FORBIDDEN = ['KEYS', 'SCAN', 'FLUSHALL', 'FLUSHDB'];
 
 interface Sent {
   readonly connectionId: string;

@@ -1,0 +1,94 @@
+import type { Cursor } from '../../src/contracts/frame.js';
+import { isAfter } from '../../src/protocol/cursor.js';
+import type { LedgerClient } from './ledger-client.js';
+
+/** What the comparison of all clients with everything that was published came to. */
+export interface Balance {
+  readonly events: number;
+  readonly resets: Readonly<Record<string, number>>;
+  /** Holes that were told of. */
+  readonly toldHoles: number;
+  /** Holes that were told of more than once. */
+  readonly repeated: number;
+  /** Resets where nothing is missing. */
+  readonly falseAlarms: number;
+  readonly failures: readonly string[];
+}
+
+/** Everything that was acknowledged as published, by topic and epoch. */
+export class LedgerBooks {
+  readonly #published = new Map<string, { readonly at: Cursor; readonly data: string }[]>();
+  #count = 0;
+
+  get count(): number {
+    return this.#count;
+  }
+
+  publish(topic: string, at: Cursor, data: string): void {
+    const entries = this.#published.get(topic) ?? [];
+    this.#published.set(topic, entries);
+    entries.push({ at, data });
+    this.#count += 1;
+  }
+
+  /** The newest acknowledged entry of a topic in an epoch. */
+  last(topic: string, epoch: string): Cursor | undefined {
+    return this.#of(topic, epoch).at(-1);
+  }
+
+  balance(clients: readonly LedgerClient[]): Balance {
+    const failures: string[] = [];
+    const resets: Record<string, number> = {};
+    let events = 0;
+    let toldHoles = 0;
+    let repeated = 0;
+    let falseAlarms = 0;
+    for (const client of clients) {
+      for (const [topic, seen] of client.seen) {
+        let position = client.start;
+        let told = 0;
+        const had = new Set<string>();
+        for (const next of seen) {
+          if (next.is === 'reset') {
+            told += 1;
+            resets[next.reason] = (resets[next.reason] ?? 0) + 1;
+            continue;
+          }
+          events += 1;
+          if (had.has(next.data)) failures.push(`${client.id} had ${next.data} twice`);
+          had.add(next.data);
+          const missing = position === undefined ? 0 : this.#between(topic, position, next.at);
+          if (missing > 0 && told === 0) {
+            failures.push(`${client.id} misses ${missing} of ${topic} before ${next.data}`);
+          }
+          if (missing > 0 && told > 0) toldHoles += 1;
+          if (told > 1) repeated += 1;
+          if (missing === 0 && told > 0 && position?.epoch === next.at.epoch) falseAlarms += 1;
+          told = 0;
+          position = next.at;
+        }
+        if (position === undefined) continue;
+        const last = this.last(topic, position.epoch);
+        if (last !== undefined && isAfter(last, position) && told === 0) {
+          failures.push(`${client.id} misses the end of ${topic}`);
+        }
+      }
+    }
+    return { events, resets, toldHoles, repeated, falseAlarms, failures };
+  }
+
+  /** Acknowledged entries after one place and before another; of two epochs, all after the one and before the other. */
+  #between(topic: string, after: Cursor, before: Cursor): number {
+    const inOld = this.#of(topic, after.epoch).filter(at => isAfter(at, after));
+    if (after.epoch === before.epoch) return inOld.filter(at => isAfter(before, at)).length;
+    const inNew = this.#of(topic, before.epoch).filter(at => isAfter(before, at));
+    return inOld.length + inNew.length;
+  }
+
+  #of(topic: string, epoch: string): Cursor[] {
+    return (this.#published.get(topic) ?? [])
+      .map(({ at }) => at)
+      .filter(at => at.epoch === epoch)
+      .sort((a, b) => (isAfter(a, b) ? 1 : -1));
+  }
+}

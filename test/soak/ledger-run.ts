@@ -1,0 +1,225 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
+import { parseCursor } from '../../src/protocol/cursor.js';
+import { DemoProcess } from '../support/demo-process.js';
+import { freePort } from '../support/redis/free-port.js';
+import { RedisServer } from '../support/redis/redis-server.js';
+import { until } from '../support/until.js';
+import { LedgerBooks, type Balance } from './ledger-books.js';
+import { LedgerClient } from './ledger-client.js';
+
+/** How long and how hard. */
+export interface LedgerPlan {
+  readonly seconds: number;
+  readonly clients: number;
+  readonly publishers: number;
+  /** Milliseconds between two publications of one publisher. */
+  readonly pace: number;
+  /** Milliseconds between two kills of a node. */
+  readonly killEvery: number;
+}
+
+/** What happened, and whether the books balance. */
+export interface LedgerReport extends Balance {
+  readonly published: number;
+  readonly connects: number;
+  readonly nodeKills: number;
+  readonly pubsubKills: number;
+  readonly redisRestarts: number;
+}
+
+const TOPICS = Array.from({ length: 10 }, (_, n) => `topic-${n}`);
+const PUBSUB_KILL_MS = 50;
+const TRIM_MS = 700;
+const NODES = ['a', 'b', 'c'];
+
+const any = <T>(from: readonly T[]): T => {
+  const one = from[Math.floor(Math.random() * from.length)];
+  if (one === undefined) throw new Error('nothing to choose from');
+  return one;
+};
+
+/**
+ * Three nodes in processes of their own and many clients that follow topics, while everything below them breaks again and
+ * again: subscriptions, nodes, Redis with its data, Redis without, and streams that are trimmed. Then everything that was
+ * acknowledged as published is looked for at every client.
+ */
+export async function runLedger(plan: LedgerPlan): Promise<LedgerReport> {
+  const run = new LedgerRun(plan);
+  try {
+    return await run.run();
+  } finally {
+    await run.close();
+  }
+}
+
+class LedgerRun {
+  readonly #books = new LedgerBooks();
+  readonly #clients: LedgerClient[] = [];
+  readonly #nodes: DemoProcess[] = [];
+  readonly #ports: number[] = [];
+  #folder = '';
+  #redis: RedisServer | undefined;
+  #breaking = true;
+  #nodeKills = 0;
+  #pubsubKills = 0;
+  #redisRestarts = 0;
+  #number = 0;
+
+  constructor(private readonly plan: LedgerPlan) {}
+
+  async run(): Promise<LedgerReport> {
+    const { seconds, clients, publishers } = this.plan;
+    this.#folder = await mkdtemp(join(tmpdir(), 'sse-ledger-'));
+    this.#redis = await this.#startRedis(0);
+    for (const [n] of NODES.entries()) {
+      this.#ports[n] = await freePort({ bus: false });
+      this.#nodes[n] = await this.#startNode(n);
+    }
+    for (let n = 0; n < clients; n += 1) {
+      const topics = TOPICS.filter(() => Math.random() < 0.3);
+      this.#clients.push(
+        new LedgerClient(
+          `client-${n}`,
+          topics.length === 0 ? [any(TOPICS)] : topics,
+          () => any(this.#nodes).url,
+        ),
+      );
+    }
+    await until(
+      () => this.#clients.every(({ start }) => start !== undefined),
+      'the clients',
+      30_000,
+    );
+
+    const end = performance.now() + seconds * 1_000;
+    const going = (): boolean => performance.now() < end;
+    await Promise.all([
+      ...Array.from({ length: publishers }, () => this.#publish(going)),
+      this.#killPubSub(going),
+      this.#killNodes(going),
+      this.#trim(going),
+      this.#restartRedis(seconds * 1_000),
+    ]);
+    this.#breaking = false;
+    // One more of each, so that a hole at the end shows.
+    for (const topic of TOPICS) await this.#publishOne(topic);
+    await until(() => this.#settled(), 'the clients to have the end', 40_000).catch(
+      () => undefined,
+    );
+    return {
+      ...this.#books.balance(this.#clients),
+      published: this.#books.count,
+      connects: this.#clients.reduce((sum, { connects }) => sum + connects, 0),
+      nodeKills: this.#nodeKills,
+      pubsubKills: this.#pubsubKills,
+      redisRestarts: this.#redisRestarts,
+    };
+  }
+
+  async close(): Promise<void> {
+    for (const client of this.#clients) client.leave();
+    await Promise.all(this.#nodes.map(node => node.stop('SIGKILL')));
+    await this.#redis?.stop();
+    await rm(this.#folder, { recursive: true, force: true });
+  }
+
+  #startRedis(port: number): Promise<RedisServer> {
+    return RedisServer.start({ port, args: ['--dir', this.#folder] });
+  }
+
+  #startNode(n: number): Promise<DemoProcess> {
+    return DemoProcess.start({
+      NODE_ID: NODES[n] ?? '',
+      PORT: String(this.#ports[n]),
+      REDIS_URL: this.#redis?.url ?? '',
+      SSE_RECONNECT_RETRY: '300',
+      SSE_NODE_LEASE: '3000',
+      SSE_NODE_HEARTBEAT: '1000',
+    });
+  }
+
+  #settled(): boolean {
+    return this.#clients.every(client =>
+      client.topics.every(topic => {
+        const newest = client.seen.get(topic)?.findLast(({ is }) => is === 'event');
+        if (newest?.is !== 'event') return false;
+        const last = this.#books.last(topic, newest.at.epoch);
+        return last?.sequence === newest.at.sequence;
+      }),
+    );
+  }
+
+  async #publish(going: () => boolean): Promise<void> {
+    while (going()) {
+      await this.#publishOne(any(TOPICS)).catch(() => undefined);
+      await delay(this.plan.pace * (0.5 + Math.random()));
+    }
+  }
+
+  /** Only what is acknowledged counts as published. */
+  async #publishOne(topic: string): Promise<void> {
+    this.#number += 1;
+    const data = `${topic} ${this.#number}`;
+    const response = await fetch(`${any(this.#nodes).url}/sse/topics/${topic}?event=entry`, {
+      method: 'POST',
+      headers: { 'Content-Type': 'text/plain' },
+      body: data,
+      signal: AbortSignal.timeout(10_000),
+    });
+    const { id } = (await response.json()) as { id?: string };
+    const at = id === undefined ? undefined : parseCursor(id);
+    if (response.status === 202 && at !== undefined) this.#books.publish(topic, at, data);
+  }
+
+  async #killPubSub(going: () => boolean): Promise<void> {
+    while (going()) {
+      await delay(PUBSUB_KILL_MS);
+      const killed = await this.#admin('CLIENT', 'KILL', 'TYPE', 'pubsub');
+      this.#pubsubKills += Number(killed ?? 0);
+    }
+  }
+
+  async #killNodes(going: () => boolean): Promise<void> {
+    for (let n = 0; going(); n = (n + 1) % NODES.length) {
+      await delay(this.plan.killEvery);
+      await this.#nodes[n]?.stop('SIGKILL');
+      this.#nodeKills += 1;
+      this.#nodes[n] = await this.#startNode(n);
+    }
+  }
+
+  async #trim(going: () => boolean): Promise<void> {
+    while (going()) {
+      await delay(TRIM_MS * Math.random() * 2);
+      await this.#admin(
+        'XTRIM',
+        `sse:{log}:t:${any(TOPICS)}`,
+        'MAXLEN',
+        Math.floor(Math.random() * 20),
+      );
+    }
+  }
+
+  /** Once with its data, once without. */
+  async #restartRedis(ms: number): Promise<void> {
+    for (const keeping of [true, false]) {
+      await delay(ms / 3);
+      const port = this.#redis?.port ?? 0;
+      if (keeping) await this.#admin('SAVE');
+      else await rm(join(this.#folder, 'dump.rdb'), { force: true });
+      const former = this.#redis;
+      this.#redis = undefined;
+      await former?.stop();
+      this.#redis = await this.#startRedis(port);
+      this.#redisRestarts += 1;
+    }
+  }
+
+  async #admin(command: string, ...args: (string | number)[]): Promise<unknown> {
+    if (!this.#breaking) return undefined;
+    return this.#redis?.admin.call(command, ...args).catch(() => undefined);
+  }
+}
