@@ -13,7 +13,6 @@ import { ConsistencyCheck } from '../maintenance/consistency-check.js';
 import { CursorRefresh } from '../maintenance/cursor-refresh.js';
 import { ExpiryCleanup } from '../maintenance/expiry-cleanup.js';
 import { LeakDetection } from '../maintenance/leak-detection.js';
-import { pendingSettings } from '../options/pending-settings.js';
 import { resolveOptions } from '../options/resolve-options.js';
 import { ResolvedSseOptions, type SseOptions } from '../options/sse-options.js';
 import { CockatielPolicy } from '../resilience/cockatiel-policy.js';
@@ -46,7 +45,6 @@ export interface SseOverrides {
  */
 export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}): ContainerModule {
   const resolved = resolveOptions(options, process.env);
-  const pending = pendingSettings(options, process.env);
 
   return new ContainerModule(load => {
     load.bind(ResolvedSseOptions).toConstantValue(resolved);
@@ -115,9 +113,6 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
       .bind(SseService)
       .toResolvedValue(
         (store, coordinator, policy, logger, telemetry, cleanup, refresh, leaks, check) => {
-          if (pending.length > 0) {
-            logger.warn('these settings are valid but do nothing in this version', { pending });
-          }
           cleanup.start();
           if (resolved.history.enabled) refresh.start();
           check.start();

@@ -60,8 +60,9 @@ export interface ScriptSettings {
 }
 
 /**
- * Which registry operations are one script; the others are plain commands, for a Redis without
- * scripting.
+ * Which registry operations are one script. The others read with plain commands and then write, for
+ * a Redis that lets no scripts do that: what another node does in between is not noticed, until the
+ * next comparison (see {@link ConsistencySettings}) puts it right.
  */
 export interface AtomicOperationSettings {
   /** Whether any is; false overrules the three below. Default true. */
@@ -70,9 +71,9 @@ export interface AtomicOperationSettings {
   readonly luaScriptRetryCount: number;
   /** Milliseconds between two tries, give or take half. Default 100. */
   readonly luaScriptRetryInterval: number;
-  /** Registering a connection; without it, fencing is lost. Default true. */
+  /** Registering a connection; else two nodes may both believe to own an id. Default true. */
   readonly connectionRegistrationAtomic: boolean;
-  /** Unregistering a connection. Default true. */
+  /** Unregistering a connection; else a registration in between may be removed. Default true. */
   readonly connectionUnregistrationAtomic: boolean;
   /** Removing the routes of dead nodes; without it, one may be removed twice. Default true. */
   readonly expiredConnectionCleanupAtomic: boolean;

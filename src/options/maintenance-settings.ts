@@ -13,7 +13,7 @@ export interface CleanupSettings {
 
 /** What is done so that nothing is left behind. */
 export interface ReliabilitySettings {
-  /** Whether failed cleanups are retried and leaks looked for. Default true. */
+  /** Whether leaks are looked for, if `resourceLeakDetection` says so too. Default true. */
   readonly enabled: boolean;
   /** Further tries of a failed cleanup, or another call of kind `maintenance`; 0: none. Default 3. */
   readonly cleanupRetryCount: number;

@@ -130,26 +130,6 @@ describe('sseModule', () => {
     expect(container.get(ClusterCoordinator)).to.equal(clusterCoordinator);
   });
 
-  describe('with settings that do nothing yet', () => {
-    it('warns once, and names them', () => {
-      const logger = new RecordingLogger();
-      container.load(sseModule({ atomicOperation: { redisAtomicEnabled: true } }, { logger }));
-      expect(logger.lines).to.deep.equal([]);
-      container.get(SseService);
-      container.get(SseService);
-      expect(logger.at('warn').map(({ fields }) => fields)).to.deep.equal([
-        { pending: ['atomicOperation.redisAtomicEnabled'] },
-      ]);
-    });
-
-    it('says nothing when none is given', () => {
-      const logger = new RecordingLogger();
-      container.load(sseModule({ connection: { maxConnections: 7 } }, { logger }));
-      container.get(SseService);
-      expect(logger.lines).to.deep.equal([]);
-    });
-  });
-
   describe('with services of the application’s own', () => {
     it('builds a class, once', () => {
       container.load(sseModule({}, { connectionStore: OwnStore }));
