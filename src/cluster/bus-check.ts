@@ -2,7 +2,7 @@ import type { ClusterListener } from '../contracts/cluster-listener.js';
 import type { ConsistencyReport, ConsistencyRequest } from '../contracts/consistency.js';
 import { ConsistencyTally } from './consistency-tally.js';
 import { lastingDifferences, type Difference } from './difference.js';
-import type { RouteTable } from './route-table.js';
+import type { OwnedRoute, RouteTable } from './route-table.js';
 
 /** Compares one node of a bus with the routes of all. */
 export class BusCheck {
@@ -65,12 +65,19 @@ export class BusCheck {
       return route !== undefined && this.routes.unregister(route.nodeId, connectionId, token);
     }
     if (!listener.holds(connectionId, token)) return false;
-    if (kind === 'wrong-token' && route !== undefined && !listener.holds(connectionId, route.token))
-      this.routes.unregister(nodeId, connectionId, route.token);
+    if (route !== undefined && this.#isDead(route, nodeId, listener)) {
+      this.routes.unregister(route.nodeId, connectionId, route.token);
+    }
     if (!this.routes.restore(nodeId, { connectionId, token })) {
       listener.onSuperseded(connectionId, token);
     }
     return true;
+  }
+
+  /** Whether nobody answers for a route: its node is gone, or is this one and has no such connection. */
+  #isDead(route: OwnedRoute, nodeId: string, listener: ClusterListener): boolean {
+    if (route.nodeId === nodeId) return !listener.holds(route.connectionId, route.token);
+    return !this.members.includes(route.nodeId);
   }
 
   #tell(nodeId: string): void {

@@ -81,15 +81,20 @@ export interface AtomicOperationSettings {
 
 /** Comparison of what this node holds with what the cluster believes. */
 export interface ConsistencySettings {
-  /** Whether it is done. Default true. */
+  /**
+   * Whether it is done. Without it routes are still refreshed, and repaired after outages. Default true.
+   */
   readonly enabled: boolean;
-  /** Milliseconds between two comparisons of this node's connections. Default 30000. */
+  /** Milliseconds between two comparisons of this node's connections, give or take a tenth. Default 30000. */
   readonly statusCheckInterval: number;
-  /** A difference is repaired, or makes the node unready. Default `auto_correct`. */
+  /**
+   * `auto_correct`: a difference that lasts two seconds is repaired. `fail_fast`: it is left as it is, the node is not
+   * ready (`INCONSISTENT`) and takes no new connection until a later comparison finds nothing. Default `auto_correct`.
+   */
   readonly inconsistencyHandlingStrategy: 'auto_correct' | 'fail_fast';
-  /** Whether nodes tell each other what they repaired. Default true. */
+  /** Whether nodes tell each other that they repaired something, and those who hear it compare soon. Default true. */
   readonly interNodeSyncEnabled: boolean;
-  /** Milliseconds between two checks of the routes. Default 60000. */
+  /** Milliseconds between two looks at 200 routes of any nodes, chosen at random, and at all leases. Default 60000. */
   readonly routeValidationInterval: number;
 }
 

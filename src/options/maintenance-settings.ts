@@ -23,7 +23,7 @@ export interface ReliabilitySettings {
   readonly gracefulShutdown: boolean;
   /** Milliseconds until a drain cuts what is left. Default 30000. */
   readonly gracefulShutdownTimeout: number;
-  /** Whether leaks are looked for. Default true. */
+  /** Whether leaks are looked for; what looks like one twice in a row is one, and let go. Default true. */
   readonly resourceLeakDetection: boolean;
   /** Milliseconds between two looks. Default 300000. */
   readonly leakDetectionInterval: number;

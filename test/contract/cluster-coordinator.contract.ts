@@ -7,6 +7,7 @@ import type {
   ReplayRequest,
   Retention,
 } from '../../src/contracts/cluster-coordinator.js';
+import type { ConsistencyRequest } from '../../src/contracts/consistency.js';
 import type { Cursor } from '../../src/contracts/frame.js';
 import { formatCursor, isAfter } from '../../src/protocol/cursor.js';
 import { codeOf } from '../support/code-of.js';
@@ -31,6 +32,13 @@ interface Node {
 
 const KEEP: Retention = { maxEntries: 100, ttl: 60_000 };
 const EVERYTHING = 1000;
+const CHECK: ConsistencyRequest = {
+  scope: 'node',
+  maxRepairs: 1_000,
+  settle: 20,
+  sample: 200,
+  tell: false,
+};
 /** Retention is a minimum: so many entries that some of them are trimmed by any implementation. */
 const MUCH = 250;
 
@@ -780,6 +788,89 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
     });
 
+    describe('check', () => {
+      it('finds nothing where all is well', async () => {
+        await connect(a, 'c1', 't1');
+        await connect(b, 'c2', 't1');
+        const report = await a.coordinator.check(CHECK);
+        expect(report).to.deep.include({ checked: 2, found: {}, repairs: {}, findings: [] });
+        expect(report.unknown).to.equal(undefined);
+      });
+
+      it('restores the route of a connection that has none', async () => {
+        await connect(a, 'c1', 't1');
+        await a.coordinator.unregister('c1', 't1');
+        const { findings } = await a.coordinator.check(CHECK);
+        const finding = { kind: 'missing-route', connectionId: 'c1', repaired: true };
+        expect(findings).to.deep.equal([finding]);
+        expect(await b.coordinator.locate('c1')).to.include({ nodeId: 'node-a' });
+        expect((await a.coordinator.check(CHECK)).findings).to.deep.equal([]);
+      });
+
+      it('removes the route of a connection that is not there', async () => {
+        await connect(a, 'c1', 't1');
+        a.listener.connections.delete('c1');
+        const { found, repairs } = await a.coordinator.check(CHECK);
+        expect([found, repairs]).to.deep.equal([{ ghost: 1 }, { ghost: 1 }]);
+        expect(await b.coordinator.locate('c1')).to.equal(undefined);
+      });
+
+      it('gives a connection its route back that names an earlier one of the same id', async () => {
+        await connect(a, 'c1', 't1');
+        a.listener.connections.set('c1', 't2');
+        expect((await a.coordinator.check(CHECK)).repairs).to.deep.equal({ 'wrong-token': 1 });
+        expect(await b.coordinator.unregister('c1', 't2')).to.equal(false);
+        expect(await a.coordinator.unregister('c1', 't2')).to.equal(true);
+      });
+
+      it('closes a connection whose id another node has', async () => {
+        await connect(a, 'c1', 't1');
+        await connect(b, 'c1', 't2');
+        await until(() => a.listener.superseded.length === 1, 'the news of the takeover');
+        a.listener.connections.set('c1', 't1');
+        expect((await a.coordinator.check(CHECK)).repairs).to.deep.equal({ 'foreign-route': 1 });
+        expect(a.listener.connections.has('c1')).to.equal(false);
+        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
+      });
+
+      it('repairs nothing when it is only to look, and no more than it may', async () => {
+        for (const id of ['c1', 'c2', 'c3']) await connect(a, id, `t-${id}`);
+        a.listener.connections.clear();
+        const seen = await a.coordinator.check({ ...CHECK, maxRepairs: 0 });
+        expect([seen.found, seen.repairs]).to.deep.equal([{ ghost: 3 }, {}]);
+        expect(await b.coordinator.count()).to.equal(3);
+        expect((await a.coordinator.check({ ...CHECK, maxRepairs: 2 })).repairs).to.deep.equal({
+          ghost: 2,
+        });
+        expect(await b.coordinator.count()).to.equal(1);
+      });
+
+      it('takes nothing for a difference that is over before it has lasted', async () => {
+        await connect(a, 'c1', 't1');
+        a.listener.connections.delete('c1');
+        const checked = a.coordinator.check({ ...CHECK, settle: 100 });
+        setTimeout(() => a.listener.connections.set('c1', 't1'), 50);
+        expect((await checked).findings).to.deep.equal([]);
+        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-a' });
+      });
+
+      it('tells the other nodes of a repair when asked to, and of nothing else', async () => {
+        await connect(a, 'c1', 't1');
+        await a.coordinator.check({ ...CHECK, tell: true });
+        a.listener.connections.delete('c1');
+        await a.coordinator.check({ ...CHECK, maxRepairs: 0, tell: true });
+        expect(b.listener.syncs).to.equal(0);
+        await a.coordinator.check({ ...CHECK, tell: true });
+        await until(() => b.listener.syncs === 1, 'the news of the repair');
+      });
+
+      it('looking at the routes of all finds nothing where all is well', async () => {
+        await connect(b, 'c1', 't1');
+        const report = await a.coordinator.check({ ...CHECK, scope: 'cluster' });
+        expect(report.findings).to.deep.equal([]);
+      });
+    });
+
     const { cut, heal } = factory;
     if (cut === undefined || heal === undefined) return;
 
@@ -904,6 +995,7 @@ function register(
 async function connect(node: Node, connectionId: string, token: string): Promise<void> {
   node.listener.connections.set(connectionId, token);
   await register(node, connectionId, token);
+  node.listener.opening.delete(`${connectionId} ${token}`);
 }
 
 async function names({ coordinator }: Node): Promise<string[]> {
@@ -1012,5 +1104,6 @@ function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
     coordinator.subscribe('c', 'news'),
     coordinator.unsubscribe('c', 'news'),
     coordinator.presence('news'),
+    coordinator.check(CHECK),
   ];
 }

@@ -1,6 +1,7 @@
 import { LocalCoordinator } from '../../src/cluster/local-coordinator.js';
 import type { MemoryBus } from '../../src/cluster/memory-bus.js';
 import type { ClusterCoordinator } from '../../src/contracts/cluster-coordinator.js';
+import type { Consistency } from '../../src/contracts/consistency.js';
 import type { ResiliencePolicy } from '../../src/contracts/resilience-policy.js';
 import type { SseConnection } from '../../src/contracts/sse-connection.js';
 import type { ConnectionOptions } from '../../src/contracts/sse-service.js';
@@ -19,6 +20,8 @@ export interface TestNodeSettings {
   readonly policy?: ResiliencePolicy;
   /** Puts something between the service and its coordinator. */
   readonly wrap?: (coordinator: ClusterCoordinator) => ClusterCoordinator;
+  /** What checks the node; without it nothing does. */
+  readonly consistency?: (node: TestNode) => Consistency;
 }
 
 /** A client that got in. */
@@ -40,8 +43,14 @@ export class TestNode {
   constructor(
     readonly nodeId: string,
     readonly bus: MemoryBus,
-    { options = {}, policy = new PassthroughPolicy(), wrap = same => same }: TestNodeSettings = {},
+    settings: TestNodeSettings = {},
   ) {
+    const {
+      options = {},
+      policy = new PassthroughPolicy(),
+      wrap = (same: ClusterCoordinator) => same,
+    } = settings;
+    const { consistency } = settings;
     const resolved = resolveOptions({
       ...options,
       connection: { heartbeat: false, ...options.connection },
@@ -50,6 +59,7 @@ export class TestNode {
     this.telemetry = new OpenTelemetry({ ...resolved.telemetry, nodeId });
     const inner = new LocalCoordinator(nodeId, resolved.connection, bus);
     this.coordinator = wrap(inner);
+    const checks = consistency && { consistency: consistency(this) };
     this.service = new DistributedSseService({
       options: resolved,
       store: this.store,
@@ -57,6 +67,7 @@ export class TestNode {
       policy,
       logger: this.logger,
       telemetry: this.telemetry,
+      ...checks,
     });
   }
 

@@ -1,6 +1,7 @@
 import { reapScript } from '../../redis/scripts/reap-script.js';
 import { sweepScript } from '../../redis/scripts/sweep-script.js';
 import { nodeIdOf } from '../wire/incarnation.js';
+import { CleanupRetry } from './cleanup-retry.js';
 import type { ClusterNode } from './cluster-node.js';
 
 const ROUTES_PER_CALL = 200;
@@ -11,11 +12,15 @@ const BATCHES_PER_RUN = 50;
  * does it, without a leader; each route is removed by exactly one of them.
  */
 export class Reaper {
+  readonly #retry: CleanupRetry;
+
   constructor(
     private readonly node: ClusterNode,
     /** Told the incarnation of a node that died. */
     private readonly onDead: (inc: string) => void,
-  ) {}
+  ) {
+    this.#retry = new CleanupRetry(node.options.reliability, node.telemetry);
+  }
 
   /** Removes dead nodes with their routes. Returns how many routes went. @throws SseError */
   reap(): Promise<number> {
@@ -27,7 +32,7 @@ export class Reaper {
     for (const partition of this.node.gateway.keys.partitions) {
       for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
         const request = { partition, limit: ROUTES_PER_CALL, graceMs: 0, self: undefined };
-        const reply = await this.node.gateway.run(reapScript, request);
+        const reply = await this.#retry.run(() => this.node.gateway.run(reapScript, request));
         if (reply.status === 'NONE') break;
         removed += reply.removed.length;
         if (reply.status === 'DONE') this.#tell(reply.inc);
@@ -46,7 +51,7 @@ export class Reaper {
     for (const partition of this.node.gateway.keys.partitions) {
       for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
         const request = { partition, count: ROUTES_PER_CALL };
-        const reply = await this.node.gateway.run(sweepScript, request);
+        const reply = await this.#retry.run(() => this.node.gateway.run(sweepScript, request));
         removed += reply.removed.length;
         if (reply.status === 'WRAPPED') break;
       }

@@ -97,9 +97,9 @@ export class RouteCheck {
       const request = { partition, gen, offset, limit: ROUTES_PER_CALL };
       const { connections } = await this.node.gateway.run(ownedScript, request);
       for (const { conn: connectionId, tok: token } of connections) {
-        if (token === '') found.push({ kind: 'index', connectionId, token });
-        else if (!here.has(connectionId) && !this.node.listener.holds(connectionId, token))
-          found.push({ kind: 'ghost', connectionId, token });
+        // Of those, the comparison has told already.
+        if (here.has(connectionId) || this.node.listener.holds(connectionId, token)) continue;
+        found.push({ kind: token === '' ? 'index' : 'ghost', connectionId, token });
       }
       if (connections.length < ROUTES_PER_CALL) return offset + connections.length;
     }

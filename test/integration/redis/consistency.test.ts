@@ -1,0 +1,125 @@
+import { expect } from 'chai';
+import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import type { ConsistencyReport, ConsistencyRequest } from '../../../src/contracts/consistency.js';
+import { PARTITION_TAGS } from '../../../src/redis/partition-tags.js';
+import { RecordingListener } from '../../support/recording-listener.js';
+import { RedisNodes } from '../../support/redis/redis-nodes.js';
+import { withRedis } from '../../support/redis/with-redis.js';
+import { until } from '../../support/until.js';
+
+const NODE: ConsistencyRequest = {
+  scope: 'node',
+  maxRepairs: 1_000,
+  settle: 20,
+  sample: 200,
+  tell: false,
+};
+const CLUSTER: ConsistencyRequest = { ...NODE, scope: 'cluster' };
+const FAR = '99999999999999';
+
+describe('a node that is compared with Redis', () => {
+  const server = withRedis();
+  const nodes = new RedisNodes(() => ({ url: server.redis.url }), {
+    // The second heartbeat after the start is the first that reaps: the checks are faster.
+    node: { heartbeat: 999, lease: 1_000 },
+    connection: { takeoverLimit: 1_000 },
+  });
+  let coordinator: RedisCoordinator;
+  let listener: RecordingListener;
+
+  const key = (name: string): string => `${nodes.prefix}{${PARTITION_TAGS[0]}}:${name}`;
+  const admin = () => server.redis.admin;
+  const check = (request = NODE): Promise<ConsistencyReport> => coordinator.check(request);
+
+  async function connect(id: string, token: string): Promise<string> {
+    await coordinator.register({ connectionId: id, token, onDuplicate: 'takeover' });
+    listener.connections.set(id, token);
+    return (await admin().hget(key('r'), id)) ?? '';
+  }
+
+  const othersHadTime = (): Promise<void> =>
+    until(async () => (await check(CLUSTER)).unknown === undefined, 'the time to renew a lease');
+
+  beforeEach(async () => {
+    coordinator = await nodes.node('a');
+    listener = new RecordingListener();
+    await coordinator.start(listener);
+  });
+
+  afterEach(() => nodes.dispose());
+
+  it('a route that was deleted is restored, with its index', async () => {
+    await connect('c1', 't1');
+    await admin().hdel(key('r'), 'c1');
+    await admin().zrem(key('x'), 'c1');
+    expect((await check()).repairs).to.deep.equal({ 'missing-route': 1 });
+    expect(await coordinator.locate('c1')).to.include({ nodeId: 'a' });
+    expect(await coordinator.count()).to.equal(1);
+  });
+
+  it('a route with a wrong token is written anew', async () => {
+    const route = await connect('c1', 't1');
+    await admin().hset(key('r'), 'c1', route.replace('|t1|', '|t9|'));
+    expect((await check()).repairs).to.deep.equal({ 'wrong-token': 1 });
+    expect(await coordinator.unregister('c1', 't1')).to.equal(true);
+    expect(listener.superseded).to.deep.equal([]);
+  });
+
+  it('a route of a lease that is gone is a live connection’s again', async () => {
+    const route = await connect('c1', 't1');
+    await admin().hset(key('r'), 'c1', route.replace(/^\d+/, '424242'));
+    expect((await check()).found).to.deep.equal({ 'foreign-route': 1 });
+    expect(await coordinator.locate('c1')).to.include({ nodeId: 'a' });
+    expect(listener.superseded).to.deep.equal([]);
+  });
+
+  it('a ghost is removed, and an entry that only the index has', async () => {
+    const route = await connect('c1', 't1');
+    const gen = route.split('|')[0] ?? '';
+    await admin().hset(key('r'), 'c2', route.replace('|t1|', '|t9|'));
+    await admin().zadd(key('x'), gen, 'c2', gen, 'c3');
+    expect((await check()).repairs).to.deep.equal({ ghost: 1, index: 1 });
+    expect(await admin().hkeys(key('r'))).to.deep.equal(['c1']);
+    expect(await admin().zrange(key('x'), '0', '-1')).to.deep.equal(['c1']);
+  });
+
+  it('an orphan is removed, whoever had it', async () => {
+    await connect('c1', 't1');
+    await othersHadTime();
+    await admin().hset(key('r'), 'c2', `424242|t9|5|${FAR}`);
+    await admin().zadd(key('x'), '424242', 'c2');
+    const { findings } = await check(CLUSTER);
+    expect(findings).to.deep.equal([{ kind: 'orphan', connectionId: 'c2', repaired: true }]);
+    expect(await admin().hkeys(key('r'))).to.deep.equal(['c1']);
+    expect(await coordinator.count()).to.equal(1);
+  });
+
+  it('the lease of a dead node is removed with its routes', async () => {
+    await connect('c1', 't1');
+    await othersHadTime();
+    await admin().hset(key('l'), 'i:z~1', '424242', 'g:424242', '1000|z~1');
+    await admin().hset(key('r'), 'c2', `424242|t9|5|${FAR}`);
+    await admin().zadd(key('x'), '424242', 'c2');
+    const { findings } = await check(CLUSTER);
+    expect(findings).to.deep.equal([{ kind: 'dead-lease', nodeId: 'z', repaired: true }]);
+    expect(await admin().hexists(key('l'), 'g:424242')).to.equal(0);
+    expect(await admin().hkeys(key('r'))).to.deep.equal(['c1']);
+  });
+
+  it('a lease that was lost makes the check unknown, and nothing is found', async () => {
+    await connect('c1', 't1');
+    await admin().flushall();
+    const report = await check();
+    expect(report.unknown).to.be.a('string');
+    expect(report.found).to.deep.equal({});
+  });
+
+  it('a Redis that fails makes the check unknown', async () => {
+    await connect('c1', 't1');
+    await admin().del(key('r'));
+    await admin().set(key('r'), 'not a hash');
+    expect((await check()).unknown).to.be.a('string');
+    await admin().del(key('r'));
+    expect((await check()).repairs).to.deep.equal({ 'missing-route': 1 });
+  });
+});
