@@ -59,6 +59,8 @@ export interface ClusterListener {
   ): Promise<'delivered' | 'buffered' | undefined>;
   /** The connections of this node that are subscribed to the topic. */
   onPresence(topic: string): readonly string[];
+  /** Whether a connection of this node is subscribed to the topic, be it still opening. */
+  follows(topic: string): boolean;
   /** The connections of this node that the cluster should know. */
   registered(): Iterable<Registered>;
   /** Whether this node has a connection with that id and token, be it still opening. */

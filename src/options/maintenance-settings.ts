@@ -13,7 +13,10 @@ export interface CleanupSettings {
 
 /** What is done so that nothing is left behind. */
 export interface ReliabilitySettings {
-  /** Whether leaks are looked for, if `resourceLeakDetection` says so too. Default true. */
+  /**
+   * Whether failed cleanups, and other calls of kind `maintenance`, are repeated, and leaks looked for if
+   * `resourceLeakDetection` says so too. The drain does not depend on it. Default true.
+   */
   readonly enabled: boolean;
   /** Further tries of a failed cleanup, or another call of kind `maintenance`; 0: none. Default 3. */
   readonly cleanupRetryCount: number;

@@ -91,6 +91,11 @@ export class NodeListener implements ClusterListener {
       .map(({ id }) => id);
   }
 
+  follows(topic: string): boolean {
+    const [subscriber] = this.node.store.subscribers(topic);
+    return subscriber !== undefined;
+  }
+
   *registered(): Iterable<Registered> {
     if (this.node.routesReleased) return;
     for (const { id, token, fence } of this.node.store.connections()) {

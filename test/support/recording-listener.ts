@@ -99,6 +99,10 @@ export class RecordingListener implements ClusterListener {
     return [...(this.subscriptions.get(topic) ?? [])];
   }
 
+  follows(topic: string): boolean {
+    return (this.subscriptions.get(topic)?.size ?? 0) > 0;
+  }
+
   holds(connectionId: string, token: string): boolean {
     return (
       this.connections.get(connectionId) === token || this.opening.has(`${connectionId} ${token}`)

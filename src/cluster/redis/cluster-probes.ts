@@ -24,7 +24,12 @@ function feedProbe(member: () => RedisMember | undefined): LeakProbe<string> {
       if (present === undefined) return [];
       return present.feed.topics.filter(topic => topic !== EVERYONE && !present.isFollowed(topic));
     },
-    release: topic => member()?.feed.abandon(topic),
+    release: topic => {
+      // However often it is listened to, until somebody joins.
+      for (let feed = member()?.feed; feed?.topics.includes(topic) === true;) {
+        feed.unlisten([topic]);
+      }
+    },
   };
 }
 

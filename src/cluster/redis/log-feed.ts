@@ -16,6 +16,8 @@ const CHECK_MS = 30_000;
 
 interface Followed {
   listeners: number;
+  /** Calls of `listen` under way: whoever made them follows it, and does not know yet. */
+  joining: number;
   /** Newest entry that was handed on, once there was one since the subscription. */
   position: Position | undefined;
   /** Settles when Redis has acknowledged the subscription, or not. */
@@ -62,9 +64,9 @@ export class LogFeed {
     return this.#state === 'live' ? this.#position : undefined;
   }
 
-  /** The topics it follows. */
+  /** The topics it follows, without those that somebody joins just now. */
   get topics(): string[] {
-    return [...this.#topics.keys()];
+    return [...this.#topics].flatMap(([topic, { joining }]) => (joining === 0 ? [topic] : []));
   }
 
   /** Whether frames wait although nothing is read. */
@@ -80,12 +82,16 @@ export class LogFeed {
   /** Subscribes; what is published after it resolved is handed on. @throws SseError `UNAVAILABLE`, then nothing is counted */
   async listen(topics: Iterable<string>): Promise<void> {
     const wanted = [...topics];
-    for (const topic of wanted) this.#follow(topic).listeners += 1;
+    const followed = wanted.map(topic => this.#follow(topic));
+    for (const each of followed) each.listeners += 1;
+    for (const each of followed) each.joining += 1;
     try {
-      for (const topic of wanted) await this.#topics.get(topic)?.subscribed;
+      for (const { subscribed } of followed) await subscribed;
     } catch (error) {
       this.unlisten(wanted);
       throw error;
+    } finally {
+      for (const each of followed) each.joining -= 1;
     }
   }
 
@@ -100,12 +106,6 @@ export class LogFeed {
       this.#byChannel.delete(channel);
       this.subscriber.unsubscribe(channel);
     }
-  }
-
-  /** Follows a topic no longer, however many want it. */
-  abandon(topic: string): void {
-    const listeners = this.#topics.get(topic)?.listeners ?? 0;
-    for (let n = 0; n < listeners; n += 1) this.unlisten([topic]);
   }
 
   /** Lets go of the frames that wait. */
@@ -146,7 +146,7 @@ export class LogFeed {
     const channel = this.node.gateway.keys.topicChannel(topic);
     const subscribed = this.#subscribe();
     subscribed.catch(() => undefined);
-    const followed: Followed = { listeners: 0, position: undefined, subscribed };
+    const followed: Followed = { listeners: 0, joining: 0, position: undefined, subscribed };
     this.#topics.set(topic, followed);
     this.#byChannel.set(channel, topic);
     this.#joining.add(channel);

@@ -1,9 +1,22 @@
 import type { CoordinatorStatus } from '../../contracts/cluster-coordinator.js';
 import { redisErrorCode } from '../../redis/redis-failure.js';
-import type { RedisMember } from './redis-member.js';
+
+/** What is asked of a membership. */
+export interface StatusSource {
+  /** Whether there is a connection to Redis. */
+  readonly reachable: boolean;
+  readonly leases: {
+    /** Whether the last heartbeat failed, and why. */
+    readonly silent: boolean;
+    readonly silence: unknown;
+  };
+  /** Why nothing can be asked of the cluster, or heard from it. */
+  obstacle(): string | undefined;
+  deafness(): string | undefined;
+}
 
 /** Whether the cluster can be used and heard through this membership, and what is wrong if not. */
-export function memberStatus(member: RedisMember): CoordinatorStatus {
+export function memberStatus(member: StatusSource): CoordinatorStatus {
   const obstacle = member.obstacle();
   if (obstacle !== undefined) {
     const trouble = troubleOf(member);
@@ -14,7 +27,7 @@ export function memberStatus(member: RedisMember): CoordinatorStatus {
   return { reachable: false, detail: deafness, trouble: 'feed' };
 }
 
-function troubleOf({ reachable, leases }: RedisMember): CoordinatorStatus['trouble'] {
+function troubleOf({ reachable, leases }: StatusSource): CoordinatorStatus['trouble'] {
   if (!reachable) return undefined;
   if (leases.silent) return isFull(leases.silence) ? 'memory' : undefined;
   return 'lease';

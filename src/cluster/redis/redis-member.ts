@@ -134,7 +134,7 @@ export class RedisMember {
 
   /** Whether a connection of this node follows a topic. */
   isFollowed(topic: string): boolean {
-    return this.node.listener.onPresence(topic).length > 0;
+    return this.node.listener.follows(topic);
   }
 
   /** Never rejects: trouble makes the report unknown. */

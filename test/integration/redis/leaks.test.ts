@@ -8,6 +8,7 @@ import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 import { withRedis } from '../../support/redis/with-redis.js';
+import { until } from '../../support/until.js';
 
 describe('leaks of a node in Redis', () => {
   const server = withRedis();
@@ -45,6 +46,21 @@ describe('leaks of a node in Redis', () => {
       retention: false,
     });
     expect(listener.publications.map(({ topic }) => topic)).to.not.include('left');
+  });
+
+  it('a feed that somebody joins is none, though nobody follows it yet', async () => {
+    const joined = coordinator.listen(['news']);
+    detection.run();
+    expect(detection.run()).to.deep.equal({});
+    await joined;
+    listener.subscriptions.set('news', new Set(['c1']));
+    expect(detection.run()).to.deep.equal({});
+    await coordinator.publish({
+      topic: 'news',
+      body: Buffer.from('data: x\n\n'),
+      retention: false,
+    });
+    await until(() => listener.publications.length === 1, 'the publication');
   });
 
   it('a node at rest has none', async () => {

@@ -55,6 +55,27 @@ describe('health', () => {
     expect(node.service.health().ready).to.equal(true);
   });
 
+  for (const [trouble, code] of [
+    ['lease', 'LEASE_LOST'],
+    ['feed', 'FEED_BEHIND'],
+    ['memory', 'OUT_OF_MEMORY'],
+  ] as const) {
+    it(`is live but not ready, with reason ${code}, when the coordinator says so`, async () => {
+      const node = await cluster.started('a', {
+        wrap: inner => ({
+          ...hookedCoordinator(inner, () => undefined),
+          status: () => ({ reachable: false, detail: 'why', trouble }),
+        }),
+      });
+      expect(node.service.health()).to.deep.equal({
+        live: true,
+        ready: false,
+        degraded: true,
+        reasons: [{ code, message: 'why' }],
+      });
+    });
+  }
+
   it('is not ready while a circuit is open, and names its kind', async () => {
     const states = new Map<OperationKind, 'half-open' | 'open'>([
       ['send', 'open'],

@@ -66,6 +66,19 @@ describe('NodeListener', () => {
     expect(ids(cluster.bus.reach('c'))).to.deep.equal(['c1']);
   });
 
+  it('follows the topics of one that still opens, and no others', async () => {
+    let seen: (boolean | undefined)[] = [];
+    const opener = await cluster.started('c', {
+      wrap: inner =>
+        hookedCoordinator(inner, (method, when) => {
+          if (method !== 'register' || when !== 'before') return;
+          seen = ['news', 'sport'].map(topic => cluster.bus.reach('c')?.follows(topic));
+        }),
+    });
+    await opener.connect('c1', { topics: ['news'] });
+    expect(seen).to.deep.equal([true, false]);
+  });
+
   it('names none once the routes were released, so that none comes back', async () => {
     const draining = await cluster.started('c', { options: { reconnect: { rate: 20 } } });
     for (const id of ['c1', 'c2']) await draining.connect(id);

@@ -1,0 +1,55 @@
+import { expect } from 'chai';
+import { memberStatus } from '../../../src/cluster/redis/member-status.js';
+import { RecordingListener } from '../../support/recording-listener.js';
+import { RedisNodes } from '../../support/redis/redis-nodes.js';
+import { withRedis } from '../../support/redis/with-redis.js';
+import { until } from '../../support/until.js';
+
+describe('what a node in Redis says is wrong', () => {
+  const server = withRedis();
+  const nodes = new RedisNodes(() => ({ url: server.redis.url }), { node: { heartbeat: 50 } });
+
+  afterEach(() => nodes.dispose());
+
+  it('a Redis that is full is told apart from one that does not answer, and its end is seen', async () => {
+    const coordinator = await nodes.node('a');
+    await coordinator.start(new RecordingListener());
+    await server.redis.admin.config('SET', 'maxmemory', '1');
+    await until(() => coordinator.status().trouble === 'memory', 'the news that it is full');
+    expect(coordinator.status().reachable).to.equal(false);
+    await server.redis.admin.config('SET', 'maxmemory', '0');
+    await until(() => coordinator.status().reachable, 'the end of it');
+    expect(coordinator.status()).to.deep.equal({ reachable: true });
+  });
+
+  const well = {
+    reachable: true,
+    leases: { silent: false, silence: undefined },
+    obstacle: () => undefined,
+    deafness: () => undefined,
+  };
+  const cases: [string, object, object][] = [
+    ['nothing', {}, { reachable: true }],
+    ['no connection', { reachable: false, obstacle: () => 'x' }, { reachable: false, detail: 'x' }],
+    [
+      'silence',
+      { leases: { silent: true, silence: new Error('no answer') }, obstacle: () => 'x' },
+      { reachable: false, detail: 'x' },
+    ],
+    [
+      'a lease that is not there',
+      { obstacle: () => 'x' },
+      { reachable: false, detail: 'x', trouble: 'lease' },
+    ],
+    [
+      'subscriptions that are being restored',
+      { deafness: () => 'x' },
+      { reachable: false, detail: 'x', trouble: 'feed' },
+    ],
+  ];
+  for (const [what, state, status] of cases) {
+    it(`${what} has its own status`, () => {
+      expect(memberStatus({ ...well, ...state })).to.deep.equal(status);
+    });
+  }
+});
