@@ -64,6 +64,7 @@ export type {
   OperationKind,
 } from './contracts/resilience-policy.js';
 export type { Reset, ResetClient, ResetHook } from './contracts/reset.js';
+export type { ResumableSource } from './contracts/resumable-source.js';
 export type { ConnectionState, SseConnection } from './contracts/sse-connection.js';
 export type { EventMap, EventOptions, SseEvent } from './contracts/sse-event.js';
 export type { SseGuard, SseRequest } from './contracts/sse-request.js';

@@ -126,6 +126,10 @@ export class LocalCoordinator implements ClusterCoordinator {
     return route && outcome && { outcome, nodeId: route.nodeId };
   }
 
+  async claim(name: string, holder: string, ms: number): Promise<string | undefined> {
+    return this.#reachBus().claim(name, holder, ms);
+  }
+
   leakProbes(): readonly LeakProbe[] {
     // All that it holds is the bus's.
     return [];

@@ -33,6 +33,7 @@ export class MemoryBus {
   readonly log = new MemoryLog();
   readonly #routes = new RouteTable();
   readonly #members = new Map<string, Member>();
+  readonly #claims = new Map<string, { readonly holder: string; readonly until: number }>();
   readonly #published = new Map<
     string,
     { readonly at: number; readonly result: PublicationResult }
@@ -153,6 +154,16 @@ export class MemoryBus {
     const { cursor, frame } = this.log.append(topic ?? EVERYONE, body, retention);
     this.#deliver(topic, frame, trace);
     return this.#remember(idempotencyKey, { cursor, nodes });
+  }
+
+  /** Takes, keeps or looks at what one holder at a time has. */
+  claim(name: string, holder: string, ms: number): string | undefined {
+    const now = Date.now();
+    for (const [other, { until }] of this.#claims) if (until <= now) this.#claims.delete(other);
+    const present = this.#claims.get(name)?.holder;
+    if (ms === 0 || (present !== undefined && present !== holder)) return present;
+    this.#claims.set(name, { holder, until: now + ms });
+    return holder;
   }
 
   *listeners(): Iterable<[nodeId: string, listener: ClusterListener | undefined]> {

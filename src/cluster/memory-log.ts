@@ -136,8 +136,9 @@ function newTopic(trimmed?: Position): Topic {
 }
 
 function trim(topic: Topic): void {
-  const { maxEntries, ttl } = topic.retention;
-  const oldest = Date.now() - ttl;
+  const { maxEntries, ttl, whole } = topic.retention;
+  const last = topic.entries.at(-1)?.position.ms ?? 0;
+  const oldest = whole === true && last >= Date.now() - ttl ? 0 : Date.now() - ttl;
   let surplus = Math.max(0, topic.entries.length - maxEntries);
   while ((topic.entries[surplus]?.position.ms ?? Infinity) < oldest) surplus += 1;
   if (surplus === 0) return;

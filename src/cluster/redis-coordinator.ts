@@ -23,6 +23,7 @@ import type { UpkeepTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors/sse-error.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { plainCommands } from '../redis/plain/plain-commands.js';
+import { claimScript } from '../redis/scripts/claim-script.js';
 import { RedisGateway } from '../redis/redis-gateway.js';
 import { clusterProbes } from './redis/cluster-probes.js';
 import { memberStatus } from './redis/member-status.js';
@@ -177,6 +178,13 @@ export class RedisCoordinator implements ClusterCoordinator {
     return answer === 'delivered' || answer === 'buffered'
       ? { outcome: answer, nodeId: nodeIdOf(route.inc) }
       : undefined;
+  }
+
+  async claim(name: string, holder: string, ms: number): Promise<string | undefined> {
+    this.#reach();
+    const claim = this.#gateway.keys.claim(name);
+    const reply = await this.#gateway.run(claimScript, { claim, holder, ms });
+    return reply.status === 'HELD' ? reply.holder : undefined;
   }
 
   leakProbes(): readonly LeakProbe[] {

@@ -204,7 +204,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     });
   }
 
-  close(reason: CloseReason = 'closed'): void {
+  close(reason: CloseReason = 'closed', last?: Frame): void {
     checkReason(reason);
     if (this.#stopped) return;
     if (!this.#opened || this.#sink.closed) {
@@ -212,7 +212,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
       return;
     }
     this.#state = { kind: 'draining', reason };
-    this.#writer.finish(closedFrame(reason, this.#environment.reconnectIn(reason)));
+    this.#writer.finish(last ?? closedFrame(reason, this.#environment.reconnectIn(reason)));
     this.#stop(reason);
   }
 

@@ -67,6 +67,8 @@ export interface Retention {
   readonly maxEntries: number;
   /** Milliseconds. */
   readonly ttl: number;
+  /** The whole topic lives `ttl` from its last entry on, instead of each entry from its own time on. */
+  readonly whole?: true;
 }
 
 /** An event for the subscribers of a topic, or for everyone. */
@@ -181,6 +183,12 @@ export interface ClusterCoordinator {
    * moment. `undefined`: it has not, or nobody has the connection.
    */
   confirm(connectionId: string, position: Position): Promise<SendResult | undefined>;
+
+  /**
+   * Takes, or keeps, what one holder at a time has for `ms` milliseconds from now on; with 0 it only asks. Resolves to who has
+   * it now, `undefined`: nobody.
+   */
+  claim(name: string, holder: string, ms: number): Promise<string | undefined>;
 
   /** What this coordinator can leave behind. */
   leakProbes(): readonly LeakProbe[];

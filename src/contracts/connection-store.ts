@@ -34,6 +34,8 @@ export interface LocalConnection extends SseConnection {
   enqueue(frame: Frame): Delivery;
   /** Whether everything of the log up to a place was given to the client, as far as it follows it. */
   hasReached(position: Position): boolean;
+  /** As `SseConnection.close`, but with `last` as the last event; an empty one when the client has been told already. */
+  close(reason?: CloseReason, last?: Frame): void;
   /** Tells the client of a hole in what it gets, in order with its events, unless it is past it. */
   miss(hole: Hole): void;
   /** Cuts the socket without a last event; for clients that take nothing. Does nothing when it has closed. */

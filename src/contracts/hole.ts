@@ -2,9 +2,9 @@ import type { Cursor, Position } from './frame.js';
 
 /**
  * Why continuity cannot be claimed: entries were trimmed, the log was lost, the cursor is newer than the log, or the
- * client was too slow for `outbox.policy`.
+ * client was too slow for `outbox.policy`, or whoever ran a resumable source is gone.
  */
-export type ResetReason = 'GAP' | 'EPOCH' | 'AHEAD' | 'OVERFLOW';
+export type ResetReason = 'GAP' | 'EPOCH' | 'AHEAD' | 'OVERFLOW' | 'PRODUCER_LOST';
 
 /** Entries of the log that subscribers have not got and will not get by themselves. */
 export interface Hole {

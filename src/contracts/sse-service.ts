@@ -5,6 +5,7 @@ import type { ConnectionSink } from './connection-sink.js';
 import type { Health } from './health.js';
 import type { BroadcastReceipt, FanOut, LocalReceipt, PublishReceipt, Receipt } from './receipt.js';
 import type { ResetHook } from './reset.js';
+import type { ResumableSource } from './resumable-source.js';
 import type { SseConnection } from './sse-connection.js';
 import type { EventMap, EventOptions } from './sse-event.js';
 
@@ -16,6 +17,15 @@ export interface ConnectionOptions {
   readonly lastEventId?: string;
   /** Default `connection.onDuplicate`. */
   readonly onDuplicate?: 'takeover' | 'reject';
+  /**
+   * Follows a resumable source from its start, or from the client's last id: `start` is called by whoever comes first in the
+   * cluster, its events go to all that follow the key, 1 to 128 bytes of text. The stream ends with the source. While the
+   * cluster cannot be reached it cannot be followed (`UNAVAILABLE`); a client that has all of it gets `SOURCE_ENDED`.
+   */
+  readonly source?: {
+    readonly key: string;
+    readonly start: (source: ResumableSource) => unknown;
+  };
   /** Called whenever this client is told of a hole in what it gets. */
   readonly onReset?: ResetHook;
 }

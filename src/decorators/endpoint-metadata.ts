@@ -17,6 +17,12 @@ export interface SseEndpointOptions extends GuardOptions {
   readonly connectionId?: (request: SseRequest) => string;
   /** Default `connection.onDuplicate`. */
   readonly onDuplicate?: 'takeover' | 'reject';
+  /**
+   * Makes it a resumable source: the method runs once per key in the cluster, whoever asks first, is given a
+   * {@link ResumableSource} instead of a connection, and returns a source of events that all who ask for the key follow,
+   * from the start or from their last id, on any node.
+   */
+  readonly resumable?: (request: SseRequest) => string;
   /** Name of the controller's method that is called as a `ResetHook` whenever a client is told of a hole. */
   readonly onReset?: string;
 }

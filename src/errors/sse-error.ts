@@ -16,6 +16,7 @@ const CODES = [
   'CONNECTION_LIMIT',
   'DUPLICATE_CONNECTION',
   'TAKEOVER_STORM',
+  'SOURCE_ENDED',
   'CONNECTION_CLOSED',
   'NOT_ACCEPTABLE',
   'METHOD_NOT_ALLOWED',
@@ -50,6 +51,7 @@ const CODES = [
  * | `CONNECTION_LIMIT` | the node holds `connection.maxConnections` connections | yes |
  * | `DUPLICATE_CONNECTION` | the id is connected and `connection.onDuplicate` is `reject` | yes |
  * | `TAKEOVER_STORM` | the id was taken over too often; the newcomer is told to stop | no |
+ * | `SOURCE_ENDED` | the resumable source has ended and this client has all of it | no |
  * | `CONNECTION_CLOSED` | the client was gone before its connection opened, or the connection has closed | no |
  * | `NOT_ACCEPTABLE` | the `Accept` header excludes `text/event-stream` | no |
  * | `METHOD_NOT_ALLOWED` | the endpoint does not answer this request method | no |

@@ -1,6 +1,7 @@
 import type { Container } from 'inversify';
 import type { Context } from 'koa';
 import type { Logger } from '../contracts/logger.js';
+import type { ResumableSource } from '../contracts/resumable-source.js';
 import type { ResetHook } from '../contracts/reset.js';
 import type { SseConnection } from '../contracts/sse-connection.js';
 import type { SseRequest } from '../contracts/sse-request.js';
@@ -23,7 +24,7 @@ export interface EndpointServices {
   readonly telemetry: ConnectionTelemetry;
 }
 
-type Handler = (connection: SseConnection, request: SseRequest) => unknown;
+type Handler = (subject: SseConnection | ResumableSource, request: SseRequest) => unknown;
 
 /** Answers a request for an endpoint: method, Accept, guards, connection, and then the controller's method. */
 export class EndpointHandler {
@@ -41,20 +42,22 @@ export class EndpointHandler {
     if (!(await this.#admitted(route, ctx, request))) return;
     // Built before anything is registered, so that a controller that cannot be built harms no client.
     const controller = await this.services.container.getAsync(route.controller);
-    const { topics = [], connectionId, onDuplicate, onReset } = route.options;
+    const { topics = [], connectionId, onDuplicate, onReset, resumable } = route.options;
+    const handle = (subject: SseConnection | ResumableSource): unknown =>
+      // The decorator accepts methods only, and only methods of this class.
+      (controller as Record<typeof route.method, Handler>)[route.method]?.(subject, request);
     const connection = await stream.connect(
       connectionId?.(request) ?? request.params['connectionId'] ?? request.params['clientId'],
       {
         topics: typeof topics === 'function' ? topics(request) : topics,
         ...(onDuplicate === undefined ? {} : { onDuplicate }),
         ...(onReset === undefined ? {} : { onReset: hookOf(controller, onReset) }),
+        ...(resumable === undefined ? {} : { source: { key: resumable(request), start: handle } }),
       },
     );
+    if (resumable !== undefined) return;
     void this.services.telemetry.handling(connection, () =>
-      this.#run(connection, () =>
-        // The decorator accepts methods only, and only methods of this class.
-        (controller as Record<typeof route.method, Handler>)[route.method]?.(connection, request),
-      ),
+      this.#run(connection, () => handle(connection)),
     );
   }
 

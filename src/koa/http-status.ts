@@ -24,6 +24,7 @@ const STATUS: Readonly<Partial<Record<SseErrorCode, number>>> = {
   INCONSISTENT: 503,
   // The only status that stops an EventSource for good (HTML standard, section 9.2.3).
   TAKEOVER_STORM: 204,
+  SOURCE_ENDED: 204,
 };
 
 /** The HTTP status that says the same as an error code; 500 for what is the server's own mistake. */

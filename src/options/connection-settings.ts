@@ -32,6 +32,12 @@ export interface ConnectionSettings {
   readonly takeoverLimit: number;
   /** Milliseconds over which takeovers of one id are counted. Default 30000. */
   readonly takeoverWindow: number;
+  /**
+   * Whether an open HTTP/1 stream lets go of its request, response, parser and Koa context, which
+   * saves several kilobytes per connection; `auto`: where the release of Node is known to allow it;
+   * `false`: never. Default `auto`.
+   */
+  readonly detach: 'auto' | false;
 }
 
 /** Bytes waiting for slow clients. */
@@ -87,6 +93,16 @@ export interface MailboxSettings {
   readonly maxEntries: number;
   /** Milliseconds an event is kept. Default 300000. */
   readonly ttl: number;
+}
+
+/** Resumable sources: those that run once for all that follow them. The same on every node. */
+export interface SourceSettings {
+  /** Most events of one source, 1 to 1000000; at one more it fails. Default 100000. */
+  readonly maxEntries: number;
+  /** Milliseconds its events are kept after the last one. Default 3600000. */
+  readonly ttl: number;
+  /** Milliseconds without proof of life after which whoever runs one counts as lost. Default 10000. */
+  readonly lease: number;
 }
 
 /** Sends to a connection of any node. */

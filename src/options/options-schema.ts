@@ -35,6 +35,7 @@ export const optionsSchema = rule.group({
       onDuplicate: rule.oneOf('takeover', 'reject').default('takeover'),
       takeoverLimit: rule.count(1).default(5),
       takeoverWindow: rule.milliseconds().default(30_000),
+      detach: rule.autoOrOff().default('auto'),
     })
     .prefault({}),
   redis: rule
@@ -129,6 +130,13 @@ export const optionsSchema = rule.group({
       enabled: rule.flag().default(false),
       maxEntries: rule.count(1, MAX_HISTORY_ENTRIES).default(100),
       ttl: rule.milliseconds().default(300_000),
+    })
+    .prefault({}),
+  source: rule
+    .group({
+      maxEntries: rule.count(1, MAX_HISTORY_ENTRIES).default(100_000),
+      ttl: rule.milliseconds().default(3_600_000),
+      lease: rule.milliseconds().default(10_000),
     })
     .prefault({}),
   send: rule

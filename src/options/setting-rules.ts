@@ -19,6 +19,11 @@ export const rule = {
     const number = z.int(text).min(1, text).max(MAX_TIMER_MS, text);
     return z.union([z.literal(false, text), number], text);
   },
+  /** `'auto'`, or `false` for off. */
+  autoOrOff: () => {
+    const text = "'auto', or false";
+    return z.union([z.literal('auto', text), z.literal(false, text)], text);
+  },
   /** Whole seconds. */
   seconds: () => whole('seconds', 1, MAX_TIMER_MS),
   /** Whole bytes, at least one. */

@@ -16,6 +16,7 @@ import type {
   OutboxSettings,
   ReconnectSettings,
   SendSettings,
+  SourceSettings,
 } from './connection-settings.js';
 import type { CleanupSettings, ReliabilitySettings } from './maintenance-settings.js';
 import type { TelemetrySettings } from './telemetry-settings.js';
@@ -44,6 +45,8 @@ export interface ResolvedSseOptions {
   readonly history: HistorySettings;
   /** Direct sends that wait for their client. */
   readonly mailbox: MailboxSettings;
+  /** Resumable sources. */
+  readonly source: SourceSettings;
   /** Sends to a connection of any node. */
   readonly send: SendSettings;
   /** Bounds per kind of call to the cluster. */

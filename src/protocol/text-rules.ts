@@ -1,5 +1,6 @@
 import { SseError, type SseErrorCode } from '../errors/sse-error.js';
 import { isMailbox } from './mailbox-topic.js';
+import { isSourceTopic } from './source-topic.js';
 
 /** Longest connection id, topic, event name and event id, in bytes of UTF-8. */
 export const MAX_NAME_BYTES = 256;
@@ -24,10 +25,10 @@ export function checkConnectionId(connectionId: unknown): asserts connectionId i
  */
 export function checkTopic(topic: unknown): asserts topic is string {
   checkName('INVALID_TOPIC', 'a topic', topic, MAX_NAME_BYTES);
-  if (topic === '*' || isMailbox(topic)) {
+  if (topic === '*' || isMailbox(topic) || isSourceTopic(topic)) {
     throw new SseError(
       'INVALID_TOPIC',
-      `'*' and topics that begin with '@' are reserved, got ${quote(topic)}; choose another name`,
+      `'*' and topics that begin with '@' or '~' are reserved, got ${quote(topic)}; choose another name`,
     );
   }
 }

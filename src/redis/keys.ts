@@ -104,6 +104,11 @@ export class Keys {
     return `${this.layout.prefix}{log}:i:${key}`;
   }
 
+  /** Something that one holder at a time has. */
+  claim(name: string): string {
+    return `${this.layout.prefix}{log}:s:${name}`;
+  }
+
   /** Mark of a publication with this key that is not kept. */
   unkeptMark(key: string): string {
     return `${this.layout.prefix}{log}:u:${key}`;

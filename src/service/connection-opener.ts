@@ -4,11 +4,13 @@ import type { ConnectionSink } from '../contracts/connection-sink.js';
 import type { ConnectionOptions } from '../contracts/sse-service.js';
 import { SseError } from '../errors/sse-error.js';
 import type { ConnectionSettings } from '../options/connection-settings.js';
-import { checkConnectionId, MAX_NAME_BYTES } from '../protocol/text-rules.js';
+import { sourceTopic } from '../protocol/source-topic.js';
+import { checkConnectionId, checkKey, MAX_NAME_BYTES } from '../protocol/text-rules.js';
 import type { DegradedConnections } from './degraded-connections.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Mailboxes } from './mailboxes.js';
 import type { Replayer, ReplayStart } from './replayer.js';
+import type { ResumableSources } from './resumable-sources.js';
 import type { SseNode } from './sse-node.js';
 import type { Subscriptions } from './subscriptions.js';
 
@@ -23,6 +25,7 @@ export class ConnectionOpener {
     private readonly lifecycle: Lifecycle,
     private readonly subscriptions: Subscriptions,
     private readonly mailboxes: Mailboxes,
+    private readonly sources: ResumableSources,
     private readonly replayer: Replayer,
     private readonly degraded: DegradedConnections,
   ) {}
@@ -55,6 +58,12 @@ export class ConnectionOpener {
     else if (onDuplicate === 'reject') throw duplicate(connectionId, this.node.options.node.id);
 
     const lastEventId = usableLastEventId(options.lastEventId);
+    const { source } = options;
+    if (source !== undefined) {
+      checkKey('a source key', source.key);
+      await this.sources.begin(source.key, lastEventId, source.start);
+      topics.push(sourceTopic(source.key));
+    }
     const connection = this.node.createConnection(connectionId, sink, lastEventId);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     store.add(connection);
@@ -66,6 +75,7 @@ export class ConnectionOpener {
       } else {
         this.#own(connection);
         await this.replayer.finish(connection, missed);
+        if (source !== undefined) void this.sources.closeEnded(source.key);
       }
       assertOpening(connection);
       return connection;

@@ -32,6 +32,7 @@ import { NodeShutdown } from './node-shutdown.js';
 import { healthOf } from './health-of.js';
 import { Publisher } from './publisher.js';
 import { Replayer } from './replayer.js';
+import { ResumableSources } from './resumable-sources.js';
 import { SseNode, type NodeServices } from './sse-node.js';
 import { Subscriptions } from './subscriptions.js';
 
@@ -51,18 +52,20 @@ export class DistributedSseService implements SseService {
     this.#node = node;
     this.#lifecycle = new Lifecycle(() => services.coordinator.start(this.#listener));
     const mailboxes = new Mailboxes(node, this.#lifecycle);
-    this.#listener = new NodeListener(node, subscriptions, mailboxes);
+    const sources = new ResumableSources(node);
+    this.#listener = new NodeListener(node, subscriptions, mailboxes, sources);
     this.#opener = new ConnectionOpener(
       node,
       this.#lifecycle,
       subscriptions,
       mailboxes,
+      sources,
       new Replayer(node),
       new DegradedConnections(node),
     );
     this.#sender = new MessageSender(node, this.#lifecycle, mailboxes);
     this.#publisher = new Publisher(node, this.#lifecycle);
-    this.#shutdown = new NodeShutdown(node, this.#lifecycle);
+    this.#shutdown = new NodeShutdown(node, this.#lifecycle, sources);
   }
 
   /** What this node can leave behind of its connections. */

@@ -3,7 +3,9 @@ import type { ClusterListener, Registered } from '../contracts/cluster-listener.
 import type { Delivery, LocalConnection } from '../contracts/connection-store.js';
 import type { Frame, Position } from '../contracts/frame.js';
 import type { Hole } from '../contracts/hole.js';
+import { isSourceTopic } from '../protocol/source-topic.js';
 import type { Mailboxes } from './mailboxes.js';
+import type { ResumableSources } from './resumable-sources.js';
 import type { SseNode } from './sse-node.js';
 import type { Subscriptions } from './subscriptions.js';
 
@@ -13,6 +15,7 @@ export class NodeListener implements ClusterListener {
     private readonly node: SseNode,
     private readonly subscriptions: Subscriptions,
     private readonly mailboxes: Mailboxes,
+    private readonly sources: ResumableSources,
   ) {}
 
   onMessage(
@@ -36,6 +39,7 @@ export class NodeListener implements ClusterListener {
       { topic, size: frame.bytes.length, position: frame.position, trace },
       () => (topic === undefined ? store.deliverToAll(frame) : store.deliverToTopic(topic, frame)),
     );
+    if (topic !== undefined && isSourceTopic(topic)) this.sources.onEntry(topic, frame);
   }
 
   onHole(topic: string | undefined, hole: Hole): void {

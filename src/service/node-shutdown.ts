@@ -1,9 +1,13 @@
 import { Drainer } from './drainer.js';
 import type { Lifecycle } from './lifecycle.js';
+import type { ResumableSources } from './resumable-sources.js';
 import type { SseNode } from './sse-node.js';
 
 // Long enough for healthy sockets to take a last event, short enough not to hold up whoever closes.
 const FAREWELL_MS = 500;
+
+// What remains of a drain is for telling that a source was given up.
+const SOURCES_SHARE = 0.8;
 
 /** Ends a node, gently or at once; each happens once, whoever asks. */
 export class NodeShutdown {
@@ -14,6 +18,7 @@ export class NodeShutdown {
   constructor(
     private readonly node: SseNode,
     private readonly lifecycle: Lifecycle,
+    private readonly sources: ResumableSources,
   ) {
     this.#drainer = new Drainer(node);
   }
@@ -34,7 +39,12 @@ export class NodeShutdown {
   async #drain(timeout: number): Promise<void> {
     this.lifecycle.drain();
     if (this.lifecycle.joined)
-      await this.node.telemetry.upkeep.draining(() => this.#drainer.drain(timeout));
+      await this.node.telemetry.upkeep.draining(async () => {
+        // Their followers are elsewhere soon, and hear the rest there.
+        const finished = this.sources.settled(timeout * SOURCES_SHARE);
+        await this.#drainer.drain(timeout);
+        await finished;
+      });
     await this.close();
   }
 
@@ -45,6 +55,7 @@ export class NodeShutdown {
     await this.node.departed(FAREWELL_MS);
     await released;
     await this.lifecycle.settled();
+    await this.sources.stop();
     this.node.stop();
     await this.node.coordinator.close();
   }

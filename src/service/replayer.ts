@@ -8,6 +8,7 @@ import type { ReplaySummary } from '../contracts/telemetry.js';
 import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeId } from '../protocol/encode-event.js';
 import { isMailbox } from '../protocol/mailbox-topic.js';
+import { isSourceTopic } from '../protocol/source-topic.js';
 import { connectedFrame } from './connected-frame.js';
 import type { SseNode } from './sse-node.js';
 
@@ -45,7 +46,7 @@ export class Replayer {
     const page = await this.#read(topics, from);
     const oldest: Cursor = { epoch: page.tip.epoch, ms: 0, sequence: 0 };
     const mail =
-      from === undefined ? await this.#mail(topics.filter(isMailbox), oldest) : undefined;
+      from === undefined ? await this.#mail(topics.filter(isKeptWhole), oldest) : undefined;
     return { from, topics, page, mail };
   }
 
@@ -64,7 +65,7 @@ export class Replayer {
       from === undefined ? startOf(mail, page.tip) : page.reset === undefined ? from : undefined;
     connection.open(connectedFrame(connection, this.node.options, start));
     let goal = page.tip;
-    let entries = await this.#writeMail(connection, topics.filter(isMailbox), mail, goal);
+    let entries = await this.#writeMail(connection, topics.filter(isKeptWhole), mail, goal);
     const resets: ResetReason[] = [];
     for (;;) {
       if (page.reset !== undefined) resets.push(page.reset.reason);
@@ -175,4 +176,9 @@ function holeOf({ tip, frames }: ReplayPage, { reason, topics }: Reset): Hole {
     ? { epoch: tip.epoch, ms: first.ms, sequence: first.sequence - 1 }
     : tip;
   return { reason, topics, resumedFrom, until: resumedFrom };
+}
+
+/** Whether a client that begins anew is given what a topic has. */
+function isKeptWhole(topic: string): boolean {
+  return isMailbox(topic) || isSourceTopic(topic);
 }

@@ -1,6 +1,7 @@
 import type { LocalConnection } from '../contracts/connection-store.js';
 import { SseError } from '../errors/sse-error.js';
 import { isMailbox } from '../protocol/mailbox-topic.js';
+import { isSourceTopic } from '../protocol/source-topic.js';
 import { checkTopic } from '../protocol/text-rules.js';
 import type { SseNode } from './sse-node.js';
 
@@ -27,7 +28,7 @@ export class Subscriptions {
   async add(connection: LocalConnection, topic: string): Promise<boolean> {
     if (connection.topics.has(topic)) return true;
     await this.node.listen('maintenance', [topic]);
-    const own = [...connection.topics].filter(isMailbox).length;
+    const own = [...connection.topics].filter(isInternal).length;
     const count = connection.topics.size - own + 1;
     // Looked at only now, since calls like this one may have been faster.
     if (count > this.#limit && !connection.topics.has(topic)) {
@@ -57,4 +58,9 @@ export class Subscriptions {
       `a connection follows at most ${this.#limit} topics (limits.maxTopicsPerConnection), got ${count}`,
     );
   }
+}
+
+/** Whether a topic is one that no application named. */
+function isInternal(topic: string): boolean {
+  return isMailbox(topic) || isSourceTopic(topic);
 }

@@ -747,6 +747,20 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(await a.coordinator.confirm('c1', { ms: 1, sequence: 1 })).to.equal(undefined);
       });
 
+      it('gives a claim to one holder at a time, who keeps it by asking in time', async () => {
+        expect(await a.coordinator.claim('thing', 'one', 0)).to.equal(undefined);
+        expect(await a.coordinator.claim('thing', 'one', 60_000)).to.equal('one');
+        expect(await b.coordinator.claim('thing', 'two', 60_000)).to.equal('one');
+        expect(await b.coordinator.claim('thing', 'two', 0)).to.equal('one');
+        expect(await a.coordinator.claim('other', 'two', 60_000)).to.equal('two');
+        expect(await a.coordinator.claim('thing', 'one', 20)).to.equal('one');
+        await until(
+          async () => (await b.coordinator.claim('thing', 'two', 60_000)) === 'two',
+          'the end of the claim',
+        );
+        expect(await a.coordinator.claim('thing', 'one', 60_000)).to.equal('two');
+      });
+
       it('closes all connections of all nodes', async () => {
         await a.coordinator.closeAllConnections('maintenance');
         for (const { listener } of [a, b]) {
@@ -1099,6 +1113,7 @@ function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
     coordinator.listen(['news']),
     coordinator.replay({ topics: [], limit: 1 }),
     coordinator.confirm('c', { ms: 1, sequence: 1 }),
+    coordinator.claim('thing', 'me', 1000),
     coordinator.closeConnection('c', 'kicked'),
     coordinator.closeAllConnections('kicked'),
     coordinator.subscribe('c', 'news'),

@@ -40,6 +40,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
     replay: around('replay', request => inner.replay(request)),
     check: around('check', request => inner.check(request)),
     confirm: around('confirm', (id, position) => inner.confirm(id, position)),
+    claim: around('claim', (name, holder, ms) => inner.claim(name, holder, ms)),
     closeConnection: around('closeConnection', (id, reason) => inner.closeConnection(id, reason)),
     closeAllConnections: around('closeAllConnections', reason => inner.closeAllConnections(reason)),
     subscribe: around('subscribe', (id, topic) => inner.subscribe(id, topic)),

@@ -27,7 +27,7 @@ export class LogWriter {
 
   async #append({ topic = EVERYONE, retention, idempotencyKey, ...payload }: Publication) {
     const { gateway, options } = this.node;
-    const { maxEntries, ttl } = retention || { maxEntries: 0, ttl: 0 };
+    const { maxEntries, ttl, whole } = retention || { maxEntries: 0, ttl: 0 };
     const request = logRequest(gateway, options);
     const { id, epoch } = await gateway.run(publishScript, {
       ...request,
@@ -35,7 +35,7 @@ export class LogWriter {
       topic: gateway.keys.topic(topic),
       payload: encodePayload({ trace: payload.trace, body: payload.body }),
       maxEntries,
-      maxAgeMs: ttl,
+      maxAgeMs: whole === true ? 0 : ttl,
       streamMs: ttl,
       pubCommand: gateway.keys.logMode === 'sharded' ? 'SPUBLISH' : 'PUBLISH',
       channel: gateway.keys.topicChannel(topic),

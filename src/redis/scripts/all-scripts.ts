@@ -1,4 +1,5 @@
 import type { ScriptDefinition } from '../script-definition.js';
+import { claimScript } from './claim-script.js';
 import { countScript } from './count-script.js';
 import { historyScript } from './history-script.js';
 import { leaseScript } from './lease-script.js';
@@ -31,6 +32,7 @@ export const SCRIPTS: readonly AnyScript[] = [
   validateScript,
   sendScript,
   resolveScript,
+  claimScript,
   countScript,
   publishScript,
   historyScript,

@@ -20,6 +20,7 @@ const CODES: Readonly<Record<SseErrorCode, boolean>> = {
   CONNECTION_LIMIT: true,
   DUPLICATE_CONNECTION: true,
   TAKEOVER_STORM: false,
+  SOURCE_ENDED: false,
   CONNECTION_CLOSED: false,
   NOT_ACCEPTABLE: false,
   METHOD_NOT_ALLOWED: false,

@@ -49,6 +49,7 @@ describe('resolveOptions', () => {
         onDuplicate: 'takeover',
         takeoverLimit: 5,
         takeoverWindow: 30000,
+        detach: 'auto',
       });
       expect(options.redis).to.include({ enabled: false, pubsub: 'classic' });
       expect(options.node).to.include({ lease: 15000, heartbeat: 5000 });

@@ -1,0 +1,241 @@
+import { closedFrame } from '../connection/closed-frame.js';
+import type { Publication } from '../contracts/cluster-coordinator.js';
+import type { Cursor, Frame } from '../contracts/frame.js';
+import type { ResumableSource } from '../contracts/resumable-source.js';
+import { SseError } from '../errors/sse-error.js';
+import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import { encodeEvent } from '../protocol/encode-event.js';
+import { endsSource, isSourceTopic, sourceKey, sourceTopic } from '../protocol/source-topic.js';
+import { SourceClaims } from './source-claims.js';
+import { SourceRun } from './source-run.js';
+import type { SseNode } from './sse-node.js';
+
+const NOTHING: Frame = { bytes: Buffer.alloc(0) };
+
+/** Starts a source; called at most once per key in the cluster, by the node that runs it. */
+export type SourceFactory = (source: ResumableSource) => unknown;
+
+/** How a source ended. */
+type Ending = 'completed' | 'failed' | 'lost';
+
+/**
+ * Sources that run once in the cluster whoever follows them: their events are entries of the log in a topic of their own,
+ * so that any client follows them from the start, or from its last id, on any node. The last entry ends them for everybody
+ * at the same place. A node that runs one proves that it lives by a claim; when it does not, any node that has followers
+ * takes the claim and ends the source as lost.
+ */
+export class ResumableSources {
+  readonly #runs = new Map<string, SourceRun>();
+  readonly #claims: SourceClaims;
+  readonly #settled = new Set<Promise<void>>();
+  #watch: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(private readonly node: SseNode) {
+    this.#claims = new SourceClaims(node);
+  }
+
+  /** Sources that run here. */
+  get running(): number {
+    return this.#runs.size;
+  }
+
+  /**
+   * To be called for each follower before it connects: runs the source here if nobody has run it yet.
+   * @param lastEventId what the client has; at the end of the source it need not come again
+   * @throws SseError `SOURCE_ENDED`, `UNAVAILABLE`
+   */
+  async begin(key: string, lastEventId: string | undefined, start: SourceFactory): Promise<void> {
+    this.#watch ??= setInterval(
+      () => void this.#look(),
+      this.node.options.source.lease / 2,
+    ).unref();
+    if (this.#runs.has(key)) return;
+    const ended = await this.#claims.ended(key);
+    if (ended !== undefined) {
+      if (hasAll(lastEventId, ended))
+        throw new SseError(
+          'SOURCE_ENDED',
+          `source '${key}' has ended and its client has all of it`,
+        );
+      return;
+    }
+    if (this.#stopped || !(await this.#claims.take(key)) || this.#runs.has(key)) return;
+    // Whoever ran it is gone. What it left is neither begun again nor waited for.
+    if (await this.#hasBegun(key)) await this.#end(key, 'lost');
+    else this.#run(key, start);
+  }
+
+  /** An entry was given to the followers here; at the last one their streams end. */
+  onEntry(topic: string, { bytes }: Frame): void {
+    if (!endsSource(bytes)) return;
+    this.#runs.get(sourceKey(topic))?.abort();
+    for (const connection of [...this.node.store.subscribers(topic)]) {
+      if (connection.state.kind === 'open') connection.close('completed', NOTHING);
+    }
+  }
+
+  /** Ends the streams of followers here that were given the last entry while they opened, or whose end was not noted yet. */
+  async closeEnded(key: string): Promise<void> {
+    try {
+      const ended = await this.#claims.ended(key);
+      const end = ended === undefined ? undefined : parseCursor(ended);
+      if (end === undefined) return;
+      for (const connection of [...this.node.store.subscribers(sourceTopic(key))]) {
+        if (connection.state.kind !== 'open' || !connection.hasReached(end)) continue;
+        connection.close('completed', NOTHING);
+      }
+    } catch (error) {
+      this.node.logger.debug('the end of a source could not be looked up', { key, error });
+    }
+  }
+
+  /** Resolves when none runs here any more, or after so many milliseconds. */
+  async settled(timeout: number): Promise<void> {
+    if (this.#settled.size === 0) return;
+    let timer: NodeJS.Timeout | undefined;
+    const late = new Promise<void>(resolve => {
+      timer = setTimeout(resolve, timeout);
+    });
+    await Promise.race([Promise.all(this.#settled), late]);
+    clearTimeout(timer);
+  }
+
+  /** Gives up what still runs here, so that its followers hear of it at once. Never rejects. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearInterval(this.#watch);
+    const left = [...this.#runs];
+    for (const [, run] of left) run.abort();
+    await Promise.all(this.#settled);
+  }
+
+  #run(key: string, start: SourceFactory): void {
+    let epoch: string | undefined;
+    const run = new SourceRun(
+      {
+        append: async (event, data, number) => {
+          const body = this.node.encoder.encode(event, data).bytes;
+          const cursor = await this.#publish(key, body, String(number));
+          epoch ??= cursor.epoch;
+          // The log was lost, and with it the beginning.
+          if (cursor.epoch !== epoch) run.abort();
+        },
+      },
+      this.node.options.source.maxEntries,
+      error => this.node.logger.debug('a source failed after it was given up', { key, error }),
+    );
+    this.#runs.set(key, run);
+    const settled = this.#runToEnd(key, run, start).finally(() => {
+      this.#runs.delete(key);
+      this.#settled.delete(settled);
+    });
+    this.#settled.add(settled);
+  }
+
+  async #runToEnd(key: string, run: SourceRun, start: SourceFactory): Promise<void> {
+    const { lease } = this.node.options.source;
+    const keeping = setInterval(() => void this.#keep(key, run), lease / 3);
+    let ending: Ending = 'completed';
+    try {
+      await run.run(await start({ signal: run.signal }));
+      if (run.signal.aborted) ending = 'lost';
+    } catch (error) {
+      ending = run.signal.aborted ? 'lost' : 'failed';
+      this.node.logger.error('a resumable source failed; its streams were ended', { key, error });
+    } finally {
+      run.abort();
+      clearInterval(keeping);
+    }
+    await this.#end(key, ending).catch((error: unknown) => {
+      this.node.logger.warn('the end of a source could not be told; others will', { key, error });
+    });
+  }
+
+  async #keep(key: string, run: SourceRun): Promise<void> {
+    try {
+      if (!(await this.#claims.take(key))) run.abort();
+    } catch (error) {
+      this.node.logger.debug('the claim of a source could not be kept; trying again', {
+        key,
+        error,
+      });
+    }
+  }
+
+  /** Looks after the sources that are followed here and run elsewhere. */
+  async #look(): Promise<void> {
+    for (const topic of [...this.node.store.topics()].filter(isSourceTopic)) {
+      const key = sourceKey(topic);
+      if (this.#runs.has(key)) continue;
+      try {
+        if ((await this.#claims.ended(key)) !== undefined) {
+          await this.closeEnded(key);
+        } else if (!(await this.#claims.running(key)) && (await this.#claims.take(key))) {
+          await this.#end(key, 'lost');
+        }
+      } catch (error) {
+        this.node.logger.debug('a source could not be looked after; trying again', { key, error });
+      }
+    }
+  }
+
+  /** Tells all followers, at the same place; whoever has the claim. */
+  async #end(key: string, ending: Ending): Promise<void> {
+    if ((await this.#claims.ended(key)) !== undefined || !(await this.#claims.take(key))) return;
+    const body =
+      ending === 'lost' ? await this.#lostBody(key) : closedFrame(ending, undefined).bytes;
+    const end = await this.#publish(key, body, 'end');
+    await this.#claims.end(key, formatCursor(end));
+  }
+
+  async #lostBody(key: string): Promise<Buffer> {
+    const { tip } = await this.#page(key);
+    const resumedFrom = formatCursor(tip);
+    const data = JSON.stringify({
+      reason: 'PRODUCER_LOST',
+      topics: [sourceTopic(key)],
+      resumedFrom,
+    });
+    return encodeEvent({ event: 'sse.reset', data });
+  }
+
+  async #publish(key: string, body: Buffer, number: string): Promise<Cursor> {
+    const { maxEntries, ttl } = this.node.options.source;
+    const publication: Publication = {
+      topic: sourceTopic(key),
+      body,
+      // All of it is kept, and its end, for as long after the last one.
+      retention: { maxEntries: maxEntries + 1, ttl, whole: true },
+      idempotencyKey: `${sourceTopic(key)} ${number}`,
+    };
+    const { cursor } = await this.node.policy.execute('publish', () =>
+      this.node.coordinator.publish(publication),
+    );
+    if (cursor === undefined) throw new SseError('INTERNAL', 'a resumable source must be kept');
+    return cursor;
+  }
+
+  async #hasBegun(key: string): Promise<boolean> {
+    return (await this.#page(key)).frames.length > 0;
+  }
+
+  async #page(key: string) {
+    const { policy, coordinator } = this.node;
+    const topics = [sourceTopic(key)];
+    const { tip } = await policy.execute('publish', () =>
+      coordinator.replay({ topics: [], limit: 1 }),
+    );
+    const after = { epoch: tip.epoch, ms: 0, sequence: 0 };
+    return policy.execute('publish', () =>
+      coordinator.replay({ topics, after, limit: 1, broadcasts: false }),
+    );
+  }
+}
+
+/** Whether a client that has everything up to an id has all of a source that ended there. */
+function hasAll(lastEventId: string | undefined, ended: string): boolean {
+  const has = lastEventId === undefined ? undefined : parseCursor(lastEventId);
+  const end = parseCursor(ended);
+  return has !== undefined && end !== undefined && has.epoch === end.epoch && !isAfter(end, has);
+}
