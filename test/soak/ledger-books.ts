@@ -18,6 +18,8 @@ export interface Balance {
 /** Everything that was acknowledged as published, by topic and epoch. */
 export class LedgerBooks {
   readonly #published = new Map<string, { readonly at: Cursor; readonly data: string }[]>();
+  readonly #sorted = new Map<string, readonly Cursor[]>();
+  #sortedAt = -1;
   #count = 0;
 
   get count(): number {
@@ -79,16 +81,45 @@ export class LedgerBooks {
 
   /** Acknowledged entries after one place and before another; of two epochs, all after the one and before the other. */
   #between(topic: string, after: Cursor, before: Cursor): number {
-    const inOld = this.#of(topic, after.epoch).filter(at => isAfter(at, after));
-    if (after.epoch === before.epoch) return inOld.filter(at => isAfter(before, at)).length;
-    const inNew = this.#of(topic, before.epoch).filter(at => isAfter(before, at));
-    return inOld.length + inNew.length;
+    const old = this.#of(topic, after.epoch);
+    const missed = old.length - numberUpTo(old, after);
+    const fresh = this.#of(topic, before.epoch);
+    const had = fresh.length - numberBefore(fresh, before);
+    return after.epoch === before.epoch ? missed - had : missed + numberBefore(fresh, before);
   }
 
-  #of(topic: string, epoch: string): Cursor[] {
-    return (this.#published.get(topic) ?? [])
-      .map(({ at }) => at)
-      .filter(at => at.epoch === epoch)
-      .sort((a, b) => (isAfter(a, b) ? 1 : -1));
+  /** In order. */
+  #of(topic: string, epoch: string): readonly Cursor[] {
+    const name = `${epoch} ${topic}`;
+    const known = this.#sorted.get(name);
+    const published = this.#published.get(topic) ?? [];
+    if (known !== undefined && this.#sortedAt === this.#count) return known;
+    if (this.#sortedAt !== this.#count) this.#sorted.clear();
+    this.#sortedAt = this.#count;
+    const entries = published.map(({ at }) => at).filter(at => at.epoch === epoch);
+    entries.sort((a, b) => (isAfter(a, b) ? 1 : -1));
+    this.#sorted.set(name, entries);
+    return entries;
   }
+}
+
+function numberUpTo(entries: readonly Cursor[], place: Cursor): number {
+  return firstThat(entries, entry => isAfter(entry, place));
+}
+
+function numberBefore(entries: readonly Cursor[], place: Cursor): number {
+  return firstThat(entries, entry => !isAfter(place, entry));
+}
+
+/** The first entry of which something holds that holds of all later ones, by halving. */
+function firstThat(entries: readonly Cursor[], holds: (entry: Cursor) => boolean): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const entry = entries[middle];
+    if (entry !== undefined && holds(entry)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
 }
