@@ -114,6 +114,14 @@ describe('a node that is compared with Redis', () => {
     expect(report.found).to.deep.equal({});
   });
 
+  it('so does a lease that was lost and opened again between the two looks', async () => {
+    await connect('c1', 't1');
+    listener.connections.delete('c1');
+    const checked = check({ ...NODE, settle: 1_500 });
+    await admin().flushall();
+    expect((await checked).unknown).to.be.a('string');
+  });
+
   it('a Redis that fails makes the check unknown', async () => {
     await connect('c1', 't1');
     await admin().del(key('r'));

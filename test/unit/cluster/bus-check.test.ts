@@ -53,8 +53,12 @@ class World {
     const registration = { connectionId: id, token, onDuplicate: 'takeover' } as const;
     await node.coordinator.register(registration);
     node.listener.opening.delete(`${id} ${token}`);
+    // The client has left its former stream, whether or not that node was told.
+    const former = this.rightful.get(id);
+    former?.node.listener.connections.delete(id);
     node.listener.connections.set(id, token);
     this.rightful.set(id, { node, token });
+    await former?.node.coordinator.unregister(id, former.token);
   }
 
   async disconnect(id: string): Promise<void> {
