@@ -811,6 +811,12 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(report.unknown).to.equal(undefined);
       });
 
+      it('leaves the route of a connection alone that still opens', async () => {
+        await register(a, 'c1', 't1');
+        expect((await a.coordinator.check(CHECK)).findings).to.deep.equal([]);
+        expect(await b.coordinator.locate('c1')).to.include({ nodeId: 'node-a' });
+      });
+
       it('restores the route of a connection that has none', async () => {
         await connect(a, 'c1', 't1');
         await a.coordinator.unregister('c1', 't1');

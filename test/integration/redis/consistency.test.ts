@@ -117,7 +117,13 @@ describe('a node that is compared with Redis', () => {
   it('so does a lease that was lost and opened again between the two looks', async () => {
     await connect('c1', 't1');
     listener.connections.delete('c1');
+    let looks = 0;
+    listener.holds = () => {
+      looks += 1;
+      return false;
+    };
     const checked = check({ ...NODE, settle: 1_500 });
+    await until(() => looks > 0, 'the first look');
     await admin().flushall();
     expect((await checked).unknown).to.be.a('string');
   });
