@@ -1,0 +1,104 @@
+import { expect } from 'chai';
+import { ChildProgram } from '../support/child-program.js';
+import { EventStreamClient } from '../support/event-stream-client.js';
+import { withRedis } from '../support/redis/with-redis.js';
+import { until } from '../support/until.js';
+
+const LEASE_MS = 1_500;
+const WORDS = 5_000;
+
+interface Node {
+  readonly program: ChildProgram;
+  readonly url: string;
+}
+
+describe('a resumable source over Redis', () => {
+  const redis = withRedis();
+  const nodes: Node[] = [];
+  const clients: EventStreamClient[] = [];
+  let questions = 0;
+
+  const start = async (): Promise<Node> => {
+    const program = ChildProgram.start('examples/06-resumable-answers/main.js', {
+      PORT: '0',
+      REDIS_URL: redis.redis.url,
+      SSE_SOURCE_LEASE: String(LEASE_MS),
+      SSE_NODE_LEASE: '1500',
+      SSE_NODE_HEARTBEAT: '300',
+    });
+    const [, url = ''] = await program.printed(/^listening on (\S+)$/m);
+    const node = { program, url };
+    nodes.push(node);
+    return node;
+  };
+
+  beforeEach(() => {
+    questions += 1;
+  });
+
+  afterEach(async () => {
+    for (const client of clients.splice(0)) client.leave();
+    for (const { program } of nodes.splice(0)) await program.stop('SIGKILL');
+  });
+
+  const follow = async (
+    { url }: Node,
+    pause: number,
+    lastEventId?: string,
+  ): Promise<EventStreamClient> => {
+    const path = `/answers/question-${questions}?words=${WORDS}&pause=${pause}`;
+    const headers: Record<string, string> =
+      lastEventId === undefined ? {} : { 'Last-Event-ID': lastEventId };
+    const client = await EventStreamClient.open(url + path, { headers });
+    clients.push(client);
+    return client;
+  };
+  const numbers = (client: EventStreamClient): number[] =>
+    client.data('word').map(data => (JSON.parse(data) as { n: number }).n);
+  const lastId = (client: EventStreamClient): string =>
+    client.events.findLast(({ id }) => id !== undefined)?.id ?? '';
+
+  it('reaches a client whole, in order and once, though its node is killed in the middle', async () => {
+    const [producer, edge, other] = await Promise.all([start(), start(), start()]);
+    // Whoever comes first runs it.
+    const first = await follow(producer, 0);
+    await first.event('word');
+    const client = await follow(edge, 0);
+    await until(() => client.data('word').length > WORDS / 10, 'a part');
+    await edge.program.stop('SIGKILL');
+    await client.ended();
+    const again = await follow(other, 0, lastId(client));
+    await again.event('sse.closed');
+    const everything = Array.from({ length: WORDS }, (_, n) => n);
+    expect([...numbers(client), ...numbers(again)]).to.deep.equal(everything);
+    await first.event('sse.closed');
+    expect(numbers(first)).to.deep.equal(everything);
+    expect(await again.ended()).to.equal('clean');
+    // And a client that has all of it is told not to come again.
+    await until(
+      async () => (await follow(producer, 0, lastId(again))).status === 204,
+      'the end to be known',
+    );
+  }).timeout(60_000);
+
+  it('ends for every follower, told as lost, within its lease and a half when its node is killed', async () => {
+    const [producer, edge, other] = await Promise.all([start(), start(), start()]);
+    const first = await follow(producer, 5);
+    await first.event('word');
+    const followers = await Promise.all([edge, edge, other, other].map(node => follow(node, 5)));
+    for (const client of followers) await client.event('word');
+    await producer.program.stop('SIGKILL');
+    const killedAt = performance.now();
+    for (const client of followers) {
+      const reset = await client.event('sse.reset');
+      expect(JSON.parse(reset.data)).to.include({ reason: 'PRODUCER_LOST' });
+      expect(await client.ended()).to.equal('clean');
+      expect(client.data('sse.reset')).to.have.length(1);
+    }
+    // Lease, half a lease between two looks, and what a busy machine adds.
+    expect(performance.now() - killedAt).to.be.lessThan(LEASE_MS * 1.5 + 2_000);
+    const late = await follow(other, 5);
+    await late.event('sse.reset');
+    expect(numbers(late)).to.deep.equal(numbers(followers[0] ?? late));
+  }).timeout(60_000);
+});
