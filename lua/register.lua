@@ -2,7 +2,7 @@
 --   1. refuses a writer whose lease is gone, or who gave this registration up;
 --   2. recognises its own earlier attempt, and one that was superseded since;
 --   3. decides by mode what a live owner means; counts takeovers;
---   4. writes route and index; tells a live former owner that it was superseded.
+--   4. writes route and index; tells a former owner, unless it was reaped, that it was superseded.
 --
 -- KEYS[1] leases          leases of the partition
 -- KEYS[2] routes          routes of the partition
@@ -23,7 +23,7 @@
 -- ARGV[12] channelPrefix  channel of a node without its incarnation
 --
 -- RETURNS
---   NEW    fence inc tok now  owner; inc and tok of a former owner that was no longer live, or ''
+--   NEW    fence inc tok now  owner; inc and tok of a former owner that was no longer live, and has been told, or ''
 --   TOOK   fence inc tok now  owner; inc and tok of the former owner, who has been told
 --   DUP    fence inc tok now  owner since an earlier attempt with this token; inc and tok are ''
 --   STALE  fence inc tok now  superseded since an earlier attempt; the present owner is named
@@ -37,7 +37,8 @@
 --   Every answer but NEW, TOOK and DUP leaves the route as it was. fence grows with every owner of an id, also after a
 --   flush. The last three superseded tokens are kept, because a late retry of one must not win the id back. A route of
 --   its own under an earlier lease is moved to the present one (NEW), otherwise it would be reaped with the old lease.
---   The former owner gets the JSON {v:1, t:'superseded', c:conn, k:tok, f:fence} on its channel.
+--   The former owner gets the JSON {v:1, t:'superseded', c:conn, k:tok, f:fence} on its channel, also when its lease ran
+--   out: a node that only stalled wakes up, renews the lease, and would keep the connection until its next check.
 local leases, routes, index, tombstone = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local inc, gen, conn, tok, mode = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 local ttlMs, leaseMs, keyMs = tonumber(ARGV[6]), tonumber(ARGV[7]), ARGV[8]
@@ -84,7 +85,7 @@ if redis.call('HLEN', routes) == 1 then
   redis.call('PEXPIRE', index, keyMs)
 end
 if leaseOf(leases, gen) < now + leaseMs / 2 then extendLease(leases, gen, inc, leaseMs) end
-if status == 'TOOK' then
+if formerInc ~= '' then
   local told = cjson.encode({ v = 1, t = 'superseded', c = conn, k = formerTok, f = num(fence) })
   redis.call(pubCommand, channelPrefix .. formerInc, told)
 end

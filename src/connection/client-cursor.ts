@@ -70,6 +70,10 @@ export class ClientCursor {
         case 'OVERFLOW':
           if (!isAfter(until, here)) return 'nothing';
           if (!isAfter(resumedFrom, here)) return 'in place';
+          break;
+        case 'PRODUCER_LOST':
+          // An entry of the log, and the last one: it is published, not told.
+          return 'nothing';
       }
     }
     this.start(resumedFrom);

@@ -69,7 +69,7 @@ export async function plainRegister(
   if ((parseLease(ownLease)?.until ?? 0) < now + leaseMs / 2) {
     writes.push(['HSET', leases, `g:${gen}`, `${now + leaseMs}|${inc}`]);
   }
-  if (live) {
+  if (old !== undefined && !same && owner !== '') {
     const told = JSON.stringify({
       v: 1,
       t: 'superseded',

@@ -89,7 +89,7 @@ export const MUTATIONS: readonly Mutation[] = [
     'fence grows though the clock stands',
     'fence = math.max(fence, tonumber(oldFence) + 1)',
   ),
-  m('register', 'former owner is told', "if status == 'TOOK' then", 'if false then'),
+  m('register', 'former owner is told', "if formerInc ~= '' then", 'if false then'),
   m('register', 'index is written', "redis.call('ZADD', index, gen, conn)"),
   m('register', 'new keys are given a time to live', "redis.call('PEXPIRE', routes, keyMs)"),
   m(
