@@ -1,7 +1,9 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
 import type { SinkListener } from '../contracts/connection-sink.js';
+import type { ConnectionSettings } from '../options/connection-settings.js';
 import { endHttpServerSpan } from '../telemetry/http-server-span.js';
+import { detachSocket } from './detach-socket.js';
 import type { RequestSink } from './request-sink.js';
 import { setStreamHeaders } from './stream-headers.js';
 
@@ -15,13 +17,25 @@ type SinkSocket = Socket & { [SINK]?: SocketSink | undefined };
  */
 export class SocketSink implements RequestSink {
   #listener: SinkListener | undefined;
+  // Until the head is out.
+  #request: IncomingMessage | undefined;
+  #response: ServerResponse | undefined;
+  // Whether the head waits for the first write, to leave with it in one system call.
+  #corked = false;
 
-  /** @param socket the response's socket; a pipelined response has none yet and cannot become a stream */
+  /**
+   * @param socket the response's socket; a pipelined response has none yet and cannot become a stream
+   * @param mode `connection.detach`
+   */
   constructor(
-    private readonly request: IncomingMessage,
-    private readonly response: ServerResponse,
+    request: IncomingMessage,
+    response: ServerResponse,
     private readonly socket: Socket,
-  ) {}
+    private readonly mode: ConnectionSettings['detach'],
+  ) {
+    this.#request = request;
+    this.#response = response;
+  }
 
   get closed(): boolean {
     return this.socket.destroyed || this.socket.writableEnded;
@@ -51,22 +65,35 @@ export class SocketSink implements RequestSink {
 
   open(): void {
     if (this.closed) return;
-    const { request, response, socket } = this;
+    const { socket } = this;
+    const request = this.#request;
+    const response = this.#response;
+    if (request === undefined || response === undefined) return;
+    this.#request = undefined;
+    this.#response = undefined;
     setStreamHeaders(response);
     // Earlier middleware may have set another status, whose text Koa would leave here.
     response.statusMessage = '';
     response.setHeader('Connection', 'close');
     // Without it the body is not chunked.
     response.removeHeader('Transfer-Encoding');
+    // A TLS socket that is reset while it is corked does not tell.
+    this.#corked = !('encrypted' in socket);
+    if (this.#corked) socket.cork();
     response.flushHeaders();
     endHttpServerSpan(response);
     socket.setTimeout(0);
     // A body nobody reads would keep the parser, and with it the news of the client's end, waiting.
     request.resume();
+    // Later, when the request has ended and the handler has had its say.
+    setImmediate(letGo, this, request, response);
   }
 
   write(bytes: Buffer): boolean {
-    return this.closed || this.socket.write(bytes);
+    if (this.closed) return true;
+    const more = this.socket.write(bytes);
+    if (this.#corked) this.#uncork();
+    return more;
   }
 
   end(): void {
@@ -75,6 +102,17 @@ export class SocketSink implements RequestSink {
 
   destroy(): void {
     this.socket.destroy();
+  }
+
+  /** @internal */
+  letGo(request: IncomingMessage, response: ServerResponse): void {
+    if (this.#corked) this.#uncork();
+    if (this.mode !== false) detachSocket(request, response, this.socket);
+  }
+
+  #uncork(): void {
+    this.#corked = false;
+    this.socket.uncork();
   }
 
   /** @internal */
@@ -89,6 +127,10 @@ export class SocketSink implements RequestSink {
 }
 
 // Shared by all sockets, so that a connection costs no closure.
+function letGo(sink: SocketSink, request: IncomingMessage, response: ServerResponse): void {
+  sink.letGo(request, response);
+}
+
 function onDrain(this: SinkSocket): void {
   this[SINK]?.drained();
 }

@@ -43,7 +43,7 @@ export function sseMiddleware(
   });
 
   const serve = async (ctx: Context, next: Next): Promise<void> => {
-    const stream = new StreamRequest(ctx, service, telemetry);
+    const stream = new StreamRequest(ctx, service, telemetry, options.connection.detach);
     Object.defineProperty(ctx, 'sse', { value: stream, configurable: true });
     try {
       const matched = ctx.method === 'OPTIONS' ? [] : matchRoutes(routes, ctx.path);

@@ -3,8 +3,10 @@ import type { Context } from 'koa';
 import type { SseConnection } from '../contracts/sse-connection.js';
 import type { SseService } from '../contracts/sse-service.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
+import type { ConnectionSettings } from '../options/connection-settings.js';
 import { SseError } from '../errors/sse-error.js';
 import { checkAccept } from './check-accept.js';
+import { forgetContext } from './forget-context.js';
 import { ignoreDisconnects } from './ignore-disconnects.js';
 import type { ConnectOptions, SseContext } from './koa-context.js';
 import { lastEventIdOf } from './last-event-id-of.js';
@@ -20,6 +22,7 @@ export class StreamRequest implements SseContext {
     private readonly ctx: Context,
     private readonly service: SseService,
     private readonly telemetry: ConnectionTelemetry,
+    private readonly detach: ConnectionSettings['detach'],
   ) {}
 
   /** The stream, once it is open. */
@@ -41,11 +44,12 @@ export class StreamRequest implements SseContext {
   ): Promise<SseConnection> {
     this.negotiate(connectionId);
     const { req, res } = this.ctx;
-    const sink = this.#tellingRefusal(connectionId, () => sinkFor(req, res));
+    const sink = this.#tellingRefusal(connectionId, () => sinkFor(req, res, this.detach));
     this.#connecting = true;
     try {
       this.#connection = await this.#open(connectionId, sink, options);
       this.ctx.respond = false;
+      if (this.detach !== false) forgetContext(this.ctx);
       return this.#connection;
     } finally {
       this.#connecting = false;

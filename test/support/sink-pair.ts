@@ -35,13 +35,16 @@ export interface SinkPair<Client extends SinkClient = SinkClient> {
 }
 
 /** The sink of an HTTP/1.1 request. */
-export async function openHttp1(secure: boolean): Promise<SinkPair> {
+export async function openHttp1(
+  secure: boolean,
+  detach: 'auto' | false = 'auto',
+): Promise<SinkPair> {
   const server = secure ? https.createServer(await selfSigned()) : http.createServer();
   const raw = await connectTo(server);
   const socket = secure ? tls.connect({ socket: raw, rejectUnauthorized: false }) : raw;
   const client = new Http1SinkClient(socket, raw);
   socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
-  return pair(server, client);
+  return pair(server, client, detach);
 }
 
 /** The sink of an HTTP/2 request. */
@@ -186,13 +189,14 @@ async function encrypt(socket: Socket): Promise<tls.TLSSocket> {
 async function pair<Client extends SinkClient>(
   server: Server | http2.Http2Server,
   client: Client,
+  detach: 'auto' | false = 'auto',
 ): Promise<SinkPair<Client>> {
   const [request, response] = (await once(server, 'request')) as [
     http.IncomingMessage,
     http.ServerResponse,
   ];
   return {
-    sink: sinkFor(request, response),
+    sink: sinkFor(request, response, detach),
     client,
     close: async () => {
       const closed = once(server, 'close');

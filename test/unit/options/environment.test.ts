@@ -12,6 +12,7 @@ const VARIABLES: Record<string, [text: string, value: unknown]> = {
   SSE_CONNECTION_MAX_AGE: ['42', 42],
   SSE_CONNECTION_ON_DUPLICATE: ['reject', 'reject'],
   SSE_CONNECTION_TAKEOVER_LIMIT: ['43', 43],
+  SSE_CONNECTION_DETACH: ['false', false],
   SSE_CONNECTION_TAKEOVER_WINDOW: ['44', 44],
   SSE_REDIS_ENABLED: ['false', false],
   SSE_REDIS_PREFIX: ['app:', 'app:'],

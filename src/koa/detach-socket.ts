@@ -1,0 +1,111 @@
+import type { EventEmitter } from 'node:events';
+import type { IncomingMessage, Server, ServerResponse } from 'node:http';
+import { Socket } from 'node:net';
+
+type Listener = () => void;
+
+/** What Node's HTTP server leaves on a socket, private to Node and looked at in this file alone. */
+type HttpSocket = Socket & {
+  server?: Server & { httpAllowHalfOpen?: boolean };
+  parser?: object | null;
+  _httpMessage?: ServerResponse | null;
+  _paused?: boolean;
+};
+
+/** The releases whose HTTP server is known to work as this file takes it. */
+const KNOWN_MAJORS: ReadonlySet<number> = new Set([20, 22, 24, 26]);
+const KNOWN = KNOWN_MAJORS.has(Number.parseInt(process.versions.node, 10));
+// The HTTP server gives each of its sockets methods that look after the parser.
+const METHODS = ['on', 'addListener', 'prependListener', 'setEncoding'] as const;
+
+const detachedOf = new WeakMap<Server, Set<Socket>>();
+
+/**
+ * Lets go of all that Node's HTTP server holds for a response that has become a stream, several kilobytes per connection:
+ * the parser, its listeners, the request and the response. What the client sends from now on is dropped, its end is
+ * answered as ever, `closeAllConnections` still reaches it, and `close` of the response still comes for whoever listens.
+ *
+ * @returns false, and nothing was changed, where this is not the plain HTTP/1 connection of a known release of Node, or
+ * its request is still on the way
+ */
+export function detachSocket(
+  request: IncomingMessage,
+  response: ServerResponse,
+  socket: Socket,
+): boolean {
+  const http: HttpSocket = socket;
+  const { server } = http;
+  // A destroyed request is one that was read to its end; the server has nothing to abort then.
+  if (!KNOWN || !request.complete || !request.destroyed || server === undefined) return false;
+  if (Object.getPrototypeOf(socket) !== Socket.prototype || http._httpMessage !== response)
+    return false;
+  if (http.parser == null || http._paused === true || socket.destroyed) return false;
+  const close = bound(http, 'close', 'socketOnClose');
+  const data = bound(http, 'data', 'socketOnData');
+  const end = bound(http, 'end', 'socketOnEnd');
+  const drain = bound(http, 'drain', 'socketOnDrain');
+  const finish = bound(response, 'finish', 'resOnFinish');
+  if (!close || !data || !end || !drain || !finish) return false;
+
+  socket.on('data', drop);
+  // What the server does when a connection closes: it frees the parser and takes the socket off its lists.
+  close();
+  socket.off('close', close).off('data', data).off('end', end).off('drain', drain);
+  socket.on('end', endToo);
+  response.off('finish', finish).on('finish', endSocket);
+  // Assigned, since a deleted property would turn the socket into a dictionary.
+  for (const name of METHODS) Reflect.set(socket, name, Reflect.get(Socket.prototype, name));
+  if (response.listenerCount('close') === 0) {
+    http._httpMessage = null;
+    response.on('newListener', tellLateListener);
+  }
+  keep(server, socket);
+  return true;
+}
+
+/** One of the server's own listeners, which are bound to the connection's parser and requests. */
+function bound(emitter: EventEmitter, event: string, name: string): Listener | undefined {
+  // Node types them as functions of anything; these are called with nothing here.
+  const listeners = emitter.listeners(event) as Listener[];
+  return listeners.find(listener => listener.name === `bound ${name}`);
+}
+
+// Shared by all sockets, so that a connection costs no closure.
+function drop(): void {
+  // A client has nothing to say in a stream.
+}
+
+function endToo(this: HttpSocket): void {
+  if (this.server?.httpAllowHalfOpen !== true) this.end();
+}
+
+function endSocket(this: ServerResponse): void {
+  this.socket?.destroySoon();
+}
+
+function tellLateListener(this: ServerResponse, event: string | symbol): void {
+  if (event !== 'close') return;
+  this.off('newListener', tellLateListener);
+  this.socket?.once('close', () => this.emit('close'));
+}
+
+/** The server knows its connections by their parsers, so it must be told of those without. */
+function keep(server: Server, socket: Socket): void {
+  let detached = detachedOf.get(server);
+  if (detached === undefined) {
+    const sockets = new Set<Socket>();
+    detached = sockets;
+    detachedOf.set(server, sockets);
+    const closeOthers = server.closeAllConnections.bind(server);
+    server.closeAllConnections = () => {
+      closeOthers();
+      for (const one of sockets) one.destroy();
+    };
+  }
+  detached.add(socket);
+  socket.once('close', forget);
+}
+
+function forget(this: HttpSocket): void {
+  if (this.server !== undefined) detachedOf.get(this.server)?.delete(this);
+}
