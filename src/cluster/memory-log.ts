@@ -34,12 +34,12 @@ export class MemoryLog {
   readonly epoch = randomBytes(6).toString('hex');
   // What is addressed to everyone concerns every client, so that topic is never forgotten.
   readonly #topics = new Map([[EVERYONE, newTopic()]]);
-  #tip: Position = { ms: Date.now(), sequence: 0 };
+  #tip: Cursor = { epoch: this.epoch, ms: Date.now(), sequence: 0 };
   // The newest entry of any topic that is not remembered any more.
   #forgotten: Position | undefined;
 
   get tip(): Cursor {
-    return { epoch: this.epoch, ...this.#tip };
+    return this.#tip;
   }
 
   /** Appends an entry and returns it as the frame that every subscriber gets. */
@@ -48,8 +48,8 @@ export class MemoryLog {
       ms: Math.max(this.#tip.ms, Date.now()),
       sequence: this.#tip.sequence + 1,
     };
-    this.#tip = position;
     const cursor = { epoch: this.epoch, ...position };
+    this.#tip = cursor;
     const frame = { bytes: prependId(formatCursor(cursor), body), position };
     const kept = this.#topics.get(topic) ?? newTopic(this.#forgotten);
     this.#topics.set(topic, kept);
@@ -91,7 +91,8 @@ export class MemoryLog {
     }
     const until = this.#forgotten;
     if (until === undefined || !isAfter(until, position)) return { entries, gaps };
-    return { entries, gaps: [{ topic: undefined, until: this.#tip }] };
+    const { ms, sequence } = this.#tip;
+    return { entries, gaps: [{ topic: undefined, until: { ms, sequence } }] };
   }
 
   #page(topics: readonly string[], after: Position | undefined, limit: number): ReplayPage {

@@ -15,6 +15,8 @@ export interface OwnedRoute extends Route {
   readonly takeovers: readonly number[];
 }
 
+const NONE: readonly number[] = [];
+
 /** Who owns which connection id. */
 export class RouteTable {
   readonly #routes = new Map<string, OwnedRoute>();
@@ -42,7 +44,7 @@ export class RouteTable {
     { takeoverLimit, takeoverWindow }: TakeoverLimit,
   ): RegistrationResult {
     const former = this.#routes.get(connectionId);
-    if (former === undefined) return this.#own(nodeId, connectionId, token, []);
+    if (former === undefined) return this.#own(nodeId, connectionId, token, NONE);
     if (former.nodeId === nodeId && former.token === token) {
       return { outcome: 'registered', fence: former.fence };
     }
@@ -62,7 +64,7 @@ export class RouteTable {
   /** Gives a node a route that nobody has. Returns whether the node has it now, with this token. */
   restore(nodeId: string, { connectionId, token }: Registered): boolean {
     const route = this.#routes.get(connectionId);
-    if (route === undefined) this.#own(nodeId, connectionId, token, []);
+    if (route === undefined) this.#own(nodeId, connectionId, token, NONE);
     return route === undefined || (route.nodeId === nodeId && route.token === token);
   }
 
@@ -88,7 +90,7 @@ export class RouteTable {
     }
     return registered.filter(({ connectionId, token }) => {
       const route = this.#routes.get(connectionId);
-      if (route === undefined) this.#own(nodeId, connectionId, token, []);
+      if (route === undefined) this.#own(nodeId, connectionId, token, NONE);
       return route !== undefined && (route.nodeId !== nodeId || route.token !== token);
     });
   }

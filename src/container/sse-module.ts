@@ -16,6 +16,7 @@ import { LeakDetection } from '../maintenance/leak-detection.js';
 import { resolveOptions } from '../options/resolve-options.js';
 import { ResolvedSseOptions, type SseOptions } from '../options/sse-options.js';
 import { CockatielPolicy } from '../resilience/cockatiel-policy.js';
+import { PassthroughPolicy } from '../resilience/passthrough-policy.js';
 import { DistributedSseService } from '../service/distributed-sse-service.js';
 import { MemoryConnectionStore } from '../store/memory-connection-store.js';
 import { ConsoleLogger } from '../telemetry/console-logger.js';
@@ -59,7 +60,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
       overrides.connectionStore,
       () => new MemoryConnectionStore(),
     );
-    bindPolicy(load, overrides.resiliencePolicy, resolved);
+    bindPolicy(load, overrides, resolved);
     bindCoordinator(load, overrides.clusterCoordinator, resolved);
     load
       .bind(ExpiryCleanup)
@@ -188,9 +189,14 @@ function bindCoordinator(
 
 function bindPolicy(
   load: ContainerModuleLoadOptions,
-  override: Override<ResiliencePolicy> | undefined,
+  { resiliencePolicy: override, clusterCoordinator }: SseOverrides,
   options: ResolvedSseOptions,
 ): void {
+  // One process alone calls nobody that could be late, fail or be busy.
+  if (override === undefined && !options.redis.enabled && clusterCoordinator === undefined) {
+    bindOverride(load, ResiliencePolicy, PassthroughPolicy);
+    return;
+  }
   if (override !== undefined) {
     bindOverride(load, ResiliencePolicy, override);
     return;

@@ -40,43 +40,45 @@ export function detachSocket(
   if (Object.getPrototypeOf(socket) !== Socket.prototype || http._httpMessage !== response)
     return false;
   if (http.parser == null || http._paused === true || socket.destroyed) return false;
-  const close = bound(http, 'close', 'socketOnClose');
-  const data = bound(http, 'data', 'socketOnData');
-  const end = bound(http, 'end', 'socketOnEnd');
-  const drain = bound(http, 'drain', 'socketOnDrain');
-  const finish = bound(response, 'finish', 'resOnFinish');
-  if (!close || !data || !end || !drain || !finish) return false;
+  const close = listener(http, 'close', 'bound socketOnClose');
+  const closeToo = listener(http, 'close', 'onServerResponseClose');
+  const data = listener(http, 'data', 'bound socketOnData');
+  const end = listener(http, 'end', 'bound socketOnEnd');
+  const drain = listener(http, 'drain', 'bound socketOnDrain');
+  const finish = listener(response, 'finish', 'bound resOnFinish');
+  if (!close || !closeToo || !data || !end || !drain || !finish) return false;
 
   socket.on('data', drop);
-  // What the server does when a connection closes: it frees the parser and takes the socket off its lists.
+  // What the server does when a connection closes: it frees the parser and takes the socket off its lists. The error with
+  // which it would abort the request reaches nobody, so its stack is not worth a tenth of what an open stream costs.
+  const { stackTraceLimit } = Error;
+  Error.stackTraceLimit = 0;
   close();
+  Error.stackTraceLimit = stackTraceLimit;
   socket.off('close', close).off('data', data).off('end', end).off('drain', drain);
-  socket.on('end', endToo);
+  if (server.httpAllowHalfOpen !== true) socket.allowHalfOpen = false;
   response.off('finish', finish).on('finish', endSocket);
   // Assigned, since a deleted property would turn the socket into a dictionary.
   for (const name of METHODS) Reflect.set(socket, name, Reflect.get(Socket.prototype, name));
   if (response.listenerCount('close') === 0) {
     http._httpMessage = null;
+    socket.off('close', closeToo);
     response.on('newListener', tellLateListener);
   }
   keep(server, socket);
   return true;
 }
 
-/** One of the server's own listeners, which are bound to the connection's parser and requests. */
-function bound(emitter: EventEmitter, event: string, name: string): Listener | undefined {
+/** One of the server's own listeners. */
+function listener(emitter: EventEmitter, event: string, name: string): Listener | undefined {
   // Node types them as functions of anything; these are called with nothing here.
-  const listeners = emitter.listeners(event) as Listener[];
-  return listeners.find(listener => listener.name === `bound ${name}`);
+  const all = emitter.rawListeners(event) as Listener[];
+  return all.find(each => each.name === name);
 }
 
 // Shared by all sockets, so that a connection costs no closure.
 function drop(): void {
   // A client has nothing to say in a stream.
-}
-
-function endToo(this: HttpSocket): void {
-  if (this.server?.httpAllowHalfOpen !== true) this.end();
 }
 
 function endSocket(this: ServerResponse): void {
@@ -103,7 +105,7 @@ function keep(server: Server, socket: Socket): void {
     };
   }
   detached.add(socket);
-  socket.once('close', forget);
+  socket.on('close', forget);
 }
 
 function forget(this: HttpSocket): void {

@@ -54,7 +54,7 @@ export class SocketSink implements RequestSink {
     const socket: SinkSocket = this.socket;
     socket[SINK] = this;
     socket.on('drain', onDrain);
-    socket.once('close', onSocketClose);
+    socket.on('close', onSocketClose);
   }
 
   detach(): void {

@@ -8,6 +8,7 @@ export class CallContext implements OperationContext {
   #controller: AbortController | undefined;
   #gaveUp: { readonly reason: unknown } | undefined;
   #ended = false;
+  #onAbort: (() => void) | undefined;
 
   constructor(readonly caller: AbortSignal | undefined) {}
 
@@ -37,7 +38,7 @@ export class CallContext implements OperationContext {
   /** The call is over; the caller's signal is let go. */
   end(): void {
     this.#ended = true;
-    if (this.#controller !== undefined) this.caller?.removeEventListener('abort', this.#onAbort);
+    if (this.#onAbort !== undefined) this.caller?.removeEventListener('abort', this.#onAbort);
   }
 
   #begin(): AbortController {
@@ -45,11 +46,10 @@ export class CallContext implements OperationContext {
     const { caller } = this;
     if (this.#gaveUp !== undefined) controller.abort(this.#gaveUp.reason);
     else if (caller?.aborted === true) controller.abort(caller.reason);
-    else if (!this.#ended) caller?.addEventListener('abort', this.#onAbort);
+    else if (!this.#ended) {
+      this.#onAbort = () => this.giveUp(caller?.reason);
+      caller?.addEventListener('abort', this.#onAbort);
+    }
     return controller;
   }
-
-  readonly #onAbort = (): void => {
-    this.giveUp(this.caller?.reason);
-  };
 }

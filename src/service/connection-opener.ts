@@ -49,8 +49,10 @@ export class ConnectionOpener {
     const topics = this.subscriptions.check(options.topics ?? []);
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
     this.lifecycle.assertAccepting();
-    await this.lifecycle.start();
-    this.lifecycle.assertAccepting();
+    if (!this.lifecycle.joined) {
+      await this.lifecycle.start();
+      this.lifecycle.assertAccepting();
+    }
     this.#assertConsistent();
     if (sink.closed) throw clientGone();
     const { store } = this.node;
@@ -93,7 +95,7 @@ export class ConnectionOpener {
   ): Promise<ReplayStart | undefined> {
     try {
       const all = [...topics, ...this.mailboxes.topicsOf(connection.id)];
-      await this.subscriptions.begin(connection, all);
+      if (all.length > 0) await this.subscriptions.begin(connection, all);
       assertOpening(connection);
       const missed = await this.replayer.begin(connection);
       assertOpening(connection);

@@ -45,8 +45,8 @@ export class Replayer {
     const topics = [...connection.topics];
     const page = await this.#read(topics, from);
     const oldest: Cursor = { epoch: page.tip.epoch, ms: 0, sequence: 0 };
-    const mail =
-      from === undefined ? await this.#mail(topics.filter(isKeptWhole), oldest) : undefined;
+    const kept = from === undefined ? topics.filter(isKeptWhole) : [];
+    const mail = kept.length === 0 ? undefined : await this.#mail(kept, oldest);
     return { from, topics, page, mail };
   }
 
@@ -65,11 +65,14 @@ export class Replayer {
       from === undefined ? startOf(mail, page.tip) : page.reset === undefined ? from : undefined;
     connection.open(connectedFrame(connection, this.node.options, start));
     let goal = page.tip;
-    let entries = await this.#writeMail(connection, topics.filter(isKeptWhole), mail, goal);
+    let entries =
+      mail === undefined
+        ? 0
+        : await this.#writeMail(connection, topics.filter(isKeptWhole), mail, goal);
     const resets: ResetReason[] = [];
     for (;;) {
       if (page.reset !== undefined) resets.push(page.reset.reason);
-      entries += await this.#write(connection, page, goal);
+      if (!isEmpty(page)) entries += await this.#write(connection, page, goal);
       if (connection.state.kind !== 'opening') return { entries, resets };
       if (!isAfter(goal, page.upto) || !isAfter(page.tip, page.upto)) {
         connection.goLive(goal);
@@ -84,7 +87,6 @@ export class Replayer {
 
   /** A page of what waits for a client, if anything does. */
   async #mail(topics: readonly string[], after: Cursor): Promise<ReplayPage | undefined> {
-    if (topics.length === 0) return undefined;
     const request = { topics, after, limit: PAGE_ENTRIES, broadcasts: false as const };
     const page = await this.node.policy.execute('register', () =>
       this.node.coordinator.replay(request),
@@ -96,15 +98,16 @@ export class Replayer {
   async #writeMail(
     connection: ClientConnection,
     topics: readonly string[],
-    first: ReplayPage | undefined,
+    first: ReplayPage,
     tip: Cursor,
   ): Promise<number> {
     let entries = 0;
-    for (let page = first; page !== undefined;) {
+    let page: ReplayPage | undefined = first;
+    while (page !== undefined) {
       entries += await this.#writeFrames(connection, page, tip);
-      const { upto, tip: present } = page;
-      const more = isAfter(tip, upto) && present.epoch === tip.epoch;
-      page = more ? await this.#mail(topics, { epoch: tip.epoch, ...upto }) : undefined;
+      const { epoch } = tip;
+      const more: boolean = isAfter(tip, page.upto) && page.tip.epoch === epoch;
+      page = more ? await this.#mail(topics, { epoch, ...page.upto }) : undefined;
     }
     // The ids of its entries are behind the tip.
     if (entries > 0) connection.replay({ bytes: encodeId(formatCursor(tip)) });
@@ -158,6 +161,11 @@ export class Replayer {
     }
     return entries;
   }
+}
+
+/** Whether a page has nothing to write, as that of a client that begins at the present. */
+function isEmpty({ reset, frames }: ReplayPage): boolean {
+  return reset === undefined && frames.length === 0;
 }
 
 /** Where a client begins: at the present, but not behind what waits for it. */

@@ -19,7 +19,6 @@ export class Subscriptions {
 
   /** Subscribes a new connection that is stored, unless it stops meanwhile. @throws SseError `UNAVAILABLE` */
   async begin(connection: LocalConnection, topics: readonly string[]): Promise<void> {
-    if (topics.length === 0) return;
     await this.node.listen('register', topics);
     for (const topic of topics) this.#subscribe(connection, topic);
   }

@@ -78,8 +78,16 @@ describe('sseModule', () => {
     container.load(sseModule());
     expect(container.get(ConnectionStore)).to.be.instanceOf(MemoryConnectionStore);
     expect(container.get(ClusterCoordinator)).to.be.instanceOf(LocalCoordinator);
-    expect(container.get(ResiliencePolicy)).to.be.instanceOf(CockatielPolicy);
+    expect(container.get(ResiliencePolicy)).to.be.instanceOf(PassthroughPolicy);
     expect(container.get(Logger)).to.be.instanceOf(ConsoleLogger);
+  });
+
+  it('guards calls that can fail: those to Redis, and those to a coordinator of your own', () => {
+    container.load(sseModule({ redis: { url: 'redis://127.0.0.1:1' } }));
+    expect(container.get(ResiliencePolicy)).to.be.instanceOf(CockatielPolicy);
+    const another = new Container();
+    another.load(sseModule({}, { clusterCoordinator: new LocalCoordinator('a', LIMIT) }));
+    expect(another.get(ResiliencePolicy)).to.be.instanceOf(CockatielPolicy);
   });
 
   it('makes each service once', () => {
