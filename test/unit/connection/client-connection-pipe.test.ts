@@ -21,8 +21,9 @@ interface Observer {
 class ManualIterator implements AsyncIterableIterator<unknown> {
   pulls = 0;
   returns = 0;
-  #answer: ((result: IteratorResult<unknown>) => void) | undefined;
-  #refuse: ((error: unknown) => void) | undefined;
+  // A pump on a busy machine may pull later than the test answers.
+  readonly #answers: Promise<IteratorResult<unknown>>[] = [];
+  readonly #pulls: ((answer: Promise<IteratorResult<unknown>>) => void)[] = [];
 
   [Symbol.asyncIterator](): this {
     return this;
@@ -30,10 +31,7 @@ class ManualIterator implements AsyncIterableIterator<unknown> {
 
   next(): Promise<IteratorResult<unknown>> {
     this.pulls += 1;
-    return new Promise((resolve, reject) => {
-      this.#answer = resolve;
-      this.#refuse = reject;
-    });
+    return this.#answers.shift() ?? new Promise(resolve => this.#pulls.push(resolve));
   }
 
   return(): Promise<IteratorResult<unknown>> {
@@ -42,15 +40,25 @@ class ManualIterator implements AsyncIterableIterator<unknown> {
   }
 
   yield(value: unknown): void {
-    this.#answer?.({ done: false, value });
+    this.#answer(Promise.resolve({ done: false, value }));
   }
 
   end(): void {
-    this.#answer?.({ done: true, value: undefined });
+    this.#answer(Promise.resolve({ done: true, value: undefined }));
   }
 
-  fail(error: unknown): void {
-    this.#refuse?.(error);
+  fail(error: Error): void {
+    this.#answer(Promise.reject(error));
+  }
+
+  #answer(answer: Promise<IteratorResult<unknown>>): void {
+    const pull = this.#pulls.shift();
+    if (pull !== undefined) {
+      pull(answer);
+      return;
+    }
+    answer.catch(() => undefined);
+    this.#answers.push(answer);
   }
 }
 
