@@ -243,16 +243,17 @@ export class FrameWriter implements Flushable {
     const more = this.#write(bytes);
     // The write itself may have ended the connection.
     if (this.#phase === 'over') return;
+    const pending = this.sink.pendingBytes;
     if (!more) {
       this.#blocked = true;
-      this.#charge(this.sink.pendingBytes);
+      this.#charge(pending);
     }
-    this.#noteProgress(Date.now());
-    if (this.sink.pendingBytes > 0) this.environment.watchdog.watch(this.owner);
+    this.#noteProgress(Date.now(), pending);
+    if (pending > 0) this.environment.watchdog.watch(this.owner);
   }
 
-  #noteProgress(now: number): void {
-    const taken = this.#written - this.sink.pendingBytes;
+  #noteProgress(now: number, pending = this.sink.pendingBytes): void {
+    const taken = this.#written - pending;
     if (taken <= this.#taken) return;
     this.#taken = taken;
     this.#takenAt = now;

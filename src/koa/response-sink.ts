@@ -1,7 +1,7 @@
 import type { Http2ServerResponse } from 'node:http2';
 import type { SinkListener } from '../contracts/connection-sink.js';
 import type { RequestSink } from './request-sink.js';
-import { setStreamHeaders } from './stream-headers.js';
+import { writeStreamHead } from './stream-head.js';
 
 /** HTTP/2, through Node's compatibility layer: one stream of a session that others share. */
 export class ResponseSink implements RequestSink {
@@ -35,8 +35,7 @@ export class ResponseSink implements RequestSink {
 
   open(): void {
     if (this.closed) return;
-    setStreamHeaders(this.response);
-    this.response.writeHead(200);
+    writeStreamHead(this.response, {});
   }
 
   write(bytes: Buffer): boolean {

@@ -5,8 +5,9 @@ import type { ConnectionSettings } from '../options/connection-settings.js';
 import { endHttpServerSpan } from '../telemetry/http-server-span.js';
 import { detachSocket } from './detach-socket.js';
 import type { RequestSink } from './request-sink.js';
-import { setStreamHeaders } from './stream-headers.js';
+import { writeStreamHead } from './stream-head.js';
 
+const CLOSE = { Connection: 'close' } as const;
 const SINK = Symbol('distributed-sse/sink');
 type SinkSocket = Socket & { [SINK]?: SocketSink | undefined };
 
@@ -38,7 +39,7 @@ export class SocketSink implements RequestSink {
   }
 
   get closed(): boolean {
-    return this.socket.destroyed || this.socket.writableEnded;
+    return !this.socket.writable;
   }
 
   get pendingBytes(): number {
@@ -71,12 +72,11 @@ export class SocketSink implements RequestSink {
     if (request === undefined || response === undefined) return;
     this.#request = undefined;
     this.#response = undefined;
-    setStreamHeaders(response);
     // Earlier middleware may have set another status, whose text Koa would leave here.
     response.statusMessage = '';
-    response.setHeader('Connection', 'close');
     // Without it the body is not chunked.
     response.removeHeader('Transfer-Encoding');
+    writeStreamHead(response, CLOSE);
     // A TLS socket that is reset while it is corked does not tell.
     this.#corked = !('encrypted' in socket);
     if (this.#corked) socket.cork();

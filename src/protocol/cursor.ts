@@ -2,9 +2,19 @@ import type { Cursor, Position } from '../contracts/frame.js';
 
 const PATTERN = /^([0-9a-z]{1,16})\.([0-9a-z]{1,11})-([0-9a-z]{1,11})$/;
 
+// The largest power of 36 below 2 ** 31: up to there conversion is several times faster.
+const LOW_DIGITS = 5;
+const LOW = 36 ** LOW_DIGITS;
+
 /** The cursor as an SSE id: `<epoch>.<ms>-<sequence>`, numbers in base 36. */
 export function formatCursor({ epoch, ms, sequence }: Cursor): string {
-  return `${epoch}.${ms.toString(36)}-${sequence.toString(36)}`;
+  return `${epoch}.${base36(ms)}-${base36(sequence)}`;
+}
+
+function base36(number: number): string {
+  if (number < LOW) return number.toString(36);
+  const high = Math.floor(number / LOW);
+  return high.toString(36) + (number - high * LOW).toString(36).padStart(LOW_DIGITS, '0');
 }
 
 /** Reads an SSE id; `undefined` for anything that `formatCursor` cannot have written. */

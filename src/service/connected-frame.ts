@@ -16,7 +16,7 @@ export function connectedFrame(
       id: start && formatCursor(start),
       // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
       retry: Math.round(reconnect.retry * (0.5 + Math.random())),
-      data: JSON.stringify({ connectionId, nodeId: node.id }),
+      data: `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`,
     }),
   };
 }
