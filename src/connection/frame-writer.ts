@@ -95,13 +95,13 @@ export class FrameWriter implements Flushable {
   }
 
   /** Called at the end of a tick in which frames were taken. */
-  flush(): void {
+  flush(now: number): void {
     this.#scheduled = false;
-    this.writeBatch();
+    this.writeBatch(now);
   }
 
   /** Writes this tick's batch now. */
-  writeBatch(): void {
+  writeBatch(now = Date.now()): void {
     if (this.#batch.bytes === 0) return;
     const bytes = this.#batch.join();
     this.#batch = this.environment.scheduler.empty;
@@ -109,7 +109,7 @@ export class FrameWriter implements Flushable {
       this.#waiting().push({ bytes });
       this.#pump();
     } else {
-      this.#put(bytes);
+      this.#put(bytes, now);
     }
   }
 
@@ -231,13 +231,13 @@ export class FrameWriter implements Flushable {
     if (this.#notice !== undefined && !this.#blocked) this.#pushNotice(this.#waiting());
     const outbox = this.#outbox;
     if (outbox === undefined) return;
-    while (!this.#blocked && !outbox.empty) this.#put(outbox.take(PIECE_BYTES));
+    while (!this.#blocked && !outbox.empty) this.#put(outbox.take(PIECE_BYTES), Date.now());
     if (!outbox.empty) return;
     this.#outbox = undefined;
     if (this.#phase === 'ending') this.sink.end();
   }
 
-  #put(bytes: Buffer): void {
+  #put(bytes: Buffer, now: number): void {
     this.#written += bytes.length;
     this.environment.traffic.bytesWritten += bytes.length;
     const more = this.#write(bytes);
@@ -248,7 +248,7 @@ export class FrameWriter implements Flushable {
       this.#blocked = true;
       this.#charge(pending);
     }
-    this.#noteProgress(Date.now(), pending);
+    this.#noteProgress(now, pending);
     if (pending > 0) this.environment.watchdog.watch(this.owner);
   }
 

@@ -2,7 +2,8 @@ import { Batch } from './batch.js';
 
 /** Something with bytes to write at the end of the tick. */
 export interface Flushable {
-  flush(): void;
+  /** @param now milliseconds of `Date.now()`, read once for all that are flushed in a row */
+  flush(now: number): void;
 }
 
 // The longest the loop is kept by writing, in milliseconds: a write takes microseconds, ten thousand of them do not.
@@ -21,8 +22,11 @@ const LOOK_EVERY = 8;
 export class WriteScheduler {
   /** Where every connection's batch begins. */
   readonly empty = Batch.empty();
-  #dirty: Flushable[] = [];
-  #flushing: readonly Flushable[] = [];
+  // Who waits for the next round, and who is flushed in this one. Both are used again and again: they do not shrink.
+  #dirty: (Flushable | undefined)[] = [];
+  #dirtyCount = 0;
+  #flushing: (Flushable | undefined)[] = [];
+  #flushingCount = 0;
   #next = 0;
   #running = false;
 
@@ -31,7 +35,8 @@ export class WriteScheduler {
 
   /** Has `flushable` flushed at the end of this tick, or in its turn. Call it again only after that. */
   schedule(flushable: Flushable): void {
-    this.#dirty.push(flushable);
+    this.#dirty[this.#dirtyCount] = flushable;
+    this.#dirtyCount += 1;
     if (this.#running) return;
     this.#running = true;
     process.nextTick(flushSlice, this);
@@ -40,9 +45,10 @@ export class WriteScheduler {
   /** @internal */
   flushSlice(): void {
     const until = this.now() + SLICE_MS;
+    const time = Date.now();
     this.empty.forget();
     try {
-      for (let flushed = 1; this.#flushNext(); flushed += 1) {
+      for (let flushed = 1; this.#flushNext(time); flushed += 1) {
         if (flushed % LOOK_EVERY === 0 && this.now() >= until) break;
       }
     } finally {
@@ -53,20 +59,24 @@ export class WriteScheduler {
   }
 
   get #waiting(): boolean {
-    return this.#next < this.#flushing.length || this.#dirty.length > 0;
+    return this.#next < this.#flushingCount || this.#dirtyCount > 0;
   }
 
   /** Returns false when nobody waits. */
-  #flushNext(): boolean {
-    if (this.#next === this.#flushing.length) {
-      this.#flushing = this.#dirty;
-      this.#dirty = [];
+  #flushNext(time: number): boolean {
+    if (this.#next === this.#flushingCount) {
+      [this.#flushing, this.#dirty] = [this.#dirty, this.#flushing];
+      this.#flushingCount = this.#dirtyCount;
+      this.#dirtyCount = 0;
       this.#next = 0;
     }
+    if (this.#next === this.#flushingCount) return false;
     const flushable = this.#flushing[this.#next];
-    if (flushable === undefined) return false;
+    // One that closes must not be held until its place is used again.
+    this.#flushing[this.#next] = undefined;
     this.#next += 1;
-    flushable.flush();
+    if (flushable === undefined) return true;
+    flushable.flush(time);
     return true;
   }
 }

@@ -91,8 +91,8 @@ export class Bench {
   }
 
   /** An open connection. Its first event has been written and is not part of what its sink remembers. */
-  open(id?: string): Client {
-    const client = this.opening(id);
+  open(id?: string, sink?: FakeSink): Client {
+    const client = this.opening(id, sink);
     client.connection.open(FIRST);
     client.connection.goLive(START);
     client.sink.writes.length = 0;

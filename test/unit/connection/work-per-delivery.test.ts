@@ -1,9 +1,19 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import { MemoryConnectionStore } from '../../../src/store/memory-connection-store.js';
+import { FakeSink } from '../../support/fake-sink.js';
 import { Bench, frame, type Client } from './connection-bench.js';
 
 const CLIENTS = 500;
+// Bytes of a number that is no small integer, the least that V8 allocates.
+const SMALLEST_OBJECT = 12;
+
+/** Takes everything and keeps nothing. */
+class QuietSink extends FakeSink {
+  override write(): boolean {
+    return true;
+  }
+}
 
 /** Counted, not timed: what a broadcast costs must not grow with anything but the number of writes. */
 describe('the work of a broadcast', () => {
@@ -20,8 +30,8 @@ describe('the work of a broadcast', () => {
       store.promote(connection);
     }
     // What the openings scheduled may take several slices; the last to be scheduled is the last to be flushed.
-    await new Promise<void>(flush => {
-      bench.environment.scheduler.schedule({ flush });
+    await new Promise<void>(resolve => {
+      bench.environment.scheduler.schedule({ flush: () => resolve() });
     });
     await turn();
     for (const { sink } of clients) sink.writes.length = 0;
@@ -91,6 +101,36 @@ describe('the work of a broadcast', () => {
     });
     expect(schedules).to.equal(CLIENTS);
     await flushed();
+  });
+
+  it('reads the clock of the machine once for all connections', async () => {
+    const reads = await counting(Date, 'now', async () => {
+      store.deliverToAll(frame('one'));
+      await flushed();
+    });
+    expect(reads).to.be.lessThan(CLIENTS / 10);
+  });
+
+  it('allocates no object per delivery', () => {
+    const quiet = Array.from({ length: CLIENTS }, () => bench.open(undefined, new QuietSink()));
+    const others = new MemoryConnectionStore();
+    for (const { connection } of quiet) {
+      others.add(connection);
+      others.promote(connection);
+    }
+    const broadcast = (): void => {
+      others.deliverToAll(frame('one'));
+      bench.environment.scheduler.flushSlice();
+    };
+    for (let round = 0; round < 500; round += 1) broadcast();
+    // What else the process does, and collections of garbage, show in some rounds only.
+    const growths = Array.from({ length: 50 }, () => {
+      const before = process.memoryUsage().heapUsed;
+      broadcast();
+      return process.memoryUsage().heapUsed - before;
+    });
+    const growth = Math.min(...growths.filter(bytes => bytes > 0));
+    expect(growth / CLIENTS).to.be.lessThan(SMALLEST_OBJECT);
   });
 
   it('starts no timer', async () => {
