@@ -6,8 +6,6 @@ export interface Flushable {
   flush(now: number): void;
 }
 
-// The longest the loop is kept by writing, in milliseconds: a write takes microseconds, ten thousand of them do not.
-const SLICE_MS = 5;
 // Writes between two looks at the clock.
 const LOOK_EVERY = 8;
 
@@ -15,7 +13,7 @@ const LOOK_EVERY = 8;
  * Joins the events of one tick: connections that took a frame are flushed together, once each, before the event loop goes
  * on. One write per connection and tick instead of one per event is the largest single gain in throughput.
  *
- * When there are more than fit into {@link SLICE_MS}, the rest is flushed slice by slice and the event loop turns in
+ * When there are more than fit into `outbox.slice`, the rest is flushed slice by slice and the event loop turns in
  * between. What a connection takes until its turn comes leaves in the same write, so order is kept and a server that
  * falls behind writes less often instead of ever later.
  */
@@ -30,8 +28,14 @@ export class WriteScheduler {
   #next = 0;
   #running = false;
 
-  /** @param now milliseconds of a monotonic clock */
-  constructor(private readonly now: () => number = () => performance.now()) {}
+  /**
+   * @param slice `outbox.slice`: a write takes microseconds, ten thousand of them do not
+   * @param now milliseconds of a monotonic clock
+   */
+  constructor(
+    private readonly slice: number,
+    private readonly now: () => number = () => performance.now(),
+  ) {}
 
   /** Has `flushable` flushed at the end of this tick, or in its turn. Call it again only after that. */
   schedule(flushable: Flushable): void {
@@ -44,7 +48,7 @@ export class WriteScheduler {
 
   /** @internal */
   flushSlice(): void {
-    const until = this.now() + SLICE_MS;
+    const until = this.now() + this.slice;
     const time = Date.now();
     this.empty.forget();
     try {

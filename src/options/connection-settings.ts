@@ -55,6 +55,11 @@ export interface OutboxSettings {
    * silently does not.
    */
   readonly policy: 'disconnect' | 'drop-oldest' | 'drop-newest';
+  /**
+   * Milliseconds for which writing to many connections keeps the event loop at most; then everything
+   * else has its turn, and writing goes on. Default 5.
+   */
+  readonly slice: number;
 }
 
 /** What the log keeps of the topics that match a pattern; what is left out comes from the group. */

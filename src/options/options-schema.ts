@@ -112,6 +112,7 @@ export const optionsSchema = rule.group({
       maxBytes: rule.bytes().default(4_194_304),
       maxTotalBytes: rule.bytes().default(268_435_456),
       policy: rule.oneOf('disconnect', 'drop-oldest', 'drop-newest').default('disconnect'),
+      slice: rule.milliseconds().default(5),
     })
     .prefault({}),
   history: rule

@@ -84,7 +84,7 @@ export class SseNode implements ConnectionObserver {
       maxBytes: outbox.maxBytes,
       policy: outbox.policy,
       budget: new OutboxBudget(outbox.maxTotalBytes),
-      scheduler: new WriteScheduler(),
+      scheduler: new WriteScheduler(outbox.slice),
       watchdog: new Watchdog(connection.timeout, connection.maxAge),
       wheel: connection.heartbeat === false ? undefined : new HeartbeatWheel(connection.heartbeat),
       encoder: this.encoder,

@@ -57,7 +57,7 @@ export class Bench {
       maxBytes: settings.maxBytes ?? 1_000_000,
       policy: settings.policy ?? 'disconnect',
       budget: new OutboxBudget(settings.maxTotalBytes ?? 100_000_000),
-      scheduler: new WriteScheduler(),
+      scheduler: new WriteScheduler(5),
       watchdog: new Watchdog(timeout, maxAge),
       wheel: this.#wheel,
       encoder: new EventEncoder(settings.maxEventBytes ?? 2_000_000),

@@ -8,7 +8,7 @@ describe('WriteScheduler', () => {
   let flushed: string[];
 
   beforeEach(() => {
-    scheduler = new WriteScheduler();
+    scheduler = new WriteScheduler(5);
     flushed = [];
   });
 
@@ -113,7 +113,7 @@ describe('WriteScheduler', () => {
 
     beforeEach(() => {
       clock = 0;
-      scheduler = new WriteScheduler(() => clock);
+      scheduler = new WriteScheduler(5, () => clock);
     });
 
     it('lets the loop turn between slices of at most 8 ms, and keeps the order', async () => {
@@ -128,6 +128,15 @@ describe('WriteScheduler', () => {
       expect(Math.max(...slices.slice(1))).to.be.at.most(8);
       expect(slices.length).to.be.greaterThan(10);
       expect(flushed).to.deep.equal(Array.from({ length: 100 }, (_, index) => String(index)));
+    });
+
+    it('lets the loop turn as often as it is told to', async () => {
+      scheduleMany(100);
+      const turns = await flushedAll(100);
+      flushed.length = 0;
+      scheduler = new WriteScheduler(50, () => clock);
+      scheduleMany(100);
+      expect(await flushedAll(100)).to.be.lessThan(turns / 4);
     });
 
     it('takes newcomers after those that wait', async () => {

@@ -52,6 +52,7 @@ const VARIABLES: Record<string, [text: string, value: unknown]> = {
   SSE_NODE_HEARTBEAT: ['58', 58],
   SSE_OUTBOX_MAX_BYTES: ['59', 59],
   SSE_OUTBOX_MAX_TOTAL_BYTES: ['20000000', 20000000],
+  SSE_OUTBOX_SLICE: ['21', 21],
   SSE_OUTBOX_POLICY: ['drop-oldest', 'drop-oldest'],
   SSE_HISTORY_ENABLED: ['false', false],
   SSE_HISTORY_MAX_ENTRIES: ['60', 60],

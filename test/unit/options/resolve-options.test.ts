@@ -57,6 +57,7 @@ describe('resolveOptions', () => {
         maxBytes: 4194304,
         maxTotalBytes: 268435456,
         policy: 'disconnect',
+        slice: 5,
       });
       expect(options.history).to.deep.equal({
         enabled: true,
