@@ -90,6 +90,12 @@ export const MUTATIONS: readonly Mutation[] = [
     'fence = math.max(fence, tonumber(oldFence) + 1)',
   ),
   m('register', 'former owner is told', "if formerInc ~= '' then", 'if false then'),
+  m(
+    'register',
+    'former owner is told also when its lease ran out',
+    "if formerInc ~= '' then",
+    "if status == 'TOOK' then",
+  ),
   m('register', 'index is written', "redis.call('ZADD', index, gen, conn)"),
   m('register', 'new keys are given a time to live', "redis.call('PEXPIRE', routes, keyMs)"),
   m(
