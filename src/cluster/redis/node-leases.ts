@@ -137,11 +137,15 @@ export class NodeLeases {
   }
 
   async #renew(partition: Partition): Promise<void> {
-    // What would be opened now, nobody would release.
-    if (this.#stopped) throw new SseError('CLOSED', 'the coordinator was closed; make another');
+    this.#refuseStopped();
     const { status, lease } = await this.#lease(partition);
     this.#held.set(partition.number, lease);
     if (status === 'OPENED' && !this.#stopped) this.events.onOpened(partition);
+  }
+
+  /** What would be opened now, nobody would release. */
+  #refuseStopped(): void {
+    if (this.#stopped) throw new SseError('CLOSED', 'the coordinator was closed; make another');
   }
 
   async #lease(partition: Partition) {

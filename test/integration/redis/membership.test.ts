@@ -38,10 +38,10 @@ describe('a member of the cluster', () => {
     const other = await start('other');
     for (let round = 0; round < 10; round += 1) {
       const node = await start('guest');
-      let closed = false;
+      const life = new AbortController();
       const registering = (async () => {
         const calls: Promise<unknown>[] = [];
-        for (let n = 0; !closed; n += 1) {
+        for (let n = 0; !life.signal.aborted; n += 1) {
           calls.push(register(node, n).catch(() => undefined));
           await new Promise(resolve => setImmediate(resolve));
         }
@@ -49,7 +49,7 @@ describe('a member of the cluster', () => {
       })();
       await delay(round % 5);
       await node.close();
-      closed = true;
+      life.abort();
       await registering;
       expect(await idsOf(other)).to.deep.equal(['other']);
       expect(await other.count()).to.equal(0);
