@@ -32,7 +32,7 @@ try {
 async function main(): Promise<void> {
   const REDIS_URL = process.env['REDIS_URL'] ?? (await startRedis());
   const ports = await Promise.all(
-    NODES.map((_, at) => (FIRST_PORT === 0 ? freePort() : FIRST_PORT + at)),
+    NODES.map(async (_, at) => (FIRST_PORT === 0 ? freePort() : FIRST_PORT + at)),
   );
   for (const [at, NODE_ID] of NODES.entries()) {
     const env = { ...process.env, REDIS_URL, NODE_ID, PORT: String(ports[at]) };
