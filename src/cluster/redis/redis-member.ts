@@ -14,6 +14,7 @@ import { NodeChannel } from './node-channel.js';
 import { NodeCommands } from './node-commands.js';
 import { NodeLeases } from './node-leases.js';
 import { Reaper } from './reaper.js';
+import { RequestGuard } from './request-guard.js';
 import { RouteCheck } from './route-check.js';
 import { RouteMend } from './route-mend.js';
 import { RouteRegistry } from './route-registry.js';
@@ -74,8 +75,9 @@ export class RedisMember {
       onAnswer: answer => this.bus.onAnswer(answer),
     });
     this.router = new MessageRouter(node, channel);
-    this.bus = new CommandBus(node, channel);
-    const commands = new NodeCommands(node, this.bus, {
+    const clock = () => this.leases.clock;
+    this.bus = new CommandBus(node, channel, clock);
+    const commands = new NodeCommands(node, this.bus, new RequestGuard(clock), {
       onMembership: () => this.#membership.forget(),
       onRepaired: () => {
         if (node.options.consistency.interNodeSyncEnabled) node.listener.onSync();
