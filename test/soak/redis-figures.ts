@@ -3,7 +3,7 @@
  * puts them into docs/redis.md. `node dist/test/soak/redis-figures.js [--write]`; takes about three minutes.
  */
 import { randomUUID } from 'node:crypto';
-import { RedisCoordinator } from '../../src/cluster/redis-coordinator.js';
+import type { RedisCoordinator } from '../../src/cluster/redis-coordinator.js';
 import { RedisGateway } from '../../src/redis/redis-gateway.js';
 import { claimScript } from '../../src/redis/scripts/claim-script.js';
 import { countScript } from '../../src/redis/scripts/count-script.js';
