@@ -1,7 +1,12 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
 import { RecordingListener } from '../../support/recording-listener.js';
+import { freePort } from '../../support/redis/free-port.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { RedisServer } from '../../support/redis/redis-server.js';
 import { withRedis } from '../../support/redis/with-redis.js';
@@ -71,6 +76,41 @@ describe('a member of the cluster', () => {
     expect(await second.count()).to.equal(1);
   });
 
+  it('starts while Redis loads its data, and joins when it has', async function () {
+    this.timeout(60_000);
+    const folder = await mkdtemp(join(tmpdir(), 'sse-load-'));
+    const late = new RedisNodes(() => ({ url: `redis://127.0.0.1:${port}` }));
+    const port = await freePort();
+    let loading: Promise<RedisServer> | undefined;
+    try {
+      const before = await RedisServer.start({ args: ['--dir', folder] });
+      for (let n = 0; n < 300; n += 1) await before.admin.set(`k${n}`, 'x'.repeat(2_000));
+      await before.admin.save();
+      await before.stop();
+      const slowly = [
+        '--key-load-delay',
+        '20000',
+        '--loading-process-events-interval-bytes',
+        '1024',
+      ];
+      loading = RedisServer.start({
+        port,
+        args: ['--dir', folder, '--rdbcompression', 'no', ...slowly],
+      });
+      await until(() => listens(port), 'Redis to listen');
+      const node = await late.node('a');
+      const began = performance.now();
+      await node.start(new RecordingListener());
+      expect(node.status()).to.include({ reachable: false });
+      expect(performance.now() - began).to.be.lessThan(5_000);
+      await until(() => node.status().reachable, 'the node to join', 30_000);
+    } finally {
+      await late.dispose();
+      await (await loading?.catch(() => undefined))?.stop();
+      await rm(folder, { recursive: true, force: true });
+    }
+  });
+
   it('starts while Redis does not answer, and joins when it does', async function () {
     this.timeout(30_000);
     const slow = await RedisServer.start();
@@ -92,3 +132,11 @@ describe('a member of the cluster', () => {
     }
   });
 });
+
+function listens(port: number): Promise<boolean> {
+  return new Promise(resolve => {
+    const socket = connect(port, '127.0.0.1');
+    socket.once('connect', () => resolve(true)).once('error', () => resolve(false));
+    socket.once('connect', () => socket.destroy());
+  });
+}
