@@ -108,17 +108,31 @@ async function trafficOf(
   };
 }
 
+/** The same with microseconds of the processor per call, in which no waiting is, but reading and answering the call is. */
+export interface ScriptCost extends CommandCost {
+  readonly cpu: number;
+}
+
 /** What calls of one script cost; `call` is made so many times, many of them under way together. */
 export async function costOf(
   server: RedisServer,
   times: number,
   call: (n: number) => Promise<unknown>,
-): Promise<CommandCost> {
+): Promise<ScriptCost> {
   // The first call of a connection sends the text.
   await call(0);
   await server.admin.config('RESETSTAT');
+  const before = await processorTime(server);
   await inBatches(times, n => call(n + 1));
-  return commandCost(server, 'evalsha');
+  const cpu = ((await processorTime(server)) - before) / times;
+  return { ...(await commandCost(server, 'evalsha')), cpu };
+}
+
+/** Microseconds of the processor that the thread of the commands has had. */
+async function processorTime(server: RedisServer): Promise<number> {
+  const info = await server.admin.info('cpu');
+  const times = [...info.matchAll(/used_cpu_(?:user|sys)_main_thread:([\d.]+)/g)];
+  return times.reduce((sum, [, seconds]) => sum + Number(seconds) * 1e6, 0);
 }
 
 /** What a command has cost since the statistics were begun. */
