@@ -84,7 +84,7 @@ describe('a member of the cluster', () => {
     let loading: Promise<RedisServer> | undefined;
     try {
       const before = await RedisServer.start({ args: ['--dir', folder] });
-      for (let n = 0; n < 300; n += 1) await before.admin.set(`k${n}`, 'x'.repeat(2_000));
+      for (let n = 0; n < 230; n += 1) await before.admin.set(`k${n}`, 'x'.repeat(2_000));
       await before.admin.save();
       await before.stop();
       const slowly = [
