@@ -6,6 +6,8 @@ const COMMAND_TIMEOUT = 1_000;
 const CONNECT_TIMEOUT = 2_000;
 /** Milliseconds of silence, while commands wait, after which the socket is given up. */
 const SOCKET_TIMEOUT = 5_000;
+/** Milliseconds between two looks whether Redis has loaded its data. */
+const LOADING_RETRY = 1_000;
 const SLOTS_REFRESH = 10_000;
 const MAX_REDIRECTIONS = 6;
 
@@ -29,6 +31,8 @@ export function commandOptions() {
     connectTimeout: CONNECT_TIMEOUT,
     socketTimeout: SOCKET_TIMEOUT,
     keepAlive: 10_000,
+    // While Redis loads its data it is asked again this soon, whatever it guesses.
+    maxLoadingRetryTime: LOADING_RETRY,
     // It can end in silence or in an unhandled rejection; RedisSubscriber subscribes itself.
     autoResubscribe: false,
     autoResendUnfulfilledCommands: true,

@@ -85,10 +85,17 @@ export class RedisConnections {
   }
 }
 
+/** Milliseconds until a connection that stands, and is still not ready, counts as failed: Redis loads its data, maybe. */
+const FIRST_TRY = 3_000;
+
 /** Settles with the first try: `connect` of a Cluster never does when the cluster is found to be down. */
 function firstTry(command: Redis | Cluster): Promise<void> {
   return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      settle('not ready');
+    }, FIRST_TRY);
     const settle = (failure?: unknown): void => {
+      clearTimeout(timer);
       command.removeListener('ready', onReady);
       command.removeListener('close', onClose);
       if (failure === undefined) resolve();

@@ -1,3 +1,5 @@
+import { RedisServices } from '../support/redis/redis-services.js';
+import { withRedis } from '../support/redis/with-redis.js';
 import { TestCluster } from '../support/test-cluster.js';
 import { sseServiceContract } from './sse-service.contract.js';
 
@@ -17,4 +19,15 @@ sseServiceContract('DistributedSseService', {
     await cluster.close();
     cluster = new TestCluster();
   },
+});
+
+describe('over Redis', () => {
+  const server = withRedis();
+  const services = new RedisServices(() => server.redis.port);
+  sseServiceContract('what sseModule makes', {
+    node: (nodeId, options) => services.node(nodeId, options),
+    cut: nodeId => services.cut(nodeId),
+    heal: nodeId => services.heal(nodeId),
+    dispose: () => services.dispose(),
+  });
 });

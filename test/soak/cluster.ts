@@ -196,6 +196,7 @@ console.log(
   Object.fromEntries([...watch.commands].sort((a, b) => b[1] - a[1]).slice(0, 12)),
 );
 console.log(`slower than 2 ms in Redis: ${slow.length}`, slow.slice(0, 5));
+console.log('scripts', await watch.scripts(), 'microseconds');
 console.log(failures.length === 0 ? 'the books balance' : `${failures.length} failures`);
 for (const failure of failures.slice(0, 20)) console.log(`  ${failure}`);
 

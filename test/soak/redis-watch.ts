@@ -1,4 +1,5 @@
 import type { Redis } from 'ioredis';
+import { commandCost, type CommandCost } from '../support/redis/redis-costs.js';
 import type { RedisServer } from '../support/redis/redis-server.js';
 
 /** Looks over the shoulder of a Redis while nodes use it. */
@@ -38,6 +39,11 @@ export class RedisWatch {
       const command = words.slice(0, 3).join(' ').slice(0, 60);
       return `${(micros / 1000).toFixed(2)} ms: ${command}`;
     });
+  }
+
+  /** How long scripts took, by Redis' own count: with the time for which the machine gave its core to others. */
+  scripts(): Promise<CommandCost> {
+    return commandCost(this.server, 'evalsha');
   }
 
   /** Keys that never expire. */

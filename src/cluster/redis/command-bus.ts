@@ -41,6 +41,8 @@ export class CommandBus {
   constructor(
     private readonly node: ClusterNode,
     private readonly channel: NodeChannel,
+    /** Redis' clock in milliseconds, as far as known. */
+    private readonly clock: () => number | undefined,
   ) {}
 
   /** Commands that wait for answers. */
@@ -76,7 +78,7 @@ export class CommandBus {
     const asked = this.#await(id, incs, deadline);
     try {
       if (incs.length > 0) {
-        await this.channel.publishToAll(encodeRequest({ ...this.#head(id), command }));
+        await this.channel.publishToAll(encodeRequest({ ...this.#head(id, deadline), command }));
       }
     } catch (error) {
       this.#pending.get(id)?.finish();
@@ -129,8 +131,8 @@ export class CommandBus {
     for (const pending of [...this.#pending.values()]) pending.finish();
   }
 
-  #head(id: string) {
-    return { id, from: this.node.inc, deadline: DEADLINE };
+  #head(id: string, deadline = DEADLINE) {
+    return { id, from: this.node.inc, at: Math.round(this.clock() ?? 0), deadline };
   }
 
   #await(id: string, incs: readonly string[], deadline = DEADLINE): Promise<Pending> {

@@ -3,7 +3,7 @@ import type { Delivery } from '../../contracts/connection-store.js';
 import type { SendResult } from '../../contracts/receipt.js';
 import { SseError } from '../../errors/sse-error.js';
 import { sendScript, type SendReply } from '../../redis/scripts/send-script.js';
-import { encodeAck, encodeAcks, type Ack } from '../wire/ack-frame.js';
+import { encodeAck, encodeAcks, MAX_ACKS, type Ack } from '../wire/ack-frame.js';
 import { nodeIdOf } from '../wire/incarnation.js';
 import { encodeMessage, type MessageFrame } from '../wire/message-frame.js';
 import type { ClusterNode } from './cluster-node.js';
@@ -12,6 +12,8 @@ import { PendingSend } from './pending-send.js';
 
 /** Milliseconds after the call at which a message is handed over again, unless it was answered. */
 const ATTEMPTS = [0, 250, 750, 1_750];
+/** What encoding makes of `limits.maxEventBytes` at most: a `data: ` for each line break, and a name. */
+const mostBytes = (maxEventBytes: number): number => 7 * maxEventBytes + 1_024;
 
 /**
  * Hands messages to the node that owns their connection, and says what became of them: what the owner answered, or what
@@ -60,9 +62,18 @@ export class MessageRouter {
 
   /** A message for a connection of this node. */
   onMessage(token: string, message: MessageFrame): void {
-    const { connectionId, messageId, bytes, trace } = message;
-    const delivery = this.node.listener.onMessage(connectionId, token, messageId, { bytes }, trace);
+    const delivery = this.#deliveryOf(token, message);
     if (message.ack) this.#acknowledge(message.from, { attempt: message.attempt, delivery });
+  }
+
+  /** This node's own limit holds for what others send as well. */
+  #deliveryOf(token: string, message: MessageFrame): Delivery {
+    const { listener, options } = this.node;
+    const { connectionId, messageId, bytes, trace } = message;
+    if (bytes.length > mostBytes(options.limits.maxEventBytes)) {
+      return { outcome: 'rejected', code: 'EVENT_TOO_LARGE' };
+    }
+    return listener.onMessage(connectionId, token, messageId, { bytes }, trace);
   }
 
   onAcks(from: string, acks: readonly Ack[]): void {
@@ -160,6 +171,7 @@ export class MessageRouter {
     const lines = this.#acks.get(to);
     if (lines !== undefined) {
       lines.push(encodeAck(ack));
+      if (lines.length >= MAX_ACKS) this.#flushAcks();
       return;
     }
     if (this.#acks.size === 0) setImmediate(() => this.#flushAcks());

@@ -19,7 +19,8 @@ export interface NodeChannelEvents {
   onMessage(token: string, message: MessageFrame): void;
   onAcks(from: string, acks: readonly Ack[]): void;
   onSuperseded(notice: SupersededNotice): void;
-  onRequest(request: CommandRequest): void;
+  /** Returns whether it is to be believed: not too old, and not seen before. */
+  onRequest(request: CommandRequest): boolean;
   onUnknownRequest(request: Pick<CommandRequest, 'id' | 'from' | 'to'>): void;
   onAnswer(answer: CommandAnswer): void;
 }
@@ -107,9 +108,8 @@ export class NodeChannel {
       case REQUEST_KIND: {
         const request = decodeRequest(body);
         if (request === undefined) return this.#refuse(body);
-        if (request.to === undefined || request.to === this.node.inc)
-          this.events.onRequest(request);
-        return true;
+        const mine = request.to === undefined || request.to === this.node.inc;
+        return !mine || this.events.onRequest(request);
       }
       case ANSWER_KIND: {
         const answer = decodeAnswer(body);

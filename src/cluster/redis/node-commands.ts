@@ -2,6 +2,7 @@ import { SseError } from '../../errors/sse-error.js';
 import type { Command, CommandRequest } from '../wire/command-frame.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { CommandBus, CommandResult } from './command-bus.js';
+import type { RequestGuard } from './request-guard.js';
 
 /** What a command from elsewhere changes in this coordinator itself. */
 export interface CommandEffects {
@@ -16,10 +17,13 @@ export class NodeCommands {
   constructor(
     private readonly node: ClusterNode,
     private readonly bus: CommandBus,
+    private readonly guard: RequestGuard,
     private readonly effects: CommandEffects,
   ) {}
 
-  onRequest(request: CommandRequest): void {
+  /** Returns false for a request that is not to be believed, and is not carried out. */
+  onRequest(request: CommandRequest): boolean {
+    if (!this.guard.admits(request)) return false;
     this.#run(request.command).then(
       result => {
         if (result !== undefined) this.bus.answer(request, true, result);
@@ -33,6 +37,7 @@ export class NodeCommands {
         this.bus.answer(request, false, reason);
       },
     );
+    return true;
   }
 
   /** A command of a newer version: it is told so instead of waiting. */

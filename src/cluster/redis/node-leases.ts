@@ -30,6 +30,7 @@ export class NodeLeases {
   readonly #changes = new Map<number, Promise<unknown>>();
   #timer: NodeJS.Timeout | undefined;
   #beating: Promise<void> | undefined;
+  #clock: { readonly redis: number; readonly at: number } | undefined;
   #silence: { readonly because: unknown } | undefined;
   #stopped = false;
 
@@ -41,6 +42,11 @@ export class NodeLeases {
   /** Whether there is a lease in every partition, as far as known. */
   get held(): boolean {
     return this.#held.size === this.node.gateway.keys.partitions.length;
+  }
+
+  /** Redis' clock in milliseconds, reckoned from the last heartbeat; in a Redis Cluster that of one master, for all nodes. */
+  get clock(): number | undefined {
+    return this.#clock && this.#clock.redis + performance.now() - this.#clock.at;
   }
 
   /** Whether the last heartbeat failed. */
@@ -137,9 +143,15 @@ export class NodeLeases {
   }
 
   async #renew(partition: Partition): Promise<void> {
+    this.#refuseStopped();
     const { status, lease } = await this.#lease(partition);
     this.#held.set(partition.number, lease);
     if (status === 'OPENED' && !this.#stopped) this.events.onOpened(partition);
+  }
+
+  /** What would be opened now, nobody would release. */
+  #refuseStopped(): void {
+    if (this.#stopped) throw new SseError('CLOSED', 'the coordinator was closed; make another');
   }
 
   async #lease(partition: Partition) {
@@ -154,7 +166,10 @@ export class NodeLeases {
       schema: gateway.keys.schema,
       newEpoch: randomBytes(6).toString('hex'),
     });
-    if (reply.status !== 'SCHEMA') return reply;
+    if (reply.status !== 'SCHEMA') {
+      if (partition.number === 0) this.#clock = { redis: reply.now, at: performance.now() };
+      return reply;
+    }
     throw new SseError(
       'INVALID_OPTION',
       `redis.partitions and redis.pubsub must be the same on all nodes (${reply.stored} as partitions/mode in this ` +

@@ -14,6 +14,7 @@ import { NodeChannel } from './node-channel.js';
 import { NodeCommands } from './node-commands.js';
 import { NodeLeases } from './node-leases.js';
 import { Reaper } from './reaper.js';
+import { RequestGuard } from './request-guard.js';
 import { RouteCheck } from './route-check.js';
 import { RouteMend } from './route-mend.js';
 import { RouteRegistry } from './route-registry.js';
@@ -23,8 +24,6 @@ import { SubscriberPool } from './subscriber-pool.js';
 
 /** Milliseconds that joining waits for what usually takes a few. */
 const PATIENCE = 2_000;
-/** Milliseconds for the others to note that somebody came. */
-const GREETING = 250;
 const POLL_MS = 10;
 const REPAIR_RETRY_MS = 1_000;
 
@@ -61,7 +60,7 @@ export class RedisMember {
       onRecovered: () => this.#startRepair(),
     });
     this.registry = new RouteRegistry(node, this.leases);
-    this.#membership = new Membership(this.registry);
+    this.#membership = new Membership(node, this.registry);
     const mend = new RouteMend(node, this.registry);
     this.#repair = new RouteRepair(node, this.leases, mend);
     this.#check = new RouteCheck(node, this.leases, mend);
@@ -76,8 +75,9 @@ export class RedisMember {
       onAnswer: answer => this.bus.onAnswer(answer),
     });
     this.router = new MessageRouter(node, channel);
-    this.bus = new CommandBus(node, channel);
-    const commands = new NodeCommands(node, this.bus, {
+    const clock = () => this.leases.clock;
+    this.bus = new CommandBus(node, channel, clock);
+    const commands = new NodeCommands(node, this.bus, new RequestGuard(clock), {
       onMembership: () => this.#membership.forget(),
       onRepaired: () => {
         if (node.options.consistency.interNodeSyncEnabled) node.listener.onSync();
@@ -116,7 +116,7 @@ export class RedisMember {
       return;
     }
     await this.#heard();
-    await this.#greet();
+    await this.#membership.greet(this.bus);
   }
 
   /** Whether there is a connection to Redis. */
@@ -186,7 +186,8 @@ export class RedisMember {
     this.leases.stop();
     this.#pool.close();
     this.feed.close();
-    if (this.obstacle() === undefined) {
+    // Also while it joins: a lease may be on its way.
+    if (this.reachable && !this.leases.silent) {
       try {
         await this.leases.release(false);
         await this.bus.tellAll({ t: 'leave' });
@@ -201,18 +202,12 @@ export class RedisMember {
   /** Waits until everything is heard, but not for ever. */
   async #heard(): Promise<void> {
     const deadline = performance.now() + PATIENCE;
-    while (this.deafness() !== undefined && performance.now() < deadline) {
+    while (
+      this.deafness() !== undefined &&
+      this.#left === undefined &&
+      performance.now() < deadline
+    ) {
       await new Promise(resolve => setTimeout(resolve, POLL_MS));
-    }
-  }
-
-  /** Lets the others count this node from now on. */
-  async #greet(): Promise<void> {
-    try {
-      const others = (await this.registry.incarnations()).filter(inc => inc !== this.node.inc);
-      await this.bus.askAll(others, { t: 'join' }, GREETING);
-    } catch (error) {
-      this.node.logger.debug('the other nodes were not told of this one', { error });
     }
   }
 

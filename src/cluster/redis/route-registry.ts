@@ -26,13 +26,18 @@ const LEASE_TRIES = 3;
 
 /** The routes of all nodes, as this node changes and reads them. */
 export class RouteRegistry {
-  // Registrations without an answer: they may arrive after the connection has ended.
-  readonly #doubtful = new Set<string>();
+  // Registrations without an answer, oldest first, with the time of that: they may arrive after the connection has ended.
+  readonly #doubtful = new Map<string, number>();
 
   constructor(
     private readonly node: ClusterNode,
     private readonly leases: NodeLeases,
   ) {}
+
+  /** Registrations without an answer that may still arrive. */
+  get doubtful(): number {
+    return this.#doubtful.size;
+  }
 
   async register({ connectionId, token, onDuplicate }: Registration): Promise<RegistrationResult> {
     const mode = onDuplicate === 'takeover' ? 'take' : 'nx';
@@ -50,34 +55,34 @@ export class RouteRegistry {
         return { outcome: 'exists', nodeId: nodeIdOf(reply.ownerInc) };
       case 'GONE':
       case 'LOST':
-        throw new SseError(
-          'UNAVAILABLE',
-          `a registration must keep its lease, got ${reply.status}; connect again`,
-        );
+        throw lost(reply.status);
     }
   }
 
   /**
    * Registers again what this node had, without ever taking an id from a live owner. Returns whether the connection owns
    * its id now.
+   * @throws SseError
    */
   async restore(registered: Registered): Promise<boolean> {
     const { status } = await this.#register(registered, 'restore');
+    // Nobody has taken it away.
+    if (status === 'LOST') throw lost(status);
     return status === 'NEW' || status === 'TOOK' || status === 'DUP';
   }
 
   async unregister(connectionId: string, token: string): Promise<boolean> {
     const { gateway, inc } = this.node;
     const partition = gateway.keys.partitionOf(connectionId);
-    const doubtful = this.#doubtful.delete(token);
     const { status } = await gateway.run(unregisterScript, {
       partition,
       tombstone: gateway.keys.tombstone(partition, inc, token),
       inc,
       conn: connectionId,
       tok: token,
-      tombstoneMs: doubtful ? TOMBSTONE_MS : 0,
+      tombstoneMs: this.#doubtful.has(token) ? TOMBSTONE_MS : 0,
     });
+    this.#doubtful.delete(token);
     return status === 'REMOVED';
   }
 
@@ -145,12 +150,22 @@ export class RouteRegistry {
       try {
         reply = await gateway.run(registerScript, request);
       } catch (error) {
-        this.#doubtful.add(token);
+        this.#doubt(token);
         throw error;
       }
       if (reply.status !== 'LOST' || tries === LEASE_TRIES) return reply;
       await this.leases.reopen(partition);
     }
+  }
+
+  #doubt(token: string): void {
+    const now = performance.now();
+    for (const [old, since] of this.#doubtful) {
+      if (now - since <= TOMBSTONE_MS) break;
+      this.#doubtful.delete(old);
+    }
+    this.#doubtful.delete(token);
+    this.#doubtful.set(token, now);
   }
 
   #request(
@@ -175,4 +190,11 @@ export class RouteRegistry {
       pubCommand: gateway.keys.nodeMode === 'sharded' ? 'SPUBLISH' : 'PUBLISH',
     };
   }
+}
+
+function lost(status: 'GONE' | 'LOST'): SseError {
+  return new SseError(
+    'UNAVAILABLE',
+    `a registration must keep its lease, got ${status}; connect again`,
+  );
 }

@@ -11,7 +11,8 @@ export interface Ack {
 /** First two bytes of the frame, version included. */
 export const ACK_KIND = 'a1';
 
-const MAX_ACKS = 10_000;
+/** Acks that one frame may carry. */
+export const MAX_ACKS = 10_000;
 const LETTERS = { delivered: 'd', buffered: 'b', closed: 'c', rejected: 'r' } as const;
 const OUTCOMES = { d: 'delivered', b: 'buffered', c: 'closed' } as const;
 
@@ -28,9 +29,10 @@ export function encodeAcks(from: string, lines: readonly string[]): Buffer {
 
 /** `undefined` for anything that `encodeAcks` cannot have written. */
 export function decodeAcks(frame: Buffer): { from: string; acks: Ack[] } | undefined {
-  const [header = '', ...lines] = frame.toString('latin1').split('\n', MAX_ACKS + 1);
+  const [header = '', ...lines] = frame.toString('latin1').split('\n', MAX_ACKS + 2);
   const [kind, from = '', ...rest] = header.split(' ');
   if (kind !== ACK_KIND || rest.length > 0 || !isIncarnation(from)) return undefined;
+  if (lines.length > MAX_ACKS) return undefined;
   const acks: Ack[] = [];
   for (const line of lines) {
     const delivery = deliveryOf(line.split(' '));

@@ -25,12 +25,13 @@ const command = z.discriminatedUnion('t', [
   z.strictObject({ t: z.literal('presence'), topic }),
 ]);
 
-/** What one node asks of others. `deadline` is the time left to answer, since clocks differ. */
+/** What one node asks of others: when, by Redis' clock, since theirs differ, and how long it waits. */
 const request = z.strictObject({
   id,
   from: incarnation,
   /** The only node it is meant for; all when absent. */
   to: incarnation.optional(),
+  at: place,
   deadline: z.int().nonnegative().max(600_000),
   command,
 });

@@ -5,7 +5,7 @@ const MAC_BYTES = 32;
 /**
  * Lets nodes recognise frames of their own cluster in a Redis that others use as well: HMAC-SHA256 with `control.secret`
  * in front of the frame. Without a secret frames pass as they are. It proves the writer's knowledge of the secret, not
- * that the frame is new.
+ * that the frame is new: `RequestGuard` sees to that for commands, the message id for events.
  */
 export class FrameSeal {
   constructor(private readonly secret: string | undefined) {}

@@ -1,16 +1,19 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { encodeRequest } from '../../../src/cluster/wire/command-frame.js';
 import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
 import { RecordingListener } from '../../support/recording-listener.js';
+import { garbageFrames } from '../../support/garbage-frames.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
-import { withRedis } from '../../support/redis/with-redis.js';
+import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
 
 const ROUNDS = 400;
 
 describe('garbage on the channels of live nodes', () => {
   const server = withRedis();
+  const cluster = withRedisCluster();
   for (const secret of [undefined, 'a secret of at least sixteen']) {
     describe(secret === undefined ? 'unsigned' : 'signed', () => {
       const nodes = new RedisNodes(() => ({ url: server.redis.url }), { control: { secret } });
@@ -73,52 +76,9 @@ describe('garbage on the channels of live nodes', () => {
         const heard = await record();
         const all = await channels();
         expect(all.length).to.be.greaterThan(4);
-        const proto =
-          '{"__proto__":{"polluted":true},"v":1,"t":"superseded","c":"c1","k":"t1","f":"9"}';
-        const mutations: fc.Arbitrary<Buffer>[] = [
-          fc.uint8Array({ maxLength: 200 }).map(bytes => Buffer.from(bytes)),
-          fc
-            .constantFrom(
-              '',
-              ' ',
-              '- ',
-              '-  ',
-              't1 ',
-              't1 m9',
-              '- c9{"id":1}',
-              '- c1{',
-              '- c1{"__proto__":{}}',
-              '- r1{"id":"x"}',
-              '- a1',
-              '{',
-              '{}',
-              '{"v":2}',
-              'e1 1-1',
-              'e1 1-1 0-0',
-              'e1 x-1 0-0 \nx',
-              '- \n',
-            )
-            .map(text => Buffer.from(text)),
-          fc.string({ maxLength: 300, unit: 'binary' }).map(text => Buffer.from(`- ${text}`)),
-          fc.string({ maxLength: 300 }).map(text => Buffer.from(`t1 m1${text}`)),
-          fc.constant(Buffer.from(`- c1${proto}`)),
-        ];
-        const genuine = heard.map(([, frame]) => frame);
-        const truncated = fc
-          .tuple(fc.constantFrom(...genuine), fc.nat(400))
-          .map(([frame, length]) => frame.subarray(0, Math.min(length, frame.length - 1)));
-        const flipped = fc
-          .tuple(fc.constantFrom(...genuine), fc.nat(), fc.integer({ min: 1, max: 255 }))
-          .map(([frame, at, bits]) => {
-            const copy = Buffer.from(frame);
-            const index = at % copy.length;
-            copy[index] = (copy[index] ?? 0) ^ bits;
-            return copy;
-          });
-        const garbage = fc.oneof(
-          truncated,
-          ...mutations,
-          ...(secret === undefined ? [] : [flipped]),
+        const garbage = garbageFrames(
+          heard.map(([, frame]) => frame),
+          secret !== undefined,
         );
         const pairs = fc.sample(fc.tuple(fc.constantFrom(...all), garbage), ROUNDS);
         for (const [channel, frame] of pairs) await server.redis.admin.publish(channel, frame);
@@ -141,4 +101,48 @@ describe('garbage on the channels of live nodes', () => {
       }).timeout(30_000);
     });
   }
+
+  it('harms nobody on the sharded channels of a Redis Cluster', async () => {
+    const nodes = new RedisNodes(() => ({ client: cluster.redis.admin, pubsub: 'sharded' }));
+    const listener = new RecordingListener();
+    try {
+      const [a, b] = await Promise.all([nodes.node('a'), nodes.node('b')]);
+      await a.start(listener);
+      await b.start(new RecordingListener());
+      listener.connections.set('c1', 't1');
+      await a.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
+      await a.listen(['news']);
+      const lists = await Promise.all(
+        cluster.redis.servers.map(({ admin }) => admin.call('PUBSUB', 'SHARDCHANNELS')),
+      );
+      const channels = (lists as string[][]).flat();
+      const id = '0'.repeat(24);
+      const command = { t: 'closeAll', reason: 'kicked' } as const;
+      const request = { id, from: `z~${id.slice(4)}`, at: Date.now(), deadline: 1_500, command };
+      const genuine = Buffer.concat([Buffer.from('- '), encodeRequest(request)]);
+      // A channel for each node in each partition, the log's, and the probes of each.
+      expect(channels.length).to.be.greaterThan(2 * 16 * 2);
+      const pairs = fc.sample(
+        fc.tuple(fc.constantFrom(...channels), garbageFrames([genuine], false)),
+        ROUNDS,
+      );
+      const { admin } = cluster.redis;
+      for (const [channel, frame] of pairs) await admin.spublish(channel, frame);
+      for (const channel of channels) await admin.spublish(channel, randomBytes(300_000));
+      const frame = { bytes: Buffer.from('data: x\n\n') };
+      const message = { connectionId: 'c1', messageId: 'm1', frame, ack: 'owner' } as const;
+      const sent = await b.send({ ...message, deadline: 3_000 });
+      expect(sent).to.deep.equal({ outcome: 'delivered', nodeId: 'a' });
+      const retention = { maxEntries: 10, ttl: 60_000 };
+      await b.publish({ topic: 'news', body: Buffer.from('data: after\n\n'), retention });
+      await until(
+        () => listener.publications.some(({ text }) => text.includes('data: after')),
+        'the publication',
+      );
+      expect(listener.closed).to.deep.equal([]);
+      expect(listener.closedAll).to.deep.equal([]);
+    } finally {
+      await nodes.dispose();
+    }
+  }).timeout(30_000);
 });

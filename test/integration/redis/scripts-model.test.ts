@@ -4,13 +4,16 @@ import { RedisGateway } from '../../../src/redis/redis-gateway.js';
 import { gatewayOptions } from '../../support/redis/gateway-options.js';
 import { modelCommands } from '../../support/redis/model-commands.js';
 import type { Model, Real } from '../../support/redis/model-steps.js';
+import { plainWithClock } from '../../support/redis/plain-with-clock.js';
 import { PartitionModel } from '../../support/redis/partition-model.js';
 import { ScriptBench } from '../../support/redis/script-bench.js';
 import { scriptSource } from '../../support/redis/script-source.js';
 import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
 
-// More for a long run, as in MODEL_RUNS=4000.
-const RUNS = Number(process.env['MODEL_RUNS'] ?? 300);
+// For a long run, as in MODEL_RUNS=4000.
+const ASKED = process.env['MODEL_RUNS'];
+const RUNS = Number(ASKED ?? 300);
+const FEWER_RUNS = ASKED === undefined ? RUNS / 4 : RUNS;
 
 describe('scripts of the registry, against a model', function () {
   this.timeout(Math.max(60_000, RUNS * 100));
@@ -21,15 +24,20 @@ describe('scripts of the registry, against a model', function () {
       const options = gatewayOptions({ url: server.redis.url }, { source: scriptSource('fake') });
       await compare(new RedisGateway(options), server.redis.admin, 1, RUNS);
     });
+
+    it(`so do plain commands, when nobody comes in between, in ${FEWER_RUNS} random runs`, async () => {
+      const more = { source: scriptSource('fake'), plain: plainWithClock() };
+      const options = gatewayOptions({ url: server.redis.url }, more);
+      await compare(new RedisGateway(options), server.redis.admin, 1, FEWER_RUNS);
+    });
   });
 
   describe('on a Redis Cluster', () => {
     const cluster = withRedisCluster();
-    const runs = Math.ceil(RUNS / 4);
-    it(`do what it does in ${runs} random runs, in three partitions on three masters`, async () => {
+    it(`do what it does in ${FEWER_RUNS} random runs, in three partitions on three masters`, async () => {
       const client = cluster.redis.admin;
       const options = gatewayOptions({ client }, { source: scriptSource('fake') });
-      await compare(new RedisGateway(options), client, 3, runs);
+      await compare(new RedisGateway(options), client, 3, FEWER_RUNS);
     });
   });
 });

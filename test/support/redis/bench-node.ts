@@ -16,6 +16,8 @@ import type { ScriptBench } from './script-bench.js';
 export const LEASE_MS = 15_000;
 export const TTL_MS = 60_000;
 const KEY_MS = 3_600_000;
+/** In place of PUBLISH: what a former owner is told waits in a list, where a test finds it without waiting itself. */
+const TELL_BY_LIST = 'RPUSH' as RegisterRequest['pubCommand'];
 
 /** A node as the scripts see it: its incarnation and what it believes of its lease, in one partition or several. */
 export class BenchNode {
@@ -79,6 +81,16 @@ export class BenchNode {
       pubCommand: 'PUBLISH',
       ...more,
     });
+  }
+
+  /** The same; whoever it tells is told in {@link ScriptBench.told}. */
+  registerTelling(
+    conn: string,
+    tok: string,
+    more: Partial<RegisterRequest> & { readonly partition: Partition },
+  ): Promise<RegisterReply> {
+    const partition = { ...more.partition, channelPrefix: this.bench.toldPrefix(more.partition) };
+    return this.register(conn, tok, { ...more, partition, pubCommand: TELL_BY_LIST });
   }
 
   async unregister(

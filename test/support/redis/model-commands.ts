@@ -41,6 +41,9 @@ export function modelCommands(partitions: number): fc.Arbitrary<Iterable<Command
   );
   const limit = fc.oneof(often(4, fc.constant(1)), often(1, fc.constantFrom(2, 5)));
   const ms = fc.constantFrom(
+    // A clock that is set back, by little and by more than a lease.
+    -1,
+    -2 * LEASE_MS,
     1,
     999,
     LEASE_MS / 3,

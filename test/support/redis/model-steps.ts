@@ -257,8 +257,9 @@ async function runRegister(
   const partition = real.bench.partition(p);
   const tok = tokenOf(real, node, p, conn, which);
   const expected = model.register(node.inc, node.gen(partition), conn, tok, mode, real.bench.now);
-  const reply = await node.register(conn, tok, { partition, mode, ...LIMIT });
+  const reply = await node.registerTelling(conn, tok, { partition, mode, ...LIMIT });
   expect(reply).to.deep.equal(expected);
+  expect(await real.bench.told(partition)).to.deep.equal(model.takeTold());
 }
 
 function nodeOf({ nodes }: Real, n: number): BenchNode {

@@ -32,6 +32,7 @@ export class PartitionModel {
   readonly routes = new Map<string, ModelRoute>();
   readonly #givenUp = new Set<string>();
   #swept = false;
+  #told: Record<string, readonly unknown[]> = {};
 
   lease(
     inc: string,
@@ -97,7 +98,20 @@ export class PartitionModel {
     this.routes.set(conn, { ...mine, fence, prevs, takeovers: live ? [...recent, now] : recent });
     this.#extend(mine, lease, now);
     if (own) return { status: 'NEW', fence, ownerInc: '', ownerTok: '', now };
+    // Whoever may still have the connection must hear of it, also when its lease or its route ran out.
+    if (owner !== '') {
+      this.#told = {
+        [owner]: [{ v: 1, t: 'superseded', c: conn, k: old.tok, f: String(fence) }],
+      };
+    }
     return { status: live ? 'TOOK' : 'NEW', fence, ...named };
+  }
+
+  /** What the last registration told whom. */
+  takeTold(): Readonly<Record<string, unknown>> {
+    const told = this.#told;
+    this.#told = {};
+    return told;
   }
 
   unregister(inc: string, conn: string, tok: string, ambiguous: boolean): string {

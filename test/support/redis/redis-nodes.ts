@@ -47,6 +47,7 @@ export class RedisNodes implements ClusterFactory {
 /** The same, each node behind a proxy of its own, so that it can be cut off. */
 export class CuttableRedisNodes extends RedisNodes {
   readonly #proxies = new Map<string, TcpProxy>();
+  readonly #cut = new Set<string>();
 
   constructor(
     private readonly port: () => number,
@@ -62,17 +63,19 @@ export class CuttableRedisNodes extends RedisNodes {
   }
 
   override async dispose(): Promise<void> {
-    for (const proxy of this.#proxies.values()) proxy.heal();
+    for (const nodeId of this.#cut) this.heal(nodeId);
     await super.dispose();
     await Promise.all([...this.#proxies.values()].map(proxy => proxy.close()));
     this.#proxies.clear();
   }
 
   cut(nodeId: string): void {
+    this.#cut.add(nodeId);
     this.#proxies.get(nodeId)?.cut();
   }
 
   heal(nodeId: string): void {
+    this.#cut.delete(nodeId);
     this.#proxies.get(nodeId)?.heal();
   }
 }

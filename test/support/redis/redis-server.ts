@@ -27,19 +27,27 @@ export class RedisServer {
     return `redis://127.0.0.1:${this.port}`;
   }
 
-  /** Starts one and waits until it answers. `args` are further command line arguments. */
-  static async start({ args = [] as readonly string[], bus = false, port = 0 } = {}) {
+  /** Starts one and waits until it answers. `args` are further command line arguments; `password` is what it asks for. */
+  static async start({
+    args = [] as readonly string[],
+    bus = false,
+    port = 0,
+    password = undefined as string | undefined,
+  } = {}) {
     const chosen = port === 0 ? await freePort({ bus }) : port;
     const folder = await mkdtemp(join(tmpdir(), 'sse-redis-'));
     const fixed = ['--port', String(chosen), '--bind', '127.0.0.1', '--dir', folder];
     const quiet = ['--save', '', '--appendonly', 'no', '--loglevel', 'warning'];
-    const child = spawn('redis-server', [...fixed, ...quiet, ...args], { stdio: 'ignore' });
+    const login = password === undefined ? [] : ['--requirepass', password];
+    const all = [...fixed, ...quiet, ...login, ...args];
+    const child = spawn('redis-server', all, { stdio: 'ignore' });
     const ended = new AbortController();
     child.once('exit', () => ended.abort());
     child.once('error', () => ended.abort());
     const admin = new Redis(chosen, '127.0.0.1', {
       retryStrategy: () => 20,
       maxRetriesPerRequest: null,
+      ...(password !== undefined && { password }),
     });
     admin.on('error', () => undefined);
     await until(

@@ -15,6 +15,7 @@ export interface PartitionState {
 export class ScriptBench {
   readonly keys: Keys;
   now = 1_800_000_000_000;
+  readonly #incs = new Set<string>();
 
   constructor(
     readonly gateway: RedisGateway,
@@ -33,6 +34,7 @@ export class ScriptBench {
   }
 
   node(inc: string): BenchNode {
+    this.#incs.add(inc);
     return new BenchNode(this, inc);
   }
 
@@ -50,6 +52,26 @@ export class ScriptBench {
     ]);
     const members = scores.flatMap((name, at) => (at % 2 === 0 ? [[name, scores[at + 1]]] : []));
     return { leases: l, routes: r, index: Object.fromEntries(members) as Record<string, string> };
+  }
+
+  /** Where a registration of the bench leaves what it tells, without the incarnation. */
+  toldPrefix({ leases }: Partition): string {
+    return leases.replace(/l$/, 'told:');
+  }
+
+  /** Takes what was told since the last time, by incarnation. */
+  async told(partition: Partition): Promise<Readonly<Record<string, unknown>>> {
+    const prefix = this.toldPrefix(partition);
+    const told: Record<string, unknown> = {};
+    await Promise.all(
+      [...this.#incs].map(async inc => {
+        const texts = await this.admin.lrange(prefix + inc, 0, -1);
+        if (texts.length === 0) return;
+        await this.admin.del(prefix + inc);
+        told[inc] = texts.map(text => JSON.parse(text) as unknown);
+      }),
+    );
+    return told;
   }
 
   /** Removes keys of a partition as an eviction or a flush would. */

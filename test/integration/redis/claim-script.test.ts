@@ -1,0 +1,37 @@
+import { expect } from 'chai';
+import { claimScript } from '../../../src/redis/scripts/claim-script.js';
+import { withRegistry } from '../../support/redis/with-registry.js';
+
+describe('claim.lua', () => {
+  const { gateway, registry, admin } = withRegistry();
+  const key = (): string => registry().bench.keys.claim('thing');
+  const ask = (holder: string, ms: number) =>
+    gateway().run(claimScript, { claim: key(), holder, ms });
+  // Removed with everything else at the end.
+  beforeEach(() => registry().bench.tombstones.add(key()));
+
+  it('gives a claim that nobody has, for its time', async () => {
+    expect(await ask('a', 5_000)).to.deep.equal({ status: 'HELD', holder: 'a' });
+    expect(await admin().pttl(key())).to.be.within(4_000, 5_000);
+  });
+
+  it('leaves it to whoever has it', async () => {
+    await ask('a', 5_000);
+    expect(await ask('b', 50_000)).to.deep.equal({ status: 'HELD', holder: 'a' });
+    expect(await admin().pttl(key())).to.be.within(4_000, 5_000);
+  });
+
+  it('is kept by asking again', async () => {
+    await ask('a', 5_000);
+    expect(await ask('a', 50_000)).to.deep.equal({ status: 'HELD', holder: 'a' });
+    expect(await admin().pttl(key())).to.be.within(49_000, 50_000);
+  });
+
+  it('only tells who has it when it is asked for no time', async () => {
+    expect(await ask('a', 0)).to.deep.equal({ status: 'FREE' });
+    expect(await admin().exists(key())).to.equal(0);
+    await ask('a', 5_000);
+    expect(await ask('a', 0)).to.deep.equal({ status: 'HELD', holder: 'a' });
+    expect(await admin().pttl(key())).to.be.within(4_000, 5_000);
+  });
+});

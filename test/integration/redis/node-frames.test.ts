@@ -1,0 +1,211 @@
+import { randomBytes } from 'node:crypto';
+import { expect } from 'chai';
+import type { Redis } from 'ioredis';
+import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import { decodeAcks, encodeAcks, MAX_ACKS } from '../../../src/cluster/wire/ack-frame.js';
+import {
+  ANSWER_KIND,
+  decodeAnswer,
+  REQUEST_KIND,
+  type CommandAnswer,
+} from '../../../src/cluster/wire/command-frame.js';
+import { FrameSeal } from '../../../src/cluster/wire/frame-seal.js';
+import { encodeMessage } from '../../../src/cluster/wire/message-frame.js';
+import { RecordingListener } from '../../support/recording-listener.js';
+import { RedisNodes } from '../../support/redis/redis-nodes.js';
+import { withRedis } from '../../support/redis/with-redis.js';
+import { until } from '../../support/until.js';
+
+const ME = 'z~0123456789abcdef0123';
+
+/** What another node says, byte by byte, and what a node makes of it. */
+for (const secret of [undefined, 'a secret of at least sixteen']) {
+  describe(`frames between nodes, ${secret === undefined ? 'unsigned' : 'signed'}`, () => {
+    const server = withRedis();
+    const seal = new FrameSeal(secret);
+    const nodes = new RedisNodes(() => ({ url: server.redis.url }), {
+      control: { secret },
+      limits: { maxEventBytes: 1_000 },
+    });
+    let node: RedisCoordinator;
+    let listener: RecordingListener;
+    let ear: Redis;
+    let inc = '';
+    const heard: Buffer[] = [];
+
+    beforeEach(async () => {
+      listener = new RecordingListener();
+      listener.connections.set('c1', 't1');
+      node = await nodes.node('a');
+      await node.start(listener);
+      await node.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
+      const names = (await server.redis.admin.pubsub(
+        'CHANNELS',
+        `${nodes.prefix}n:a~*`,
+      )) as string[];
+      inc = (names[0] ?? '').slice(`${nodes.prefix}n:`.length);
+      ear = server.redis.admin.duplicate();
+      ear.on('messageBuffer', (_channel: Buffer, frame: Buffer) => heard.push(frame));
+      await ear.subscribe(`${nodes.prefix}n:${ME}`);
+    });
+    afterEach(async () => {
+      ear.disconnect();
+      heard.length = 0;
+      nodes.logger.lines.length = 0;
+      await nodes.dispose();
+    });
+
+    const say = (frame: Buffer, channel = `n:${inc}`, token = '-') =>
+      server.redis.admin.publish(
+        nodes.prefix + channel,
+        Buffer.concat([Buffer.from(`${token} `), frame]),
+      );
+    const clock = async (): Promise<number> => Number((await server.redis.admin.time())[0]) * 1_000;
+    /** A request as it is on the wire, before it is signed. */
+    const request = async (command: object, more: object = {}, kind = REQUEST_KIND) => {
+      const id = randomBytes(12).toString('hex');
+      const head = { id, from: ME, at: await clock(), deadline: 1_500 };
+      return { id, frame: Buffer.from(kind + JSON.stringify({ ...head, command, ...more })) };
+    };
+    const answerTo = async (id: string): Promise<CommandAnswer> => {
+      const answers = () =>
+        heard.map(frame => decodeAnswer(seal.open(frame.subarray(2)) ?? Buffer.alloc(0)));
+      await until(() => answers().some(answer => answer?.id === id), 'the answer');
+      return answers().find(answer => answer?.id === id)!;
+    };
+    const ask = async (command: object, more: object = {}): Promise<CommandAnswer> => {
+      const { id, frame } = await request(command, more);
+      await say(seal.seal(frame));
+      return answerTo(id);
+    };
+    /** Resolves when everything that was said before has been heard. */
+    const settled = () => ask({ t: 'ping' });
+    const drops = (): unknown[] =>
+      nodes.logger.at('warn').flatMap(({ fields }) => fields?.['dropped'] ?? []);
+
+    it('a ping is answered, and a count with the connections of the node', async () => {
+      expect(await ask({ t: 'ping' })).to.include({ from: inc, ok: true, data: true });
+      expect(await ask({ t: 'count' })).to.include({ from: inc, ok: true, data: 1 });
+    });
+
+    it('a command of a newer version is answered as unsupported, counted and dropped', async () => {
+      expect(await ask({ t: 'juggle', balls: 3 })).to.include({ ok: false, data: 'unsupported' });
+      expect(drops()).to.deep.equal([1]);
+    });
+
+    it('a frame of another version or kind is counted and dropped', async () => {
+      const { frame } = await request(
+        { t: 'close', connectionId: 'c1', reason: 'kicked' },
+        {},
+        'c2',
+      );
+      await say(seal.seal(frame));
+      await settled();
+      expect(listener.closed).to.deep.equal([]);
+      expect(drops()).to.deep.equal([1]);
+    });
+
+    it('a command for another node is none of its business', async () => {
+      const other = `b~${'0'.repeat(20)}`;
+      const { frame } = await request({ t: 'closeAll', reason: 'kicked' }, { to: other });
+      await say(seal.seal(frame), 'ctl');
+      await settled();
+      expect(listener.closedAll).to.deep.equal([]);
+      expect(drops()).to.deep.equal([]);
+    });
+
+    it('a command that comes again is carried out once', async () => {
+      const { id, frame } = await request({ t: 'closeAll', reason: 'kicked' });
+      const sealed = seal.seal(frame);
+      await say(sealed);
+      await answerTo(id);
+      await say(sealed);
+      await say(sealed, 'ctl');
+      await settled();
+      expect(listener.closedAll).to.have.length(1);
+    });
+
+    it('a command that nobody waits for any more is not carried out, nor one of the future', async () => {
+      for (const late of [-60_000, 60_000]) {
+        const at = (await clock()) + late;
+        const { frame } = await request({ t: 'closeAll', reason: 'kicked' }, { at });
+        await say(seal.seal(frame));
+      }
+      await settled();
+      expect(listener.closedAll).to.deep.equal([]);
+    });
+
+    it('truncated, longer than allowed, or with other keys it is dropped', async () => {
+      const close = { t: 'close', connectionId: 'c1', reason: 'kicked' };
+      const { frame } = await request(close);
+      for (let length = 0; length < frame.length; length += 7) {
+        await say(seal.seal(frame.subarray(0, length)));
+      }
+      await say(seal.seal(Buffer.concat([frame, Buffer.alloc(300_000, ' ')])));
+      await say(seal.seal((await request(close, { extra: 1 })).frame));
+      const polluting = frame.toString().replace('{', '{"__proto__":{"polluted":1},');
+      await say(seal.seal(Buffer.from(polluting)));
+      await settled();
+      expect(listener.closed).to.deep.equal([]);
+      expect(({} as { polluted?: number }).polluted).to.equal(undefined);
+    });
+
+    it('an answer is believed only from a node that was asked', async () => {
+      const asking = node.presence('news');
+      const forged = { id: '0'.repeat(24), from: ME, ok: true, data: ['ghost'] };
+      await say(seal.seal(Buffer.from(ANSWER_KIND + JSON.stringify(forged))));
+      expect(await asking).to.deep.equal({ connections: [], missing: [] });
+    });
+
+    it('an event larger than the node allows is rejected', async () => {
+      const message = { from: ME, ack: true, connectionId: 'c1', trace: undefined };
+      const sizes = [7_000, 9_000];
+      for (const [at, size] of sizes.entries()) {
+        const bytes = Buffer.from(`data: ${'x'.repeat(size)}\n\n`);
+        const frame = encodeMessage({ ...message, attempt: `1.${at}`, messageId: `m${at}`, bytes });
+        await say(seal.seal(frame), undefined, 't1');
+      }
+      const acks = () =>
+        heard.flatMap(
+          frame => decodeAcks(seal.open(frame.subarray(2)) ?? Buffer.alloc(0))?.acks ?? [],
+        );
+      await until(() => acks().length === sizes.length, 'the acknowledgements');
+      expect(acks()).to.deep.equal([
+        { attempt: '1.0', delivery: { outcome: 'delivered' } },
+        { attempt: '1.1', delivery: { outcome: 'rejected', code: 'EVENT_TOO_LARGE' } },
+      ]);
+      expect(listener.messages).to.have.length(1);
+    });
+
+    if (secret === undefined) return;
+
+    it('a command that is signed with another secret, or not at all, is dropped', async () => {
+      const { frame } = await request({ t: 'closeAll', reason: 'kicked' });
+      await say(frame);
+      await say(new FrameSeal('another secret of sixteen').seal(frame));
+      const changed = Buffer.from(seal.seal(frame));
+      changed.writeUInt8((changed.at(-3) ?? 0) ^ 1, changed.length - 3);
+      await say(changed);
+      await settled();
+      expect(listener.closedAll).to.deep.equal([]);
+      expect(drops()).to.deep.equal([1]);
+    });
+
+    it('a notice of a takeover, which Redis writes unsigned, is believed only if the route says so', async () => {
+      const notice = { v: 1, t: 'superseded', c: 'c1', k: 't1', f: '1' };
+      await server.redis.admin.publish(`${nodes.prefix}n:${inc}`, JSON.stringify(notice));
+      await settled();
+      expect(await node.locate('c1')).to.include({ nodeId: 'a' });
+      expect(listener.superseded).to.deep.equal([]);
+    });
+  });
+}
+
+describe('an acknowledgement frame', () => {
+  const lines = (count: number): string[] => Array.from({ length: count }, (_, n) => `${n}.0 d`);
+
+  it('carries so many, and one with more is refused whole', () => {
+    expect(decodeAcks(encodeAcks(ME, lines(MAX_ACKS)))?.acks).to.have.length(MAX_ACKS);
+    expect(decodeAcks(encodeAcks(ME, lines(MAX_ACKS + 1)))).to.equal(undefined);
+  });
+});

@@ -1,0 +1,30 @@
+import { expect } from 'chai';
+import { bytesPerRoute, idleTraffic } from '../../support/redis/redis-costs.js';
+import { withRedis } from '../../support/redis/with-redis.js';
+
+const BEATS = 4;
+
+// The figures of docs/redis.md, on a smaller scale; test/soak/redis-figures.ts measures those.
+describe('what a cluster costs Redis', () => {
+  const server = withRedis();
+
+  it('is at most 300 bytes for a route', async () => {
+    // As full as 100,000 leave their hash tables, which grow by doubling.
+    expect(await bytesPerRoute(server.redis, 12_500)).to.be.within(100, 300);
+  }).timeout(30_000);
+
+  it('grows with the nodes and not with their connections, while nothing happens', async () => {
+    const watch = async (nodes: number, connections: number) =>
+      (await idleTraffic(server.redis, { nodes, connections, heartbeat: 200, beats: BEATS })).rest;
+    const two = await watch(2, 100);
+    const four = await watch(4, 100);
+    const full = await watch(2, 4_000);
+    // Per node and heartbeat a lease and a look for dead nodes; one more where the window cuts.
+    expect(two.scripts).to.be.within(2 * 2, 2 * 2 * (BEATS + 1));
+    expect(four.scripts).to.be.within(4 * 2, 4 * 2 * (BEATS + 1));
+    expect(full.scripts).to.be.within(2 * 2, 2 * 2 * (BEATS + 1));
+    // Not one in which the connections are named.
+    expect(full.bytesIn).to.be.lessThan(10_000);
+    expect(four.publications).to.be.at.most(4);
+  }).timeout(60_000);
+});

@@ -1,0 +1,85 @@
+import { expect } from 'chai';
+import { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
+import type { SseOptions } from '../../../src/options/sse-options.js';
+import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { randomPrefix } from '../../support/redis/gateway-options.js';
+import { RecordingListener } from '../../support/recording-listener.js';
+import { RecordingLogger } from '../../support/recording-logger.js';
+import { withRedis } from '../../support/redis/with-redis.js';
+import { until } from '../../support/until.js';
+
+describe('the settings of redis', () => {
+  const server = withRedis();
+  const started: RedisCoordinator[] = [];
+  afterEach(async () => {
+    await Promise.all(started.splice(0).map(node => node.close()));
+  });
+
+  const start = async (redis: SseOptions['redis'], listener = new RecordingListener()) => {
+    const options = resolveOptions({
+      node: { id: `n${started.length}`, heartbeat: 200, lease: 1_000 },
+      redis: { url: server.redis.url, ...redis },
+    });
+    const telemetry = new SilentTelemetry().upkeep;
+    const node = new RedisCoordinator(options, new RecordingLogger(), telemetry);
+    started.push(node);
+    await node.start(listener);
+    return node;
+  };
+  const register = (node: RedisCoordinator, connectionId: string) =>
+    node.register({ connectionId, token: `t${connectionId}`, onDuplicate: 'takeover' });
+
+  it('prefix begins every key and channel, and nodes with another do not meet', async () => {
+    const [mine, other] = [randomPrefix(), randomPrefix()];
+    const a = await start({ prefix: mine, channel: `${mine}events` });
+    const b = await start({ prefix: other, channel: `${other}events` });
+    await register(a, 'c1');
+    expect(await b.count()).to.equal(0);
+    const { admin } = server.redis;
+    const names = [...(await admin.keys('*')), ...((await admin.pubsub('CHANNELS')) as string[])];
+    expect(names.filter(name => !name.startsWith(mine) && !name.startsWith(other))).to.deep.equal(
+      [],
+    );
+  });
+
+  it('channel is where broadcasts are published', async () => {
+    const prefix = randomPrefix();
+    const node = await start({ prefix, channel: `${prefix}news of all` });
+    const ear = server.redis.admin.duplicate();
+    const heard: string[] = [];
+    ear.on('message', (_channel, text) => heard.push(text));
+    await ear.subscribe(`${prefix}news of all`);
+    const retention = { maxEntries: 10, ttl: 5_000 };
+    await node.publish({ topic: undefined, body: Buffer.from('data: x\n\n'), retention });
+    await until(() => heard.length === 1, 'the broadcast');
+    ear.disconnect();
+    expect(heard[0]).to.match(/data: x\n\n$/);
+  });
+
+  it('connectionTtl is how long a route lives unless refreshed, which it is', async () => {
+    const prefix = randomPrefix();
+    const listener = new RecordingListener();
+    const node = await start({ prefix, connectionTtl: 1 }, listener);
+    listener.connections.set('kept', 'tkept');
+    await register(node, 'kept');
+    const route = `${prefix}{18}:r`;
+    const endOf = async (): Promise<number> =>
+      Number((await server.redis.admin.hget(route, 'kept'))?.split('|')[3]);
+    const [seconds] = await server.redis.admin.time();
+    const first = await endOf();
+    expect(first - Number(seconds) * 1_000).to.be.within(0, 2_000);
+    expect(await server.redis.admin.pttl(route)).to.be.within(50_000, 62_000);
+    await until(async () => (await endOf()) > first + 1_500, 'a route renewed more than once');
+    expect(await node.locate('kept')).to.include({ nodeId: 'n0' });
+  });
+
+  it('partitions spreads routes over so many keys, and another number is refused', async () => {
+    const prefix = randomPrefix();
+    const node = await start({ prefix, partitions: 4 });
+    for (let n = 0; n < 40; n += 1) await register(node, `c${n}`);
+    expect((await server.redis.admin.keys(`${prefix}*:r`)).length).to.equal(4);
+    const failure = await start({ prefix, partitions: 2 }).catch((error: unknown) => error);
+    expect(failure).to.include({ code: 'INVALID_OPTION' });
+  });
+});

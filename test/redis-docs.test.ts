@@ -1,0 +1,55 @@
+import { readFileSync } from 'node:fs';
+import { expect } from 'chai';
+import { Keys } from '../src/redis/keys.js';
+import { MUTATIONS } from './integration/redis/mutation-list.js';
+
+const DOCS = new URL('../../docs/redis.md', import.meta.url);
+const TAGS = /\{(?!log)[^}]+\}/;
+
+/** The cells of a table between two comments, without its head. */
+function table(text: string, name: string): string[][] {
+  const part = text.slice(
+    text.indexOf(`<!-- ${name} -->`),
+    text.indexOf(`<!-- end of ${name} -->`),
+  );
+  return part
+    .split('\n')
+    .filter(line => line.startsWith('|'))
+    .slice(2)
+    .map(line => line.split('|').slice(1, -1))
+    .map(cells => cells.map(cell => cell.trim()));
+}
+
+describe('docs/redis.md', () => {
+  const text = readFileSync(DOCS, 'utf8');
+
+  it('has each guard of the scripts, and a test that notices when it is removed', () => {
+    const rows = table(text, 'mutations');
+    expect(rows.map(([script, guard]) => `${script}: ${guard}`)).to.deep.equal(
+      MUTATIONS.map(({ script, guard }) => `${script}: ${guard}`),
+    );
+    expect(rows.filter(([, , noticed = '']) => /^$|nothing/.test(noticed))).to.deep.equal([]);
+  });
+
+  it('has figures of everything that is measured', () => {
+    for (const name of ['memory', 'calls', 'scripts', 'traffic']) {
+      expect(table(text, name).length, name).to.be.greaterThan(1);
+    }
+  });
+
+  it('names every key', () => {
+    const layout = { prefix: 'sse:', channel: 'sse:events', partitions: 1 };
+    const keys = new Keys({ ...layout, pubsub: 'classic', cluster: false });
+    const [partition] = keys.partitions;
+    const names = [
+      partition?.leases,
+      partition?.routes,
+      partition?.index,
+      keys.logMeta,
+      keys.topic('<topic>').stream,
+      keys.topic('<topic>').last,
+      keys.claim('<name>'),
+    ];
+    for (const name of names) expect(text).to.include(`\`${name?.replace(TAGS, '{<tag>}')}\``);
+  });
+});

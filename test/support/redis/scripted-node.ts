@@ -1,0 +1,41 @@
+import type { ClusterNode } from '../../../src/cluster/redis/cluster-node.js';
+import type { ClusterListener } from '../../../src/contracts/cluster-listener.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { Keys } from '../../../src/redis/keys.js';
+import type { RedisGateway } from '../../../src/redis/redis-gateway.js';
+import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { RecordingListener } from '../recording-listener.js';
+import { RecordingLogger } from '../recording-logger.js';
+
+/** What a script is asked, and what it shall answer or throw. */
+export type Answers = (script: string, request: Record<string, unknown>) => unknown;
+
+/** A node whose Redis answers what a test says, for what no real one can be brought to. */
+export function scriptedNode(
+  answers: Answers,
+  listener: ClusterListener = new RecordingListener(),
+): ClusterNode {
+  const keys = new Keys({
+    prefix: 't:',
+    channel: 't:events',
+    partitions: 1,
+    pubsub: 'classic',
+    cluster: false,
+  });
+  const gateway = {
+    keys,
+    reachable: true,
+    run: async ({ name }: { readonly name: string }, request: Record<string, unknown>) =>
+      answers(name, request),
+  };
+  return {
+    nodeId: 'a',
+    inc: `a~${'0'.repeat(20)}`,
+    options: resolveOptions({ node: { id: 'a' } }),
+    // As much of a gateway as scripts need.
+    gateway: gateway as unknown as RedisGateway,
+    listener,
+    logger: new RecordingLogger(),
+    telemetry: new SilentTelemetry().upkeep,
+  };
+}

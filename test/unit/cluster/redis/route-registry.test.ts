@@ -1,0 +1,75 @@
+import { expect } from 'chai';
+import { NodeLeases } from '../../../../src/cluster/redis/node-leases.js';
+import { RouteRegistry } from '../../../../src/cluster/redis/route-registry.js';
+import { SseError } from '../../../../src/errors/sse-error.js';
+import { codeOf } from '../../../support/code-of.js';
+import { scriptedNode, type Answers } from '../../../support/redis/scripted-node.js';
+
+const LEASE = { status: 'OPENED', lease: { gen: '1', epoch: 'e' }, owned: 0, now: 1 };
+const C1 = { connectionId: 'c1', token: 't1' };
+const QUIET = {
+  onOpened: () => undefined,
+  onBeat: () => undefined,
+  onSilent: () => undefined,
+  onRecovered: () => undefined,
+};
+
+describe('RouteRegistry', () => {
+  const registryOf = async (answers: Answers): Promise<RouteRegistry> => {
+    const node = scriptedNode((script, request) =>
+      script === 'lease' ? LEASE : answers(script, request),
+    );
+    const leases = new NodeLeases(node, QUIET);
+    await leases.beat();
+    leases.stop();
+    return new RouteRegistry(node, leases);
+  };
+  const unanswered = (): never => {
+    throw new SseError('UNAVAILABLE', 'no answer');
+  };
+
+  it('does not call a connection superseded whose lease is lost again and again', async () => {
+    const node = scriptedNode(script => (script === 'lease' ? LEASE : { status: 'LOST' }));
+    const leases = new NodeLeases(node, QUIET);
+    const [partition] = node.gateway.keys.partitions;
+    await leases.reopen(partition!);
+    expect(await codeOf(new RouteRegistry(node, leases).restore(C1))).to.equal('UNAVAILABLE');
+  });
+
+  it('leaves a tombstone with each try to release what may still arrive, and none after', async () => {
+    const tombstones: unknown[] = [];
+    let fails = true;
+    const registry = await registryOf((script, { tombstoneMs }) => {
+      if (script === 'register') return unanswered();
+      tombstones.push(tombstoneMs);
+      return fails ? unanswered() : { status: 'NONE' };
+    });
+    await codeOf(registry.register({ ...C1, onDuplicate: 'takeover' }));
+    expect(await codeOf(registry.unregister('c1', 't1'))).to.equal('UNAVAILABLE');
+    fails = false;
+    await registry.unregister('c1', 't1');
+    await registry.unregister('c1', 't1');
+    expect(tombstones).to.deep.equal([60_000, 60_000, 0]);
+  });
+
+  it('forgets registrations without an answer that cannot arrive any more', async () => {
+    const tombstones: unknown[] = [];
+    const registry = await registryOf((script, { tombstoneMs }) => {
+      if (script === 'register') return unanswered();
+      tombstones.push(tombstoneMs);
+      return { status: 'NONE' };
+    });
+    const { now } = performance;
+    try {
+      await codeOf(registry.register({ ...C1, onDuplicate: 'takeover' }));
+      performance.now = () => now.call(performance) + 60_001;
+      await codeOf(registry.register({ connectionId: 'c2', token: 't2', onDuplicate: 'takeover' }));
+      expect(registry.doubtful).to.equal(1);
+      await registry.unregister('c1', 't1');
+      await registry.unregister('c2', 't2');
+      expect(tombstones).to.deep.equal([0, 60_000]);
+    } finally {
+      performance.now = now;
+    }
+  });
+});
