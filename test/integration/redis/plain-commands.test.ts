@@ -13,6 +13,7 @@ type Atomicity = NonNullable<SseOptions['atomicOperation']>;
 describe('atomicOperation', () => {
   const server = withRedis();
   let coordinator: RedisCoordinator | undefined;
+  let listener = new RecordingListener();
   let ids = 0;
 
   afterEach(async () => {
@@ -27,7 +28,8 @@ describe('atomicOperation', () => {
     });
     const telemetry = new SilentTelemetry().upkeep;
     coordinator = new RedisCoordinator(options, new RecordingLogger(), telemetry);
-    await coordinator.start(new RecordingListener());
+    listener = new RecordingListener();
+    await coordinator.start(listener);
     return coordinator;
   };
 
@@ -45,8 +47,10 @@ describe('atomicOperation', () => {
 
   const register = (node: RedisCoordinator) => {
     ids += 1;
-    const registration = { connectionId: `c${ids}`, token: `t${ids}`, onDuplicate: 'takeover' };
-    return node.register({ ...registration, onDuplicate: 'takeover' });
+    const [connectionId, token] = [`c${ids}`, `t${ids}`];
+    // A route whose connection is not here would be removed by the repair that follows every join.
+    listener.connections.set(connectionId, token);
+    return node.register({ connectionId, token, onDuplicate: 'takeover' });
   };
 
   it('registers, unregisters and releases by one script each', async () => {
