@@ -37,8 +37,8 @@ export class TraceCarrier {
     const spanContext = trace.getSpanContext(from);
     const traced =
       spanContext !== undefined &&
-      isSpanContextValid(spanContext) &&
-      (spanContext.traceFlags & TraceFlags.SAMPLED) !== 0;
+      (spanContext.traceFlags & TraceFlags.SAMPLED) !== 0 &&
+      isSpanContextValid(spanContext);
     const time = sentAt.toString(36);
     const luggage = this.baggage ? writeBaggage(from) : NOTHING;
     if (!traced) return luggage === NOTHING ? time : joined(time, NOTHING, luggage);
