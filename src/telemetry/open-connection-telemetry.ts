@@ -27,7 +27,8 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     if (!this.reporting.spans.on) return work();
     const active = context.active();
     if (trace.getSpan(active) !== undefined) return work();
-    return context.with(propagation.extract(active, headers), work);
+    const named = propagation.extract(active, headers);
+    return named === active ? work() : context.with(named, work);
   }
 
   opening<C extends LocalConnection>(

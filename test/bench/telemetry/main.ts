@@ -4,73 +4,96 @@ import { fileURLToPath } from 'node:url';
 import { RedisServer } from '../../support/redis/redis-server.js';
 import { MODES, type Mode } from './modes.js';
 
-const SLICES = Number(process.env['SLICES'] ?? '101');
+const RUNS = Number(process.env['RUNS'] ?? '7');
+const SLICES = Number(process.env['SLICES'] ?? '15');
 const SLICE_MS = Number(process.env['SLICE_MS'] ?? '60');
+const COLUMNS: readonly (readonly [string, Mode, Mode])[] = [
+  ['without SDK', 'no-sdk', 'stub'],
+  ['with SDK, 1 %', 'sdk', 'stub'],
+  ['the library’s part of that', 'sdk', 'sdk-stub'],
+];
 
 /**
  * What telemetry costs: the same work with a stub in its place, without an SDK, and with one that samples 1 %, in
  * processes that take turns every fraction of a second. Ratios are of neighbouring slices, so that a machine with other
- * work changes both sides of them; told is the median of all, and between which values the middle half of them lies.
+ * work changes both sides of them. Two processes that do just the same differ as well, so all begins anew several times:
+ * told is the median of the runs, each the median of its slices, and between which values the middle half of them lies.
  *
  * The last column compares two processes with an SDK, one of them with the stub: what is left is the library's part, without
  * what Node pays for following contexts.
  */
 const redis = await RedisServer.start();
-const workers = new Map<Mode, ChildProcess>();
-let works: string[] = [];
-for (const mode of MODES) {
-  const worker = start('worker.js', [mode, redis.url]);
-  works = await heard<string[]>(worker);
-  workers.set(mode, worker);
-}
-
-const HEAD = ['CPU', 'stub, µs', 'without SDK', 'with SDK, 1 %', 'the library’s part of that'];
-console.log(`${row(HEAD)}\n${row(HEAD.map(() => '---'))}`);
-for (const work of works) {
-  const slices: Record<Mode, number>[] = [];
-  // What comes first is not compiled yet.
-  for (let slice = -3; slice < SLICES; slice += 1) {
-    const figures: Partial<Record<Mode, number>> = {};
-    for (let n = 0; n < MODES.length; n += 1) {
-      const mode = MODES[Math.abs(slice + n) % MODES.length] ?? 'stub';
-      figures[mode] = await measure(mode, work);
-    }
-    if (slice >= 0) slices.push(figures as Record<Mode, number>);
+const figures = new Map<string, Record<Mode, number>[][]>();
+for (let run = 0; run < RUNS; run += 1) {
+  for (const [work, slices] of await oneRun()) {
+    figures.set(work, [...(figures.get(work) ?? []), slices]);
   }
-  const [, stub] = quartiles(slices.map(slice => slice.stub));
-  const compared = (mode: Mode, to: Mode): string => {
-    const [low, median, high] = quartiles(slices.map(slice => slice[mode] / slice[to] - 1));
-    return `${percent(median)} (${percent(low)} to ${percent(high)})`;
-  };
-  console.log(
-    row([
-      work,
-      stub.toFixed(2),
-      compared('no-sdk', 'stub'),
-      compared('sdk', 'stub'),
-      compared('sdk', 'sdk-stub'),
-    ]),
-  );
-}
-for (const worker of workers.values()) {
-  worker.send('stop');
-  await once(worker, 'exit');
+  console.error(`run ${run + 1} of ${RUNS}`);
 }
 await redis.stop();
+
+const head = ['CPU', 'stub, µs', ...COLUMNS.map(([name]) => name)];
+console.log(`${row(head)}\n${row(head.map(() => '---'))}`);
+for (const [work, runs] of figures) {
+  const [, stub] = quartiles(runs.flat().map(slice => slice.stub));
+  const cells = COLUMNS.map(([, mode, to]) => {
+    const medians = runs.map(slices => quartiles(slices.map(slice => slice[mode] / slice[to]))[1]);
+    const [low, median, high] = quartiles(medians.map(ratio => ratio - 1));
+    return `${percent(median)} (${percent(low)} to ${percent(high)})`;
+  });
+  console.log(row([work, stub.toFixed(2), ...cells]));
+}
 
 console.log(`\n${row(['heap, bytes', 'per broadcast', 'per delivery'])}\n| --- | --- | --- |`);
 const HEAP = ['--expose-gc', '--max-semi-space-size=128', '--min-semi-space-size=128'];
 for (const mode of MODES) {
-  const child = start('allocation.js', [mode], HEAP);
-  const figures = await heard<{ broadcast: number; delivery: number; collections: number }>(child);
-  const { broadcast, delivery, collections } = figures;
-  const note = collections > 0 ? `, after ${collections} collections: not valid` : '';
-  console.log(row([mode, broadcast.toFixed(0), `${delivery.toFixed(2)}${note}`]));
+  const runs: { broadcast: number; delivery: number; collections: number }[] = [];
+  while (runs.length < 5) runs.push(await heard(start('allocation.js', [mode], HEAP)));
+  const [, broadcast] = quartiles(runs.map(run => run.broadcast));
+  const [low, delivery, high] = quartiles(runs.map(run => run.delivery));
+  const spread = `${delivery.toFixed(1)} (${low.toFixed(1)} to ${high.toFixed(1)})`;
+  const note = runs.some(({ collections }) => collections > 0) ? ', collected: not valid' : '';
+  console.log(row([mode, broadcast.toFixed(0), spread + note]));
 }
 
-async function measure(mode: Mode, work: string): Promise<number> {
-  const worker = workers.get(mode);
-  if (worker === undefined) throw new Error(`no worker for ${mode}`);
+/** The slices of each work, in fresh processes. */
+async function oneRun(): Promise<[string, Record<Mode, number>[]][]> {
+  const workers: Partial<Record<Mode, ChildProcess>> = {};
+  let works: string[] = [];
+  for (const mode of MODES) {
+    const worker = start('worker.js', [mode, redis.url]);
+    works = await heard<string[]>(worker);
+    workers[mode] = worker;
+  }
+  // All of them are there by now.
+  const all = workers as Record<Mode, ChildProcess>;
+  const measured: [string, Record<Mode, number>[]][] = [];
+  for (const work of works) measured.push([work, await slicesOf(work, all)]);
+  for (const worker of Object.values(all)) {
+    worker.send('stop');
+    await once(worker, 'exit');
+  }
+  return measured;
+}
+
+async function slicesOf(
+  work: string,
+  workers: Record<Mode, ChildProcess>,
+): Promise<Record<Mode, number>[]> {
+  const slices: Record<Mode, number>[] = [];
+  // What comes first is not compiled yet.
+  for (let slice = -3; slice < SLICES; slice += 1) {
+    const slots: Partial<Record<Mode, number>> = {};
+    for (let n = 0; n < MODES.length; n += 1) {
+      const mode = MODES[Math.abs(slice + n) % MODES.length] ?? 'stub';
+      slots[mode] = await measure(workers[mode], work);
+    }
+    if (slice >= 0) slices.push(slots as Record<Mode, number>);
+  }
+  return slices;
+}
+
+async function measure(worker: ChildProcess, work: string): Promise<number> {
   const figure = heard<number>(worker);
   worker.send({ work, ms: SLICE_MS });
   return figure;

@@ -90,6 +90,8 @@ const works: Record<string, Work> = {
 process.on('message', (request: { work: string; ms: number } | 'stop') => {
   void (request === 'stop' ? stop() : answer(request));
 });
+// Whoever asks may be ended early.
+process.on('disconnect', () => process.exit());
 process.send?.(Object.keys(works));
 
 async function answer({ work, ms }: { work: string; ms: number }): Promise<void> {
