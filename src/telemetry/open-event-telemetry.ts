@@ -92,7 +92,8 @@ export class OpenEventTelemetry implements EventTelemetry {
     const parent = context.active();
     const span = spans.begin('sse.broadcast', parent, () => publishFacts('node', {}, event));
     try {
-      const fanOut = span === undefined ? work() : spans.run(span, parent, work, fanOutEnd);
+      const fanOut =
+        span?.isRecording() === true ? spans.run(span, parent, work, fanOutEnd) : work();
       figures.sent.add('node', fanOutOutcome(fanOut), 1, event);
       this.#countFanOut('node', fanOut);
       return fanOut;

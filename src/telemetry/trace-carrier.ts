@@ -53,6 +53,8 @@ export class TraceCarrier {
     const [time = '', parent = NOTHING, luggage = NOTHING, ...state] = text.split(' ');
     if (!TIME.test(time)) return undefined;
     const sentAt = parseInt(time, 36);
+    // Most of them: few are sampled.
+    if (time === text) return { sentAt, context: undefined };
     const spanContext = readParent(parent, state.join(' '));
     const entries = this.baggage ? readBaggage(luggage) : {};
     const carriesBaggage = Object.keys(entries).length > 0;

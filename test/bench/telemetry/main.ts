@@ -44,6 +44,20 @@ for (const [work, runs] of figures) {
   console.log(row([work, stub.toFixed(2), ...cells]));
 }
 
+// A difference of a few percent drowns where other work is done: the same, told around work that does nothing.
+const verbs: Partial<Record<Mode, Record<string, number>>> = {};
+for (const mode of MODES) verbs[mode] = await heard(start('verbs.js', [mode]));
+const verbHead = ['telling it alone', ...COLUMNS.map(([name]) => name)];
+console.log(`\n${row(verbHead)}\n${row(verbHead.map(() => '---'))}`);
+for (const [work, runs] of figures) {
+  const [, whole] = quartiles(runs.flat().map(slice => slice.stub));
+  const cells = COLUMNS.map(([, mode, to]) => {
+    const more = (verbs[mode]?.[work] ?? Number.NaN) - (verbs[to]?.[work] ?? Number.NaN);
+    return `${more.toFixed(3)} µs, ${percent(more / whole)}`;
+  });
+  console.log(row([work, ...cells]));
+}
+
 console.log(`\n${row(['heap, bytes', 'per broadcast', 'per delivery'])}\n| --- | --- | --- |`);
 const HEAP = ['--expose-gc', '--max-semi-space-size=128', '--min-semi-space-size=128'];
 for (const mode of MODES) {
