@@ -22,4 +22,4 @@ npm install --no-audit --no-fund --silent
 npm run --silent build
 npx -y -p node@24 -- node node_modules/mocha/bin/mocha.js --recursive \
   'dist/test/unit/telemetry/*.test.js' dist/test/integration/koa/http-telemetry.test.js \
-  'dist/test/e2e/*telemetry*.test.js'
+  'dist/test/e2e/*telemetry*.test.js' dist/test/e2e/jaeger.test.js

@@ -14,7 +14,7 @@ export type LibraryCloseReason =
   | 'max-age'
   /** The handler's source ended. */
   | 'completed'
-  /** The handler or its source threw. */
+  /** The handler or its source threw, or nobody runs the resumable source any more. */
   | 'failed'
   /**
    * This node missed events that nobody keeps, or could not reach the cluster when the connection opened: the client is

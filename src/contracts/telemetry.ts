@@ -1,6 +1,7 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './close-reason.js';
+import type { ConsistencyReport } from './consistency.js';
 import type { Delivery, LocalConnection } from './connection-store.js';
 import type { Position } from './frame.js';
 import type { ResetReason } from './hole.js';
@@ -11,15 +12,44 @@ import type { SseConnection } from './sse-connection.js';
 /** Whom an event is for: one connection, the one whose source yields it, this node's, a topic's subscribers, everyone. */
 export type Scope = 'connection' | 'source' | 'node' | 'topic' | 'cluster';
 
-/** What a cleanup removes: connections that take nothing, routes that nobody refreshed, routes of a dead node. */
-export type CleanupKind = 'connection' | 'route' | 'node';
+/**
+ * What a cleanup removes: connections that take nothing, routes that nobody refreshed, routes of a dead node, resumable
+ * sources that nobody runs any more.
+ */
+export type CleanupKind = 'connection' | 'route' | 'node' | 'source';
+
+/** Whom a publication is for. */
+export type Audience =
+  | { readonly scope: 'cluster' }
+  | { readonly scope: 'topic'; readonly topic: string }
+  /** Whoever follows the resumable source of that key. */
+  | { readonly scope: 'source'; readonly key: string };
+
+/** Whom something of the log is for: an audience, or the one connection whose mailbox it is in. */
+export type Addressee =
+  | Audience
+  | {
+      readonly scope: 'connection';
+      readonly connectionId: string;
+      /** The one of this node with that id. */
+      readonly connection: LocalConnection | undefined;
+    };
+
+/** A request for a stream. */
+export interface OpeningSubject {
+  readonly connectionId: string;
+  /** The topics it asks for. */
+  readonly topics: readonly string[];
+  /** The key of the resumable source it follows. */
+  readonly source: string | undefined;
+}
 
 /** A send to one connection. */
 export interface SendSubject {
   readonly connectionId: string;
   readonly messageId: string;
   readonly event: string;
-  /** Whether the connection is on this node. */
+  /** Whether it goes to a connection of this node without leaving it. */
   readonly here: boolean;
   /** What telemetry remembers from sending to routing; nobody else reads or writes it. */
   context?: unknown;
@@ -37,8 +67,7 @@ export interface ArrivedMessage {
 
 /** A publication that the cluster hands to this node. */
 export interface ArrivedPublication {
-  /** `undefined` addresses everyone. */
-  readonly topic: string | undefined;
+  readonly to: Addressee;
   /** Bytes of its frame. */
   readonly size: number;
   /** Its place in the log, if it is kept. */
@@ -46,7 +75,7 @@ export interface ArrivedPublication {
   readonly trace: string | undefined;
 }
 
-/** What a client that came back was given. */
+/** What a client was given of what it missed, or of what waited for it. */
 export interface ReplaySummary {
   readonly entries: number;
   /** The holes it was told of. */
@@ -54,12 +83,10 @@ export interface ReplaySummary {
 }
 
 /** What a comparison of this node with the cluster found. */
-export interface ConsistencySummary {
-  /** Connections and routes that were compared. */
-  readonly checked: number;
-  /** How many differences were repaired, by their kind. */
-  readonly repairs: Readonly<Record<string, number>>;
-}
+export type ConsistencySummary = Pick<
+  ConsistencyReport,
+  'checked' | 'found' | 'repairs' | 'unknown'
+>;
 
 /** What a node can be asked at any time; each answer costs next to nothing. */
 export interface NodeGauges {
@@ -84,7 +111,7 @@ export interface ConnectionTelemetry {
   /** The answering of a request, in the trace that its headers name unless one has begun already. */
   receiving<T>(headers: IncomingHttpHeaders, work: () => T): T;
   /** The opening of a connection, until it is live. */
-  opening<C extends LocalConnection>(connectionId: string, work: () => Promise<C>): Promise<C>;
+  opening<C extends LocalConnection>(subject: OpeningSubject, work: () => Promise<C>): Promise<C>;
   /** A request for a stream was refused before {@link opening}. */
   refused(connectionId: string | undefined, error: unknown): void;
   /**
@@ -92,11 +119,11 @@ export interface ConnectionTelemetry {
    * @param degraded without the knowledge of the cluster, which cannot be reached
    */
   admitted(connection: LocalConnection, degraded?: boolean): void;
-  /** Within {@link opening}: a client that comes back is given what it missed. */
+  /** Within {@link opening}: a client is given what it missed, or what waits for it. */
   replaying(connectionId: string, work: () => Promise<ReplaySummary>): Promise<ReplaySummary>;
   /** A client whose stream goes on was told of a hole in it. */
   reset(reason: ResetReason): void;
-  /** What the application does with a new connection; it continues the opening. */
+  /** What the application does with a connection; it continues the opening. */
   handling<T>(connection: SseConnection, work: () => T): T;
   /** A connection takes nothing any more. Of one that was not {@link admitted}, nothing is told. */
   stopped(connection: LocalConnection, reason: CloseReason): void;
@@ -113,12 +140,14 @@ export interface EventTelemetry {
   ): Promise<SendResult>;
   /** A broadcast on this node alone. */
   broadcasting(event: string, work: () => FanOut): FanOut;
-  /** A publication; without a topic a broadcast to the cluster. `work` is given what it carries. */
+  /** A publication; to the cluster it is a broadcast, of a source it is the end. `work` is given what it carries. */
   publishing<R extends BroadcastReceipt | PublishReceipt>(
-    topic: string | undefined,
+    to: Audience,
     event: string,
     work: (trace: string | undefined) => Promise<R>,
   ): Promise<R>;
+  /** An event of a resumable source is put into the log. `work` is given what it carries. */
+  appending(event: string, work: (trace: string | undefined) => Promise<void>): Promise<void>;
   /** What became of an event for one connection. */
   sent(scope: 'connection' | 'source', event: string, outcome: SendResult['outcome']): void;
   /** A connection of this node takes a message. */

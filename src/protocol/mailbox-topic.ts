@@ -5,6 +5,11 @@ export function mailboxTopic(connectionId: string): string {
   return `${PREFIX}${connectionId}`;
 }
 
+/** The id of the connection whose mailbox a topic is. */
+export function mailboxOwner(topic: string): string {
+  return topic.slice(PREFIX.length);
+}
+
 /** Whether a topic is some connection's own. */
 export function isMailbox(topic: string): boolean {
   return topic.startsWith(PREFIX);

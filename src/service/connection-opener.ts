@@ -35,7 +35,8 @@ export class ConnectionOpener {
     sink: ConnectionSink,
     options: ConnectionOptions,
   ): Promise<ClientConnection> {
-    return this.node.telemetry.connections.opening(connectionId, () =>
+    const subject = { connectionId, topics: options.topics ?? [], source: options.source?.key };
+    return this.node.telemetry.connections.opening(subject, () =>
       this.#open(connectionId, sink, options),
     );
   }

@@ -125,14 +125,18 @@ export class MessageSender {
     return localReceipt(subject, delivery);
   }
 
-  #subject(connectionId: string, event: string, { messageId }: SendOptions): Subject {
+  #subject(
+    connectionId: string,
+    event: string,
+    { messageId, durable }: ClusterSendOptions,
+  ): Subject {
     const startedAt = performance.now();
     checkConnectionId(connectionId);
     if (messageId !== undefined) checkKey('a message id', messageId);
     return {
       connectionId,
       event,
-      here: this.node.store.get(connectionId) !== undefined,
+      here: durable !== true && this.node.store.get(connectionId) !== undefined,
       messageId: messageId ?? this.node.nextMessageId(),
       nodeId: this.node.options.node.id,
       startedAt,

@@ -4,6 +4,7 @@ import type { Delivery, LocalConnection } from '../contracts/connection-store.js
 import type { Frame, Position } from '../contracts/frame.js';
 import type { Hole } from '../contracts/hole.js';
 import { isSourceTopic } from '../protocol/source-topic.js';
+import { addresseeOf } from './addressee-of.js';
 import type { Mailboxes } from './mailboxes.js';
 import type { ResumableSources } from './resumable-sources.js';
 import type { SseNode } from './sse-node.js';
@@ -36,7 +37,12 @@ export class NodeListener implements ClusterListener {
   onPublication(topic: string | undefined, frame: Frame, trace?: string): void {
     const { store, telemetry } = this.node;
     telemetry.events.fanningOut(
-      { topic, size: frame.bytes.length, position: frame.position, trace },
+      {
+        to: addresseeOf(topic, store),
+        size: frame.bytes.length,
+        position: frame.position,
+        trace,
+      },
       () => (topic === undefined ? store.deliverToAll(frame) : store.deliverToTopic(topic, frame)),
     );
     if (topic !== undefined && isSourceTopic(topic)) this.sources.onEntry(topic, frame);

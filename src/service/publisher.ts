@@ -27,7 +27,7 @@ export class Publisher {
     data: unknown,
     options: PublishOptions,
   ): Promise<BroadcastReceipt> {
-    return this.node.telemetry.events.publishing(undefined, event, async trace => {
+    return this.node.telemetry.events.publishing({ scope: 'cluster' }, event, async trace => {
       const publication = this.#publication(undefined, event, data, options);
       const local = this.node.store.size;
       try {
@@ -48,7 +48,7 @@ export class Publisher {
     options: PublishOptions,
   ): Promise<PublishReceipt> {
     checkTopic(topic);
-    return this.node.telemetry.events.publishing(topic, event, async trace => {
+    return this.node.telemetry.events.publishing({ scope: 'topic', topic }, event, async trace => {
       const publication = this.#publication(topic, event, data, options);
       const { cursor } = await this.#publish(publication, trace);
       return cursor === undefined ? { topic } : { topic, id: formatCursor(cursor) };
@@ -58,7 +58,7 @@ export class Publisher {
   #deliverHere(bytes: Buffer): void {
     const { store, telemetry } = this.node;
     telemetry.events.fanningOut(
-      { topic: undefined, size: bytes.length, position: undefined, trace: undefined },
+      { to: { scope: 'cluster' }, size: bytes.length, position: undefined, trace: undefined },
       () => store.deliverToAll({ bytes }),
     );
   }

@@ -53,7 +53,8 @@ export class Replayer {
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
   async finish(connection: ClientConnection, start: ReplayStart): Promise<void> {
     const { connections } = this.node.telemetry;
-    if (start.from === undefined) await this.#bring(connection, start);
+    const nothing = start.from === undefined && start.mail === undefined;
+    if (nothing) await this.#bring(connection, start);
     else await connections.replaying(connection.id, () => this.#bring(connection, start));
   }
 

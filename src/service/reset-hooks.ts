@@ -2,6 +2,7 @@ import type { LocalConnection } from '../contracts/connection-store.js';
 import type { Hole } from '../contracts/hole.js';
 import type { Logger } from '../contracts/logger.js';
 import type { Reset, ResetClient, ResetHook } from '../contracts/reset.js';
+import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors/sse-error.js';
 import { formatCursor } from '../protocol/cursor.js';
 
@@ -11,7 +12,10 @@ const PATIENCE_MS = 10_000;
 export class ResetHooks {
   readonly #hooks = new WeakMap<LocalConnection, ResetHook>();
 
-  constructor(private readonly logger: Logger) {}
+  constructor(
+    private readonly logger: Logger,
+    private readonly telemetry: Pick<ConnectionTelemetry, 'handling'>,
+  ) {}
 
   set(connection: LocalConnection, hook: ResetHook): void {
     this.#hooks.set(connection, hook);
@@ -23,7 +27,8 @@ export class ResetHooks {
     if (hook === undefined) return;
     const reset = resetOf(connection, hole);
     queueMicrotask(() => {
-      if (connection.state.kind === 'open') void this.#run(hook, connection, reset);
+      if (connection.state.kind !== 'open') return;
+      void this.telemetry.handling(connection, () => this.#run(hook, connection, reset));
     });
   }
 

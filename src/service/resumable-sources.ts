@@ -1,11 +1,18 @@
 import { closedFrame } from '../connection/closed-frame.js';
 import type { Publication } from '../contracts/cluster-coordinator.js';
+import type { LocalConnection } from '../contracts/connection-store.js';
 import type { Cursor, Frame } from '../contracts/frame.js';
 import type { ResumableSource } from '../contracts/resumable-source.js';
 import { SseError } from '../errors/sse-error.js';
 import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeEvent } from '../protocol/encode-event.js';
-import { endsSource, isSourceTopic, sourceKey, sourceTopic } from '../protocol/source-topic.js';
+import {
+  endingOf,
+  isSourceTopic,
+  sourceKey,
+  sourceTopic,
+  type SourceEnding,
+} from '../protocol/source-topic.js';
 import { SourceClaims } from './source-claims.js';
 import { SourceRun } from './source-run.js';
 import type { SseNode } from './sse-node.js';
@@ -14,9 +21,6 @@ const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 
 /** Starts a source; called at most once per key in the cluster, by the node that runs it. */
 export type SourceFactory = (source: ResumableSource) => unknown;
-
-/** How a source ended. */
-type Ending = 'completed' | 'failed' | 'lost';
 
 /**
  * Sources that run once in the cluster whoever follows them: their events are entries of the log in a topic of their own,
@@ -47,13 +51,13 @@ export class ResumableSources {
    */
   async begin(key: string, lastEventId: string | undefined, start: SourceFactory): Promise<void> {
     this.#watch ??= setInterval(
-      () => void this.#look(),
+      () => void this.node.telemetry.upkeep.cleaning('source', () => this.#look()),
       this.node.options.source.lease / 2,
     ).unref();
     if (this.#runs.has(key)) return;
     const ended = await this.#claims.ended(key);
     if (ended !== undefined) {
-      if (hasAll(lastEventId, ended))
+      if (hasAll(lastEventId, ended.id))
         throw new SseError(
           'SOURCE_ENDED',
           `source '${key}' has ended and its client has all of it`,
@@ -68,10 +72,11 @@ export class ResumableSources {
 
   /** An entry was given to the followers here; at the last one their streams end. */
   onEntry(topic: string, { bytes }: Frame): void {
-    if (!endsSource(bytes)) return;
+    const ending = endingOf(bytes);
+    if (ending === undefined) return;
     this.#runs.get(sourceKey(topic))?.abort();
     for (const connection of [...this.node.store.subscribers(topic)]) {
-      if (connection.state.kind === 'open') connection.close('completed', NOTHING);
+      if (connection.state.kind === 'open') this.#close(connection, ending);
     }
   }
 
@@ -79,11 +84,11 @@ export class ResumableSources {
   async closeEnded(key: string): Promise<void> {
     try {
       const ended = await this.#claims.ended(key);
-      const end = ended === undefined ? undefined : parseCursor(ended);
-      if (end === undefined) return;
+      const end = ended === undefined ? undefined : parseCursor(ended.id);
+      if (ended === undefined || end === undefined) return;
       for (const connection of [...this.node.store.subscribers(sourceTopic(key))]) {
         if (connection.state.kind !== 'open' || !connection.hasReached(end)) continue;
-        connection.close('completed', NOTHING);
+        this.#close(connection, ended.ending);
       }
     } catch (error) {
       this.node.logger.debug('the end of a source could not be looked up', { key, error });
@@ -110,17 +115,24 @@ export class ResumableSources {
     await Promise.all(this.#settled);
   }
 
+  /** Ends the stream of a client that has been given the last entry. */
+  #close(connection: LocalConnection, ending: SourceEnding): void {
+    if (ending === 'lost') this.node.telemetry.connections.reset('PRODUCER_LOST');
+    connection.close(ending === 'completed' ? 'completed' : 'failed', NOTHING);
+  }
+
   #run(key: string, start: SourceFactory): void {
     let epoch: string | undefined;
     const run = new SourceRun(
       {
-        append: async (event, data, number) => {
-          const body = this.node.encoder.encode(event, data).bytes;
-          const cursor = await this.#publish(key, body, String(number));
-          epoch ??= cursor.epoch;
-          // The log was lost, and with it the beginning.
-          if (cursor.epoch !== epoch) run.abort();
-        },
+        append: (event, data, number) =>
+          this.node.telemetry.events.appending(event, async trace => {
+            const body = this.node.encoder.encode(event, data).bytes;
+            const cursor = await this.#publish(key, body, String(number), trace);
+            epoch ??= cursor.epoch;
+            // The log was lost, and with it the beginning.
+            if (cursor.epoch !== epoch) run.abort();
+          }),
       },
       this.node.options.source.maxEntries,
       error => this.node.logger.debug('a source failed after it was given up', { key, error }),
@@ -136,7 +148,7 @@ export class ResumableSources {
   async #runToEnd(key: string, run: SourceRun, start: SourceFactory): Promise<void> {
     const { lease } = this.node.options.source;
     const keeping = setInterval(() => void this.#keep(key, run), lease / 3);
-    let ending: Ending = 'completed';
+    let ending: SourceEnding = 'completed';
     try {
       await run.run(await start({ signal: run.signal }));
       if (run.signal.aborted) ending = 'lost';
@@ -163,8 +175,9 @@ export class ResumableSources {
     }
   }
 
-  /** Looks after the sources that are followed here and run elsewhere. */
-  async #look(): Promise<void> {
+  /** Looks after the sources that are followed here and run elsewhere. Returns how many it ended. */
+  async #look(): Promise<number> {
+    let lost = 0;
     for (const topic of [...this.node.store.topics()].filter(isSourceTopic)) {
       const key = sourceKey(topic);
       if (this.#runs.has(key)) continue;
@@ -172,21 +185,31 @@ export class ResumableSources {
         if ((await this.#claims.ended(key)) !== undefined) {
           await this.closeEnded(key);
         } else if (!(await this.#claims.running(key)) && (await this.#claims.take(key))) {
-          await this.#end(key, 'lost');
+          if (await this.#end(key, 'lost')) lost += 1;
         }
       } catch (error) {
         this.node.logger.debug('a source could not be looked after; trying again', { key, error });
       }
     }
+    return lost;
   }
 
-  /** Tells all followers, at the same place; whoever has the claim. */
-  async #end(key: string, ending: Ending): Promise<void> {
-    if ((await this.#claims.ended(key)) !== undefined || !(await this.#claims.take(key))) return;
-    const body =
-      ending === 'lost' ? await this.#lostBody(key) : closedFrame(ending, undefined).bytes;
-    const end = await this.#publish(key, body, 'end');
-    await this.#claims.end(key, formatCursor(end));
+  /** Tells all followers, at the same place; whoever has the claim. Returns whether it was this node. */
+  async #end(key: string, ending: SourceEnding): Promise<boolean> {
+    if ((await this.#claims.ended(key)) !== undefined) return false;
+    if (!(await this.#claims.take(key))) return false;
+    const lost = ending === 'lost';
+    const body = lost ? await this.#lostBody(key) : closedFrame(ending, undefined).bytes;
+    const { id } = await this.node.telemetry.events.publishing(
+      { scope: 'source', key },
+      lost ? 'sse.reset' : 'sse.closed',
+      async trace => {
+        const end = await this.#publish(key, body, 'end', trace);
+        return { topic: sourceTopic(key), id: formatCursor(end) };
+      },
+    );
+    await this.#claims.end(key, { id, ending });
+    return true;
   }
 
   async #lostBody(key: string): Promise<Buffer> {
@@ -200,7 +223,12 @@ export class ResumableSources {
     return encodeEvent({ event: 'sse.reset', data });
   }
 
-  async #publish(key: string, body: Buffer, number: string): Promise<Cursor> {
+  async #publish(
+    key: string,
+    body: Buffer,
+    number: string,
+    trace: string | undefined,
+  ): Promise<Cursor> {
     const { maxEntries, ttl } = this.node.options.source;
     const publication: Publication = {
       topic: sourceTopic(key),
@@ -208,6 +236,7 @@ export class ResumableSources {
       // All of it is kept, and its end, for as long after the last one.
       retention: { maxEntries: maxEntries + 1, ttl, whole: true },
       idempotencyKey: `${sourceTopic(key)} ${number}`,
+      ...(trace === undefined ? {} : { trace }),
     };
     const { cursor } = await this.node.policy.execute('publish', () =>
       this.node.coordinator.publish(publication),

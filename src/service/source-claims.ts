@@ -1,6 +1,14 @@
 import { randomBytes } from 'node:crypto';
 import type { SourceSettings } from '../options/connection-settings.js';
+import type { SourceEnding } from '../protocol/source-topic.js';
 import type { SseNode } from './sse-node.js';
+
+/** How and where a source ended. */
+export interface SourceEnd {
+  /** The id of its last entry. */
+  readonly id: string;
+  readonly ending: SourceEnding;
+}
 
 /** Who runs which resumable source, and which have ended, as the cluster knows it. */
 export class SourceClaims {
@@ -23,14 +31,18 @@ export class SourceClaims {
     return (await this.#claim(`run ${key}`, '', 0)) !== undefined;
   }
 
-  /** Notes the id of its last entry. @throws SseError `UNAVAILABLE` */
-  async end(key: string, id: string): Promise<void> {
-    await this.#claim(`end ${key}`, id, this.#settings.ttl);
+  /** Notes its end. @throws SseError `UNAVAILABLE` */
+  async end(key: string, { id, ending }: SourceEnd): Promise<void> {
+    await this.#claim(`end ${key}`, `${id} ${ending}`, this.#settings.ttl);
   }
 
-  /** The id of its last entry, once it has ended. @throws SseError `UNAVAILABLE` */
-  ended(key: string): Promise<string | undefined> {
-    return this.#claim(`end ${key}`, '', 0);
+  /** Its end, once it has ended. @throws SseError `UNAVAILABLE` */
+  async ended(key: string): Promise<SourceEnd | undefined> {
+    const noted = await this.#claim(`end ${key}`, '', 0);
+    if (noted === undefined) return undefined;
+    const [id = '', ending] = noted.split(' ');
+    // Only `end` writes it.
+    return { id, ending: ending as SourceEnding };
   }
 
   #claim(name: string, holder: string, ms: number): Promise<string | undefined> {

@@ -76,7 +76,7 @@ export class SseNode implements ConnectionObserver {
     this.policy = policy;
     this.logger = logger;
     this.telemetry = telemetry;
-    this.resetHooks = new ResetHooks(logger);
+    this.resetHooks = new ResetHooks(logger, telemetry.connections);
     const { connection, outbox, limits } = options;
     this.encoder = new EventEncoder(limits.maxEventBytes);
     this.environment = {

@@ -18,7 +18,14 @@ interface Source {
   readonly loop: EventLoopDelay;
 }
 
-const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'maintenance'];
+const OPERATIONS: Readonly<Record<OperationKind, true>> = {
+  register: true,
+  send: true,
+  publish: true,
+  maintenance: true,
+};
+// The keys are just those.
+const KINDS = Object.keys(OPERATIONS) as OperationKind[];
 const CIRCUITS: Readonly<Record<CircuitState, number>> = { closed: 0, 'half-open': 1, open: 2 };
 
 const READERS: Readonly<Record<ObservableKey, (source: Source, observe: Observe) => void>> = {

@@ -78,7 +78,7 @@ export const METRICS = {
     kind: 'counter',
     unit: '{delivery}',
     description:
-      'Events handed to connections of this node by a broadcast, a topic or another node',
+      'Events handed to connections of this node by a broadcast, a topic, a mailbox, a resumable source or another node',
     attributes: [ATTRIBUTE.scope, ATTRIBUTE.outcome],
   },
   deliveryLatency: {
@@ -130,7 +130,7 @@ export const METRICS = {
     name: 'sse.replay.entries',
     kind: 'counter',
     unit: '{entry}',
-    description: 'Entries of the log written to clients that came back',
+    description: 'Entries of the log written to clients that came back, or for whom they waited',
     attributes: [],
   },
   replayResets: {

@@ -13,7 +13,7 @@ import type { CloseReason } from '../contracts/close-reason.js';
 import type { LocalConnection } from '../contracts/connection-store.js';
 import type { ResetReason } from '../contracts/hole.js';
 import type { SseConnection } from '../contracts/sse-connection.js';
-import type { ConnectionTelemetry, ReplaySummary } from '../contracts/telemetry.js';
+import type { ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../contracts/telemetry.js';
 import { countedReason } from './counted-reason.js';
 import { ATTRIBUTE } from './names.js';
 import type { Reporting } from './reporting.js';
@@ -27,20 +27,23 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     if (!this.reporting.spans.on) return work();
     const active = context.active();
     if (trace.getSpan(active) !== undefined) return work();
-    return context.with(propagation.extract(active, headers), work);
+    const named = propagation.extract(active, headers);
+    return named === active ? work() : context.with(named, work);
   }
 
-  opening<C extends LocalConnection>(connectionId: string, work: () => Promise<C>): Promise<C> {
+  opening<C extends LocalConnection>(
+    { connectionId, topics, source }: OpeningSubject,
+    work: () => Promise<C>,
+  ): Promise<C> {
     const { spans, figures, meters } = this.reporting;
     meters.look();
     const parent = context.active();
-    const span = spans.begin('sse.connect', parent, () => spans.connection(connectionId));
-    const opening =
-      span === undefined
-        ? work()
-        : spans.run(span, parent, work, ({ topics }) => ({
-            attributes: { [ATTRIBUTE.topics]: [...topics] },
-          }));
+    const span = spans.begin('sse.connect', parent, () => ({
+      ...spans.connection(connectionId),
+      [ATTRIBUTE.topics]: [...topics],
+      ...(source === undefined ? {} : { [ATTRIBUTE.sourceKey]: source }),
+    }));
+    const opening = span === undefined ? work() : spans.run(span, parent, work, () => ({}));
     return opening.catch((error: unknown) => {
       figures.refused.add(errorType(error));
       throw error;

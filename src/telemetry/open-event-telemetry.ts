@@ -1,6 +1,7 @@
 import {
   context,
   isSpanContextValid,
+  ROOT_CONTEXT,
   trace,
   TraceFlags,
   type Attributes,
@@ -12,8 +13,10 @@ import {
 import type { Delivery } from '../contracts/connection-store.js';
 import type { BroadcastReceipt, FanOut, PublishReceipt, SendResult } from '../contracts/receipt.js';
 import type {
+  Addressee,
   ArrivedMessage,
   ArrivedPublication,
+  Audience,
   EventTelemetry,
   Scope,
   SendSubject,
@@ -87,9 +90,10 @@ export class OpenEventTelemetry implements EventTelemetry {
   broadcasting(event: string, work: () => FanOut): FanOut {
     const { spans, figures } = this.reporting;
     const parent = context.active();
-    const span = spans.begin('sse.broadcast', parent, () => publishFacts('node', undefined, event));
+    const span = spans.begin('sse.broadcast', parent, () => publishFacts('node', {}, event));
     try {
-      const fanOut = span === undefined ? work() : spans.run(span, parent, work, fanOutEnd);
+      const fanOut =
+        span?.isRecording() === true ? spans.run(span, parent, work, fanOutEnd) : work();
       figures.sent.add('node', fanOutOutcome(fanOut), 1, event);
       this.#countFanOut('node', fanOut);
       return fanOut;
@@ -100,25 +104,40 @@ export class OpenEventTelemetry implements EventTelemetry {
   }
 
   async publishing<R extends BroadcastReceipt | PublishReceipt>(
-    topic: string | undefined,
+    to: Audience,
     event: string,
     work: (trace: string | undefined) => Promise<R>,
   ): Promise<R> {
-    const { spans, figures, meters } = this.reporting;
-    const scope = scopeOf(topic);
+    const { spans, figures } = this.reporting;
+    const { scope } = to;
     const parent = context.active();
-    const name = topic === undefined ? 'sse.broadcast' : 'sse.publish';
-    const span = spans.begin(name, parent, () => publishFacts(scope, topic, event));
-    const told = spans.on || meters.instruments !== undefined;
-    const text = told ? this.carrier.write(within(parent, span), Date.now()) : undefined;
+    const name = scope === 'cluster' ? 'sse.broadcast' : 'sse.publish';
+    const span = spans.begin(name, parent, () => publishFacts(scope, this.#facts(to), event));
+    const text = this.#told ? this.carrier.write(within(parent, span), Date.now()) : undefined;
     try {
       const receipt = await (span?.isRecording() === true
         ? spans.run(span, parent, () => work(text), publicationEnd)
         : work(text));
-      figures.sent.add(scope, publicationOutcome(receipt), 1, event);
+      // The end of a source is no event of the application's.
+      if (scope !== 'source') figures.sent.add(scope, publicationOutcome(receipt), 1, event);
       return receipt;
     } catch (error) {
-      this.#countFailure(scope, event, error);
+      if (scope !== 'source') this.#countFailure(scope, event, error);
+      throw error;
+    }
+  }
+
+  async appending(
+    event: string,
+    work: (trace: string | undefined) => Promise<void>,
+  ): Promise<void> {
+    // The time alone: a span for each would hide whatever else is in the trace.
+    const text = this.#told ? this.carrier.write(ROOT_CONTEXT, Date.now()) : undefined;
+    try {
+      await work(text);
+      this.reporting.figures.sent.add('source', 'stored', 1, event);
+    } catch (error) {
+      this.#countFailure('source', event, error);
       throw error;
     }
   }
@@ -146,16 +165,14 @@ export class OpenEventTelemetry implements EventTelemetry {
     return delivery;
   }
 
-  fanningOut(
-    { topic, size, position, trace: text }: ArrivedPublication,
-    work: () => FanOut,
-  ): FanOut {
+  fanningOut({ to, size, position, trace: text }: ArrivedPublication, work: () => FanOut): FanOut {
     const { spans, figures } = this.reporting;
-    const scope = scopeOf(topic);
+    const { scope } = to;
     const carried = this.#carried(text);
-    const span = this.#arrival(carried, [], () => ({
+    const links = scope === 'connection' ? linksTo(to.connection?.origin) : [];
+    const span = this.#arrival(carried, links, () => ({
       ...DELIVER,
-      ...destination(topic),
+      ...this.#facts(to),
       [ATTRIBUTE.messagingEnvelopeSize]: size,
       [ATTRIBUTE.scope]: scope,
     }));
@@ -172,10 +189,13 @@ export class OpenEventTelemetry implements EventTelemetry {
 
   /** What came with an event; not looked at while nobody would be told. */
   #carried(text: string | undefined): Carried | undefined {
-    if (text === undefined) return undefined;
+    return text !== undefined && this.#told ? this.carrier.read(text) : undefined;
+  }
+
+  /** Whether anybody would be told. */
+  get #told(): boolean {
     const { spans, meters } = this.reporting;
-    if (!spans.on && meters.instruments === undefined) return undefined;
-    return this.carrier.read(text);
+    return spans.on || meters.instruments !== undefined;
   }
 
   /** Only a sender's trace is continued: an arrival alone is a figure, not a story. */
@@ -205,6 +225,19 @@ export class OpenEventTelemetry implements EventTelemetry {
     else if (SseError.is(error, 'UNAVAILABLE')) sent.add(scope, 'unavailable', 1, event);
   }
 
+  #facts(to: Addressee): Attributes {
+    switch (to.scope) {
+      case 'cluster':
+        return {};
+      case 'topic':
+        return { [ATTRIBUTE.topic]: to.topic, [ATTRIBUTE.messagingDestination]: to.topic };
+      case 'source':
+        return { [ATTRIBUTE.sourceKey]: to.key };
+      case 'connection':
+        return this.reporting.spans.connection(to.connectionId);
+    }
+  }
+
   #messageFacts({ connectionId, messageId }: Pick<SendSubject, 'connectionId' | 'messageId'>) {
     return {
       ...this.reporting.spans.connection(connectionId),
@@ -221,23 +254,8 @@ function operation(name: string, type: 'send' | 'process'): Attributes {
   };
 }
 
-function publishFacts(scope: Scope, topic: string | undefined, event: string): Attributes {
-  return {
-    ...PUBLISH,
-    ...destination(topic),
-    [ATTRIBUTE.eventName]: event,
-    [ATTRIBUTE.scope]: scope,
-  };
-}
-
-function destination(topic: string | undefined): Attributes {
-  return topic === undefined
-    ? {}
-    : { [ATTRIBUTE.topic]: topic, [ATTRIBUTE.messagingDestination]: topic };
-}
-
-function scopeOf(topic: string | undefined): 'topic' | 'cluster' {
-  return topic === undefined ? 'cluster' : 'topic';
+function publishFacts(scope: Scope, to: Attributes, event: string): Attributes {
+  return { ...PUBLISH, ...to, [ATTRIBUTE.eventName]: event, [ATTRIBUTE.scope]: scope };
 }
 
 function within(parent: Context, span: Span | undefined): Context {

@@ -39,15 +39,7 @@ export class OpenUpkeepTelemetry implements UpkeepTelemetry {
     const { spans, figures } = this.reporting;
     const span = spans.begin('sse.consistency', ROOT_CONTEXT, () => ({}));
     const checking = (): Promise<S> =>
-      span === undefined
-        ? work()
-        : spans.run(span, ROOT_CONTEXT, work, ({ checked, repairs }) => ({
-            attributes: {
-              [ATTRIBUTE.checked]: checked,
-              [ATTRIBUTE.repairs]: Object.values(repairs).reduce((sum, count) => sum + count, 0),
-              [ATTRIBUTE.repairKind]: Object.keys(repairs),
-            },
-          }));
+      span === undefined ? work() : spans.run(span, ROOT_CONTEXT, work, checkEnd);
     return whenDone(checking, ({ repairs }) => {
       for (const [kind, count] of Object.entries(repairs)) figures.repairs.add(kind, count);
     });
@@ -84,4 +76,19 @@ export class OpenUpkeepTelemetry implements UpkeepTelemetry {
       error === undefined ? labels : { ...labels, [ATTRIBUTE.errorType]: errorType(error) },
     );
   }
+}
+
+/** What a comparison says when it ends. One that learned nothing has failed, whatever it repaired. */
+function checkEnd({ checked, found, repairs, unknown }: ConsistencySummary): SpanEnd {
+  const attributes = {
+    [ATTRIBUTE.checked]: checked,
+    [ATTRIBUTE.found]: sumOf(found),
+    [ATTRIBUTE.repairs]: sumOf(repairs),
+    [ATTRIBUTE.repairKind]: Object.keys(repairs),
+  };
+  return unknown === undefined ? { attributes } : { attributes, failure: 'unknown' };
+}
+
+function sumOf(counts: ConsistencySummary['found']): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
 }

@@ -11,7 +11,7 @@ export class SilentTelemetry implements Telemetry {
 
   readonly connections: ConnectionTelemetry = {
     receiving: (_headers, work) => work(),
-    opening: (_connectionId, work) => work(),
+    opening: (_subject, work) => work(),
     refused: nothing,
     admitted: nothing,
     replaying: (_connectionId, work) => work(),
@@ -24,7 +24,8 @@ export class SilentTelemetry implements Telemetry {
     sending: (_subject, work) => work(),
     routing: (_subject, work) => work(undefined),
     broadcasting: (_event, work) => work(),
-    publishing: (_topic, _event, work) => work(undefined),
+    publishing: (_to, _event, work) => work(undefined),
+    appending: (_event, work) => work(undefined),
     sent: nothing,
     delivering: (_message, work) => work(),
     fanningOut: (_publication, work) => work(),

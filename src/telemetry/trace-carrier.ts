@@ -37,8 +37,8 @@ export class TraceCarrier {
     const spanContext = trace.getSpanContext(from);
     const traced =
       spanContext !== undefined &&
-      isSpanContextValid(spanContext) &&
-      (spanContext.traceFlags & TraceFlags.SAMPLED) !== 0;
+      (spanContext.traceFlags & TraceFlags.SAMPLED) !== 0 &&
+      isSpanContextValid(spanContext);
     const time = sentAt.toString(36);
     const luggage = this.baggage ? writeBaggage(from) : NOTHING;
     if (!traced) return luggage === NOTHING ? time : joined(time, NOTHING, luggage);
@@ -53,6 +53,8 @@ export class TraceCarrier {
     const [time = '', parent = NOTHING, luggage = NOTHING, ...state] = text.split(' ');
     if (!TIME.test(time)) return undefined;
     const sentAt = parseInt(time, 36);
+    // Most of them: few are sampled.
+    if (time === text) return { sentAt, context: undefined };
     const spanContext = readParent(parent, state.join(' '));
     const entries = this.baggage ? readBaggage(luggage) : {};
     const carriesBaggage = Object.keys(entries).length > 0;

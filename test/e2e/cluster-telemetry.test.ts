@@ -111,6 +111,27 @@ describe('telemetry of two processes over Redis', () => {
     expect(receiver.foreign).to.deep.equal([]);
   });
 
+  it('an owner that does not answer shows as repeated attempts, and an unknown outcome', async () => {
+    await connect(b, 'c1');
+    const { traceId, headers } = newTrace();
+    b.program.process.kill('SIGSTOP');
+    const response = await fetch(`${a.url}/sse/send/c1`, { method: 'POST', body: 'x', headers });
+    b.program.process.kill('SIGCONT');
+    expect(response.status).to.equal(504);
+    await until(() => receiver.trace(traceId).has('POST'), 'the trace', PATIENCE);
+    const route = receiver.trace(traceId).get('sse.route');
+    expect(route?.attributes).to.include({ 'sse.outcome': 'unknown', 'error.type': 'unknown' });
+    expect(route?.events[0]).to.deep.equal({
+      name: 'sse.retry',
+      attributes: { 'sse.operation': 'send', 'error.type': 'unanswered' },
+    });
+    await until(
+      () => (points('sse.retries', { 'sse.operation': 'send' })[0]?.value ?? 0) >= 1,
+      'the count',
+      PATIENCE,
+    );
+  });
+
   it('a publication on A is delivered on both, each with one span that continues it', async () => {
     await connect(a, 'c1?topics=news');
     await connect(b, 'c2?topics=news');

@@ -26,6 +26,7 @@ interface JsonSpan {
   readonly endTimeUnixNano: string;
   readonly attributes?: readonly KeyValue[];
   readonly links?: readonly { readonly traceId: string; readonly spanId: string }[];
+  readonly events?: readonly { readonly name: string; readonly attributes?: readonly KeyValue[] }[];
 }
 
 interface JsonPoint {
@@ -72,6 +73,7 @@ export interface ReceivedSpan {
   readonly attributes: Facts;
   /** Ids of the spans it points to. */
   readonly links: readonly string[];
+  readonly events: readonly { readonly name: string; readonly attributes: Facts }[];
   readonly resource: Facts;
 }
 
@@ -162,7 +164,16 @@ export class OtlpReceiver {
 }
 
 function receivedSpan(span: JsonSpan, resource: Facts): ReceivedSpan {
-  const { traceId, spanId, parentSpanId = '', name, kind, attributes, links = [] } = span;
+  const {
+    traceId,
+    spanId,
+    parentSpanId = '',
+    name,
+    kind,
+    attributes,
+    links = [],
+    events = [],
+  } = span;
   return {
     traceId,
     spanId,
@@ -172,6 +183,7 @@ function receivedSpan(span: JsonSpan, resource: Facts): ReceivedSpan {
     duration: BigInt(span.endTimeUnixNano) - BigInt(span.startTimeUnixNano),
     attributes: factsOf(attributes),
     links: links.map(link => link.spanId),
+    events: events.map(event => ({ name: event.name, attributes: factsOf(event.attributes) })),
     resource,
   };
 }

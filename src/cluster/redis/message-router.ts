@@ -98,6 +98,8 @@ export class MessageRouter {
       const answer = await pending.answerBy(at);
       if (answer !== undefined && answer !== 'again') return answer;
       if (pending.over) break;
+      if (attempt > 0)
+        this.node.telemetry.retrying('send', answer === 'again' ? 'not-connected' : 'unanswered');
       const result = await this.#attempt(message, `${name}.${attempt}`, pending, attempt);
       if (result !== undefined) return result;
     }

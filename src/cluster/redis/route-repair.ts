@@ -31,7 +31,7 @@ export class RouteRepair {
   run(): Promise<ConsistencySummary> {
     if (this.#running !== undefined) this.#again = true;
     this.#running ??= this.node.telemetry
-      .checking(() => this.#run(new ConsistencyTally()))
+      .checking(async () => (await this.#run(new ConsistencyTally())).report())
       .finally(() => {
         this.#running = undefined;
       });

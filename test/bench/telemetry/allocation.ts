@@ -10,7 +10,7 @@ import { DistributedSseService } from '../../../src/service/distributed-sse-serv
 import { ConsoleLogger } from '../../../src/telemetry/console-logger.js';
 import { OpenTelemetry } from '../../../src/telemetry/open-telemetry.js';
 import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
-import { enter, MODES } from './modes.js';
+import { enter, isStubbed, MODES } from './modes.js';
 
 const ROUNDS = 50;
 const FEW = 100;
@@ -67,10 +67,9 @@ async function bytesPerBroadcast(connections: number): Promise<number> {
     coordinator: new LocalCoordinator('a', options.connection),
     policy: new PassthroughPolicy(),
     logger: new ConsoleLogger(),
-    telemetry:
-      mode === 'stub'
-        ? new SilentTelemetry()
-        : new OpenTelemetry({ ...options.telemetry, nodeId: 'a' }),
+    telemetry: isStubbed(mode)
+      ? new SilentTelemetry()
+      : new OpenTelemetry({ ...options.telemetry, nodeId: 'a' }),
   });
   for (let n = 0; n < connections; n += 1) await service.createConnection(`c${n}`, new Nowhere());
   for (let round = 0; round < 200; round += 1) await broadcast(service);

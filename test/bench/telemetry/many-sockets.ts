@@ -11,6 +11,7 @@ type Request =
 
 let sockets: Socket[] = [];
 
+process.on('disconnect', () => process.exit());
 process.on('message', (request: Request) => {
   void answer(request).then(() => process.send?.('done'));
 });

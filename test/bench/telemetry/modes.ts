@@ -10,10 +10,10 @@ import {
 } from '@opentelemetry/sdk-trace';
 
 /**
- * How much is told: nothing, by a stub in place of the telemetry; what the library tells without an SDK; or with an SDK
- * that samples one trace in a hundred.
+ * How much is told: nothing, by a stub in place of the telemetry; what the library tells without an SDK; nothing, beside an
+ * SDK that the application has; or with an SDK that samples one trace in a hundred.
  */
-export const MODES = ['stub', 'no-sdk', 'sdk'] as const;
+export const MODES = ['stub', 'no-sdk', 'sdk-stub', 'sdk'] as const;
 
 export type Mode = (typeof MODES)[number];
 
@@ -24,7 +24,7 @@ class IdleReader extends MetricReader {
 
 /** Registers what a mode needs, with exporters that throw away. */
 export function enter(mode: Mode): void {
-  if (mode !== 'sdk') return;
+  if (mode === 'stub' || mode === 'no-sdk') return;
   context.setGlobalContextManager(new AsyncLocalStorageContextManager().enable());
   propagation.setGlobalPropagator(new W3CTraceContextPropagator());
   const exporter = {
@@ -40,4 +40,11 @@ export function enter(mode: Mode): void {
     }),
   );
   metrics.setGlobalMeterProvider(new MeterProvider({ readers: [new IdleReader()] }));
+  // Where the application has ever been in a context, Node follows each promise from then on.
+  context.with(context.active(), () => undefined);
+}
+
+/** Whether the library's own telemetry is replaced by a stub. */
+export function isStubbed(mode: Mode): boolean {
+  return mode === 'stub' || mode === 'sdk-stub';
 }

@@ -15,7 +15,7 @@ import {
   sseModule,
   SseService,
 } from '../../../src/index.js';
-import { enter, MODES, type Mode } from './modes.js';
+import { enter, isStubbed, MODES } from './modes.js';
 
 class Streams {
   @SseEndpoint('/sse/:clientId', { topics: ['news'] })
@@ -33,110 +33,125 @@ interface BenchNode {
 const CONNECTIONS = 1000;
 const EVENT = 'x'.repeat(200);
 
+/** Something to measure: how many operations one round of it is. */
+interface Work {
+  readonly operations: number;
+  run(round: number): Promise<unknown>;
+}
+
 const mode = MODES.find(name => name === process.argv[2]) ?? 'stub';
-// Bounds of time for each figure, so that a slow machine is measured as long as a fast one.
-const PERIOD_MS = Number(process.argv[3] ?? '3000');
-const REDIS_URL = process.argv[4];
+const REDIS_URL = process.argv[3];
 
 enter(mode);
-const figures = await measureAll(mode);
-process.send?.(figures);
-process.disconnect();
+const bus = new MemoryBus();
+const [a, b] = [await startNode('a', bus), await startNode('b', bus)];
+const [c, d] = [await startNode('c', undefined), await startNode('d', undefined)];
+const clients = fork(fileURLToPath(new URL('many-sockets.js', import.meta.url)));
+await ask(clients, { port: a.port, count: CONNECTIONS, path: '/sse/a#' });
+await ask(clients, { port: b.port, count: 100, path: '/sse/b#' });
+await ask(clients, { port: d.port, count: 100, path: '/sse/d#' });
+const visitors = fork(fileURLToPath(new URL('many-sockets.js', import.meta.url)));
+const tracer = trace.getTracer('bench');
 
-/** Microseconds of processor time for one of each. */
-async function measureAll(of: Mode): Promise<Record<string, number>> {
-  const bus = new MemoryBus();
-  const [a, b] = [await startNode('a', bus, of), await startNode('b', bus, of)];
-  const [c, d] = [await startNode('c', undefined, of), await startNode('d', undefined, of)];
-  const clients = fork(fileURLToPath(new URL('many-sockets.js', import.meta.url)));
-  await ask(clients, { port: a.port, count: CONNECTIONS, path: '/sse/a#' });
-  await ask(clients, { port: b.port, count: 100, path: '/sse/b#' });
-  await ask(clients, { port: d.port, count: 100, path: '/sse/d#' });
-  const tracer = trace.getTracer('bench');
-  async function inRequest(work: () => unknown): Promise<void> {
-    const span = tracer.startSpan('request');
-    await context.with(trace.setSpan(context.active(), span), work);
-    span.end();
-  }
-  const sendToAll = (from: BenchNode, prefix: string): Promise<unknown> =>
-    Promise.all(
-      Array.from({ length: 100 }, (_, n) =>
-        from.sse.sendMessageToConnection(`${prefix}${n}`, 'tick', EVENT),
-      ),
-    );
-  const sendHere = (round: number): void => {
-    for (let n = 0; n < 200; n += 1) a.sse.sendMessage(`a${(round + n) % 1000}`, 'tick', EVENT);
-  };
-
-  const results: Record<string, number> = {
-    'broadcast, per delivery': await perOperation(CONNECTIONS, async () => {
-      a.sse.broadcast('tick', EVENT);
-    }),
+const works: Record<string, Work> = {
+  'broadcast, per delivery': {
+    operations: CONNECTIONS,
+    run: async () => a.sse.broadcast('tick', EVENT),
+  },
+  'publication, per delivery': {
     // On both nodes.
-    'publication, per delivery': await perOperation(CONNECTIONS + 100, async () => {
-      await a.sse.publish('news', 'tick', EVENT, { history: false });
-    }),
-    'send on the node, alone': await perOperation(200, async round => {
-      sendHere(round);
-    }),
-    'send on the node, in a request': await perOperation(200, round =>
-      inRequest(() => {
-        sendHere(round);
-      }),
-    ),
-    'send to another node, alone': await perOperation(100, () => sendToAll(a, 'b')),
-    'send to another node, in a request': await perOperation(100, () =>
-      inRequest(() => sendToAll(a, 'b')),
-    ),
-    'the same over Redis, alone': await perOperation(100, () => sendToAll(c, 'd')),
-    'the same over Redis, in a request': await perOperation(100, () =>
-      inRequest(() => sendToAll(c, 'd')),
-    ),
-  };
-  await ask(clients, { leave: true });
-  results['connect and leave'] = await perOperation(200, async () => {
-    await ask(clients, { port: a.port, count: 200, path: '/sse/c#' });
-    await ask(clients, { leave: true });
-  });
-  clients.disconnect();
-  await Promise.all([a, b, c, d].map(node => node.close()));
-  return results;
-}
+    operations: CONNECTIONS + 100,
+    run: () => a.sse.publish('news', 'tick', EVENT, { history: false }),
+  },
+  'send on the node, alone': { operations: 200, run: async round => sendHere(round) },
+  'send on the node, in a request': {
+    operations: 200,
+    run: round => inRequest(() => sendHere(round)),
+  },
+  'send over Redis, alone': { operations: 100, run: () => sendToAll(c, 'd') },
+  'send over Redis, in a request': {
+    operations: 100,
+    run: () => inRequest(() => sendToAll(c, 'd')),
+  },
+  'publication over Redis, per delivery': {
+    operations: 100,
+    run: () => c.sse.publish('news', 'tick', EVENT),
+  },
+  'connect and leave': {
+    operations: 50,
+    run: async () => {
+      await ask(visitors, { port: a.port, count: 50, path: '/sse/c#' });
+      await ask(visitors, { leave: true });
+    },
+  },
+};
 
-/** Repeats work of so many operations for a while, lets the sockets write after each round, and divides the time. */
-async function perOperation(
-  operations: number,
-  work: (round: number) => Promise<unknown>,
-): Promise<number> {
-  for (let round = 0; round < 20; round += 1) await turn(work, round);
+// Asked for slices of work until it is told to stop; answers microseconds of processor time per operation.
+process.on('message', (request: { work: string; ms: number } | 'stop') => {
+  void (request === 'stop' ? stop() : answer(request));
+});
+// Whoever asks may be ended early.
+process.on('disconnect', () => process.exit());
+process.send?.(Object.keys(works));
+
+async function answer({ work, ms }: { work: string; ms: number }): Promise<void> {
+  const { operations, run } = works[work] ?? { operations: Number.NaN, run: async () => undefined };
+  await turn(run, 0);
   const before = process.cpuUsage();
-  const deadline = performance.now() + PERIOD_MS;
+  const deadline = performance.now() + ms;
   let rounds = 0;
   while (performance.now() < deadline) {
-    await turn(work, rounds);
     rounds += 1;
+    await turn(run, rounds);
   }
   const { user, system } = process.cpuUsage(before);
-  return (user + system) / (rounds * operations);
+  process.send?.((user + system) / (rounds * operations));
 }
 
-async function turn(work: (round: number) => Promise<unknown>, round: number): Promise<void> {
-  await work(round);
+/** One round, and what its sockets have to write. */
+async function turn(run: Work['run'], round: number): Promise<void> {
+  await run(round);
   await new Promise(resolve => setImmediate(resolve));
 }
 
-/** @param bus where it meets others; without one, in Redis */
-async function startNode(nodeId: string, bus: MemoryBus | undefined, of: Mode): Promise<BenchNode> {
+async function stop(): Promise<void> {
+  for (const child of [clients, visitors]) child.disconnect();
+  await Promise.all([a, b, c, d].map(node => node.close()));
+  process.disconnect();
+}
+
+function sendHere(round: number): void {
+  for (let n = 0; n < 200; n += 1) a.sse.sendMessage(`a${(round + n) % 1000}`, 'tick', EVENT);
+}
+
+function sendToAll(from: BenchNode, prefix: string): Promise<unknown> {
+  return Promise.all(
+    Array.from({ length: 100 }, (_, n) =>
+      from.sse.sendMessageToConnection(`${prefix}${n}`, 'tick', EVENT),
+    ),
+  );
+}
+
+async function inRequest(work: () => unknown): Promise<void> {
+  const span = tracer.startSpan('request');
+  await context.with(trace.setSpan(context.active(), span), work);
+  span.end();
+}
+
+/** @param meeting where it meets others; without one, in Redis */
+async function startNode(nodeId: string, meeting: MemoryBus | undefined): Promise<BenchNode> {
   const takeovers = { takeoverLimit: 1000, takeoverWindow: 1 };
   const container = new Container();
   const options = {
     node: { id: nodeId },
     connection: { ...takeovers, maxConnections: 10_000 },
-    telemetry: { enabled: of !== 'stub' },
-    redis: bus === undefined ? { url: REDIS_URL } : {},
+    telemetry: { enabled: !isStubbed(mode) },
+    redis: meeting === undefined ? { url: REDIS_URL, prefix: `${mode}:`, channel: `${mode}:` } : {},
   };
   const overrides =
-    bus === undefined ? {} : { clusterCoordinator: new LocalCoordinator(nodeId, takeovers, bus) };
+    meeting === undefined
+      ? {}
+      : { clusterCoordinator: new LocalCoordinator(nodeId, takeovers, meeting) };
   container.load(sseModule(options, overrides));
   container.bind(Streams).toSelf().inSingletonScope();
   const app = new Koa();

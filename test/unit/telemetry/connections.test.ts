@@ -2,7 +2,8 @@ import { expect } from 'chai';
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AlwaysOffSampler } from '@opentelemetry/sdk-trace';
 import type { LibraryCloseReason } from '../../../src/contracts/close-reason.js';
-import { formatCursor } from '../../../src/protocol/cursor.js';
+import type { ResetReason } from '../../../src/contracts/hole.js';
+import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
 import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
 import { codeOf } from '../../support/code-of.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
@@ -219,7 +220,21 @@ describe('telemetry of a connection', () => {
       expect(await sdk.value('sse.replay.resets', epoch)).to.equal(1);
     });
 
-    for (const reason of ['GAP', 'EPOCH', 'AHEAD'] as const) {
+    const resets: Record<ResetReason, true> = {
+      GAP: true,
+      EPOCH: true,
+      AHEAD: true,
+      OVERFLOW: true,
+      PRODUCER_LOST: true,
+    };
+    for (const reason of Object.keys(resets) as ResetReason[]) {
+      it(`a reset with reason ${reason} in an open stream is counted`, async () => {
+        a.telemetry.connections.reset(reason);
+        expect(await sdk.points('sse.replay.resets')).to.deep.equal([
+          { value: 1, attributes: { 'sse.node.id': 'a', 'sse.reset.reason': reason } },
+        ]);
+      });
+
       it(`a reset with reason ${reason} shows in span and metric`, async () => {
         await a.telemetry.connections.replaying('c1', async () => ({
           entries: 0,
@@ -248,6 +263,25 @@ describe('telemetry of a connection', () => {
       sdk = RecordingSdk.start({ sampler: new AlwaysOffSampler() });
       const dropped = await a.connect('c2');
       expect(spanOf(dropped.connection)?.traceFlags).to.equal(0);
+    });
+
+    it('at a hole in its open stream continues the opening as well, whatever runs there', async () => {
+      let seen: string | undefined;
+      await a.connect('c1', {
+        topics: ['news'],
+        onReset: () => {
+          seen = trace.getSpanContext(context.active())?.spanId;
+        },
+      });
+      const { id } = await a.service.publish('news', 'chat', 'x');
+      const at = parseCursor(id ?? '') ?? expect.fail('no id');
+      const until = { ms: at.ms, sequence: at.sequence + 1 };
+      const other = trace.getTracer('test').startSpan('request');
+      context.with(trace.setSpan(context.active(), other), () => {
+        a.store.get('c1')?.miss({ reason: 'GAP', topics: ['news'], resumedFrom: at, until });
+      });
+      await turns();
+      expect(seen).to.equal(sdk.span('sse.connect').spanContext().spanId);
     });
 
     it('without an SDK is in no context', async () => {
@@ -292,18 +326,22 @@ describe('telemetry of a connection', () => {
     const local = a.store.get('c1') ?? expect.fail('no connection');
     const arrived = { size: 1, position: undefined, trace: 'x' };
     const summary = { entries: 1, resets: [] };
-    const checked = { checked: 1, repairs: {} };
+    const checked = { checked: 1, found: {}, repairs: {} };
+    const to = { scope: 'topic', topic: 't' } as const;
     expect([
       connections.receiving({}, () => 1),
-      await connections.opening('c1', async () => local),
+      await connections.opening(
+        { connectionId: 'c1', topics: [], source: undefined },
+        async () => local,
+      ),
       await connections.replaying('c1', async () => summary),
       connections.handling(connection, () => 2),
       events.sending(subject, () => sent),
       await events.routing(subject, async text => (text === undefined ? sent : expect.fail(text))),
       events.broadcasting('e', () => fanOut),
-      await events.publishing('t', 'e', async text => ({ topic: text ?? 't' })),
+      await events.publishing(to, 'e', async text => ({ topic: text ?? 't' })),
       events.delivering({ ...subject, ...arrived, connection: local }, () => sent as never),
-      events.fanningOut({ topic: 't', ...arrived }, () => fanOut),
+      events.fanningOut({ to, ...arrived }, () => fanOut),
       upkeep.cleaning('route', () => 3),
       await upkeep.checking(async () => checked),
     ]).to.deep.equal([
@@ -320,6 +358,11 @@ describe('telemetry of a connection', () => {
       3,
       checked,
     ]);
+    let carried: string | undefined = 'nothing said';
+    await events.appending('e', async text => {
+      carried = text;
+    });
+    expect(carried).to.equal(undefined);
     await upkeep.draining(async () => undefined);
     connections.refused('c1', new Error('x'));
     connections.admitted(local);

@@ -9,6 +9,7 @@ import { turns } from '../../support/turns.js';
 import { until } from '../../support/until.js';
 
 const NODE = { 'sse.node.id': 'node-a' };
+const NEWS = { scope: 'topic', topic: 'news' } as const;
 
 describe('metrics', () => {
   let sdk: RecordingSdk | undefined;
@@ -53,7 +54,7 @@ describe('metrics', () => {
     await connections.replaying('c1', async () => ({ entries: 1, resets: ['GAP'] }));
     events.sent('connection', 'chat', 'delivered');
     events.fanningOut(
-      { topic: undefined, size: 1, position: undefined, trace: Date.now().toString(36) },
+      { to: { scope: 'cluster' }, size: 1, position: undefined, trace: Date.now().toString(36) },
       () => ({ taken: 1, slow: 0, dropped: 0 }),
     );
     const subject = { connectionId: 'c1', messageId: 'm', event: 'chat', here: false };
@@ -61,7 +62,7 @@ describe('metrics', () => {
     traffic.bytesWritten += 1;
     traffic.eventsDropped += 1;
     upkeep.cleaning('route', () => 1);
-    await upkeep.checking(async () => ({ checked: 1, repairs: { ghost: 1 } }));
+    await upkeep.checking(async () => ({ checked: 1, found: { ghost: 1 }, repairs: { ghost: 1 } }));
     upkeep.leaked('socket', 1);
     upkeep.retrying('send', new Error('x'));
     upkeep.commanded('send', 1, new Error('x'));
@@ -211,7 +212,7 @@ describe('metrics', () => {
     observe();
     const arrive = (late: number): void => {
       const position = { ms: Date.now() - late, sequence: 1 };
-      telemetry.events.fanningOut({ topic: 't', size: 1, position, trace: undefined }, () => ({
+      telemetry.events.fanningOut({ to: NEWS, size: 1, position, trace: undefined }, () => ({
         taken: 0,
         slow: 0,
         dropped: 0,
@@ -227,7 +228,7 @@ describe('metrics', () => {
     observe();
     const arrive = (sentAt: number): void => {
       const trace = sentAt.toString(36);
-      telemetry.events.fanningOut({ topic: 't', size: 1, position: undefined, trace }, () => ({
+      telemetry.events.fanningOut({ to: NEWS, size: 1, position: undefined, trace }, () => ({
         taken: 0,
         slow: 0,
         dropped: 0,

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { context, SpanStatusCode, trace } from '@opentelemetry/api';
+import type { InconsistencyKind } from '../../../src/contracts/consistency.js';
 import type { OperationKind } from '../../../src/contracts/resilience-policy.js';
 import type { CleanupKind } from '../../../src/contracts/telemetry.js';
 import { SseError } from '../../../src/errors/sse-error.js';
@@ -30,7 +31,12 @@ describe('telemetry of upkeep', () => {
     return context.with(trace.setSpan(context.active(), span), work);
   }
 
-  const cleanups: Record<CleanupKind, true> = { connection: true, route: true, node: true };
+  const cleanups: Record<CleanupKind, true> = {
+    connection: true,
+    route: true,
+    node: true,
+    source: true,
+  };
   for (const kind of Object.keys(cleanups) as CleanupKind[]) {
     const works: [string, () => number | Promise<number>][] = [
       ['at once', () => 3],
@@ -77,8 +83,50 @@ describe('telemetry of upkeep', () => {
     expect(await sdk.points('sse.cleanup.removed')).to.deep.equal([]);
   });
 
-  it('a comparison with the cluster shows what it repaired', async () => {
-    const summary = { checked: 40, repairs: { ghost: 2, missing: 1 } };
+  const repairs: Record<InconsistencyKind, true> = {
+    'missing-route': true,
+    'foreign-route': true,
+    'wrong-token': true,
+    ghost: true,
+    orphan: true,
+    index: true,
+    'dead-lease': true,
+  };
+  for (const kind of Object.keys(repairs)) {
+    it(`a repair of kind ${kind} shows in span and metric`, async () => {
+      const counts = { [kind]: 2 };
+      await a.telemetry.upkeep.checking(async () => ({
+        checked: 2,
+        found: counts,
+        repairs: counts,
+      }));
+      const { attributes } = sdk.span('sse.consistency');
+      expect(attributes['sse.repair.kind']).to.deep.equal([kind]);
+      const labels = { 'sse.repair.kind': kind };
+      expect(await sdk.value('sse.consistency.repairs', labels)).to.equal(2);
+    });
+  }
+
+  it('a comparison that learned nothing is a failed span, with what it repaired before', async () => {
+    const repaired = { ghost: 1 };
+    await a.telemetry.upkeep.checking(async () => ({
+      checked: 1,
+      found: repaired,
+      repairs: repaired,
+      unknown: 'the cluster cannot be reached',
+    }));
+    const { attributes, status } = sdk.span('sse.consistency');
+    expect(attributes).to.include({ 'error.type': 'unknown', 'sse.consistency.repairs': 1 });
+    expect(status.code).to.equal(SpanStatusCode.ERROR);
+    expect(await sdk.value('sse.consistency.repairs')).to.equal(1);
+  });
+
+  it('a comparison with the cluster shows what it found and what it repaired', async () => {
+    const summary = {
+      checked: 40,
+      found: { ghost: 4, orphan: 1 },
+      repairs: { ghost: 2, orphan: 1 },
+    };
     expect(await inStaleContext(() => a.telemetry.upkeep.checking(async () => summary))).to.equal(
       summary,
     );
@@ -86,8 +134,9 @@ describe('telemetry of upkeep', () => {
     expect(attributes).to.deep.equal({
       'sse.node.id': 'a',
       'sse.consistency.checked': 40,
+      'sse.consistency.found': 5,
       'sse.consistency.repairs': 3,
-      'sse.repair.kind': ['ghost', 'missing'],
+      'sse.repair.kind': ['ghost', 'orphan'],
     });
     expect(parentSpanContext).to.equal(undefined);
     const ghost = { 'sse.repair.kind': 'ghost' };
