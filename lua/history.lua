@@ -13,7 +13,8 @@
 -- ARGV[8] fenceMs   milliseconds that a new master jumps ahead
 --
 -- RETURNS
---   OK    epoch tip upto gaps entries  gaps: [topic...] with entries missing after the cursor;
+--   OK    epoch tip upto gaps entries  gaps: [topic until...] with entries missing after the cursor,
+--                                      the newest of them being until or an earlier one;
 --                                      entries: [topic id previous payload...], topic by topic, each in order
 --   EPOCH epoch tip                    the cursor is of another log
 --   AHEAD epoch tip                    the cursor is newer than the log
@@ -52,18 +53,22 @@ if not isAfter(tip, ms, sequence) and tip ~= num(ms) .. '-' .. num(sequence) the
 
 local from, count = '(' .. num(ms) .. '-' .. num(sequence), math.ceil(limit / topics)
 local gaps, pages, upto, uptoMs, uptoSequence = {}, {}, tip, tipMs, tipSequence
+local function addGap(topic, untilId)
+  gaps[#gaps + 1] = topic
+  gaps[#gaps + 1] = untilId
+end
 for t = 1, topics do
   local page = redis.call('XRANGE', KEYS[2 * t], from, '+', 'COUNT', count)
   pages[t] = page
   if page[1] then
-    if isAfter(page[1][2][2], ms, sequence) then gaps[#gaps + 1] = t end
+    if isAfter(page[1][2][2], ms, sequence) then addGap(t, page[1][2][2]) end
     if #page == count and not isAfter(page[count][1], uptoMs, uptoSequence) then
       upto = page[count][1]
       uptoMs, uptoSequence = positionOf(upto)
     end
   else
-    local last = redis.call('GET', KEYS[2 * t + 1])
-    if last and isAfter(last, ms, sequence) or not last and ms < now - metaMs / 2 then gaps[#gaps + 1] = t end
+    local last = redis.call('GET', KEYS[2 * t + 1]) or num(math.max(0, now - metaMs / 2)) .. '-0'
+    if isAfter(last, ms, sequence) then addGap(t, last) end
   end
 end
 local entries = {}

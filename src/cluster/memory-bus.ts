@@ -6,12 +6,14 @@ import type {
   RegistrationResult,
 } from '../contracts/cluster-coordinator.js';
 import type { ClusterListener } from '../contracts/cluster-listener.js';
-import type { Frame, Position } from '../contracts/frame.js';
+import type { Cursor, Frame, Position } from '../contracts/frame.js';
+import type { Hole } from '../contracts/hole.js';
 import type { ConsistencyReport, ConsistencyRequest } from '../contracts/consistency.js';
 import { SseError } from '../errors/sse-error.js';
 import { carriedTrace } from '../protocol/trace-text.js';
 import { BusCheck } from './bus-check.js';
-import { addressed, EVERYONE } from './everyone.js';
+import { addressed, EVERYONE } from '../protocol/everyone.js';
+import { gapHole } from './gap-hole.js';
 import { MemoryLog } from './memory-log.js';
 import { RouteTable, type OwnedRoute, type TakeoverLimit } from './route-table.js';
 
@@ -81,11 +83,9 @@ export class MemoryBus {
     const resumedFrom = first
       ? { epoch, ms: first.ms, sequence: first.sequence - 1 }
       : this.log.tip;
-    for (const { topic, until } of gaps) {
-      const topics = topic === undefined ? undefined : [topic];
-      const addressee = topic === undefined ? undefined : addressed(topic);
-      listener.onHole(addressee, { reason: 'GAP', topics, resumedFrom, until });
-    }
+    const hole =
+      gaps === 'unknown' ? lostAll(resumedFrom, this.log.tip) : gapHole(gaps, resumedFrom);
+    if (hole !== undefined) listener.onHole(hole);
     for (const { topic, frame } of entries) listener.onPublication(addressed(topic), frame);
   }
 
@@ -187,4 +187,9 @@ export class MemoryBus {
     if (key !== undefined) this.#published.set(key, { at: Date.now(), result });
     return result;
   }
+}
+
+/** A hole in topics that are not remembered. */
+function lostAll(resumedFrom: Cursor, until: Cursor): Hole {
+  return { reason: 'GAP', topics: undefined, resumedFrom, until };
 }

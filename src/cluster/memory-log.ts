@@ -1,16 +1,17 @@
 import { randomBytes } from 'node:crypto';
 import type { ReplayPage, ReplayRequest, Retention } from '../contracts/cluster-coordinator.js';
 import type { Cursor, Frame, Position } from '../contracts/frame.js';
+import type { HolePart } from '../contracts/hole.js';
 import { formatCursor, isAfter } from '../protocol/cursor.js';
 import { prependId } from '../protocol/encode-event.js';
-import { EVERYONE } from './everyone.js';
+import { EVERYONE } from '../protocol/everyone.js';
 
 // Of so many topics the log knows exactly what was trimmed, even if nothing of them is left.
 const MAX_REMEMBERED_TOPICS = 10_000;
 const SWEEP_EVERY = 1000;
 
 interface Entry extends Frame {
-  readonly position: Position;
+  readonly position: Cursor;
 }
 
 interface Topic {
@@ -24,8 +25,8 @@ interface Topic {
 export interface Remainder {
   /** In order. */
   readonly entries: readonly { readonly topic: string; readonly frame: Frame }[];
-  /** Where something is missing; without a topic it is not known of which. */
-  readonly gaps: readonly { readonly topic: string | undefined; readonly until: Position }[];
+  /** Where something is missing; unknown when it is of topics that are not remembered. */
+  readonly gaps: readonly HolePart[] | 'unknown';
 }
 
 /** The ordered log in memory: entries of all topics share one sequence, each topic keeps its own number of them. */
@@ -44,19 +45,19 @@ export class MemoryLog {
 
   /** Appends an entry and returns it as the frame that every subscriber gets. */
   append(topic: string, body: Buffer, retention: Retention): { cursor: Cursor; frame: Frame } {
-    const position = {
+    const cursor = {
+      epoch: this.epoch,
       ms: Math.max(this.#tip.ms, Date.now()),
       sequence: this.#tip.sequence + 1,
     };
-    const cursor = { epoch: this.epoch, ...position };
     this.#tip = cursor;
-    const frame = { bytes: prependId(formatCursor(cursor), body), position };
+    const frame = { bytes: prependId(formatCursor(cursor), body), position: cursor };
     const kept = this.#topics.get(topic) ?? newTopic(this.#forgotten);
     this.#topics.set(topic, kept);
     kept.retention = retention;
     kept.entries.push(frame);
     trim(kept);
-    if (position.sequence % SWEEP_EVERY === 0) this.#sweep();
+    if (cursor.sequence % SWEEP_EVERY === 0) this.#sweep();
     return { cursor, frame };
   }
 
@@ -85,14 +86,13 @@ export class MemoryLog {
         .map(frame => ({ topic, frame, sequence: frame.position.sequence }));
     });
     entries.sort((a, b) => a.sequence - b.sequence);
-    const gaps: { topic: string | undefined; until: Position }[] = [];
+    if (this.#forgotten !== undefined && isAfter(this.#forgotten, position))
+      return { entries, gaps: 'unknown' };
+    const gaps: HolePart[] = [];
     for (const [topic, { trimmed: until }] of this.#topics) {
       if (until !== undefined && isAfter(until, position)) gaps.push({ topic, until });
     }
-    const until = this.#forgotten;
-    if (until === undefined || !isAfter(until, position)) return { entries, gaps };
-    const { ms, sequence } = this.#tip;
-    return { entries, gaps: [{ topic: undefined, until: { ms, sequence } }] };
+    return { entries, gaps };
   }
 
   #page(topics: readonly string[], after: Position | undefined, limit: number): ReplayPage {

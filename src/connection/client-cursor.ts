@@ -1,7 +1,8 @@
 import type { LocalConnection } from '../contracts/connection-store.js';
 import type { Cursor, Frame, Position } from '../contracts/frame.js';
-import type { Hole } from '../contracts/hole.js';
+import type { Hole, HolePart } from '../contracts/hole.js';
 import { isAfter } from '../protocol/cursor.js';
+import { EVERYONE } from '../protocol/everyone.js';
 import type { ConnectionObserver } from './connection-environment.js';
 import { ResetNotice, type NoticeFrame } from './reset-notice.js';
 
@@ -10,7 +11,7 @@ export class ClientCursor {
   #epoch: string | undefined;
   #position: Position | undefined;
 
-  /** Where it begins; without a place everything is news. */
+  /** Where it begins. Without a place it is given nothing of the log: an id would move it past what it has not got. */
   start(cursor: Cursor | undefined): void {
     this.#epoch = cursor?.epoch;
     this.#position = cursor;
@@ -19,7 +20,9 @@ export class ClientCursor {
   /** Whether a frame is newer than what the client has; notes it as had. */
   isNews({ position }: Frame): boolean {
     if (position === undefined) return true;
-    if (this.#position !== undefined && !isAfter(position, this.#position)) return false;
+    // An entry of a former log may still be under way to a client that began in this one.
+    if (this.#position === undefined || position.epoch !== this.#epoch) return false;
+    if (!isAfter(position, this.#position)) return false;
     this.#position = position;
     return true;
   }
@@ -35,10 +38,13 @@ export class ClientCursor {
     client: LocalConnection,
     observer: ConnectionObserver,
   ): NoticeFrame | undefined {
-    const misses = this.#misses(notice.hole);
+    const { hole } = notice;
+    const topics = hole.parts === undefined ? undefined : this.#missedOf(hole.parts, client);
+    if (topics?.length === 0) return undefined;
+    const misses = this.#misses(hole);
     if (misses === 'nothing') return undefined;
-    observer.onTold(client, notice.hole);
-    return notice.frameFor(client.topics, misses === 'moved');
+    observer.onTold(client, topics === undefined ? hole : { ...hole, topics });
+    return notice.frameFor(topics ?? client.topics, misses === 'moved');
   }
 
   /** The event for a client that does not get a frame of the log; `undefined` for any other frame. */
@@ -55,26 +61,35 @@ export class ClientCursor {
     return new ResetNotice(hole).frameFor(client.topics, true);
   }
 
+  /** The topics of a hole that concern this client. */
+  #missedOf(parts: readonly HolePart[], { topics }: LocalConnection): string[] {
+    return parts
+      .filter(({ topic }) => topic === EVERYONE || topics.has(topic))
+      .filter(({ until }) => this.#position !== undefined && isAfter(until, this.#position))
+      .map(({ topic }) => topic);
+  }
+
   #misses({ reason, resumedFrom, until }: Hole): 'nothing' | 'in place' | 'moved' {
     const here = this.#position;
-    if (here !== undefined) {
-      switch (reason) {
-        case 'EPOCH':
-          // Who opened meanwhile is in the new log already.
-          if (this.#epoch === resumedFrom.epoch) return 'nothing';
-          break;
-        case 'AHEAD':
-          if (!isAfter(here, resumedFrom)) return 'nothing';
-          break;
-        case 'GAP':
-        case 'OVERFLOW':
-          if (!isAfter(until, here)) return 'nothing';
-          if (!isAfter(resumedFrom, here)) return 'in place';
-          break;
-        case 'PRODUCER_LOST':
-          // An entry of the log, and the last one: it is published, not told.
-          return 'nothing';
-      }
+    if (here === undefined) return 'nothing';
+    switch (reason) {
+      case 'EPOCH':
+        // Who opened meanwhile is in the new log already.
+        if (this.#epoch === resumedFrom.epoch) return 'nothing';
+        break;
+      case 'AHEAD':
+        if (!isAfter(here, resumedFrom)) return 'nothing';
+        break;
+      case 'GAP':
+      case 'OVERFLOW':
+        // Who is still in a former log is told of that one's end.
+        if (this.#epoch !== resumedFrom.epoch) return 'nothing';
+        if (!isAfter(until, here)) return 'nothing';
+        if (!isAfter(resumedFrom, here)) return 'in place';
+        break;
+      case 'PRODUCER_LOST':
+        // An entry of the log, and the last one: it is published, not told.
+        return 'nothing';
     }
     this.start(resumedFrom);
     return 'moved';

@@ -31,10 +31,10 @@ export interface ClusterListener {
    */
   onPublication(topic: string | undefined, frame: Frame, trace?: string): void;
   /**
-   * What comes next does not follow what came last: tell the subscribers of a topic, or, without a topic, everyone. `EPOCH`
-   * and `AHEAD` concern all topics and mean another log, in which the stream goes on at `resumedFrom`.
+   * What comes next does not follow what came last: tell whom it concerns. `EPOCH` and `AHEAD` concern all topics and mean
+   * another log, in which the stream goes on at `resumedFrom`.
    */
-  onHole(topic: string | undefined, hole: Hole): void;
+  onHole(hole: Hole): void;
   /** Another registration took the id over; close the connection with this token. */
   onSuperseded(connectionId: string, token: string): void;
   /** Another node repaired something, which may concern this one: look soon whether all is well here. */

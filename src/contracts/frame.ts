@@ -20,5 +20,5 @@ export interface Frame {
   /** Complete event-stream text, blank line included. */
   readonly bytes: Buffer;
   /** Set when the frame is an entry of the ordered log; a connection drops what it already has. */
-  readonly position?: Position;
+  readonly position?: Cursor;
 }

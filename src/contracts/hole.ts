@@ -15,4 +15,13 @@ export interface Hole {
   readonly resumedFrom: Cursor;
   /** The newest entry that is missing; a client that is past it misses nothing. */
   readonly until: Position;
+  /** Where several topics have holes that end apart: the newest missing entry of each. `topics` is `undefined` then. */
+  readonly parts?: readonly HolePart[];
+}
+
+/** One topic's part in a hole. */
+export interface HolePart {
+  /** `*` for what is addressed to everyone. */
+  readonly topic: string;
+  readonly until: Position;
 }

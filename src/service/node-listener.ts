@@ -48,11 +48,9 @@ export class NodeListener implements ClusterListener {
     if (topic !== undefined && isSourceTopic(topic)) this.sources.onEntry(topic, frame);
   }
 
-  onHole(topic: string | undefined, hole: Hole): void {
-    const { store } = this.node;
-    const concerned = topic === undefined ? store.connections() : store.subscribers(topic);
+  onHole(hole: Hole): void {
     // One that overflows is removed from what is walked.
-    for (const connection of [...concerned]) connection.miss(hole);
+    for (const connection of [...this.node.store.connections()]) connection.miss(hole);
   }
 
   onSync(): void {

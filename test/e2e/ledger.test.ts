@@ -4,6 +4,7 @@ import { runLedger } from '../soak/ledger-run.js';
 describe('nothing published is silently missed', () => {
   it('while subscriptions break, nodes are killed, and Redis comes back with and without its data', async () => {
     const { failures, events, toldHoles, falseAlarms, ...broken } = await runLedger({
+      redis: 'single',
       seconds: 12,
       clients: 40,
       publishers: 6,

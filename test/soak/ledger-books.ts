@@ -1,6 +1,8 @@
 import type { Cursor } from '../../src/contracts/frame.js';
 import { isAfter } from '../../src/protocol/cursor.js';
-import type { LedgerClient } from './ledger-client.js';
+import type { LedgerClient, Seen } from './ledger-client.js';
+
+type Reset = Extract<Seen, { is: 'reset' }>;
 
 /** What the comparison of all clients with everything that was published came to. */
 export interface Balance {
@@ -8,7 +10,7 @@ export interface Balance {
   readonly resets: Readonly<Record<string, number>>;
   /** Holes that were told of. */
   readonly toldHoles: number;
-  /** Holes that were told of more than once. */
+  /** Resets that tell of nothing that a former one in the same hole did not. */
   readonly repeated: number;
   /** Resets where nothing is missing. */
   readonly falseAlarms: number;
@@ -48,11 +50,11 @@ export class LedgerBooks {
     for (const client of clients) {
       for (const [topic, seen] of client.seen) {
         let position = client.start;
-        let told = 0;
+        let told: Reset[] = [];
         const had = new Set<string>();
         for (const next of seen) {
           if (next.is === 'reset') {
-            told += 1;
+            told.push(next);
             resets[next.reason] = (resets[next.reason] ?? 0) + 1;
             continue;
           }
@@ -60,23 +62,34 @@ export class LedgerBooks {
           if (had.has(next.data)) failures.push(`${client.id} had ${next.data} twice`);
           had.add(next.data);
           const missing = position === undefined ? 0 : this.#between(topic, position, next.at);
-          if (missing > 0 && told === 0) {
+          if (missing > 0 && told.length === 0) {
             failures.push(`${client.id} misses ${missing} of ${topic} before ${next.data}`);
           }
-          if (missing > 0 && told > 0) toldHoles += 1;
-          if (told > 1) repeated += 1;
-          if (missing === 0 && told > 0 && position?.epoch === next.at.epoch) falseAlarms += 1;
-          told = 0;
+          if (missing > 0 && told.length > 0) toldHoles += 1;
+          repeated += this.#repeated(topic, told, next.at);
+          if (missing === 0 && told.length > 0 && position?.epoch === next.at.epoch)
+            falseAlarms += 1;
+          told = [];
           position = next.at;
         }
         if (position === undefined) continue;
         const last = this.last(topic, position.epoch);
-        if (last !== undefined && isAfter(last, position) && told === 0) {
+        if (last !== undefined && isAfter(last, position) && told.length === 0) {
           failures.push(`${client.id} misses the end of ${topic}`);
         }
       }
     }
     return { events, resets, toldHoles, repeated, falseAlarms, failures };
+  }
+
+  /** Where a client came back, or another part of the hole was found, a further reset is due only for what is missing behind the former. */
+  #repeated(topic: string, told: readonly Reset[], before: Cursor): number {
+    return told.slice(1).filter((_reset, at) => {
+      const on = told[at]?.on;
+      return (
+        on !== undefined && on.epoch === before.epoch && this.#between(topic, on, before) === 0
+      );
+    }).length;
   }
 
   /** Acknowledged entries after one place and before another; of two epochs, all after the one and before the other. */

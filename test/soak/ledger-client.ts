@@ -5,7 +5,7 @@ import type { Cursor } from '../../src/contracts/frame.js';
 /** What a client saw of one topic, in order. */
 export type Seen =
   | { readonly is: 'event'; readonly at: Cursor; readonly data: string }
-  | { readonly is: 'reset'; readonly reason: string };
+  | { readonly is: 'reset'; readonly reason: string; readonly on: Cursor | undefined };
 
 /** A real `EventSource` that connects to any node and writes everything down. */
 export class LedgerClient {
@@ -37,11 +37,17 @@ export class LedgerClient {
       if (at !== undefined) this.seen.get(topic)?.push({ is: 'event', at, data: text });
     });
     this.#source.addEventListener('sse.reset', ({ data }: MessageEvent) => {
-      const { reason, topics: told } = JSON.parse(String(data)) as {
+      const {
+        reason,
+        topics: told,
+        resumedFrom,
+      } = JSON.parse(String(data)) as {
         reason: string;
         topics: string[];
+        resumedFrom: string;
       };
-      for (const topic of told) this.seen.get(topic)?.push({ is: 'reset', reason });
+      const on = parseCursor(resumedFrom);
+      for (const topic of told) this.seen.get(topic)?.push({ is: 'reset', reason, on });
     });
   }
 

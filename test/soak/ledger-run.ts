@@ -1,17 +1,15 @@
-import { mkdtemp, rm } from 'node:fs/promises';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseCursor } from '../../src/protocol/cursor.js';
-import { DemoProcess } from '../support/demo-process.js';
+import type { DemoProcess } from '../support/demo-process.js';
 import { freePort } from '../support/redis/free-port.js';
-import { RedisServer } from '../support/redis/redis-server.js';
 import { until } from '../support/until.js';
 import { LedgerBooks, type Balance } from './ledger-books.js';
 import { LedgerClient } from './ledger-client.js';
+import { clusterRedis, singleRedis, type LedgerRedis } from './ledger-redis.js';
 
 /** How long and how hard. */
 export interface LedgerPlan {
+  readonly redis: 'single' | 'cluster';
   readonly seconds: number;
   readonly clients: number;
   readonly publishers: number;
@@ -60,9 +58,7 @@ class LedgerRun {
   readonly #clients: LedgerClient[] = [];
   readonly #nodes: DemoProcess[] = [];
   readonly #ports: number[] = [];
-  #folder = '';
-  #redis: RedisServer | undefined;
-  #breaking = true;
+  #redis: LedgerRedis | undefined;
   #nodeKills = 0;
   #pubsubKills = 0;
   #redisRestarts = 0;
@@ -72,8 +68,7 @@ class LedgerRun {
 
   async run(): Promise<LedgerReport> {
     const { seconds, clients, publishers } = this.plan;
-    this.#folder = await mkdtemp(join(tmpdir(), 'sse-ledger-'));
-    this.#redis = await this.#startRedis(0);
+    this.#redis = await (this.plan.redis === 'single' ? singleRedis() : clusterRedis());
     for (const [n] of NODES.entries()) {
       this.#ports[n] = await freePort({ bus: false });
       this.#nodes[n] = await this.#startNode(n);
@@ -103,7 +98,6 @@ class LedgerRun {
       this.#trim(going),
       this.#restartRedis(seconds * 1_000),
     ]);
-    this.#breaking = false;
     // One more of each, so that a hole at the end shows.
     for (const topic of TOPICS) await this.#publishOne(topic);
     await until(() => this.#settled(), 'the clients to have the end', 40_000).catch(
@@ -123,18 +117,13 @@ class LedgerRun {
     for (const client of this.#clients) client.leave();
     await Promise.all(this.#nodes.map(node => node.stop('SIGKILL')));
     await this.#redis?.stop();
-    await rm(this.#folder, { recursive: true, force: true });
-  }
-
-  #startRedis(port: number): Promise<RedisServer> {
-    return RedisServer.start({ port, args: ['--dir', this.#folder] });
   }
 
   #startNode(n: number): Promise<DemoProcess> {
-    return DemoProcess.start({
+    if (this.#redis === undefined) throw new Error('Redis comes first');
+    return this.#redis.startNode({
       NODE_ID: NODES[n] ?? '',
       PORT: String(this.#ports[n]),
-      REDIS_URL: this.#redis?.url ?? '',
       SSE_RECONNECT_RETRY: '300',
       SSE_NODE_LEASE: '3000',
       SSE_NODE_HEARTBEAT: '1000',
@@ -177,8 +166,7 @@ class LedgerRun {
   async #killPubSub(going: () => boolean): Promise<void> {
     while (going()) {
       await delay(PUBSUB_KILL_MS);
-      const killed = await this.#admin('CLIENT', 'KILL', 'TYPE', 'pubsub');
-      this.#pubsubKills += Number(killed ?? 0);
+      this.#pubsubKills += (await this.#redis?.killPubSub()) ?? 0;
     }
   }
 
@@ -194,12 +182,7 @@ class LedgerRun {
   async #trim(going: () => boolean): Promise<void> {
     while (going()) {
       await delay(TRIM_MS * Math.random() * 2);
-      await this.#admin(
-        'XTRIM',
-        `sse:{log}:t:${any(TOPICS)}`,
-        'MAXLEN',
-        Math.floor(Math.random() * 20),
-      );
+      await this.#redis?.trim(any(TOPICS), Math.floor(Math.random() * 20));
     }
   }
 
@@ -207,19 +190,8 @@ class LedgerRun {
   async #restartRedis(ms: number): Promise<void> {
     for (const keeping of [true, false]) {
       await delay(ms / 3);
-      const port = this.#redis?.port ?? 0;
-      if (keeping) await this.#admin('SAVE');
-      else await rm(join(this.#folder, 'dump.rdb'), { force: true });
-      const former = this.#redis;
-      this.#redis = undefined;
-      await former?.stop();
-      this.#redis = await this.#startRedis(port);
+      await this.#redis?.restart(keeping);
       this.#redisRestarts += 1;
     }
-  }
-
-  async #admin(command: string, ...args: (string | number)[]): Promise<unknown> {
-    if (!this.#breaking) return undefined;
-    return this.#redis?.admin.call(command, ...args).catch(() => undefined);
   }
 }

@@ -1,11 +1,13 @@
 /**
- * Nothing is silently missed: see `ledger-run.ts`. `node dist/test/soak/ledger.js [seconds]`, 300 by default. Exits with 1
+ * Nothing is silently missed: see `ledger-run.ts`. `node dist/test/soak/ledger.js [--cluster] [seconds]`, 300 by default. Exits with 1
  * when the books do not balance.
  */
 import { runLedger } from './ledger-run.js';
 
-const [seconds = 300] = process.argv.slice(2).map(Number);
+const flags = process.argv.slice(2);
+const [seconds = 300] = flags.filter(flag => !flag.startsWith('--')).map(Number);
 const { failures, ...figures } = await runLedger({
+  redis: flags.includes('--cluster') ? 'cluster' : 'single',
   seconds,
   clients: 200,
   publishers: 20,

@@ -8,8 +8,12 @@ export class DemoProcess {
     readonly nodeId: string,
   ) {}
 
-  static async start(env: Readonly<Record<string, string>> = {}): Promise<DemoProcess> {
-    const program = ChildProgram.start('examples/01-one-process/main.js', { PORT: '0', ...env });
+  /** @param path another program that prints the demo's first line */
+  static async start(
+    env: Readonly<Record<string, string>> = {},
+    path = 'examples/01-one-process/main.js',
+  ): Promise<DemoProcess> {
+    const program = ChildProgram.start(path, { PORT: '0', ...env });
     const [, url = '', nodeId = ''] = await program.printed(
       /^listening on (http:\/\/\S+) node=(\S+) coordinator=\S+$/m,
     );

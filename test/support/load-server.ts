@@ -25,6 +25,7 @@ export interface LoadStats {
   readonly timers: number;
   readonly processListeners: number;
   readonly heapUsed: number;
+  readonly arrayBuffers: number;
   readonly rss: number;
 }
 
@@ -81,7 +82,7 @@ async function stats(): Promise<LoadStats> {
     await turn();
     gc?.();
   }
-  const { heapUsed, rss } = process.memoryUsage();
+  const { heapUsed, arrayBuffers, rss } = process.memoryUsage();
   const count = (type: new (...args: never[]) => unknown): number =>
     v8.queryObjects(type, {
       format: 'count',
@@ -97,6 +98,7 @@ async function stats(): Promise<LoadStats> {
       .eventNames()
       .reduce((sum, name) => sum + process.listenerCount(name), appErrors),
     heapUsed,
+    arrayBuffers,
     rss,
   };
 }

@@ -19,7 +19,7 @@ export class RecordingListener implements ClusterListener {
     text: string;
     trace?: string;
   }[] = [];
-  readonly holes: { topic: string | undefined; hole: Hole; after: number }[] = [];
+  readonly holes: { hole: Hole; after: number }[] = [];
   readonly confirmations: { connectionId: string; position: Position }[] = [];
   confirmation: 'delivered' | 'buffered' | undefined = 'delivered';
   syncs = 0;
@@ -49,8 +49,8 @@ export class RecordingListener implements ClusterListener {
     this.publications.push({ topic, frame, text: frame.bytes.toString(), ...carried(trace) });
   }
 
-  onHole(topic: string | undefined, hole: Hole): void {
-    this.holes.push({ topic, hole, after: this.publications.length });
+  onHole(hole: Hole): void {
+    this.holes.push({ hole, after: this.publications.length });
   }
 
   onSync(): void {

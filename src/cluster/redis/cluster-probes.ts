@@ -1,5 +1,5 @@
 import type { LeakProbe } from '../../contracts/leak-probe.js';
-import { EVERYONE } from '../everyone.js';
+import { EVERYONE } from '../../protocol/everyone.js';
 import type { PendingSend } from './pending-send.js';
 import type { RedisMember } from './redis-member.js';
 

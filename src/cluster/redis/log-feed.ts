@@ -1,16 +1,17 @@
-import type { Cursor, Position } from '../../contracts/frame.js';
+import type { Cursor, Frame, Position } from '../../contracts/frame.js';
 import type { Hole } from '../../contracts/hole.js';
 import { formatCursor, isAfter } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/encode-event.js';
 import type { RedisSubscriber } from '../../redis/redis-subscriber.js';
-import { addressed, EVERYONE } from '../everyone.js';
+import { addressed, EVERYONE } from '../../protocol/everyone.js';
 import { decodePublication, type PublicationFrame } from '../wire/publication-frame.js';
+import { catchUp } from './catch-up.js';
 import type { ClusterNode } from './cluster-node.js';
 import { HeldFrames } from './held-frames.js';
 import type { LogReader } from './log-reader.js';
 
-const PAGE_ENTRIES = 500;
 const RETRY_MS = 500;
+const LOGGED_TOPICS = 20;
 /** Milliseconds after which a lost last frame, which no later one reveals, is found. */
 const CHECK_MS = 30_000;
 
@@ -43,6 +44,8 @@ export class LogFeed {
   readonly #joining = new Set<string>();
   #subscribing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  /** Number of the subscription. */
+  #life = 0;
   #closed = false;
   #dropped = 0;
 
@@ -114,6 +117,7 @@ export class LogFeed {
   }
 
   onUp(): void {
+    this.#life += 1;
     this.#state = 'catching-up';
     this.#catchUp();
   }
@@ -172,16 +176,22 @@ export class LogFeed {
     const foreign = epoch !== this.#position.epoch;
     if (!foreign && !isAfter(position, this.#position)) return;
     const missed = followed.position !== undefined && isAfter(previous, followed.position);
+    // A frame vanished although the subscription lived, and others went past it: it comes too late, but not in silence.
+    if (!foreign && missed && previous.sequence > 0 && !isAfter(previous, this.#position)) {
+      const resumedFrom = { epoch, ms: position.ms, sequence: position.sequence - 1 };
+      const parts = [{ topic, until: position }];
+      this.#tellHole({ reason: 'GAP', topics: undefined, resumedFrom, until: position, parts });
+    }
     if (foreign || missed) {
+      // It is in the log, or in one that is gone, so the frame itself need not wait.
       this.#state = 'catching-up';
-      this.#hold(topic, frame);
       this.#catchUp();
       return;
     }
     followed.position = position;
     this.#position = { epoch, ...position };
     const bytes = prependId(formatCursor(this.#position), frame.body);
-    this.#tell(topic, { bytes, position }, frame.trace);
+    this.#tell(topic, { bytes, position: this.#position }, frame.trace);
   }
 
   #hold(topic: string, frame: Kept): void {
@@ -192,6 +202,7 @@ export class LogFeed {
     clearTimeout(this.#timer);
     void this.#exclusively(async () => {
       if (this.#state !== 'catching-up') return;
+      const life = this.#life;
       try {
         do {
           this.#held.forgive();
@@ -202,43 +213,26 @@ export class LogFeed {
         this.#plan(RETRY_MS);
         return;
       }
-      this.#goLive();
+      // Else the subscription broke meanwhile, and what was missed since is for the next catch-up, which waits already.
+      if (life === this.#life) this.#goLive();
     });
   }
 
-  /** Hands on what was published up to the tip of the first page, whatever comes meanwhile. */
   async #readOn(): Promise<void> {
-    let goal: Cursor | undefined;
-    // A lost log is one hole of everything; what else is missing before its first entry belongs to it.
-    let told = false;
-    do {
-      const from: Cursor = this.#position ?? (await this.reader.tip());
-      const page = await this.reader.read([...this.#topics.keys()], from, PAGE_ENTRIES);
-      const { epoch } = page.tip;
-      if (page.lost !== undefined) {
-        const { ms, sequence } = isAfter(from, page.tip) ? page.tip : from;
-        const on = { epoch, ms, sequence };
-        const reason = page.lost;
-        this.#tellHole(undefined, { reason, topics: undefined, resumedFrom: on, until: on });
-        this.#position = on;
-        told = true;
-        goal = undefined;
-        continue;
-      }
-      goal ??= page.tip;
-      const first = page.entries[0]?.position ?? page.upto;
-      const resumedFrom = { epoch, ms: first.ms, sequence: first.sequence - 1 };
-      for (const { topic, until } of told ? [] : page.gaps) {
-        this.#tellHole(topic, { reason: 'GAP', topics: [topic], resumedFrom, until });
-      }
-      told = false;
-      for (const { topic, position, bytes } of page.entries) {
-        if (!isAfter(position, goal)) this.#tell(topic, { bytes, position }, undefined);
-      }
+    const from = this.#position ?? (await this.reader.tip());
+    const end = await catchUp(this.reader, () => [...this.#topics.keys()], from, {
+      onEntry: ({ topic, position, bytes }) => this.#tell(topic, { bytes, position }, undefined),
+      onHole: hole => this.#tellHole(hole),
       // Page by page, so that a failure later does not hand these on again.
-      this.#position = isAfter(page.upto, goal) ? goal : { epoch, ...page.upto };
-    } while (goal === undefined || isAfter(goal, this.#position));
-    for (const followed of this.#topics.values()) followed.position = this.#position;
+      onPosition: position => {
+        this.#position = position;
+      },
+    });
+    for (const [channel, topic] of this.#byChannel) {
+      const followed = this.#topics.get(topic);
+      // What a topic gets before it is subscribed is not missed, since nobody here follows it yet.
+      if (followed !== undefined && !this.#joining.has(channel)) followed.position = end;
+    }
   }
 
   #goLive(): void {
@@ -246,9 +240,9 @@ export class LogFeed {
     this.#state = 'live';
     this.#plan(CHECK_MS);
     for (const { topic, frame } of this.#held.take()) {
-      // The first of them may show another gap.
-      if (this.#isLive()) this.#accept(topic, frame);
-      else this.#hold(topic, frame);
+      // One of them may show another gap: then the log is read once more, and with it the others.
+      if (!this.#isLive()) return;
+      this.#accept(topic, frame);
     }
   }
 
@@ -271,18 +265,15 @@ export class LogFeed {
     return done;
   }
 
-  #tell(
-    topic: string,
-    frame: { bytes: Buffer; position?: Position },
-    trace: string | undefined,
-  ): void {
+  #tell(topic: string, frame: Frame, trace: string | undefined): void {
     this.node.listener.onPublication(addressed(topic), frame, trace);
   }
 
-  #tellHole(topic: string | undefined, hole: Hole): void {
-    const { reason, topics } = hole;
+  #tellHole(hole: Hole): void {
+    const topics = hole.parts?.map(({ topic }) => topic).slice(0, LOGGED_TOPICS);
+    const { reason } = hole;
     this.node.logger.info('the log has a hole; the clients are told', { reason, topics });
-    this.node.listener.onHole(topic === undefined ? undefined : addressed(topic), hole);
+    this.node.listener.onHole(hole);
   }
 
   #drop(): void {

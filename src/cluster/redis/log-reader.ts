@@ -1,10 +1,11 @@
 import type { ReplayPage, ReplayRequest } from '../../contracts/cluster-coordinator.js';
 import type { Cursor, Position } from '../../contracts/frame.js';
+import type { HolePart } from '../../contracts/hole.js';
 import { SseError } from '../../errors/sse-error.js';
 import { formatCursor, isAfter } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/encode-event.js';
 import { historyScript, type HistoryReply } from '../../redis/scripts/history-script.js';
-import { EVERYONE } from '../everyone.js';
+import { EVERYONE } from '../../protocol/everyone.js';
 import { decodePayload, positionOf } from '../wire/publication-frame.js';
 import type { ClusterNode } from './cluster-node.js';
 import { logRequest } from './log-settings.js';
@@ -16,16 +17,9 @@ const ORIGIN: Position = { ms: 0, sequence: 0 };
 /** An entry of the log. */
 export interface LogEntry {
   readonly topic: string;
-  readonly position: Position;
+  readonly position: Cursor;
   /** The event with its id in front. */
   readonly bytes: Buffer;
-}
-
-/** A topic of which entries are missing. */
-export interface LogGap {
-  readonly topic: string;
-  /** The newest entry that is missing, or one after it. */
-  readonly until: Position;
 }
 
 /** A part of the log, in order. */
@@ -35,9 +29,9 @@ export interface LogPage {
   /** Complete up to here. */
   readonly upto: Position;
   readonly entries: readonly LogEntry[];
-  /** Holes before the first entry. */
-  readonly gaps: readonly LogGap[];
-  /** Set when the cursor was of another log, or newer than the log: then this is all of it. */
+  /** Holes before the first entry; of another log, those of a reader that was at its beginning, or none. */
+  readonly gaps: readonly HolePart[];
+  /** Set when the cursor was of another log, or newer than the log: then this is its beginning. */
   readonly lost: 'EPOCH' | 'AHEAD' | undefined;
 }
 
@@ -78,7 +72,11 @@ export class LogReader {
     const lost = other.status === 'EPOCH' ? 'EPOCH' : 'AHEAD';
     const { epoch } = headOf(other).tip;
     const everything = await this.#ask(wanted, { epoch, ...ORIGIN }, limit);
-    return { ...merge(wanted, everything, limit), gaps: [], lost };
+    // Lost once more in between.
+    if (everything.some(({ status }) => status !== 'OK')) return this.read(topics, after, limit);
+    // Bounds say nothing about a log that began since.
+    const gaps = gapsOf(wanted, everything).filter(({ until }) => until.sequence > 0);
+    return { ...merge(wanted, everything, limit), gaps, lost };
   }
 
   #ask(
@@ -113,15 +111,13 @@ function merge(
   let upto: Position = tip;
   const all: LogEntry[] = [];
   for (const [call, reply] of replies.entries()) {
-    // Lost between two calls: nothing is known to be complete, so the next read tells.
-    if (reply.status !== 'OK') return { tip, upto: ORIGIN, entries: [] };
+    if (reply.status !== 'OK') throw new SseError('INTERNAL', 'a page must be one of one log');
     upto = earlier(upto, wellFormed(positionOf(reply.upto)));
     for (const { topic, id, payload } of reply.entries) {
-      const position = wellFormed(positionOf(id));
+      const position = { epoch: reply.epoch, ...wellFormed(positionOf(id)) };
       const decoded = decodePayload(payload);
       if (decoded === undefined) continue;
-      const cursor = formatCursor({ epoch: reply.epoch, ...position });
-      const bytes = prependId(cursor, decoded.body);
+      const bytes = prependId(formatCursor(position), decoded.body);
       all.push({ topic: topicOf(topics, call, topic), position, bytes });
     }
   }
@@ -133,15 +129,14 @@ function merge(
     : { tip, upto: last.position, entries: entries.slice(0, limit) };
 }
 
-/** Topics with holes: each ends before its first entry that is there, or else with the log. */
-function gapsOf(topics: readonly string[], replies: readonly HistoryReply[]): LogGap[] {
+/** Topics with holes. */
+function gapsOf(topics: readonly string[], replies: readonly HistoryReply[]): HolePart[] {
   return replies.flatMap((reply, call) => {
     if (reply.status !== 'OK') return [];
-    return reply.gaps.map(gap => {
-      const first = reply.entries.find(({ topic }) => topic === gap);
-      const until = wellFormed(positionOf(first?.previous ?? reply.tip));
-      return { topic: topicOf(topics, call, gap), until };
-    });
+    return reply.gaps.map(({ topic, until }) => ({
+      topic: topicOf(topics, call, topic),
+      until: wellFormed(positionOf(until)),
+    }));
   });
 }
 

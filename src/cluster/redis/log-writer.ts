@@ -1,7 +1,7 @@
 import type { Publication, PublicationResult } from '../../contracts/cluster-coordinator.js';
 import { SseError } from '../../errors/sse-error.js';
 import { publishScript } from '../../redis/scripts/publish-script.js';
-import { EVERYONE } from '../everyone.js';
+import { EVERYONE } from '../../protocol/everyone.js';
 import { encodePayload, encodeUnkept, positionOf } from '../wire/publication-frame.js';
 import type { ClusterNode } from './cluster-node.js';
 import { logRequest } from './log-settings.js';

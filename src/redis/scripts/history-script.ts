@@ -23,6 +23,14 @@ export interface HistoryEntry {
   readonly payload: Buffer;
 }
 
+/** A topic of which entries are missing. */
+export interface HistoryGap {
+  /** Position in the request's `topics`. */
+  readonly topic: number;
+  /** Nothing after this id is missing. */
+  readonly until: string;
+}
+
 /**
  * `EPOCH`: the cursor is of another log; `AHEAD`: it is newer than the log. `LIMIT`: more than 32 topics. When `upto` is
  * before `tip` there is more: the page is complete up to and including `upto`.
@@ -33,8 +41,8 @@ export type HistoryReply =
       readonly epoch: string;
       readonly tip: string;
       readonly upto: string;
-      /** Positions in the request's `topics` of those with entries missing after the cursor. */
-      readonly gaps: readonly number[];
+      /** Topics with entries missing after the cursor. */
+      readonly gaps: readonly HistoryGap[];
       /** Topic by topic, each in the order of ids. */
       readonly entries: readonly HistoryEntry[];
     }
@@ -68,7 +76,7 @@ export const historyScript = defineScript({
       status,
       ...head,
       upto: reply.text(3),
-      gaps: gaps.groups(0, 1, at => gaps.integer(at) - 1),
+      gaps: gaps.groups(0, 2, at => ({ topic: gaps.integer(at) - 1, until: gaps.text(at + 1) })),
       entries: entriesOf(reply.list(5)),
     };
   },

@@ -230,12 +230,12 @@ export const MUTATIONS: readonly Mutation[] = [
     'if isAfter(page[1][2][2], ms, sequence) then',
     'if false then',
   ),
-  m('history', 'a lost stream is a gap', 'if last and isAfter(last, ms, sequence) or', 'if'),
+  m('history', 'a lost stream is a gap', "redis.call('GET', KEYS[2 * t + 1]) or", ''),
   m(
     'history',
     'a forgotten topic is a gap',
-    ' or not last and ms < now - metaMs / 2 then',
-    ' then',
+    "or num(math.max(0, now - metaMs / 2)) .. '-0'",
+    "or '0-0'",
   ),
   m(
     'history',

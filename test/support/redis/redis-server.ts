@@ -62,6 +62,15 @@ export class RedisServer {
     return server;
   }
 
+  /** Ends it as an operator does, with everything it has acknowledged saved in its folder. */
+  async shutdown(): Promise<void> {
+    const exit = new Promise(resolve => this.child.once('exit', resolve));
+    // It answers by going.
+    this.admin.call('SHUTDOWN', 'SAVE').catch(() => undefined);
+    await exit;
+    await this.stop();
+  }
+
   /** Freezes it: sockets stay open, nothing answers. */
   freeze(): void {
     this.child.kill('SIGSTOP');

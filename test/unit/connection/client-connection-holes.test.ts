@@ -82,13 +82,42 @@ describe('ClientConnection with a hole in what it gets', () => {
     connection.enqueue(entry(9));
     connection.miss(hole('EPOCH', -5, -5, 'e2'));
     connection.miss(hole('EPOCH', -4, -4, 'e2'));
-    connection.enqueue(entry(-4));
+    // The former log's last ones may still be under way.
+    connection.enqueue(entry(10));
+    connection.enqueue(entry(-4, 'e2'));
     await turn();
     expect(told(sink.text)).to.deep.equal([
       'entry 9',
       `reset ${formatCursor(at(-5, 'e2'))}`,
       'entry -4',
     ]);
+  });
+
+  it('tells of the end of a log, and not of what is missing in the next one before it', async () => {
+    const { connection, sink } = bench.open();
+    connection.enqueue(entry(1));
+    connection.miss(hole('GAP', -5, 9, 'e2'));
+    connection.miss(hole('EPOCH', -5, -5, 'e2'));
+    await turn();
+    expect(told(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(-5, 'e2'))}`]);
+    expect(sink.text).to.include('EPOCH').and.not.include('GAP');
+  });
+
+  it('tells each client of those of several holes that concern it', async () => {
+    const { connection, sink } = bench.open();
+    connection.addTopic('news');
+    connection.addTopic('sport');
+    connection.enqueue(entry(4));
+    const parts = [
+      { topic: 'news', until: at(6) },
+      { topic: 'sport', until: at(3) },
+      { topic: 'weather', until: at(8) },
+      { topic: '*', until: at(7) },
+    ];
+    connection.miss({ ...hole('GAP', 5, 8), topics: undefined, parts });
+    await turn();
+    const [, reset = ''] = /data: (.*"reason".*)/.exec(sink.text) ?? [];
+    expect(JSON.parse(reset)).to.deep.include({ reason: 'GAP', topics: ['news', '*'] });
   });
 
   it('goes back in a log that lost its end, if it was past that', async () => {
@@ -255,6 +284,5 @@ describe('ClientConnection with a hole in what it gets', () => {
 });
 
 function entryOf(offset: number, size: number): Frame {
-  const { ms, sequence } = at(offset);
-  return frame(`${offset} ${'x'.repeat(size)}`, { ms, sequence });
+  return frame(`${offset} ${'x'.repeat(size)}`, at(offset));
 }

@@ -9,7 +9,7 @@ import { OutboxBudget } from '../../../src/connection/outbox-budget.js';
 import { ResetNotice } from '../../../src/connection/reset-notice.js';
 import { Watchdog } from '../../../src/connection/watchdog.js';
 import { WriteScheduler } from '../../../src/connection/write-scheduler.js';
-import type { Cursor, Frame, Position } from '../../../src/contracts/frame.js';
+import type { Cursor, Frame } from '../../../src/contracts/frame.js';
 import { EventEncoder } from '../../../src/protocol/event-encoder.js';
 import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
 import { FakeSink } from '../../support/fake-sink.js';
@@ -107,7 +107,7 @@ export class Bench {
 }
 
 /** A whole event with this data. */
-export function frame(data: string, position?: Position): Frame {
+export function frame(data: string, position?: Cursor): Frame {
   const bytes = Buffer.from(`data: ${data}\n\n`);
   return position === undefined ? { bytes } : { bytes, position };
 }
@@ -118,8 +118,9 @@ export function frameOf(size: number, fill = 'x'): Frame {
 }
 
 /** An entry of the log, so many places after {@link START}. */
-export function entry(offset: number): Frame {
-  return frame(`entry ${offset}`, { ms: START.ms, sequence: START.sequence + offset });
+export function entry(offset: number, epoch = START.epoch): Frame {
+  const { ms, sequence } = START;
+  return frame(`entry ${offset}`, { epoch, ms, sequence: sequence + offset });
 }
 
 /** The events in a piece of event stream, as an independent parser reads them. */

@@ -1,5 +1,7 @@
 import { expect } from 'chai';
+import { SseError } from '../../../src/errors/sse-error.js';
 import { parseCursor } from '../../../src/protocol/cursor.js';
+import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
@@ -50,6 +52,31 @@ describe('DegradedConnections', () => {
     expect(sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"gap"}' });
     await node.connect('c1', { topics: ['news'] });
     expect(cluster.bus.route('c1')).to.include({ nodeId: 'a' });
+  });
+
+  it('are given nothing of the log, whose ids would hide what they have missed', async () => {
+    cluster.bus.heal('a');
+    let away = true;
+    const half = await cluster.started('b', {
+      wrap: inner =>
+        hookedCoordinator(inner, method => {
+          if (away && method === 'replay') throw new SseError('UNAVAILABLE', 'half away');
+        }),
+    });
+    const first = await node.connect('c1', { topics: ['news'] });
+    await node.service.publish('news', 'message', 'missed');
+    const lastEventId = first.sink.lastId ?? '';
+    const { sink } = await half.connect('c1', { topics: ['news'], lastEventId });
+    await node.service.publish('news', 'message', 'later');
+    await node.service.broadcastToCluster('message', 'to all');
+    await node.service.broadcastToCluster('message', 'kept nowhere', { history: false });
+    await until(() => sink.data('message').length > 0, 'what has no id');
+    expect(sink.data('message')).to.deep.equal(['kept nowhere']);
+    expect(sink.lastId).to.equal(undefined);
+    away = false;
+    const again = await half.connect('c1', { topics: ['news'], lastEventId });
+    await until(() => again.sink.data('message').length > 2, 'everything');
+    expect(again.sink.data('message')).to.deep.equal(['missed', 'later', 'to all']);
   });
 
   it('are counted and forgotten like any other', async () => {

@@ -380,7 +380,7 @@ describe('Replayer', () => {
   describe('a log that is lost on the way', () => {
     const frame = (cursor: Cursor, text: string) => ({
       bytes: Buffer.from(`id: ${formatCursor(cursor)}\ndata: ${text}\n\n`),
-      position: { ms: cursor.ms, sequence: cursor.sequence },
+      position: cursor,
     });
     const old = (sequence: number): Cursor => ({ epoch: 'old', ms: 1_000_000, sequence });
     const young = (sequence: number): Cursor => ({ epoch: 'young', ms: 1000, sequence });

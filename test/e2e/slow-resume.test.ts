@@ -1,0 +1,137 @@
+import { connect, type Socket } from 'node:net';
+import { setTimeout as delay } from 'node:timers/promises';
+import { expect } from 'chai';
+import { createParser, type EventSourceMessage } from 'eventsource-parser';
+import { ChildProgram } from '../support/child-program.js';
+import { KoaApp } from '../support/koa-app.js';
+import type { LoadStats } from '../support/load-server.js';
+import { fillLog } from '../support/redis/fill-log.js';
+import { withRedis } from '../support/redis/with-redis.js';
+import { until } from '../support/until.js';
+
+const ENTRIES = 100_000;
+const BYTES = 400;
+const OUTBOX_BYTES = 1_048_576;
+
+/** A client that reads only when it is told to. */
+class IdleClient {
+  readonly numbers: number[] = [];
+  readonly names = new Set<string>();
+  lastId: string | undefined;
+  closed = false;
+  readonly #parser = createParser({ onEvent: event => this.#note(event) });
+
+  constructor(
+    readonly socket: Socket,
+    path: string,
+    lastEventId?: string,
+  ) {
+    const resume = lastEventId === undefined ? '' : `Last-Event-ID: ${lastEventId}\r\n`;
+    socket.write(`GET ${path} HTTP/1.0\r\nHost: x\r\n${resume}\r\n`);
+    socket.setEncoding('utf8');
+    socket.on('data', (text: string) => this.#parser.feed(text));
+    socket.on('error', () => socket.destroy());
+    socket.on('close', () => (this.closed = true));
+    socket.pause();
+  }
+
+  #note({ event = 'message', id, data }: EventSourceMessage): void {
+    this.names.add(event);
+    if (event === 'message') this.numbers.push(parseInt(data, 10));
+    this.lastId = id ?? this.lastId;
+  }
+}
+
+describe('a client that resumes over Redis and reads slowly', () => {
+  const redis = withRedis();
+  const cleanups: (() => unknown)[] = [];
+
+  beforeEach(() => redis.redis.admin.flushall());
+  afterEach(async () => {
+    for (const cleanup of cleanups.splice(0).reverse()) await cleanup();
+  });
+
+  const open = (port: number, path: string, lastEventId?: string): IdleClient => {
+    const client = new IdleClient(connect(port, '127.0.0.1'), path, lastEventId);
+    cleanups.push(() => client.socket.destroy());
+    return client;
+  };
+
+  it(`gets ${ENTRIES} entries and costs the process no more than its outbox may hold`, async () => {
+    const from = await fillLog(redis.redis.admin, 'load', ENTRIES, BYTES);
+    const server = ChildProgram.start(
+      'test/support/load-server.js',
+      { SSE_REDIS_URL: redis.redis.url, SSE_OUTBOX_MAX_BYTES: String(OUTBOX_BYTES) },
+      ['--expose-gc'],
+    );
+    cleanups.push(() => server.stop('SIGKILL'));
+    const port = Number((await server.printed(/listening on (\d+)/))[1]);
+    const used = async (): Promise<number> => {
+      const { heapUsed, arrayBuffers } = await server.ask<LoadStats>({ ask: 'stats' });
+      return heapUsed + arrayBuffers;
+    };
+    // Whatever the first client of a process makes it load.
+    const warm = open(port, '/warm');
+    warm.socket.resume();
+    await until(() => warm.names.has('connected'), 'the first client');
+    const before = await used();
+
+    const client = open(port, '/slow', from);
+    let most = 0;
+    const watch = async (): Promise<void> => {
+      most = Math.max(most, (await used()) - before);
+    };
+    for (let looks = 0; looks < 5; looks += 1) await watch();
+    // A little at a time, then all of it.
+    for (let sips = 0; sips < 5; sips += 1) {
+      client.socket.resume();
+      await delay(2);
+      client.socket.pause();
+      await watch();
+    }
+    expect(client.numbers.length).to.be.within(1, ENTRIES / 2);
+    client.socket.resume();
+    await until(() => client.numbers.length >= ENTRIES, 'everything', 40_000);
+    expect(client.numbers).to.deep.equal(Array.from({ length: ENTRIES }, (_, n) => n + 1));
+    expect(client.names.has('sse.reset')).to.equal(false);
+    expect(most, `${most} bytes`).to.be.lessThan(OUTBOX_BYTES);
+  }).timeout(90_000);
+
+  it('is closed when it falls too far behind, and gets what it missed when it comes back, once', async () => {
+    const app = await KoaApp.start({
+      options: {
+        redis: { url: redis.redis.url },
+        outbox: { maxBytes: 100_000 },
+        history: { maxEntries: 10_000 },
+      },
+      after: [
+        async ctx => {
+          await ctx.sse.connect('slow', { topics: ['news'] });
+        },
+      ],
+    });
+    cleanups.push(() => app.close());
+    const client = open(app.port, '/');
+    await until(() => app.service.hasLocal('slow'), 'the client');
+    const padding = 'x'.repeat(8_000);
+    let published = 0;
+    while (app.service.hasLocal('slow')) {
+      for (let n = 0; n < 50; n += 1) {
+        published += 1;
+        await app.service.publish('news', 'message', `${published} ${padding}`);
+      }
+      if (published > 5_000) throw new Error('it was never closed');
+    }
+    client.socket.resume();
+    await until(() => client.closed, 'the end');
+    const had = [...client.numbers];
+    expect(had.length).to.be.within(1, published - 1);
+    await app.service.publish('news', 'message', `${published + 1} last`);
+    const again = open(app.port, '/', client.lastId);
+    again.socket.resume();
+    await until(() => again.numbers.at(-1) === published + 1, 'the rest', 20_000);
+    const all = Array.from({ length: published + 1 }, (_, n) => n + 1);
+    expect([...had, ...again.numbers]).to.deep.equal(all);
+    expect(again.names.has('sse.reset')).to.equal(false);
+  }).timeout(60_000);
+});

@@ -1,0 +1,84 @@
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { Keys } from '../../src/redis/keys.js';
+import { DemoProcess } from '../support/demo-process.js';
+import { RedisCluster } from '../support/redis/redis-cluster.js';
+import { RedisServer } from '../support/redis/redis-server.js';
+
+type Env = Readonly<Record<string, string>>;
+
+/** What the ledger breaks below its nodes. */
+export interface LedgerRedis {
+  startNode(env: Env): Promise<DemoProcess>;
+  /** Ends every subscription connection; resolves to how many there were. */
+  killPubSub(): Promise<number>;
+  /** Trims a topic to its newest entries. */
+  trim(topic: string, entries: number): Promise<void>;
+  /** Restarts what keeps the log, with everything it has acknowledged, or with nothing. */
+  restart(keeping: boolean): Promise<void>;
+  stop(): Promise<void>;
+}
+
+const CLUSTER_NODE = 'test/soak/ledger-node.js';
+
+/** One Redis. */
+export async function singleRedis(): Promise<LedgerRedis> {
+  const folder = await mkdtemp(join(tmpdir(), 'sse-ledger-'));
+  const start = (port: number): Promise<RedisServer> =>
+    RedisServer.start({ port, args: ['--dir', folder] });
+  let redis = await start(0);
+  return {
+    startNode: env => DemoProcess.start({ ...env, REDIS_URL: redis.url }),
+    killPubSub: () => killAt(redis),
+    trim: async (topic, entries) => {
+      if (redis.admin.status !== 'ready') return;
+      await redis.admin.xtrim(streamOf(topic), 'MAXLEN', entries).catch(() => undefined);
+    },
+    restart: async keeping => {
+      const { port } = redis;
+      if (keeping) await redis.shutdown();
+      else {
+        await rm(join(folder, 'dump.rdb'), { force: true });
+        await redis.stop();
+      }
+      redis = await start(port);
+    },
+    stop: async () => {
+      await redis.stop();
+      await rm(folder, { recursive: true, force: true });
+    },
+  };
+}
+
+/** Three masters. */
+export async function clusterRedis(): Promise<LedgerRedis> {
+  const cluster = await RedisCluster.start();
+  const ports = cluster.servers.map(({ port }) => port).join(',');
+  return {
+    startNode: env => DemoProcess.start({ ...env, CLUSTER_PORTS: ports }, CLUSTER_NODE),
+    killPubSub: async () => {
+      const killed = await Promise.all(cluster.servers.map(killAt));
+      return killed.reduce((sum, count) => sum + count, 0);
+    },
+    trim: async (topic, entries) => {
+      await cluster.admin.xtrim(streamOf(topic), 'MAXLEN', entries).catch(() => undefined);
+    },
+    restart: async keeping => {
+      await cluster.restart(await cluster.ownerOf(streamOf('any')), keeping);
+    },
+    stop: () => cluster.stop(),
+  };
+}
+
+async function killAt({ admin }: RedisServer): Promise<number> {
+  // While it is away nobody is subscribed.
+  if (admin.status !== 'ready') return 0;
+  const killed = await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub').catch(() => 0);
+  return Number(killed);
+}
+
+function streamOf(topic: string): string {
+  const layout = { prefix: 'sse:', channel: 'sse:events', partitions: 1 } as const;
+  return new Keys({ ...layout, pubsub: 'classic', cluster: false }).topic(topic).stream;
+}

@@ -1,0 +1,158 @@
+import type { Cursor, Position } from '../../../src/contracts/frame.js';
+import { isAfter } from '../../../src/protocol/cursor.js';
+import type {
+  HistoryEntry,
+  HistoryGap,
+  HistoryReply,
+  HistoryRequest,
+} from '../../../src/redis/scripts/history-script.js';
+
+/** An entry as `publish.lua` appends it. */
+export interface Appended {
+  readonly stream: string;
+  readonly epoch: string;
+  readonly position: Position;
+  readonly previous: Position;
+  readonly payload: Buffer;
+}
+
+interface State {
+  epoch: string | undefined;
+  tip: Position;
+  run: string;
+  readonly streams: ReadonlyMap<string, readonly Appended[]>;
+  readonly last: ReadonlyMap<string, Position>;
+}
+
+const MOST_TOPICS = 32;
+const MOST_ENTRIES = 500;
+const META_MS = 3_000_000;
+const FENCE_MS = 60_000;
+const EMPTY: State = {
+  epoch: undefined,
+  tip: { ms: 0, sequence: 0 },
+  run: '',
+  streams: new Map(),
+  last: new Map(),
+};
+
+/** The ordered log as `publish.lua` and `history.lua` keep it in Redis, in memory. */
+export class ModelLog {
+  /** Run id of the master that is reached; '' when it is not known. */
+  run = 'run-0';
+  #state = EMPTY;
+  #epochs = 0;
+
+  publish(stream: string, payload: Buffer): Appended {
+    const now = Date.now();
+    const { streams, last, ...meta } = this.#state;
+    let { ms, sequence } = { ...meta.tip, ms: Math.max(meta.tip.ms, now) };
+    if (this.run !== '' && meta.run !== '' && meta.run !== this.run)
+      ms = Math.max(ms + 1, now + FENCE_MS);
+    let previous = last.get(stream);
+    if (previous === undefined) previous = { ms: Math.max(0, now - META_MS / 2), sequence: 0 };
+    else
+      ({ ms, sequence } = {
+        ms: Math.max(ms, previous.ms),
+        sequence: Math.max(sequence, previous.sequence),
+      });
+    const position = { ms, sequence: sequence + 1 };
+    const epoch = meta.epoch ?? this.#newEpoch();
+    const entry = { stream, epoch, position, previous, payload };
+    this.#state = {
+      epoch,
+      tip: position,
+      run: this.run === '' ? meta.run : this.run,
+      streams: new Map(streams).set(stream, [...(streams.get(stream) ?? []), entry]),
+      last: new Map(last).set(stream, position),
+    };
+    return entry;
+  }
+
+  history({ topics, after, limit }: HistoryRequest): HistoryReply {
+    if (topics.length > MOST_TOPICS) return { status: 'LIMIT' };
+    this.#touch();
+    const { tip } = this.#state;
+    const epoch = this.#state.epoch ?? '';
+    const head = { epoch, tip: text(tip) };
+    if (after === undefined)
+      return { status: 'OK', ...head, upto: head.tip, gaps: [], entries: [] };
+    if (after.epoch !== epoch) return { status: 'EPOCH', ...head };
+    if (isAfter(after, tip)) return { status: 'AHEAD', ...head };
+    return { status: 'OK', ...head, ...this.#page(topics, after, limit) };
+  }
+
+  /** Keeps the newest entries of a topic only. */
+  trim(stream: string, keep: number): void {
+    const entries = this.#state.streams.get(stream);
+    if (entries === undefined) return;
+    const kept = keep === 0 ? [] : entries.slice(-keep);
+    this.#state = { ...this.#state, streams: new Map(this.#state.streams).set(stream, kept) };
+  }
+
+  /** Everything is gone. */
+  flush(): void {
+    this.#state = EMPTY;
+  }
+
+  /** What there is, for {@link restore}. */
+  snapshot(): object {
+    return { ...this.#state };
+  }
+
+  /** A master takes over that had only this. */
+  restore(snapshot: object, run: string): void {
+    this.#state = snapshot as State;
+    this.run = run;
+  }
+
+  #touch(): void {
+    const { epoch, run, tip } = this.#state;
+    if (epoch === undefined) {
+      const begun = { ms: Date.now(), sequence: 0 };
+      this.#state = { ...this.#state, epoch: this.#newEpoch(), tip: begun, run: this.run };
+    } else if (this.run !== '' && run !== this.run) {
+      const ms = run === '' ? tip.ms : Math.max(tip.ms + 1, Date.now() + FENCE_MS);
+      this.#state = { ...this.#state, tip: { ...tip, ms }, run: this.run };
+    }
+  }
+
+  #page(topics: HistoryRequest['topics'], after: Cursor, limit: number) {
+    const { streams, last, tip } = this.#state;
+    const count = Math.ceil(Math.min(limit, MOST_ENTRIES) / topics.length);
+    const gaps: HistoryGap[] = [];
+    let upto = tip;
+    const pages = topics.map(({ stream }, topic) => {
+      const page = (streams.get(stream) ?? [])
+        .filter(({ position }) => isAfter(position, after))
+        .slice(0, count);
+      const newest = page[0]?.previous ??
+        last.get(stream) ?? { ms: Math.max(0, Date.now() - META_MS / 2), sequence: 0 };
+      if (isAfter(newest, after)) gaps.push({ topic, until: text(newest) });
+      const end = page[count - 1]?.position;
+      if (end !== undefined && !isAfter(end, upto)) upto = end;
+      return page;
+    });
+    const entries: HistoryEntry[] = pages.flatMap((page, topic) =>
+      page
+        .filter(({ position }) => !isAfter(position, upto))
+        .map(({ position, previous, payload }) => ({
+          topic,
+          id: text(position),
+          previous: text(previous),
+          payload,
+        })),
+    );
+    return { upto: text(upto), gaps, entries };
+  }
+
+  #newEpoch(): string {
+    this.#epochs += 1;
+    return `epoch${this.#epochs}`;
+  }
+}
+
+/** As an id of the log. */
+export function text({ ms, sequence }: Position): string {
+  return `${ms}-${sequence}`;
+}

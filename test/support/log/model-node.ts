@@ -1,0 +1,117 @@
+import { LogFeed } from '../../../src/cluster/redis/log-feed.js';
+import { LogReader } from '../../../src/cluster/redis/log-reader.js';
+import type { ClusterNode } from '../../../src/cluster/redis/cluster-node.js';
+import type { MemoryBus } from '../../../src/cluster/memory-bus.js';
+import type { ClusterCoordinator } from '../../../src/contracts/cluster-coordinator.js';
+import type { ClusterListener } from '../../../src/contracts/cluster-listener.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { RedisSubscriber } from '../../../src/redis/redis-subscriber.js';
+import { hookedCoordinator } from '../hooked-coordinator.js';
+import { RecordingLogger } from '../recording-logger.js';
+import { TestNode } from '../test-node.js';
+import type { ModelConnection } from './model-connection.js';
+import { ModelRedis } from './model-redis.js';
+
+/** A whole node, of which only Redis is a model: service, feed, reader and subscriber are the real ones. */
+export class ModelNode {
+  readonly node: TestNode;
+  readonly logger = new RecordingLogger();
+  /** Numbers of the entries that the feed has handed on, in order. */
+  readonly handedOn: number[] = [];
+  #feed: LogFeed | undefined;
+  #subscriber: RedisSubscriber | undefined;
+  #connection: ModelConnection | undefined;
+
+  constructor(
+    readonly id: string,
+    private readonly redis: ModelRedis,
+    bus: MemoryBus,
+  ) {
+    this.node = new TestNode(id, bus, {
+      options: { onUnavailable: 'reject', mailbox: { enabled: false } },
+      wrap: inner => this.#coordinator(inner),
+    });
+  }
+
+  get feed(): LogFeed {
+    if (this.#feed === undefined) throw new Error('the node has not started');
+    return this.#feed;
+  }
+
+  /** Its present connection for subscriptions. */
+  get connection(): ModelConnection | undefined {
+    return this.#connection;
+  }
+
+  get up(): boolean {
+    return this.#subscriber?.up ?? false;
+  }
+
+  stop(): void {
+    this.#feed?.close();
+    this.#subscriber?.close();
+  }
+
+  #coordinator(inner: ClusterCoordinator): ClusterCoordinator {
+    const around = hookedCoordinator(inner, () => undefined);
+    const reader = (): LogReader => new LogReader(this.#shared(undefined));
+    return {
+      ...around,
+      start: async listener => {
+        await around.start(listener);
+        if (this.#feed === undefined) this.#start(listener);
+      },
+      listen: async topics => this.feed.listen(topics),
+      unlisten: topics => this.#feed?.unlisten(topics),
+      position: () => this.#feed?.position,
+      replay: async request => reader().replay(request),
+    };
+  }
+
+  #start(listener: ClusterListener): void {
+    const { redis } = this;
+    const probeChannel = `probe:${this.id}`;
+    const subscriber = new RedisSubscriber(
+      {
+        mode: 'classic',
+        probeChannel,
+        connect: () => {
+          this.#connection = redis.connect();
+          return ModelRedis.asRedis(this.#connection);
+        },
+        publish: async (channel, message) => redis.send(channel, Buffer.from(message)),
+      },
+      {
+        onMessage: (channel, message) => this.feed.onFrame(channel, message),
+        onUp: () => this.feed.onUp(),
+        onDown: () => this.feed.onDown(),
+      },
+    );
+    this.#subscriber = subscriber;
+    const onPublication: ClusterListener['onPublication'] = (topic, frame, trace) => {
+      if (frame.position !== undefined) this.handedOn.push(frame.position.sequence);
+      listener.onPublication(topic, frame, trace);
+    };
+    const watched: object = { onPublication: { value: onPublication } };
+    const shared = this.#shared(
+      Object.create(listener, watched as PropertyDescriptorMap) as ClusterListener,
+    );
+    this.#feed = new LogFeed(shared, subscriber, new LogReader(shared));
+    subscriber.open();
+  }
+
+  #shared(listener: ClusterListener | undefined): ClusterNode {
+    const options = resolveOptions({ node: { id: this.id } });
+    const { gateway } = this.redis;
+    const shared = {
+      nodeId: this.id,
+      inc: this.id,
+      options,
+      gateway,
+      logger: this.logger,
+      listener,
+    };
+    // Neither feed nor reader reports upkeep, and a reader tells nobody anything.
+    return shared as unknown as ClusterNode;
+  }
+}

@@ -1,0 +1,41 @@
+import type { Redis } from 'ioredis';
+import { formatCursor } from '../../../src/protocol/cursor.js';
+import { Keys } from '../../../src/redis/keys.js';
+
+const EPOCH = 'filled';
+const PER_CALL = 10_000;
+const LIFE_MS = 600_000;
+
+const FILL = `
+local first, last, ms, bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
+for n = first, last do
+  local data = string.format('%d ', n)
+  local payload = '\\nevent: message\\ndata: ' .. data .. string.rep('x', bytes - #data) .. '\\n\\n'
+  redis.call('XADD', KEYS[2], ms .. '-' .. n, 'p', ms .. '-' .. (n - 1), 'd', payload)
+end
+redis.call('SET', KEYS[3], ms .. '-' .. last, 'PX', ARGV[5])
+redis.call('PEXPIRE', KEYS[2], ARGV[5])
+redis.call('HSET', KEYS[1], 'e', '${EPOCH}', 'ms', ms, 'g', last)
+redis.call('PEXPIRE', KEYS[1], ARGV[5])
+`;
+
+/**
+ * Leaves the log as `publish.lua` leaves it after so many entries of one topic, in a fraction of the time. Their data is
+ * their number from 1 on, and so many bytes long. Resolves to the id before the first.
+ */
+export async function fillLog(
+  admin: Redis,
+  topic: string,
+  entries: number,
+  bytes: number,
+): Promise<string> {
+  const layout = { prefix: 'sse:', channel: 'sse:events', partitions: 1 } as const;
+  const keys = new Keys({ ...layout, pubsub: 'classic', cluster: false });
+  const { stream, last } = keys.topic(topic);
+  const ms = Date.now();
+  for (let from = 1; from <= entries; from += PER_CALL) {
+    const to = Math.min(entries, from + PER_CALL - 1);
+    await admin.eval(FILL, 3, keys.logMeta, stream, last, from, to, ms, bytes, LIFE_MS);
+  }
+  return formatCursor({ epoch: EPOCH, ms, sequence: 0 });
+}

@@ -1,0 +1,69 @@
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readFileSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import ts from 'typescript';
+import { runMutations } from '../../../support/mutation-run.js';
+import { LOG_MUTATIONS } from './log-mutation-list.js';
+
+/**
+ * Removes each rule of the log's nodes and clients in turn and runs the directed and the random tests against what is left;
+ * prints a Markdown table. Ends with 1 when a rule can be removed unnoticed.
+ * `node dist/test/unit/cluster/redis/log-mutations.js [file...]`
+ */
+const ROOT = fileURLToPath(new URL('../../../../../', import.meta.url));
+const DIRECTED = 'cluster/redis/log-feed';
+const RANDOM = 'cluster/redis/log-property';
+/** The directed tests of a file below `src`; the random one comes last. */
+const TESTS: Readonly<Record<string, readonly string[]>> = {
+  'gap-hole': ['cluster/gap-hole'],
+  'log-reader': ['cluster/redis/log-reader'],
+  'catch-up': [DIRECTED, 'cluster/redis/log-reader'],
+  'client-cursor': [
+    DIRECTED,
+    'service/degraded-connections',
+    'connection/client-connection-holes',
+    'connection/client-connection-opening',
+  ],
+  replayer: ['service/replayer'],
+  'connection-opener': ['service/connection-opener'],
+};
+
+// Inside the project, where its packages are found.
+const folder = mkdtempSync(join(ROOT, '.mutations-'));
+process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
+mkdirSync(join(folder, 'dist'));
+for (const part of ['src', 'test']) {
+  cpSync(join(ROOT, 'dist', part), join(folder, 'dist', part), { recursive: true });
+}
+symlinkSync(join(ROOT, 'lua'), join(folder, 'lua'));
+writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
+
+const wanted = process.argv.slice(2);
+const chosen = LOG_MUTATIONS.filter(({ place }) => wanted.length === 0 || wanted.includes(place));
+
+runMutations(chosen, 'file | rule removed', ({ place, file, find, replace }) => {
+  const text = readFileSync(join(ROOT, 'src', file), 'utf8');
+  if (!text.includes(find)) throw new Error(`${file} does not have: ${find}`);
+  const { outputText } = ts.transpileModule(
+    text.replace(find, () => replace),
+    { compilerOptions: { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext } },
+  );
+  const compiled = join(folder, 'dist', 'src', file.replace(/\.ts$/, '.js'));
+  const former = readFileSync(compiled);
+  writeFileSync(compiled, outputText);
+  const tests = [...(TESTS[place] ?? [DIRECTED]), RANDOM];
+  const pathOf = (test: string): string => join(folder, 'dist', 'test', 'unit', `${test}.test.js`);
+  return {
+    tests: Object.fromEntries(tests.map(test => [test.replace(/^.*\//, ''), pathOf(test)])),
+    env: { LOG_RUNS: '400', LOG_SHRINK: '0' },
+    done: () => writeFileSync(compiled, former),
+  };
+});
