@@ -46,12 +46,12 @@ describe('parsers of the scripts', () => {
   it('keep the bytes of an entry', () => {
     const payload = Buffer.from([0, 255]);
     const entry = [1, ...['2-2', '1-1'].map(id => Buffer.from(id)), payload];
-    expect(historyScript.parse(['OK', 'e', '2-2', '2-2', [1], entry])).to.deep.equal({
+    expect(historyScript.parse(['OK', 'e', '2-2', '2-2', [1, '1-1'], entry])).to.deep.equal({
       status: 'OK',
       epoch: 'e',
       tip: '2-2',
       upto: '2-2',
-      gaps: [0],
+      gaps: [{ topic: 0, until: '1-1' }],
       entries: [{ topic: 0, id: '2-2', previous: '1-1', payload }],
     });
   });
