@@ -69,7 +69,7 @@ export class RunLoad {
     return {
       acceptCpuUs: cpu / count,
       acceptsPerSecond: count / seconds,
-      heapKb: (memory.heap - memoryBefore.heap) / count / 1024,
+      ...(memory.heap > 0 && { heapKb: (memory.heap - memoryBefore.heap) / count / 1024 }),
       rssKb: (memory.rss - memoryBefore.rss) / count / 1024,
     };
   }
