@@ -5,7 +5,7 @@ const MILLION = 1_000_000;
 const PER_PROCESS = 25_000;
 // A process that is busier than this answers late whenever something comes on top.
 const BUSY = 0.5;
-// What a process of Node with this library takes before the first connection, and what buffers take under load.
+// Assumed: what a process takes before the first connection, and what buffers take under load.
 const PROCESS_MB = 150;
 const REFRESHES_PER_HOUR = 3;
 const ROUTES_PER_CALL = 200;
@@ -39,8 +39,8 @@ ${largest} connections in one process.
 
 ## Processes
 
-A process of Node uses one core. With ${PER_PROCESS.toLocaleString('en')} connections each, a million takes **${processes} processes**, one per core
-or two on three cores, since the kernel's part of sending runs beside them; each needs a limit of open files of more than
+A process of Node uses one core. With ${PER_PROCESS.toLocaleString('en')} connections each, a million takes **${processes} processes**, one per core;
+each needs a limit of open files of more than
 ${(PER_PROCESS + 1000).toLocaleString('en')}, and behind one balancer address its clients need more than one port range.
 
 | what | figure | for a million |
@@ -48,7 +48,7 @@ ${(PER_PROCESS + 1000).toLocaleString('en')}, and behind one balancer address it
 | one lone broadcast | ${loneUs.toFixed(2)} µs of CPU per delivery | ${coreSeconds.toFixed(1)} core seconds; ${(coreSeconds / processes).toFixed(2)} s in each process, in slices |
 | broadcasts that can be joined (4 outstanding) | ${joinedUs.toFixed(2)} µs | ${((joinedUs * MILLION) / 1e6).toFixed(1)} core seconds each |
 | broadcasts to everyone, processes ${BUSY * 100} % busy | | ${perCore.toFixed(1)} lone ones a second |
-| memory of idle connections | ${rssKb.toFixed(1)} KB resident each, ${PROCESS_MB} MB per process | ${memoryGb.toFixed(1)} GB, and the kernel's socket buffers beside it |
+| memory of idle connections | ${rssKb.toFixed(1)} KB resident each, ${PROCESS_MB} MB per process assumed | ${memoryGb.toFixed(1)} GB, and the kernel's socket buffers beside it |
 | everyone comes back within ${RECONNECT_SECONDS} s | ${acceptUs.toFixed(0)} µs to accept, with Redis | ${opens.toFixed(0)} a second, ${((opens * acceptUs) / 1e6).toFixed(1)} cores of ${processes} |
 
 ## Redis
