@@ -6,11 +6,17 @@ export interface MemoryUse {
   readonly rss: number;
 }
 
-/** A server under measurement, in a process of its own. */
-export interface BenchServer {
+/** Where a client connects to, and how it greets. */
+export interface Address {
   readonly port: number;
   /** Path that opens a stream. */
   readonly path: string;
+  /** Default `event-stream`. */
+  readonly speaks?: 'event-stream' | 'socket.io';
+}
+
+/** A server under measurement, in a process of its own. */
+export interface BenchServer extends Address {
   /** Broadcasts so many events at once; resolves to the time of the first, in nanoseconds of the monotonic clock. */
   broadcast(count: number): Promise<number>;
   /** Sends so many events to one connection each; `undefined` for a server that knows no single connections. */

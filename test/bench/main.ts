@@ -2,47 +2,80 @@
  * Compares this library with others on this machine: `npm run bench`. Each round runs every candidate once, in a fresh
  * process, so that a busy minute harms all alike. Writes `docs/bench/results.md` and `docs/bench/cpu-per-delivery.svg`.
  *
- *   --connections 1000,10000   --rounds 3   --deliveries 400000   --only raw,koa   --dry (prints, writes nothing)
+ *   --connections 1000,10000   --rounds 3   --deliveries 300000   --only raw,koa   --dry (prints, writes nothing)
  */
-import { execFileSync } from 'node:child_process';
-import { mkdirSync, writeFileSync } from 'node:fs';
-import { availableParallelism } from 'node:os';
-import { fileURLToPath } from 'node:url';
+import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { BenchResult } from './bench-result.js';
 import type { Candidate } from './bench-server.js';
 import { CANDIDATES } from './candidates.js';
 import { chart } from './chart.js';
 import { BenchClients } from './client/bench-clients.js';
-import { PEERS, peersInstalled } from './peer.js';
+import { installPeers } from './install-peers.js';
+import { machine } from './machine.js';
+import { PAGES, reportText, writeReport } from './report.js';
 import { RunLoad, type Figures } from './run-load.js';
-import { table } from './table.js';
+import type { Column, Table } from './table.js';
 
-const OUT = fileURLToPath(new URL('../../../docs/bench/', import.meta.url));
+const COLUMNS: readonly Column[] = [
+  { title: 'lone: CPU µs/delivery', metric: 'loneCpuUs', digits: 2 },
+  { title: 'lone: last ms', metric: 'loneLastMs', digits: 0 },
+  { title: 'lone: longest stall ms', metric: 'loneStallMs', digits: 0 },
+  { title: '4 outstanding: deliveries/s', metric: 'sustainedPerSecond', digits: 0 },
+  { title: '4 outstanding: CPU µs', metric: 'sustainedCpuUs', digits: 2 },
+  { title: 'burst of 10: CPU µs', metric: 'burstCpuUs', digits: 2 },
+  { title: 'direct send: CPU µs', metric: 'sendCpuUs', digits: 2 },
+  { title: 'accept: CPU µs', metric: 'acceptCpuUs', digits: 0 },
+  { title: 'heap KB/conn', metric: 'heapKb', digits: 1 },
+  { title: 'RSS KB/conn', metric: 'rssKb', digits: 1 },
+];
+
 const { values: flags } = parseArgs({
   options: {
     connections: { type: 'string', default: '1000,10000' },
     rounds: { type: 'string', default: '3' },
-    deliveries: { type: 'string', default: '400000' },
+    deliveries: { type: 'string', default: '300000' },
     only: { type: 'string' },
     dry: { type: 'boolean', default: false },
   },
 });
 
-if (!peersInstalled()) install();
+installPeers();
 const only = flags.only?.split(',');
+const absent: string[] = [];
 const taking = CANDIDATES.filter(({ name }) => only?.includes(name) ?? true).filter(isPresent);
-const sections: string[] = [];
+const tables: Table[] = [];
 for (const connections of flags.connections.split(',').map(Number)) {
   const results = await compare(taking, connections);
-  sections.push(`## ${connections} connections\n\n${table(results)}\n`);
-  console.log(`\n${sections.at(-1) ?? ''}`);
-  if (flags.dry) continue;
-  mkdirSync(OUT, { recursive: true });
-  const title = `Server CPU per delivery, one broadcast at a time to ${connections} connections`;
-  writeFileSync(`${OUT}cpu-per-delivery.svg`, chart(results, title));
+  const title = `${connections} connections`;
+  tables.push({
+    id: String(connections),
+    title,
+    note: '',
+    rows: 'server',
+    columns: COLUMNS,
+    results,
+  });
 }
-if (!flags.dry) writeFileSync(`${OUT}results.md`, page(sections));
+const report = {
+  name: 'results',
+  title: 'Benchmark',
+  command: 'npm run bench',
+  machine: machine(),
+  about:
+    `Server and clients on the same machine over the loopback, ${flags.rounds} alternating rounds in fresh processes; each ` +
+    'cell is the median, its spread, and in brackets the median ratio to the first row within a round. An event is about ' +
+    '250 bytes. Trust processor time and ratios, not absolute times. ' +
+    absent.map(reason => `Absent: ${reason}. `).join(''),
+  tables,
+};
+if (flags.dry) console.log(`\n${reportText(report)}`);
+else {
+  writeReport(report);
+  const { results = [], title = '' } = tables.at(-1) ?? {};
+  const caption = `Server CPU per delivery, one broadcast at a time to ${title}`;
+  writeFileSync(`${PAGES}cpu-per-delivery.svg`, chart(results, caption));
+}
 
 async function compare(
   candidates: readonly Candidate[],
@@ -55,19 +88,16 @@ async function compare(
       rounds.push(await measure(candidate, connections));
     }
   }
-  return [...figures].map(([{ name, description }, rounds]) => ({
-    name,
-    description,
-    connections,
-    rounds,
-  }));
+  return [...figures].map(([{ name, description }, rounds]) => ({ name, description, rounds }));
 }
 
 async function measure(candidate: Candidate, connections: number): Promise<Figures> {
   const server = await candidate.start(connections);
   const clients = BenchClients.start();
   try {
-    return await new RunLoad(server, clients, Number(flags.deliveries)).run(connections);
+    const load = new RunLoad(server, clients, Number(flags.deliveries));
+    const opened = await load.open(connections);
+    return { ...opened, ...(await load.load(['lone', 'sustained', 'bursts', 'sends'])) };
   } finally {
     await clients.stop();
     await server.stop();
@@ -76,25 +106,8 @@ async function measure(candidate: Candidate, connections: number): Promise<Figur
 
 function isPresent({ name, absence }: Candidate): boolean {
   const reason = absence();
-  if (reason !== undefined) console.log(`${name} takes no part: ${reason}`);
-  return reason === undefined;
-}
-
-function install(): void {
-  try {
-    execFileSync('npm', ['ci', '--no-audit', '--no-fund'], { cwd: PEERS, stdio: 'ignore' });
-  } catch {
-    console.log('the peers could not be installed; those that need them take no part');
-  }
-}
-
-function page(parts: readonly string[]): string {
-  return [
-    '# Benchmark\n',
-    `${availableParallelism()} cores, Node ${process.versions.node}, server and clients on the same machine over the loopback. ` +
-      `${flags.rounds} alternating rounds; each cell is the median, its spread, and in brackets the median ratio to the ` +
-      'first row within a round. An event is about 250 bytes. Trust processor time and ratios, not absolute times. ' +
-      'Made by `npm run bench`.\n',
-    ...parts,
-  ].join('\n');
+  if (reason === undefined) return true;
+  absent.push(`${name}, since ${reason}`);
+  console.log(`${name} takes no part: ${reason}`);
+  return false;
 }

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs';
+import { existsSync, readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
@@ -10,7 +10,11 @@ export function peer(name: string): string {
   return createRequire(`${PEERS}package.json`).resolve(name);
 }
 
-/** Whether the packages of the comparison are installed. */
+/** Whether every package of the comparison is installed. */
 export function peersInstalled(): boolean {
-  return existsSync(`${PEERS}node_modules`);
+  // The file is this project's own.
+  const { dependencies } = JSON.parse(readFileSync(`${PEERS}package.json`, 'utf8')) as {
+    readonly dependencies: Readonly<Record<string, string>>;
+  };
+  return Object.keys(dependencies).every(name => existsSync(`${PEERS}node_modules/${name}`));
 }

@@ -4,6 +4,9 @@ import type { BenchClients } from './client/bench-clients.js';
 /** Milliseconds, microseconds, deliveries per second and kilobytes, each as its name says. */
 export type Figures = Partial<Record<Metric, number>>;
 
+/** Lone: each when all have the one before. Sustained: some are always under way. */
+export type Load = 'lone' | 'sustained' | 'bursts' | 'sends';
+
 /** What is measured of every candidate. */
 export type Metric =
   | 'acceptCpuUs'
@@ -17,42 +20,55 @@ export type Metric =
   | 'sustainedCpuUs'
   | 'burstPerSecond'
   | 'burstCpuUs'
-  | 'sendCpuUs'
-  | 'loadedRssKb';
+  | 'sendCpuUs';
 
-const OUTSTANDING = 4;
 const BURST = 10;
 const WARM_UP_EVENTS = 10;
 // So that the code that accepts is compiled, and the heap has its shape, before connections are counted.
 const WARM_UP_SHARE = 0.1;
 
-/** Puts one server under every kind of load, one after the other. */
+/** Puts one server under several kinds of load, one after the other. */
 export class RunLoad {
   #event = 0;
 
-  /** @param deliveries how many deliveries each kind of load takes at least */
+  /**
+   * @param deliveries how many deliveries each kind of load takes at least
+   * @param outstanding how many broadcasts are under way under sustained load
+   */
   constructor(
     private readonly server: BenchServer,
     private readonly clients: BenchClients,
     private readonly deliveries: number,
+    private readonly outstanding = 4,
   ) {}
 
-  async run(connections: number): Promise<Figures> {
+  /** Opens the connections, each client once. */
+  async open(connections: number): Promise<Figures> {
     const warmUp = Math.ceil(connections * WARM_UP_SHARE);
     await this.clients.open(this.server, warmUp);
     const accepted = await this.#accept(connections - warmUp);
+    return accepted;
+  }
+
+  /** Puts what is open under these loads. */
+  async load(kinds: readonly Load[]): Promise<Figures> {
     for (let event = 0; event < WARM_UP_EVENTS; event += 1) await this.#lone();
-    const before = await this.server.memory();
-    const figures = {
-      ...accepted,
-      ...(await this.#loneBroadcasts()),
-      ...(await this.#sustained()),
-      ...(await this.#bursts()),
-      ...(await this.#sends()),
-    };
-    const after = await this.server.memory();
-    const growth = (after.rss - before.rss) / connections / 1024;
-    return { ...figures, loadedRssKb: (accepted.rssKb ?? 0) + growth };
+    const measured: Figures = {};
+    for (const kind of kinds) Object.assign(measured, await this.#under(kind));
+    return measured;
+  }
+
+  #under(kind: Load): Promise<Figures> {
+    switch (kind) {
+      case 'lone':
+        return this.#loneBroadcasts();
+      case 'sustained':
+        return this.#sustained();
+      case 'bursts':
+        return this.#bursts();
+      case 'sends':
+        return this.#sends();
+    }
   }
 
   async #accept(count: number): Promise<Figures> {
@@ -69,7 +85,7 @@ export class RunLoad {
     return {
       acceptCpuUs: cpu / count,
       acceptsPerSecond: count / seconds,
-      heapKb: (memory.heap - memoryBefore.heap) / count / 1024,
+      ...(memory.heap > 0 && { heapKb: (memory.heap - memoryBefore.heap) / count / 1024 }),
       rssKb: (memory.rss - memoryBefore.rss) / count / 1024,
     };
   }
@@ -93,7 +109,7 @@ export class RunLoad {
   async #sustained(): Promise<Figures> {
     const { cpuUs, perSecond } = await this.#measure(async events => {
       const first = this.#event;
-      let asked = Math.min(OUTSTANDING, events);
+      let asked = Math.min(this.outstanding, events);
       void this.server.broadcast(asked);
       for (let event = 1; event <= events; event += 1) {
         await this.clients.completed(first + event);

@@ -11,5 +11,6 @@ export function summarize(figures: readonly number[]): Summary {
   const at = (index: number): number => sorted[index] ?? Number.NaN;
   const middle = sorted.length >> 1;
   const median = sorted.length % 2 === 1 ? at(middle) : (at(middle - 1) + at(middle)) / 2;
-  return { median, spread: (at(sorted.length - 1) - at(0)) / 2 / median };
+  const halfway = (at(sorted.length - 1) - at(0)) / 2;
+  return { median, spread: halfway === 0 ? 0 : halfway / median };
 }

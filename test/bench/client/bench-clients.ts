@@ -1,5 +1,5 @@
 import { ChildProgram } from '../../support/child-program.js';
-import type { BenchServer } from '../bench-server.js';
+import type { Address } from '../bench-server.js';
 import { Dialogue } from '../dialogue.js';
 
 /** The clients of one server. */
@@ -21,8 +21,8 @@ export class BenchClients {
   }
 
   /** Opens so many more; resolves when each has its head. */
-  async open({ port, path }: BenchServer, count: number): Promise<void> {
-    await this.#dialogue.ask({ ask: 'open', port, path, count });
+  async open({ port, path, speaks }: Address, count: number): Promise<void> {
+    await this.#dialogue.ask({ ask: 'open', port, path, speaks, count });
     this.#opened += count;
   }
 

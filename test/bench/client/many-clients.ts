@@ -3,11 +3,13 @@
  * for the marker byte, which costs next to nothing beside the system call that reads it. One buffer serves them all.
  */
 import { connect, type Socket } from 'node:net';
+import type { Address } from '../bench-server.js';
 import { MARKER } from '../servers/bench-event.js';
+import { GREETINGS, type Greeting } from './greetings.js';
 
 /** What the benchmark asks of this program; answered with the same id. */
 export type ClientQuestion = { readonly id: number } & (
-  | { readonly ask: 'open'; readonly port: number; readonly path: string; readonly count: number }
+  | ({ readonly ask: 'open'; readonly count: number } & Address)
   | { readonly ask: 'completed'; readonly event: number }
   | { readonly ask: 'received' }
 );
@@ -29,18 +31,27 @@ class Client {
   #events = 0;
   #opened = false;
 
-  constructor(private readonly onOpen: () => void) {}
+  constructor(
+    private readonly greeting: Greeting,
+    private readonly onReply: (reply: Buffer) => void,
+    private readonly onOpen: () => void,
+  ) {}
 
   read(length: number): void {
-    if (!this.#opened) {
-      this.#opened = true;
-      this.onOpen();
-    }
     const bytes = buffer.subarray(0, length);
+    if (!this.#opened) this.#greet(bytes);
     for (let at = bytes.indexOf(MARKER_BYTE); at >= 0; at = bytes.indexOf(MARKER_BYTE, at + 1)) {
       this.#events += 1;
       note(this.#events);
     }
+  }
+
+  #greet(bytes: Buffer): void {
+    const reply = this.greeting.reply(bytes);
+    if (reply !== undefined) this.onReply(reply);
+    if (!this.greeting.isOpen(bytes)) return;
+    this.#opened = true;
+    this.onOpen();
   }
 }
 
@@ -53,34 +64,35 @@ function note(event: number): void {
   waiting.get(event)?.();
 }
 
-async function open(port: number, path: string, count: number): Promise<void> {
+async function open(address: Address, count: number): Promise<void> {
   let started = 0;
   const worker = async (): Promise<void> => {
     while (started < count) {
       started += 1;
-      await openOne(port, path);
+      await openOne(address);
     }
   };
   await Promise.all(Array.from({ length: Math.min(count, OPENING_AT_ONCE) }, worker));
 }
 
-function openOne(port: number, path: string): Promise<void> {
+function openOne({ port, path, speaks = 'event-stream' }: Address): Promise<void> {
   return new Promise((resolve, reject) => {
-    const client = new Client(resolve);
+    const greeting = GREETINGS[speaks];
+    const client = new Client(greeting, reply => socket.write(reply), resolve);
     const callback = (length: number): boolean => {
       client.read(length);
       return true;
     };
-    const address = 2 + Math.floor(sockets.length / SOCKETS_PER_ADDRESS);
+    const own = 2 + Math.floor(sockets.length / SOCKETS_PER_ADDRESS);
     const socket = connect({
       port,
       host: '127.0.0.1',
-      localAddress: `127.0.0.${address}`,
+      localAddress: `127.0.0.${own}`,
       onread: { buffer, callback },
     });
     socket.on('error', reject);
     socket.on('close', () => process.exit(3));
-    socket.write(`GET ${path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n`);
+    socket.write(greeting.request(path));
     sockets.push(socket);
   });
 }
@@ -97,7 +109,7 @@ async function completed(event: number): Promise<number> {
 async function answer(question: ClientQuestion): Promise<unknown> {
   switch (question.ask) {
     case 'open':
-      return open(question.port, question.path, question.count);
+      return open(question, question.count);
     case 'completed':
       return completed(question.event);
     case 'received':

@@ -1,5 +1,8 @@
-/** Ends each event's text and occurs nowhere else, so that a client counts events by looking for one byte. */
-export const MARKER = '~';
+/**
+ * Ends each event's text and occurs nowhere else, framing of WebSocket included, so that a client counts events by looking
+ * for one byte.
+ */
+export const MARKER = '|';
 
 // The text of a small notification: with its framing about 250 bytes on the wire.
 const TEXT = 'x'.repeat(190);

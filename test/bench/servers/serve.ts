@@ -2,8 +2,7 @@ import type { RequestListener } from 'node:http';
 import * as http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
-import { setImmediate as turn } from 'node:timers/promises';
-import type { MemoryUse } from '../bench-server.js';
+import { collectedMemory } from './collected-memory.js';
 
 /** What a server of the comparison does. */
 export interface Serving {
@@ -52,13 +51,4 @@ export function serve({ onRequest, broadcast, send }: Serving): void {
   const server = http.createServer(onRequest).listen(0, '127.0.0.1', 4096, () => {
     console.log(`listening on ${(server.address() as AddressInfo).port}`);
   });
-}
-
-async function collectedMemory(): Promise<MemoryUse> {
-  for (let round = 0; round < 4; round += 1) {
-    gc?.();
-    await turn();
-  }
-  const { heapUsed, rss } = process.memoryUsage();
-  return { heap: heapUsed, rss };
 }
