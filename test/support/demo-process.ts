@@ -1,5 +1,7 @@
 import { ChildProgram } from './child-program.js';
 
+const DEMO = 'examples/01-one-process/main.js';
+
 /** The demo in a process of its own, listening. */
 export class DemoProcess {
   private constructor(
@@ -8,8 +10,12 @@ export class DemoProcess {
     readonly nodeId: string,
   ) {}
 
-  static async start(env: Readonly<Record<string, string>> = {}): Promise<DemoProcess> {
-    const program = ChildProgram.start('examples/01-one-process/main.js', { PORT: '0', ...env });
+  /** @param path a program that runs the demo, below `dist` */
+  static async start(
+    env: Readonly<Record<string, string>> = {},
+    path = DEMO,
+  ): Promise<DemoProcess> {
+    const program = ChildProgram.start(path, { PORT: '0', ...env });
     const [, url = '', nodeId = ''] = await program.printed(
       /^listening on (http:\/\/\S+) node=(\S+) coordinator=\S+$/m,
     );
