@@ -115,13 +115,14 @@ export class MessageRouter {
     attempt: number,
   ): Promise<SendResult | undefined> {
     pending.onSent(attempt);
+    const { reachable } = this.node.gateway;
     let reply: SendReply;
     try {
       reply = await this.#publish(message, name, true);
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
-      // It may have been published all the same, unless there was no connection to publish on.
-      return this.node.gateway.reachable ? undefined : unreached(pending, attempt);
+      // It may have been published all the same, unless there was no connection to publish on when it began.
+      return reachable ? undefined : unreached(pending, attempt);
     }
     if (reply.status === 'ROUTED') {
       const { countsReceivers } = this.node.gateway.keys;
@@ -135,6 +136,7 @@ export class MessageRouter {
 
   async #handOver(message: Message, name: string): Promise<SendResult> {
     const { gateway } = this.node;
+    const { reachable } = gateway;
     try {
       const reply = await this.#publish(message, name, false);
       if (reply.status !== 'ROUTED') return { outcome: 'not-connected' };
@@ -143,7 +145,7 @@ export class MessageRouter {
         : { outcome: 'routed', nodeId: nodeIdOf(reply.inc) };
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
-      return { outcome: gateway.reachable ? 'unknown' : 'unavailable' };
+      return { outcome: reachable ? 'unknown' : 'unavailable' };
     }
   }
 
