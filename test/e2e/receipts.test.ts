@@ -16,10 +16,10 @@ describe('sends during outages', function () {
   });
 
   it('have receipts that are true: what the client has, has not, or may have', async () => {
-    const { failures, receipts, longestMs, ...broken } = await running.receipts;
+    const { failures, receipts, longestMs, latestMs, ...broken } = await running.receipts;
     expect(failures).to.deep.equal([]);
-    // Their deadline is three seconds.
-    expect(longestMs).to.be.lessThan(5_000);
+    // Their deadline is three seconds, of a loop that is not late itself.
+    expect(longestMs).to.be.lessThan(3_000 + 2 * latestMs + 500);
     // It was put to the test.
     expect(receipts).to.include.keys('delivered', 'unavailable', 'unknown', 'stored');
     expect(broken.kills).to.be.greaterThan(0);

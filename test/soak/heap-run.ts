@@ -12,6 +12,7 @@ export interface HeapReport {
   /** Mean of the last third against that of the first, in mebibytes. */
   readonly growth: number;
   readonly longestMs: number;
+  readonly latestMs: number;
 }
 
 /** Redis is killed, or frozen, and a node goes on sending at that rate. */
@@ -31,7 +32,7 @@ export async function runHeap(
     if (how === 'killed') await redis.stop();
     else redis.freeze();
     await node.ask<Sent>(order);
-    const { outcomes, heap, longestMs } = await node.ask<Sent>({ ...order, seconds });
+    const { outcomes, heap, longestMs, latestMs } = await node.ask<Sent>({ ...order, seconds });
     const receipts: Record<string, number> = {};
     for (const outcome of outcomes) {
       const name = OUTCOMES[outcome] ?? 'unsettled';
@@ -43,6 +44,7 @@ export async function runHeap(
       heap: heap.map(bytes => Math.round((bytes / MEBIBYTE) * 10) / 10),
       growth: (mean(heap.slice(-third)) - mean(heap.slice(0, third))) / MEBIBYTE,
       longestMs,
+      latestMs,
     };
   } finally {
     await node.stop('SIGKILL');

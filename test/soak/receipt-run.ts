@@ -27,6 +27,7 @@ export interface ReceiptReport {
   readonly freezes: number;
   readonly breaks: number;
   readonly longestMs: number;
+  readonly latestMs: number;
   readonly failures: readonly string[];
 }
 
@@ -96,6 +97,7 @@ class ReceiptRun {
       freezes: this.#freezes,
       breaks: this.#breaks,
       longestMs: sent.longestMs,
+      latestMs: sent.latestMs,
       failures,
     };
   }

@@ -4,6 +4,7 @@
  */
 import 'reflect-metadata';
 import type { AddressInfo } from 'node:net';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { Container } from 'inversify';
 import Koa from 'koa';
@@ -26,6 +27,8 @@ export interface Sent {
   readonly outcomes: readonly number[];
   /** Milliseconds of the send that took longest. */
   readonly longestMs: number;
+  /** Milliseconds that the event loop was late at most: by so much a send may take longer than its deadline. */
+  readonly latestMs: number;
   /** Bytes of heap in use after garbage collection, every other second. */
   readonly heap: readonly number[];
 }
@@ -71,6 +74,8 @@ async function carryOut(service: SseService, order: Order): Promise<Sent> {
   // Beside the heap, which is watched.
   const outcomes = new Int8Array(total).fill(-1);
   const heap: number[] = [];
+  const loop = monitorEventLoopDelay({ resolution: TICK_MS });
+  loop.enable();
   let longestMs = 0;
   let open = 0;
   const send = async (number: number): Promise<void> => {
@@ -96,7 +101,8 @@ async function carryOut(service: SseService, order: Order): Promise<Sent> {
   }
   const end = performance.now() + PATIENCE_MS;
   while (open > 0 && performance.now() < end) await delay(TICK_MS);
-  return { outcomes: [...outcomes], longestMs, heap };
+  loop.disable();
+  return { outcomes: [...outcomes], longestMs, latestMs: loop.max / 1e6, heap };
 }
 
 // Imported for its names elsewhere.

@@ -14,12 +14,13 @@ describe('a send while Redis is in trouble', () => {
   let port = 0;
   const nodes = new RedisNodes(() => ({ url: `redis://127.0.0.1:${port}` }));
   let proxy: TcpProxy;
+  let owner: RedisCoordinator;
   let sender: RedisCoordinator;
   let listener: RecordingListener;
 
   beforeEach(async () => {
     port = server.redis.port;
-    const owner = await nodes.node('b');
+    owner = await nodes.node('b');
     listener = new RecordingListener();
     await owner.start(listener);
     await owner.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
@@ -44,6 +45,18 @@ describe('a send while Redis is in trouble', () => {
       ack,
       deadline: 4_000,
     });
+
+  it('is answered by an owner that leaves the cluster the moment it takes it', async () => {
+    const left: Promise<void>[] = [];
+    const { onMessage } = listener;
+    listener.onMessage = (...message) => {
+      left.push(owner.close());
+      return onMessage.apply(listener, message);
+    };
+    expect(await send('owner')).to.deep.equal({ outcome: 'delivered', nodeId: 'b' });
+    expect(left).to.have.length(1);
+    await left[0];
+  });
 
   it('is not repeated behind itself while Redis is frozen', async () => {
     server.redis.freeze();
