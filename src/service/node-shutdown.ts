@@ -32,8 +32,8 @@ export class NodeShutdown {
    */
   drain(timeout: number): Promise<void> {
     if (this.#closing !== undefined) return this.#closing;
-    if (!this.node.options.reliability.gracefulShutdown) return this.close();
-    this.#draining ??= atMost(timeout, this.#drain(timeout));
+    const { gracefulShutdown } = this.node.options.reliability;
+    this.#draining ??= atMost(timeout, gracefulShutdown ? this.#drain(timeout) : this.close());
     return this.#draining;
   }
 
@@ -60,7 +60,8 @@ export class NodeShutdown {
     const released = this.lifecycle.joined ? this.node.releaseRoutes() : undefined;
     for (const connection of [...this.node.store.connections()]) connection.close('shutdown');
     await this.node.departed(FAREWELL_MS);
-    await released;
+    // Leaving the cluster releases what is left.
+    if (released !== undefined) await atMost(FAREWELL_MS, released);
     await this.lifecycle.settled();
     await this.sources.stop();
     this.node.stop();

@@ -160,7 +160,6 @@ describe('NodeShutdown', () => {
       await turns();
       await clock.tickAsync(990);
       expect(sink.lastEvent?.data).to.equal('{"reason":"draining"}');
-      expect(drained()).to.equal(false);
       await clock.tickAsync(10);
       await turns();
       expect(drained()).to.equal(true);
@@ -204,6 +203,41 @@ describe('NodeShutdown', () => {
     const { sink } = await node.connect('c1');
     await node.service.drain();
     expect(sink.lastEvent?.data).to.equal('{"reason":"shutdown"}');
+  });
+
+  it('a close does not wait for a release that is never answered: leaving the cluster releases as well', async () => {
+    const node = cluster.node('a', {
+      wrap: inner =>
+        hookedCoordinator(inner, method =>
+          method === 'releaseRoutes' ? new Promise(() => undefined) : undefined,
+        ),
+    });
+    const { sink } = await node.connect('c1');
+    const closed = watch(node.service.close());
+    await turns();
+    sink.leave();
+    await turns();
+    await clock.tickAsync(500);
+    await turns();
+    expect(closed()).to.equal(true);
+    expect(cluster.bus.nodes('a')).to.deep.equal([]);
+  });
+
+  it('without graceful shutdown a drain is over at its deadline as well', async () => {
+    const node = cluster.node('a', {
+      options: { reliability: { gracefulShutdown: false } },
+      wrap: inner =>
+        hookedCoordinator(inner, (method, when) =>
+          method === 'close' && when === 'before' ? new Promise(() => undefined) : undefined,
+        ),
+    });
+    await node.service.start();
+    const drained = watch(node.service.drain({ timeout: 1000 }));
+    await turns();
+    await clock.tickAsync(1000);
+    await turns();
+    expect(drained()).to.equal(true);
+    cluster.nodes.splice(cluster.nodes.indexOf(node), 1);
   });
 
   it('leaves no timer behind', async () => {
