@@ -119,7 +119,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   /** Ends the opening: what was held and is newer than `start`, if it starts anywhere, follows; then events as they come. */
-  goLive(start: Cursor | undefined): void {
+  goLive(start: Cursor | 'apart' | undefined): void {
     if (this.#state.kind !== 'opening') return;
     this.#state = OPEN;
     this.#cursor.start(start);

@@ -9,9 +9,12 @@ import { ResetNotice, type NoticeFrame } from './reset-notice.js';
 export class ClientCursor {
   #epoch: string | undefined;
   #position: Position | undefined;
+  #apart = false;
 
-  /** Where it begins; without a place everything is news. */
-  start(cursor: Cursor | undefined): void {
+  /** Where it begins; without a place everything is news. `apart`: it stays where it is, and nothing of the log is. */
+  start(from: Cursor | 'apart' | undefined): void {
+    this.#apart = from === 'apart';
+    const cursor = from === 'apart' ? undefined : from;
     this.#epoch = cursor?.epoch;
     this.#position = cursor;
   }
@@ -19,6 +22,7 @@ export class ClientCursor {
   /** Whether a frame is newer than what the client has; notes it as had. */
   isNews({ position }: Frame): boolean {
     if (position === undefined) return true;
+    if (this.#apart) return false;
     if (this.#position !== undefined && !isAfter(position, this.#position)) return false;
     this.#position = position;
     return true;
@@ -56,6 +60,7 @@ export class ClientCursor {
   }
 
   #misses({ reason, resumedFrom, until }: Hole): 'nothing' | 'in place' | 'moved' {
+    if (this.#apart) return 'nothing';
     const here = this.#position;
     if (here !== undefined) {
       switch (reason) {

@@ -199,7 +199,8 @@ class LedgerRun {
     for (const keeping of [true, false]) {
       await delay(ms / 3);
       const port = this.#redis?.port ?? 0;
-      if (keeping) await this.#admin('SAVE');
+      // Nothing is acknowledged between the save and the end.
+      if (keeping) await this.#admin('SHUTDOWN', 'SAVE');
       else await rm(join(this.#folder, 'dump.rdb'), { force: true });
       const former = this.#redis;
       this.#redis = undefined;

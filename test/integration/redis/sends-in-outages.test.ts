@@ -37,13 +37,13 @@ describe('a send while Redis is in trouble', () => {
     await proxy.close();
   });
 
-  const send = (ack: Message['ack']) =>
+  const send = (ack: Message['ack'], deadline = 4_000) =>
     sender.send({
       connectionId: 'c1',
       messageId: `m-${ack}`,
       frame: { bytes: Buffer.from('data: x\n\n') },
       ack,
-      deadline: 4_000,
+      deadline,
     });
 
   it('is answered by an owner that leaves the cluster the moment it takes it', async () => {
@@ -73,7 +73,7 @@ describe('a send while Redis is in trouble', () => {
   for (const ack of ['owner', 'none'] as const) {
     it(`is unknown, not unavailable, when its connection breaks before the answer (ack ${ack})`, async () => {
       server.redis.freeze();
-      const sent = send(ack);
+      const sent = send(ack, 1_500);
       await until(() => sender.status().reachable, 'a connection');
       // It is out by now.
       await new Promise(resolve => setTimeout(resolve, 50));

@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import { parseCursor } from '../../../src/protocol/cursor.js';
+import { SseError } from '../../../src/errors/sse-error.js';
+import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestClient, TestNode } from '../../support/test-node.js';
@@ -65,6 +67,31 @@ describe('DegradedConnections', () => {
     await until(() => open() < 7, 'the next to go');
     expect(open()).to.equal(2);
     await until(() => open() === 0, 'the rest to go');
+  });
+
+  it('are given nothing of the log, which would move them past what they missed', async () => {
+    let failing = false;
+    const other = await cluster.started('other');
+    const flaky = await cluster.started('flaky', {
+      wrap: inner =>
+        hookedCoordinator(inner, method => {
+          if (failing && method === 'replay') throw new SseError('UNAVAILABLE', 'away');
+        }),
+    });
+    const first = await flaky.connect('c9', { topics: ['news'] });
+    const lastEventId = first.sink.lastEvent?.id ?? '';
+    first.sink.leave();
+    await other.service.publish('news', 'message', 'missed');
+    failing = true;
+    const { sink, connection } = await flaky.connect('c9', { topics: ['news'], lastEventId });
+    failing = false;
+    await other.service.publish('news', 'message', 'later');
+    await other.service.broadcastToCluster('message', 'to all');
+    await until(() => connection.state.kind !== 'open', 'to be sent away');
+    expect(connection.state).to.include({ reason: 'gap' });
+    expect(sink.names).to.deep.equal(['connected', 'sse.closed']);
+    const again = await flaky.connect('c9', { topics: ['news'], lastEventId });
+    expect(again.sink.data('message')).to.deep.equal(['missed', 'later', 'to all']);
   });
 
   it('are counted and forgotten like any other', async () => {
