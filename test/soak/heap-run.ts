@@ -13,6 +13,7 @@ export interface HeapReport {
   readonly growth: number;
   readonly longestMs: number;
   readonly latestMs: number;
+  readonly attained: number;
 }
 
 /** Redis is killed, or frozen, and a node goes on sending at that rate. */
@@ -32,7 +33,10 @@ export async function runHeap(
     if (how === 'killed') await redis.stop();
     else redis.freeze();
     await node.ask<Sent>(order);
-    const { outcomes, heap, longestMs, latestMs } = await node.ask<Sent>({ ...order, seconds });
+    const { outcomes, heap, longestMs, latestMs, attained } = await node.ask<Sent>({
+      ...order,
+      seconds,
+    });
     const receipts: Record<string, number> = {};
     for (const outcome of outcomes) {
       const name = OUTCOMES[outcome] ?? 'unsettled';
@@ -45,6 +49,7 @@ export async function runHeap(
       growth: (mean(heap.slice(-third)) - mean(heap.slice(0, third))) / MEBIBYTE,
       longestMs,
       latestMs,
+      attained,
     };
   } finally {
     await node.stop('SIGKILL');
