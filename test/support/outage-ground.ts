@@ -105,11 +105,10 @@ export class OutageNode {
     return { status: response.status, body: answer, ms: performance.now() - began };
   }
 
-  /** What a send to a connection came to. */
+  /** The receipt of a send to a connection. */
   async send(id: string, body = 'x'): Promise<{ outcome: string; nodeId?: string; ms: number }> {
-    const { body: answer, ms } = await this.post(`/sse/send/${id}?event=note`, body);
-    const receipt = (answer['receipt'] ?? answer) as { outcome: string; nodeId?: string };
-    return { ...receipt, ms };
+    const { body: answer } = await this.post(`/sse/send/${id}?event=note`, body);
+    return (answer['receipt'] ?? answer) as { outcome: string; nodeId?: string; ms: number };
   }
 
   async publish(body: string): Promise<number> {
