@@ -199,12 +199,11 @@ class LedgerRun {
     for (const keeping of [true, false]) {
       await delay(ms / 3);
       const port = this.#redis?.port ?? 0;
-      // Nothing is acknowledged between the save and the end.
-      if (keeping) await this.#admin('SHUTDOWN', 'SAVE');
-      else await rm(join(this.#folder, 'dump.rdb'), { force: true });
+      if (!keeping) await rm(join(this.#folder, 'dump.rdb'), { force: true });
       const former = this.#redis;
       this.#redis = undefined;
-      await former?.stop();
+      // Nothing is acknowledged between the save and the end.
+      await (keeping ? former?.saveAndStop() : former?.stop());
       this.#redis = await this.#startRedis(port);
       this.#redisRestarts += 1;
     }
