@@ -59,6 +59,7 @@ const PUBLIC_VALUES = [
   'SseEndpoint',
   'SseError',
   'SseService',
+  'drainOnSignals',
   'sseMiddleware',
   'sseModule',
   'sseResponseHook',

@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net';
-import { SseError } from '../../src/index.js';
+import { drainOnSignals, SseError } from '../../src/index.js';
 
 const { PORT = '3000', HOST = '127.0.0.1', NODE_ID, OTEL_EXPORTER_OTLP_ENDPOINT } = process.env;
 
@@ -8,8 +8,21 @@ try {
   // Not before: telemetry takes hold of modules when they are loaded.
   const { createDemo } = await import('./create-demo.js');
   const { app, sse, coordinator } = await createDemo(process.env);
+  // Until it listens there are no clients to say goodbye to, but others may know of this node already.
+  let closeServer = (): void => undefined;
+  drainOnSignals(sse, {
+    // The listener stays open during the drain: clients that come are told to go elsewhere.
+    afterwards: () => {
+      closeServer();
+      return stopTelemetry?.();
+    },
+  });
   await sse.start();
   const server = app.listen(Number(PORT), HOST);
+  closeServer = () => {
+    server.close();
+    server.closeAllConnections();
+  };
   server.once('error', fail);
   server.once('listening', () => {
     const { port } = server.address() as AddressInfo;
@@ -17,25 +30,9 @@ try {
       `listening on http://${HOST}:${port} node=${sse.nodeId} coordinator=${coordinator}`,
     );
   });
-
-  let stopping = false;
-  const stop = (): void => {
-    if (stopping) process.exit(1);
-    stopping = true;
-    // The listener stays open meanwhile: clients that come are told to go elsewhere.
-    const leave = async (): Promise<void> => {
-      await sse.drain();
-      server.close();
-      server.closeAllConnections();
-      await stopTelemetry?.();
-      process.exit(0);
-    };
-    leave().catch(fail);
-  };
-  process.on('SIGTERM', stop);
-  process.on('SIGINT', stop);
 } catch (error) {
-  fail(error);
+  // A signal came while it started: the drain ends the process.
+  if (!SseError.is(error, 'CLOSED')) fail(error);
 }
 
 /** Loaded only when it is wanted, so that it costs nothing otherwise. */

@@ -1,7 +1,7 @@
 import type { Delivery } from '../contracts/connection-store.js';
 
-/** Most message ids remembered per connection. */
-export const MAX_REMEMBERED = 256;
+/** Most message ids remembered per connection: what comes to a busy one while a lost connection to Redis is restored. */
+export const MAX_REMEMBERED = 4_096;
 /** How long one is remembered, in milliseconds: longer than any retry of a send takes. */
 export const REMEMBER_MS = 60_000;
 

@@ -62,7 +62,7 @@ export interface PublishOptions {
 
 /** Settings of a drain. */
 export interface DrainOptions {
-  /** Milliseconds until what is left is cut. Default `reliability.gracefulShutdownTimeout`. */
+  /** Milliseconds after which the drain is over, whoever does not answer. Default `reliability.gracefulShutdownTimeout`. */
   readonly timeout?: number;
 }
 
@@ -161,8 +161,9 @@ export interface SseService<Events extends EventMap = EventMap> {
   start(): Promise<void>;
   /**
    * Takes the node out without a storm: refuses new connections, releases its routes, tells each client a random
-   * reconnection time and closes them in paced waves. Sources that run may finish within the timeout. Then as `close`.
-   * Resolves when everything is closed; twice is harmless.
+   * reconnection time and closes them in paced waves. Sources that run may finish within the timeout, and sends that wait
+   * get their answers. Then as `close`. Resolves when everything is closed, or when the timeout is over: then what is left
+   * has been cut, and what a cluster that does not answer keeps of this node expires. Twice is harmless.
    */
   drain(options?: DrainOptions): Promise<void>;
   /** Closes every connection and leaves the cluster. Twice is harmless. */

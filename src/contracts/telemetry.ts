@@ -6,6 +6,7 @@ import type { Delivery, LocalConnection } from './connection-store.js';
 import type { Position } from './frame.js';
 import type { ResetReason } from './hole.js';
 import type { BroadcastReceipt, FanOut, PublishReceipt, SendResult } from './receipt.js';
+import type { RefusalReason } from './resilience-observer.js';
 import type { CircuitState, OperationKind } from './resilience-policy.js';
 import type { SseConnection } from './sse-connection.js';
 
@@ -168,6 +169,8 @@ export interface UpkeepTelemetry {
   leaked(kind: string, count: number): void;
   /** A failed call is about to be repeated. */
   retrying(kind: OperationKind, error: unknown): void;
+  /** The policy refused a call or gave it up. */
+  refusing(kind: OperationKind, reason: RefusalReason): void;
   /** Redis answered a command, or failed it. @param ms milliseconds it took */
   commanded(command: string, ms: number, error?: unknown): void;
 }

@@ -39,23 +39,32 @@ export class LeakDetection {
     const leaks: Record<string, number> = {};
     const suspects = new Map<LeakProbe, ReadonlySet<unknown>>();
     for (const probe of this.#probes) {
-      const before = this.#suspects.get(probe);
-      const now = new Set(probe.suspects());
-      const confirmed = [...now].filter(suspect => before?.has(suspect));
-      for (const leak of confirmed) {
-        probe.release(leak);
-        now.delete(leak);
+      try {
+        const count = this.#look(probe, suspects);
+        if (count > 0) leaks[probe.kind] = (leaks[probe.kind] ?? 0) + count;
+      } catch (error) {
+        // A service of the application's own may have it.
+        this.logger.error('leaks could not be looked for', { kind: probe.kind, error });
       }
-      suspects.set(probe, now);
-      if (confirmed.length === 0) continue;
-      leaks[probe.kind] = (leaks[probe.kind] ?? 0) + confirmed.length;
-      this.telemetry.leaked(probe.kind, confirmed.length);
-      this.logger.warn('leaks were found and let go', {
-        kind: probe.kind,
-        count: confirmed.length,
-      });
     }
     this.#suspects = suspects;
     return leaks;
+  }
+
+  /** Returns how many leaks of one kind it let go of; notes what looks like one. */
+  #look(probe: LeakProbe, suspects: Map<LeakProbe, ReadonlySet<unknown>>): number {
+    const before = this.#suspects.get(probe);
+    const now = new Set(probe.suspects());
+    const confirmed = [...now].filter(suspect => before?.has(suspect));
+    suspects.set(probe, now);
+    for (const leak of confirmed) {
+      probe.release(leak);
+      now.delete(leak);
+    }
+    const count = confirmed.length;
+    if (count === 0) return 0;
+    this.telemetry.leaked(probe.kind, count);
+    this.logger.warn('leaks were found and let go', { kind: probe.kind, count });
+    return count;
   }
 }

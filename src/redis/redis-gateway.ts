@@ -48,6 +48,7 @@ export class RedisGateway {
   readonly #scripts: ReadonlyMap<string, string>;
   #state: State = 'new';
   #reachable = false;
+  #life = 0;
   #lastError: unknown;
   #runId: Promise<string> | undefined;
 
@@ -78,6 +79,11 @@ export class RedisGateway {
   /** Whether the connection for commands stands; a silent one still counts until a call times out. */
   get reachable(): boolean {
     return this.#reachable;
+  }
+
+  /** Grows with each new connection for commands. What was sent on one comes before everything that is sent on it later. */
+  get life(): number {
+    return this.#life;
   }
 
   /** Whether it is a Redis Cluster. */
@@ -231,6 +237,7 @@ export class RedisGateway {
   #reached(): void {
     if (this.#reachable || this.#state === 'closed') return;
     this.#reachable = true;
+    this.#life += 1;
     this.#lastError = undefined;
     this.options.events?.onReachable?.(true);
   }

@@ -50,26 +50,20 @@ export class ConnectionOpener {
     const topics = this.subscriptions.check(options.topics ?? []);
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
     this.lifecycle.assertAccepting();
-    if (!this.lifecycle.joined) {
-      await this.lifecycle.start();
-      this.lifecycle.assertAccepting();
-    }
-    this.#assertConsistent();
-    if (sink.closed) throw clientGone();
-    const { store } = this.node;
-    if (store.get(connectionId) === undefined) this.#checkCapacity();
-    else if (onDuplicate === 'reject') throw duplicate(connectionId, this.node.options.node.id);
-
+    if (!this.lifecycle.joined) await this.lifecycle.start();
+    this.#assertWelcome(connectionId, sink, onDuplicate);
     const lastEventId = usableLastEventId(options.lastEventId);
     const { source } = options;
     if (source !== undefined) {
       checkKey('a source key', source.key);
       await this.sources.begin(source.key, lastEventId, source.start);
       topics.push(sourceTopic(source.key));
+      // Much may have happened meanwhile.
+      this.#assertWelcome(connectionId, sink, onDuplicate);
     }
     const connection = this.node.createConnection(connectionId, sink, lastEventId);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
-    store.add(connection);
+    this.node.store.add(connection);
     try {
       const missed = await this.#join(connection, topics, onDuplicate);
       if (missed === undefined) {
@@ -86,6 +80,19 @@ export class ConnectionOpener {
       connection.close('failed');
       throw error;
     }
+  }
+
+  /** @throws SseError when this node takes nobody, or not this one, at present */
+  #assertWelcome(
+    connectionId: string,
+    sink: ConnectionSink,
+    onDuplicate: 'takeover' | 'reject',
+  ): void {
+    this.lifecycle.assertAccepting();
+    this.#assertConsistent();
+    if (sink.closed) throw clientGone();
+    if (this.node.store.get(connectionId) === undefined) this.#checkCapacity();
+    else if (onDuplicate === 'reject') throw duplicate(connectionId, this.node.options.node.id);
   }
 
   /** Everything that needs the cluster; `undefined` when it cannot be reached and the connection may open without. */

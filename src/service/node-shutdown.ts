@@ -1,3 +1,4 @@
+import { atMost } from './at-most.js';
 import { Drainer } from './drainer.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { ResumableSources } from './resumable-sources.js';
@@ -6,8 +7,10 @@ import type { SseNode } from './sse-node.js';
 // Long enough for healthy sockets to take a last event, short enough not to hold up whoever closes.
 const FAREWELL_MS = 500;
 
-// What remains of a drain is for telling that a source was given up.
+// What remains of a drain is for telling that a source was given up, and for leaving the cluster.
 const SOURCES_SHARE = 0.8;
+const LEAVING_SHARE = 0.1;
+const LONGEST_LEAVING_MS = 2000;
 
 /** Ends a node, gently or at once; each happens once, whoever asks. */
 export class NodeShutdown {
@@ -23,11 +26,14 @@ export class NodeShutdown {
     this.#drainer = new Drainer(node);
   }
 
-  /** With `reliability.gracefulShutdown` off it closes. @param timeout milliseconds until what is left is cut */
+  /**
+   * With `reliability.gracefulShutdown` off it closes.
+   * @param timeout milliseconds after which it is over, whoever does not answer; what is left is cut shortly before
+   */
   drain(timeout: number): Promise<void> {
     if (this.#closing !== undefined) return this.#closing;
-    if (!this.node.options.reliability.gracefulShutdown) return this.close();
-    this.#draining ??= this.#drain(timeout);
+    const { gracefulShutdown } = this.node.options.reliability;
+    this.#draining ??= atMost(timeout, gracefulShutdown ? this.#drain(timeout) : this.close());
     return this.#draining;
   }
 
@@ -42,7 +48,8 @@ export class NodeShutdown {
       await this.node.telemetry.upkeep.draining(async () => {
         // Their followers are elsewhere soon, and hear the rest there.
         const finished = this.sources.settled(timeout * SOURCES_SHARE);
-        await this.#drainer.drain(timeout);
+        const leaving = Math.min(timeout * LEAVING_SHARE, LONGEST_LEAVING_MS);
+        await this.#drainer.drain(timeout - leaving);
         await finished;
       });
     await this.close();
@@ -53,7 +60,8 @@ export class NodeShutdown {
     const released = this.lifecycle.joined ? this.node.releaseRoutes() : undefined;
     for (const connection of [...this.node.store.connections()]) connection.close('shutdown');
     await this.node.departed(FAREWELL_MS);
-    await released;
+    // Leaving the cluster releases what is left.
+    if (released !== undefined) await atMost(FAREWELL_MS, released);
     await this.lifecycle.settled();
     await this.sources.stop();
     this.node.stop();

@@ -13,6 +13,7 @@ import {
   sourceTopic,
   type SourceEnding,
 } from '../protocol/source-topic.js';
+import { atMost } from './at-most.js';
 import { SourceClaims } from './source-claims.js';
 import { SourceRun } from './source-run.js';
 import type { SseNode } from './sse-node.js';
@@ -32,6 +33,7 @@ export class ResumableSources {
   readonly #runs = new Map<string, SourceRun>();
   readonly #claims: SourceClaims;
   readonly #settled = new Set<Promise<void>>();
+  readonly #beginning = new Map<string, Promise<void>>();
   #watch: NodeJS.Timeout | undefined;
   #stopped = false;
 
@@ -64,7 +66,14 @@ export class ResumableSources {
         );
       return;
     }
-    if (this.#stopped || !(await this.#claims.take(key)) || this.#runs.has(key)) return;
+    // Those who ask at once all hold the claim of this node.
+    const beginning = this.#beginning.get(key) ?? this.#begin(key, start);
+    this.#beginning.set(key, beginning);
+    await beginning.finally(() => this.#beginning.delete(key));
+  }
+
+  async #begin(key: string, start: SourceFactory): Promise<void> {
+    if (this.#stopped || this.#runs.has(key) || !(await this.#claims.take(key))) return;
     // Whoever ran it is gone. What it left is neither begun again nor waited for.
     if (await this.#hasBegun(key)) await this.#end(key, 'lost');
     else this.#run(key, start);
@@ -97,13 +106,7 @@ export class ResumableSources {
 
   /** Resolves when none runs here any more, or after so many milliseconds. */
   async settled(timeout: number): Promise<void> {
-    if (this.#settled.size === 0) return;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>(resolve => {
-      timer = setTimeout(resolve, timeout);
-    });
-    await Promise.race([Promise.all(this.#settled), late]);
-    clearTimeout(timer);
+    if (this.#settled.size > 0) await atMost(timeout, Promise.all(this.#settled));
   }
 
   /** Gives up what still runs here, so that its followers hear of it at once. Never rejects. */
@@ -122,6 +125,7 @@ export class ResumableSources {
   }
 
   #run(key: string, start: SourceFactory): void {
+    if (this.#stopped) return;
     let epoch: string | undefined;
     const run = new SourceRun(
       {
@@ -150,7 +154,7 @@ export class ResumableSources {
     const keeping = setInterval(() => void this.#keep(key, run), lease / 3);
     let ending: SourceEnding = 'completed';
     try {
-      await run.run(await start({ signal: run.signal }));
+      await run.run(() => start({ signal: run.signal }));
       if (run.signal.aborted) ending = 'lost';
     } catch (error) {
       ending = run.signal.aborted ? 'lost' : 'failed';

@@ -32,8 +32,9 @@ export class SourceRun implements PumpTarget {
   }
 
   /** Runs the source to its end. Rejects with its failure, or when its events cannot be kept. */
-  async run(source: unknown): Promise<void> {
-    await pump(sourceOf(source), this);
+  async run(start: () => unknown): Promise<void> {
+    const begun = await this.#begin(start);
+    if (begun !== undefined) await pump(sourceOf(begun.source), this);
     await this.#appending;
   }
 
@@ -60,5 +61,16 @@ export class SourceRun implements PumpTarget {
 
   onLateFailure(error: unknown): void {
     this.logFailure(error);
+  }
+
+  /** `undefined` when it was given up before it had begun: nobody waits for one that may never begin. */
+  async #begin(start: () => unknown): Promise<{ readonly source: unknown } | undefined> {
+    const starting = Promise.resolve(start()).then((source: unknown) => ({ source }));
+    const aborted = new Promise<undefined>(resolve => {
+      this.signal.addEventListener('abort', () => resolve(undefined), { once: true });
+    });
+    const begun = await Promise.race([starting, aborted]);
+    if (begun === undefined) starting.catch((error: unknown) => this.onLateFailure(error));
+    return begun;
   }
 }

@@ -80,6 +80,9 @@ const READERS: Readonly<Record<ObservableKey, (source: Source, observe: Observe)
   retries: ({ figures: { retries } }, observe) => {
     retries.read(observe);
   },
+  refusals: ({ figures: { refusals } }, observe) => {
+    refusals.read(observe);
+  },
   circuitState: ({ figures: { gauges } }, observe) => {
     if (gauges === undefined) return;
     for (const kind of KINDS)

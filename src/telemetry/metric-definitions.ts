@@ -176,6 +176,13 @@ export const METRICS = {
     description: 'Calls to the cluster that were repeated',
     attributes: [ATTRIBUTE.operation],
   },
+  refusals: {
+    name: 'sse.refusals',
+    kind: 'counter',
+    unit: '{call}',
+    description: 'Calls to the cluster that the policy refused or gave up',
+    attributes: [ATTRIBUTE.operation, ATTRIBUTE.refusalReason],
+  },
   circuitState: {
     name: 'sse.circuit.state',
     kind: 'gauge',

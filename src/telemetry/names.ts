@@ -51,6 +51,7 @@ export const ATTRIBUTE = {
   repairKind: 'sse.repair.kind',
   leakKind: 'sse.leak.kind',
   operation: 'sse.operation',
+  refusalReason: 'sse.refusal.reason',
   redisCommand: 'sse.redis.command',
   statistic: 'sse.statistic',
   errorType: 'error.type',

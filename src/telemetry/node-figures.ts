@@ -2,6 +2,7 @@ import type { NodeGauges, TrafficCounts } from '../contracts/telemetry.js';
 import { LabelCount } from './label-count.js';
 import { ATTRIBUTE } from './names.js';
 import { OutcomeGrid } from './outcome-grid.js';
+import { RefusalCount } from './refusal-count.js';
 
 /**
  * Everything a node counts, kept here and read when somebody looks: nothing is lost that happened before an SDK started,
@@ -18,6 +19,7 @@ export class NodeFigures {
   readonly repairs = new LabelCount(ATTRIBUTE.repairKind);
   readonly leaks = new LabelCount(ATTRIBUTE.leakKind);
   readonly retries = new LabelCount(ATTRIBUTE.operation);
+  readonly refusals = new RefusalCount();
   opened = 0;
   takeovers = 0;
   replayed = 0;

@@ -1,4 +1,5 @@
 import { context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
+import type { RefusalReason } from '../contracts/resilience-observer.js';
 import type { OperationKind } from '../contracts/resilience-policy.js';
 import type { CleanupKind, ConsistencySummary, UpkeepTelemetry } from '../contracts/telemetry.js';
 import { ATTRIBUTE } from './names.js';
@@ -66,6 +67,10 @@ export class OpenUpkeepTelemetry implements UpkeepTelemetry {
       [ATTRIBUTE.operation]: kind,
       [ATTRIBUTE.errorType]: errorType(error),
     });
+  }
+
+  refusing(kind: OperationKind, reason: RefusalReason): void {
+    this.reporting.figures.refusals.add(kind, reason);
   }
 
   commanded(command: string, ms: number, error?: unknown): void {

@@ -37,6 +37,7 @@ export class SilentTelemetry implements Telemetry {
     draining: work => work(),
     leaked: nothing,
     retrying: nothing,
+    refusing: nothing,
     commanded: nothing,
   };
 

@@ -1,6 +1,8 @@
 import { connect } from 'node:net';
 import { expect } from 'chai';
+import { ChildProgram } from '../support/child-program.js';
 import { DemoProcess } from '../support/demo-process.js';
+import { RedisServer } from '../support/redis/redis-server.js';
 import { StreamReader } from '../support/stream-reader.js';
 import { until } from '../support/until.js';
 
@@ -436,6 +438,44 @@ describe('the demo at its end', () => {
     expect(refused.headers.get('Retry-After')).to.match(/^[1-9]\d*$/);
     expect(await demo.stop()).to.equal(1);
     stuck.destroy();
+  });
+
+  it('ends well when it is told to while it starts, and when Redis does not answer', async () => {
+    const redis = await RedisServer.start();
+    const env = {
+      PORT: '0',
+      REDIS_URL: redis.url,
+      SSE_RELIABILITY_GRACEFUL_SHUTDOWN_TIMEOUT: '2000',
+    };
+    try {
+      const running = await DemoProcess.start(env);
+      const reader = await StreamReader.open(`${running.url}/sse/connect/c1`);
+      await reader.event('connected');
+      redis.freeze();
+      const starting = ChildProgram.start('test/support/observed-demo.js', env);
+      // It has loaded everything and waits for Redis.
+      await until(
+        async () => (await starting.ask({ ask: 'signals' })) === 1,
+        'the signal to be served',
+      );
+      const began = performance.now();
+      const ends = [starting, running].map(async child => ({
+        code: await child.stop('SIGTERM'),
+        ms: performance.now() - began,
+      }));
+      for (const { code, ms } of await Promise.all(ends)) {
+        expect(code).to.equal(0);
+        expect(ms).to.be.lessThan(2_500);
+      }
+      await reader.end();
+      expect(reader.events.at(-1)).to.include({
+        event: 'sse.closed',
+        data: '{"reason":"draining"}',
+      });
+    } finally {
+      redis.thaw();
+      await redis.stop();
+    }
   });
 
   it('refuses to start with an unknown SSE_ variable and names the nearest', async () => {

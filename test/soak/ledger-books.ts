@@ -40,6 +40,15 @@ export class LedgerBooks {
     return this.#of(topic, epoch).at(-1);
   }
 
+  /** Whether a client has the last entry of each of its topics. */
+  complete(client: LedgerClient): boolean {
+    return client.topics.every(topic => {
+      const newest = client.seen.get(topic)?.findLast(({ is }) => is === 'event');
+      if (newest?.is !== 'event') return false;
+      return this.last(topic, newest.at.epoch)?.sequence === newest.at.sequence;
+    });
+  }
+
   balance(clients: readonly LedgerClient[]): Balance {
     const failures: string[] = [];
     const resets: Record<string, number> = {};

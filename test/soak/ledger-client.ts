@@ -12,24 +12,28 @@ export class LedgerClient {
   readonly seen = new Map<string, Seen[]>();
   /** Where its first stream began; `undefined` until then. */
   start: Cursor | undefined;
-  connects = 0;
+  /** When each of its streams began, in milliseconds of `performance.now()`. */
+  readonly connectedAt: number[] = [];
+  /** When each of them was ended by its node. */
+  readonly closedAt: number[] = [];
   readonly #source: EventSource;
 
-  /** @param url chooses a node for each connection */
+  /** @param get asks a node for each connection */
   constructor(
     readonly id: string,
     readonly topics: readonly string[],
-    url: () => string,
+    get: (path: string, init: RequestInit) => Promise<Response>,
   ) {
     for (const topic of topics) this.seen.set(topic, []);
     const path = `/sse/connect/${id}?topics=${topics.join(',')}`;
     this.#source = new EventSource(`http://ledger${path}`, {
-      fetch: (_url, init) => fetch(url() + path, init),
+      fetch: (_url, init) => get(path, init),
     });
     this.#source.addEventListener('connected', ({ lastEventId }) => {
-      this.connects += 1;
+      this.connectedAt.push(performance.now());
       this.start ??= parseCursor(lastEventId);
     });
+    this.#source.addEventListener('sse.closed', () => this.closedAt.push(performance.now()));
     this.#source.addEventListener('entry', ({ data, lastEventId }: MessageEvent) => {
       const at = parseCursor(lastEventId);
       const text = String(data);
@@ -49,6 +53,11 @@ export class LedgerClient {
       const on = parseCursor(resumedFrom);
       for (const topic of told) this.seen.get(topic)?.push({ is: 'reset', reason, on });
     });
+  }
+
+  /** Whether it has a stream, as far as it knows. */
+  get connected(): boolean {
+    return (this.connectedAt.at(-1) ?? -1) > (this.closedAt.at(-1) ?? 0);
   }
 
   leave(): void {

@@ -1,5 +1,7 @@
 import { ChildProgram } from './child-program.js';
 
+const DEMO = 'examples/01-one-process/main.js';
+
 /** The demo in a process of its own, listening. */
 export class DemoProcess {
   private constructor(
@@ -8,10 +10,10 @@ export class DemoProcess {
     readonly nodeId: string,
   ) {}
 
-  /** @param path another program that prints the demo's first line */
+  /** @param path a program that runs the demo, below `dist` */
   static async start(
     env: Readonly<Record<string, string>> = {},
-    path = 'examples/01-one-process/main.js',
+    path = DEMO,
   ): Promise<DemoProcess> {
     const program = ChildProgram.start(path, { PORT: '0', ...env });
     const [, url = '', nodeId = ''] = await program.printed(

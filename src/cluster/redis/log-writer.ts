@@ -18,10 +18,11 @@ export class LogWriter {
 
   /** @throws SseError */
   async publish(publication: Publication): Promise<PublicationResult> {
-    const [cursor, nodes] = await Promise.all([
-      publication.retention === false ? this.#publish(publication) : this.#append(publication),
-      this.membership.count(),
-    ]);
+    // Before: a failure afterwards would have a publication repeated that was made.
+    const nodes = await this.membership.count();
+    const cursor = await (publication.retention === false
+      ? this.#publish(publication)
+      : this.#append(publication));
     return cursor === undefined ? { nodes } : { cursor, nodes };
   }
 

@@ -2,6 +2,7 @@ import type { Message } from '../../contracts/cluster-coordinator.js';
 import type { Delivery } from '../../contracts/connection-store.js';
 import type { SendResult } from '../../contracts/receipt.js';
 import { SseError } from '../../errors/sse-error.js';
+import { redisErrorCode } from '../../redis/redis-failure.js';
 import { sendScript, type SendReply } from '../../redis/scripts/send-script.js';
 import { encodeAck, encodeAcks, MAX_ACKS, type Ack } from '../wire/ack-frame.js';
 import { nodeIdOf } from '../wire/incarnation.js';
@@ -94,34 +95,42 @@ export class MessageRouter {
   }
 
   async #deliver(message: Message, name: string, pending: PendingSend): Promise<SendResult> {
+    const { gateway } = this.node;
+    let silentLife: number | undefined;
     for (const [attempt, at] of ATTEMPTS.entries()) {
       const answer = await pending.answerBy(at);
       if (answer !== undefined && answer !== 'again') return answer;
       if (pending.over) break;
+      // The one before is on its way; another would come behind it, and pile up in a Redis that is frozen.
+      if (!gateway.cluster && silentLife === gateway.life) continue;
+      const { life } = gateway;
       if (attempt > 0)
         this.node.telemetry.retrying('send', answer === 'again' ? 'not-connected' : 'unanswered');
       const result = await this.#attempt(message, `${name}.${attempt}`, pending, attempt);
-      if (result !== undefined) return result;
+      if (result === 'silent') silentLife = life;
+      else if (result !== undefined) return result;
     }
     const last = await pending.answerBy(Infinity);
     return last === undefined || last === 'again' ? pending.conclusion() : last;
   }
 
-  /** The result, when it is certain without an answer. */
+  /** The result, when it is certain without an answer; `silent` when Redis has not even said that it was published. */
   async #attempt(
     message: Message,
     name: string,
     pending: PendingSend,
     attempt: number,
-  ): Promise<SendResult | undefined> {
+  ): Promise<SendResult | 'silent' | undefined> {
     pending.onSent(attempt);
+    const { reachable } = this.node.gateway;
     let reply: SendReply;
     try {
       reply = await this.#publish(message, name, true);
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
-      // It may have been published all the same, unless there was no connection to publish on.
-      return this.node.gateway.reachable ? undefined : unreached(pending, attempt);
+      // It may have been published all the same, unless there was no connection to publish on when it began.
+      if (!reachable) return unreached(pending, attempt);
+      return redisErrorCode(error.cause) === undefined ? 'silent' : undefined;
     }
     if (reply.status === 'ROUTED') {
       const { countsReceivers } = this.node.gateway.keys;
@@ -135,6 +144,7 @@ export class MessageRouter {
 
   async #handOver(message: Message, name: string): Promise<SendResult> {
     const { gateway } = this.node;
+    const { reachable } = gateway;
     try {
       const reply = await this.#publish(message, name, false);
       if (reply.status !== 'ROUTED') return { outcome: 'not-connected' };
@@ -143,7 +153,7 @@ export class MessageRouter {
         : { outcome: 'routed', nodeId: nodeIdOf(reply.inc) };
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
-      return { outcome: gateway.reachable ? 'unknown' : 'unavailable' };
+      return { outcome: reachable ? 'unknown' : 'unavailable' };
     }
   }
 

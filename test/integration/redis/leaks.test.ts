@@ -1,9 +1,11 @@
 import { expect } from 'chai';
+import sinon from 'sinon';
 import { clusterProbes } from '../../../src/cluster/redis/cluster-probes.js';
 import type { RedisMember } from '../../../src/cluster/redis/redis-member.js';
 import { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
 import { LeakDetection } from '../../../src/maintenance/leak-detection.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { RedisGateway } from '../../../src/redis/redis-gateway.js';
 import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
@@ -73,6 +75,28 @@ describe('leaks of a node in Redis', () => {
     });
     detection.run();
     expect(detection.run()).to.deep.equal({});
+  });
+
+  it('a send that waits beyond its deadline, because a call never ended, is found and let go', async () => {
+    const run = sinon.stub(RedisGateway.prototype, 'run').callThrough();
+    run
+      .withArgs(sinon.match({ name: 'send' }), sinon.match.any)
+      .returns(new Promise(() => undefined));
+    try {
+      void coordinator.send({
+        connectionId: 'c1',
+        messageId: 'm1',
+        frame: { bytes: Buffer.from('data: x\n\n') },
+        ack: 'owner',
+        deadline: 20,
+      });
+      const found: Readonly<Record<string, number>>[] = [];
+      await until(() => found.push(detection.run()) > 0 && 'send' in (found.at(-1) ?? {}), 'it');
+      expect(found.at(-1)).to.deep.equal({ send: 1 });
+      expect(detection.run()).to.deep.equal({});
+    } finally {
+      run.restore();
+    }
   });
 
   it('sends past their time and frames held for nothing are let go', () => {

@@ -7,7 +7,7 @@ export class TcpProxy {
 
   private constructor(
     private readonly server: Server,
-    private readonly target: number,
+    private target: number,
   ) {
     server.on('connection', socket => this.#pass(socket));
   }
@@ -31,6 +31,12 @@ export class TcpProxy {
   /** Breaks the connections that were cut; new ones pass. */
   heal(): void {
     this.#cut = false;
+    this.break();
+  }
+
+  /** New connections go to another server; present ones end abruptly. */
+  lead(target: number): void {
+    this.target = target;
     this.break();
   }
 

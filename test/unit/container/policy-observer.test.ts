@@ -1,11 +1,12 @@
 import { expect } from 'chai';
 import { policyObserver } from '../../../src/container/policy-observer.js';
+import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 
 describe('policyObserver', () => {
   it('logs the beginning and the end of an outage once per kind, however often a call tries', () => {
     const logger = new RecordingLogger();
-    const observer = policyObserver(logger, { retrying: () => undefined });
+    const observer = policyObserver(logger, new SilentTelemetry().upkeep);
     for (let round = 0; round < 3; round += 1) {
       observer.onCircuit?.('send', 'open');
       observer.onCircuit?.('send', 'half-open');
@@ -21,13 +22,18 @@ describe('policyObserver', () => {
     ]);
   });
 
-  it('tells telemetry of each retry', () => {
+  it('tells telemetry of each retry and refusal', () => {
     const told: unknown[] = [];
     const error = new Error('away');
     const observer = policyObserver(new RecordingLogger(), {
       retrying: (...news) => told.push(news),
+      refusing: (...news) => told.push(news),
     });
     observer.onRetry?.('register', 2, error);
-    expect(told).to.deep.equal([['register', error]]);
+    observer.onRefused?.('send', 'queue');
+    expect(told).to.deep.equal([
+      ['register', error],
+      ['send', 'queue'],
+    ]);
   });
 });

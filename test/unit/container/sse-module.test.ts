@@ -175,6 +175,26 @@ describe('sseModule', () => {
       expect(clusterCoordinator.closes).to.equal(1);
     });
 
+    it('asks a policy of the application’s own, which is one binding, before every call to the cluster', async () => {
+      const kinds: string[] = [];
+      const policy: ResiliencePolicy = {
+        execute: (kind, operation) => {
+          kinds.push(kind);
+          return operation(new AbortController());
+        },
+        circuit: kind => (kind === 'send' ? 'open' : 'closed'),
+      };
+      container.load(sseModule());
+      container.rebind(ResiliencePolicy).toConstantValue(policy);
+      const service = container.get(SseService);
+      await service.start();
+      await service.sendMessageToConnection('nobody', 'note', 'x');
+      await service.publish('news', 'note', 'x');
+      await service.nodes();
+      expect(kinds).to.deep.equal(['send', 'publish', 'maintenance']);
+      expect(service.health().reasons.map(({ code }) => code)).to.deep.equal(['CIRCUIT_OPEN']);
+    });
+
     it('lets a service be rebound before the first use', () => {
       container.load(sseModule());
       container.rebind(ConnectionStore).to(OwnStore).inSingletonScope();

@@ -8,6 +8,8 @@ import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
 import { turns } from '../../support/turns.js';
 
+const SILENT = new SilentTelemetry().upkeep;
+
 describe('LeakDetection', () => {
   let detection: LeakDetection;
   let logger: RecordingLogger;
@@ -69,6 +71,22 @@ describe('LeakDetection', () => {
       detection.run();
       leaks.add('a');
       expect(detection.run()).to.deep.equal({});
+    });
+
+    it('goes on when a probe fails, and says so', () => {
+      const broken = (): never => {
+        throw new Error('broken');
+      };
+      const [first, second] = [new LeakDetection(1000, logger, SILENT), detection];
+      const probe = { kind: 'thing', suspects: () => [...leaks], release: () => leaks.clear() };
+      first.watch([{ kind: 'broken', suspects: broken, release: broken }, probe]);
+      second.watch([{ kind: 'stuck', suspects: () => [1], release: broken }]);
+      leaks.add('a');
+      for (const each of [first, second]) each.run();
+      expect(first.run()).to.deep.equal({ thing: 1 });
+      expect(second.run()).to.deep.equal({});
+      const failures = logger.at('error').map(({ fields }) => fields?.['kind']);
+      expect(failures).to.deep.equal(['broken', 'broken', 'stuck']);
     });
 
     it('looks at each interval until it is stopped', () => {

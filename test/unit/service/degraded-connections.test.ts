@@ -4,7 +4,7 @@ import { parseCursor } from '../../../src/protocol/cursor.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 import { TestCluster } from '../../support/test-cluster.js';
-import type { TestNode } from '../../support/test-node.js';
+import type { TestClient, TestNode } from '../../support/test-node.js';
 import { until } from '../../support/until.js';
 
 describe('DegradedConnections', () => {
@@ -52,6 +52,21 @@ describe('DegradedConnections', () => {
     expect(sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"gap"}' });
     await node.connect('c1', { topics: ['news'] });
     expect(cluster.bus.route('c1')).to.include({ nodeId: 'a' });
+  });
+
+  it('are sent away no faster than a drain sends its clients away', async () => {
+    const slow = await cluster.started('slow', { options: { reconnect: { rate: 10 } } });
+    cluster.bus.cut('slow');
+    const clients: TestClient[] = [];
+    for (let n = 0; n < 12; n += 1) clients.push(await slow.connect(`s${n}`));
+    const open = (): number =>
+      clients.filter(({ connection }) => connection.state.kind === 'open').length;
+    cluster.bus.heal('slow');
+    await until(() => open() < 12, 'the first to go');
+    expect(open()).to.equal(7);
+    await until(() => open() < 7, 'the next to go');
+    expect(open()).to.equal(2);
+    await until(() => open() === 0, 'the rest to go');
   });
 
   it('are given nothing of the log, whose ids would hide what they have missed', async () => {

@@ -249,19 +249,19 @@ describe('Drainer', () => {
     const { piped } = pipe(client.connection);
     const took = await duration(node.service.drain({ timeout: 1000 }));
     await piped;
-    expect(took).to.be.within(800, 1000);
+    expect(took).to.be.within(700, 900);
     expect(client.sink.lastEvent?.data).to.equal('{"reason":"draining"}');
     expect(client.sink.destroyed).to.equal(false);
   });
 
-  it('cuts sockets that are stuck at the deadline, and not before', async () => {
+  it('cuts sockets that are stuck when nine tenths of the time are over, and not before', async () => {
     const node = await cluster.started('a');
     const stuck = new RecordingSink(true);
     await node.connect('stuck', {}, stuck);
     await connect(node, 3);
     const drained = node.service.drain({ timeout: 1000 });
     await turns();
-    await clock.tickAsync(990);
+    await clock.tickAsync(890);
     expect(stuck.destroyed).to.equal(false);
     expect(await duration(drained)).to.be.at.most(10);
     expect(stuck.destroyed).to.equal(true);
@@ -287,6 +287,6 @@ describe('Drainer', () => {
       options: { reliability: { gracefulShutdownTimeout: 400 } },
     });
     await node.connect('stuck', {}, new RecordingSink(true));
-    expect(await duration(node.service.drain())).to.equal(400);
+    expect(await duration(node.service.drain())).to.equal(360);
   });
 });

@@ -94,9 +94,9 @@ describe('NodeShutdown', () => {
     expect(node.service.drain({ timeout: 1 })).to.equal(first);
     const drained = watch(first);
     await turns();
-    await clock.tickAsync(900);
+    await clock.tickAsync(890);
     expect(drained()).to.equal(false);
-    await clock.tickAsync(100);
+    await clock.tickAsync(10);
     await first;
   });
 
@@ -146,6 +146,56 @@ describe('NodeShutdown', () => {
     expect(clock.countTimers()).to.equal(0);
   });
 
+  for (const method of ['releaseRoutes', 'close'] as const) {
+    it(`a drain is over at its deadline though the cluster never answers ${method}`, async () => {
+      const never = new Promise<void>(() => undefined);
+      const node = cluster.node('a', {
+        wrap: inner =>
+          hookedCoordinator(inner, (called, when) =>
+            called === method && when === 'before' ? never : undefined,
+          ),
+      });
+      const { sink } = await node.connect('c1');
+      const drained = watch(node.service.drain({ timeout: 1000 }));
+      await turns();
+      await clock.tickAsync(990);
+      expect(sink.lastEvent?.data).to.equal('{"reason":"draining"}');
+      await clock.tickAsync(10);
+      await turns();
+      expect(drained()).to.equal(true);
+      // Nobody waits for what will not come.
+      cluster.nodes.splice(cluster.nodes.indexOf(node), 1);
+      sink.leave();
+    });
+  }
+
+  it('a drain waits for sends that have no answer yet, before the cluster is left', async () => {
+    const calls: string[] = [];
+    let answer: () => void = () => undefined;
+    const owner = await cluster.started('b');
+    await owner.connect('far');
+    const node = cluster.node('a', {
+      wrap: inner =>
+        hookedCoordinator(inner, async (method, when) => {
+          calls.push(`${when} ${method}`);
+          if (method === 'send' && when === 'after') {
+            await new Promise<void>(resolve => (answer = resolve));
+          }
+        }),
+    });
+    await node.service.start();
+    const sent = node.service.sendMessageToConnection('far', 'message', 'x');
+    const drained = node.service.drain({ timeout: 10_000 });
+    await turns();
+    await clock.tickAsync(1000);
+    expect(calls).to.include('after send').and.not.include('before close');
+    answer();
+    expect((await sent).outcome).to.equal('delivered');
+    await clock.tickAsync(100);
+    await drained;
+    expect(calls.at(-1)).to.equal('after close');
+  });
+
   it('without graceful shutdown a drain is a close', async () => {
     const node = await cluster.started('a', {
       options: { reliability: { gracefulShutdown: false } },
@@ -153,6 +203,41 @@ describe('NodeShutdown', () => {
     const { sink } = await node.connect('c1');
     await node.service.drain();
     expect(sink.lastEvent?.data).to.equal('{"reason":"shutdown"}');
+  });
+
+  it('a close does not wait for a release that is never answered: leaving the cluster releases as well', async () => {
+    const node = cluster.node('a', {
+      wrap: inner =>
+        hookedCoordinator(inner, method =>
+          method === 'releaseRoutes' ? new Promise(() => undefined) : undefined,
+        ),
+    });
+    const { sink } = await node.connect('c1');
+    const closed = watch(node.service.close());
+    await turns();
+    sink.leave();
+    await turns();
+    await clock.tickAsync(500);
+    await turns();
+    expect(closed()).to.equal(true);
+    expect(cluster.bus.nodes('a')).to.deep.equal([]);
+  });
+
+  it('without graceful shutdown a drain is over at its deadline as well', async () => {
+    const node = cluster.node('a', {
+      options: { reliability: { gracefulShutdown: false } },
+      wrap: inner =>
+        hookedCoordinator(inner, (method, when) =>
+          method === 'close' && when === 'before' ? new Promise(() => undefined) : undefined,
+        ),
+    });
+    await node.service.start();
+    const drained = watch(node.service.drain({ timeout: 1000 }));
+    await turns();
+    await clock.tickAsync(1000);
+    await turns();
+    expect(drained()).to.equal(true);
+    cluster.nodes.splice(cluster.nodes.indexOf(node), 1);
   });
 
   it('leaves no timer behind', async () => {

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { sourceTopic } from '../../../src/protocol/source-topic.js';
 import type { ResumableSource } from '../../../src/contracts/resumable-source.js';
 import { codeOf } from '../../support/code-of.js';
+import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestClient, TestNode } from '../../support/test-node.js';
 import { turns } from '../../support/turns.js';
@@ -200,6 +201,65 @@ describe('ResumableSources', () => {
     await ended(second);
     expect(second.sink.data('sse.closed')).to.deep.equal(['{"reason":"completed"}']);
     await drained;
+  });
+
+  it('run once, however many ask for it at once', async () => {
+    const clients = await Promise.all(['c1', 'c2', 'c3'].map(id => follow(node, id)));
+    await began();
+    release('0');
+    release(undefined);
+    for (const client of clients) {
+      await ended(client);
+      expect(client.sink.names).to.deep.equal(['connected', 'message', 'sse.closed']);
+    }
+    expect(starts).to.equal(1);
+  });
+
+  it('that never begin do not keep their node from closing', async () => {
+    let asked = false;
+    const start = (): Promise<AsyncGenerator<string>> => {
+      asked = true;
+      return new Promise(() => undefined);
+    };
+    const client = await node.connect('c1', { source: { key: 'stuck', start } });
+    await until(() => asked, 'the source to be asked for');
+    client.sink.leave();
+    await node.service.close();
+  });
+
+  it('count against the limit of connections before and after they begin', async () => {
+    const small = await cluster.started('small', {
+      options: { ...options, connection: { maxConnections: 1 } },
+    });
+    const opened = await Promise.all(['c1', 'c2', 'c3'].map(id => codeOf(follow(small, id))));
+    expect(opened.filter(code => code === 'CONNECTION_LIMIT')).to.have.length(2);
+    expect(small.store.size).to.equal(1);
+  });
+
+  it('that are asked for just before a drain let nobody in after it', async () => {
+    const calls: string[] = [];
+    let reached: () => void = () => undefined;
+    const leaving = await cluster.started('leaving', {
+      options: { ...options, reconnect: { rate: 20 } },
+      wrap: inner =>
+        hookedCoordinator(inner, async (method, when) => {
+          calls.push(method);
+          if (method !== 'claim' || when === 'before') return;
+          await new Promise<void>(resolve => (reached = resolve));
+        }),
+    });
+    for (const id of ['d1', 'd2', 'd3', 'd4']) await leaving.connect(id);
+    calls.length = 0;
+    const opening = codeOf(follow(leaving, 'c1'));
+    await until(() => calls.includes('claim'), 'the claim');
+    await turns();
+    const drained = leaving.service.drain({ timeout: 1_000 });
+    reached();
+    const timer = setInterval(() => reached(), 1);
+    expect(await opening).to.equal('DRAINING');
+    expect(calls).to.not.include('register');
+    await drained;
+    clearInterval(timer);
   });
 
   it('cannot be followed while the cluster cannot be reached', async () => {

@@ -370,6 +370,7 @@ describe('telemetry of a connection', () => {
     events.sent('source', 'e', 'delivered');
     upkeep.leaked('socket', 1);
     upkeep.retrying('send', new Error('x'));
+    upkeep.refusing('send', 'queue');
     upkeep.commanded('send', 1);
     observe()();
     expect(traffic).to.deep.equal({ bytesWritten: 0, eventsDropped: 0 });

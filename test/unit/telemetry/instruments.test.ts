@@ -65,6 +65,7 @@ describe('metrics', () => {
     await upkeep.checking(async () => ({ checked: 1, found: { ghost: 1 }, repairs: { ghost: 1 } }));
     upkeep.leaked('socket', 1);
     upkeep.retrying('send', new Error('x'));
+    upkeep.refusing('send', 'queue');
     upkeep.commanded('send', 1, new Error('x'));
   }
 

@@ -185,6 +185,15 @@ describe('telemetry of upkeep', () => {
     });
   }
 
+  it('a call that the policy refused is counted by its kind and the reason', async () => {
+    for (const reason of ['circuit', 'circuit', 'timeout'] as const) {
+      a.telemetry.upkeep.refusing('send', reason);
+    }
+    const of = (reason: string) =>
+      sdk.value('sse.refusals', { 'sse.operation': 'send', 'sse.refusal.reason': reason });
+    expect([await of('circuit'), await of('timeout')]).to.deep.equal([2, 1]);
+  });
+
   it('a command of Redis is measured by its name, and apart when it failed', async () => {
     a.telemetry.upkeep.commanded('send', 3);
     a.telemetry.upkeep.commanded('send', 5);

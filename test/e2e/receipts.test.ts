@@ -1,0 +1,35 @@
+import { expect } from 'chai';
+import { runHeap, type HeapReport } from '../soak/heap-run.js';
+import { runReceipts, type ReceiptReport } from '../soak/receipt-run.js';
+
+// Longer, and with more: test/soak/outage.ts.
+describe('sends during outages', function () {
+  this.timeout(90_000);
+  let running: { heap: Promise<HeapReport>; receipts: Promise<ReceiptReport> };
+
+  before(() => {
+    running = {
+      heap: runHeap('killed', 5_000, 6),
+      receipts: runReceipts({ rate: 1_000, seconds: 8, outage: 1_000, pause: 800 }),
+    };
+    for (const run of Object.values(running)) run.catch(() => undefined);
+  });
+
+  it('have receipts that are true: what the client has, has not, or may have', async () => {
+    const { failures, receipts, longestMs, latestMs, ...broken } = await running.receipts;
+    expect(failures).to.deep.equal([]);
+    // Their deadline is three seconds, of a loop that is not late itself.
+    expect(longestMs).to.be.lessThan(3_000 + 2 * latestMs + 500);
+    // It was put to the test.
+    expect(receipts).to.include.keys('delivered', 'unavailable', 'unknown', 'stored');
+    expect(broken.kills).to.be.greaterThan(0);
+    expect(broken.freezes).to.be.greaterThan(0);
+  });
+
+  it('pile nothing up', async () => {
+    const { growth, receipts, heap } = await running.heap;
+    expect(receipts).to.have.all.keys('unavailable');
+    expect(heap).to.have.length.greaterThan(1);
+    expect(growth).to.be.lessThan(4);
+  });
+});

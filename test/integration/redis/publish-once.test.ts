@@ -1,0 +1,47 @@
+import { expect } from 'chai';
+import sinon from 'sinon';
+import { Membership } from '../../../src/cluster/redis/membership.js';
+import { SseError } from '../../../src/errors/sse-error.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
+import { RecordingListener } from '../../support/recording-listener.js';
+import { RedisNodes } from '../../support/redis/redis-nodes.js';
+import { withRedis } from '../../support/redis/with-redis.js';
+import { until } from '../../support/until.js';
+
+describe('a publication that is repeated by the policy', () => {
+  const server = withRedis();
+  const nodes = new RedisNodes(() => ({ url: server.redis.url }));
+
+  afterEach(async () => {
+    sinon.restore();
+    await nodes.dispose();
+  });
+
+  it('is in the log once when only the nodes could not be counted, as with one shard down', async () => {
+    const coordinator = await nodes.node('a');
+    const listener = new RecordingListener();
+    await coordinator.start(listener);
+    const policy = new CockatielPolicy(resolveOptions({ script: { retryInterval: 1 } }));
+    const count = sinon.stub(Membership.prototype, 'count').callThrough();
+    for (const failing of [0, 1]) {
+      count.onCall(failing).rejects(new SseError('UNAVAILABLE', 'a shard is down'));
+    }
+    const publish = (data: string) =>
+      policy.execute('publish', () =>
+        coordinator.publish({
+          topic: undefined,
+          body: Buffer.from(`data: ${data}\n\n`),
+          retention: { maxEntries: 10, ttl: 10_000 },
+        }),
+      );
+    expect((await publish('first')).nodes).to.equal(1);
+    await publish('second');
+    await until(() => listener.publications.some(has('second')), 'both');
+    expect(listener.publications.filter(has('first'))).to.have.length(1);
+  });
+});
+
+function has(data: string): (publication: { readonly text: string }) => boolean {
+  return ({ text }) => text.includes(`data: ${data}`);
+}
