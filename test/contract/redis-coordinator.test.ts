@@ -10,6 +10,7 @@ describe('RedisCoordinator', () => {
       node: id => nodes.node(id),
       cut: id => nodes.cut(id),
       heal: id => nodes.heal(id),
+      quiet: () => nodes.quiet(),
       dispose: () => nodes.dispose(),
     });
     clusterCoordinatorContract(

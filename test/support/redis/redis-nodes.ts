@@ -1,10 +1,12 @@
 import { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import type { UpkeepTelemetry } from '../../../src/contracts/telemetry.js';
 import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 import type { ClusterFactory } from '../../contract/cluster-coordinator.contract.js';
 import { RecordingLogger } from '../recording-logger.js';
 import { randomPrefix } from './gateway-options.js';
+import { until } from '../until.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 /** Coordinators of one cluster after the other, each with key names of its own. */
@@ -12,6 +14,18 @@ export class RedisNodes implements ClusterFactory {
   readonly logger = new RecordingLogger();
   #prefix = randomPrefix();
   #nodes: RedisCoordinator[] = [];
+  #repairs = 0;
+  readonly #upkeep: UpkeepTelemetry = {
+    ...new SilentTelemetry().upkeep,
+    checking: async work => {
+      this.#repairs += 1;
+      try {
+        return await work();
+      } finally {
+        this.#repairs -= 1;
+      }
+    },
+  };
 
   /** @param where the Redis settings, asked when the first node is made */
   constructor(
@@ -27,6 +41,10 @@ export class RedisNodes implements ClusterFactory {
     return this.make(nodeId, this.where());
   }
 
+  quiet(): Promise<void> {
+    return until(() => this.#repairs === 0, 'the repairs to be over');
+  }
+
   async dispose(): Promise<void> {
     await Promise.all(this.#nodes.splice(0).map(node => node.close()));
     this.#prefix = randomPrefix();
@@ -38,7 +56,7 @@ export class RedisNodes implements ClusterFactory {
       node: { heartbeat: 100, lease: 15_000, ...this.settings.node, id: nodeId },
       redis: { prefix: this.#prefix, channel: `${this.#prefix}events`, ...redis },
     });
-    const node = new RedisCoordinator(options, this.logger, new SilentTelemetry().upkeep);
+    const node = new RedisCoordinator(options, this.logger, this.#upkeep);
     this.#nodes.push(node);
     return node;
   }
