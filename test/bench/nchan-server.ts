@@ -88,14 +88,16 @@ export class NchanServer implements BenchServer {
 }
 
 function configuration(port: number, folder: string, connections: number): string {
+  // It begins to close connections when a sixteenth of them is left.
+  const room = Math.ceil(connections * 1.1) + 200;
   const temporary = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'];
   return `
 load_module ${MODULE};
 daemon off;
 worker_processes 1;
-worker_rlimit_nofile ${connections + 200};
+worker_rlimit_nofile ${room};
 pid ${folder}/nginx.pid;
-events { worker_connections ${connections + 200}; }
+events { worker_connections ${room}; }
 http {
   access_log off;
   ${temporary.map(name => `${name}_temp_path ${folder}/${name};`).join(' ')}
