@@ -1,6 +1,7 @@
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as delay } from 'node:timers/promises';
 import { Keys } from '../../src/redis/keys.js';
 import { DemoProcess } from '../support/demo-process.js';
 import { RedisCluster } from '../support/redis/redis-cluster.js';
@@ -20,6 +21,8 @@ export interface LedgerRedis {
   stop(): Promise<void>;
 }
 
+// What is under way when a Redis is ended is never answered, nor refused.
+const PATIENCE_MS = 1_000;
 const CLUSTER_NODE = 'test/soak/ledger-node.js';
 
 /** One Redis. */
@@ -33,7 +36,7 @@ export async function singleRedis(): Promise<LedgerRedis> {
     killPubSub: () => killAt(redis),
     trim: async (topic, entries) => {
       if (redis.admin.status !== 'ready') return;
-      await redis.admin.xtrim(streamOf(topic), 'MAXLEN', entries).catch(() => undefined);
+      await answered(redis.admin.xtrim(streamOf(topic), 'MAXLEN', entries));
     },
     restart: async keeping => {
       const { port } = redis;
@@ -62,7 +65,7 @@ export async function clusterRedis(): Promise<LedgerRedis> {
       return killed.reduce((sum, count) => sum + count, 0);
     },
     trim: async (topic, entries) => {
-      await cluster.admin.xtrim(streamOf(topic), 'MAXLEN', entries).catch(() => undefined);
+      await answered(cluster.admin.xtrim(streamOf(topic), 'MAXLEN', entries));
     },
     restart: async keeping => {
       await cluster.restart(await cluster.ownerOf(streamOf('any')), keeping);
@@ -74,8 +77,21 @@ export async function clusterRedis(): Promise<LedgerRedis> {
 async function killAt({ admin }: RedisServer): Promise<number> {
   // While it is away nobody is subscribed.
   if (admin.status !== 'ready') return 0;
-  const killed = await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub').catch(() => 0);
-  return Number(killed);
+  return Number((await answered(admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))) ?? 0);
+}
+
+/** The answer, or nothing when there is none. */
+async function answered<T>(command: Promise<T>): Promise<T | undefined> {
+  const late = new AbortController();
+  const patience = delay(PATIENCE_MS, undefined, { signal: late.signal });
+  try {
+    return await Promise.race([command, patience]);
+  } catch {
+    return undefined;
+  } finally {
+    patience.catch(() => undefined);
+    late.abort();
+  }
 }
 
 function streamOf(topic: string): string {
