@@ -193,12 +193,10 @@ function bindPolicy(
   options: ResolvedSseOptions,
 ): void {
   // One process alone calls nobody that could be late, fail or be busy.
-  if (override === undefined && !options.redis.enabled && clusterCoordinator === undefined) {
-    bindOverride(load, ResiliencePolicy, PassthroughPolicy);
-    return;
-  }
-  if (override !== undefined) {
-    bindOverride(load, ResiliencePolicy, override);
+  const alone = !options.redis.enabled && clusterCoordinator === undefined;
+  const chosen = override ?? (alone ? PassthroughPolicy : undefined);
+  if (chosen !== undefined) {
+    bindOverride(load, ResiliencePolicy, chosen);
     return;
   }
   load

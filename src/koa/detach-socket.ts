@@ -50,7 +50,7 @@ export function detachSocket(
 
   socket.on('data', drop);
   // What the server does when a connection closes: it frees the parser and takes the socket off its lists. The error with
-  // which it would abort the request reaches nobody, so its stack is not worth a tenth of what an open stream costs.
+  // which it would abort the request reaches nobody, so it needs no stack.
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
   close();
