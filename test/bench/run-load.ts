@@ -106,18 +106,19 @@ export class RunLoad {
     };
   }
 
+  /** Each broadcast is asked for as soon as one before it has come to all. */
   async #sustained(): Promise<Figures> {
     const { cpuUs, perSecond } = await this.#measure(async events => {
-      const first = this.#event;
-      let asked = Math.min(this.outstanding, events);
-      void this.server.broadcast(asked);
-      for (let event = 1; event <= events; event += 1) {
-        await this.clients.completed(first + event);
-        if (asked === events) continue;
-        asked += 1;
-        void this.server.broadcast(1);
-      }
-      this.#event += events;
+      const last = this.#event + events;
+      const worker = async (): Promise<void> => {
+        while (this.#event < last) {
+          this.#event += 1;
+          const completed = this.clients.completed(this.#event);
+          void this.server.broadcast(1);
+          await completed;
+        }
+      };
+      await Promise.all(Array.from({ length: this.outstanding }, worker));
     });
     return { sustainedCpuUs: cpuUs, sustainedPerSecond: perSecond };
   }

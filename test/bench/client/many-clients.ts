@@ -16,8 +16,9 @@ export type ClientQuestion = { readonly id: number } & (
 
 const MARKER_BYTE = MARKER.charCodeAt(0);
 const OPENING_AT_ONCE = 64;
-// A loopback address has about 28,000 ports.
+// A loopback address has about 28,000 ports, and those of a process that ended are not free for a minute.
 const SOCKETS_PER_ADDRESS = 16_000;
+const NETWORK = `127.${1 + ((process.pid >> 8) % 254)}.${process.pid % 256}`;
 const buffer = Buffer.allocUnsafeSlow(256 * 1024);
 
 /** How many connections have had the event with this number, which counts from 1. */
@@ -83,11 +84,11 @@ function openOne({ port, path, speaks = 'event-stream' }: Address): Promise<void
       client.read(length);
       return true;
     };
-    const own = 2 + Math.floor(sockets.length / SOCKETS_PER_ADDRESS);
+    const host = 2 + Math.floor(sockets.length / SOCKETS_PER_ADDRESS);
     const socket = connect({
       port,
       host: '127.0.0.1',
-      localAddress: `127.0.0.${own}`,
+      localAddress: `${NETWORK}.${host}`,
       onread: { buffer, callback },
     });
     socket.on('error', reject);

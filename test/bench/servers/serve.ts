@@ -23,7 +23,6 @@ export interface Question {
 /** Serves on a free port, prints it, and answers the questions of the process that started this one. */
 export function serve({ onRequest, broadcast, send }: Serving): void {
   const delays = monitorEventLoopDelay({ resolution: 1 });
-  delays.enable();
   const answers: Record<Question['ask'], (count: number) => unknown> = {
     broadcast: count => {
       const startedAt = Number(process.hrtime.bigint());
@@ -38,14 +37,19 @@ export function serve({ onRequest, broadcast, send }: Serving): void {
       return user + system;
     },
     memory: collectedMemory,
+    // Watched from one question to the next, since looking each millisecond costs processor time.
     stall: () => {
       const longest = delays.max / 1e6;
       delays.reset();
+      if (!delays.enable()) delays.disable();
       return longest;
     },
   };
+  // Each in a callback of its own, as calls of different requests are; IPC delivers all that it read in one.
   process.on('message', ({ id, ask, count }: Question) => {
-    void Promise.resolve(answers[ask](count)).then(answer => process.send?.({ id, answer }));
+    setImmediate(() => {
+      void Promise.resolve(answers[ask](count)).then(answer => process.send?.({ id, answer }));
+    });
   });
   process.on('disconnect', () => process.exit());
   const server = http.createServer(onRequest).listen(0, '127.0.0.1', 4096, () => {
