@@ -211,6 +211,10 @@ export const MUTATIONS: readonly Mutation[] = [
   m('publish', 'old entries are trimmed', 'if maxAgeMs > 0 then', 'if false then'),
   m('publish', 'stream is given a time to live', "redis.call('PEXPIRE', stream, streamMs)"),
   m('publish', 'meta is given a time to live', "redis.call('PEXPIRE', meta, num(metaMs))"),
+  m('publish-unkept', 'known key publishes nothing', "'PX', ms, 'NX'", "'PX', ms"),
+  m('publish-unkept', 'mark is given a time to live', ", 'PX', ms"),
+  m('publish-unkept', 'nothing is published without a mark', 'redis.call(', 'redis.pcall('),
+  m('publish-unkept', 'a refused publication leaves no mark', "redis.call('PEXPIRE', mark, 0)"),
   m('history', 'epoch is compared', 'if epoch ~= current then', 'if false then'),
   m(
     'history',

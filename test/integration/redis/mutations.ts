@@ -14,6 +14,7 @@ import { MUTATIONS, type Mutation } from './mutation-list.js';
  */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
   publish: ['log-scripts'],
+  'publish-unkept': ['publish-unkept-script'],
   history: ['log-scripts'],
   validate: ['validate-script'],
   claim: ['claim-script'],
