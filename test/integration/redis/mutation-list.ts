@@ -1,15 +1,8 @@
-/** One guard of one script, and the script without it. */
-export interface Mutation {
-  readonly script: string;
-  /** What the guard is for. */
-  readonly guard: string;
-  readonly find: string;
-  readonly replace: string;
-}
+import type { Mutation } from '../../support/mutation-run.js';
 
-const m = (script: string, guard: string, find: string, replace = ''): Mutation => ({
-  script,
-  guard,
+const m = (place: string, rule: string, find: string, replace = ''): Mutation => ({
+  place,
+  rule,
   find,
   replace,
 });
