@@ -198,7 +198,7 @@ export const MUTATIONS: readonly Mutation[] = [
     'publish',
     'never behind the stream',
     "if not string.find(added.err, 'equal or smaller', 1, true) then return added end",
-    'return added',
+    'do return added end',
   ),
   m('publish', 'a forgotten last id is bounded', 'num(math.max(0, now - metaMs / 2))', "'0'"),
   m('publish', 'old entries are trimmed', 'if maxAgeMs > 0 then', 'if false then'),

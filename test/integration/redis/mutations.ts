@@ -13,9 +13,9 @@ import { MUTATIONS } from './mutation-list.js';
  * `node dist/test/integration/redis/mutations.js [--write] [script...]`
  */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
-  publish: ['log-scripts'],
+  publish: ['log-scripts', 'log-model'],
   'publish-unkept': ['publish-unkept-script'],
-  history: ['log-scripts'],
+  history: ['log-scripts', 'log-model'],
   validate: ['validate-script'],
   claim: ['claim-script'],
 };
