@@ -26,7 +26,7 @@ describe('docs/redis.md', () => {
   it('has each guard of the scripts, and a test that notices when it is removed', () => {
     const rows = table(text, 'mutations');
     expect(rows.map(([script, guard]) => `${script}: ${guard}`)).to.deep.equal(
-      MUTATIONS.map(({ script, guard }) => `${script}: ${guard}`),
+      MUTATIONS.map(({ place, rule }) => `${place}: ${rule}`),
     );
     expect(rows.filter(([, , noticed = '']) => /^$|nothing/.test(noticed))).to.deep.equal([]);
   });

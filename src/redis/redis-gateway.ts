@@ -139,15 +139,6 @@ export class RedisGateway {
     return Number(count);
   }
 
-  /** Sets a mark that goes away after `ms`; false when it was there. At most one of several callers gets true. */
-  async claim(key: string, ms: number): Promise<boolean> {
-    return (
-      (await this.#attempt('a mark', () =>
-        this.#measured('SET', () => this.#client.set(key, '1', 'PX', ms, 'NX')),
-      )) !== null
-    );
-  }
-
   /**
    * A subscriber on a connection of its own, probed through this gateway. `near` is a channel of the slot it serves, in
    * sharded mode; `id` names its probe channel and must be its own.

@@ -13,6 +13,8 @@ export interface Address {
   readonly path: string;
   /** Default `event-stream`. */
   readonly speaks?: 'event-stream' | 'socket.io';
+  /** What it says it has; of event streams only. */
+  readonly lastEventId?: string;
 }
 
 /** A server under measurement, in a process of its own. */

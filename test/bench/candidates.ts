@@ -1,17 +1,13 @@
 import type { Candidate } from './bench-server.js';
 import { FloorServer } from './floor-server.js';
 import { NchanServer } from './nchan-server.js';
-import { NodeServer } from './node-server.js';
-import { peersInstalled } from './peer.js';
+import { nodeCandidate } from './node-candidate.js';
 
 /** Everyone that takes part. The first is what the others are divided by. */
 export const CANDIDATES: readonly Candidate[] = [
-  program('raw', 'node:http, `response.write` of a buffer encoded once'),
-  program('koa-passthrough', 'Koa, `ctx.body = new PassThrough()`'),
-  {
-    ...program('better-sse', 'better-sse on node:http, one channel'),
-    absence: () => (peersInstalled() ? undefined : 'npm ci in test/bench/peers failed'),
-  },
+  nodeCandidate('raw', 'node:http, `response.write` of a buffer encoded once'),
+  nodeCandidate('koa-passthrough', 'Koa, `ctx.body = new PassThrough()`'),
+  nodeCandidate('better-sse', 'better-sse on node:http, one channel', { needsPeers: true }),
   {
     name: 'nchan',
     description: 'nginx with nchan, one worker',
@@ -24,16 +20,6 @@ export const CANDIDATES: readonly Candidate[] = [
     absence: () => FloorServer.absence(),
     start: () => FloorServer.start(),
   },
-  program('koa', 'this library under Koa'),
-  program('plain-http', 'this library on node:http'),
+  nodeCandidate('koa', 'this library under Koa'),
+  nodeCandidate('plain-http', 'this library on node:http'),
 ];
-
-function program(name: string, description: string): Candidate {
-  return {
-    name,
-    description,
-    absence: () => undefined,
-    start: connections =>
-      NodeServer.start(name, { SSE_CONNECTION_MAX_CONNECTIONS: String(connections) }),
-  };
-}

@@ -2,17 +2,18 @@
  * Compares this library with others on this machine: `npm run bench`. Each round runs every candidate once, in a fresh
  * process, so that a busy minute harms all alike. Writes `docs/bench/results.md` and `docs/bench/cpu-per-delivery.svg`.
  *
- *   --connections 1000,10000   --rounds 3   --deliveries 300000   --only raw,koa   --dry (prints, writes nothing)
+ *   --connections 1000,10000   --rounds 3   --deliveries 300000   --replays 100   --only raw,koa   --dry (prints, writes nothing)
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import type { BenchResult } from './bench-result.js';
 import type { Candidate } from './bench-server.js';
 import { CANDIDATES } from './candidates.js';
 import { chart } from './chart.js';
 import { BenchClients } from './client/bench-clients.js';
+import { Comparison } from './comparison.js';
 import { installPeers } from './install-peers.js';
 import { machine } from './machine.js';
+import { replayTable } from './replay/replay-table.js';
 import { PAGES, reportText, writeReport } from './report.js';
 import { RunLoad, type Figures } from './run-load.js';
 import type { Column, Table } from './table.js';
@@ -35,19 +36,18 @@ const { values: flags } = parseArgs({
     connections: { type: 'string', default: '1000,10000' },
     rounds: { type: 'string', default: '3' },
     deliveries: { type: 'string', default: '300000' },
+    replays: { type: 'string', default: '100' },
     only: { type: 'string' },
     dry: { type: 'boolean', default: false },
   },
 });
 
 installPeers();
-const only = flags.only?.split(',');
-const absent: string[] = [];
-const taking = CANDIDATES.filter(({ name }) => only?.includes(name) ?? true).filter(isPresent);
+const comparison = new Comparison(CANDIDATES, flags.only, Number(flags.rounds));
 const tables: Table[] = [];
 for (const connections of flags.connections.split(',').map(Number)) {
-  const results = await compare(taking, connections);
   const title = `${connections} connections`;
+  const results = await comparison.run(title, candidate => measure(candidate, connections));
   tables.push({
     id: String(connections),
     title,
@@ -66,8 +66,8 @@ const report = {
     `Server and clients on the same machine over the loopback, ${flags.rounds} alternating rounds in fresh processes; each ` +
     'cell is the median, its spread, and in brackets the median ratio to the first row within a round. An event is about ' +
     '250 bytes. Trust processor time and ratios, not absolute times. ' +
-    absent.map(reason => `Absent: ${reason}. `).join(''),
-  tables,
+    comparison.absent,
+  tables: [...tables, await replayTable(flags)],
 };
 if (flags.dry) console.log(`\n${reportText(report)}`);
 else {
@@ -75,20 +75,6 @@ else {
   const { results = [], title = '' } = tables.at(-1) ?? {};
   const caption = `Server CPU per delivery, one broadcast at a time to ${title}`;
   writeFileSync(`${PAGES}cpu-per-delivery.svg`, chart(results, caption));
-}
-
-async function compare(
-  candidates: readonly Candidate[],
-  connections: number,
-): Promise<BenchResult[]> {
-  const figures = new Map<Candidate, Figures[]>(candidates.map(candidate => [candidate, []]));
-  for (let round = 1; round <= Number(flags.rounds); round += 1) {
-    for (const [candidate, rounds] of figures) {
-      console.log(`${connections} connections, round ${round}, ${candidate.name}`);
-      rounds.push(await measure(candidate, connections));
-    }
-  }
-  return [...figures].map(([{ name, description }, rounds]) => ({ name, description, rounds }));
 }
 
 async function measure(candidate: Candidate, connections: number): Promise<Figures> {
@@ -102,12 +88,4 @@ async function measure(candidate: Candidate, connections: number): Promise<Figur
     await clients.stop();
     await server.stop();
   }
-}
-
-function isPresent({ name, absence }: Candidate): boolean {
-  const reason = absence();
-  if (reason === undefined) return true;
-  absent.push(`${name}, since ${reason}`);
-  console.log(`${name} takes no part: ${reason}`);
-  return false;
 }

@@ -10,6 +10,7 @@ import { countScript } from '../../src/redis/scripts/count-script.js';
 import { historyScript } from '../../src/redis/scripts/history-script.js';
 import { ownedScript } from '../../src/redis/scripts/owned-script.js';
 import { publishScript } from '../../src/redis/scripts/publish-script.js';
+import { publishUnkeptScript } from '../../src/redis/scripts/publish-unkept-script.js';
 import { reapScript } from '../../src/redis/scripts/reap-script.js';
 import { resolveScript } from '../../src/redis/scripts/resolve-script.js';
 import { sendScript } from '../../src/redis/scripts/send-script.js';
@@ -55,6 +56,7 @@ async function calls(): Promise<void> {
   await other.start(new RecordingListener());
   const body = Buffer.from('data: x\n\n');
   const retention = { maxEntries: 100, ttl: 60_000 };
+  const unkept = { topic: 'news', body, retention: false } as const;
   const frame = { bytes: body };
   const message = { connectionId: 'c0', frame, deadline: 3_000 };
   const register = (n: number) =>
@@ -68,7 +70,11 @@ async function calls(): Promise<void> {
     ['send, acknowledged', n => other.send({ ...message, messageId: `m${n}`, ack: 'owner' })],
     ['send, `ack: none`', n => other.send({ ...message, messageId: `n${n}`, ack: 'none' })],
     ['publication or broadcast', () => node.publish({ topic: 'news', body, retention })],
-    ['publication that is not kept', () => node.publish({ topic: 'news', body, retention: false })],
+    ['publication that is not kept', () => node.publish(unkept)],
+    [
+      'publication that is not kept, with a key',
+      n => node.publish({ ...unkept, idempotencyKey: `k${n}` }),
+    ],
     ['`isConnected`', () => node.locate('c0')],
     ['cluster-wide count', () => node.count()],
     ['command to the owner', () => other.subscribe('c0', 'sport')],
@@ -109,6 +115,7 @@ async function scripts(): Promise<void> {
   const payload = Buffer.from(`data: ${'x'.repeat(200)}\n\n`);
   const log = { meta: bench.keys.logMeta, metaMs: 60_000, newEpoch: 'e1', fenceMs: 1 };
   const topic = bench.keys.topic('t');
+  const subscribers = { pubCommand: 'PUBLISH', channel: bench.keys.topicChannel('t') } as const;
   const publish = () =>
     gateway.run(publishScript, {
       ...log,
@@ -117,9 +124,12 @@ async function scripts(): Promise<void> {
       maxEntries: 1_000,
       maxAgeMs: 60_000,
       streamMs: 60_000,
-      pubCommand: 'PUBLISH',
-      channel: bench.keys.topicChannel('t'),
+      ...subscribers,
     });
+  const publishUnkept = (n: number) => {
+    const mark = bench.keys.unkeptMark(String(n));
+    return gateway.run(publishUnkeptScript, { mark, frame: payload, ...subscribers, ms: 60_000 });
+  };
   const batch = (n: number, size: number) =>
     Array.from({ length: size }, (_, at) => ({ conn: id(n * size + at), tok: 't' }));
   const after = { epoch: 'e1', ms: 0, sequence: 0 };
@@ -163,6 +173,7 @@ async function scripts(): Promise<void> {
       () => gateway.run(claimScript, { claim: bench.keys.claim('x'), holder: 'a', ms: 60_000 }),
     ],
     ['publish, 200 bytes', CALLS, publish],
+    ['publish-unkept, 200 bytes', CALLS, publishUnkept],
     [
       'history, tip',
       CALLS,

@@ -1,53 +1,86 @@
 import { spawnSync } from 'node:child_process';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { basename } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
 /** One rule of the code, and the code without it. */
 export interface Mutation {
-  /** Where the rule is; the first column of the table. */
+  /** Where the rule is: the first column of the table, and the name by which it is chosen. */
   readonly place: string;
   /** What the rule is for. */
   readonly rule: string;
+  readonly find: string;
+  readonly replace: string;
 }
 
-/** How to try one mutation. */
-export interface Trial {
-  /** Compiled test files by the names that the table gives them. */
-  readonly tests: Readonly<Record<string, string>>;
-  readonly env?: Readonly<Record<string, string>>;
-  /** Puts everything back. */
-  done(): void;
+/** How mutations are tried. */
+export interface Trials<M extends Mutation> {
+  /** Titles of the first two columns of the table. */
+  readonly head: string;
+  /** Whether a mutation is left once a test has noticed it. */
+  readonly first: boolean;
+  /** The file that has the rule. */
+  readonly source: (mutation: M) => string;
+  /** The file that the tests run in its stead. */
+  readonly target: (mutation: M) => string;
+  /** Turns the text of the one into that of the other. */
+  readonly compile?: (text: string) => string;
+  /** Compiled test files. */
+  readonly tests: (mutation: M) => readonly string[];
+  readonly env: Readonly<Record<string, string>>;
+  /** More arguments for mocha. */
+  readonly args?: readonly string[];
 }
 
 const MOCHA = fileURLToPath(import.meta.resolve('mocha/bin/mocha.js'));
 
 /**
- * Runs the tests against each mutation in turn and prints a Markdown table with the first of them that notices it. The process ends with 1
- * when one remains unnoticed.
+ * Makes each mutation in turn, of the places that are wanted if any are, and runs tests against it. Prints and returns a
+ * Markdown table with the tests that notice it. The process ends with 1 when one remains unnoticed.
  */
 export function runMutations<M extends Mutation>(
   mutations: readonly M[],
-  head: string,
-  prepare: (mutation: M) => Trial,
-): void {
-  console.log(`| ${head} | noticed first by |\n|---|---|---|`);
+  wanted: readonly string[],
+  trials: Trials<M>,
+): string {
+  const lines: string[] = [];
+  const say = (line: string): void => {
+    lines.push(line);
+    console.log(line);
+  };
+  const chosen = mutations.filter(({ place }) => wanted.length === 0 || wanted.includes(place));
+  say(`| ${trials.head} | noticed ${trials.first ? 'first by' : 'by'} |\n|---|---|---|`);
   let unnoticed = 0;
-  for (const mutation of mutations) {
-    const trial = prepare(mutation);
-    try {
-      const noticed = Object.entries(trial.tests).find(([, path]) => !passes(path, trial.env));
-      if (noticed === undefined) unnoticed += 1;
-      const by = noticed?.[0] ?? '**nothing**';
-      console.log(`| ${mutation.place} | ${mutation.rule} | ${by} |`);
-    } finally {
-      trial.done();
-    }
+  for (const mutation of chosen) {
+    const noticed = noticedBy(mutation, trials).join(', ');
+    if (noticed === '') unnoticed += 1;
+    say(`| ${mutation.place} | ${mutation.rule} | ${noticed || '**nothing**'} |`);
   }
-  console.log(`\n${mutations.length} mutations, ${unnoticed} unnoticed`);
+  say(`\n${chosen.length} mutations, ${unnoticed} unnoticed`);
   process.exitCode = unnoticed === 0 ? 0 : 1;
+  return lines.join('\n');
 }
 
-function passes(path: string, env: Trial['env']): boolean {
-  const args = [MOCHA, '--no-config', '--bail', '--exit', '--timeout', '20000', path];
+function noticedBy<M extends Mutation>(mutation: M, trials: Trials<M>): string[] {
+  const source = trials.source(mutation);
+  const text = readFileSync(source, 'utf8');
+  if (!text.includes(mutation.find)) throw new Error(`${source} does not have: ${mutation.find}`);
+  const without = text.replace(mutation.find, () => mutation.replace);
+  const target = trials.target(mutation);
+  const former = readFileSync(target);
+  writeFileSync(target, trials.compile?.(without) ?? without);
+  try {
+    const tests = trials.tests(mutation);
+    const fails = (test: string): boolean => !passes(test, trials);
+    const noticed = trials.first ? [tests.find(fails) ?? []].flat() : tests.filter(fails);
+    return noticed.map(test => basename(test, '.test.js'));
+  } finally {
+    writeFileSync(target, former);
+  }
+}
+
+function passes(test: string, { args = [], env }: Pick<Trials<never>, 'args' | 'env'>): boolean {
+  const fixed = [MOCHA, '--no-config', '--bail', '--exit', '--timeout', '20000'];
   const options = { env: { ...process.env, ...env }, stdio: 'ignore', timeout: 120_000 } as const;
-  return spawnSync(process.execPath, args, options).status === 0;
+  return spawnSync(process.execPath, [...fixed, ...args, test], options).status === 0;
 }

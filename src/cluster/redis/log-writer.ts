@@ -1,6 +1,7 @@
 import type { Publication, PublicationResult } from '../../contracts/cluster-coordinator.js';
 import { SseError } from '../../errors/sse-error.js';
 import { publishScript } from '../../redis/scripts/publish-script.js';
+import { publishUnkeptScript } from '../../redis/scripts/publish-unkept-script.js';
 import { EVERYONE } from '../../protocol/everyone.js';
 import { encodePayload, encodeUnkept, positionOf } from '../wire/publication-frame.js';
 import type { ClusterNode } from './cluster-node.js';
@@ -38,8 +39,7 @@ export class LogWriter {
       maxEntries,
       maxAgeMs: whole === true ? 0 : ttl,
       streamMs: ttl,
-      pubCommand: gateway.keys.logMode === 'sharded' ? 'SPUBLISH' : 'PUBLISH',
-      channel: gateway.keys.topicChannel(topic),
+      ...this.#subscribers(topic),
       ...(idempotencyKey !== undefined && {
         idempotency: { key: gateway.keys.idempotency(idempotencyKey), ms: IDEMPOTENCY_MS },
       }),
@@ -57,11 +57,22 @@ export class LogWriter {
   }: Publication): Promise<undefined> {
     const { gateway } = this.node;
     const { keys } = gateway;
-    if (idempotencyKey !== undefined) {
-      const first = await gateway.claim(keys.unkeptMark(idempotencyKey), IDEMPOTENCY_MS);
-      if (!first) return;
-    }
     const frame = encodeUnkept({ trace, body });
-    await gateway.publish(keys.topicChannel(topic), frame, keys.logMode);
+    if (idempotencyKey === undefined) {
+      await gateway.publish(keys.topicChannel(topic), frame, keys.logMode);
+      return;
+    }
+    await gateway.run(publishUnkeptScript, {
+      mark: keys.unkeptMark(idempotencyKey),
+      frame,
+      ...this.#subscribers(topic),
+      ms: IDEMPOTENCY_MS,
+    });
+  }
+
+  #subscribers(topic: string) {
+    const { keys } = this.node.gateway;
+    const pubCommand = keys.logMode === 'sharded' ? 'SPUBLISH' : 'PUBLISH';
+    return { pubCommand, channel: keys.topicChannel(topic) } as const;
   }
 }

@@ -5,6 +5,7 @@ import { historyScript } from './history-script.js';
 import { leaseScript } from './lease-script.js';
 import { ownedScript } from './owned-script.js';
 import { publishScript } from './publish-script.js';
+import { publishUnkeptScript } from './publish-unkept-script.js';
 import { reapScript } from './reap-script.js';
 import { refreshScript } from './refresh-script.js';
 import { registerScript } from './register-script.js';
@@ -35,5 +36,6 @@ export const SCRIPTS: readonly AnyScript[] = [
   claimScript,
   countScript,
   publishScript,
+  publishUnkeptScript,
   historyScript,
 ];

@@ -2,6 +2,8 @@ import { ChildProgram } from '../../support/child-program.js';
 import type { Address } from '../bench-server.js';
 import { Dialogue } from '../dialogue.js';
 
+const OPENING_AT_ONCE = 64;
+
 /** The clients of one server. */
 export class BenchClients {
   readonly #dialogue: Dialogue;
@@ -20,9 +22,14 @@ export class BenchClients {
     return this.#opened;
   }
 
-  /** Opens so many more; resolves when each has its head. */
-  async open({ port, path, speaks }: Address, count: number): Promise<void> {
-    await this.#dialogue.ask({ ask: 'open', port, path, speaks, count });
+  /** Opens so many more, `atOnce` of them at a time; resolves when each has its head. */
+  async open(
+    { port, path, speaks, lastEventId }: Address,
+    count: number,
+    atOnce = OPENING_AT_ONCE,
+  ): Promise<void> {
+    const address = { port, path, speaks, lastEventId };
+    await this.#dialogue.ask({ ask: 'open', ...address, count, atOnce });
     this.#opened += count;
   }
 

@@ -3,7 +3,7 @@ import type { Address } from '../bench-server.js';
 /** How a client opens its stream. */
 export interface Greeting {
   /** What it sends. */
-  request(path: string): string;
+  request(address: Address): string;
   /** What it answers to these bytes of a stream that is not open yet. */
   reply(bytes: Buffer): Buffer | undefined;
   /** Whether these bytes, and none before them, say that the stream is open. */
@@ -13,12 +13,14 @@ export interface Greeting {
 /** By what the server speaks. */
 export const GREETINGS: Readonly<Record<NonNullable<Address['speaks']>, Greeting>> = {
   'event-stream': {
-    request: path => `GET ${path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n\r\n`,
+    request: ({ path, lastEventId }) =>
+      `GET ${path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n` +
+      (lastEventId === undefined ? '\r\n' : `Last-Event-ID: ${lastEventId}\r\n\r\n`),
     reply: () => undefined,
     isOpen: () => true,
   },
   'socket.io': {
-    request: path =>
+    request: ({ path }) =>
       `GET ${path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
       'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
     // To the handshake: a masked text frame, the mask zero, "40", which asks for the main namespace.

@@ -9,13 +9,12 @@ import { GREETINGS, type Greeting } from './greetings.js';
 
 /** What the benchmark asks of this program; answered with the same id. */
 export type ClientQuestion = { readonly id: number } & (
-  | ({ readonly ask: 'open'; readonly count: number } & Address)
+  | ({ readonly ask: 'open'; readonly count: number; readonly atOnce: number } & Address)
   | { readonly ask: 'completed'; readonly event: number }
   | { readonly ask: 'received' }
 );
 
 const MARKER_BYTE = MARKER.charCodeAt(0);
-const OPENING_AT_ONCE = 64;
 // A loopback address has about 28,000 ports, and those of a process that ended are not free for a minute.
 const SOCKETS_PER_ADDRESS = 16_000;
 const NETWORK = `127.${1 + ((process.pid >> 8) % 254)}.${process.pid % 256}`;
@@ -65,7 +64,7 @@ function note(event: number): void {
   waiting.get(event)?.();
 }
 
-async function open(address: Address, count: number): Promise<void> {
+async function open(address: Address, count: number, atOnce: number): Promise<void> {
   let started = 0;
   const worker = async (): Promise<void> => {
     while (started < count) {
@@ -73,10 +72,11 @@ async function open(address: Address, count: number): Promise<void> {
       await openOne(address);
     }
   };
-  await Promise.all(Array.from({ length: Math.min(count, OPENING_AT_ONCE) }, worker));
+  await Promise.all(Array.from({ length: Math.min(count, atOnce) }, worker));
 }
 
-function openOne({ port, path, speaks = 'event-stream' }: Address): Promise<void> {
+function openOne(address: Address): Promise<void> {
+  const { port, speaks = 'event-stream' } = address;
   return new Promise((resolve, reject) => {
     const greeting = GREETINGS[speaks];
     const client = new Client(greeting, reply => socket.write(reply), resolve);
@@ -93,7 +93,7 @@ function openOne({ port, path, speaks = 'event-stream' }: Address): Promise<void
     });
     socket.on('error', reject);
     socket.on('close', () => process.exit(3));
-    socket.write(greeting.request(path));
+    socket.write(greeting.request(address));
     sockets.push(socket);
   });
 }
@@ -110,7 +110,7 @@ async function completed(event: number): Promise<number> {
 async function answer(question: ClientQuestion): Promise<unknown> {
   switch (question.ask) {
     case 'open':
-      return open(question, question.count);
+      return open(question, question.count, question.atOnce);
     case 'completed':
       return completed(question.event);
     case 'received':

@@ -102,7 +102,13 @@ describe('nodes meet', () => {
       expect(await send(a, 'm1')).to.include({ outcome: 'delivered' });
       const retention = { maxEntries: 10, ttl: 5_000 };
       await a.publish({ topic: undefined, body: Buffer.from('data: x\n\n'), retention });
-      await until(() => listener.publications.length === 1, 'the broadcast');
+      const unkept = {
+        topic: undefined,
+        body: Buffer.from('data: y\n\n'),
+        retention: false,
+      } as const;
+      await a.publish({ ...unkept, idempotencyKey: 'k' });
+      await until(() => listener.publications.length === 2, 'both broadcasts');
       expect(await a.count()).to.equal(1);
       const check = {
         scope: 'node',

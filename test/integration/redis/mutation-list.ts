@@ -1,15 +1,8 @@
-/** One guard of one script, and the script without it. */
-export interface Mutation {
-  readonly script: string;
-  /** What the guard is for. */
-  readonly guard: string;
-  readonly find: string;
-  readonly replace: string;
-}
+import type { Mutation } from '../../support/mutation-run.js';
 
-const m = (script: string, guard: string, find: string, replace = ''): Mutation => ({
-  script,
-  guard,
+const m = (place: string, rule: string, find: string, replace = ''): Mutation => ({
+  place,
+  rule,
   find,
   replace,
 });
@@ -205,12 +198,16 @@ export const MUTATIONS: readonly Mutation[] = [
     'publish',
     'never behind the stream',
     "if not string.find(added.err, 'equal or smaller', 1, true) then return added end",
-    'return added',
+    'do return added end',
   ),
   m('publish', 'a forgotten last id is bounded', 'num(math.max(0, now - metaMs / 2))', "'0'"),
   m('publish', 'old entries are trimmed', 'if maxAgeMs > 0 then', 'if false then'),
   m('publish', 'stream is given a time to live', "redis.call('PEXPIRE', stream, streamMs)"),
   m('publish', 'meta is given a time to live', "redis.call('PEXPIRE', meta, num(metaMs))"),
+  m('publish-unkept', 'known key publishes nothing', "'PX', ms, 'NX'", "'PX', ms"),
+  m('publish-unkept', 'mark is given a time to live', ", 'PX', ms"),
+  m('publish-unkept', 'nothing is published without a mark', 'redis.call(', 'redis.pcall('),
+  m('publish-unkept', 'a refused publication leaves no mark', "redis.call('PEXPIRE', mark, 0)"),
   m('history', 'epoch is compared', 'if epoch ~= current then', 'if false then'),
   m(
     'history',

@@ -4,21 +4,24 @@ import { Membership } from '../../../src/cluster/redis/membership.js';
 import { SseError } from '../../../src/errors/sse-error.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
+import { codeOf } from '../../support/code-of.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
 
-describe('a publication that is repeated by the policy', () => {
+describe('a publication that is repeated', () => {
   const server = withRedis();
-  const nodes = new RedisNodes(() => ({ url: server.redis.url }));
+  let account = '';
+  const nodes = new RedisNodes(() => ({ url: server.redis.url.replace('//', `//${account}`) }));
 
   afterEach(async () => {
     sinon.restore();
+    account = '';
     await nodes.dispose();
   });
 
-  it('is in the log once when only the nodes could not be counted, as with one shard down', async () => {
+  it('by the policy is in the log once when only the nodes could not be counted, as with one shard down', async () => {
     const coordinator = await nodes.node('a');
     const listener = new RecordingListener();
     await coordinator.start(listener);
@@ -39,6 +42,28 @@ describe('a publication that is repeated by the policy', () => {
     await publish('second');
     await until(() => listener.publications.some(has('second')), 'both');
     expect(listener.publications.filter(has('first'))).to.have.length(1);
+  });
+
+  it('by its caller comes, though it is not kept and Redis refused the first try half way', async () => {
+    const { admin } = server.redis;
+    const listener = new RecordingListener();
+    await (await nodes.node('a')).start(listener);
+    await admin.acl('SETUSER', 'writer', 'on', '>secret', '~*', '&*', '+@all');
+    account = 'writer:secret@';
+    const writer = await nodes.node('b');
+    await writer.start(new RecordingListener());
+    const publish = () =>
+      writer.publish({
+        topic: undefined,
+        body: Buffer.from('data: x\n\n'),
+        retention: false,
+        idempotencyKey: 'k',
+      });
+    await admin.acl('SETUSER', 'writer', '-publish');
+    expect(await codeOf(publish())).to.equal('INTERNAL');
+    await admin.acl('SETUSER', 'writer', '+publish');
+    await publish();
+    await until(() => listener.publications.some(has('x')), 'the publication');
   });
 });
 

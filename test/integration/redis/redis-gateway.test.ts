@@ -71,14 +71,6 @@ describe('RedisGateway', () => {
       expect(await gateway.publish('nobody', 'x', 'classic')).to.equal(0);
     });
 
-    it('lets one of several claim a mark', async () => {
-      const gateway = make({ url: server.redis.url });
-      await gateway.open();
-      const key = gateway.keys.idempotency('k');
-      const claims = await Promise.all([1, 2, 3].map(() => gateway.claim(key, 5_000)));
-      expect(claims.sort()).to.deep.equal([false, false, true]);
-    });
-
     it('copies the client it is given, whatever that is set to, and leaves it alone', async () => {
       const client = new Redis(server.redis.url, { commandTimeout: 77, connectionName: 'mine' });
       const before = { ...client.options };

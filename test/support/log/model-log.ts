@@ -7,6 +7,9 @@ import type {
   HistoryRequest,
 } from '../../../src/redis/scripts/history-script.js';
 
+/** What is asked of the log. */
+export type Question = Pick<HistoryRequest, 'topics' | 'after' | 'limit'>;
+
 /** An entry as `publish.lua` appends it. */
 export interface Appended {
   readonly stream: string;
@@ -22,18 +25,23 @@ interface State {
   run: string;
   readonly streams: ReadonlyMap<string, readonly Appended[]>;
   readonly last: ReadonlyMap<string, Position>;
+  /** First results by idempotency key; for as long as nothing is lost. */
+  readonly known: ReadonlyMap<string, Appended>;
 }
 
 const MOST_TOPICS = 32;
 const MOST_ENTRIES = 500;
-const META_MS = 3_000_000;
-const FENCE_MS = 60_000;
+/** Milliseconds that epoch and last ids live. */
+export const META_MS = 3_000_000;
+/** Milliseconds that a new master jumps ahead. */
+export const FENCE_MS = 60_000;
 const EMPTY: State = {
   epoch: undefined,
   tip: { ms: 0, sequence: 0 },
   run: '',
   streams: new Map(),
   last: new Map(),
+  known: new Map(),
 };
 
 /** The ordered log as `publish.lua` and `history.lua` keep it in Redis, in memory. */
@@ -60,6 +68,7 @@ export class ModelLog {
     const epoch = meta.epoch ?? this.#newEpoch();
     const entry = { stream, epoch, position, previous, payload };
     this.#state = {
+      ...this.#state,
       epoch,
       tip: position,
       run: this.run === '' ? meta.run : this.run,
@@ -69,7 +78,16 @@ export class ModelLog {
     return entry;
   }
 
-  history({ topics, after, limit }: HistoryRequest): HistoryReply {
+  /** The same with an idempotency key. */
+  publishOnce(key: string, stream: string, payload: Buffer): readonly ['NEW' | 'KNOWN', Appended] {
+    const first = this.#state.known.get(key);
+    if (first !== undefined) return ['KNOWN', first];
+    const entry = this.publish(stream, payload);
+    this.#state = { ...this.#state, known: new Map(this.#state.known).set(key, entry) };
+    return ['NEW', entry];
+  }
+
+  history({ topics, after, limit }: Question): HistoryReply {
     if (topics.length > MOST_TOPICS) return { status: 'LIMIT' };
     this.#touch();
     const { tip } = this.#state;
@@ -117,7 +135,7 @@ export class ModelLog {
     }
   }
 
-  #page(topics: HistoryRequest['topics'], after: Cursor, limit: number) {
+  #page(topics: Question['topics'], after: Cursor, limit: number) {
     const { streams, last, tip } = this.#state;
     const count = Math.ceil(Math.min(limit, MOST_ENTRIES) / topics.length);
     const gaps: HistoryGap[] = [];

@@ -4,8 +4,6 @@ import type { Mutation } from '../../../support/mutation-run.js';
 export interface LogMutation extends Mutation {
   /** File below `src`. */
   readonly file: string;
-  readonly find: string;
-  readonly replace: string;
 }
 
 const inFile =

@@ -1,12 +1,4 @@
-import {
-  cpSync,
-  mkdirSync,
-  mkdtempSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from 'node:fs';
+import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
@@ -21,6 +13,7 @@ import { LOG_MUTATIONS } from './log-mutation-list.js';
 const ROOT = fileURLToPath(new URL('../../../../../', import.meta.url));
 const DIRECTED = 'cluster/redis/log-feed';
 const RANDOM = 'cluster/redis/log-property';
+const compilerOptions = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext };
 /** The directed tests of a file below `src`; the random one comes last. */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
   'gap-hole': ['cluster/gap-hole'],
@@ -46,24 +39,13 @@ for (const part of ['src', 'test']) {
 symlinkSync(join(ROOT, 'lua'), join(folder, 'lua'));
 writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
 
-const wanted = process.argv.slice(2);
-const chosen = LOG_MUTATIONS.filter(({ place }) => wanted.length === 0 || wanted.includes(place));
-
-runMutations(chosen, 'file | rule removed', ({ place, file, find, replace }) => {
-  const text = readFileSync(join(ROOT, 'src', file), 'utf8');
-  if (!text.includes(find)) throw new Error(`${file} does not have: ${find}`);
-  const { outputText } = ts.transpileModule(
-    text.replace(find, () => replace),
-    { compilerOptions: { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext } },
-  );
-  const compiled = join(folder, 'dist', 'src', file.replace(/\.ts$/, '.js'));
-  const former = readFileSync(compiled);
-  writeFileSync(compiled, outputText);
-  const tests = [...(TESTS[place] ?? [DIRECTED]), RANDOM];
-  const pathOf = (test: string): string => join(folder, 'dist', 'test', 'unit', `${test}.test.js`);
-  return {
-    tests: Object.fromEntries(tests.map(test => [test.replace(/^.*\//, ''), pathOf(test)])),
-    env: { LOG_RUNS: '400', LOG_SHRINK: '0' },
-    done: () => writeFileSync(compiled, former),
-  };
+const pathOf = (test: string): string => join(folder, 'dist', 'test', 'unit', `${test}.test.js`);
+runMutations(LOG_MUTATIONS, process.argv.slice(2), {
+  head: 'file | rule removed',
+  first: true,
+  source: ({ file }) => join(ROOT, 'src', file),
+  target: ({ file }) => join(folder, 'dist', 'src', file.replace(/\.ts$/, '.js')),
+  compile: text => ts.transpileModule(text, { compilerOptions }).outputText,
+  tests: ({ place }) => [...(TESTS[place] ?? [DIRECTED]), RANDOM].map(pathOf),
+  env: { LOG_RUNS: '400', LOG_SHRINK: '0' },
 });

@@ -1,0 +1,183 @@
+import { expect } from 'chai';
+import type { SinonFakeTimers } from 'sinon';
+import { positionOf } from '../../../src/cluster/wire/publication-frame.js';
+import type { Cursor } from '../../../src/contracts/frame.js';
+import type { HistoryReply } from '../../../src/redis/scripts/history-script.js';
+import type { PublishReply } from '../../../src/redis/scripts/publish-script.js';
+import { ModelLog, text, type Question } from './model-log.js';
+import type { Dump, RealLog } from './real-log.js';
+
+/** Where a reader stands: near a place that was seen, the newest first; at no place; or in another log. */
+export type Start =
+  | { readonly seen: number; readonly ms: number; readonly sequence: number }
+  | 'nowhere'
+  | 'elsewhere';
+
+/** Something that happens to both logs. */
+export type LogStep =
+  | {
+      readonly is: 'publish';
+      readonly topic: string;
+      /** Newest entries to keep. */
+      readonly keep: number;
+      readonly key: string | undefined;
+    }
+  | {
+      /** Page by page, to the end. */
+      readonly is: 'read';
+      readonly topics: readonly string[];
+      readonly from: Start;
+      readonly limit: number;
+    }
+  | { readonly is: 'trim'; readonly topic: string; readonly keep: number }
+  | { readonly is: 'tick'; readonly ms: number }
+  | { readonly is: 'flush' }
+  | { readonly is: 'remember' }
+  /** A master takes over that had only what was remembered. */
+  | { readonly is: 'lose'; readonly run: string }
+  /** Another master takes over, or the same is not known or known again. */
+  | { readonly is: 'master'; readonly run: string };
+
+/** The model of the log and the scripts side by side: every step happens to both, and both must answer the same. */
+export class LogComparison {
+  readonly #model = new ModelLog();
+  readonly #seen: Cursor[] = [];
+  #remembered: { readonly model: object; readonly real: Dump } | undefined;
+  #published = 0;
+  #answers = 0;
+
+  constructor(
+    private readonly real: RealLog,
+    /** The model's; the scripts' follows it. */
+    private readonly clock: SinonFakeTimers,
+  ) {}
+
+  /** Answers that were compared. */
+  get answers(): number {
+    return this.#answers;
+  }
+
+  /** Both are empty. */
+  async start(): Promise<void> {
+    await this.real.flush();
+    await this.#tick(0);
+    await this.#remember();
+  }
+
+  async do(step: LogStep): Promise<void> {
+    switch (step.is) {
+      case 'publish':
+        await this.#publish(step.topic, step.keep, step.key);
+        break;
+      case 'read':
+        await this.#read(step.topics, this.#cursor(step.from), step.limit);
+        break;
+      case 'trim':
+        await this.#trim(step.topic, step.keep);
+        break;
+      case 'tick':
+        await this.#tick(step.ms);
+        break;
+      case 'flush':
+        this.#model.flush();
+        await this.real.flush();
+        break;
+      case 'remember':
+        await this.#remember();
+        break;
+      case 'lose':
+        await this.#lose(step.run);
+        break;
+      case 'master':
+        this.#model.run = step.run;
+        this.real.run = step.run;
+        break;
+    }
+  }
+
+  /** Reads everything that there is of these topics. */
+  async end(topics: readonly string[]): Promise<void> {
+    const now = await this.#ask({ topics: this.#keys(topics), after: undefined, limit: 1 });
+    if (now.status !== 'OK') throw new Error('a log has a tip');
+    await this.#read(topics, { epoch: now.epoch, ms: 0, sequence: 0 }, 3);
+  }
+
+  async #publish(topic: string, keep: number, key: string | undefined): Promise<void> {
+    this.#published += 1;
+    const payload = Buffer.from(`payload ${this.#published}`);
+    const keys = this.real.keys.topic(topic);
+    const [status, entry] =
+      key === undefined
+        ? (['NEW', this.#model.publish(keys.stream, payload)] as const)
+        : this.#model.publishOnce(key, keys.stream, payload);
+    if (status === 'NEW') this.#model.trim(keys.stream, keep);
+    const { position, previous, epoch } = entry;
+    const expected: PublishReply = { status, id: text(position), previous: text(previous), epoch };
+    this.#compare(await this.real.publish(keys, payload, keep, key), expected);
+    this.#seen.push({ epoch, ...position });
+  }
+
+  async #read(topics: readonly string[], start: Cursor | undefined, limit: number): Promise<void> {
+    let after = start;
+    for (;;) {
+      const reply = await this.#ask({ topics: this.#keys(topics), after, limit });
+      if (reply.status !== 'OK' || reply.upto === reply.tip) return;
+      after = cursorOf(reply.epoch, reply.upto);
+    }
+  }
+
+  async #ask(question: Question): Promise<HistoryReply> {
+    const reply = this.#model.history(question);
+    this.#compare(await this.real.history(question), reply);
+    if (reply.status === 'LIMIT') return reply;
+    const ids = [reply.tip];
+    if (reply.status === 'OK') ids.push(reply.upto, ...reply.gaps.map(({ until }) => until));
+    this.#seen.push(...ids.map(id => cursorOf(reply.epoch, id)));
+    return reply;
+  }
+
+  async #trim(topic: string, keep: number): Promise<void> {
+    const keys = this.real.keys.topic(topic);
+    this.#model.trim(keys.stream, keep);
+    await this.real.trim(keys, keep);
+  }
+
+  async #tick(ms: number): Promise<void> {
+    this.clock.setSystemTime(Date.now() + ms);
+    await this.real.setClock(Date.now());
+  }
+
+  async #remember(): Promise<void> {
+    this.#remembered = { model: this.#model.snapshot(), real: await this.real.snapshot() };
+  }
+
+  async #lose(run: string): Promise<void> {
+    if (this.#remembered === undefined) throw new Error('the comparison must be started');
+    this.#model.restore(this.#remembered.model, run);
+    await this.real.restore(this.#remembered.real, run);
+  }
+
+  #keys(topics: readonly string[]) {
+    return topics.map(topic => this.real.keys.topic(topic));
+  }
+
+  #cursor(start: Start): Cursor | undefined {
+    if (start === 'nowhere') return undefined;
+    if (start === 'elsewhere') return { epoch: 'other', ms: Date.now(), sequence: 1 };
+    const { length } = this.#seen;
+    const seen = this.#seen[length - 1 - (start.seen % length)];
+    const { epoch, ms, sequence } = seen ?? { epoch: 'epoch1', ms: Date.now(), sequence: 0 };
+    return { epoch, ms: ms + start.ms, sequence: Math.max(0, sequence + start.sequence) };
+  }
+
+  #compare(actual: PublishReply | HistoryReply, expected: PublishReply | HistoryReply): void {
+    this.#answers += 1;
+    expect(actual).to.deep.equal(expected);
+  }
+}
+
+function cursorOf(epoch: string, id: string): Cursor {
+  const position = positionOf(id);
+  if (position === undefined) throw new Error(`${id} is no id`);
+  return { epoch, ...position };
+}
