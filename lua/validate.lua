@@ -14,8 +14,8 @@
 -- NOTES
 --   orphan: a route that ran out, or of a lease that is gone; removed. index: it names another owner, or a connection
 --   without a route; put right. half-lease: an incarnation that names a lease which is gone; removed, so that its node
---   opens another. dead-lease: never mended here, reap tells of it. What is looked at is chosen at random; a small
---   partition is looked at whole.
+--   opens another. dead-lease: never mended here, reap tells of it. Entries of the index that belong to no lease come
+--   first; the others, and the routes, are chosen at random. A small partition is looked at whole.
 local leases, routes, index = KEYS[1], KEYS[2], KEYS[3]
 local count, mends, graceMs = math.min(tonumber(ARGV[1]), MOST), tonumber(ARGV[2]), tonumber(ARGV[3])
 
@@ -29,13 +29,27 @@ local function tell(kind, name, mend)
   for _, value in ipairs({ kind, name, mended and 1 or 0 }) do answer[#answer + 1] = value end
 end
 
-local known, sample = {}, redis.call('HRANDFIELD', routes, count, 'WITHVALUES')
-answer[2] = #sample / 2
-for i = 1, #sample, 2 do
-  local conn = sample[i]
-  local gen, _, _, exp = parseRoute(sample[i + 1])
-  if gen and known[gen] == nil then known[gen] = redis.call('HEXISTS', leases, 'g:' .. gen) == 1 end
-  if not gen or exp <= now or not known[gen] then
+local fields, gens, known, seen = redis.call('HGETALL', leases), {}, {}, {}
+for i = 1, #fields, 2 do
+  local field = fields[i]
+  local inc, gen = string.match(field, '^i:(.*)$'), string.match(field, '^g:(%d+)$')
+  if inc and not select(2, leaseOf(leases, fields[i + 1])) then
+    tell('half-lease', inc, function() redis.call('HDEL', leases, field) end)
+  elseif gen then
+    gens[#gens + 1] = tonumber(gen)
+    known[gen] = true
+    local till, owner = string.match(fields[i + 1], '^(%d+)|(.*)$')
+    if till and tonumber(till) + graceMs <= now then tell('dead-lease', owner) end
+  end
+end
+
+local function examine(conn, route)
+  if seen[conn] then return end
+  seen[conn] = true
+  local gen, _, _, exp = parseRoute(route or '')
+  if not route then
+    tell('index', conn, function() redis.call('ZREM', index, conn) end)
+  elseif not gen or exp <= now or not known[gen] then
     tell('orphan', conn, function()
       redis.call('HDEL', routes, conn)
       redis.call('ZREM', index, conn)
@@ -44,20 +58,23 @@ for i = 1, #sample, 2 do
     tell('index', conn, function() redis.call('ZADD', index, gen, conn) end)
   end
 end
-for _, conn in ipairs(redis.call('ZRANDMEMBER', index, count)) do
-  if redis.call('HEXISTS', routes, conn) == 0 then
-    tell('index', conn, function() redis.call('ZREM', index, conn) end)
-  end
-end
+local sample = redis.call('HRANDFIELD', routes, count, 'WITHVALUES')
+answer[2] = #sample / 2
+for i = 1, #sample, 2 do examine(sample[i], sample[i + 1]) end
 
-local fields = redis.call('HGETALL', leases)
-for i = 1, #fields, 2 do
-  local field, inc = fields[i], string.match(fields[i], '^i:(.*)$')
-  if inc and not select(2, leaseOf(leases, fields[i + 1])) then
-    tell('half-lease', inc, function() redis.call('HDEL', leases, field) end)
-  elseif string.match(field, '^g:%d+$') then
-    local till, owner = string.match(fields[i + 1], '^(%d+)|(.*)$')
-    if till and tonumber(till) + graceMs <= now then tell('dead-lease', owner) end
+-- What is left of leases that are gone lies between the entries of those that are there.
+local past, most = '-inf', count
+table.sort(gens)
+gens[#gens + 1] = math.huge
+for _, gen in ipairs(gens) do
+  local before = '(' .. num(gen)
+  for _, conn in ipairs(redis.call('ZRANGEBYSCORE', index, past, before, 'LIMIT', 0, most)) do
+    examine(conn, redis.call('HGET', routes, conn))
+    most = most - 1
   end
+  past = before
+end
+for _, conn in ipairs(redis.call('ZRANDMEMBER', index, most)) do
+  if redis.call('HEXISTS', routes, conn) == 0 then examine(conn, false) end
 end
 return answer

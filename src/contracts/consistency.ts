@@ -28,7 +28,10 @@ export type InconsistencyListener = (inconsistency: Inconsistency) => void;
 
 /** What to compare, and what to do about it. */
 export interface ConsistencyRequest {
-  /** `node`: every connection and route of this node. `cluster`: some routes, whoever owns them, and the leases. */
+  /**
+   * `node`: the connections and routes of this node; how many there are each time, and which they are a part at a time,
+   * all of them at the first sign of a difference. `cluster`: some routes, whoever owns them, and the leases.
+   */
   readonly scope: 'node' | 'cluster';
   /** Most differences to repair; what is found beyond that stays for the next check. 0 repairs nothing. */
   readonly maxRepairs: number;

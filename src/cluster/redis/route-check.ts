@@ -1,49 +1,57 @@
-import type { Registered } from '../../contracts/cluster-listener.js';
-import type { ConsistencyRequest, InconsistencyKind } from '../../contracts/consistency.js';
-import { SseError } from '../../errors/sse-error.js';
-import type { Partition } from '../../redis/keys.js';
-import { ownedScript } from '../../redis/scripts/owned-script.js';
-import { refreshScript, type RouteState } from '../../redis/scripts/refresh-script.js';
+import type { ConsistencyRequest } from '../../contracts/consistency.js';
 import type { ConsistencyTally } from '../consistency-tally.js';
-import { lastingDifferences, type Difference } from '../difference.js';
+import { lastingDifferences } from '../difference.js';
 import { byPartition } from './by-partition.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { NodeLeases } from './node-leases.js';
+import { lostLease, RouteComparison, type RouteDifference } from './route-comparison.js';
+import { RouteGlance } from './route-glance.js';
 import type { RouteMend } from './route-mend.js';
-import { routeTimes } from './route-times.js';
 
 const ROUTES_PER_CALL = 200;
 
-const KINDS: Readonly<Record<RouteState, InconsistencyKind | undefined>> = {
-  mine: undefined,
-  missing: 'missing-route',
-  foreign: 'foreign-route',
-  'other-token': 'wrong-token',
-};
-
-interface RouteDifference extends Difference {
-  /** Of the connection here; absent when it is the route that is too much. */
-  readonly state?: RouteState;
-}
-
-/** Compares every connection of this node with its route, and every route of this node with its connection. */
+/**
+ * Compares the connections of this node with its routes: by a {@link RouteGlance}, and one by one, in both directions, when
+ * that shows a difference. A route that is missing, another node's, or too much, and an entry of the index without a route
+ * are found by the next check, however many connections there are. Those of them that keep the numbers equal, and a wrong
+ * token, are found by the next check where a partition has at most 500 connections of this node, else within
+ * connections / 500 checks.
+ */
 export class RouteCheck {
+  readonly #comparison: RouteComparison;
+  readonly #glance: RouteGlance;
+  /** Whether a glance is not enough: this is the first check, or the last one failed or found something. */
+  #wary = true;
+
   constructor(
     private readonly node: ClusterNode,
     private readonly leases: NodeLeases,
     private readonly mend: RouteMend,
-  ) {}
+  ) {
+    this.#comparison = new RouteComparison(node, leases);
+    this.#glance = new RouteGlance(node, this.#comparison);
+  }
 
   /** @throws SseError, also when a lease was lost meanwhile: what was compared with was not this node's any more */
-  async run({ settle }: ConsistencyRequest, tally: ConsistencyTally): Promise<void> {
+  async run(request: ConsistencyRequest, tally: ConsistencyTally): Promise<void> {
+    const wary = this.#wary;
+    // Until this check is over, in case that it fails.
+    this.#wary = true;
+    const well = !wary && (await this.#glance.run(tally));
+    this.#wary = !well && (await this.#compare(request, tally));
+  }
+
+  /** Compares everything and repairs what differs. Returns whether anything did. */
+  async #compare({ settle }: ConsistencyRequest, tally: ConsistencyTally): Promise<boolean> {
     const generations = this.#generations();
     const differences = await lastingDifferences(() => this.#look(tally), settle);
-    if (this.#generations() !== generations) throw lost();
+    if (this.#generations() !== generations) throw lostLease();
     for (const difference of differences) {
       const repaired = tally.left > 0 && (await this.#repair(difference));
       const { kind, connectionId } = difference;
       tally.add({ kind, connectionId, repaired });
     }
+    return differences.length > 0;
   }
 
   /** The leases that the node holds, as one value. */
@@ -57,52 +65,19 @@ export class RouteCheck {
     for (const [partition, registered] of await byPartition(this.node)) {
       for (let from = 0; from < registered.length; from += ROUTES_PER_CALL) {
         const batch = registered.slice(from, from + ROUTES_PER_CALL);
-        found.push(...(await this.#compare(partition, batch)));
+        found.push(...(await this.#comparison.connections(partition, batch)));
       }
+      tally.checked += registered.length;
       const here = new Set(registered.map(({ connectionId }) => connectionId));
-      const owned = await this.#ghosts(partition, here, found);
-      tally.checked += registered.length + owned;
+      for (let offset = 0; ; offset += ROUTES_PER_CALL) {
+        const page = await this.#comparison.routes(partition, offset, ROUTES_PER_CALL);
+        // Of those that are here, the comparison of the connections has told already.
+        found.push(...page.differences.filter(({ connectionId }) => !here.has(connectionId)));
+        tally.checked += page.length;
+        if (page.length < ROUTES_PER_CALL) break;
+      }
     }
     return found;
-  }
-
-  async #compare(partition: Partition, batch: readonly Registered[]): Promise<RouteDifference[]> {
-    const { gateway, inc, listener, options } = this.node;
-    const reply = await gateway.run(refreshScript, {
-      partition,
-      inc,
-      gen: this.leases.generation(partition),
-      ...routeTimes(options),
-      ttlMs: 0,
-      connections: batch.map(({ connectionId, token }) => ({ conn: connectionId, tok: token })),
-    });
-    if (reply.status !== 'OK') throw lost();
-    return batch.flatMap(({ connectionId, token }, at) => {
-      const state = reply.states[at] ?? 'mine';
-      const kind = KINDS[state];
-      // It may have ended while Redis was asked.
-      return kind === undefined || !listener.holds(connectionId, token)
-        ? []
-        : [{ kind, connectionId, token, state }];
-    });
-  }
-
-  async #ghosts(
-    partition: Partition,
-    here: ReadonlySet<string>,
-    found: RouteDifference[],
-  ): Promise<number> {
-    const gen = this.leases.generation(partition);
-    for (let offset = 0; ; offset += ROUTES_PER_CALL) {
-      const request = { partition, gen, offset, limit: ROUTES_PER_CALL };
-      const { connections } = await this.node.gateway.run(ownedScript, request);
-      for (const { conn: connectionId, tok: token } of connections) {
-        // Of those, the comparison has told already.
-        if (here.has(connectionId) || this.node.listener.holds(connectionId, token)) continue;
-        found.push({ kind: token === '' ? 'index' : 'ghost', connectionId, token });
-      }
-      if (connections.length < ROUTES_PER_CALL) return offset + connections.length;
-    }
   }
 
   async #repair({ kind, connectionId, token, state }: RouteDifference): Promise<boolean> {
@@ -113,11 +88,4 @@ export class RouteCheck {
     // Of an entry of the index alone there is no route to remove.
     return removed || kind === 'index';
   }
-}
-
-function lost(): SseError {
-  return new SseError(
-    'UNAVAILABLE',
-    'a check must keep its leases, and one was lost; the next check tells more',
-  );
 }

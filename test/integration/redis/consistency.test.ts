@@ -3,6 +3,7 @@ import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js
 import type { ConsistencyReport, ConsistencyRequest } from '../../../src/contracts/consistency.js';
 import { PARTITION_TAGS } from '../../../src/redis/partition-tags.js';
 import { RecordingListener } from '../../support/recording-listener.js';
+import { inBatches } from '../../support/redis/redis-costs.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
@@ -92,6 +93,15 @@ describe('a node that is compared with Redis', () => {
     expect(findings).to.deep.equal([{ kind: 'orphan', connectionId: 'c2', repaired: true }]);
     expect(await admin().hkeys(key('r'))).to.deep.equal(['c1']);
     expect(await coordinator.count()).to.equal(1);
+  });
+
+  it('so is one among thousands, when the index names it', async () => {
+    await inBatches(3_000, n => connect(`c${n}`, `t${n}`));
+    await othersHadTime();
+    await admin().hset(key('r'), 'left', `424242|t9|5|${FAR}`);
+    await admin().zadd(key('x'), '424242', 'left');
+    const { findings } = await check(CLUSTER);
+    expect(findings).to.deep.equal([{ kind: 'orphan', connectionId: 'left', repaired: true }]);
   });
 
   it('the lease of a dead node is removed with its routes', async () => {

@@ -239,5 +239,26 @@ describe('scripts of the registry', () => {
       );
       expect(pages).to.deep.equal([['x tx', 'y ty'], ['z tz'], []]);
     });
+
+    it('owned counts what the lease owns, all routes, and all entries of the index', async () => {
+      for (const conn of ['x', 'y']) await a.register(conn, 't1');
+      await b.register('z', 't1');
+      const { routes, index } = partition();
+      const request = { partition: partition(), gen: a.gen(), offset: 0, limit: 0 };
+      const counts = async () => {
+        const { owned, all, indexed, connections } = await gateway().run(ownedScript, request);
+        expect(connections).to.deep.equal([]);
+        return [owned, all, indexed];
+      };
+      expect(await counts()).to.deep.equal([2, 3, 3]);
+      const route = (await admin().hget(routes, 'z')) ?? '';
+      await admin().hdel(routes, 'z');
+      expect(await counts()).to.deep.equal([2, 2, 3]);
+      await admin().hset(routes, 'z', route);
+      await admin().zrem(index, 'x');
+      expect(await counts()).to.deep.equal([1, 3, 2]);
+      await admin().hdel(routes, 'x');
+      expect(await counts()).to.deep.equal([1, 2, 2]);
+    });
   });
 });

@@ -97,4 +97,50 @@ describe('validate.lua', () => {
     expect((await validate(0, 2)).checked).to.equal(2);
     expect((await resolve('c1', 'c2', 'c3')).status).to.equal('OK');
   });
+
+  it('finds all that leases which are gone have left, however much else there is', async () => {
+    const { bench } = registry();
+    const { leases, routes, index } = partition();
+    // The higher generation stands first.
+    for (const gen of [1_000, 500]) {
+      await admin().hset(leases, '#gen', gen - 1);
+      const node = bench.node(`n~${gen}`);
+      await node.lease();
+      for (let n = 0; n < 50; n += 1) await node.register(`c${gen}-${n}`, 't1');
+    }
+    for (const gen of ['100', '700', '7000']) {
+      await admin().hset(routes, 'left', `${gen}|t9|5|99999999999999`);
+      await admin().zadd(index, gen, 'left');
+      expect((await validate(100, 1)).differences).to.deep.equal([
+        { kind: 'orphan', name: 'left', mended: true },
+      ]);
+      await admin().zadd(index, gen, 'indexed');
+      expect((await validate(100, 1)).differences).to.deep.equal([
+        { kind: 'index', name: 'indexed', mended: true },
+      ]);
+    }
+    expect([await admin().hlen(routes), await admin().zcard(index)]).to.deep.equal([100, 100]);
+  });
+
+  it('looks at no more of what they have left than it is asked to', async () => {
+    const { bench } = registry();
+    const { leases, index } = partition();
+    for (let gen = 10; gen < 100; gen += 10) {
+      await admin().hset(leases, `g:${gen}`, `${bench.now + 60_000}|z~1`);
+      await admin().zadd(index, gen - 5, `left${gen}`);
+    }
+    for (const count of [1, 4]) {
+      expect((await validate(0, count)).differences).to.have.length(count);
+    }
+    expect((await validate()).differences).to.have.length(9);
+  });
+
+  it('tells each difference once', async () => {
+    const { routes, index } = partition();
+    await admin().hset(routes, 'c1', '424242|t9|5|99999999999999');
+    await admin().zadd(index, '424242', 'c1');
+    const difference = { kind: 'orphan', name: 'c1' };
+    expect((await validate(0)).differences).to.deep.equal([{ ...difference, mended: false }]);
+    expect((await validate()).differences).to.deep.equal([{ ...difference, mended: true }]);
+  });
 });

@@ -186,7 +186,10 @@ export function look(partition: number): Command {
     for (const node of nodes) {
       const gen = node.gen(where);
       const page = await gateway.run(ownedScript, { partition: where, gen, offset: 0, limit: 9 });
-      expect(page.connections.map(({ conn }) => conn)).to.deep.equal(model.ownedBy(Number(gen)));
+      const conns = model.ownedBy(Number(gen));
+      const { size } = model.routes;
+      expect(page).to.deep.include({ owned: conns.length, all: size, indexed: size });
+      expect(page.connections.map(({ conn }) => conn)).to.deep.equal(conns);
     }
   });
 }

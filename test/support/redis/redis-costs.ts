@@ -84,6 +84,8 @@ export async function idleTraffic(
     await delay(2 * lease);
     const rest = await trafficOf(server, () => delay(beats * heartbeat));
     const check = { scope: 'node', maxRepairs: 0, settle: 0, sample: 1, tell: false } as const;
+    // The first compares everything.
+    await started[0]?.check(check);
     const comparison = await trafficOf(server, () => started[0]?.check(check));
     return { rest, comparison };
   } finally {
@@ -91,7 +93,8 @@ export async function idleTraffic(
   }
 }
 
-async function trafficOf(
+/** What is asked of a Redis while something is done. */
+export async function trafficOf(
   server: RedisServer,
   work: () => Promise<unknown> | undefined,
 ): Promise<Traffic> {
