@@ -6,6 +6,7 @@ import { nodeCandidate } from './node-candidate.js';
 /** Everyone that takes part. The first is what the others are divided by. */
 export const CANDIDATES: readonly Candidate[] = [
   nodeCandidate('raw', 'node:http, `response.write` of a buffer encoded once'),
+  nodeCandidate('koa-response', 'Koa, `ctx.respond = false` and the same'),
   nodeCandidate('koa-passthrough', 'Koa, `ctx.body = new PassThrough()`'),
   nodeCandidate('better-sse', 'better-sse on node:http, one channel', { needsPeers: true }),
   {
