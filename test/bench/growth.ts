@@ -2,7 +2,7 @@
  * How cost grows with connections and with nodes: `npm run bench:growth`. Writes `docs/bench/growth.md`.
  *
  *   --sizes 100,1000,10000,50000   --rounds 2   --deliveries 200000
- *   --nodes 1,2,4,8   --per-node 2000   --seconds 10   --dry (prints, writes nothing)
+ *   --nodes 1,2,4,8   --per-node 2000   --seconds 60   --dry (prints, writes nothing)
  */
 import { parseArgs } from 'node:util';
 import type { BenchResult } from './bench-result.js';
@@ -21,7 +21,7 @@ const { values: flags } = parseArgs({
     deliveries: { type: 'string', default: '200000' },
     nodes: { type: 'string', default: '1,2,4,8' },
     'per-node': { type: 'string', default: '2000' },
-    seconds: { type: 'string', default: '10' },
+    seconds: { type: 'string', default: '60' },
     dry: { type: 'boolean', default: false },
   },
 });
