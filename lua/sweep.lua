@@ -19,6 +19,7 @@ local count = math.min(tonumber(ARGV[1]), MOST)
 local cursor = redis.call('HGET', leases, '#cur') or '0'
 local chunk = redis.call('HSCAN', routes, cursor, 'COUNT', count)
 local answer, found, known = { chunk[1] == '0' and 'WRAPPED' or 'MORE' }, chunk[2], {}
+local kept, gens = {}, {}
 for i = 1, #found, 2 do
   local conn = found[i]
   local gen, _, _, exp = parseRoute(found[i + 1])
@@ -27,9 +28,13 @@ for i = 1, #found, 2 do
     redis.call('HDEL', routes, conn)
     redis.call('ZREM', index, conn)
     answer[#answer + 1] = conn
-  elseif redis.call('ZSCORE', index, conn) ~= gen then
-    redis.call('ZADD', index, gen, conn)
+  else
+    kept[#kept + 1], gens[#gens + 1] = conn, gen
   end
+end
+local indexed = #kept == 0 and {} or redis.call('ZMSCORE', index, unpack(kept))
+for i, conn in ipairs(kept) do
+  if indexed[i] ~= gens[i] then redis.call('ZADD', index, gens[i], conn) end
 end
 if redis.call('EXISTS', leases) == 1 then redis.call('HSET', leases, '#cur', chunk[1]) end
 return answer

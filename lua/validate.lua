@@ -43,7 +43,7 @@ for i = 1, #fields, 2 do
   end
 end
 
-local function examine(conn, route)
+local function examine(conn, route, indexed)
   if seen[conn] then return end
   seen[conn] = true
   local gen, _, _, exp = parseRoute(route or '')
@@ -54,13 +54,16 @@ local function examine(conn, route)
       redis.call('HDEL', routes, conn)
       redis.call('ZREM', index, conn)
     end)
-  elseif redis.call('ZSCORE', index, conn) ~= gen then
+  elseif indexed ~= gen then
     tell('index', conn, function() redis.call('ZADD', index, gen, conn) end)
   end
 end
 local sample = redis.call('HRANDFIELD', routes, count, 'WITHVALUES')
 answer[2] = #sample / 2
-for i = 1, #sample, 2 do examine(sample[i], sample[i + 1]) end
+local conns = {}
+for i = 1, #sample, 2 do conns[#conns + 1] = sample[i] end
+local scores = #conns == 0 and {} or redis.call('ZMSCORE', index, unpack(conns))
+for i, conn in ipairs(conns) do examine(conn, sample[2 * i], scores[i]) end
 
 -- What is left of leases that are gone lies between the entries of those that are there.
 local past, most = '-inf', count
@@ -74,7 +77,9 @@ for _, gen in ipairs(gens) do
   end
   past = before
 end
-for _, conn in ipairs(redis.call('ZRANDMEMBER', index, most)) do
-  if redis.call('HEXISTS', routes, conn) == 0 then examine(conn, false) end
+local entries = redis.call('ZRANDMEMBER', index, most)
+local found = #entries == 0 and {} or redis.call('HMGET', routes, unpack(entries))
+for i, conn in ipairs(entries) do
+  if not found[i] then examine(conn, false) end
 end
 return answer

@@ -1,3 +1,4 @@
+import type { RedisGateway } from '../../redis/redis-gateway.js';
 import { reapScript } from '../../redis/scripts/reap-script.js';
 import { sweepScript } from '../../redis/scripts/sweep-script.js';
 import { nodeIdOf } from '../wire/incarnation.js';
@@ -5,7 +6,13 @@ import { CleanupRetry } from './cleanup-retry.js';
 import type { ClusterNode } from './cluster-node.js';
 
 const ROUTES_PER_CALL = 200;
+/** As much as one script call may touch: a run that finds nothing is one call. */
+const ROUTES_PER_LOOK = 500;
 const BATCHES_PER_RUN = 50;
+
+type ReaperNode = Pick<ClusterNode, 'inc' | 'options' | 'logger' | 'telemetry'> & {
+  readonly gateway: Pick<RedisGateway, 'keys' | 'run'>;
+};
 
 /**
  * Removes what nobody answers for any more: the routes of nodes whose lease is over, and routes that ran out. Every node
@@ -15,7 +22,7 @@ export class Reaper {
   readonly #retry: CleanupRetry;
 
   constructor(
-    private readonly node: ClusterNode,
+    private readonly node: ReaperNode,
     /** Told the incarnation of a node that died. */
     private readonly onDead: (inc: string) => void,
   ) {
@@ -41,7 +48,10 @@ export class Reaper {
     return removed;
   }
 
-  /** Removes routes that ran out: a part of the round that all nodes share. Returns how many went. @throws SseError */
+  /**
+   * Removes routes that ran out: the next part of the round that all nodes share, and further parts as long as there is
+   * something to remove. Returns how many went. @throws SseError
+   */
   sweep(): Promise<number> {
     return this.node.telemetry.cleaning('route', () => this.#sweep());
   }
@@ -50,10 +60,10 @@ export class Reaper {
     let removed = 0;
     for (const partition of this.node.gateway.keys.partitions) {
       for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
-        const request = { partition, count: ROUTES_PER_CALL };
+        const request = { partition, count: ROUTES_PER_LOOK };
         const reply = await this.#retry.run(() => this.node.gateway.run(sweepScript, request));
         removed += reply.removed.length;
-        if (reply.status === 'WRAPPED') break;
+        if (reply.status === 'WRAPPED' || reply.removed.length === 0) break;
       }
     }
     return removed;

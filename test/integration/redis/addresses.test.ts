@@ -82,7 +82,7 @@ describe('nodes meet', () => {
     const { admin, port } = server.redis;
     const data =
       '+hget +hset +hsetnx +hincrby +hdel +hmget +hgetall +hlen +hexists +hscan +hrandfield';
-    const index = '+zadd +zrem +zcard +zcount +zscore +zrangebyscore +zrandmember';
+    const index = '+zadd +zrem +zcard +zcount +zmscore +zrangebyscore +zrandmember';
     const rest = '+get +set +exists +pexpire +time +info +ping +xadd +xtrim +xrange +xinfo';
     const rules = ['+evalsha', '+eval', '+subscribe', '+unsubscribe', '+publish', '+hello'];
     const more = `${data} ${index} ${rest} +client +auth +quit +select`;

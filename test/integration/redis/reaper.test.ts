@@ -1,0 +1,63 @@
+import { expect } from 'chai';
+import { Reaper } from '../../../src/cluster/redis/reaper.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { RecordingLogger } from '../../support/recording-logger.js';
+import { inBatches } from '../../support/redis/redis-costs.js';
+import { withRegistry } from '../../support/redis/with-registry.js';
+
+const ROUTES = 3_000;
+
+describe('the sweep of expired routes', () => {
+  const { registry, gateway, count } = withRegistry();
+  let reaper: Reaper;
+  let calls: number;
+
+  beforeEach(() => {
+    calls = 0;
+    reaper = new Reaper(
+      {
+        inc: 'a~1',
+        options: resolveOptions({}),
+        logger: new RecordingLogger(),
+        telemetry: new SilentTelemetry().upkeep,
+        gateway: {
+          keys: registry().bench.keys,
+          run: async (script, request) => {
+            calls += 1;
+            return gateway().run(script, request);
+          },
+        },
+      },
+      () => undefined,
+    );
+  });
+
+  const register = (ttlMs: number): Promise<void> =>
+    inBatches(ROUTES, n => registry().a.register(`c${n}`, `t${n}`, { ttlMs }));
+
+  it('is one call where nothing has to go, however many routes there are', async () => {
+    await register(60_000);
+    expect(await reaper.sweep()).to.equal(0);
+    expect(calls).to.equal(1);
+  });
+
+  it('comes past every route with further runs', async () => {
+    await register(60_000);
+    const { bench, a } = registry();
+    await a.register('late', 't', { ttlMs: 1 });
+    await bench.advance(1);
+    let removed = 0;
+    for (let run = 0; run <= (2 * ROUTES) / 500 && removed === 0; run += 1)
+      removed += await reaper.sweep();
+    expect(removed).to.equal(1);
+  });
+
+  it('goes on while something has to go', async () => {
+    await register(1_000);
+    await registry().bench.advance(1_000);
+    expect(await reaper.sweep()).to.equal(ROUTES);
+    expect(calls).to.be.greaterThan(ROUTES / 1_000);
+    expect((await count()).live).to.equal(0);
+  });
+});
