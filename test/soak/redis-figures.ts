@@ -136,13 +136,14 @@ async function scripts(): Promise<void> {
   const history = (limit: number) =>
     gateway.run(historyScript, { ...log, topics: [topic], after, limit });
   const gen = (): string => b.gen();
-  const own = { partition, gen: '', offset: 0, limit: 200 };
+  const own = { partition, gen: '', offset: 0, limit: 500 };
   const all: readonly (readonly [string, number, (n: number) => Promise<unknown>])[] = [
     ['lease', CALLS, () => a.lease()],
     ['register, new', 10_000, n => a.register(id(n), 't')],
     ['register, takeover', 10_000, n => b.register(id(n), 't', { takeoverLimit: 500 })],
     ['refresh, 200 routes', 300, n => b.refresh(batch(n, 200))],
-    ['owned, 200 routes', 300, () => gateway.run(ownedScript, { ...own, gen: gen() })],
+    ['refresh that compares 500', 300, n => b.refresh(batch(n % 20, 500), { ttlMs: 0 })],
+    ['owned, 500 routes', 300, () => gateway.run(ownedScript, { ...own, gen: gen() })],
     ['resolve', CALLS, n => gateway.run(resolveScript, { partition, conns: [id(n)] })],
     [
       'send, 200 bytes',
@@ -150,7 +151,7 @@ async function scripts(): Promise<void> {
       n => gateway.run(sendScript, { partition, conn: id(n), pubCommand: 'PUBLISH', payload }),
     ],
     [`count, ${NODES} nodes`, CALLS, () => gateway.run(countScript, { partition })],
-    ['sweep, 200 routes', 300, () => gateway.run(sweepScript, { partition, count: 200 })],
+    ['sweep, 500 routes', 300, () => gateway.run(sweepScript, { partition, count: 500 })],
     [
       'validate, 200 routes',
       300,

@@ -173,12 +173,7 @@ export const MUTATIONS: readonly Mutation[] = [
   m('validate', 'routes that run are left', 'exp <= now or ', ''),
   m('validate', 'routes without a lease are removed', ' or not known[gen] then', ' then'),
   m('validate', 'index is put right', "redis.call('ZADD', index, gen, conn)"),
-  m(
-    'validate',
-    'index without a route is removed',
-    'if not found[i] then',
-    'if false then',
-  ),
+  m('validate', 'index without a route is removed', 'if not found[i] then', 'if false then'),
   m(
     'validate',
     'what leases that are gone have left is looked for',
