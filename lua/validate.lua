@@ -79,7 +79,5 @@ for _, gen in ipairs(gens) do
 end
 local entries = redis.call('ZRANDMEMBER', index, most)
 local found = #entries == 0 and {} or redis.call('HMGET', routes, unpack(entries))
-for i, conn in ipairs(entries) do
-  if not found[i] then examine(conn, false) end
-end
+for i, conn in ipairs(entries) do if not found[i] then examine(conn, false) end end
 return answer
