@@ -6,7 +6,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
-import { measured, verdict } from './goals/goal.js';
+import { measured, obstacle, verdict } from './goals/goal.js';
 import { GOALS } from './goals/goals-list.js';
 import { millionText } from './goals/million.js';
 import { summaryText, writeSummary } from './goals/summary.js';
@@ -24,10 +24,18 @@ const judged = GOALS.map(goal => {
     bound: `${goal.is} ${Number(goal.limit.toFixed(digits + 1))} ${goal.against}`,
     value: value?.toFixed(digits) ?? '–',
     verdict: verdict(goal, value),
+    why: obstacle(goal, value),
   };
 });
-const rows = judged.map(({ what, bound, value, verdict }) => [what, bound, value, verdict]);
-const table = [['what', 'goal', 'measured', ''], ['---', '---', '---', '---'], ...rows];
+const rows = judged.map(({ what, bound, value, verdict, why }) => [
+  what,
+  bound,
+  value,
+  verdict,
+  why,
+]);
+const head = ['what', 'goal', 'measured', '', 'what stands in the way'];
+const table = [head, head.map(() => '---'), ...rows];
 const pages = {
   'goals.md':
     '# Goals\n\n' +

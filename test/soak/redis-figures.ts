@@ -151,7 +151,7 @@ async function scripts(): Promise<void> {
       n => gateway.run(sendScript, { partition, conn: id(n), pubCommand: 'PUBLISH', payload }),
     ],
     [`count, ${NODES} nodes`, CALLS, () => gateway.run(countScript, { partition })],
-    ['sweep, 500 routes', 300, () => gateway.run(sweepScript, { partition, count: 500 })],
+    ['sweep, 300 routes', 300, () => gateway.run(sweepScript, { partition, count: 300 })],
     [
       'validate, 200 routes',
       300,

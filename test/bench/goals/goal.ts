@@ -20,6 +20,8 @@ export interface Goal {
   readonly limit: number;
   readonly is: 'at most' | 'at least';
   readonly digits?: number;
+  /** What stands in the way, in words; told where it is missed. */
+  readonly obstacle?: string | undefined;
   /** Whether README tells it. */
   readonly inShort?: true;
 }
@@ -37,10 +39,20 @@ export function measured(
 }
 
 /** In words, for people. */
-export function verdict({ limit, is }: Goal, value: number | undefined): string {
+export function verdict(goal: Goal, value: number | undefined): string {
   if (value === undefined) return 'not measured here';
-  const missed = is === 'at most' ? value / limit - 1 : 1 - value / limit;
+  const missed = missedBy(goal, value);
   return missed <= 0 ? 'reached' : `missed by ${(missed * 100).toFixed(0)} %`;
+}
+
+/** What stands in the way of a goal that is missed; else nothing. */
+export function obstacle(goal: Goal, value: number | undefined): string {
+  return value !== undefined && missedBy(goal, value) > 0 ? (goal.obstacle ?? '') : '';
+}
+
+/** The part of the limit; 0 and less: reached. */
+function missedBy({ limit, is }: Goal, value: number): number {
+  return is === 'at most' ? value / limit - 1 : 1 - value / limit;
 }
 
 function find(report: Report | undefined, table: string, row: string): BenchResult | undefined {

@@ -48,7 +48,7 @@ describe('the sweep of expired routes', () => {
     await a.register('late', 't', { ttlMs: 1 });
     await bench.advance(1);
     let removed = 0;
-    for (let run = 0; run <= (2 * ROUTES) / 500 && removed === 0; run += 1)
+    for (let run = 0; run <= (2 * ROUTES) / 300 && removed === 0; run += 1)
       removed += await reaper.sweep();
     expect(removed).to.equal(1);
   });
