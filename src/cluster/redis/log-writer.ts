@@ -1,5 +1,6 @@
 import type { Publication, PublicationResult } from '../../contracts/cluster-coordinator.js';
 import { SseError } from '../../errors/sse-error.js';
+import { publishCommand } from '../../redis/publish-command.js';
 import { publishScript } from '../../redis/scripts/publish-script.js';
 import { publishUnkeptScript } from '../../redis/scripts/publish-unkept-script.js';
 import { EVERYONE } from '../../protocol/everyone.js';
@@ -72,7 +73,6 @@ export class LogWriter {
 
   #subscribers(topic: string) {
     const { keys } = this.node.gateway;
-    const pubCommand = keys.logMode === 'sharded' ? 'SPUBLISH' : 'PUBLISH';
-    return { pubCommand, channel: keys.topicChannel(topic) } as const;
+    return { pubCommand: publishCommand(keys.logMode), channel: keys.topicChannel(topic) };
   }
 }

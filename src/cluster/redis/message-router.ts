@@ -2,6 +2,7 @@ import type { Message } from '../../contracts/cluster-coordinator.js';
 import type { Delivery } from '../../contracts/connection-store.js';
 import type { SendResult } from '../../contracts/receipt.js';
 import { SseError } from '../../errors/sse-error.js';
+import { publishCommand } from '../../redis/publish-command.js';
 import { redisErrorCode } from '../../redis/redis-failure.js';
 import { sendScript, type SendReply } from '../../redis/scripts/send-script.js';
 import { encodeAck, encodeAcks, MAX_ACKS, type Ack } from '../wire/ack-frame.js';
@@ -173,7 +174,7 @@ export class MessageRouter {
     return gateway.run(sendScript, {
       partition: gateway.keys.partitionOf(connectionId),
       conn: connectionId,
-      pubCommand: gateway.keys.nodeMode === 'sharded' ? 'SPUBLISH' : 'PUBLISH',
+      pubCommand: publishCommand(gateway.keys.nodeMode),
       payload: this.channel.sealed(encoded),
     });
   }

@@ -7,7 +7,7 @@ import { refreshScript, type RouteState } from '../../redis/scripts/refresh-scri
 import type { Difference } from '../difference.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { NodeLeases } from './node-leases.js';
-import { routeTimes } from './route-times.js';
+import { refreshRequest } from './refresh-request.js';
 
 const KINDS: Readonly<Record<RouteState, InconsistencyKind | undefined>> = {
   mine: undefined,
@@ -42,18 +42,9 @@ export class RouteComparison {
     partition: Partition,
     registered: readonly Registered[],
   ): Promise<RouteDifference[]> {
-    const { gateway, inc, listener, options } = this.node;
-    const reply = await gateway.run(refreshScript, {
-      partition,
-      inc,
-      gen: this.leases.generation(partition),
-      ...routeTimes(options),
-      ttlMs: 0,
-      connections: registered.map(({ connectionId, token }) => ({
-        conn: connectionId,
-        tok: token,
-      })),
-    });
+    const { gateway, listener } = this.node;
+    const request = refreshRequest(this.node, this.leases, partition, registered);
+    const reply = await gateway.run(refreshScript, { ...request, ttlMs: 0 });
     if (reply.status !== 'OK') throw lostLease();
     return registered.flatMap(({ connectionId, token }, at) => {
       const state = reply.states[at] ?? 'mine';

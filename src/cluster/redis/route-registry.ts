@@ -7,6 +7,7 @@ import type {
 import type { Registered } from '../../contracts/cluster-listener.js';
 import { SseError } from '../../errors/sse-error.js';
 import type { Partition } from '../../redis/keys.js';
+import { publishCommand } from '../../redis/publish-command.js';
 import { countScript } from '../../redis/scripts/count-script.js';
 import {
   registerScript,
@@ -187,7 +188,7 @@ export class RouteRegistry {
       ...routeTimes(options),
       takeoverLimit,
       takeoverWindow,
-      pubCommand: gateway.keys.nodeMode === 'sharded' ? 'SPUBLISH' : 'PUBLISH',
+      pubCommand: publishCommand(gateway.keys.nodeMode),
     };
   }
 }

@@ -8,8 +8,8 @@ import { ConsistencyTally } from '../consistency-tally.js';
 import { byPartition } from './by-partition.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { NodeLeases } from './node-leases.js';
+import { refreshRequest } from './refresh-request.js';
 import type { RouteMend } from './route-mend.js';
-import { routeTimes } from './route-times.js';
 
 const ROUTES_PER_CALL = 200;
 
@@ -58,13 +58,8 @@ export class RouteRepair {
     batch: readonly Registered[],
     tally: ConsistencyTally,
   ): Promise<void> {
-    const reply = await this.node.gateway.run(refreshScript, {
-      partition,
-      inc: this.node.inc,
-      gen: this.leases.generation(partition),
-      ...routeTimes(this.node.options),
-      connections: batch.map(({ connectionId, token }) => ({ conn: connectionId, tok: token })),
-    });
+    const request = refreshRequest(this.node, this.leases, partition, batch);
+    const reply = await this.node.gateway.run(refreshScript, request);
     if (reply.status !== 'OK') {
       if (reply.status === 'LIMIT') throw new SseError('INTERNAL', 'a refresh was too large');
       // What it opens is repaired by the run that follows.

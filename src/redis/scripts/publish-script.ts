@@ -1,4 +1,5 @@
 import type { TopicKeys } from '../keys.js';
+import type { PublishCommand } from '../publish-command.js';
 import { defineScript } from '../script-definition.js';
 
 /** What publishing to the log and reading it share. */
@@ -21,7 +22,7 @@ export interface PublishRequest extends LogRequest {
   readonly maxAgeMs: number;
   /** Milliseconds the stream lives without a publication. */
   readonly streamMs: number;
-  readonly pubCommand: 'PUBLISH' | 'SPUBLISH';
+  readonly pubCommand: PublishCommand;
   /** Subscribers get `<epoch> <id> <previous> <payload>`; '' publishes nothing. */
   readonly channel: string;
   readonly idempotency?: {

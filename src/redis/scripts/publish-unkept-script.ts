@@ -1,3 +1,4 @@
+import type { PublishCommand } from '../publish-command.js';
 import { defineScript } from '../script-definition.js';
 
 export interface PublishUnkeptRequest {
@@ -5,7 +6,7 @@ export interface PublishUnkeptRequest {
   readonly mark: string;
   /** What subscribers get. */
   readonly frame: Buffer;
-  readonly pubCommand: 'PUBLISH' | 'SPUBLISH';
+  readonly pubCommand: PublishCommand;
   readonly channel: string;
   /** Milliseconds the key is known. */
   readonly ms: number;

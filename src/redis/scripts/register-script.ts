@@ -1,4 +1,5 @@
 import type { Partition } from '../keys.js';
+import type { PublishCommand } from '../publish-command.js';
 import { defineScript } from '../script-definition.js';
 
 export interface RegisterRequest {
@@ -21,7 +22,7 @@ export interface RegisterRequest {
   readonly takeoverLimit: number;
   /** Milliseconds. */
   readonly takeoverWindow: number;
-  readonly pubCommand: 'PUBLISH' | 'SPUBLISH';
+  readonly pubCommand: PublishCommand;
 }
 
 const ANSWERS = ['NEW', 'TOOK', 'DUP', 'STALE', 'EXISTS', 'MOVED', 'STORM'] as const;

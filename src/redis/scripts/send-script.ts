@@ -1,10 +1,11 @@
 import type { Partition } from '../keys.js';
+import type { PublishCommand } from '../publish-command.js';
 import { defineScript } from '../script-definition.js';
 
 export interface SendRequest {
   readonly partition: Partition;
   readonly conn: string;
-  readonly pubCommand: 'PUBLISH' | 'SPUBLISH';
+  readonly pubCommand: PublishCommand;
   /** The owner gets it behind its token and a blank. */
   readonly payload: Buffer;
 }

@@ -1,6 +1,7 @@
 import { SseError } from '../../../src/errors/sse-error.js';
 import { RedisGateway } from '../../../src/redis/redis-gateway.js';
 import { countScript } from '../../../src/redis/scripts/count-script.js';
+import { publishCommand } from '../../../src/redis/publish-command.js';
 import { publishScript } from '../../../src/redis/scripts/publish-script.js';
 import { gatewayOptions } from './gateway-options.js';
 import { scriptSource } from './script-source.js';
@@ -40,7 +41,7 @@ export function withGateways() {
       maxEntries: 10,
       maxAgeMs: 0,
       streamMs: 5_000,
-      pubCommand: gateway.keys.logMode === 'sharded' ? 'SPUBLISH' : 'PUBLISH',
+      pubCommand: publishCommand(gateway.keys.logMode),
       channel: gateway.keys.topicChannel('a'),
     });
   return { make, failure, count, publish };
