@@ -32,9 +32,12 @@ for i = 1, #found, 2 do
     kept[#kept + 1], gens[#gens + 1] = conn, gen
   end
 end
-local indexed = #kept == 0 and {} or redis.call('ZMSCORE', index, unpack(kept))
-for i, conn in ipairs(kept) do
-  if indexed[i] ~= gens[i] then redis.call('ZADD', index, gens[i], conn) end
+for from = 0, #kept - 1, MOST do
+  local indexed = redis.call('ZMSCORE', index, unpack(kept, from + 1, math.min(from + MOST, #kept)))
+  for i, score in ipairs(indexed) do
+    local conn, gen = kept[from + i], gens[from + i]
+    if score ~= gen then redis.call('ZADD', index, gen, conn) end
+  end
 end
 if redis.call('EXISTS', leases) == 1 then redis.call('HSET', leases, '#cur', chunk[1]) end
 return answer

@@ -156,7 +156,8 @@ export const MUTATIONS: readonly Mutation[] = [
   m('sweep', 'routes that run are left', 'exp <= now or ', ''),
   m('sweep', 'routes without a lease are removed', ' or not known[gen] then', ' then'),
   m('sweep', 'index is removed with the routes', "redis.call('ZREM', index, conn)"),
-  m('sweep', 'index is put right', "redis.call('ZADD', index, gens[i], conn)"),
+  m('sweep', 'index is put right', "redis.call('ZADD', index, gen, conn)"),
+  m('sweep', 'the index is asked for so many at a time', 'math.min(from + MOST, #kept)', '#kept'),
   m('sweep', 'place of the next chunk is kept', "redis.call('HSET', leases, '#cur', chunk[1])"),
   m('sweep', 'no leases key is made', "if redis.call('EXISTS', leases) == 1 then", 'if true then'),
   m(

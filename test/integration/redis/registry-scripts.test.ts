@@ -156,6 +156,23 @@ describe('scripts of the registry', () => {
       expect((await sweep()).removed).to.deep.equal([]);
     });
 
+    it('takes a partition that Redis keeps in one piece, however large', async () => {
+      const conns = Array.from({ length: 9_000 }, (_, n) => `c${n}`);
+      const { routes, index } = partition();
+      await admin().config('SET', 'hash-max-listpack-entries', '20000');
+      try {
+        await admin().hset(
+          routes,
+          conns.flatMap(conn => [conn, `${a.gen()}|t|5|9999999999999`]),
+        );
+        await admin().zadd(index, ...conns.flatMap(conn => [99, conn]));
+        expect(await sweep()).to.deep.equal({ status: 'WRAPPED', removed: [] });
+        expect(await admin().zcount(index, a.gen(), a.gen())).to.equal(conns.length);
+      } finally {
+        await admin().config('SET', 'hash-max-listpack-entries', '128');
+      }
+    });
+
     it('goes on where the last chunk ended, until it wraps', async () => {
       const conns = Array.from({ length: 600 }, (_, n) => `c${n}`);
       await Promise.all(conns.map(conn => a.register(conn, 't', { ttlMs: 1 })));
