@@ -2,7 +2,7 @@ import type { Goal, Measure } from './goal.js';
 
 const HUGE = '10000';
 const BUSY =
-  'the process is never idle: nearly all it does is the system call, which three to four events share';
+  'the process is never idle: nearly all it does is the system call, which several events share';
 
 /** Every goal, in the order of the page. */
 export const GOALS: readonly Goal[] = [
@@ -22,9 +22,9 @@ export const GOALS: readonly Goal[] = [
   ...against('CPU to accept a connection, Koa included', 'acceptCpuUs', 'at most', {
     raw: [
       1,
-      'Koa alone takes 1.2 × raw; the rest registers, greets, and lets go of the HTTP objects',
+      'Koa has a part of its own, as its row with a bare response shows; the rest registers, greets, and lets go of the HTTP objects',
     ],
-    'better-sse': [0.45, 'raw itself takes more than that'],
+    'better-sse': [0.45, 'it is about what raw takes, without Koa'],
   }),
   ...against('last of 10,000 has a lone broadcast', 'loneLastMs', 'at most', {
     raw: 0.8,
@@ -68,7 +68,7 @@ export const GOALS: readonly Goal[] = [
     against: '× a bare `SET`',
     measure: cluster('registration', 'register', 'perSecond', 'raw-set'),
     obstacle:
-      'one script call, but with eight commands inside: each guard (lease, tombstone, former owner, index) takes Redis about 1 µs',
+      'one script call, but each guard (lease, tombstone, former owner, index) is a command inside it',
     limit: 0.8,
     is: 'at least',
   },
