@@ -7,7 +7,7 @@ import { createRequire } from 'node:module';
 import { fileURLToPath } from 'node:url';
 
 const GROUPS: readonly (readonly string[])[] = [
-  ['*.test.js', 'unit/**/*.test.js', 'types/**/*.test.js', 'integration/koa/**/*.test.js'],
+  ['*.test.js', 'unit/**/*.test.js', 'integration/koa/**/*.test.js'],
   ['contract/**/*.test.js'],
   ['integration/redis/**/*.test.js'],
   ['e2e/[a-n]*.test.js'],
