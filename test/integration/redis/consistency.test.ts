@@ -107,9 +107,12 @@ describe('a node that is compared with Redis', () => {
   it('the lease of a dead node is removed with its routes', async () => {
     await connect('c1', 't1');
     await othersHadTime();
-    await admin().hset(key('l'), 'i:z~1', '424242', 'g:424242', '1000|z~1');
-    await admin().hset(key('r'), 'c2', `424242|t9|5|${FAR}`);
-    await admin().zadd(key('x'), '424242', 'c2');
+    await admin()
+      .multi()
+      .hset(key('l'), 'i:z~1', '424242', 'g:424242', '1000|z~1')
+      .hset(key('r'), 'c2', `424242|t9|5|${FAR}`)
+      .zadd(key('x'), '424242', 'c2')
+      .exec();
     const { findings } = await check(CLUSTER);
     expect(findings).to.deep.equal([{ kind: 'dead-lease', nodeId: 'z', repaired: true }]);
     expect(await admin().hexists(key('l'), 'g:424242')).to.equal(0);
