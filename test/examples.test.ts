@@ -1,7 +1,7 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { METRICS, type MetricDefinition } from '../src/telemetry/metric-definitions.js';
+import { type MetricDefinition, METRICS } from '../src/telemetry/metrics.js';
 
 const EXAMPLES = fileURLToPath(new URL('../../examples/', import.meta.url));
 const read = (path: string): string => readFileSync(EXAMPLES + path, 'utf8');

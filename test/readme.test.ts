@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { listSettings } from '../src/options/setting.js';
-import { METRICS } from '../src/telemetry/metric-definitions.js';
+import { METRICS } from '../src/telemetry/metrics.js';
 import { ATTRIBUTE, SPAN_NAMES } from '../src/telemetry/names.js';
 
 const locate = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));

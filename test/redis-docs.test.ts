@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { Keys } from '../src/redis/keys.js';
+import { Keys } from '../src/cluster/redis/keys.js';
 import { MUTATIONS } from './integration/redis/mutation-list.js';
 
 const DOCS = new URL('../../docs/redis.md', import.meta.url);

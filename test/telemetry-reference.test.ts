@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { METRICS } from '../src/telemetry/metric-definitions.js';
+import { METRICS } from '../src/telemetry/metrics.js';
 import { ATTRIBUTE, SPAN_NAMES } from '../src/telemetry/names.js';
 
 const PATH = fileURLToPath(new URL('../../docs/telemetry.md', import.meta.url));

@@ -1,28 +1,26 @@
-import type { CloseReason } from '../contracts/close-reason.js';
-import type { ConnectionSink, SinkListener } from '../contracts/connection-sink.js';
-import type { Delivery, LocalConnection } from '../contracts/connection-store.js';
-import type { Cursor, Frame, Position } from '../contracts/frame.js';
-import type { Hole } from '../contracts/hole.js';
-import type { LocalReceipt } from '../contracts/receipt.js';
-import type { ConnectionState } from '../contracts/sse-connection.js';
-import type { EventOptions } from '../contracts/sse-event.js';
-import { encodeComment } from '../protocol/encode-event.js';
-import { checkReason } from '../protocol/text-rules.js';
-import { ClientCursor } from './client-cursor.js';
-import { closedFrame } from './closed-frame.js';
-import { Closing } from './closing.js';
-import type { ConnectionEnvironment } from './connection-environment.js';
-import type { ConnectionIdentity } from './connection-identity.js';
-import { directSend } from './direct-send.js';
-import { FrameWriter, type Acceptance } from './frame-writer.js';
-import { HEARTBEAT, type Beating } from './heartbeat-wheel.js';
-import { rejectedDelivery } from './local-receipt.js';
-import { MessageMemory } from './message-memory.js';
-import { pump } from './pump.js';
-import { NoticeFrame } from './reset-notice.js';
-import { SourceTarget } from './source-target.js';
-import { sourceOf } from './source.js';
-import type { Watched } from './watchdog.js';
+import type {
+  CloseReason,
+  ConnectionSink,
+  ConnectionState,
+  SinkListener,
+} from '../contracts/connection.js';
+import type {
+  Cursor,
+  EventOptions,
+  Frame,
+  Hole,
+  LocalReceipt,
+  Position,
+} from '../contracts/events.js';
+import type { Delivery, LocalConnection } from '../contracts/store.js';
+import { encodeComment } from '../protocol/event-stream.js';
+import { checkReason } from '../protocol/names.js';
+import { ClientCursor, NoticeFrame } from './cursor.js';
+import { directSend, MessageMemory, rejectedDelivery } from './direct-send.js';
+import { closedFrame, type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
+import { pump, sourceOf, SourceTarget } from './source.js';
+import { type Beating, HEARTBEAT, type Watched } from './timers.js';
+import { type Acceptance, FrameWriter } from './writer.js';
 
 const DELIVERED: Delivery = { outcome: 'delivered' };
 const BUFFERED: Delivery = { outcome: 'buffered' };
@@ -296,5 +294,33 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #end(): Closing {
     this.#closing ??= new Closing(this.#state);
     return this.#closing;
+  }
+}
+
+/** The signal and the promise of a connection's end; made only for connections somebody asks. */
+class Closing {
+  readonly #controller = new AbortController();
+  readonly closed: Promise<CloseReason>;
+  #settle: (reason: CloseReason) => void = () => undefined;
+
+  /** @param state the connection's state now, which may be its end already */
+  constructor(state: ConnectionState) {
+    this.closed = new Promise(resolve => {
+      this.#settle = resolve;
+    });
+    if (state.kind === 'draining' || state.kind === 'closed') this.abort(state.reason);
+    if (state.kind === 'closed') this.settle(state.reason);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  abort(reason: CloseReason): void {
+    this.#controller.abort(reason);
+  }
+
+  settle(reason: CloseReason): void {
+    this.#settle(reason);
   }
 }

@@ -1,14 +1,17 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ServiceIdentifier } from 'inversify';
-import type { CloseReason } from './close-reason.js';
-import type { ConsistencyReport } from './consistency.js';
-import type { Delivery, LocalConnection } from './connection-store.js';
-import type { Position } from './frame.js';
-import type { ResetReason } from './hole.js';
-import type { BroadcastReceipt, FanOut, PublishReceipt, SendResult } from './receipt.js';
-import type { RefusalReason } from './resilience-observer.js';
-import type { CircuitState, OperationKind } from './resilience-policy.js';
-import type { SseConnection } from './sse-connection.js';
+import type { ConsistencyReport } from './cluster.js';
+import type { CloseReason, SseConnection } from './connection.js';
+import type {
+  BroadcastReceipt,
+  FanOut,
+  Position,
+  PublishReceipt,
+  ResetReason,
+  SendResult,
+} from './events.js';
+import type { CircuitState, OperationKind, RefusalReason } from './policy.js';
+import type { Delivery, LocalConnection } from './store.js';
 
 /** Whom an event is for: one connection, the one whose source yields it, this node's, a topic's subscribers, everyone. */
 export type Scope = 'connection' | 'source' | 'node' | 'topic' | 'cluster';

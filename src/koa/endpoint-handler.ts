@@ -1,23 +1,19 @@
 import type { Container } from 'inversify';
 import type { Context } from 'koa';
+import type { SseRequest } from '../contracts/authorization.js';
+import type { ResetHook, SseConnection } from '../contracts/connection.js';
 import type { Logger } from '../contracts/logger.js';
-import type { ResumableSource } from '../contracts/resumable-source.js';
-import type { ResetHook } from '../contracts/reset.js';
-import type { SseConnection } from '../contracts/sse-connection.js';
-import type { SseRequest } from '../contracts/sse-request.js';
+import type { ResumableSource } from '../contracts/service.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
+import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
-import { SseError } from '../errors/sse-error.js';
-import { noteHttpRoute } from '../telemetry/http-server-span.js';
-import { answerError } from './answer-error.js';
-import { decodeParams } from './decode-params.js';
-import type { EndpointRoute } from './endpoint-route.js';
-import { ignoreDisconnects } from './ignore-disconnects.js';
-import type { MatchedRoute } from './match-routes.js';
-import type { StreamRequest } from './stream-request.js';
+import { noteHttpRoute } from '../telemetry/http-span.js';
+import { answerError } from './middleware.js';
+import { decodeParams, type EndpointRoute, type MatchedRoute } from './routes.js';
+import { ignoreDisconnects, type StreamRequest } from './stream-request.js';
 
 /** What the endpoints of one middleware share. */
-export interface EndpointServices {
+interface EndpointServices {
   readonly container: Container;
   readonly logger: Logger;
   readonly options: ResolvedSseOptions;

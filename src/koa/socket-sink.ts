@@ -1,11 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Socket } from 'node:net';
-import type { SinkListener } from '../contracts/connection-sink.js';
+import type { SinkListener } from '../contracts/connection.js';
 import type { ConnectionSettings } from '../options/connection-settings.js';
-import { endHttpServerSpan } from '../telemetry/http-server-span.js';
+import { endHttpServerSpan } from '../telemetry/http-span.js';
 import { detachSocket } from './detach-socket.js';
-import type { RequestSink } from './request-sink.js';
-import { writeStreamHead } from './stream-head.js';
+import { type RequestSink, writeStreamHead } from './sinks.js';
 
 const CLOSE = { Connection: 'close' } as const;
 const SINK = Symbol('distributed-sse/sink');

@@ -1,17 +1,13 @@
 import { randomUUID } from 'node:crypto';
+import { Http2ServerResponse } from 'node:http2';
 import type { Context } from 'koa';
-import type { SseConnection } from '../contracts/sse-connection.js';
-import type { SseService } from '../contracts/sse-service.js';
+import type { SseConnection } from '../contracts/connection.js';
+import type { SseService } from '../contracts/service.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
+import { SseError } from '../errors.js';
 import type { ConnectionSettings } from '../options/connection-settings.js';
-import { SseError } from '../errors/sse-error.js';
-import { checkAccept } from './check-accept.js';
-import { forgetContext } from './forget-context.js';
-import { ignoreDisconnects } from './ignore-disconnects.js';
-import type { ConnectOptions, SseContext } from './koa-context.js';
-import { lastEventIdOf } from './last-event-id-of.js';
-import type { RequestSink } from './request-sink.js';
-import { sinkFor } from './sink-for.js';
+import type { ConnectOptions, SseContext } from './middleware.js';
+import { type RequestSink, sinkFor } from './sinks.js';
 
 /** One request and the stream it may become. */
 export class StreamRequest implements SseContext {
@@ -100,4 +96,60 @@ export class StreamRequest implements SseContext {
       );
     }
   }
+}
+
+const MEDIA_TYPE = 'text/event-stream';
+
+/** @throws SseError `NOT_ACCEPTABLE` */
+function checkAccept(ctx: Context): void {
+  const { accept } = ctx.req.headers;
+  // What nearly every client sends need not be parsed.
+  if (accept === undefined || accept === MEDIA_TYPE || accept === '*/*') return;
+  if (ctx.accepts(MEDIA_TYPE) !== false) return;
+  throw new SseError(
+    'NOT_ACCEPTABLE',
+    `this answers with ${MEDIA_TYPE}, which the Accept header excludes; accept it, or send no Accept header`,
+  );
+}
+
+/**
+ * Where the client says it stands: the header `Last-Event-ID`, else the query parameter `lastEventId`, since a browser cannot
+ * set the header on its first request.
+ */
+function lastEventIdOf(ctx: Context): string | undefined {
+  const header = ctx.req.headers['last-event-id'];
+  // Clients send UTF-8 (HTML standard, section 9.2.3), which Node reads as Latin-1.
+  if (typeof header === 'string' && header !== '')
+    return Buffer.from(header, 'latin1').toString('utf8');
+  if (ctx.req.url?.includes('?') !== true) return undefined;
+  const { lastEventId } = ctx.query;
+  return typeof lastEventId === 'string' ? lastEventId : undefined;
+}
+
+/**
+ * Keeps a client's abrupt end from being told as an error of the application. Koa passes the error that broke the socket to
+ * `ctx.onerror`; for a stream it is one more way to end.
+ */
+export function ignoreDisconnects(ctx: Context): void {
+  const response: object = ctx.res;
+  const socket = response instanceof Http2ServerResponse ? response.stream : ctx.req.socket;
+  const report = ctx.onerror.bind(ctx);
+  ctx.onerror = error => {
+    if (error !== socket.errored) report(error);
+  };
+}
+
+/** What the package on-finished keeps on a response. */
+interface Awaited {
+  __onFinished?: { readonly queue?: readonly unknown[] | null } | null;
+}
+
+/**
+ * Ends Koa's own wait for the end of the response, which would hold the context for the life of its socket. When others
+ * wait in the same queue, as loggers of access do, they and the context stay.
+ */
+function forgetContext({ res }: Context): void {
+  const response: Awaited & typeof res = res;
+  // Koa was first. Only on-finished listens for `end` on a response: Node never emits it.
+  if (response.__onFinished?.queue?.length === 1) response.emit('end');
 }

@@ -1,4 +1,4 @@
-import type { OperationKind } from '../contracts/resilience-policy.js';
+import type { OperationKind } from '../contracts/policy.js';
 
 /** This process as a member of the cluster. */
 export interface NodeSettings {

@@ -6,7 +6,7 @@ import { receivedValue } from './received-value.js';
 import { listSettings } from './setting.js';
 
 /** One thing that is wrong with the settings. */
-export interface OptionProblem {
+interface OptionProblem {
   /** Where; the settings are sound without what is there. */
   readonly path: ObjectPath;
   /** One line: place, rule, value received. */

@@ -1,8 +1,8 @@
 import type { z } from 'zod';
-import { SseError } from '../errors/sse-error.js';
-import { contradictions, type Contradiction } from './contradictions.js';
+import { SseError } from '../errors.js';
+import { type Contradiction, contradictions } from './contradictions.js';
 import { deepFreeze } from './deep-freeze.js';
-import { readEnvironment, type EnvironmentReading } from './environment.js';
+import { type EnvironmentReading, readEnvironment } from './environment.js';
 import { valueAt, withValue } from './object-path.js';
 import { optionProblems, placeName } from './option-problems.js';
 import { optionsSchema } from './options-schema.js';

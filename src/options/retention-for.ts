@@ -1,4 +1,4 @@
-import type { Retention } from '../contracts/cluster-coordinator.js';
+import type { Retention } from '../contracts/cluster.js';
 import type { ResolvedSseOptions } from './sse-options.js';
 import { topicPattern } from './topic-pattern.js';
 

@@ -2,7 +2,7 @@ import { z } from 'zod';
 import { optionsSchema } from './options-schema.js';
 
 /** One leaf of the settings. */
-export interface Setting {
+interface Setting {
   /** Keys joined by dots: `connection.maxConnections`. */
   readonly path: string;
   /** Its name in the environment; `undefined` when it cannot come from there. */

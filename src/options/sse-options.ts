@@ -74,7 +74,7 @@ export const ResolvedSseOptions: ServiceIdentifier<ResolvedSseOptions> = Symbol.
  * All of `T` optional at every depth; an explicit `undefined` means the default too. Keeps the doc
  * comments.
  */
-export type SettingsInput<T> = {
+type SettingsInput<T> = {
   readonly [K in keyof T]?: InputOf<T[K]> | undefined;
 };
 

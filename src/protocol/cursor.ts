@@ -1,4 +1,4 @@
-import type { Cursor, Position } from '../contracts/frame.js';
+import type { Cursor, Position } from '../contracts/events.js';
 
 const PATTERN = /^([0-9a-z]{1,16})\.([0-9a-z]{1,11})-([0-9a-z]{1,11})$/;
 

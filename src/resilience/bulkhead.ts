@@ -1,5 +1,5 @@
 /** A call that waits for its turn. */
-export interface Waiter {
+interface Waiter {
   /** Its turn has come. */
   begin(): void;
 }

@@ -1,17 +1,17 @@
 import {
   BrokenCircuitError,
   circuitBreaker,
+  type CircuitBreakerPolicy,
   CircuitState as BreakerState,
   ConsecutiveBreaker,
   handleWhen,
-  type CircuitBreakerPolicy,
   type IBackoff,
 } from 'cockatiel';
-import type { CircuitState } from '../contracts/resilience-policy.js';
-import { SseError } from '../errors/sse-error.js';
+import type { CircuitState } from '../contracts/policy.js';
+import { SseError } from '../errors.js';
 
 /** When a circuit opens, and for how long. */
-export interface CircuitSettings {
+interface CircuitSettings {
   readonly breakerFailures: number;
   readonly breakerCooldown: number;
 }

@@ -1,14 +1,68 @@
-import type { Attributes, BatchObservableResult, Histogram, Meter } from '@opentelemetry/api';
-import type { CircuitState, OperationKind } from '../contracts/resilience-policy.js';
-import { EventLoopDelay } from './event-loop-delay.js';
+import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import {
-  METRICS,
+  type Attributes,
+  type BatchObservableResult,
+  createNoopMeter,
+  type Histogram,
+  type Meter,
+  type MeterProvider,
+  metrics,
+} from '@opentelemetry/api';
+import type { CircuitState, OperationKind } from '../contracts/policy.js';
+import type { NodeFigures } from './figures.js';
+import {
   type HistogramKey,
   type MetricDefinition,
+  METRICS,
   type ObservableKey,
-} from './metric-definitions.js';
-import { ATTRIBUTE } from './names.js';
-import type { NodeFigures } from './node-figures.js';
+} from './metrics.js';
+import { ATTRIBUTE, SCOPE } from './names.js';
+
+const NO_METER = createNoopMeter();
+
+/**
+ * Makes a node's instruments once an SDK has registered a meter provider, whenever that is: instruments made before would
+ * stay silent for ever.
+ */
+export class MeterWatch {
+  #provider: MeterProvider | undefined;
+  #instruments: Instruments | undefined;
+  #closed = false;
+
+  constructor(
+    private readonly figures: NodeFigures,
+    private readonly nodeId: string,
+  ) {}
+
+  /** The instruments at the provider of this moment; `undefined` when there is none. Cheap enough for every call. */
+  get instruments(): Instruments | undefined {
+    this.look();
+    return this.#instruments;
+  }
+
+  /** Makes the instruments if it is time to. */
+  look(): void {
+    const provider = metrics.getMeterProvider();
+    if (provider !== this.#provider) this.#follow(provider);
+  }
+
+  /** Ends what is reported, after one last look. */
+  close(): void {
+    this.#closed = true;
+    this.#instruments?.close();
+    this.#instruments = undefined;
+  }
+
+  #follow(provider: MeterProvider): void {
+    this.#provider = provider;
+    this.#instruments?.close();
+    const meter = provider.getMeter(SCOPE.name, SCOPE.version);
+    this.#instruments =
+      this.#closed || meter === NO_METER
+        ? undefined
+        : new Instruments(meter, this.figures, this.nodeId);
+  }
+}
 
 type Observe = (value: number, labels?: Attributes) => void;
 
@@ -97,7 +151,7 @@ const READERS: Readonly<Record<ObservableKey, (source: Source, observe: Observe)
 };
 
 /** The metrics of one node at one meter: histograms to record to, and everything else read when the meter asks. */
-export class Instruments {
+class Instruments {
   readonly #histograms: Readonly<Record<HistogramKey, Histogram>>;
   // Measured only while somebody looks.
   readonly #loop = new EventLoopDelay();
@@ -162,5 +216,34 @@ function observable(meter: Meter, { name, kind, unit, description }: MetricDefin
       return meter.createObservableUpDownCounter(name, options);
     default:
       return meter.createObservableGauge(name, options);
+  }
+}
+
+const RESOLUTION_MS = 20;
+const NANOSECONDS = 1e9;
+
+/** Measures how late the event loop is, from its making until `close`. */
+class EventLoopDelay {
+  readonly #histogram: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+
+  constructor() {
+    this.#histogram.enable();
+  }
+
+  /** Hands out the figures since the last look, in seconds; nothing when the loop has not turned since. */
+  read(observe: (seconds: number, labels: Attributes) => void): void {
+    const { mean, max } = this.#histogram;
+    if (Number.isNaN(mean)) return;
+    const statistics = { mean, p99: this.#histogram.percentile(99), max };
+    for (const [statistic, delay] of Object.entries(statistics)) {
+      // It counts the whole interval between two looks of its own.
+      const late = Math.max(0, delay / NANOSECONDS - RESOLUTION_MS / 1000);
+      observe(late, { [ATTRIBUTE.statistic]: statistic });
+    }
+    this.#histogram.reset();
+  }
+
+  close(): void {
+    this.#histogram.disable();
   }
 }

@@ -2,9 +2,9 @@
  * What the ordered log costs: `node dist/test/bench/log.js [rounds]`, 5 by default. Two nodes in this process, one
  * publishes and one is subscribed, on a Redis of its own; prints a Markdown table of medians.
  */
-import type { RedisCoordinator } from '../../src/cluster/redis-coordinator.js';
-import type { Retention } from '../../src/contracts/cluster-coordinator.js';
-import { encodeEvent } from '../../src/protocol/encode-event.js';
+import type { RedisCoordinator } from '../../src/cluster/redis/cluster.js';
+import type { Retention } from '../../src/contracts/cluster.js';
+import { encodeEvent } from '../../src/protocol/event-stream.js';
 import { RecordingListener } from '../support/recording-listener.js';
 import { RedisNodes } from '../support/redis/redis-nodes.js';
 import { RedisServer } from '../support/redis/redis-server.js';

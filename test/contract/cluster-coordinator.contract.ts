@@ -1,14 +1,14 @@
 import { expect } from 'chai';
 import type {
   ClusterCoordinator,
+  ConsistencyRequest,
   Publication,
   RegistrationResult,
   ReplayPage,
   ReplayRequest,
   Retention,
-} from '../../src/contracts/cluster-coordinator.js';
-import type { ConsistencyRequest } from '../../src/contracts/consistency.js';
-import type { Cursor } from '../../src/contracts/frame.js';
+} from '../../src/contracts/cluster.js';
+import type { Cursor } from '../../src/contracts/events.js';
 import { formatCursor, isAfter } from '../../src/protocol/cursor.js';
 import { codeOf } from '../support/code-of.js';
 import { RecordingListener } from '../support/recording-listener.js';

@@ -1,5 +1,5 @@
-import { LocalCoordinator } from '../../src/cluster/local-coordinator.js';
-import { MemoryBus } from '../../src/cluster/memory-bus.js';
+import { MemoryBus } from '../../src/cluster/memory/bus.js';
+import { LocalCoordinator } from '../../src/cluster/memory/coordinator.js';
 import { clusterCoordinatorContract } from './cluster-coordinator.contract.js';
 
 let bus = new MemoryBus();

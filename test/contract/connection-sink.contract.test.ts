@@ -1,6 +1,6 @@
 import { constants } from 'node:http2';
 import { expect } from 'chai';
-import type { ConnectionSink } from '../../src/contracts/connection-sink.js';
+import type { ConnectionSink } from '../../src/contracts/connection.js';
 import { openHttp1, openHttp2 } from '../support/sink-pair.js';
 import { until } from '../support/until.js';
 import { describeConnectionSink } from './connection-sink.contract.js';

@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { SinkListener } from '../../src/contracts/connection-sink.js';
+import type { SinkListener } from '../../src/contracts/connection.js';
 import type { SinkPair } from '../support/sink-pair.js';
 import { until } from '../support/until.js';
 

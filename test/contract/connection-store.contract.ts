@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { ConnectionStore, LocalConnection } from '../../src/contracts/connection-store.js';
-import type { Frame } from '../../src/contracts/frame.js';
+import type { Frame } from '../../src/contracts/events.js';
+import type { ConnectionStore, LocalConnection } from '../../src/contracts/store.js';
 import { FakeConnection } from '../support/fake-connection.js';
 
 const FRAME: Frame = { bytes: Buffer.from('data: x\n\n') };

@@ -1,4 +1,4 @@
-import { MemoryConnectionStore } from '../../src/store/memory-connection-store.js';
+import { MemoryConnectionStore } from '../../src/node/store.js';
 import { describeConnectionStore } from './connection-store.contract.js';
 
 describeConnectionStore('MemoryConnectionStore', () => new MemoryConnectionStore());

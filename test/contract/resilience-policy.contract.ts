@@ -5,8 +5,8 @@ import type {
   OperationContext,
   OperationKind,
   ResiliencePolicy,
-} from '../../src/contracts/resilience-policy.js';
-import { SseError } from '../../src/errors/sse-error.js';
+} from '../../src/contracts/policy.js';
+import { SseError } from '../../src/errors.js';
 
 const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'maintenance'];
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import type { SseConnection } from '../../src/contracts/sse-connection.js';
-import type { ConnectionOptions, SseService } from '../../src/contracts/sse-service.js';
+import type { SseConnection } from '../../src/contracts/connection.js';
+import type { ConnectionOptions, SseService } from '../../src/contracts/service.js';
 import type { SseOptions } from '../../src/options/sse-options.js';
 import { codeOf } from '../support/code-of.js';
 import { RecordingSink } from '../support/recording-sink.js';

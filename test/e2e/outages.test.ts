@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { PARTITION_TAGS } from '../../src/redis/partition-tags.js';
+import { PARTITION_TAGS } from '../../src/cluster/redis/keys.js';
 import type { EventStreamClient } from '../support/event-stream-client.js';
 import { OutageGround, RECOVERY } from '../support/outage-ground.js';
 import { freePort } from '../support/redis/free-port.js';

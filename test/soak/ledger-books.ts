@@ -1,4 +1,4 @@
-import type { Cursor } from '../../src/contracts/frame.js';
+import type { Cursor } from '../../src/contracts/events.js';
 import { isAfter } from '../../src/protocol/cursor.js';
 import type { LedgerClient, Seen } from './ledger-client.js';
 

@@ -1,6 +1,6 @@
 import { EventSource } from 'eventsource';
+import type { Cursor } from '../../src/contracts/events.js';
 import { parseCursor } from '../../src/protocol/cursor.js';
-import type { Cursor } from '../../src/contracts/frame.js';
 
 /** What a client saw of one topic, in order. */
 export type Seen =

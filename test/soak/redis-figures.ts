@@ -3,19 +3,19 @@
  * puts them into docs/redis.md. `node dist/test/soak/redis-figures.js [--write]`; takes about three minutes.
  */
 import { randomUUID } from 'node:crypto';
-import type { RedisCoordinator } from '../../src/cluster/redis-coordinator.js';
-import { RedisGateway } from '../../src/redis/redis-gateway.js';
-import { claimScript } from '../../src/redis/scripts/claim-script.js';
-import { countScript } from '../../src/redis/scripts/count-script.js';
-import { historyScript } from '../../src/redis/scripts/history-script.js';
-import { ownedScript } from '../../src/redis/scripts/owned-script.js';
-import { publishScript } from '../../src/redis/scripts/publish-script.js';
-import { publishUnkeptScript } from '../../src/redis/scripts/publish-unkept-script.js';
-import { reapScript } from '../../src/redis/scripts/reap-script.js';
-import { resolveScript } from '../../src/redis/scripts/resolve-script.js';
-import { sendScript } from '../../src/redis/scripts/send-script.js';
-import { sweepScript } from '../../src/redis/scripts/sweep-script.js';
-import { validateScript } from '../../src/redis/scripts/validate-script.js';
+import type { RedisCoordinator } from '../../src/cluster/redis/cluster.js';
+import { RedisGateway } from '../../src/cluster/redis/gateway.js';
+import { claimScript } from '../../src/cluster/redis/scripts/claim-script.js';
+import { countScript } from '../../src/cluster/redis/scripts/count-script.js';
+import { historyScript } from '../../src/cluster/redis/scripts/history-script.js';
+import { ownedScript } from '../../src/cluster/redis/scripts/owned-script.js';
+import { publishScript } from '../../src/cluster/redis/scripts/publish-script.js';
+import { publishUnkeptScript } from '../../src/cluster/redis/scripts/publish-unkept-script.js';
+import { reapScript } from '../../src/cluster/redis/scripts/reap-script.js';
+import { resolveScript } from '../../src/cluster/redis/scripts/resolve-script.js';
+import { sendScript } from '../../src/cluster/redis/scripts/send-script.js';
+import { sweepScript } from '../../src/cluster/redis/scripts/sweep-script.js';
+import { validateScript } from '../../src/cluster/redis/scripts/validate-script.js';
 import { writeSection } from '../support/doc-section.js';
 import { RecordingListener } from '../support/recording-listener.js';
 import { gatewayOptions } from '../support/redis/gateway-options.js';

@@ -1,4 +1,4 @@
-import { SseError } from '../../src/errors/sse-error.js';
+import { SseError } from '../../src/errors.js';
 
 /** The code of the SseError that the promise rejects with; `undefined` when it resolves. Any other error is thrown. */
 export async function codeOf(promise: Promise<unknown>): Promise<string | undefined> {

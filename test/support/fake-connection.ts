@@ -1,9 +1,6 @@
-import type { CloseReason } from '../../src/contracts/close-reason.js';
-import type { Delivery, LocalConnection } from '../../src/contracts/connection-store.js';
-import type { Frame } from '../../src/contracts/frame.js';
-import type { Hole } from '../../src/contracts/hole.js';
-import type { LocalReceipt } from '../../src/contracts/receipt.js';
-import type { ConnectionState } from '../../src/contracts/sse-connection.js';
+import type { CloseReason, ConnectionState } from '../../src/contracts/connection.js';
+import type { Frame, Hole, LocalReceipt } from '../../src/contracts/events.js';
+import type { Delivery, LocalConnection } from '../../src/contracts/store.js';
 
 let tokens = 0;
 

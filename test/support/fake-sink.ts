@@ -1,4 +1,4 @@
-import type { ConnectionSink, SinkListener } from '../../src/contracts/connection-sink.js';
+import type { ConnectionSink, SinkListener } from '../../src/contracts/connection.js';
 
 /** What was called on a sink that matters to its order. */
 export type SinkCall = 'open' | 'write' | 'end' | 'destroy';

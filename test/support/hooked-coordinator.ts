@@ -1,4 +1,4 @@
-import type { ClusterCoordinator } from '../../src/contracts/cluster-coordinator.js';
+import type { ClusterCoordinator } from '../../src/contracts/cluster.js';
 
 type Method = Exclude<
   keyof ClusterCoordinator,

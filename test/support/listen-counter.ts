@@ -1,4 +1,4 @@
-import type { ClusterCoordinator } from '../../src/contracts/cluster-coordinator.js';
+import type { ClusterCoordinator } from '../../src/contracts/cluster.js';
 
 /** Counts `listen` less `unlisten` per topic, which a coordinator in memory has no use for. */
 export class ListenCounter {

@@ -4,14 +4,13 @@
  * connections named `healthy-…` take it.
  */
 import 'reflect-metadata';
-import type { AddressInfo } from 'node:net';
-import { Socket } from 'node:net';
+import { type AddressInfo, Socket } from 'node:net';
 import { setImmediate as turn } from 'node:timers/promises';
 import * as v8 from 'node:v8';
 import { Container } from 'inversify';
 import Koa from 'koa';
 import { ClientConnection } from '../../src/connection/client-connection.js';
-import { FrameWriter } from '../../src/connection/frame-writer.js';
+import { FrameWriter } from '../../src/connection/writer.js';
 import { ConnectionStore, sseMiddleware, sseModule, SseService } from '../../src/index.js';
 import { SocketSink } from '../../src/koa/socket-sink.js';
 

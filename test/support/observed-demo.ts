@@ -3,10 +3,10 @@
  * and `{ ask: 'signals' }` with the number of handlers for SIGTERM.
  */
 import { Redis } from 'ioredis';
-import { CommandBus } from '../../src/cluster/redis/command-bus.js';
-import { MessageRouter } from '../../src/cluster/redis/message-router.js';
-import { RedisMember } from '../../src/cluster/redis/redis-member.js';
-import { RedisGateway } from '../../src/redis/redis-gateway.js';
+import { CommandBus } from '../../src/cluster/redis/commands.js';
+import { RedisGateway } from '../../src/cluster/redis/gateway.js';
+import { RedisMember } from '../../src/cluster/redis/member.js';
+import { MessageRouter } from '../../src/cluster/redis/messages.js';
 import { CockatielPolicy } from '../../src/resilience/cockatiel-policy.js';
 
 /** What waits in a node. */

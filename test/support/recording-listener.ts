@@ -1,8 +1,7 @@
-import type { CloseReason } from '../../src/contracts/close-reason.js';
-import type { ClusterListener, Registered } from '../../src/contracts/cluster-listener.js';
-import type { Delivery } from '../../src/contracts/connection-store.js';
-import type { Frame, Position } from '../../src/contracts/frame.js';
-import type { Hole } from '../../src/contracts/hole.js';
+import type { ClusterListener, Registered } from '../../src/contracts/cluster.js';
+import type { CloseReason } from '../../src/contracts/connection.js';
+import type { Frame, Hole, Position } from '../../src/contracts/events.js';
+import type { Delivery } from '../../src/contracts/store.js';
 
 /** A node as its coordinator sees it: remembers what it was told and answers what a test wants. */
 export class RecordingListener implements ClusterListener {

@@ -1,5 +1,5 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
-import type { ConnectionSink, SinkListener } from '../../src/contracts/connection-sink.js';
+import type { ConnectionSink, SinkListener } from '../../src/contracts/connection.js';
 
 /** A client's socket in memory: remembers what was written, and is slow, stuck or gone when a test says so. */
 export class RecordingSink implements ConnectionSink {

@@ -2,10 +2,10 @@ import { once } from 'node:events';
 import * as http from 'node:http';
 import * as http2 from 'node:http2';
 import * as https from 'node:https';
-import { connect, type AddressInfo, type Server, type Socket } from 'node:net';
+import { type AddressInfo, connect, type Server, type Socket } from 'node:net';
 import * as tls from 'node:tls';
-import type { ConnectionSink } from '../../src/contracts/connection-sink.js';
-import { sinkFor } from '../../src/koa/sink-for.js';
+import type { ConnectionSink } from '../../src/contracts/connection.js';
+import { sinkFor } from '../../src/koa/sinks.js';
 import { selfSigned } from './certificate.js';
 
 /** The client's end of a sink. */

@@ -1,4 +1,4 @@
-import { MemoryBus } from '../../src/cluster/memory-bus.js';
+import { MemoryBus } from '../../src/cluster/memory/bus.js';
 import { TestNode, type TestNodeSettings } from './test-node.js';
 
 /** Nodes on one bus, closed together. */

@@ -1,16 +1,15 @@
-import { LocalCoordinator } from '../../src/cluster/local-coordinator.js';
-import type { MemoryBus } from '../../src/cluster/memory-bus.js';
-import type { ClusterCoordinator } from '../../src/contracts/cluster-coordinator.js';
-import type { Consistency } from '../../src/contracts/consistency.js';
-import type { ResiliencePolicy } from '../../src/contracts/resilience-policy.js';
-import type { SseConnection } from '../../src/contracts/sse-connection.js';
-import type { ConnectionOptions } from '../../src/contracts/sse-service.js';
+import type { MemoryBus } from '../../src/cluster/memory/bus.js';
+import { LocalCoordinator } from '../../src/cluster/memory/coordinator.js';
+import type { ClusterCoordinator, Consistency } from '../../src/contracts/cluster.js';
+import type { SseConnection } from '../../src/contracts/connection.js';
+import type { ResiliencePolicy } from '../../src/contracts/policy.js';
+import type { ConnectionOptions } from '../../src/contracts/service.js';
+import { DistributedSseService } from '../../src/node/service.js';
+import { MemoryConnectionStore } from '../../src/node/store.js';
 import { resolveOptions } from '../../src/options/resolve-options.js';
 import type { SseOptions } from '../../src/options/sse-options.js';
 import { PassthroughPolicy } from '../../src/resilience/passthrough-policy.js';
-import { DistributedSseService } from '../../src/service/distributed-sse-service.js';
-import { MemoryConnectionStore } from '../../src/store/memory-connection-store.js';
-import { OpenTelemetry } from '../../src/telemetry/open-telemetry.js';
+import { OpenTelemetry } from '../../src/telemetry/telemetry.js';
 import { RecordingLogger } from './recording-logger.js';
 import { RecordingSink } from './recording-sink.js';
 

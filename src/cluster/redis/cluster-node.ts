@@ -1,8 +1,8 @@
-import type { ClusterListener } from '../../contracts/cluster-listener.js';
+import type { ClusterListener } from '../../contracts/cluster.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { UpkeepTelemetry } from '../../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
-import type { RedisGateway } from '../../redis/redis-gateway.js';
+import type { RedisGateway } from './gateway.js';
 
 /** What the parts of a coordinator share: who this node is, its way to Redis, and whom to tell. */
 export interface ClusterNode {

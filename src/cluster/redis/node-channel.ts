@@ -1,20 +1,25 @@
-import { ACK_KIND, decodeAcks, type Ack } from '../wire/ack-frame.js';
+import type { ClusterNode } from './cluster-node.js';
 import {
+  type Ack,
+  ACK_KIND,
   ANSWER_KIND,
-  decodeAnswer,
-  decodeRequest,
-  decodeUnknownRequest,
-  REQUEST_KIND,
   type CommandAnswer,
   type CommandRequest,
-} from '../wire/command-frame.js';
-import type { FrameSeal } from '../wire/frame-seal.js';
-import { decodeMessage, MESSAGE_KIND, type MessageFrame } from '../wire/message-frame.js';
-import { decodeSuperseded, type SupersededNotice } from '../wire/superseded-notice.js';
-import type { ClusterNode } from './cluster-node.js';
+  decodeAcks,
+  decodeAnswer,
+  decodeMessage,
+  decodeRequest,
+  decodeSuperseded,
+  decodeUnknownRequest,
+  type FrameSeal,
+  MESSAGE_KIND,
+  type MessageFrame,
+  REQUEST_KIND,
+  type SupersededNotice,
+} from './frames.js';
 
 /** Whoever handles what comes from other nodes. None may throw. */
-export interface NodeChannelEvents {
+interface NodeChannelEvents {
   /** `token` names the connection as the cluster knows it. */
   onMessage(token: string, message: MessageFrame): void;
   onAcks(from: string, acks: readonly Ack[]): void;

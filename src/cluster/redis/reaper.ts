@@ -1,9 +1,12 @@
-import type { RedisGateway } from '../../redis/redis-gateway.js';
-import { reapScript } from '../../redis/scripts/reap-script.js';
-import { sweepScript } from '../../redis/scripts/sweep-script.js';
-import { nodeIdOf } from '../wire/incarnation.js';
-import { CleanupRetry } from './cleanup-retry.js';
+import { setTimeout as delay } from 'node:timers/promises';
+import type { UpkeepTelemetry } from '../../contracts/telemetry.js';
+import { SseError } from '../../errors.js';
+import type { ReliabilitySettings } from '../../options/maintenance-settings.js';
 import type { ClusterNode } from './cluster-node.js';
+import { nodeIdOf } from './frames.js';
+import type { RedisGateway } from './gateway.js';
+import { reapScript } from './scripts/reap-script.js';
+import { sweepScript } from './scripts/sweep-script.js';
 
 const ROUTES_PER_CALL = 200;
 /** A run that finds nothing is one call, so that is larger; it takes Redis less than a millisecond. */
@@ -74,5 +77,31 @@ export class Reaper {
     if (inc === this.node.inc) return;
     this.node.logger.info('a node died; its routes were removed', { nodeId: nodeIdOf(inc) });
     this.onDead(inc);
+  }
+}
+
+/** Repeats a step of a cleanup that failed, as `reliability.cleanupRetry*` says; not at all when `reliability` is off. */
+export class CleanupRetry {
+  constructor(
+    private readonly settings: Pick<
+      ReliabilitySettings,
+      'enabled' | 'cleanupRetryCount' | 'cleanupRetryInterval'
+    >,
+    private readonly telemetry: Pick<UpkeepTelemetry, 'retrying'>,
+  ) {}
+
+  /** @throws what the last try threw, or the first that no repetition cures */
+  async run<T>(step: () => Promise<T>): Promise<T> {
+    const { enabled, cleanupRetryCount, cleanupRetryInterval } = this.settings;
+    for (let left = enabled ? cleanupRetryCount : 0; ; left -= 1) {
+      try {
+        return await step();
+      } catch (error) {
+        if (left === 0 || !SseError.is(error) || !error.retryable) throw error;
+        this.telemetry.retrying('maintenance', error);
+        // Nodes that failed together must not try again together.
+        await delay(cleanupRetryInterval * (0.5 + Math.random()), undefined, { ref: false });
+      }
+    }
   }
 }

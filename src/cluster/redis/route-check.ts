@@ -1,12 +1,11 @@
-import type { ConsistencyRequest } from '../../contracts/consistency.js';
-import type { ConsistencyTally } from '../consistency-tally.js';
-import { lastingDifferences } from '../difference.js';
-import { byPartition } from './by-partition.js';
+import type { ConsistencyRequest } from '../../contracts/cluster.js';
+import { type ConsistencyTally, lastingDifferences } from '../differences.js';
 import type { ClusterNode } from './cluster-node.js';
-import type { NodeLeases } from './node-leases.js';
+import type { NodeLeases } from './leases.js';
 import { lostLease, RouteComparison, type RouteDifference } from './route-comparison.js';
 import { RouteGlance } from './route-glance.js';
 import type { RouteMend } from './route-mend.js';
+import { byPartition } from './routes.js';
 
 const ROUTES_PER_CALL = 200;
 

@@ -1,13 +1,12 @@
-import type { Registered } from '../../contracts/cluster-listener.js';
-import type { InconsistencyKind } from '../../contracts/consistency.js';
-import { SseError } from '../../errors/sse-error.js';
-import type { Partition } from '../../redis/keys.js';
-import { ownedScript, type OwnedReply } from '../../redis/scripts/owned-script.js';
-import { refreshScript, type RouteState } from '../../redis/scripts/refresh-script.js';
-import type { Difference } from '../difference.js';
+import type { InconsistencyKind, Registered } from '../../contracts/cluster.js';
+import { SseError } from '../../errors.js';
+import type { Difference } from '../differences.js';
 import type { ClusterNode } from './cluster-node.js';
-import type { NodeLeases } from './node-leases.js';
-import { refreshRequest } from './refresh-request.js';
+import type { Partition } from './keys.js';
+import type { NodeLeases } from './leases.js';
+import { refreshRequest } from './routes.js';
+import { type OwnedReply, ownedScript } from './scripts/owned-script.js';
+import { refreshScript, type RouteState } from './scripts/refresh-script.js';
 
 const KINDS: Readonly<Record<RouteState, InconsistencyKind | undefined>> = {
   mine: undefined,

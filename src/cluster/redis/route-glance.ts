@@ -1,8 +1,8 @@
-import type { Partition } from '../../redis/keys.js';
-import type { ConsistencyTally } from '../consistency-tally.js';
-import { byPartition } from './by-partition.js';
+import type { ConsistencyTally } from '../differences.js';
 import type { ClusterNode } from './cluster-node.js';
+import type { Partition } from './keys.js';
 import type { RouteComparison } from './route-comparison.js';
+import { byPartition } from './routes.js';
 
 /** As much as one script call may touch. */
 const STRETCH = 500;

@@ -1,8 +1,7 @@
-import type { Registered } from '../../contracts/cluster-listener.js';
-import type { InconsistencyKind } from '../../contracts/consistency.js';
-import type { RouteState } from '../../redis/scripts/refresh-script.js';
+import type { InconsistencyKind, Registered } from '../../contracts/cluster.js';
 import type { ClusterNode } from './cluster-node.js';
-import type { RouteRegistry } from './route-registry.js';
+import type { RouteRegistry } from './routes.js';
+import type { RouteState } from './scripts/refresh-script.js';
 
 /**
  * Puts right one difference between a connection and its route. What was seen may be stale by now; each repair is therefore

@@ -1,15 +1,14 @@
-import type { Registered } from '../../contracts/cluster-listener.js';
+import type { Registered } from '../../contracts/cluster.js';
 import type { ConsistencySummary } from '../../contracts/telemetry.js';
-import { SseError } from '../../errors/sse-error.js';
-import type { Partition } from '../../redis/keys.js';
-import { ownedScript } from '../../redis/scripts/owned-script.js';
-import { refreshScript, type RouteState } from '../../redis/scripts/refresh-script.js';
-import { ConsistencyTally } from '../consistency-tally.js';
-import { byPartition } from './by-partition.js';
+import { SseError } from '../../errors.js';
+import { ConsistencyTally } from '../differences.js';
 import type { ClusterNode } from './cluster-node.js';
-import type { NodeLeases } from './node-leases.js';
-import { refreshRequest } from './refresh-request.js';
+import type { Partition } from './keys.js';
+import type { NodeLeases } from './leases.js';
 import type { RouteMend } from './route-mend.js';
+import { byPartition, refreshRequest } from './routes.js';
+import { ownedScript } from './scripts/owned-script.js';
+import { refreshScript, type RouteState } from './scripts/refresh-script.js';
 
 const ROUTES_PER_CALL = 200;
 

@@ -1,9 +1,9 @@
-import type { ConsistencyRequest } from '../../contracts/consistency.js';
-import { validateScript } from '../../redis/scripts/validate-script.js';
-import type { ConsistencyTally } from '../consistency-tally.js';
-import { nodeIdOf } from '../wire/incarnation.js';
+import type { ConsistencyRequest } from '../../contracts/cluster.js';
+import type { ConsistencyTally } from '../differences.js';
 import type { ClusterNode } from './cluster-node.js';
+import { nodeIdOf } from './frames.js';
 import type { Reaper } from './reaper.js';
+import { validateScript } from './scripts/validate-script.js';
 
 const MAX_PER_CALL = 500;
 

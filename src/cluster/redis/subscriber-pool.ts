@@ -1,9 +1,9 @@
-import type { SseError } from '../../errors/sse-error.js';
-import type { RedisGateway } from '../../redis/redis-gateway.js';
-import type { RedisSubscriber } from '../../redis/redis-subscriber.js';
+import type { SseError } from '../../errors.js';
+import type { RedisGateway } from './gateway.js';
+import type { RedisSubscriber } from './subscriber.js';
 
 /** What the pool tells. None may throw. */
-export interface PoolEvents {
+interface PoolEvents {
   /** For this node, or for all nodes. */
   onNodeFrame(frame: Buffer): void;
   /** From a channel of the log. */

@@ -1,15 +1,14 @@
 import { PerformanceObserver } from 'node:perf_hooks';
 import {
+  type ConnectionSink,
   LocalCoordinator,
   MemoryConnectionStore,
-  type ConnectionSink,
 } from '../../../src/index.js';
+import { DistributedSseService } from '../../../src/node/service.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
-import { DistributedSseService } from '../../../src/service/distributed-sse-service.js';
 import { ConsoleLogger } from '../../../src/telemetry/console-logger.js';
-import { OpenTelemetry } from '../../../src/telemetry/open-telemetry.js';
-import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { OpenTelemetry, SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { enter, isStubbed, MODES } from './modes.js';
 
 const ROUNDS = 50;

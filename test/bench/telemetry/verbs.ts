@@ -1,7 +1,6 @@
 import { context, trace } from '@opentelemetry/api';
 import type { Telemetry } from '../../../src/contracts/telemetry.js';
-import { OpenTelemetry } from '../../../src/telemetry/open-telemetry.js';
-import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { OpenTelemetry, SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { FakeConnection } from '../../support/fake-connection.js';
 import { enter, isStubbed, MODES } from './modes.js';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
+import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
 

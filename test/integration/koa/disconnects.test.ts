@@ -1,15 +1,15 @@
 import * as http2 from 'node:http2';
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
-import { LocalCoordinator } from '../../../src/cluster/local-coordinator.js';
+import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
+import type { SseGuard } from '../../../src/contracts/authorization.js';
 import type {
   Registration,
   RegistrationResult,
   ReplayPage,
   ReplayRequest,
-} from '../../../src/contracts/cluster-coordinator.js';
-import type { SseGuard } from '../../../src/contracts/sse-request.js';
-import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
+} from '../../../src/contracts/cluster.js';
+import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import { KoaApp, type Protocol } from '../../support/koa-app.js';
 import { RawClient } from '../../support/raw-client.js';
 import { until } from '../../support/until.js';

@@ -1,9 +1,7 @@
 import { expect } from 'chai';
-import type { Reset, ResetClient } from '../../../src/contracts/reset.js';
-import type { SseConnection } from '../../../src/contracts/sse-connection.js';
-import type { SseRequest } from '../../../src/contracts/sse-request.js';
-import { SseController } from '../../../src/decorators/sse-controller.js';
-import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
+import type { SseRequest } from '../../../src/contracts/authorization.js';
+import type { Reset, ResetClient, SseConnection } from '../../../src/contracts/connection.js';
+import { SseController, SseEndpoint } from '../../../src/koa/endpoints.js';
 import { EventStreamClient, type StreamInit } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
 import { RawClient } from '../../support/raw-client.js';

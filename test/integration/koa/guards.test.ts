@@ -2,10 +2,9 @@ import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { inject, injectable } from 'inversify';
 import type { Context } from 'koa';
-import type { SseConnection } from '../../../src/contracts/sse-connection.js';
-import type { SseGuard, SseRequest } from '../../../src/contracts/sse-request.js';
-import { SseController } from '../../../src/decorators/sse-controller.js';
-import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
+import type { SseGuard, SseRequest } from '../../../src/contracts/authorization.js';
+import type { SseConnection } from '../../../src/contracts/connection.js';
+import { SseController, SseEndpoint } from '../../../src/koa/endpoints.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
 

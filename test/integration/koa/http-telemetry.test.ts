@@ -1,12 +1,12 @@
 import { createRequire } from 'node:module';
-import { context, diag, metrics, SpanKind, trace, type SpanContext } from '@opentelemetry/api';
+import { context, diag, metrics, type SpanContext, SpanKind, trace } from '@opentelemetry/api';
 import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { expect } from 'chai';
-import type { SseConnection } from '../../../src/contracts/sse-connection.js';
-import type { SseGuard } from '../../../src/contracts/sse-request.js';
-import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
-import { sseResponseHook } from '../../../src/telemetry/http-server-span.js';
+import type { SseGuard } from '../../../src/contracts/authorization.js';
+import type { SseConnection } from '../../../src/contracts/connection.js';
+import { SseEndpoint } from '../../../src/koa/endpoints.js';
+import { sseResponseHook } from '../../../src/telemetry/http-span.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';

@@ -1,12 +1,12 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { Context, Middleware } from 'koa';
-import { LocalCoordinator } from '../../../src/cluster/local-coordinator.js';
-import type { ReplayPage, ReplayRequest } from '../../../src/contracts/cluster-coordinator.js';
-import type { SseConnection } from '../../../src/contracts/sse-connection.js';
-import type { LocalConnection } from '../../../src/contracts/connection-store.js';
-import { SseError } from '../../../src/errors/sse-error.js';
-import { MemoryConnectionStore } from '../../../src/store/memory-connection-store.js';
+import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
+import type { ReplayPage, ReplayRequest } from '../../../src/contracts/cluster.js';
+import type { SseConnection } from '../../../src/contracts/connection.js';
+import type { LocalConnection } from '../../../src/contracts/store.js';
+import { SseError } from '../../../src/errors.js';
+import { MemoryConnectionStore } from '../../../src/node/store.js';
 import { EventStreamClient, type StreamInit } from '../../support/event-stream-client.js';
 import { KoaApp, type KoaAppSettings } from '../../support/koa-app.js';
 import { RawClient } from '../../support/raw-client.js';

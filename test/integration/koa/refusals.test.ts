@@ -1,7 +1,7 @@
 import * as http from 'node:http';
 import { expect } from 'chai';
+import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
-import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
 import { EventStreamClient, type StreamInit } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
 import { RawClient } from '../../support/raw-client.js';

@@ -1,9 +1,9 @@
 import { once } from 'node:events';
 import * as http from 'node:http';
-import { connect, type AddressInfo, type Socket } from 'node:net';
+import { type AddressInfo, connect, type Socket } from 'node:net';
 import { expect } from 'chai';
-import type { SinkListener } from '../../../src/contracts/connection-sink.js';
-import { sinkFor } from '../../../src/koa/sink-for.js';
+import type { SinkListener } from '../../../src/contracts/connection.js';
+import { sinkFor } from '../../../src/koa/sinks.js';
 import { RawClient } from '../../support/raw-client.js';
 import { until } from '../../support/until.js';
 

@@ -1,8 +1,8 @@
 import { expect } from 'chai';
-import { LocalCoordinator } from '../../../src/cluster/local-coordinator.js';
-import type { ClusterListener } from '../../../src/contracts/cluster-listener.js';
-import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
-import { SseError } from '../../../src/errors/sse-error.js';
+import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
+import type { ClusterListener } from '../../../src/contracts/cluster.js';
+import { SseError } from '../../../src/errors.js';
+import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
 import { until } from '../../support/until.js';

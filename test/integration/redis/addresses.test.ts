@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
 import { Cluster, Redis } from 'ioredis';
-import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { selfSigned } from '../../support/certificate.js';
 import { DemoProcess } from '../../support/demo-process.js';
 import { RecordingListener } from '../../support/recording-listener.js';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { claimScript } from '../../../src/redis/scripts/claim-script.js';
+import { claimScript } from '../../../src/cluster/redis/scripts/claim-script.js';
 import { withRegistry } from '../../support/redis/with-registry.js';
 
 describe('claim.lua', () => {

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
-import type { ConsistencyReport, ConsistencyRequest } from '../../../src/contracts/consistency.js';
-import { PARTITION_TAGS } from '../../../src/redis/partition-tags.js';
+import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
+import { PARTITION_TAGS } from '../../../src/cluster/redis/keys.js';
+import type { ConsistencyReport, ConsistencyRequest } from '../../../src/contracts/cluster.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { inBatches } from '../../support/redis/redis-costs.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';

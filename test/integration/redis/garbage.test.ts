@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { encodeRequest } from '../../../src/cluster/wire/command-frame.js';
-import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
-import { RecordingListener } from '../../support/recording-listener.js';
+import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
+import { encodeRequest } from '../../../src/cluster/redis/frames.js';
 import { garbageFrames } from '../../support/garbage-frames.js';
+import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';

@@ -1,12 +1,11 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { clusterProbes } from '../../../src/cluster/redis/cluster-probes.js';
-import type { RedisMember } from '../../../src/cluster/redis/redis-member.js';
-import { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
-import { LeakDetection } from '../../../src/maintenance/leak-detection.js';
+import { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
+import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
+import { clusterProbes, type RedisMember } from '../../../src/cluster/redis/member.js';
+import { LeakDetection } from '../../../src/node/maintenance.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
-import { RedisGateway } from '../../../src/redis/redis-gateway.js';
-import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 import { withRedis } from '../../support/redis/with-redis.js';

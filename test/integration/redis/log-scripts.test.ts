@@ -1,8 +1,11 @@
 import { expect } from 'chai';
-import type { Cursor } from '../../../src/contracts/frame.js';
-import { RedisGateway } from '../../../src/redis/redis-gateway.js';
-import { historyScript } from '../../../src/redis/scripts/history-script.js';
-import { publishScript, type PublishRequest } from '../../../src/redis/scripts/publish-script.js';
+import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
+import { historyScript } from '../../../src/cluster/redis/scripts/history-script.js';
+import {
+  type PublishRequest,
+  publishScript,
+} from '../../../src/cluster/redis/scripts/publish-script.js';
+import type { Cursor } from '../../../src/contracts/events.js';
 import { gatewayOptions } from '../../support/redis/gateway-options.js';
 import { ScriptBench } from '../../support/redis/script-bench.js';
 import { scriptSource } from '../../support/redis/script-source.js';

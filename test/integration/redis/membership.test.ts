@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { freePort } from '../../support/redis/free-port.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';

@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { LUA_FOLDER } from '../../../src/redis/script-loader.js';
+import { LUA_FOLDER } from '../../../src/cluster/redis/scripts/definition.js';
 import { writeSection } from '../../support/doc-section.js';
 import { runMutations } from '../../support/mutation-run.js';
 import { MUTATIONS } from './mutation-list.js';

@@ -1,16 +1,18 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
-import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
-import { decodeAcks, encodeAcks, MAX_ACKS } from '../../../src/cluster/wire/ack-frame.js';
+import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import {
   ANSWER_KIND,
-  decodeAnswer,
-  REQUEST_KIND,
   type CommandAnswer,
-} from '../../../src/cluster/wire/command-frame.js';
-import { FrameSeal } from '../../../src/cluster/wire/frame-seal.js';
-import { encodeMessage } from '../../../src/cluster/wire/message-frame.js';
+  decodeAcks,
+  decodeAnswer,
+  encodeAcks,
+  encodeMessage,
+  FrameSeal,
+  MAX_ACKS,
+  REQUEST_KIND,
+} from '../../../src/cluster/redis/frames.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';

@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
-import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
-import { randomPrefix } from '../../support/redis/gateway-options.js';
+import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
+import { randomPrefix } from '../../support/redis/gateway-options.js';
 import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
 
 type Atomicity = NonNullable<SseOptions['atomicOperation']>;

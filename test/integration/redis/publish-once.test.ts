@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { Membership } from '../../../src/cluster/redis/membership.js';
-import { SseError } from '../../../src/errors/sse-error.js';
+import { Membership } from '../../../src/cluster/redis/live-nodes.js';
+import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
 import { codeOf } from '../../support/code-of.js';

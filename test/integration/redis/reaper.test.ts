@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import { Reaper } from '../../../src/cluster/redis/reaper.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
-import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 import { inBatches } from '../../support/redis/redis-costs.js';
 import { withRegistry } from '../../support/redis/with-registry.js';

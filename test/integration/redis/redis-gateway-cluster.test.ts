@@ -1,10 +1,10 @@
 import { expect } from 'chai';
-import { SseError } from '../../../src/errors/sse-error.js';
-import { countScript } from '../../../src/redis/scripts/count-script.js';
-import { leaseScript } from '../../../src/redis/scripts/lease-script.js';
+import { countScript } from '../../../src/cluster/redis/scripts/count-script.js';
+import { leaseScript } from '../../../src/cluster/redis/scripts/lease-script.js';
+import { SseError } from '../../../src/errors.js';
+import { withGateways } from '../../support/redis/with-gateways.js';
 import { withRedisCluster } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
-import { withGateways } from '../../support/redis/with-gateways.js';
 
 describe('RedisGateway in a Redis Cluster', () => {
   const { make, failure, count, publish } = withGateways();

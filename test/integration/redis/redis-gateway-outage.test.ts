@@ -1,10 +1,10 @@
 import { expect } from 'chai';
-import { leaseScript } from '../../../src/redis/scripts/lease-script.js';
+import { leaseScript } from '../../../src/cluster/redis/scripts/lease-script.js';
 import { freePort } from '../../support/redis/free-port.js';
 import { RedisServer } from '../../support/redis/redis-server.js';
+import { withGateways } from '../../support/redis/with-gateways.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
-import { withGateways } from '../../support/redis/with-gateways.js';
 
 describe('RedisGateway in an outage', () => {
   const { make, failure, count, publish } = withGateways();

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { SseError } from '../../../src/errors/sse-error.js';
-import { historyScript } from '../../../src/redis/scripts/history-script.js';
-import { withRedis } from '../../support/redis/with-redis.js';
+import { historyScript } from '../../../src/cluster/redis/scripts/history-script.js';
+import { SseError } from '../../../src/errors.js';
 import { withGateways } from '../../support/redis/with-gateways.js';
+import { withRedis } from '../../support/redis/with-redis.js';
 
 describe('RedisGateway', () => {
   const { make, failure, count, publish } = withGateways();

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { RedisGateway } from '../../../src/redis/redis-gateway.js';
-import { RedisConnections } from '../../../src/redis/redis-connections.js';
-import { RedisSubscriber } from '../../../src/redis/redis-subscriber.js';
+import { RedisConnections } from '../../../src/cluster/redis/connections.js';
+import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
+import { RedisSubscriber } from '../../../src/cluster/redis/subscriber.js';
 import { gatewayOptions } from '../../support/redis/gateway-options.js';
 import { RedisServer } from '../../support/redis/redis-server.js';
 import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';

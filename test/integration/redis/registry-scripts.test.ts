@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import { ownedScript } from '../../../src/redis/scripts/owned-script.js';
-import { LEASE_MS, TTL_MS, type BenchNode } from '../../support/redis/bench-node.js';
+import { ownedScript } from '../../../src/cluster/redis/scripts/owned-script.js';
+import { type BenchNode, LEASE_MS, TTL_MS } from '../../support/redis/bench-node.js';
 import type { ScriptBench } from '../../support/redis/script-bench.js';
 import { withRegistry } from '../../support/redis/with-registry.js';
 import { until } from '../../support/until.js';

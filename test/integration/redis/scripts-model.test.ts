@@ -1,11 +1,11 @@
-import type { Cluster, Redis } from 'ioredis';
 import fc from 'fast-check';
-import { RedisGateway } from '../../../src/redis/redis-gateway.js';
+import type { Cluster, Redis } from 'ioredis';
+import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { gatewayOptions } from '../../support/redis/gateway-options.js';
 import { modelCommands } from '../../support/redis/model-commands.js';
 import type { Model, Real } from '../../support/redis/model-steps.js';
-import { plainWithClock } from '../../support/redis/plain-with-clock.js';
 import { PartitionModel } from '../../support/redis/partition-model.js';
+import { plainWithClock } from '../../support/redis/plain-with-clock.js';
 import { ScriptBench } from '../../support/redis/script-bench.js';
 import { scriptSource } from '../../support/redis/script-source.js';
 import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';

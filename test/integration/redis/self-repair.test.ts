@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import { Container } from 'inversify';
-import { sseModule } from '../../../src/container/sse-module.js';
-import type { Inconsistency } from '../../../src/contracts/consistency.js';
-import { SseService } from '../../../src/contracts/sse-service.js';
+import { PARTITION_TAGS } from '../../../src/cluster/redis/keys.js';
+import { sseModule } from '../../../src/container.js';
+import type { Inconsistency } from '../../../src/contracts/cluster.js';
+import { SseService } from '../../../src/contracts/service.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
-import { PARTITION_TAGS } from '../../../src/redis/partition-tags.js';
 import { codeOf } from '../../support/code-of.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RecordingLogger } from '../../support/recording-logger.js';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
-import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
-import type { Message } from '../../../src/contracts/cluster-coordinator.js';
+import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
+import type { Message } from '../../../src/contracts/cluster.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { TcpProxy } from '../../support/redis/tcp-proxy.js';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { memberStatus } from '../../../src/cluster/redis/member-status.js';
+import { memberStatus } from '../../../src/cluster/redis/member.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { validateScript } from '../../../src/redis/scripts/validate-script.js';
+import { validateScript } from '../../../src/cluster/redis/scripts/validate-script.js';
 import { withRegistry } from '../../support/redis/with-registry.js';
 
 describe('validate.lua', () => {

@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import type { SinonFakeTimers } from 'sinon';
-import { positionOf } from '../../../src/cluster/wire/publication-frame.js';
-import type { Cursor } from '../../../src/contracts/frame.js';
-import type { HistoryReply } from '../../../src/redis/scripts/history-script.js';
-import type { PublishReply } from '../../../src/redis/scripts/publish-script.js';
-import { ModelLog, text, type Question } from './model-log.js';
+import { positionOf } from '../../../src/cluster/redis/frames.js';
+import type { HistoryReply } from '../../../src/cluster/redis/scripts/history-script.js';
+import type { PublishReply } from '../../../src/cluster/redis/scripts/publish-script.js';
+import type { Cursor } from '../../../src/contracts/events.js';
+import { ModelLog, type Question, text } from './model-log.js';
 import type { Dump, RealLog } from './real-log.js';
 
 /** Where a reader stands: near a place that was seen, the newest first; at no place; or in another log. */

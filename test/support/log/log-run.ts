@@ -1,6 +1,6 @@
 import type { SinonFakeTimers } from 'sinon';
-import { MemoryBus } from '../../../src/cluster/memory-bus.js';
-import { encodeEvent } from '../../../src/protocol/encode-event.js';
+import { MemoryBus } from '../../../src/cluster/memory/bus.js';
+import { encodeEvent } from '../../../src/protocol/event-stream.js';
 import { RecordingSink } from '../recording-sink.js';
 import { turns } from '../turns.js';
 import { ModelNode } from './model-node.js';

@@ -1,11 +1,11 @@
-import type { Cursor, Position } from '../../../src/contracts/frame.js';
-import { isAfter } from '../../../src/protocol/cursor.js';
 import type {
   HistoryEntry,
   HistoryGap,
   HistoryReply,
   HistoryRequest,
-} from '../../../src/redis/scripts/history-script.js';
+} from '../../../src/cluster/redis/scripts/history-script.js';
+import type { Cursor, Position } from '../../../src/contracts/events.js';
+import { isAfter } from '../../../src/protocol/cursor.js';
 
 /** What is asked of the log. */
 export type Question = Pick<HistoryRequest, 'topics' | 'after' | 'limit'>;

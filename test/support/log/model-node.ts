@@ -1,11 +1,10 @@
-import { LogFeed } from '../../../src/cluster/redis/log-feed.js';
-import { LogReader } from '../../../src/cluster/redis/log-reader.js';
+import type { MemoryBus } from '../../../src/cluster/memory/bus.js';
 import type { ClusterNode } from '../../../src/cluster/redis/cluster-node.js';
-import type { MemoryBus } from '../../../src/cluster/memory-bus.js';
-import type { ClusterCoordinator } from '../../../src/contracts/cluster-coordinator.js';
-import type { ClusterListener } from '../../../src/contracts/cluster-listener.js';
+import { LogFeed } from '../../../src/cluster/redis/feed.js';
+import { LogReader } from '../../../src/cluster/redis/log.js';
+import { RedisSubscriber } from '../../../src/cluster/redis/subscriber.js';
+import type { ClusterCoordinator, ClusterListener } from '../../../src/contracts/cluster.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
-import { RedisSubscriber } from '../../../src/redis/redis-subscriber.js';
 import { hookedCoordinator } from '../hooked-coordinator.js';
 import { RecordingLogger } from '../recording-logger.js';
 import { TestNode } from '../test-node.js';

@@ -1,11 +1,14 @@
 import type { Redis } from 'ioredis';
-import { encodePayload } from '../../../src/cluster/wire/publication-frame.js';
-import { SseError } from '../../../src/errors/sse-error.js';
-import { Keys } from '../../../src/redis/keys.js';
-import type { RedisGateway } from '../../../src/redis/redis-gateway.js';
-import type { HistoryReply, HistoryRequest } from '../../../src/redis/scripts/history-script.js';
+import { encodePayload } from '../../../src/cluster/redis/frames.js';
+import type { RedisGateway } from '../../../src/cluster/redis/gateway.js';
+import { Keys } from '../../../src/cluster/redis/keys.js';
+import type {
+  HistoryReply,
+  HistoryRequest,
+} from '../../../src/cluster/redis/scripts/history-script.js';
+import { SseError } from '../../../src/errors.js';
 import { ModelConnection } from './model-connection.js';
-import { ModelLog, text, type Appended } from './model-log.js';
+import { type Appended, ModelLog, text } from './model-log.js';
 
 /** A call that Redis has not answered yet. */
 interface Call {

@@ -1,9 +1,17 @@
 import type { Redis } from 'ioredis';
-import { Keys, type TopicKeys } from '../../../src/redis/keys.js';
-import type { ScriptDefinition } from '../../../src/redis/script-definition.js';
-import { loadScripts } from '../../../src/redis/script-loader.js';
-import { historyScript, type HistoryReply } from '../../../src/redis/scripts/history-script.js';
-import { publishScript, type PublishReply } from '../../../src/redis/scripts/publish-script.js';
+import { Keys, type TopicKeys } from '../../../src/cluster/redis/keys.js';
+import {
+  loadScripts,
+  type ScriptDefinition,
+} from '../../../src/cluster/redis/scripts/definition.js';
+import {
+  type HistoryReply,
+  historyScript,
+} from '../../../src/cluster/redis/scripts/history-script.js';
+import {
+  type PublishReply,
+  publishScript,
+} from '../../../src/cluster/redis/scripts/publish-script.js';
 import { scriptSource } from '../redis/script-source.js';
 import { FENCE_MS, META_MS, type Question } from './model-log.js';
 

@@ -1,5 +1,5 @@
 import type { EventSourceMessage } from 'eventsource-parser';
-import type { Cursor } from '../../../src/contracts/frame.js';
+import type { Cursor } from '../../../src/contracts/events.js';
 import { isAfter, parseCursor } from '../../../src/protocol/cursor.js';
 
 /** Something that was published. */

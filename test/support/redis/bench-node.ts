@@ -1,16 +1,19 @@
-import type { Partition } from '../../../src/redis/keys.js';
+import type { Partition } from '../../../src/cluster/redis/keys.js';
 import {
-  leaseScript,
   type Lease,
   type LeaseReply,
-} from '../../../src/redis/scripts/lease-script.js';
-import { refreshScript, type OwnedConnection } from '../../../src/redis/scripts/refresh-script.js';
+  leaseScript,
+} from '../../../src/cluster/redis/scripts/lease-script.js';
 import {
-  registerScript,
+  type OwnedConnection,
+  refreshScript,
+} from '../../../src/cluster/redis/scripts/refresh-script.js';
+import {
   type RegisterReply,
   type RegisterRequest,
-} from '../../../src/redis/scripts/register-script.js';
-import { unregisterScript } from '../../../src/redis/scripts/unregister-script.js';
+  registerScript,
+} from '../../../src/cluster/redis/scripts/register-script.js';
+import { unregisterScript } from '../../../src/cluster/redis/scripts/unregister-script.js';
 import type { ScriptBench } from './script-bench.js';
 
 export const LEASE_MS = 15_000;

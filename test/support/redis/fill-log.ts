@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
+import { Keys } from '../../../src/cluster/redis/keys.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
-import { Keys } from '../../../src/redis/keys.js';
 
 const EPOCH = 'filled';
 const PER_CALL = 10_000;

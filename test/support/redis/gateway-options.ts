@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type { GatewayOptions } from '../../../src/redis/redis-gateway.js';
+import type { GatewayOptions } from '../../../src/cluster/redis/gateway.js';
 
 /** A key prefix that no other test uses. */
 export function randomPrefix(): string {

@@ -1,12 +1,12 @@
 import { expect } from 'chai';
 import type fc from 'fast-check';
-import { countScript } from '../../../src/redis/scripts/count-script.js';
-import { ownedScript } from '../../../src/redis/scripts/owned-script.js';
-import { reapScript } from '../../../src/redis/scripts/reap-script.js';
-import { resolveScript } from '../../../src/redis/scripts/resolve-script.js';
-import { sendScript } from '../../../src/redis/scripts/send-script.js';
-import { sweepScript } from '../../../src/redis/scripts/sweep-script.js';
-import { LEASE_MS, type BenchNode } from './bench-node.js';
+import { countScript } from '../../../src/cluster/redis/scripts/count-script.js';
+import { ownedScript } from '../../../src/cluster/redis/scripts/owned-script.js';
+import { reapScript } from '../../../src/cluster/redis/scripts/reap-script.js';
+import { resolveScript } from '../../../src/cluster/redis/scripts/resolve-script.js';
+import { sendScript } from '../../../src/cluster/redis/scripts/send-script.js';
+import { sweepScript } from '../../../src/cluster/redis/scripts/sweep-script.js';
+import { type BenchNode, LEASE_MS } from './bench-node.js';
 import { LIMIT, type PartitionModel } from './partition-model.js';
 import type { ScriptBench } from './script-bench.js';
 

@@ -1,4 +1,4 @@
-import type { RegisterRequest } from '../../../src/redis/scripts/register-script.js';
+import type { RegisterRequest } from '../../../src/cluster/redis/scripts/register-script.js';
 import { LEASE_MS, TTL_MS } from './bench-node.js';
 import type { PartitionState } from './script-bench.js';
 

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
-import { plainCommands, type PlainCommand } from '../../../src/redis/plain/plain-commands.js';
-import type { ScriptValue } from '../../../src/redis/script-definition.js';
+import { type PlainCommand, plainCommands } from '../../../src/cluster/redis/plain.js';
+import type { ScriptValue } from '../../../src/cluster/redis/scripts/definition.js';
 
 const ALL_PLAIN = {
   redisAtomicEnabled: false,

@@ -1,7 +1,7 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
-import type { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
-import { RedisGateway } from '../../../src/redis/redis-gateway.js';
+import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
+import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { RecordingListener } from '../recording-listener.js';
 import { BenchNode } from './bench-node.js';
 import { gatewayOptions } from './gateway-options.js';

@@ -1,12 +1,12 @@
-import { RedisCoordinator } from '../../../src/cluster/redis-coordinator.js';
+import { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import type { UpkeepTelemetry } from '../../../src/contracts/telemetry.js';
-import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
+import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import type { ClusterFactory } from '../../contract/cluster-coordinator.contract.js';
 import { RecordingLogger } from '../recording-logger.js';
-import { randomPrefix } from './gateway-options.js';
 import { until } from '../until.js';
+import { randomPrefix } from './gateway-options.js';
 import { TcpProxy } from './tcp-proxy.js';
 
 /** Coordinators of one cluster after the other, each with key names of its own. */

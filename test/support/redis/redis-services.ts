@@ -1,6 +1,6 @@
 import { Container } from 'inversify';
-import { sseModule } from '../../../src/container/sse-module.js';
-import { SseService } from '../../../src/contracts/sse-service.js';
+import { sseModule } from '../../../src/container.js';
+import { SseService } from '../../../src/contracts/service.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 import type { ServiceFactory } from '../../contract/sse-service.contract.js';
 import { RecordingLogger } from '../recording-logger.js';

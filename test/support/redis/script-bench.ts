@@ -1,6 +1,6 @@
 import type { Cluster, Redis } from 'ioredis';
-import { Keys, type Partition } from '../../../src/redis/keys.js';
-import type { RedisGateway } from '../../../src/redis/redis-gateway.js';
+import type { RedisGateway } from '../../../src/cluster/redis/gateway.js';
+import { Keys, type Partition } from '../../../src/cluster/redis/keys.js';
 import { BenchNode } from './bench-node.js';
 import { randomPrefix } from './gateway-options.js';
 

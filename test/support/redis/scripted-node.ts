@@ -1,9 +1,9 @@
 import type { ClusterNode } from '../../../src/cluster/redis/cluster-node.js';
-import type { ClusterListener } from '../../../src/contracts/cluster-listener.js';
+import type { RedisGateway } from '../../../src/cluster/redis/gateway.js';
+import { Keys } from '../../../src/cluster/redis/keys.js';
+import type { ClusterListener } from '../../../src/contracts/cluster.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
-import { Keys } from '../../../src/redis/keys.js';
-import type { RedisGateway } from '../../../src/redis/redis-gateway.js';
-import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingListener } from '../recording-listener.js';
 import { RecordingLogger } from '../recording-logger.js';
 

@@ -1,8 +1,8 @@
-import { SseError } from '../../../src/errors/sse-error.js';
-import { RedisGateway } from '../../../src/redis/redis-gateway.js';
-import { countScript } from '../../../src/redis/scripts/count-script.js';
-import { publishCommand } from '../../../src/redis/publish-command.js';
-import { publishScript } from '../../../src/redis/scripts/publish-script.js';
+import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
+import { publishCommand } from '../../../src/cluster/redis/keys.js';
+import { countScript } from '../../../src/cluster/redis/scripts/count-script.js';
+import { publishScript } from '../../../src/cluster/redis/scripts/publish-script.js';
+import { SseError } from '../../../src/errors.js';
 import { gatewayOptions } from './gateway-options.js';
 import { scriptSource } from './script-source.js';
 

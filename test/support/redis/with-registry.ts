@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import type { Partition } from '../../../src/redis/keys.js';
-import { RedisGateway } from '../../../src/redis/redis-gateway.js';
-import { countScript } from '../../../src/redis/scripts/count-script.js';
-import { reapScript } from '../../../src/redis/scripts/reap-script.js';
-import { resolveScript } from '../../../src/redis/scripts/resolve-script.js';
-import { sendScript } from '../../../src/redis/scripts/send-script.js';
-import { sweepScript } from '../../../src/redis/scripts/sweep-script.js';
+import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
+import type { Partition } from '../../../src/cluster/redis/keys.js';
+import { countScript } from '../../../src/cluster/redis/scripts/count-script.js';
+import { reapScript } from '../../../src/cluster/redis/scripts/reap-script.js';
+import { resolveScript } from '../../../src/cluster/redis/scripts/resolve-script.js';
+import { sendScript } from '../../../src/cluster/redis/scripts/send-script.js';
+import { sweepScript } from '../../../src/cluster/redis/scripts/sweep-script.js';
 import type { BenchNode } from './bench-node.js';
 import { gatewayOptions } from './gateway-options.js';
 import type { RedisServer } from './redis-server.js';

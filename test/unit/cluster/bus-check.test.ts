@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { LocalCoordinator } from '../../../src/cluster/local-coordinator.js';
-import { MemoryBus } from '../../../src/cluster/memory-bus.js';
-import type { ConsistencyRequest } from '../../../src/contracts/consistency.js';
+import { MemoryBus } from '../../../src/cluster/memory/bus.js';
+import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
+import type { ConsistencyRequest } from '../../../src/contracts/cluster.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 
 const LIMIT = { takeoverLimit: 1_000_000, takeoverWindow: 1_000 };

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { CleanupRetry } from '../../../src/cluster/redis/cleanup-retry.js';
-import { SseError } from '../../../src/errors/sse-error.js';
+import { CleanupRetry } from '../../../src/cluster/redis/reaper.js';
+import { SseError } from '../../../src/errors.js';
 import { codeOf } from '../../support/code-of.js';
 
 const SETTINGS = { enabled: true, cleanupRetryCount: 2, cleanupRetryInterval: 10 };

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { gapHole } from '../../../src/cluster/gap-hole.js';
+import { gapHole } from '../../../src/protocol/gap.js';
 
 describe('gapHole', () => {
   const resumedFrom = { epoch: 'e', ms: 1, sequence: 1 };

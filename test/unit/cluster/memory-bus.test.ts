@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { LocalCoordinator } from '../../../src/cluster/local-coordinator.js';
-import { MemoryBus } from '../../../src/cluster/memory-bus.js';
-import { SseError } from '../../../src/errors/sse-error.js';
+import { MemoryBus } from '../../../src/cluster/memory/bus.js';
+import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
+import { SseError } from '../../../src/errors.js';
 import { codeOf } from '../../support/code-of.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { turns } from '../../support/turns.js';

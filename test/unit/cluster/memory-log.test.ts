@@ -1,11 +1,11 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import sinon from 'sinon';
-import { EVERYONE } from '../../../src/protocol/everyone.js';
-import { MemoryLog, type Remainder } from '../../../src/cluster/memory-log.js';
-import type { Retention } from '../../../src/contracts/cluster-coordinator.js';
-import type { Cursor, Position } from '../../../src/contracts/frame.js';
+import { MemoryLog, type Remainder } from '../../../src/cluster/memory/log.js';
+import type { Retention } from '../../../src/contracts/cluster.js';
+import type { Cursor, Position } from '../../../src/contracts/events.js';
 import { formatCursor, isAfter } from '../../../src/protocol/cursor.js';
+import { EVERYONE } from '../../../src/protocol/names.js';
 
 const KEEP: Retention = { maxEntries: 100, ttl: 60_000 };
 const START = 1_700_000_000_000;

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Batch } from '../../../src/connection/batch.js';
+import { Batch } from '../../../src/connection/scheduler.js';
 import { frame } from './connection-bench.js';
 
 describe('Batch', () => {

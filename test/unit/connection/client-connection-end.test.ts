@@ -1,18 +1,18 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { CloseReason } from '../../../src/contracts/close-reason.js';
-import { SseError } from '../../../src/errors/sse-error.js';
+import type { CloseReason } from '../../../src/contracts/connection.js';
+import { SseError } from '../../../src/errors.js';
 import { FakeSink } from '../../support/fake-sink.js';
 import {
   Bench,
+  type Client,
   dataIn,
   eventsIn,
   FIRST,
   frame,
   frameOf,
   START,
-  type Client,
 } from './connection-bench.js';
 
 const PIECE = 64 * 1024;

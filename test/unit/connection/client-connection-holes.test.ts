@@ -1,9 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { OutboxPolicy } from '../../../src/connection/connection-environment.js';
-import type { Frame } from '../../../src/contracts/frame.js';
-import type { Hole, ResetReason } from '../../../src/contracts/hole.js';
+import type { OutboxPolicy } from '../../../src/connection/environment.js';
+import type { Frame, Hole, ResetReason } from '../../../src/contracts/events.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
 import { Bench, entry, eventsIn, FIRST, frame, START } from './connection-bench.js';
 

@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { Frame } from '../../../src/contracts/frame.js';
+import type { Frame } from '../../../src/contracts/events.js';
 import { FakeSink } from '../../support/fake-sink.js';
 import { Bench, dataIn, entry, FIRST, frame, frameOf, START } from './connection-bench.js';
 

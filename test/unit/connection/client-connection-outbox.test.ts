@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { OutboxPolicy } from '../../../src/connection/connection-environment.js';
-import { Bench, dataIn, frame, frameOf, type Client } from './connection-bench.js';
+import type { OutboxPolicy } from '../../../src/connection/environment.js';
+import { Bench, type Client, dataIn, frame, frameOf } from './connection-bench.js';
 
 const PIECE = 64 * 1024;
 

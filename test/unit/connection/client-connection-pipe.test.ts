@@ -3,10 +3,10 @@ import { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import { EMPTY, Observable, of, Subject, throwError } from 'rxjs';
-import { useFakeTimers, type SinonFakeTimers } from 'sinon';
-import { SseError } from '../../../src/errors/sse-error.js';
+import { type SinonFakeTimers, useFakeTimers } from 'sinon';
+import { SseError } from '../../../src/errors.js';
 import { until } from '../../support/until.js';
-import { Bench, dataIn, eventsIn, frameOf, type Client } from './connection-bench.js';
+import { Bench, type Client, dataIn, eventsIn, frameOf } from './connection-bench.js';
 
 /** More than a piece: each such item is written at once. */
 const LARGE = 'x'.repeat(70_000);

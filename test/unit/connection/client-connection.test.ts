@@ -1,9 +1,9 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { REMEMBER_MS } from '../../../src/connection/message-memory.js';
-import { SseError } from '../../../src/errors/sse-error.js';
-import { Bench, dataIn, eventsIn, frame, frameOf, type Client } from './connection-bench.js';
+import { REMEMBER_MS } from '../../../src/connection/direct-send.js';
+import { SseError } from '../../../src/errors.js';
+import { Bench, type Client, dataIn, eventsIn, frame, frameOf } from './connection-bench.js';
 
 describe('ClientConnection', () => {
   let bench: Bench;

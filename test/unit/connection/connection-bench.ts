@@ -1,17 +1,13 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { ClientConnection } from '../../../src/connection/client-connection.js';
-import type {
-  ConnectionEnvironment,
-  OutboxPolicy,
-} from '../../../src/connection/connection-environment.js';
-import { HeartbeatWheel } from '../../../src/connection/heartbeat-wheel.js';
-import { OutboxBudget } from '../../../src/connection/outbox-budget.js';
-import { ResetNotice } from '../../../src/connection/reset-notice.js';
-import { Watchdog } from '../../../src/connection/watchdog.js';
-import { WriteScheduler } from '../../../src/connection/write-scheduler.js';
-import type { Cursor, Frame } from '../../../src/contracts/frame.js';
-import { EventEncoder } from '../../../src/protocol/event-encoder.js';
-import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { ResetNotice } from '../../../src/connection/cursor.js';
+import type { ConnectionEnvironment, OutboxPolicy } from '../../../src/connection/environment.js';
+import { WriteScheduler } from '../../../src/connection/scheduler.js';
+import { OutboxBudget } from '../../../src/connection/send-buffer.js';
+import { HeartbeatWheel, Watchdog } from '../../../src/connection/timers.js';
+import type { Cursor, Frame } from '../../../src/contracts/events.js';
+import { EventEncoder } from '../../../src/protocol/event-stream.js';
+import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { FakeSink } from '../../support/fake-sink.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 

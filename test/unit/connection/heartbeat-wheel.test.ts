@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { HeartbeatWheel, type Beating } from '../../../src/connection/heartbeat-wheel.js';
+import { type Beating, HeartbeatWheel } from '../../../src/connection/timers.js';
 
 describe('HeartbeatWheel', () => {
   let clock: sinon.SinonFakeTimers;

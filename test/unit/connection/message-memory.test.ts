@@ -1,10 +1,6 @@
 import { expect } from 'chai';
-import {
-  MAX_REMEMBERED,
-  MessageMemory,
-  REMEMBER_MS,
-} from '../../../src/connection/message-memory.js';
-import type { Delivery } from '../../../src/contracts/connection-store.js';
+import { MAX_REMEMBERED, MessageMemory, REMEMBER_MS } from '../../../src/connection/direct-send.js';
+import type { Delivery } from '../../../src/contracts/store.js';
 
 const DELIVERED: Delivery = { outcome: 'delivered' };
 const BUFFERED: Delivery = { outcome: 'buffered' };

@@ -1,8 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Outbox } from '../../../src/connection/outbox.js';
-import { OutboxBudget } from '../../../src/connection/outbox-budget.js';
-import type { Frame } from '../../../src/contracts/frame.js';
+import { Outbox, OutboxBudget } from '../../../src/connection/send-buffer.js';
+import type { Frame } from '../../../src/contracts/events.js';
 
 /** What an outbox should hold: for each frame, the bytes that have not been taken, and whether some were. */
 interface Model {

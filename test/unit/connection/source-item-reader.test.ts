@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { SourceItemReader } from '../../../src/connection/source-item-reader.js';
+import { SourceItemReader } from '../../../src/connection/source.js';
 
 describe('SourceItemReader', () => {
   const read = (item: unknown): unknown => new SourceItemReader().read(item);

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { Watchdog, type Watched } from '../../../src/connection/watchdog.js';
+import { Watchdog, type Watched } from '../../../src/connection/timers.js';
 
 /** A connection that waits until it is told otherwise. */
 class WaitingConnection implements Watched {

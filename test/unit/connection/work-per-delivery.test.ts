@@ -1,8 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
-import { MemoryConnectionStore } from '../../../src/store/memory-connection-store.js';
+import { MemoryConnectionStore } from '../../../src/node/store.js';
 import { FakeSink } from '../../support/fake-sink.js';
-import { Bench, frame, type Client } from './connection-bench.js';
+import { Bench, type Client, frame } from './connection-bench.js';
 
 const CLIENTS = 500;
 // Bytes of a number that is no small integer, the least that V8 allocates.

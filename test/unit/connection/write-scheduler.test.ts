@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
-import { WriteScheduler, type Flushable } from '../../../src/connection/write-scheduler.js';
+import { type Flushable, WriteScheduler } from '../../../src/connection/scheduler.js';
 import { frame } from './connection-bench.js';
 
 describe('WriteScheduler', () => {

@@ -1,9 +1,7 @@
 import { expect } from 'chai';
-import { SseController } from '../../../src/decorators/sse-controller.js';
-import { SseEndpoint } from '../../../src/decorators/sse-endpoint.js';
-import { SseError } from '../../../src/errors/sse-error.js';
-import { endpointRoutes } from '../../../src/koa/endpoint-route.js';
-import { matchRoutes } from '../../../src/koa/match-routes.js';
+import { SseError } from '../../../src/errors.js';
+import { SseController, SseEndpoint } from '../../../src/koa/endpoints.js';
+import { endpointRoutes, matchRoutes } from '../../../src/koa/routes.js';
 
 class GuardA {
   canConnect(): boolean {

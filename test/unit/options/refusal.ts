@@ -1,4 +1,4 @@
-import { SseError } from '../../../src/errors/sse-error.js';
+import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { SseError } from '../../../src/errors/sse-error.js';
+import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { refusal } from './refusal.js';
 

@@ -1,4 +1,4 @@
-import { SseError, type SseErrorCode } from '../../../src/errors/sse-error.js';
+import { SseError, type SseErrorCode } from '../../../src/errors.js';
 
 /** The code with which a call is refused; `undefined` when it is not. */
 export function codeOf(call: () => unknown): SseErrorCode | undefined {

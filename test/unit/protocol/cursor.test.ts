@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { Cursor, Position } from '../../../src/contracts/frame.js';
+import type { Cursor, Position } from '../../../src/contracts/events.js';
 import { formatCursor, isAfter, parseCursor } from '../../../src/protocol/cursor.js';
 import { hostileText } from './hostile-text.js';
 

@@ -4,10 +4,10 @@ import {
   encodeComment,
   encodeEvent,
   encodeRetry,
-  prependId,
   type EventFields,
-} from '../../../src/protocol/encode-event.js';
-import { cutAt, readStream, type Noticed } from './client-parser.js';
+  prependId,
+} from '../../../src/protocol/event-stream.js';
+import { cutAt, type Noticed, readStream } from './client-parser.js';
 import { codeOf } from './code-of.js';
 import { hostileField, hostileText, received } from './hostile-text.js';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { EventEncoder } from '../../../src/protocol/event-encoder.js';
+import { EventEncoder } from '../../../src/protocol/event-stream.js';
 import { readStream } from './client-parser.js';
 import { codeOf } from './code-of.js';
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { SseError } from '../../../src/errors/sse-error.js';
-import { serializeData } from '../../../src/protocol/serialize-data.js';
+import { SseError } from '../../../src/errors.js';
+import { serializeData } from '../../../src/protocol/event-stream.js';
 import { codeOf } from './code-of.js';
 import { hostileText } from './hostile-text.js';
 

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { SseErrorCode } from '../../../src/errors/sse-error.js';
+import type { SseErrorCode } from '../../../src/errors.js';
 import {
   checkConnectionId,
   checkEventId,
@@ -9,7 +9,7 @@ import {
   checkReason,
   checkRetry,
   checkTopic,
-} from '../../../src/protocol/text-rules.js';
+} from '../../../src/protocol/names.js';
 import { codeOf } from './code-of.js';
 import { hostileField, hostileText } from './hostile-text.js';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { carriedTrace, MAX_TRACE_CHARACTERS } from '../../../src/protocol/trace-text.js';
+import { carriedTrace, MAX_TRACE_CHARACTERS } from '../../../src/protocol/names.js';
 
 describe('carriedTrace', () => {
   it('passes printable ASCII on, from space to tilde', () => {

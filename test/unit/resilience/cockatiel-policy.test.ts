@@ -1,10 +1,13 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
-import { useFakeTimers, type SinonFakeTimers } from 'sinon';
-import type { ResilienceObserver } from '../../../src/contracts/resilience-observer.js';
-import type { OperationContext, OperationKind } from '../../../src/contracts/resilience-policy.js';
-import { SseError } from '../../../src/errors/sse-error.js';
+import { type SinonFakeTimers, useFakeTimers } from 'sinon';
+import type {
+  OperationContext,
+  OperationKind,
+  ResilienceObserver,
+} from '../../../src/contracts/policy.js';
+import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';

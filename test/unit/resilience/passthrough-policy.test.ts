@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { SseError } from '../../../src/errors/sse-error.js';
+import { SseError } from '../../../src/errors.js';
 import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
 
 describe('PassthroughPolicy', () => {

@@ -1,10 +1,10 @@
-import { expect } from 'chai';
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AlwaysOffSampler } from '@opentelemetry/sdk-trace';
-import type { LibraryCloseReason } from '../../../src/contracts/close-reason.js';
-import type { ResetReason } from '../../../src/contracts/hole.js';
+import { expect } from 'chai';
+import type { LibraryCloseReason } from '../../../src/contracts/connection.js';
+import type { ResetReason } from '../../../src/contracts/events.js';
 import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
-import { SilentTelemetry } from '../../../src/telemetry/silent-telemetry.js';
+import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { codeOf } from '../../support/code-of.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
 import { RecordingSink } from '../../support/recording-sink.js';

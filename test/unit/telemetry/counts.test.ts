@@ -1,8 +1,7 @@
-import { expect } from 'chai';
 import type { Attributes } from '@opentelemetry/api';
-import { countedReason } from '../../../src/telemetry/counted-reason.js';
-import { LabelCount } from '../../../src/telemetry/label-count.js';
-import { OutcomeGrid } from '../../../src/telemetry/outcome-grid.js';
+import { expect } from 'chai';
+import { LabelCount, OutcomeGrid } from '../../../src/telemetry/figures.js';
+import { countedReason } from '../../../src/telemetry/names.js';
 
 type Readable = { read(observe: (count: number, labels: Attributes) => void): void };
 

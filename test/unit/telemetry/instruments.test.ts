@@ -1,9 +1,9 @@
-import { expect } from 'chai';
 import { DataPointType, type HistogramMetricData } from '@opentelemetry/sdk-metrics';
-import type { CircuitState } from '../../../src/contracts/resilience-policy.js';
+import { expect } from 'chai';
+import type { CircuitState } from '../../../src/contracts/policy.js';
 import type { NodeGauges } from '../../../src/contracts/telemetry.js';
-import { METRICS, type MetricDefinition } from '../../../src/telemetry/metric-definitions.js';
-import { OpenTelemetry } from '../../../src/telemetry/open-telemetry.js';
+import { type MetricDefinition, METRICS } from '../../../src/telemetry/metrics.js';
+import { OpenTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
 import { turns } from '../../support/turns.js';
 import { until } from '../../support/until.js';

@@ -1,7 +1,7 @@
-import { context, SpanStatusCode, trace, type SpanContext } from '@opentelemetry/api';
+import { context, type SpanContext, SpanStatusCode, trace } from '@opentelemetry/api';
 import { expect } from 'chai';
-import type { ResumableSource } from '../../../src/contracts/resumable-source.js';
-import { SseError } from '../../../src/errors/sse-error.js';
+import type { ResumableSource } from '../../../src/contracts/service.js';
+import { SseError } from '../../../src/errors.js';
 import { codeOf } from '../../support/code-of.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
 import { TestCluster } from '../../support/test-cluster.js';

@@ -1,9 +1,9 @@
-import { expect } from 'chai';
-import { context, propagation, SpanStatusCode, trace, type Context } from '@opentelemetry/api';
+import { context, type Context, propagation, SpanStatusCode, trace } from '@opentelemetry/api';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
-import type { ClusterCoordinator } from '../../../src/contracts/cluster-coordinator.js';
-import type { SendResult } from '../../../src/contracts/receipt.js';
-import { SseError } from '../../../src/errors/sse-error.js';
+import { expect } from 'chai';
+import type { ClusterCoordinator } from '../../../src/contracts/cluster.js';
+import type { SendResult } from '../../../src/contracts/events.js';
+import { SseError } from '../../../src/errors.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
 import type { RecordingSink } from '../../support/recording-sink.js';

@@ -1,18 +1,18 @@
 import { readFileSync } from 'node:fs';
-import { expect } from 'chai';
 import {
   context,
+  type Context,
   ROOT_CONTEXT,
   SpanKind,
   SpanStatusCode,
   trace,
   TraceFlags,
-  type Context,
 } from '@opentelemetry/api';
 import { AlwaysOffSampler } from '@opentelemetry/sdk-trace';
-import { SseError } from '../../../src/errors/sse-error.js';
+import { expect } from 'chai';
+import { SseError } from '../../../src/errors.js';
 import { SCOPE, type SpanName } from '../../../src/telemetry/names.js';
-import { SpanRecorder } from '../../../src/telemetry/span-recorder.js';
+import { SpanRecorder } from '../../../src/telemetry/spans.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
 
 const NOTHING = () => ({});

@@ -1,15 +1,15 @@
-import { expect } from 'chai';
 import {
+  type Context,
   createTraceState,
   propagation,
   ROOT_CONTEXT,
+  type SpanContext,
   trace,
   TraceFlags,
-  type Context,
-  type SpanContext,
 } from '@opentelemetry/api';
+import { expect } from 'chai';
 import fc from 'fast-check';
-import { carriedTrace } from '../../../src/protocol/trace-text.js';
+import { carriedTrace } from '../../../src/protocol/names.js';
 import { TraceCarrier } from '../../../src/telemetry/trace-carrier.js';
 
 const TRACE_ID = '0af7651916cd43dd8448eb211c80319c';

@@ -1,9 +1,9 @@
-import { expect } from 'chai';
 import { context, SpanStatusCode, trace } from '@opentelemetry/api';
-import type { InconsistencyKind } from '../../../src/contracts/consistency.js';
-import type { OperationKind } from '../../../src/contracts/resilience-policy.js';
+import { expect } from 'chai';
+import type { InconsistencyKind } from '../../../src/contracts/cluster.js';
+import type { OperationKind } from '../../../src/contracts/policy.js';
 import type { CleanupKind } from '../../../src/contracts/telemetry.js';
-import { SseError } from '../../../src/errors/sse-error.js';
+import { SseError } from '../../../src/errors.js';
 import { codeOf } from '../../support/code-of.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
 import { TestCluster } from '../../support/test-cluster.js';

@@ -16,14 +16,14 @@ const inFile =
     replace,
   });
 
-const feed = inFile('cluster/redis/log-feed.ts');
-const catchUp = inFile('cluster/redis/catch-up.ts');
-const reader = inFile('cluster/redis/log-reader.ts');
-const hole = inFile('cluster/gap-hole.ts');
-const cursor = inFile('connection/client-cursor.ts');
-const opener = inFile('service/connection-opener.ts');
-const replayer = inFile('service/replayer.ts');
-const subscriber = inFile('redis/redis-subscriber.ts');
+const feed = inFile('cluster/redis/feed.ts');
+const catchUp = inFile('cluster/redis/feed.ts');
+const reader = inFile('cluster/redis/log.ts');
+const hole = inFile('protocol/gap.ts');
+const cursor = inFile('connection/cursor.ts');
+const opener = inFile('node/open.ts');
+const replayer = inFile('node/replay.ts');
+const subscriber = inFile('cluster/redis/subscriber.ts');
 
 /** Every rule of feed and client. */
 export const LOG_MUTATIONS: readonly LogMutation[] = [

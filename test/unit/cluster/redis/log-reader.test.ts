@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { catchUp } from '../../../../src/cluster/redis/catch-up.js';
 import type { ClusterNode } from '../../../../src/cluster/redis/cluster-node.js';
-import { LogReader, type LogPage } from '../../../../src/cluster/redis/log-reader.js';
+import { catchUp } from '../../../../src/cluster/redis/feed.js';
+import { type LogPage, LogReader } from '../../../../src/cluster/redis/log.js';
 import { resolveOptions } from '../../../../src/options/resolve-options.js';
 import { ModelRedis } from '../../../support/log/model-redis.js';
 import { turns } from '../../../support/turns.js';

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { MessageRouter } from '../../../../src/cluster/redis/message-router.js';
+import { decodeAcks, MAX_ACKS } from '../../../../src/cluster/redis/frames.js';
+import { MessageRouter } from '../../../../src/cluster/redis/messages.js';
 import type { NodeChannel } from '../../../../src/cluster/redis/node-channel.js';
-import { decodeAcks, MAX_ACKS } from '../../../../src/cluster/wire/ack-frame.js';
 import { scriptedNode } from '../../../support/redis/scripted-node.js';
 import { turns } from '../../../support/turns.js';
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { NodeLeases } from '../../../../src/cluster/redis/node-leases.js';
+import { NodeLeases } from '../../../../src/cluster/redis/leases.js';
 import { codeOf } from '../../../support/code-of.js';
 import { scriptedNode } from '../../../support/redis/scripted-node.js';
 

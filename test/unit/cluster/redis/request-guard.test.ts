@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { RequestGuard } from '../../../../src/cluster/redis/request-guard.js';
+import { RequestGuard } from '../../../../src/cluster/redis/commands.js';
 
 const BEGIN = 1_800_000_000_000;
 

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
+import { ConsistencyTally } from '../../../../src/cluster/differences.js';
 import type { RouteDifference, RoutePage } from '../../../../src/cluster/redis/route-comparison.js';
 import { RouteGlance } from '../../../../src/cluster/redis/route-glance.js';
-import { ConsistencyTally } from '../../../../src/cluster/consistency-tally.js';
 import { RecordingListener } from '../../../support/recording-listener.js';
 import { scriptedNode } from '../../../support/redis/scripted-node.js';
 

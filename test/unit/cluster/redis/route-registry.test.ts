@@ -1,9 +1,9 @@
 import { expect } from 'chai';
-import { NodeLeases } from '../../../../src/cluster/redis/node-leases.js';
-import { RouteRegistry } from '../../../../src/cluster/redis/route-registry.js';
-import { SseError } from '../../../../src/errors/sse-error.js';
+import { NodeLeases } from '../../../../src/cluster/redis/leases.js';
+import { RouteRegistry } from '../../../../src/cluster/redis/routes.js';
+import { SseError } from '../../../../src/errors.js';
 import { codeOf } from '../../../support/code-of.js';
-import { scriptedNode, type Answers } from '../../../support/redis/scripted-node.js';
+import { type Answers, scriptedNode } from '../../../support/redis/scripted-node.js';
 
 const LEASE = { status: 'OPENED', lease: { gen: '1', epoch: 'e' }, owned: 0, now: 1 };
 const C1 = { connectionId: 'c1', token: 't1' };

@@ -1,0 +1,160 @@
+import { randomBytes } from 'node:crypto';
+import type { ReplayPage, ReplayRequest, Retention } from '../../contracts/cluster.js';
+import type { Cursor, Frame, HolePart, Position } from '../../contracts/events.js';
+import { formatCursor, isAfter } from '../../protocol/cursor.js';
+import { prependId } from '../../protocol/event-stream.js';
+import { EVERYONE } from '../../protocol/names.js';
+
+// Of so many topics the log knows exactly what was trimmed, even if nothing of them is left.
+const MAX_REMEMBERED_TOPICS = 10_000;
+const SWEEP_EVERY = 1000;
+
+interface Entry extends Frame {
+  readonly position: Cursor;
+}
+
+interface Topic {
+  readonly entries: Entry[];
+  retention: Retention;
+  /** The newest entry that was trimmed. */
+  trimmed: Position | undefined;
+}
+
+/** What the log has of everything after a position. */
+export interface Remainder {
+  /** In order. */
+  readonly entries: readonly { readonly topic: string; readonly frame: Frame }[];
+  /** Where something is missing; unknown when it is of topics that are not remembered. */
+  readonly gaps: readonly HolePart[] | 'unknown';
+}
+
+/** The ordered log in memory: entries of all topics share one sequence, each topic keeps its own number of them. */
+export class MemoryLog {
+  /** Random, so that a cursor of another log is not mistaken for one of ours. */
+  readonly epoch = randomBytes(6).toString('hex');
+  // What is addressed to everyone concerns every client, so that topic is never forgotten.
+  readonly #topics = new Map([[EVERYONE, newTopic()]]);
+  #tip: Cursor = { epoch: this.epoch, ms: Date.now(), sequence: 0 };
+  // The newest entry of any topic that is not remembered any more.
+  #forgotten: Position | undefined;
+
+  get tip(): Cursor {
+    return this.#tip;
+  }
+
+  /** Appends an entry and returns it as the frame that every subscriber gets. */
+  append(topic: string, body: Buffer, retention: Retention): { cursor: Cursor; frame: Frame } {
+    const cursor = {
+      epoch: this.epoch,
+      ms: Math.max(this.#tip.ms, Date.now()),
+      sequence: this.#tip.sequence + 1,
+    };
+    this.#tip = cursor;
+    const frame = { bytes: prependId(formatCursor(cursor), body), position: cursor };
+    const kept = this.#topics.get(topic) ?? newTopic(this.#forgotten);
+    this.#topics.set(topic, kept);
+    kept.retention = retention;
+    kept.entries.push(frame);
+    trim(kept);
+    if (cursor.sequence % SWEEP_EVERY === 0) this.#sweep();
+    return { cursor, frame };
+  }
+
+  /** What a client at `after` has missed. */
+  replay({ topics, after, limit, broadcasts }: ReplayRequest): ReplayPage {
+    const { tip } = this;
+    if (after === undefined) return { tip, upto: tip, frames: [] };
+    const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
+    if (after.epoch !== this.epoch) {
+      return { ...this.#page(wanted, undefined, limit), reset: { reason: 'EPOCH', topics } };
+    }
+    if (isAfter(after, tip)) {
+      return { ...this.#page(wanted, undefined, limit), reset: { reason: 'AHEAD', topics } };
+    }
+    const page = this.#page(wanted, after, limit);
+    const holes = wanted.filter(topic => this.#misses(topic, after));
+    return holes.length === 0 ? page : { ...page, reset: { reason: 'GAP', topics: holes } };
+  }
+
+  /** Everything after a position, whatever its topic. */
+  since(position: Position): Remainder {
+    const entries = [...this.#topics].flatMap(([topic, kept]) => {
+      trim(kept);
+      return kept.entries
+        .slice(firstAfter(kept.entries, position))
+        .map(frame => ({ topic, frame, sequence: frame.position.sequence }));
+    });
+    entries.sort((a, b) => a.sequence - b.sequence);
+    if (this.#forgotten !== undefined && isAfter(this.#forgotten, position))
+      return { entries, gaps: 'unknown' };
+    const gaps: HolePart[] = [];
+    for (const [topic, { trimmed: until }] of this.#topics) {
+      if (until !== undefined && isAfter(until, position)) gaps.push({ topic, until });
+    }
+    return { entries, gaps };
+  }
+
+  #page(topics: readonly string[], after: Position | undefined, limit: number): ReplayPage {
+    const entries: Entry[] = [];
+    for (const name of topics) {
+      const topic = this.#topics.get(name);
+      if (topic === undefined) continue;
+      trim(topic);
+      const first = after === undefined ? 0 : firstAfter(topic.entries, after);
+      // One more than is asked for, because that shows whether there is more.
+      for (const entry of topic.entries.slice(first, first + limit + 1)) entries.push(entry);
+    }
+    entries.sort((a, b) => a.position.sequence - b.position.sequence);
+    const frames = entries.slice(0, limit);
+    const upto = frames.length < entries.length ? frames.at(-1)?.position : undefined;
+    return { tip: this.tip, upto: upto ?? this.#tip, frames };
+  }
+
+  #misses(name: string, after: Position): boolean {
+    const topic = this.#topics.get(name);
+    const lost = topic === undefined ? this.#forgotten : topic.trimmed;
+    return lost !== undefined && isAfter(lost, after);
+  }
+
+  /** Lets go of what expired in topics that nobody publishes to, and of their names when there are too many. */
+  #sweep(): void {
+    for (const [name, topic] of this.#topics) {
+      trim(topic);
+      const { entries, trimmed } = topic;
+      if (name === EVERYONE || entries.length > 0) continue;
+      if (this.#topics.size <= MAX_REMEMBERED_TOPICS) continue;
+      this.#topics.delete(name);
+      if (trimmed && (!this.#forgotten || isAfter(trimmed, this.#forgotten))) {
+        this.#forgotten = trimmed;
+      }
+    }
+  }
+}
+
+function newTopic(trimmed?: Position): Topic {
+  return { entries: [], retention: { maxEntries: 0, ttl: 0 }, trimmed };
+}
+
+function trim(topic: Topic): void {
+  const { maxEntries, ttl, whole } = topic.retention;
+  const last = topic.entries.at(-1)?.position.ms ?? 0;
+  const oldest = whole === true && last >= Date.now() - ttl ? 0 : Date.now() - ttl;
+  let surplus = Math.max(0, topic.entries.length - maxEntries);
+  while ((topic.entries[surplus]?.position.ms ?? Infinity) < oldest) surplus += 1;
+  if (surplus === 0) return;
+  topic.trimmed = topic.entries[surplus - 1]?.position;
+  topic.entries.splice(0, surplus);
+}
+
+/** Index of the first entry after a position, by halving: topics may keep a million entries. */
+function firstAfter(entries: readonly Entry[], after: Position): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const entry = entries[middle];
+    if (entry !== undefined && isAfter(entry.position, after)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}

@@ -1,0 +1,113 @@
+import type {
+  Registered,
+  Registration,
+  RegistrationResult,
+  Route,
+} from '../../contracts/cluster.js';
+
+/** How often an id may be taken over. */
+export interface TakeoverLimit {
+  readonly takeoverLimit: number;
+  /** Milliseconds. */
+  readonly takeoverWindow: number;
+}
+
+/** A route with what only its owner knows. */
+export interface OwnedRoute extends Route {
+  readonly token: string;
+  /** When the id was taken over lately, in milliseconds of `Date.now()`. */
+  readonly takeovers: readonly number[];
+}
+
+const NONE: readonly number[] = [];
+
+/** Who owns which connection id. */
+export class RouteTable {
+  readonly #routes = new Map<string, OwnedRoute>();
+  #fence = 0;
+
+  get size(): number {
+    return this.#routes.size;
+  }
+
+  get(connectionId: string): OwnedRoute | undefined {
+    return this.#routes.get(connectionId);
+  }
+
+  /** How many routes each node has. */
+  countByNode(): ReadonlyMap<string, number> {
+    const counts = new Map<string, number>();
+    for (const { nodeId } of this.#routes.values())
+      counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
+    return counts;
+  }
+
+  register(
+    nodeId: string,
+    { connectionId, token, onDuplicate }: Registration,
+    { takeoverLimit, takeoverWindow }: TakeoverLimit,
+  ): RegistrationResult {
+    const former = this.#routes.get(connectionId);
+    if (former === undefined) return this.#own(nodeId, connectionId, token, NONE);
+    if (former.nodeId === nodeId && former.token === token) {
+      return { outcome: 'registered', fence: former.fence };
+    }
+    if (onDuplicate === 'reject') return { outcome: 'exists', nodeId: former.nodeId };
+    const now = Date.now();
+    const recent = former.takeovers.filter(at => now - at < takeoverWindow);
+    if (recent.length >= takeoverLimit) return { outcome: 'storm' };
+    return this.#own(nodeId, connectionId, token, [...recent, now]);
+  }
+
+  unregister(nodeId: string, connectionId: string, token: string): boolean {
+    const route = this.#routes.get(connectionId);
+    if (route?.nodeId !== nodeId || route.token !== token) return false;
+    return this.#routes.delete(connectionId);
+  }
+
+  /** Gives a node a route that nobody has. Returns whether the node has it now, with this token. */
+  restore(nodeId: string, { connectionId, token }: Registered): boolean {
+    const route = this.#routes.get(connectionId);
+    if (route === undefined) this.#own(nodeId, connectionId, token, NONE);
+    return route === undefined || (route.nodeId === nodeId && route.token === token);
+  }
+
+  /** Every route. */
+  all(): Iterable<OwnedRoute> {
+    return this.#routes.values();
+  }
+
+  releaseAll(nodeId: string): void {
+    for (const route of this.#routes.values()) {
+      if (route.nodeId === nodeId) this.#routes.delete(route.connectionId);
+    }
+  }
+
+  /**
+   * Brings the routes of a node in step with the connections it has; the other nodes' routes win. Returns the
+   * connections that have lost their id.
+   */
+  reconcile(nodeId: string, registered: readonly Registered[]): Registered[] {
+    const tokens = new Set(registered.map(({ token }) => token));
+    for (const { connectionId, nodeId: owner, token } of this.#routes.values()) {
+      if (owner === nodeId && !tokens.has(token)) this.#routes.delete(connectionId);
+    }
+    return registered.filter(({ connectionId, token }) => {
+      const route = this.#routes.get(connectionId);
+      if (route === undefined) this.#own(nodeId, connectionId, token, NONE);
+      return route !== undefined && (route.nodeId !== nodeId || route.token !== token);
+    });
+  }
+
+  #own(
+    nodeId: string,
+    connectionId: string,
+    token: string,
+    takeovers: readonly number[],
+  ): RegistrationResult {
+    this.#fence += 1;
+    const fence = this.#fence;
+    this.#routes.set(connectionId, { nodeId, connectionId, token, takeovers, fence });
+    return { outcome: 'registered', fence };
+  }
+}

@@ -1,0 +1,256 @@
+import { createRequire } from 'node:module';
+import type * as Ioredis from 'ioredis';
+import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis';
+import { SseError } from '../../errors.js';
+import { redisErrorCode } from './failure.js';
+
+/** Where Redis is: the settings `redis.url`, `redis.client`, `redis.username` and `redis.password`. */
+export interface RedisAddress {
+  readonly url: string | undefined;
+  readonly client: object | undefined;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+}
+
+/**
+ * Makes the connections of one node: one for commands, and as many subscribers as are asked for. A client of the
+ * application is the pattern for them (single Redis, Sentinel, Redis Cluster) and is never used, changed or closed
+ * itself. Nothing connects until told to.
+ */
+export class RedisConnections {
+  /** For commands. */
+  readonly command: Redis | Cluster;
+  readonly #cluster: Cluster | undefined;
+
+  /** @throws SseError `INVALID_OPTION` when there is no address, or the client is none of ioredis or has a `keyPrefix`. */
+  constructor({ url, client, username, password }: RedisAddress) {
+    if (client !== undefined) this.command = copyOf(client);
+    else if (url !== undefined) {
+      const account = {
+        ...(username !== undefined && { username }),
+        ...(password !== undefined && { password }),
+      };
+      this.command = new (loadIoredis().Redis)(url, { ...commandOptions(), ...account });
+    } else {
+      throw new SseError('INVALID_OPTION', 'redis.url or redis.client must be given, got neither');
+    }
+    this.#cluster = isCluster(this.command) ? this.command : undefined;
+    // A first command would connect a master, but fail all that come while it does. Not before ready: ioredis' own check
+    // would be among them.
+    const cluster = this.#cluster;
+    cluster?.on('ready', () => void this.#wakeMasters());
+    cluster?.on('+node', () => {
+      if (cluster.status === 'ready') void this.#wakeMasters();
+    });
+  }
+
+  /** Whether it is a Redis Cluster. */
+  get cluster(): boolean {
+    return this.#cluster !== undefined;
+  }
+
+  /**
+   * Connects for commands, in a Redis Cluster to every master that answers.
+   * @throws the client's error when the first try fails; the client goes on trying.
+   */
+  async open(): Promise<void> {
+    await firstTry(this.command);
+    await this.#wakeMasters();
+  }
+
+  /**
+   * A new connection to subscribe with, not connected yet and without a life after its first. In a Redis Cluster it goes
+   * to the master of `near`, a key or sharded channel, or, without one, to a master that varies with `attempt`.
+   * @throws SseError `UNAVAILABLE` when no such master is known at present.
+   */
+  subscriber(attempt: number, near?: string): Redis {
+    // The connection before may have ended because slots or masters moved. This takes effect with the next attempt.
+    if (attempt > 0) this.#cluster?.refreshSlotsCache(() => undefined);
+    const pattern =
+      this.#cluster === undefined ? this.command : master(this.#cluster, attempt, near);
+    if (pattern === undefined || isCluster(pattern)) {
+      throw new SseError(
+        'UNAVAILABLE',
+        'a master of the Redis Cluster must be known, got none yet',
+      );
+    }
+    return pattern.duplicate(subscriberOptions());
+  }
+
+  /** Connects to each master; one that does not answer is left to the commands that will need it. */
+  async #wakeMasters(): Promise<void> {
+    const masters = this.#cluster?.nodes('master') ?? [];
+    await Promise.all(masters.map(node => node.ping().catch(() => undefined)));
+  }
+}
+
+/** Milliseconds until a connection that stands, and is still not ready, counts as failed: Redis loads its data, maybe. */
+const FIRST_TRY = 3_000;
+
+/** Settles with the first try: `connect` of a Cluster never does when the cluster is found to be down. */
+function firstTry(command: Redis | Cluster): Promise<void> {
+  return new Promise((resolve, reject) => {
+    const timer = setTimeout(() => {
+      settle('not ready');
+    }, FIRST_TRY);
+    const settle = (failure?: unknown): void => {
+      clearTimeout(timer);
+      command.removeListener('ready', onReady);
+      command.removeListener('close', onClose);
+      if (failure === undefined) resolve();
+      else reject(new Error('the first try to connect failed', { cause: failure }));
+    };
+    const onReady = (): void => settle();
+    const onClose = (): void => settle('closed');
+    command.once('ready', onReady);
+    command.once('close', onClose);
+    command.connect().catch(settle);
+  });
+}
+
+function master(cluster: Cluster, attempt: number, near: string | undefined): Redis | undefined {
+  const masters = cluster.nodes('master');
+  if (near === undefined) return masters[attempt % masters.length];
+  const owner = cluster.slots[hashSlot(near)]?.[0];
+  return masters.find(({ options: { host, port } }) => `${host ?? ''}:${port ?? ''}` === owner);
+}
+
+function copyOf(client: object): Redis | Cluster {
+  if (!isClient(client)) {
+    throw new SseError(
+      'INVALID_OPTION',
+      'redis.client must be a Redis or Cluster of ioredis, got another object; or give redis.url',
+    );
+  }
+  const { options } = client;
+  const redisOptions = 'redisOptions' in options ? options.redisOptions : undefined;
+  // ioredis puts it in front of keys, but not of channels.
+  if (options.keyPrefix || redisOptions?.keyPrefix) {
+    throw new SseError(
+      'INVALID_OPTION',
+      'redis.client must not have a keyPrefix; give a client without one and set redis.prefix',
+    );
+  }
+  return isCluster(client)
+    ? client.duplicate([], clusterOptions())
+    : client.duplicate(commandOptions());
+}
+
+/** Only nodes that meet in Redis need the package; and one with a client of its own has it already. */
+function loadIoredis(): typeof Ioredis {
+  try {
+    return createRequire(import.meta.url)('ioredis') as typeof Ioredis;
+  } catch (cause) {
+    throw new SseError(
+      'INVALID_OPTION',
+      'redis.url needs the package ioredis: npm install ioredis',
+      {
+        cause,
+      },
+    );
+  }
+}
+
+function isClient(client: object): client is Redis | Cluster {
+  const { duplicate, options } = client as { duplicate?: unknown; options?: unknown };
+  return typeof duplicate === 'function' && typeof options === 'object' && options !== null;
+}
+
+// Not instanceof: the application's client may come from another copy of ioredis.
+function isCluster(client: Redis | Cluster): client is Cluster {
+  return client.isCluster;
+}
+
+/** Milliseconds after which a command counts as unanswered. */
+const COMMAND_TIMEOUT = 1_000;
+const CONNECT_TIMEOUT = 2_000;
+/** Milliseconds of silence, while commands wait, after which the socket is given up. */
+const SOCKET_TIMEOUT = 5_000;
+/** Milliseconds between two looks whether Redis has loaded its data. */
+const LOADING_RETRY = 1_000;
+const SLOTS_REFRESH = 10_000;
+const MAX_REDIRECTIONS = 6;
+
+/** Milliseconds before the next try: doubling to two seconds, with a random part so that nodes do not come at once. */
+export function backoff(attempt: number): number {
+  return Math.min(50 * 2 ** attempt, 2_000) + Math.random() * 200;
+}
+
+/**
+ * What a connection for commands must be set to, whatever the application's own client is set to. Together they make
+ * each call settle within a second or so, run at most once, and never wait in a queue while Redis is away.
+ */
+function commandOptions() {
+  return {
+    lazyConnect: true,
+    enableReadyCheck: true,
+    // A full queue would send minutes-old writes after an outage; and ioredis would resend what may have run.
+    enableOfflineQueue: false,
+    maxRetriesPerRequest: 0,
+    commandTimeout: COMMAND_TIMEOUT,
+    connectTimeout: CONNECT_TIMEOUT,
+    socketTimeout: SOCKET_TIMEOUT,
+    keepAlive: 10_000,
+    // While Redis loads its data it is asked again this soon, whatever it guesses.
+    maxLoadingRetryTime: LOADING_RETRY,
+    // It can end in silence or in an unhandled rejection; RedisSubscriber subscribes itself.
+    autoResubscribe: false,
+    autoResendUnfulfilledCommands: true,
+    // Calls are sent in the order they are made.
+    enableAutoPipelining: false,
+    // 1: reconnect, since the master is elsewhere now, and reject, since our own retry knows what may be repeated.
+    reconnectOnError: error => (redisErrorCode(error) === 'READONLY' ? 1 : false),
+    retryStrategy: backoff,
+    readOnly: false,
+    stringNumbers: false,
+    replyMapping: 'legacy',
+    scripts: {},
+  } satisfies RedisOptions;
+}
+
+/** The same for a Redis Cluster. */
+function clusterOptions() {
+  return {
+    lazyConnect: true,
+    enableOfflineQueue: false,
+    enableReadyCheck: true,
+    enableAutoPipelining: false,
+    scaleReads: 'master',
+    maxRedirections: MAX_REDIRECTIONS,
+    // 0: ioredis must not resend what may have run before its connection closed.
+    retryDelayOnFailover: 0,
+    slotsRefreshInterval: SLOTS_REFRESH,
+    shardedSubscribers: false,
+    clusterRetryStrategy: backoff,
+    scripts: {},
+    redisOptions: commandOptions(),
+  } satisfies ClusterOptions;
+}
+
+/** What a connection for one life of a subscriber must be set to; its owner opens the next one. */
+function subscriberOptions() {
+  return {
+    ...commandOptions(),
+    // Silence is normal here; the probe finds a dead connection.
+    socketTimeout: undefined,
+    retryStrategy: null,
+  } satisfies RedisOptions;
+}
+
+/** Slots of a Redis Cluster. */
+export const SLOTS = 16_384;
+
+/** The Redis Cluster slot of a key or sharded channel: CRC16 (XMODEM) of its hash tag, or of all of it without one. */
+export function hashSlot(key: string): number {
+  const open = key.indexOf('{');
+  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
+  const hashed = close > open + 1 ? key.slice(open + 1, close) : key;
+  let crc = 0;
+  for (const byte of Buffer.from(hashed)) {
+    crc ^= byte << 8;
+    for (let bit = 0; bit < 8; bit += 1) {
+      crc = crc & 0x8000 ? ((crc << 1) ^ 0x1021) & 0xffff : (crc << 1) & 0xffff;
+    }
+  }
+  return crc % SLOTS;
+}

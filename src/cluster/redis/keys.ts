@@ -1,0 +1,186 @@
+import { createHash } from 'node:crypto';
+import { SseError } from '../../errors.js';
+
+/** What decides the names of keys and channels; must be the same on all nodes. */
+export interface KeyLayout {
+  /** Begins every key and every channel but that of broadcasts; without `{` and `}`. */
+  readonly prefix: string;
+  /** Channel of broadcasts on a single Redis. */
+  readonly channel: string;
+  /** 1 to 16; `undefined`: 1, or 16 in a Redis Cluster. */
+  readonly partitions: number | undefined;
+  readonly pubsub: 'classic' | 'sharded';
+  /** Whether it is a Redis Cluster. */
+  readonly cluster: boolean;
+}
+
+/** One share of the connection ids: its keys live in one slot, so that one script changes them together. */
+export interface Partition {
+  readonly number: number;
+  readonly leases: string;
+  readonly routes: string;
+  readonly index: string;
+  /** Channel of a node without its incarnation. */
+  readonly channelPrefix: string;
+}
+
+/** The keys of one topic of the log. */
+export interface TopicKeys {
+  readonly stream: string;
+  readonly last: string;
+}
+
+/** Command that publishes on a channel, and how its subscriber must subscribe. */
+export type PubSubMode = 'classic' | 'sharded';
+
+/**
+ * The only place that names keys and channels. Everything of one partition shares one hash tag, everything of the log
+ * another, so no call crosses slots. A name never depends on anything but the layout and its arguments.
+ */
+export class Keys {
+  /** Written into each partition; a node with another one is refused, because the two could not find each other. */
+  readonly schema: string;
+  /** All partitions, by number. */
+  readonly partitions: readonly Partition[];
+  /** How node channels and the control channel are published. */
+  readonly nodeMode: PubSubMode;
+  /** Whether a publication to a node is answered with its true number of subscribers: not so on the bus of a cluster. */
+  readonly countsReceivers: boolean;
+  /** How the channels of the log are published: sharded in a Redis Cluster, whose bus may drop frames silently. */
+  readonly logMode: PubSubMode;
+  /** Epoch and last id of the log; names the slot that the log lives in. */
+  readonly logMeta: string;
+  /** Events for every connection. */
+  readonly broadcastChannel: string;
+  /** Commands for every node; always classic. */
+  readonly controlChannel: string;
+
+  /** @throws SseError `INVALID_OPTION` when the prefix has braces or the partitions are not 1 to 16. */
+  constructor(private readonly layout: KeyLayout) {
+    const { prefix, cluster, partitions = cluster ? PARTITION_TAGS.length : 1 } = layout;
+    if (/[{}]/.test(prefix)) {
+      throw new SseError(
+        'INVALID_OPTION',
+        `redis.prefix must not have { or }, got '${prefix}': braces would move every key to one slot`,
+      );
+    }
+    if (!Number.isInteger(partitions) || partitions < 1 || partitions > PARTITION_TAGS.length) {
+      throw new SseError('INVALID_OPTION', `redis.partitions must be 1 to 16, got ${partitions}`);
+    }
+    this.nodeMode = cluster ? layout.pubsub : 'classic';
+    this.countsReceivers = !cluster || this.nodeMode === 'sharded';
+    this.logMode = cluster ? 'sharded' : 'classic';
+    this.schema = `1/${partitions}/${this.nodeMode}`;
+    this.partitions = Array.from({ length: partitions }, (_, number) =>
+      this.#partition(number, partitions),
+    );
+    this.logMeta = `${prefix}{log}:m`;
+    this.broadcastChannel = cluster ? `{log}:${layout.channel}` : layout.channel;
+    this.controlChannel = `${prefix}ctl`;
+  }
+
+  /** The partition of a connection id; every id has exactly one. */
+  partitionOf(connectionId: string): Partition {
+    const count = this.partitions.length;
+    const partition = this.partitions[count === 1 ? 0 : hashOf(connectionId) % count];
+    if (partition === undefined) throw new SseError('INTERNAL', 'no partition for a connection id');
+    return partition;
+  }
+
+  /** Mark of a registration that was given up while it may still arrive. */
+  tombstone(partition: Partition, inc: string, token: string): string {
+    return `${partition.leases.slice(0, -1)}d:${inc}:${token}`;
+  }
+
+  /** Keys of a topic; `*` is the topic of broadcasts, `@<connection id>` a mailbox. */
+  topic(topic: string): TopicKeys {
+    const { prefix } = this.layout;
+    return { stream: `${prefix}{log}:t:${topic}`, last: `${prefix}{log}:p:${topic}` };
+  }
+
+  /** First result of a publication with this key. */
+  idempotency(key: string): string {
+    return `${this.layout.prefix}{log}:i:${key}`;
+  }
+
+  /** Something that one holder at a time has. */
+  claim(name: string): string {
+    return `${this.layout.prefix}{log}:s:${name}`;
+  }
+
+  /** Mark of a publication with this key that is not kept. */
+  unkeptMark(key: string): string {
+    return `${this.layout.prefix}{log}:u:${key}`;
+  }
+
+  /** Channel of a topic's publications. */
+  topicChannel(topic: string): string {
+    return topic === '*' ? this.broadcastChannel : `${this.layout.prefix}{log}:c:${topic}`;
+  }
+
+  /** The channel of a node on which answers to it are published. */
+  answerChannel(inc: string): string {
+    return (this.partitions[0]?.channelPrefix ?? '') + inc;
+  }
+
+  /** Every channel on which messages for one node come; in sharded mode one per partition. */
+  nodeChannels(inc: string): string[] {
+    return [...new Set(this.partitions.map(({ channelPrefix }) => channelPrefix + inc))];
+  }
+
+  /** Channel of a subscriber's own probes, in the slot of the channel whose subscription is probed. */
+  probeChannel(id: string, near?: string): string {
+    const tag = near === undefined ? undefined : /\{[^}]+\}/.exec(near)?.[0];
+    return `${this.layout.prefix}${tag === undefined ? '' : `${tag}:`}probe:${id}`;
+  }
+
+  #partition(number: number, count: number): Partition {
+    const { prefix } = this.layout;
+    // Spread over the table, so that few partitions are as far apart as many; partition 0 has the same tag in every
+    // layout, which is how nodes with different ones meet and are refused.
+    const tag = `{${PARTITION_TAGS[Math.floor((number * PARTITION_TAGS.length) / count)] ?? ''}}`;
+    return {
+      number,
+      leases: `${prefix}${tag}:l`,
+      routes: `${prefix}${tag}:r`,
+      index: `${prefix}${tag}:x`,
+      channelPrefix: this.nodeMode === 'sharded' ? `${prefix}${tag}:n:` : `${prefix}n:`,
+    };
+  }
+}
+
+function hashOf(text: string): number {
+  return createHash('sha1').update(text).digest().readUInt32BE(0);
+}
+
+/**
+ * The hash tags of the sixteen partitions. Tag k hashes near the middle of the k-th sixteenth of Redis Cluster's slots, so
+ * that any number of masters gets an even share; the bare numbers 0 to 15 would collide. Never to be changed: the tags
+ * decide where existing routes are found.
+ */
+export const PARTITION_TAGS = [
+  '18',
+  '5x',
+  'dj',
+  '3r',
+  'd2',
+  'pv',
+  'uh',
+  'iy',
+  'ly',
+  'h9',
+  'uv',
+  'q6',
+  '9s',
+  '5f',
+  'dt',
+  'ha',
+] as const;
+
+/** What publishes in a script. */
+export type PublishCommand = 'PUBLISH' | 'SPUBLISH';
+
+/** The command of a kind of Pub/Sub. */
+export function publishCommand(mode: PubSubMode): PublishCommand {
+  return mode === 'sharded' ? 'SPUBLISH' : 'PUBLISH';
+}

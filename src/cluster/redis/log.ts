@@ -1,0 +1,257 @@
+import { randomBytes } from 'node:crypto';
+import type {
+  Publication,
+  PublicationResult,
+  ReplayPage,
+  ReplayRequest,
+} from '../../contracts/cluster.js';
+import type { Cursor, HolePart, Position } from '../../contracts/events.js';
+import { SseError } from '../../errors.js';
+import type { ResolvedSseOptions } from '../../options/sse-options.js';
+import { formatCursor, isAfter } from '../../protocol/cursor.js';
+import { prependId } from '../../protocol/event-stream.js';
+import { EVERYONE } from '../../protocol/names.js';
+import type { ClusterNode } from './cluster-node.js';
+import { decodePayload, encodePayload, encodeUnkept, positionOf } from './frames.js';
+import type { RedisGateway } from './gateway.js';
+import { publishCommand } from './keys.js';
+import type { Membership } from './live-nodes.js';
+import { type HistoryReply, historyScript } from './scripts/history-script.js';
+import { type LogRequest, publishScript } from './scripts/publish-script.js';
+import { publishUnkeptScript } from './scripts/publish-unkept-script.js';
+
+const TOPICS_PER_CALL = 32;
+const MAX_ENTRIES = 500;
+const ORIGIN: Position = { ms: 0, sequence: 0 };
+
+/** An entry of the log. */
+export interface LogEntry {
+  readonly topic: string;
+  readonly position: Cursor;
+  /** The event with its id in front. */
+  readonly bytes: Buffer;
+}
+
+/** A part of the log, in order. */
+export interface LogPage {
+  /** The newest entry when it was read. */
+  readonly tip: Cursor;
+  /** Complete up to here. */
+  readonly upto: Position;
+  readonly entries: readonly LogEntry[];
+  /** Holes before the first entry; of another log, those of a reader that was at its beginning, or none. */
+  readonly gaps: readonly HolePart[];
+  /** Set when the cursor was of another log, or newer than the log: then this is its beginning. */
+  readonly lost: 'EPOCH' | 'AHEAD' | undefined;
+}
+
+/** Reads the ordered log in Redis. */
+export class LogReader {
+  constructor(private readonly node: ClusterNode) {}
+
+  /** The newest entry. @throws SseError */
+  async tip(): Promise<Cursor> {
+    const [reply] = await this.#ask([EVERYONE], undefined, 1);
+    return headOf(reply).tip;
+  }
+
+  /** @throws SseError */
+  async replay({ topics, after, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
+    if (after === undefined) {
+      const tip = await this.tip();
+      return { tip, upto: tip, frames: [] };
+    }
+    const wanted = broadcasts === false ? topics : [EVERYONE, ...topics];
+    const { tip, upto, entries, gaps, lost } = await this.read(wanted, after, limit);
+    const frames = entries.map(({ bytes, position }) => ({ bytes, position }));
+    // The hole of a lost log is one of everything; the client is told the topics it follows.
+    if (lost !== undefined) return { tip, upto, frames, reset: { reason: lost, topics } };
+    if (gaps.length === 0) return { tip, upto, frames };
+    const missing = gaps.map(({ topic }) => topic);
+    return { tip, upto, frames, reset: { reason: 'GAP', topics: missing } };
+  }
+
+  /** The entries of these topics after a cursor, at most `limit`. @throws SseError */
+  async read(topics: readonly string[], after: Cursor, limit: number): Promise<LogPage> {
+    const wanted = [...new Set(topics)];
+    const replies = await this.#ask(wanted, after, limit);
+    const other = replies.find(({ status }) => status !== 'OK');
+    if (other === undefined) {
+      return { ...merge(wanted, replies, limit), gaps: gapsOf(wanted, replies), lost: undefined };
+    }
+    const lost = other.status === 'EPOCH' ? 'EPOCH' : 'AHEAD';
+    const { epoch } = headOf(other).tip;
+    const everything = await this.#ask(wanted, { epoch, ...ORIGIN }, limit);
+    // Lost once more in between.
+    if (everything.some(({ status }) => status !== 'OK')) return this.read(topics, after, limit);
+    // Bounds say nothing about a log that began since.
+    const gaps = gapsOf(wanted, everything).filter(({ until }) => until.sequence > 0);
+    return { ...merge(wanted, everything, limit), gaps, lost };
+  }
+
+  #ask(
+    topics: readonly string[],
+    after: Cursor | undefined,
+    limit: number,
+  ): Promise<HistoryReply[]> {
+    const { gateway, options } = this.node;
+    const calls: Promise<HistoryReply>[] = [];
+    for (let from = 0; from < topics.length; from += TOPICS_PER_CALL) {
+      const some = topics.slice(from, from + TOPICS_PER_CALL);
+      calls.push(
+        gateway.run(historyScript, {
+          ...logRequest(gateway, options),
+          topics: some.map(topic => gateway.keys.topic(topic)),
+          after,
+          limit: Math.min(limit, MAX_ENTRIES),
+        }),
+      );
+    }
+    return Promise.all(calls);
+  }
+}
+
+/** Entries of several replies in one order; complete up to where the first of them ends. */
+function merge(
+  topics: readonly string[],
+  replies: readonly HistoryReply[],
+  limit: number,
+): Pick<LogPage, 'tip' | 'upto' | 'entries'> {
+  const { tip } = headOf(replies[0]);
+  let upto: Position = tip;
+  const all: LogEntry[] = [];
+  for (const [call, reply] of replies.entries()) {
+    if (reply.status !== 'OK') throw new SseError('INTERNAL', 'a page must be one of one log');
+    upto = earlier(upto, wellFormed(positionOf(reply.upto)));
+    for (const { topic, id, payload } of reply.entries) {
+      const position = { epoch: reply.epoch, ...wellFormed(positionOf(id)) };
+      const decoded = decodePayload(payload);
+      if (decoded === undefined) continue;
+      const bytes = prependId(formatCursor(position), decoded.body);
+      all.push({ topic: topicOf(topics, call, topic), position, bytes });
+    }
+  }
+  all.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));
+  const entries = all.filter(({ position }) => !isAfter(position, upto));
+  const last = entries[limit - 1];
+  return last === undefined || entries.length === limit
+    ? { tip, upto, entries }
+    : { tip, upto: last.position, entries: entries.slice(0, limit) };
+}
+
+/** Topics with holes. */
+function gapsOf(topics: readonly string[], replies: readonly HistoryReply[]): HolePart[] {
+  return replies.flatMap((reply, call) => {
+    if (reply.status !== 'OK') return [];
+    return reply.gaps.map(({ topic, until }) => ({
+      topic: topicOf(topics, call, topic),
+      until: wellFormed(positionOf(until)),
+    }));
+  });
+}
+
+function headOf(reply: HistoryReply | undefined): { readonly tip: Cursor } {
+  if (reply === undefined || reply.status === 'LIMIT') {
+    throw new SseError('INTERNAL', 'history.lua must answer a page, got its refusal');
+  }
+  return { tip: { epoch: reply.epoch, ...wellFormed(positionOf(reply.tip)) } };
+}
+
+function topicOf(topics: readonly string[], call: number, at: number): string {
+  const topic = topics[call * TOPICS_PER_CALL + at];
+  if (topic === undefined) throw new SseError('INTERNAL', 'history.lua answered another topic');
+  return topic;
+}
+
+function wellFormed(position: Position | undefined): Position {
+  if (position === undefined) throw new SseError('INTERNAL', 'the log must have ids of its own');
+  return position;
+}
+
+function earlier(a: Position, b: Position): Position {
+  return isAfter(a, b) ? b : a;
+}
+
+const IDEMPOTENCY_MS = 60_000;
+
+/** Publishes events: into the ordered log and to its subscribers in one step, or only to the subscribers. */
+export class LogWriter {
+  constructor(
+    private readonly node: ClusterNode,
+    private readonly membership: Membership,
+  ) {}
+
+  /** @throws SseError */
+  async publish(publication: Publication): Promise<PublicationResult> {
+    // Before: a failure afterwards would have a publication repeated that was made.
+    const nodes = await this.membership.count();
+    const cursor = await (publication.retention === false
+      ? this.#publish(publication)
+      : this.#append(publication));
+    return cursor === undefined ? { nodes } : { cursor, nodes };
+  }
+
+  async #append({ topic = EVERYONE, retention, idempotencyKey, ...payload }: Publication) {
+    const { gateway, options } = this.node;
+    const { maxEntries, ttl, whole } = retention || { maxEntries: 0, ttl: 0 };
+    const request = logRequest(gateway, options);
+    const { id, epoch } = await gateway.run(publishScript, {
+      ...request,
+      metaMs: Math.max(request.metaMs, ttl),
+      topic: gateway.keys.topic(topic),
+      payload: encodePayload({ trace: payload.trace, body: payload.body }),
+      maxEntries,
+      maxAgeMs: whole === true ? 0 : ttl,
+      streamMs: ttl,
+      ...this.#subscribers(topic),
+      ...(idempotencyKey !== undefined && {
+        idempotency: { key: gateway.keys.idempotency(idempotencyKey), ms: IDEMPOTENCY_MS },
+      }),
+    });
+    const position = positionOf(id);
+    if (position === undefined) throw new SseError('INTERNAL', 'publish.lua must answer an id');
+    return { epoch, ...position };
+  }
+
+  async #publish({
+    topic = EVERYONE,
+    body,
+    trace,
+    idempotencyKey,
+  }: Publication): Promise<undefined> {
+    const { gateway } = this.node;
+    const { keys } = gateway;
+    const frame = encodeUnkept({ trace, body });
+    if (idempotencyKey === undefined) {
+      await gateway.publish(keys.topicChannel(topic), frame, keys.logMode);
+      return;
+    }
+    await gateway.run(publishUnkeptScript, {
+      mark: keys.unkeptMark(idempotencyKey),
+      frame,
+      ...this.#subscribers(topic),
+      ms: IDEMPOTENCY_MS,
+    });
+  }
+
+  #subscribers(topic: string) {
+    const { keys } = this.node.gateway;
+    return { pubCommand: publishCommand(keys.logMode), channel: keys.topicChannel(topic) };
+  }
+}
+
+/** More than clocks differ and replication lags. */
+const FENCE_MS = 60_000;
+/** The log remembers what it had longer than it has it, so that an old cursor meets a gap and not nothing. */
+const MEMORY_FACTOR = 10;
+
+/** What every call to the log carries. */
+function logRequest({ keys }: RedisGateway, { history, mailbox }: ResolvedSseOptions): LogRequest {
+  const own = Object.values(history.topics).map(topic => (topic === false ? 0 : (topic.ttl ?? 0)));
+  return {
+    meta: keys.logMeta,
+    metaMs: Math.max(history.ttl, mailbox.ttl, ...own) * MEMORY_FACTOR,
+    newEpoch: randomBytes(6).toString('hex'),
+    fenceMs: FENCE_MS,
+  };
+}

@@ -1,0 +1,373 @@
+import type {
+  ConsistencyReport,
+  ConsistencyRequest,
+  CoordinatorStatus,
+  LeakProbe,
+} from '../../contracts/cluster.js';
+import type { SseError } from '../../errors.js';
+import { EVERYONE } from '../../protocol/names.js';
+import { ConsistencyTally } from '../differences.js';
+import type { ClusterNode } from './cluster-node.js';
+import { CommandBus, NodeCommands, RequestGuard } from './commands.js';
+import { redisErrorCode } from './failure.js';
+import { LogFeed } from './feed.js';
+import { FrameSeal, type SupersededNotice } from './frames.js';
+import { NodeLeases } from './leases.js';
+import { Membership } from './live-nodes.js';
+import { LogReader, LogWriter } from './log.js';
+import { MessageRouter, type PendingSend } from './messages.js';
+import { NodeChannel } from './node-channel.js';
+import { Reaper } from './reaper.js';
+import { RouteCheck } from './route-check.js';
+import { RouteMend } from './route-mend.js';
+import { RouteRepair } from './route-repair.js';
+import { RouteValidation } from './route-validation.js';
+import { RouteRegistry } from './routes.js';
+import { SubscriberPool } from './subscriber-pool.js';
+
+/** Milliseconds that joining waits for what usually takes a few. */
+const PATIENCE = 2_000;
+const POLL_MS = 10;
+const REPAIR_RETRY_MS = 1_000;
+
+/** One membership of this node in the cluster: its parts, joined together, and what keeps them going. */
+export class RedisMember {
+  readonly leases: NodeLeases;
+  readonly registry: RouteRegistry;
+  readonly router: MessageRouter;
+  readonly bus: CommandBus;
+  readonly reader: LogReader;
+  readonly writer: LogWriter;
+  readonly feed: LogFeed;
+  readonly #repair: RouteRepair;
+  readonly #check: RouteCheck;
+  readonly #validation: RouteValidation;
+  readonly #reaper: Reaper;
+  readonly #membership: Membership;
+  readonly #pool: SubscriberPool;
+  readonly #seal: FrameSeal;
+  readonly #timers: NodeJS.Timeout[] = [];
+  #retry: NodeJS.Timeout | undefined;
+  /** When the present unbroken stretch of heartbeats began. */
+  #aliveSince = Infinity;
+  #reaping = false;
+  #left: Promise<void> | undefined;
+
+  constructor(private readonly node: ClusterNode) {
+    const { gateway, inc, options } = node;
+    this.#seal = new FrameSeal(options.control.secret);
+    this.leases = new NodeLeases(node, {
+      onOpened: () => this.#startRepair(),
+      onBeat: () => this.#onBeat(),
+      onSilent: error => this.#onSilent(error),
+      onRecovered: () => this.#startRepair(),
+    });
+    this.registry = new RouteRegistry(node, this.leases);
+    this.#membership = new Membership(node, this.registry);
+    const mend = new RouteMend(node, this.registry);
+    this.#repair = new RouteRepair(node, this.leases, mend);
+    this.#check = new RouteCheck(node, this.leases, mend);
+    this.#reaper = new Reaper(node, dead => this.#onDead(dead));
+    this.#validation = new RouteValidation(node, this.#reaper);
+    const channel = new NodeChannel(node, this.#seal, {
+      onMessage: (token, message) => this.router.onMessage(token, message),
+      onAcks: (from, acks) => this.router.onAcks(from, acks),
+      onSuperseded: notice => this.#onSuperseded(notice),
+      onRequest: request => commands.onRequest(request),
+      onUnknownRequest: request => commands.onUnknownRequest(request),
+      onAnswer: answer => this.bus.onAnswer(answer),
+    });
+    this.router = new MessageRouter(node, channel);
+    const clock = () => this.leases.clock;
+    this.bus = new CommandBus(node, channel, clock);
+    const commands = new NodeCommands(node, this.bus, new RequestGuard(clock), {
+      onMembership: () => this.#membership.forget(),
+      onRepaired: () => {
+        if (node.options.consistency.interNodeSyncEnabled) node.listener.onSync();
+      },
+    });
+    this.#pool = new SubscriberPool(gateway, inc, {
+      onNodeFrame: frame => channel.onFrame(frame),
+      onNodeUp: () => this.#startRepair(),
+      onLogFrame: (name, frame) => this.feed.onFrame(name, frame),
+      onLogUp: () => this.feed.onUp(),
+      onLogDown: () => this.feed.onDown(),
+      onError: error => this.onError(error),
+    });
+    this.reader = new LogReader(node);
+    this.writer = new LogWriter(node, this.#membership);
+    this.feed = new LogFeed(node, this.#pool.log, this.reader);
+  }
+
+  /**
+   * Resolves when this node takes part, or when it is known that Redis cannot be reached; it goes on trying then.
+   * @throws SseError when trying on is no use: `INVALID_OPTION` for another layout, `INTERNAL` for a refused login
+   */
+  async join(): Promise<void> {
+    const { redis, cleanup } = this.node.options;
+    this.#every(redis.connectionTtl * (1000 / 3), () => this.#startRepair());
+    if (cleanup.enabled) this.#every(cleanup.interval, () => void this.#sweep());
+    this.#pool.open();
+    try {
+      await this.node.gateway.open();
+      await this.leases.beat();
+    } catch (error) {
+      if (!isPassing(error)) throw error;
+      this.node.logger.warn('the cluster cannot be reached; this node joins when it can', {
+        error,
+      });
+      return;
+    }
+    await this.#heard();
+    await this.#membership.greet(this.bus);
+  }
+
+  /** Whether there is a connection to Redis. */
+  get reachable(): boolean {
+    return this.node.gateway.reachable;
+  }
+
+  /** Why nothing can be asked of the cluster, if so. */
+  obstacle(): string | undefined {
+    if (!this.node.gateway.reachable) return 'there is no connection to Redis';
+    if (this.leases.silent) return 'Redis does not answer';
+    if (!this.leases.held) return 'this node has not joined yet';
+    return undefined;
+  }
+
+  /** Whether a connection of this node follows a topic. */
+  isFollowed(topic: string): boolean {
+    return this.node.listener.follows(topic);
+  }
+
+  /** Never rejects: trouble makes the report unknown. */
+  async check(request: ConsistencyRequest): Promise<ConsistencyReport> {
+    const tally = new ConsistencyTally(request.maxRepairs);
+    try {
+      if (request.scope === 'node') await this.#check.run(request, tally);
+      else if (this.#settled) await this.#validation.run(request, tally);
+      else return tally.unknown('the nodes may just have been cut off together');
+      const repaired = request.maxRepairs - tally.left;
+      if (request.tell && repaired > 0) await this.bus.tellAll({ t: 'sync', repaired });
+    } catch (error) {
+      return tally.unknown(error instanceof Error ? error.message : String(error));
+    }
+    return tally.report();
+  }
+
+  /** Why nothing is heard from the cluster, if so. */
+  deafness(): string | undefined {
+    if (!this.#pool.up) return 'the subscriptions are being restored';
+    return this.feed.begun ? undefined : 'the log has not been read yet';
+  }
+
+  /** Releases what this node has in the cluster, as far as it can be reached, and hears nothing any more. Twice is harmless. */
+  leave(): Promise<void> {
+    this.#left ??= this.#leave();
+    return this.#left;
+  }
+
+  onReachable(reachable: boolean): void {
+    if (this.#left !== undefined) return;
+    if (reachable) {
+      // A failure is planned again by the heartbeats.
+      this.leases.beat().catch(() => undefined);
+      return;
+    }
+    this.#aliveSince = Infinity;
+    this.node.logger.warn('the connection to Redis is lost; local delivery goes on');
+  }
+
+  onError(error: SseError): void {
+    if (this.#left === undefined) this.node.logger.debug('a connection to Redis failed', { error });
+  }
+
+  async #leave(): Promise<void> {
+    const { logger } = this.node;
+    clearTimeout(this.#retry);
+    for (const timer of this.#timers) clearInterval(timer);
+    this.leases.stop();
+    this.#pool.close();
+    this.feed.close();
+    // Also while it joins: a lease may be on its way.
+    if (this.reachable && !this.leases.silent) {
+      try {
+        await this.leases.release(false);
+        await this.bus.tellAll({ t: 'leave' });
+      } catch (error) {
+        logger.warn('what this node had in the cluster was not released; it expires', { error });
+      }
+    }
+    this.bus.close();
+    this.router.close();
+  }
+
+  /** Waits until everything is heard, but not for ever. */
+  async #heard(): Promise<void> {
+    const deadline = performance.now() + PATIENCE;
+    while (
+      this.deafness() !== undefined &&
+      this.#left === undefined &&
+      performance.now() < deadline
+    ) {
+      await new Promise(resolve => setTimeout(resolve, POLL_MS));
+    }
+  }
+
+  #onBeat(): void {
+    this.#membership.forget();
+    const now = performance.now();
+    this.#aliveSince = Math.min(this.#aliveSince, now);
+    // All nodes may have been cut off together; each gets the time to renew its lease first.
+    if (this.#settled) void this.#reap();
+  }
+
+  /** Whether every node had the time to renew its lease since Redis could last be reached. */
+  get #settled(): boolean {
+    return performance.now() - this.#aliveSince >= this.node.options.node.lease;
+  }
+
+  #onSilent(error: unknown): void {
+    this.#aliveSince = Infinity;
+    this.node.logger.warn('this node cannot prove that it lives; it goes on trying', { error });
+  }
+
+  #onDead(inc: string): void {
+    this.#membership.forget();
+    this.router.onDead(inc);
+    this.bus.onDead(inc);
+  }
+
+  #onSuperseded({ connectionId, token }: SupersededNotice): void {
+    if (!this.#seal.signs) {
+      this.node.listener.onSuperseded(connectionId, token);
+      return;
+    }
+    // Redis itself wrote it, unsigned: believed only as far as the route says the same.
+    this.registry.find(connectionId).then(
+      route => {
+        if (route?.inc === this.node.inc && route.tok === token) return;
+        this.node.listener.onSuperseded(connectionId, token);
+      },
+      () => this.#startRepair(),
+    );
+  }
+
+  /** What fails is tried again, and by the next occasion anyway. */
+  #startRepair(): void {
+    if (this.#left !== undefined) return;
+    clearTimeout(this.#retry);
+    this.#repair.run().catch((error: unknown) => {
+      this.node.logger.debug('the routes could not be compared; trying again', { error });
+      if (this.#left !== undefined) return;
+      this.#retry = setTimeout(() => this.#startRepair(), REPAIR_RETRY_MS).unref();
+    });
+  }
+
+  async #reap(): Promise<void> {
+    if (this.#reaping) return;
+    this.#reaping = true;
+    try {
+      await this.#reaper.reap();
+    } catch (error) {
+      this.node.logger.debug('dead nodes could not be removed; the next heartbeat tries again', {
+        error,
+      });
+    } finally {
+      this.#reaping = false;
+    }
+  }
+
+  async #sweep(): Promise<void> {
+    try {
+      await this.#reaper.sweep();
+    } catch (error) {
+      this.node.logger.debug('expired routes could not be removed; the next run tries again', {
+        error,
+      });
+    }
+  }
+
+  #every(ms: number, work: () => void): void {
+    this.#timers.push(setInterval(work, ms).unref());
+  }
+}
+
+function isPassing(error: unknown): boolean {
+  return (error as Partial<SseError>).code === 'UNAVAILABLE';
+}
+
+/** What is asked of a membership. */
+interface StatusSource {
+  /** Whether there is a connection to Redis. */
+  readonly reachable: boolean;
+  readonly leases: {
+    /** Whether the last heartbeat failed, and why. */
+    readonly silent: boolean;
+    readonly silence: unknown;
+  };
+  /** Why nothing can be asked of the cluster, or heard from it. */
+  obstacle(): string | undefined;
+  deafness(): string | undefined;
+}
+
+/** Whether the cluster can be used and heard through this membership, and what is wrong if not. */
+export function memberStatus(member: StatusSource): CoordinatorStatus {
+  const obstacle = member.obstacle();
+  if (obstacle !== undefined) {
+    const trouble = troubleOf(member);
+    return { reachable: false, detail: obstacle, ...(trouble && { trouble }) };
+  }
+  const deafness = member.deafness();
+  if (deafness === undefined) return { reachable: true };
+  return { reachable: false, detail: deafness, trouble: 'feed' };
+}
+
+function troubleOf({ reachable, leases }: StatusSource): CoordinatorStatus['trouble'] {
+  if (!reachable) return undefined;
+  if (leases.silent) return isFull(leases.silence) ? 'memory' : undefined;
+  return 'lease';
+}
+
+/** Whether Redis refused a write because of its `maxmemory`. */
+function isFull(error: unknown): boolean {
+  return error instanceof Error && redisErrorCode(error.cause) === 'OOM';
+}
+
+/** What a membership can leave behind: sends past their deadline, feeds that nobody follows, frames held for no reason. */
+export function clusterProbes(member: () => RedisMember | undefined): LeakProbe[] {
+  return [sendProbe(member), feedProbe(member), heldProbe(member)];
+}
+
+function sendProbe(member: () => RedisMember | undefined): LeakProbe<PendingSend> {
+  return {
+    kind: 'send',
+    suspects: () => member()?.router.overdue() ?? [],
+    release: send => member()?.router.abandon(send),
+  };
+}
+
+function feedProbe(member: () => RedisMember | undefined): LeakProbe<string> {
+  return {
+    kind: 'feed',
+    suspects: () => {
+      const present = member();
+      if (present === undefined) return [];
+      return present.feed.topics.filter(topic => topic !== EVERYONE && !present.isFollowed(topic));
+    },
+    release: topic => {
+      // However often it is listened to, until somebody joins.
+      for (let feed = member()?.feed; feed?.topics.includes(topic) === true;) {
+        feed.unlisten([topic]);
+      }
+    },
+  };
+}
+
+function heldProbe(member: () => RedisMember | undefined): LeakProbe<string> {
+  return {
+    kind: 'held-frames',
+    suspects: () => (member()?.feed.holdsForNothing === true ? ['log'] : []),
+    release: () => member()?.feed.letGo(),
+  };
+}

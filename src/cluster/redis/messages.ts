@@ -1,0 +1,323 @@
+import type { Message } from '../../contracts/cluster.js';
+import type { SendResult } from '../../contracts/events.js';
+import type { Delivery } from '../../contracts/store.js';
+import { SseError } from '../../errors.js';
+import type { ClusterNode } from './cluster-node.js';
+import { redisErrorCode } from './failure.js';
+import {
+  type Ack,
+  encodeAck,
+  encodeAcks,
+  encodeMessage,
+  MAX_ACKS,
+  type MessageFrame,
+  nodeIdOf,
+} from './frames.js';
+import { publishCommand } from './keys.js';
+import type { NodeChannel } from './node-channel.js';
+import { type SendReply, sendScript } from './scripts/send-script.js';
+
+/** Milliseconds after the call at which a message is handed over again, unless it was answered. */
+const ATTEMPTS = [0, 250, 750, 1_750];
+/** What encoding makes of `limits.maxEventBytes` at most: a `data: ` for each line break, and a name. */
+const mostBytes = (maxEventBytes: number): number => 7 * maxEventBytes + 1_024;
+
+/**
+ * Hands messages to the node that owns their connection, and says what became of them: what the owner answered, or what
+ * is certain without an answer, or that it is unknown. An attempt without an answer is repeated with the same message id,
+ * after a new look-up, so it follows a takeover; the owner recognises what it had.
+ */
+export class MessageRouter {
+  readonly #pending = new Map<string, PendingSend>();
+  readonly #acks = new Map<string, string[]>();
+  #sends = 0;
+
+  constructor(
+    private readonly node: ClusterNode,
+    private readonly channel: NodeChannel,
+  ) {}
+
+  /** Sends that wait for an answer. */
+  get pending(): number {
+    return this.#pending.size;
+  }
+
+  async send(message: Message): Promise<SendResult> {
+    this.#sends += 1;
+    const name = this.#sends.toString(36);
+    if (message.ack === 'none') return this.#handOver(message, `${name}.0`);
+    const pending = new PendingSend(message.deadline);
+    this.#pending.set(name, pending);
+    try {
+      return await this.#deliver(message, name, pending);
+    } finally {
+      pending.end();
+      this.#pending.delete(name);
+    }
+  }
+
+  /** Sends that wait although their time is over. */
+  overdue(): PendingSend[] {
+    return [...this.#pending.values()].filter(({ over }) => over);
+  }
+
+  /** Ends the wait of a send and forgets it. */
+  abandon(send: PendingSend): void {
+    send.end();
+    for (const [name, pending] of this.#pending) if (pending === send) this.#pending.delete(name);
+  }
+
+  /** A message for a connection of this node. */
+  onMessage(token: string, message: MessageFrame): void {
+    const delivery = this.#deliveryOf(token, message);
+    if (message.ack) this.#acknowledge(message.from, { attempt: message.attempt, delivery });
+  }
+
+  /** This node's own limit holds for what others send as well. */
+  #deliveryOf(token: string, message: MessageFrame): Delivery {
+    const { listener, options } = this.node;
+    const { connectionId, messageId, bytes, trace } = message;
+    if (bytes.length > mostBytes(options.limits.maxEventBytes)) {
+      return { outcome: 'rejected', code: 'EVENT_TOO_LARGE' };
+    }
+    return listener.onMessage(connectionId, token, messageId, { bytes }, trace);
+  }
+
+  onAcks(from: string, acks: readonly Ack[]): void {
+    for (const { attempt, delivery } of acks) {
+      const [name = '', number] = attempt.split('.');
+      this.#pending.get(name)?.onAnswer(Number(number), delivery, from);
+    }
+  }
+
+  /** A node died: what it has not answered it will not answer any more. */
+  onDead(inc: string): void {
+    for (const pending of this.#pending.values()) pending.onDead(inc);
+  }
+
+  /** Ends every wait. */
+  close(): void {
+    for (const pending of this.#pending.values()) pending.end();
+  }
+
+  async #deliver(message: Message, name: string, pending: PendingSend): Promise<SendResult> {
+    const { gateway } = this.node;
+    let silentLife: number | undefined;
+    for (const [attempt, at] of ATTEMPTS.entries()) {
+      const answer = await pending.answerBy(at);
+      if (answer !== undefined && answer !== 'again') return answer;
+      if (pending.over) break;
+      // The one before is on its way; another would come behind it, and pile up in a Redis that is frozen.
+      if (!gateway.cluster && silentLife === gateway.life) continue;
+      const { life } = gateway;
+      if (attempt > 0)
+        this.node.telemetry.retrying('send', answer === 'again' ? 'not-connected' : 'unanswered');
+      const result = await this.#attempt(message, `${name}.${attempt}`, pending, attempt);
+      if (result === 'silent') silentLife = life;
+      else if (result !== undefined) return result;
+    }
+    const last = await pending.answerBy(Infinity);
+    return last === undefined || last === 'again' ? pending.conclusion() : last;
+  }
+
+  /** The result, when it is certain without an answer; `silent` when Redis has not even said that it was published. */
+  async #attempt(
+    message: Message,
+    name: string,
+    pending: PendingSend,
+    attempt: number,
+  ): Promise<SendResult | 'silent' | undefined> {
+    pending.onSent(attempt);
+    const { reachable } = this.node.gateway;
+    let reply: SendReply;
+    try {
+      reply = await this.#publish(message, name, true);
+    } catch (error) {
+      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
+      // It may have been published all the same, unless there was no connection to publish on when it began.
+      if (!reachable) return unreached(pending, attempt);
+      return redisErrorCode(error.cause) === undefined ? 'silent' : undefined;
+    }
+    if (reply.status === 'ROUTED') {
+      const { countsReceivers } = this.node.gateway.keys;
+      if (countsReceivers && reply.receivers === 0) return unreached(pending, attempt);
+      pending.onRouted(attempt, reply.inc);
+      return undefined;
+    }
+    pending.onUnsent(attempt, 'not-connected');
+    return pending.doubtful ? undefined : { outcome: 'not-connected' };
+  }
+
+  async #handOver(message: Message, name: string): Promise<SendResult> {
+    const { gateway } = this.node;
+    const { reachable } = gateway;
+    try {
+      const reply = await this.#publish(message, name, false);
+      if (reply.status !== 'ROUTED') return { outcome: 'not-connected' };
+      return gateway.keys.countsReceivers && reply.receivers === 0
+        ? { outcome: 'unavailable' }
+        : { outcome: 'routed', nodeId: nodeIdOf(reply.inc) };
+    } catch (error) {
+      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
+      return { outcome: reachable ? 'unknown' : 'unavailable' };
+    }
+  }
+
+  #publish(message: Message, attempt: string, ack: boolean): Promise<SendReply> {
+    const { gateway, inc } = this.node;
+    const { connectionId, messageId, frame, trace } = message;
+    const { bytes } = frame;
+    const encoded = encodeMessage({
+      from: inc,
+      attempt,
+      ack,
+      connectionId,
+      messageId,
+      trace,
+      bytes,
+    });
+    return gateway.run(sendScript, {
+      partition: gateway.keys.partitionOf(connectionId),
+      conn: connectionId,
+      pubCommand: publishCommand(gateway.keys.nodeMode),
+      payload: this.channel.sealed(encoded),
+    });
+  }
+
+  /** Acks to one sender of one tick leave together. */
+  #acknowledge(to: string, ack: { attempt: string; delivery: Delivery }): void {
+    const lines = this.#acks.get(to);
+    if (lines !== undefined) {
+      lines.push(encodeAck(ack));
+      if (lines.length >= MAX_ACKS) this.#flushAcks();
+      return;
+    }
+    if (this.#acks.size === 0) setImmediate(() => this.#flushAcks());
+    this.#acks.set(to, [encodeAck(ack)]);
+  }
+
+  #flushAcks(): void {
+    for (const [to, lines] of this.#acks) {
+      this.channel.publish(to, encodeAcks(this.node.inc, lines)).catch((error: unknown) => {
+        // The sender asks again.
+        this.node.logger.debug('an acknowledgement was not sent', { error });
+      });
+    }
+    this.#acks.clear();
+  }
+}
+
+/** It certainly reached nobody. That may be the blink of a reconnection, so one more attempt is made. */
+function unreached(pending: PendingSend, attempt: number): SendResult | undefined {
+  pending.onUnsent(attempt, 'unavailable');
+  return attempt > 0 && !pending.doubtful ? { outcome: 'unavailable' } : undefined;
+}
+
+/** What became of one attempt, as far as known. */
+type Attempt =
+  /** It may have reached an owner, `inc` when that is known. */
+  | { readonly is: 'open'; readonly inc?: string }
+  /** It certainly reached nobody. */
+  | { readonly is: 'unsent'; readonly because: 'not-connected' | 'unavailable' }
+  /** Its owner had the connection no more. */
+  | { readonly is: 'closed' };
+
+/** One send that waits for its owner: the attempts so far, and what can be concluded from them. */
+export class PendingSend {
+  readonly #startedAt = performance.now();
+  readonly #attempts: Attempt[] = [];
+  #answer: SendResult | 'again' | undefined;
+  #ended = false;
+  #wake: (() => void) | undefined;
+
+  /** @param deadline milliseconds from now */
+  constructor(private readonly deadline: number) {}
+
+  /** Whether there is no time left. */
+  get over(): boolean {
+    return this.#ended || performance.now() - this.#startedAt >= this.deadline;
+  }
+
+  /** Whether an attempt may have reached an owner without an answer. */
+  get doubtful(): boolean {
+    return this.#attempts.some(({ is }) => is === 'open');
+  }
+
+  onSent(attempt: number): void {
+    this.#attempts[attempt] ??= { is: 'open' };
+  }
+
+  onRouted(attempt: number, inc: string): void {
+    // Its answer may have been faster.
+    if (this.#attempts[attempt]?.is === 'open') this.#attempts[attempt] = { is: 'open', inc };
+  }
+
+  onUnsent(attempt: number, because: 'not-connected' | 'unavailable'): void {
+    this.#attempts[attempt] = { is: 'unsent', because };
+  }
+
+  /** The owner's answer to an attempt; `from` is its incarnation. */
+  onAnswer(attempt: number, delivery: Delivery, from: string): void {
+    if (this.#attempts[attempt] === undefined) return;
+    if (delivery.outcome === 'closed') {
+      const again = !this.#attempts.some(({ is }) => is === 'closed');
+      this.#attempts[attempt] = { is: 'closed' };
+      // It may be elsewhere by now; that is looked up once.
+      this.#settle(again ? 'again' : this.conclusion());
+      return;
+    }
+    const nodeId = nodeIdOf(from);
+    this.#settle(
+      delivery.outcome === 'rejected'
+        ? { outcome: 'rejected', code: delivery.code, nodeId }
+        : { outcome: delivery.outcome, nodeId },
+    );
+  }
+
+  /** The owner died without an answer to what only it may have got. */
+  onDead(inc: string): void {
+    const waiting = this.#attempts.filter(({ is }) => is === 'open');
+    if (waiting.length === 0) return;
+    if (waiting.every(attempt => attempt.is === 'open' && attempt.inc === inc)) {
+      this.#settle({ outcome: 'unknown' });
+    }
+  }
+
+  /** The answer, as soon as it is there; `undefined` when it is not `at` milliseconds after the beginning, or in time. */
+  async answerBy(at: number): Promise<SendResult | 'again' | undefined> {
+    const wait = Math.min(at, this.deadline) - (performance.now() - this.#startedAt);
+    if (this.#answer === undefined && !this.#ended && wait > 0) {
+      await new Promise<void>(resolve => {
+        const timer = setTimeout(resolve, wait);
+        this.#wake = () => {
+          clearTimeout(timer);
+          resolve();
+        };
+      });
+      this.#wake = undefined;
+    }
+    const answer = this.#answer;
+    if (answer === 'again') this.#answer = undefined;
+    return answer;
+  }
+
+  /** What is certain when nothing more is to come. */
+  conclusion(): SendResult {
+    if (this.doubtful) return { outcome: 'unknown' };
+    const last = this.#attempts.at(-1);
+    return { outcome: last?.is === 'unsent' ? last.because : 'not-connected' };
+  }
+
+  /** Nothing more will be waited for. */
+  end(): void {
+    this.#ended = true;
+    this.#wake?.();
+  }
+
+  #settle(answer: SendResult | 'again'): void {
+    // The first final answer stands.
+    if (this.#answer !== undefined && this.#answer !== 'again') return;
+    this.#answer = answer;
+    this.#wake?.();
+  }
+}

@@ -1,0 +1,271 @@
+import type { Cluster, Redis } from 'ioredis';
+import type { ScriptValue } from './scripts/definition.js';
+
+/** A script done with plain commands: the same KEYS and ARGV, the same reply. */
+export type PlainCommand = (
+  client: Redis | Cluster,
+  keys: readonly string[],
+  args: readonly string[],
+) => Promise<readonly unknown[]>;
+
+/** Which operations are one script each; see the settings of the same names. */
+interface Atomicity {
+  readonly redisAtomicEnabled: boolean;
+  readonly connectionRegistrationAtomic: boolean;
+  readonly connectionUnregistrationAtomic: boolean;
+  readonly expiredConnectionCleanupAtomic: boolean;
+}
+
+/** The scripts that are to be done with plain commands, by name. */
+export function plainCommands(atomicity: Atomicity): ReadonlyMap<string, PlainCommand> {
+  const { redisAtomicEnabled: any } = atomicity;
+  const plain = new Map<string, PlainCommand>();
+  if (!any || !atomicity.connectionRegistrationAtomic) plain.set('register', plainRegister);
+  if (!any || !atomicity.connectionUnregistrationAtomic) plain.set('unregister', plainUnregister);
+  if (!any || !atomicity.expiredConnectionCleanupAtomic) plain.set('reap', plainReap);
+  return plain;
+}
+
+const MOST = 500;
+const KEPT_PREVS = 3;
+
+/**
+ * What `lua/register.lua` does, read first and then written, with the same KEYS, ARGV and replies. Between the two another
+ * node may do the same: then both believe to be owner, and the later write wins.
+ */
+async function plainRegister(
+  client: Redis | Cluster,
+  [leases = '', routes = '', index = '', tombstone = '']: readonly string[],
+  args: readonly string[],
+): Promise<readonly unknown[]> {
+  const [inc = '', gen = '', conn = '', tok = '', mode = ''] = args;
+  const [ttlMs = 0, leaseMs = 0, keyMs = 0, limit = 0, window = 0] = args.slice(5, 10).map(Number);
+  const [pubCommand = '', channelPrefix = ''] = args.slice(10);
+  const [time, held, given, text] = await batch(client, [
+    ['TIME'],
+    ['HGET', leases, `i:${inc}`],
+    ['EXISTS', tombstone],
+    ['HGET', routes, conn],
+  ]);
+  const [seconds = 0, micros = 0] = (time as string[]).map(Number);
+  const now = seconds * 1_000 + Math.floor(micros / 1_000);
+  if (held !== gen) return ['LOST'];
+  if (given === 1) return ['GONE'];
+
+  const old = parseRoute(text);
+  const [ownLease, oldLease] = await batch(client, [
+    ['HGET', leases, `g:${gen}`],
+    ['HGET', leases, `g:${old?.gen ?? gen}`],
+  ]);
+  const lease = parseLease(oldLease);
+  const same = old !== undefined && lease?.inc === inc && old.tok === tok;
+  const owner = lease?.inc ?? '';
+  const refuse = (status: string) => [status, old?.fence, owner, old?.tok, now];
+  if (old !== undefined) {
+    if (same && old.gen === gen) {
+      await batch(client, [['HSET', routes, conn, formatRoute({ ...old, exp: now + ttlMs })]]);
+      return ['DUP', old.fence, '', '', now];
+    }
+    if (!same && old.prevs.includes(`${inc}/${tok}`)) return refuse('STALE');
+  }
+  const live = old !== undefined && !same && (lease?.until ?? 0) > now && old.exp > now;
+  if (live && mode === 'nx') return refuse('EXISTS');
+  if (live && mode === 'restore') return refuse('MOVED');
+  const recent = old?.takeovers.filter(at => now - at < window) ?? [];
+  if (live && recent.length >= Math.min(limit, MOST)) return refuse('STORM');
+
+  const former =
+    old === undefined ? [] : [`${owner === '' ? '?' : owner}/${old.tok}`, ...old.prevs];
+  const route: RouteText = {
+    gen,
+    tok,
+    fence: Math.max(seconds * 1_000_000 + micros, (old?.fence ?? -1) + 1),
+    exp: now + ttlMs,
+    prevs: same ? old.prevs : former.slice(0, KEPT_PREVS),
+    takeovers: live ? [...recent, now] : recent,
+  };
+  const writes: Command[] = [
+    ['HSET', routes, conn, formatRoute(route)],
+    ['ZADD', index, gen, conn],
+    ['PEXPIRE', routes, keyMs],
+    ['PEXPIRE', index, keyMs],
+  ];
+  if ((parseLease(ownLease)?.until ?? 0) < now + leaseMs / 2) {
+    writes.push(['HSET', leases, `g:${gen}`, `${now + leaseMs}|${inc}`]);
+  }
+  if (old !== undefined && !same && owner !== '') {
+    const told = JSON.stringify({
+      v: 1,
+      t: 'superseded',
+      c: conn,
+      k: old.tok,
+      f: String(route.fence),
+    });
+    writes.push([pubCommand, channelPrefix + owner, told]);
+  }
+  await batch(client, writes);
+  if (old === undefined || same) return ['NEW', route.fence, '', '', now];
+  return [live ? 'TOOK' : 'NEW', route.fence, owner, old.tok, now];
+}
+
+/**
+ * What `lua/unregister.lua` does, read first and then written, with the same KEYS, ARGV and replies. A registration that
+ * comes between the two is removed with the route that it replaced, until the next comparison restores it.
+ */
+async function plainUnregister(
+  client: Redis | Cluster,
+  [leases = '', routes = '', index = '', tombstone = '']: readonly string[],
+  [inc = '', conn = '', tok = '', tombstoneMs = '0']: readonly string[],
+): Promise<readonly unknown[]> {
+  const mark: Command[] = tombstoneMs === '0' ? [] : [['SET', tombstone, '1', 'PX', tombstoneMs]];
+  const answers = await batch(client, [...mark, ['HGET', routes, conn]]);
+  const route = parseRoute(answers.at(-1));
+  if (route === undefined) {
+    await batch(client, [['ZREM', index, conn]]);
+    return ['NONE'];
+  }
+  const [lease] = await batch(client, [['HGET', leases, `g:${route.gen}`]]);
+  if (route.tok !== tok || parseLease(lease)?.inc !== inc) return ['FOREIGN'];
+  await batch(client, [
+    ['HDEL', routes, conn],
+    ['ZREM', index, conn],
+  ]);
+  return ['REMOVED'];
+}
+
+const MOST_ROUTES = 500;
+
+/**
+ * What `lua/reap.lua` does, read first and then written, with the same KEYS, ARGV and replies. Two nodes at once may return
+ * the same routes, and a node that comes back to life in between loses routes until it compares them.
+ */
+async function plainReap(
+  client: Redis | Cluster,
+  [leases = '', routes = '', index = '']: readonly string[],
+  [limitText = '', graceText = '', self = '']: readonly string[],
+): Promise<readonly unknown[]> {
+  const limit = Math.min(Number(limitText), MOST_ROUTES);
+  const [time, fields] = await batch(client, [['TIME'], ['HGETALL', leases]]);
+  const [seconds = 0, micros = 0] = (time as string[]).map(Number);
+  const now = seconds * 1_000 + Math.floor(micros / 1_000);
+  const found = leaseToReap(pairsOf(fields), now - Number(graceText), self);
+  if (found === undefined) return ['NONE'];
+  const { inc, gen, current } = found;
+
+  const [listed] = await batch(client, [
+    ['ZRANGEBYSCORE', index, gen, gen, 'LIMIT', 0, limit],
+    // From here on every write of the dead node is refused; a release keeps its lease until the last batch.
+    ...(self === '' && current ? [['HDEL', leases, `i:${inc}`] as const] : []),
+  ]);
+  const conns = listed as string[];
+  const removed: unknown[] = [];
+  const writes: Command[] = [];
+  if (conns.length > 0) {
+    const [texts] = await batch(client, [['HMGET', routes, ...conns]]);
+    for (const [at, conn] of conns.entries()) {
+      removed.push(conn, parseRoute((texts as unknown[])[at])?.tok ?? '');
+    }
+    writes.push(['HDEL', routes, ...conns], ['ZREM', index, ...conns]);
+  }
+  const done = conns.length < limit;
+  if (done) {
+    writes.push(['HDEL', leases, `g:${gen}`]);
+    if (self !== '') writes.push(['HDEL', leases, `i:${inc}`]);
+  }
+  await batch(client, writes);
+  return [done ? 'DONE' : 'MORE', inc, gen, ...removed];
+}
+
+function leaseToReap(
+  fields: ReadonlyMap<string, string>,
+  before: number,
+  self: string,
+): { readonly inc: string; readonly gen: string; readonly current: boolean } | undefined {
+  if (self !== '') {
+    const gen = fields.get(`i:${self}`);
+    return gen === undefined ? undefined : { inc: self, gen, current: true };
+  }
+  for (const [field, value] of fields) {
+    const lease = field.startsWith('g:') ? parseLease(value) : undefined;
+    if (lease === undefined || lease.until > before) continue;
+    const gen = field.slice('g:'.length);
+    return { inc: lease.inc, gen, current: fields.get(`i:${lease.inc}`) === gen };
+  }
+  return undefined;
+}
+
+/** The answer to HGETALL sent as a bare command is a flat list, or a map in newer protocols. */
+function pairsOf(answer: unknown): ReadonlyMap<string, string> {
+  if (!Array.isArray(answer)) return new Map(Object.entries(answer as Record<string, string>));
+  const fields = answer as string[];
+  const pairs = new Map<string, string>();
+  for (let at = 0; at < fields.length; at += 2) pairs.set(fields[at] ?? '', fields[at + 1] ?? '');
+  return pairs;
+}
+
+/** A route as Redis holds it; see `lua/_common.lua`, whose format this is. */
+interface RouteText {
+  readonly gen: string;
+  readonly tok: string;
+  readonly fence: number;
+  /** Milliseconds of Redis' clock. */
+  readonly exp: number;
+  /** Superseded registrations as `<inc>/<tok>`, newest first. */
+  readonly prevs: readonly string[];
+  /** When it was taken over lately, in milliseconds. */
+  readonly takeovers: readonly number[];
+}
+
+/** A lease of a node. */
+interface LeaseText {
+  /** Milliseconds of Redis' clock. */
+  readonly until: number;
+  readonly inc: string;
+}
+
+const ROUTE = /^(\d+)\|([^|]*)\|(\d+)\|(\d+)\|?([^|]*)\|?([^|]*)$/;
+const LEASE = /^(\d+)\|(.*)$/s;
+
+/** `undefined` for what is no route. */
+function parseRoute(text: unknown): RouteText | undefined {
+  const match = typeof text === 'string' ? ROUTE.exec(text) : null;
+  if (match === null) return undefined;
+  const [, gen = '', tok = '', fence = '', exp = '', prevs = '', takeovers = ''] = match;
+  return {
+    gen,
+    tok,
+    fence: Number(fence),
+    exp: Number(exp),
+    prevs: listOf(prevs),
+    takeovers: listOf(takeovers).map(Number),
+  };
+}
+
+function formatRoute({ gen, tok, fence, exp, prevs, takeovers }: RouteText): string {
+  const route = `${gen}|${tok}|${fence}|${exp}`;
+  return prevs.length === 0 ? route : `${route}|${prevs.join(',')}|${takeovers.join(',')}`;
+}
+
+/** `undefined` for what is no lease. */
+function parseLease(text: unknown): LeaseText | undefined {
+  const match = typeof text === 'string' ? LEASE.exec(text) : null;
+  return match === null ? undefined : { until: Number(match[1]), inc: match[2] ?? '' };
+}
+
+function listOf(text: string): string[] {
+  return text === '' ? [] : text.split(',');
+}
+
+/** A command and its arguments. */
+type Command = readonly [name: string, ...args: ScriptValue[]];
+
+/** Sends commands together and resolves with their answers; the first that fails is the failure of all. */
+async function batch(client: Redis | Cluster, commands: readonly Command[]): Promise<unknown[]> {
+  const pipeline = client.pipeline();
+  for (const [name, ...args] of commands) pipeline.call(name, ...args);
+  const answers = (await pipeline.exec()) ?? [];
+  return answers.map(([error, answer]) => {
+    if (error !== null) throw error;
+    return answer;
+  });
+}

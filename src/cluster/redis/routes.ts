@@ -1,0 +1,234 @@
+import type {
+  NodeInfo,
+  Registered,
+  Registration,
+  RegistrationResult,
+  Route,
+} from '../../contracts/cluster.js';
+import { SseError } from '../../errors.js';
+import type { ClusterNode } from './cluster-node.js';
+import { nodeIdOf } from './frames.js';
+import { type Partition, publishCommand } from './keys.js';
+import { routeTimes, type NodeLeases } from './leases.js';
+import { countScript } from './scripts/count-script.js';
+import type { RefreshRequest } from './scripts/refresh-script.js';
+import {
+  type RegisterReply,
+  type RegisterRequest,
+  registerScript,
+} from './scripts/register-script.js';
+import { type ResolvedRoute, resolveScript } from './scripts/resolve-script.js';
+import { unregisterScript } from './scripts/unregister-script.js';
+
+/** Longer than any registration that may still be under way. */
+const TOMBSTONE_MS = 60_000;
+const LEASE_TRIES = 3;
+
+/** The routes of all nodes, as this node changes and reads them. */
+export class RouteRegistry {
+  // Registrations without an answer, oldest first, with the time of that: they may arrive after the connection has ended.
+  readonly #doubtful = new Map<string, number>();
+
+  constructor(
+    private readonly node: ClusterNode,
+    private readonly leases: NodeLeases,
+  ) {}
+
+  /** Registrations without an answer that may still arrive. */
+  get doubtful(): number {
+    return this.#doubtful.size;
+  }
+
+  async register({ connectionId, token, onDuplicate }: Registration): Promise<RegistrationResult> {
+    const mode = onDuplicate === 'takeover' ? 'take' : 'nx';
+    const reply = await this.#register({ connectionId, token }, mode);
+    switch (reply.status) {
+      case 'NEW':
+      case 'TOOK':
+      case 'DUP':
+        return { outcome: 'registered', fence: reply.fence };
+      case 'STORM':
+        return { outcome: 'storm' };
+      case 'EXISTS':
+      case 'MOVED':
+      case 'STALE':
+        return { outcome: 'exists', nodeId: nodeIdOf(reply.ownerInc) };
+      case 'GONE':
+      case 'LOST':
+        throw lost(reply.status);
+    }
+  }
+
+  /**
+   * Registers again what this node had, without ever taking an id from a live owner. Returns whether the connection owns
+   * its id now.
+   * @throws SseError
+   */
+  async restore(registered: Registered): Promise<boolean> {
+    const { status } = await this.#register(registered, 'restore');
+    // Nobody has taken it away.
+    if (status === 'LOST') throw lost(status);
+    return status === 'NEW' || status === 'TOOK' || status === 'DUP';
+  }
+
+  async unregister(connectionId: string, token: string): Promise<boolean> {
+    const { gateway, inc } = this.node;
+    const partition = gateway.keys.partitionOf(connectionId);
+    const { status } = await gateway.run(unregisterScript, {
+      partition,
+      tombstone: gateway.keys.tombstone(partition, inc, token),
+      inc,
+      conn: connectionId,
+      tok: token,
+      tombstoneMs: this.#doubtful.has(token) ? TOMBSTONE_MS : 0,
+    });
+    this.#doubtful.delete(token);
+    return status === 'REMOVED';
+  }
+
+  /** The live route of a connection id, with the incarnation of its owner. */
+  async find(connectionId: string): Promise<ResolvedRoute | undefined> {
+    const { gateway } = this.node;
+    const partition = gateway.keys.partitionOf(connectionId);
+    const reply = await gateway.run(resolveScript, { partition, conns: [connectionId] });
+    const route = reply.status === 'OK' ? reply.routes[0] : undefined;
+    return route?.live === true ? route : undefined;
+  }
+
+  async locate(connectionId: string): Promise<Route | undefined> {
+    const route = await this.find(connectionId);
+    return route && { connectionId, nodeId: nodeIdOf(route.inc), fence: route.fence };
+  }
+
+  async count(): Promise<number> {
+    const counts = await this.#counts();
+    return counts.reduce((sum, { live }) => sum + live, 0);
+  }
+
+  async nodes(): Promise<readonly NodeInfo[]> {
+    const routes = new Map<string, number>();
+    for (const { nodes } of await this.#counts()) {
+      for (const { inc, routes: some } of nodes) {
+        const nodeId = nodeIdOf(inc);
+        routes.set(nodeId, (routes.get(nodeId) ?? 0) + some);
+      }
+    }
+    return [...routes]
+      .map(([nodeId, connections]) => ({
+        nodeId,
+        connections,
+        self: nodeId === this.node.nodeId,
+      }))
+      .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
+  }
+
+  /** The incarnations with a live lease. */
+  async incarnations(): Promise<readonly string[]> {
+    const { gateway } = this.node;
+    const [partition] = gateway.keys.partitions;
+    if (partition === undefined) return [];
+    const { nodes } = await gateway.run(countScript, { partition });
+    return nodes.map(({ inc }) => inc);
+  }
+
+  #counts() {
+    const { gateway } = this.node;
+    return Promise.all(
+      gateway.keys.partitions.map(partition => gateway.run(countScript, { partition })),
+    );
+  }
+
+  async #register(
+    { connectionId, token }: Registered,
+    mode: RegisterRequest['mode'],
+  ): Promise<RegisterReply> {
+    const { gateway } = this.node;
+    const partition = gateway.keys.partitionOf(connectionId);
+    for (let tries = 1; ; tries += 1) {
+      const request = this.#request(partition, connectionId, token, mode);
+      let reply: RegisterReply;
+      try {
+        reply = await gateway.run(registerScript, request);
+      } catch (error) {
+        this.#doubt(token);
+        throw error;
+      }
+      if (reply.status !== 'LOST' || tries === LEASE_TRIES) return reply;
+      await this.leases.reopen(partition);
+    }
+  }
+
+  #doubt(token: string): void {
+    const now = performance.now();
+    for (const [old, since] of this.#doubtful) {
+      if (now - since <= TOMBSTONE_MS) break;
+      this.#doubtful.delete(old);
+    }
+    this.#doubtful.delete(token);
+    this.#doubtful.set(token, now);
+  }
+
+  #request(
+    partition: Partition,
+    conn: string,
+    tok: string,
+    mode: RegisterRequest['mode'],
+  ): RegisterRequest {
+    const { gateway, inc, options } = this.node;
+    const { takeoverLimit, takeoverWindow } = options.connection;
+    return {
+      partition,
+      tombstone: gateway.keys.tombstone(partition, inc, tok),
+      inc,
+      gen: this.leases.generation(partition),
+      conn,
+      tok,
+      mode,
+      ...routeTimes(options),
+      takeoverLimit,
+      takeoverWindow,
+      pubCommand: publishCommand(gateway.keys.nodeMode),
+    };
+  }
+}
+
+function lost(status: 'GONE' | 'LOST'): SseError {
+  return new SseError(
+    'UNAVAILABLE',
+    `a registration must keep its lease, got ${status}; connect again`,
+  );
+}
+
+// Hashing an id takes about a microsecond; the event loop is let go between so many.
+const SLICE = 5_000;
+
+/** The registered connections of this node by the partition of their routes. The loop turns in between. */
+export async function byPartition({
+  gateway: { keys },
+  listener,
+}: ClusterNode): Promise<ReadonlyMap<Partition, readonly Registered[]>> {
+  const groups = new Map<Partition, Registered[]>(keys.partitions.map(each => [each, []]));
+  // The connections change while this waits, so their list is taken at once.
+  const registered = [...listener.registered()];
+  for (const [at, one] of registered.entries()) {
+    if (at > 0 && at % SLICE === 0) await new Promise(resolve => setImmediate(resolve));
+    groups.get(keys.partitionOf(one.connectionId))?.push(one);
+  }
+  return groups;
+}
+
+/** Asks for the routes of some connections of this node, all in one partition, and renews those that are its own. */
+export function refreshRequest(
+  { inc, options }: Pick<ClusterNode, 'inc' | 'options'>,
+  leases: Pick<NodeLeases, 'generation'>,
+  partition: Partition,
+  registered: readonly Registered[],
+): RefreshRequest {
+  return {
+    partition,
+    inc,
+    gen: leases.generation(partition),
+    ...routeTimes(options),
+    connections: registered.map(({ connectionId, token }) => ({ conn: connectionId, tok: token })),
+  };
+}

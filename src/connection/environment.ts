@@ -1,0 +1,65 @@
+import type { CloseReason } from '../contracts/connection.js';
+import type { Frame, Hole } from '../contracts/events.js';
+import type { Logger } from '../contracts/logger.js';
+import type { LocalConnection } from '../contracts/store.js';
+import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
+import { encodeEvent, type EventEncoder } from '../protocol/event-stream.js';
+import type { ResetNotice } from './cursor.js';
+import type { WriteScheduler } from './scheduler.js';
+import type { OutboxBudget } from './send-buffer.js';
+import type { HeartbeatWheel, Watchdog } from './timers.js';
+
+/** What to do with a frame for a client whose outbox is full. */
+export type OutboxPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
+
+/** Learns of the end of each connection. */
+export interface ConnectionObserver {
+  /** It takes nothing any more; called exactly once per connection, whatever its state was. */
+  onStopped(connection: LocalConnection, reason: CloseReason): void;
+  /** Its client is told of a hole, ahead of whatever is given to it from now on. */
+  onTold(connection: LocalConnection, hole: Hole): void;
+  /** Its socket is gone as well; called exactly once, after `onStopped`. */
+  onClosed(connection: LocalConnection): void;
+}
+
+/** What all connections of one node share. */
+export interface ConnectionEnvironment {
+  readonly nodeId: string;
+  /** `outbox.maxBytes` */
+  readonly maxBytes: number;
+  /** `outbox.policy` */
+  readonly policy: OutboxPolicy;
+  readonly budget: OutboxBudget;
+  readonly scheduler: WriteScheduler;
+  readonly watchdog: Watchdog;
+  /** Undefined when `connection.heartbeat` is off. */
+  readonly wheel: HeartbeatWheel | undefined;
+  readonly encoder: EventEncoder;
+  readonly observer: ConnectionObserver;
+  readonly logger: Logger;
+  readonly events: Pick<EventTelemetry, 'sent'>;
+  readonly traffic: TrafficCounts;
+  /** A message id that no other send has. */
+  nextMessageId(): string;
+  /** The notice of a hole, the same for all connections. */
+  noticeOf(hole: Hole): ResetNotice;
+  /** The reconnection time, in milliseconds, for a client that is sent away with this reason; `undefined` says nothing. */
+  reconnectIn(reason: CloseReason): number | undefined;
+}
+
+/** What names a connection when it is made. */
+export interface ConnectionIdentity {
+  readonly id: string;
+  /** Number of the connection within its node. */
+  readonly ordinal: number;
+  readonly lastEventId: string | undefined;
+}
+
+/**
+ * The last event of a stream, which tells the client why it ends.
+ *
+ * @param retry the client's reconnection time in milliseconds; `undefined` leaves it as it is
+ */
+export function closedFrame(reason: CloseReason, retry: number | undefined): Frame {
+  return { bytes: encodeEvent({ event: 'sse.closed', data: JSON.stringify({ reason }), retry }) };
+}

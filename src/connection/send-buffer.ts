@@ -1,0 +1,142 @@
+import type { Frame } from '../contracts/events.js';
+
+const COMPACT_AT = 1024;
+
+/**
+ * Frames that wait for one slow or opening client, first in, first out, counted in the process budget. The head frame may
+ * have been taken in part; it then cannot be dropped, since a client would see half an event.
+ */
+export class Outbox {
+  #frames: (Frame | undefined)[] = [];
+  #head = 0;
+  #headOffset = 0;
+  #bytes = 0;
+
+  constructor(private readonly budget: OutboxBudget) {}
+
+  /** Bytes waiting. */
+  get bytes(): number {
+    return this.#bytes;
+  }
+
+  /** Bytes of frames of which nothing was taken. */
+  get droppable(): number {
+    if (this.#headOffset === 0) return this.#bytes;
+    const head = this.#frames[this.#head]?.bytes.length ?? 0;
+    return this.#bytes - (head - this.#headOffset);
+  }
+
+  get empty(): boolean {
+    return this.#head === this.#frames.length;
+  }
+
+  push(frame: Frame): void {
+    this.#frames.push(frame);
+    this.#count(frame.bytes.length);
+  }
+
+  /** Puts a frame before all of which nothing was taken. */
+  pushFirst(frame: Frame): void {
+    const at = this.#headOffset > 0 ? this.#head + 1 : this.#head;
+    this.#frames.splice(at, 0, frame);
+    this.#count(frame.bytes.length);
+  }
+
+  /** Removes and returns the oldest frame of which nothing was taken. */
+  dropOldest(): Frame | undefined {
+    const index = this.#headOffset > 0 ? this.#head + 1 : this.#head;
+    const frame = this.#frames[index];
+    if (frame === undefined) return undefined;
+    if (index !== this.#head) this.#frames[index] = this.#frames[this.#head];
+    this.#frames[this.#head] = undefined;
+    this.#head += 1;
+    this.#count(-frame.bytes.length);
+    this.#compact();
+    return frame;
+  }
+
+  /** Takes up to `limit` bytes from the front, at least one; frames are joined or cut as needed. */
+  take(limit: number): Buffer {
+    const parts: Buffer[] = [];
+    let length = 0;
+    while (!this.empty && length < limit) {
+      const part = this.#takePart(limit - length);
+      parts.push(part);
+      length += part.length;
+    }
+    this.#count(-length);
+    this.#compact();
+    return parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts, length);
+  }
+
+  /** Takes the oldest frame whole. Only for frames of which nothing was taken. */
+  shift(): Frame | undefined {
+    const frame = this.#frames[this.#head];
+    if (frame === undefined) return undefined;
+    this.#frames[this.#head] = undefined;
+    this.#head += 1;
+    this.#count(-frame.bytes.length);
+    this.#compact();
+    return frame;
+  }
+
+  clear(): void {
+    this.#count(-this.#bytes);
+    this.#frames = [];
+    this.#head = 0;
+    this.#headOffset = 0;
+  }
+
+  #takePart(limit: number): Buffer {
+    const bytes = this.#frames[this.#head]?.bytes ?? Buffer.alloc(0);
+    const rest = bytes.length - this.#headOffset;
+    if (rest > limit) {
+      const part = bytes.subarray(this.#headOffset, this.#headOffset + limit);
+      this.#headOffset += limit;
+      return part;
+    }
+    const part = this.#headOffset === 0 ? bytes : bytes.subarray(this.#headOffset);
+    this.#frames[this.#head] = undefined;
+    this.#head += 1;
+    this.#headOffset = 0;
+    return part;
+  }
+
+  #count(bytes: number): void {
+    this.#bytes += bytes;
+    this.budget.add(bytes);
+  }
+
+  #compact(): void {
+    if (this.empty) {
+      this.#frames = [];
+      this.#head = 0;
+    } else if (this.#head >= COMPACT_AT && this.#head * 2 >= this.#frames.length) {
+      this.#frames = this.#frames.slice(this.#head);
+      this.#head = 0;
+    }
+  }
+}
+
+/** Bytes that wait for slow clients in the whole process, against one bound. */
+export class OutboxBudget {
+  #used = 0;
+
+  /** @param limit `outbox.maxTotalBytes` */
+  constructor(readonly limit: number) {}
+
+  /** Bytes waiting now. */
+  get used(): number {
+    return this.#used;
+  }
+
+  /** Whether `bytes` more stay within the bound. */
+  admits(bytes: number): boolean {
+    return this.#used + bytes <= this.limit;
+  }
+
+  /** Counts bytes that began to wait; a negative number, bytes that no longer do. */
+  add(bytes: number): void {
+    this.#used += bytes;
+  }
+}

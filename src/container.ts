@@ -1,0 +1,246 @@
+import {
+  ContainerModule,
+  type ContainerModuleLoadOptions,
+  type Newable,
+  type ServiceIdentifier,
+} from 'inversify';
+import { LocalCoordinator } from './cluster/memory/coordinator.js';
+import { RedisCoordinator } from './cluster/redis/cluster.js';
+import { ClusterCoordinator, type InconsistencyListener } from './contracts/cluster.js';
+import { Logger } from './contracts/logger.js';
+import {
+  type OperationKind,
+  type ResilienceObserver,
+  ResiliencePolicy,
+} from './contracts/policy.js';
+import { SseService } from './contracts/service.js';
+import { ConnectionStore } from './contracts/store.js';
+import { Telemetry, type UpkeepTelemetry } from './contracts/telemetry.js';
+import { ConsistencyCheck } from './node/consistency.js';
+import { CursorRefresh, ExpiryCleanup, LeakDetection } from './node/maintenance.js';
+import { DistributedSseService } from './node/service.js';
+import { MemoryConnectionStore } from './node/store.js';
+import { resolveOptions } from './options/resolve-options.js';
+import { ResolvedSseOptions, type SseOptions } from './options/sse-options.js';
+import { CockatielPolicy } from './resilience/cockatiel-policy.js';
+import { PassthroughPolicy } from './resilience/passthrough-policy.js';
+import { ConsoleLogger } from './telemetry/console-logger.js';
+import { OpenTelemetry, SilentTelemetry } from './telemetry/telemetry.js';
+
+/** A service of one's own: a class the container builds once, or a ready object. */
+export type Override<T> = Newable<T> | (T & object);
+
+/** Services to use instead of the library's. The service closes the coordinator it is given. */
+export interface SseOverrides {
+  readonly connectionStore?: Override<ConnectionStore>;
+  readonly clusterCoordinator?: Override<ClusterCoordinator>;
+  readonly resiliencePolicy?: Override<ResiliencePolicy>;
+  readonly logger?: Override<Logger>;
+  /** Told of each difference between this node and the cluster that a check found, see `consistency`. */
+  readonly onInconsistency?: InconsistencyListener;
+}
+
+/**
+ * Binds everything: `container.load(sseModule({ … }))`. `container.unbindAllAsync()` closes it. Settings come from the
+ * environment (`SSE_*`), then from `options`, then from the defaults. Services may be rebound until the first of them is
+ * resolved; `overrides` do the same without that care. Nothing is shared between two containers.
+ * With `redis.url` or `redis.client` nodes meet in Redis, otherwise this process is a node of its own.
+ * @throws SseError `INVALID_OPTION`
+ */
+export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}): ContainerModule {
+  const resolved = resolveOptions(options, process.env);
+
+  return new ContainerModule(load => {
+    load.bind(ResolvedSseOptions).toConstantValue(resolved);
+    bindService(load, Logger, overrides.logger, () => new ConsoleLogger());
+    load
+      .bind(Telemetry)
+      .toResolvedValue(() => telemetryOf(resolved))
+      .inSingletonScope();
+    bindService(
+      load,
+      ConnectionStore,
+      overrides.connectionStore,
+      () => new MemoryConnectionStore(),
+    );
+    bindPolicy(load, overrides, resolved);
+    bindCoordinator(load, overrides.clusterCoordinator, resolved);
+    load
+      .bind(ExpiryCleanup)
+      .toResolvedValue(
+        (store, logger, telemetry) =>
+          new ExpiryCleanup(store, resolved.cleanup, logger, telemetry.upkeep),
+        [ConnectionStore, Logger, Telemetry],
+      )
+      .inSingletonScope()
+      .onDeactivation(cleanup => {
+        cleanup.stop();
+      });
+    load
+      .bind(CursorRefresh)
+      .toResolvedValue(
+        (store, coordinator) => new CursorRefresh(store, coordinator, resolved.history.ttl),
+        [ConnectionStore, ClusterCoordinator],
+      )
+      .inSingletonScope()
+      .onDeactivation(refresh => {
+        refresh.stop();
+      });
+    load
+      .bind(ConsistencyCheck)
+      .toResolvedValue(
+        (coordinator, logger, { upkeep }) =>
+          new ConsistencyCheck(resolved.consistency, {
+            coordinator,
+            logger,
+            telemetry: upkeep,
+            onInconsistency: overrides.onInconsistency,
+          }),
+        [ClusterCoordinator, Logger, Telemetry],
+      )
+      .inSingletonScope()
+      .onDeactivation(check => {
+        check.stop();
+      });
+    load
+      .bind(LeakDetection)
+      .toResolvedValue(
+        (logger, { upkeep }) =>
+          new LeakDetection(resolved.reliability.leakDetectionInterval, logger, upkeep),
+        [Logger, Telemetry],
+      )
+      .inSingletonScope()
+      .onDeactivation(detection => {
+        detection.stop();
+      });
+    load
+      .bind(SseService)
+      .toResolvedValue(
+        (store, coordinator, policy, logger, telemetry, cleanup, refresh, leaks, check) => {
+          cleanup.start();
+          if (resolved.history.enabled) refresh.start();
+          check.start();
+          const service = new DistributedSseService({
+            options: resolved,
+            store,
+            coordinator,
+            policy,
+            logger,
+            telemetry,
+            consistency: check,
+          });
+          leaks.watch([...service.leakProbes(), ...coordinator.leakProbes()]);
+          const { enabled, resourceLeakDetection } = resolved.reliability;
+          if (enabled && resourceLeakDetection) leaks.start();
+          return service;
+        },
+        [
+          ConnectionStore,
+          ClusterCoordinator,
+          ResiliencePolicy,
+          Logger,
+          Telemetry,
+          ExpiryCleanup,
+          CursorRefresh,
+          LeakDetection,
+          ConsistencyCheck,
+        ],
+      )
+      .inSingletonScope()
+      .onDeactivation(service => service.close());
+  });
+}
+
+function telemetryOf({ node, telemetry }: ResolvedSseOptions): Telemetry {
+  return telemetry.enabled
+    ? new OpenTelemetry({ ...telemetry, nodeId: node.id })
+    : new SilentTelemetry();
+}
+
+function bindService<T>(
+  load: ContainerModuleLoadOptions,
+  identifier: ServiceIdentifier<T>,
+  override: Override<T> | undefined,
+  create: () => T,
+): void {
+  if (override === undefined) load.bind(identifier).toResolvedValue(create).inSingletonScope();
+  else bindOverride(load, identifier, override);
+}
+
+function bindCoordinator(
+  load: ContainerModuleLoadOptions,
+  override: Override<ClusterCoordinator> | undefined,
+  options: ResolvedSseOptions,
+): void {
+  if (override === undefined && options.redis.enabled) {
+    load
+      .bind(ClusterCoordinator)
+      .toResolvedValue(
+        (logger, { upkeep }) => new RedisCoordinator(options, logger, upkeep),
+        [Logger, Telemetry],
+      )
+      .inSingletonScope();
+    return;
+  }
+  bindService(
+    load,
+    ClusterCoordinator,
+    override,
+    () => new LocalCoordinator(options.node.id, options.connection),
+  );
+}
+
+function bindPolicy(
+  load: ContainerModuleLoadOptions,
+  { resiliencePolicy: override, clusterCoordinator }: SseOverrides,
+  options: ResolvedSseOptions,
+): void {
+  // One process alone calls nobody that could be late, fail or be busy.
+  const alone = !options.redis.enabled && clusterCoordinator === undefined;
+  const chosen = override ?? (alone ? PassthroughPolicy : undefined);
+  if (chosen !== undefined) {
+    bindOverride(load, ResiliencePolicy, chosen);
+    return;
+  }
+  load
+    .bind(ResiliencePolicy)
+    .toResolvedValue(
+      (logger, { upkeep }) => new CockatielPolicy(options, policyObserver(logger, upkeep)),
+      [Logger, Telemetry],
+    )
+    .inSingletonScope();
+}
+
+function bindOverride<T>(
+  { bind }: ContainerModuleLoadOptions,
+  identifier: ServiceIdentifier<T>,
+  override: Override<T>,
+): void {
+  if (isClass(override)) bind(identifier).to(override).inSingletonScope();
+  else bind(identifier).toConstantValue(override);
+}
+
+function isClass<T>(override: Override<T>): override is Newable<T> {
+  return typeof override === 'function';
+}
+
+/** Tells the log when calls to the cluster begin to fail at once, and when that is over; and telemetry of each retry and refusal. */
+export function policyObserver(
+  logger: Logger,
+  upkeep: Pick<UpkeepTelemetry, 'retrying' | 'refusing'>,
+): ResilienceObserver {
+  // In an outage a circuit opens again with every call that tries.
+  const open = new Set<OperationKind>();
+  return {
+    onRetry: (kind, _attempt, error) => upkeep.retrying(kind, error),
+    onRefused: (kind, reason) => upkeep.refusing(kind, reason),
+    onCircuit: (kind, state) => {
+      if (state === 'open' && !open.has(kind)) {
+        open.add(kind);
+        logger.warn('calls to the cluster fail at once until one succeeds', { kind });
+      } else if (state === 'closed' && open.delete(kind)) {
+        logger.info('calls to the cluster succeed again', { kind });
+      }
+    },
+  };
+}

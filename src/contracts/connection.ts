@@ -1,0 +1,143 @@
+import type { EventMap, EventOptions, LocalReceipt, ResetReason } from './events.js';
+
+/**
+ * Life of a connection: `opening` (registered, holds what arrives, head not yet complete), `open`, `draining` (takes
+ * nothing more, waits for its last bytes to leave), `closed`.
+ */
+export type ConnectionState =
+  | { readonly kind: 'opening' }
+  | { readonly kind: 'open' }
+  | { readonly kind: 'draining'; readonly reason: CloseReason }
+  | { readonly kind: 'closed'; readonly reason: CloseReason };
+
+/** One client, as applications see it. Obtained from `SseService.createConnection`, `ctx.sse.connect` or a handler's argument. */
+export interface SseConnection<Events extends EventMap = EventMap> {
+  /** The connection id. */
+  readonly id: string;
+  /** Grows with each registration of this id in the cluster: lets an application ignore late news of an older connection. */
+  readonly fence: number;
+  readonly state: ConnectionState;
+  /** The topics it is subscribed to now. */
+  readonly topics: ReadonlySet<string>;
+  /** What the client sent as `Last-Event-ID` or `lastEventId`, at most 256 characters; not necessarily one of our cursors. */
+  readonly lastEventId: string | undefined;
+  /** Aborts when the connection stops taking events, with the close reason as its reason. */
+  readonly signal: AbortSignal;
+  /** Settles when the socket is gone. Never rejects. */
+  readonly closed: Promise<CloseReason>;
+  /** Bytes accepted for this client that its socket has not taken yet. */
+  readonly outboxBytes: number;
+
+  /**
+   * Sends an event to this client alone. Synchronous and ordered.
+   * @throws SseError `INVALID_EVENT_NAME`, `INVALID_EVENT_ID`, `INVALID_RETRY`, `NOT_SERIALIZABLE`; nothing was sent.
+   */
+  send<Name extends keyof Events & string>(
+    event: Name,
+    data: Events[Name],
+    options?: EventOptions,
+  ): LocalReceipt;
+  /** Sends a comment, which clients ignore; line breaks in it start further comment lines. */
+  comment(text: string): void;
+  /** Resolves when the client can take more, or the connection has closed; at once if it is so already. Never rejects. */
+  drained(): Promise<void>;
+  /**
+   * Sends what a source yields until it ends or the connection stops, and then cancels it: an async iterable, an iterable,
+   * a Node `Readable`, a web `ReadableStream`, or anything with `subscribe`. All but the last are pulled only as fast as
+   * the client reads. An item `{ event?, data, id?, retry? }` is an event, bytes are text, anything else is the data of a
+   * `message`. The connection stays open afterwards. Rejects with the source's failure, or with SseError
+   * `INVALID_SOURCE` and what {@link send} throws.
+   */
+  pipe(source: unknown): Promise<void>;
+  /** Ends the stream with a last event `sse.closed` that carries the reason. Does nothing when it is closing already. */
+  close(reason?: CloseReason): void;
+}
+
+/** Why the library itself closes a connection. */
+export type LibraryCloseReason =
+  /** The client went away. */
+  | 'client'
+  /** A newer connection with the same id took over. */
+  | 'superseded'
+  /** The outbox overflowed under the `disconnect` policy. */
+  | 'slow'
+  /** The socket took no byte for `connection.timeout` although bytes were waiting. */
+  | 'stale'
+  /** Removed by the cleanup: no byte accepted for `cleanup.connectionTtl`. */
+  | 'expired'
+  /** Reached `connection.maxAge`. */
+  | 'max-age'
+  /** The handler's source ended. */
+  | 'completed'
+  /** The handler or its source threw, or nobody runs the resumable source any more. */
+  | 'failed'
+  /**
+   * This node missed events that nobody keeps, or could not reach the cluster when the connection opened: the client is
+   * to come back and get, or be told, what it missed.
+   */
+  | 'gap'
+  /** The node drains. */
+  | 'draining'
+  /** The service was closed without a drain. */
+  | 'shutdown'
+  /** Closed by the application without a reason of its own. */
+  | 'closed';
+
+/**
+ * Why a connection closed. An application may name its own reason: 1 to 64 characters of `A-Z a-z 0-9 . _ -`; the client
+ * reads it in its last event, `sse.closed`.
+ */
+export type CloseReason = LibraryCloseReason | (string & {});
+
+/** What a client was told by `sse.reset`. */
+export interface Reset {
+  readonly reason: ResetReason;
+  /** The topics with the hole; `*` stands for what is addressed to everyone. */
+  readonly topics: readonly string[];
+  /** The id at which the stream goes on. */
+  readonly resumedFrom: string;
+}
+
+/** A client that was told, for whom the application may mend the hole. */
+export type ResetClient = Pick<SseConnection, 'id' | 'topics' | 'send'>;
+
+/**
+ * Called when a client was told of a hole, to send it what it needs instead: a snapshot. What it sends to a client that
+ * comes back stands before everything that is replayed, which waits for the hook to settle, up to 10 s. What it sends into
+ * a stream that goes on comes as soon as it can, other events may be faster. A failure is logged and changes nothing.
+ */
+export type ResetHook = (client: ResetClient, reset: Reset) => void | Promise<void>;
+
+/** What a sink reports to the connection that writes to it. */
+export interface SinkListener {
+  /** The socket has taken enough that writing may go on. */
+  onDrain(): void;
+  /**
+   * The socket is gone, however that came about. Called exactly once, also when it was gone before
+   * {@link ConnectionSink.attach}; then asynchronously.
+   */
+  onClose(): void;
+}
+
+/**
+ * The socket of one client, as small as it can be. Everything above it is testable without a socket.
+ *
+ * Calls come in the order `attach`, `open`, any number of `write`, then `end` or `destroy`. After either, or after
+ * `onClose`, further calls do nothing. No method throws for a socket that is gone.
+ */
+export interface ConnectionSink {
+  /** Whether the socket is already gone. */
+  readonly closed: boolean;
+  /** Bytes accepted by `write` that the operating system has not taken yet. */
+  readonly pendingBytes: number;
+  /** Names who is told of drain and close. Called once, before anything else. */
+  attach(listener: SinkListener): void;
+  /** Sends the response head: status 200 and the headers of an event stream. */
+  open(): void;
+  /** Writes whole frames. False asks to wait for `onDrain`; the bytes were accepted all the same. */
+  write(bytes: Buffer): boolean;
+  /** Ends the response cleanly once everything accepted has left. */
+  end(): void;
+  /** Cuts the socket at once. */
+  destroy(): void;
+}

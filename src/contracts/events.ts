@@ -1,0 +1,142 @@
+import type { SseErrorCode } from '../errors.js';
+
+/** Event name to data type. Untyped by default. */
+export type EventMap = Record<string, unknown>;
+
+/** Settings of one event. */
+export interface EventOptions {
+  /**
+   * Becomes the client's `Last-Event-ID`; for applications with a resume scheme of their own. Up to 256 bytes; CR, LF and
+   * NUL are refused with `INVALID_EVENT_ID`. Published events get the log's id instead.
+   */
+  readonly id?: string;
+  /** The client's reconnection time from now on, in whole milliseconds. */
+  readonly retry?: number;
+}
+
+/** One event as a source yields it. */
+export interface SseEvent extends EventOptions {
+  /** Default `message`. */
+  readonly event?: string;
+  /** A string is sent as it is, any other value as JSON. */
+  readonly data: unknown;
+}
+
+/** A place in the ordered log. Positions of one epoch are ordered by `ms`, then by `sequence`. */
+export interface Position {
+  /** Milliseconds of the log's clock; never decreases within an epoch. */
+  readonly ms: number;
+  /** Number of the entry within the epoch; grows by one with each entry, whatever its topic. */
+  readonly sequence: number;
+}
+
+/**
+ * Where a client stands in the ordered log: it has everything of all its topics up to here. The epoch changes when the
+ * log was lost, so that an old cursor is recognised instead of silently matching unrelated entries.
+ */
+export interface Cursor extends Position {
+  /** Name of the log's life; 1 to 16 characters of `0-9a-z`. */
+  readonly epoch: string;
+}
+
+/** The bytes of one event, encoded once and shared by every connection that gets them. Never mutated. */
+export interface Frame {
+  /** Complete event-stream text, blank line included. */
+  readonly bytes: Buffer;
+  /** Set when the frame is an entry of the ordered log; a connection drops what it already has. */
+  readonly position?: Cursor;
+}
+
+/**
+ * Why continuity cannot be claimed: entries were trimmed, the log was lost, the cursor is newer than the log, or the
+ * client was too slow for `outbox.policy`, or whoever ran a resumable source is gone.
+ */
+export type ResetReason = 'GAP' | 'EPOCH' | 'AHEAD' | 'OVERFLOW' | 'PRODUCER_LOST';
+
+/** Entries of the log that subscribers have not got and will not get by themselves. */
+export interface Hole {
+  readonly reason: ResetReason;
+  /** The topics with the hole, `*` for what is addressed to everyone; `undefined`: all that a client follows. */
+  readonly topics: readonly string[] | undefined;
+  /** Where the stream goes on: what is left of everything up to here was given. */
+  readonly resumedFrom: Cursor;
+  /** The newest entry that is missing; a client that is past it misses nothing. */
+  readonly until: Position;
+  /** Where several topics have holes that end apart: the newest missing entry of each. `topics` is `undefined` then. */
+  readonly parts?: readonly HolePart[];
+}
+
+/** One topic's part in a hole. */
+export interface HolePart {
+  /** `*` for what is addressed to everyone. */
+  readonly topic: string;
+  readonly until: Position;
+}
+
+interface ReceiptBase {
+  /** The connection the event was for. */
+  readonly connectionId: string;
+  /** Identifies the message for de-duplication; the same id can be sent again safely. */
+  readonly messageId: string;
+  /** Time from call to receipt, in milliseconds. */
+  readonly ms: number;
+}
+
+/**
+ * What became of a send; never a guess.
+ *
+ * | outcome | meaning |
+ * |---|---|
+ * | `delivered` | the owning node wrote it to the connection's socket |
+ * | `buffered` | the owner accepted it into the outbox of a slow or still opening connection |
+ * | `stored` | `durable`: kept in the connection's mailbox; its client was not seen to have it yet |
+ * | `routed` | `ack: 'none'`: handed to a live owner, at most once |
+ * | `not-connected` | no live route |
+ * | `rejected` | too large, over the outbox bound, or closed by policy; `code` tells |
+ * | `unknown` | no answer within the deadline: it may have been delivered |
+ * | `unavailable` | the cluster, or the owner in it, cannot be reached and the connection is not here: certainly not sent |
+ */
+export type SendResult =
+  | { readonly outcome: 'delivered' | 'buffered' | 'routed'; readonly nodeId: string }
+  | { readonly outcome: 'stored' | 'not-connected' | 'unknown' | 'unavailable' }
+  | { readonly outcome: 'rejected'; readonly code: SseErrorCode; readonly nodeId?: string };
+
+/** The result of a send together with what was sent to whom. */
+export type Receipt = ReceiptBase & SendResult;
+
+/** The receipts a send on this node alone can have; it is synchronous, so nothing stays unknown. */
+export type LocalReceipt = ReceiptBase &
+  (
+    | { readonly outcome: 'delivered' | 'buffered'; readonly nodeId: string }
+    | { readonly outcome: 'not-connected' }
+    | { readonly outcome: 'rejected'; readonly code: SseErrorCode; readonly nodeId?: string }
+  );
+
+/** How the connections of one node took one frame. The three add up to the connections addressed. */
+export interface FanOut {
+  /** Took it with nothing waiting before it. */
+  readonly taken: number;
+  /** Took it behind waiting bytes, or hold it until they are open. */
+  readonly slow: number;
+  /** Did not take it: outbox full, or closed because of it. */
+  readonly dropped: number;
+}
+
+/** What is known about a broadcast to the cluster. */
+export interface BroadcastReceipt {
+  /** Open connections of this node when the broadcast was accepted. */
+  readonly local: number;
+  /** Nodes with a live lease, this one included; 0 when the cluster cannot be reached. */
+  readonly nodes: number;
+  /** Place in the ordered log; absent without history. */
+  readonly id?: string;
+  /** The cluster cannot be reached: only this node's connections got it. */
+  readonly degraded?: true;
+}
+
+/** What is known about a publish. */
+export interface PublishReceipt {
+  readonly topic: string;
+  /** Place in the ordered log; absent when the topic keeps no history. */
+  readonly id?: string;
+}

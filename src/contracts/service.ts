@@ -1,0 +1,183 @@
+import type { ServiceIdentifier } from 'inversify';
+import type { NodeInfo, Presence } from './cluster.js';
+import type { CloseReason, ConnectionSink, ResetHook, SseConnection } from './connection.js';
+import type {
+  BroadcastReceipt,
+  EventMap,
+  EventOptions,
+  FanOut,
+  LocalReceipt,
+  PublishReceipt,
+  Receipt,
+} from './events.js';
+import type { Health } from './health.js';
+
+/** Settings of one connection. */
+export interface ConnectionOptions {
+  /** Topics it is subscribed to from the start. */
+  readonly topics?: readonly string[];
+  /** What the client sent as its last event id; a cursor of ours resumes, anything else starts at the present. */
+  readonly lastEventId?: string;
+  /** Default `connection.onDuplicate`. */
+  readonly onDuplicate?: 'takeover' | 'reject';
+  /**
+   * Follows a resumable source from its start, or from the client's last id: `start` is called by whoever comes first in the
+   * cluster, its events go to all that follow the key, 1 to 128 bytes of text. The stream ends with the source. While the
+   * cluster cannot be reached it cannot be followed (`UNAVAILABLE`); a client that has all of it gets `SOURCE_ENDED`.
+   */
+  readonly source?: {
+    readonly key: string;
+    readonly start: (source: ResumableSource) => unknown;
+  };
+  /** Called whenever this client is told of a hole in what it gets. */
+  readonly onReset?: ResetHook;
+}
+
+/** Settings of a direct send. */
+export interface SendOptions extends EventOptions {
+  /** Send the same id again after `unknown` or `unavailable`: the owner delivers it once. 1 to 128 bytes of text. Default: a new one. */
+  readonly messageId?: string;
+}
+
+/** Settings of a send to any node. */
+export interface ClusterSendOptions extends SendOptions {
+  /** Default `send.ack`. */
+  readonly ack?: 'owner' | 'none';
+  /** Milliseconds; default `send.deadline`. */
+  readonly deadline?: number;
+  /**
+   * Keep it in the connection's mailbox, so that a client that is not connected, or loses its connection, gets it when it
+   * comes back. `stored` then says that it is kept and its client was not seen to have it yet. Needs `mailbox.enabled`, else
+   * `INVALID_OPTION`. Ordered with the connection's topics, not with sends that are not kept.
+   */
+  readonly durable?: boolean;
+}
+
+/** Settings of a publish or a broadcast to the cluster. The log gives the event its id. */
+export interface PublishOptions {
+  /** The clients' reconnection time from now on, in whole milliseconds. */
+  readonly retry?: number;
+  /** False: not kept for replay, at most once, cheaper. Default: as the settings say. */
+  readonly history?: false;
+  /** Publishing the same key again within a minute changes nothing and returns the first id. 1 to 128 bytes of text. */
+  readonly idempotencyKey?: string;
+}
+
+/** Settings of a drain. */
+export interface DrainOptions {
+  /** Milliseconds after which the drain is over, whoever does not answer. Default `reliability.gracefulShutdownTimeout`. */
+  readonly timeout?: number;
+}
+
+/**
+ * Everything an application does with its clients. The seed's ten methods keep their names.
+ *
+ * Every method that takes an event throws (or rejects with) `INVALID_EVENT_NAME`, `INVALID_EVENT_ID`, `INVALID_RETRY` or
+ * `NOT_SERIALIZABLE` before anything is sent. After `close` every method but `close` and `health` fails with `CLOSED`.
+ */
+export interface SseService<Events extends EventMap = EventMap> {
+  /** Name of this node, `node.id`. */
+  readonly nodeId: string;
+
+  /**
+   * Registers a connection here and in the cluster, writes the head, the event `connected` and what its cursor missed,
+   * then goes live. On failure the sink was neither opened nor kept.
+   * @throws SseError `INVALID_CONNECTION_ID`, `INVALID_TOPIC`, `CONNECTION_LIMIT`, `DUPLICATE_CONNECTION`,
+   * `TAKEOVER_STORM`, `DRAINING`, `UNAVAILABLE`, or `CONNECTION_CLOSED` when the client left meanwhile.
+   */
+  createConnection(
+    connectionId: string,
+    sink: ConnectionSink,
+    options?: ConnectionOptions,
+  ): Promise<SseConnection<Events>>;
+
+  /** Sends to a connection of this node. Too large or over the outbox bound is a `rejected` receipt. */
+  sendMessage<Name extends keyof Events & string>(
+    connectionId: string,
+    event: Name,
+    data: Events[Name],
+    options?: SendOptions,
+  ): LocalReceipt;
+  /** Sends to every connection of this node. @throws SseError `EVENT_TOO_LARGE` */
+  broadcast<Name extends keyof Events & string>(
+    event: Name,
+    data: Events[Name],
+    options?: EventOptions,
+  ): FanOut;
+  /** Sends to a connection wherever it is. Settles within the deadline; an outage is a receipt, not a rejection. */
+  sendMessageToConnection<Name extends keyof Events & string>(
+    connectionId: string,
+    event: Name,
+    data: Events[Name],
+    options?: ClusterSendOptions,
+  ): Promise<Receipt>;
+  /**
+   * Sends to every connection of every node, in one order for all, kept for replay. While the cluster cannot be reached
+   * this node's connections get it and the receipt says `degraded`. @throws SseError `EVENT_TOO_LARGE`
+   */
+  broadcastToCluster<Name extends keyof Events & string>(
+    event: Name,
+    data: Events[Name],
+    options?: PublishOptions,
+  ): Promise<BroadcastReceipt>;
+  /** Closes a connection wherever it is. Resolves to whether one was closed. @throws SseError `INVALID_REASON`, `UNAVAILABLE` */
+  closeConnection(connectionId: string, reason?: CloseReason): Promise<boolean>;
+  /** Closes the connections of this node, or of all. @throws SseError `INVALID_REASON`, `UNAVAILABLE` */
+  closeAllConnections(
+    reason?: CloseReason,
+    options?: { readonly cluster?: boolean },
+  ): Promise<void>;
+  /** Whether any node has the connection. @throws SseError `UNAVAILABLE` */
+  isConnected(connectionId: string): Promise<boolean>;
+  /** Whether this node has the connection. */
+  hasLocal(connectionId: string): boolean;
+  /** The node that has the connection. @throws SseError `UNAVAILABLE` */
+  locate(connectionId: string): Promise<string | undefined>;
+  /** Open connections of this node. */
+  getConnectionCount(): number;
+  /** Exact sum over all live nodes. @throws SseError `UNAVAILABLE` */
+  getClusterConnectionCount(): Promise<number>;
+
+  /**
+   * Sends to the subscribers of a topic, in one order for all, kept for replay when the topic has history.
+   * @throws SseError `INVALID_TOPIC`, `EVENT_TOO_LARGE`, `UNAVAILABLE`
+   */
+  publish<Name extends keyof Events & string>(
+    topic: string,
+    event: Name,
+    data: Events[Name],
+    options?: PublishOptions,
+  ): Promise<PublishReceipt>;
+  /**
+   * Subscribes a connection wherever it is; what is published after it resolves reaches it. Resolves to whether it is
+   * connected. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE`
+   */
+  subscribe(connectionId: string, topic: string): Promise<boolean>;
+  /** Takes a subscription back. Resolves to whether the connection is connected. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
+  unsubscribe(connectionId: string, topic: string): Promise<boolean>;
+  /** Who is subscribed to a topic, on every node. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
+  presence(topic: string): Promise<Presence>;
+  /** The live nodes and how many connections each has. @throws SseError `UNAVAILABLE` */
+  nodes(): Promise<readonly NodeInfo[]>;
+
+  /** Joins the cluster. Calling it is optional: the first connection does it. Twice is harmless. */
+  start(): Promise<void>;
+  /**
+   * Takes the node out without a storm: refuses new connections, releases its routes, tells each client a random
+   * reconnection time and closes them in paced waves. Sources that run may finish within the timeout, and sends that wait
+   * get their answers. Then as `close`. Resolves when everything is closed, or when the timeout is over: then what is left
+   * has been cut, and what a cluster that does not answer keeps of this node expires. Twice is harmless.
+   */
+  drain(options?: DrainOptions): Promise<void>;
+  /** Closes every connection and leaves the cluster. Twice is harmless. */
+  close(): Promise<void>;
+  health(): Health;
+}
+
+export const SseService: ServiceIdentifier<SseService> = Symbol.for('distributed-sse/SseService');
+
+/** What the handler of a resumable endpoint is given instead of a connection: it runs for all that follow, or for none. */
+export interface ResumableSource {
+  /** Aborts when its events cannot be given to anybody any more: its node closes, or lost its claim. */
+  readonly signal: AbortSignal;
+}

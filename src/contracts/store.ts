@@ -1,0 +1,85 @@
+import type { ServiceIdentifier } from 'inversify';
+import type { SseErrorCode } from '../errors.js';
+import type { CloseReason, SseConnection } from './connection.js';
+import type { FanOut, Frame, Hole, Position } from './events.js';
+
+/** How one connection took one frame. `closed` means it takes nothing any more. */
+export type Delivery =
+  | { readonly outcome: 'delivered' | 'buffered' | 'closed' }
+  | { readonly outcome: 'rejected'; readonly code: SseErrorCode };
+
+/** A connection as the store and the service handle it. */
+export interface LocalConnection extends SseConnection {
+  /** Names this object among all connections of this process; 1 to 16 characters. */
+  readonly token: string;
+  /** Milliseconds of `Date.now()` when it was created. */
+  readonly openedAt: number;
+  /** Milliseconds of `Date.now()` when its socket last took bytes. */
+  readonly lastTakenAt: number;
+  /** Whether a source runs, see `pipe`. */
+  readonly piping: boolean;
+  /** What telemetry remembers of its opening; nobody else reads or writes it. */
+  origin?: unknown;
+  /** Takes a frame and writes it at once, behind whatever waits. */
+  deliver(frame: Frame): Delivery;
+  /** As {@link deliver}, but a message id that was taken within the last minute is answered as then and not written again. */
+  deliverOnce(messageId: string, frame: Frame): Delivery;
+  /**
+   * Takes a frame; all frames of this tick leave in one write, at its end or, when many connections have something to
+   * write, a few turns of the loop later. Same order as {@link deliver}, which writes them first.
+   */
+  enqueue(frame: Frame): Delivery;
+  /** Whether everything of the log up to a place was given to the client, as far as it follows it. */
+  hasReached(position: Position): boolean;
+  /** As `SseConnection.close`, but with `last` as the last event; an empty one when the client has been told already. */
+  close(reason?: CloseReason, last?: Frame): void;
+  /** Tells the client of a hole in what it gets, in order with its events, unless it is past it. */
+  miss(hole: Hole): void;
+  /** Cuts the socket without a last event; for clients that take nothing. Does nothing when it has closed. */
+  cut(reason: CloseReason): void;
+  /** Only the store calls these two: they keep `topics` in step with its index. */
+  addTopic(topic: string): void;
+  removeTopic(topic: string): void;
+}
+
+/**
+ * The connections of one node, by id and by topic. Owns no socket and closes nothing.
+ *
+ * A connection is added while `opening`: from then on it takes part in fan-outs (it holds what it gets). It becomes the
+ * owner of its id by {@link promote}, once the cluster has registered it, so that a newcomer that is refused leaves the
+ * present owner untouched. All calls are synchronous; none throws because of a single connection.
+ */
+export interface ConnectionStore {
+  /** Connections that own their id. */
+  readonly size: number;
+  /** Connections that were added and do not own their id yet. */
+  readonly opening: number;
+  /** Adds a connection and indexes its topics. Adding the same one twice changes nothing. */
+  add(connection: LocalConnection): void;
+  /** Makes an added connection the owner of its id; returns the owner it displaces, which is no longer stored. */
+  promote(connection: LocalConnection): LocalConnection | undefined;
+  /** Removes exactly this object, never another one with the same id. Returns whether it was stored. */
+  remove(connection: LocalConnection): boolean;
+  /** The owner of the id. */
+  get(connectionId: string): LocalConnection | undefined;
+  /** The connection with that id and token, owner or opening. */
+  find(connectionId: string, token: string): LocalConnection | undefined;
+  /** Every stored connection, opening ones included, oldest owner first. */
+  connections(): Iterable<LocalConnection>;
+  /** Subscribes a stored connection. Returns whether it was news. */
+  subscribe(connection: LocalConnection, topic: string): boolean;
+  /** Returns whether it was subscribed. */
+  unsubscribe(connection: LocalConnection, topic: string): boolean;
+  /** The subscribers of a topic, opening ones included. */
+  subscribers(topic: string): Iterable<LocalConnection>;
+  /** Topics with at least one subscriber here. */
+  topics(): Iterable<string>;
+  /** Hands one frame to every stored connection. */
+  deliverToAll(frame: Frame): FanOut;
+  /** Hands one frame to the subscribers of a topic. */
+  deliverToTopic(topic: string, frame: Frame): FanOut;
+}
+
+export const ConnectionStore: ServiceIdentifier<ConnectionStore> = Symbol.for(
+  'distributed-sse/ConnectionStore',
+);

@@ -1,0 +1,115 @@
+import { IncomingMessage, type OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import { Http2ServerResponse } from 'node:http2';
+import type { ConnectionSink, SinkListener } from '../contracts/connection.js';
+import { SseError } from '../errors.js';
+import type { ConnectionSettings } from '../options/connection-settings.js';
+import { SocketSink } from './socket-sink.js';
+
+/**
+ * The sink for a request that is to become a stream.
+ * @param detach `connection.detach`
+ * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
+ * `CONNECTION_CLOSED` when the client is gone already.
+ */
+export function sinkFor(
+  request: object,
+  response: object,
+  detach: ConnectionSettings['detach'] = 'auto',
+): RequestSink {
+  if (response instanceof Http2ServerResponse)
+    return new ResponseSink(response as Http2ServerResponse);
+  if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
+    throw new SseError(
+      'INVALID_REQUEST',
+      "a stream needs the request and response of node:http, node:https or node:http2's compatibility layer",
+    );
+  }
+  if (response.socket !== null)
+    return new SocketSink(request, response as ServerResponse, response.socket, detach);
+  if (request.socket.destroyed) {
+    throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
+  }
+  throw new SseError(
+    'INVALID_REQUEST',
+    'a pipelined request cannot become a stream; send it on a connection of its own',
+  );
+}
+
+/** The sink of a request that may yet be answered otherwise. */
+export interface RequestSink extends ConnectionSink {
+  /**
+   * Takes {@link attach} back, for a stream that did not open: the socket may serve many more requests, so nothing of this
+   * one may stay on it.
+   */
+  detach(): void;
+}
+
+/** HTTP/2, through Node's compatibility layer: one stream of a session that others share. */
+class ResponseSink implements RequestSink {
+  #listener: SinkListener | undefined;
+  #ended = false;
+
+  constructor(private readonly response: Http2ServerResponse) {}
+
+  get closed(): boolean {
+    return this.#ended || this.response.stream.destroyed || this.response.stream.closed;
+  }
+
+  get pendingBytes(): number {
+    return this.response.writableLength;
+  }
+
+  attach(listener: SinkListener): void {
+    this.#listener = listener;
+    if (this.closed) {
+      process.nextTick(() => this.#listener?.onClose());
+      return;
+    }
+    this.response.stream.on('drain', () => this.#listener?.onDrain());
+    this.response.stream.once('close', () => this.#listener?.onClose());
+  }
+
+  detach(): void {
+    // The stream's listeners may stay: it serves this request alone.
+    this.#listener = undefined;
+  }
+
+  open(): void {
+    if (this.closed) return;
+    writeStreamHead(this.response, {});
+  }
+
+  write(bytes: Buffer): boolean {
+    return this.closed || this.response.write(bytes);
+  }
+
+  end(): void {
+    if (this.closed) return;
+    this.#ended = true;
+    this.response.end();
+  }
+
+  destroy(): void {
+    this.response.stream.destroy();
+  }
+}
+
+/** The response of either protocol. */
+type AnyResponse = ServerResponse | Http2ServerResponse;
+
+const HEADERS = {
+  'Content-Type': 'text/event-stream',
+  // no-transform keeps compressing middleware and proxies away; nginx buffers unless told not to.
+  'Cache-Control': 'no-cache, no-transform',
+  'X-Accel-Buffering': 'no',
+} as const;
+
+/**
+ * Writes the head that makes a response an event stream, which proxies and compression leave alone.
+ * @param more further headers of the protocol
+ */
+export function writeStreamHead(response: AnyResponse, more: OutgoingHttpHeaders): void {
+  response.removeHeader('Content-Length');
+  response.removeHeader('Content-Encoding');
+  response.writeHead(200, { ...HEADERS, ...more });
+}

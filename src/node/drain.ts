@@ -1,0 +1,132 @@
+import type { LocalConnection } from '../contracts/store.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { SseNode } from './node.js';
+import type { ResumableSources } from './sources.js';
+import { atMost } from './within-deadline.js';
+
+// Long enough for healthy sockets to take a last event, short enough not to hold up whoever closes.
+const FAREWELL_MS = 500;
+
+// What remains of a drain is for telling that a source was given up, and for leaving the cluster.
+const SOURCES_SHARE = 0.8;
+const LEAVING_SHARE = 0.1;
+const LONGEST_LEAVING_MS = 2000;
+
+/** Ends a node, gently or at once; each happens once, whoever asks. */
+export class NodeShutdown {
+  readonly #drainer: Drainer;
+  #draining: Promise<void> | undefined;
+  #closing: Promise<void> | undefined;
+
+  constructor(
+    private readonly node: SseNode,
+    private readonly lifecycle: Lifecycle,
+    private readonly sources: ResumableSources,
+  ) {
+    this.#drainer = new Drainer(node);
+  }
+
+  /**
+   * With `reliability.gracefulShutdown` off it closes.
+   * @param timeout milliseconds after which it is over, whoever does not answer; what is left is cut shortly before
+   */
+  drain(timeout: number): Promise<void> {
+    if (this.#closing !== undefined) return this.#closing;
+    const { gracefulShutdown } = this.node.options.reliability;
+    this.#draining ??= atMost(timeout, gracefulShutdown ? this.#drain(timeout) : this.close());
+    return this.#draining;
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#close();
+    return this.#closing;
+  }
+
+  async #drain(timeout: number): Promise<void> {
+    this.lifecycle.drain();
+    if (this.lifecycle.joined)
+      await this.node.telemetry.upkeep.draining(async () => {
+        // Their followers are elsewhere soon, and hear the rest there.
+        const finished = this.sources.settled(timeout * SOURCES_SHARE);
+        const leaving = Math.min(timeout * LEAVING_SHARE, LONGEST_LEAVING_MS);
+        await this.#drainer.drain(timeout - leaving);
+        await finished;
+      });
+    await this.close();
+  }
+
+  async #close(): Promise<void> {
+    this.lifecycle.close();
+    const released = this.lifecycle.joined ? this.node.releaseRoutes() : undefined;
+    for (const connection of [...this.node.store.connections()]) connection.close('shutdown');
+    await this.node.departed(FAREWELL_MS);
+    // Leaving the cluster releases what is left.
+    if (released !== undefined) await atMost(FAREWELL_MS, released);
+    await this.lifecycle.settled();
+    await this.sources.stop();
+    this.node.stop();
+    await this.node.coordinator.close();
+  }
+}
+
+const WAVE_MS = 50;
+// A cluster that does not answer must not hold up the clients; what it keeps of this node expires.
+const RELEASE = 0.2;
+const LONGEST_RELEASE_MS = 2000;
+// What remains for sockets to take their last bytes when sources used the whole time.
+const RESERVE = 0.2;
+// Healthy clients are gone long before an impatient supervisor kills the process.
+const LONGEST_SPREAD_MS = 8000;
+
+/**
+ * Sends this node's clients away without a storm: paced waves, each client with a reconnection time of its own, sources
+ * last. What has not left when the time is over is cut.
+ */
+class Drainer {
+  constructor(private readonly node: SseNode) {}
+
+  /** @param timeout milliseconds until everything is cut */
+  async drain(timeout: number): Promise<void> {
+    const deadline = Date.now() + timeout;
+    const connections = [...this.node.store.connections()];
+    // At once, so that none registers a route after the release.
+    for (const connection of connections) {
+      if (connection.state.kind === 'opening') connection.close('draining');
+    }
+    await atMost(Math.min(timeout * RELEASE, LONGEST_RELEASE_MS), this.node.releaseRoutes());
+    const idle = connections.filter(({ state, piping }) => state.kind === 'open' && !piping);
+    await this.#closeInWaves(idle, (deadline - Date.now()) * (1 - RESERVE));
+    await this.#finishSources(deadline - timeout * RESERVE);
+    await this.node.departed(Math.max(0, deadline - Date.now()));
+    await this.#finishSends(deadline);
+  }
+
+  async #closeInWaves(connections: readonly LocalConnection[], time: number): Promise<void> {
+    const spread = Math.min(LONGEST_SPREAD_MS, time);
+    const paced = Math.ceil((this.node.options.reconnect.rate * WAVE_MS) / 1000);
+    const forced = Math.ceil(connections.length / Math.max(1, Math.floor(spread / WAVE_MS)));
+    const size = Math.max(1, paced, forced);
+    for (let from = 0; from < connections.length; from += size) {
+      if (from > 0) await wave();
+      if (this.node.store.size === 0) return;
+      for (const connection of connections.slice(from, from + size)) {
+        if (!connection.piping) connection.close('draining');
+      }
+    }
+  }
+
+  async #finishSources(until: number): Promise<void> {
+    const busy = (): boolean => [...this.node.store.connections()].some(({ piping }) => piping);
+    while (busy() && Date.now() < until) await wave();
+    for (const connection of [...this.node.store.connections()]) connection.close('draining');
+  }
+
+  /** Whoever sent something is still to learn what became of it. */
+  async #finishSends(until: number): Promise<void> {
+    while (this.node.pendingSends > 0 && Date.now() < until) await wave();
+  }
+}
+
+function wave(): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, WAVE_MS));
+}

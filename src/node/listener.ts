@@ -1,0 +1,131 @@
+import type { ClusterListener, Registered } from '../contracts/cluster.js';
+import type { CloseReason } from '../contracts/connection.js';
+import type { Frame, Hole, Position } from '../contracts/events.js';
+import type { ConnectionStore, Delivery, LocalConnection } from '../contracts/store.js';
+import type { Addressee } from '../contracts/telemetry.js';
+import { isMailbox, isSourceTopic, mailboxOwner, sourceKey } from '../protocol/names.js';
+import type { Mailboxes } from './mailboxes.js';
+import type { SseNode } from './node.js';
+import type { ResumableSources } from './sources.js';
+import type { Subscriptions } from './subscriptions.js';
+
+/** What the cluster asks of this node, carried out on its store. */
+export class NodeListener implements ClusterListener {
+  constructor(
+    private readonly node: SseNode,
+    private readonly subscriptions: Subscriptions,
+    private readonly mailboxes: Mailboxes,
+    private readonly sources: ResumableSources,
+  ) {}
+
+  onMessage(
+    connectionId: string,
+    token: string,
+    messageId: string,
+    frame: Frame,
+    trace?: string,
+  ): Delivery {
+    const { store, telemetry } = this.node;
+    const connection = store.find(connectionId, token);
+    return telemetry.events.delivering(
+      { connectionId, messageId, connection, size: frame.bytes.length, trace },
+      () => connection?.deliverOnce(messageId, frame) ?? { outcome: 'closed' },
+    );
+  }
+
+  onPublication(topic: string | undefined, frame: Frame, trace?: string): void {
+    const { store, telemetry } = this.node;
+    telemetry.events.fanningOut(
+      {
+        to: addresseeOf(topic, store),
+        size: frame.bytes.length,
+        position: frame.position,
+        trace,
+      },
+      () => (topic === undefined ? store.deliverToAll(frame) : store.deliverToTopic(topic, frame)),
+    );
+    if (topic !== undefined && isSourceTopic(topic)) this.sources.onEntry(topic, frame);
+  }
+
+  onHole(hole: Hole): void {
+    // One that overflows is removed from what is walked.
+    for (const connection of [...this.node.store.connections()]) connection.miss(hole);
+  }
+
+  onSync(): void {
+    this.node.consistency?.checkSoon();
+  }
+
+  onSuperseded(connectionId: string, token: string): void {
+    this.node.store.find(connectionId, token)?.close('superseded');
+  }
+
+  /** One that still opens counts as well: its route may be known, and its client must not get in after the close. */
+  onClose(connectionId: string, reason: CloseReason): boolean {
+    const owner = this.node.store.get(connectionId);
+    const connections = owner === undefined ? this.#opening(connectionId) : [owner];
+    for (const connection of connections) connection.close(reason);
+    return connections.length > 0;
+  }
+
+  onCloseAll(reason: CloseReason): void {
+    for (const connection of [...this.node.store.connections()]) connection.close(reason);
+  }
+
+  async onSubscribe(connectionId: string, topic: string): Promise<boolean> {
+    const connection = this.node.store.get(connectionId);
+    return connection !== undefined && this.subscriptions.add(connection, topic);
+  }
+
+  onUnsubscribe(connectionId: string, topic: string): boolean {
+    const connection = this.node.store.get(connectionId);
+    if (connection === undefined) return false;
+    this.subscriptions.remove(connection, topic);
+    return true;
+  }
+
+  onConfirm(
+    connectionId: string,
+    position: Position,
+  ): Promise<'delivered' | 'buffered' | undefined> {
+    return this.mailboxes.delivered(connectionId, position);
+  }
+
+  onPresence(topic: string): readonly string[] {
+    const { store } = this.node;
+    return [...store.subscribers(topic)]
+      .filter(connection => store.get(connection.id) === connection)
+      .map(({ id }) => id);
+  }
+
+  follows(topic: string): boolean {
+    const [subscriber] = this.node.store.subscribers(topic);
+    return subscriber !== undefined;
+  }
+
+  *registered(): Iterable<Registered> {
+    if (this.node.routesReleased) return;
+    for (const { id, token, fence } of this.node.store.connections()) {
+      if (fence > 0) yield { connectionId: id, token };
+    }
+  }
+
+  holds(connectionId: string, token: string): boolean {
+    return !this.node.routesReleased && this.node.store.find(connectionId, token) !== undefined;
+  }
+
+  #opening(connectionId: string): LocalConnection[] {
+    const { store } = this.node;
+    if (store.opening === 0) return [];
+    return [...store.connections()].filter(({ id }) => id === connectionId);
+  }
+}
+
+/** Whom an entry of the log is for, by its topic. */
+function addresseeOf(topic: string | undefined, store: Pick<ConnectionStore, 'get'>): Addressee {
+  if (topic === undefined) return { scope: 'cluster' };
+  if (isSourceTopic(topic)) return { scope: 'source', key: sourceKey(topic) };
+  if (!isMailbox(topic)) return { scope: 'topic', topic };
+  const connectionId = mailboxOwner(topic);
+  return { scope: 'connection', connectionId, connection: store.get(connectionId) };
+}

@@ -1,0 +1,292 @@
+import type { ClientConnection } from '../connection/client-connection.js';
+import type { RegistrationResult } from '../contracts/cluster.js';
+import type { ConnectionSink } from '../contracts/connection.js';
+import type { Cursor, Frame } from '../contracts/events.js';
+import type { ConnectionOptions } from '../contracts/service.js';
+import { SseError } from '../errors.js';
+import type { ConnectionSettings } from '../options/connection-settings.js';
+import type { ResolvedSseOptions } from '../options/sse-options.js';
+import { formatCursor } from '../protocol/cursor.js';
+import { encodeEvent } from '../protocol/event-stream.js';
+import { checkConnectionId, checkKey, MAX_NAME_BYTES, sourceTopic } from '../protocol/names.js';
+import type { Lifecycle } from './lifecycle.js';
+import type { Mailboxes } from './mailboxes.js';
+import type { SseNode } from './node.js';
+import type { Replayer, ReplayStart } from './replay.js';
+import type { ResumableSources } from './sources.js';
+import type { Subscriptions } from './subscriptions.js';
+
+/**
+ * Opens connections, in the one order that neither loses nor repeats an event: store it as opening, so that it holds what
+ * arrives; start the feed of its topics; read what its client missed so far; register its route; write the head and what
+ * was missed; let go what was held and is newer.
+ */
+export class ConnectionOpener {
+  constructor(
+    private readonly node: SseNode,
+    private readonly lifecycle: Lifecycle,
+    private readonly subscriptions: Subscriptions,
+    private readonly mailboxes: Mailboxes,
+    private readonly sources: ResumableSources,
+    private readonly replayer: Replayer,
+    private readonly degraded: DegradedConnections,
+  ) {}
+
+  open(
+    connectionId: string,
+    sink: ConnectionSink,
+    options: ConnectionOptions,
+  ): Promise<ClientConnection> {
+    const subject = { connectionId, topics: options.topics ?? [], source: options.source?.key };
+    return this.node.telemetry.connections.opening(subject, () =>
+      this.#open(connectionId, sink, options),
+    );
+  }
+
+  async #open(
+    connectionId: string,
+    sink: ConnectionSink,
+    options: ConnectionOptions,
+  ): Promise<ClientConnection> {
+    checkConnectionId(connectionId);
+    const topics = this.subscriptions.check(options.topics ?? []);
+    const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
+    this.lifecycle.assertAccepting();
+    if (!this.lifecycle.joined) await this.lifecycle.start();
+    this.#assertWelcome(connectionId, sink, onDuplicate);
+    const lastEventId = usableLastEventId(options.lastEventId);
+    const { source } = options;
+    if (source !== undefined) {
+      checkKey('a source key', source.key);
+      await this.sources.begin(source.key, lastEventId, source.start);
+      topics.push(sourceTopic(source.key));
+      // Much may have happened meanwhile.
+      this.#assertWelcome(connectionId, sink, onDuplicate);
+    }
+    const connection = this.node.createConnection(connectionId, sink, lastEventId);
+    if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
+    this.node.store.add(connection);
+    try {
+      const missed = await this.#join(connection, topics, onDuplicate);
+      if (missed === undefined) {
+        this.node.telemetry.connections.admitted(connection, true);
+        this.degraded.open(connection);
+      } else {
+        this.#own(connection);
+        await this.replayer.finish(connection, missed);
+        if (source !== undefined) void this.sources.closeEnded(source.key);
+      }
+      assertOpening(connection);
+      return connection;
+    } catch (error) {
+      connection.close('failed');
+      throw error;
+    }
+  }
+
+  /** @throws SseError when this node takes nobody, or not this one, at present */
+  #assertWelcome(
+    connectionId: string,
+    sink: ConnectionSink,
+    onDuplicate: 'takeover' | 'reject',
+  ): void {
+    this.lifecycle.assertAccepting();
+    this.#assertConsistent();
+    if (sink.closed) throw clientGone();
+    if (this.node.store.get(connectionId) === undefined) this.#checkCapacity();
+    else if (onDuplicate === 'reject') throw duplicate(connectionId, this.node.options.node.id);
+  }
+
+  /** Everything that needs the cluster; `undefined` when it cannot be reached and the connection may open without. */
+  async #join(
+    connection: ClientConnection,
+    topics: readonly string[],
+    onDuplicate: 'takeover' | 'reject',
+  ): Promise<ReplayStart | undefined> {
+    try {
+      const all = [...topics, ...this.mailboxes.topicsOf(connection.id)];
+      if (all.length > 0) await this.subscriptions.begin(connection, all);
+      assertOpening(connection);
+      const missed = await this.replayer.begin(connection);
+      assertOpening(connection);
+      await this.#register(connection, onDuplicate);
+      assertOpening(connection);
+      return missed;
+    } catch (error) {
+      const { onUnavailable } = this.node.options;
+      if (onUnavailable === 'reject' || !SseError.is(error, 'UNAVAILABLE')) throw error;
+      assertOpening(connection);
+      return undefined;
+    }
+  }
+
+  async #register(connection: ClientConnection, onDuplicate: 'takeover' | 'reject'): Promise<void> {
+    const { coordinator, policy, options } = this.node;
+    const { id, token } = connection;
+    const register = async (): Promise<RegistrationResult> => {
+      const result = await coordinator.register({ connectionId: id, token, onDuplicate });
+      if (result.outcome !== 'registered') return result;
+      // From here on its end releases the route; had it ended before, nobody would.
+      if (connection.state.kind === 'opening') this.#registered(connection, result.fence);
+      else this.node.releaseRoute(connection);
+      return result;
+    };
+    let result: RegistrationResult;
+    try {
+      result = await policy.execute('register', register);
+    } catch (error) {
+      // It may have been carried out all the same.
+      this.node.releaseRoute(connection);
+      throw error;
+    }
+    if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
+    if (result.outcome === 'storm') throw takeoverStorm(id, options.connection);
+  }
+
+  #registered(connection: ClientConnection, fence: number): void {
+    // A repeated call answers again.
+    if (connection.fence === 0) this.node.telemetry.connections.admitted(connection);
+    connection.fence = fence;
+  }
+
+  /** @throws SseError `DUPLICATE_CONNECTION` when its answer came after that of a later registration */
+  #own(connection: ClientConnection): void {
+    const { store } = this.node;
+    const owner = store.get(connection.id);
+    if (owner !== undefined && owner.fence > connection.fence) {
+      throw duplicate(connection.id, 'a newer connection');
+    }
+    store.promote(connection)?.close('superseded');
+  }
+
+  #assertConsistent(): void {
+    const trouble = this.node.consistency?.trouble;
+    if (trouble === undefined) return;
+    throw new SseError(
+      'INCONSISTENT',
+      `${trouble}, so it takes no new connections (consistency.inconsistencyHandlingStrategy); connect again and reach ` +
+        'another one',
+    );
+  }
+
+  #checkCapacity(): void {
+    const { maxConnections } = this.node.options.connection;
+    if (this.node.store.size + this.node.store.opening >= maxConnections) {
+      throw new SseError(
+        'CONNECTION_LIMIT',
+        `this node holds ${maxConnections} connections (connection.maxConnections); connect again later`,
+      );
+    }
+  }
+}
+
+/** @throws SseError saying why, when the connection has stopped before it was open */
+function assertOpening(connection: ClientConnection): void {
+  const { state } = connection;
+  if (state.kind === 'opening' || state.kind === 'open') return;
+  switch (state.reason) {
+    case 'superseded':
+      throw duplicate(connection.id, 'a newer connection');
+    case 'draining':
+    case 'shutdown':
+      throw new SseError(
+        'DRAINING',
+        'this node is going away; connect again and reach another one',
+      );
+    case 'slow':
+      throw new SseError(
+        'OUTBOX_FULL',
+        'more arrived while opening than outbox.maxBytes; connect again',
+      );
+    default:
+      throw clientGone();
+  }
+}
+
+function clientGone(): SseError {
+  return new SseError(
+    'CONNECTION_CLOSED',
+    'the client left, or was closed, before its stream was open',
+  );
+}
+
+function duplicate(connectionId: string, owner: string): SseError {
+  return new SseError(
+    'DUPLICATE_CONNECTION',
+    `connection '${connectionId}' is connected already (${owner}); close it first or use another id`,
+  );
+}
+
+/** The header as a client may have sent it, bounded; longer ones are no id of anybody's. */
+function usableLastEventId(value: string | undefined): string | undefined {
+  return value === undefined || value === '' || value.length > MAX_NAME_BYTES ? undefined : value;
+}
+
+function takeoverStorm(
+  connectionId: string,
+  { takeoverLimit, takeoverWindow }: ConnectionSettings,
+): SseError {
+  return new SseError(
+    'TAKEOVER_STORM',
+    `connection '${connectionId}' was taken over ${takeoverLimit} times within ${takeoverWindow} ms; ` +
+      'its present owner keeps it. Give each tab an id of its own',
+  );
+}
+
+const LOOK_MS = 500;
+
+/**
+ * Connections that opened while the cluster could not be reached (`onUnavailable: 'degrade'`): known to this node alone,
+ * they get its broadcasts and direct sends. Once the cluster is back they are sent away with reason `gap`, at the pace of
+ * a drain, so that they come again, are registered, and get what they missed from the cursor they still have.
+ */
+export class DegradedConnections {
+  readonly #connections = new Set<ClientConnection>();
+  #timer: NodeJS.Timeout | undefined;
+
+  constructor(private readonly node: SseNode) {}
+
+  /** Opens a stored connection without the cluster. Its first event carries no id: the client keeps the one it has. */
+  open(connection: ClientConnection): void {
+    this.node.store.promote(connection)?.close('superseded');
+    connection.open(connectedFrame(connection, this.node.options, undefined));
+    // An entry of the log would move the client past what it missed, and nobody would know.
+    connection.goLive(undefined);
+    this.#connections.add(connection);
+    this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref();
+  }
+
+  #look(): void {
+    const { reachable } = this.node.coordinator.status();
+    // The nodes are back together, and would be stormed together.
+    const paced = Math.max(1, Math.ceil((this.node.options.reconnect.rate * LOOK_MS) / 1000));
+    let left = reachable ? paced : 0;
+    for (const connection of this.#connections) {
+      if (connection.state.kind === 'open' && left > 0) {
+        left -= 1;
+        connection.close('gap');
+      }
+      if (connection.state.kind !== 'open') this.#connections.delete(connection);
+    }
+    if (this.#connections.size > 0) return;
+    clearInterval(this.#timer);
+    this.#timer = undefined;
+  }
+}
+
+/** The first event of a stream. @param start where it starts; without it the client keeps the id it has */
+export function connectedFrame(
+  { id: connectionId }: ClientConnection,
+  { node, reconnect }: ResolvedSseOptions,
+  start: Cursor | undefined,
+): Frame {
+  return {
+    bytes: encodeEvent({
+      event: 'connected',
+      id: start && formatCursor(start),
+      // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
+      retry: Math.round(reconnect.retry * (0.5 + Math.random())),
+      data: `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`,
+    }),
+  };
+}

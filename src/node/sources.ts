@@ -1,0 +1,394 @@
+import { randomBytes } from 'node:crypto';
+import { closedFrame } from '../connection/environment.js';
+import { pump, type PumpTarget, SourceItemReader, sourceOf } from '../connection/source.js';
+import type { Publication } from '../contracts/cluster.js';
+import type { Cursor, Frame } from '../contracts/events.js';
+import type { ResumableSource } from '../contracts/service.js';
+import type { LocalConnection } from '../contracts/store.js';
+import { SseError } from '../errors.js';
+import type { SourceSettings } from '../options/connection-settings.js';
+import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import { encodeEvent } from '../protocol/event-stream.js';
+import {
+  endingOf,
+  isSourceTopic,
+  type SourceEnding,
+  sourceKey,
+  sourceTopic,
+} from '../protocol/names.js';
+import type { SseNode } from './node.js';
+import { atMost } from './within-deadline.js';
+
+const NOTHING: Frame = { bytes: Buffer.alloc(0) };
+
+/** Starts a source; called at most once per key in the cluster, by the node that runs it. */
+type SourceFactory = (source: ResumableSource) => unknown;
+
+/**
+ * Sources that run once in the cluster whoever follows them: their events are entries of the log in a topic of their own,
+ * so that any client follows them from the start, or from its last id, on any node. The last entry ends them for everybody
+ * at the same place. A node that runs one proves that it lives by a claim; when it does not, any node that has followers
+ * takes the claim and ends the source as lost.
+ */
+export class ResumableSources {
+  readonly #runs = new Map<string, SourceRun>();
+  readonly #claims: SourceClaims;
+  readonly #settled = new Set<Promise<void>>();
+  readonly #beginning = new Map<string, Promise<void>>();
+  #watch: NodeJS.Timeout | undefined;
+  #stopped = false;
+
+  constructor(private readonly node: SseNode) {
+    this.#claims = new SourceClaims(node);
+  }
+
+  /** Sources that run here. */
+  get running(): number {
+    return this.#runs.size;
+  }
+
+  /**
+   * To be called for each follower before it connects: runs the source here if nobody has run it yet.
+   * @param lastEventId what the client has; at the end of the source it need not come again
+   * @throws SseError `SOURCE_ENDED`, `UNAVAILABLE`
+   */
+  async begin(key: string, lastEventId: string | undefined, start: SourceFactory): Promise<void> {
+    this.#watch ??= setInterval(
+      () => void this.node.telemetry.upkeep.cleaning('source', () => this.#look()),
+      this.node.options.source.lease / 2,
+    ).unref();
+    if (this.#runs.has(key)) return;
+    const ended = await this.#claims.ended(key);
+    if (ended !== undefined) {
+      if (hasAll(lastEventId, ended.id))
+        throw new SseError(
+          'SOURCE_ENDED',
+          `source '${key}' has ended and its client has all of it`,
+        );
+      return;
+    }
+    // Those who ask at once all hold the claim of this node.
+    const beginning = this.#beginning.get(key) ?? this.#begin(key, start);
+    this.#beginning.set(key, beginning);
+    await beginning.finally(() => this.#beginning.delete(key));
+  }
+
+  async #begin(key: string, start: SourceFactory): Promise<void> {
+    if (this.#stopped || this.#runs.has(key) || !(await this.#claims.take(key))) return;
+    // Whoever ran it is gone. What it left is neither begun again nor waited for.
+    if (await this.#hasBegun(key)) await this.#end(key, 'lost');
+    else this.#run(key, start);
+  }
+
+  /** An entry was given to the followers here; at the last one their streams end. */
+  onEntry(topic: string, { bytes }: Frame): void {
+    const ending = endingOf(bytes);
+    if (ending === undefined) return;
+    this.#runs.get(sourceKey(topic))?.abort();
+    for (const connection of [...this.node.store.subscribers(topic)]) {
+      if (connection.state.kind === 'open') this.#close(connection, ending);
+    }
+  }
+
+  /** Ends the streams of followers here that were given the last entry while they opened, or whose end was not noted yet. */
+  async closeEnded(key: string): Promise<void> {
+    try {
+      const ended = await this.#claims.ended(key);
+      const end = ended === undefined ? undefined : parseCursor(ended.id);
+      if (ended === undefined || end === undefined) return;
+      for (const connection of [...this.node.store.subscribers(sourceTopic(key))]) {
+        if (connection.state.kind !== 'open' || !connection.hasReached(end)) continue;
+        this.#close(connection, ended.ending);
+      }
+    } catch (error) {
+      this.node.logger.debug('the end of a source could not be looked up', { key, error });
+    }
+  }
+
+  /** Resolves when none runs here any more, or after so many milliseconds. */
+  async settled(timeout: number): Promise<void> {
+    if (this.#settled.size > 0) await atMost(timeout, Promise.all(this.#settled));
+  }
+
+  /** Gives up what still runs here, so that its followers hear of it at once. Never rejects. */
+  async stop(): Promise<void> {
+    this.#stopped = true;
+    clearInterval(this.#watch);
+    const left = [...this.#runs];
+    for (const [, run] of left) run.abort();
+    await Promise.all(this.#settled);
+  }
+
+  /** Ends the stream of a client that has been given the last entry. */
+  #close(connection: LocalConnection, ending: SourceEnding): void {
+    if (ending === 'lost') this.node.telemetry.connections.reset('PRODUCER_LOST');
+    connection.close(ending === 'completed' ? 'completed' : 'failed', NOTHING);
+  }
+
+  #run(key: string, start: SourceFactory): void {
+    if (this.#stopped) return;
+    let epoch: string | undefined;
+    const run = new SourceRun(
+      {
+        append: (event, data, number) =>
+          this.node.telemetry.events.appending(event, async trace => {
+            const body = this.node.encoder.encode(event, data).bytes;
+            const cursor = await this.#publish(key, body, String(number), trace);
+            epoch ??= cursor.epoch;
+            // The log was lost, and with it the beginning.
+            if (cursor.epoch !== epoch) run.abort();
+          }),
+      },
+      this.node.options.source.maxEntries,
+      error => this.node.logger.debug('a source failed after it was given up', { key, error }),
+    );
+    this.#runs.set(key, run);
+    const settled = this.#runToEnd(key, run, start).finally(() => {
+      this.#runs.delete(key);
+      this.#settled.delete(settled);
+    });
+    this.#settled.add(settled);
+  }
+
+  async #runToEnd(key: string, run: SourceRun, start: SourceFactory): Promise<void> {
+    const { lease } = this.node.options.source;
+    const keeping = setInterval(() => void this.#keep(key, run), lease / 3);
+    let ending: SourceEnding = 'completed';
+    try {
+      await run.run(() => start({ signal: run.signal }));
+      if (run.signal.aborted) ending = 'lost';
+    } catch (error) {
+      ending = run.signal.aborted ? 'lost' : 'failed';
+      this.node.logger.error('a resumable source failed; its streams were ended', { key, error });
+    } finally {
+      run.abort();
+      clearInterval(keeping);
+    }
+    await this.#end(key, ending).catch((error: unknown) => {
+      this.node.logger.warn('the end of a source could not be told; others will', { key, error });
+    });
+  }
+
+  async #keep(key: string, run: SourceRun): Promise<void> {
+    try {
+      if (!(await this.#claims.take(key))) run.abort();
+    } catch (error) {
+      this.node.logger.debug('the claim of a source could not be kept; trying again', {
+        key,
+        error,
+      });
+    }
+  }
+
+  /** Looks after the sources that are followed here and run elsewhere. Returns how many it ended. */
+  async #look(): Promise<number> {
+    let lost = 0;
+    for (const topic of [...this.node.store.topics()].filter(isSourceTopic)) {
+      const key = sourceKey(topic);
+      if (this.#runs.has(key)) continue;
+      try {
+        if ((await this.#claims.ended(key)) !== undefined) {
+          await this.closeEnded(key);
+        } else if (!(await this.#claims.running(key)) && (await this.#claims.take(key))) {
+          if (await this.#end(key, 'lost')) lost += 1;
+        }
+      } catch (error) {
+        this.node.logger.debug('a source could not be looked after; trying again', { key, error });
+      }
+    }
+    return lost;
+  }
+
+  /** Tells all followers, at the same place; whoever has the claim. Returns whether it was this node. */
+  async #end(key: string, ending: SourceEnding): Promise<boolean> {
+    if ((await this.#claims.ended(key)) !== undefined) return false;
+    if (!(await this.#claims.take(key))) return false;
+    const lost = ending === 'lost';
+    const body = lost ? await this.#lostBody(key) : closedFrame(ending, undefined).bytes;
+    const { id } = await this.node.telemetry.events.publishing(
+      { scope: 'source', key },
+      lost ? 'sse.reset' : 'sse.closed',
+      async trace => {
+        const end = await this.#publish(key, body, 'end', trace);
+        return { topic: sourceTopic(key), id: formatCursor(end) };
+      },
+    );
+    await this.#claims.end(key, { id, ending });
+    return true;
+  }
+
+  async #lostBody(key: string): Promise<Buffer> {
+    const { tip } = await this.#page(key);
+    const resumedFrom = formatCursor(tip);
+    const data = JSON.stringify({
+      reason: 'PRODUCER_LOST',
+      topics: [sourceTopic(key)],
+      resumedFrom,
+    });
+    return encodeEvent({ event: 'sse.reset', data });
+  }
+
+  async #publish(
+    key: string,
+    body: Buffer,
+    number: string,
+    trace: string | undefined,
+  ): Promise<Cursor> {
+    const { maxEntries, ttl } = this.node.options.source;
+    const publication: Publication = {
+      topic: sourceTopic(key),
+      body,
+      // All of it is kept, and its end, for as long after the last one.
+      retention: { maxEntries: maxEntries + 1, ttl, whole: true },
+      idempotencyKey: `${sourceTopic(key)} ${number}`,
+      ...(trace === undefined ? {} : { trace }),
+    };
+    const { cursor } = await this.node.policy.execute('publish', () =>
+      this.node.coordinator.publish(publication),
+    );
+    if (cursor === undefined) throw new SseError('INTERNAL', 'a resumable source must be kept');
+    return cursor;
+  }
+
+  async #hasBegun(key: string): Promise<boolean> {
+    return (await this.#page(key)).frames.length > 0;
+  }
+
+  async #page(key: string) {
+    const { policy, coordinator } = this.node;
+    const topics = [sourceTopic(key)];
+    const { tip } = await policy.execute('publish', () =>
+      coordinator.replay({ topics: [], limit: 1 }),
+    );
+    const after = { epoch: tip.epoch, ms: 0, sequence: 0 };
+    return policy.execute('publish', () =>
+      coordinator.replay({ topics, after, limit: 1, broadcasts: false }),
+    );
+  }
+}
+
+/** Whether a client that has everything up to an id has all of a source that ended there. */
+function hasAll(lastEventId: string | undefined, ended: string): boolean {
+  const has = lastEventId === undefined ? undefined : parseCursor(lastEventId);
+  const end = parseCursor(ended);
+  return has !== undefined && end !== undefined && has.epoch === end.epoch && !isAfter(end, has);
+}
+
+/** How and where a source ended. */
+interface SourceEnd {
+  /** The id of its last entry. */
+  readonly id: string;
+  readonly ending: SourceEnding;
+}
+
+/** Who runs which resumable source, and which have ended, as the cluster knows it. */
+class SourceClaims {
+  /** Names this node's runs; another process of the same node id must not be taken for it. */
+  readonly #holder: string;
+  readonly #settings: SourceSettings;
+
+  constructor(private readonly node: SseNode) {
+    this.#holder = `${node.options.node.id}~${randomBytes(8).toString('hex')}`;
+    this.#settings = node.options.source;
+  }
+
+  /** Takes or keeps the right to run a source. @throws SseError `UNAVAILABLE` */
+  async take(key: string): Promise<boolean> {
+    return (await this.#claim(`run ${key}`, this.#holder, this.#settings.lease)) === this.#holder;
+  }
+
+  /** Whether somebody runs it. @throws SseError `UNAVAILABLE` */
+  async running(key: string): Promise<boolean> {
+    return (await this.#claim(`run ${key}`, '', 0)) !== undefined;
+  }
+
+  /** Notes its end. @throws SseError `UNAVAILABLE` */
+  async end(key: string, { id, ending }: SourceEnd): Promise<void> {
+    await this.#claim(`end ${key}`, `${id} ${ending}`, this.#settings.ttl);
+  }
+
+  /** Its end, once it has ended. @throws SseError `UNAVAILABLE` */
+  async ended(key: string): Promise<SourceEnd | undefined> {
+    const noted = await this.#claim(`end ${key}`, '', 0);
+    if (noted === undefined) return undefined;
+    const [id = '', ending] = noted.split(' ');
+    // Only `end` writes it.
+    return { id, ending: ending as SourceEnding };
+  }
+
+  #claim(name: string, holder: string, ms: number): Promise<string | undefined> {
+    return this.node.policy.execute('publish', () => this.node.coordinator.claim(name, holder, ms));
+  }
+}
+
+/** Where the events of a run go. */
+interface SourceSink {
+  /** Appends an event; resolves when it is kept. @throws SseError */
+  append(event: string, data: unknown, number: number): Promise<void>;
+}
+
+/** One run of a resumable source: pulls its items one after the other, each kept before the next is asked for. */
+class SourceRun implements PumpTarget {
+  readonly #abort = new AbortController();
+  readonly #reader = new SourceItemReader();
+  #appending: Promise<void> = Promise.resolve();
+  #number = 0;
+
+  constructor(
+    private readonly sink: SourceSink,
+    private readonly maxEntries: number,
+    private readonly logFailure: (error: unknown) => void,
+  ) {}
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** Gives it up. */
+  abort(): void {
+    this.#abort.abort();
+  }
+
+  /** Runs the source to its end. Rejects with its failure, or when its events cannot be kept. */
+  async run(start: () => unknown): Promise<void> {
+    const begun = await this.#begin(start);
+    if (begun !== undefined) await pump(sourceOf(begun.source), this);
+    await this.#appending;
+  }
+
+  async drained(): Promise<void> {
+    await this.#appending;
+  }
+
+  take(item: unknown): void {
+    const read = this.#reader.read(item);
+    if (read === undefined) return;
+    this.#number += 1;
+    const number = this.#number;
+    if (number > this.maxEntries) {
+      throw new SseError(
+        'INVALID_SOURCE',
+        `a resumable source has at most ${this.maxEntries} events (source.maxEntries); split it`,
+      );
+    }
+    const { event = 'message', data } = read;
+    this.#appending = this.#appending.then(() => this.sink.append(event, data, number));
+    // A failure is met by whoever waits for it; nobody may be waiting yet.
+    this.#appending.catch(() => this.abort());
+  }
+
+  onLateFailure(error: unknown): void {
+    this.logFailure(error);
+  }
+
+  /** `undefined` when it was given up before it had begun: nobody waits for one that may never begin. */
+  async #begin(start: () => unknown): Promise<{ readonly source: unknown } | undefined> {
+    const starting = Promise.resolve(start()).then((source: unknown) => ({ source }));
+    const aborted = new Promise<undefined>(resolve => {
+      this.signal.addEventListener('abort', () => resolve(undefined), { once: true });
+    });
+    const begun = await Promise.race([starting, aborted]);
+    if (begun === undefined) starting.catch((error: unknown) => this.onLateFailure(error));
+    return begun;
+  }
+}

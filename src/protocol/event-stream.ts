@@ -1,0 +1,124 @@
+import type { EventOptions, Frame } from '../contracts/events.js';
+import { SseError, type SseErrorCode } from '../errors.js';
+import { checkEventId, checkEventName, checkRetry } from './names.js';
+
+/** An event that can be sent, or the code of the refusal that a receipt is to carry. */
+type PreparedEvent = { readonly frame: Frame } | { readonly refused: SseErrorCode };
+
+/** Turns what an application sends into a frame, once, whatever the number of receivers. */
+export class EventEncoder {
+  constructor(private readonly maxEventBytes: number) {}
+
+  /**
+   * @throws SseError `INVALID_EVENT_NAME`, `INVALID_EVENT_ID`, `INVALID_RETRY`, `NOT_SERIALIZABLE`, and
+   * `EVENT_TOO_LARGE` when the data is longer than `limits.maxEventBytes` bytes of UTF-8.
+   */
+  encode(event: string, data: unknown, options: EventOptions = {}): Frame {
+    checkEventName(event);
+    const text = serializeData(data);
+    const size = Buffer.byteLength(text);
+    if (size > this.maxEventBytes) {
+      throw new SseError(
+        'EVENT_TOO_LARGE',
+        `data must be at most ${this.maxEventBytes} bytes (limits.maxEventBytes), got ${size}; send a reference to it`,
+      );
+    }
+    return { bytes: encodeEvent({ event, data: text, id: options.id, retry: options.retry }) };
+  }
+
+  /** As {@link encode}, but data that is too large is refused by its code: senders are told by a receipt. */
+  prepare(event: string, data: unknown, options?: EventOptions): PreparedEvent {
+    try {
+      return { frame: this.encode(event, data, options) };
+    } catch (error) {
+      if (SseError.is(error, 'EVENT_TOO_LARGE')) return { refused: error.code };
+      throw error;
+    }
+  }
+}
+
+/** The fields of one event. `event` has been checked; the other fields are checked here. */
+export interface EventFields {
+  readonly event: string;
+  /** The text to send; line breaks of any kind (CR LF, CR, LF) become LF at the client. */
+  readonly data: string;
+  readonly id?: string | undefined;
+  readonly retry?: number | undefined;
+}
+
+const LINE_BREAK = /\r\n|\r|\n/;
+const HAS_LINE_BREAK = /[\r\n]/;
+const DEFAULT_EVENT = 'message';
+
+/**
+ * Event-stream text of one event (HTML standard, section 9.2). Every `data` field has a space after its colon, so that a
+ * leading space of the data survives the parser, which removes one.
+ * @throws SseError `INVALID_EVENT_ID`, `INVALID_RETRY`
+ */
+export function encodeEvent({ event, data, id, retry }: EventFields): Buffer {
+  let text = '';
+  if (id !== undefined) {
+    checkEventId(id);
+    text += `id: ${id}\n`;
+  }
+  if (retry !== undefined) {
+    checkRetry(retry);
+    text += `retry: ${retry}\n`;
+  }
+  if (event !== DEFAULT_EVENT && event !== '') text += `event: ${event}\n`;
+  const lines = HAS_LINE_BREAK.test(data) ? data.split(LINE_BREAK).join('\ndata: ') : data;
+  return Buffer.from(`${text}data: ${lines}\n\n`);
+}
+
+/** A comment, which clients ignore; each of its lines becomes a comment line. */
+export function encodeComment(text: string): Buffer {
+  return Buffer.from(`: ${text.split(LINE_BREAK).join('\n: ')}\n\n`);
+}
+
+/** Moves the client to an id; fires no event. @throws SseError `INVALID_EVENT_ID` */
+export function encodeId(id: string): Buffer {
+  checkEventId(id);
+  return Buffer.from(`id: ${id}\n\n`);
+}
+
+/** Tells the client how long to wait before it reconnects; fires no event. @throws SseError `INVALID_RETRY` */
+export function encodeRetry(retry: number): Buffer {
+  checkRetry(retry);
+  return Buffer.from(`retry: ${retry}\n\n`);
+}
+
+/** Puts an id in front of an event that was encoded without one. */
+export function prependId(id: string, body: Buffer): Buffer {
+  return Buffer.concat([Buffer.from(`id: ${id}\n`), body]);
+}
+
+/**
+ * The text an event carries: a string as it is, any other value as JSON.
+ * @throws SseError `NOT_SERIALIZABLE` for what JSON cannot express (cycle, BigInt, `undefined`, function, symbol) and for
+ * a `toJSON` or getter that throws, whose error is the cause.
+ */
+export function serializeData(data: unknown): string {
+  if (typeof data === 'string') return data;
+  let json: string | undefined;
+  try {
+    json = stringify(data);
+  } catch (error) {
+    throw new SseError('NOT_SERIALIZABLE', `data must be expressible as JSON: ${reasonOf(error)}`, {
+      cause: error,
+    });
+  }
+  if (json === undefined) {
+    throw new SseError(
+      'NOT_SERIALIZABLE',
+      `data must be a string or expressible as JSON, got ${typeof data}; send null or '' for no data`,
+    );
+  }
+  return json;
+}
+
+// Its declared type leaves out what it returns for a function, a symbol or undefined.
+const stringify: (value: unknown) => string | undefined = JSON.stringify;
+
+function reasonOf(error: unknown): string {
+  return error instanceof Error ? error.message : 'its toJSON threw something that is no Error';
+}

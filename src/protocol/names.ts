@@ -1,0 +1,189 @@
+import { SseError, type SseErrorCode } from '../errors.js';
+
+/** Longest connection id, topic, event name and event id, in bytes of UTF-8. */
+export const MAX_NAME_BYTES = 256;
+
+/** Longest message id and idempotency key, in bytes of UTF-8. */
+const MAX_KEY_BYTES = 128;
+
+const CONTROL = /\p{Cc}/u;
+// An EventSource parser ends a field at CR or LF, and ignores an id with NUL in it (HTML standard, section 9.2.6).
+const LINE_BREAKING = /[\r\n\0]/;
+const TOKEN = /^[A-Za-z0-9._-]{1,64}$/;
+
+/** @throws SseError `INVALID_CONNECTION_ID` unless it is 1 to 256 bytes of well-formed text without control characters. */
+export function checkConnectionId(connectionId: unknown): asserts connectionId is string {
+  checkName('INVALID_CONNECTION_ID', 'a connection id', connectionId, MAX_NAME_BYTES);
+}
+
+/**
+ * Topics share their name space with what the log needs for itself: `*` (everyone) and names that begin with `@`
+ * (mailboxes) are reserved.
+ * @throws SseError `INVALID_TOPIC`
+ */
+export function checkTopic(topic: unknown): asserts topic is string {
+  checkName('INVALID_TOPIC', 'a topic', topic, MAX_NAME_BYTES);
+  if (topic === '*' || isMailbox(topic) || isSourceTopic(topic)) {
+    throw new SseError(
+      'INVALID_TOPIC',
+      `'*' and topics that begin with '@' or '~' are reserved, got ${quote(topic)}; choose another name`,
+    );
+  }
+}
+
+/** Message ids and idempotency keys. @throws SseError with `INVALID_EVENT_ID` */
+export function checkKey(name: string, key: unknown): asserts key is string {
+  checkName('INVALID_EVENT_ID', name, key, MAX_KEY_BYTES);
+}
+
+/**
+ * @throws SseError `INVALID_EVENT_NAME` for line breaks, NUL, ill-formed text, more than 256 bytes, or the library's own
+ * names, `connected` and `sse.*`.
+ */
+export function checkEventName(event: unknown): asserts event is string {
+  checkField('INVALID_EVENT_NAME', 'an event name', event);
+  if (event === 'connected' || event.startsWith('sse.')) {
+    throw new SseError(
+      'INVALID_EVENT_NAME',
+      `'connected' and names that begin with 'sse.' belong to the library, got ${quote(event)}; choose another name`,
+    );
+  }
+}
+
+/** @throws SseError `INVALID_EVENT_ID` for line breaks, NUL, ill-formed text or more than 256 bytes. */
+export function checkEventId(id: unknown): asserts id is string {
+  checkField('INVALID_EVENT_ID', 'an event id', id);
+}
+
+/** @throws SseError `INVALID_RETRY` */
+export function checkRetry(retry: unknown): asserts retry is number {
+  if (!Number.isSafeInteger(retry) || (retry as number) < 0) {
+    throw new SseError(
+      'INVALID_RETRY',
+      `retry must be a whole, non-negative number of milliseconds, got ${quote(retry)}`,
+    );
+  }
+}
+
+/** @throws SseError `INVALID_REASON` */
+export function checkReason(reason: unknown): asserts reason is string {
+  if (typeof reason !== 'string' || !TOKEN.test(reason)) {
+    throw new SseError(
+      'INVALID_REASON',
+      `a close reason must be 1 to 64 characters of A-Z a-z 0-9 . _ -, got ${quote(reason)}`,
+    );
+  }
+}
+
+function checkName(
+  code: SseErrorCode,
+  what: string,
+  value: unknown,
+  maxBytes: number,
+): asserts value is string {
+  if (
+    typeof value !== 'string' ||
+    value === '' ||
+    value.length > maxBytes ||
+    Buffer.byteLength(value) > maxBytes ||
+    CONTROL.test(value) ||
+    !value.isWellFormed()
+  ) {
+    throw new SseError(
+      code,
+      `${what} must be 1 to ${maxBytes} bytes of text without control characters, got ${quote(value)}`,
+    );
+  }
+}
+
+function checkField(code: SseErrorCode, what: string, value: unknown): asserts value is string {
+  if (
+    typeof value !== 'string' ||
+    value.length > MAX_NAME_BYTES ||
+    Buffer.byteLength(value) > MAX_NAME_BYTES ||
+    LINE_BREAKING.test(value) ||
+    !value.isWellFormed()
+  ) {
+    throw new SseError(
+      code,
+      `${what} must be at most ${MAX_NAME_BYTES} bytes of text without CR, LF or NUL, got ${quote(value)}`,
+    );
+  }
+}
+
+/** The value as an error message may show it: escaped and short. */
+function quote(value: unknown): string {
+  if (typeof value !== 'string') return typeof value === 'number' ? String(value) : typeof value;
+  const text = JSON.stringify(value);
+  return text.length > 80 ? `${text.slice(0, 80)}… (${value.length} characters)` : text;
+}
+
+/** Broadcasts are the entries of this topic of the log. */
+export const EVERYONE = '*';
+
+/** The topic that an entry was addressed to; broadcasts have none. */
+export function addressed(topic: string): string | undefined {
+  return topic === EVERYONE ? undefined : topic;
+}
+
+const MAILBOX_PREFIX = '@';
+
+/** The topic of the log that only one connection follows. No application can name it. */
+export function mailboxTopic(connectionId: string): string {
+  return `${MAILBOX_PREFIX}${connectionId}`;
+}
+
+/** The id of the connection whose mailbox a topic is. */
+export function mailboxOwner(topic: string): string {
+  return topic.slice(MAILBOX_PREFIX.length);
+}
+
+/** Whether a topic is some connection's own. */
+export function isMailbox(topic: string): boolean {
+  return topic.startsWith(MAILBOX_PREFIX);
+}
+
+const SOURCE_PREFIX = '~';
+// What the library itself puts into the log, and only at the end of a source: applications cannot name such events.
+const SOURCE_END = Buffer.from('event: sse.');
+const SOURCE_LOST = 'event: sse.reset\n';
+const SOURCE_FAILED = '{"reason":"failed"}';
+const LINE_FEED = 0x0a;
+
+/** How a source ended: by itself, by throwing, or because nobody runs it any more. */
+export type SourceEnding = 'completed' | 'failed' | 'lost';
+
+/** The topic of the log that holds the events of a resumable source. No application can name it. */
+export function sourceTopic(key: string): string {
+  return `${SOURCE_PREFIX}${key}`;
+}
+
+/** Whether a topic is that of a resumable source. */
+export function isSourceTopic(topic: string): boolean {
+  return topic.startsWith(SOURCE_PREFIX);
+}
+
+/** The key of a resumable source's topic. */
+export function sourceKey(topic: string): string {
+  return topic.slice(SOURCE_PREFIX.length);
+}
+
+/** How a resumable source ended, told by an entry of the log, its id in front; `undefined` when that is not its last. */
+export function endingOf(entry: Buffer): SourceEnding | undefined {
+  const body = entry.indexOf(LINE_FEED) + 1;
+  if (!entry.subarray(body, body + SOURCE_END.length).equals(SOURCE_END)) return undefined;
+  const text = entry.toString('utf8', body);
+  if (text.startsWith(SOURCE_LOST)) return 'lost';
+  return text.includes(SOURCE_FAILED) ? 'failed' : 'completed';
+}
+
+/** Longest trace text that a message or publication carries. */
+export const MAX_TRACE_CHARACTERS = 1024;
+
+const PRINTABLE = /^[\x20-\x7e]+$/;
+
+/** The trace text if a coordinator may pass it on, else `undefined`: losing it costs a link in a trace, never an event. */
+export function carriedTrace(trace: string | undefined): string | undefined {
+  if (trace === undefined || trace.length > MAX_TRACE_CHARACTERS) return undefined;
+  return PRINTABLE.test(trace) ? trace : undefined;
+}

@@ -1,0 +1,123 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import {
+  context,
+  type Context,
+  INVALID_SPAN_CONTEXT,
+  isSpanContextValid,
+  propagation,
+  ROOT_CONTEXT,
+  type SpanContext,
+  trace,
+} from '@opentelemetry/api';
+import type { CloseReason, SseConnection } from '../contracts/connection.js';
+import type { ResetReason } from '../contracts/events.js';
+import type { LocalConnection } from '../contracts/store.js';
+import type { ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../contracts/telemetry.js';
+import { ATTRIBUTE, countedReason } from './names.js';
+import { errorType, type Reporting } from './spans.js';
+
+/** Tells OpenTelemetry of clients that come and go. */
+export class OpenConnectionTelemetry implements ConnectionTelemetry {
+  constructor(private readonly reporting: Reporting) {}
+
+  receiving<T>(headers: IncomingHttpHeaders, work: () => T): T {
+    if (!this.reporting.spans.on) return work();
+    const active = context.active();
+    if (trace.getSpan(active) !== undefined) return work();
+    const named = propagation.extract(active, headers);
+    return named === active ? work() : context.with(named, work);
+  }
+
+  opening<C extends LocalConnection>(
+    { connectionId, topics, source }: OpeningSubject,
+    work: () => Promise<C>,
+  ): Promise<C> {
+    const { spans, figures, meters } = this.reporting;
+    meters.look();
+    const parent = context.active();
+    const span = spans.begin('sse.connect', parent, () => ({
+      ...spans.connection(connectionId),
+      [ATTRIBUTE.topics]: [...topics],
+      ...(source === undefined ? {} : { [ATTRIBUTE.sourceKey]: source }),
+    }));
+    const opening = span === undefined ? work() : spans.run(span, parent, work, () => ({}));
+    return opening.catch((error: unknown) => {
+      figures.refused.add(errorType(error));
+      throw error;
+    });
+  }
+
+  refused(connectionId: string | undefined, error: unknown): void {
+    const { spans, figures } = this.reporting;
+    figures.refused.add(errorType(error));
+    const span = spans.begin('sse.connect', context.active(), () => spans.connection(connectionId));
+    if (span !== undefined) spans.end(span, () => ({ failure: error }));
+  }
+
+  admitted(connection: LocalConnection, degraded = false): void {
+    this.reporting.figures.opened += 1;
+    const span = this.reporting.spans.on ? trace.getSpan(context.active()) : undefined;
+    if (degraded) span?.setAttribute(ATTRIBUTE.degraded, true);
+    connection.origin = span?.spanContext() ?? INVALID_SPAN_CONTEXT;
+  }
+
+  replaying(connectionId: string, work: () => Promise<ReplaySummary>): Promise<ReplaySummary> {
+    const { spans, figures } = this.reporting;
+    const parent = context.active();
+    const span = spans.begin('sse.replay', parent, () => spans.connection(connectionId));
+    const replay =
+      span === undefined
+        ? work()
+        : spans.run(span, parent, work, ({ entries, resets }) => {
+            const attributes = {
+              [ATTRIBUTE.entries]: entries,
+              ...(resets.length === 0 ? {} : { [ATTRIBUTE.resetReason]: [...resets] }),
+            };
+            trace.getSpan(parent)?.setAttributes(attributes);
+            return { attributes };
+          });
+    return replay.then(summary => {
+      figures.replayed += summary.entries;
+      for (const reason of summary.resets) figures.resets.add(reason);
+      return summary;
+    });
+  }
+
+  reset(reason: ResetReason): void {
+    this.reporting.figures.resets.add(reason);
+  }
+
+  handling<T>(connection: SseConnection, work: () => T): T {
+    // Applications see less of it, but every connection is a local one.
+    const { origin } = connection as LocalConnection;
+    const active = context.active();
+    const opening = continued(active, origin);
+    return opening === active ? work() : context.with(opening, work);
+  }
+
+  stopped(connection: LocalConnection, reason: CloseReason): void {
+    // What ends before is told as an opening that failed.
+    if (connection.origin === undefined) return;
+    const { spans, figures, meters } = this.reporting;
+    const counted = countedReason(reason);
+    const age = (Date.now() - connection.openedAt) / 1000;
+    figures.closed.add(counted);
+    if (reason === 'superseded') figures.takeovers += 1;
+    meters.instruments?.record('connectionDuration', age, { [ATTRIBUTE.closeReason]: counted });
+    // It belongs to the opening, not to whatever is running: that may be a timer that another request started.
+    const span = spans.begin('sse.close', continued(ROOT_CONTEXT, connection.origin), () => ({
+      ...spans.connection(connection.id),
+      [ATTRIBUTE.closeReason]: reason,
+      [ATTRIBUTE.age]: age,
+    }));
+    if (span !== undefined) spans.end(span, () => ({}));
+  }
+}
+
+/** A context that continues the opening of a connection, if that was in a trace. */
+function continued(base: Context, origin: unknown): Context {
+  // Only `admitted` sets it.
+  const opening = origin as SpanContext | undefined;
+  if (opening === undefined || !isSpanContextValid(opening)) return base;
+  return trace.setSpanContext(base, opening);
+}

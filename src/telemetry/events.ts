@@ -1,0 +1,272 @@
+import {
+  type Attributes,
+  context,
+  type Context,
+  isSpanContextValid,
+  type Link,
+  ROOT_CONTEXT,
+  type Span,
+  type SpanContext,
+  trace,
+  TraceFlags,
+} from '@opentelemetry/api';
+import type { BroadcastReceipt, FanOut, PublishReceipt, SendResult } from '../contracts/events.js';
+import type { Delivery } from '../contracts/store.js';
+import type {
+  Addressee,
+  ArrivedMessage,
+  ArrivedPublication,
+  Audience,
+  EventTelemetry,
+  Scope,
+  SendSubject,
+} from '../contracts/telemetry.js';
+import { SseError } from '../errors.js';
+import { ATTRIBUTE } from './names.js';
+import {
+  deliveryEnd,
+  deliveryOutcome,
+  fanOutEnd,
+  fanOutOutcome,
+  publicationEnd,
+  publicationOutcome,
+  type Reporting,
+  sendEnd,
+} from './spans.js';
+import type { Carried, TraceCarrier } from './trace-carrier.js';
+
+const SEND = operation('send', 'send');
+const PUBLISH = operation('publish', 'send');
+const DELIVER = operation('deliver', 'process');
+
+/** Tells OpenTelemetry of events on their way. */
+export class OpenEventTelemetry implements EventTelemetry {
+  constructor(
+    private readonly reporting: Reporting,
+    private readonly carrier: TraceCarrier,
+  ) {}
+
+  sending<R extends SendResult | Promise<SendResult>>(subject: SendSubject, work: () => R): R {
+    const { spans } = this.reporting;
+    if (!spans.on) return work();
+    const parent = context.active();
+    // Asking a sampler about each would cost a quarter of what the send itself costs.
+    if (subject.here && trace.getSpan(parent) === undefined) return work();
+    const span = spans.begin('sse.send', parent, () => ({
+      ...SEND,
+      ...this.#messageFacts(subject),
+      [ATTRIBUTE.eventName]: subject.event,
+      [ATTRIBUTE.scope]: 'connection',
+    }));
+    if (span === undefined) return work();
+    subject.context = trace.setSpan(parent, span);
+    // To make a context active costs more than all the rest, and nobody would see what is inside this one.
+    return span.isRecording() ? spans.run(span, parent, work, sendEnd) : work();
+  }
+
+  routing(
+    subject: SendSubject,
+    work: (trace: string | undefined) => Promise<SendResult>,
+  ): Promise<SendResult> {
+    const { spans, meters } = this.reporting;
+    const { instruments } = meters;
+    if (!spans.on && instruments === undefined) return work(undefined);
+    const startedAt = performance.now();
+    // Only `sending` sets it.
+    const parent = (subject.context as Context | undefined) ?? context.active();
+    const span = spans.begin('sse.route', parent, () => this.#messageFacts(subject));
+    const text = this.carrier.write(within(parent, span), Date.now());
+    const routed =
+      span === undefined ? work(text) : spans.run(span, parent, () => work(text), sendEnd);
+    if (instruments === undefined) return routed;
+    return routed.then(result => {
+      instruments.record('routeDuration', (performance.now() - startedAt) / 1000, {
+        [ATTRIBUTE.outcome]: result.outcome,
+      });
+      return result;
+    });
+  }
+
+  broadcasting(event: string, work: () => FanOut): FanOut {
+    const { spans, figures } = this.reporting;
+    const parent = context.active();
+    const span = spans.begin('sse.broadcast', parent, () => publishFacts('node', {}, event));
+    try {
+      const fanOut =
+        span?.isRecording() === true ? spans.run(span, parent, work, fanOutEnd) : work();
+      figures.sent.add('node', fanOutOutcome(fanOut), 1, event);
+      this.#countFanOut('node', fanOut);
+      return fanOut;
+    } catch (error) {
+      this.#countFailure('node', event, error);
+      throw error;
+    }
+  }
+
+  async publishing<R extends BroadcastReceipt | PublishReceipt>(
+    to: Audience,
+    event: string,
+    work: (trace: string | undefined) => Promise<R>,
+  ): Promise<R> {
+    const { spans, figures } = this.reporting;
+    const { scope } = to;
+    const parent = context.active();
+    const name = scope === 'cluster' ? 'sse.broadcast' : 'sse.publish';
+    const span = spans.begin(name, parent, () => publishFacts(scope, this.#facts(to), event));
+    const text = this.#told ? this.carrier.write(within(parent, span), Date.now()) : undefined;
+    try {
+      const receipt = await (span?.isRecording() === true
+        ? spans.run(span, parent, () => work(text), publicationEnd)
+        : work(text));
+      // The end of a source is no event of the application's.
+      if (scope !== 'source') figures.sent.add(scope, publicationOutcome(receipt), 1, event);
+      return receipt;
+    } catch (error) {
+      if (scope !== 'source') this.#countFailure(scope, event, error);
+      throw error;
+    }
+  }
+
+  async appending(
+    event: string,
+    work: (trace: string | undefined) => Promise<void>,
+  ): Promise<void> {
+    // The time alone: a span for each would hide whatever else is in the trace.
+    const text = this.#told ? this.carrier.write(ROOT_CONTEXT, Date.now()) : undefined;
+    try {
+      await work(text);
+      this.reporting.figures.sent.add('source', 'stored', 1, event);
+    } catch (error) {
+      this.#countFailure('source', event, error);
+      throw error;
+    }
+  }
+
+  sent(scope: 'connection' | 'source', event: string, outcome: SendResult['outcome']): void {
+    this.reporting.figures.sent.add(scope, outcome, 1, event);
+  }
+
+  delivering(message: ArrivedMessage, work: () => Delivery): Delivery {
+    const { spans, figures } = this.reporting;
+    const carried = this.#carried(message.trace);
+    const span = this.#arrival(carried, linksTo(message.connection?.origin), () => ({
+      ...DELIVER,
+      ...this.#messageFacts(message),
+      [ATTRIBUTE.messagingEnvelopeSize]: message.size,
+      [ATTRIBUTE.scope]: 'connection',
+    }));
+    const parent = carried?.context;
+    const delivery =
+      span === undefined || parent === undefined
+        ? work()
+        : spans.run(span, parent, work, deliveryEnd);
+    figures.deliveries.add('connection', deliveryOutcome(delivery));
+    this.#noteLatency('connection', carried);
+    return delivery;
+  }
+
+  fanningOut({ to, size, position, trace: text }: ArrivedPublication, work: () => FanOut): FanOut {
+    const { spans, figures } = this.reporting;
+    const { scope } = to;
+    const carried = this.#carried(text);
+    const links = scope === 'connection' ? linksTo(to.connection?.origin) : [];
+    const span = this.#arrival(carried, links, () => ({
+      ...DELIVER,
+      ...this.#facts(to),
+      [ATTRIBUTE.messagingEnvelopeSize]: size,
+      [ATTRIBUTE.scope]: scope,
+    }));
+    const parent = carried?.context;
+    const fanOut =
+      span === undefined || parent === undefined
+        ? work()
+        : spans.run(span, parent, work, fanOutEnd);
+    this.#countFanOut(scope, fanOut);
+    this.#noteLatency(scope, carried);
+    if (position !== undefined) figures.lagged(Date.now() - position.ms);
+    return fanOut;
+  }
+
+  /** What came with an event; not looked at while nobody would be told. */
+  #carried(text: string | undefined): Carried | undefined {
+    return text !== undefined && this.#told ? this.carrier.read(text) : undefined;
+  }
+
+  /** Whether anybody would be told. */
+  get #told(): boolean {
+    const { spans, meters } = this.reporting;
+    return spans.on || meters.instruments !== undefined;
+  }
+
+  /** Only a sender's trace is continued: an arrival alone is a figure, not a story. */
+  #arrival(carried: Carried | undefined, links: Link[], facts: () => Attributes): Span | undefined {
+    if (carried?.context === undefined) return undefined;
+    return this.reporting.spans.begin('sse.deliver', carried.context, facts, { links });
+  }
+
+  #noteLatency(scope: Scope, carried: Carried | undefined): void {
+    if (carried === undefined) return;
+    const seconds = Math.max(0, Date.now() - carried.sentAt) / 1000;
+    this.reporting.meters.instruments?.record('deliveryLatency', seconds, {
+      [ATTRIBUTE.scope]: scope,
+    });
+  }
+
+  #countFanOut(scope: Scope, { taken, slow, dropped }: FanOut): void {
+    const { deliveries } = this.reporting.figures;
+    deliveries.add(scope, 'delivered', taken);
+    deliveries.add(scope, 'buffered', slow);
+    deliveries.add(scope, 'rejected', dropped);
+  }
+
+  #countFailure(scope: Scope, event: string, error: unknown): void {
+    const { sent } = this.reporting.figures;
+    if (SseError.is(error, 'EVENT_TOO_LARGE')) sent.add(scope, 'rejected', 1, event);
+    else if (SseError.is(error, 'UNAVAILABLE')) sent.add(scope, 'unavailable', 1, event);
+  }
+
+  #facts(to: Addressee): Attributes {
+    switch (to.scope) {
+      case 'cluster':
+        return {};
+      case 'topic':
+        return { [ATTRIBUTE.topic]: to.topic, [ATTRIBUTE.messagingDestination]: to.topic };
+      case 'source':
+        return { [ATTRIBUTE.sourceKey]: to.key };
+      case 'connection':
+        return this.reporting.spans.connection(to.connectionId);
+    }
+  }
+
+  #messageFacts({ connectionId, messageId }: Pick<SendSubject, 'connectionId' | 'messageId'>) {
+    return {
+      ...this.reporting.spans.connection(connectionId),
+      [ATTRIBUTE.messagingMessageId]: messageId,
+    };
+  }
+}
+
+function operation(name: string, type: 'send' | 'process'): Attributes {
+  return {
+    [ATTRIBUTE.messagingSystem]: 'distributed_sse',
+    [ATTRIBUTE.messagingOperation]: name,
+    [ATTRIBUTE.messagingOperationType]: type,
+  };
+}
+
+function publishFacts(scope: Scope, to: Attributes, event: string): Attributes {
+  return { ...PUBLISH, ...to, [ATTRIBUTE.eventName]: event, [ATTRIBUTE.scope]: scope };
+}
+
+function within(parent: Context, span: Span | undefined): Context {
+  return span === undefined ? parent : trace.setSpan(parent, span);
+}
+
+/** A delivery belongs to the send's trace, and points to the opening of the connection it goes to. */
+function linksTo(origin: unknown): Link[] {
+  if (origin === undefined) return [];
+  // Only the telemetry of connections sets it.
+  const opening = origin as SpanContext;
+  const sampled = (opening.traceFlags & TraceFlags.SAMPLED) !== 0;
+  return sampled && isSpanContextValid(opening) ? [{ context: opening }] : [];
+}

@@ -1,0 +1,96 @@
+import { context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
+import type { OperationKind, RefusalReason } from '../contracts/policy.js';
+import type { CleanupKind, ConsistencySummary, UpkeepTelemetry } from '../contracts/telemetry.js';
+import { ATTRIBUTE } from './names.js';
+import { errorType, type Reporting, type SpanEnd, whenDone } from './spans.js';
+
+/** Tells OpenTelemetry of a node's care for itself. */
+export class OpenUpkeepTelemetry implements UpkeepTelemetry {
+  constructor(private readonly reporting: Reporting) {}
+
+  cleaning<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R {
+    const { spans, figures, meters } = this.reporting;
+    // On an idle node nothing else comes by that would notice an SDK that has started.
+    meters.look();
+    const startTime = Date.now();
+    // Told afterwards, since most runs find nothing and would only hide those that do.
+    const tell = (end: SpanEnd): void => {
+      const facts = { [ATTRIBUTE.cleanupKind]: kind };
+      const span = spans.begin('sse.cleanup', ROOT_CONTEXT, () => facts, { startTime });
+      if (span !== undefined) spans.end(span, () => end);
+    };
+    return whenDone(
+      // Timers run in the context of whatever request started them, which is long over.
+      () => (spans.on ? context.with(ROOT_CONTEXT, work) : work()),
+      removed => {
+        if (removed === 0) return;
+        figures.removed.add(kind, removed);
+        tell({ attributes: { [ATTRIBUTE.removed]: removed } });
+      },
+      error => {
+        tell({ failure: error });
+      },
+    );
+  }
+
+  checking<S extends ConsistencySummary>(work: () => Promise<S>): Promise<S> {
+    const { spans, figures } = this.reporting;
+    const span = spans.begin('sse.consistency', ROOT_CONTEXT, () => ({}));
+    const checking = (): Promise<S> =>
+      span === undefined ? work() : spans.run(span, ROOT_CONTEXT, work, checkEnd);
+    return whenDone(checking, ({ repairs }) => {
+      for (const [kind, count] of Object.entries(repairs)) figures.repairs.add(kind, count);
+    });
+  }
+
+  draining(work: () => Promise<void>): Promise<void> {
+    const { spans, figures } = this.reporting;
+    const parent = context.active();
+    const span = spans.begin('sse.drain', parent, () => ({
+      [ATTRIBUTE.connections]: figures.gauges?.connections() ?? 0,
+    }));
+    return span === undefined ? work() : spans.run(span, parent, work, () => ({}));
+  }
+
+  leaked(kind: string, count: number): void {
+    this.reporting.figures.leaks.add(kind, count);
+  }
+
+  retrying(kind: OperationKind, error: unknown): void {
+    this.reporting.figures.retries.add(kind);
+    const span = trace.getActiveSpan();
+    if (span?.isRecording() !== true) return;
+    span.addEvent('sse.retry', {
+      [ATTRIBUTE.operation]: kind,
+      [ATTRIBUTE.errorType]: errorType(error),
+    });
+  }
+
+  refusing(kind: OperationKind, reason: RefusalReason): void {
+    this.reporting.figures.refusals.add(kind, reason);
+  }
+
+  commanded(command: string, ms: number, error?: unknown): void {
+    const labels = { [ATTRIBUTE.redisCommand]: command };
+    this.reporting.meters.instruments?.record(
+      'redisCommandDuration',
+      ms / 1000,
+      error === undefined ? labels : { ...labels, [ATTRIBUTE.errorType]: errorType(error) },
+    );
+  }
+}
+
+/** What a comparison says when it ends. One that learned nothing has failed, whatever it repaired. */
+function checkEnd({ checked, found, repairs, unknown }: ConsistencySummary): SpanEnd {
+  const attributes = {
+    [ATTRIBUTE.checked]: checked,
+    [ATTRIBUTE.found]: sumOf(found),
+    [ATTRIBUTE.repairs]: sumOf(repairs),
+    [ATTRIBUTE.repairKind]: Object.keys(repairs),
+  };
+  return unknown === undefined ? { attributes } : { attributes, failure: 'unknown' };
+}
+
+function sumOf(counts: ConsistencySummary['found']): number {
+  return Object.values(counts).reduce((sum, count) => sum + count, 0);
+}

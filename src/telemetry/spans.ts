@@ -1,0 +1,272 @@
+import {
+  type Attributes,
+  context,
+  type Context,
+  INVALID_TRACEID,
+  type Link,
+  type Span,
+  SpanKind,
+  type SpanOptions,
+  SpanStatusCode,
+  trace,
+  TraceFlags,
+  type Tracer,
+  type TracerProvider,
+} from '@opentelemetry/api';
+import type { BroadcastReceipt, FanOut, PublishReceipt, SendResult } from '../contracts/events.js';
+import type { Delivery } from '../contracts/store.js';
+import { SseError } from '../errors.js';
+import type { NodeFigures } from './figures.js';
+import type { MeterWatch } from './instruments.js';
+import { ATTRIBUTE, SCOPE, type SpanName } from './names.js';
+
+/** What the parts of one node's telemetry share. */
+export interface Reporting {
+  readonly figures: NodeFigures;
+  readonly spans: SpanRecorder;
+  readonly meters: MeterWatch;
+}
+
+/** What is seldom said of a span when it begins. */
+interface BeginOptions {
+  readonly links?: Link[];
+  /** Milliseconds of `Date.now()` when it began, for one that is told afterwards. */
+  readonly startTime?: number;
+}
+
+/** What a span says when it ends. */
+export interface SpanEnd {
+  readonly attributes?: Attributes;
+  /** Makes it a failed span: a thrown value, or a word for a failure that nobody threw. */
+  readonly failure?: unknown;
+}
+
+const KINDS: Readonly<Partial<Record<SpanName, SpanKind>>> = {
+  'sse.send': SpanKind.PRODUCER,
+  'sse.broadcast': SpanKind.PRODUCER,
+  'sse.publish': SpanKind.PRODUCER,
+  'sse.route': SpanKind.CLIENT,
+  'sse.deliver': SpanKind.CONSUMER,
+};
+
+/** The one place where spans begin and end: their kinds, their status, the errors in them, and when there are none. */
+export class SpanRecorder {
+  #provider: TracerProvider | undefined;
+  #tracer: Tracer | undefined;
+
+  constructor(
+    private readonly nodeId: string,
+    private readonly hideConnectionIds: boolean,
+  ) {}
+
+  /** Whether an SDK has registered. Cheap enough for every call. */
+  get on(): boolean {
+    return this.#current() !== undefined;
+  }
+
+  /**
+   * A span, or `undefined` when no SDK has registered or `parent` is a span of this process that is not recorded.
+   * @param facts what it says from the beginning; asked only when it is recorded
+   */
+  begin(
+    name: SpanName,
+    parent: Context,
+    facts: () => Attributes,
+    { links, startTime }: BeginOptions = {},
+  ): Span | undefined {
+    const tracer = this.#current();
+    if (tracer === undefined) return undefined;
+    const around = trace.getSpan(parent);
+    if (around !== undefined && isDropped(around)) return undefined;
+    const kind = name === 'sse.connect' ? connectKind(around) : (KINDS[name] ?? SpanKind.INTERNAL);
+    const options: SpanOptions = { kind };
+    if (links !== undefined && links.length > 0) options.links = links;
+    if (startTime !== undefined) options.startTime = startTime;
+    const span = tracer.startSpan(name, options, parent);
+    if (span.isRecording()) span.setAttributes({ [ATTRIBUTE.nodeId]: this.nodeId, ...facts() });
+    return span;
+  }
+
+  /** Runs `work` in the span's context and ends the span with what `describe` says of the result. */
+  run<R>(span: Span, parent: Context, work: () => R, describe: (result: Awaited<R>) => SpanEnd): R {
+    return whenDone(
+      () => context.with(trace.setSpan(parent, span), work),
+      result => {
+        this.end(span, () => describe(result));
+      },
+      error => {
+        this.end(span, () => ({ failure: error }));
+      },
+    );
+  }
+
+  /** Ends a span; `describe` is asked only when the span is recorded. */
+  end(span: Span, describe: () => SpanEnd): void {
+    if (span.isRecording()) {
+      const { attributes, failure } = describe();
+      if (attributes !== undefined) span.setAttributes(attributes);
+      if (failure !== undefined) this.#fail(span, failure);
+    }
+    span.end();
+  }
+
+  /** The id as an attribute, unless ids are hidden. */
+  connection(connectionId: string | undefined): Attributes {
+    if (this.hideConnectionIds || connectionId === undefined) return {};
+    return { [ATTRIBUTE.connectionId]: connectionId };
+  }
+
+  #fail(span: Span, failure: unknown): void {
+    const type = errorType(failure);
+    span.setAttribute(ATTRIBUTE.errorType, type);
+    // That a client leaves is nobody's failure.
+    if (type === 'CONNECTION_CLOSED') return;
+    if (typeof failure === 'string') {
+      span.setStatus({ code: SpanStatusCode.ERROR, message: failure });
+      return;
+    }
+    const error = failure instanceof Error ? failure : new Error(String(failure));
+    // The message of an error may name a connection.
+    const message = this.hideConnectionIds ? type : error.message;
+    span.recordException(this.hideConnectionIds ? { name: error.name, code: type } : error);
+    span.setStatus({ code: SpanStatusCode.ERROR, message });
+  }
+
+  #current(): Tracer | undefined {
+    const provider = trace.getTracerProvider();
+    if (this.#tracer === undefined || this.#provider !== provider) {
+      this.#provider = provider;
+      this.#tracer = registeredTracer(provider);
+    }
+    return this.#tracer;
+  }
+}
+
+/** A word for an error that is one of few: the code of ours, else the class. */
+export function errorType(error: unknown): string {
+  if (typeof error === 'string') return error;
+  if (SseError.is(error)) return error.code;
+  return error instanceof Error ? error.name : 'Error';
+}
+
+/** The API hands out a stand-in of its own until an SDK has registered, and asks the SDK's through it afterwards. */
+function registeredTracer(provider: TracerProvider | StandIn): Tracer | undefined {
+  return 'getDelegateTracer' in provider
+    ? provider.getDelegateTracer(SCOPE.name, SCOPE.version)
+    : provider.getTracer(SCOPE.name, SCOPE.version);
+}
+
+interface StandIn {
+  getDelegateTracer(name: string, version: string): Tracer | undefined;
+}
+
+/** Whether a sampler of this process has dropped the span, and with it whatever is inside. */
+function isDropped(span: Span): boolean {
+  if (span.isRecording()) return false;
+  const { traceId, traceFlags, isRemote } = span.spanContext();
+  // An SDK makes valid ids, or none where it was told to be silent; looking at each digit would cost more than all this.
+  return (
+    (traceFlags & TraceFlags.SAMPLED) === 0 && isRemote !== true && traceId !== INVALID_TRACEID
+  );
+}
+
+/** Whoever instruments the HTTP server has made the server's span already. */
+function connectKind(around: Span | undefined): SpanKind {
+  return around === undefined || around.spanContext().isRemote === true
+    ? SpanKind.SERVER
+    : SpanKind.INTERNAL;
+}
+
+type Outcome = SendResult['outcome'];
+
+// Nobody connected is an answer; these are failures to deliver.
+const FAILURES: ReadonlySet<Outcome> = new Set<Outcome>(['rejected', 'unknown', 'unavailable']);
+
+/** What a send says when it ends. */
+export function sendEnd(result: SendResult): SpanEnd {
+  const owner = 'nodeId' in result ? result.nodeId : undefined;
+  return outcomeEnd(
+    result.outcome,
+    'code' in result ? result.code : result.outcome,
+    owner === undefined ? {} : { [ATTRIBUTE.ownerNodeId]: owner },
+  );
+}
+
+/** What a delivery to one connection says when it ends. */
+export function deliveryEnd(delivery: Delivery): SpanEnd {
+  const outcome = deliveryOutcome(delivery);
+  return outcomeEnd(outcome, delivery.outcome === 'rejected' ? delivery.code : outcome);
+}
+
+/** What a fan-out says when it ends. Slow and dropped clients are their own trouble, not a failure of it. */
+export function fanOutEnd(fanOut: FanOut): SpanEnd {
+  const { taken, slow, dropped } = fanOut;
+  return {
+    attributes: {
+      [ATTRIBUTE.outcome]: fanOutOutcome(fanOut),
+      [ATTRIBUTE.taken]: taken,
+      [ATTRIBUTE.slow]: slow,
+      [ATTRIBUTE.dropped]: dropped,
+    },
+  };
+}
+
+/** What a publication says when it ends. */
+export function publicationEnd(receipt: BroadcastReceipt | PublishReceipt): SpanEnd {
+  const outcome = publicationOutcome(receipt);
+  return outcomeEnd(
+    outcome,
+    outcome,
+    'nodes' in receipt ? { [ATTRIBUTE.nodes]: receipt.nodes } : {},
+  );
+}
+
+/** A delivery in the words of a receipt. */
+export function deliveryOutcome({ outcome }: Delivery): Outcome {
+  return outcome === 'closed' ? 'not-connected' : outcome;
+}
+
+/** A fan-out in the words of a receipt: the best that became of it for anybody. */
+export function fanOutOutcome({ taken, slow, dropped }: FanOut): Outcome {
+  if (taken > 0) return 'delivered';
+  if (slow > 0) return 'buffered';
+  return dropped > 0 ? 'rejected' : 'not-connected';
+}
+
+/** A publication in the words of a receipt: kept in the log, handed over, or not brought to the cluster. */
+export function publicationOutcome(receipt: BroadcastReceipt | PublishReceipt): Outcome {
+  if ('degraded' in receipt) return 'unavailable';
+  return receipt.id === undefined ? 'routed' : 'stored';
+}
+
+function outcomeEnd(outcome: Outcome, failure: string, attributes: Attributes = {}): SpanEnd {
+  const told = { [ATTRIBUTE.outcome]: outcome, ...attributes };
+  return FAILURES.has(outcome) ? { attributes: told, failure } : { attributes: told };
+}
+
+/**
+ * Runs work that answers at once or with a promise, and tells how it ended before anybody else learns of it. Answers what
+ * the work answers, throws what it throws.
+ */
+export function whenDone<R>(
+  work: () => R,
+  onValue: (value: Awaited<R>) => void,
+  onError: (error: unknown) => void = () => undefined,
+): R {
+  const fail = (error: unknown): never => {
+    onError(error);
+    throw error;
+  };
+  const pass = (value: Awaited<R>): Awaited<R> => {
+    onValue(value);
+    return value;
+  };
+  let result: R;
+  try {
+    result = work();
+  } catch (error) {
+    return fail(error);
+  }
+  // What is no promise is its own awaited value, and a promise of the same value is of the same type.
+  return (result instanceof Promise ? result.then(pass, fail) : pass(result as Awaited<R>)) as R;
+}

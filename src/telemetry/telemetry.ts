@@ -1,0 +1,118 @@
+import type {
+  ConnectionTelemetry,
+  EventTelemetry,
+  NodeGauges,
+  Telemetry,
+  TrafficCounts,
+  UpkeepTelemetry,
+} from '../contracts/telemetry.js';
+import { OpenConnectionTelemetry } from './connections.js';
+import { OpenEventTelemetry } from './events.js';
+import { NodeFigures } from './figures.js';
+import { MeterWatch } from './instruments.js';
+import { OpenUpkeepTelemetry } from './maintenance.js';
+import { type Reporting, SpanRecorder } from './spans.js';
+import { TraceCarrier } from './trace-carrier.js';
+
+/** What is told, and how much of it. */
+interface OpenTelemetrySettings {
+  readonly nodeId: string;
+  /** Keeps connection ids out of spans. */
+  readonly hideConnectionIds: boolean;
+  /** The events that are counted by name. */
+  readonly eventNames: readonly string[];
+  /** Takes baggage from node to node. */
+  readonly baggage: boolean;
+}
+
+// A sum that a meter is told no more stays as it was: the last word of a node that stopped is zero.
+const STOPPED: NodeGauges = {
+  connections: () => 0,
+  outboxBytes: () => 0,
+  pendingSends: () => 0,
+  circuit: () => 'closed',
+};
+
+/**
+ * Tells OpenTelemetry, through its API alone: the application brings the SDK, at any time. Without one, a call costs a
+ * look at a global and the adding of a few numbers.
+ */
+export class OpenTelemetry implements Telemetry {
+  readonly connections: OpenConnectionTelemetry;
+  readonly events: OpenEventTelemetry;
+  readonly upkeep: OpenUpkeepTelemetry;
+  readonly #figures: NodeFigures;
+  readonly #meters: MeterWatch;
+
+  constructor({ nodeId, hideConnectionIds, eventNames, baggage }: OpenTelemetrySettings) {
+    this.#figures = new NodeFigures(eventNames);
+    this.#meters = new MeterWatch(this.#figures, nodeId);
+    const reporting: Reporting = {
+      figures: this.#figures,
+      meters: this.#meters,
+      spans: new SpanRecorder(nodeId, hideConnectionIds),
+    };
+    this.connections = new OpenConnectionTelemetry(reporting);
+    this.events = new OpenEventTelemetry(reporting, new TraceCarrier(baggage));
+    this.upkeep = new OpenUpkeepTelemetry(reporting);
+  }
+
+  get traffic(): TrafficCounts {
+    return this.#figures.traffic;
+  }
+
+  observe(gauges: NodeGauges): () => void {
+    this.#figures.gauges = gauges;
+    // Also while nothing happens an SDK that has started is to see the node.
+    this.#meters.look();
+    return () => {
+      this.#figures.gauges = STOPPED;
+      this.#meters.close();
+    };
+  }
+}
+
+/** Tells nobody, and counts nothing: `telemetry.enabled: false`. */
+export class SilentTelemetry implements Telemetry {
+  readonly traffic = { bytesWritten: 0, eventsDropped: 0 };
+
+  readonly connections: ConnectionTelemetry = {
+    receiving: (_headers, work) => work(),
+    opening: (_subject, work) => work(),
+    refused: nothing,
+    admitted: nothing,
+    replaying: (_connectionId, work) => work(),
+    reset: nothing,
+    handling: (_connection, work) => work(),
+    stopped: nothing,
+  };
+
+  readonly events: EventTelemetry = {
+    sending: (_subject, work) => work(),
+    routing: (_subject, work) => work(undefined),
+    broadcasting: (_event, work) => work(),
+    publishing: (_to, _event, work) => work(undefined),
+    appending: (_event, work) => work(undefined),
+    sent: nothing,
+    delivering: (_message, work) => work(),
+    fanningOut: (_publication, work) => work(),
+  };
+
+  readonly upkeep: UpkeepTelemetry = {
+    cleaning: (_kind, work) => work(),
+    checking: work => work(),
+    draining: work => work(),
+    leaked: nothing,
+    retrying: nothing,
+    refusing: nothing,
+    commanded: nothing,
+  };
+
+  observe(): () => void {
+    return nothing;
+  }
+}
+
+function nothing(): void {
+  // Nobody listens.
+}

@@ -1,0 +1,43 @@
+import { expect } from 'chai';
+import { redisErrorCode, toSseError } from '../../../../src/cluster/redis/failure.js';
+import { SseError } from '../../../../src/errors.js';
+
+function reply(message: string): Error {
+  return Object.assign(new Error(message), { name: 'ReplyError' });
+}
+
+describe('toSseError', () => {
+  for (const code of ['READONLY', 'LOADING', 'CLUSTERDOWN', 'TRYAGAIN', 'MASTERDOWN', 'BUSY']) {
+    it(`makes ${code} UNAVAILABLE`, () => {
+      const cause = reply(`${code} for some reason`);
+      expect(toSseError(cause, 'x')).to.include({ code: 'UNAVAILABLE', retryable: true, cause });
+    });
+  }
+
+  for (const code of ['WRONGTYPE', 'NOPERM', 'NOAUTH', 'WRONGPASS', 'OOM', 'ERR', 'NOSCRIPT']) {
+    it(`makes ${code} INTERNAL`, () => {
+      const cause = reply(`${code} for some reason`);
+      expect(toSseError(cause, 'x')).to.include({ code: 'INTERNAL', retryable: false, cause });
+    });
+  }
+
+  it('finds the code inside a script error of Redis 6', () => {
+    const text =
+      "ERR Error running script (call to f_1a): @user_script:1: @user_script: 1: -READONLY You can't write";
+    expect(redisErrorCode(reply(text))).to.equal('READONLY');
+    expect(toSseError(reply(text), 'x')).to.include({ code: 'UNAVAILABLE' });
+  });
+
+  it('makes everything that is no reply UNAVAILABLE, but mistakes of programs INTERNAL', () => {
+    for (const message of ['Command timed out', 'Connection is closed.', 'connect ECONNREFUSED']) {
+      expect(toSseError(new Error(message), 'x')).to.include({ code: 'UNAVAILABLE' });
+    }
+    expect(toSseError(new TypeError('x is not a function'), 'x')).to.include({ code: 'INTERNAL' });
+    expect(toSseError('thrown text', 'x')).to.include({ code: 'INTERNAL', cause: 'thrown text' });
+  });
+
+  it('leaves an SseError as it is', () => {
+    const error = new SseError('CLOSED', 'closed');
+    expect(toSseError(error, 'x')).to.equal(error);
+  });
+});

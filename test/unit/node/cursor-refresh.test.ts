@@ -1,0 +1,97 @@
+import { expect } from 'chai';
+import sinon from 'sinon';
+import { CursorRefresh } from '../../../src/node/maintenance.js';
+import { formatCursor } from '../../../src/protocol/cursor.js';
+import { TestCluster } from '../../support/test-cluster.js';
+import type { TestNode } from '../../support/test-node.js';
+import { turns } from '../../support/turns.js';
+
+const TTL = 1000;
+
+describe('CursorRefresh', () => {
+  let clock: sinon.SinonFakeTimers;
+  let cluster: TestCluster;
+  let node: TestNode;
+  let refresh: CursorRefresh;
+
+  beforeEach(async () => {
+    clock = sinon.useFakeTimers({
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+    });
+    cluster = new TestCluster();
+    const history = { ttl: TTL };
+    node = await cluster.started('a', { options: { history, connection: { timeout: 60_000 } } });
+    refresh = new CursorRefresh(node.store, node.coordinator, TTL);
+  });
+
+  afterEach(async () => {
+    refresh.stop();
+    const closing = cluster.close();
+    await turns();
+    await clock.tickAsync(1000);
+    await closing;
+    clock.restore();
+  });
+
+  const present = (): string => formatCursor(cluster.bus.log.tip);
+  const idsOf = (text: string): string[] =>
+    [...text.matchAll(/^id: (.*)$/gm)].map(([, id = '']) => id);
+
+  it('moves a quiet client to the present without an event', async () => {
+    const { sink } = await node.connect('c1');
+    await node.service.publish('news', 'message', 'not for it');
+    expect(refresh.run()).to.equal(1);
+    await turns();
+    expect(idsOf(sink.text).at(-1)).to.equal(present());
+    expect(sink.names).to.deep.equal(['connected']);
+  });
+
+  it('leaves alone who has the newest entry', async () => {
+    await node.connect('c1', { topics: ['news'] });
+    await node.service.publish('news', 'message', 'x');
+    expect(refresh.run()).to.equal(0);
+  });
+
+  it('leaves alone a client that is slow, since it will be given an id by what waits for it', async () => {
+    const { connection, sink } = await node.connect('c1');
+    sink.block();
+    connection.send('message', 'x');
+    await node.service.publish('news', 'message', 'x');
+    expect(refresh.run()).to.equal(0);
+  });
+
+  it('moves nobody while something may be missing', async () => {
+    await node.connect('c1');
+    await node.service.publish('news', 'message', 'x');
+    cluster.bus.cut('a');
+    expect(refresh.run()).to.equal(0);
+  });
+
+  it('moves nobody who opened without the cluster', async () => {
+    cluster.bus.cut('a');
+    await node.connect('c1');
+    cluster.bus.heal('a');
+    cluster.bus.log.append('news', Buffer.from('data: x\n\n'), { maxEntries: 9, ttl: TTL });
+    expect(refresh.run()).to.equal(0);
+  });
+
+  it('lets a client that is quiet for long come back without a reset, while others are told', async () => {
+    const quiet = await node.connect('quiet', { topics: ['news'] });
+    const idle = quiet.sink.lastId ?? '';
+    await node.service.publish('news', 'message', 'x');
+    const last = (): string => idsOf(quiet.sink.text).at(-1) ?? '';
+    refresh.start();
+    refresh.start();
+    for (let n = 0; n < 10; n += 1) {
+      await node.service.publish('sport', 'message', 'x');
+      await clock.tickAsync(TTL / 2);
+    }
+    const names = async (id: string, lastEventId: string): Promise<string[]> => {
+      const { sink } = await node.connect(id, { topics: ['news'], lastEventId });
+      await turns();
+      return sink.names;
+    };
+    expect(await names('again', last())).to.deep.equal(['connected']);
+    expect(await names('other', idle)).to.deep.equal(['connected', 'sse.reset']);
+  });
+});

@@ -1,0 +1,213 @@
+import { expect } from 'chai';
+import type { Receipt } from '../../../src/contracts/events.js';
+import { SseError } from '../../../src/errors.js';
+import { codeOf } from '../../support/code-of.js';
+import { hookedCoordinator } from '../../support/hooked-coordinator.js';
+import { TestCluster } from '../../support/test-cluster.js';
+import type { TestNode } from '../../support/test-node.js';
+import { turns } from '../../support/turns.js';
+
+const options = { mailbox: { enabled: true, maxEntries: 3 }, send: { deadline: 500 } };
+
+describe('Mailboxes', () => {
+  let cluster: TestCluster;
+  let node: TestNode;
+  let other: TestNode;
+
+  beforeEach(async () => {
+    cluster = new TestCluster();
+    node = await cluster.started('a', { options });
+    other = await cluster.started('b', { options });
+  });
+
+  afterEach(() => cluster.close());
+
+  const send = (from: TestNode, data: string, more = {}): Promise<Receipt> =>
+    from.service.sendMessageToConnection('c1', 'message', data, { durable: true, ...more });
+
+  describe('a durable send', () => {
+    it('is delivered to a connection of another node, and says so', async () => {
+      const { sink } = await node.connect('c1');
+      expect(await send(other, 'x')).to.include({ outcome: 'delivered', nodeId: 'a' });
+      expect(sink.data('message')).to.deep.equal(['x']);
+    });
+
+    it('is delivered to a connection of this node, with an id to come back with', async () => {
+      const { sink } = await node.connect('c1');
+      expect(await send(node, 'x')).to.include({ outcome: 'delivered', nodeId: 'a' });
+      expect(sink.lastEvent?.id).to.match(/^[0-9a-z]+\.[0-9a-z]+-[0-9a-z]+$/);
+    });
+
+    it('is stored for a connection that nobody has', async () => {
+      expect(await send(node, 'x')).to.include({ outcome: 'stored', connectionId: 'c1' });
+    });
+
+    it('is stored at once when nobody is to be asked', async () => {
+      await node.connect('c1');
+      expect(await send(other, 'x', { ack: 'none' })).to.include({ outcome: 'stored' });
+    });
+
+    it('is stored when the owner does not answer in time', async () => {
+      await node.connect('c1');
+      const deaf = await cluster.started('c', {
+        options,
+        wrap: inner => ({
+          ...hookedCoordinator(inner, () => undefined),
+          confirm: () => new Promise(() => undefined),
+        }),
+      });
+      expect(await send(deaf, 'x')).to.include({ outcome: 'stored' });
+    });
+
+    it('is stored when the owner cannot be asked', async () => {
+      await node.connect('c1');
+      const deaf = await cluster.started('c', {
+        options,
+        wrap: inner => ({
+          ...hookedCoordinator(inner, () => undefined),
+          confirm: () => Promise.reject(new SseError('UNAVAILABLE', 'no answer')),
+        }),
+      });
+      expect(await send(deaf, 'x')).to.include({ outcome: 'stored' });
+    });
+
+    it('is buffered behind what a slow client has not taken', async () => {
+      const { sink } = await node.connect('c1');
+      sink.block();
+      await send(other, 'x');
+      expect(await send(other, 'y')).to.include({ outcome: 'buffered' });
+    });
+
+    it('of the same message id is kept once', async () => {
+      const { sink } = await node.connect('c1');
+      await send(other, 'x', { messageId: 'm1' });
+      expect(await send(other, 'x', { messageId: 'm1' })).to.include({ outcome: 'delivered' });
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
+    });
+
+    it('is refused while mailboxes are off, and with an id of its own', async () => {
+      const off = await cluster.started('c');
+      expect(await codeOf(send(off, 'x'))).to.equal('INVALID_OPTION');
+      expect(await codeOf(send(node, 'x', { id: '1' }))).to.equal('INVALID_EVENT_ID');
+    });
+
+    it('that is too large is rejected', async () => {
+      const small = await cluster.started('c', {
+        options: { ...options, limits: { maxEventBytes: 10 } },
+      });
+      expect(await send(small, 'x'.repeat(11))).to.include({
+        outcome: 'rejected',
+        code: 'EVENT_TOO_LARGE',
+      });
+    });
+  });
+
+  describe('while the cluster cannot be reached', () => {
+    it('a durable send is unavailable to a client that is elsewhere, and stored nowhere', async () => {
+      cluster.bus.cut('b');
+      expect(await send(other, 'x')).to.include({ outcome: 'unavailable' });
+      const { sink } = await node.connect('c1');
+      await turns();
+      expect(sink.names).to.deep.equal(['connected']);
+    });
+
+    it('a client of this node gets it, since nothing else can be done for it', async () => {
+      const { sink } = await node.connect('c1');
+      cluster.bus.cut('a');
+      expect(await send(node, 'x')).to.include({ outcome: 'delivered' });
+      expect(sink.data('message')).to.deep.equal(['x']);
+    });
+
+    it('it is unknown whether an unanswered one is kept', async () => {
+      const lost = await cluster.started('c', {
+        options,
+        wrap: inner => ({
+          ...hookedCoordinator(inner, () => undefined),
+          publish: () => Promise.reject(new SseError('UNAVAILABLE', 'no answer')),
+        }),
+      });
+      expect(await send(lost, 'x')).to.include({ outcome: 'unknown' });
+    });
+  });
+
+  describe('a client', () => {
+    it('that comes back with its last id gets what came meanwhile, once, on any node', async () => {
+      const first = await node.connect('c1');
+      await send(other, '0');
+      const { lastId = '' } = first.sink;
+      first.sink.leave();
+      await turns();
+      await send(other, '1');
+      await send(other, '2');
+      const { sink } = await other.connect('c1', { lastEventId: lastId });
+      await send(node, '3');
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['1', '2', '3']);
+    });
+
+    it('that begins anew gets what waits for it, and then the present', async () => {
+      await send(other, '0');
+      await other.service.publish('news', 'message', 'before its time');
+      await send(other, '1');
+      const { sink } = await node.connect('c1', { topics: ['news'] });
+      await other.service.publish('news', 'message', 'live');
+      await turns();
+      expect(sink.names[0]).to.equal('connected');
+      expect(sink.data('message')).to.deep.equal(['0', '1', 'live']);
+    });
+
+    it('that leaves between the first event and what waits for it, gets that when it returns', async () => {
+      await send(other, '0');
+      const { sink } = await node.connect('c1');
+      const connected = sink.events[0]?.id ?? '';
+      sink.leave();
+      await turns();
+      const again = await node.connect('c1', { lastEventId: connected });
+      await turns();
+      expect(again.sink.data('message')).to.deep.equal(['0']);
+    });
+
+    it('that had what waited for it has nothing of it again', async () => {
+      await send(other, '0');
+      await other.service.publish('news', 'message', 'newer');
+      const { sink } = await node.connect('c1');
+      // A browser takes an id over although no event comes with it.
+      const lastId = [...sink.text.matchAll(/^id: (.*)$/gm)].at(-1)?.[1] ?? '';
+      sink.leave();
+      await turns();
+      const again = await node.connect('c1', { lastEventId: lastId, topics: ['news'] });
+      await turns();
+      expect(again.sink.names).to.deep.equal(['connected']);
+    });
+
+    it('is told of what its mailbox could not keep', async () => {
+      const first = await node.connect('c1');
+      const { lastId = '' } = first.sink;
+      first.sink.leave();
+      await turns();
+      for (let n = 0; n < 10; n += 1) await send(other, `${n}`);
+      const { sink } = await node.connect('c1', { lastEventId: lastId });
+      await turns();
+      const reset = sink.events.find(({ event }) => event === 'sse.reset');
+      expect(JSON.parse(reset?.data ?? '')).to.deep.include({ reason: 'GAP', topics: ['@c1'] });
+      expect(sink.data('message')).to.deep.equal(['7', '8', '9']);
+    });
+
+    it('gets nobody else’s', async () => {
+      const { sink } = await node.connect('c2');
+      await send(other, 'x');
+      await turns();
+      expect(sink.names).to.deep.equal(['connected']);
+    });
+
+    it('follows as many topics as before', async () => {
+      const tight = await cluster.started('c', {
+        options: { ...options, limits: { maxTopicsPerConnection: 2 } },
+      });
+      await tight.connect('c1', { topics: ['one'] });
+      expect(await tight.service.subscribe('c1', 'two')).to.equal(true);
+      expect(await codeOf(tight.service.subscribe('c1', 'three'))).to.equal('INVALID_TOPIC');
+    });
+  });
+});

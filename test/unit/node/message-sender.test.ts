@@ -1,0 +1,512 @@
+import { expect } from 'chai';
+import sinon from 'sinon';
+import type { Receipt, SendResult } from '../../../src/contracts/events.js';
+import type { ResiliencePolicy } from '../../../src/contracts/policy.js';
+import { SseError } from '../../../src/errors.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
+import { codeOf } from '../../support/code-of.js';
+import { hookedCoordinator } from '../../support/hooked-coordinator.js';
+import { TestCluster } from '../../support/test-cluster.js';
+import type { TestClient, TestNode } from '../../support/test-node.js';
+import { turns } from '../../support/turns.js';
+
+describe('MessageSender', () => {
+  let cluster: TestCluster;
+  let node: TestNode;
+  let other: TestNode;
+
+  beforeEach(async () => {
+    cluster = new TestCluster();
+    node = await cluster.started('a', { options: { limits: { maxEventBytes: 1000 } } });
+    other = await cluster.started('b', { options: { outbox: { maxBytes: 1000 } } });
+  });
+
+  afterEach(() => cluster.close());
+
+  const send = (connectionId: string, data: unknown = 'x', options = {}): Promise<Receipt> =>
+    node.service.sendMessageToConnection(connectionId, 'message', data, options);
+
+  /** A client that takes nothing and whose outbox is full. */
+  async function full(owner: TestNode, policy: 'keep' | 'fill' = 'fill'): Promise<TestClient> {
+    const client = await owner.connect('slow');
+    await turns();
+    client.sink.block();
+    if (policy === 'fill') client.connection.send('message', 'x'.repeat(900));
+    return client;
+  }
+
+  describe('a send on this node', () => {
+    it('is delivered, with what was sent to whom', async () => {
+      const { sink } = await node.connect('c1');
+      await turns();
+      const receipt = node.service.sendMessage('c1', 'message', 'x');
+      expect(receipt).to.include({ outcome: 'delivered', connectionId: 'c1', nodeId: 'a' });
+      expect(receipt.messageId).to.match(/^[\w-]{1,128}$/);
+      expect(receipt.ms).to.be.at.least(0);
+      expect(sink.data('message')).to.deep.equal(['x']);
+    });
+
+    it('is buffered for a slow client', async () => {
+      await full(node, 'keep');
+      expect(node.service.sendMessage('slow', 'message', 'x')).to.include({
+        outcome: 'buffered',
+        nodeId: 'a',
+      });
+    });
+
+    it('is not connected when nobody is there, or somewhere else', async () => {
+      await other.connect('c1');
+      for (const id of ['c1', 'nobody']) {
+        const receipt = node.service.sendMessage(id, 'message', 'x');
+        expect(receipt).to.include({ outcome: 'not-connected', connectionId: id });
+      }
+    });
+
+    it('is rejected when it is too large, before anybody is looked for', async () => {
+      const data = 'x'.repeat(1001);
+      await node.connect('c1');
+      for (const id of ['c1', 'nobody']) {
+        expect(node.service.sendMessage(id, 'message', data)).to.include({
+          outcome: 'rejected',
+          code: 'EVENT_TOO_LARGE',
+        });
+      }
+    });
+
+    it('is rejected when the outbox is full', async () => {
+      await full(other);
+      expect(other.service.sendMessage('slow', 'message', 'x'.repeat(200))).to.include({
+        outcome: 'rejected',
+        code: 'OUTBOX_FULL',
+        nodeId: 'b',
+      });
+    });
+
+    it('has a message id of its own unless one is given', () => {
+      const ids = [1, 2].map(() => node.service.sendMessage('c1', 'message', 'x').messageId);
+      expect(ids[0]).to.not.equal(ids[1]);
+      const options = { messageId: 'mine' };
+      expect(node.service.sendMessage('c1', 'message', 'x', options).messageId).to.equal('mine');
+    });
+
+    it('message ids of two nodes differ', () => {
+      const receipts = [node, other].map(({ service }) =>
+        service.sendMessage('c1', 'message', 'x'),
+      );
+      expect(receipts[0]?.messageId).to.not.equal(receipts[1]?.messageId);
+    });
+
+    it('with a message id that was taken is answered as then and not written again', async () => {
+      const { sink } = await node.connect('c1');
+      await turns();
+      const options = { messageId: 'm1' };
+      const first = node.service.sendMessage('c1', 'message', 'x', options);
+      sink.block();
+      const second = node.service.sendMessage('c1', 'message', 'x', options);
+      expect([first.outcome, second.outcome]).to.deep.equal(['delivered', 'delivered']);
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
+    });
+
+    it('sends id and retry of the event', async () => {
+      const { sink } = await node.connect('c1');
+      node.service.sendMessage('c1', 'price', 'x', { id: 'my id', retry: 1234 });
+      await turns();
+      expect(sink.lastEvent).to.include({ event: 'price', id: 'my id', data: 'x' });
+      expect(sink.retries.at(-1)).to.equal(1234);
+    });
+
+    const invalid: readonly [string, string, () => unknown][] = [
+      ['a reserved event name', 'INVALID_EVENT_NAME', () => sendNow('sse.closed', 'x')],
+      ['an event name with a line break', 'INVALID_EVENT_NAME', () => sendNow('a\nb', 'x')],
+      ['data that is no JSON', 'NOT_SERIALIZABLE', () => sendNow('message', 1n)],
+      ['an id with NUL', 'INVALID_EVENT_ID', () => sendNow('message', 'x', { id: '\0' })],
+      ['a negative retry', 'INVALID_RETRY', () => sendNow('message', 'x', { retry: -1 })],
+      ['an empty message id', 'INVALID_EVENT_ID', () => sendNow('message', 'x', { messageId: '' })],
+      [
+        'a message id of 129 bytes',
+        'INVALID_EVENT_ID',
+        () => sendNow('message', 'x', { messageId: 'x'.repeat(129) }),
+      ],
+    ];
+    const sendNow = (event: string, data: unknown, options = {}): unknown =>
+      node.service.sendMessage('c1', event, data, options);
+    for (const [title, code, call] of invalid) {
+      it(`${title} is thrown as ${code}, and nothing is sent`, async () => {
+        const { sink } = await node.connect('c1');
+        let error: unknown;
+        try {
+          call();
+        } catch (thrown) {
+          error = thrown;
+        }
+        await turns();
+        expect(SseError.is(error, code as SseError['code'])).to.equal(true);
+        expect(sink.names).to.deep.equal(['connected']);
+      });
+    }
+
+    it('an invalid connection id is thrown', () => {
+      expect(() => node.service.sendMessage('', 'message', 'x')).to.throw(SseError);
+    });
+  });
+
+  describe('a send to any node', () => {
+    it('is delivered here', async () => {
+      const { sink } = await node.connect('c1');
+      await turns();
+      expect(await send('c1')).to.include({
+        outcome: 'delivered',
+        nodeId: 'a',
+        connectionId: 'c1',
+      });
+      expect(sink.data('message')).to.deep.equal(['x']);
+    });
+
+    it('is delivered on another node', async () => {
+      const { sink } = await other.connect('c1');
+      await turns();
+      const receipt = await send('c1', { some: 'data' });
+      expect(receipt).to.include({ outcome: 'delivered', nodeId: 'b', connectionId: 'c1' });
+      expect(receipt.messageId).to.match(/^[\w-]+$/);
+      expect(receipt.ms).to.be.at.least(0);
+      expect(sink.data('message')).to.deep.equal(['{"some":"data"}']);
+    });
+
+    it('is buffered on another node', async () => {
+      await full(other, 'keep');
+      expect(await send('slow')).to.include({ outcome: 'buffered', nodeId: 'b' });
+    });
+
+    it('is rejected by the outbox of another node', async () => {
+      await full(other);
+      expect(await send('slow', 'x'.repeat(200))).to.include({
+        outcome: 'rejected',
+        code: 'OUTBOX_FULL',
+        nodeId: 'b',
+      });
+    });
+
+    it('is rejected when it is too large, without asking the cluster', async () => {
+      cluster.bus.cut('a');
+      expect(await send('c1', 'x'.repeat(1001))).to.include({
+        outcome: 'rejected',
+        code: 'EVENT_TOO_LARGE',
+      });
+    });
+
+    it('is not connected when nobody has the id', async () => {
+      expect(await send('nobody')).to.include({ outcome: 'not-connected' });
+    });
+
+    it('is not connected when the owner has it no more', async () => {
+      const { sink } = await other.connect('c1');
+      cluster.bus.cut('b');
+      sink.leave();
+      await turns();
+      cluster.bus.heal('b');
+      expect(await send('c1')).to.include({ outcome: 'not-connected' });
+    });
+
+    it('is routed with ack none', async () => {
+      const { sink } = await other.connect('c1');
+      expect(await send('c1', 'x', { ack: 'none' })).to.include({ outcome: 'routed', nodeId: 'b' });
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
+    });
+
+    it('follows send.ack when nothing else is asked for', async () => {
+      const sender = await cluster.started('c', { options: { send: { ack: 'none' } } });
+      await other.connect('c1');
+      const routed = await sender.service.sendMessageToConnection('c1', 'message', 'x');
+      expect(routed.outcome).to.equal('routed');
+      const options = { ack: 'owner' } as const;
+      const asked = await sender.service.sendMessageToConnection('c1', 'message', 'x', options);
+      expect(asked.outcome).to.equal('delivered');
+    });
+
+    it('is unavailable while this node is cut off and the connection is not here', async () => {
+      await other.connect('c1');
+      cluster.bus.cut('a');
+      expect(await send('c1')).to.include({ outcome: 'unavailable' });
+    });
+
+    it('reaches connections of this node while it is cut off', async () => {
+      await node.connect('c1');
+      await turns();
+      cluster.bus.cut('a');
+      expect(await send('c1')).to.include({ outcome: 'delivered', nodeId: 'a' });
+    });
+
+    it('joins the cluster when nobody has before', async () => {
+      await other.connect('c1');
+      const worker = cluster.node('worker');
+      const receipt = await worker.service.sendMessageToConnection('c1', 'message', 'x');
+      expect(receipt).to.include({ outcome: 'delivered', nodeId: 'b' });
+    });
+
+    it('the same message id twice is written once', async () => {
+      const { sink } = await other.connect('c1');
+      await turns();
+      const receipts = [await send('c1', 'x', { messageId: 'm1' })];
+      receipts.push(await send('c1', 'x', { messageId: 'm1' }));
+      receipts.push(
+        await other.service.sendMessageToConnection('c1', 'message', 'x', { messageId: 'm1' }),
+      );
+      expect(receipts.map(({ outcome }) => outcome)).to.deep.equal(Array(3).fill('delivered'));
+      expect(receipts.map(({ messageId }) => messageId)).to.deep.equal(Array(3).fill('m1'));
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
+    });
+
+    it('keeps the order of calls that do not wait for each other', async () => {
+      const { sink } = await other.connect('c1');
+      await Promise.all(Array.from({ length: 20 }, (_, n) => send('c1', `${n}`)));
+      await turns();
+      expect(sink.data('message')).to.deep.equal(Array.from({ length: 20 }, (_, n) => `${n}`));
+    });
+
+    it('refuses what it cannot send before it asks anybody', async () => {
+      const { service } = node;
+      const rejected: [Promise<unknown>, string][] = [
+        [service.sendMessageToConnection('', 'message', 'x'), 'INVALID_CONNECTION_ID'],
+        [service.sendMessageToConnection('c1', 'connected', 'x'), 'INVALID_EVENT_NAME'],
+        [service.sendMessageToConnection('c1', 'message', undefined), 'NOT_SERIALIZABLE'],
+        [send('c1', 'x', { messageId: 'a\nb' }), 'INVALID_EVENT_ID'],
+      ];
+      for (const [call, code] of rejected) expect(await codeOf(call)).to.equal(code);
+    });
+  });
+
+  describe('a deadline', () => {
+    let clock: sinon.SinonFakeTimers;
+
+    beforeEach(() => {
+      clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
+    });
+
+    afterEach(() => {
+      clock.restore();
+    });
+
+    /** When the receipt came, in milliseconds, and what it says. */
+    async function answer(receipt: Promise<Receipt>): Promise<[number, string]> {
+      const start = Date.now();
+      let outcome: string | undefined;
+      void receipt.then(settled => (outcome = settled.outcome));
+      for (;;) {
+        await turns(2);
+        if (outcome !== undefined) return [Date.now() - start, outcome];
+        await clock.tickAsync(50);
+      }
+    }
+
+    it('makes a send that the owner does not answer unknown', async () => {
+      await other.connect('c1');
+      cluster.bus.cut('b');
+      expect(await answer(send('c1', 'x', { deadline: 1000 }))).to.deep.equal([1000, 'unknown']);
+      expect(await answer(send('c1'))).to.deep.equal([3000, 'unknown']);
+    });
+
+    it('holds for a cluster that hangs: what was handed over is unknown', async () => {
+      const sender = await cluster.started('c', {
+        wrap: inner =>
+          hookedCoordinator(inner, method =>
+            method === 'send' ? new Promise(() => undefined) : undefined,
+          ),
+      });
+      const receipt = sender.service.sendMessageToConnection('c1', 'message', 'x');
+      expect(await answer(receipt)).to.deep.equal([3000, 'unknown']);
+    });
+
+    it('holds while the cluster is not joined: what was not handed over is unavailable, and stays so', async () => {
+      const { sink } = await other.connect('c1');
+      let join: () => void = () => undefined;
+      const sender = cluster.node('c', {
+        wrap: inner =>
+          hookedCoordinator(inner, (method, when) =>
+            method === 'start' && when === 'before'
+              ? new Promise<void>(resolve => (join = resolve))
+              : undefined,
+          ),
+      });
+      const options = { deadline: 500 };
+      const receipt = sender.service.sendMessageToConnection('c1', 'message', 'x', options);
+      expect(await answer(receipt)).to.deep.equal([500, 'unavailable']);
+      join();
+      await turns();
+      expect(sink.data('message')).to.deep.equal([]);
+    });
+
+    it('holds for a policy that lets calls wait: what was not handed over is unavailable', async () => {
+      const policy: ResiliencePolicy = {
+        execute: (kind, operation) =>
+          kind === 'send' ? new Promise(() => undefined) : operation(new AbortController()),
+        circuit: () => 'closed',
+      };
+      const sender = await cluster.started('c', { policy });
+      const receipt = sender.service.sendMessageToConnection('c1', 'message', 'x');
+      expect(await answer(receipt)).to.deep.equal([3000, 'unavailable']);
+    });
+
+    it('leaves no timer behind when the answer comes', async () => {
+      await other.connect('c1');
+      await turns();
+      const before = clock.countTimers();
+      await send('c1');
+      expect(clock.countTimers()).to.equal(before);
+    });
+  });
+
+  describe('a policy that gives up', () => {
+    const givingUp = (after: 'before' | 'during'): ResiliencePolicy => ({
+      async execute(kind, operation) {
+        const context = new AbortController();
+        if (kind !== 'send') return operation(context);
+        if (after === 'during') void operation(context);
+        await turns(1);
+        throw new SseError('UNAVAILABLE', 'given up');
+      },
+      circuit: () => 'closed',
+    });
+
+    it('before it ran the send means that it is certainly not sent', async () => {
+      const sender = await cluster.started('c', { policy: givingUp('before') });
+      const receipt = await sender.service.sendMessageToConnection('c1', 'message', 'x');
+      expect(receipt.outcome).to.equal('unavailable');
+    });
+
+    it('while it ran means that nobody knows', async () => {
+      const { sink } = await other.connect('c1');
+      const sender = await cluster.started('c', { policy: givingUp('during') });
+      const receipt = await sender.service.sendMessageToConnection('c1', 'message', 'x');
+      expect(receipt.outcome).to.equal('unknown');
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
+    });
+  });
+
+  describe('a policy that repeats and breaks', () => {
+    let asked: number;
+    let answers: (SendResult | SseError)[];
+    let policy: CockatielPolicy;
+    let sender: TestNode;
+    let reachable: boolean;
+
+    beforeEach(() => {
+      reachable = false;
+    });
+
+    /** Whose coordinator gives these answers, and the real one when there are no more. */
+    const start = async (...given: (SendResult | SseError)[]): Promise<void> => {
+      asked = 0;
+      answers = given;
+      policy = new CockatielPolicy(
+        resolveOptions({
+          script: { retryCount: 2, retryInterval: 1 },
+          resilience: { send: { breakerFailures: 3, breakerCooldown: 60_000 } },
+        }),
+      );
+      sender = await cluster.started('c', {
+        policy,
+        wrap: inner => ({
+          ...hookedCoordinator(inner, () => undefined),
+          status: () => ({ reachable }),
+          send: async message => {
+            asked += 1;
+            const answer = answers.shift() ?? inner.send(message);
+            if (answer instanceof SseError) throw answer;
+            return answer;
+          },
+        }),
+      });
+    };
+    const ask = async (): Promise<string> =>
+      (await sender.service.sendMessageToConnection('c1', 'message', 'x')).outcome;
+    const unavailable: SendResult = { outcome: 'unavailable' };
+
+    it('repeats what was not sent', async () => {
+      const { sink } = await other.connect('c1');
+      await start(unavailable, unavailable);
+      expect(await ask()).to.be.oneOf(['delivered', 'buffered']);
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
+      expect(asked).to.equal(3);
+    });
+
+    it('counts what was not sent as a failure of the cluster, and stops asking', async () => {
+      await start(unavailable, unavailable, unavailable);
+      expect(await ask()).to.equal('unavailable');
+      expect(policy.circuit('send')).to.equal('open');
+      expect(await ask()).to.equal('unavailable');
+      expect(asked).to.equal(3);
+    });
+
+    it('does not repeat what may have been sent', async () => {
+      await start({ outcome: 'unknown' });
+      expect(await ask()).to.equal('unknown');
+      expect(asked).to.equal(1);
+    });
+
+    it('does not forget that an earlier try may have been sent', async () => {
+      await start(new SseError('UNAVAILABLE', 'no answer'), unavailable, unavailable);
+      expect(await ask()).to.equal('unknown');
+      expect(asked).to.equal(3);
+    });
+
+    it('does not claim that nobody was connected when an earlier try may have been sent', async () => {
+      await start(new SseError('UNAVAILABLE', 'no answer'), { outcome: 'not-connected' });
+      expect(await ask()).to.equal('unknown');
+    });
+
+    it('does not repeat, nor count, that the owner alone cannot be reached', async () => {
+      reachable = true;
+      await start(unavailable, unavailable, unavailable, unavailable);
+      for (let n = 1; n <= 4; n += 1) expect(await ask()).to.equal('unavailable');
+      expect(asked).to.equal(4);
+      expect(policy.circuit('send')).to.equal('closed');
+    });
+  });
+
+  describe('the number of sends that wait', () => {
+    it('is limited; further ones are rejected at once, until one is answered', async () => {
+      let release: () => void = () => undefined;
+      const sender = await cluster.started('c', {
+        options: { send: { maxPending: 2 } },
+        wrap: inner =>
+          hookedCoordinator(inner, (method, when) =>
+            method === 'send' && when === 'after'
+              ? new Promise<void>(resolve => (release = resolve))
+              : undefined,
+          ),
+      });
+      await other.connect('c1');
+      await sender.connect('here');
+      const ask = (id: string) => sender.service.sendMessageToConnection(id, 'message', 'x');
+      const waiting = [ask('c1'), ask('c1')];
+      expect(await ask('c1')).to.include({ outcome: 'rejected', code: 'MESSAGE_LIMIT' });
+      expect((await ask('here')).outcome).to.be.oneOf(['delivered', 'buffered']);
+      await turns();
+      release();
+      expect(await waiting[1]).to.include({ outcome: 'delivered' });
+      const next = ask('c1');
+      await turns();
+      release();
+      expect(await next).to.include({ outcome: 'delivered' });
+    });
+
+    it('goes down after failures as well', async () => {
+      const sender = await cluster.started('c', {
+        options: { send: { maxPending: 1 } },
+        wrap: inner =>
+          hookedCoordinator(inner, method => {
+            if (method === 'send') throw new SseError('INTERNAL', 'broken');
+          }),
+      });
+      const ask = () => sender.service.sendMessageToConnection('c1', 'message', 'x');
+      expect(await codeOf(ask())).to.equal('INTERNAL');
+      expect(await codeOf(ask())).to.equal('INTERNAL');
+    });
+  });
+});

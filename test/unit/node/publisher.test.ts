@@ -1,0 +1,218 @@
+import { expect } from 'chai';
+import { SseError } from '../../../src/errors.js';
+import { parseCursor } from '../../../src/protocol/cursor.js';
+import { codeOf } from '../../support/code-of.js';
+import { hookedCoordinator } from '../../support/hooked-coordinator.js';
+import { TestCluster } from '../../support/test-cluster.js';
+import type { TestNode } from '../../support/test-node.js';
+import { turns } from '../../support/turns.js';
+
+describe('Publisher', () => {
+  let cluster: TestCluster;
+  let node: TestNode;
+  let other: TestNode;
+
+  beforeEach(async () => {
+    cluster = new TestCluster();
+    node = await cluster.started('a');
+    other = await cluster.started('b');
+  });
+
+  afterEach(() => cluster.close());
+
+  describe('a broadcast on this node', () => {
+    it('reaches its connections and no others, and counts them', async () => {
+      const mine = await node.connect('c1');
+      const slow = await node.connect('c2');
+      const theirs = await other.connect('c3');
+      await turns();
+      slow.sink.block();
+      slow.connection.send('message', 'fill');
+      await turns();
+      const counts = node.service.broadcast('message', 'x');
+      expect({ ...counts }).to.deep.equal({ taken: 1, slow: 1, dropped: 0 });
+      await turns();
+      expect(mine.sink.data('message')).to.deep.equal(['x']);
+      expect(theirs.sink.data('message')).to.deep.equal([]);
+    });
+
+    it('counts a client that it was too much for as dropped', async () => {
+      const tight = await cluster.started('c', { options: { outbox: { maxBytes: 100 } } });
+      const { sink, connection } = await tight.connect('c1');
+      await turns();
+      sink.block();
+      connection.send('message', 'fill');
+      const counts = tight.service.broadcast('message', 'x'.repeat(200));
+      expect({ ...counts }).to.deep.equal({ taken: 0, slow: 0, dropped: 1 });
+    });
+
+    it('may carry an id and a retry', async () => {
+      const { sink } = await node.connect('c1');
+      node.service.broadcast('message', 'x', { id: 'mine', retry: 77 });
+      await turns();
+      expect(sink.lastEvent?.id).to.equal('mine');
+      expect(sink.retries.at(-1)).to.equal(77);
+    });
+  });
+
+  describe('a broadcast to the cluster', () => {
+    it('reaches everyone once, and tells how many there were', async () => {
+      const clients = [
+        await node.connect('c1'),
+        await other.connect('c2'),
+        await node.connect('c3'),
+      ];
+      const receipt = await node.service.broadcastToCluster('message', 'x');
+      expect(receipt).to.include({ local: 2, nodes: 2 });
+      expect(receipt).to.not.have.property('degraded');
+      expect(parseCursor(receipt.id ?? '')).to.not.equal(undefined);
+      await turns();
+      for (const { sink } of clients) {
+        expect(sink.data('message')).to.deep.equal(['x']);
+        expect(sink.lastId).to.equal(receipt.id);
+      }
+    });
+
+    it('sends the retry it is given', async () => {
+      const { sink } = await other.connect('c1');
+      await node.service.broadcastToCluster('message', 'x', { retry: 77 });
+      await turns();
+      expect(sink.retries.at(-1)).to.equal(77);
+    });
+
+    it('without history has no id and is not replayed', async () => {
+      const { sink } = await other.connect('c1');
+      await turns();
+      const { lastId = '' } = sink;
+      const receipt = await node.service.broadcastToCluster('message', 'x', { history: false });
+      expect(receipt).to.deep.equal({ local: 0, nodes: 2 });
+      const again = await other.connect('c1', { lastEventId: lastId });
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
+      expect(again.sink.data('message')).to.deep.equal([]);
+    });
+
+    it('is degraded while the node is cut off: its own clients get it, without an id', async () => {
+      const mine = await node.connect('c1');
+      const theirs = await other.connect('c2');
+      cluster.bus.cut('a');
+      const receipt = await node.service.broadcastToCluster('message', 'x');
+      expect(receipt).to.deep.equal({ local: 1, nodes: 0, degraded: true });
+      await turns();
+      expect(mine.sink.data('message')).to.deep.equal(['x']);
+      expect(mine.sink.lastEvent?.id).to.equal(undefined);
+      expect(theirs.sink.data('message')).to.deep.equal([]);
+    });
+
+    it('is degraded while the cluster cannot even be joined', async () => {
+      const lonely = cluster.node('c', {
+        wrap: inner =>
+          hookedCoordinator(inner, method => {
+            if (method === 'start') throw new SseError('UNAVAILABLE', 'not there');
+          }),
+      });
+      const receipt = await lonely.service.broadcastToCluster('message', 'x');
+      expect(receipt).to.deep.equal({ local: 0, nodes: 0, degraded: true });
+    });
+
+    it('joins the cluster when nobody has before', async () => {
+      const { sink } = await other.connect('c1');
+      const receipt = await cluster.node('c').service.broadcastToCluster('message', 'x');
+      expect(receipt).to.include({ local: 0, nodes: 3 });
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
+    });
+
+    it('rejects with any other failure, and nobody gets it', async () => {
+      const broken = cluster.node('c', {
+        wrap: inner =>
+          hookedCoordinator(inner, method => {
+            if (method === 'publish') throw new SseError('INTERNAL', 'broken');
+          }),
+      });
+      const { sink } = await broken.connect('c1');
+      expect(await codeOf(broken.service.broadcastToCluster('message', 'x'))).to.equal('INTERNAL');
+      await turns();
+      expect(sink.data('message')).to.deep.equal([]);
+    });
+  });
+
+  describe('a publish', () => {
+    it('reaches the subscribers of its topic on every node, once and in one order', async () => {
+      const topics = ['news'];
+      const mine = await node.connect('c1', { topics });
+      const theirs = await other.connect('c2', { topics });
+      const nobody = await other.connect('c3', { topics: ['sport'] });
+      const publishers = [node, other, node, other];
+      const receipts = await Promise.all(
+        publishers.map(({ service }, n) => service.publish('news', 'message', `${n}`)),
+      );
+      await turns();
+      const ids = receipts.map(({ id }) => id);
+      for (const { sink } of [mine, theirs]) {
+        expect(sink.data('message')).to.deep.equal(['0', '1', '2', '3']);
+        expect(sink.events.slice(1).map(({ id }) => id)).to.deep.equal(ids);
+      }
+      expect(nobody.sink.data('message')).to.deep.equal([]);
+    });
+
+    it('answers the topic and the id', async () => {
+      const { topic, id = '' } = await node.service.publish('news', 'message', 'x');
+      expect(topic).to.equal('news');
+      expect(parseCursor(id)).to.not.equal(undefined);
+    });
+
+    it('with a key that was used answers the first id and is not delivered again', async () => {
+      const { sink } = await other.connect('c1', { topics: ['news'] });
+      const options = { idempotencyKey: 'k' };
+      const first = await node.service.publish('news', 'message', 'x', options);
+      expect(await other.service.publish('news', 'message', 'x', options)).to.deep.equal(first);
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
+    });
+
+    it('has no id where its topic keeps no history', async () => {
+      const quiet = await cluster.started('c', {
+        options: { history: { topics: { 'live.*': false } } },
+      });
+      const live = await quiet.service.publish('live.x', 'message', 'x');
+      expect(live).to.deep.equal({ topic: 'live.x' });
+      expect(await quiet.service.publish('news', 'message', 'x')).to.have.property('id');
+      const none = await quiet.service.publish('news', 'message', 'x', { history: false });
+      expect(none).to.deep.equal({ topic: 'news' });
+    });
+
+    it('is unavailable while the node is cut off, and its own clients do not get it either', async () => {
+      const { sink } = await node.connect('c1', { topics: ['news'] });
+      cluster.bus.cut('a');
+      expect(await codeOf(node.service.publish('news', 'message', 'x'))).to.equal('UNAVAILABLE');
+      await turns();
+      expect(sink.data('message')).to.deep.equal([]);
+    });
+  });
+
+  it('refuses what cannot be sent before it joins or asks anybody', async () => {
+    const { service } = cluster.node('c', {
+      options: { limits: { maxEventBytes: 10 } },
+      wrap: inner =>
+        hookedCoordinator(inner, method => {
+          if (method !== 'close') throw new SseError('UNAVAILABLE', 'not there');
+        }),
+    });
+    const cases: [Promise<unknown>, string][] = [
+      [service.publish('*', 'message', 'x'), 'INVALID_TOPIC'],
+      [service.publish('@c1', 'message', 'x'), 'INVALID_TOPIC'],
+      [service.publish('news', 'sse.reset', 'x'), 'INVALID_EVENT_NAME'],
+      [service.publish('news', 'message', undefined), 'NOT_SERIALIZABLE'],
+      [service.publish('news', 'message', 'x'.repeat(11)), 'EVENT_TOO_LARGE'],
+      [service.publish('news', 'message', 'x', { retry: 1.5 }), 'INVALID_RETRY'],
+      [service.publish('news', 'message', 'x', { idempotencyKey: '' }), 'INVALID_EVENT_ID'],
+      [service.broadcastToCluster('connected', 'x'), 'INVALID_EVENT_NAME'],
+      [service.broadcastToCluster('message', 'x'.repeat(11)), 'EVENT_TOO_LARGE'],
+      [service.broadcastToCluster('message', 'x', { idempotencyKey: '\n' }), 'INVALID_EVENT_ID'],
+    ];
+    for (const [call, code] of cases) expect(await codeOf(call)).to.equal(code);
+    expect(() => service.broadcast('message', 'x'.repeat(11))).to.throw(SseError);
+    expect(() => service.broadcast('sse.x', 'x')).to.throw(SseError);
+  });
+});

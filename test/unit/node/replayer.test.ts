@@ -1,0 +1,439 @@
+import { expect } from 'chai';
+import type { ClusterCoordinator, ReplayPage } from '../../../src/contracts/cluster.js';
+import type { Cursor } from '../../../src/contracts/events.js';
+import { SseError } from '../../../src/errors.js';
+import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
+import { codeOf } from '../../support/code-of.js';
+import { hookedCoordinator } from '../../support/hooked-coordinator.js';
+import { RecordingSink } from '../../support/recording-sink.js';
+import { TestCluster } from '../../support/test-cluster.js';
+import type { TestNode } from '../../support/test-node.js';
+import { turns } from '../../support/turns.js';
+import { until } from '../../support/until.js';
+
+describe('Replayer', () => {
+  let cluster: TestCluster;
+  let node: TestNode;
+
+  beforeEach(async () => {
+    cluster = new TestCluster();
+    node = await cluster.started('a');
+  });
+
+  afterEach(() => cluster.close());
+
+  /** Publishes `from`, …, `to` - 1 and returns their ids. */
+  async function publish(
+    to: number,
+    { from = 0, topic = 'news', padding = '', publisher = node } = {},
+  ): Promise<string[]> {
+    const ids: string[] = [];
+    for (let n = from; n < to; n += 1) {
+      const { id = '' } = await publisher.service.publish(topic, 'message', `${n}${padding}`);
+      ids.push(id);
+    }
+    return ids;
+  }
+
+  const numbers = (sink: RecordingSink): number[] =>
+    sink.data('message').map(data => parseInt(data, 10));
+  const range = (from: number, to: number): number[] =>
+    Array.from({ length: to - from }, (_, n) => from + n);
+
+  describe('the first event', () => {
+    it('names the connection and the node', async () => {
+      const { sink } = await node.connect('c1');
+      await turns();
+      expect(sink.events).to.have.length(1);
+      expect(sink.events[0]).to.include({
+        event: 'connected',
+        data: '{"connectionId":"c1","nodeId":"a"}',
+      });
+    });
+
+    it('carries the present, so that a client that stays quiet can resume', async () => {
+      const [, newest] = await publish(2);
+      const { sink } = await node.connect('c1', { topics: ['news'] });
+      await turns();
+      expect(sink.lastId).to.equal(newest);
+      sink.leave();
+      await publish(3, { from: 2 });
+      const again = await node.connect('c1', { topics: ['news'], lastEventId: sink.lastId ?? '' });
+      await turns();
+      expect(numbers(again.sink)).to.deep.equal([2]);
+    });
+
+    it('carries the cursor of a client that resumes', async () => {
+      const [first = ''] = await publish(2);
+      const { sink } = await node.connect('c1', { topics: ['news'], lastEventId: first });
+      await turns();
+      expect(sink.events[0]).to.include({ event: 'connected', id: first });
+    });
+
+    it('tells a reconnection time around the setting, of its own for each client', async () => {
+      const { service } = cluster.node('b', { options: { reconnect: { retry: 10_000 } } });
+      const retries: number[] = [];
+      for (let n = 0; n < 20; n += 1) {
+        const sink = new RecordingSink();
+        await service.createConnection(`c${n}`, sink);
+        await turns(1);
+        retries.push(...sink.retries);
+      }
+      expect(retries).to.have.length(20);
+      expect(new Set(retries).size).to.be.greaterThan(5);
+      expect(retries.every(retry => retry >= 5000 && retry <= 15_000)).to.equal(true);
+    });
+  });
+
+  describe('a resume', () => {
+    it('brings what was missed of its topics and what was for everyone, in order', async () => {
+      const [first = ''] = await publish(1);
+      await publish(2, { from: 1 });
+      await publish(3, { from: 2, topic: 'sport' });
+      await node.service.broadcastToCluster('message', '3');
+      await publish(5, { from: 4 });
+      const { sink } = await node.connect('c1', { topics: ['news'], lastEventId: first });
+      await turns();
+      expect(numbers(sink)).to.deep.equal([1, 3, 4]);
+    });
+
+    it('goes on with the same ids on another node', async () => {
+      const { sink } = await node.connect('c1', { topics: ['news'] });
+      const ids = await publish(3);
+      await turns();
+      const other = await cluster.started('b');
+      const resumed = await other.connect('c1', { topics: ['news'], lastEventId: ids[0] ?? '' });
+      await publish(4, { from: 3 });
+      await turns();
+      expect(numbers(sink)).to.deep.equal([0, 1, 2]);
+      expect(numbers(resumed.sink)).to.deep.equal([1, 2, 3]);
+      expect(resumed.sink.events.slice(1, 3).map(({ id }) => id)).to.deep.equal(ids.slice(1));
+    });
+
+    it('at the present brings nothing, and nothing twice afterwards', async () => {
+      const [, newest = ''] = await publish(2);
+      const { sink } = await node.connect('c1', { topics: ['news'], lastEventId: newest });
+      await publish(3, { from: 2 });
+      await turns();
+      expect(numbers(sink)).to.deep.equal([2]);
+    });
+
+    it('brings nothing of a topic without history, which is delivered all the same', async () => {
+      const options = { history: { topics: { live: false } } } as const;
+      const other = await cluster.started('b', { options });
+      const [first = ''] = await publish(1);
+      await publish(2, { from: 1, topic: 'live', publisher: other });
+      const { sink } = await other.connect('c1', { topics: ['live'], lastEventId: first });
+      await publish(3, { from: 2, topic: 'live', publisher: other });
+      await turns();
+      expect(numbers(sink)).to.deep.equal([2]);
+    });
+  });
+
+  describe('a last event id that is none of ours', () => {
+    const hostile: readonly [string, string][] = [
+      ['of 2 KiB', 'x'.repeat(2048)],
+      ['of 2 KiB in our form', `${'0'.repeat(2040)}.1-1`],
+      ['with NUL', 'abc.1-1\0'],
+      ['__proto__', '__proto__'],
+      ['constructor', 'constructor'],
+      ['in latin-1', 'caf\xe9.1-1'],
+      ['with a line break', 'abc.1-1\nevent: x'],
+      ['with leading zeros', 'abc.01-1'],
+      ['of numbers without bound', 'abc.zzzzzzzzzzz-zzzzzzzzzzz'],
+      ['in upper case', 'ABC.1-1'],
+      ['that is empty', ''],
+      ['a number', '42'],
+    ];
+    for (const [title, lastEventId] of hostile) {
+      it(`(${title}) begins at the present without a word about it`, async () => {
+        await publish(2);
+        const { sink } = await node.connect('c1', { topics: ['news'], lastEventId });
+        await publish(3, { from: 2 });
+        await turns();
+        expect(sink.names).to.deep.equal(['connected', 'message']);
+        expect(numbers(sink)).to.deep.equal([2]);
+      });
+    }
+  });
+
+  describe('a hole', () => {
+    const reset = (sink: RecordingSink): unknown => JSON.parse(sink.data('sse.reset')[0] ?? '');
+
+    it('is told before anything that comes after it, with the id at which the stream goes on', async () => {
+      const small = await cluster.started('b', { options: { history: { maxEntries: 2 } } });
+      const [first = ''] = await publish(5, { publisher: small });
+      const { sink } = await small.connect('c1', { topics: ['news'], lastEventId: first });
+      await turns();
+      expect(sink.names).to.deep.equal(['connected', 'sse.reset', 'message', 'message']);
+      const [connected, told] = sink.events;
+      expect(connected?.id).to.equal(undefined);
+      expect(reset(sink)).to.deep.equal({
+        reason: 'GAP',
+        topics: ['news'],
+        resumedFrom: told?.id,
+      });
+    });
+
+    it('a client that leaves right after it was told gets the entries that are left', async () => {
+      const small = await cluster.started('b', { options: { history: { maxEntries: 2 } } });
+      const [first = ''] = await publish(5, { publisher: small });
+      const { sink } = await small.connect('c1', { topics: ['news'], lastEventId: first });
+      await turns();
+      const lastEventId = sink.events[1]?.id ?? '';
+      const again = await small.connect('c1', { topics: ['news'], lastEventId });
+      await turns();
+      expect(again.sink.names).to.deep.equal(['connected', 'message', 'message']);
+      expect(numbers(again.sink)).to.deep.equal([3, 4]);
+    });
+
+    it('is told with the present when nothing is left', async () => {
+      const [, newest] = await publish(2);
+      const sink = new RecordingSink();
+      await node.connect('c1', { topics: ['sport'], lastEventId: 'other.1-1' }, sink);
+      await turns();
+      expect(reset(sink)).to.deep.equal({
+        reason: 'EPOCH',
+        topics: ['sport'],
+        resumedFrom: newest,
+      });
+      expect(sink.lastId).to.equal(newest);
+    });
+
+    it('of another epoch is followed by everything that is kept', async () => {
+      await publish(3);
+      const options = { topics: ['news'], lastEventId: 'other.1-1' };
+      const { sink } = await node.connect('c1', options);
+      await publish(4, { from: 3 });
+      await turns();
+      expect(sink.names.slice(0, 2)).to.deep.equal(['connected', 'sse.reset']);
+      expect(numbers(sink)).to.deep.equal([0, 1, 2, 3]);
+    });
+
+    it('is told to a client whose cursor is newer than the log', async () => {
+      const [only = ''] = await publish(1);
+      const cursor = parseCursor(only);
+      if (cursor === undefined) throw new Error('no cursor');
+      const lastEventId = formatCursor({ ...cursor, sequence: cursor.sequence + 1 });
+      const { sink } = await node.connect('c1', { topics: ['news'], lastEventId });
+      await turns();
+      expect(reset(sink)).to.deep.include({ reason: 'AHEAD' });
+      expect(numbers(sink)).to.deep.equal([0]);
+    });
+
+    it('is not told to a client that missed nothing of its topics', async () => {
+      const small = await cluster.started('b', { options: { history: { maxEntries: 1 } } });
+      const [first = ''] = await publish(1, { publisher: small });
+      await publish(5, { from: 1, topic: 'sport', publisher: small });
+      const { sink } = await small.connect('c1', { topics: ['news'], lastEventId: first });
+      await turns();
+      expect(sink.names).to.deep.equal(['connected']);
+    });
+  });
+
+  describe('a long replay', () => {
+    let pages: number;
+    let paged: TestNode;
+    let onPage: (page: number) => void;
+
+    beforeEach(() => {
+      pages = 0;
+      onPage = () => undefined;
+      paged = cluster.node('paged', {
+        options: { history: { maxEntries: 5000 } },
+        wrap: coordinator =>
+          hookedCoordinator(coordinator, (method, when) => {
+            if (method !== 'replay' || when !== 'before') return;
+            pages += 1;
+            onPage(pages);
+          }),
+      });
+    });
+
+    it('comes in pages, complete and in order', async () => {
+      const [first = ''] = await publish(1001, { publisher: paged });
+      const { sink } = await paged.connect('c1', { topics: ['news'], lastEventId: first });
+      await turns();
+      expect(numbers(sink)).to.deep.equal(range(1, 1001));
+      expect(pages).to.equal(5);
+    });
+
+    it('is not read faster than the client reads', async () => {
+      const padding = 'x'.repeat(1000);
+      const [first = ''] = await publish(2001, { publisher: paged, padding });
+      const sink = new RecordingSink();
+      sink.block();
+      const opening = paged.connect('c1', { topics: ['news'], lastEventId: first }, sink);
+      await turns();
+      expect(pages).to.equal(1);
+      let gulps = 0;
+      const progress = { done: false };
+      void opening.then(() => (progress.done = true));
+      while (!progress.done) {
+        gulps += 1;
+        sink.gulp();
+        await turns();
+        // A page is 200 entries; what is written of them at once is a fraction of that.
+        expect(sink.pendingBytes).to.be.lessThan(150_000);
+        expect(pages).to.be.at.most(1 + Math.ceil(numbers(sink).length / 200));
+      }
+      expect(gulps).to.be.greaterThan(10);
+      sink.unblock();
+      await turns();
+      expect(numbers(sink)).to.deep.equal(range(1, 2001));
+    });
+
+    it('is followed by what was published meanwhile, once', async () => {
+      const [first = ''] = await publish(401, { publisher: paged });
+      onPage = page => {
+        if (page === 2) void publish(500, { from: 401, publisher: node });
+      };
+      const { sink } = await paged.connect('c1', { topics: ['news'], lastEventId: first });
+      await until(() => numbers(sink).length >= 499, 'all events');
+      await turns();
+      expect(numbers(sink)).to.deep.equal(range(1, 500));
+    });
+
+    it('does not swallow what comes of a topic subscribed to meanwhile', async () => {
+      await publish(3, { topic: 'sport' });
+      const [first = ''] = await publish(401, { publisher: paged });
+      const sink = new RecordingSink();
+      let subscribed: Promise<boolean> | undefined;
+      onPage = page => {
+        if (page !== 2) return;
+        subscribed = node.service.subscribe('c1', 'sport').then(async answer => {
+          await publish(1001, { from: 1000, topic: 'sport' });
+          await publish(1002, { from: 1001 });
+          return answer;
+        });
+      };
+      await paged.connect('c1', { topics: ['news'], lastEventId: first }, sink);
+      expect(await subscribed).to.equal(true);
+      await turns();
+      expect(numbers(sink)).to.deep.equal([...range(1, 401), 1000, 1001]);
+      expect(sink.data('sse.reset')).to.deep.equal([]);
+    });
+
+    it('tells a hole that opened while it went on, where it is', async () => {
+      const small = await cluster.started('small', { options: { history: { maxEntries: 300 } } });
+      const padding = 'x'.repeat(1000);
+      const [first = ''] = await publish(301, { publisher: small, padding });
+      const sink = new RecordingSink();
+      sink.block();
+      const opening = small.connect('c1', { topics: ['news'], lastEventId: first }, sink);
+      await turns();
+      await publish(602, { from: 301, publisher: small, padding });
+      sink.unblock();
+      await opening;
+      await turns();
+      expect(numbers(sink)).to.deep.equal([...range(1, 201), ...range(301, 602)]);
+      const names = sink.names;
+      expect(names.indexOf('sse.reset')).to.equal(201);
+      expect(names.lastIndexOf('sse.reset')).to.equal(201);
+    });
+
+    it('ends the stream when the cluster fails on the way, so that the client resumes elsewhere', async () => {
+      const [first = ''] = await publish(401, { publisher: paged });
+      onPage = page => {
+        if (page === 2) throw new SseError('UNAVAILABLE', 'cut off');
+      };
+      const sink = new RecordingSink();
+      const opening = paged.connect('c1', { topics: ['news'], lastEventId: first }, sink);
+      expect(await codeOf(opening)).to.equal('UNAVAILABLE');
+      await turns();
+      expect(sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"failed"}' });
+      expect(numbers(sink)).to.deep.equal(range(1, 201));
+      expect(sink.ended).to.equal(true);
+      expect(paged.store.size).to.equal(0);
+      expect(cluster.bus.count).to.equal(0);
+    });
+
+    it('stops when the client leaves', async () => {
+      const padding = 'x'.repeat(1000);
+      const [first = ''] = await publish(1001, { publisher: paged, padding });
+      const sink = new RecordingSink();
+      sink.block();
+      const opening = codeOf(paged.connect('c1', { topics: ['news'], lastEventId: first }, sink));
+      await turns();
+      sink.leave();
+      expect(await opening).to.equal('CONNECTION_CLOSED');
+      await turns();
+      expect(pages).to.equal(1);
+      expect(paged.store.size).to.equal(0);
+      expect(cluster.bus.count).to.equal(0);
+    });
+
+    it('stops when the id is taken over, and says so', async () => {
+      const [first = ''] = await publish(401, { publisher: paged });
+      const sink = new RecordingSink();
+      onPage = page => {
+        if (page === 2) void node.connect('c1');
+      };
+      const opening = paged.connect('c1', { topics: ['news'], lastEventId: first }, sink);
+      expect(await codeOf(opening)).to.equal('DUPLICATE_CONNECTION');
+      await turns();
+      expect(sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"superseded"}' });
+      expect(cluster.bus.route('c1')).to.include({ nodeId: 'a' });
+    });
+  });
+
+  describe('a log that is lost on the way', () => {
+    const frame = (cursor: Cursor, text: string) => ({
+      bytes: Buffer.from(`id: ${formatCursor(cursor)}\ndata: ${text}\n\n`),
+      position: cursor,
+    });
+    const old = (sequence: number): Cursor => ({ epoch: 'old', ms: 1_000_000, sequence });
+    const young = (sequence: number): Cursor => ({ epoch: 'young', ms: 1000, sequence });
+
+    function scripted(pages: readonly ReplayPage[]): { node: TestNode; asked: () => number } {
+      let asked = 0;
+      const wrap = (inner: ClusterCoordinator): ClusterCoordinator => ({
+        ...hookedCoordinator(inner, () => undefined),
+        replay: async () => {
+          const page = pages[asked];
+          asked += 1;
+          if (page === undefined) throw new Error(`asked for page ${asked}`);
+          return page;
+        },
+      });
+      return { node: cluster.node('scripted', { wrap }), asked: () => asked };
+    }
+
+    it('is told, and the new one is replayed to its own end', async () => {
+      const { node: reader, asked } = scripted([
+        { tip: old(500), upto: old(1), frames: [frame(old(1), 'old')] },
+        {
+          tip: young(2),
+          upto: young(1),
+          frames: [frame(young(1), 'one')],
+          reset: { reason: 'EPOCH', topics: ['news'] },
+        },
+        { tip: young(3), upto: young(3), frames: [frame(young(2), 'two')] },
+      ]);
+      const { sink, connection } = await reader.connect('c1', {
+        topics: ['news'],
+        lastEventId: formatCursor(old(0)),
+      });
+      // What comes of the new log is news, whatever its clock says.
+      cluster.bus.reach('scripted')?.onPublication('news', frame(young(4), 'live'));
+      await turns();
+      expect(asked()).to.equal(3);
+      expect(connection.state.kind).to.equal('open');
+      expect(sink.names.indexOf('sse.reset')).to.equal(2);
+      expect(sink.data('message')).to.deep.equal(['old', 'one', 'two', 'live']);
+    });
+
+    it('a log that ends before the replay was to end is not asked for ever', async () => {
+      const { node: reader, asked } = scripted([
+        { tip: old(500), upto: old(1), frames: [frame(old(1), 'old')] },
+        { tip: old(2), upto: old(2), frames: [frame(old(2), 'last')] },
+      ]);
+      const { connection } = await reader.connect('c1', {
+        topics: ['news'],
+        lastEventId: formatCursor(old(0)),
+      });
+      expect(connection.state.kind).to.equal('open');
+      expect(asked()).to.equal(2);
+    });
+  });
+});

@@ -1,0 +1,280 @@
+import { expect } from 'chai';
+import type { ResumableSource } from '../../../src/contracts/service.js';
+import { sourceTopic } from '../../../src/protocol/names.js';
+import { codeOf } from '../../support/code-of.js';
+import { hookedCoordinator } from '../../support/hooked-coordinator.js';
+import { TestCluster } from '../../support/test-cluster.js';
+import type { TestClient, TestNode } from '../../support/test-node.js';
+import { turns } from '../../support/turns.js';
+import { until } from '../../support/until.js';
+
+const options = { source: { lease: 200, maxEntries: 10 } };
+
+describe('ResumableSources', () => {
+  let cluster: TestCluster;
+  let node: TestNode;
+  let other: TestNode;
+  let starts: number;
+  let release: (item: string | undefined) => void;
+
+  beforeEach(async () => {
+    cluster = new TestCluster();
+    node = await cluster.started('a', { options });
+    other = await cluster.started('b', { options });
+    starts = 0;
+  });
+
+  afterEach(() => cluster.close());
+
+  /** A source that yields what the test releases; `undefined` ends it. */
+  const start = async function* ({ signal }: ResumableSource): AsyncGenerator<string> {
+    starts += 1;
+    const items: (string | undefined)[] = [];
+    let wake: () => void = () => undefined;
+    release = item => {
+      items.push(item);
+      wake();
+    };
+    signal.addEventListener('abort', () => wake());
+    while (!signal.aborted) {
+      if (items.length === 0) await new Promise<void>(resolve => (wake = resolve));
+      const item = items.shift();
+      if (item === undefined) return;
+      yield item;
+    }
+  };
+
+  const follow = (
+    on: TestNode,
+    id: string,
+    more: { lastEventId?: string; start?: typeof start } = {},
+  ): Promise<TestClient> =>
+    on.connect(id, {
+      source: { key: 'answer', start: more.start ?? start },
+      ...(more.lastEventId === undefined ? {} : { lastEventId: more.lastEventId }),
+    });
+  const has = (client: TestClient, ...data: string[]): Promise<void> =>
+    until(
+      () => client.sink.data('message').join() === data.join(),
+      `${data.join()} at ${client.connection.id}`,
+    );
+  const ended = async (client: TestClient): Promise<void> => {
+    await until(() => client.sink.ended, 'the end of the stream');
+  };
+  const began = (): Promise<void> => until(() => starts > 0, 'the source');
+
+  it('run once for all that follow, on any node, from the start', async () => {
+    const first = await follow(node, 'c1');
+    await began();
+    release('0');
+    await has(first, '0');
+    const second = await follow(other, 'c2');
+    const third = await follow(node, 'c3');
+    release('1');
+    for (const client of [first, second, third]) await has(client, '0', '1');
+    expect(starts).to.equal(1);
+  });
+
+  it('end for everybody at the same place, once', async () => {
+    const clients = [await follow(node, 'c1'), await follow(other, 'c2')];
+    await began();
+    release('0');
+    release(undefined);
+    for (const client of clients) {
+      await ended(client);
+      expect(client.sink.names).to.deep.equal(['connected', 'message', 'sse.closed']);
+      expect(client.sink.data('sse.closed')).to.deep.equal(['{"reason":"completed"}']);
+    }
+  });
+
+  it('are given whole to who comes after the end', async () => {
+    const first = await follow(node, 'c1');
+    await began();
+    release('0');
+    release('1');
+    release(undefined);
+    await ended(first);
+    const late = await follow(other, 'late');
+    await ended(late);
+    expect(late.sink.names).to.deep.equal(['connected', 'message', 'message', 'sse.closed']);
+    expect(starts).to.equal(1);
+  });
+
+  it('go on where a client was that comes back elsewhere', async () => {
+    const first = await follow(node, 'c1');
+    await began();
+    release('0');
+    await has(first, '0');
+    const lastEventId = first.sink.lastId ?? '';
+    first.sink.leave();
+    release('1');
+    const again = await follow(other, 'c1', { lastEventId });
+    release('2');
+    await has(again, '1', '2');
+  });
+
+  it('stop a client that has everything from coming again', async () => {
+    const first = await follow(node, 'c1');
+    await began();
+    release('0');
+    release(undefined);
+    await ended(first);
+    await turns();
+    const lastEventId = first.sink.lastId ?? '';
+    await until(
+      async () => (await codeOf(follow(other, 'c1', { lastEventId }))) === 'SOURCE_ENDED',
+      'the end to be known',
+    );
+  });
+
+  it('go on while nobody follows', async () => {
+    const first = await follow(node, 'c1');
+    await began();
+    first.sink.leave();
+    await turns();
+    release('0');
+    release(undefined);
+    await turns();
+    const late = await follow(other, 'late');
+    await ended(late);
+    expect(late.sink.data('message')).to.deep.equal(['0']);
+  });
+
+  it('that fail end the streams of all with that reason', async () => {
+    const failing = async function* (): AsyncGenerator<string> {
+      yield '0';
+      await turns();
+      throw new Error('no more');
+    };
+    const first = await follow(node, 'c1', { start: failing as typeof start });
+    await ended(first);
+    expect(first.sink.data('sse.closed')).to.deep.equal(['{"reason":"failed"}']);
+    expect(node.logger.at('error')).to.have.length(1);
+  });
+
+  it('that are too long fail', async () => {
+    const endless = async function* (): AsyncGenerator<string> {
+      for (let n = 0; ; n += 1) yield `${n}`;
+    };
+    const first = await follow(node, 'c1', { start: endless as typeof start });
+    await ended(first);
+    expect(first.sink.data('message')).to.have.length(10);
+    expect(first.sink.data('sse.closed')).to.deep.equal(['{"reason":"failed"}']);
+  });
+
+  it('whose node is gone are told as lost to all followers, within the lease, once', async () => {
+    const first = await follow(other, 'c1');
+    await began();
+    release('0');
+    const second = await follow(node, 'c2');
+    await has(second, '0');
+    cluster.bus.cut('b');
+    await ended(second);
+    expect(second.sink.names).to.deep.equal(['connected', 'message', 'sse.reset']);
+    const reset = JSON.parse(second.sink.data('sse.reset')[0] ?? '') as { reason: string };
+    expect(reset).to.deep.include({ reason: 'PRODUCER_LOST', topics: [sourceTopic('answer')] });
+    const late = await follow(node, 'late');
+    await ended(late);
+    expect(late.sink.names).to.deep.equal(['connected', 'message', 'sse.reset']);
+    expect(starts).to.equal(1);
+    first.sink.leave();
+  });
+
+  it('of a node that closes are lost at once', async () => {
+    await follow(other, 'c1');
+    await began();
+    release('0');
+    const second = await follow(node, 'c2');
+    await has(second, '0');
+    await other.service.close();
+    await ended(second);
+    expect(second.sink.names.at(-1)).to.equal('sse.reset');
+  });
+
+  it('of a node that drains may finish', async () => {
+    await follow(other, 'c1');
+    await began();
+    const second = await follow(node, 'c2');
+    const drained = other.service.drain({ timeout: 2_000 });
+    release('0');
+    release(undefined);
+    await ended(second);
+    expect(second.sink.data('sse.closed')).to.deep.equal(['{"reason":"completed"}']);
+    await drained;
+  });
+
+  it('run once, however many ask for it at once', async () => {
+    const clients = await Promise.all(['c1', 'c2', 'c3'].map(id => follow(node, id)));
+    await began();
+    release('0');
+    release(undefined);
+    for (const client of clients) {
+      await ended(client);
+      expect(client.sink.names).to.deep.equal(['connected', 'message', 'sse.closed']);
+    }
+    expect(starts).to.equal(1);
+  });
+
+  it('that never begin do not keep their node from closing', async () => {
+    let asked = false;
+    const start = (): Promise<AsyncGenerator<string>> => {
+      asked = true;
+      return new Promise(() => undefined);
+    };
+    const client = await node.connect('c1', { source: { key: 'stuck', start } });
+    await until(() => asked, 'the source to be asked for');
+    client.sink.leave();
+    await node.service.close();
+  });
+
+  it('count against the limit of connections before and after they begin', async () => {
+    const small = await cluster.started('small', {
+      options: { ...options, connection: { maxConnections: 1 } },
+    });
+    const opened = await Promise.all(['c1', 'c2', 'c3'].map(id => codeOf(follow(small, id))));
+    expect(opened.filter(code => code === 'CONNECTION_LIMIT')).to.have.length(2);
+    expect(small.store.size).to.equal(1);
+  });
+
+  it('that are asked for just before a drain let nobody in after it', async () => {
+    const calls: string[] = [];
+    let reached: () => void = () => undefined;
+    const leaving = await cluster.started('leaving', {
+      options: { ...options, reconnect: { rate: 20 } },
+      wrap: inner =>
+        hookedCoordinator(inner, async (method, when) => {
+          calls.push(method);
+          if (method !== 'claim' || when === 'before') return;
+          await new Promise<void>(resolve => (reached = resolve));
+        }),
+    });
+    for (const id of ['d1', 'd2', 'd3', 'd4']) await leaving.connect(id);
+    calls.length = 0;
+    const opening = codeOf(follow(leaving, 'c1'));
+    await until(() => calls.includes('claim'), 'the claim');
+    await turns();
+    const drained = leaving.service.drain({ timeout: 1_000 });
+    reached();
+    const timer = setInterval(() => reached(), 1);
+    expect(await opening).to.equal('DRAINING');
+    expect(calls).to.not.include('register');
+    await drained;
+    clearInterval(timer);
+  });
+
+  it('cannot be followed while the cluster cannot be reached', async () => {
+    cluster.bus.cut('a');
+    expect(await codeOf(follow(node, 'c1'))).to.equal('UNAVAILABLE');
+    expect(starts).to.equal(0);
+  });
+
+  it('have topics that no application can publish to', async () => {
+    const publishing = node.service.publish(sourceTopic('answer'), 'message', 'x');
+    expect(await codeOf(publishing)).to.equal('INVALID_TOPIC');
+  });
+
+  it('need a key', async () => {
+    const connecting = node.connect('c1', { source: { key: '', start } });
+    expect(await codeOf(connecting)).to.equal('INVALID_EVENT_ID');
+  });
+});

@@ -1,0 +1,160 @@
+import { expect } from 'chai';
+import type { ResiliencePolicy } from '../../../src/contracts/policy.js';
+import { SseError } from '../../../src/errors.js';
+import { codeOf } from '../../support/code-of.js';
+import { type Hook, hookedCoordinator } from '../../support/hooked-coordinator.js';
+import { ListenCounter } from '../../support/listen-counter.js';
+import { TestCluster } from '../../support/test-cluster.js';
+import type { TestNode } from '../../support/test-node.js';
+import { turns } from '../../support/turns.js';
+
+describe('Subscriptions', () => {
+  let cluster: TestCluster;
+  let listens: ListenCounter;
+  let onListen: (when: 'before' | 'after') => void | Promise<void>;
+  let node: TestNode;
+  let other: TestNode;
+
+  const hook: Hook = (method, when) => (method === 'listen' ? onListen(when) : undefined);
+
+  beforeEach(async () => {
+    cluster = new TestCluster();
+    listens = new ListenCounter();
+    onListen = () => undefined;
+    node = await cluster.started('a', {
+      options: { limits: { maxTopicsPerConnection: 3 } },
+      wrap: inner => hookedCoordinator(listens.count(inner), hook),
+    });
+    other = await cluster.started('b');
+  });
+
+  afterEach(() => cluster.close());
+
+  it('what is published after a subscribe resolved is delivered, from any node', async () => {
+    const { sink } = await node.connect('c1');
+    expect(await node.service.subscribe('c1', 'news')).to.equal(true);
+    await other.service.publish('news', 'message', '1');
+    expect(await other.service.subscribe('c1', 'sport')).to.equal(true);
+    await other.service.publish('sport', 'message', '2');
+    await turns();
+    expect(sink.data('message')).to.deep.equal(['1', '2']);
+    expect(listens.balance).to.deep.equal({ news: 1, sport: 1 });
+  });
+
+  it('what is published after an unsubscribe is not', async () => {
+    const { sink, connection } = await node.connect('c1', { topics: ['news', 'sport'] });
+    expect(await node.service.unsubscribe('c1', 'news')).to.equal(true);
+    expect(await other.service.unsubscribe('c1', 'sport')).to.equal(true);
+    for (const topic of ['news', 'sport']) await other.service.publish(topic, 'message', 'x');
+    await turns();
+    expect(sink.data('message')).to.deep.equal([]);
+    expect([...connection.topics]).to.deep.equal([]);
+    expect(listens.balance).to.deep.equal({});
+  });
+
+  it('twice is as good as once', async () => {
+    await node.connect('c1', { topics: ['news'] });
+    expect(await node.service.subscribe('c1', 'news')).to.equal(true);
+    expect(listens.balance).to.deep.equal({ news: 1 });
+    await node.service.unsubscribe('c1', 'news');
+    expect(await node.service.unsubscribe('c1', 'news')).to.equal(true);
+    expect(listens.balance).to.deep.equal({});
+  });
+
+  it('nobody who is not connected is subscribed', async () => {
+    expect(await node.service.subscribe('c1', 'news')).to.equal(false);
+    expect(await node.service.unsubscribe('c1', 'news')).to.equal(false);
+  });
+
+  it('at once, of one topic, is one subscription', async () => {
+    await node.connect('c1');
+    onListen = () => turns(1);
+    const { service } = node;
+    const calls = [1, 2, 3].map(() => service.subscribe('c1', 'news'));
+    expect(await Promise.all(calls)).to.deep.equal([true, true, true]);
+    expect(listens.balance).to.deep.equal({ news: 1 });
+  });
+
+  it('at once, of many topics, do not exceed the limit', async () => {
+    const { connection } = await node.connect('c1', { topics: ['0'] });
+    onListen = () => turns(1);
+    const { service } = node;
+    const codes = await Promise.all(
+      ['1', '2', '3', '4'].map(topic => codeOf(service.subscribe('c1', topic))),
+    );
+    expect(codes).to.deep.equal([undefined, undefined, 'INVALID_TOPIC', 'INVALID_TOPIC']);
+    expect([...connection.topics]).to.deep.equal(['0', '1', '2']);
+    expect(listens.balance).to.deep.equal({ 0: 1, 1: 1, 2: 1 });
+  });
+
+  it('a subscription it has is no further one at the limit', async () => {
+    await node.connect('c1', { topics: ['0', '1'] });
+    onListen = () => turns(1);
+    const { service } = node;
+    const calls = [1, 2].map(() => service.subscribe('c1', '2'));
+    expect(await Promise.all(calls)).to.deep.equal([true, true]);
+    expect(listens.balance).to.deep.equal({ 0: 1, 1: 1, 2: 1 });
+  });
+
+  it('over the limit is told from another node as well', async () => {
+    await node.connect('c1', { topics: ['0', '1', '2'] });
+    expect(await codeOf(other.service.subscribe('c1', '3'))).to.equal('INVALID_TOPIC');
+  });
+
+  for (const when of ['before', 'after'] as const) {
+    it(`a client that leaves ${when} the feed runs is not subscribed and leaves no feed`, async () => {
+      const { sink } = await node.connect('c1');
+      onListen = now => {
+        if (now === when) sink.leave();
+      };
+      expect(await node.service.subscribe('c1', 'news')).to.equal(false);
+      expect(listens.balance).to.deep.equal({});
+      expect([...node.store.topics()]).to.deep.equal([]);
+    });
+  }
+
+  it('a feed that cannot be started is unavailable and subscribes nobody', async () => {
+    const { connection } = await node.connect('c1');
+    onListen = when => {
+      if (when === 'before') throw new SseError('UNAVAILABLE', 'cut off');
+    };
+    expect(await codeOf(node.service.subscribe('c1', 'news'))).to.equal('UNAVAILABLE');
+    expect([...connection.topics]).to.deep.equal([]);
+    expect(listens.balance).to.deep.equal({});
+  });
+
+  it('a feed that starts after the policy gave up is taken back', async () => {
+    const policy: ResiliencePolicy = {
+      async execute(kind, operation) {
+        const controller = new AbortController();
+        if (kind !== 'maintenance') return operation(controller);
+        void operation(controller);
+        controller.abort();
+        throw new SseError('UNAVAILABLE', 'given up');
+      },
+      circuit: () => 'closed',
+    };
+    const hasty = await cluster.started('hasty', { policy, wrap: inner => listens.count(inner) });
+    const { connection } = await hasty.connect('c1');
+    expect(await codeOf(hasty.service.subscribe('c1', 'news'))).to.equal('UNAVAILABLE');
+    await turns();
+    expect([...connection.topics]).to.deep.equal([]);
+    expect(listens.balance).to.deep.equal({});
+  });
+
+  it('works for unsubscribing while the node is cut off', async () => {
+    const { connection } = await node.connect('c1', { topics: ['news'] });
+    cluster.bus.cut('a');
+    expect(await node.service.unsubscribe('c1', 'news')).to.equal(true);
+    expect([...connection.topics]).to.deep.equal([]);
+    expect(await codeOf(node.service.subscribe('c1', 'news'))).to.equal('UNAVAILABLE');
+  });
+
+  it('refuses what is no topic', async () => {
+    await node.connect('c1');
+    for (const topic of ['', '*', '@c1', 'x'.repeat(257)]) {
+      expect(await codeOf(node.service.subscribe('c1', topic))).to.equal('INVALID_TOPIC');
+      expect(await codeOf(node.service.unsubscribe('c1', topic))).to.equal('INVALID_TOPIC');
+    }
+  });
+});
