@@ -15,7 +15,8 @@ import type {
 import type { Delivery, LocalConnection } from '../contracts/store.js';
 import { encodeComment } from '../protocol/event-stream.js';
 import { checkReason } from '../protocol/names.js';
-import { ClientCursor, NoticeFrame } from './cursor.js';
+import { NoticeFrame } from '../protocol/gap.js';
+import { ClientCursor } from './cursor.js';
 import { directSend, MessageMemory, rejectedDelivery } from './direct-send.js';
 import { closedFrame, type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
 import { pump, sourceOf, SourceTarget } from './source.js';

@@ -4,7 +4,7 @@ import type { Logger } from '../contracts/logger.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
 import { encodeEvent, type EventEncoder } from '../protocol/event-stream.js';
-import type { ResetNotice } from './cursor.js';
+import type { ResetNotice } from '../protocol/gap.js';
 import type { WriteScheduler } from './scheduler.js';
 import type { OutboxBudget } from './send-buffer.js';
 import type { HeartbeatWheel, Watchdog } from './timers.js';

@@ -1,6 +1,6 @@
 import type { CloseReason, ConnectionSink } from '../contracts/connection.js';
 import type { Frame } from '../contracts/events.js';
-import { NoticeFrame } from './cursor.js';
+import { NoticeFrame } from '../protocol/gap.js';
 import type { ConnectionEnvironment } from './environment.js';
 import type { Batch, Flushable } from './scheduler.js';
 import { Outbox } from './send-buffer.js';

@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { ClientConnection } from '../connection/client-connection.js';
-import { ResetNotice } from '../connection/cursor.js';
+import { ResetNotice } from '../protocol/gap.js';
 import type { ConnectionEnvironment, ConnectionObserver } from '../connection/environment.js';
 import { WriteScheduler } from '../connection/scheduler.js';
 import { OutboxBudget } from '../connection/send-buffer.js';

@@ -1,5 +1,5 @@
 import type { ClientConnection } from '../connection/client-connection.js';
-import { ResetNotice } from '../connection/cursor.js';
+import { ResetNotice } from '../protocol/gap.js';
 import { directSend } from '../connection/direct-send.js';
 import type { ReplayPage } from '../contracts/cluster.js';
 import type { Reset, ResetClient, ResetHook } from '../contracts/connection.js';

@@ -1,5 +1,6 @@
-import type { Cursor, Hole, HolePart } from '../contracts/events.js';
-import { isAfter } from './cursor.js';
+import type { Cursor, Frame, Hole, HolePart } from '../contracts/events.js';
+import { formatCursor, isAfter } from './cursor.js';
+import { encodeEvent } from './event-stream.js';
 
 /**
  * One hole of everything that is missing before a place; `undefined` when nothing is. One, because a client that is told of
@@ -13,4 +14,42 @@ export function gapHole(parts: readonly HolePart[], resumedFrom: Cursor): Hole |
     first.until,
   );
   return { reason: 'GAP', topics: undefined, resumedFrom, until, parts };
+}
+
+/** The event `sse.reset`, which tells clients of a hole; encoded once for all that follow the same topics. */
+export class ResetNotice {
+  readonly #frames = new Map<string, NoticeFrame>();
+
+  constructor(readonly hole: Hole) {}
+
+  /**
+   * The event for a client.
+   * @param moves whether the client, should it come back, begins where the stream goes on; else it keeps the id it has
+   */
+  frameFor(followed: Iterable<string>, moves: boolean): NoticeFrame {
+    const topics = this.hole.topics ?? [...followed];
+    // Neither holds a line break.
+    const key = `${moves ? 'id' : ''}\n${topics.join('\n')}`;
+    let frame = this.#frames.get(key);
+    if (frame === undefined) {
+      frame = new NoticeFrame(this, this.#encode(topics, moves));
+      this.#frames.set(key, frame);
+    }
+    return frame;
+  }
+
+  #encode(topics: readonly string[], moves: boolean): Buffer {
+    const { reason } = this.hole;
+    const resumedFrom = formatCursor(this.hole.resumedFrom);
+    const data = JSON.stringify({ reason, topics, resumedFrom });
+    return encodeEvent({ event: 'sse.reset', id: moves ? resumedFrom : undefined, data });
+  }
+}
+
+/** A notice on its way to a client. */
+export class NoticeFrame implements Frame {
+  constructor(
+    readonly notice: ResetNotice,
+    readonly bytes: Buffer,
+  ) {}
 }

@@ -1,6 +1,6 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { ClientConnection } from '../../../src/connection/client-connection.js';
-import { ResetNotice } from '../../../src/connection/cursor.js';
+import { ResetNotice } from '../../../src/protocol/gap.js';
 import type { ConnectionEnvironment, OutboxPolicy } from '../../../src/connection/environment.js';
 import { WriteScheduler } from '../../../src/connection/scheduler.js';
 import { OutboxBudget } from '../../../src/connection/send-buffer.js';
