@@ -1,6 +1,6 @@
 -- What the scripts share.
 --   leases  'i:<inc>' -> gen    'g:<gen>' -> '<untilMs>|<inc>'    '#gen' '#ep' '#v' '#cur'
---   routes  conn -> '<gen>|<tok>|<fence>|<expMs>', and after a former owner '|<prev>,<prev>,<prev>|<takeoverMs>,...'
+--   routes  conn -> '<gen>|<tok>|<fencing token>|<expMs>', and after a former owner '|<prev>,<prev>,<prev>|<takeoverMs>,...'
 --           with prev = '<inc>/<tok>'
 local MOST = 500 -- items that one call may touch: keeps every script well below a millisecond or two
 local function num(n)
@@ -18,12 +18,12 @@ end
 local function extendLease(leases, gen, inc, ms)
   redis.call('HSET', leases, 'g:' .. gen, num(now + ms) .. '|' .. inc)
 end
-local function parseRoute(route) -- gen, tok, fence, exp, prevs, takeovers; exp is the only number
-  local gen, tok, fence, exp, prevs, takeovers = string.match(route, '^(%d+)|([^|]*)|(%d+)|(%d+)|?([^|]*)|?([^|]*)$')
-  return gen, tok, fence, tonumber(exp), prevs, takeovers
+local function parseRoute(route) -- gen, tok, fencing token, exp, prevs, takeovers; exp is the only number
+  local gen, tok, fencingToken, exp, prevs, takeovers = string.match(route, '^(%d+)|([^|]*)|(%d+)|(%d+)|?([^|]*)|?([^|]*)$')
+  return gen, tok, fencingToken, tonumber(exp), prevs, takeovers
 end
-local function routeOf(gen, tok, fence, exp, prevs, takeovers)
-  local route = gen .. '|' .. tok .. '|' .. fence .. '|' .. num(exp)
+local function routeOf(gen, tok, fencingToken, exp, prevs, takeovers)
+  local route = gen .. '|' .. tok .. '|' .. fencingToken .. '|' .. num(exp)
   if prevs == '' then return route end -- nearly all: two bytes less keep 100,000 of them in a smaller size of memory
   return route .. '|' .. prevs .. '|' .. takeovers
 end

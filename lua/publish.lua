@@ -15,7 +15,7 @@
 -- ARGV[5] metaMs          milliseconds the log's epoch and the topic's last id live from now on
 -- ARGV[6] newEpoch        epoch to begin when the log is empty
 -- ARGV[7] runId           run id of the Redis that is reached; '' unknown; '?' ask it here
--- ARGV[8] fenceMs         milliseconds that a new master jumps ahead
+-- ARGV[8] failoverJumpMs         milliseconds that a new master jumps ahead
 -- ARGV[9] pubCommand      PUBLISH or SPUBLISH
 -- ARGV[10] channel        channel of the topic; '' publishes nothing
 -- ARGV[11] idempotencyMs  milliseconds the key is known; 0: no key
@@ -26,12 +26,12 @@
 --
 -- NOTES
 --   Subscribers get '<epoch> <id> <previous> <payload>'. Another run id than last time is a promoted or restored master:
---   it may have lost writes, so its ids start fenceMs ahead, after every id the lost ones can have had. Where the topic's
+--   it may have lost writes, so its ids start failoverJumpMs ahead, after every id the lost ones can have had. Where the topic's
 --   last id is forgotten, previous is a bound instead: half of metaMs ago, so that older cursors see a gap. XADD is the
 --   first write: when Redis is out of memory nothing is half done.
 local meta, stream, last, idempotency = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local payload, maxEntries, maxAgeMs, streamMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
-local metaMs, newEpoch, runId, fenceMs = tonumber(ARGV[5]), ARGV[6], runIdOf(ARGV[7]), tonumber(ARGV[8])
+local metaMs, newEpoch, runId, failoverJumpMs = tonumber(ARGV[5]), ARGV[6], runIdOf(ARGV[7]), tonumber(ARGV[8])
 local pubCommand, channel, idempotencyMs = ARGV[9], ARGV[10], ARGV[11]
 
 if idempotencyMs ~= '0' then
@@ -42,7 +42,7 @@ end
 local m = redis.call('HMGET', meta, 'e', 'ms', 'g', 'r')
 local epoch, sequence, lastRun = m[1] or newEpoch, tonumber(m[3] or '0'), m[4] or ''
 local ms = math.max(tonumber(m[2] or '0'), now)
-if runId ~= '' and lastRun ~= '' and lastRun ~= runId then ms = math.max(ms + 1, now + fenceMs) end
+if runId ~= '' and lastRun ~= '' and lastRun ~= runId then ms = math.max(ms + 1, now + failoverJumpMs) end
 local previous = redis.call('GET', last)
 if previous then -- never behind the topic, even when only the meta key was lost
   local lastMs, lastSequence = positionOf(previous)

@@ -23,21 +23,21 @@
 -- ARGV[12] channelPrefix  channel of a node without its incarnation
 --
 -- RETURNS
---   NEW    fence inc tok now  owner; inc and tok of a former owner that was no longer live, and has been told, or ''
---   TOOK   fence inc tok now  owner; inc and tok of the former owner, who has been told
---   DUP    fence inc tok now  owner since an earlier attempt with this token; inc and tok are ''
---   STALE  fence inc tok now  superseded since an earlier attempt; the present owner is named
---   EXISTS fence inc tok now  mode nx: the live owner is named
---   MOVED  fence inc tok now  mode restore: the live owner is named
---   STORM  fence inc tok now  mode take: the limit is reached, the owner that is named keeps it
+--   NEW    fencing token inc tok now  owner; inc and tok of a former owner that was no longer live, and has been told, or ''
+--   TOOK   fencing token inc tok now  owner; inc and tok of the former owner, who has been told
+--   DUP    fencing token inc tok now  owner since an earlier attempt with this token; inc and tok are ''
+--   STALE  fencing token inc tok now  superseded since an earlier attempt; the present owner is named
+--   EXISTS fencing token inc tok now  mode nx: the live owner is named
+--   MOVED  fencing token inc tok now  mode restore: the live owner is named
+--   STORM  fencing token inc tok now  mode take: the limit is reached, the owner that is named keeps it
 --   GONE                      the registration was given up before
 --   LOST                      the lease is not that of this node any more
 --
 -- NOTES
---   Every answer but NEW, TOOK and DUP leaves the route as it was. fence grows with every owner of an id, also after a
+--   Every answer but NEW, TOOK and DUP leaves the route as it was. fencing token grows with every owner of an id, also after a
 --   flush. The last three superseded tokens are kept, because a late retry of one must not win the id back. A route of
 --   its own under an earlier lease is moved to the present one (NEW), otherwise it would be reaped with the old lease.
---   The former owner gets the JSON {v:1, t:'superseded', c:conn, k:tok, f:fence} on its channel, also when its lease ran
+--   The former owner gets the JSON {v:1, t:'superseded', c:conn, k:tok, f:fencing token} on its channel, also when its lease ran
 --   out: a node that only stalled wakes up, renews the lease, and would keep the connection until its next check.
 local leases, routes, index, tombstone = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local inc, gen, conn, tok, mode = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -48,7 +48,7 @@ local pubCommand, channelPrefix = ARGV[11], ARGV[12]
 if genOf(leases, inc) ~= gen then return { 'LOST' } end
 if redis.call('EXISTS', tombstone) == 1 then return { 'GONE' } end
 
-local status, formerInc, formerTok, fence, prevs, takeovers = 'NEW', '', '', nowMicros, '', {}
+local status, formerInc, formerTok, fencingToken, prevs, takeovers = 'NEW', '', '', nowMicros, '', {}
 local old = redis.call('HGET', routes, conn)
 if old then
   local oldGen, oldTok, oldFence, oldExp, oldPrevs, oldTakeovers = parseRoute(old)
@@ -68,7 +68,7 @@ if old then
   end
   if live and #takeovers >= takeoverLimit then return refuse('STORM') end
   if live then takeovers[#takeovers + 1] = num(now) end
-  fence = math.max(fence, tonumber(oldFence) + 1)
+  fencingToken = math.max(fencingToken, tonumber(oldFence) + 1)
   if same then
     prevs = oldPrevs
   else
@@ -78,7 +78,7 @@ if old then
   end
 end
 
-redis.call('HSET', routes, conn, routeOf(gen, tok, num(fence), now + ttlMs, prevs, table.concat(takeovers, ',')))
+redis.call('HSET', routes, conn, routeOf(gen, tok, num(fencingToken), now + ttlMs, prevs, table.concat(takeovers, ',')))
 redis.call('ZADD', index, gen, conn)
 if redis.call('HLEN', routes) == 1 then
   redis.call('PEXPIRE', routes, keyMs)
@@ -86,7 +86,7 @@ if redis.call('HLEN', routes) == 1 then
 end
 if leaseOf(leases, gen) < now + leaseMs / 2 then extendLease(leases, gen, inc, leaseMs) end
 if formerInc ~= '' then
-  local told = cjson.encode({ v = 1, t = 'superseded', c = conn, k = formerTok, f = num(fence) })
+  local told = cjson.encode({ v = 1, t = 'superseded', c = conn, k = formerTok, f = num(fencingToken) })
   redis.call(pubCommand, channelPrefix .. formerInc, told)
 end
-return { status, num(fence), formerInc, formerTok, num(now) }
+return { status, num(fencingToken), formerInc, formerTok, num(now) }

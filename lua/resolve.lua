@@ -6,7 +6,7 @@
 -- ARGV[1] ...     conn, at most 500
 --
 -- RETURNS
---   OK live inc tok fence...  per connection; live 1: the route and its owner's lease hold; all others '' without a route
+--   OK live inc tok fencing token...  per connection; live 1: the route and its owner's lease hold; all others '' without a route
 --   LIMIT                     more than 500 connections
 --
 -- NOTES
@@ -18,10 +18,10 @@ if #ARGV > MOST then return { 'LIMIT' } end
 local answer, owners = { 'OK' }, {}
 local found = #ARGV > 0 and redis.call('HMGET', routes, unpack(ARGV)) or {}
 for i = 1, #ARGV do
-  local live, inc, tok, fence = 0, '', '', ''
+  local live, inc, tok, fencingToken = 0, '', '', ''
   if found[i] then
     local gen, exp
-    gen, tok, fence, exp = parseRoute(found[i])
+    gen, tok, fencingToken, exp = parseRoute(found[i])
     if not owners[gen] then
       local till, owner = leaseOf(leases, gen)
       owners[gen] = { till = till, inc = owner or '' }
@@ -29,6 +29,6 @@ for i = 1, #ARGV do
     inc = owners[gen].inc
     if owners[gen].till > now and exp > now then live = 1 end
   end
-  for _, value in ipairs({ live, inc, tok, fence }) do answer[#answer + 1] = value end
+  for _, value in ipairs({ live, inc, tok, fencingToken }) do answer[#answer + 1] = value end
 end
 return answer

@@ -9,9 +9,9 @@
 -- ARGV[4] payload        bytes for the owner
 --
 -- RETURNS
---   ROUTED  inc tok fence receivers  published to its owner; receivers as Redis counts them
---   EXPIRED inc tok fence            the route ran out
---   DEAD    inc tok fence            the lease of its owner ran out; inc is '' when the lease is gone
+--   ROUTED  inc tok fencing token receivers  published to its owner; receivers as Redis counts them
+--   EXPIRED inc tok fencing token            the route ran out
+--   DEAD    inc tok fencing token            the lease of its owner ran out; inc is '' when the lease is gone
 --   NONE                             no route
 --
 -- NOTES
@@ -23,8 +23,8 @@ local conn, pubCommand, channelPrefix, payload = ARGV[1], ARGV[2], ARGV[3], ARGV
 
 local route = redis.call('HGET', routes, conn)
 if not route then return { 'NONE' } end
-local gen, tok, fence, exp = parseRoute(route)
+local gen, tok, fencingToken, exp = parseRoute(route)
 local till, inc = leaseOf(leases, gen)
-if till <= now then return { 'DEAD', inc or '', tok, fence } end
-if exp <= now then return { 'EXPIRED', inc, tok, fence } end
-return { 'ROUTED', inc, tok, fence, redis.call(pubCommand, channelPrefix .. inc, tok .. ' ' .. payload) }
+if till <= now then return { 'DEAD', inc or '', tok, fencingToken } end
+if exp <= now then return { 'EXPIRED', inc, tok, fencingToken } end
+return { 'ROUTED', inc, tok, fencingToken, redis.call(pubCommand, channelPrefix .. inc, tok .. ' ' .. payload) }

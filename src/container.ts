@@ -15,7 +15,7 @@ import {
 } from './contracts/policy.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
-import { Telemetry, type UpkeepTelemetry } from './contracts/telemetry.js';
+import { Telemetry, type MaintenanceTelemetry } from './contracts/telemetry.js';
 import { ConsistencyCheck } from './node/consistency.js';
 import { CursorRefresh, ExpiryCleanup, LeakDetection } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
@@ -69,7 +69,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
       .bind(ExpiryCleanup)
       .toResolvedValue(
         (store, logger, telemetry) =>
-          new ExpiryCleanup(store, resolved.cleanup, logger, telemetry.upkeep),
+          new ExpiryCleanup(store, resolved.cleanup, logger, telemetry.maintenance),
         [ConnectionStore, Logger, Telemetry],
       )
       .inSingletonScope()
@@ -89,11 +89,11 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     load
       .bind(ConsistencyCheck)
       .toResolvedValue(
-        (coordinator, logger, { upkeep }) =>
+        (coordinator, logger, { maintenance }) =>
           new ConsistencyCheck(resolved.consistency, {
             coordinator,
             logger,
-            telemetry: upkeep,
+            telemetry: maintenance,
             onInconsistency: overrides.onInconsistency,
           }),
         [ClusterCoordinator, Logger, Telemetry],
@@ -105,8 +105,8 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     load
       .bind(LeakDetection)
       .toResolvedValue(
-        (logger, { upkeep }) =>
-          new LeakDetection(resolved.reliability.leakDetectionInterval, logger, upkeep),
+        (logger, { maintenance }) =>
+          new LeakDetection(resolved.reliability.leakDetectionInterval, logger, maintenance),
         [Logger, Telemetry],
       )
       .inSingletonScope()
@@ -176,7 +176,7 @@ function bindCoordinator(
     load
       .bind(ClusterCoordinator)
       .toResolvedValue(
-        (logger, { upkeep }) => new RedisCoordinator(options, logger, upkeep),
+        (logger, { maintenance }) => new RedisCoordinator(options, logger, maintenance),
         [Logger, Telemetry],
       )
       .inSingletonScope();
@@ -205,7 +205,8 @@ function bindPolicy(
   load
     .bind(ResiliencePolicy)
     .toResolvedValue(
-      (logger, { upkeep }) => new CockatielPolicy(options, policyObserver(logger, upkeep)),
+      (logger, { maintenance }) =>
+        new CockatielPolicy(options, policyObserver(logger, maintenance)),
       [Logger, Telemetry],
     )
     .inSingletonScope();
@@ -227,13 +228,13 @@ function isClass<T>(override: Override<T>): override is Newable<T> {
 /** Tells the log when calls to the cluster begin to fail at once, and when that is over; and telemetry of each retry and refusal. */
 export function policyObserver(
   logger: Logger,
-  upkeep: Pick<UpkeepTelemetry, 'retrying' | 'refusing'>,
+  maintenance: Pick<MaintenanceTelemetry, 'retrying' | 'refusing'>,
 ): ResilienceObserver {
   // In an outage a circuit opens again with every call that tries.
   const open = new Set<OperationKind>();
   return {
-    onRetry: (kind, _attempt, error) => upkeep.retrying(kind, error),
-    onRefused: (kind, reason) => upkeep.refusing(kind, reason),
+    onRetry: (kind, _attempt, error) => maintenance.retrying(kind, error),
+    onRefused: (kind, reason) => maintenance.refusing(kind, reason),
     onCircuit: (kind, state) => {
       if (state === 'open' && !open.has(kind)) {
         open.add(kind);

@@ -11,7 +11,7 @@ const CODES = [
   'INVALID_REQUEST',
   'NOT_SERIALIZABLE',
   'EVENT_TOO_LARGE',
-  'OUTBOX_FULL',
+  'SEND_BUFFER_FULL',
   'MESSAGE_LIMIT',
   'CONNECTION_LIMIT',
   'DUPLICATE_CONNECTION',
@@ -46,7 +46,7 @@ const CODES = [
  * | `INVALID_REQUEST` | broken percent-encoding, or a request that cannot become a stream (pipelined, HEAD, answered already) | no |
  * | `NOT_SERIALIZABLE` | data that JSON cannot express: cycle, BigInt, function, `undefined`, a throwing `toJSON` | no |
  * | `EVENT_TOO_LARGE` | data over `limits.maxEventBytes` | no |
- * | `OUTBOX_FULL` | the connection is slow and its outbox, or the process budget, is full | yes |
+ * | `SEND_BUFFER_FULL` | the connection is slow and its send buffer, or the process budget, is full | yes |
  * | `MESSAGE_LIMIT` | too many sends wait for their answer | yes |
  * | `CONNECTION_LIMIT` | the node holds `connection.maxConnections` connections | yes |
  * | `DUPLICATE_CONNECTION` | the id is connected and `connection.onDuplicate` is `reject` | yes |
@@ -68,7 +68,7 @@ export type SseErrorCode = (typeof CODES)[number];
 export const SSE_ERROR_CODES: ReadonlySet<SseErrorCode> = new Set(CODES);
 
 const RETRYABLE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>([
-  'OUTBOX_FULL',
+  'SEND_BUFFER_FULL',
   'MESSAGE_LIMIT',
   'CONNECTION_LIMIT',
   'DUPLICATE_CONNECTION',

@@ -47,7 +47,7 @@ export type { ConnectionSink, SinkListener } from './contracts/connection.js';
 export type { Delivery, LocalConnection } from './contracts/store.js';
 export type { Cursor, Frame, Position } from './contracts/events.js';
 export type { Health, HealthReason, HealthReasonCode } from './contracts/health.js';
-export type { Hole, ResetReason } from './contracts/events.js';
+export type { Gap, ResetReason } from './contracts/events.js';
 export type { LeakProbe } from './contracts/cluster.js';
 export type { LogFields } from './contracts/logger.js';
 export type {
@@ -75,7 +75,7 @@ export type {
 export type { GuardOptions, SseEndpointOptions } from './koa/endpoints.js';
 export type { SseErrorCode, SseErrorOptions } from './errors.js';
 export type { ControllerClass } from './koa/routes.js';
-export type { ConnectOptions, SseContext } from './koa/middleware.js';
+export type { ConnectOptions, SseContext } from './koa/stream-request.js';
 export type { SseMiddlewareOptions } from './koa/middleware.js';
 export type { SseOptions } from './options/sse-options.js';
 export type { CockatielPolicySettings } from './resilience/cockatiel-policy.js';

@@ -25,7 +25,7 @@ describe('docs/telemetry.md', () => {
     const names = table('attribute').flatMap(([, cell = '']) => {
       let group = '';
       return [...cell.matchAll(/`([\w.*]+)`/g)].map(([, name = '']) => {
-        // Those of one group share a cell: `sse.fanout.taken`, `.slow`.
+        // Those of one group share a cell: `sse.fanout.delivered`, `.slow`.
         if (name.startsWith('.')) return group + name;
         group = name.replace(/\.\w+$/, '');
         return name;

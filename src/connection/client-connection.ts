@@ -8,7 +8,7 @@ import type {
   Cursor,
   EventOptions,
   Frame,
-  Hole,
+  Gap,
   LocalReceipt,
   Position,
 } from '../contracts/events.js';
@@ -26,7 +26,7 @@ import { type Acceptance, FrameWriter } from './writer.js';
 const DELIVERED: Delivery = { outcome: 'delivered' };
 const BUFFERED: Delivery = { outcome: 'buffered' };
 const CLOSED: Delivery = { outcome: 'closed' };
-const FULL = rejectedDelivery('OUTBOX_FULL');
+const FULL = rejectedDelivery('SEND_BUFFER_FULL');
 const DELIVERY: Readonly<Record<Acceptance, Delivery>> = {
   batched: DELIVERED,
   waiting: BUFFERED,
@@ -44,7 +44,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   readonly lastEventId: string | undefined;
   readonly openedAt = Date.now();
   /** Set by the registration, before the connection goes live. */
-  fence = 0;
+  fencingToken = 0;
   origin: unknown = undefined;
 
   readonly #environment: ConnectionEnvironment;
@@ -93,7 +93,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#end().closed;
   }
 
-  get outboxBytes(): number {
+  get sendBufferBytes(): number {
     return this.#writer.pendingBytes;
   }
 
@@ -165,9 +165,9 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#cursor.hasReached(position);
   }
 
-  miss(hole: Hole): void {
+  miss(gap: Gap): void {
     if (this.#stopped) return;
-    const notice = this.#environment.noticeOf(hole);
+    const notice = this.#environment.noticeOf(gap);
     const held = this.#state.kind === 'opening';
     const frame = held
       ? notice.frameFor(this.topics, true)

@@ -1,4 +1,4 @@
-import type { Cursor, Frame, Hole, HolePart, Position } from '../contracts/events.js';
+import type { Cursor, Frame, Gap, GapPart, Position } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { isAfter } from '../protocol/cursor.js';
 import { type NoticeFrame, ResetNotice } from '../protocol/gap.js';
@@ -31,18 +31,18 @@ export class ClientCursor {
     return this.#position !== undefined && !isAfter(position, this.#position);
   }
 
-  /** The event for a client that a hole concerns; being told of it may move the client to where the stream goes on. */
+  /** The event for a client that a gap concerns; being told of it may move the client to where the stream goes on. */
   tell(
     notice: ResetNotice,
     client: LocalConnection,
     observer: ConnectionObserver,
   ): NoticeFrame | undefined {
-    const { hole } = notice;
-    const topics = hole.parts === undefined ? undefined : this.#missedOf(hole.parts, client);
+    const { gap } = notice;
+    const topics = gap.parts === undefined ? undefined : this.#missedOf(gap.parts, client);
     if (topics?.length === 0) return undefined;
-    const misses = this.#misses(hole);
+    const misses = this.#misses(gap);
     if (misses === 'nothing') return undefined;
-    observer.onTold(client, topics === undefined ? hole : { ...hole, topics });
+    observer.onTold(client, topics === undefined ? gap : { ...gap, topics });
     return notice.frameFor(topics ?? client.topics, misses === 'moved');
   }
 
@@ -55,20 +55,20 @@ export class ClientCursor {
     const epoch = this.#epoch;
     if (until === undefined || epoch === undefined) return undefined;
     const resumedFrom = { epoch, ms: until.ms, sequence: until.sequence - 1 };
-    const hole: Hole = { reason: 'OVERFLOW', topics: [...client.topics], resumedFrom, until };
-    observer.onTold(client, hole);
-    return new ResetNotice(hole).frameFor(client.topics, true);
+    const gap: Gap = { reason: 'OVERFLOW', topics: [...client.topics], resumedFrom, until };
+    observer.onTold(client, gap);
+    return new ResetNotice(gap).frameFor(client.topics, true);
   }
 
-  /** The topics of a hole that concern this client. */
-  #missedOf(parts: readonly HolePart[], { topics }: LocalConnection): string[] {
+  /** The topics of a gap that concern this client. */
+  #missedOf(parts: readonly GapPart[], { topics }: LocalConnection): string[] {
     return parts
       .filter(({ topic }) => topic === EVERYONE || topics.has(topic))
       .filter(({ until }) => this.#position !== undefined && isAfter(until, this.#position))
       .map(({ topic }) => topic);
   }
 
-  #misses({ reason, resumedFrom, until }: Hole): 'nothing' | 'in place' | 'moved' {
+  #misses({ reason, resumedFrom, until }: Gap): 'nothing' | 'in place' | 'moved' {
     const here = this.#position;
     if (here === undefined) return 'nothing';
     switch (reason) {

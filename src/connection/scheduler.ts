@@ -13,7 +13,7 @@ const LOOK_EVERY = 8;
  * Joins the events of one tick: connections that took a frame are flushed together, once each, before the event loop goes
  * on. One write per connection and tick instead of one per event is the largest single gain in throughput.
  *
- * When there are more than fit into `outbox.slice`, the rest is flushed slice by slice and the event loop turns in
+ * When there are more than fit into `sendBuffer.slice`, the rest is flushed slice by slice and the event loop turns in
  * between. What a connection takes until its turn comes leaves in the same write, so order is kept and a server that
  * falls behind writes less often instead of ever later.
  */
@@ -29,7 +29,7 @@ export class WriteScheduler {
   #running = false;
 
   /**
-   * @param slice `outbox.slice`: a write takes microseconds, ten thousand of them do not
+   * @param slice `sendBuffer.slice`: a write takes microseconds, ten thousand of them do not
    * @param now milliseconds of a monotonic clock
    */
   constructor(

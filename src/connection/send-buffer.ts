@@ -6,13 +6,13 @@ const COMPACT_AT = 1024;
  * Frames that wait for one slow or opening client, first in, first out, counted in the process budget. The head frame may
  * have been taken in part; it then cannot be dropped, since a client would see half an event.
  */
-export class Outbox {
+export class SendBuffer {
   #frames: (Frame | undefined)[] = [];
   #head = 0;
   #headOffset = 0;
   #bytes = 0;
 
-  constructor(private readonly budget: OutboxBudget) {}
+  constructor(private readonly budget: SendBufferBudget) {}
 
   /** Bytes waiting. */
   get bytes(): number {
@@ -119,10 +119,10 @@ export class Outbox {
 }
 
 /** Bytes that wait for slow clients in the whole process, against one bound. */
-export class OutboxBudget {
+export class SendBufferBudget {
   #used = 0;
 
-  /** @param limit `outbox.maxTotalBytes` */
+  /** @param limit `sendBuffer.maxTotalBytes` */
   constructor(readonly limit: number) {}
 
   /** Bytes waiting now. */

@@ -3,7 +3,7 @@ import type { Frame } from '../contracts/events.js';
 import { NoticeFrame } from '../protocol/gap.js';
 import type { ConnectionEnvironment } from './environment.js';
 import type { Batch, Flushable } from './scheduler.js';
-import { Outbox } from './send-buffer.js';
+import { SendBuffer } from './send-buffer.js';
 import type { Watched } from './timers.js';
 
 /** What became of a frame: it leaves with this tick, waits, was refused, or does not fit and ends the connection. */
@@ -27,14 +27,14 @@ type Phase = 'holding' | 'live' | 'ending' | 'over';
 const PIECE_BYTES = 64 * 1024;
 
 /**
- * Writes one connection's frames to its sink, in order and within the bounds of `outbox.*`.
+ * Writes one connection's frames to its sink, in order and within the bounds of `sendBuffer.*`.
  *
  * While the socket keeps up, frames gather in a {@link Batch} and leave at the end of the tick. Once it asks for a pause,
- * they wait in an {@link Outbox}. While holding, everything waits except what {@link writeThrough} is given.
+ * they wait in an {@link SendBuffer}. While holding, everything waits except what {@link writeThrough} is given.
  */
 export class FrameWriter implements Flushable {
   #batch: Batch;
-  #outbox: Outbox | undefined;
+  #sendBuffer: SendBuffer | undefined;
   // What is to be told behind all that waits: frames that came later were not taken.
   #notice: NoticeFrame | undefined;
   #phase: Phase = 'holding';
@@ -62,7 +62,7 @@ export class FrameWriter implements Flushable {
 
   /** Bytes accepted that the socket has not taken. */
   get pendingBytes(): number {
-    return this.#batch.bytes + (this.#outbox?.bytes ?? 0) + this.sink.pendingBytes;
+    return this.#batch.bytes + (this.#sendBuffer?.bytes ?? 0) + this.sink.pendingBytes;
   }
 
   /** Whether what is written goes nowhere. */
@@ -114,8 +114,8 @@ export class FrameWriter implements Flushable {
   /** Ends the holding: what becomes of what was held goes first. */
   release(due: (frame: Frame) => Frame | undefined): void {
     this.#phase = 'live';
-    const held = this.#outbox;
-    this.#outbox = undefined;
+    const held = this.#sendBuffer;
+    this.#sendBuffer = undefined;
     if (held === undefined) return;
     for (let next = held.shift(); next !== undefined; next = held.shift()) {
       const frame = due(next);
@@ -138,7 +138,7 @@ export class FrameWriter implements Flushable {
    * written: what precedes them may be missing.
    */
   finish(last: Frame): void {
-    if (this.#phase === 'holding') this.#outbox?.clear();
+    if (this.#phase === 'holding') this.#sendBuffer?.clear();
     this.#phase = 'ending';
     this.writeBatch();
     if (this.gone) return;
@@ -151,8 +151,8 @@ export class FrameWriter implements Flushable {
   discard(): void {
     this.#phase = 'over';
     this.#batch = this.environment.scheduler.empty;
-    this.#outbox?.clear();
-    this.#outbox = undefined;
+    this.#sendBuffer?.clear();
+    this.#sendBuffer = undefined;
     this.#notice = undefined;
     this.#charge(0);
   }
@@ -166,18 +166,19 @@ export class FrameWriter implements Flushable {
   }
 
   #wait(frame: Frame): Acceptance {
-    const outbox = this.#waiting();
+    const sendBuffer = this.#waiting();
     const size = frame.bytes.length + (this.#notice?.bytes.length ?? 0);
-    if (!this.#admits(size, outbox) && !this.#makeRoom(size, outbox)) return this.#refuse(frame);
-    this.#pushNotice(outbox);
-    outbox.push(frame);
+    if (!this.#admits(size, sendBuffer) && !this.#makeRoom(size, sendBuffer))
+      return this.#refuse(frame);
+    this.#pushNotice(sendBuffer);
+    sendBuffer.push(frame);
     return 'waiting';
   }
 
   #refuse(frame: Frame): Acceptance {
     this.environment.traffic.eventsDropped += 1;
     if (this.environment.policy === 'disconnect') return 'overflow';
-    // While holding it is not settled yet where the stream begins, so neither is where the hole is.
+    // While holding it is not settled yet where the stream begins, so neither is where the gap is.
     if (this.#phase === 'holding') return frame.position === undefined ? 'refused' : 'overflow';
     this.#notice ??= this.#noticeOf(frame);
     return 'refused';
@@ -189,13 +190,13 @@ export class FrameWriter implements Flushable {
   }
 
   /** Drops the oldest frames if the policy says so; nothing for a frame that would not fit even then. */
-  #makeRoom(size: number, outbox: Outbox): boolean {
+  #makeRoom(size: number, sendBuffer: SendBuffer): boolean {
     const { policy } = this.environment;
     if (policy !== 'drop-oldest' || this.#phase === 'holding') return false;
-    if (!this.#admits(size - outbox.droppable, outbox)) return false;
+    if (!this.#admits(size - sendBuffer.droppable, sendBuffer)) return false;
     let notice: NoticeFrame | undefined;
-    while (!this.#admits(size + (notice?.bytes.length ?? 0), outbox)) {
-      const dropped = outbox.dropOldest();
+    while (!this.#admits(size + (notice?.bytes.length ?? 0), sendBuffer)) {
+      const dropped = sendBuffer.dropOldest();
       if (dropped === undefined) {
         // Only the notice is too much: it stands for this frame as well.
         this.#notice = notice;
@@ -204,34 +205,34 @@ export class FrameWriter implements Flushable {
       if (!(dropped instanceof NoticeFrame)) this.environment.traffic.eventsDropped += 1;
       notice ??= this.#noticeOf(dropped);
     }
-    if (notice !== undefined) outbox.pushFirst(notice);
+    if (notice !== undefined) sendBuffer.pushFirst(notice);
     return true;
   }
 
-  #pushNotice(outbox: Outbox): void {
+  #pushNotice(sendBuffer: SendBuffer): void {
     if (this.#notice === undefined) return;
-    outbox.push(this.#notice);
+    sendBuffer.push(this.#notice);
     this.#notice = undefined;
   }
 
-  /** Whether the outbox may grow by so many bytes. */
-  #admits(bytes: number, outbox: Outbox): boolean {
+  /** Whether the send buffer may grow by so many bytes. */
+  #admits(bytes: number, sendBuffer: SendBuffer): boolean {
     const { maxBytes, budget } = this.environment;
-    return outbox.bytes + this.sink.pendingBytes + bytes <= maxBytes && budget.admits(bytes);
+    return sendBuffer.bytes + this.sink.pendingBytes + bytes <= maxBytes && budget.admits(bytes);
   }
 
-  #waiting(): Outbox {
-    this.#outbox ??= new Outbox(this.environment.budget);
-    return this.#outbox;
+  #waiting(): SendBuffer {
+    this.#sendBuffer ??= new SendBuffer(this.environment.budget);
+    return this.#sendBuffer;
   }
 
   #pump(): void {
     if (this.#notice !== undefined && !this.#blocked) this.#pushNotice(this.#waiting());
-    const outbox = this.#outbox;
-    if (outbox === undefined) return;
-    while (!this.#blocked && !outbox.empty) this.#put(outbox.take(PIECE_BYTES), Date.now());
-    if (!outbox.empty) return;
-    this.#outbox = undefined;
+    const sendBuffer = this.#sendBuffer;
+    if (sendBuffer === undefined) return;
+    while (!this.#blocked && !sendBuffer.empty) this.#put(sendBuffer.take(PIECE_BYTES), Date.now());
+    if (!sendBuffer.empty) return;
+    this.#sendBuffer = undefined;
     if (this.#phase === 'ending') this.sink.end();
   }
 

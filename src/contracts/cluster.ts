@@ -1,6 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './connection.js';
-import type { Cursor, Frame, Hole, Position, ResetReason, SendResult } from './events.js';
+import type { Cursor, Frame, Gap, Position, ResetReason, SendResult } from './events.js';
 import type { Delivery } from './store.js';
 
 /** What a node tells the cluster about a connection that opens. */
@@ -15,7 +15,7 @@ export interface Registration {
 /** Answer to a registration. Only `registered` changes anything. */
 export type RegistrationResult =
   /** This node owns the id now. A former owner is told `onSuperseded`, this node included. */
-  | { readonly outcome: 'registered'; readonly fence: number }
+  | { readonly outcome: 'registered'; readonly fencingToken: number }
   /** `reject` was asked for and `nodeId` owns the id. */
   | { readonly outcome: 'exists'; readonly nodeId: string }
   /** The id was taken over too often within the window; its owner keeps it. */
@@ -25,7 +25,7 @@ export type RegistrationResult =
 export interface Route {
   readonly connectionId: string;
   readonly nodeId: string;
-  readonly fence: number;
+  readonly fencingToken: number;
 }
 
 /** One live node. */
@@ -93,7 +93,7 @@ export interface PublicationResult {
 export interface ReplayRequest {
   /** The topics; broadcasts are included. */
   readonly topics: readonly string[];
-  /** Where the client stands; without it only the tip is wanted. */
+  /** Where the client stands; without it only the head is wanted. */
   readonly after?: Cursor;
   /** False: without broadcasts. */
   readonly broadcasts?: false;
@@ -104,9 +104,9 @@ export interface ReplayRequest {
 /** One page of the log, in order. */
 export interface ReplayPage {
   /** The newest entry of the log when the page was read. */
-  readonly tip: Cursor;
-  /** Complete up to and including here; older than `tip` when there is more. */
-  readonly upto: Position;
+  readonly head: Cursor;
+  /** Complete up to and including here; older than `head` when there is more. */
+  readonly completeTo: Position;
   /** Set when entries between `after` and the first frame are missing. */
   readonly reset?: { readonly reason: ResetReason; readonly topics: readonly string[] };
   readonly frames: readonly Frame[];
@@ -125,7 +125,7 @@ export interface CoordinatorStatus {
  * How the nodes act as one system: who owns which connection id, how events reach other nodes, and the ordered log.
  *
  * **Ownership.** At most one registration of an id is live in the cluster. Registrations of one id are ordered by their
- * `fence`. Only the registration with the same token is removed by `unregister`, so that late calls of a former owner
+ * `fencingToken`. Only the registration with the same token is removed by `unregister`, so that late calls of a former owner
  * change nothing. Every call may be repeated with the same arguments without further effect.
  *
  * **Messages.** `send` reaches the owner at least once when it answers `delivered` or `buffered`, and the owner delivers
@@ -242,7 +242,7 @@ export interface ClusterListener {
    * What comes next does not follow what came last: tell whom it concerns. `EPOCH` and `AHEAD` concern all topics and mean
    * another log, in which the stream goes on at `resumedFrom`.
    */
-  onHole(hole: Hole): void;
+  onGap(gap: Gap): void;
   /** Another registration took the id over; close the connection with this token. */
   onSuperseded(connectionId: string, token: string): void;
   /** Another node repaired something, which may concern this one: look soon whether all is well here. */

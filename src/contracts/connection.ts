@@ -15,7 +15,7 @@ export interface SseConnection<Events extends EventMap = EventMap> {
   /** The connection id. */
   readonly id: string;
   /** Grows with each registration of this id in the cluster: lets an application ignore late news of an older connection. */
-  readonly fence: number;
+  readonly fencingToken: number;
   readonly state: ConnectionState;
   /** The topics it is subscribed to now. */
   readonly topics: ReadonlySet<string>;
@@ -26,7 +26,7 @@ export interface SseConnection<Events extends EventMap = EventMap> {
   /** Settles when the socket is gone. Never rejects. */
   readonly closed: Promise<CloseReason>;
   /** Bytes accepted for this client that its socket has not taken yet. */
-  readonly outboxBytes: number;
+  readonly sendBufferBytes: number;
 
   /**
    * Sends an event to this client alone. Synchronous and ordered.
@@ -59,7 +59,7 @@ export type LibraryCloseReason =
   | 'client'
   /** A newer connection with the same id took over. */
   | 'superseded'
-  /** The outbox overflowed under the `disconnect` policy. */
+  /** The send buffer overflowed under the `disconnect` policy. */
   | 'slow'
   /** The socket took no byte for `connection.timeout` although bytes were waiting. */
   | 'stale'
@@ -92,17 +92,17 @@ export type CloseReason = LibraryCloseReason | (string & {});
 /** What a client was told by `sse.reset`. */
 export interface Reset {
   readonly reason: ResetReason;
-  /** The topics with the hole; `*` stands for what is addressed to everyone. */
+  /** The topics with the gap; `*` stands for what is addressed to everyone. */
   readonly topics: readonly string[];
   /** The id at which the stream goes on. */
   readonly resumedFrom: string;
 }
 
-/** A client that was told, for whom the application may mend the hole. */
+/** A client that was told, for whom the application may mend the gap. */
 export type ResetClient = Pick<SseConnection, 'id' | 'topics' | 'send'>;
 
 /**
- * Called when a client was told of a hole, to send it what it needs instead: a snapshot. What it sends to a client that
+ * Called when a client was told of a gap, to send it what it needs instead: a snapshot. What it sends to a client that
  * comes back stands before everything that is replayed, which waits for the hook to settle, up to 10 s. What it sends into
  * a stream that goes on comes as soon as it can, other events may be faster. A failure is logged and changes nothing.
  */

@@ -49,25 +49,25 @@ export interface Frame {
 
 /**
  * Why continuity cannot be claimed: entries were trimmed, the log was lost, the cursor is newer than the log, or the
- * client was too slow for `outbox.policy`, or whoever ran a resumable source is gone.
+ * client was too slow for `sendBuffer.policy`, or whoever ran a resumable source is gone.
  */
 export type ResetReason = 'GAP' | 'EPOCH' | 'AHEAD' | 'OVERFLOW' | 'PRODUCER_LOST';
 
 /** Entries of the log that subscribers have not got and will not get by themselves. */
-export interface Hole {
+export interface Gap {
   readonly reason: ResetReason;
-  /** The topics with the hole, `*` for what is addressed to everyone; `undefined`: all that a client follows. */
+  /** The topics with the gap, `*` for what is addressed to everyone; `undefined`: all that a client follows. */
   readonly topics: readonly string[] | undefined;
   /** Where the stream goes on: what is left of everything up to here was given. */
   readonly resumedFrom: Cursor;
   /** The newest entry that is missing; a client that is past it misses nothing. */
   readonly until: Position;
-  /** Where several topics have holes that end apart: the newest missing entry of each. `topics` is `undefined` then. */
-  readonly parts?: readonly HolePart[];
+  /** Where several topics have gaps that end apart: the newest missing entry of each. `topics` is `undefined` then. */
+  readonly parts?: readonly GapPart[];
 }
 
-/** One topic's part in a hole. */
-export interface HolePart {
+/** One topic's part in a gap. */
+export interface GapPart {
   /** `*` for what is addressed to everyone. */
   readonly topic: string;
   readonly until: Position;
@@ -88,11 +88,11 @@ interface ReceiptBase {
  * | outcome | meaning |
  * |---|---|
  * | `delivered` | the owning node wrote it to the connection's socket |
- * | `buffered` | the owner accepted it into the outbox of a slow or still opening connection |
+ * | `buffered` | the owner accepted it into the send buffer of a slow or still opening connection |
  * | `stored` | `durable`: kept in the connection's mailbox; its client was not seen to have it yet |
  * | `routed` | `ack: 'none'`: handed to a live owner, at most once |
  * | `not-connected` | no live route |
- * | `rejected` | too large, over the outbox bound, or closed by policy; `code` tells |
+ * | `rejected` | too large, over the send buffer bound, or closed by policy; `code` tells |
  * | `unknown` | no answer within the deadline: it may have been delivered |
  * | `unavailable` | the cluster, or the owner in it, cannot be reached and the connection is not here: certainly not sent |
  */
@@ -115,11 +115,11 @@ export type LocalReceipt = ReceiptBase &
 /** How the connections of one node took one frame. The three add up to the connections addressed. */
 export interface FanOut {
   /** Took it with nothing waiting before it. */
-  readonly taken: number;
+  readonly delivered: number;
   /** Took it behind waiting bytes, or hold it until they are open. */
-  readonly slow: number;
-  /** Did not take it: outbox full, or closed because of it. */
-  readonly dropped: number;
+  readonly buffered: number;
+  /** Did not take it: send buffer full, or closed because of it. */
+  readonly rejected: number;
 }
 
 /** What is known about a broadcast to the cluster. */

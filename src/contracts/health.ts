@@ -20,8 +20,8 @@ export type HealthReasonCode =
   | 'CIRCUIT_OPEN'
   /** `connection.maxConnections` is reached; still ready, since present clients are served. */
   | 'CONNECTION_LIMIT'
-  /** The outboxes of slow clients hold the whole process budget; still ready. */
-  | 'OUTBOX_BUDGET';
+  /** The send buffers of slow clients hold the whole process budget; still ready. */
+  | 'SEND_BUFFER_BUDGET';
 
 export interface HealthReason {
   readonly code: HealthReasonCode;

@@ -29,7 +29,7 @@ export interface ConnectionOptions {
     readonly key: string;
     readonly start: (source: ResumableSource) => unknown;
   };
-  /** Called whenever this client is told of a hole in what it gets. */
+  /** Called whenever this client is told of a gap in what it gets. */
   readonly onReset?: ResetHook;
 }
 
@@ -91,7 +91,7 @@ export interface SseService<Events extends EventMap = EventMap> {
     options?: ConnectionOptions,
   ): Promise<SseConnection<Events>>;
 
-  /** Sends to a connection of this node. Too large or over the outbox bound is a `rejected` receipt. */
+  /** Sends to a connection of this node. Too large or over the send buffer bound is a `rejected` receipt. */
   sendMessage<Name extends keyof Events & string>(
     connectionId: string,
     event: Name,

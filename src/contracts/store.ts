@@ -1,7 +1,7 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { SseErrorCode } from '../errors.js';
 import type { CloseReason, SseConnection } from './connection.js';
-import type { FanOut, Frame, Hole, Position } from './events.js';
+import type { FanOut, Frame, Gap, Position } from './events.js';
 
 /** How one connection took one frame. `closed` means it takes nothing any more. */
 export type Delivery =
@@ -33,8 +33,8 @@ export interface LocalConnection extends SseConnection {
   hasReached(position: Position): boolean;
   /** As `SseConnection.close`, but with `last` as the last event; an empty one when the client has been told already. */
   close(reason?: CloseReason, last?: Frame): void;
-  /** Tells the client of a hole in what it gets, in order with its events, unless it is past it. */
-  miss(hole: Hole): void;
+  /** Tells the client of a gap in what it gets, in order with its events, unless it is past it. */
+  miss(gap: Gap): void;
   /** Cuts the socket without a last event; for clients that take nothing. Does nothing when it has closed. */
   cut(reason: CloseReason): void;
   /** Only the store calls these two: they keep `topics` in step with its index. */

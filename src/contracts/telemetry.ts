@@ -82,7 +82,7 @@ export interface ArrivedPublication {
 /** What a client was given of what it missed, or of what waited for it. */
 export interface ReplaySummary {
   readonly entries: number;
-  /** The holes it was told of. */
+  /** The gaps it was told of. */
   readonly resets: readonly ResetReason[];
 }
 
@@ -96,7 +96,7 @@ export type ConsistencySummary = Pick<
 export interface NodeGauges {
   connections(): number;
   /** Bytes that wait for slow clients. */
-  outboxBytes(): number;
+  sendBufferBytes(): number;
   /** Sends that wait for their owner's answer. */
   pendingSends(): number;
   circuit(kind: OperationKind): CircuitState;
@@ -106,7 +106,7 @@ export interface NodeGauges {
 export interface TrafficCounts {
   /** Bytes handed to sockets. */
   bytesWritten: number;
-  /** Events that a full outbox cost. */
+  /** Events that a full send buffer cost. */
   eventsDropped: number;
 }
 
@@ -125,7 +125,7 @@ export interface ConnectionTelemetry {
   admitted(connection: LocalConnection, degraded?: boolean): void;
   /** Within {@link opening}: a client is given what it missed, or what waits for it. */
   replaying(connectionId: string, work: () => Promise<ReplaySummary>): Promise<ReplaySummary>;
-  /** A client whose stream goes on was told of a hole in it. */
+  /** A client whose stream goes on was told of a gap in it. */
   reset(reason: ResetReason): void;
   /** What the application does with a connection; it continues the opening. */
   handling<T>(connection: SseConnection, work: () => T): T;
@@ -161,7 +161,7 @@ export interface EventTelemetry {
 }
 
 /** What is told of the node's care for itself. */
-export interface UpkeepTelemetry {
+export interface MaintenanceTelemetry {
   /** One run of a cleanup; `work` answers how many it removed. */
   cleaning<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R;
   /** One comparison of this node with the cluster. */
@@ -188,7 +188,7 @@ export interface UpkeepTelemetry {
 export interface Telemetry {
   readonly connections: ConnectionTelemetry;
   readonly events: EventTelemetry;
-  readonly upkeep: UpkeepTelemetry;
+  readonly maintenance: MaintenanceTelemetry;
   readonly traffic: TrafficCounts;
   /** Reports these figures until the returned function is called. One node at a time. */
   observe(gauges: NodeGauges): () => void;

@@ -8,7 +8,7 @@ import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { noteHttpRoute } from '../telemetry/http-span.js';
-import { answerError } from './middleware.js';
+import { answerError } from './answer-error.js';
 import { decodeParams, type EndpointRoute, type MatchedRoute } from './routes.js';
 import { ignoreDisconnects, type StreamRequest } from './stream-request.js';
 

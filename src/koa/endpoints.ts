@@ -67,7 +67,7 @@ export interface SseEndpointOptions extends GuardOptions {
    * from the start or from their last id, on any node.
    */
   readonly resumable?: (request: SseRequest) => string;
-  /** Name of the controller's method that is called as a `ResetHook` whenever a client is told of a hole. */
+  /** Name of the controller's method that is called as a `ResetHook` whenever a client is told of a gap. */
   readonly onReset?: string;
 }
 

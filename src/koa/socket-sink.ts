@@ -1,10 +1,12 @@
-import type { IncomingMessage, ServerResponse } from 'node:http';
+import { IncomingMessage, ServerResponse } from 'node:http';
+import { Http2ServerResponse } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { SinkListener } from '../contracts/connection.js';
+import { SseError } from '../errors.js';
 import type { ConnectionSettings } from '../options/connection-settings.js';
 import { endHttpServerSpan } from '../telemetry/http-span.js';
 import { detachSocket } from './detach-socket.js';
-import { type RequestSink, writeStreamHead } from './sinks.js';
+import { type RequestSink, ResponseSink, writeStreamHead } from './response-sink.js';
 
 const CLOSE = { Connection: 'close' } as const;
 const SINK = Symbol('distributed-sse/sink');
@@ -156,4 +158,34 @@ function release(socket: SinkSocket): void {
   socket[SINK] = undefined;
   socket.off('drain', onDrain);
   socket.off('close', onSocketClose);
+}
+
+/**
+ * The sink for a request that is to become a stream.
+ * @param detach `connection.detach`
+ * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
+ * `CONNECTION_CLOSED` when the client is gone already.
+ */
+export function sinkFor(
+  request: object,
+  response: object,
+  detach: ConnectionSettings['detach'] = 'auto',
+): RequestSink {
+  if (response instanceof Http2ServerResponse)
+    return new ResponseSink(response as Http2ServerResponse);
+  if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
+    throw new SseError(
+      'INVALID_REQUEST',
+      "a stream needs the request and response of node:http, node:https or node:http2's compatibility layer",
+    );
+  }
+  if (response.socket !== null)
+    return new SocketSink(request, response as ServerResponse, response.socket, detach);
+  if (request.socket.destroyed) {
+    throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
+  }
+  throw new SseError(
+    'INVALID_REQUEST',
+    'a pipelined request cannot become a stream; send it on a connection of its own',
+  );
 }

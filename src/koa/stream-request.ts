@@ -2,12 +2,35 @@ import { randomUUID } from 'node:crypto';
 import { Http2ServerResponse } from 'node:http2';
 import type { Context } from 'koa';
 import type { SseConnection } from '../contracts/connection.js';
-import type { SseService } from '../contracts/service.js';
+import type { ConnectionOptions, SseService } from '../contracts/service.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import type { ConnectionSettings } from '../options/connection-settings.js';
-import type { ConnectOptions, SseContext } from './middleware.js';
-import { type RequestSink, sinkFor } from './sinks.js';
+import type { RequestSink } from './response-sink.js';
+import { sinkFor } from './socket-sink.js';
+
+/** Settings of `ctx.sse.connect`. */
+export interface ConnectOptions extends ConnectionOptions {
+  /** Default: the header `Last-Event-ID`, else the query parameter `lastEventId`. */
+  readonly lastEventId?: string;
+}
+
+/** What the middleware puts on every context as `ctx.sse`. */
+export interface SseContext {
+  /**
+   * Turns this request into an event stream and resolves once it is open. Koa is told not to respond; the handler may
+   * return, the stream goes on. The id defaults to a random one.
+   * @throws SseError what `SseService.createConnection` throws, `NOT_ACCEPTABLE`, `INVALID_REQUEST`; the middleware
+   * answers it.
+   */
+  connect(connectionId?: string, options?: ConnectOptions): Promise<SseConnection>;
+}
+
+declare module 'koa' {
+  interface DefaultContext {
+    readonly sse: SseContext;
+  }
+}
 
 /** One request and the stream it may become. */
 export class StreamRequest implements SseContext {

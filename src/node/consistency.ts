@@ -6,7 +6,7 @@ import type {
   InconsistencyListener,
 } from '../contracts/cluster.js';
 import type { Logger } from '../contracts/logger.js';
-import type { UpkeepTelemetry } from '../contracts/telemetry.js';
+import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
 import type { ConsistencySettings } from '../options/cluster-settings.js';
 
 type Scope = ConsistencyRequest['scope'];
@@ -23,7 +23,7 @@ const JITTER = 0.1;
 interface ConsistencyCheckParts {
   readonly coordinator: Pick<ClusterCoordinator, 'check' | 'status'>;
   readonly logger: Logger;
-  readonly telemetry: Pick<UpkeepTelemetry, 'checking'>;
+  readonly telemetry: Pick<MaintenanceTelemetry, 'checking'>;
   readonly onInconsistency?: InconsistencyListener | undefined;
 }
 

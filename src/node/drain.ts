@@ -45,7 +45,7 @@ export class NodeShutdown {
   async #drain(timeout: number): Promise<void> {
     this.lifecycle.drain();
     if (this.lifecycle.joined)
-      await this.node.telemetry.upkeep.draining(async () => {
+      await this.node.telemetry.maintenance.draining(async () => {
         // Their followers are elsewhere soon, and hear the rest there.
         const finished = this.sources.settled(timeout * SOURCES_SHARE);
         const leaving = Math.min(timeout * LEAVING_SHARE, LONGEST_LEAVING_MS);

@@ -62,7 +62,7 @@ function loadReasons({ store, options, environment: { budget } }: SseNode): Heal
   }
   if (!budget.admits(1)) {
     const message = `${budget.used} of ${budget.limit} bytes wait for slow clients`;
-    reasons.push({ code: 'OUTBOX_BUDGET', message });
+    reasons.push({ code: 'SEND_BUFFER_BUDGET', message });
   }
   return reasons;
 }

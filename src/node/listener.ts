@@ -1,6 +1,6 @@
 import type { ClusterListener, Registered } from '../contracts/cluster.js';
 import type { CloseReason } from '../contracts/connection.js';
-import type { Frame, Hole, Position } from '../contracts/events.js';
+import type { Frame, Gap, Position } from '../contracts/events.js';
 import type { ConnectionStore, Delivery, LocalConnection } from '../contracts/store.js';
 import type { Addressee } from '../contracts/telemetry.js';
 import { isMailbox, isSourceTopic, mailboxOwner, sourceKey } from '../protocol/names.js';
@@ -47,9 +47,9 @@ export class NodeListener implements ClusterListener {
     if (topic !== undefined && isSourceTopic(topic)) this.sources.onEntry(topic, frame);
   }
 
-  onHole(hole: Hole): void {
+  onGap(gap: Gap): void {
     // One that overflows is removed from what is walked.
-    for (const connection of [...this.node.store.connections()]) connection.miss(hole);
+    for (const connection of [...this.node.store.connections()]) connection.miss(gap);
   }
 
   onSync(): void {
@@ -105,8 +105,8 @@ export class NodeListener implements ClusterListener {
 
   *registered(): Iterable<Registered> {
     if (this.node.routesReleased) return;
-    for (const { id, token, fence } of this.node.store.connections()) {
-      if (fence > 0) yield { connectionId: id, token };
+    for (const { id, token, fencingToken } of this.node.store.connections()) {
+      if (fencingToken > 0) yield { connectionId: id, token };
     }
   }
 

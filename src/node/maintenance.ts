@@ -3,7 +3,7 @@ import type { ClusterCoordinator, LeakProbe } from '../contracts/cluster.js';
 import type { Frame } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
-import type { UpkeepTelemetry } from '../contracts/telemetry.js';
+import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { encodeId } from '../protocol/event-stream.js';
 import type { SseNode } from './node.js';
@@ -40,9 +40,9 @@ export class CursorRefresh {
     const frame = { bytes: encodeId(formatCursor(position)), position };
     let moved = 0;
     for (const connection of [...this.store.connections()]) {
-      const { state, fence, outboxBytes } = connection;
-      // Without a fence the cluster does not know it, and it may have missed something; a slow one is given events soon.
-      if (state.kind !== 'open' || fence === 0 || outboxBytes > 0) continue;
+      const { state, fencingToken, sendBufferBytes } = connection;
+      // Without a fencing token the cluster does not know it, and it may have missed something; a slow one is given events soon.
+      if (state.kind !== 'open' || fencingToken === 0 || sendBufferBytes > 0) continue;
       if (connection.hasReached(position)) continue;
       connection.enqueue(frame);
       moved += 1;
@@ -68,7 +68,7 @@ export class ExpiryCleanup {
     private readonly store: ConnectionStore,
     private readonly settings: ExpiryCleanupSettings,
     private readonly logger: Logger,
-    private readonly telemetry: Pick<UpkeepTelemetry, 'cleaning'>,
+    private readonly telemetry: Pick<MaintenanceTelemetry, 'cleaning'>,
   ) {}
 
   /** Runs every `cleanup.interval` until {@link stop}; does nothing when the cleanup is off. Twice is harmless. */
@@ -110,7 +110,7 @@ export class LeakDetection {
   constructor(
     private readonly interval: number,
     private readonly logger: Logger,
-    private readonly telemetry: Pick<UpkeepTelemetry, 'leaked'>,
+    private readonly telemetry: Pick<MaintenanceTelemetry, 'leaked'>,
   ) {}
 
   /** Adds what is to be looked at. */

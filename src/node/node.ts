@@ -3,18 +3,18 @@ import { ClientConnection } from '../connection/client-connection.js';
 import { ResetNotice } from '../protocol/gap.js';
 import type { ConnectionEnvironment, ConnectionObserver } from '../connection/environment.js';
 import { WriteScheduler } from '../connection/scheduler.js';
-import { OutboxBudget } from '../connection/send-buffer.js';
+import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { ClusterCoordinator, Consistency } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink } from '../contracts/connection.js';
-import type { Hole } from '../contracts/events.js';
+import type { Gap } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
 import type { OperationKind, ResiliencePolicy } from '../contracts/policy.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { EventEncoder } from '../protocol/event-stream.js';
-import { ResetHooks } from './replay.js';
+import { ResetHooks } from './reset-hooks.js';
 
 /** The services a node is made of. */
 export interface NodeServices {
@@ -58,7 +58,7 @@ export class SseNode implements ConnectionObserver {
   // Stopped connections whose sockets still take their last bytes.
   readonly #departing = new Set<LocalConnection>();
   readonly #onDeparted = new Set<() => void>();
-  readonly #notices = new WeakMap<Hole, ResetNotice>();
+  readonly #notices = new WeakMap<Gap, ResetNotice>();
   readonly #messagePrefix = randomBytes(6).toString('hex');
 
   constructor(services: NodeServices) {
@@ -71,14 +71,14 @@ export class SseNode implements ConnectionObserver {
     this.logger = logger;
     this.telemetry = telemetry;
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
-    const { connection, outbox, limits } = options;
+    const { connection, sendBuffer, limits } = options;
     this.encoder = new EventEncoder(limits.maxEventBytes);
     this.environment = {
       nodeId: options.node.id,
-      maxBytes: outbox.maxBytes,
-      policy: outbox.policy,
-      budget: new OutboxBudget(outbox.maxTotalBytes),
-      scheduler: new WriteScheduler(outbox.slice),
+      maxBytes: sendBuffer.maxBytes,
+      policy: sendBuffer.policy,
+      budget: new SendBufferBudget(sendBuffer.maxTotalBytes),
+      scheduler: new WriteScheduler(sendBuffer.slice),
       watchdog: new Watchdog(connection.timeout, connection.maxAge),
       wheel: connection.heartbeat === false ? undefined : new HeartbeatWheel(connection.heartbeat),
       encoder: this.encoder,
@@ -87,12 +87,12 @@ export class SseNode implements ConnectionObserver {
       events: telemetry.events,
       traffic: telemetry.traffic,
       nextMessageId: () => this.nextMessageId(),
-      noticeOf: hole => this.#noticeOf(hole),
+      noticeOf: gap => this.#noticeOf(gap),
       reconnectIn: reason => (SENT_AWAY.has(reason) ? this.reconnectLater() : undefined),
     };
     this.#unobserve = telemetry.observe({
       connections: () => store.size,
-      outboxBytes: () => this.environment.budget.used,
+      sendBufferBytes: () => this.environment.budget.used,
       pendingSends: () => this.pendingSends,
       circuit: kind => policy.circuit(kind),
     });
@@ -153,12 +153,12 @@ export class SseNode implements ConnectionObserver {
     this.#departing.add(connection);
     this.coordinator.unlisten(connection.topics);
     // Also when it was superseded: its token is not the new owner's, so that changes nothing.
-    if (connection.fence > 0 && !this.routesReleased) this.releaseRoute(connection);
+    if (connection.fencingToken > 0 && !this.routesReleased) this.releaseRoute(connection);
   }
 
-  onTold(connection: LocalConnection, hole: Hole): void {
-    this.telemetry.connections.reset(hole.reason);
-    this.resetHooks.told(connection, hole);
+  onTold(connection: LocalConnection, gap: Gap): void {
+    this.telemetry.connections.reset(gap.reason);
+    this.resetHooks.told(connection, gap);
   }
 
   onClosed(connection: LocalConnection): void {
@@ -202,9 +202,9 @@ export class SseNode implements ConnectionObserver {
     this.environment.watchdog.stop();
   }
 
-  #noticeOf(hole: Hole): ResetNotice {
-    const notice = this.#notices.get(hole) ?? new ResetNotice(hole);
-    this.#notices.set(hole, notice);
+  #noticeOf(gap: Gap): ResetNotice {
+    const notice = this.#notices.get(gap) ?? new ResetNotice(gap);
+    this.#notices.set(gap, notice);
     return notice;
   }
 }

@@ -1,18 +1,14 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import type { RegistrationResult } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
-import type { Cursor, Frame } from '../contracts/events.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import { SseError } from '../errors.js';
 import type { ConnectionSettings } from '../options/connection-settings.js';
-import type { ResolvedSseOptions } from '../options/sse-options.js';
-import { formatCursor } from '../protocol/cursor.js';
-import { encodeEvent } from '../protocol/event-stream.js';
 import { checkConnectionId, checkKey, MAX_NAME_BYTES, sourceTopic } from '../protocol/names.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Mailboxes } from './mailboxes.js';
 import type { SseNode } from './node.js';
-import type { Replayer, ReplayStart } from './replay.js';
+import { connectedFrame, type Replayer, type ReplayStart } from './replay.js';
 import type { ResumableSources } from './sources.js';
 import type { Subscriptions } from './subscriptions.js';
 
@@ -127,7 +123,7 @@ export class ConnectionOpener {
       const result = await coordinator.register({ connectionId: id, token, onDuplicate });
       if (result.outcome !== 'registered') return result;
       // From here on its end releases the route; had it ended before, nobody would.
-      if (connection.state.kind === 'opening') this.#registered(connection, result.fence);
+      if (connection.state.kind === 'opening') this.#registered(connection, result.fencingToken);
       else this.node.releaseRoute(connection);
       return result;
     };
@@ -143,17 +139,17 @@ export class ConnectionOpener {
     if (result.outcome === 'storm') throw takeoverStorm(id, options.connection);
   }
 
-  #registered(connection: ClientConnection, fence: number): void {
+  #registered(connection: ClientConnection, fencingToken: number): void {
     // A repeated call answers again.
-    if (connection.fence === 0) this.node.telemetry.connections.admitted(connection);
-    connection.fence = fence;
+    if (connection.fencingToken === 0) this.node.telemetry.connections.admitted(connection);
+    connection.fencingToken = fencingToken;
   }
 
   /** @throws SseError `DUPLICATE_CONNECTION` when its answer came after that of a later registration */
   #own(connection: ClientConnection): void {
     const { store } = this.node;
     const owner = store.get(connection.id);
-    if (owner !== undefined && owner.fence > connection.fence) {
+    if (owner !== undefined && owner.fencingToken > connection.fencingToken) {
       throw duplicate(connection.id, 'a newer connection');
     }
     store.promote(connection)?.close('superseded');
@@ -195,8 +191,8 @@ function assertOpening(connection: ClientConnection): void {
       );
     case 'slow':
       throw new SseError(
-        'OUTBOX_FULL',
-        'more arrived while opening than outbox.maxBytes; connect again',
+        'SEND_BUFFER_FULL',
+        'more arrived while opening than sendBuffer.maxBytes; connect again',
       );
     default:
       throw clientGone();
@@ -272,21 +268,4 @@ export class DegradedConnections {
     clearInterval(this.#timer);
     this.#timer = undefined;
   }
-}
-
-/** The first event of a stream. @param start where it starts; without it the client keeps the id it has */
-export function connectedFrame(
-  { id: connectionId }: ClientConnection,
-  { node, reconnect }: ResolvedSseOptions,
-  start: Cursor | undefined,
-): Frame {
-  return {
-    bytes: encodeEvent({
-      event: 'connected',
-      id: start && formatCursor(start),
-      // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
-      retry: Math.round(reconnect.retry * (0.5 + Math.random())),
-      data: `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`,
-    }),
-  };
 }

@@ -2,17 +2,13 @@ import type { ClientConnection } from '../connection/client-connection.js';
 import { ResetNotice } from '../protocol/gap.js';
 import { directSend } from '../connection/direct-send.js';
 import type { ReplayPage } from '../contracts/cluster.js';
-import type { Reset, ResetClient, ResetHook } from '../contracts/connection.js';
-import type { Cursor, Hole, Position, ResetReason } from '../contracts/events.js';
-import type { Logger } from '../contracts/logger.js';
-import type { LocalConnection } from '../contracts/store.js';
-import type { ConnectionTelemetry, ReplaySummary } from '../contracts/telemetry.js';
-import { SseError } from '../errors.js';
+import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
+import type { ReplaySummary } from '../contracts/telemetry.js';
+import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
-import { encodeId } from '../protocol/event-stream.js';
+import { encodeEvent, encodeId } from '../protocol/event-stream.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
 import type { SseNode } from './node.js';
-import { connectedFrame } from './open.js';
 
 // Enough to keep a socket busy, little enough to hold in memory for each client that resumes.
 const PAGE_ENTRIES = 200;
@@ -31,7 +27,7 @@ export interface ReplayStart {
 
 /**
  * Brings a connection from where its client stands to the present. The first event, `connected`, carries the id where it
- * starts, so that a client that stays quiet can resume as well. A hole is told before anything that comes after it.
+ * starts, so that a client that stays quiet can resume as well. A gap is told before anything that comes after it.
  */
 export class Replayer {
   constructor(private readonly node: SseNode) {}
@@ -46,7 +42,7 @@ export class Replayer {
     const from = lastEventId === undefined ? undefined : parseCursor(lastEventId);
     const topics = [...connection.topics];
     const page = await this.#read(topics, from);
-    const oldest: Cursor = { epoch: page.tip.epoch, ms: 0, sequence: 0 };
+    const oldest: Cursor = { epoch: page.head.epoch, ms: 0, sequence: 0 };
     const kept = from === undefined ? topics.filter(isKeptWhole) : [];
     const mail = kept.length === 0 ? undefined : await this.#mail(kept, oldest);
     return { from, topics, page, mail };
@@ -65,9 +61,9 @@ export class Replayer {
     { from, topics, page, mail }: ReplayStart,
   ): Promise<ReplaySummary> {
     const start =
-      from === undefined ? startOf(mail, page.tip) : page.reset === undefined ? from : undefined;
+      from === undefined ? startOf(mail, page.head) : page.reset === undefined ? from : undefined;
     connection.open(connectedFrame(connection, this.node.options, start));
-    let goal = page.tip;
+    let goal = page.head;
     let entries =
       mail === undefined
         ? 0
@@ -77,14 +73,14 @@ export class Replayer {
       if (page.reset !== undefined) resets.push(page.reset.reason);
       if (!isEmpty(page)) entries += await this.#write(connection, page, goal);
       if (connection.state.kind !== 'opening') return { entries, resets };
-      if (!isAfter(goal, page.upto) || !isAfter(page.tip, page.upto)) {
+      if (!isAfter(goal, page.completeTo) || !isAfter(page.head, page.completeTo)) {
         connection.goLive(goal);
         return { entries, resets };
       }
-      const { epoch } = page.tip;
-      page = await this.#read(topics, { epoch, ...page.upto });
+      const { epoch } = page.head;
+      page = await this.#read(topics, { epoch, ...page.completeTo });
       // The log was lost meanwhile; positions of the old one say nothing about the new one.
-      if (page.tip.epoch !== epoch) goal = page.tip;
+      if (page.head.epoch !== epoch) goal = page.head;
     }
   }
 
@@ -97,23 +93,23 @@ export class Replayer {
     return page.frames.length === 0 ? undefined : page;
   }
 
-  /** Writes what waits for a client up to the tip, from its first page on. Returns how many entries it wrote. */
+  /** Writes what waits for a client up to the head, from its first page on. Returns how many entries it wrote. */
   async #writeMail(
     connection: ClientConnection,
     topics: readonly string[],
     first: ReplayPage,
-    tip: Cursor,
+    head: Cursor,
   ): Promise<number> {
     let entries = 0;
     let page: ReplayPage | undefined = first;
     while (page !== undefined) {
-      entries += await this.#writeFrames(connection, page, tip);
-      const { epoch } = tip;
-      const more: boolean = isAfter(tip, page.upto) && page.tip.epoch === epoch;
-      page = more ? await this.#mail(topics, { epoch, ...page.upto }) : undefined;
+      entries += await this.#writeFrames(connection, page, head);
+      const { epoch } = head;
+      const more: boolean = isAfter(head, page.completeTo) && page.head.epoch === epoch;
+      page = more ? await this.#mail(topics, { epoch, ...page.completeTo }) : undefined;
     }
-    // The ids of its entries are behind the tip.
-    if (entries > 0) connection.replay({ bytes: encodeId(formatCursor(tip)) });
+    // The ids of its entries are behind the head.
+    if (entries > 0) connection.replay({ bytes: encodeId(formatCursor(head)) });
     return entries;
   }
 
@@ -126,13 +122,13 @@ export class Replayer {
 
   /** Returns how many entries it wrote. */
   async #write(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<number> {
-    if (page.reset !== undefined) await this.#tell(connection, holeOf(page, page.reset));
+    if (page.reset !== undefined) await this.#tell(connection, gapBefore(page, page.reset));
     return this.#writeFrames(connection, page, goal);
   }
 
-  async #tell(connection: ClientConnection, hole: Hole): Promise<void> {
-    connection.replay(new ResetNotice(hole).frameFor(connection.topics, true));
-    await this.node.resetHooks.replaying(connection, hole, (event, data, options) =>
+  async #tell(connection: ClientConnection, gap: Gap): Promise<void> {
+    connection.replay(new ResetNotice(gap).frameFor(connection.topics, true));
+    await this.node.resetHooks.replaying(connection, gap, (event, data, options) =>
       directSend(
         {
           id: connection.id,
@@ -172,20 +168,20 @@ function isEmpty({ reset, frames }: ReplayPage): boolean {
 }
 
 /** Where a client begins: at the present, but not behind what waits for it. */
-function startOf(mail: ReplayPage | undefined, tip: Cursor): Cursor {
+function startOf(mail: ReplayPage | undefined, head: Cursor): Cursor {
   const position = mail?.frames[0]?.position;
   return position === undefined
-    ? tip
-    : { epoch: tip.epoch, ms: position.ms, sequence: position.sequence - 1 };
+    ? head
+    : { epoch: head.epoch, ms: position.ms, sequence: position.sequence - 1 };
 }
 
 /** What the client misses before a page. */
-function holeOf({ tip, frames }: ReplayPage, { reason, topics }: PageReset): Hole {
+function gapBefore({ head, frames }: ReplayPage, { reason, topics }: PageReset): Gap {
   const first = frames[0]?.position;
   // Just before the first entry that is there, so that a client that leaves now gets that entry later.
   const resumedFrom = first
-    ? { epoch: tip.epoch, ms: first.ms, sequence: first.sequence - 1 }
-    : tip;
+    ? { epoch: head.epoch, ms: first.ms, sequence: first.sequence - 1 }
+    : head;
   return { reason, topics, resumedFrom, until: resumedFrom };
 }
 
@@ -194,70 +190,19 @@ function isKeptWhole(topic: string): boolean {
   return isMailbox(topic) || isSourceTopic(topic);
 }
 
-const PATIENCE_MS = 10_000;
-
-/** What applications do when a client of theirs is told of a hole. A failure is logged and costs nobody anything else. */
-export class ResetHooks {
-  readonly #hooks = new WeakMap<LocalConnection, ResetHook>();
-
-  constructor(
-    private readonly logger: Logger,
-    private readonly telemetry: Pick<ConnectionTelemetry, 'handling'>,
-  ) {}
-
-  set(connection: LocalConnection, hook: ResetHook): void {
-    this.#hooks.set(connection, hook);
-  }
-
-  /** Runs the hook of a connection whose stream goes on, once the client has been told. */
-  told(connection: LocalConnection, hole: Hole): void {
-    const hook = this.#hooks.get(connection);
-    if (hook === undefined) return;
-    const reset = resetOf(connection, hole);
-    queueMicrotask(() => {
-      if (connection.state.kind !== 'open') return;
-      void this.telemetry.handling(connection, () => this.#run(hook, connection, reset));
-    });
-  }
-
-  /** Runs the hook of a connection that is being replayed to, and waits for it, but not for ever. */
-  async replaying(
-    connection: LocalConnection,
-    hole: Hole,
-    send: ResetClient['send'],
-  ): Promise<void> {
-    const hook = this.#hooks.get(connection);
-    if (hook === undefined) return;
-    const { id, topics } = connection;
-    let timer: NodeJS.Timeout | undefined;
-    const late = new Promise<void>(resolve => {
-      timer = setTimeout(() => {
-        this.#report(id, new SseError('INTERNAL', `onReset must settle within ${PATIENCE_MS} ms`));
-        resolve();
-      }, PATIENCE_MS);
-    });
-    const run = this.#run(hook, { id, topics, send }, resetOf(connection, hole));
-    await Promise.race([run, late]);
-    clearTimeout(timer);
-  }
-
-  async #run(hook: ResetHook, client: ResetClient, reset: Reset): Promise<void> {
-    try {
-      await hook(client, reset);
-    } catch (error) {
-      this.#report(client.id, error);
-    }
-  }
-
-  #report(connectionId: string, error: unknown): void {
-    this.logger.error('an onReset hook failed; the stream goes on without', {
-      connectionId,
-      error,
-    });
-  }
-}
-
-function resetOf({ topics: followed }: LocalConnection, hole: Hole): Reset {
-  const { reason, topics = [...followed], resumedFrom } = hole;
-  return { reason, topics, resumedFrom: formatCursor(resumedFrom) };
+/** The first event of a stream. @param start where it starts; without it the client keeps the id it has */
+export function connectedFrame(
+  { id: connectionId }: ClientConnection,
+  { node, reconnect }: ResolvedSseOptions,
+  start: Cursor | undefined,
+): Frame {
+  return {
+    bytes: encodeEvent({
+      event: 'connected',
+      id: start && formatCursor(start),
+      // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
+      retry: Math.round(reconnect.retry * (0.5 + Math.random())),
+      data: `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`,
+    }),
+  };
 }

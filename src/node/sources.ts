@@ -54,7 +54,7 @@ export class ResumableSources {
    */
   async begin(key: string, lastEventId: string | undefined, start: SourceFactory): Promise<void> {
     this.#watch ??= setInterval(
-      () => void this.node.telemetry.upkeep.cleaning('source', () => this.#look()),
+      () => void this.node.telemetry.maintenance.cleaning('source', () => this.#look()),
       this.node.options.source.lease / 2,
     ).unref();
     if (this.#runs.has(key)) return;
@@ -218,8 +218,8 @@ export class ResumableSources {
   }
 
   async #lostBody(key: string): Promise<Buffer> {
-    const { tip } = await this.#page(key);
-    const resumedFrom = formatCursor(tip);
+    const { head } = await this.#page(key);
+    const resumedFrom = formatCursor(head);
     const data = JSON.stringify({
       reason: 'PRODUCER_LOST',
       topics: [sourceTopic(key)],
@@ -257,10 +257,10 @@ export class ResumableSources {
   async #page(key: string) {
     const { policy, coordinator } = this.node;
     const topics = [sourceTopic(key)];
-    const { tip } = await policy.execute('publish', () =>
+    const { head } = await policy.execute('publish', () =>
       coordinator.replay({ topics: [], limit: 1 }),
     );
-    const after = { epoch: tip.epoch, ms: 0, sequence: 0 };
+    const after = { epoch: head.epoch, ms: 0, sequence: 0 };
     return policy.execute('publish', () =>
       coordinator.replay({ topics, after, limit: 1, broadcasts: false }),
     );

@@ -112,21 +112,21 @@ export class MemoryConnectionStore implements ConnectionStore {
 }
 
 class Tally implements FanOut {
-  taken = 0;
-  slow = 0;
-  dropped = 0;
+  delivered = 0;
+  buffered = 0;
+  rejected = 0;
 
   count(connection: LocalConnection, frame: Frame): void {
     switch (outcomeOf(connection, frame)) {
       case 'delivered':
-        this.taken += 1;
+        this.delivered += 1;
         break;
       case 'buffered':
-        this.slow += 1;
+        this.buffered += 1;
         break;
       case 'rejected':
       case 'closed':
-        this.dropped += 1;
+        this.rejected += 1;
         break;
     }
   }

@@ -41,7 +41,7 @@ export interface ConnectionSettings {
 }
 
 /** Bytes waiting for slow clients. */
-export interface OutboxSettings {
+export interface SendBufferSettings {
   /** Bytes that may wait for one slow connection. Default 4194304 (4 MiB). */
   readonly maxBytes: number;
   /**
@@ -50,7 +50,7 @@ export interface OutboxSettings {
    */
   readonly maxTotalBytes: number;
   /**
-   * What a full outbox costs: the connection, its oldest waiting events, or the event that does not
+   * What a full send buffer costs: the connection, its oldest waiting events, or the event that does not
    * fit. Default `disconnect`, because a client that reconnects resumes and one that lost events
    * silently does not.
    */
@@ -125,7 +125,7 @@ export interface SendSettings {
 
 /** Sizes that one event or connection may not exceed. */
 export interface LimitsSettings {
-  /** Bytes of one event's data; not more than `outbox.maxTotalBytes`. Default 1048576 (1 MiB). */
+  /** Bytes of one event's data; not more than `sendBuffer.maxTotalBytes`. Default 1048576 (1 MiB). */
   readonly maxEventBytes: number;
   /** Topics of one connection; 0: broadcasts and direct sends only. Default 128. */
   readonly maxTopicsPerConnection: number;

@@ -10,7 +10,7 @@ export interface Contradiction {
 
 /** The contradictions in complete settings; empty when there is none. */
 export function contradictions(options: ResolvedSseOptions): Contradiction[] {
-  const { redis, node, outbox, limits } = options;
+  const { redis, node, sendBuffer, limits } = options;
   const found: Contradiction[] = [];
   const check = (sound: boolean, rule: string, ...paths: Contradiction['paths']) => {
     if (!sound) found.push({ paths, rule });
@@ -36,16 +36,16 @@ export function contradictions(options: ResolvedSseOptions): Contradiction[] {
     'node.heartbeat',
   );
   check(
-    outbox.maxTotalBytes >= outbox.maxBytes,
-    `at least outbox.maxBytes (${outbox.maxBytes})`,
-    'outbox.maxTotalBytes',
-    'outbox.maxBytes',
+    sendBuffer.maxTotalBytes >= sendBuffer.maxBytes,
+    `at least sendBuffer.maxBytes (${sendBuffer.maxBytes})`,
+    'sendBuffer.maxTotalBytes',
+    'sendBuffer.maxBytes',
   );
   check(
-    limits.maxEventBytes <= outbox.maxTotalBytes,
-    `at most outbox.maxTotalBytes (${outbox.maxTotalBytes})`,
+    limits.maxEventBytes <= sendBuffer.maxTotalBytes,
+    `at most sendBuffer.maxTotalBytes (${sendBuffer.maxTotalBytes})`,
     'limits.maxEventBytes',
-    'outbox.maxTotalBytes',
+    'sendBuffer.maxTotalBytes',
   );
   return found;
 }

@@ -107,7 +107,7 @@ export const optionsSchema = rule.group({
       heartbeat: rule.milliseconds().default(5_000),
     })
     .prefault({}),
-  outbox: rule
+  sendBuffer: rule
     .group({
       maxBytes: rule.bytes().default(4_194_304),
       maxTotalBytes: rule.bytes().default(268_435_456),

@@ -13,7 +13,7 @@ import type {
   HistorySettings,
   LimitsSettings,
   MailboxSettings,
-  OutboxSettings,
+  SendBufferSettings,
   ReconnectSettings,
   SendSettings,
   SourceSettings,
@@ -40,7 +40,7 @@ export interface ResolvedSseOptions {
   /** This process as a member of the cluster. */
   readonly node: NodeSettings;
   /** Bytes waiting for slow clients. */
-  readonly outbox: OutboxSettings;
+  readonly sendBuffer: SendBufferSettings;
   /** What is kept so that a client that comes back misses nothing. */
   readonly history: HistorySettings;
   /** Direct sends that wait for their client. */

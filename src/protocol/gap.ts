@@ -1,12 +1,12 @@
-import type { Cursor, Frame, Hole, HolePart } from '../contracts/events.js';
+import type { Cursor, Frame, Gap, GapPart } from '../contracts/events.js';
 import { formatCursor, isAfter } from './cursor.js';
 import { encodeEvent } from './event-stream.js';
 
 /**
- * One hole of everything that is missing before a place; `undefined` when nothing is. One, because a client that is told of
+ * One gap of everything that is missing before a place; `undefined` when nothing is. One, because a client that is told of
  * some topics only, and moved along, would never hear of the others.
  */
-export function gapHole(parts: readonly HolePart[], resumedFrom: Cursor): Hole | undefined {
+export function gapOf(parts: readonly GapPart[], resumedFrom: Cursor): Gap | undefined {
   const [first] = parts;
   if (first === undefined) return undefined;
   const until = parts.reduce(
@@ -16,18 +16,18 @@ export function gapHole(parts: readonly HolePart[], resumedFrom: Cursor): Hole |
   return { reason: 'GAP', topics: undefined, resumedFrom, until, parts };
 }
 
-/** The event `sse.reset`, which tells clients of a hole; encoded once for all that follow the same topics. */
+/** The event `sse.reset`, which tells clients of a gap; encoded once for all that follow the same topics. */
 export class ResetNotice {
   readonly #frames = new Map<string, NoticeFrame>();
 
-  constructor(readonly hole: Hole) {}
+  constructor(readonly gap: Gap) {}
 
   /**
    * The event for a client.
    * @param moves whether the client, should it come back, begins where the stream goes on; else it keeps the id it has
    */
   frameFor(followed: Iterable<string>, moves: boolean): NoticeFrame {
-    const topics = this.hole.topics ?? [...followed];
+    const topics = this.gap.topics ?? [...followed];
     // Neither holds a line break.
     const key = `${moves ? 'id' : ''}\n${topics.join('\n')}`;
     let frame = this.#frames.get(key);
@@ -39,8 +39,8 @@ export class ResetNotice {
   }
 
   #encode(topics: readonly string[], moves: boolean): Buffer {
-    const { reason } = this.hole;
-    const resumedFrom = formatCursor(this.hole.resumedFrom);
+    const { reason } = this.gap;
+    const resumedFrom = formatCursor(this.gap.resumedFrom);
     const data = JSON.stringify({ reason, topics, resumedFrom });
     return encodeEvent({ event: 'sse.reset', id: moves ? resumedFrom : undefined, data });
   }

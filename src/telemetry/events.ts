@@ -212,11 +212,11 @@ export class OpenEventTelemetry implements EventTelemetry {
     });
   }
 
-  #countFanOut(scope: Scope, { taken, slow, dropped }: FanOut): void {
+  #countFanOut(scope: Scope, { delivered, buffered, rejected }: FanOut): void {
     const { deliveries } = this.reporting.figures;
-    deliveries.add(scope, 'delivered', taken);
-    deliveries.add(scope, 'buffered', slow);
-    deliveries.add(scope, 'rejected', dropped);
+    deliveries.add(scope, 'delivered', delivered);
+    deliveries.add(scope, 'buffered', buffered);
+    deliveries.add(scope, 'rejected', rejected);
   }
 
   #countFailure(scope: Scope, event: string, error: unknown): void {

@@ -110,10 +110,10 @@ const READERS: Readonly<Record<ObservableKey, (source: Source, observe: Observe)
   bytesWritten: ({ figures: { traffic } }, observe) => {
     observe(traffic.bytesWritten);
   },
-  outboxBytes: ({ figures: { gauges } }, observe) => {
-    if (gauges !== undefined) observe(gauges.outboxBytes());
+  sendBufferBytes: ({ figures: { gauges } }, observe) => {
+    if (gauges !== undefined) observe(gauges.sendBufferBytes());
   },
-  outboxDropped: ({ figures: { traffic } }, observe) => {
+  sendBufferDropped: ({ figures: { traffic } }, observe) => {
     observe(traffic.eventsDropped);
   },
   replayEntries: ({ figures: { replayed } }, observe) => {

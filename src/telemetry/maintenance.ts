@@ -1,11 +1,15 @@
 import { context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import type { OperationKind, RefusalReason } from '../contracts/policy.js';
-import type { CleanupKind, ConsistencySummary, UpkeepTelemetry } from '../contracts/telemetry.js';
+import type {
+  CleanupKind,
+  ConsistencySummary,
+  MaintenanceTelemetry,
+} from '../contracts/telemetry.js';
 import { ATTRIBUTE } from './names.js';
 import { errorType, type Reporting, type SpanEnd, whenDone } from './spans.js';
 
 /** Tells OpenTelemetry of a node's care for itself. */
-export class OpenUpkeepTelemetry implements UpkeepTelemetry {
+export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
   constructor(private readonly reporting: Reporting) {}
 
   cleaning<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R {

@@ -112,18 +112,18 @@ export const METRICS = {
     description: 'Bytes handed to sockets',
     attributes: [],
   },
-  outboxBytes: {
-    name: 'sse.outbox.bytes',
+  sendBufferBytes: {
+    name: 'sse.send_buffer.bytes',
     kind: 'updown',
     unit: 'By',
     description: 'Bytes that wait for slow clients',
     attributes: [],
   },
-  outboxDropped: {
-    name: 'sse.outbox.dropped',
+  sendBufferDropped: {
+    name: 'sse.send_buffer.dropped',
     kind: 'counter',
     unit: '{event}',
-    description: 'Events that a full outbox cost',
+    description: 'Events that a full send buffer cost',
     attributes: [],
   },
   replayEntries: {
@@ -137,7 +137,7 @@ export const METRICS = {
     name: 'sse.replay.resets',
     kind: 'counter',
     unit: '{reset}',
-    description: 'Holes that clients were told of',
+    description: 'Gaps that clients were told of',
     attributes: [ATTRIBUTE.resetReason],
   },
   cleanupRemoved: {

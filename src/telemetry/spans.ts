@@ -200,13 +200,13 @@ export function deliveryEnd(delivery: Delivery): SpanEnd {
 
 /** What a fan-out says when it ends. Slow and dropped clients are their own trouble, not a failure of it. */
 export function fanOutEnd(fanOut: FanOut): SpanEnd {
-  const { taken, slow, dropped } = fanOut;
+  const { delivered, buffered, rejected } = fanOut;
   return {
     attributes: {
       [ATTRIBUTE.outcome]: fanOutOutcome(fanOut),
-      [ATTRIBUTE.taken]: taken,
-      [ATTRIBUTE.slow]: slow,
-      [ATTRIBUTE.dropped]: dropped,
+      [ATTRIBUTE.fanOutDelivered]: delivered,
+      [ATTRIBUTE.fanOutBuffered]: buffered,
+      [ATTRIBUTE.fanOutRejected]: rejected,
     },
   };
 }
@@ -227,10 +227,10 @@ export function deliveryOutcome({ outcome }: Delivery): Outcome {
 }
 
 /** A fan-out in the words of a receipt: the best that became of it for anybody. */
-export function fanOutOutcome({ taken, slow, dropped }: FanOut): Outcome {
-  if (taken > 0) return 'delivered';
-  if (slow > 0) return 'buffered';
-  return dropped > 0 ? 'rejected' : 'not-connected';
+export function fanOutOutcome({ delivered, buffered, rejected }: FanOut): Outcome {
+  if (delivered > 0) return 'delivered';
+  if (buffered > 0) return 'buffered';
+  return rejected > 0 ? 'rejected' : 'not-connected';
 }
 
 /** A publication in the words of a receipt: kept in the log, handed over, or not brought to the cluster. */

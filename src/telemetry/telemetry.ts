@@ -4,13 +4,13 @@ import type {
   NodeGauges,
   Telemetry,
   TrafficCounts,
-  UpkeepTelemetry,
+  MaintenanceTelemetry,
 } from '../contracts/telemetry.js';
 import { OpenConnectionTelemetry } from './connections.js';
 import { OpenEventTelemetry } from './events.js';
 import { NodeFigures } from './figures.js';
 import { MeterWatch } from './instruments.js';
-import { OpenUpkeepTelemetry } from './maintenance.js';
+import { OpenMaintenanceTelemetry } from './maintenance.js';
 import { type Reporting, SpanRecorder } from './spans.js';
 import { TraceCarrier } from './trace-carrier.js';
 
@@ -28,7 +28,7 @@ interface OpenTelemetrySettings {
 // A sum that a meter is told no more stays as it was: the last word of a node that stopped is zero.
 const STOPPED: NodeGauges = {
   connections: () => 0,
-  outboxBytes: () => 0,
+  sendBufferBytes: () => 0,
   pendingSends: () => 0,
   circuit: () => 'closed',
 };
@@ -40,7 +40,7 @@ const STOPPED: NodeGauges = {
 export class OpenTelemetry implements Telemetry {
   readonly connections: OpenConnectionTelemetry;
   readonly events: OpenEventTelemetry;
-  readonly upkeep: OpenUpkeepTelemetry;
+  readonly maintenance: OpenMaintenanceTelemetry;
   readonly #figures: NodeFigures;
   readonly #meters: MeterWatch;
 
@@ -54,7 +54,7 @@ export class OpenTelemetry implements Telemetry {
     };
     this.connections = new OpenConnectionTelemetry(reporting);
     this.events = new OpenEventTelemetry(reporting, new TraceCarrier(baggage));
-    this.upkeep = new OpenUpkeepTelemetry(reporting);
+    this.maintenance = new OpenMaintenanceTelemetry(reporting);
   }
 
   get traffic(): TrafficCounts {
@@ -98,7 +98,7 @@ export class SilentTelemetry implements Telemetry {
     fanningOut: (_publication, work) => work(),
   };
 
-  readonly upkeep: UpkeepTelemetry = {
+  readonly maintenance: MaintenanceTelemetry = {
     cleaning: (_kind, work) => work(),
     checking: work => work(),
     draining: work => work(),

@@ -84,8 +84,8 @@ async function publishAll(
 
 /** Pages as a connection that resumes reads them, one after the other. */
 async function replayAll(node: RedisCoordinator): Promise<void> {
-  const { tip } = await node.replay({ topics: [], limit: 1 });
-  let after = { epoch: tip.epoch, ms: 0, sequence: 0 };
+  const { head } = await node.replay({ topics: [], limit: 1 });
+  let after = { epoch: head.epoch, ms: 0, sequence: 0 };
   let entries = 0;
   const cpu = await cpuMicros();
   const begun = performance.now();
@@ -97,8 +97,8 @@ async function replayAll(node: RedisCoordinator): Promise<void> {
       broadcasts: false,
     });
     entries += page.frames.length;
-    if (page.upto.sequence === page.tip.sequence) break;
-    after = { epoch: page.tip.epoch, ms: page.upto.ms, sequence: page.upto.sequence };
+    if (page.completeTo.sequence === page.head.sequence) break;
+    after = { epoch: page.head.epoch, ms: page.completeTo.ms, sequence: page.completeTo.sequence };
   }
   note('replayed entries per second', (entries / (performance.now() - begun)) * 1_000);
   note('Redis CPU per replayed entry, µs', ((await cpuMicros()) - cpu) / entries);

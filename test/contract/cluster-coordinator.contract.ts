@@ -126,7 +126,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
     describe('registration', () => {
       it('makes the node the owner, for every node', async () => {
         const result = await register(a, 'c1', 't1');
-        const route = { connectionId: 'c1', nodeId: 'node-a', fence: fenceOf(result) };
+        const route = { connectionId: 'c1', nodeId: 'node-a', fencingToken: fenceOf(result) };
         expect(await a.coordinator.locate('c1')).to.deep.equal(route);
         expect(await b.coordinator.locate('c1')).to.deep.equal(route);
       });
@@ -144,15 +144,15 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(await a.coordinator.count()).to.equal(1);
       });
 
-      it('fences grow with each registration of an id, also after it was free', async () => {
-        const fences = [
+      it('fencing tokens grow with each registration of an id, also after it was free', async () => {
+        const fencingTokens = [
           await register(a, 'c1', 't1'),
           await register(b, 'c1', 't1'),
           await register(a, 'c1', 't2'),
         ];
         await a.coordinator.unregister('c1', 't2');
-        fences.push(await register(b, 'c1', 't2'));
-        const numbers = fences.map(fenceOf);
+        fencingTokens.push(await register(b, 'c1', 't2'));
+        const numbers = fencingTokens.map(fenceOf);
         expect(numbers).to.deep.equal([...numbers].sort((one, other) => one - other));
         expect(new Set(numbers).size).to.equal(4);
         expect(numbers[0]).to.be.greaterThan(0);
@@ -310,11 +310,11 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('answers rejected with the code of the owner', async () => {
         await connect(b, 'c1', 't1');
-        b.listener.answer = () => ({ outcome: 'rejected', code: 'OUTBOX_FULL' });
+        b.listener.answer = () => ({ outcome: 'rejected', code: 'SEND_BUFFER_FULL' });
         const result = await a.coordinator.send(message('c1', 'm1'));
         expect(result).to.deep.equal({
           outcome: 'rejected',
-          code: 'OUTBOX_FULL',
+          code: 'SEND_BUFFER_FULL',
           nodeId: 'node-b',
         });
       });
@@ -413,7 +413,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('without retention has no cursor, no id, and is not kept', async () => {
         await listen([a, b], 'news');
-        const before = await tip(a);
+        const before = await head(a);
         const result = await a.coordinator.publish({
           ...publication('news', 'data: x\n\n'),
           retention: false,
@@ -511,7 +511,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('is not part of what is replayed', async () => {
-        const before = await tip(a);
+        const before = await head(a);
         await a.coordinator.publish({ ...publication('news', 'data: 1\n\n'), trace: TRACE });
         const page = await replay(b, { topics: ['news'], after: before });
         expect(page.frames.map(({ bytes }) => bytes.toString())).to.have.length(1);
@@ -546,31 +546,31 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
     });
 
     describe('replay', () => {
-      it('without a cursor answers the tip and nothing else', async () => {
+      it('without a cursor answers the head and nothing else', async () => {
         await a.coordinator.publish(publication('news', 'data: 1\n\n'));
         const page = await replay(b, { topics: ['news'] });
         expect(page.frames).to.deep.equal([]);
         expect(page.reset).to.equal(undefined);
-        expect(page.upto).to.include({ ms: page.tip.ms, sequence: page.tip.sequence });
+        expect(page.completeTo).to.include({ ms: page.head.ms, sequence: page.head.sequence });
       });
 
-      it('the tip is the newest entry, for every node', async () => {
+      it('the head is the newest entry, for every node', async () => {
         const { cursor } = await a.coordinator.publish(broadcast('x'));
-        expect(await tip(a)).to.deep.equal(cursor);
-        expect(await tip(b)).to.deep.equal(cursor);
+        expect(await head(a)).to.deep.equal(cursor);
+        expect(await head(b)).to.deep.equal(cursor);
       });
 
       it('answers what came after the cursor, of the topics asked for and to everyone, in order', async () => {
-        const start = await tip(a);
+        const start = await head(a);
         await publishAll(a, ['news', 'sport', undefined, 'news', 'other']);
         const page = await replay(b, { topics: ['news', 'sport'], after: start });
         expect(texts(page)).to.deep.equal(['0', '1', '2', '3']);
         expect(page.reset).to.equal(undefined);
-        expect(page.upto).to.deep.include({ sequence: page.tip.sequence });
+        expect(page.completeTo).to.deep.include({ sequence: page.head.sequence });
       });
 
       it('answers the frames that were delivered', async () => {
-        const start = await tip(a);
+        const start = await head(a);
         await a.coordinator.publish(broadcast('x'));
         await until(() => b.listener.publications.length === 1, 'the broadcast');
         const page = await replay(a, { topics: [], after: start });
@@ -586,22 +586,22 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         ]);
       });
 
-      it('at the tip answers nothing', async () => {
+      it('at the head answers nothing', async () => {
         await publishAll(a, ['news']);
-        const page = await replay(a, { topics: ['news'], after: await tip(a) });
+        const page = await replay(a, { topics: ['news'], after: await head(a) });
         expect(page.frames).to.deep.equal([]);
         expect(page.reset).to.equal(undefined);
       });
 
       it('a topic that is named twice is replayed once', async () => {
-        const start = await tip(a);
+        const start = await head(a);
         await publishAll(a, ['news']);
         const page = await replay(a, { topics: ['news', 'news'], after: start });
         expect(texts(page)).to.deep.equal(['0']);
       });
 
-      it('pages cover everything once and in order, the last one reaches the tip', async () => {
-        const start = await tip(a);
+      it('pages cover everything once and in order, the last one reaches the head', async () => {
+        const start = await head(a);
         await publishAll(
           a,
           Array.from({ length: 25 }, (_, n) => ['news', 'sport', undefined][n % 3]),
@@ -613,22 +613,22 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
           pages.push(page);
           expect(page.frames.length).to.be.at.most(7);
           expect(page.reset).to.equal(undefined);
-          if (!isAfter(page.tip, page.upto)) break;
-          after = { epoch: page.tip.epoch, ...page.upto };
+          if (!isAfter(page.head, page.completeTo)) break;
+          after = { epoch: page.head.epoch, ...page.completeTo };
         }
         expect(pages.flatMap(texts)).to.deep.equal(Array.from({ length: 25 }, (_, n) => `${n}`));
       });
 
-      it('pages end at the tip, none of them empty', async () => {
-        const start = await tip(a);
+      it('pages end at the head, none of them empty', async () => {
+        const start = await head(a);
         await publishAll(a, ['news', 'news', 'news']);
         const found: string[] = [];
         for (let after: Cursor = start; ;) {
           const page = await replay(a, { topics: ['news'], after, limit: 3 });
           expect(page.frames.length).to.be.within(1, 3);
           found.push(...texts(page));
-          if (!isAfter(page.tip, page.upto)) break;
-          after = { epoch: page.tip.epoch, ...page.upto };
+          if (!isAfter(page.head, page.completeTo)) break;
+          after = { epoch: page.head.epoch, ...page.completeTo };
         }
         expect(found).to.deep.equal(['0', '1', '2']);
       });
@@ -651,14 +651,14 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('leaves broadcasts out when they are not wanted', async () => {
-        const start = await tip(a);
+        const start = await head(a);
         await publishAll(a, ['news', undefined, 'news']);
         const page = await replay(b, { topics: ['news'], after: start, broadcasts: false });
         expect(texts(page)).to.deep.equal(['0', '2']);
       });
 
       it('tells a gap when entries are too old', async () => {
-        const start = await tip(a);
+        const start = await head(a);
         await publishAll(a, ['news'], { maxEntries: 100, ttl: 20 });
         const look = (): Promise<ReplayPage> => replay(b, { topics: ['news'], after: start });
         await until(async () => (await look()).reset !== undefined, 'the gap');
@@ -676,7 +676,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('tells no gap because of topics that were not asked for', async () => {
-        const start = await tip(a);
+        const start = await head(a);
         await publishAll(a, Array<string>(5).fill('sport'), { maxEntries: 1, ttl: 60_000 });
         await publishAll(a, ['news']);
         const page = await replay(a, { topics: ['news', 'never'], after: start });
@@ -696,7 +696,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('tells that the cursor is newer than the log', async () => {
         await publishAll(a, ['news']);
-        const newest = await tip(a);
+        const newest = await head(a);
         for (const after of [
           { ...newest, ms: newest.ms + 10_000_000 },
           { ...newest, sequence: newest.sequence + 1 },
@@ -1072,8 +1072,8 @@ async function publishAll(
   return cursors;
 }
 
-async function tip(node: Node): Promise<Cursor> {
-  return (await replay(node, { topics: [] })).tip;
+async function head(node: Node): Promise<Cursor> {
+  return (await replay(node, { topics: [] })).head;
 }
 
 function replay(
@@ -1102,7 +1102,7 @@ function message(connectionId: string, messageId: string, text = 'data: x\n\n') 
 
 function fenceOf(result: RegistrationResult): number {
   if (result.outcome !== 'registered') throw new Error(`not registered but ${result.outcome}`);
-  return result.fence;
+  return result.fencingToken;
 }
 
 function cursorOf({ cursor }: { readonly cursor?: Cursor }): Cursor {

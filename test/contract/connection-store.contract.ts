@@ -53,8 +53,12 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
         undefined,
         [],
       ]);
-      expect(store.deliverToAll(FRAME)).to.deep.include({ taken: 0, slow: 0, dropped: 0 });
-      expect(store.deliverToTopic('t', FRAME)).to.deep.include({ taken: 0, slow: 0, dropped: 0 });
+      expect(store.deliverToAll(FRAME)).to.deep.include({ delivered: 0, buffered: 0, rejected: 0 });
+      expect(store.deliverToTopic('t', FRAME)).to.deep.include({
+        delivered: 0,
+        buffered: 0,
+        rejected: 0,
+      });
     });
 
     describe('add', () => {
@@ -322,13 +326,13 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
             { outcome: 'buffered' },
             { outcome: 'buffered' },
             { outcome: 'closed' },
-            { outcome: 'rejected', code: 'OUTBOX_FULL' },
+            { outcome: 'rejected', code: 'SEND_BUFFER_FULL' },
           ] as const;
           answers.forEach((answer, index) => {
             const connection = (index % 2 === 0 ? owner : added)(`c${index}`, ['t']);
             connection.answer = answer;
           });
-          expect(deliver(FRAME)).to.deep.include({ taken: 3, slow: 2, dropped: 2 });
+          expect(deliver(FRAME)).to.deep.include({ delivered: 3, buffered: 2, rejected: 2 });
         });
 
         it('hands several frames on in their order', () => {
@@ -342,7 +346,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
           const [removed, displaced] = [owner('a', ['t']), owner('b', ['t'])];
           store.remove(removed);
           owner('b', ['t']);
-          expect(deliver(FRAME)).to.deep.include({ taken: 1, slow: 0, dropped: 0 });
+          expect(deliver(FRAME)).to.deep.include({ delivered: 1, buffered: 0, rejected: 0 });
           expect([removed.frames, displaced.frames]).to.deep.equal([[], []]);
         });
 
@@ -351,12 +355,12 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
             (index % 4 === 3 ? added : owner)(`c${index}`, ['t']),
           );
           for (const connection of all.filter((_, index) => index % 2 === 0)) {
-            connection.answer = { outcome: 'rejected', code: 'OUTBOX_FULL' };
+            connection.answer = { outcome: 'rejected', code: 'SEND_BUFFER_FULL' };
             connection.onFrame = () => {
               store.remove(connection);
             };
           }
-          expect(deliver(FRAME)).to.deep.include({ taken: 10, slow: 0, dropped: 10 });
+          expect(deliver(FRAME)).to.deep.include({ delivered: 10, buffered: 0, rejected: 10 });
           expect(all.map(({ frames }) => frames.length)).to.deep.equal(Array(20).fill(1));
           expect(stored()).to.have.length(10);
         });
@@ -366,7 +370,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
           all[0]!.onFrame = () => {
             throw new Error('broken connection');
           };
-          expect(deliver(FRAME)).to.deep.include({ taken: 2, slow: 0, dropped: 1 });
+          expect(deliver(FRAME)).to.deep.include({ delivered: 2, buffered: 0, rejected: 1 });
         });
 
         it('answers with a result that later calls do not change', () => {
@@ -374,7 +378,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
           const first = deliver(FRAME);
           owner('b', ['t']);
           deliver(FRAME);
-          expect(first).to.deep.include({ taken: 1, slow: 0, dropped: 0 });
+          expect(first).to.deep.include({ delivered: 1, buffered: 0, rejected: 0 });
         });
       });
     }

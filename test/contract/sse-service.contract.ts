@@ -126,7 +126,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
           event: 'sse.closed',
           data: '{"reason":"superseded"}',
         });
-        expect(second.connection.fence).to.be.greaterThan(first.connection.fence);
+        expect(second.connection.fencingToken).to.be.greaterThan(first.connection.fencingToken);
         expect(await here.locate('c1')).to.equal('there');
         expect(await here.getClusterConnectionCount()).to.equal(1);
       });
@@ -243,13 +243,17 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(connection.state.kind).to.equal('open');
       });
 
-      it('over the outbox bound is rejected', async () => {
-        const tight = await factory.node('tight', { outbox: { maxBytes: 100 } });
+      it('over the send buffer bound is rejected', async () => {
+        const tight = await factory.node('tight', { sendBuffer: { maxBytes: 100 } });
         const { sink, connection } = await connect(tight, 'c1');
         sink.block();
         connection.send('message', 'fill');
         const receipt = await here.sendMessageToConnection('c1', 'message', 'x'.repeat(100));
-        expect(receipt).to.include({ outcome: 'rejected', code: 'OUTBOX_FULL', nodeId: 'tight' });
+        expect(receipt).to.include({
+          outcome: 'rejected',
+          code: 'SEND_BUFFER_FULL',
+          nodeId: 'tight',
+        });
       });
 
       it('with the same message id is written once', async () => {
@@ -277,9 +281,9 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         const mine = await connect(here, 'c1');
         const theirs = await connect(there, 'c2');
         expect({ ...here.broadcast('message', 'x') }).to.deep.equal({
-          taken: 1,
-          slow: 0,
-          dropped: 0,
+          delivered: 1,
+          buffered: 0,
+          rejected: 0,
         });
         await got(mine, 1);
         await there.sendMessageToConnection('c2', 'message', 'last');

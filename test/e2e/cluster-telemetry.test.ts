@@ -150,7 +150,7 @@ describe('telemetry of two processes over Redis', () => {
       Object.fromEntries(
         delivers().map(({ attributes }) => [
           attributes['sse.node.id'],
-          attributes['sse.fanout.taken'],
+          attributes['sse.fanout.delivered'],
         ]),
       ),
     ).to.deep.equal({ 'node-a': 1, 'node-b': 2 });

@@ -99,9 +99,9 @@ describe('under load', function () {
       const perClient = MEBIBYTE;
       const total = 64 * MEBIBYTE;
       await start({
-        SSE_OUTBOX_POLICY: policy,
-        SSE_OUTBOX_MAX_BYTES: String(perClient),
-        SSE_OUTBOX_MAX_TOTAL_BYTES: String(total),
+        SSE_SEND_BUFFER_POLICY: policy,
+        SSE_SEND_BUFFER_MAX_BYTES: String(perClient),
+        SSE_SEND_BUFFER_MAX_TOTAL_BYTES: String(total),
       });
       for (let index = 0; index < SLOW_CLIENTS; index += 1) {
         const socket = request(`slow-${index}`);
@@ -135,7 +135,7 @@ describe('under load', function () {
       );
       // Without the bound, this much would wait.
       expect(report.peakWaiting).to.be.greaterThan(total * 0.9);
-      // The socket of each client holds up to one piece and one high-water mark beside the outbox.
+      // The socket of each client holds up to one piece and one high-water mark beside the send buffer.
       expect(report.peakWaiting).to.be.lessThan(total + (SLOW_CLIENTS + 5) * 96 * 1024);
       expect(grown).to.be.lessThan(total + 96 * MEBIBYTE);
       for (const reader of healthy) reader.close();

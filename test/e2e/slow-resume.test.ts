@@ -57,11 +57,11 @@ describe('a client that resumes over Redis and reads slowly', () => {
     return client;
   };
 
-  it(`gets ${ENTRIES} entries and costs the process no more than its outbox may hold`, async () => {
+  it(`gets ${ENTRIES} entries and costs the process no more than its send buffer may hold`, async () => {
     const from = await fillLog(redis.redis.admin, 'load', ENTRIES, BYTES);
     const server = ChildProgram.start(
       'test/support/load-server.js',
-      { SSE_REDIS_URL: redis.redis.url, SSE_OUTBOX_MAX_BYTES: String(OUTBOX_BYTES) },
+      { SSE_REDIS_URL: redis.redis.url, SSE_SEND_BUFFER_MAX_BYTES: String(OUTBOX_BYTES) },
       ['--expose-gc'],
     );
     cleanups.push(() => server.stop('SIGKILL'));
@@ -101,7 +101,7 @@ describe('a client that resumes over Redis and reads slowly', () => {
     const app = await KoaApp.start({
       options: {
         redis: { url: redis.redis.url },
-        outbox: { maxBytes: 100_000 },
+        sendBuffer: { maxBytes: 100_000 },
         history: { maxEntries: 10_000 },
       },
       after: [

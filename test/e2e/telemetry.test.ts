@@ -98,7 +98,7 @@ describe('the demo with OTEL_EXPORTER_OTLP_ENDPOINT', () => {
     const publish = await spanNamed(traceId, 'sse.publish');
     expect(deliver.parentSpanId).to.equal(publish.spanId);
     expect(deliver.kind).to.equal(KIND.consumer);
-    expect(deliver.attributes).to.include({ 'sse.fanout.taken': 3, 'sse.topic': 'news' });
+    expect(deliver.attributes).to.include({ 'sse.fanout.delivered': 3, 'sse.topic': 'news' });
     expect(receiver.spans.filter(({ name }) => name === 'sse.deliver')).to.have.length(1);
   });
 

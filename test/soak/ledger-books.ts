@@ -8,9 +8,9 @@ type Reset = Extract<Seen, { is: 'reset' }>;
 export interface Balance {
   readonly events: number;
   readonly resets: Readonly<Record<string, number>>;
-  /** Holes that were told of. */
+  /** Gaps that were told of. */
   readonly toldHoles: number;
-  /** Resets that tell of nothing that a former one in the same hole did not. */
+  /** Resets that tell of nothing that a former one in the same gap did not. */
   readonly repeated: number;
   /** Resets where nothing is missing. */
   readonly falseAlarms: number;
@@ -91,7 +91,7 @@ export class LedgerBooks {
     return { events, resets, toldHoles, repeated, falseAlarms, failures };
   }
 
-  /** Where a client came back, or another part of the hole was found, a further reset is due only for what is missing behind the former. */
+  /** Where a client came back, or another part of the gap was found, a further reset is due only for what is missing behind the former. */
   #repeated(topic: string, told: readonly Reset[], before: Cursor): number {
     return told.slice(1).filter((_reset, at) => {
       const on = told[at]?.on;

@@ -98,7 +98,7 @@ class LedgerRun {
       this.#trim(going),
       this.#restartRedis(seconds * 1_000),
     ]);
-    // One more of each, so that a hole at the end shows.
+    // One more of each, so that a gap at the end shows.
     for (const topic of TOPICS) await this.#publishOne(topic);
     await until(
       () => this.#clients.every(client => this.#books.complete(client)),

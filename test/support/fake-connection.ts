@@ -1,5 +1,5 @@
 import type { CloseReason, ConnectionState } from '../../src/contracts/connection.js';
-import type { Frame, Hole, LocalReceipt } from '../../src/contracts/events.js';
+import type { Frame, Gap, LocalReceipt } from '../../src/contracts/events.js';
 import type { Delivery, LocalConnection } from '../../src/contracts/store.js';
 
 let tokens = 0;
@@ -7,18 +7,18 @@ let tokens = 0;
 /** A connection without a socket: it remembers what it was given and answers what it is told to. */
 export class FakeConnection implements LocalConnection {
   readonly token: string;
-  readonly fence = 0;
+  readonly fencingToken = 0;
   readonly lastEventId = undefined;
   readonly openedAt = 0;
   readonly lastTakenAt = 0;
   readonly piping = false;
-  readonly outboxBytes = 0;
+  readonly sendBufferBytes = 0;
   readonly topics: ReadonlySet<string>;
   state: ConnectionState = { kind: 'open' };
   /** Every frame it was handed, in order. */
   readonly frames: Frame[] = [];
-  /** Every hole it was told of. */
-  readonly holes: Hole[] = [];
+  /** Every gap it was told of. */
+  readonly gaps: Gap[] = [];
   /** How often it was closed or cut. */
   ends = 0;
   /** What it answers to a frame. */
@@ -60,8 +60,8 @@ export class FakeConnection implements LocalConnection {
     return true;
   }
 
-  miss(hole: Hole): void {
-    this.holes.push(hole);
+  miss(gap: Gap): void {
+    this.gaps.push(gap);
   }
 
   enqueue(frame: Frame): Delivery {

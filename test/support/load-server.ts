@@ -109,8 +109,8 @@ async function flood(events: number, bytes: number): Promise<FloodReport> {
   const data = 'x'.repeat(bytes);
   for (let number = 0; number < events; number += 1) {
     const report = service.broadcast('load', `${number} ${data}`);
-    slow = Math.max(slow, report.slow);
-    dropped += report.dropped;
+    slow = Math.max(slow, report.buffered);
+    dropped += report.rejected;
     if (number % 20 !== 0) continue;
     await turn();
     const connections = [...store.connections()];
@@ -118,7 +118,7 @@ async function flood(events: number, bytes: number): Promise<FloodReport> {
       if (connection.id.startsWith('healthy-')) await connection.drained();
     }
     peakRss = Math.max(peakRss, process.memoryUsage.rss());
-    const waiting = connections.reduce((sum, { outboxBytes }) => sum + outboxBytes, 0);
+    const waiting = connections.reduce((sum, { sendBufferBytes }) => sum + sendBufferBytes, 0);
     peakWaiting = Math.max(peakWaiting, waiting);
   }
   return { events, peakRss, rssBefore, peakWaiting, slow, dropped };

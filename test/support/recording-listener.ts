@@ -1,6 +1,6 @@
 import type { ClusterListener, Registered } from '../../src/contracts/cluster.js';
 import type { CloseReason } from '../../src/contracts/connection.js';
-import type { Frame, Hole, Position } from '../../src/contracts/events.js';
+import type { Frame, Gap, Position } from '../../src/contracts/events.js';
 import type { Delivery } from '../../src/contracts/store.js';
 
 /** A node as its coordinator sees it: remembers what it was told and answers what a test wants. */
@@ -18,7 +18,7 @@ export class RecordingListener implements ClusterListener {
     text: string;
     trace?: string;
   }[] = [];
-  readonly holes: { hole: Hole; after: number }[] = [];
+  readonly gaps: { gap: Gap; after: number }[] = [];
   readonly confirmations: { connectionId: string; position: Position }[] = [];
   confirmation: 'delivered' | 'buffered' | undefined = 'delivered';
   syncs = 0;
@@ -48,8 +48,8 @@ export class RecordingListener implements ClusterListener {
     this.publications.push({ topic, frame, text: frame.bytes.toString(), ...carried(trace) });
   }
 
-  onHole(hole: Hole): void {
-    this.holes.push({ hole, after: this.publications.length });
+  onGap(gap: Gap): void {
+    this.gaps.push({ gap, after: this.publications.length });
   }
 
   onSync(): void {

@@ -6,7 +6,7 @@ import { RecordingLogger } from '../support/recording-logger.js';
 describe('policyObserver', () => {
   it('logs the beginning and the end of an outage once per kind, however often a call tries', () => {
     const logger = new RecordingLogger();
-    const observer = policyObserver(logger, new SilentTelemetry().upkeep);
+    const observer = policyObserver(logger, new SilentTelemetry().maintenance);
     for (let round = 0; round < 3; round += 1) {
       observer.onCircuit?.('send', 'open');
       observer.onCircuit?.('send', 'half-open');

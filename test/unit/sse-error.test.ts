@@ -15,7 +15,7 @@ const CODES: Readonly<Record<SseErrorCode, boolean>> = {
   INVALID_REQUEST: false,
   NOT_SERIALIZABLE: false,
   EVENT_TOO_LARGE: false,
-  OUTBOX_FULL: true,
+  SEND_BUFFER_FULL: true,
   MESSAGE_LIMIT: true,
   CONNECTION_LIMIT: true,
   DUPLICATE_CONNECTION: true,

@@ -8,9 +8,9 @@ import type {
   Registration,
   RegistrationResult,
 } from '../../contracts/cluster.js';
-import type { Cursor, Frame, Hole, Position } from '../../contracts/events.js';
+import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
-import { gapHole } from '../../protocol/gap.js';
+import { gapOf } from '../../protocol/gap.js';
 import { addressed, carriedTrace, EVERYONE } from '../../protocol/names.js';
 import { ConsistencyTally, type Difference, lastingDifferences } from '../differences.js';
 import { MemoryLog } from './log.js';
@@ -59,12 +59,12 @@ export class MemoryBus {
   /** Cuts a node off: it reaches nobody and nobody reaches it, until {@link heal}. For tests of an application's outages. */
   cut(nodeId: string): void {
     const member = this.#members.get(nodeId);
-    if (member !== undefined) member.cutAt ??= this.log.tip;
+    if (member !== undefined) member.cutAt ??= this.log.head;
   }
 
   /**
    * Ends a cut. Connections whose id moved to another node meanwhile are closed as superseded. The node is given what was
-   * published and kept meanwhile; the subscribers of what was not kept are told of the hole.
+   * published and kept meanwhile; the subscribers of what was not kept are told of the gap.
    */
   heal(nodeId: string): void {
     const member = this.#members.get(nodeId);
@@ -81,10 +81,9 @@ export class MemoryBus {
     const first = entries[0]?.frame.position;
     const resumedFrom = first
       ? { epoch, ms: first.ms, sequence: first.sequence - 1 }
-      : this.log.tip;
-    const hole =
-      gaps === 'unknown' ? lostAll(resumedFrom, this.log.tip) : gapHole(gaps, resumedFrom);
-    if (hole !== undefined) listener.onHole(hole);
+      : this.log.head;
+    const gap = gaps === 'unknown' ? lostAll(resumedFrom, this.log.head) : gapOf(gaps, resumedFrom);
+    if (gap !== undefined) listener.onGap(gap);
     for (const { topic, frame } of entries) listener.onPublication(addressed(topic), frame);
   }
 
@@ -188,8 +187,8 @@ export class MemoryBus {
   }
 }
 
-/** A hole in topics that are not remembered. */
-function lostAll(resumedFrom: Cursor, until: Cursor): Hole {
+/** A gap in topics that are not remembered. */
+function lostAll(resumedFrom: Cursor, until: Cursor): Gap {
   return { reason: 'GAP', topics: undefined, resumedFrom, until };
 }
 

@@ -66,7 +66,7 @@ export class LocalCoordinator implements ClusterCoordinator {
 
   async locate(connectionId: string): Promise<Route | undefined> {
     const route = this.#reachBus().route(connectionId);
-    return route && { connectionId, nodeId: route.nodeId, fence: route.fence };
+    return route && { connectionId, nodeId: route.nodeId, fencingToken: route.fencingToken };
   }
 
   async count(): Promise<number> {
@@ -116,7 +116,7 @@ export class LocalCoordinator implements ClusterCoordinator {
   }
 
   position(): Cursor | undefined {
-    return this.status().reachable ? this.bus.log.tip : undefined;
+    return this.status().reachable ? this.bus.log.head : undefined;
   }
 
   async confirm(connectionId: string, position: Position): Promise<SendResult | undefined> {

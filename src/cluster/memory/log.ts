@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { ReplayPage, ReplayRequest, Retention } from '../../contracts/cluster.js';
-import type { Cursor, Frame, HolePart, Position } from '../../contracts/events.js';
+import type { Cursor, Frame, GapPart, Position } from '../../contracts/events.js';
 import { formatCursor, isAfter } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
 import { EVERYONE } from '../../protocol/names.js';
@@ -25,7 +25,7 @@ export interface Remainder {
   /** In order. */
   readonly entries: readonly { readonly topic: string; readonly frame: Frame }[];
   /** Where something is missing; unknown when it is of topics that are not remembered. */
-  readonly gaps: readonly HolePart[] | 'unknown';
+  readonly gaps: readonly GapPart[] | 'unknown';
 }
 
 /** The ordered log in memory: entries of all topics share one sequence, each topic keeps its own number of them. */
@@ -34,22 +34,22 @@ export class MemoryLog {
   readonly epoch = randomBytes(6).toString('hex');
   // What is addressed to everyone concerns every client, so that topic is never forgotten.
   readonly #topics = new Map([[EVERYONE, newTopic()]]);
-  #tip: Cursor = { epoch: this.epoch, ms: Date.now(), sequence: 0 };
+  #head: Cursor = { epoch: this.epoch, ms: Date.now(), sequence: 0 };
   // The newest entry of any topic that is not remembered any more.
   #forgotten: Position | undefined;
 
-  get tip(): Cursor {
-    return this.#tip;
+  get head(): Cursor {
+    return this.#head;
   }
 
   /** Appends an entry and returns it as the frame that every subscriber gets. */
   append(topic: string, body: Buffer, retention: Retention): { cursor: Cursor; frame: Frame } {
     const cursor = {
       epoch: this.epoch,
-      ms: Math.max(this.#tip.ms, Date.now()),
-      sequence: this.#tip.sequence + 1,
+      ms: Math.max(this.#head.ms, Date.now()),
+      sequence: this.#head.sequence + 1,
     };
-    this.#tip = cursor;
+    this.#head = cursor;
     const frame = { bytes: prependId(formatCursor(cursor), body), position: cursor };
     const kept = this.#topics.get(topic) ?? newTopic(this.#forgotten);
     this.#topics.set(topic, kept);
@@ -62,18 +62,18 @@ export class MemoryLog {
 
   /** What a client at `after` has missed. */
   replay({ topics, after, limit, broadcasts }: ReplayRequest): ReplayPage {
-    const { tip } = this;
-    if (after === undefined) return { tip, upto: tip, frames: [] };
+    const { head } = this;
+    if (after === undefined) return { head, completeTo: head, frames: [] };
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
     if (after.epoch !== this.epoch) {
       return { ...this.#page(wanted, undefined, limit), reset: { reason: 'EPOCH', topics } };
     }
-    if (isAfter(after, tip)) {
+    if (isAfter(after, head)) {
       return { ...this.#page(wanted, undefined, limit), reset: { reason: 'AHEAD', topics } };
     }
     const page = this.#page(wanted, after, limit);
-    const holes = wanted.filter(topic => this.#misses(topic, after));
-    return holes.length === 0 ? page : { ...page, reset: { reason: 'GAP', topics: holes } };
+    const gaps = wanted.filter(topic => this.#misses(topic, after));
+    return gaps.length === 0 ? page : { ...page, reset: { reason: 'GAP', topics: gaps } };
   }
 
   /** Everything after a position, whatever its topic. */
@@ -87,7 +87,7 @@ export class MemoryLog {
     entries.sort((a, b) => a.sequence - b.sequence);
     if (this.#forgotten !== undefined && isAfter(this.#forgotten, position))
       return { entries, gaps: 'unknown' };
-    const gaps: HolePart[] = [];
+    const gaps: GapPart[] = [];
     for (const [topic, { trimmed: until }] of this.#topics) {
       if (until !== undefined && isAfter(until, position)) gaps.push({ topic, until });
     }
@@ -106,8 +106,8 @@ export class MemoryLog {
     }
     entries.sort((a, b) => a.position.sequence - b.position.sequence);
     const frames = entries.slice(0, limit);
-    const upto = frames.length < entries.length ? frames.at(-1)?.position : undefined;
-    return { tip: this.tip, upto: upto ?? this.#tip, frames };
+    const completeTo = frames.length < entries.length ? frames.at(-1)?.position : undefined;
+    return { head: this.head, completeTo: completeTo ?? this.#head, frames };
   }
 
   #misses(name: string, after: Position): boolean {

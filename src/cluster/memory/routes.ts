@@ -24,7 +24,7 @@ const NONE: readonly number[] = [];
 /** Who owns which connection id. */
 export class RouteTable {
   readonly #routes = new Map<string, OwnedRoute>();
-  #fence = 0;
+  #fencingToken = 0;
 
   get size(): number {
     return this.#routes.size;
@@ -50,7 +50,7 @@ export class RouteTable {
     const former = this.#routes.get(connectionId);
     if (former === undefined) return this.#own(nodeId, connectionId, token, NONE);
     if (former.nodeId === nodeId && former.token === token) {
-      return { outcome: 'registered', fence: former.fence };
+      return { outcome: 'registered', fencingToken: former.fencingToken };
     }
     if (onDuplicate === 'reject') return { outcome: 'exists', nodeId: former.nodeId };
     const now = Date.now();
@@ -105,9 +105,9 @@ export class RouteTable {
     token: string,
     takeovers: readonly number[],
   ): RegistrationResult {
-    this.#fence += 1;
-    const fence = this.#fence;
-    this.#routes.set(connectionId, { nodeId, connectionId, token, takeovers, fence });
-    return { outcome: 'registered', fence };
+    this.#fencingToken += 1;
+    const fencingToken = this.#fencingToken;
+    this.#routes.set(connectionId, { nodeId, connectionId, token, takeovers, fencingToken });
+    return { outcome: 'registered', fencingToken };
   }
 }

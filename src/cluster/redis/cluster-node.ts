@@ -1,6 +1,6 @@
 import type { ClusterListener } from '../../contracts/cluster.js';
 import type { Logger } from '../../contracts/logger.js';
-import type { UpkeepTelemetry } from '../../contracts/telemetry.js';
+import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import type { RedisGateway } from './gateway.js';
 
@@ -13,5 +13,5 @@ export interface ClusterNode {
   readonly gateway: RedisGateway;
   readonly listener: ClusterListener;
   readonly logger: Logger;
-  readonly telemetry: UpkeepTelemetry;
+  readonly telemetry: MaintenanceTelemetry;
 }

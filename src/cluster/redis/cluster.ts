@@ -19,7 +19,7 @@ import type {
 import type { CloseReason } from '../../contracts/connection.js';
 import type { Cursor, Position, SendResult } from '../../contracts/events.js';
 import type { Logger } from '../../contracts/logger.js';
-import type { UpkeepTelemetry } from '../../contracts/telemetry.js';
+import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { type Command, newIncarnation, nodeIdOf } from './frames.js';
@@ -52,7 +52,7 @@ export class RedisCoordinator implements ClusterCoordinator {
   constructor(
     private readonly options: ResolvedSseOptions,
     private readonly logger: Logger,
-    private readonly telemetry: UpkeepTelemetry,
+    private readonly telemetry: MaintenanceTelemetry,
   ) {
     this.#gateway = new RedisGateway({
       redis: options.redis,

@@ -1,7 +1,7 @@
-import type { Cursor, Frame, Hole, Position } from '../../contracts/events.js';
+import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
 import { formatCursor, isAfter } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
-import { gapHole } from '../../protocol/gap.js';
+import { gapOf } from '../../protocol/gap.js';
 import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { decodePublication, type PublicationFrame } from './frames.js';
@@ -178,7 +178,7 @@ export class LogFeed {
     if (!foreign && missed && previous.sequence > 0 && !isAfter(previous, this.#position)) {
       const resumedFrom = { epoch, ms: position.ms, sequence: position.sequence - 1 };
       const parts = [{ topic, until: position }];
-      this.#tellHole({ reason: 'GAP', topics: undefined, resumedFrom, until: position, parts });
+      this.#reportGap({ reason: 'GAP', topics: undefined, resumedFrom, until: position, parts });
     }
     if (foreign || missed) {
       // It is in the log, or in one that is gone, so the frame itself need not wait.
@@ -217,10 +217,10 @@ export class LogFeed {
   }
 
   async #readOn(): Promise<void> {
-    const from = this.#position ?? (await this.reader.tip());
+    const from = this.#position ?? (await this.reader.head());
     const end = await catchUp(this.reader, () => [...this.#topics.keys()], from, {
       onEntry: ({ topic, position, bytes }) => this.#tell(topic, { bytes, position }, undefined),
-      onHole: hole => this.#tellHole(hole),
+      onGap: gap => this.#reportGap(gap),
       // Page by page, so that a failure later does not hand these on again.
       onPosition: position => {
         this.#position = position;
@@ -267,11 +267,11 @@ export class LogFeed {
     this.node.listener.onPublication(addressed(topic), frame, trace);
   }
 
-  #tellHole(hole: Hole): void {
-    const topics = hole.parts?.map(({ topic }) => topic).slice(0, LOGGED_TOPICS);
-    const { reason } = hole;
-    this.node.logger.info('the log has a hole; the clients are told', { reason, topics });
-    this.node.listener.onHole(hole);
+  #reportGap(gap: Gap): void {
+    const topics = gap.parts?.map(({ topic }) => topic).slice(0, LOGGED_TOPICS);
+    const { reason } = gap;
+    this.node.logger.info('the log has a gap; the clients are told', { reason, topics });
+    this.node.listener.onGap(gap);
   }
 
   #drop(): void {
@@ -290,13 +290,13 @@ const PAGE_ENTRIES = 500;
 /** Whom a catch-up tells, in the order of the log. */
 interface CatchUpEvents {
   onEntry(entry: LogEntry): void;
-  onHole(hole: Hole): void;
+  onGap(gap: Gap): void;
   /** Everything up to here was handed on: after a failure, go on from here. */
   onPosition(position: Cursor): void;
 }
 
 /**
- * Hands on what was published after a place up to the tip of the first page, whatever comes meanwhile, and each hole where
+ * Hands on what was published after a place up to the head of the first page, whatever comes meanwhile, and each gap where
  * it begins. Resolves to where it ended. @throws SseError
  */
 export async function catchUp(
@@ -309,35 +309,38 @@ export async function catchUp(
   let goal: Cursor | undefined;
   for (;;) {
     const page = await reader.read(topics(), from, PAGE_ENTRIES);
-    const { tip, lost, upto, entries } = page;
+    const { head, lost, completeTo, entries } = page;
     if (lost === 'AHEAD') {
       // It may have come past it meanwhile.
-      if (!isAfter(from, tip)) continue;
+      if (!isAfter(from, head)) continue;
       // What is left was handed on before.
-      events.onHole({ reason: lost, topics: undefined, resumedFrom: tip, until: tip });
-      events.onPosition(tip);
-      return tip;
+      events.onGap({ reason: lost, topics: undefined, resumedFrom: head, until: head });
+      events.onPosition(head);
+      return head;
     }
-    goal = lost === undefined ? (goal ?? tip) : tip;
+    goal = lost === undefined ? (goal ?? head) : head;
     const resumedFrom = startOf(page);
     // In another log this concerns only who is in it already; everybody else is told of the former one's end.
-    const gap = gapHole(page.gaps, resumedFrom);
-    if (gap !== undefined) events.onHole(gap);
+    const gap = gapOf(page.gaps, resumedFrom);
+    if (gap !== undefined) events.onGap(gap);
     if (lost !== undefined) {
-      events.onHole({ reason: lost, topics: undefined, resumedFrom, until: resumedFrom });
+      events.onGap({ reason: lost, topics: undefined, resumedFrom, until: resumedFrom });
     }
     for (const entry of entries) if (!isAfter(entry.position, goal)) events.onEntry(entry);
-    from = isAfter(upto, goal) ? goal : { epoch: tip.epoch, ms: upto.ms, sequence: upto.sequence };
+    from = isAfter(completeTo, goal)
+      ? goal
+      : { epoch: head.epoch, ms: completeTo.ms, sequence: completeTo.sequence };
     events.onPosition(from);
     // Also when it never reaches the goal, because the log lost its end meanwhile.
-    if (!isAfter(goal, upto) || !isAfter(tip, upto)) return from;
+    if (!isAfter(goal, completeTo) || !isAfter(head, completeTo)) return from;
   }
 }
 
 /** Just before the first entry that is there, so that a client that leaves now gets that entry later. */
-function startOf({ tip, upto, entries }: LogPage): Cursor {
+function startOf({ head, completeTo, entries }: LogPage): Cursor {
   const [first] = entries;
-  if (first === undefined) return { epoch: tip.epoch, ms: upto.ms, sequence: upto.sequence };
+  if (first === undefined)
+    return { epoch: head.epoch, ms: completeTo.ms, sequence: completeTo.sequence };
   const { epoch, ms, sequence } = first.position;
   return { epoch, ms, sequence: sequence - 1 };
 }

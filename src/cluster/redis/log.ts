@@ -5,7 +5,7 @@ import type {
   ReplayPage,
   ReplayRequest,
 } from '../../contracts/cluster.js';
-import type { Cursor, HolePart, Position } from '../../contracts/events.js';
+import type { Cursor, GapPart, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { formatCursor, isAfter } from '../../protocol/cursor.js';
@@ -35,12 +35,12 @@ export interface LogEntry {
 /** A part of the log, in order. */
 export interface LogPage {
   /** The newest entry when it was read. */
-  readonly tip: Cursor;
+  readonly head: Cursor;
   /** Complete up to here. */
-  readonly upto: Position;
+  readonly completeTo: Position;
   readonly entries: readonly LogEntry[];
-  /** Holes before the first entry; of another log, those of a reader that was at its beginning, or none. */
-  readonly gaps: readonly HolePart[];
+  /** Gaps before the first entry; of another log, those of a reader that was at its beginning, or none. */
+  readonly gaps: readonly GapPart[];
   /** Set when the cursor was of another log, or newer than the log: then this is its beginning. */
   readonly lost: 'EPOCH' | 'AHEAD' | undefined;
 }
@@ -50,25 +50,25 @@ export class LogReader {
   constructor(private readonly node: ClusterNode) {}
 
   /** The newest entry. @throws SseError */
-  async tip(): Promise<Cursor> {
+  async head(): Promise<Cursor> {
     const [reply] = await this.#ask([EVERYONE], undefined, 1);
-    return headOf(reply).tip;
+    return headOf(reply).head;
   }
 
   /** @throws SseError */
   async replay({ topics, after, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
     if (after === undefined) {
-      const tip = await this.tip();
-      return { tip, upto: tip, frames: [] };
+      const head = await this.head();
+      return { head, completeTo: head, frames: [] };
     }
     const wanted = broadcasts === false ? topics : [EVERYONE, ...topics];
-    const { tip, upto, entries, gaps, lost } = await this.read(wanted, after, limit);
+    const { head, completeTo, entries, gaps, lost } = await this.read(wanted, after, limit);
     const frames = entries.map(({ bytes, position }) => ({ bytes, position }));
-    // The hole of a lost log is one of everything; the client is told the topics it follows.
-    if (lost !== undefined) return { tip, upto, frames, reset: { reason: lost, topics } };
-    if (gaps.length === 0) return { tip, upto, frames };
+    // The gap of a lost log is one of everything; the client is told the topics it follows.
+    if (lost !== undefined) return { head, completeTo, frames, reset: { reason: lost, topics } };
+    if (gaps.length === 0) return { head, completeTo, frames };
     const missing = gaps.map(({ topic }) => topic);
-    return { tip, upto, frames, reset: { reason: 'GAP', topics: missing } };
+    return { head, completeTo, frames, reset: { reason: 'GAP', topics: missing } };
   }
 
   /** The entries of these topics after a cursor, at most `limit`. @throws SseError */
@@ -80,7 +80,7 @@ export class LogReader {
       return { ...merge(wanted, replies, limit), gaps: gapsOf(wanted, replies), lost: undefined };
     }
     const lost = other.status === 'EPOCH' ? 'EPOCH' : 'AHEAD';
-    const { epoch } = headOf(other).tip;
+    const { epoch } = headOf(other).head;
     const everything = await this.#ask(wanted, { epoch, ...ORIGIN }, limit);
     // Lost once more in between.
     if (everything.some(({ status }) => status !== 'OK')) return this.read(topics, after, limit);
@@ -116,13 +116,13 @@ function merge(
   topics: readonly string[],
   replies: readonly HistoryReply[],
   limit: number,
-): Pick<LogPage, 'tip' | 'upto' | 'entries'> {
-  const { tip } = headOf(replies[0]);
-  let upto: Position = tip;
+): Pick<LogPage, 'head' | 'completeTo' | 'entries'> {
+  const { head } = headOf(replies[0]);
+  let completeTo: Position = head;
   const all: LogEntry[] = [];
   for (const [call, reply] of replies.entries()) {
     if (reply.status !== 'OK') throw new SseError('INTERNAL', 'a page must be one of one log');
-    upto = earlier(upto, wellFormed(positionOf(reply.upto)));
+    completeTo = earlier(completeTo, wellFormed(positionOf(reply.completeTo)));
     for (const { topic, id, payload } of reply.entries) {
       const position = { epoch: reply.epoch, ...wellFormed(positionOf(id)) };
       const decoded = decodePayload(payload);
@@ -132,15 +132,15 @@ function merge(
     }
   }
   all.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));
-  const entries = all.filter(({ position }) => !isAfter(position, upto));
+  const entries = all.filter(({ position }) => !isAfter(position, completeTo));
   const last = entries[limit - 1];
   return last === undefined || entries.length === limit
-    ? { tip, upto, entries }
-    : { tip, upto: last.position, entries: entries.slice(0, limit) };
+    ? { head, completeTo, entries }
+    : { head, completeTo: last.position, entries: entries.slice(0, limit) };
 }
 
-/** Topics with holes. */
-function gapsOf(topics: readonly string[], replies: readonly HistoryReply[]): HolePart[] {
+/** Topics with gaps. */
+function gapsOf(topics: readonly string[], replies: readonly HistoryReply[]): GapPart[] {
   return replies.flatMap((reply, call) => {
     if (reply.status !== 'OK') return [];
     return reply.gaps.map(({ topic, until }) => ({
@@ -150,11 +150,11 @@ function gapsOf(topics: readonly string[], replies: readonly HistoryReply[]): Ho
   });
 }
 
-function headOf(reply: HistoryReply | undefined): { readonly tip: Cursor } {
+function headOf(reply: HistoryReply | undefined): { readonly head: Cursor } {
   if (reply === undefined || reply.status === 'LIMIT') {
     throw new SseError('INTERNAL', 'history.lua must answer a page, got its refusal');
   }
-  return { tip: { epoch: reply.epoch, ...wellFormed(positionOf(reply.tip)) } };
+  return { head: { epoch: reply.epoch, ...wellFormed(positionOf(reply.head)) } };
 }
 
 function topicOf(topics: readonly string[], call: number, at: number): string {
@@ -252,6 +252,6 @@ function logRequest({ keys }: RedisGateway, { history, mailbox }: ResolvedSseOpt
     meta: keys.logMeta,
     metaMs: Math.max(history.ttl, mailbox.ttl, ...own) * MEMORY_FACTOR,
     newEpoch: randomBytes(6).toString('hex'),
-    fenceMs: FENCE_MS,
+    failoverJumpMs: FENCE_MS,
   };
 }

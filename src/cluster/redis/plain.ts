@@ -60,11 +60,11 @@ async function plainRegister(
   const lease = parseLease(oldLease);
   const same = old !== undefined && lease?.inc === inc && old.tok === tok;
   const owner = lease?.inc ?? '';
-  const refuse = (status: string) => [status, old?.fence, owner, old?.tok, now];
+  const refuse = (status: string) => [status, old?.fencingToken, owner, old?.tok, now];
   if (old !== undefined) {
     if (same && old.gen === gen) {
       await batch(client, [['HSET', routes, conn, formatRoute({ ...old, exp: now + ttlMs })]]);
-      return ['DUP', old.fence, '', '', now];
+      return ['DUP', old.fencingToken, '', '', now];
     }
     if (!same && old.prevs.includes(`${inc}/${tok}`)) return refuse('STALE');
   }
@@ -79,7 +79,7 @@ async function plainRegister(
   const route: RouteText = {
     gen,
     tok,
-    fence: Math.max(seconds * 1_000_000 + micros, (old?.fence ?? -1) + 1),
+    fencingToken: Math.max(seconds * 1_000_000 + micros, (old?.fencingToken ?? -1) + 1),
     exp: now + ttlMs,
     prevs: same ? old.prevs : former.slice(0, KEPT_PREVS),
     takeovers: live ? [...recent, now] : recent,
@@ -99,13 +99,13 @@ async function plainRegister(
       t: 'superseded',
       c: conn,
       k: old.tok,
-      f: String(route.fence),
+      f: String(route.fencingToken),
     });
     writes.push([pubCommand, channelPrefix + owner, told]);
   }
   await batch(client, writes);
-  if (old === undefined || same) return ['NEW', route.fence, '', '', now];
-  return [live ? 'TOOK' : 'NEW', route.fence, owner, old.tok, now];
+  if (old === undefined || same) return ['NEW', route.fencingToken, '', '', now];
+  return [live ? 'TOOK' : 'NEW', route.fencingToken, owner, old.tok, now];
 }
 
 /**
@@ -207,7 +207,7 @@ function pairsOf(answer: unknown): ReadonlyMap<string, string> {
 interface RouteText {
   readonly gen: string;
   readonly tok: string;
-  readonly fence: number;
+  readonly fencingToken: number;
   /** Milliseconds of Redis' clock. */
   readonly exp: number;
   /** Superseded registrations as `<inc>/<tok>`, newest first. */
@@ -230,19 +230,19 @@ const LEASE = /^(\d+)\|(.*)$/s;
 function parseRoute(text: unknown): RouteText | undefined {
   const match = typeof text === 'string' ? ROUTE.exec(text) : null;
   if (match === null) return undefined;
-  const [, gen = '', tok = '', fence = '', exp = '', prevs = '', takeovers = ''] = match;
+  const [, gen = '', tok = '', fencingToken = '', exp = '', prevs = '', takeovers = ''] = match;
   return {
     gen,
     tok,
-    fence: Number(fence),
+    fencingToken: Number(fencingToken),
     exp: Number(exp),
     prevs: listOf(prevs),
     takeovers: listOf(takeovers).map(Number),
   };
 }
 
-function formatRoute({ gen, tok, fence, exp, prevs, takeovers }: RouteText): string {
-  const route = `${gen}|${tok}|${fence}|${exp}`;
+function formatRoute({ gen, tok, fencingToken, exp, prevs, takeovers }: RouteText): string {
+  const route = `${gen}|${tok}|${fencingToken}|${exp}`;
   return prevs.length === 0 ? route : `${route}|${prevs.join(',')}|${takeovers.join(',')}`;
 }
 

@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { UpkeepTelemetry } from '../../contracts/telemetry.js';
+import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors.js';
 import type { ReliabilitySettings } from '../../options/maintenance-settings.js';
 import type { ClusterNode } from './cluster-node.js';
@@ -87,7 +87,7 @@ export class CleanupRetry {
       ReliabilitySettings,
       'enabled' | 'cleanupRetryCount' | 'cleanupRetryInterval'
     >,
-    private readonly telemetry: Pick<UpkeepTelemetry, 'retrying'>,
+    private readonly telemetry: Pick<MaintenanceTelemetry, 'retrying'>,
   ) {}
 
   /** @throws what the last try threw, or the first that no repetition cures */

@@ -46,7 +46,7 @@ export class RouteRegistry {
       case 'NEW':
       case 'TOOK':
       case 'DUP':
-        return { outcome: 'registered', fence: reply.fence };
+        return { outcome: 'registered', fencingToken: reply.fencingToken };
       case 'STORM':
         return { outcome: 'storm' };
       case 'EXISTS':
@@ -97,7 +97,7 @@ export class RouteRegistry {
 
   async locate(connectionId: string): Promise<Route | undefined> {
     const route = await this.find(connectionId);
-    return route && { connectionId, nodeId: nodeIdOf(route.inc), fence: route.fence };
+    return route && { connectionId, nodeId: nodeIdOf(route.inc), fencingToken: route.fencingToken };
   }
 
   async count(): Promise<number> {

@@ -7,7 +7,7 @@ import { enter, isStubbed, MODES } from './modes.js';
 const SLICES = 40;
 const SLICE_MS = 25;
 const CONNECTIONS = 1000;
-const FAN_OUT = { taken: CONNECTIONS, slow: 0, dropped: 0 };
+const FAN_OUT = { delivered: CONNECTIONS, buffered: 0, rejected: 0 };
 const DELIVERED = { outcome: 'delivered', nodeId: 'b' } as const;
 const NEWS = { scope: 'topic', topic: 'news' } as const;
 
@@ -15,10 +15,10 @@ const mode = MODES.find(name => name === process.argv[2]) ?? 'stub';
 enter(mode);
 const settings = { nodeId: 'a', hideConnectionIds: false, eventNames: [], baggage: false };
 const telemetry: Telemetry = isStubbed(mode) ? new SilentTelemetry() : new OpenTelemetry(settings);
-const { connections, events, upkeep } = telemetry;
+const { connections, events, maintenance } = telemetry;
 telemetry.observe({
   connections: () => 0,
-  outboxBytes: () => 0,
+  sendBufferBytes: () => 0,
   pendingSends: () => 0,
   circuit: () => 'closed',
 });
@@ -40,7 +40,7 @@ const works: Record<string, { operations: number; run(): Promise<unknown> }> = {
     operations: 100,
     run: async () => {
       await publish(2);
-      upkeep.commanded('append', 1);
+      maintenance.commanded('append', 1);
     },
   },
   'connect and leave': { operations: 1, run: connectAndLeave },
@@ -90,14 +90,14 @@ function sendHere(): void {
 async function sendThere(): Promise<void> {
   await Promise.all(Array.from({ length: 100 }, sendOne));
   // Their answers leave together.
-  upkeep.commanded('publish', 1);
+  maintenance.commanded('publish', 1);
 }
 
 async function sendOne(): Promise<void> {
   const message = subject(false);
   await events.sending(message, () =>
     events.routing(message, async text => {
-      upkeep.commanded('send', 1);
+      maintenance.commanded('send', 1);
       const arrived = { ...message, size: 200, connection: undefined, trace: text };
       events.delivering(arrived, () => ({ outcome: 'delivered' }));
       return DELIVERED;

@@ -19,7 +19,7 @@ describe('leaks of a node in Redis', () => {
 
   beforeEach(async () => {
     const logger = new RecordingLogger();
-    const telemetry = new SilentTelemetry().upkeep;
+    const telemetry = new SilentTelemetry().maintenance;
     const options = resolveOptions({ redis: { url: server.redis.url } });
     coordinator = new RedisCoordinator(options, logger, telemetry);
     listener = new RecordingListener();

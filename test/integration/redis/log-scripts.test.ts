@@ -42,7 +42,7 @@ describe('scripts of the log', () => {
     meta: bench.keys.logMeta,
     metaMs: META_MS,
     newEpoch,
-    fenceMs: FENCE_MS,
+    failoverJumpMs: FENCE_MS,
   });
   const publish = (
     topic: string,
@@ -126,12 +126,12 @@ describe('scripts of the log', () => {
     expect(id).to.equal(`${now}-1`);
   });
 
-  it('history notices another master too, so that its tip is after every lost id', async () => {
+  it('history notices another master too, so that its head is after every lost id', async () => {
     await publish('a');
     await server.redis.admin.hset(bench.keys.logMeta, 'r', 'another');
     const { now } = bench;
-    expect(await history(['a'])).to.include({ status: 'OK', tip: `${now + FENCE_MS}-1` });
-    expect(await history(['a'])).to.include({ tip: `${now + FENCE_MS}-1` });
+    expect(await history(['a'])).to.include({ status: 'OK', head: `${now + FENCE_MS}-1` });
+    expect(await history(['a'])).to.include({ head: `${now + FENCE_MS}-1` });
     expect((await publish('a')).id).to.equal(`${now + FENCE_MS}-2`);
   });
 
@@ -172,12 +172,12 @@ describe('scripts of the log', () => {
     expect((await publish('a')).id).to.equal(`${bench.now}-2`);
   });
 
-  it('history gives the tip, and begins the log when it is empty', async () => {
+  it('history gives the head, and begins the log when it is empty', async () => {
     const empty = await history(['a']);
-    expect(empty).to.deep.include({ status: 'OK', epoch: 'e1', tip: `${bench.now}-0` });
+    expect(empty).to.deep.include({ status: 'OK', epoch: 'e1', head: `${bench.now}-0` });
     expect(await server.redis.admin.pttl(bench.keys.logMeta)).to.be.greaterThan(META_MS / 2);
     const { id } = await publish('a');
-    expect(await history(['a'])).to.include({ tip: id, upto: id });
+    expect(await history(['a'])).to.include({ head: id, completeTo: id });
   });
 
   it('history gives what came after the cursor, topic by topic', async () => {
@@ -188,7 +188,7 @@ describe('scripts of the log', () => {
     const reply = await page(['a', 'b'], cursor(first.id));
     expect(reply.texts).to.deep.equal(['a2', 'b1']);
     expect(reply.entries.map(({ topic }) => topic)).to.deep.equal([0, 1]);
-    expect(reply).to.deep.include({ gaps: [], upto: last.id });
+    expect(reply).to.deep.include({ gaps: [], completeTo: last.id });
   });
 
   it('history pages are complete up to upto, for all topics', async () => {
@@ -197,14 +197,14 @@ describe('scripts of the log', () => {
     const seen: string[] = [];
     let after = `${bench.now}-0`;
     for (let pages = 0; after !== ids[8]; pages += 1) {
-      const { texts, upto } = await page(['a', 'b'], cursor(after), 4);
-      const upper = ids.indexOf(upto);
+      const { texts, completeTo } = await page(['a', 'b'], cursor(after), 4);
+      const upper = ids.indexOf(completeTo);
       const lower = ids.indexOf(after);
       expect([...texts].sort()).to.deep.equal(
         ids.slice(lower + 1, upper + 1).map(id => `${ids.indexOf(id)}`),
       );
       seen.push(...texts);
-      after = upto;
+      after = completeTo;
       expect(pages).to.be.below(9);
     }
     expect(seen.sort()).to.deep.equal(ids.map((_, n) => `${n}`));
@@ -214,9 +214,9 @@ describe('scripts of the log', () => {
     const first: string[] = [];
     for (let n = 0; n < 4; n += 1) first.push((await publish('a', `a${n}`)).id);
     for (let n = 0; n < 2; n += 1) await publish('b', `b${n}`);
-    const { texts, upto } = await page(['a', 'b'], cursor(`${bench.now}-0`), 4);
+    const { texts, completeTo } = await page(['a', 'b'], cursor(`${bench.now}-0`), 4);
     expect(texts).to.deep.equal(['a0', 'a1']);
-    expect(upto).to.equal(first[1]);
+    expect(completeTo).to.equal(first[1]);
   });
 
   it('history tells of a gap exactly when entries after the cursor were trimmed', async () => {
@@ -247,10 +247,10 @@ describe('scripts of the log', () => {
     expect(await history(['a'], cursor(id, 'e0'))).to.deep.equal({
       status: 'EPOCH',
       epoch: 'e1',
-      tip: id,
+      head: id,
     });
     const ahead = { ...cursor(id), sequence: 2 };
-    expect(await history(['a'], ahead)).to.deep.equal({ status: 'AHEAD', epoch: 'e1', tip: id });
+    expect(await history(['a'], ahead)).to.deep.equal({ status: 'AHEAD', epoch: 'e1', head: id });
     expect(await history(['a'], { ...cursor(id), ms: bench.now + 1, sequence: 0 })).to.include({
       status: 'AHEAD',
     });

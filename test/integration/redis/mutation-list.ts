@@ -79,8 +79,8 @@ export const MUTATIONS: readonly Mutation[] = [
   ),
   m(
     'register',
-    'fence grows though the clock stands',
-    'fence = math.max(fence, tonumber(oldFence) + 1)',
+    'fencing token grows though the clock stands',
+    'fencing token = math.max(fencing token, tonumber(oldFence) + 1)',
   ),
   m('register', 'former owner is told', "if formerInc ~= '' then", 'if false then'),
   m(
@@ -163,7 +163,7 @@ export const MUTATIONS: readonly Mutation[] = [
   m(
     'send',
     'lease must hold',
-    "if till <= now then return { 'DEAD', inc or '', tok, fence } end",
+    "if till <= now then return { 'DEAD', inc or '', tok, fencing token } end",
     "inc = inc or ''",
   ),
   m('send', 'route must hold', 'if exp <= now then', 'if false then'),
@@ -229,7 +229,7 @@ export const MUTATIONS: readonly Mutation[] = [
   m(
     'history',
     'a cursor of the future is told',
-    'if not isAfter(tip, ms, sequence) and',
+    'if not isAfter(head, ms, sequence) and',
     'if false and',
   ),
   m(

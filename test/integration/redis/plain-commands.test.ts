@@ -26,7 +26,7 @@ describe('atomicOperation', () => {
       node: { id: 'a', heartbeat: 60_000, lease: 120_000 },
       redis: { url: server.redis.url, prefix: randomPrefix(), ...redis },
     });
-    const telemetry = new SilentTelemetry().upkeep;
+    const telemetry = new SilentTelemetry().maintenance;
     coordinator = new RedisCoordinator(options, new RecordingLogger(), telemetry);
     listener = new RecordingListener();
     await coordinator.start(listener);

@@ -20,7 +20,7 @@ describe('the sweep of expired routes', () => {
         inc: 'a~1',
         options: resolveOptions({}),
         logger: new RecordingLogger(),
-        telemetry: new SilentTelemetry().upkeep,
+        telemetry: new SilentTelemetry().maintenance,
         gateway: {
           keys: registry().bench.keys,
           run: async (script, request) => {

@@ -21,7 +21,7 @@ describe('the settings of redis', () => {
       node: { id: `n${started.length}`, heartbeat: 200, lease: 1_000 },
       redis: { url: server.redis.url, ...redis },
     });
-    const telemetry = new SilentTelemetry().upkeep;
+    const telemetry = new SilentTelemetry().maintenance;
     const node = new RedisCoordinator(options, new RecordingLogger(), telemetry);
     started.push(node);
     await node.start(listener);

@@ -13,9 +13,9 @@ describe('register.lua', () => {
     ({ bench, a, b } = registry());
   });
 
-  it('makes the node the owner, with a fence that the clock gives', async () => {
+  it('makes the node the owner, with a fencing token that the clock gives', async () => {
     const reply = await a.register('x', 't1');
-    expect(reply).to.deep.include({ status: 'NEW', fence: bench.now * 1000, ownerInc: '' });
+    expect(reply).to.deep.include({ status: 'NEW', fencingToken: bench.now * 1000, ownerInc: '' });
     const { routes, index } = await bench.state();
     expect(routes).to.deep.equal({
       x: `${a.gen()}|t1|${bench.now * 1000}|${bench.now + TTL_MS}`,
@@ -30,12 +30,12 @@ describe('register.lua', () => {
     }
   });
 
-  it('answers a repeated registration with the same fence and a new time to live', async () => {
+  it('answers a repeated registration with the same fencing token and a new time to live', async () => {
     const first = await a.register('x', 't1');
     await bench.advance(1_000);
     const second = await a.register('x', 't1');
     if (first.status !== 'NEW' || second.status !== 'DUP') throw new Error(second.status);
-    expect(second.fence).to.equal(first.fence);
+    expect(second.fencingToken).to.equal(first.fencingToken);
     expect((await bench.state()).routes['x']).to.include(`|${bench.now + TTL_MS}`);
   });
 
@@ -50,12 +50,12 @@ describe('register.lua', () => {
     return told.map(text => JSON.parse(text) as unknown);
   };
 
-  it('supersedes a live owner, tells it, and raises the fence although the clock stands', async () => {
+  it('supersedes a live owner, tells it, and raises the fencing token although the clock stands', async () => {
     const told = await tellingA(async () => {
       await a.register('x', 't1');
       const reply = await b.register('x', 't2');
       expect(reply).to.include({ status: 'TOOK', ownerInc: 'a~1', ownerTok: 't1' });
-      expect(reply).to.include({ fence: bench.now * 1000 + 1 });
+      expect(reply).to.include({ fencingToken: bench.now * 1000 + 1 });
     });
     expect(told).to.deep.equal([
       { v: 1, t: 'superseded', c: 'x', k: 't1', f: String(bench.now * 1000 + 1) },

@@ -223,7 +223,12 @@ describe('scripts of the registry', () => {
       const [y, none, x] = reply.routes;
       expect(y).to.include({ live: false, inc: 'b~1', tok: 't2' });
       expect(none).to.equal(undefined);
-      expect(x).to.deep.equal({ live: true, inc: 'a~1', tok: 't1', fence: first.fence });
+      expect(x).to.deep.equal({
+        live: true,
+        inc: 'a~1',
+        tok: 't1',
+        fencingToken: first.fencingToken,
+      });
       await bench.advance(LEASE_MS);
       expect(await resolve('x')).to.deep.nested.include({ 'routes[0].live': false });
       expect(await resolve(...Array<string>(501).fill('x'))).to.deep.equal({ status: 'LIMIT' });

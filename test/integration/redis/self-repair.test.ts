@@ -80,16 +80,16 @@ describe('a node that checks itself', () => {
       async () => (await other.check({ ...LOOK, scope: 'cluster' })).unknown === undefined,
       'the time to renew a lease',
     );
-    const [mine = '', , fence = ''] = (await route('whole')).split('|');
+    const [mine = '', , fencingToken = ''] = (await route('whole')).split('|');
     const [theirs = ''] = (await route('theirs')).split('|');
 
     await admin
       .multi()
       .hdel(key('r'), 'missing')
-      .hset(key('r'), 'wrong', `${mine}|t9|${fence}|${FAR}`)
-      .hset(key('r'), 'taken', `${theirs}|t2|${fence}|${FAR}`)
+      .hset(key('r'), 'wrong', `${mine}|t9|${fencingToken}|${FAR}`)
+      .hset(key('r'), 'taken', `${theirs}|t2|${fencingToken}|${FAR}`)
       .zadd(key('x'), theirs, 'taken')
-      .hset(key('r'), 'ghost', `${mine}|t9|${fence}|${FAR}`)
+      .hset(key('r'), 'ghost', `${mine}|t9|${fencingToken}|${FAR}`)
       .zadd(key('x'), mine, 'ghost', mine, 'indexed')
       .hset(key('r'), 'orphan', `424242|t9|5|${FAR}`)
       .hset(key('l'), 'i:z~1', '434343', 'g:434343', '1000|z~1')
@@ -133,11 +133,11 @@ describe('a node that checks itself', () => {
   it('that fails fast takes nobody in from a finding to the next clean pass', async () => {
     await start({ inconsistencyHandlingStrategy: 'fail_fast' });
     await connect('mine');
-    const [gen = '', , fence = ''] = (await route('mine')).split('|');
+    const [gen = '', , fencingToken = ''] = (await route('mine')).split('|');
     const { admin } = server.redis;
     await admin
       .multi()
-      .hset(key('r'), 'ghost', `${gen}|t9|${fence}|${FAR}`)
+      .hset(key('r'), 'ghost', `${gen}|t9|${fencingToken}|${FAR}`)
       .zadd(key('x'), gen, 'ghost')
       .exec();
     const codes = (): string[] => service.health().reasons.map(({ code }) => code);

@@ -98,7 +98,7 @@ export class LogComparison {
   /** Reads everything that there is of these topics. */
   async end(topics: readonly string[]): Promise<void> {
     const now = await this.#ask({ topics: this.#keys(topics), after: undefined, limit: 1 });
-    if (now.status !== 'OK') throw new Error('a log has a tip');
+    if (now.status !== 'OK') throw new Error('a log has a head');
     await this.#read(topics, { epoch: now.epoch, ms: 0, sequence: 0 }, 3);
   }
 
@@ -121,8 +121,8 @@ export class LogComparison {
     let after = start;
     for (;;) {
       const reply = await this.#ask({ topics: this.#keys(topics), after, limit });
-      if (reply.status !== 'OK' || reply.upto === reply.tip) return;
-      after = cursorOf(reply.epoch, reply.upto);
+      if (reply.status !== 'OK' || reply.completeTo === reply.head) return;
+      after = cursorOf(reply.epoch, reply.completeTo);
     }
   }
 
@@ -130,8 +130,8 @@ export class LogComparison {
     const reply = this.#model.history(question);
     this.#compare(await this.real.history(question), reply);
     if (reply.status === 'LIMIT') return reply;
-    const ids = [reply.tip];
-    if (reply.status === 'OK') ids.push(reply.upto, ...reply.gaps.map(({ until }) => until));
+    const ids = [reply.head];
+    if (reply.status === 'OK') ids.push(reply.completeTo, ...reply.gaps.map(({ until }) => until));
     this.#seen.push(...ids.map(id => cursorOf(reply.epoch, id)));
     return reply;
   }

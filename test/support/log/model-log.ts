@@ -21,7 +21,7 @@ export interface Appended {
 
 interface State {
   epoch: string | undefined;
-  tip: Position;
+  head: Position;
   run: string;
   readonly streams: ReadonlyMap<string, readonly Appended[]>;
   readonly last: ReadonlyMap<string, Position>;
@@ -37,7 +37,7 @@ export const META_MS = 3_000_000;
 export const FENCE_MS = 60_000;
 const EMPTY: State = {
   epoch: undefined,
-  tip: { ms: 0, sequence: 0 },
+  head: { ms: 0, sequence: 0 },
   run: '',
   streams: new Map(),
   last: new Map(),
@@ -54,7 +54,7 @@ export class ModelLog {
   publish(stream: string, payload: Buffer): Appended {
     const now = Date.now();
     const { streams, last, ...meta } = this.#state;
-    let { ms, sequence } = { ...meta.tip, ms: Math.max(meta.tip.ms, now) };
+    let { ms, sequence } = { ...meta.head, ms: Math.max(meta.head.ms, now) };
     if (this.run !== '' && meta.run !== '' && meta.run !== this.run)
       ms = Math.max(ms + 1, now + FENCE_MS);
     let previous = last.get(stream);
@@ -70,7 +70,7 @@ export class ModelLog {
     this.#state = {
       ...this.#state,
       epoch,
-      tip: position,
+      head: position,
       run: this.run === '' ? meta.run : this.run,
       streams: new Map(streams).set(stream, [...(streams.get(stream) ?? []), entry]),
       last: new Map(last).set(stream, position),
@@ -90,14 +90,14 @@ export class ModelLog {
   history({ topics, after, limit }: Question): HistoryReply {
     if (topics.length > MOST_TOPICS) return { status: 'LIMIT' };
     this.#touch();
-    const { tip } = this.#state;
+    const { head } = this.#state;
     const epoch = this.#state.epoch ?? '';
-    const head = { epoch, tip: text(tip) };
+    const log = { epoch, head: text(head) };
     if (after === undefined)
-      return { status: 'OK', ...head, upto: head.tip, gaps: [], entries: [] };
-    if (after.epoch !== epoch) return { status: 'EPOCH', ...head };
-    if (isAfter(after, tip)) return { status: 'AHEAD', ...head };
-    return { status: 'OK', ...head, ...this.#page(topics, after, limit) };
+      return { status: 'OK', ...log, completeTo: log.head, gaps: [], entries: [] };
+    if (after.epoch !== epoch) return { status: 'EPOCH', ...log };
+    if (isAfter(after, head)) return { status: 'AHEAD', ...log };
+    return { status: 'OK', ...log, ...this.#page(topics, after, limit) };
   }
 
   /** Keeps the newest entries of a topic only. */
@@ -125,21 +125,21 @@ export class ModelLog {
   }
 
   #touch(): void {
-    const { epoch, run, tip } = this.#state;
+    const { epoch, run, head } = this.#state;
     if (epoch === undefined) {
       const begun = { ms: Date.now(), sequence: 0 };
-      this.#state = { ...this.#state, epoch: this.#newEpoch(), tip: begun, run: this.run };
+      this.#state = { ...this.#state, epoch: this.#newEpoch(), head: begun, run: this.run };
     } else if (this.run !== '' && run !== this.run) {
-      const ms = run === '' ? tip.ms : Math.max(tip.ms + 1, Date.now() + FENCE_MS);
-      this.#state = { ...this.#state, tip: { ...tip, ms }, run: this.run };
+      const ms = run === '' ? head.ms : Math.max(head.ms + 1, Date.now() + FENCE_MS);
+      this.#state = { ...this.#state, head: { ...head, ms }, run: this.run };
     }
   }
 
   #page(topics: Question['topics'], after: Cursor, limit: number) {
-    const { streams, last, tip } = this.#state;
+    const { streams, last, head } = this.#state;
     const count = Math.ceil(Math.min(limit, MOST_ENTRIES) / topics.length);
     const gaps: HistoryGap[] = [];
-    let upto = tip;
+    let completeTo = head;
     const pages = topics.map(({ stream }, topic) => {
       const page = (streams.get(stream) ?? [])
         .filter(({ position }) => isAfter(position, after))
@@ -148,12 +148,12 @@ export class ModelLog {
         last.get(stream) ?? { ms: Math.max(0, Date.now() - META_MS / 2), sequence: 0 };
       if (isAfter(newest, after)) gaps.push({ topic, until: text(newest) });
       const end = page[count - 1]?.position;
-      if (end !== undefined && !isAfter(end, upto)) upto = end;
+      if (end !== undefined && !isAfter(end, completeTo)) completeTo = end;
       return page;
     });
     const entries: HistoryEntry[] = pages.flatMap((page, topic) =>
       page
-        .filter(({ position }) => !isAfter(position, upto))
+        .filter(({ position }) => !isAfter(position, completeTo))
         .map(({ position, previous, payload }) => ({
           topic,
           id: text(position),
@@ -161,7 +161,7 @@ export class ModelLog {
           payload,
         })),
     );
-    return { upto: text(upto), gaps, entries };
+    return { completeTo: text(completeTo), gaps, entries };
   }
 
   #newEpoch(): string {

@@ -114,7 +114,7 @@ export class RealLog {
   }
 
   #shared(newEpoch: string) {
-    return { meta: this.keys.logMeta, metaMs: META_MS, newEpoch, fenceMs: FENCE_MS };
+    return { meta: this.keys.logMeta, metaMs: META_MS, newEpoch, failoverJumpMs: FENCE_MS };
   }
 
   /** Offers the next epoch, which is used when the log is empty. */

@@ -21,7 +21,7 @@ export interface SeenStream {
 
 /**
  * What is wrong with a stream, if anything. Whatever id a client has reached, it has been given everything of its topics up
- * to there, or has been told before; each hole is told once, nothing else is, and nothing comes twice or out of order.
+ * to there, or has been told before; each gap is told once, nothing else is, and nothing comes twice or out of order.
  */
 export function faultOf(
   { topics, lastEventId, events }: SeenStream,
@@ -37,7 +37,7 @@ export function faultOf(
 
   const own = published.filter(({ topic }) => topics.includes(topic));
   const places = new Map(topics.map(topic => [topic, start]));
-  /** Where the stream was to go on when the client was told of a hole that nothing came behind yet. */
+  /** Where the stream was to go on when the client was told of a gap that nothing came behind yet. */
   const told = new Map<string, Cursor>();
   const had = new Set<Published>();
   let position: Cursor | undefined;
@@ -46,9 +46,9 @@ export function faultOf(
   const isMissing = (entry: Published, topic: string, place: Cursor): boolean =>
     entry.topic === topic && !entry.lost && !had.has(entry) && after(entry.at, place);
   /** Entries of a topic behind its place that the client has not got, up to an id. */
-  const missing = (topic: string, upto: Cursor): Published[] => {
+  const missing = (topic: string, completeTo: Cursor): Published[] => {
     const place = places.get(topic) ?? start;
-    return own.filter(entry => isMissing(entry, topic, place) && !after(entry.at, upto));
+    return own.filter(entry => isMissing(entry, topic, place) && !after(entry.at, completeTo));
   };
 
   for (const { event = 'message', id, data } of events) {
@@ -65,9 +65,9 @@ export function faultOf(
       }
       for (const topic of reset.topics) {
         const former = told.get(topic);
-        // Two holes with nothing between them are told each, but one is not told twice.
+        // Two gaps with nothing between them are told each, but one is not told twice.
         if (former !== undefined && !own.some(entry => isMissing(entry, topic, former)))
-          return `was told twice of one hole in ${topic}`;
+          return `was told twice of one gap in ${topic}`;
         told.set(topic, on);
       }
     } else if (event === 'message') {

@@ -11,7 +11,7 @@ interface ModelRoute {
   readonly gen: number;
   readonly inc: string;
   readonly tok: string;
-  readonly fence: number;
+  readonly fencingToken: number;
   readonly exp: number;
   readonly prevs: readonly string[];
   readonly takeovers: readonly number[];
@@ -75,36 +75,41 @@ export class PartitionModel {
     const lease = this.leases.get(Number(gen));
     const mine = { gen: Number(gen), inc, tok, exp: now + TTL_MS };
     if (old === undefined) {
-      this.routes.set(conn, { ...mine, fence: now * 1000, prevs: [], takeovers: [] });
+      this.routes.set(conn, { ...mine, fencingToken: now * 1000, prevs: [], takeovers: [] });
       this.#extend(mine, lease, now);
-      return { status: 'NEW', fence: now * 1000, ownerInc: '', ownerTok: '', now };
+      return { status: 'NEW', fencingToken: now * 1000, ownerInc: '', ownerTok: '', now };
     }
     const owner = this.leases.get(old.gen)?.inc ?? '';
     const named = { ownerInc: owner, ownerTok: old.tok, now };
     const own = owner === inc && old.tok === tok;
     if (own && old.gen === mine.gen) {
       this.routes.set(conn, { ...old, exp: mine.exp });
-      return { status: 'DUP', fence: old.fence, ownerInc: '', ownerTok: '', now };
+      return { status: 'DUP', fencingToken: old.fencingToken, ownerInc: '', ownerTok: '', now };
     }
-    const refused = (status: string) => ({ status, fence: old.fence, ...named });
+    const refused = (status: string) => ({ status, fencingToken: old.fencingToken, ...named });
     if (!own && old.prevs.includes(`${inc}/${tok}`)) return refused('STALE');
     const live = this.isLive(conn, now) && !own;
     if (live && mode === 'nx') return refused('EXISTS');
     if (live && mode === 'restore') return refused('MOVED');
     const recent = old.takeovers.filter(at => now - at < LIMIT.takeoverWindow);
     if (live && recent.length >= LIMIT.takeoverLimit) return refused('STORM');
-    const fence = Math.max(now * 1000, old.fence + 1);
+    const fencingToken = Math.max(now * 1000, old.fencingToken + 1);
     const prevs = own ? old.prevs : [`${owner || '?'}/${old.tok}`, ...old.prevs].slice(0, 3);
-    this.routes.set(conn, { ...mine, fence, prevs, takeovers: live ? [...recent, now] : recent });
+    this.routes.set(conn, {
+      ...mine,
+      fencingToken,
+      prevs,
+      takeovers: live ? [...recent, now] : recent,
+    });
     this.#extend(mine, lease, now);
-    if (own) return { status: 'NEW', fence, ownerInc: '', ownerTok: '', now };
+    if (own) return { status: 'NEW', fencingToken, ownerInc: '', ownerTok: '', now };
     // Whoever may still have the connection must hear of it, also when its lease or its route ran out.
     if (owner !== '') {
       this.#told = {
-        [owner]: [{ v: 1, t: 'superseded', c: conn, k: old.tok, f: String(fence) }],
+        [owner]: [{ v: 1, t: 'superseded', c: conn, k: old.tok, f: String(fencingToken) }],
       };
     }
-    return { status: live ? 'TOOK' : 'NEW', fence, ...named };
+    return { status: live ? 'TOOK' : 'NEW', fencingToken, ...named };
   }
 
   /** What the last registration told whom. */
@@ -203,7 +208,7 @@ export class PartitionModel {
     const route = this.routes.get(conn);
     if (route === undefined) return { status: 'NONE' };
     const lease = this.leases.get(route.gen);
-    const named = { inc: lease?.inc ?? '', tok: route.tok, fence: route.fence };
+    const named = { inc: lease?.inc ?? '', tok: route.tok, fencingToken: route.fencingToken };
     if (lease === undefined || lease.until <= now) return { status: 'DEAD', ...named };
     if (route.exp <= now) return { status: 'EXPIRED', ...named };
     return { status: 'ROUTED', ...named, receivers: 0 };
@@ -231,9 +236,9 @@ export class PartitionModel {
     if (this.#swept) leases['#cur'] = '0';
     const routes: Record<string, string> = {};
     const index: Record<string, string> = {};
-    for (const [conn, { gen, tok, fence, exp, prevs, takeovers }] of this.routes) {
+    for (const [conn, { gen, tok, fencingToken, exp, prevs, takeovers }] of this.routes) {
       const past = prevs.length === 0 ? [] : [prevs.join(), takeovers.join()];
-      routes[conn] = [gen, tok, fence, exp, ...past].join('|');
+      routes[conn] = [gen, tok, fencingToken, exp, ...past].join('|');
       index[conn] = String(gen);
     }
     return { leases, routes, index };

@@ -1,5 +1,5 @@
 import { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
-import type { UpkeepTelemetry } from '../../../src/contracts/telemetry.js';
+import type { MaintenanceTelemetry } from '../../../src/contracts/telemetry.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
@@ -15,8 +15,8 @@ export class RedisNodes implements ClusterFactory {
   #prefix = randomPrefix();
   #nodes: RedisCoordinator[] = [];
   #repairs = 0;
-  readonly #upkeep: UpkeepTelemetry = {
-    ...new SilentTelemetry().upkeep,
+  readonly #maintenance: MaintenanceTelemetry = {
+    ...new SilentTelemetry().maintenance,
     checking: async work => {
       this.#repairs += 1;
       try {
@@ -56,7 +56,7 @@ export class RedisNodes implements ClusterFactory {
       node: { heartbeat: 100, lease: 15_000, ...this.settings.node, id: nodeId },
       redis: { prefix: this.#prefix, channel: `${this.#prefix}events`, ...redis },
     });
-    const node = new RedisCoordinator(options, this.logger, this.#upkeep);
+    const node = new RedisCoordinator(options, this.logger, this.#maintenance);
     this.#nodes.push(node);
     return node;
   }

@@ -36,6 +36,6 @@ export function scriptedNode(
     gateway: gateway as unknown as RedisGateway,
     listener,
     logger: new RecordingLogger(),
-    telemetry: new SilentTelemetry().upkeep,
+    telemetry: new SilentTelemetry().maintenance,
   };
 }

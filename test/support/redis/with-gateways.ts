@@ -35,7 +35,7 @@ export function withGateways() {
       meta: gateway.keys.logMeta,
       metaMs: 5_000,
       newEpoch: 'e1',
-      fenceMs: 60_000,
+      failoverJumpMs: 60_000,
       topic: gateway.keys.topic('a'),
       payload,
       maxEntries: 10,

@@ -163,8 +163,8 @@ describe('MemoryBus', () => {
       const { epoch = '', ms = 0, sequence = 0 } = first ?? {};
       const until = { epoch, ms, sequence };
       const parts = [{ topic: 'news', until }];
-      const hole = { reason: 'GAP', topics: undefined, resumedFrom: until, until, parts };
-      expect(a.holes).to.deep.equal([{ hole, after: 0 }]);
+      const gap = { reason: 'GAP', topics: undefined, resumedFrom: until, until, parts };
+      expect(a.gaps).to.deep.equal([{ gap, after: 0 }]);
       expect(a.publications).to.have.length(4);
     });
 
@@ -172,8 +172,8 @@ describe('MemoryBus', () => {
       bus.cut('a');
       for (let n = 0; n < 4; n += 1) publish(undefined, `${n}`);
       bus.heal('a');
-      expect(a.holes).to.have.length(1);
-      expect(a.holes[0]?.hole.parts?.map(({ topic }) => topic)).to.deep.equal(['*']);
+      expect(a.gaps).to.have.length(1);
+      expect(a.gaps[0]?.gap.parts?.map(({ topic }) => topic)).to.deep.equal(['*']);
     });
 
     it('is told nothing of what was lost before', () => {
@@ -181,7 +181,7 @@ describe('MemoryBus', () => {
       bus.cut('a');
       publish(undefined, '4');
       bus.heal('a');
-      expect(a.holes).to.deep.equal([]);
+      expect(a.gaps).to.deep.equal([]);
       expect(a.publications).to.have.length(5);
     });
 

@@ -23,7 +23,7 @@ describe('MemoryLog', () => {
 
   it('begins at the present with nothing in it', () => {
     const log = new MemoryLog();
-    expect(log.tip).to.deep.equal({ epoch: log.epoch, ms: START, sequence: 0 });
+    expect(log.head).to.deep.equal({ epoch: log.epoch, ms: START, sequence: 0 });
   });
 
   it('has an epoch of its own that a cursor can carry', () => {
@@ -61,7 +61,7 @@ describe('MemoryLog', () => {
 
   it('a shorter retention trims what a longer one kept', () => {
     const log = new MemoryLog();
-    const start = log.tip;
+    const start = log.head;
     for (let n = 0; n < 5; n += 1) append(log, 'news', `${n}`);
     append(log, 'news', '5', { maxEntries: 2, ttl: 60_000 });
     expect(texts(log, ['news'], start)).to.deep.equal(['4', '5']);
@@ -69,7 +69,7 @@ describe('MemoryLog', () => {
 
   it('an entry is kept for as long as its ttl and no longer', () => {
     const log = new MemoryLog();
-    const start = log.tip;
+    const start = log.head;
     append(log, 'news', '0', { maxEntries: 10, ttl: 100 });
     clock.tick(100);
     expect(texts(log, ['news'], start)).to.deep.equal(['0']);
@@ -82,7 +82,7 @@ describe('MemoryLog', () => {
 
   it('a topic of which nothing is left still tells its gap, even after it comes to life again', () => {
     const log = new MemoryLog();
-    const start = log.tip;
+    const start = log.head;
     append(log, 'news', '0', { maxEntries: 10, ttl: 10 });
     clock.tick(1_000_000);
     for (let n = 0; n < 2000; n += 1) append(log, 'sport', 'x');
@@ -93,7 +93,7 @@ describe('MemoryLog', () => {
 
   it('a topic without entries has no gap because nothing is left of another', () => {
     const log = new MemoryLog();
-    const start = log.tip;
+    const start = log.head;
     append(log, 'weather', '0', { maxEntries: 10, ttl: 10 });
     clock.tick(1_000_000);
     for (let n = 0; n < 2000; n += 1) append(log, 'sport', 'x');
@@ -103,10 +103,10 @@ describe('MemoryLog', () => {
 
   it('of more topics than it remembers a gap is told rather than missed', () => {
     const log = new MemoryLog();
-    const start = log.tip;
+    const start = log.head;
     for (let n = 0; n < 10_500; n += 1) append(log, `topic ${n}`, 'x', { maxEntries: 1, ttl: 10 });
     clock.tick(11);
-    const before = log.tip;
+    const before = log.head;
     for (let n = 0; n < 1000; n += 1) append(log, 'sport', 'x');
     const gap = { reason: 'GAP', topics: ['topic 0'] };
     expect(log.replay({ topics: ['topic 0'], after: start, limit: 1 }).reset).to.deep.equal(gap);
@@ -125,7 +125,7 @@ describe('MemoryLog', () => {
   it('since answers everything after a position, whatever its topic, and what is missing', () => {
     const log = new MemoryLog();
     append(log, 'news', '0');
-    const start = log.tip;
+    const start = log.head;
     for (const [n, topic] of ['news', EVERYONE, 'sport', 'sport', 'news'].entries()) {
       append(log, topic, `${n}`, topic === 'sport' ? { maxEntries: 1, ttl: 60_000 } : KEEP);
     }
@@ -149,7 +149,7 @@ describe('MemoryLog', () => {
         (steps, topics, start, limit) => {
           clock.setSystemTime(START);
           const log = new MemoryLog();
-          const model = new Model(log.tip);
+          const model = new Model(log.head);
           for (const { kind, topic, retention, ms } of steps) {
             if (kind === 'wait') clock.tick(ms);
             else
@@ -159,19 +159,19 @@ describe('MemoryLog', () => {
                 retention,
               );
           }
-          let after = model.positions[start % model.positions.length] ?? log.tip;
+          let after = model.positions[start % model.positions.length] ?? log.head;
           const wanted = [EVERYONE, ...topics.filter(topic => topic !== EVERYONE)];
           const seen: number[] = [];
           for (const expected = model.replay(wanted, after); ;) {
             const page = log.replay({ topics, after: { ...after, epoch: log.epoch }, limit });
             expect(page.frames.length).to.be.at.most(limit);
             if (seen.length === 0) {
-              expect([...(page.reset?.topics ?? [])].sort()).to.deep.equal(expected.holes);
-              expect(page.reset?.reason).to.equal(expected.holes.length > 0 ? 'GAP' : undefined);
+              expect([...(page.reset?.topics ?? [])].sort()).to.deep.equal(expected.gaps);
+              expect(page.reset?.reason).to.equal(expected.gaps.length > 0 ? 'GAP' : undefined);
             }
             seen.push(...page.frames.map(({ position }) => position?.sequence ?? -1));
-            if (isAfter(page.tip, page.upto)) {
-              after = { epoch: log.epoch, ...page.upto };
+            if (isAfter(page.head, page.completeTo)) {
+              after = { epoch: log.epoch, ...page.completeTo };
               continue;
             }
             expect(seen).to.deep.equal(expected.sequences);
@@ -219,7 +219,7 @@ class Model {
     this.#forget(topic);
   }
 
-  replay(topics: readonly string[], after: Position): { sequences: number[]; holes: string[] } {
+  replay(topics: readonly string[], after: Position): { sequences: number[]; gaps: string[] } {
     for (const topic of topics) this.#forget(topic);
     const missed = this.#entries.filter(
       ({ topic, position }) => topics.includes(topic) && isAfter(position, after),
@@ -227,7 +227,7 @@ class Model {
     const lost = missed.filter(({ dropped }) => dropped).map(({ topic }) => topic);
     return {
       sequences: missed.filter(({ dropped }) => !dropped).map(({ position }) => position.sequence),
-      holes: [...new Set(lost)].sort(),
+      gaps: [...new Set(lost)].sort(),
     };
   }
 

@@ -151,7 +151,7 @@ describe('ClientConnection at its end', () => {
       const { connection, sink } = bench.open();
       connection.enqueue(frame('a'));
       connection.cut('failed');
-      expect(connection.outboxBytes).to.equal(0);
+      expect(connection.sendBufferBytes).to.equal(0);
       await turn();
       expect(sink.writes).to.deep.equal([]);
     });

@@ -1,8 +1,8 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { OutboxPolicy } from '../../../src/connection/environment.js';
-import type { Frame, Hole, ResetReason } from '../../../src/contracts/events.js';
+import type { SendBufferPolicy } from '../../../src/connection/environment.js';
+import type { Frame, Gap, ResetReason } from '../../../src/contracts/events.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
 import { Bench, entry, eventsIn, FIRST, frame, START } from './connection-bench.js';
 
@@ -13,7 +13,7 @@ const at = (offset: number, epoch = START.epoch) => ({
   sequence: START.sequence + offset,
 });
 
-function hole(reason: ResetReason, from: number, until: number, epoch?: string): Hole {
+function gap(reason: ResetReason, from: number, until: number, epoch?: string): Gap {
   return { reason, topics: ['news'], resumedFrom: at(from, epoch), until: at(until) };
 }
 
@@ -21,7 +21,7 @@ function hole(reason: ResetReason, from: number, until: number, epoch?: string):
 const told = (text: string) =>
   eventsIn(text).map(({ event, data, id }) => (event === 'sse.reset' ? `reset ${id ?? ''}` : data));
 
-describe('ClientConnection with a hole in what it gets', () => {
+describe('ClientConnection with a gap in what it gets', () => {
   let bench: Bench;
 
   beforeEach(() => {
@@ -32,10 +32,10 @@ describe('ClientConnection with a hole in what it gets', () => {
     bench.stop();
   });
 
-  it('tells its client where the hole is, with the id at which the stream goes on', async () => {
+  it('tells its client where the gap is, with the id at which the stream goes on', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(1));
-    connection.miss(hole('GAP', 3, 5));
+    connection.miss(gap('GAP', 3, 5));
     connection.enqueue(entry(6));
     await turn();
     expect(told(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(3))}`, 'entry 6']);
@@ -48,19 +48,19 @@ describe('ClientConnection with a hole in what it gets', () => {
     expect(bench.news).to.deep.equal(['c1 told GAP']);
   });
 
-  it('says nothing of a hole that its client is past', async () => {
+  it('says nothing of a gap that its client is past', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(5));
-    connection.miss(hole('GAP', 3, 5));
+    connection.miss(gap('GAP', 3, 5));
     await turn();
     expect(told(sink.text)).to.deep.equal(['entry 5']);
     expect(bench.news).to.deep.equal([]);
   });
 
-  it('leaves a client its id that is past the beginning of the hole, but not of its end', async () => {
+  it('leaves a client its id that is past the beginning of the gap, but not of its end', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(4));
-    connection.miss(hole('GAP', 3, 5));
+    connection.miss(gap('GAP', 3, 5));
     await turn();
     expect(told(sink.text)).to.deep.equal(['entry 4', 'reset ']);
   });
@@ -68,7 +68,7 @@ describe('ClientConnection with a hole in what it gets', () => {
   it('names all that the client follows when everything is concerned', async () => {
     const { connection, sink } = bench.open();
     connection.addTopic('sport');
-    connection.miss({ ...hole('EPOCH', 0, 0, 'e2'), topics: undefined });
+    connection.miss({ ...gap('EPOCH', 0, 0, 'e2'), topics: undefined });
     await turn();
     expect(JSON.parse(eventsIn(sink.text)[0]?.data ?? '')).to.deep.include({
       reason: 'EPOCH',
@@ -79,8 +79,8 @@ describe('ClientConnection with a hole in what it gets', () => {
   it('goes over to the log that took the place of the former, whatever its numbers', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(9));
-    connection.miss(hole('EPOCH', -5, -5, 'e2'));
-    connection.miss(hole('EPOCH', -4, -4, 'e2'));
+    connection.miss(gap('EPOCH', -5, -5, 'e2'));
+    connection.miss(gap('EPOCH', -4, -4, 'e2'));
     // The former log's last ones may still be under way.
     connection.enqueue(entry(10));
     connection.enqueue(entry(-4, 'e2'));
@@ -95,14 +95,14 @@ describe('ClientConnection with a hole in what it gets', () => {
   it('tells of the end of a log, and not of what is missing in the next one before it', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(1));
-    connection.miss(hole('GAP', -5, 9, 'e2'));
-    connection.miss(hole('EPOCH', -5, -5, 'e2'));
+    connection.miss(gap('GAP', -5, 9, 'e2'));
+    connection.miss(gap('EPOCH', -5, -5, 'e2'));
     await turn();
     expect(told(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(-5, 'e2'))}`]);
     expect(sink.text).to.include('EPOCH').and.not.include('GAP');
   });
 
-  it('tells each client of those of several holes that concern it', async () => {
+  it('tells each client of those of several gaps that concern it', async () => {
     const { connection, sink } = bench.open();
     connection.addTopic('news');
     connection.addTopic('sport');
@@ -113,7 +113,7 @@ describe('ClientConnection with a hole in what it gets', () => {
       { topic: 'weather', until: at(8) },
       { topic: '*', until: at(7) },
     ];
-    connection.miss({ ...hole('GAP', 5, 8), topics: undefined, parts });
+    connection.miss({ ...gap('GAP', 5, 8), topics: undefined, parts });
     await turn();
     const [, reset = ''] = /data: (.*"reason".*)/.exec(sink.text) ?? [];
     expect(JSON.parse(reset)).to.deep.include({ reason: 'GAP', topics: ['news', '*'] });
@@ -122,9 +122,9 @@ describe('ClientConnection with a hole in what it gets', () => {
   it('goes back in a log that lost its end, if it was past that', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(2));
-    connection.miss(hole('AHEAD', 4, 4));
+    connection.miss(gap('AHEAD', 4, 4));
     connection.enqueue(entry(9));
-    connection.miss(hole('AHEAD', 4, 4));
+    connection.miss(gap('AHEAD', 4, 4));
     connection.enqueue(entry(5));
     await turn();
     expect(told(sink.text)).to.deep.equal([
@@ -138,7 +138,7 @@ describe('ClientConnection with a hole in what it gets', () => {
   it('tells nothing once it is closed', () => {
     const { connection, sink } = bench.open();
     connection.cut('failed');
-    connection.miss(hole('GAP', 0, 5));
+    connection.miss(gap('GAP', 0, 5));
     expect(sink.text).to.equal('');
   });
 
@@ -147,7 +147,7 @@ describe('ClientConnection with a hole in what it gets', () => {
       const { connection, sink } = bench.opening();
       connection.open(FIRST);
       connection.enqueue(entry(1));
-      connection.miss(hole('GAP', 1, 3));
+      connection.miss(gap('GAP', 1, 3));
       connection.enqueue(entry(4));
       connection.goLive(START);
       expect(told(sink.text)).to.deep.equal(['first', 'entry 1', 'reset ', 'entry 4']);
@@ -156,14 +156,14 @@ describe('ClientConnection with a hole in what it gets', () => {
     it('tells nothing that it begins behind', () => {
       const { connection, sink } = bench.opening();
       connection.open(FIRST);
-      connection.miss(hole('GAP', 1, 3));
+      connection.miss(gap('GAP', 1, 3));
       connection.enqueue(entry(4));
-      connection.miss(hole('EPOCH', 0, 0));
+      connection.miss(gap('EPOCH', 0, 0));
       connection.goLive(at(3));
       expect(told(sink.text)).to.deep.equal(['first', 'entry 4']);
     });
 
-    for (const policy of ['drop-oldest', 'drop-newest'] satisfies OutboxPolicy[]) {
+    for (const policy of ['drop-oldest', 'drop-newest'] satisfies SendBufferPolicy[]) {
       it(`gives up under ${policy} when it cannot hold all of the log, since nobody knows yet what its client has`, () => {
         bench.stop();
         bench = new Bench({ policy, maxBytes: 40 });
@@ -182,7 +182,7 @@ describe('ClientConnection with a hole in what it gets', () => {
   describe('because its client is too slow', () => {
     type Step =
       | { readonly do: 'entry' | 'direct'; readonly size: number }
-      | { readonly do: 'block' | 'drain' | 'tick' | 'hole' }
+      | { readonly do: 'block' | 'drain' | 'tick' | 'gap' }
       | { readonly do: 'progress'; readonly size: number };
     const size = fc.integer({ min: 1, max: 90 });
     const steps = fc.array(
@@ -197,7 +197,7 @@ describe('ClientConnection with a hole in what it gets', () => {
               'block' as const,
               'drain' as const,
               'tick' as const,
-              'hole' as const,
+              'gap' as const,
             ),
           }),
         },
@@ -206,7 +206,7 @@ describe('ClientConnection with a hole in what it gets', () => {
     );
 
     /** One stream from its beginning to its end, once everything has drained. */
-    const run = async (policy: OutboxPolicy, plan: readonly Step[]): Promise<string> => {
+    const run = async (policy: SendBufferPolicy, plan: readonly Step[]): Promise<string> => {
       bench.stop();
       bench = new Bench({ policy, maxBytes: 700 });
       const { connection, sink } = bench.open();
@@ -220,8 +220,8 @@ describe('ClientConnection with a hole in what it gets', () => {
           case 'direct':
             connection.enqueue(frame('d'.repeat(step.size)));
             break;
-          case 'hole':
-            connection.miss(hole('GAP', next - 1, next));
+          case 'gap':
+            connection.miss(gap('GAP', next - 1, next));
             next += 1;
             break;
           case 'block':
@@ -246,8 +246,8 @@ describe('ClientConnection with a hole in what it gets', () => {
       return sink.text;
     };
 
-    for (const policy of ['drop-oldest', 'drop-newest'] satisfies OutboxPolicy[]) {
-      it(`tells every hole once, where it begins, under ${policy}`, async () => {
+    for (const policy of ['drop-oldest', 'drop-newest'] satisfies SendBufferPolicy[]) {
+      it(`tells every gap once, where it begins, under ${policy}`, async () => {
         await fc.assert(
           fc.asyncProperty(steps, async plan => {
             const events = eventsIn(await run(policy, plan));
@@ -263,7 +263,7 @@ describe('ClientConnection with a hole in what it gets', () => {
               if (event === 'sse.reset') {
                 const reset = JSON.parse(data) as { reason: ResetReason; resumedFrom: string };
                 if (id !== undefined) expect(id).to.equal(reset.resumedFrom);
-                // What follows a notice at once is a hole of another kind, or another gap.
+                // What follows a notice at once is a gap of another kind, or another gap.
                 if (former === undefined) {
                   expect(reset.resumedFrom).to.equal(formatCursor(at(position)));
                 } else if (!between) expect([former.reason, reset.reason]).to.include('GAP');
@@ -274,7 +274,7 @@ describe('ClientConnection with a hole in what it gets', () => {
               const number = Number(data.split(' ')[0]);
               expect(number).to.be.greaterThan(position);
               const whole = number === position + 1;
-              expect(former === undefined, `a hole before ${number}`).to.equal(whole);
+              expect(former === undefined, `a gap before ${number}`).to.equal(whole);
               position = number;
               former = undefined;
             }

@@ -38,7 +38,7 @@ describe('ClientConnection while opening', () => {
       { outcome: 'buffered' },
       { outcome: 'buffered' },
     ]);
-    expect(connection.outboxBytes).to.equal(frame('a').bytes.length * 2);
+    expect(connection.sendBufferBytes).to.equal(frame('a').bytes.length * 2);
   });
 
   it('counts what it holds in the process budget', () => {
@@ -143,7 +143,7 @@ describe('ClientConnection while opening', () => {
     expect(connection.deliver(frameOf(100)).outcome).to.equal('buffered');
     expect(connection.deliver(frameOf(8))).to.deep.equal({
       outcome: 'rejected',
-      code: 'OUTBOX_FULL',
+      code: 'SEND_BUFFER_FULL',
     });
     expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'slow' });
     expect([bench.used, sink.calls]).to.deep.equal([0, []]);

@@ -66,7 +66,7 @@ describe('ClientConnection under the policy disconnect', () => {
                 if (outcome === 'delivered' || outcome === 'buffered') accepted.push(next);
                 if (outcome === 'buffered' && waiting) {
                   // What a single frame may hold beyond the bound was taken when nothing waited.
-                  expect(connection.outboxBytes).to.be.at.most(MAX_BYTES);
+                  expect(connection.sendBufferBytes).to.be.at.most(MAX_BYTES);
                 }
                 if (outcome === 'delivered' && step.kind === 'deliver') {
                   expect(sink.pendingBytes).to.equal(0);

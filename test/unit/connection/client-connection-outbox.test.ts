@@ -1,6 +1,6 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
-import type { OutboxPolicy } from '../../../src/connection/environment.js';
+import type { SendBufferPolicy } from '../../../src/connection/environment.js';
 import { Bench, type Client, dataIn, frame, frameOf } from './connection-bench.js';
 
 const PIECE = 64 * 1024;
@@ -20,16 +20,16 @@ describe('ClientConnection with a slow client', () => {
     return client;
   };
 
-  for (const policy of ['disconnect', 'drop-oldest', 'drop-newest'] satisfies OutboxPolicy[]) {
+  for (const policy of ['disconnect', 'drop-oldest', 'drop-newest'] satisfies SendBufferPolicy[]) {
     describe(`under ${policy}`, () => {
-      it('takes up to outbox.maxBytes, what the socket holds included, and loses nothing', () => {
+      it('takes up to sendBuffer.maxBytes, what the socket holds included, and loses nothing', () => {
         bench = new Bench({ policy, maxBytes: 100 });
         const { connection, sink } = blocked();
         const outcomes = ['b', 'c', 'd', 'e'].map(
           fill => connection.enqueue(frameOf(20, fill)).outcome,
         );
         expect(outcomes).to.deep.equal(Array(4).fill('buffered'));
-        expect(connection.outboxBytes).to.equal(100);
+        expect(connection.sendBufferBytes).to.equal(100);
         sink.drain();
         expect(dataIn(sink.text).map(data => data[0])).to.deep.equal(['a', 'b', 'c', 'd', 'e']);
       });
@@ -65,7 +65,7 @@ describe('ClientConnection with a slow client', () => {
       connection.enqueue(frameOf(72));
       expect(connection.enqueue(frameOf(9))).to.deep.equal({
         outcome: 'rejected',
-        code: 'OUTBOX_FULL',
+        code: 'SEND_BUFFER_FULL',
       });
       expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'slow' });
       await turn();
@@ -94,9 +94,9 @@ describe('ClientConnection with a slow client', () => {
       connection.enqueue(frameOf(60, 'b'));
       expect(connection.enqueue(frameOf(21, 'c'))).to.deep.equal({
         outcome: 'rejected',
-        code: 'OUTBOX_FULL',
+        code: 'SEND_BUFFER_FULL',
       });
-      expect(connection.outboxBytes).to.equal(80);
+      expect(connection.sendBufferBytes).to.equal(80);
       expect(connection.enqueue(frameOf(20, 'd')).outcome).to.equal('buffered');
       sink.progress(20);
       expect(connection.enqueue(frameOf(20, 'e')).outcome).to.equal('buffered');
@@ -121,7 +121,7 @@ describe('ClientConnection with a slow client', () => {
       const { connection, sink } = blocked();
       for (const fill of ['b', 'c', 'd', 'e']) connection.enqueue(frameOf(20, fill));
       expect(connection.enqueue(frameOf(21, 'f')).outcome).to.equal('buffered');
-      expect(connection.outboxBytes).to.equal(81);
+      expect(connection.sendBufferBytes).to.equal(81);
       sink.drain();
       expect(dataIn(sink.text).map(data => data[0])).to.deep.equal(['a', 'd', 'e', 'f']);
       expect(bench.used).to.equal(0);
@@ -149,7 +149,7 @@ describe('ClientConnection with a slow client', () => {
       connection.enqueue(frameOf(40, 'c'));
       expect(connection.enqueue(frameOf(81, 'd'))).to.deep.equal({
         outcome: 'rejected',
-        code: 'OUTBOX_FULL',
+        code: 'SEND_BUFFER_FULL',
       });
       expect(connection.enqueue(frameOf(80, 'e')).outcome).to.equal('buffered');
       sink.drain();
@@ -172,7 +172,7 @@ describe('ClientConnection with a slow client', () => {
       const { connection, sink } = blocked();
       for (let index = 0; index < 10_000; index += 1) {
         connection.enqueue(frame(String(index)));
-        expect(connection.outboxBytes).to.be.at.most(1000);
+        expect(connection.sendBufferBytes).to.be.at.most(1000);
       }
       sink.drain();
       const numbers = dataIn(sink.text).slice(1).map(Number);
@@ -212,7 +212,7 @@ describe('ClientConnection with a slow client', () => {
       const { connection, sink } = bench.open();
       sink.block();
       expect(connection.deliver(frameOf(PIECE * 2)).outcome).to.equal('buffered');
-      expect([connection.outboxBytes, bench.used]).to.deep.equal([PIECE * 2, PIECE * 2]);
+      expect([connection.sendBufferBytes, bench.used]).to.deep.equal([PIECE * 2, PIECE * 2]);
     });
 
     it('are followed by what came later, small frames joined', () => {
@@ -245,20 +245,20 @@ describe('ClientConnection with a slow client', () => {
     });
   });
 
-  describe('outboxBytes', () => {
+  describe('sendBufferBytes', () => {
     it('is what was accepted and not taken, wherever it waits', async () => {
       bench = new Bench();
       const { connection, sink } = bench.open();
       connection.enqueue(frameOf(10));
-      expect(connection.outboxBytes).to.equal(10);
+      expect(connection.sendBufferBytes).to.equal(10);
       await turn();
-      expect(connection.outboxBytes).to.equal(0);
+      expect(connection.sendBufferBytes).to.equal(0);
       sink.block();
       connection.deliver(frameOf(50));
       connection.enqueue(frameOf(30));
-      expect(connection.outboxBytes).to.equal(80);
+      expect(connection.sendBufferBytes).to.equal(80);
       sink.progress(15);
-      expect(connection.outboxBytes).to.equal(65);
+      expect(connection.sendBufferBytes).to.equal(65);
     });
   });
 });

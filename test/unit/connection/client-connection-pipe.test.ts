@@ -321,7 +321,7 @@ describe('ClientConnection.pipe', () => {
       expect(reads).to.be.at.most(4);
     });
 
-    it('loses nothing of a pull source although others fill the outbox meanwhile', async () => {
+    it('loses nothing of a pull source although others fill the send buffer meanwhile', async () => {
       for (const policy of ['drop-newest', 'drop-oldest', 'disconnect'] as const) {
         bench = new Bench({ policy, maxBytes: 1000 });
         client = bench.open();

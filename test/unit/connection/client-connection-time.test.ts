@@ -175,7 +175,7 @@ describe('ClientConnection over time', () => {
       sink.block();
       connection.deliver(frame('a'));
       for (let round = 0; round < 5; round += 1) beat();
-      expect(connection.outboxBytes).to.equal(frame('a').bytes.length);
+      expect(connection.sendBufferBytes).to.equal(frame('a').bytes.length);
       sink.drain();
       beat();
       expect(sink.text).to.equal('data: a\n\n:\n\n');

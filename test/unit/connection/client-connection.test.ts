@@ -22,11 +22,11 @@ describe('ClientConnection', () => {
       for (const token of tokens) expect(token).to.match(/^[0-9a-z]{1,16}$/);
     });
 
-    it('has no fence before it is registered, and then the one of its registration', () => {
+    it('has no fencing token before it is registered, and then the one of its registration', () => {
       const { connection } = bench.opening();
-      expect(connection.fence).to.equal(0);
-      connection.fence = 7;
-      expect(connection.fence).to.equal(7);
+      expect(connection.fencingToken).to.equal(0);
+      connection.fencingToken = 7;
+      expect(connection.fencingToken).to.equal(7);
     });
 
     it('is subscribed to what the store adds and not to what it removes', () => {
@@ -158,14 +158,14 @@ describe('ClientConnection', () => {
       expect(dataIn(sink.text)).to.deep.equal(['a', 'b', 'c', 'd', 'e']);
     });
 
-    it('is rejected with OUTBOX_FULL when it does not fit', () => {
+    it('is rejected with SEND_BUFFER_FULL when it does not fit', () => {
       bench = new Bench({ maxBytes: 50, policy: 'drop-newest' });
       const { connection, sink } = bench.open();
       sink.block();
       connection.deliver(frameOf(50));
       expect(connection.deliver(frameOf(8))).to.deep.equal({
         outcome: 'rejected',
-        code: 'OUTBOX_FULL',
+        code: 'SEND_BUFFER_FULL',
       });
     });
 
@@ -256,7 +256,7 @@ describe('ClientConnection', () => {
       const { connection } = bench.opening();
       connection.deliverOnce('m1', frame('a'));
       expect(connection.deliverOnce('m1', frame('a'))).to.deep.equal({ outcome: 'buffered' });
-      expect(connection.outboxBytes).to.equal(frame('a').bytes.length);
+      expect(connection.sendBufferBytes).to.equal(frame('a').bytes.length);
     });
 
     it('takes a rejected message when it comes again and fits', () => {
@@ -331,7 +331,7 @@ describe('ClientConnection', () => {
         'rejected',
         'not-connected',
       ]);
-      expect(rejected).to.include({ code: 'OUTBOX_FULL' });
+      expect(rejected).to.include({ code: 'SEND_BUFFER_FULL' });
     });
 
     it('answers data over the limit as rejected, and stays open', () => {

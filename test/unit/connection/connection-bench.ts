@@ -1,9 +1,12 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { ClientConnection } from '../../../src/connection/client-connection.js';
 import { ResetNotice } from '../../../src/protocol/gap.js';
-import type { ConnectionEnvironment, OutboxPolicy } from '../../../src/connection/environment.js';
+import type {
+  ConnectionEnvironment,
+  SendBufferPolicy,
+} from '../../../src/connection/environment.js';
 import { WriteScheduler } from '../../../src/connection/scheduler.js';
-import { OutboxBudget } from '../../../src/connection/send-buffer.js';
+import { SendBufferBudget } from '../../../src/connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../../../src/connection/timers.js';
 import type { Cursor, Frame } from '../../../src/contracts/events.js';
 import { EventEncoder } from '../../../src/protocol/event-stream.js';
@@ -20,7 +23,7 @@ export const FIRST = frame('first');
 export interface BenchSettings {
   readonly maxBytes?: number;
   readonly maxTotalBytes?: number;
-  readonly policy?: OutboxPolicy;
+  readonly policy?: SendBufferPolicy;
   readonly timeout?: number;
   readonly maxAge?: number | false;
   readonly heartbeat?: number | false;
@@ -52,7 +55,7 @@ export class Bench {
       nodeId: 'node-a',
       maxBytes: settings.maxBytes ?? 1_000_000,
       policy: settings.policy ?? 'disconnect',
-      budget: new OutboxBudget(settings.maxTotalBytes ?? 100_000_000),
+      budget: new SendBufferBudget(settings.maxTotalBytes ?? 100_000_000),
       scheduler: new WriteScheduler(5),
       watchdog: new Watchdog(timeout, maxAge),
       wheel: this.#wheel,
@@ -64,7 +67,7 @@ export class Bench {
       },
       logger: this.logger,
       events: this.telemetry.events,
-      noticeOf: hole => new ResetNotice(hole),
+      noticeOf: gap => new ResetNotice(gap),
       traffic: this.telemetry.traffic,
       nextMessageId: () => {
         this.#messages += 1;

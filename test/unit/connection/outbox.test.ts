@@ -1,16 +1,16 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Outbox, OutboxBudget } from '../../../src/connection/send-buffer.js';
+import { SendBuffer, SendBufferBudget } from '../../../src/connection/send-buffer.js';
 import type { Frame } from '../../../src/contracts/events.js';
 
-/** What an outbox should hold: for each frame, the bytes that have not been taken, and whether some were. */
+/** What an send buffer should hold: for each frame, the bytes that have not been taken, and whether some were. */
 interface Model {
   frames: { rest: Buffer; cut: boolean }[];
 }
 
 interface Real {
-  readonly outbox: Outbox;
-  readonly budget: OutboxBudget;
+  readonly sendBuffer: SendBuffer;
+  readonly budget: SendBufferBudget;
   /** What others hold of the budget. */
   readonly others: number;
 }
@@ -29,11 +29,11 @@ function sumOf({ frames }: Model): number {
   return frames.reduce((sum, { rest }) => sum + rest.length, 0);
 }
 
-function expectSame(model: Model, { outbox, budget, others }: Real): void {
-  expect(outbox.bytes).to.equal(sumOf(model));
-  expect(outbox.empty).to.equal(model.frames.length === 0);
-  expect(outbox.droppable).to.equal(sumOf({ frames: model.frames.filter(({ cut }) => !cut) }));
-  expect(budget.used).to.equal(others + outbox.bytes);
+function expectSame(model: Model, { sendBuffer, budget, others }: Real): void {
+  expect(sendBuffer.bytes).to.equal(sumOf(model));
+  expect(sendBuffer.empty).to.equal(model.frames.length === 0);
+  expect(sendBuffer.droppable).to.equal(sumOf({ frames: model.frames.filter(({ cut }) => !cut) }));
+  expect(budget.used).to.equal(others + sendBuffer.bytes);
 }
 
 class Push implements OutboxCommand {
@@ -45,7 +45,7 @@ class Push implements OutboxCommand {
 
   run(model: Model, real: Real): void {
     const frame = frameOfLength(this.length);
-    real.outbox.push(frame);
+    real.sendBuffer.push(frame);
     model.frames.push({ rest: frame.bytes, cut: false });
     expectSame(model, real);
   }
@@ -65,7 +65,7 @@ class Take implements OutboxCommand {
   run(model: Model, real: Real): void {
     const all = Buffer.concat(model.frames.map(({ rest }) => rest));
     const expected = all.subarray(0, this.limit);
-    expect(real.outbox.take(this.limit).equals(expected)).to.be.true;
+    expect(real.sendBuffer.take(this.limit).equals(expected)).to.be.true;
     let left = expected.length;
     while (left > 0) {
       const [head] = model.frames;
@@ -92,7 +92,7 @@ class DropOldest implements OutboxCommand {
 
   run(model: Model, real: Real): void {
     const index = model.frames.findIndex(({ cut }) => !cut);
-    expect(real.outbox.dropOldest()?.bytes).to.equal(model.frames[index]?.rest);
+    expect(real.sendBuffer.dropOldest()?.bytes).to.equal(model.frames[index]?.rest);
     if (index >= 0) model.frames.splice(index, 1);
     expectSame(model, real);
   }
@@ -112,7 +112,7 @@ class PushFirst implements OutboxCommand {
   run(model: Model, real: Real): void {
     const frame = frameOfLength(this.length);
     const index = model.frames.findIndex(({ cut }) => !cut);
-    real.outbox.pushFirst(frame);
+    real.sendBuffer.pushFirst(frame);
     model.frames.splice(index < 0 ? model.frames.length : index, 0, {
       rest: frame.bytes,
       cut: false,
@@ -132,7 +132,7 @@ class Shift implements OutboxCommand {
 
   run(model: Model, real: Real): void {
     const expected = model.frames.shift();
-    expect(real.outbox.shift()?.bytes).to.equal(expected?.rest);
+    expect(real.sendBuffer.shift()?.bytes).to.equal(expected?.rest);
     expectSame(model, real);
   }
 
@@ -147,7 +147,7 @@ class Clear implements OutboxCommand {
   }
 
   run(model: Model, real: Real): void {
-    real.outbox.clear();
+    real.sendBuffer.clear();
     model.frames = [];
     expectSame(model, real);
   }
@@ -157,7 +157,7 @@ class Clear implements OutboxCommand {
   }
 }
 
-describe('Outbox', () => {
+describe('SendBuffer', () => {
   it('holds exactly what a plain list of bytes holds, and counts it in the budget', () => {
     const commands = fc.commands(
       [
@@ -174,9 +174,12 @@ describe('Outbox', () => {
     fc.assert(
       fc.property(commands, run => {
         fc.modelRun(() => {
-          const budget = new OutboxBudget(1000);
+          const budget = new SendBufferBudget(1000);
           budget.add(7);
-          return { model: { frames: [] }, real: { outbox: new Outbox(budget), budget, others: 7 } };
+          return {
+            model: { frames: [] },
+            real: { sendBuffer: new SendBuffer(budget), budget, others: 7 },
+          };
         }, run);
       }),
       { numRuns: 1000 },
@@ -184,43 +187,51 @@ describe('Outbox', () => {
   });
 
   it('keeps its order over thousands of frames that come and go', () => {
-    const outbox = new Outbox(new OutboxBudget(1e9));
+    const sendBuffer = new SendBuffer(new SendBufferBudget(1e9));
     const expected: Frame[] = [];
     for (let round = 0; round < 5000; round += 1) {
       const [one, two] = [frameOfLength(3), frameOfLength(3)];
-      outbox.push(one);
-      outbox.push(two);
+      sendBuffer.push(one);
+      sendBuffer.push(two);
       expected.push(one, two);
-      expect(outbox.shift()).to.equal(expected.shift());
+      expect(sendBuffer.shift()).to.equal(expected.shift());
     }
-    while (expected.length > 0) expect(outbox.shift()).to.equal(expected.shift());
-    expect([outbox.shift(), outbox.bytes, outbox.empty]).to.deep.equal([undefined, 0, true]);
+    while (expected.length > 0) expect(sendBuffer.shift()).to.equal(expected.shift());
+    expect([sendBuffer.shift(), sendBuffer.bytes, sendBuffer.empty]).to.deep.equal([
+      undefined,
+      0,
+      true,
+    ]);
   });
 
   it('hands a whole frame on without a copy', () => {
-    const outbox = new Outbox(new OutboxBudget(1000));
+    const sendBuffer = new SendBuffer(new SendBufferBudget(1000));
     const frame = frameOfLength(10);
-    outbox.push(frame);
-    expect(outbox.take(10)).to.equal(frame.bytes);
+    sendBuffer.push(frame);
+    expect(sendBuffer.take(10)).to.equal(frame.bytes);
   });
 
   it('never drops a frame of which a part was taken', () => {
-    const outbox = new Outbox(new OutboxBudget(1000));
-    outbox.push(frameOfLength(10));
-    outbox.take(4);
-    expect([outbox.dropOldest(), outbox.bytes, outbox.droppable]).to.deep.equal([undefined, 6, 0]);
+    const sendBuffer = new SendBuffer(new SendBufferBudget(1000));
+    sendBuffer.push(frameOfLength(10));
+    sendBuffer.take(4);
+    expect([sendBuffer.dropOldest(), sendBuffer.bytes, sendBuffer.droppable]).to.deep.equal([
+      undefined,
+      6,
+      0,
+    ]);
   });
 });
 
-describe('OutboxBudget', () => {
+describe('SendBufferBudget', () => {
   it('admits up to its limit and not one byte more', () => {
-    const budget = new OutboxBudget(100);
+    const budget = new SendBufferBudget(100);
     budget.add(40);
     expect([budget.admits(60), budget.admits(61)]).to.deep.equal([true, false]);
   });
 
   it('counts what is added and taken back', () => {
-    const budget = new OutboxBudget(100);
+    const budget = new SendBufferBudget(100);
     budget.add(40);
     budget.add(-15);
     expect(budget.used).to.equal(25);

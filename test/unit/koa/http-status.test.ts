@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { SseErrorCode } from '../../../src/errors.js';
-import { httpStatusOf } from '../../../src/koa/middleware.js';
+import { httpStatusOf } from '../../../src/koa/answer-error.js';
 
 /** Every code; a record, so that the compiler misses none. */
 const STATUS: Readonly<Record<SseErrorCode, number>> = {
@@ -16,7 +16,7 @@ const STATUS: Readonly<Record<SseErrorCode, number>> = {
   INVALID_REQUEST: 400,
   NOT_SERIALIZABLE: 422,
   EVENT_TOO_LARGE: 413,
-  OUTBOX_FULL: 429,
+  SEND_BUFFER_FULL: 429,
   MESSAGE_LIMIT: 429,
   CONNECTION_LIMIT: 503,
   DUPLICATE_CONNECTION: 409,

@@ -112,7 +112,10 @@ describe('ConnectionOpener', () => {
       expect(connection.state.kind).to.equal('open');
       expect(sink.opened).to.equal(true);
       expect(node.store.get('c1')).to.equal(connection);
-      expect(cluster.bus.route('c1')).to.include({ nodeId: 'a', fence: connection.fence });
+      expect(cluster.bus.route('c1')).to.include({
+        nodeId: 'a',
+        fencingToken: connection.fencingToken,
+      });
       expect(listens.balance).to.deep.equal({ news: 1 });
     });
 
@@ -201,15 +204,15 @@ describe('ConnectionOpener', () => {
       expect(sink.names).to.deep.equal(['connected', 'message']);
     });
 
-    it('more of them than the outbox holds end the opening', async () => {
+    it('more of them than the send buffer holds end the opening', async () => {
       const sink = new RecordingSink();
       onMoment = async moment => {
         if (moment === 'before register') {
           await other.service.broadcastToCluster('message', 'x'.repeat(2000));
         }
       };
-      const node = interruptible({ outbox: { maxBytes: 1000 } });
-      expect(await codeOf(node.connect('c1', {}, sink))).to.equal('OUTBOX_FULL');
+      const node = interruptible({ sendBuffer: { maxBytes: 1000 } });
+      expect(await codeOf(node.connect('c1', {}, sink))).to.equal('SEND_BUFFER_FULL');
       expect(sink.opened).to.equal(false);
       await expectNothingLeft(node);
     });
@@ -355,13 +358,13 @@ describe('ConnectionOpener', () => {
       expect(newcomer.sink.data('message')).to.deep.equal(['x']);
     });
 
-    it('fences grow from owner to owner', async () => {
+    it('fencing tokens grow from owner to owner', async () => {
       const node = await cluster.started('a');
-      const fences = [];
+      const fencingTokens = [];
       for (const owner of [node, other, node]) {
-        fences.push((await owner.connect('c1')).connection.fence);
+        fencingTokens.push((await owner.connect('c1')).connection.fencingToken);
       }
-      expect([...fences].sort((one, next) => one - next)).to.deep.equal(fences);
+      expect([...fencingTokens].sort((one, next) => one - next)).to.deep.equal(fencingTokens);
     });
 
     it('the connection that opened first loses to one that overtakes it', async () => {
@@ -408,7 +411,7 @@ describe('ConnectionOpener', () => {
       expect(second.connection.state.kind).to.equal('open');
       expect(node.store.get('c1')).to.equal(second.connection);
       await turns();
-      expect(cluster.bus.route('c1')).to.include({ fence: second.connection.fence });
+      expect(cluster.bus.route('c1')).to.include({ fencingToken: second.connection.fencingToken });
     });
 
     it('a newcomer that fails leaves the present owner alone', async () => {
@@ -420,7 +423,7 @@ describe('ConnectionOpener', () => {
       expect(await codeOf(node.connect('c1'))).to.equal('UNAVAILABLE');
       await turns();
       expect(owner.connection.state.kind).to.equal('open');
-      expect(cluster.bus.route('c1')).to.include({ fence: owner.connection.fence });
+      expect(cluster.bus.route('c1')).to.include({ fencingToken: owner.connection.fencingToken });
     });
 
     it('is refused with DUPLICATE_CONNECTION when so asked, on this node and on another', async () => {

@@ -45,7 +45,7 @@ describe('ConsistencyCheck', () => {
     };
     check = new ConsistencyCheck(
       { ...SETTINGS, ...settings },
-      { coordinator, logger, telemetry: new SilentTelemetry().upkeep, onInconsistency },
+      { coordinator, logger, telemetry: new SilentTelemetry().maintenance, onInconsistency },
     );
     return check;
   }

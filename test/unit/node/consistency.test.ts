@@ -27,7 +27,7 @@ describe('a node under consistency fail_fast', () => {
         check = new ConsistencyCheck(consistency, {
           coordinator,
           logger,
-          telemetry: telemetry.upkeep,
+          telemetry: telemetry.maintenance,
         });
         return check;
       },

@@ -33,7 +33,7 @@ describe('CursorRefresh', () => {
     clock.restore();
   });
 
-  const present = (): string => formatCursor(cluster.bus.log.tip);
+  const present = (): string => formatCursor(cluster.bus.log.head);
   const idsOf = (text: string): string[] =>
     [...text.matchAll(/^id: (.*)$/gm)].map(([, id = '']) => id);
 

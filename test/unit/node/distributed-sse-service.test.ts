@@ -95,9 +95,9 @@ describe('DistributedSseService', () => {
     expect(service?.getConnectionCount()).to.equal(0);
     expect(service?.sendMessage('c1', 'message', 'x').outcome).to.equal('not-connected');
     expect({ ...service?.broadcast('message', 'x') }).to.deep.equal({
-      taken: 0,
-      slow: 0,
-      dropped: 0,
+      delivered: 0,
+      buffered: 0,
+      rejected: 0,
     });
     expect(service?.health().reasons[0]?.code).to.equal('STARTING');
   });

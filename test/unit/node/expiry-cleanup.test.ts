@@ -24,7 +24,7 @@ describe('ExpiryCleanup', () => {
     cluster = new TestCluster();
     node = cluster.node('a', { options: { connection: { timeout: 60_000 } } });
     logger = new RecordingLogger();
-    cleanup = new ExpiryCleanup(node.store, SETTINGS, logger, node.telemetry.upkeep);
+    cleanup = new ExpiryCleanup(node.store, SETTINGS, logger, node.telemetry.maintenance);
   });
 
   afterEach(async () => {
@@ -99,7 +99,7 @@ describe('ExpiryCleanup', () => {
     expect(opening.store.opening).to.equal(1);
     await clock.tickAsync(5001);
     expect(
-      new ExpiryCleanup(opening.store, SETTINGS, logger, opening.telemetry.upkeep).run(),
+      new ExpiryCleanup(opening.store, SETTINGS, logger, opening.telemetry.maintenance).run(),
     ).to.equal(1);
     expect(opening.store.opening).to.equal(0);
     expect(sink.opened).to.equal(false);
@@ -143,7 +143,7 @@ describe('ExpiryCleanup', () => {
       node.store,
       { ...SETTINGS, enabled: false },
       logger,
-      node.telemetry.upkeep,
+      node.telemetry.maintenance,
     );
     const { connection } = await node.connect('c1');
     off.start();

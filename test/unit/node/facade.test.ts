@@ -73,13 +73,13 @@ describe('SseService on two nodes', () => {
       expect(sink.names).to.deep.equal(['connected']);
     });
 
-    it('rejected: the outbox is full, and by the default policy the connection closed', async () => {
-      const node = cluster.node('tight', { options: { outbox: { maxBytes: 500 } } });
+    it('rejected: the send buffer is full, and by the default policy the connection closed', async () => {
+      const node = cluster.node('tight', { options: { sendBuffer: { maxBytes: 500 } } });
       const { connection, sink } = await node.connect('c1');
       sink.block();
       node.service.sendMessage('c1', 'note', 'x'.repeat(400));
       const receipt = node.service.sendMessage('c1', 'note', 'x'.repeat(400));
-      expect(receipt).to.include({ outcome: 'rejected', code: 'OUTBOX_FULL' });
+      expect(receipt).to.include({ outcome: 'rejected', code: 'SEND_BUFFER_FULL' });
       expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'slow' });
       expect(node.service.sendMessage('c1', 'note', 'x').outcome).to.equal('not-connected');
     });
@@ -138,7 +138,11 @@ describe('SseService on two nodes', () => {
       const other = await there.connect('other');
       slow.sink.block();
       here.service.sendMessage('slow', 'fill', '');
-      expect(here.service.broadcast('all', 'x')).to.deep.include({ taken: 1, slow: 1, dropped: 0 });
+      expect(here.service.broadcast('all', 'x')).to.deep.include({
+        delivered: 1,
+        buffered: 1,
+        rejected: 0,
+      });
       await until(() => fast.sink.data('all').length === 1, 'the event');
       expect(other.sink.data('all')).to.deep.equal([]);
     });

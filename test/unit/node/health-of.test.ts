@@ -105,13 +105,16 @@ describe('health', () => {
   it('is degraded but ready when slow clients hold all the memory they may', async () => {
     const bounds = { maxBytes: 1000, maxTotalBytes: 1000 };
     const node = await cluster.started('a', {
-      options: { outbox: { ...bounds, policy: 'drop-newest' }, limits: { maxEventBytes: 1000 } },
+      options: {
+        sendBuffer: { ...bounds, policy: 'drop-newest' },
+        limits: { maxEventBytes: 1000 },
+      },
     });
     const { sink, connection } = await node.connect('c1');
     await turns();
     sink.block();
     connection.send('message', 'x'.repeat(992));
-    expect(codes(node)).to.deep.equal(['OUTBOX_BUDGET']);
+    expect(codes(node)).to.deep.equal(['SEND_BUFFER_BUDGET']);
     expect(node.service.health()).to.include({ live: true, ready: true, degraded: true });
     sink.unblock();
     expect(codes(node)).to.deep.equal([]);

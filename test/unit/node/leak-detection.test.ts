@@ -8,7 +8,7 @@ import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
 import { turns } from '../../support/turns.js';
 
-const SILENT = new SilentTelemetry().upkeep;
+const SILENT = new SilentTelemetry().maintenance;
 
 describe('LeakDetection', () => {
   let detection: LeakDetection;
@@ -19,7 +19,7 @@ describe('LeakDetection', () => {
     logger = new RecordingLogger();
     told = [];
     const telemetry = {
-      ...new SilentTelemetry().upkeep,
+      ...new SilentTelemetry().maintenance,
       leaked: (kind: string, count: number) => told.push([kind, count]),
     };
     detection = new LeakDetection(1000, logger, telemetry);

@@ -19,7 +19,7 @@ describe('MessageSender', () => {
   beforeEach(async () => {
     cluster = new TestCluster();
     node = await cluster.started('a', { options: { limits: { maxEventBytes: 1000 } } });
-    other = await cluster.started('b', { options: { outbox: { maxBytes: 1000 } } });
+    other = await cluster.started('b', { options: { sendBuffer: { maxBytes: 1000 } } });
   });
 
   afterEach(() => cluster.close());
@@ -27,7 +27,7 @@ describe('MessageSender', () => {
   const send = (connectionId: string, data: unknown = 'x', options = {}): Promise<Receipt> =>
     node.service.sendMessageToConnection(connectionId, 'message', data, options);
 
-  /** A client that takes nothing and whose outbox is full. */
+  /** A client that takes nothing and whose send buffer is full. */
   async function full(owner: TestNode, policy: 'keep' | 'fill' = 'fill'): Promise<TestClient> {
     const client = await owner.connect('slow');
     await turns();
@@ -74,11 +74,11 @@ describe('MessageSender', () => {
       }
     });
 
-    it('is rejected when the outbox is full', async () => {
+    it('is rejected when the send buffer is full', async () => {
       await full(other);
       expect(other.service.sendMessage('slow', 'message', 'x'.repeat(200))).to.include({
         outcome: 'rejected',
-        code: 'OUTBOX_FULL',
+        code: 'SEND_BUFFER_FULL',
         nodeId: 'b',
       });
     });
@@ -179,11 +179,11 @@ describe('MessageSender', () => {
       expect(await send('slow')).to.include({ outcome: 'buffered', nodeId: 'b' });
     });
 
-    it('is rejected by the outbox of another node', async () => {
+    it('is rejected by the send buffer of another node', async () => {
       await full(other);
       expect(await send('slow', 'x'.repeat(200))).to.include({
         outcome: 'rejected',
-        code: 'OUTBOX_FULL',
+        code: 'SEND_BUFFER_FULL',
         nodeId: 'b',
       });
     });

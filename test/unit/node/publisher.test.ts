@@ -30,20 +30,20 @@ describe('Publisher', () => {
       slow.connection.send('message', 'fill');
       await turns();
       const counts = node.service.broadcast('message', 'x');
-      expect({ ...counts }).to.deep.equal({ taken: 1, slow: 1, dropped: 0 });
+      expect({ ...counts }).to.deep.equal({ delivered: 1, buffered: 1, rejected: 0 });
       await turns();
       expect(mine.sink.data('message')).to.deep.equal(['x']);
       expect(theirs.sink.data('message')).to.deep.equal([]);
     });
 
     it('counts a client that it was too much for as dropped', async () => {
-      const tight = await cluster.started('c', { options: { outbox: { maxBytes: 100 } } });
+      const tight = await cluster.started('c', { options: { sendBuffer: { maxBytes: 100 } } });
       const { sink, connection } = await tight.connect('c1');
       await turns();
       sink.block();
       connection.send('message', 'fill');
       const counts = tight.service.broadcast('message', 'x'.repeat(200));
-      expect({ ...counts }).to.deep.equal({ taken: 0, slow: 0, dropped: 1 });
+      expect({ ...counts }).to.deep.equal({ delivered: 0, buffered: 0, rejected: 1 });
     });
 
     it('may carry an id and a retry', async () => {

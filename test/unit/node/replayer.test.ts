@@ -157,7 +157,7 @@ describe('Replayer', () => {
     }
   });
 
-  describe('a hole', () => {
+  describe('a gap', () => {
     const reset = (sink: RecordingSink): unknown => JSON.parse(sink.data('sse.reset')[0] ?? '');
 
     it('is told before anything that comes after it, with the id at which the stream goes on', async () => {
@@ -314,7 +314,7 @@ describe('Replayer', () => {
       expect(sink.data('sse.reset')).to.deep.equal([]);
     });
 
-    it('tells a hole that opened while it went on, where it is', async () => {
+    it('tells a gap that opened while it went on, where it is', async () => {
       const small = await cluster.started('small', { options: { history: { maxEntries: 300 } } });
       const padding = 'x'.repeat(1000);
       const [first = ''] = await publish(301, { publisher: small, padding });
@@ -401,14 +401,14 @@ describe('Replayer', () => {
 
     it('is told, and the new one is replayed to its own end', async () => {
       const { node: reader, asked } = scripted([
-        { tip: old(500), upto: old(1), frames: [frame(old(1), 'old')] },
+        { head: old(500), completeTo: old(1), frames: [frame(old(1), 'old')] },
         {
-          tip: young(2),
-          upto: young(1),
+          head: young(2),
+          completeTo: young(1),
           frames: [frame(young(1), 'one')],
           reset: { reason: 'EPOCH', topics: ['news'] },
         },
-        { tip: young(3), upto: young(3), frames: [frame(young(2), 'two')] },
+        { head: young(3), completeTo: young(3), frames: [frame(young(2), 'two')] },
       ]);
       const { sink, connection } = await reader.connect('c1', {
         topics: ['news'],
@@ -425,8 +425,8 @@ describe('Replayer', () => {
 
     it('a log that ends before the replay was to end is not asked for ever', async () => {
       const { node: reader, asked } = scripted([
-        { tip: old(500), upto: old(1), frames: [frame(old(1), 'old')] },
-        { tip: old(2), upto: old(2), frames: [frame(old(2), 'last')] },
+        { head: old(500), completeTo: old(1), frames: [frame(old(1), 'old')] },
+        { head: old(2), completeTo: old(2), frames: [frame(old(2), 'last')] },
       ]);
       const { connection } = await reader.connect('c1', {
         topics: ['news'],

@@ -53,7 +53,7 @@ describe('resolveOptions', () => {
       });
       expect(options.redis).to.include({ enabled: false, pubsub: 'classic' });
       expect(options.node).to.include({ lease: 15000, heartbeat: 5000 });
-      expect(options.outbox).to.deep.equal({
+      expect(options.sendBuffer).to.deep.equal({
         maxBytes: 4194304,
         maxTotalBytes: 268435456,
         policy: 'disconnect',
@@ -235,19 +235,19 @@ describe('resolveOptions', () => {
     });
 
     it('refuses a process budget below that of one connection', () => {
-      expect(refusal({ outbox: { maxBytes: 2000000, maxTotalBytes: 1999999 } })).to.equal(
-        'outbox.maxTotalBytes must be at least outbox.maxBytes (2000000), got 1999999',
+      expect(refusal({ sendBuffer: { maxBytes: 2000000, maxTotalBytes: 1999999 } })).to.equal(
+        'sendBuffer.maxTotalBytes must be at least sendBuffer.maxBytes (2000000), got 1999999',
       );
     });
 
     it('takes a process budget equal to that of one connection', () => {
-      const outbox = { maxBytes: 2000000, maxTotalBytes: 2000000 };
-      expect(resolveOptions({ outbox }).outbox).to.include(outbox);
+      const sendBuffer = { maxBytes: 2000000, maxTotalBytes: 2000000 };
+      expect(resolveOptions({ sendBuffer }).sendBuffer).to.include(sendBuffer);
     });
 
     it('refuses events larger than the process budget', () => {
       expect(refusal({ limits: { maxEventBytes: 268435457 } })).to.equal(
-        'limits.maxEventBytes must be at most outbox.maxTotalBytes (268435456), got 268435457',
+        'limits.maxEventBytes must be at most sendBuffer.maxTotalBytes (268435456), got 268435457',
       );
     });
 

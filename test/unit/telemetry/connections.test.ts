@@ -209,7 +209,7 @@ describe('telemetry of a connection', () => {
       expect(await sdk.points('sse.replay.resets')).to.deep.equal([]);
     });
 
-    it('a hole is told with its reason', async () => {
+    it('a gap is told with its reason', async () => {
       await a.service.publish('news', 'chat', '0');
       sdk.forget();
       await a.connect('c1', { topics: ['news'], lastEventId: formatCursor(cursor) });
@@ -265,7 +265,7 @@ describe('telemetry of a connection', () => {
       expect(spanOf(dropped.connection)?.traceFlags).to.equal(0);
     });
 
-    it('at a hole in its open stream continues the opening as well, whatever runs there', async () => {
+    it('at a gap in its open stream continues the opening as well, whatever runs there', async () => {
       let seen: string | undefined;
       await a.connect('c1', {
         topics: ['news'],
@@ -317,10 +317,10 @@ describe('telemetry of a connection', () => {
   });
 
   it('a silent node tells nothing and does everything', async () => {
-    const { connections, events, upkeep, traffic, observe } = new SilentTelemetry();
+    const { connections, events, maintenance, traffic, observe } = new SilentTelemetry();
     const { connection } = await a.connect('c1');
     sdk.forget();
-    const fanOut = { taken: 1, slow: 0, dropped: 0 };
+    const fanOut = { delivered: 1, buffered: 0, rejected: 0 };
     const sent = { outcome: 'unknown' } as const;
     const subject = { connectionId: 'c1', messageId: 'm', event: 'e', here: true };
     const local = a.store.get('c1') ?? expect.fail('no connection');
@@ -342,8 +342,8 @@ describe('telemetry of a connection', () => {
       await events.publishing(to, 'e', async text => ({ topic: text ?? 't' })),
       events.delivering({ ...subject, ...arrived, connection: local }, () => sent as never),
       events.fanningOut({ to, ...arrived }, () => fanOut),
-      upkeep.cleaning('route', () => 3),
-      await upkeep.checking(async () => checked),
+      maintenance.cleaning('route', () => 3),
+      await maintenance.checking(async () => checked),
     ]).to.deep.equal([
       1,
       local,
@@ -363,15 +363,15 @@ describe('telemetry of a connection', () => {
       carried = text;
     });
     expect(carried).to.equal(undefined);
-    await upkeep.draining(async () => undefined);
+    await maintenance.draining(async () => undefined);
     connections.refused('c1', new Error('x'));
     connections.admitted(local);
     connections.stopped(local, 'closed');
     events.sent('source', 'e', 'delivered');
-    upkeep.leaked('socket', 1);
-    upkeep.retrying('send', new Error('x'));
-    upkeep.refusing('send', 'queue');
-    upkeep.commanded('send', 1);
+    maintenance.leaked('socket', 1);
+    maintenance.retrying('send', new Error('x'));
+    maintenance.refusing('send', 'queue');
+    maintenance.commanded('send', 1);
     observe()();
     expect(traffic).to.deep.equal({ bytesWritten: 0, eventsDropped: 0 });
     expect(sdk.spans()).to.deep.equal([]);

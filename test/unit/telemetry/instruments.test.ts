@@ -35,7 +35,7 @@ describe('metrics', () => {
   function observe(gauges: Partial<NodeGauges> = {}, node = telemetry): () => void {
     const stop = node.observe({
       connections: () => 0,
-      outboxBytes: () => 0,
+      sendBufferBytes: () => 0,
       pendingSends: () => 0,
       circuit: () => 'closed',
       ...gauges,
@@ -46,7 +46,7 @@ describe('metrics', () => {
 
   /** Makes each metric have a value. */
   async function useAll(): Promise<void> {
-    const { connections, events, upkeep, traffic } = telemetry;
+    const { connections, events, maintenance, traffic } = telemetry;
     const connection = { id: 'c1', openedAt: Date.now(), topics: new Set() } as never;
     connections.refused('c1', new Error('x'));
     connections.admitted(connection);
@@ -55,18 +55,22 @@ describe('metrics', () => {
     events.sent('connection', 'chat', 'delivered');
     events.fanningOut(
       { to: { scope: 'cluster' }, size: 1, position: undefined, trace: Date.now().toString(36) },
-      () => ({ taken: 1, slow: 0, dropped: 0 }),
+      () => ({ delivered: 1, buffered: 0, rejected: 0 }),
     );
     const subject = { connectionId: 'c1', messageId: 'm', event: 'chat', here: false };
     await events.routing(subject, async () => ({ outcome: 'not-connected' }));
     traffic.bytesWritten += 1;
     traffic.eventsDropped += 1;
-    upkeep.cleaning('route', () => 1);
-    await upkeep.checking(async () => ({ checked: 1, found: { ghost: 1 }, repairs: { ghost: 1 } }));
-    upkeep.leaked('socket', 1);
-    upkeep.retrying('send', new Error('x'));
-    upkeep.refusing('send', 'queue');
-    upkeep.commanded('send', 1, new Error('x'));
+    maintenance.cleaning('route', () => 1);
+    await maintenance.checking(async () => ({
+      checked: 1,
+      found: { ghost: 1 },
+      repairs: { ghost: 1 },
+    }));
+    maintenance.leaked('socket', 1);
+    maintenance.retrying('send', new Error('x'));
+    maintenance.refusing('send', 'queue');
+    maintenance.commanded('send', 1, new Error('x'));
   }
 
   it('are reported under the names, kinds and units of their table, all of them', async () => {
@@ -128,10 +132,10 @@ describe('metrics', () => {
   it('are there when the SDK starts long after the node, with all that was counted before', async () => {
     observe({ connections: () => 3 });
     telemetry.events.sent('connection', 'chat', 'delivered');
-    telemetry.upkeep.leaked('socket', 2);
+    telemetry.maintenance.leaked('socket', 2);
     sdk = RecordingSdk.start();
     // The next thing that happens on the node.
-    telemetry.upkeep.cleaning('connection', () => 0);
+    telemetry.maintenance.cleaning('connection', () => 0);
     expect(await sdk.value('sse.connections.active')).to.equal(3);
     const chat = { 'sse.event.name': 'chat', 'sse.outcome': 'delivered' };
     expect(await sdk.value('sse.events.sent', chat)).to.equal(1);
@@ -144,11 +148,11 @@ describe('metrics', () => {
     const first = sdk;
     sdk.stop();
     sdk = RecordingSdk.start();
-    telemetry.upkeep.cleaning('connection', () => 0);
+    telemetry.maintenance.cleaning('connection', () => 0);
     expect(await sdk.value('sse.connections.active')).to.equal(3);
     await first.metrics();
     await turns();
-    telemetry.upkeep.leaked('socket', 1);
+    telemetry.maintenance.leaked('socket', 1);
     expect(await first.value('sse.leaks')).to.equal(undefined);
     expect(await sdk.value('sse.leaks')).to.equal(1);
   });
@@ -165,36 +169,36 @@ describe('metrics', () => {
 
   it('of a node that stopped are told once more, and then no more', async () => {
     sdk = RecordingSdk.start();
-    const stop = observe({ connections: () => 3, outboxBytes: () => 64 });
+    const stop = observe({ connections: () => 3, sendBufferBytes: () => 64 });
     expect(await sdk.value('sse.connections.active')).to.equal(3);
-    telemetry.upkeep.leaked('socket', 1);
+    telemetry.maintenance.leaked('socket', 1);
     stop();
     expect(await sdk.value('sse.leaks')).to.equal(1);
     expect(await sdk.value('sse.connections.active')).to.equal(0);
-    expect(await sdk.value('sse.outbox.bytes')).to.equal(0);
+    expect(await sdk.value('sse.send_buffer.bytes')).to.equal(0);
     await turns();
-    telemetry.upkeep.leaked('socket', 1);
+    telemetry.maintenance.leaked('socket', 1);
     expect(await sdk.value('sse.leaks')).to.equal(1);
   });
 
   it('of a node that stopped before the SDK started are not told', async () => {
     observe()();
-    telemetry.upkeep.leaked('socket', 1);
+    telemetry.maintenance.leaked('socket', 1);
     sdk = RecordingSdk.start();
-    telemetry.upkeep.cleaning('connection', () => 0);
+    telemetry.maintenance.cleaning('connection', () => 0);
     expect(await sdk.metrics()).to.deep.equal([]);
   });
 
   it('read the gauges when they are asked for, and each time anew', async () => {
     sdk = RecordingSdk.start();
     let connections = 1;
-    observe({ connections: () => connections, outboxBytes: () => 64, pendingSends: () => 7 });
+    observe({ connections: () => connections, sendBufferBytes: () => 64, pendingSends: () => 7 });
     expect(await sdk.points('sse.connections.active')).to.deep.equal([
       { value: 1, attributes: NODE },
     ]);
     connections = 2;
     expect(await sdk.value('sse.connections.active')).to.equal(2);
-    expect(await sdk.value('sse.outbox.bytes')).to.equal(64);
+    expect(await sdk.value('sse.send_buffer.bytes')).to.equal(64);
     expect(await sdk.value('sse.sends.pending')).to.equal(7);
   });
 
@@ -214,9 +218,9 @@ describe('metrics', () => {
     const arrive = (late: number): void => {
       const position = { ms: Date.now() - late, sequence: 1 };
       telemetry.events.fanningOut({ to: NEWS, size: 1, position, trace: undefined }, () => ({
-        taken: 0,
-        slow: 0,
-        dropped: 0,
+        delivered: 0,
+        buffered: 0,
+        rejected: 0,
       }));
     };
     for (const late of [5000, 9000, -60_000]) arrive(late);
@@ -230,9 +234,9 @@ describe('metrics', () => {
     const arrive = (sentAt: number): void => {
       const trace = sentAt.toString(36);
       telemetry.events.fanningOut({ to: NEWS, size: 1, position: undefined, trace }, () => ({
-        taken: 0,
-        slow: 0,
-        dropped: 0,
+        delivered: 0,
+        buffered: 0,
+        rejected: 0,
       }));
     };
     arrive(Date.now() - 3000);

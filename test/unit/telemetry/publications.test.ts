@@ -52,7 +52,7 @@ describe('telemetry of a publication', () => {
       Object.fromEntries(
         delivers.map(({ attributes }) => [
           attributes['sse.node.id'],
-          attributes['sse.fanout.taken'],
+          attributes['sse.fanout.delivered'],
         ]),
       ),
     ).to.deep.equal({ a: 3, b: 2 });
@@ -90,9 +90,9 @@ describe('telemetry of a publication', () => {
       ...topic,
       'sse.node.id': 'b',
       'sse.outcome': 'delivered',
-      'sse.fanout.taken': 1,
-      'sse.fanout.slow': 0,
-      'sse.fanout.dropped': 0,
+      'sse.fanout.delivered': 1,
+      'sse.fanout.buffered': 0,
+      'sse.fanout.rejected': 0,
     });
     const stored = { 'sse.scope': 'topic', 'sse.outcome': 'stored' };
     expect(await sdk.value('sse.events.sent', stored)).to.equal(1);
@@ -179,8 +179,8 @@ describe('telemetry of a publication', () => {
   describe('on one node', () => {
     it('is one span, with how the connections took it', async () => {
       // Room for two of these events.
-      const outbox = { maxBytes: 20, policy: 'drop-newest' } as const;
-      const c = await cluster.started('c', { options: { outbox } });
+      const sendBuffer = { maxBytes: 20, policy: 'drop-newest' } as const;
+      const c = await cluster.started('c', { options: { sendBuffer } });
       const clients = [await c.connect('0'), await c.connect('1'), await c.connect('2')];
       await turns();
       for (const [waiting, { connection, sink }] of clients.entries()) {
@@ -189,7 +189,7 @@ describe('telemetry of a publication', () => {
       }
       sdk.forget();
       const fanOut = c.service.broadcast('message', '');
-      expect(fanOut).to.deep.include({ taken: 1, slow: 1, dropped: 1 });
+      expect(fanOut).to.deep.include({ delivered: 1, buffered: 1, rejected: 1 });
       expect(sdk.spans()).to.have.length(1);
       expect(sdk.span('sse.broadcast').attributes).to.deep.equal({
         ...PUBLISH,
@@ -197,9 +197,9 @@ describe('telemetry of a publication', () => {
         'sse.event.name': 'message',
         'sse.scope': 'node',
         'sse.outcome': 'delivered',
-        'sse.fanout.taken': 1,
-        'sse.fanout.slow': 1,
-        'sse.fanout.dropped': 1,
+        'sse.fanout.delivered': 1,
+        'sse.fanout.buffered': 1,
+        'sse.fanout.rejected': 1,
       });
       for (const outcome of ['delivered', 'buffered', 'rejected']) {
         const labels = { 'sse.scope': 'node', 'sse.outcome': outcome };
@@ -210,10 +210,10 @@ describe('telemetry of a publication', () => {
     });
 
     for (const [outcome, fanOut] of [
-      ['delivered', { taken: 1, slow: 1, dropped: 1 }],
-      ['buffered', { taken: 0, slow: 1, dropped: 1 }],
-      ['rejected', { taken: 0, slow: 0, dropped: 1 }],
-      ['not-connected', { taken: 0, slow: 0, dropped: 0 }],
+      ['delivered', { delivered: 1, buffered: 1, rejected: 1 }],
+      ['buffered', { delivered: 0, buffered: 1, rejected: 1 }],
+      ['rejected', { delivered: 0, buffered: 0, rejected: 1 }],
+      ['not-connected', { delivered: 0, buffered: 0, rejected: 0 }],
     ] as const) {
       it(`is ${outcome} when that is the best anybody had of it`, async () => {
         a.telemetry.events.broadcasting('chat', () => fanOut);

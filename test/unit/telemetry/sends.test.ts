@@ -163,12 +163,12 @@ describe('telemetry of a send', () => {
     stored: { outcome: 'stored' },
     routed: { outcome: 'routed', nodeId: 'x' },
     'not-connected': { outcome: 'not-connected' },
-    rejected: { outcome: 'rejected', code: 'OUTBOX_FULL', nodeId: 'x' },
+    rejected: { outcome: 'rejected', code: 'SEND_BUFFER_FULL', nodeId: 'x' },
     unknown: { outcome: 'unknown' },
     unavailable: { outcome: 'unavailable' },
   };
   const failures: Partial<Record<SendResult['outcome'], string>> = {
-    rejected: 'OUTBOX_FULL',
+    rejected: 'SEND_BUFFER_FULL',
     unknown: 'unknown',
     unavailable: 'unavailable',
   };
@@ -244,8 +244,8 @@ describe('telemetry of a send', () => {
   }
 
   it('that the owner rejects is a failed delivery', async () => {
-    const outbox = { maxBytes: 10, maxTotalBytes: 2_000_000, policy: 'drop-newest' } as const;
-    const c = await cluster.started('c', { options: { outbox } });
+    const sendBuffer = { maxBytes: 10, maxTotalBytes: 2_000_000, policy: 'drop-newest' } as const;
+    const c = await cluster.started('c', { options: { sendBuffer } });
     const client = await c.connect('c1');
     await turns();
     client.sink.block();
@@ -253,9 +253,9 @@ describe('telemetry of a send', () => {
     sdk.forget();
     await a.service.sendMessageToConnection('c1', 'chat', 'x'.repeat(20));
     const { attributes, status } = sdk.span('sse.deliver');
-    expect(attributes).to.include({ 'sse.outcome': 'rejected', 'error.type': 'OUTBOX_FULL' });
+    expect(attributes).to.include({ 'sse.outcome': 'rejected', 'error.type': 'SEND_BUFFER_FULL' });
     expect(status.code).to.equal(SpanStatusCode.ERROR);
-    expect(await sdk.value('sse.outbox.dropped', { 'sse.node.id': 'c' })).to.equal(1);
+    expect(await sdk.value('sse.send_buffer.dropped', { 'sse.node.id': 'c' })).to.equal(1);
   });
 
   it('that no trace came with is delivered without a span, and counted', async () => {
@@ -302,7 +302,7 @@ describe('telemetry of a send', () => {
       circuit: () => 'closed' as const,
       execute: async <T>(_: unknown, run: (context: AbortController) => Promise<T>): Promise<T> => {
         // What a policy tells while it repeats a call.
-        node.telemetry.upkeep.retrying('send', error);
+        node.telemetry.maintenance.retrying('send', error);
         return run(new AbortController());
       },
     };

@@ -170,7 +170,7 @@ describe('SpanRecorder', () => {
         expect(thrown).to.be.instanceOf(SseError);
         const { status, attributes, events } = sdk.span('sse.send');
         expect(status).to.deep.equal({ code: SpanStatusCode.ERROR, message: "'c1' is too much" });
-        expect(attributes['error.type']).to.equal('OUTBOX_FULL');
+        expect(attributes['error.type']).to.equal('SEND_BUFFER_FULL');
         expect(events.map(({ name }) => name)).to.deep.equal(['exception']);
         expect(events[0]?.attributes?.['exception.message']).to.equal("'c1' is too much");
       });
@@ -226,5 +226,5 @@ describe('SpanRecorder', () => {
 });
 
 function expectError(): never {
-  throw new SseError('OUTBOX_FULL', "'c1' is too much");
+  throw new SseError('SEND_BUFFER_FULL', "'c1' is too much");
 }

@@ -9,7 +9,7 @@ import { RecordingSdk } from '../../support/recording-sdk.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
 
-describe('telemetry of upkeep', () => {
+describe('telemetry of maintenance', () => {
   let sdk: RecordingSdk;
   let cluster: TestCluster;
   let a: TestNode;
@@ -44,7 +44,9 @@ describe('telemetry of upkeep', () => {
     ];
     for (const [how, work] of works) {
       it(`a cleanup of kind ${kind} that answers ${how} shows in span and metric`, async () => {
-        expect(await inStaleContext(() => a.telemetry.upkeep.cleaning(kind, work))).to.equal(3);
+        expect(await inStaleContext(() => a.telemetry.maintenance.cleaning(kind, work))).to.equal(
+          3,
+        );
         const { attributes, parentSpanContext } = sdk.span('sse.cleanup');
         expect(attributes).to.deep.equal({
           'sse.node.id': 'a',
@@ -58,14 +60,14 @@ describe('telemetry of upkeep', () => {
   }
 
   it('a cleanup that finds nothing leaves nothing', async () => {
-    expect(a.telemetry.upkeep.cleaning('route', () => 0)).to.equal(0);
+    expect(a.telemetry.maintenance.cleaning('route', () => 0)).to.equal(0);
     expect(sdk.spans()).to.deep.equal([]);
     expect(await sdk.points('sse.cleanup.removed')).to.deep.equal([]);
   });
 
   it('a cleanup takes as long as it takes, and what it does is in no request', async () => {
     const span = await inStaleContext(() =>
-      a.telemetry.upkeep.cleaning('route', async () => {
+      a.telemetry.maintenance.cleaning('route', async () => {
         expect(trace.getSpan(context.active())).to.equal(undefined);
         const until = Date.now() + 20;
         while (Date.now() < until) await Promise.resolve();
@@ -78,7 +80,9 @@ describe('telemetry of upkeep', () => {
 
   it('a cleanup that fails is a failed span, and nothing removed', async () => {
     const failing = (): Promise<number> => Promise.reject(new SseError('UNAVAILABLE', 'away'));
-    expect(await codeOf(a.telemetry.upkeep.cleaning('route', failing))).to.equal('UNAVAILABLE');
+    expect(await codeOf(a.telemetry.maintenance.cleaning('route', failing))).to.equal(
+      'UNAVAILABLE',
+    );
     expect(sdk.span('sse.cleanup').status.code).to.equal(SpanStatusCode.ERROR);
     expect(await sdk.points('sse.cleanup.removed')).to.deep.equal([]);
   });
@@ -95,7 +99,7 @@ describe('telemetry of upkeep', () => {
   for (const kind of Object.keys(repairs)) {
     it(`a repair of kind ${kind} shows in span and metric`, async () => {
       const counts = { [kind]: 2 };
-      await a.telemetry.upkeep.checking(async () => ({
+      await a.telemetry.maintenance.checking(async () => ({
         checked: 2,
         found: counts,
         repairs: counts,
@@ -109,7 +113,7 @@ describe('telemetry of upkeep', () => {
 
   it('a comparison that learned nothing is a failed span, with what it repaired before', async () => {
     const repaired = { ghost: 1 };
-    await a.telemetry.upkeep.checking(async () => ({
+    await a.telemetry.maintenance.checking(async () => ({
       checked: 1,
       found: repaired,
       repairs: repaired,
@@ -127,9 +131,9 @@ describe('telemetry of upkeep', () => {
       found: { ghost: 4, orphan: 1 },
       repairs: { ghost: 2, orphan: 1 },
     };
-    expect(await inStaleContext(() => a.telemetry.upkeep.checking(async () => summary))).to.equal(
-      summary,
-    );
+    expect(
+      await inStaleContext(() => a.telemetry.maintenance.checking(async () => summary)),
+    ).to.equal(summary);
     const { attributes, parentSpanContext } = sdk.span('sse.consistency');
     expect(attributes).to.deep.equal({
       'sse.node.id': 'a',
@@ -160,8 +164,8 @@ describe('telemetry of upkeep', () => {
   });
 
   it('a leak is counted by its kind', async () => {
-    a.telemetry.upkeep.leaked('timer', 2);
-    a.telemetry.upkeep.leaked('timer', 1);
+    a.telemetry.maintenance.leaked('timer', 2);
+    a.telemetry.maintenance.leaked('timer', 1);
     expect(await sdk.value('sse.leaks', { 'sse.leak.kind': 'timer' })).to.equal(3);
   });
 
@@ -174,10 +178,10 @@ describe('telemetry of upkeep', () => {
   for (const kind of Object.keys(kinds) as OperationKind[]) {
     it(`a retry of kind ${kind} is counted, and an event of the active span if there is one`, async () => {
       const error = new SseError('UNAVAILABLE', 'away');
-      a.telemetry.upkeep.retrying(kind, error);
+      a.telemetry.maintenance.retrying(kind, error);
       const span = trace.getTracer('test').startSpan('request');
       context.with(trace.setSpan(context.active(), span), () => {
-        a.telemetry.upkeep.retrying(kind, error);
+        a.telemetry.maintenance.retrying(kind, error);
       });
       span.end();
       expect(sdk.span('request').events.map(({ name }) => name)).to.deep.equal(['sse.retry']);
@@ -187,7 +191,7 @@ describe('telemetry of upkeep', () => {
 
   it('a call that the policy refused is counted by its kind and the reason', async () => {
     for (const reason of ['circuit', 'circuit', 'timeout'] as const) {
-      a.telemetry.upkeep.refusing('send', reason);
+      a.telemetry.maintenance.refusing('send', reason);
     }
     const of = (reason: string) =>
       sdk.value('sse.refusals', { 'sse.operation': 'send', 'sse.refusal.reason': reason });
@@ -195,9 +199,9 @@ describe('telemetry of upkeep', () => {
   });
 
   it('a command of Redis is measured by its name, and apart when it failed', async () => {
-    a.telemetry.upkeep.commanded('send', 3);
-    a.telemetry.upkeep.commanded('send', 5);
-    a.telemetry.upkeep.commanded('send', 1000, new SseError('UNAVAILABLE', 'away'));
+    a.telemetry.maintenance.commanded('send', 3);
+    a.telemetry.maintenance.commanded('send', 5);
+    a.telemetry.maintenance.commanded('send', 1000, new SseError('UNAVAILABLE', 'away'));
     const points = await sdk.points('sse.redis.command.duration');
     expect(points).to.have.deep.members([
       { value: 2, attributes: { 'sse.redis.command': 'send' } },

@@ -6,7 +6,7 @@ import type { LogRequest } from './publish-script.js';
 export interface HistoryRequest extends LogRequest {
   /** At least one, at most 32. */
   readonly topics: readonly TopicKeys[];
-  /** Where the reader stands; `undefined` asks for the tip only. */
+  /** Where the reader stands; `undefined` asks for the head only. */
   readonly after: Cursor | undefined;
   /** Most entries, about; at most 500. */
   readonly limit: number;
@@ -31,21 +31,21 @@ export interface HistoryGap {
 }
 
 /**
- * `EPOCH`: the cursor is of another log; `AHEAD`: it is newer than the log. `LIMIT`: more than 32 topics. When `upto` is
- * before `tip` there is more: the page is complete up to and including `upto`.
+ * `EPOCH`: the cursor is of another log; `AHEAD`: it is newer than the log. `LIMIT`: more than 32 topics. When `completeTo` is
+ * before `head` there is more: the page is complete up to and including `completeTo`.
  */
 export type HistoryReply =
   | {
       readonly status: 'OK';
       readonly epoch: string;
-      readonly tip: string;
-      readonly upto: string;
+      readonly head: string;
+      readonly completeTo: string;
       /** Topics with entries missing after the cursor. */
       readonly gaps: readonly HistoryGap[];
       /** Topic by topic, each in the order of ids. */
       readonly entries: readonly HistoryEntry[];
     }
-  | { readonly status: 'EPOCH' | 'AHEAD'; readonly epoch: string; readonly tip: string }
+  | { readonly status: 'EPOCH' | 'AHEAD'; readonly epoch: string; readonly head: string }
   | { readonly status: 'LIMIT' };
 
 /** Reads the ordered log after a cursor. Creates or keeps alive the log's epoch, nothing else; repeating it is harmless. */
@@ -53,7 +53,7 @@ export const historyScript = defineScript({
   name: 'history',
   keys: ['meta'],
   restKeys: ['stream', 'last'],
-  args: ['epoch', 'ms', 'sequence', 'limit', 'metaMs', 'newEpoch', 'runId', 'fenceMs'],
+  args: ['epoch', 'ms', 'sequence', 'limit', 'metaMs', 'newEpoch', 'runId', 'failoverJumpMs'],
   statuses: ['OK', 'EPOCH', 'AHEAD', 'LIMIT'],
   binary: true,
   usesRunId: true,
@@ -68,13 +68,13 @@ export const historyScript = defineScript({
   }),
   read: (status, reply): HistoryReply => {
     if (status === 'LIMIT') return { status };
-    const head = { epoch: reply.text(1), tip: reply.text(2) };
+    const head = { epoch: reply.text(1), head: reply.text(2) };
     if (status !== 'OK') return { status, ...head };
     const gaps = reply.list(4);
     return {
       status,
       ...head,
-      upto: reply.text(3),
+      completeTo: reply.text(3),
       gaps: gaps.groups(0, 2, at => ({ topic: gaps.integer(at) - 1, until: gaps.text(at + 1) })),
       entries: entriesOf(reply.list(5)),
     };

@@ -10,7 +10,7 @@ export interface LogRequest {
   /** Random name for the log's life in case it is empty: 1 to 16 characters of `0-9a-z`. */
   readonly newEpoch: string;
   /** Milliseconds that a new master jumps ahead; more than clocks differ and replication lags. */
-  readonly fenceMs: number;
+  readonly failoverJumpMs: number;
 }
 
 export interface PublishRequest extends LogRequest {
@@ -53,7 +53,7 @@ export const publishScript = defineScript({
     'metaMs',
     'newEpoch',
     'runId',
-    'fenceMs',
+    'failoverJumpMs',
     'pubCommand',
     'channel',
     'idempotencyMs',

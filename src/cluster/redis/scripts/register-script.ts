@@ -35,7 +35,7 @@ export type RegisterReply =
   | {
       readonly status: (typeof ANSWERS)[number];
       /** Of this registration; of the present owner when it was refused. */
-      readonly fence: number;
+      readonly fencingToken: number;
       /** The former owner, or the present one when it was refused; '' when there is none. */
       readonly ownerInc: string;
       readonly ownerTok: string;
@@ -68,7 +68,7 @@ export const registerScript = defineScript({
     if (status === 'GONE' || status === 'LOST') return { status };
     return {
       status,
-      fence: reply.integer(1),
+      fencingToken: reply.integer(1),
       ownerInc: reply.text(2),
       ownerTok: reply.text(3),
       now: reply.integer(4),

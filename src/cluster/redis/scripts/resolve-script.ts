@@ -14,7 +14,7 @@ export interface ResolvedRoute {
   /** '' when the owner's lease is gone. */
   readonly inc: string;
   readonly tok: string;
-  readonly fence: number;
+  readonly fencingToken: number;
 }
 
 /** `LIMIT`: more than 500 connections; nothing was read. */
@@ -45,7 +45,7 @@ export const resolveScript = defineScript({
             live: reply.integer(at) === 1,
             inc: reply.text(at + 1),
             tok: reply.text(at + 2),
-            fence: reply.integer(at + 3),
+            fencingToken: reply.integer(at + 3),
           },
     );
     return { status, routes };

@@ -15,7 +15,7 @@ export type SendReply =
       readonly status: 'ROUTED';
       readonly inc: string;
       readonly tok: string;
-      readonly fence: number;
+      readonly fencingToken: number;
       /**
        * Subscribers that got it; 0 means that the owner's subscriber is down. In a Redis Cluster with classic Pub/Sub
        * it counts one master's subscribers only and means nothing.
@@ -27,7 +27,7 @@ export type SendReply =
       /** '' when the lease is gone. */
       readonly inc: string;
       readonly tok: string;
-      readonly fence: number;
+      readonly fencingToken: number;
     }
   | { readonly status: 'NONE' };
 
@@ -41,7 +41,7 @@ export const sendScript = defineScript({
   argValues: ({ partition: { channelPrefix }, ...request }) => ({ ...request, channelPrefix }),
   read: (status, reply): SendReply => {
     if (status === 'NONE') return { status };
-    const route = { inc: reply.text(1), tok: reply.text(2), fence: reply.integer(3) };
+    const route = { inc: reply.text(1), tok: reply.text(2), fencingToken: reply.integer(3) };
     return status === 'ROUTED'
       ? { status, ...route, receivers: reply.integer(4) }
       : { status, ...route };

@@ -19,7 +19,7 @@ const inFile =
 const feed = inFile('cluster/redis/feed.ts');
 const catchUp = inFile('cluster/redis/feed.ts');
 const reader = inFile('cluster/redis/log.ts');
-const hole = inFile('protocol/gap.ts');
+const gap = inFile('protocol/gap.ts');
 const cursor = inFile('connection/cursor.ts');
 const opener = inFile('node/open.ts');
 const replayer = inFile('node/replay.ts');
@@ -68,29 +68,29 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     '&& !this.#joining.has(channel)) followed',
     ') followed',
   ),
-  catchUp('the goal is the tip of the first page', '(goal ?? tip)', 'tip'),
+  catchUp('the goal is the head of the first page', '(goal ?? head)', 'head'),
   catchUp(
     'nothing behind the goal is handed on',
     'if (!isAfter(entry.position, goal)) events',
     'events',
   ),
   catchUp('a page goes on where the last one ended', 'events.onPosition(from);'),
-  catchUp('holes are told', 'if (gap !== undefined) events.onHole(gap);'),
+  catchUp('gaps are told', 'if (gap !== undefined) events.onHole(gap);'),
   catchUp(
-    'a hole is told where it begins',
+    'a gap is told where it begins',
     'if (gap !== undefined) events.onHole(gap);\n',
     'if (gap !== undefined) queueMicrotask(() => events.onHole(gap));\n',
   ),
   catchUp('the end of a log is told', 'if (lost !== undefined) {', 'if (false) {'),
   catchUp(
     'a log that lost its end is told',
-    'events.onHole({ reason: lost, topics: undefined, resumedFrom: tip, until: tip });',
+    'events.onHole({ reason: lost, topics: undefined, resumedFrom: head, until: head });',
   ),
   catchUp(
     'a log that came past the cursor is none that lost its end',
-    'if (!isAfter(from, tip)) continue;',
+    'if (!isAfter(from, head)) continue;',
   ),
-  catchUp('it ends when the log lost its end', ' || !isAfter(tip, upto)) return', ') return'),
+  catchUp('it ends when the log lost its end', ' || !isAfter(head, upto)) return', ') return'),
   catchUp('the stream goes on before the first entry', 'sequence: sequence - 1 }', 'sequence }'),
   reader('entries of all topics are in one order', 'all.sort(', 'all.slice().sort('),
   reader(
@@ -98,10 +98,10 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'upto = earlier(upto, wellFormed(positionOf(reply.upto)));',
     'upto = wellFormed(positionOf(reply.upto));',
   ),
-  reader('another log may have holes already', 'lost };\n  }', 'lost, gaps: [] };\n  }'),
+  reader('another log may have gaps already', 'lost };\n  }', 'lost, gaps: [] };\n  }'),
   reader('bounds are no entries', '.filter(({ until }) => until.sequence > 0)'),
-  hole(
-    'several holes end with the last of them',
+  gap(
+    'several gaps end with the last of them',
     'isAfter(part.until, last) ? part.until : last',
     'last',
   ),
@@ -116,11 +116,11 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'if (this.#position === undefined) return true;\n    if (position',
   ),
   cursor(
-    'a hole of another log is not told before the end of the former',
+    'a gap of another log is not told before the end of the former',
     'if (this.#epoch !== resumedFrom.epoch) return',
     'if (false) return',
   ),
-  cursor('who is past a hole is not told', "if (!isAfter(until, here)) return 'nothing';"),
+  cursor('who is past a gap is not told', "if (!isAfter(until, here)) return 'nothing';"),
   cursor(
     'who is in the new log is not told of the end of the old',
     "if (this.#epoch === resumedFrom.epoch) return 'nothing';",
@@ -132,14 +132,14 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
   cursor('a client is told of its own topics', 'topic === EVERYONE || topics.has(topic)', 'true'),
   cursor('being told moves a client', 'this.start(resumedFrom);'),
   opener(
-    'the tip is read after the subscriptions are acknowledged',
+    'the head is read after the subscriptions are acknowledged',
     'await this.subscriptions.begin(connection, all);',
     'this.subscriptions.begin(connection, all).catch(() => undefined);',
   ),
   replayer(
-    'a replay ends at the tip of its first page',
+    'a replay ends at the head of its first page',
     'connection.goLive(goal)',
-    'connection.goLive(page.tip)',
+    'connection.goLive(page.head)',
   ),
   replayer(
     'what came since the first page waits for its turn',
@@ -151,12 +151,12 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'this.node.options, undefined)',
   ),
   replayer(
-    'a hole is told before its page',
+    'a gap is told before its page',
     'if (page.reset !== undefined) await this.#tell(connection, holeOf(page, page.reset));',
   ),
   replayer(
     'another log is replayed to its own end',
-    'if (page.tip.epoch !== epoch) goal = page.tip;',
+    'if (page.head.epoch !== epoch) goal = page.head;',
   ),
   subscriber('the end of a subscription is told', 'if (wasUp) this.events.onDown?.();'),
   subscriber('every topic is subscribed again', ', ...this.#channels]', ']'),

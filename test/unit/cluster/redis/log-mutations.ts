@@ -16,13 +16,13 @@ const RANDOM = 'cluster/redis/log-property';
 const compilerOptions = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext };
 /** The directed tests of a file below `src`; the random one comes last. */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
-  'gap-hole': ['cluster/gap-hole'],
+  'gap-gap': ['cluster/gap-gap'],
   'log-reader': ['cluster/redis/log-reader'],
   'catch-up': [DIRECTED, 'cluster/redis/log-reader'],
   'client-cursor': [
     DIRECTED,
     'service/degraded-connections',
-    'connection/client-connection-holes',
+    'connection/client-connection-gaps',
     'connection/client-connection-opening',
   ],
   replayer: ['service/replayer'],

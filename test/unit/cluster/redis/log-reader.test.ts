@@ -32,7 +32,7 @@ describe('LogReader', () => {
 
   it('reads more topics than one call takes as one log, page by page', async () => {
     const topics = Array.from({ length: 70 }, (_, n) => `topic-${n}`);
-    let from = await answered(reader.tip());
+    let from = await answered(reader.head());
     // The first of them has so many that its page ends long before those of the others.
     for (let n = 0; n < 200; n += 1) redis.publish('topic-0', EVENT);
     for (const topic of topics) redis.publish(topic, EVENT);
@@ -40,8 +40,8 @@ describe('LogReader', () => {
     for (let pages = 0; pages < 100; pages += 1) {
       const page = await answered(reader.read(topics, from, 100));
       seen.push(...page.entries.map(({ position }) => position.sequence));
-      from = { epoch: page.tip.epoch, ...page.upto };
-      if (page.upto.sequence === page.tip.sequence) break;
+      from = { epoch: page.head.epoch, ...page.completeTo };
+      if (page.completeTo.sequence === page.head.sequence) break;
     }
     expect(seen).to.deep.equal(Array.from({ length: 270 }, (_, n) => n + 1));
   });
@@ -59,9 +59,9 @@ describe('LogReader', () => {
 
   it('a catch-up ends with a log that lost its end on the way, instead of asking for ever', async () => {
     const at = (sequence: number) => ({ epoch: 'e', ms: 1, sequence });
-    const page = (tip: number, upto: number): LogPage => ({
-      tip: at(tip),
-      upto: at(upto),
+    const page = (head: number, completeTo: number): LogPage => ({
+      head: at(head),
+      completeTo: at(completeTo),
       entries: [],
       gaps: [],
       lost: undefined,
@@ -76,7 +76,7 @@ describe('LogReader', () => {
     };
     const ignored = {
       onEntry: () => undefined,
-      onHole: () => undefined,
+      onGap: () => undefined,
       onPosition: () => undefined,
     };
     const end = await catchUp(scripted as unknown as LogReader, () => ['news'], at(0), ignored);

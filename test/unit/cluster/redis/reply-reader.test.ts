@@ -49,8 +49,8 @@ describe('parsers of the scripts', () => {
     expect(historyScript.parse(['OK', 'e', '2-2', '2-2', [1, '1-1'], entry])).to.deep.equal({
       status: 'OK',
       epoch: 'e',
-      tip: '2-2',
-      upto: '2-2',
+      head: '2-2',
+      completeTo: '2-2',
       gaps: [{ topic: 0, until: '1-1' }],
       entries: [{ topic: 0, id: '2-2', previous: '1-1', payload }],
     });

@@ -1,39 +1,6 @@
-import { IncomingMessage, type OutgoingHttpHeaders, ServerResponse } from 'node:http';
-import { Http2ServerResponse } from 'node:http2';
+import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
+import type { Http2ServerResponse } from 'node:http2';
 import type { ConnectionSink, SinkListener } from '../contracts/connection.js';
-import { SseError } from '../errors.js';
-import type { ConnectionSettings } from '../options/connection-settings.js';
-import { SocketSink } from './socket-sink.js';
-
-/**
- * The sink for a request that is to become a stream.
- * @param detach `connection.detach`
- * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
- * `CONNECTION_CLOSED` when the client is gone already.
- */
-export function sinkFor(
-  request: object,
-  response: object,
-  detach: ConnectionSettings['detach'] = 'auto',
-): RequestSink {
-  if (response instanceof Http2ServerResponse)
-    return new ResponseSink(response as Http2ServerResponse);
-  if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
-    throw new SseError(
-      'INVALID_REQUEST',
-      "a stream needs the request and response of node:http, node:https or node:http2's compatibility layer",
-    );
-  }
-  if (response.socket !== null)
-    return new SocketSink(request, response as ServerResponse, response.socket, detach);
-  if (request.socket.destroyed) {
-    throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
-  }
-  throw new SseError(
-    'INVALID_REQUEST',
-    'a pipelined request cannot become a stream; send it on a connection of its own',
-  );
-}
 
 /** The sink of a request that may yet be answered otherwise. */
 export interface RequestSink extends ConnectionSink {
@@ -45,7 +12,7 @@ export interface RequestSink extends ConnectionSink {
 }
 
 /** HTTP/2, through Node's compatibility layer: one stream of a session that others share. */
-class ResponseSink implements RequestSink {
+export class ResponseSink implements RequestSink {
   #listener: SinkListener | undefined;
   #ended = false;
 
