@@ -74,7 +74,7 @@ export type {
 } from './contracts/service.js';
 export type { GuardOptions, SseEndpointOptions } from './koa/endpoints.js';
 export type { SseErrorCode, SseErrorOptions } from './errors.js';
-export type { ControllerClass } from './koa/routes.js';
+export type { ControllerClass } from './koa/endpoints.js';
 export type { ConnectOptions, SseContext } from './koa/stream-request.js';
 export type { SseMiddlewareOptions } from './koa/middleware.js';
 export type { SseOptions } from './options/sse-options.js';

@@ -4,7 +4,7 @@ import { Socket } from 'node:net';
 
 type Listener = () => void;
 
-/** What Node's HTTP server leaves on a socket, private to Node and looked at in this file alone. */
+/** Private fields that Node's HTTP server sets on a socket. Only this file reads them. */
 type HttpSocket = Socket & {
   server?: Server & { httpAllowHalfOpen?: boolean };
   parser?: object | null;
@@ -12,7 +12,7 @@ type HttpSocket = Socket & {
   _paused?: boolean;
 };
 
-/** The releases whose HTTP server is known to work as this file takes it. */
+/** Releases whose HTTP server this file is tested with. */
 const KNOWN_MAJORS: ReadonlySet<number> = new Set([20, 22, 24, 26]);
 const KNOWN = KNOWN_MAJORS.has(Number.parseInt(process.versions.node, 10));
 // The HTTP server gives each of its sockets methods that look after the parser.
@@ -21,9 +21,9 @@ const METHODS = ['on', 'addListener', 'prependListener', 'setEncoding'] as const
 const detachedOf = new WeakMap<Server, Set<Socket>>();
 
 /**
- * Lets go of all that Node's HTTP server holds for a response that has become a stream, several kilobytes per connection:
- * the parser, its listeners, the request and the response. What the client sends from now on is dropped, its end is
- * answered as ever, `closeAllConnections` still reaches it, and `close` of the response still comes for whoever listens.
+ * Frees what Node's HTTP server holds for a response that has become a stream, several kilobytes per connection: the parser,
+ * its listeners, the request and the response. Bytes that the client sends from now on are dropped. The client's end is
+ * handled as before, `closeAllConnections` still reaches the socket, and listeners of the response still get `close`.
  *
  * @returns false, and nothing was changed, where this is not the plain HTTP/1 connection of a known release of Node, or
  * its request is still on the way
@@ -35,7 +35,7 @@ export function detachSocket(
 ): boolean {
   const http: HttpSocket = socket;
   const { server } = http;
-  // A destroyed request is one that was read to its end; the server has nothing to abort then.
+  // A destroyed request was read to its end; the server has no request to abort then.
   if (!KNOWN || !request.complete || !request.destroyed || server === undefined) return false;
   if (Object.getPrototypeOf(socket) !== Socket.prototype || http._httpMessage !== response)
     return false;
@@ -49,8 +49,8 @@ export function detachSocket(
   if (!close || !closeToo || !data || !end || !drain || !finish) return false;
 
   socket.on('data', drop);
-  // What the server does when a connection closes: it frees the parser and takes the socket off its lists. The error with
-  // which it would abort the request reaches nobody, so it needs no stack.
+  // The server's own steps when a connection closes: it frees the parser and removes the socket from its lists. The error
+  // of the aborted request has no reader, so the error needs no stack.
   const { stackTraceLimit } = Error;
   Error.stackTraceLimit = 0;
   close();
@@ -63,7 +63,7 @@ export function detachSocket(
   if (response.listenerCount('close') === 0) {
     http._httpMessage = null;
     socket.off('close', closeToo);
-    response.on('newListener', tellLateListener);
+    response.on('newListener', emitCloseToLateListener);
   }
   keep(server, socket);
   return true;
@@ -78,20 +78,20 @@ function listener(emitter: EventEmitter, event: string, name: string): Listener 
 
 // Shared by all sockets, so that a connection costs no closure.
 function drop(): void {
-  // A client has nothing to say in a stream.
+  // A client sends nothing in an event stream.
 }
 
 function endSocket(this: ServerResponse): void {
   this.socket?.destroySoon();
 }
 
-function tellLateListener(this: ServerResponse, event: string | symbol): void {
+function emitCloseToLateListener(this: ServerResponse, event: string | symbol): void {
   if (event !== 'close') return;
-  this.off('newListener', tellLateListener);
+  this.off('newListener', emitCloseToLateListener);
   this.socket?.once('close', () => this.emit('close'));
 }
 
-/** The server knows its connections by their parsers, so it must be told of those without. */
+/** The server knows its connections by their parsers. This set keeps the sockets without one. */
 function keep(server: Server, socket: Socket): void {
   let detached = detachedOf.get(server);
   if (detached === undefined) {

@@ -1,4 +1,6 @@
 import type { Newable } from 'inversify';
+import type { Context } from 'koa';
+import { match, type MatchFunction } from 'path-to-regexp';
 import type { SseGuard, SseRequest } from '../contracts/authorization.js';
 import type { SseConnection } from '../contracts/connection.js';
 import { SseError } from '../errors.js';
@@ -12,7 +14,7 @@ interface Endpoint {
  * Makes a controller's method an event-stream endpoint. Path syntax is path-to-regexp 8: `/sse/:clientId`, `/a{/:b}`.
  *
  * The method is called with the open connection and the request. It may return nothing, or a source of events (see
- * `SseConnection.pipe`): its stream ends with the source. What it throws ends the stream with reason `failed`.
+ * `SseConnection.pipe`); then the stream ends with the source. An error that it throws ends the stream with reason `failed`.
  *
  * Writes one metadata record and nothing else; `sseMiddleware` serves it.
  * @throws SseError `INVALID_ENDPOINT` on a static method
@@ -62,12 +64,12 @@ export interface SseEndpointOptions extends GuardOptions {
   /** Default `connection.onDuplicate`. */
   readonly onDuplicate?: 'takeover' | 'reject';
   /**
-   * Makes it a resumable source: the method runs once per key in the cluster, whoever asks first, is given a
-   * {@link ResumableSource} instead of a connection, and returns a source of events that all who ask for the key follow,
-   * from the start or from their last id, on any node.
+   * Makes the endpoint a resumable source with this key. The method runs once per key in the cluster, on the node that is
+   * asked first. It gets a {@link ResumableSource} instead of a connection and returns a source of events. Every client
+   * that asks for the key follows that source, from its start or from the client's last id, on any node.
    */
   readonly resumable?: (request: SseRequest) => string;
-  /** Name of the controller's method that is called as a `ResetHook` whenever a client is told of a gap. */
+  /** Name of the controller's method that is called as a `ResetHook` whenever a client gets `sse.reset`. */
   readonly onReset?: string;
 }
 
@@ -100,8 +102,8 @@ function setController(controller: object, record: ControllerRecord): void {
 }
 
 /**
- * The endpoints of a class, inherited ones first. What a class says about a method replaces what its parents said, so that
- * an inherited record cannot let past the guards of a new one.
+ * The endpoints of a class, inherited ones first. A class that decorates a method again replaces the records of its parents,
+ * so that an inherited record cannot bypass the guards of the new one.
  */
 export function endpointsOf(controller: object): readonly EndpointRecord[] {
   const own = ownEndpoints(controller);
@@ -113,7 +115,7 @@ export function endpointsOf(controller: object): readonly EndpointRecord[] {
   return [...inherited, ...own];
 }
 
-/** What `@SseController` said about a class, or else about its nearest parent; without it, no prefix and no guards. */
+/** The `@SseController` record of a class or its nearest parent. Default: no prefix and no guards. */
 export function controllerOf(controller: object): ControllerRecord {
   return (controller as Decorated)[CONTROLLER] ?? { prefix: '' };
 }
@@ -124,4 +126,123 @@ function ownEndpoints(controller: object): readonly EndpointRecord[] {
 
 function define(controller: object, key: symbol, value: unknown): void {
   Object.defineProperty(controller, key, { value, configurable: true });
+}
+
+/** A class with at least one `@SseEndpoint`. */
+export type ControllerClass = Newable<object>;
+
+/** One endpoint, ready to be matched. */
+export interface EndpointRoute {
+  readonly controller: ControllerClass;
+  readonly method: string | symbol;
+  readonly methods: readonly string[];
+  readonly guards: readonly Newable<SseGuard>[];
+  readonly options: SseEndpointOptions;
+  /** The path pattern, for messages and spans. */
+  readonly path: string;
+  readonly match: MatchFunction<PathParams>;
+}
+
+const DEFAULT_METHODS = ['GET', 'POST'] as const;
+
+/**
+ * The routes of some controllers, in the order given.
+ * @throws SseError `INVALID_ENDPOINT` for a class without endpoints, or a path that path-to-regexp does not understand
+ */
+export function endpointRoutes(controllers: readonly ControllerClass[]): EndpointRoute[] {
+  return controllers.flatMap(controller => {
+    const endpoints = endpointsOf(controller);
+    if (endpoints.length === 0) {
+      throw new SseError(
+        'INVALID_ENDPOINT',
+        `a controller needs at least one @SseEndpoint, ${controller.name} has none; decorate a method or leave it out`,
+      );
+    }
+    const { prefix, guards = [] } = controllerOf(controller);
+    for (const { options } of endpoints) checkHook(controller, options.onReset);
+    return endpoints.map(({ path, method, options }) => ({
+      controller,
+      method,
+      methods: options.methods ?? DEFAULT_METHODS,
+      guards: [...guards, ...(options.guards ?? [])],
+      options,
+      path: prefix + path,
+      match: matcher(controller.name, prefix + path),
+    }));
+  });
+}
+
+function checkHook({ name, prototype }: ControllerClass, method: string | undefined): void {
+  if (method === undefined || isMethod((prototype as Record<string, unknown>)[method])) return;
+  throw new SseError(
+    'INVALID_ENDPOINT',
+    `onReset must name a method of ${name}, got '${method}'; write the method or leave onReset out`,
+  );
+}
+
+function isMethod(value: unknown): boolean {
+  return typeof value === 'function';
+}
+
+function matcher(controller: string, path: string): EndpointRoute['match'] {
+  try {
+    // Parameters stay encoded: broken percent-encoding must be answered with 400, not as a route that does not match.
+    return match<PathParams>(path, { decode: false });
+  } catch (error) {
+    throw new SseError(
+      'INVALID_ENDPOINT',
+      `the path of ${controller} must be path-to-regexp 8 syntax, got '${path}': /a/:id, /a{/:id}, /a/*rest`,
+      { cause: error },
+    );
+  }
+}
+
+/** A route whose path matches a request's. */
+export interface MatchedRoute {
+  readonly route: EndpointRoute;
+  /** Path parameters, still percent-encoded. */
+  readonly params: PathParams;
+}
+
+/** The routes with this path in their order, for every method. */
+export function matchRoutes(routes: readonly EndpointRoute[], path: string): MatchedRoute[] {
+  const matched: MatchedRoute[] = [];
+  for (const route of routes) {
+    const result = route.match(path);
+    if (result !== false) matched.push({ route, params: result.params });
+  }
+  return matched;
+}
+
+/** The first of them that answers the request's method. @throws SseError `METHOD_NOT_ALLOWED`; `Allow` is set */
+export function chooseByMethod(matched: readonly MatchedRoute[], ctx: Context): MatchedRoute {
+  const chosen = matched.find(({ route }) => route.methods.includes(ctx.method));
+  if (chosen !== undefined) return chosen;
+  const allowed = [...new Set(matched.flatMap(({ route }) => route.methods))].join(', ');
+  ctx.set('Allow', allowed);
+  throw new SseError('METHOD_NOT_ALLOWED', `this path answers ${allowed}, got ${ctx.method}`);
+}
+
+/** Path parameters as path-to-regexp finds them; an optional one may be absent. */
+type PathParams = Readonly<Partial<Record<string, string>>>;
+
+/** Decodes path parameters. @throws SseError `INVALID_REQUEST` */
+export function decodeParams(params: PathParams): Record<string, string> {
+  const decoded: Record<string, string> = {};
+  for (const [name, value] of Object.entries(params)) {
+    if (value !== undefined) decoded[name] = decode(value);
+  }
+  return decoded;
+}
+
+function decode(value: string): string {
+  try {
+    return decodeURIComponent(value);
+  } catch (error) {
+    throw new SseError(
+      'INVALID_REQUEST',
+      `the path must be percent-encoded UTF-8, got '${value.slice(0, 80)}'`,
+      { cause: error },
+    );
+  }
 }

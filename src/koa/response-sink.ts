@@ -2,16 +2,16 @@ import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
 import type { ConnectionSink, SinkListener } from '../contracts/connection.js';
 
-/** The sink of a request that may yet be answered otherwise. */
+/** The sink of a request that may still get an ordinary answer. */
 export interface RequestSink extends ConnectionSink {
   /**
-   * Takes {@link attach} back, for a stream that did not open: the socket may serve many more requests, so nothing of this
-   * one may stay on it.
+   * Undoes {@link attach} for a stream that did not open: the socket may serve further requests, so no listener of this
+   * request may stay on it.
    */
   detach(): void;
 }
 
-/** HTTP/2, through Node's compatibility layer: one stream of a session that others share. */
+/** HTTP/2 through Node's compatibility layer: one stream of a shared session. */
 export class ResponseSink implements RequestSink {
   #listener: SinkListener | undefined;
   #ended = false;
@@ -66,7 +66,7 @@ type AnyResponse = ServerResponse | Http2ServerResponse;
 
 const HEADERS = {
   'Content-Type': 'text/event-stream',
-  // no-transform keeps compressing middleware and proxies away; nginx buffers unless told not to.
+  // no-transform keeps compressing middleware and proxies away; nginx buffers without the third header.
   'Cache-Control': 'no-cache, no-transform',
   'X-Accel-Buffering': 'no',
 } as const;

@@ -14,15 +14,15 @@ type SinkSocket = Socket & { [SINK]?: SocketSink | undefined };
 
 /**
  * HTTP/1.x: the head goes through Node's response, then frames go to the socket as they are. The body has no chunk
- * framing and ends with the connection (RFC 9112, section 6.3), which costs one system call per write instead of a vector
- * of four pieces, and tells at once whether the operating system took the bytes.
+ * framing and ends with the connection (RFC 9112, section 6.3). A write then costs one system call instead of a vector of
+ * four pieces, and its result says at once whether the operating system took the bytes.
  */
 export class SocketSink implements RequestSink {
   #listener: SinkListener | undefined;
-  // Until the head is out.
+  // Set until the head is written.
   #request: IncomingMessage | undefined;
   #response: ServerResponse | undefined;
-  // Whose head waits for the first write, to leave with it.
+  // The response whose head waits for the first write.
   #unsent: ServerResponse | undefined;
 
   /**
@@ -79,13 +79,13 @@ export class SocketSink implements RequestSink {
     response.removeHeader('Transfer-Encoding');
     writeStreamHead(response, CLOSE);
     this.#unsent = response;
-    // A TLS socket that is reset before it is first written to does not tell.
+    // A TLS socket that is reset before its first write reports nothing.
     if ('encrypted' in socket) this.#sendHead();
     endHttpServerSpan(response);
     socket.setTimeout(0);
-    // A body nobody reads would keep the parser, and with it the news of the client's end, waiting.
+    // An unread body would block the parser, and with it the detection of the client's end.
     request.resume();
-    // Later, when the request has ended and the handler has had its say.
+    // Later: the request must have ended, and the handler must have run.
     setImmediate(letGo, this, request, response);
   }
 
@@ -110,18 +110,18 @@ export class SocketSink implements RequestSink {
     if (this.mode !== false) detachSocket(request, response, this.socket);
   }
 
-  /** Without anything behind it. */
+  /** Sends the head alone. */
   #sendHead(): void {
     this.#unsent?.flushHeaders();
     this.#unsent = undefined;
   }
 
-  /** Text, because that is what Node joins with the head: one system call for both, and one buffer instead of a vector. */
+  /** Writes text, since Node joins only text with the head: one system call and one buffer for both. */
   #writeFirst(bytes: Buffer): boolean {
     const { socket } = this;
     const response = this.#unsent;
     this.#unsent = undefined;
-    // A response holds back what it is given until the next tick, unless its socket is corked by someone else.
+    // A response holds its first write until the next tick, unless its socket is corked already.
     socket.cork();
     const more = response?.write(bytes.toString('latin1'), 'latin1');
     socket.uncork();

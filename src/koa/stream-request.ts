@@ -18,7 +18,7 @@ export interface ConnectOptions extends ConnectionOptions {
 /** What the middleware puts on every context as `ctx.sse`. */
 export interface SseContext {
   /**
-   * Turns this request into an event stream and resolves once it is open. Koa is told not to respond; the handler may
+   * Turns this request into an event stream and resolves once it is open. Koa does not respond then; the handler may
    * return, the stream goes on. The id defaults to a random one.
    * @throws SseError what `SseService.createConnection` throws, `NOT_ACCEPTABLE`, `INVALID_REQUEST`; the middleware
    * answers it.
@@ -51,7 +51,7 @@ export class StreamRequest implements SseContext {
 
   /** @throws SseError `NOT_ACCEPTABLE`, `INVALID_REQUEST` when the request cannot become a stream */
   negotiate(connectionId?: string): void {
-    this.#tellingRefusal(connectionId, () => {
+    this.#recordRefusal(connectionId, () => {
       checkAccept(this.ctx);
       this.#checkStreamable();
     });
@@ -63,7 +63,7 @@ export class StreamRequest implements SseContext {
   ): Promise<SseConnection> {
     this.negotiate(connectionId);
     const { req, res } = this.ctx;
-    const sink = this.#tellingRefusal(connectionId, () => sinkFor(req, res, this.detach));
+    const sink = this.#recordRefusal(connectionId, () => sinkFor(req, res, this.detach));
     this.#connecting = true;
     try {
       this.#connection = await this.#open(connectionId, sink, options);
@@ -90,13 +90,13 @@ export class StreamRequest implements SseContext {
         lastEventId === undefined ? options : { ...options, lastEventId },
       );
     } catch (error) {
-      // One that did open still reports its end to the connection, which is closing.
+      // A sink that has opened still reports its end to the connection, which is closing.
       if (!ctx.headerSent) sink.detach();
       throw error;
     }
   }
 
-  #tellingRefusal<T>(connectionId: string | undefined, step: () => T): T {
+  #recordRefusal<T>(connectionId: string | undefined, step: () => T): T {
     try {
       return step();
     } catch (error) {
@@ -126,7 +126,7 @@ const MEDIA_TYPE = 'text/event-stream';
 /** @throws SseError `NOT_ACCEPTABLE` */
 function checkAccept(ctx: Context): void {
   const { accept } = ctx.req.headers;
-  // What nearly every client sends need not be parsed.
+  // Nearly every client sends one of these; they need no parsing.
   if (accept === undefined || accept === MEDIA_TYPE || accept === '*/*') return;
   if (ctx.accepts(MEDIA_TYPE) !== false) return;
   throw new SseError(
@@ -136,8 +136,8 @@ function checkAccept(ctx: Context): void {
 }
 
 /**
- * Where the client says it stands: the header `Last-Event-ID`, else the query parameter `lastEventId`, since a browser cannot
- * set the header on its first request.
+ * The client's last id: the header `Last-Event-ID`, else the query parameter `lastEventId`, since a browser cannot set the
+ * header on its first request.
  */
 function lastEventIdOf(ctx: Context): string | undefined {
   const header = ctx.req.headers['last-event-id'];
@@ -150,8 +150,8 @@ function lastEventIdOf(ctx: Context): string | undefined {
 }
 
 /**
- * Keeps a client's abrupt end from being told as an error of the application. Koa passes the error that broke the socket to
- * `ctx.onerror`; for a stream it is one more way to end.
+ * Keeps the abrupt end of a client from being reported as an error of the application. Koa passes the socket's error to
+ * `ctx.onerror`; for a stream that is an ordinary end.
  */
 export function ignoreDisconnects(ctx: Context): void {
   const response: object = ctx.res;
@@ -168,8 +168,8 @@ interface Awaited {
 }
 
 /**
- * Ends Koa's own wait for the end of the response, which would hold the context for the life of its socket. When others
- * wait in the same queue, as loggers of access do, they and the context stay.
+ * Ends Koa's own wait for the end of the response, which would hold the context as long as the socket lives. When other
+ * middleware waits in the same queue, such as an access logger, the queue and the context stay.
  */
 function forgetContext({ res }: Context): void {
   const response: Awaited & typeof res = res;

@@ -1,7 +1,11 @@
 import { expect } from 'chai';
 import { SseError } from '../../../src/errors.js';
-import { SseController, SseEndpoint } from '../../../src/koa/endpoints.js';
-import { endpointRoutes, matchRoutes } from '../../../src/koa/routes.js';
+import {
+  endpointRoutes,
+  matchRoutes,
+  SseController,
+  SseEndpoint,
+} from '../../../src/koa/endpoints.js';
 
 class GuardA {
   canConnect(): boolean {

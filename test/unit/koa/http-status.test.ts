@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { SseErrorCode } from '../../../src/errors.js';
-import { httpStatusOf } from '../../../src/koa/answer-error.js';
+import { httpStatusOf } from '../../../src/koa/middleware.js';
 
 /** Every code; a record, so that the compiler misses none. */
 const STATUS: Readonly<Record<SseErrorCode, number>> = {
