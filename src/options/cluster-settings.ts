@@ -118,6 +118,17 @@ export interface OperationLimits {
 /** Bounds per kind of call, so that trouble in one does not starve the others. */
 export type ResilienceSettings = Readonly<Record<OperationKind, OperationLimits>>;
 
+/**
+ * The limits of one kind of call, with the repetitions that `script.retry*`, `atomicOperation.luaScriptRetry*` and
+ * `reliability.cleanupRetry*` ask for.
+ */
+export interface ResolvedOperationLimits extends OperationLimits {
+  /** Further tries of a call that failed with a retryable error; 0: none. */
+  readonly retries: number;
+  /** Milliseconds between two tries, give or take half. */
+  readonly retryPause: number;
+}
+
 /** Commands between nodes. */
 export interface ControlSettings {
   /** Signs the commands, at least 16 characters; never printed. Default: unsigned. */

@@ -62,6 +62,31 @@ function complete(parsed: z.output<typeof optionsSchema>): ResolvedSseOptions {
       partitions,
     },
     control: { secret: parsed.control.secret },
+    resilience: withRetries(parsed),
+  };
+}
+
+/** The three groups of the settings that speak of repetitions, as one pair of values for each kind of call. */
+function withRetries({
+  resilience,
+  script,
+  atomicOperation,
+  reliability,
+}: z.output<typeof optionsSchema>): ResolvedSseOptions['resilience'] {
+  const scripts = { retries: script.retryCount, retryPause: script.retryInterval };
+  return {
+    register: {
+      ...resilience.register,
+      retries: atomicOperation.luaScriptRetryCount,
+      retryPause: atomicOperation.luaScriptRetryInterval,
+    },
+    send: { ...resilience.send, ...scripts },
+    publish: { ...resilience.publish, ...scripts },
+    maintenance: {
+      ...resilience.maintenance,
+      retries: reliability.enabled ? reliability.cleanupRetryCount : 0,
+      retryPause: reliability.cleanupRetryInterval,
+    },
   };
 }
 

@@ -1,10 +1,12 @@
 import type { ServiceIdentifier } from 'inversify';
+import type { OperationKind } from '../contracts/policy.js';
 import type {
   AtomicOperationSettings,
   ConsistencySettings,
   ControlSettings,
   NodeSettings,
   RedisSettings,
+  ResolvedOperationLimits,
   ResilienceSettings,
   ScriptSettings,
 } from './cluster-settings.js';
@@ -49,8 +51,8 @@ export interface ResolvedSseOptions {
   readonly source: SourceSettings;
   /** Sends to a connection of any node. */
   readonly send: SendSettings;
-  /** Bounds per kind of call to the cluster. */
-  readonly resilience: ResilienceSettings;
+  /** Bounds and repetitions per kind of call to the cluster. */
+  readonly resilience: Readonly<Record<OperationKind, ResolvedOperationLimits>>;
   /** Sizes that one event or connection may not exceed. */
   readonly limits: LimitsSettings;
   /** How clients that are sent away come back. */
@@ -86,4 +88,11 @@ type InputOf<V> = V extends readonly unknown[] ? V : V extends object ? Settings
  * off where a setting takes it. The environment overrules it: `SSE_CONNECTION_MAX_CONNECTIONS=5000`
  * is `connection.maxConnections`.
  */
-export type SseOptions = SettingsInput<ResolvedSseOptions>;
+export type SseOptions = SettingsInput<Settings>;
+
+/** The settings without what is computed from them. */
+type Settings = {
+  [K in keyof ResolvedSseOptions]: K extends 'resilience'
+    ? ResilienceSettings
+    : ResolvedSseOptions[K];
+};

@@ -78,13 +78,32 @@ describe('resolveOptions', () => {
         queue: 10000,
         breakerFailures: 5,
         breakerCooldown: 1000,
+        retries: 3,
+        retryPause: 100,
       };
       expect(resolveOptions().resilience).to.deep.equal({
         register: bounds,
         send: { ...bounds, timeout: 600_000, concurrency: 10_000 },
         publish: bounds,
-        maintenance: bounds,
+        maintenance: { ...bounds, retryPause: 1000 },
       });
+    });
+
+    it('repeats each kind of operation as the retry settings of its group say', () => {
+      const { resilience } = resolveOptions({
+        script: { retryCount: 1, retryInterval: 2 },
+        atomicOperation: { luaScriptRetryCount: 3, luaScriptRetryInterval: 4 },
+        reliability: { cleanupRetryCount: 5, cleanupRetryInterval: 6 },
+      });
+      expect(resilience.send).to.include({ retries: 1, retryPause: 2 });
+      expect(resilience.publish).to.include({ retries: 1, retryPause: 2 });
+      expect(resilience.register).to.include({ retries: 3, retryPause: 4 });
+      expect(resilience.maintenance).to.include({ retries: 5, retryPause: 6 });
+    });
+
+    it('repeats no maintenance when reliability is off', () => {
+      const { resilience } = resolveOptions({ reliability: { enabled: false } });
+      expect(resilience.maintenance.retries).to.equal(0);
     });
 
     it('has a key for every setting without a default', () => {
