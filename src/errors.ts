@@ -50,7 +50,7 @@ const CODES = [
  * | `MESSAGE_LIMIT` | too many sends wait for their answer | yes |
  * | `CONNECTION_LIMIT` | the node holds `connection.maxConnections` connections | yes |
  * | `DUPLICATE_CONNECTION` | the id is connected and `connection.onDuplicate` is `reject` | yes |
- * | `TAKEOVER_STORM` | the id was taken over too often; the newcomer is told to stop | no |
+ * | `TAKEOVER_STORM` | the id was taken over too often; the newcomer must stop | no |
  * | `SOURCE_ENDED` | the resumable source has ended and this client has all of it | no |
  * | `CONNECTION_CLOSED` | the client was gone before its connection opened, or the connection has closed | no |
  * | `NOT_ACCEPTABLE` | the `Accept` header excludes `text/event-stream` | no |
@@ -60,7 +60,7 @@ const CODES = [
  * | `CLOSED` | the service was closed | no |
  * | `UNAVAILABLE` | the cluster cannot be reached | yes |
  * | `INCONSISTENT` | this node and the cluster differ and `consistency.inconsistencyHandlingStrategy` is `fail_fast` | yes |
- * | `INTERNAL` | an unexpected failure; its `cause` tells | no |
+ * | `INTERNAL` | an unexpected failure; see its `cause` | no |
  */
 export type SseErrorCode = (typeof CODES)[number];
 
@@ -79,11 +79,11 @@ const RETRYABLE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>([
 
 const BRAND = Symbol.for('distributed-sse/SseError');
 
-/** What an {@link SseError} carries beside its code and its message. */
+/** Optional fields of an {@link SseError}. */
 export interface SseErrorOptions extends ErrorOptions {
   /**
    * Whether the same call may be repeated, where that is known better than by the code alone: `false` for a call that may
-   * have been carried out and must not be twice. Default: what the table of {@link SseErrorCode} says.
+   * have been carried out and must not be carried out twice. Default: the table of {@link SseErrorCode}.
    */
   readonly retryable?: boolean | undefined;
 }

@@ -11,7 +11,7 @@ export interface SseRequest {
   readonly query: ParsedUrlQuery;
   /** Decoded path parameters. */
   readonly params: Readonly<Record<string, string | undefined>>;
-  /** What earlier middleware left for later ones. */
+  /** Values that earlier middleware stored for later ones. */
   readonly state: Record<string, unknown>;
 }
 

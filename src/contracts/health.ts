@@ -10,7 +10,7 @@ export type HealthReasonCode =
   | 'CLUSTER_UNREACHABLE'
   /** The cluster answers, but counts this node as gone until it has joined again. */
   | 'LEASE_LOST'
-  /** The cluster answers, but this node does not hear what is published: it is restoring its subscriptions. */
+  /** The cluster answers, but this node does not receive publications: it is restoring its subscriptions. */
   | 'FEED_BEHIND'
   /** The store of the cluster is full and refuses writes. */
   | 'OUT_OF_MEMORY'
@@ -28,7 +28,7 @@ export interface HealthReason {
   readonly message: string;
 }
 
-/** What a load balancer and an operator need to know. */
+/** The state of a node for load balancers and operators. */
 export interface Health {
   /** False only when a restart is the cure. */
   readonly live: boolean;

@@ -3,7 +3,7 @@ import type { ServiceIdentifier } from 'inversify';
 /** Facts that belong to a log line. Values are plain data. */
 export type LogFields = Readonly<Record<string, unknown>>;
 
-/** Where background failures and notable changes are told. No method may throw or block. */
+/** Receives background failures and notable changes. No method may throw or block. */
 export interface Logger {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;

@@ -17,8 +17,8 @@ import type { Delivery, LocalConnection } from './store.js';
 export type Scope = 'connection' | 'source' | 'node' | 'topic' | 'cluster';
 
 /**
- * What a cleanup removes: connections that take nothing, routes that nobody refreshed, routes of a dead node, resumable
- * sources that nobody runs any more.
+ * What a cleanup removes: connections that accept no bytes, routes that were not refreshed, routes of a dead node, resumable
+ * sources whose node is gone.
  */
 export type CleanupKind = 'connection' | 'route' | 'node' | 'source';
 
@@ -26,10 +26,10 @@ export type CleanupKind = 'connection' | 'route' | 'node' | 'source';
 export type Audience =
   | { readonly scope: 'cluster' }
   | { readonly scope: 'topic'; readonly topic: string }
-  /** Whoever follows the resumable source of that key. */
+  /** The clients that follow the resumable source of that key. */
   | { readonly scope: 'source'; readonly key: string };
 
-/** Whom something of the log is for: an audience, or the one connection whose mailbox it is in. */
+/** The receivers of a log entry: an audience, or the connection that owns the mailbox. */
 export type Addressee =
   | Audience
   | {
@@ -55,7 +55,7 @@ export interface SendSubject {
   readonly event: string;
   /** Whether it goes to a connection of this node without leaving it. */
   readonly here: boolean;
-  /** What telemetry remembers from sending to routing; nobody else reads or writes it. */
+  /** State of telemetry between sending and routing; other code neither reads nor writes it. */
   context?: unknown;
 }
 
@@ -69,30 +69,30 @@ export interface ArrivedMessage {
   readonly trace: string | undefined;
 }
 
-/** A publication that the cluster hands to this node. */
+/** A publication that arrived at this node. */
 export interface ArrivedPublication {
   readonly to: Addressee;
   /** Bytes of its frame. */
   readonly size: number;
-  /** Its place in the log, if it is kept. */
+  /** Its position in the log, if the publication is kept. */
   readonly position: Position | undefined;
   readonly trace: string | undefined;
 }
 
-/** What a client was given of what it missed, or of what waited for it. */
+/** The result of a replay. */
 export interface ReplaySummary {
   readonly entries: number;
-  /** The gaps it was told of. */
+  /** The reasons of the gaps that the client got as `sse.reset`. */
   readonly resets: readonly ResetReason[];
 }
 
-/** What a comparison of this node with the cluster found. */
+/** The result of a comparison of this node with the cluster. */
 export type ConsistencySummary = Pick<
   ConsistencyReport,
   'checked' | 'found' | 'repairs' | 'unknown'
 >;
 
-/** What a node can be asked at any time; each answer costs next to nothing. */
+/** Present values of a node; each call is cheap. */
 export interface NodeGauges {
   connections(): number;
   /** Bytes that wait for slow clients. */
@@ -110,7 +110,7 @@ export interface TrafficCounts {
   eventsDropped: number;
 }
 
-/** What is told of clients that come and go. */
+/** Records clients that come and go. */
 export interface ConnectionTelemetry {
   /** The answering of a request, in the trace that its headers name unless one has begun already. */
   receiving<T>(headers: IncomingHttpHeaders, work: () => T): T;
@@ -123,36 +123,36 @@ export interface ConnectionTelemetry {
    * @param degraded without the knowledge of the cluster, which cannot be reached
    */
   admitted(connection: LocalConnection, degraded?: boolean): void;
-  /** Within {@link opening}: a client is given what it missed, or what waits for it. */
+  /** Within {@link opening}: the replay of missed or waiting entries. */
   replaying(connectionId: string, work: () => Promise<ReplaySummary>): Promise<ReplaySummary>;
-  /** A client whose stream goes on was told of a gap in it. */
+  /** A client got `sse.reset` in a stream that goes on. */
   reset(reason: ResetReason): void;
-  /** What the application does with a connection; it continues the opening. */
+  /** Code of the application that handles a connection; it continues the trace of the opening. */
   handling<T>(connection: SseConnection, work: () => T): T;
-  /** A connection takes nothing any more. Of one that was not {@link admitted}, nothing is told. */
+  /** A connection stopped. One that was not {@link admitted} is not recorded. */
   stopped(connection: LocalConnection, reason: CloseReason): void;
 }
 
-/** What is told of events on their way. */
+/** Records events on their way. */
 export interface EventTelemetry {
   /** A send to one connection. */
   sending<R extends SendResult | Promise<SendResult>>(subject: SendSubject, work: () => R): R;
-  /** Within {@link sending}: the cluster is asked to deliver, retries included. `work` is given what the message carries. */
+  /** Within {@link sending}: the cluster delivers, retries included. `work` gets the trace that the message carries. */
   routing(
     subject: SendSubject,
     work: (trace: string | undefined) => Promise<SendResult>,
   ): Promise<SendResult>;
   /** A broadcast on this node alone. */
   broadcasting(event: string, work: () => FanOut): FanOut;
-  /** A publication; to the cluster it is a broadcast, of a source it is the end. `work` is given what it carries. */
+  /** A publication; scope `cluster` is a broadcast, scope `source` the end of a source. `work` gets the trace to carry. */
   publishing<R extends BroadcastReceipt | PublishReceipt>(
     to: Audience,
     event: string,
     work: (trace: string | undefined) => Promise<R>,
   ): Promise<R>;
-  /** An event of a resumable source is put into the log. `work` is given what it carries. */
+  /** Appends an event of a resumable source to the log. `work` gets the trace that the event carries. */
   appending(event: string, work: (trace: string | undefined) => Promise<void>): Promise<void>;
-  /** What became of an event for one connection. */
+  /** Counts the outcome of an event for one connection. */
   sent(scope: 'connection' | 'source', event: string, outcome: SendResult['outcome']): void;
   /** A connection of this node takes a message. */
   delivering(message: ArrivedMessage, work: () => Delivery): Delivery;
@@ -160,7 +160,7 @@ export interface EventTelemetry {
   fanningOut(publication: ArrivedPublication, work: () => FanOut): FanOut;
 }
 
-/** What is told of the node's care for itself. */
+/** Records the maintenance of a node. */
 export interface MaintenanceTelemetry {
   /** One run of a cleanup; `work` answers how many it removed. */
   cleaning<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R;
@@ -168,7 +168,7 @@ export interface MaintenanceTelemetry {
   checking<S extends ConsistencySummary>(work: () => Promise<S>): Promise<S>;
   /** The node sends its clients away. */
   draining(work: () => Promise<void>): Promise<void>;
-  /** Things were found that nobody owns any more. */
+  /** Leaked objects were found. */
   leaked(kind: string, count: number): void;
   /** A failed call is about to be repeated. */
   retrying(kind: OperationKind, error: unknown): void;
@@ -179,7 +179,7 @@ export interface MaintenanceTelemetry {
 }
 
 /**
- * What the parts of a node tell about their work. Spans are short: none lasts as long as a stream, and a broadcast makes
+ * Records the work of a node. Spans are short: none lasts as long as a stream, and a broadcast makes
  * one per node, none per connection.
  *
  * The verbs that take `work` run it exactly once, at once, and return what it returns or throw what it throws. No verb

@@ -5,7 +5,7 @@ import { checkEventId, checkEventName, checkRetry } from './names.js';
 /** An event that can be sent, or the code of the refusal that a receipt is to carry. */
 type PreparedEvent = { readonly frame: Frame } | { readonly refused: SseErrorCode };
 
-/** Turns what an application sends into a frame, once, whatever the number of receivers. */
+/** Encodes an event of the application into a frame, once for all receivers. */
 export class EventEncoder {
   constructor(private readonly maxEventBytes: number) {}
 
@@ -26,7 +26,7 @@ export class EventEncoder {
     return { bytes: encodeEvent({ event, data: text, id: options.id, retry: options.retry }) };
   }
 
-  /** As {@link encode}, but data that is too large is refused by its code: senders are told by a receipt. */
+  /** As {@link encode}, but data that is too large gives the code for a `rejected` receipt. */
   prepare(event: string, data: unknown, options?: EventOptions): PreparedEvent {
     try {
       return { frame: this.encode(event, data, options) };
@@ -75,13 +75,13 @@ export function encodeComment(text: string): Buffer {
   return Buffer.from(`: ${text.split(LINE_BREAK).join('\n: ')}\n\n`);
 }
 
-/** Moves the client to an id; fires no event. @throws SseError `INVALID_EVENT_ID` */
+/** Sets the client's last id; fires no event. @throws SseError `INVALID_EVENT_ID` */
 export function encodeId(id: string): Buffer {
   checkEventId(id);
   return Buffer.from(`id: ${id}\n\n`);
 }
 
-/** Tells the client how long to wait before it reconnects; fires no event. @throws SseError `INVALID_RETRY` */
+/** Sets the client's reconnection time, in milliseconds; fires no event. @throws SseError `INVALID_RETRY` */
 export function encodeRetry(retry: number): Buffer {
   checkRetry(retry);
   return Buffer.from(`retry: ${retry}\n\n`);
@@ -93,7 +93,7 @@ export function prependId(id: string, body: Buffer): Buffer {
 }
 
 /**
- * The text an event carries: a string as it is, any other value as JSON.
+ * The data of an event as text: a string as it is, any other value as JSON.
  * @throws SseError `NOT_SERIALIZABLE` for what JSON cannot express (cycle, BigInt, `undefined`, function, symbol) and for
  * a `toJSON` or getter that throws, whose error is the cause.
  */
@@ -116,7 +116,7 @@ export function serializeData(data: unknown): string {
   return json;
 }
 
-// Its declared type leaves out what it returns for a function, a symbol or undefined.
+// The declared type of JSON.stringify leaves out `undefined`, its result for a function, a symbol or undefined.
 const stringify: (value: unknown) => string | undefined = JSON.stringify;
 
 function reasonOf(error: unknown): string {

@@ -17,8 +17,7 @@ export function checkConnectionId(connectionId: unknown): asserts connectionId i
 }
 
 /**
- * Topics share their name space with what the log needs for itself: `*` (everyone) and names that begin with `@`
- * (mailboxes) are reserved.
+ * Reserved names, used by the log itself: `*` (broadcasts), names that begin with `@` (mailboxes) or `~` (resumable sources).
  * @throws SseError `INVALID_TOPIC`
  */
 export function checkTopic(topic: unknown): asserts topic is string {
@@ -144,13 +143,13 @@ export function isMailbox(topic: string): boolean {
 }
 
 const SOURCE_PREFIX = '~';
-// What the library itself puts into the log, and only at the end of a source: applications cannot name such events.
+// The library writes these events at the end of a source; applications cannot use the names.
 const SOURCE_END = Buffer.from('event: sse.');
 const SOURCE_LOST = 'event: sse.reset\n';
 const SOURCE_FAILED = '{"reason":"failed"}';
 const LINE_FEED = 0x0a;
 
-/** How a source ended: by itself, by throwing, or because nobody runs it any more. */
+/** How a source ended: it completed, it failed, or the node that ran it is gone. */
 export type SourceEnding = 'completed' | 'failed' | 'lost';
 
 /** The topic of the log that holds the events of a resumable source. No application can name it. */
@@ -168,7 +167,7 @@ export function sourceKey(topic: string): string {
   return topic.slice(SOURCE_PREFIX.length);
 }
 
-/** How a resumable source ended, told by an entry of the log, its id in front; `undefined` when that is not its last. */
+/** How a resumable source ended, from an entry of the log with its id in front; `undefined` if the entry is not the last. */
 export function endingOf(entry: Buffer): SourceEnding | undefined {
   const body = entry.indexOf(LINE_FEED) + 1;
   if (!entry.subarray(body, body + SOURCE_END.length).equals(SOURCE_END)) return undefined;

@@ -16,7 +16,7 @@ import type { ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../cont
 import { ATTRIBUTE, countedReason } from './names.js';
 import { errorType, type Reporting } from './spans.js';
 
-/** Tells OpenTelemetry of clients that come and go. */
+/** Records clients that come and go in OpenTelemetry. */
 export class OpenConnectionTelemetry implements ConnectionTelemetry {
   constructor(private readonly reporting: Reporting) {}
 
@@ -88,7 +88,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
   }
 
   handling<T>(connection: SseConnection, work: () => T): T {
-    // Applications see less of it, but every connection is a local one.
+    // Every connection is a local one; the type that applications see has fewer members.
     const { origin } = connection as LocalConnection;
     const active = context.active();
     const opening = continued(active, origin);
@@ -96,7 +96,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
   }
 
   stopped(connection: LocalConnection, reason: CloseReason): void {
-    // What ends before is told as an opening that failed.
+    // A connection that ends earlier is recorded as an opening that failed.
     if (connection.origin === undefined) return;
     const { spans, figures, meters } = this.reporting;
     const counted = countedReason(reason);
@@ -104,7 +104,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     figures.closed.add(counted);
     if (reason === 'superseded') figures.takeovers += 1;
     meters.instruments?.record('connectionDuration', age, { [ATTRIBUTE.closeReason]: counted });
-    // It belongs to the opening, not to whatever is running: that may be a timer that another request started.
+    // The span belongs to the opening, not to the running context, which may be a timer of another request.
     const span = spans.begin('sse.close', continued(ROOT_CONTEXT, connection.origin), () => ({
       ...spans.connection(connection.id),
       [ATTRIBUTE.closeReason]: reason,
@@ -114,9 +114,9 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
   }
 }
 
-/** A context that continues the opening of a connection, if that was in a trace. */
+/** A context that continues the trace of the opening, if there was one. */
 function continued(base: Context, origin: unknown): Context {
-  // Only `admitted` sets it.
+  // Only `admitted` sets the origin.
   const opening = origin as SpanContext | undefined;
   if (opening === undefined || !isSpanContextValid(opening)) return base;
   return trace.setSpanContext(base, opening);

@@ -39,7 +39,7 @@ const SEND = operation('send', 'send');
 const PUBLISH = operation('publish', 'send');
 const DELIVER = operation('deliver', 'process');
 
-/** Tells OpenTelemetry of events on their way. */
+/** Records events on their way in OpenTelemetry. */
 export class OpenEventTelemetry implements EventTelemetry {
   constructor(
     private readonly reporting: Reporting,
@@ -50,7 +50,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     const { spans } = this.reporting;
     if (!spans.on) return work();
     const parent = context.active();
-    // Asking a sampler about each would cost a quarter of what the send itself costs.
+    // Asking a sampler for each local send would cost a quarter of the send itself.
     if (subject.here && trace.getSpan(parent) === undefined) return work();
     const span = spans.begin('sse.send', parent, () => ({
       ...SEND,
@@ -60,7 +60,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     }));
     if (span === undefined) return work();
     subject.context = trace.setSpan(parent, span);
-    // To make a context active costs more than all the rest, and nobody would see what is inside this one.
+    // Activating a context costs more than the rest, and a span that is not recorded needs none.
     return span.isRecording() ? spans.run(span, parent, work, sendEnd) : work();
   }
 
@@ -113,7 +113,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     const parent = context.active();
     const name = scope === 'cluster' ? 'sse.broadcast' : 'sse.publish';
     const span = spans.begin(name, parent, () => publishFacts(scope, this.#facts(to), event));
-    const text = this.#told ? this.carrier.write(within(parent, span), Date.now()) : undefined;
+    const text = this.#recording ? this.carrier.write(within(parent, span), Date.now()) : undefined;
     try {
       const receipt = await (span?.isRecording() === true
         ? spans.run(span, parent, () => work(text), publicationEnd)
@@ -131,8 +131,8 @@ export class OpenEventTelemetry implements EventTelemetry {
     event: string,
     work: (trace: string | undefined) => Promise<void>,
   ): Promise<void> {
-    // The time alone: a span for each would hide whatever else is in the trace.
-    const text = this.#told ? this.carrier.write(ROOT_CONTEXT, Date.now()) : undefined;
+    // The time alone: a span per event would hide the other spans of the trace.
+    const text = this.#recording ? this.carrier.write(ROOT_CONTEXT, Date.now()) : undefined;
     try {
       await work(text);
       this.reporting.figures.sent.add('source', 'stored', 1, event);
@@ -187,13 +187,13 @@ export class OpenEventTelemetry implements EventTelemetry {
     return fanOut;
   }
 
-  /** What came with an event; not looked at while nobody would be told. */
+  /** The trace that came with an event; not parsed while no SDK records. */
   #carried(text: string | undefined): Carried | undefined {
-    return text !== undefined && this.#told ? this.carrier.read(text) : undefined;
+    return text !== undefined && this.#recording ? this.carrier.read(text) : undefined;
   }
 
-  /** Whether anybody would be told. */
-  get #told(): boolean {
+  /** Whether an SDK records spans or metrics. */
+  get #recording(): boolean {
     const { spans, meters } = this.reporting;
     return spans.on || meters.instruments !== undefined;
   }

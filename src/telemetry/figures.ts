@@ -5,8 +5,8 @@ import type { NodeGauges, Scope, TrafficCounts } from '../contracts/telemetry.js
 import { ATTRIBUTE } from './names.js';
 
 /**
- * Everything a node counts, kept here and read when somebody looks: nothing is lost that happened before an SDK started,
- * and what is counted often costs next to nothing.
+ * The counts of one node. They are read when the meter collects: counts from before the start of an SDK are kept, and
+ * counting costs an addition.
  */
 export class NodeFigures {
   readonly traffic: TrafficCounts = { bytesWritten: 0, eventsDropped: 0 };
@@ -31,12 +31,12 @@ export class NodeFigures {
     this.sent = new OutcomeGrid(eventNames);
   }
 
-  /** Notes how long an entry of the log took to get here, in milliseconds; the clocks of two machines may disagree. */
+  /** Records how long an entry of the log took to this node, in milliseconds; the clocks of two machines may differ. */
   lagged(ms: number): void {
     if (ms > this.#lag) this.#lag = ms;
   }
 
-  /** The longest of them since the last call. */
+  /** The longest lag since the last call. */
   takeLag(): number {
     const lag = this.#lag;
     this.#lag = 0;
@@ -60,7 +60,7 @@ export class LabelCount {
     this.#counts.set(key, (this.#counts.get(key) ?? 0) + count);
   }
 
-  /** Hands out each count with its label. */
+  /** Reports each count with its label. */
   read(observe: (count: number, labels: Attributes) => void): void {
     for (const [label, count] of this.#counts) observe(count, { [this.attribute]: label });
   }
@@ -90,8 +90,8 @@ const OUTCOME_NAMES = Object.keys(OUTCOMES);
 const CELLS = SCOPE_NAMES.length * OUTCOME_NAMES.length;
 
 /**
- * Growing counts by scope and outcome, and by event name for the names it is made with; all others are counted without
- * one. Adding costs an array access: handing each event to a metrics SDK would cost as much as sending it.
+ * Growing counts by scope and outcome, and by event name for the names given to the constructor; other events are counted
+ * without a name. Adding costs an array access; a call of a metrics SDK per event would cost as much as the send.
  */
 export class OutcomeGrid {
   readonly #cells: Float64Array;
@@ -109,7 +109,7 @@ export class OutcomeGrid {
     this.#cells[cell] = (this.#cells[cell] ?? 0) + count;
   }
 
-  /** Hands out each count that is not zero with its labels. */
+  /** Reports each count above zero with its labels. */
   read(observe: (count: number, labels: Attributes) => void): void {
     this.#cells.forEach((count, cell) => {
       if (count > 0) observe(count, this.#labels(cell));
@@ -127,7 +127,7 @@ export class OutcomeGrid {
   }
 }
 
-/** A growing count for each kind of call and each reason why a policy did not let one finish. */
+/** A growing count for each kind of call and each reason of a refusal. */
 class RefusalCount {
   readonly #counts = new Map<OperationKind, Map<RefusalReason, number>>();
 
@@ -137,7 +137,7 @@ class RefusalCount {
     reasons.set(reason, (reasons.get(reason) ?? 0) + 1);
   }
 
-  /** Hands out each count with its labels. */
+  /** Reports each count with its labels. */
   read(observe: (count: number, labels: Attributes) => void): void {
     for (const [kind, reasons] of this.#counts) {
       for (const [reason, count] of reasons) {

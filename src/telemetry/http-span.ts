@@ -3,7 +3,7 @@ import { context, createContextKey, type Span } from '@opentelemetry/api';
 
 type CloseListener = (...args: unknown[]) => void;
 
-/** What the hook leaves on a response for the moment its head is out. */
+/** State that the hook keeps on a response until its head is written. */
 interface Watched {
   readonly span: Span;
   /** How the instrumentation hears of the response's end; set as soon as it listens. */
@@ -19,14 +19,14 @@ const RPC_METADATA = createContextKey('OpenTelemetry SDK Context Key RPC_METADAT
 /**
  * For `new HttpInstrumentation({ responseHook: sseResponseHook })` of `@opentelemetry/instrumentation-http`, before it any
  * hook of your own. A request that becomes a stream then has its server span ended when the head is out, and is not
- * counted in `http.server.request.duration`, where its hours would drown every other request. Requests that are refused,
- * and all others, are told as ever.
+ * counted in `http.server.request.duration`, where its hours would distort the figures of other requests. Refused requests
+ * and all others are recorded as usual.
  */
 export function sseResponseHook(span: Span, response: object): void {
   if (!(response instanceof ServerResponse)) return;
   const watched: Watched = { span, onClose: undefined };
   (response as WatchedResponse)[WATCHED] = watched;
-  // The instrumentation begins to listen right after its hooks, before anybody else sees the response.
+  // The instrumentation adds its listener right after its hooks, before other code gets the response.
   const note = (event: string | symbol, listener: CloseListener): void => {
     if (event !== 'close') return;
     watched.onClose = listener;
@@ -35,7 +35,7 @@ export function sseResponseHook(span: Span, response: object): void {
   response.on('newListener', note);
 }
 
-/** The head of a stream is out: ends what the hook began to watch. */
+/** Ends the server span of a stream. Called when its head is written. */
 export function endHttpServerSpan(response: ServerResponse): void {
   const target = response as WatchedResponse;
   const watched = target[WATCHED];
@@ -52,7 +52,7 @@ export function endHttpServerSpan(response: ServerResponse): void {
   span.end();
 }
 
-/** Tells the HTTP instrumentation, if there is one, which path pattern the request matched. */
+/** Gives the matched path pattern to the HTTP instrumentation, if there is one. */
 export function noteHttpRoute(path: string): void {
   const metadata = rpcMetadata();
   if (metadata !== undefined) metadata.route = path;

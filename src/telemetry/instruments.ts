@@ -40,13 +40,13 @@ export class MeterWatch {
     return this.#instruments;
   }
 
-  /** Makes the instruments if it is time to. */
+  /** Makes the instruments when a new provider has registered. */
   look(): void {
     const provider = metrics.getMeterProvider();
     if (provider !== this.#provider) this.#follow(provider);
   }
 
-  /** Ends what is reported, after one last look. */
+  /** Ends the reports after a last one. */
   close(): void {
     this.#closed = true;
     this.#instruments?.close();
@@ -191,7 +191,7 @@ class Instruments {
     this.#histograms[key].record(seconds, labels);
   }
 
-  /** Reports one last time, when the meter next asks, so that what happened at the very end is not lost. */
+  /** Reports once more when the meter next collects, so that the last counts are exported. */
   close(): void {
     this.#closed = true;
     this.#loop.close();
@@ -230,7 +230,7 @@ class EventLoopDelay {
     this.#histogram.enable();
   }
 
-  /** Hands out the figures since the last look, in seconds; nothing when the loop has not turned since. */
+  /** Reports the delays since the last call, in seconds; none when the loop has not turned since. */
   read(observe: (seconds: number, labels: Attributes) => void): void {
     const { mean, max } = this.#histogram;
     if (Number.isNaN(mean)) return;

@@ -8,23 +8,23 @@ import type {
 import { ATTRIBUTE } from './names.js';
 import { errorType, type Reporting, type SpanEnd, whenDone } from './spans.js';
 
-/** Tells OpenTelemetry of a node's care for itself. */
+/** Records the maintenance of a node in OpenTelemetry. */
 export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
   constructor(private readonly reporting: Reporting) {}
 
   cleaning<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R {
     const { spans, figures, meters } = this.reporting;
-    // On an idle node nothing else comes by that would notice an SDK that has started.
+    // On an idle node no other call would notice an SDK that has started.
     meters.look();
     const startTime = Date.now();
-    // Told afterwards, since most runs find nothing and would only hide those that do.
+    // Recorded afterwards: most runs find nothing, and their spans would hide the others.
     const tell = (end: SpanEnd): void => {
       const facts = { [ATTRIBUTE.cleanupKind]: kind };
       const span = spans.begin('sse.cleanup', ROOT_CONTEXT, () => facts, { startTime });
       if (span !== undefined) spans.end(span, () => end);
     };
     return whenDone(
-      // Timers run in the context of whatever request started them, which is long over.
+      // Timers run in the context of the request that started them, which is over.
       () => (spans.on ? context.with(ROOT_CONTEXT, work) : work()),
       removed => {
         if (removed === 0) return;
@@ -84,7 +84,7 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
   }
 }
 
-/** What a comparison says when it ends. One that learned nothing has failed, whatever it repaired. */
+/** The end of a comparison's span. A comparison without a result has failed, even if it repaired something. */
 function checkEnd({ checked, found, repairs, unknown }: ConsistencySummary): SpanEnd {
   const attributes = {
     [ATTRIBUTE.checked]: checked,

@@ -80,7 +80,7 @@ const LIBRARY: Readonly<Record<LibraryCloseReason, true>> = {
   closed: true,
 };
 
-/** A close reason as a metric may name it: an application's own reasons are one, since nobody bounds their number. */
+/** The label of a close reason. All reasons of the application share the label `custom`, since their number is unbounded. */
 export function countedReason(reason: CloseReason): LibraryCloseReason | 'custom' {
   return isLibrary(reason) ? reason : 'custom';
 }

@@ -20,24 +20,24 @@ import type { NodeFigures } from './figures.js';
 import type { MeterWatch } from './instruments.js';
 import { ATTRIBUTE, SCOPE, type SpanName } from './names.js';
 
-/** What the parts of one node's telemetry share. */
+/** The parts that all telemetry of one node uses. */
 export interface Reporting {
   readonly figures: NodeFigures;
   readonly spans: SpanRecorder;
   readonly meters: MeterWatch;
 }
 
-/** What is seldom said of a span when it begins. */
+/** Options for the begin of a span that few spans need. */
 interface BeginOptions {
   readonly links?: Link[];
-  /** Milliseconds of `Date.now()` when it began, for one that is told afterwards. */
+  /** Milliseconds of `Date.now()` at the begin, for a span that is recorded afterwards. */
   readonly startTime?: number;
 }
 
-/** What a span says when it ends. */
+/** Attributes and failure that a span gets at its end. */
 export interface SpanEnd {
   readonly attributes?: Attributes;
-  /** Makes it a failed span: a thrown value, or a word for a failure that nobody threw. */
+  /** Marks the span as failed: a thrown value, or a word for a failure without one. */
   readonly failure?: unknown;
 }
 
@@ -66,7 +66,7 @@ export class SpanRecorder {
 
   /**
    * A span, or `undefined` when no SDK has registered or `parent` is a span of this process that is not recorded.
-   * @param facts what it says from the beginning; asked only when it is recorded
+   * @param facts attributes from the begin; called only when the span is recorded
    */
   begin(
     name: SpanName,
@@ -87,7 +87,7 @@ export class SpanRecorder {
     return span;
   }
 
-  /** Runs `work` in the span's context and ends the span with what `describe` says of the result. */
+  /** Runs `work` in the span's context and ends the span with the description of the result. */
   run<R>(span: Span, parent: Context, work: () => R, describe: (result: Awaited<R>) => SpanEnd): R {
     return whenDone(
       () => context.with(trace.setSpan(parent, span), work),
@@ -119,7 +119,7 @@ export class SpanRecorder {
   #fail(span: Span, failure: unknown): void {
     const type = errorType(failure);
     span.setAttribute(ATTRIBUTE.errorType, type);
-    // That a client leaves is nobody's failure.
+    // A client that leaves is no failure.
     if (type === 'CONNECTION_CLOSED') return;
     if (typeof failure === 'string') {
       span.setStatus({ code: SpanStatusCode.ERROR, message: failure });
@@ -149,7 +149,7 @@ export function errorType(error: unknown): string {
   return error instanceof Error ? error.name : 'Error';
 }
 
-/** The API hands out a stand-in of its own until an SDK has registered, and asks the SDK's through it afterwards. */
+/** The API returns a proxy provider until an SDK has registered; the proxy delegates to the SDK's provider afterwards. */
 function registeredTracer(provider: TracerProvider | StandIn): Tracer | undefined {
   return 'getDelegateTracer' in provider
     ? provider.getDelegateTracer(SCOPE.name, SCOPE.version)
@@ -160,17 +160,17 @@ interface StandIn {
   getDelegateTracer(name: string, version: string): Tracer | undefined;
 }
 
-/** Whether a sampler of this process has dropped the span, and with it whatever is inside. */
+/** Whether a sampler of this process has dropped the span, and with it the spans inside. */
 function isDropped(span: Span): boolean {
   if (span.isRecording()) return false;
   const { traceId, traceFlags, isRemote } = span.spanContext();
-  // An SDK makes valid ids, or none where it was told to be silent; looking at each digit would cost more than all this.
+  // An SDK makes valid ids, or the invalid one when it is suppressed; a check of each digit would cost more than this function.
   return (
     (traceFlags & TraceFlags.SAMPLED) === 0 && isRemote !== true && traceId !== INVALID_TRACEID
   );
 }
 
-/** Whoever instruments the HTTP server has made the server's span already. */
+/** An instrumentation of the HTTP server has made the server's span already. */
 function connectKind(around: Span | undefined): SpanKind {
   return around === undefined || around.spanContext().isRemote === true
     ? SpanKind.SERVER
@@ -179,10 +179,10 @@ function connectKind(around: Span | undefined): SpanKind {
 
 type Outcome = SendResult['outcome'];
 
-// Nobody connected is an answer; these are failures to deliver.
+// `not-connected` is an answer; these are failures to deliver.
 const FAILURES: ReadonlySet<Outcome> = new Set<Outcome>(['rejected', 'unknown', 'unavailable']);
 
-/** What a send says when it ends. */
+/** The end of a send's span. */
 export function sendEnd(result: SendResult): SpanEnd {
   const owner = 'nodeId' in result ? result.nodeId : undefined;
   return outcomeEnd(
@@ -192,13 +192,13 @@ export function sendEnd(result: SendResult): SpanEnd {
   );
 }
 
-/** What a delivery to one connection says when it ends. */
+/** The end of the span of a delivery to one connection. */
 export function deliveryEnd(delivery: Delivery): SpanEnd {
   const outcome = deliveryOutcome(delivery);
   return outcomeEnd(outcome, delivery.outcome === 'rejected' ? delivery.code : outcome);
 }
 
-/** What a fan-out says when it ends. Slow and dropped clients are their own trouble, not a failure of it. */
+/** The end of a fan-out's span. A slow client, or one that was cut, is no failure of the fan-out. */
 export function fanOutEnd(fanOut: FanOut): SpanEnd {
   const { delivered, buffered, rejected } = fanOut;
   return {
@@ -211,7 +211,7 @@ export function fanOutEnd(fanOut: FanOut): SpanEnd {
   };
 }
 
-/** What a publication says when it ends. */
+/** The end of a publication's span. */
 export function publicationEnd(receipt: BroadcastReceipt | PublishReceipt): SpanEnd {
   const outcome = publicationOutcome(receipt);
   return outcomeEnd(
@@ -226,14 +226,14 @@ export function deliveryOutcome({ outcome }: Delivery): Outcome {
   return outcome === 'closed' ? 'not-connected' : outcome;
 }
 
-/** A fan-out in the words of a receipt: the best that became of it for anybody. */
+/** The outcome of a fan-out as a whole: the best outcome of any connection. */
 export function fanOutOutcome({ delivered, buffered, rejected }: FanOut): Outcome {
   if (delivered > 0) return 'delivered';
   if (buffered > 0) return 'buffered';
   return rejected > 0 ? 'rejected' : 'not-connected';
 }
 
-/** A publication in the words of a receipt: kept in the log, handed over, or not brought to the cluster. */
+/** The outcome of a publication: `stored` in the log, `routed` without history, or `unavailable`. */
 export function publicationOutcome(receipt: BroadcastReceipt | PublishReceipt): Outcome {
   if ('degraded' in receipt) return 'unavailable';
   return receipt.id === undefined ? 'routed' : 'stored';
@@ -245,8 +245,8 @@ function outcomeEnd(outcome: Outcome, failure: string, attributes: Attributes = 
 }
 
 /**
- * Runs work that answers at once or with a promise, and tells how it ended before anybody else learns of it. Answers what
- * the work answers, throws what it throws.
+ * Runs synchronous or asynchronous work and calls back with its result before the caller gets it. Returns and throws as the
+ * work does.
  */
 export function whenDone<R>(
   work: () => R,
@@ -267,6 +267,6 @@ export function whenDone<R>(
   } catch (error) {
     return fail(error);
   }
-  // What is no promise is its own awaited value, and a promise of the same value is of the same type.
+  // A value that is no promise is its own awaited value; a promise of the same value has the same type.
   return (result instanceof Promise ? result.then(pass, fail) : pass(result as Awaited<R>)) as R;
 }

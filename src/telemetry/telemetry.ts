@@ -14,7 +14,7 @@ import { OpenMaintenanceTelemetry } from './maintenance.js';
 import { type Reporting, SpanRecorder } from './spans.js';
 import { TraceCarrier } from './trace-carrier.js';
 
-/** What is told, and how much of it. */
+/** Settings of {@link OpenTelemetry}. */
 interface OpenTelemetrySettings {
   readonly nodeId: string;
   /** Keeps connection ids out of spans. */
@@ -25,7 +25,7 @@ interface OpenTelemetrySettings {
   readonly baggage: boolean;
 }
 
-// A sum that a meter is told no more stays as it was: the last word of a node that stopped is zero.
+// An exported sum stays at its last value: a node that has stopped therefore reports zero last.
 const STOPPED: NodeGauges = {
   connections: () => 0,
   sendBufferBytes: () => 0,
@@ -34,8 +34,8 @@ const STOPPED: NodeGauges = {
 };
 
 /**
- * Tells OpenTelemetry, through its API alone: the application brings the SDK, at any time. Without one, a call costs a
- * look at a global and the adding of a few numbers.
+ * Records in OpenTelemetry through its API alone: the application brings the SDK, at any time. Without an SDK a call costs
+ * the read of a global and a few additions.
  */
 export class OpenTelemetry implements Telemetry {
   readonly connections: OpenConnectionTelemetry;
@@ -72,7 +72,7 @@ export class OpenTelemetry implements Telemetry {
   }
 }
 
-/** Tells nobody, and counts nothing: `telemetry.enabled: false`. */
+/** Records nothing: `telemetry.enabled: false`. */
 export class SilentTelemetry implements Telemetry {
   readonly traffic = { bytesWritten: 0, eventsDropped: 0 };
 
@@ -114,5 +114,5 @@ export class SilentTelemetry implements Telemetry {
 }
 
 function nothing(): void {
-  // Nobody listens.
+  // Telemetry is off.
 }

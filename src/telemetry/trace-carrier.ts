@@ -10,7 +10,7 @@ import {
   type SpanContext,
 } from '@opentelemetry/api';
 
-/** What a message or publication carried. */
+/** The trace that came with a message or publication. */
 export interface Carried {
   /** Milliseconds of the sender's `Date.now()`. */
   readonly sentAt: number;
@@ -18,16 +18,16 @@ export interface Carried {
   readonly context: Context | undefined;
 }
 
-// The coordinators' bound.
+// The bound of the coordinators.
 const MAX_CHARACTERS = 1024;
 const NOTHING = '-';
 const TRACE_PARENT = /^00-(?!0{32})([\da-f]{32})-(?!0{16})([\da-f]{16})-([\da-f]{2})$/;
 const TIME = /^[\da-z]{1,10}$/;
 
 /**
- * The text that takes the time of a send, and the context it was made in, to another node: the time in base 36, then
- * traceparent, baggage and tracestate as W3C writes them, one space between. What is missing at the end is left out,
- * before that it is `-`. A context that is not sampled stays at home: nobody would look at what continues it.
+ * The text that carries the time and the context of a send to another node: the time in base 36, then traceparent, baggage
+ * and tracestate in W3C form, separated by one space. Missing parts at the end are left out, others are `-`. A context that
+ * is not sampled is not carried.
  */
 export class TraceCarrier {
   /** @param baggage whether baggage travels as well */
@@ -48,12 +48,12 @@ export class TraceCarrier {
     return joined(joined(parent, luggage), state);
   }
 
-  /** `undefined` for text that no version of this class wrote. */
+  /** `undefined` for text that this class cannot have written. */
   read(text: string): Carried | undefined {
     const [time = '', parent = NOTHING, luggage = NOTHING, ...state] = text.split(' ');
     if (!TIME.test(time)) return undefined;
     const sentAt = parseInt(time, 36);
-    // Most of them: few are sampled.
+    // The common case: few sends are sampled.
     if (time === text) return { sentAt, context: undefined };
     const spanContext = readParent(parent, state.join(' '));
     const entries = this.baggage ? readBaggage(luggage) : {};
@@ -68,7 +68,7 @@ export class TraceCarrier {
   }
 }
 
-/** Joins the parts as far as they fit: a link that gets there without its luggage is better than none. */
+/** Joins the parts that fit: a trace without its baggage is better than none. */
 function joined(head: string, ...parts: readonly string[]): string {
   let text = head;
   for (const part of parts) {
@@ -108,7 +108,7 @@ function readBaggage(text: string): Record<string, BaggageEntry> {
         value: decodeURIComponent(pair.slice(at + 1)),
       };
     } catch {
-      // Percent-encoding that none of our nodes wrote: that entry is left out.
+      // No node of this library writes such percent-encoding: the entry is left out.
     }
   }
   return entries;
