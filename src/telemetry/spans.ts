@@ -13,8 +13,14 @@ import {
   type Tracer,
   type TracerProvider,
 } from '@opentelemetry/api';
-import type { BroadcastReceipt, FanOut, PublishReceipt, SendResult } from '../contracts/events.js';
-import type { Delivery } from '../contracts/store.js';
+import type {
+  BroadcastReceipt,
+  FanOut,
+  LocalResult,
+  Outcome,
+  PublishReceipt,
+  SendResult,
+} from '../contracts/events.js';
 import { SseError } from '../errors.js';
 import type { NodeFigures } from './figures.js';
 import type { MeterWatch } from './instruments.js';
@@ -177,25 +183,17 @@ function connectKind(around: Span | undefined): SpanKind {
     : SpanKind.INTERNAL;
 }
 
-type Outcome = SendResult['outcome'];
-
 // Nobody connected is an answer; these are failures to deliver.
 const FAILURES: ReadonlySet<Outcome> = new Set<Outcome>(['rejected', 'unknown', 'unavailable']);
 
-/** What a send says when it ends. */
-export function sendEnd(result: SendResult): SpanEnd {
+/** The end of the span of a send, or of its delivery to one connection. */
+export function sendEnd(result: SendResult | LocalResult): SpanEnd {
   const owner = 'nodeId' in result ? result.nodeId : undefined;
   return outcomeEnd(
     result.outcome,
     'code' in result ? result.code : result.outcome,
     owner === undefined ? {} : { [ATTRIBUTE.ownerNodeId]: owner },
   );
-}
-
-/** What a delivery to one connection says when it ends. */
-export function deliveryEnd(delivery: Delivery): SpanEnd {
-  const outcome = deliveryOutcome(delivery);
-  return outcomeEnd(outcome, delivery.outcome === 'rejected' ? delivery.code : outcome);
 }
 
 /** What a fan-out says when it ends. Slow and dropped clients are their own trouble, not a failure of it. */
@@ -221,27 +219,22 @@ export function publicationEnd(receipt: BroadcastReceipt | PublishReceipt): Span
   );
 }
 
-/** A delivery in the words of a receipt. */
-export function deliveryOutcome({ outcome }: Delivery): Outcome {
-  return outcome === 'closed' ? 'not-connected' : outcome;
-}
-
-/** A fan-out in the words of a receipt: the best that became of it for anybody. */
+/** The outcome of a fan-out as a whole: the best one that any connection had. */
 export function fanOutOutcome({ delivered, buffered, rejected }: FanOut): Outcome {
   if (delivered > 0) return 'delivered';
   if (buffered > 0) return 'buffered';
   return rejected > 0 ? 'rejected' : 'not-connected';
 }
 
-/** A publication in the words of a receipt: kept in the log, handed over, or not brought to the cluster. */
+/** The outcome of a publication: the log keeps it, it was published without history, or the cluster cannot be reached. */
 export function publicationOutcome(receipt: BroadcastReceipt | PublishReceipt): Outcome {
   if ('degraded' in receipt) return 'unavailable';
   return receipt.id === undefined ? 'routed' : 'stored';
 }
 
 function outcomeEnd(outcome: Outcome, failure: string, attributes: Attributes = {}): SpanEnd {
-  const told = { [ATTRIBUTE.outcome]: outcome, ...attributes };
-  return FAILURES.has(outcome) ? { attributes: told, failure } : { attributes: told };
+  const all = { [ATTRIBUTE.outcome]: outcome, ...attributes };
+  return FAILURES.has(outcome) ? { attributes: all, failure } : { attributes: all };
 }
 
 /**
