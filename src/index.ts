@@ -44,7 +44,7 @@ export type {
   InconsistencyListener,
 } from './contracts/cluster.js';
 export type { ConnectionSink, SinkListener } from './contracts/connection.js';
-export type { Delivery, LocalConnection } from './contracts/store.js';
+export type { LocalConnection } from './contracts/store.js';
 export type { Cursor, Frame, Position } from './contracts/events.js';
 export type { Health, HealthReason, HealthReasonCode } from './contracts/health.js';
 export type { Gap, ResetReason } from './contracts/events.js';
@@ -54,6 +54,8 @@ export type {
   BroadcastReceipt,
   FanOut,
   LocalReceipt,
+  LocalResult,
+  Outcome,
   PublishReceipt,
   Receipt,
   SendResult,

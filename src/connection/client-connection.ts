@@ -10,29 +10,20 @@ import type {
   Frame,
   Gap,
   LocalReceipt,
+  LocalResult,
   Position,
 } from '../contracts/events.js';
-import type { Delivery, LocalConnection } from '../contracts/store.js';
+import type { LocalConnection } from '../contracts/store.js';
 import { encodeComment } from '../protocol/event-stream.js';
 import { checkReason } from '../protocol/names.js';
 import { NoticeFrame } from '../protocol/gap.js';
 import { ClientCursor } from './cursor.js';
-import { directSend, MessageMemory, rejectedDelivery } from './direct-send.js';
+import { BUFFERED, DELIVERED, directSend, MessageMemory, NOT_CONNECTED } from './direct-send.js';
 import { closedFrame, type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
 import { type Beating, HEARTBEAT, type Watched } from './timers.js';
-import { type Acceptance, FrameWriter } from './writer.js';
+import { FrameWriter } from './writer.js';
 
-const DELIVERED: Delivery = { outcome: 'delivered' };
-const BUFFERED: Delivery = { outcome: 'buffered' };
-const CLOSED: Delivery = { outcome: 'closed' };
-const FULL = rejectedDelivery('SEND_BUFFER_FULL');
-const DELIVERY: Readonly<Record<Acceptance, Delivery>> = {
-  batched: DELIVERED,
-  waiting: BUFFERED,
-  refused: FULL,
-  overflow: FULL,
-};
 const OPENING: ConnectionState = { kind: 'opening' };
 const OPEN: ConnectionState = { kind: 'open' };
 const NO_TOPICS: ReadonlySet<string> = new Set();
@@ -128,36 +119,36 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#writer.writeBatch();
   }
 
-  deliver(frame: Frame): Delivery {
-    if (this.#sink.closed) return CLOSED;
-    const delivery = this.enqueue(frame);
-    if (delivery !== DELIVERED) return delivery;
+  deliver(frame: Frame): LocalResult {
+    if (this.#sink.closed) return NOT_CONNECTED;
+    const result = this.enqueue(frame);
+    if (result !== DELIVERED) return result;
     this.#writer.writeBatch();
-    if (this.#writer.gone) return CLOSED;
+    if (this.#writer.gone) return NOT_CONNECTED;
     return this.#sink.pendingBytes === 0 ? DELIVERED : BUFFERED;
   }
 
-  deliverOnce(messageId: string, frame: Frame): Delivery {
+  deliverOnce(messageId: string, frame: Frame): LocalResult {
     const now = Date.now();
     const earlier = this.#memory?.recall(messageId, now);
     if (earlier !== undefined) return earlier;
-    const delivery = this.deliver(frame);
-    if (delivery === DELIVERED || delivery === BUFFERED) {
+    const result = this.deliver(frame);
+    if (result === DELIVERED || result === BUFFERED) {
       this.#memory ??= new MessageMemory();
-      this.#memory.remember(messageId, delivery, now);
+      this.#memory.remember(messageId, result, now);
     }
-    return delivery;
+    return result;
   }
 
-  enqueue(frame: Frame): Delivery {
+  enqueue(frame: Frame): LocalResult {
     switch (this.#state.kind) {
       case 'draining':
       case 'closed':
-        return CLOSED;
+        return NOT_CONNECTED;
       case 'open':
-        return this.#cursor.isNews(frame) ? this.#answer(this.#writer.take(frame)) : DELIVERED;
+        return this.#cursor.isNews(frame) ? this.#writer.take(frame) : DELIVERED;
       case 'opening':
-        return this.#answer(this.#writer.take(frame));
+        return this.#writer.take(frame);
     }
   }
 
@@ -172,7 +163,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     const frame = held
       ? notice.frameFor(this.topics, true)
       : this.#cursor.tell(notice, this, this.#environment.observer);
-    if (frame !== undefined) this.#answer(this.#writer.take(frame));
+    if (frame !== undefined) this.#writer.take(frame);
   }
 
   noticeOf(dropped: Frame): NoticeFrame | undefined {
@@ -268,11 +259,6 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     if (frame instanceof NoticeFrame)
       return this.#cursor.tell(frame.notice, this, this.#environment.observer);
     return this.#cursor.isNews(frame) ? frame : undefined;
-  }
-
-  #answer(acceptance: Acceptance): Delivery {
-    if (acceptance === 'overflow') this.cut('slow');
-    return DELIVERY[acceptance];
   }
 
   #stop(reason: CloseReason): void {

@@ -1,5 +1,5 @@
-import type { EventOptions, LocalReceipt } from '../contracts/events.js';
-import type { Delivery, LocalConnection } from '../contracts/store.js';
+import type { EventOptions, LocalReceipt, LocalResult } from '../contracts/events.js';
+import type { LocalConnection } from '../contracts/store.js';
 import type { SseErrorCode } from '../errors.js';
 import type { ConnectionEnvironment } from './environment.js';
 
@@ -19,11 +19,9 @@ export function directSend(
     startedAt: performance.now(),
   };
   const prepared = encoder.prepare(event, data, options);
-  const refused = 'refused' in prepared;
-  const delivery = refused
-    ? rejectedDelivery(prepared.refused)
-    : connection.deliver(prepared.frame);
-  const receipt = localReceipt(subject, delivery);
+  const result =
+    'refused' in prepared ? rejected(prepared.refused) : connection.deliver(prepared.frame);
+  const receipt = localReceipt(subject, result);
   events.sent('connection', event, receipt.outcome);
   return receipt;
 }
@@ -37,23 +35,30 @@ export interface ReceiptSubject {
   readonly startedAt: number;
 }
 
-/** The receipt of a delivery on this node. */
-export function localReceipt(subject: ReceiptSubject, delivery: Delivery): LocalReceipt {
+/** The receipt of a send on this node. */
+export function localReceipt(subject: ReceiptSubject, result: LocalResult): LocalReceipt {
   const { connectionId, messageId, nodeId, startedAt } = subject;
   const base = { connectionId, messageId, ms: performance.now() - startedAt };
-  switch (delivery.outcome) {
+  switch (result.outcome) {
     case 'delivered':
     case 'buffered':
-      return { outcome: delivery.outcome, ...base, nodeId };
-    case 'closed':
+      return { outcome: result.outcome, ...base, nodeId };
+    case 'not-connected':
       return { outcome: 'not-connected', ...base };
     case 'rejected':
-      return { outcome: 'rejected', ...base, nodeId, code: delivery.code };
+      return { outcome: 'rejected', ...base, nodeId, code: result.code };
   }
 }
 
-/** The delivery that a refusal before any write amounts to. */
-export function rejectedDelivery(code: SseErrorCode): Delivery {
+/** The event was accepted and leaves with this tick. */
+export const DELIVERED: LocalResult = { outcome: 'delivered' };
+/** The event waits in the send buffer. */
+export const BUFFERED: LocalResult = { outcome: 'buffered' };
+/** The connection has stopped, or this node does not have it. */
+export const NOT_CONNECTED: LocalResult = { outcome: 'not-connected' };
+
+/** The result of an event that was refused before any write. */
+export function rejected(code: SseErrorCode): LocalResult {
   return { outcome: 'rejected', code };
 }
 
@@ -62,26 +67,26 @@ export const MAX_REMEMBERED = 4_096;
 /** How long one is remembered, in milliseconds: longer than any retry of a send takes. */
 export const REMEMBER_MS = 60_000;
 
-/** What became of the messages a connection took lately, so that a repeated one is answered and not written again. */
+/** The results of the messages a connection got lately: a repeated message gets its first result and is not written again. */
 export class MessageMemory {
-  readonly #answers = new Map<string, { readonly delivery: Delivery; readonly at: number }>();
+  readonly #results = new Map<string, { readonly result: LocalResult; readonly at: number }>();
 
   get size(): number {
-    return this.#answers.size;
+    return this.#results.size;
   }
 
-  /** The answer given to this message id, if it was taken within the last minute. */
-  recall(messageId: string, now: number): Delivery | undefined {
-    const answer = this.#answers.get(messageId);
-    return answer && now - answer.at <= REMEMBER_MS ? answer.delivery : undefined;
+  /** The result of the message with this id, if it came within the last minute. */
+  recall(messageId: string, now: number): LocalResult | undefined {
+    const known = this.#results.get(messageId);
+    return known && now - known.at <= REMEMBER_MS ? known.result : undefined;
   }
 
-  remember(messageId: string, delivery: Delivery, now: number): void {
-    this.#answers.delete(messageId);
-    this.#answers.set(messageId, { delivery, at: now });
-    for (const [oldest, { at }] of this.#answers) {
-      if (this.#answers.size <= MAX_REMEMBERED && now - at <= REMEMBER_MS) return;
-      this.#answers.delete(oldest);
+  remember(messageId: string, result: LocalResult, now: number): void {
+    this.#results.delete(messageId);
+    this.#results.set(messageId, { result, at: now });
+    for (const [oldest, { at }] of this.#results) {
+      if (this.#results.size <= MAX_REMEMBERED && now - at <= REMEMBER_MS) return;
+      this.#results.delete(oldest);
     }
   }
 }

@@ -167,7 +167,7 @@ export class SourceTarget implements PumpTarget {
     const { event = 'message', data, ...options } = read;
     const { encoder, events } = this.environment;
     const { outcome } = this.connection.enqueue(encoder.encode(event, data, options));
-    events.sent('source', event, outcome === 'closed' ? 'not-connected' : outcome);
+    events.sent('source', event, outcome);
   }
 
   onLateFailure(error: unknown): void {

@@ -1,13 +1,13 @@
 import type { CloseReason, ConnectionSink } from '../contracts/connection.js';
-import type { Frame } from '../contracts/events.js';
+import type { Frame, LocalResult } from '../contracts/events.js';
 import { NoticeFrame } from '../protocol/gap.js';
+import { BUFFERED, DELIVERED, rejected } from './direct-send.js';
 import type { ConnectionEnvironment } from './environment.js';
 import type { Batch, Flushable } from './scheduler.js';
 import { SendBuffer } from './send-buffer.js';
 import type { Watched } from './timers.js';
 
-/** What became of a frame: it leaves with this tick, waits, was refused, or does not fit and ends the connection. */
-export type Acceptance = 'batched' | 'waiting' | 'refused' | 'overflow';
+const FULL = rejected('SEND_BUFFER_FULL');
 
 /** The connection a writer writes for. */
 interface WriterOwner extends Watched {
@@ -75,11 +75,11 @@ export class FrameWriter implements Flushable {
     return this.#blocked;
   }
 
-  /** Takes a frame: into this tick's batch, or behind what waits. */
-  take(frame: Frame): Acceptance {
+  /** Takes a frame: into this tick's batch, or behind the frames that wait. */
+  take(frame: Frame): LocalResult {
     if (this.#phase === 'holding' || this.#blocked) return this.#wait(frame);
     this.writeThrough(frame);
-    return 'batched';
+    return DELIVERED;
   }
 
   /** Puts a frame into this tick's batch even while holding; for the head of a stream and its replay. */
@@ -165,23 +165,23 @@ export class FrameWriter implements Flushable {
     return now - this.#waitingSince < this.environment.watchdog.timeout ? 'waiting' : 'stale';
   }
 
-  #wait(frame: Frame): Acceptance {
+  #wait(frame: Frame): LocalResult {
     const sendBuffer = this.#waiting();
     const size = frame.bytes.length + (this.#notice?.bytes.length ?? 0);
     if (!this.#admits(size, sendBuffer) && !this.#makeRoom(size, sendBuffer))
       return this.#refuse(frame);
     this.#pushNotice(sendBuffer);
     sendBuffer.push(frame);
-    return 'waiting';
+    return BUFFERED;
   }
 
-  #refuse(frame: Frame): Acceptance {
+  #refuse(frame: Frame): LocalResult {
     this.environment.traffic.eventsDropped += 1;
-    if (this.environment.policy === 'disconnect') return 'overflow';
-    // While holding it is not settled yet where the stream begins, so neither is where the gap is.
-    if (this.#phase === 'holding') return frame.position === undefined ? 'refused' : 'overflow';
-    this.#notice ??= this.#noticeOf(frame);
-    return 'refused';
+    // While the connection opens, its cursor is unknown, and so is the gap that a lost entry leaves.
+    const gapUnknown = this.#phase === 'holding' && frame.position !== undefined;
+    if (this.environment.policy === 'disconnect' || gapUnknown) this.owner.cut('slow');
+    else if (this.#phase !== 'holding') this.#notice ??= this.#noticeOf(frame);
+    return FULL;
   }
 
   /** A notice that is dropped is told all the same. */

@@ -1,7 +1,14 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './connection.js';
-import type { Cursor, Frame, Gap, Position, ResetReason, SendResult } from './events.js';
-import type { Delivery } from './store.js';
+import type {
+  Cursor,
+  Frame,
+  Gap,
+  LocalResult,
+  Position,
+  ResetReason,
+  SendResult,
+} from './events.js';
 
 /** What a node tells the cluster about a connection that opens. */
 export interface Registration {
@@ -232,7 +239,7 @@ export interface ClusterListener {
     messageId: string,
     frame: Frame,
     trace?: string,
-  ): Delivery;
+  ): LocalResult;
   /**
    * An event for the subscribers of a topic, or, without a topic, for everyone.
    * @param trace as the publisher gave it; absent for what is caught up from the log

@@ -73,6 +73,41 @@ export interface GapPart {
   readonly until: Position;
 }
 
+/**
+ * What became of an event. Every receipt, count and metric uses these names. An outcome is never a guess.
+ *
+ * | outcome | meaning |
+ * |---|---|
+ * | `delivered` | the owning node wrote the event to the connection's socket, and no bytes wait before that socket |
+ * | `buffered` | the owning node holds the event in the send buffer of a slow or still opening connection |
+ * | `stored` | the cluster keeps the event in its log or in the connection's mailbox |
+ * | `routed` | `ack: 'none'`: the event was handed to a live owner, at most once |
+ * | `not-connected` | no live route, or the connection has stopped |
+ * | `rejected` | the event is too large, exceeds a bound, or is not allowed; the `code` says which |
+ * | `unknown` | no answer within the deadline: the event may have been delivered |
+ * | `unavailable` | the cluster or the owning node cannot be reached: the event was certainly not sent |
+ */
+export type Outcome =
+  | 'delivered'
+  | 'buffered'
+  | 'stored'
+  | 'routed'
+  | 'not-connected'
+  | 'rejected'
+  | 'unknown'
+  | 'unavailable';
+
+/** What became of one event for one connection of this node. */
+export type LocalResult =
+  | { readonly outcome: 'delivered' | 'buffered' | 'not-connected' }
+  | { readonly outcome: 'rejected'; readonly code: SseErrorCode };
+
+/** What became of a send, wherever the connection is. */
+export type SendResult =
+  | { readonly outcome: 'delivered' | 'buffered' | 'routed'; readonly nodeId: string }
+  | { readonly outcome: 'stored' | 'not-connected' | 'unknown' | 'unavailable' }
+  | { readonly outcome: 'rejected'; readonly code: SseErrorCode; readonly nodeId?: string };
+
 interface ReceiptBase {
   /** The connection the event was for. */
   readonly connectionId: string;
@@ -82,29 +117,10 @@ interface ReceiptBase {
   readonly ms: number;
 }
 
-/**
- * What became of a send; never a guess.
- *
- * | outcome | meaning |
- * |---|---|
- * | `delivered` | the owning node wrote it to the connection's socket |
- * | `buffered` | the owner accepted it into the send buffer of a slow or still opening connection |
- * | `stored` | `durable`: kept in the connection's mailbox; its client was not seen to have it yet |
- * | `routed` | `ack: 'none'`: handed to a live owner, at most once |
- * | `not-connected` | no live route |
- * | `rejected` | too large, over the send buffer bound, or closed by policy; `code` tells |
- * | `unknown` | no answer within the deadline: it may have been delivered |
- * | `unavailable` | the cluster, or the owner in it, cannot be reached and the connection is not here: certainly not sent |
- */
-export type SendResult =
-  | { readonly outcome: 'delivered' | 'buffered' | 'routed'; readonly nodeId: string }
-  | { readonly outcome: 'stored' | 'not-connected' | 'unknown' | 'unavailable' }
-  | { readonly outcome: 'rejected'; readonly code: SseErrorCode; readonly nodeId?: string };
-
 /** The result of a send together with what was sent to whom. */
 export type Receipt = ReceiptBase & SendResult;
 
-/** The receipts a send on this node alone can have; it is synchronous, so nothing stays unknown. */
+/** The receipt of a send on this node alone. The send is synchronous, so its outcome is certain. */
 export type LocalReceipt = ReceiptBase &
   (
     | { readonly outcome: 'delivered' | 'buffered'; readonly nodeId: string }
@@ -112,13 +128,15 @@ export type LocalReceipt = ReceiptBase &
     | { readonly outcome: 'rejected'; readonly code: SseErrorCode; readonly nodeId?: string }
   );
 
-/** How the connections of one node took one frame. The three add up to the connections addressed. */
-export interface FanOut {
-  /** Took it with nothing waiting before it. */
+/** The connections of one node that were given one frame, by outcome. The three add up to the connections addressed. */
+export interface FanOut extends Readonly<
+  Record<Extract<Outcome, 'delivered' | 'buffered' | 'rejected'>, number>
+> {
+  /** Connections that accepted the frame with nothing waiting before it. */
   readonly delivered: number;
-  /** Took it behind waiting bytes, or hold it until they are open. */
+  /** Connections that hold the frame behind waiting bytes, or until they are open. */
   readonly buffered: number;
-  /** Did not take it: send buffer full, or closed because of it. */
+  /** Connections that did not accept the frame: the send buffer is full, or the connection has stopped. */
   readonly rejected: number;
 }
 

@@ -1,12 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
-import type { SseErrorCode } from '../errors.js';
 import type { CloseReason, SseConnection } from './connection.js';
-import type { FanOut, Frame, Gap, Position } from './events.js';
-
-/** How one connection took one frame. `closed` means it takes nothing any more. */
-export type Delivery =
-  | { readonly outcome: 'delivered' | 'buffered' | 'closed' }
-  | { readonly outcome: 'rejected'; readonly code: SseErrorCode };
+import type { FanOut, Frame, Gap, LocalResult, Position } from './events.js';
 
 /** A connection as the store and the service handle it. */
 export interface LocalConnection extends SseConnection {
@@ -21,14 +15,14 @@ export interface LocalConnection extends SseConnection {
   /** What telemetry remembers of its opening; nobody else reads or writes it. */
   origin?: unknown;
   /** Takes a frame and writes it at once, behind whatever waits. */
-  deliver(frame: Frame): Delivery;
+  deliver(frame: Frame): LocalResult;
   /** As {@link deliver}, but a message id that was taken within the last minute is answered as then and not written again. */
-  deliverOnce(messageId: string, frame: Frame): Delivery;
+  deliverOnce(messageId: string, frame: Frame): LocalResult;
   /**
    * Takes a frame; all frames of this tick leave in one write, at its end or, when many connections have something to
    * write, a few turns of the loop later. Same order as {@link deliver}, which writes them first.
    */
-  enqueue(frame: Frame): Delivery;
+  enqueue(frame: Frame): LocalResult;
   /** Whether everything of the log up to a place was given to the client, as far as it follows it. */
   hasReached(position: Position): boolean;
   /** As `SseConnection.close`, but with `last` as the last event; an empty one when the client has been told already. */

@@ -5,13 +5,15 @@ import type { CloseReason, SseConnection } from './connection.js';
 import type {
   BroadcastReceipt,
   FanOut,
+  LocalResult,
+  Outcome,
   Position,
   PublishReceipt,
   ResetReason,
   SendResult,
 } from './events.js';
 import type { CircuitState, OperationKind, RefusalReason } from './policy.js';
-import type { Delivery, LocalConnection } from './store.js';
+import type { LocalConnection } from './store.js';
 
 /** Whom an event is for: one connection, the one whose source yields it, this node's, a topic's subscribers, everyone. */
 export type Scope = 'connection' | 'source' | 'node' | 'topic' | 'cluster';
@@ -153,9 +155,9 @@ export interface EventTelemetry {
   /** Appends an event of a resumable source to the log. `work` gets the trace that the event carries. */
   appending(event: string, work: (trace: string | undefined) => Promise<void>): Promise<void>;
   /** Counts the outcome of an event for one connection. */
-  sent(scope: 'connection' | 'source', event: string, outcome: SendResult['outcome']): void;
+  sent(scope: 'connection' | 'source', event: string, outcome: Outcome): void;
   /** A connection of this node takes a message. */
-  delivering(message: ArrivedMessage, work: () => Delivery): Delivery;
+  delivering(message: ArrivedMessage, work: () => LocalResult): LocalResult;
   /** The connections of this node take a publication. */
   fanningOut(publication: ArrivedPublication, work: () => FanOut): FanOut;
 }

@@ -1,7 +1,8 @@
+import { NOT_CONNECTED } from '../connection/direct-send.js';
 import type { ClusterListener, Registered } from '../contracts/cluster.js';
 import type { CloseReason } from '../contracts/connection.js';
-import type { Frame, Gap, Position } from '../contracts/events.js';
-import type { ConnectionStore, Delivery, LocalConnection } from '../contracts/store.js';
+import type { Frame, Gap, LocalResult, Position } from '../contracts/events.js';
+import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Addressee } from '../contracts/telemetry.js';
 import { isMailbox, isSourceTopic, mailboxOwner, sourceKey } from '../protocol/names.js';
 import type { Mailboxes } from './mailboxes.js';
@@ -24,12 +25,12 @@ export class NodeListener implements ClusterListener {
     messageId: string,
     frame: Frame,
     trace?: string,
-  ): Delivery {
+  ): LocalResult {
     const { store, telemetry } = this.node;
     const connection = store.find(connectionId, token);
     return telemetry.events.delivering(
       { connectionId, messageId, connection, size: frame.bytes.length, trace },
-      () => connection?.deliverOnce(messageId, frame) ?? { outcome: 'closed' },
+      () => connection?.deliverOnce(messageId, frame) ?? NOT_CONNECTED,
     );
   }
 

@@ -119,9 +119,9 @@ export class Mailboxes {
 
   /** It certainly is not in the log, so its client can be given it at most here, and only now. */
   #deliverHere({ connectionId, messageId, frame }: Mail): SendResult | undefined {
-    const delivery = this.node.store.get(connectionId)?.deliverOnce(messageId, frame);
-    if (delivery?.outcome !== 'delivered' && delivery?.outcome !== 'buffered') return undefined;
-    return { outcome: delivery.outcome, nodeId: this.node.options.node.id };
+    const result = this.node.store.get(connectionId)?.deliverOnce(messageId, frame);
+    if (result?.outcome !== 'delivered' && result?.outcome !== 'buffered') return undefined;
+    return { outcome: result.outcome, nodeId: this.node.options.node.id };
   }
 
   #publication({ connectionId, messageId, frame, trace }: Mail): Publication {
@@ -140,6 +140,6 @@ export class Mailboxes {
 /** Whether its socket took all of it; what this tick has gathered is written for that. */
 function took(connection: LocalConnection): 'delivered' | 'buffered' | undefined {
   const { outcome } = connection.deliver(NOTHING);
-  if (outcome === 'closed') return undefined;
+  if (outcome === 'not-connected') return undefined;
   return outcome === 'delivered' ? outcome : 'buffered';
 }

@@ -202,7 +202,9 @@ function heartbeatProbe(wheel: HeartbeatWheel): LeakProbe<Beating> {
 
 /** An empty frame writes nothing; only the answer counts. */
 function isGone(connection: LocalConnection): boolean {
-  return connection.state.kind === 'open' && connection.deliver(NOTHING).outcome === 'closed';
+  return (
+    connection.state.kind === 'open' && connection.deliver(NOTHING).outcome === 'not-connected'
+  );
 }
 
 /** The timers know of their members only what they need; all of them are connections. */

@@ -1,6 +1,6 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import { ResetNotice } from '../protocol/gap.js';
-import { directSend } from '../connection/direct-send.js';
+import { BUFFERED, directSend, NOT_CONNECTED } from '../connection/direct-send.js';
 import type { ReplayPage } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
@@ -134,7 +134,7 @@ export class Replayer {
           id: connection.id,
           deliver: frame => {
             connection.replay(frame);
-            return { outcome: connection.state.kind === 'opening' ? 'buffered' : 'closed' };
+            return connection.state.kind === 'opening' ? BUFFERED : NOT_CONNECTED;
           },
         },
         this.node.environment,

@@ -1,4 +1,9 @@
-import { localReceipt, type ReceiptSubject, rejectedDelivery } from '../connection/direct-send.js';
+import {
+  localReceipt,
+  NOT_CONNECTED,
+  type ReceiptSubject,
+  rejected,
+} from '../connection/direct-send.js';
 import type { Message } from '../contracts/cluster.js';
 import type { Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/service.js';
@@ -31,7 +36,7 @@ export class MessageSender {
     const receipt = events.sending(subject, () => {
       const prepared = this.node.encoder.prepare(event, data, options);
       return 'refused' in prepared
-        ? localReceipt(subject, rejectedDelivery(prepared.refused))
+        ? localReceipt(subject, rejected(prepared.refused))
         : this.#deliver(subject, prepared.frame, options);
     });
     events.sent('connection', event, receipt.outcome);
@@ -58,7 +63,7 @@ export class MessageSender {
   ): Receipt | Promise<Receipt> {
     if (options.durable === true) this.mailboxes.check(options);
     const prepared = this.node.encoder.prepare(subject.event, data, options);
-    if ('refused' in prepared) return localReceipt(subject, rejectedDelivery(prepared.refused));
+    if ('refused' in prepared) return localReceipt(subject, rejected(prepared.refused));
     if (options.durable === true) return this.#route(subject, prepared.frame, options);
     const local = this.#deliver(subject, prepared.frame, options);
     return local.outcome === 'not-connected'
@@ -111,13 +116,13 @@ export class MessageSender {
 
   #deliver(subject: ReceiptSubject, frame: Frame, options: SendOptions): LocalReceipt {
     const connection = this.node.store.get(subject.connectionId);
-    if (connection === undefined) return localReceipt(subject, { outcome: 'closed' });
+    if (connection === undefined) return localReceipt(subject, NOT_CONNECTED);
     // Only an id that the caller chose can come a second time.
-    const delivery =
+    const result =
       options.messageId === undefined
         ? connection.deliver(frame)
         : connection.deliverOnce(options.messageId, frame);
-    return localReceipt(subject, delivery);
+    return localReceipt(subject, result);
   }
 
   #subject(

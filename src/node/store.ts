@@ -1,5 +1,5 @@
-import type { FanOut, Frame } from '../contracts/events.js';
-import type { ConnectionStore, Delivery, LocalConnection } from '../contracts/store.js';
+import type { FanOut, Frame, LocalResult } from '../contracts/events.js';
+import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 
 const NONE: ReadonlySet<LocalConnection> = new Set();
 
@@ -79,16 +79,16 @@ export class MemoryConnectionStore implements ConnectionStore {
   }
 
   deliverToAll(frame: Frame): FanOut {
-    const tally = new Tally();
-    for (const connection of this.#owners.values()) tally.count(connection, frame);
-    for (const connection of this.#opening.values()) tally.count(connection, frame);
-    return tally;
+    const counts = new FanOutCounts();
+    for (const connection of this.#owners.values()) counts.add(connection, frame);
+    for (const connection of this.#opening.values()) counts.add(connection, frame);
+    return counts;
   }
 
   deliverToTopic(topic: string, frame: Frame): FanOut {
-    const tally = new Tally();
-    for (const connection of this.subscribers(topic)) tally.count(connection, frame);
-    return tally;
+    const counts = new FanOutCounts();
+    for (const connection of this.subscribers(topic)) counts.add(connection, frame);
+    return counts;
   }
 
   #stores(connection: LocalConnection): boolean {
@@ -111,12 +111,13 @@ export class MemoryConnectionStore implements ConnectionStore {
   }
 }
 
-class Tally implements FanOut {
+class FanOutCounts implements FanOut {
   delivered = 0;
   buffered = 0;
   rejected = 0;
 
-  count(connection: LocalConnection, frame: Frame): void {
+  /** Gives one connection the frame and counts the outcome. */
+  add(connection: LocalConnection, frame: Frame): void {
     switch (outcomeOf(connection, frame)) {
       case 'delivered':
         this.delivered += 1;
@@ -125,18 +126,18 @@ class Tally implements FanOut {
         this.buffered += 1;
         break;
       case 'rejected':
-      case 'closed':
+      case 'not-connected':
         this.rejected += 1;
         break;
     }
   }
 }
 
-function outcomeOf(connection: LocalConnection, frame: Frame): Delivery['outcome'] {
+function outcomeOf(connection: LocalConnection, frame: Frame): LocalResult['outcome'] {
   try {
     return connection.enqueue(frame).outcome;
   } catch {
-    // The other connections must not pay for one that breaks its contract; that it took nothing shows in the sum.
-    return 'closed';
+    // A connection that breaks its contract must not keep the frame from the others. It counts as rejected.
+    return 'rejected';
   }
 }

@@ -10,8 +10,14 @@ import {
   trace,
   TraceFlags,
 } from '@opentelemetry/api';
-import type { BroadcastReceipt, FanOut, PublishReceipt, SendResult } from '../contracts/events.js';
-import type { Delivery } from '../contracts/store.js';
+import type {
+  BroadcastReceipt,
+  FanOut,
+  LocalResult,
+  Outcome,
+  PublishReceipt,
+  SendResult,
+} from '../contracts/events.js';
 import type {
   Addressee,
   ArrivedMessage,
@@ -24,8 +30,6 @@ import type {
 import { SseError } from '../errors.js';
 import { ATTRIBUTE } from './names.js';
 import {
-  deliveryEnd,
-  deliveryOutcome,
   fanOutEnd,
   fanOutOutcome,
   publicationEnd,
@@ -142,11 +146,11 @@ export class OpenEventTelemetry implements EventTelemetry {
     }
   }
 
-  sent(scope: 'connection' | 'source', event: string, outcome: SendResult['outcome']): void {
+  sent(scope: 'connection' | 'source', event: string, outcome: Outcome): void {
     this.reporting.figures.sent.add(scope, outcome, 1, event);
   }
 
-  delivering(message: ArrivedMessage, work: () => Delivery): Delivery {
+  delivering(message: ArrivedMessage, work: () => LocalResult): LocalResult {
     const { spans, figures } = this.reporting;
     const carried = this.#carried(message.trace);
     const span = this.#arrival(carried, linksTo(message.connection?.origin), () => ({
@@ -156,13 +160,11 @@ export class OpenEventTelemetry implements EventTelemetry {
       [ATTRIBUTE.scope]: 'connection',
     }));
     const parent = carried?.context;
-    const delivery =
-      span === undefined || parent === undefined
-        ? work()
-        : spans.run(span, parent, work, deliveryEnd);
-    figures.deliveries.add('connection', deliveryOutcome(delivery));
+    const result =
+      span === undefined || parent === undefined ? work() : spans.run(span, parent, work, sendEnd);
+    figures.deliveries.add('connection', result.outcome);
     this.#noteLatency('connection', carried);
-    return delivery;
+    return result;
   }
 
   fanningOut({ to, size, position, trace: text }: ArrivedPublication, work: () => FanOut): FanOut {

@@ -1,5 +1,5 @@
 import type { Attributes } from '@opentelemetry/api';
-import type { SendResult } from '../contracts/events.js';
+import type { Outcome } from '../contracts/events.js';
 import type { OperationKind, RefusalReason } from '../contracts/policy.js';
 import type { NodeGauges, Scope, TrafficCounts } from '../contracts/telemetry.js';
 import { ATTRIBUTE } from './names.js';
@@ -65,8 +65,6 @@ export class LabelCount {
     for (const [label, count] of this.#counts) observe(count, { [this.attribute]: label });
   }
 }
-
-type Outcome = SendResult['outcome'];
 
 const SCOPES: Readonly<Record<Scope, number>> = {
   connection: 0,

@@ -13,8 +13,14 @@ import {
   type Tracer,
   type TracerProvider,
 } from '@opentelemetry/api';
-import type { BroadcastReceipt, FanOut, PublishReceipt, SendResult } from '../contracts/events.js';
-import type { Delivery } from '../contracts/store.js';
+import type {
+  BroadcastReceipt,
+  FanOut,
+  LocalResult,
+  Outcome,
+  PublishReceipt,
+  SendResult,
+} from '../contracts/events.js';
 import { SseError } from '../errors.js';
 import type { NodeFigures } from './figures.js';
 import type { MeterWatch } from './instruments.js';
@@ -177,25 +183,17 @@ function connectKind(around: Span | undefined): SpanKind {
     : SpanKind.INTERNAL;
 }
 
-type Outcome = SendResult['outcome'];
-
 // `not-connected` is an answer; these are failures to deliver.
 const FAILURES: ReadonlySet<Outcome> = new Set<Outcome>(['rejected', 'unknown', 'unavailable']);
 
-/** The end of a send's span. */
-export function sendEnd(result: SendResult): SpanEnd {
+/** The end of the span of a send, or of its delivery to one connection. */
+export function sendEnd(result: SendResult | LocalResult): SpanEnd {
   const owner = 'nodeId' in result ? result.nodeId : undefined;
   return outcomeEnd(
     result.outcome,
     'code' in result ? result.code : result.outcome,
     owner === undefined ? {} : { [ATTRIBUTE.ownerNodeId]: owner },
   );
-}
-
-/** The end of the span of a delivery to one connection. */
-export function deliveryEnd(delivery: Delivery): SpanEnd {
-  const outcome = deliveryOutcome(delivery);
-  return outcomeEnd(outcome, delivery.outcome === 'rejected' ? delivery.code : outcome);
 }
 
 /** The end of a fan-out's span. A slow client, or one that was cut, is no failure of the fan-out. */
@@ -221,27 +219,22 @@ export function publicationEnd(receipt: BroadcastReceipt | PublishReceipt): Span
   );
 }
 
-/** A delivery in the words of a receipt. */
-export function deliveryOutcome({ outcome }: Delivery): Outcome {
-  return outcome === 'closed' ? 'not-connected' : outcome;
-}
-
-/** The outcome of a fan-out as a whole: the best outcome of any connection. */
+/** The outcome of a fan-out as a whole: the best one that any connection had. */
 export function fanOutOutcome({ delivered, buffered, rejected }: FanOut): Outcome {
   if (delivered > 0) return 'delivered';
   if (buffered > 0) return 'buffered';
   return rejected > 0 ? 'rejected' : 'not-connected';
 }
 
-/** The outcome of a publication: `stored` in the log, `routed` without history, or `unavailable`. */
+/** The outcome of a publication: the log keeps it, it was published without history, or the cluster cannot be reached. */
 export function publicationOutcome(receipt: BroadcastReceipt | PublishReceipt): Outcome {
   if ('degraded' in receipt) return 'unavailable';
   return receipt.id === undefined ? 'routed' : 'stored';
 }
 
 function outcomeEnd(outcome: Outcome, failure: string, attributes: Attributes = {}): SpanEnd {
-  const told = { [ATTRIBUTE.outcome]: outcome, ...attributes };
-  return FAILURES.has(outcome) ? { attributes: told, failure } : { attributes: told };
+  const all = { [ATTRIBUTE.outcome]: outcome, ...attributes };
+  return FAILURES.has(outcome) ? { attributes: all, failure } : { attributes: all };
 }
 
 /**

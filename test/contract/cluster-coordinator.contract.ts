@@ -326,7 +326,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('answers not-connected when the owner has it no more', async () => {
         await connect(b, 'c1', 't1');
-        b.listener.answer = () => ({ outcome: 'closed' });
+        b.listener.answer = () => ({ outcome: 'not-connected' });
         const result = await a.coordinator.send(message('c1', 'm1'));
         expect(result).to.deep.equal({ outcome: 'not-connected' });
       });

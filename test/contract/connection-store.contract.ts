@@ -325,7 +325,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
             { outcome: 'delivered' },
             { outcome: 'buffered' },
             { outcome: 'buffered' },
-            { outcome: 'closed' },
+            { outcome: 'not-connected' },
             { outcome: 'rejected', code: 'SEND_BUFFER_FULL' },
           ] as const;
           answers.forEach((answer, index) => {

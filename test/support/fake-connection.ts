@@ -1,6 +1,6 @@
 import type { CloseReason, ConnectionState } from '../../src/contracts/connection.js';
-import type { Frame, Gap, LocalReceipt } from '../../src/contracts/events.js';
-import type { Delivery, LocalConnection } from '../../src/contracts/store.js';
+import type { Frame, Gap, LocalReceipt, LocalResult } from '../../src/contracts/events.js';
+import type { LocalConnection } from '../../src/contracts/store.js';
 
 let tokens = 0;
 
@@ -22,7 +22,7 @@ export class FakeConnection implements LocalConnection {
   /** How often it was closed or cut. */
   ends = 0;
   /** What it answers to a frame. */
-  answer: Delivery = { outcome: 'delivered' };
+  answer: LocalResult = { outcome: 'delivered' };
   /** Called with each frame, before the answer. */
   onFrame: (frame: Frame) => void = () => undefined;
   readonly #topics: Set<string>;
@@ -46,13 +46,13 @@ export class FakeConnection implements LocalConnection {
     return Promise.resolve('closed');
   }
 
-  deliver(frame: Frame): Delivery {
+  deliver(frame: Frame): LocalResult {
     this.frames.push(frame);
     this.onFrame(frame);
     return this.answer;
   }
 
-  deliverOnce(_messageId: string, frame: Frame): Delivery {
+  deliverOnce(_messageId: string, frame: Frame): LocalResult {
     return this.deliver(frame);
   }
 
@@ -64,7 +64,7 @@ export class FakeConnection implements LocalConnection {
     this.gaps.push(gap);
   }
 
-  enqueue(frame: Frame): Delivery {
+  enqueue(frame: Frame): LocalResult {
     return this.deliver(frame);
   }
 

@@ -1,7 +1,6 @@
 import type { ClusterListener, Registered } from '../../src/contracts/cluster.js';
 import type { CloseReason } from '../../src/contracts/connection.js';
-import type { Frame, Gap, Position } from '../../src/contracts/events.js';
-import type { Delivery } from '../../src/contracts/store.js';
+import type { Frame, Gap, LocalResult, Position } from '../../src/contracts/events.js';
 
 /** A node as its coordinator sees it: remembers what it was told and answers what a test wants. */
 export class RecordingListener implements ClusterListener {
@@ -30,7 +29,9 @@ export class RecordingListener implements ClusterListener {
   readonly connections = new Map<string, string>();
   /** Those that are not its own yet, as `<id> <token>`. */
   readonly opening = new Set<string>();
-  answer: (connectionId: string, messageId: string) => Delivery = () => ({ outcome: 'delivered' });
+  answer: (connectionId: string, messageId: string) => LocalResult = () => ({
+    outcome: 'delivered',
+  });
 
   onMessage(
     connectionId: string,
@@ -38,7 +39,7 @@ export class RecordingListener implements ClusterListener {
     messageId: string,
     frame: Frame,
     trace?: string,
-  ): Delivery {
+  ): LocalResult {
     const text = frame.bytes.toString();
     this.messages.push({ connectionId, token, messageId, text, ...carried(trace) });
     return this.answer(connectionId, messageId);

@@ -92,7 +92,7 @@ export class LocalCoordinator implements ClusterCoordinator {
       case 'delivered':
       case 'buffered':
         return { outcome: delivery.outcome, nodeId: route.nodeId };
-      case 'closed':
+      case 'not-connected':
         return { outcome: 'not-connected' };
       case 'rejected':
         return { outcome: 'rejected', code: delivery.code, nodeId: route.nodeId };

@@ -1,14 +1,13 @@
 import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
 import { z } from 'zod';
-import type { Position } from '../../contracts/events.js';
-import type { Delivery } from '../../contracts/store.js';
+import type { LocalResult, Position } from '../../contracts/events.js';
 import { SSE_ERROR_CODES, type SseErrorCode } from '../../errors.js';
 import { checkConnectionId, checkKey, checkReason, checkTopic } from '../../protocol/names.js';
 
 /** What the owner did with one attempt. */
 export interface Ack {
   readonly attempt: string;
-  readonly delivery: Delivery;
+  readonly delivery: LocalResult;
 }
 
 /** First two bytes of the frame, version included. */
@@ -16,8 +15,8 @@ export const ACK_KIND = 'a1';
 
 /** Acks that one frame may carry. */
 export const MAX_ACKS = 10_000;
-const LETTERS = { delivered: 'd', buffered: 'b', closed: 'c', rejected: 'r' } as const;
-const OUTCOMES = { d: 'delivered', b: 'buffered', c: 'closed' } as const;
+const LETTERS = { delivered: 'd', buffered: 'b', 'not-connected': 'c', rejected: 'r' } as const;
+const OUTCOMES = { d: 'delivered', b: 'buffered', c: 'not-connected' } as const;
 
 /** One line of an ack frame. */
 export function encodeAck({ attempt, delivery }: Ack): string {
@@ -45,7 +44,7 @@ export function decodeAcks(frame: Buffer): { from: string; acks: Ack[] } | undef
   return { from, acks };
 }
 
-function deliveryOf([, letter, code, ...rest]: readonly string[]): Delivery | undefined {
+function deliveryOf([, letter, code, ...rest]: readonly string[]): LocalResult | undefined {
   if (rest.length > 0) return undefined;
   if (letter === 'd' || letter === 'b' || letter === 'c') {
     return code === undefined ? { outcome: OUTCOMES[letter] } : undefined;

@@ -1,6 +1,5 @@
 import type { Message } from '../../contracts/cluster.js';
-import type { SendResult } from '../../contracts/events.js';
-import type { Delivery } from '../../contracts/store.js';
+import type { LocalResult, SendResult } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import { redisErrorCode } from './failure.js';
@@ -74,7 +73,7 @@ export class MessageRouter {
   }
 
   /** This node's own limit holds for what others send as well. */
-  #deliveryOf(token: string, message: MessageFrame): Delivery {
+  #deliveryOf(token: string, message: MessageFrame): LocalResult {
     const { listener, options } = this.node;
     const { connectionId, messageId, bytes, trace } = message;
     if (bytes.length > mostBytes(options.limits.maxEventBytes)) {
@@ -185,7 +184,7 @@ export class MessageRouter {
   }
 
   /** Acks to one sender of one tick leave together. */
-  #acknowledge(to: string, ack: { attempt: string; delivery: Delivery }): void {
+  #acknowledge(to: string, ack: { attempt: string; delivery: LocalResult }): void {
     const lines = this.#acks.get(to);
     if (lines !== undefined) {
       lines.push(encodeAck(ack));
@@ -257,9 +256,9 @@ export class PendingSend {
   }
 
   /** The owner's answer to an attempt; `from` is its incarnation. */
-  onAnswer(attempt: number, delivery: Delivery, from: string): void {
+  onAnswer(attempt: number, delivery: LocalResult, from: string): void {
     if (this.#attempts[attempt] === undefined) return;
-    if (delivery.outcome === 'closed') {
+    if (delivery.outcome === 'not-connected') {
       const again = !this.#attempts.some(({ is }) => is === 'closed');
       this.#attempts[attempt] = { is: 'closed' };
       // It may be elsewhere by now; that is looked up once.

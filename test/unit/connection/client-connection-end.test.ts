@@ -310,12 +310,14 @@ describe('ClientConnection at its end', () => {
     });
 
     it('is closed to a delivery', () => {
-      expect(broken().connection.deliver(frame('a'))).to.deep.equal({ outcome: 'closed' });
+      expect(broken().connection.deliver(frame('a'))).to.deep.equal({ outcome: 'not-connected' });
       expectNothingLeft();
     });
 
     it('is closed to a delivery in pieces', () => {
-      expect(broken().connection.deliver(frameOf(PIECE * 3))).to.deep.equal({ outcome: 'closed' });
+      expect(broken().connection.deliver(frameOf(PIECE * 3))).to.deep.equal({
+        outcome: 'not-connected',
+      });
       expectNothingLeft();
     });
 

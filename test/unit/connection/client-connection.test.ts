@@ -200,9 +200,9 @@ describe('ClientConnection', () => {
         const client = bench.open();
         end(client);
         const before = client.sink.text;
-        expect(client.connection.deliver(frame('a'))).to.deep.equal({ outcome: 'closed' });
+        expect(client.connection.deliver(frame('a'))).to.deep.equal({ outcome: 'not-connected' });
         await turn();
-        expect(client.connection.enqueue(frame('b'))).to.deep.equal({ outcome: 'closed' });
+        expect(client.connection.enqueue(frame('b'))).to.deep.equal({ outcome: 'not-connected' });
         await turn();
         expect(client.sink.text).to.equal(before);
       });
@@ -213,7 +213,7 @@ describe('ClientConnection', () => {
       sink.block();
       connection.deliver(frame('a'));
       sink.break();
-      expect(connection.deliver(frame('b'))).to.deep.equal({ outcome: 'closed' });
+      expect(connection.deliver(frame('b'))).to.deep.equal({ outcome: 'not-connected' });
     });
 
     it('is closed when the write itself finds the socket broken', async () => {
@@ -221,7 +221,7 @@ describe('ClientConnection', () => {
       sink.onNextWrite(() => {
         sink.break();
       });
-      expect(connection.deliver(frame('a'))).to.deep.equal({ outcome: 'closed' });
+      expect(connection.deliver(frame('a'))).to.deep.equal({ outcome: 'not-connected' });
       await turn();
       expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'client' });
     });
@@ -294,7 +294,7 @@ describe('ClientConnection', () => {
       const { connection } = bench.open();
       connection.deliverOnce('m1', frame('a'));
       connection.close();
-      expect(connection.deliverOnce('m1', frame('a'))).to.deep.equal({ outcome: 'closed' });
+      expect(connection.deliverOnce('m1', frame('a'))).to.deep.equal({ outcome: 'not-connected' });
     });
   });
 

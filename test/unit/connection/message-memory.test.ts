@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { MAX_REMEMBERED, MessageMemory, REMEMBER_MS } from '../../../src/connection/direct-send.js';
-import type { Delivery } from '../../../src/contracts/store.js';
+import type { LocalResult } from '../../../src/contracts/events.js';
 
-const DELIVERED: Delivery = { outcome: 'delivered' };
-const BUFFERED: Delivery = { outcome: 'buffered' };
+const DELIVERED: LocalResult = { outcome: 'delivered' };
+const BUFFERED: LocalResult = { outcome: 'buffered' };
 
 describe('MessageMemory', () => {
   let memory: MessageMemory;

@@ -23,7 +23,7 @@ describe('NodeListener', () => {
   it('a message for a connection that is not here is not taken', () => {
     const frame = { bytes: Buffer.from('data: x\n\n') };
     expect(cluster.bus.reach('a')?.onMessage('c1', '1', 'm', frame)).to.deep.equal({
-      outcome: 'closed',
+      outcome: 'not-connected',
     });
   });
 
@@ -33,7 +33,7 @@ describe('NodeListener', () => {
     const { sink } = await node.connect('c1');
     const frame = { bytes: Buffer.from('data: x\n\n') };
     const answer = cluster.bus.reach('a')?.onMessage('c1', token, 'm', frame);
-    expect(answer).to.deep.equal({ outcome: 'closed' });
+    expect(answer).to.deep.equal({ outcome: 'not-connected' });
     await turns();
     expect(sink.data('message')).to.deep.equal([]);
   });
