@@ -1,7 +1,6 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { listSettings } from '../src/options/setting.js';
 import { METRICS } from '../src/telemetry/metrics.js';
 import { ATTRIBUTE, SPAN_NAMES } from '../src/telemetry/names.js';
 
@@ -24,21 +23,6 @@ describe('README', () => {
     const shown = /```ts\n(import 'reflect-metadata';[^`]+)```/.exec(readme)?.[1];
     const compiled = read('examples/00-quick-start/main.ts');
     expect(shown).to.equal(compiled.replace('../../src/index.js', 'distributed-sse'));
-  });
-
-  it('names every setting', () => {
-    const missing = listSettings()
-      .map(({ path }) => path)
-      .filter(path => {
-        const [group, kind, limit] = path.split('.');
-        // The five limits of each kind are named once for all kinds.
-        const name = group === 'resilience' ? `${group}.${kind ?? ''}` : path;
-        return (
-          !readme.includes(`\`${name}\``) ||
-          (limit !== undefined && !readme.includes(`\`${limit}\``))
-        );
-      });
-    expect(missing).to.deep.equal([]);
   });
 
   it('has one test for each row of the outage table, and one row for each test', () => {

@@ -3,7 +3,7 @@ import { Http2ServerResponse } from 'node:http2';
 import type { Socket } from 'node:net';
 import type { SinkListener } from '../contracts/connection.js';
 import { SseError } from '../errors.js';
-import type { ConnectionSettings } from '../options/connection-settings.js';
+import type { ConnectionSettings } from '../options/sse-options.js';
 import { endHttpServerSpan } from '../telemetry/http-span.js';
 import { detachSocket } from './detach-socket.js';
 import { type RequestSink, ResponseSink, writeStreamHead } from './response-sink.js';

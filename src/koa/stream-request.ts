@@ -5,7 +5,7 @@ import type { SseConnection } from '../contracts/connection.js';
 import type { ConnectionOptions, SseService } from '../contracts/service.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
-import type { ConnectionSettings } from '../options/connection-settings.js';
+import type { ConnectionSettings } from '../options/sse-options.js';
 import type { RequestSink } from './response-sink.js';
 import { sinkFor } from './socket-sink.js';
 

@@ -7,7 +7,7 @@ import type {
 } from '../contracts/cluster.js';
 import type { Logger } from '../contracts/logger.js';
 import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
-import type { ConsistencySettings } from '../options/cluster-settings.js';
+import type { ConsistencySettings } from '../options/sse-options.js';
 
 type Scope = ConsistencyRequest['scope'];
 

@@ -3,7 +3,7 @@ import type { RegistrationResult } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import { SseError } from '../errors.js';
-import type { ConnectionSettings } from '../options/connection-settings.js';
+import type { ConnectionSettings } from '../options/sse-options.js';
 import { checkConnectionId, checkKey, MAX_NAME_BYTES, sourceTopic } from '../protocol/names.js';
 import type { Lifecycle } from './lifecycle.js';
 import type { Mailboxes } from './mailboxes.js';

@@ -7,7 +7,7 @@ import type {
 } from '../contracts/events.js';
 import type { PublishOptions } from '../contracts/service.js';
 import { SseError } from '../errors.js';
-import { retentionFor } from '../options/retention-for.js';
+import { retentionFor } from '../options/topic-history.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { checkKey, checkTopic } from '../protocol/names.js';
 import type { Lifecycle } from './lifecycle.js';

@@ -6,7 +6,7 @@ import type { Cursor, Frame } from '../contracts/events.js';
 import type { ResumableSource } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import type { SourceSettings } from '../options/connection-settings.js';
+import type { SourceSettings } from '../options/sse-options.js';
 import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeEvent } from '../protocol/event-stream.js';
 import {

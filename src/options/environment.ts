@@ -1,40 +1,72 @@
-import { nearestName } from './nearest-name.js';
-import { withValue } from './object-path.js';
-import { listSettings } from './setting.js';
+import { Setting } from './kinds.js';
+import { nearestName, type OptionProblems } from './problems.js';
+import { SETTINGS } from './settings.js';
 
-/** What the environment says about the settings. */
-export interface EnvironmentReading {
-  /**
-   * The application's settings with those of the environment over them; neither is validated yet.
-   */
-  readonly input: unknown;
-  /** The variable that each path came from. */
-  readonly variables: ReadonlyMap<string, string>;
-  /** A line for each variable that is no setting. */
-  readonly problems: readonly string[];
+/** A part of the table of settings. */
+export interface SettingGroup {
+  readonly [key: string]: Setting<unknown> | SettingGroup;
+}
+
+/** One setting of the table. */
+interface ListedSetting {
+  /** Keys joined by dots: `connection.maxConnections`. */
+  readonly path: string;
+  /** Its name in the environment; `undefined` when it cannot come from there. */
+  readonly variable: string | undefined;
+  readonly setting: Setting<unknown>;
+}
+
+/** Every setting, in the order of the table. */
+export function listSettings(): ListedSetting[] {
+  return settingsIn(SETTINGS, []);
+}
+
+function settingsIn(group: SettingGroup, above: readonly string[]): ListedSetting[] {
+  return Object.entries(group).flatMap(([key, node]) => {
+    const keys = [...above, key];
+    if (!(node instanceof Setting)) return settingsIn(node, keys);
+    const variable = node.kind.decode && variableOf(keys);
+    return [{ path: keys.join('.'), variable, setting: node }];
+  });
+}
+
+/** `connection.maxConnections` is `SSE_CONNECTION_MAX_CONNECTIONS`. */
+function variableOf(keys: readonly string[]): string {
+  const words = keys.map(key => key.replace(/[A-Z]/g, letter => `_${letter}`).toUpperCase());
+  return PREFIX + words.join('_');
 }
 
 const PREFIX = 'SSE_';
 
+/** A value that the environment sets. */
+export interface VariableValue {
+  readonly variable: string;
+  /** Decoded, not yet validated. */
+  readonly value: unknown;
+}
+
 /**
- * Lays the `SSE_*` variables over the application's settings. An empty variable, or one of blanks,
- * counts as unset. Changes neither argument and never throws.
+ * The values of the `SSE_*` variables by the path of their setting. An empty variable, or one of blanks, counts as unset.
+ * A variable that is no setting is a problem.
  */
-export function readEnvironment(input: unknown, env: NodeJS.ProcessEnv): EnvironmentReading {
-  const known = new Map(listSettings().map(setting => [setting.variable, setting]));
-  const variables = new Map<string, string>();
-  const problems: string[] = [];
-  let merged = input;
+export function readEnvironment(
+  env: NodeJS.ProcessEnv,
+  problems: OptionProblems,
+): ReadonlyMap<string, VariableValue> {
+  const known = new Map<string, ListedSetting>();
+  for (const listed of listSettings()) {
+    if (listed.variable !== undefined) known.set(listed.variable, listed);
+  }
+  const values = new Map<string, VariableValue>();
   for (const [variable, text] of Object.entries(env)) {
     if (!variable.startsWith(PREFIX) || text === undefined || text.trim() === '') continue;
-    const setting = known.get(variable);
-    if (setting === undefined) {
-      const names = [...known.keys()].filter(name => name !== undefined);
-      problems.push(`${variable} is not a setting; did you mean ${nearestName(variable, names)}?`);
+    const listed = known.get(variable);
+    if (listed === undefined) {
+      const nearest = nearestName(variable, known.keys()) ?? '';
+      problems.lines.push(`${variable} is not a setting; did you mean ${nearest}?`);
       continue;
     }
-    merged = withValue(merged, setting.path.split('.'), setting.decode(text));
-    variables.set(setting.path, variable);
+    values.set(listed.path, { variable, value: listed.setting.kind.decode?.(text) });
   }
-  return { input: merged, variables, problems };
+  return values;
 }

@@ -1,113 +1,156 @@
-import type { z } from 'zod';
 import { SseError } from '../errors.js';
-import { type Contradiction, contradictions } from './contradictions.js';
-import { deepFreeze } from './deep-freeze.js';
-import { type EnvironmentReading, readEnvironment } from './environment.js';
-import { valueAt, withValue } from './object-path.js';
-import { optionProblems, placeName } from './option-problems.js';
-import { optionsSchema } from './options-schema.js';
-import { receivedValue } from './received-value.js';
-import type { ResolvedSseOptions, SseOptions } from './sse-options.js';
+import { readEnvironment, type SettingGroup, type VariableValue } from './environment.js';
+import { type GivenValues, Setting } from './kinds.js';
+import { inside, OptionProblems, type Place } from './problems.js';
+import { SETTINGS } from './settings.js';
+import type { ResolvedSseOptions, Settings, SseOptions } from './sse-options.js';
 
 /**
- * The settings in force: the environment over `input` over the defaults, validated, frozen
- * throughout. Only the environment passed in is read; both arguments stay unchanged. The result
- * depends on nothing else, except that a default `node.id` is new each time. `redis.client` is
- * passed on as given.
- * @throws SseError `INVALID_OPTION` with one line for each unknown name, wrong value and
- * contradiction. Secrets are not shown.
+ * The settings in force: the environment over `input` over the defaults, validated, frozen throughout. Only the
+ * environment passed in is read; both arguments stay unchanged. The result depends on nothing else, except that a default
+ * `node.id` is new each time. `redis.client` is passed on as given.
+ * @throws SseError `INVALID_OPTION` with one line for each unknown name, wrong value and contradiction. Secrets are not
+ * shown.
  */
 export function resolveOptions(
   input: SseOptions = {},
   env: NodeJS.ProcessEnv = {},
 ): ResolvedSseOptions {
-  const reading = readEnvironment(input, env);
-  const parsed = optionsSchema.safeParse(reading.input);
-  if (parsed.success) {
-    const options = complete(parsed.data);
-    const lines = [...reading.problems, ...contradictionLines(options, reading)];
-    if (lines.length === 0) return deepFreeze(options, options.redis.client);
-    throw invalid(lines);
+  const problems = new OptionProblems();
+  const variables = readEnvironment(env, problems);
+  const whole: Place = { path: '', name: 'the options', secret: true };
+  // The values follow the table, from which the type is made.
+  const settings = valuesOf(SETTINGS, input, whole, { variables, problems }) as Settings;
+  refuseContradictions(settings, variables, problems);
+  if (problems.lines.length > 0) throw new SseError('INVALID_OPTION', problems.lines.join('\n'));
+  return Object.freeze({ ...settings, resilience: withRetries(settings) });
+}
+
+interface Sources {
+  readonly variables: ReadonlyMap<string, VariableValue>;
+  readonly problems: OptionProblems;
+}
+
+/** The values of a group. A refused value is a problem and counts as absent, so that one call finds all problems. */
+function valuesOf(group: SettingGroup, given: unknown, place: Place, sources: Sources): unknown {
+  const { variables, problems } = sources;
+  const input = groupInput(given, place, problems);
+  const values: Record<string, unknown> = {};
+  for (const [key, node] of Object.entries(group)) {
+    const at = inside(place, key, holdsSecret(node));
+    if (!(node instanceof Setting)) {
+      values[key] = valuesOf(node, input[key], at, sources);
+      continue;
+    }
+    const set = variables.get(at.path);
+    const value = set === undefined ? input[key] : set.value;
+    const named = set === undefined ? at : { ...at, name: set.variable };
+    values[key] = value === undefined ? undefined : node.kind.check(value, named, problems);
   }
-  const problems = optionProblems(parsed.error.issues, reading);
-  // What is sound is still checked for contradictions: nobody has to start once per mistake.
-  const sound = problems.reduce(
-    (rest, problem) => withValue(rest, problem.path, undefined),
-    reading.input,
-  );
-  const repaired = optionsSchema.safeParse(sound);
-  const refused = problems.map(problem => problem.path.join('.'));
-  throw invalid([
-    ...reading.problems,
-    ...problems.map(problem => problem.text),
-    ...(repaired.success ? contradictionLines(complete(repaired.data), reading, refused) : []),
-  ]);
+  problems.refuseUnknownKeys(place, input, Object.keys(group));
+  return Object.freeze(withDefaults(group, values));
 }
 
-/**
- * Gives every key a value, `undefined` included, and the one default that depends on other
- * settings.
- */
-function complete(parsed: z.output<typeof optionsSchema>): ResolvedSseOptions {
-  const { enabled, url, client, username, password, partitions, ...redis } = parsed.redis;
-  return {
-    ...parsed,
-    redis: {
-      ...redis,
-      enabled: enabled ?? (url !== undefined || client !== undefined),
-      url,
-      client,
-      username,
-      password,
-      partitions,
-    },
-    control: { secret: parsed.control.secret },
-    resilience: withRetries(parsed),
+/** The object that holds the values of a group; empty when they are absent or the group was refused. */
+function groupInput(given: unknown, place: Place, problems: OptionProblems): GivenValues {
+  if (given === undefined) return {};
+  if (isRecord(given)) return given;
+  problems.refuse(place, 'an object of settings', given);
+  return {};
+}
+
+function isRecord(value: unknown): value is GivenValues {
+  return typeof value === 'object' && value !== null && !Array.isArray(value);
+}
+
+function withDefaults(group: SettingGroup, given: GivenValues): GivenValues {
+  const values: Record<string, unknown> = { ...given };
+  for (const [key, node] of Object.entries(group)) {
+    if (!(node instanceof Setting) || given[key] !== undefined) continue;
+    const { initial } = node;
+    values[key] = Object.freeze(initial.kind === 'fixed' ? initial.value : initial.from(given));
+  }
+  return values;
+}
+
+function holdsSecret(node: Setting<unknown> | SettingGroup): boolean {
+  return node instanceof Setting
+    ? node.kind.secret === true
+    : Object.values(node).some(child => holdsSecret(child));
+}
+
+/** Refuses settings that are sound by themselves but not together; none of a pair that was refused by itself. */
+function refuseContradictions(
+  { redis, node, sendBuffer, limits }: Settings,
+  variables: ReadonlyMap<string, VariableValue>,
+  problems: OptionProblems,
+): void {
+  /** @param paths the settings it is about; the first is the one to change @param rule what the first must be */
+  const check = (
+    sound: boolean,
+    rule: string,
+    value: unknown,
+    ...paths: readonly [string, ...string[]]
+  ): void => {
+    if (sound || paths.some(path => problems.wasRefused(path))) return;
+    const [path] = paths;
+    const name = variables.get(path)?.variable ?? path;
+    problems.contradict({ path, name, secret: false }, rule, value);
   };
+  check(
+    !redis.enabled || redis.url !== undefined || redis.client !== undefined,
+    'false without redis.url and redis.client',
+    redis.enabled,
+    'redis.enabled',
+    'redis.url',
+    'redis.client',
+  );
+  check(
+    redis.url === undefined || redis.client === undefined,
+    'absent when redis.url is given',
+    redis.client,
+    'redis.client',
+    'redis.url',
+  );
+  check(
+    node.lease > node.heartbeat,
+    `longer than node.heartbeat (${node.heartbeat})`,
+    node.lease,
+    'node.lease',
+    'node.heartbeat',
+  );
+  check(
+    sendBuffer.maxTotalBytes >= sendBuffer.maxBytes,
+    `at least sendBuffer.maxBytes (${sendBuffer.maxBytes})`,
+    sendBuffer.maxTotalBytes,
+    'sendBuffer.maxTotalBytes',
+    'sendBuffer.maxBytes',
+  );
+  check(
+    limits.maxEventBytes <= sendBuffer.maxTotalBytes,
+    `at most sendBuffer.maxTotalBytes (${sendBuffer.maxTotalBytes})`,
+    limits.maxEventBytes,
+    'limits.maxEventBytes',
+    'sendBuffer.maxTotalBytes',
+  );
 }
 
-/** The three groups of the settings that speak of repetitions, as one pair of values for each kind of call. */
-function withRetries({
-  resilience,
-  script,
-  atomicOperation,
-  reliability,
-}: z.output<typeof optionsSchema>): ResolvedSseOptions['resilience'] {
+/** The three groups that have retry settings, as one pair of values for each kind of call. */
+function withRetries(settings: Settings): ResolvedSseOptions['resilience'] {
+  const { resilience, script, atomicOperation, reliability } = settings;
   const scripts = { retries: script.retryCount, retryPause: script.retryInterval };
-  return {
-    register: {
+  return Object.freeze({
+    register: Object.freeze({
       ...resilience.register,
       retries: atomicOperation.luaScriptRetryCount,
       retryPause: atomicOperation.luaScriptRetryInterval,
-    },
-    send: { ...resilience.send, ...scripts },
-    publish: { ...resilience.publish, ...scripts },
-    maintenance: {
+    }),
+    send: Object.freeze({ ...resilience.send, ...scripts }),
+    publish: Object.freeze({ ...resilience.publish, ...scripts }),
+    maintenance: Object.freeze({
       ...resilience.maintenance,
       retries: reliability.enabled ? reliability.cleanupRetryCount : 0,
       retryPause: reliability.cleanupRetryInterval,
-    },
-  };
-}
-
-/** A line for each contradiction, but none about a setting that was refused by itself. */
-function contradictionLines(
-  options: ResolvedSseOptions,
-  reading: EnvironmentReading,
-  refused: readonly string[] = [],
-): string[] {
-  const wasRefused = (path: string) =>
-    refused.some(bad => bad === '' || path === bad || path.startsWith(`${bad}.`));
-  const line = ({ paths: [path], rule }: Contradiction) => {
-    const keys = path.split('.');
-    const received = receivedValue(path, valueAt(options, keys));
-    return `${placeName(keys, reading)} must be ${rule}, got ${received}`;
-  };
-  return contradictions(options)
-    .filter(({ paths }) => !paths.some(wasRefused))
-    .map(line);
-}
-
-function invalid(lines: readonly string[]): SseError {
-  return new SseError('INVALID_OPTION', lines.join('\n'));
+    }),
+  });
 }

@@ -15,7 +15,7 @@ import type {
   ResiliencePolicy,
 } from '../contracts/policy.js';
 import { SseError } from '../errors.js';
-import type { OperationLimits } from '../options/cluster-settings.js';
+import type { OperationLimits } from '../options/sse-options.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { Bulkhead } from './bulkhead.js';
 import { Circuit } from './circuit.js';

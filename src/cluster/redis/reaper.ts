@@ -1,7 +1,7 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors.js';
-import type { ReliabilitySettings } from '../../options/maintenance-settings.js';
+import type { ReliabilitySettings } from '../../options/sse-options.js';
 import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
 import type { RedisGateway } from './gateway.js';

@@ -7,7 +7,7 @@ import type {
 } from '../../../src/contracts/cluster.js';
 import { SseError } from '../../../src/errors.js';
 import { ConsistencyCheck } from '../../../src/node/consistency.js';
-import type { ConsistencySettings } from '../../../src/options/cluster-settings.js';
+import type { ConsistencySettings } from '../../../src/options/sse-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 import { turns } from '../../support/turns.js';

@@ -1,7 +1,6 @@
 import { expect } from 'chai';
-import { valueAt } from '../../../src/options/object-path.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
-import { listSettings } from '../../../src/options/setting.js';
+import { listSettings } from '../../../src/options/environment.js';
 import { refusal } from './refusal.js';
 
 /** Every variable with a valid value other than the default, and what it becomes. */
@@ -113,7 +112,7 @@ describe('environment', () => {
     it(`sets ${path} by ${variable}`, () => {
       const [text, value] = VARIABLES[variable] ?? expect.fail('no example');
       const options = resolveOptions({}, { [variable]: text });
-      expect(valueAt(options, path.split('.'))).to.deep.equal(value);
+      expect(options).to.have.deep.nested.property(path, value);
     });
   }
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { nearestName } from '../../../src/options/nearest-name.js';
+import { nearestName } from '../../../src/options/problems.js';
 
 describe('nearestName', () => {
   for (const [name, expected] of [

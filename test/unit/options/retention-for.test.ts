@@ -1,7 +1,6 @@
 import { expect } from 'chai';
-import type { HistorySettings } from '../../../src/options/connection-settings.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
-import { retentionFor } from '../../../src/options/retention-for.js';
+import { type HistorySettings, retentionFor } from '../../../src/options/topic-history.js';
 
 function history(topics: HistorySettings['topics'], enabled = true): HistorySettings {
   return resolveOptions({ history: { enabled, maxEntries: 10, ttl: 20, topics } }).history;

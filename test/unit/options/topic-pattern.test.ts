@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { topicPattern } from '../../../src/options/topic-pattern.js';
+import { topicPattern } from '../../../src/options/topic-history.js';
 
 describe('topicPattern', () => {
   const cases: [pattern: string, topic: string, matches: boolean][] = [

@@ -1,25 +1,14 @@
 import { expect } from 'chai';
-import type { z } from 'zod';
-import type { optionsSchema } from '../../../src/options/options-schema.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
-import { listSettings } from '../../../src/options/setting.js';
-import type { ResolvedSseOptions, SseOptions } from '../../../src/options/sse-options.js';
+import { listSettings } from '../../../src/options/environment.js';
 import { refusal } from './refusal.js';
-
-type Accepts<Wide, Narrow extends Wide> = [Wide, Narrow];
-/** Compiles only while the documented types and the schema agree, in both directions. */
-export type Agreement = [
-  Accepts<z.input<typeof optionsSchema>, SseOptions>,
-  Accepts<SseOptions, z.input<typeof optionsSchema>>,
-  Accepts<z.output<typeof optionsSchema>, ResolvedSseOptions>,
-];
 
 /** Settings that are objects themselves. */
 const WHOLE = new Set(['history.topics', 'telemetry.eventNames']);
 
 const MS = 'must be a whole number of milliseconds from 1 to 2147483647';
 
-describe('optionsSchema', () => {
+describe('settings', () => {
   it('has exactly the settings of the resolved options', () => {
     const leaves = (value: unknown, path: string): string[] =>
       typeof value === 'object' && value !== null && !WHOLE.has(path)

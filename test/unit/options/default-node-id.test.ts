@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { defaultNodeId, NODE_ID } from '../../../src/options/node-id.js';
+import { defaultNodeId, NODE_ID } from '../../../src/options/settings.js';
 
 describe('defaultNodeId', () => {
   it('is host name, process id and six hex characters', () => {

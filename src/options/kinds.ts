@@ -1,0 +1,183 @@
+import { inside, type OptionProblems, type Place } from './problems.js';
+
+/** A kind of setting: which values it takes, in words and in code. */
+export interface Kind<T> {
+  /** Which values it takes, worded to follow "must be", so that any violation shows all of the rule. */
+  readonly rule: string;
+  /** The value as the service keeps it, frozen if the kind copies it; `undefined` when it was refused. Never throws. */
+  readonly check: (value: unknown, place: Place, problems: OptionProblems) => T | undefined;
+  /**
+   * Text of the environment as a value; text that is none stays as it is, for `check` to refuse. Absent when text cannot
+   * express the value.
+   */
+  readonly decode?: (text: string) => unknown;
+  /** The value is a secret or may hold one: no message shows it. */
+  readonly secret?: true;
+}
+
+/** The default of a setting. A computed one gets the values that were given in the same group, at each resolution. */
+type Default<T> =
+  | { readonly kind: 'fixed'; readonly value: T }
+  | { readonly kind: 'computed'; readonly from: (given: GivenValues) => T };
+
+/** The valid values that the application and the environment set in one group. */
+export type GivenValues = Readonly<Record<string, unknown>>;
+
+/** One setting: its kind and its default. A class, so that a setting differs from a group of settings at run time. */
+export class Setting<T> {
+  constructor(
+    readonly kind: Kind<T>,
+    readonly initial: Default<T>,
+  ) {}
+}
+
+/** A setting with a fixed default. */
+export function setting<T>(kind: Kind<T>, value: NoInfer<T>): Setting<T> {
+  return new Setting(kind, { kind: 'fixed', value });
+}
+
+/** A setting with a default that is computed anew each time. */
+export function computed<T>(kind: Kind<T>, from: (given: GivenValues) => NoInfer<T>): Setting<T> {
+  return new Setting(kind, { kind: 'computed', from });
+}
+
+/** A setting that may be absent. */
+export function optional<T>(kind: Kind<T>): Setting<T | undefined> {
+  return new Setting<T | undefined>(kind, { kind: 'fixed', value: undefined });
+}
+
+/** The same kind with values that no message shows. */
+export function secret<T>(kind: Kind<T>): Kind<T> {
+  return { ...kind, secret: true };
+}
+
+/** Longest wait that a Node.js timer can take, in milliseconds; longer ones fire at once. */
+const MAX_TIMER_MS = 2_147_483_647;
+
+function wholeNumber(unit: string, min: number, max = Number.MAX_SAFE_INTEGER): Kind<number> {
+  const noun = unit === '' ? 'a whole number' : `a whole number of ${unit}`;
+  const rule =
+    max === Number.MAX_SAFE_INTEGER ? `${noun} >= ${min}` : `${noun} from ${min} to ${max}`;
+  return simple(rule, value => isWhole(value, min, max), decodeNumber);
+}
+
+function isWhole(value: unknown, min: number, max: number): value is number {
+  return typeof value === 'number' && Number.isSafeInteger(value) && value >= min && value <= max;
+}
+
+/** Whole milliseconds that a timer can wait, at least 1. */
+export const milliseconds = wholeNumber('milliseconds', 1, MAX_TIMER_MS);
+
+/** Whole milliseconds between two bounds. */
+export function millisecondsWithin(min: number, max = MAX_TIMER_MS): Kind<number> {
+  return wholeNumber('milliseconds', min, max);
+}
+
+/** Whole milliseconds, or `false` for off. */
+export const millisecondsOrOff: Kind<number | false> = simple(
+  `${milliseconds.rule}, or false`,
+  value => value === false || isWhole(value, 1, MAX_TIMER_MS),
+  text => (isOff(text) ? false : decodeNumber(text)),
+);
+
+/** Whole seconds, at least 1. */
+export const seconds = wholeNumber('seconds', 1, MAX_TIMER_MS);
+
+/** Whole bytes, at least 1. */
+export const bytes = wholeNumber('bytes', 1);
+
+/** A whole number of anything. */
+export function count(min: number, max?: number): Kind<number> {
+  return wholeNumber('', min, max);
+}
+
+/** `'auto'`, or `false` for off. */
+export const autoOrOff: Kind<'auto' | false> = simple(
+  "'auto', or false",
+  value => value === 'auto' || value === false,
+  text => (isOff(text) ? false : text.trim()),
+);
+
+/** True or false. */
+export const flag: Kind<boolean> = simple(
+  'true or false',
+  value => typeof value === 'boolean',
+  decodeFlag,
+);
+
+/** One of some words. */
+export function oneOf<const Values extends readonly string[]>(
+  ...values: Values
+): Kind<Values[number]> {
+  const accepts = (value: unknown): value is Values[number] =>
+    typeof value === 'string' && values.includes(value);
+  return simple(`one of ${values.map(value => `'${value}'`).join(', ')}`, accepts, text =>
+    text.trim(),
+  );
+}
+
+/** Text that the pattern accepts; the rule says in words what the pattern says. */
+export function text(rule: string, pattern = /^/): Kind<string> {
+  const accepts = (value: unknown): value is string =>
+    typeof value === 'string' && pattern.test(value);
+  return simple(rule, accepts, given => given);
+}
+
+/** An object of a client library, or a function that has its methods. It is kept as given. */
+export const redisClient: Kind<object> = simple(
+  'a Redis client, an object',
+  value => (typeof value === 'object' && value !== null) || typeof value === 'function',
+);
+
+/** A list of names, each not empty. */
+export function names(max: number): Kind<readonly string[]> {
+  const rule = `a list of at most ${max} names`;
+  return {
+    rule,
+    check(value, place, problems) {
+      if (!Array.isArray(value) || value.length > max) {
+        problems.refuse(place, rule, value);
+        return undefined;
+      }
+      const kept: string[] = [];
+      for (const [index, name] of value.entries()) {
+        if (typeof name === 'string' && name !== '') kept.push(name);
+        else problems.refuse(inside(place, index), rule, name);
+      }
+      return Object.freeze(kept);
+    },
+    decode: list => list.split(',').map(name => name.trim()),
+  };
+}
+
+function simple<T>(
+  rule: string,
+  accepts: (value: unknown) => value is T,
+  decode?: (text: string) => unknown,
+): Kind<T> {
+  const check: Kind<T>['check'] = (value, place, problems) =>
+    accepts(value) ? value : problems.refuse(place, rule, value);
+  return decode === undefined ? { rule, check } : { rule, check, decode };
+}
+
+/** Decimal digits only: `Number` would also take '', '0x10' and '1e3', which an operator does not mean as numbers. */
+function decodeNumber(text: string): unknown {
+  return /^-?\d+(\.\d+)?$/.test(text.trim()) ? Number(text) : text;
+}
+
+function isOff(text: string): boolean {
+  return /^(false|off)$/i.test(text.trim());
+}
+
+function decodeFlag(text: string): unknown {
+  switch (text.trim().toLowerCase()) {
+    case 'true':
+    case '1':
+      return true;
+    case 'false':
+    case '0':
+      return false;
+    default:
+      return text;
+  }
+}

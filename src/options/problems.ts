@@ -1,0 +1,114 @@
+/** Where a value stands in the settings, and how messages name it. */
+export interface Place {
+  /** The keys from the outside in: `history.topics["news/*"].ttl`; empty for the options as a whole. */
+  readonly path: string;
+  /** The path, or the environment variable that set the value. */
+  readonly name: string;
+  /** A message must not show the value: it is a secret, may hold one, or should be a group that has one. */
+  readonly secret: boolean;
+}
+
+/** The place of a key of the object at `place`; a hostile key is quoted and shortened. */
+export function inside(place: Place, key: string | number, secret = false): Place {
+  const plain = typeof key === 'string' && /^\w{1,80}$/.test(key);
+  const step = plain ? `.${key}` : `[${typeof key === 'string' ? shownValue(key) : key}]`;
+  if (place.path !== '') return { path: place.path + step, name: place.name + step, secret };
+  const path = plain ? key : step;
+  return { path, name: path, secret };
+}
+
+/** Collects the problems of one set of options, a line each. */
+export class OptionProblems {
+  readonly lines: string[] = [];
+  readonly #refused = new Set<string>();
+
+  /** The value at the place breaks a rule, which is worded to follow "must be". */
+  refuse(place: Place, rule: string, value: unknown): undefined {
+    this.#refused.add(place.path);
+    this.contradict(place, rule, value);
+  }
+
+  /** The value at the place breaks a rule only in view of another setting. */
+  contradict(place: Place, rule: string, value: unknown): void {
+    this.lines.push(`${place.name} must be ${rule}, got ${shownValue(value, place.secret)}`);
+  }
+
+  /** Refuses each own key of the value that is not known. The values are not shown: one may be a secret. */
+  refuseUnknownKeys(place: Place, value: object, known: readonly string[]): void {
+    for (const key of Object.keys(value)) {
+      if (known.includes(key)) continue;
+      const nearest = nearestName(key, known);
+      const hint = nearest === undefined ? '' : `; did you mean ${inside(place, nearest).path}?`;
+      this.lines.push(`${inside(place, key).name} is not a setting${hint}`);
+    }
+  }
+
+  /** Whether the value at the path, or an object around it, was refused. */
+  wasRefused(path: string): boolean {
+    if (this.#refused.has('')) return true;
+    return [...this.#refused].some(bad => path === bad || path.startsWith(`${bad}.`));
+  }
+}
+
+const MAX_SHOWN_CHARACTERS = 100;
+
+/**
+ * A value as a message may show it: JSON for primitives, at most 100 characters; only the type of objects and of
+ * secrets. Calls nothing of the value.
+ */
+function shownValue(value: unknown, secret = false): string {
+  switch (typeof value) {
+    case 'undefined':
+      return 'undefined';
+    case 'object':
+      if (value === null) return 'null';
+      return Array.isArray(value) ? 'an array' : 'an object';
+    case 'function':
+    case 'symbol':
+      return `a ${typeof value}`;
+    case 'string':
+    case 'number':
+    case 'bigint':
+    case 'boolean':
+      if (secret) return `a ${typeof value} (not shown)`;
+      return shortened(typeof value === 'string' ? JSON.stringify(value) : String(value));
+  }
+}
+
+function shortened(text: string): string {
+  return text.length > MAX_SHOWN_CHARACTERS ? `${text.slice(0, MAX_SHOWN_CHARACTERS - 1)}…` : text;
+}
+
+/**
+ * The candidate that takes the fewest single-character changes to become `name`, upper and lower case alike; the first
+ * of equals. `undefined` only without candidates. Time grows with the product of the lengths.
+ */
+export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
+  let nearest: string | undefined;
+  let least = Infinity;
+  // No candidate is longer than that; a hostile name must not cost seconds.
+  const wanted = name.slice(0, 100).toLowerCase();
+  for (const candidate of candidates) {
+    const distance = editDistance(wanted, candidate.toLowerCase());
+    if (distance < least) [nearest, least] = [candidate, distance];
+  }
+  return nearest;
+}
+
+/** Levenshtein distance, one row at a time. */
+function editDistance(from: string, to: string): number {
+  let row = Array.from({ length: to.length + 1 }, (_, index) => index);
+  for (let i = 1; i <= from.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= to.length; j++) {
+      const replace = at(row, j - 1) + (from[i - 1] === to[j - 1] ? 0 : 1);
+      next.push(Math.min(replace, at(row, j) + 1, at(next, j - 1) + 1));
+    }
+    row = next;
+  }
+  return at(row, to.length);
+}
+
+function at(row: readonly number[], index: number): number {
+  return row[index] ?? Infinity;
+}

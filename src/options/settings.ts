@@ -1,0 +1,315 @@
+import { randomBytes } from 'node:crypto';
+import { hostname } from 'node:os';
+import {
+  autoOrOff,
+  bytes,
+  computed,
+  count,
+  flag,
+  milliseconds,
+  millisecondsOrOff,
+  millisecondsWithin,
+  names,
+  oneOf,
+  optional,
+  redisClient,
+  seconds,
+  secret,
+  setting,
+  text,
+} from './kinds.js';
+import { entries, topicHistories } from './topic-history.js';
+
+/** The longest deadline a single send may have. */
+const MAX_DEADLINE_MS = 600_000;
+
+/** What a node id may be: it becomes part of keys and of log lines. */
+export const NODE_ID = /^[A-Za-z0-9_.-]{1,80}$/;
+
+/**
+ * Every setting: its path, kind, default, and text (the comment). The types of the options, the validation, the names in
+ * the environment and `docs/settings.md` come from this table. A comment reaches users through the types, and the page
+ * through the declaration file; a test compares the default in it with the table.
+ */
+export const SETTINGS = {
+  /** What one client may do, and how long the node keeps its connection. */
+  connection: {
+    /**
+     * Milliseconds without a byte accepted by the socket, although bytes were waiting, after which the connection is
+     * stale and closed. Default 30000.
+     */
+    timeout: setting(milliseconds, 30_000),
+    /**
+     * Milliseconds between two heartbeat comments; `false`: none, and a dead client is noticed later. Default 30000.
+     */
+    heartbeat: setting(millisecondsOrOff, 30_000),
+    /** Connections this node takes; further ones get 503, takeovers excepted. No connection is evicted. Default 1000. */
+    maxConnections: setting(count(1), 1_000),
+    /** Milliseconds after which a connection is closed in any case; `false`: no limit. Default `false`. */
+    maxAge: setting(millisecondsOrOff, false),
+    /** When a connected id connects again: the newer connection wins, or gets 409. Default `takeover`. */
+    onDuplicate: setting(oneOf('takeover', 'reject'), 'takeover'),
+    /** Takeovers of one id within `takeoverWindow` that succeed; the next connect gets 204. Default 5. */
+    takeoverLimit: setting(count(1), 5),
+    /** Milliseconds over which takeovers of one id are counted. Default 30000. */
+    takeoverWindow: setting(milliseconds, 30_000),
+    /**
+     * Whether an open HTTP/1 stream releases its request, response, parser and Koa context, which saves several
+     * kilobytes per connection; `auto`: where the release of Node is known to allow it; `false`: never. Default `auto`.
+     */
+    detach: setting(autoOrOff, 'auto'),
+  },
+  /** The Redis in which nodes meet. */
+  redis: {
+    /**
+     * Whether nodes meet in Redis; false: the node is alone, and works. Default: true when `url` or `client` is given.
+     */
+    enabled: computed(flag, ({ url, client }) => url !== undefined || client !== undefined),
+    /** Begins every key. Default `sse:`. */
+    prefix: setting(text('at most 128 characters without { or }', /^[^{}]{0,128}$/s), 'sse:'),
+    /** Seconds a route lives unless refreshed. Default 3600. */
+    connectionTtl: setting(seconds, 3_600),
+    /** Pub/Sub channel of broadcasts. Default `sse:events`. */
+    channel: setting(text('1 to 256 characters', /^.{1,256}$/s), 'sse:events'),
+    /** Address of the Redis, not together with `client`; none of both: one process. Never printed. No default. */
+    url: optional(secret(text('a redis:// or rediss:// URL', /^rediss?:\/\/\S+$/))),
+    /**
+     * A client of the application, also for Sentinel or Redis Cluster; duplicated, never reconfigured, frozen or closed.
+     * Not from the environment. No default.
+     */
+    client: optional(secret(redisClient)),
+    /** Redis ACL user. No default. */
+    username: optional(text('text')),
+    /** Redis password; never printed. No default. */
+    password: optional(secret(text('text'))),
+    /** Hash slots over which the keys are spread; the same on all nodes. Default: 1, on a Redis Cluster 16. */
+    partitions: optional(count(1, 16)),
+    /**
+     * `sharded` needs Redis 7 and keeps the Pub/Sub traffic between nodes of a Redis Cluster to one shard. Default
+     * `classic`.
+     */
+    pubsub: setting(oneOf('classic', 'sharded'), 'classic'),
+  },
+  /** Scripts; and the repetition of sends and publications. */
+  script: {
+    /** Further tries of a send or a publication after a failed one; 0: none. Default 3. */
+    retryCount: setting(count(0), 3),
+    /** Milliseconds between two tries, give or take half. Default 100. */
+    retryInterval: setting(milliseconds, 100),
+    /** Whether scripts are called by digest; false: the text is sent with each call. Default true. */
+    scriptCacheEnabled: setting(flag, true),
+  },
+  /** Removal of connections whose sockets accept nothing any more. */
+  cleanup: {
+    /** Whether such connections are removed. Default true. */
+    enabled: setting(flag, true),
+    /** Milliseconds between two rounds. Default 60000. */
+    interval: setting(milliseconds, 60_000),
+    /** Milliseconds since the last byte the socket accepted after which a connection is removed. Default 3600000. */
+    connectionTtl: setting(milliseconds, 3_600_000),
+  },
+  /**
+   * Which registry operations are one script; and their repetition. The others read with plain commands and then write.
+   * A change by another node in between is noticed only by the next comparison (`consistency`), which repairs it.
+   */
+  atomicOperation: {
+    /** Whether any operation is; false overrules the three below. Default true. */
+    redisAtomicEnabled: setting(flag, true),
+    /** Further tries of a registration, a replay or the like after a failed one; 0: none. Default 3. */
+    luaScriptRetryCount: setting(count(0), 3),
+    /** Milliseconds between two tries, give or take half. Default 100. */
+    luaScriptRetryInterval: setting(milliseconds, 100),
+    /** Registering a connection; false: two nodes may both believe for a moment that they own an id. Default true. */
+    connectionRegistrationAtomic: setting(flag, true),
+    /** Unregistering a connection; false: a registration in between may be removed, and is restored. Default true. */
+    connectionUnregistrationAtomic: setting(flag, true),
+    /** Removing the routes of dead nodes; false: a route may be removed twice. Default true. */
+    expiredConnectionCleanupAtomic: setting(flag, true),
+  },
+  /** Comparison of the connections of this node with the routes in the cluster. */
+  consistency: {
+    /** Whether nodes compare. Without it, routes are still refreshed, and repaired after outages. Default true. */
+    enabled: setting(flag, true),
+    /** Milliseconds between two comparisons of the connections of this node, give or take a tenth. Default 30000. */
+    statusCheckInterval: setting(milliseconds, 30_000),
+    /**
+     * `auto_correct`: a difference that lasts two seconds is repaired. `fail_fast`: it stays, the node is not ready
+     * (`INCONSISTENT`) and takes no new connection until a later comparison finds no difference. Default `auto_correct`.
+     */
+    inconsistencyHandlingStrategy: setting(oneOf('auto_correct', 'fail_fast'), 'auto_correct'),
+    /** Whether a node that repaired something notifies the others, which then compare soon. Default true. */
+    interNodeSyncEnabled: setting(flag, true),
+    /** Milliseconds between two checks of about 200 random routes of any nodes, and of all leases. Default 60000. */
+    routeValidationInterval: setting(milliseconds, 60_000),
+  },
+  /** Leaks, the end of the service, and the repetition of maintenance. */
+  reliability: {
+    /**
+     * Whether failed calls of kind `maintenance` are repeated, and leaks are detected if `resourceLeakDetection` is true
+     * too. The drain does not depend on it. Default true.
+     */
+    enabled: setting(flag, true),
+    /** Further tries of a failed call of kind `maintenance`; 0: none. Default 3. */
+    cleanupRetryCount: setting(count(0), 3),
+    /** Milliseconds between two tries, give or take half. Default 1000. */
+    cleanupRetryInterval: setting(milliseconds, 1_000),
+    /** Whether the end of the service is a drain; false: connections are cut. Default true. */
+    gracefulShutdown: setting(flag, true),
+    /** Milliseconds until a drain cuts the remaining connections. Default 30000. */
+    gracefulShutdownTimeout: setting(milliseconds, 30_000),
+    /** Whether leaks are detected; a suspect found twice in a row is a leak, and is released. Default true. */
+    resourceLeakDetection: setting(flag, true),
+    /** Milliseconds between two detections. Default 300000. */
+    leakDetectionInterval: setting(milliseconds, 300_000),
+  },
+  /** This process as a node of the cluster. */
+  node: {
+    /**
+     * Name of this process in receipts and routes, unique in the cluster. Default: host name, process id and six random
+     * characters.
+     */
+    id: computed(text('1 to 80 characters of A-Z a-z 0-9 _ . -', NODE_ID), () => defaultNodeId()),
+    /** Milliseconds without a heartbeat after which the node counts as dead; longer than `heartbeat`. Default 15000. */
+    lease: setting(milliseconds, 15_000),
+    /** Milliseconds between two proofs of life. Default 5000. */
+    heartbeat: setting(milliseconds, 5_000),
+  },
+  /** Bytes that wait for slow clients. */
+  sendBuffer: {
+    /** Bytes that may wait for one slow connection. Default 4194304 (4 MiB). */
+    maxBytes: setting(bytes, 4_194_304),
+    /** Bytes that may wait in the whole process; not less than `maxBytes`. Default 268435456 (256 MiB). */
+    maxTotalBytes: setting(bytes, 268_435_456),
+    /**
+     * What a full send buffer costs: the connection, its oldest waiting events, or the event that does not fit. A client
+     * that is disconnected reconnects and resumes; a client that lost events does not. Default `disconnect`.
+     */
+    policy: setting(oneOf('disconnect', 'drop-oldest', 'drop-newest'), 'disconnect'),
+    /**
+     * Milliseconds for which writing to many connections keeps the event loop at most; then other work has its turn, and
+     * writing goes on. Default 5.
+     */
+    slice: setting(milliseconds, 5),
+  },
+  /** Published events that are kept, so that a client that comes back gets all of them. */
+  history: {
+    /** Whether published events are kept. Default true. */
+    enabled: setting(flag, true),
+    /** Newest events kept per topic, and of broadcasts. Default 1000. */
+    maxEntries: setting(entries, 1_000),
+    /** Milliseconds an event is kept. Default 300000. */
+    ttl: setting(milliseconds, 300_000),
+    /**
+     * Exceptions by topic pattern, `{ 'news/*': false, 'chat/*': { maxEntries: 50 } }`: a topic name in which `*` stands
+     * for any characters, `/` included. `false` keeps nothing. The first matching key wins, in the order of the object
+     * (in which JavaScript puts whole numbers first). Broadcasts have no topic: no pattern matches them. In the
+     * environment it is JSON. Default `{}`.
+     */
+    topics: setting(topicHistories, {}),
+  },
+  /** Direct sends that wait for their client, see `durable`. The same on every node. */
+  mailbox: {
+    /**
+     * Whether connections have one. Each then costs a subscription of its node, and a client that begins anew, without a
+     * last event id, gets all that its mailbox has. Default false.
+     */
+    enabled: setting(flag, false),
+    /** Newest events kept per connection id. Default 100. */
+    maxEntries: setting(entries, 100),
+    /** Milliseconds an event is kept. Default 300000. */
+    ttl: setting(milliseconds, 300_000),
+  },
+  /** Resumable sources: those that run once for all that follow them. The same on every node. */
+  source: {
+    /** Most events of one source; one more fails it. Default 100000. */
+    maxEntries: setting(entries, 100_000),
+    /** Milliseconds its events are kept after the last one. Default 3600000. */
+    ttl: setting(milliseconds, 3_600_000),
+    /** Milliseconds without proof of life after which the node that runs a source counts as lost. Default 10000. */
+    lease: setting(milliseconds, 10_000),
+  },
+  /** Sends to a connection of any node. */
+  send: {
+    /** `owner`: a receipt has the outcome on the owning node. `none`: the send is not awaited. Default `owner`. */
+    ack: setting(oneOf('owner', 'none'), 'owner'),
+    /** Milliseconds after which a send without an answer is `unknown`. Default 3000. */
+    deadline: setting(millisecondsWithin(1, MAX_DEADLINE_MS), 3_000),
+    /** Sends that may wait for their answer at once. Default 10000. */
+    maxPending: setting(count(1), 10_000),
+  },
+  /** Bounds per kind of call to the cluster, so that trouble in one kind does not starve the others. */
+  resilience: {
+    /** Registrations, replays, subscriptions of new connections. */
+    register: operation(),
+    /** Sends. Each has its own deadline (`send.deadline`) and waits for its owner alone: a slow one must not delay others. */
+    send: operation({ timeout: MAX_DEADLINE_MS, concurrency: 10_000 }),
+    /** Publications and broadcasts. */
+    publish: operation(),
+    /** Everything else. */
+    maintenance: operation(),
+  },
+  /** Sizes that one event or connection may not exceed. */
+  limits: {
+    /** Bytes of one event's data; not more than `sendBuffer.maxTotalBytes`. Default 1048576 (1 MiB). */
+    maxEventBytes: setting(bytes, 1_048_576),
+    /** Topics of one connection; 0: broadcasts and direct sends only. Default 128. */
+    maxTopicsPerConnection: setting(count(0), 128),
+  },
+  /** How clients that are sent away come back: spread out, so that they do not arrive all at once. */
+  reconnect: {
+    /** Milliseconds a client waits at least before it reconnects. Default 2000. */
+    retry: setting(milliseconds, 2_000),
+    /** Milliseconds up to which a random part is added; 0: none. Default 5000. */
+    jitter: setting(millisecondsWithin(0), 5_000),
+    /** Connections per second that a drain closes at most. Default 1000. */
+    rate: setting(count(1), 1_000),
+  },
+  /** What the node records with OpenTelemetry; without an SDK nothing is recorded. */
+  telemetry: {
+    /** Whether anything is recorded. Default true. */
+    enabled: setting(flag, true),
+    /** Keeps connection ids, and error messages that may have one, out of spans. Default false. */
+    hideConnectionIds: setting(flag, false),
+    /**
+     * Event names that metrics distinguish; all others are counted together, since their number has no bound. In the
+     * environment: `chat,tick`. Default none.
+     */
+    eventNames: setting(names(100), []),
+    /** Whether baggage travels with events from node to node. Default false. */
+    baggage: setting(flag, false),
+  },
+  /** New connections while the cluster cannot be reached: served by this node alone, or 503. Default `degrade`. */
+  onUnavailable: setting(oneOf('degrade', 'reject'), 'degrade'),
+  /** Commands between nodes. */
+  control: {
+    /** Signs the commands; the same on every node; never printed. Default: unsigned. */
+    secret: optional(secret(text('at least 16 characters', /^.{16,}$/s))),
+  },
+};
+
+function operation({ timeout = 2_000, concurrency = 256 } = {}) {
+  return {
+    /** Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `send` 600000. */
+    timeout: setting(milliseconds, timeout),
+    /** Calls that run at once. Default 256; of `send` 10000. */
+    concurrency: setting(count(1), concurrency),
+    /** Calls that may wait for their turn, first come, first served; further ones fail at once. Default 10000. */
+    queue: setting(count(0), 10_000),
+    /** Failures in a row (no answer, `UNAVAILABLE`) after which calls fail at once. Default 5. */
+    breakerFailures: setting(count(1), 5),
+    /** Milliseconds after that until one call is let through; its success ends the refusals. Default 1000. */
+    breakerCooldown: setting(milliseconds, 1_000),
+  };
+}
+
+// Leaves room for a process id of any platform and the random part.
+const MAX_HOST_CHARACTERS = 60;
+
+/**
+ * A node id that no other process has: host name, process id, six random hex characters. The random part distinguishes
+ * containers, which often share a host name and have process id 1. Always matches {@link NODE_ID}.
+ */
+export function defaultNodeId(host = hostname(), pid = process.pid): string {
+  const name = host.replace(/[^A-Za-z0-9_.-]/g, '-').slice(0, MAX_HOST_CHARACTERS);
+  return `${name === '' ? 'node' : name}-${pid}-${randomBytes(3).toString('hex')}`;
+}

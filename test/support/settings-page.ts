@@ -1,0 +1,121 @@
+/**
+ * Makes `docs/settings.md` from the table of settings; `npm run docs:settings` writes it. The texts are the comments of
+ * the table as its declaration file has them, so that the page and the types of a user say the same.
+ */
+import { readFileSync, writeFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { format, resolveConfig } from 'prettier';
+import ts from 'typescript';
+import { listSettings } from '../../src/options/environment.js';
+import type { Setting } from '../../src/options/kinds.js';
+
+const DECLARATIONS = new URL('../../src/options/settings.d.ts', import.meta.url);
+export const SETTINGS_PAGE = fileURLToPath(new URL('../../../docs/settings.md', import.meta.url));
+
+const INTRODUCTION = `# Settings
+
+<!-- Made by \`npm run docs:settings\` from src/options/settings.ts; do not edit. -->
+
+In code, with \`undefined\` for the default:
+
+\`\`\`ts
+sseModule({ connection: { maxConnections: 5000, maxAge: false } });
+\`\`\`
+
+The environment overrules the code. The name of a variable is the path of its setting: \`SSE_CONNECTION_MAX_CONNECTIONS=5000\`.
+Flags are \`true\`, \`false\`, \`1\` or \`0\`; \`false\` and \`off\` switch off a setting that takes \`false\`; lists are separated by
+commas; \`history.topics\` is JSON. An empty variable counts as unset.
+
+Unknown names, wrong values and contradictions fail the start with \`INVALID_OPTION\`. The error names each of them, with the
+rule, the received value and the nearest known setting. It never shows a secret.`;
+
+/** What the comment of a setting says. */
+export interface SettingText {
+  readonly meaning: string;
+  /** What follows "Default"; 'none' for "No default", `undefined` when nothing is said. */
+  readonly initial: string | undefined;
+}
+
+/** The comments of the table by path, those of groups included. */
+export function settingTexts(): ReadonlyMap<string, SettingText> {
+  const source = readFileSync(DECLARATIONS, 'utf8');
+  const file = ts.createSourceFile('settings.d.ts', source, ts.ScriptTarget.Latest, true);
+  const texts = new Map<string, SettingText>();
+  const visit = (type: ts.TypeNode | undefined, above: readonly string[]): void => {
+    if (type === undefined || !ts.isTypeLiteralNode(type)) return;
+    for (const member of type.members) {
+      if (!ts.isPropertySignature(member)) continue;
+      const keys = [...above, member.name.getText(file)];
+      texts.set(keys.join('.'), splitComment(commentOf(member)));
+      visit(member.type, keys);
+    }
+  };
+  for (const statement of file.statements) {
+    if (!ts.isVariableStatement(statement)) continue;
+    const table = statement.declarationList.declarations.find(
+      ({ name }) => name.getText(file) === 'SETTINGS',
+    );
+    visit(table?.type, []);
+  }
+  return texts;
+}
+
+function commentOf(node: ts.Node): string {
+  const comments = ts.getJSDocCommentsAndTags(node).map(({ comment }) => comment);
+  return comments.map(comment => ts.getTextOfJSDocComment(comment) ?? '').join(' ');
+}
+
+function splitComment(comment: string): SettingText {
+  const text = comment.replace(/\s+/g, ' ').trim();
+  const [, meaning, initial] = /^(.*\.) (?:Default:? (.+)|No default)\.$/.exec(text) ?? [];
+  return meaning === undefined
+    ? { meaning: text, initial: undefined }
+    : { meaning, initial: initial ?? 'none' };
+}
+
+/** The page as it must be. */
+export async function settingsPage(): Promise<string> {
+  const texts = settingTexts();
+  const groups = new Set(listSettings().map(({ path }) => groupOf(path)));
+  const sections = [...groups].map(group => {
+    const settings = listSettings().filter(({ path }) => groupOf(path) === group);
+    const rows = settings.map(({ path, variable, setting }) => {
+      const { meaning = '', initial = 'none' } = texts.get(path) ?? {};
+      const name = [path, variable].flatMap(text => text ?? []).map(code);
+      const cells = [name.join('<br>'), setting.kind.rule, defaultOf(setting, initial), meaning];
+      return `| ${cells.join(' | ')} |`;
+    });
+    const head =
+      group === '' ? '## General' : `## ${code(group)}\n\n${texts.get(group)?.meaning ?? ''}`;
+    return `${head}\n\n| setting | must be | default | meaning |\n|-|-|-|-|\n${rows.join('\n')}`;
+  });
+  const config = await resolveConfig(SETTINGS_PAGE);
+  const text = [INTRODUCTION, ...sections].join('\n\n');
+  return format(text, { ...config, parser: 'markdown' });
+}
+
+function groupOf(path: string): string {
+  return path.split('.').slice(0, -1).join('.');
+}
+
+/** A default of the table as the page shows it; the words of the comment where the table has no plain value. */
+export function defaultOf({ initial }: Setting<unknown>, words: string): string {
+  const value = initial.kind === 'fixed' ? initial.value : undefined;
+  switch (typeof value) {
+    case 'string':
+      return code(value);
+    case 'number':
+    case 'boolean':
+      return String(value);
+    default:
+      return words;
+  }
+}
+
+function code(text: string): string {
+  return `\`${text}\``;
+}
+
+if (process.argv[1] === fileURLToPath(import.meta.url)) {
+  writeFileSync(SETTINGS_PAGE, await settingsPage());
+}
