@@ -1,15 +1,6 @@
-import type { OutgoingHttpHeaders, ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
-import type { ConnectionSink, SinkListener } from '../contracts/connection.js';
-
-/** The sink of a request that may still get an ordinary answer. */
-export interface RequestSink extends ConnectionSink {
-  /**
-   * Undoes {@link attach} for a stream that did not open: the socket may serve further requests, so no listener of this
-   * request may stay on it.
-   */
-  detach(): void;
-}
+import type { SinkListener } from '../contracts/connection.js';
+import { type RequestSink, writeStreamHead } from './socket-sink.js';
 
 /** HTTP/2 through Node's compatibility layer: one stream of a shared session. */
 export class ResponseSink implements RequestSink {
@@ -59,24 +50,4 @@ export class ResponseSink implements RequestSink {
   destroy(): void {
     this.response.stream.destroy();
   }
-}
-
-/** The response of either protocol. */
-type AnyResponse = ServerResponse | Http2ServerResponse;
-
-const HEADERS = {
-  'Content-Type': 'text/event-stream',
-  // no-transform keeps compressing middleware and proxies away; nginx buffers without the third header.
-  'Cache-Control': 'no-cache, no-transform',
-  'X-Accel-Buffering': 'no',
-} as const;
-
-/**
- * Writes the head that makes a response an event stream, which proxies and compression leave alone.
- * @param more further headers of the protocol
- */
-export function writeStreamHead(response: AnyResponse, more: OutgoingHttpHeaders): void {
-  response.removeHeader('Content-Length');
-  response.removeHeader('Content-Encoding');
-  response.writeHead(200, { ...HEADERS, ...more });
 }

@@ -1,4 +1,5 @@
 import { randomUUID } from 'node:crypto';
+import { IncomingMessage, ServerResponse } from 'node:http';
 import { Http2ServerResponse } from 'node:http2';
 import type { Context } from 'koa';
 import type { SseConnection } from '../contracts/connection.js';
@@ -6,8 +7,8 @@ import type { ConnectionOptions, SseService } from '../contracts/service.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import type { ConnectionSettings } from '../options/sse-options.js';
-import type { RequestSink } from './response-sink.js';
-import { sinkFor } from './socket-sink.js';
+import { ResponseSink } from './response-sink.js';
+import { type RequestSink, SocketSink } from './socket-sink.js';
 
 /** Settings of `ctx.sse.connect`. */
 export interface ConnectOptions extends ConnectionOptions {
@@ -175,4 +176,34 @@ function forgetContext({ res }: Context): void {
   const response: Awaited & typeof res = res;
   // Koa was first. Only on-finished listens for `end` on a response: Node never emits it.
   if (response.__onFinished?.queue?.length === 1) response.emit('end');
+}
+
+/**
+ * The sink for a request that is to become a stream.
+ * @param detach `connection.detach`
+ * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
+ * `CONNECTION_CLOSED` when the client is gone already.
+ */
+export function sinkFor(
+  request: object,
+  response: object,
+  detach: ConnectionSettings['detach'] = 'auto',
+): RequestSink {
+  if (response instanceof Http2ServerResponse)
+    return new ResponseSink(response as Http2ServerResponse);
+  if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
+    throw new SseError(
+      'INVALID_REQUEST',
+      "a stream needs the request and response of node:http, node:https or node:http2's compatibility layer",
+    );
+  }
+  if (response.socket !== null)
+    return new SocketSink(request, response as ServerResponse, response.socket, detach);
+  if (request.socket.destroyed) {
+    throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
+  }
+  throw new SseError(
+    'INVALID_REQUEST',
+    'a pipelined request cannot become a stream; send it on a connection of its own',
+  );
 }

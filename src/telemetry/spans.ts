@@ -22,8 +22,7 @@ import type {
   SendResult,
 } from '../contracts/events.js';
 import { SseError } from '../errors.js';
-import type { NodeFigures } from './figures.js';
-import type { MeterWatch } from './instruments.js';
+import type { MeterWatch, NodeFigures } from './instruments.js';
 import { ATTRIBUTE, SCOPE, type SpanName } from './names.js';
 
 /** The parts that all telemetry of one node uses. */

@@ -1,15 +1,14 @@
 import type {
   ConnectionTelemetry,
   EventTelemetry,
+  MaintenanceTelemetry,
   NodeGauges,
   Telemetry,
   TrafficCounts,
-  MaintenanceTelemetry,
 } from '../contracts/telemetry.js';
 import { OpenConnectionTelemetry } from './connections.js';
 import { OpenEventTelemetry } from './events.js';
-import { NodeFigures } from './figures.js';
-import { MeterWatch } from './instruments.js';
+import { MeterWatch, NodeFigures } from './instruments.js';
 import { OpenMaintenanceTelemetry } from './maintenance.js';
 import { type Reporting, SpanRecorder } from './spans.js';
 import { TraceCarrier } from './trace-carrier.js';

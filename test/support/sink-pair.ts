@@ -5,7 +5,7 @@ import * as https from 'node:https';
 import { type AddressInfo, connect, type Server, type Socket } from 'node:net';
 import * as tls from 'node:tls';
 import type { ConnectionSink } from '../../src/contracts/connection.js';
-import { sinkFor } from '../../src/koa/socket-sink.js';
+import { sinkFor } from '../../src/koa/stream-request.js';
 import { selfSigned } from './certificate.js';
 
 /** The client's end of a sink. */

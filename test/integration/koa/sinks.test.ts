@@ -3,7 +3,7 @@ import * as http from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { expect } from 'chai';
 import type { SinkListener } from '../../../src/contracts/connection.js';
-import { sinkFor } from '../../../src/koa/socket-sink.js';
+import { sinkFor } from '../../../src/koa/stream-request.js';
 import { RawClient } from '../../support/raw-client.js';
 import { until } from '../../support/until.js';
 
