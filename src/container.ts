@@ -8,21 +8,17 @@ import { LocalCoordinator } from './cluster/memory/coordinator.js';
 import { RedisCoordinator } from './cluster/redis/cluster.js';
 import { ClusterCoordinator, type InconsistencyListener } from './contracts/cluster.js';
 import { Logger } from './contracts/logger.js';
-import {
-  type OperationKind,
-  type ResilienceObserver,
-  ResiliencePolicy,
-} from './contracts/policy.js';
+import { ResiliencePolicy } from './contracts/policy.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
-import { Telemetry, type MaintenanceTelemetry } from './contracts/telemetry.js';
+import { Telemetry } from './contracts/telemetry.js';
 import { ConsistencyCheck } from './node/consistency.js';
 import { CursorRefresh, ExpiryCleanup, LeakDetection } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
 import { MemoryConnectionStore } from './node/store.js';
 import { resolveOptions } from './options/resolve-options.js';
 import { ResolvedSseOptions, type SseOptions } from './options/sse-options.js';
-import { CockatielPolicy } from './resilience/cockatiel-policy.js';
+import { CockatielPolicy, policyObserver } from './resilience/cockatiel-policy.js';
 import { PassthroughPolicy } from './resilience/passthrough-policy.js';
 import { ConsoleLogger } from './telemetry/console-logger.js';
 import { OpenTelemetry, SilentTelemetry } from './telemetry/telemetry.js';
@@ -223,25 +219,4 @@ function bindOverride<T>(
 
 function isClass<T>(override: Override<T>): override is Newable<T> {
   return typeof override === 'function';
-}
-
-/** Tells the log when calls to the cluster begin to fail at once, and when that is over; and telemetry of each retry and refusal. */
-export function policyObserver(
-  logger: Logger,
-  maintenance: Pick<MaintenanceTelemetry, 'retrying' | 'refusing'>,
-): ResilienceObserver {
-  // In an outage a circuit opens again with every call that tries.
-  const open = new Set<OperationKind>();
-  return {
-    onRetry: (kind, _attempt, error) => maintenance.retrying(kind, error),
-    onRefused: (kind, reason) => maintenance.refusing(kind, reason),
-    onCircuit: (kind, state) => {
-      if (state === 'open' && !open.has(kind)) {
-        open.add(kind);
-        logger.warn('calls to the cluster fail at once until one succeeds', { kind });
-      } else if (state === 'closed' && open.delete(kind)) {
-        logger.info('calls to the cluster succeed again', { kind });
-      }
-    },
-  };
 }

@@ -1,16 +1,19 @@
 import type { ServiceIdentifier } from 'inversify';
 
-/** What a cluster call is for; each kind has its own limits, so that trouble in one does not starve the others. */
+/**
+ * What a call to the cluster is for. Each kind has its own limits (`resilience.<kind>`), so that trouble in one kind does
+ * not starve the others.
+ */
 export type OperationKind = 'register' | 'send' | 'publish' | 'maintenance';
 
 /** State of one kind's circuit. `open`: calls fail at once. `half-open`: one call may try, further ones fail at once. */
 export type CircuitState = 'closed' | 'half-open' | 'open';
 
-/** What an operation can learn of the call it is part of. */
+/** What an operation knows of its call. */
 export interface OperationContext {
   /**
-   * Aborts when the policy gives up on the operation or the caller's signal aborts. Made when it is first asked for, so
-   * that operations which do not ask pay nothing for it.
+   * Aborts when the policy gives up on the operation or the caller's signal aborts. The first read creates it, so that
+   * operations that do not read it pay nothing for it.
    */
   readonly signal: AbortSignal;
 }
@@ -20,11 +23,11 @@ export interface OperationContext {
  *
  * An implementation may delay, retry, time out or refuse a call; it never turns a failure into a success and passes the
  * result of `operation` through unchanged. It retries only errors whose `retryable` is true. It never runs `operation`
- * after `execute` has settled, nor once the given signal has aborted. An abort while `operation` runs is told to it, and
- * its answer is the answer.
+ * after `execute` has settled, nor once the given signal has aborted. When the signal aborts while `operation` runs, the
+ * operation's own signal aborts, and `execute` still settles as the operation does.
  *
- * Operations begin in the order of the calls of their kind. One that need not wait begins before `execute` returns: the
- * order of sends depends on it.
+ * Operations begin in the order of the calls of their kind. An operation that need not wait begins before `execute`
+ * returns: the order of sends depends on it.
  */
 export interface ResiliencePolicy {
   /**
@@ -50,17 +53,17 @@ export const ResiliencePolicy: ServiceIdentifier<ResiliencePolicy> = Symbol.for(
  * | reason | meaning |
  * |---|---|
  * | `circuit` | the circuit is open, or half-open and another call tries it |
- * | `queue` | as many calls wait already as may |
- * | `turn` | it waited too long for its turn; it never ran |
- * | `timeout` | it ran for too long; it may be carried out all the same |
+ * | `queue` | the queue of the kind is full |
+ * | `turn` | the call waited too long for its turn; the operation never ran |
+ * | `timeout` | the operation ran for too long; the cluster may carry it out all the same |
  */
 export type RefusalReason = 'circuit' | 'queue' | 'turn' | 'timeout';
 
-/** Is told what a resilience policy does to calls. No method may throw or wait. */
+/** Observes what a resilience policy does to calls. No method may throw or wait. */
 export interface ResilienceObserver {
   /** A call failed and is about to be repeated after a pause. @param attempt number of the repetition, from 1 */
   onRetry?(kind: OperationKind, attempt: number, error: unknown): void;
-  /** A circuit changed. It becomes `half-open` with the call that tries it. */
+  /** A circuit changed. It becomes `half-open` when a call tries it. */
   onCircuit?(kind: OperationKind, state: CircuitState): void;
   /** A call was refused or given up. */
   onRefused?(kind: OperationKind, reason: RefusalReason): void;

@@ -10,8 +10,6 @@ const TROUBLES: Readonly<Record<NonNullable<CoordinatorStatus['trouble']>, Healt
   memory: 'OUT_OF_MEMORY',
 };
 
-const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'maintenance'];
-
 /** What a load balancer and an operator need to know about this node, from what it knows without asking anybody. */
 export function healthOf(phase: Phase, node: SseNode): Health {
   const blocking = [...phaseReasons(phase), ...(phase === 'started' ? clusterReasons(node) : [])];
@@ -37,7 +35,7 @@ function phaseReasons(phase: Phase): HealthReason[] {
   }
 }
 
-function clusterReasons({ coordinator, policy, consistency }: SseNode): HealthReason[] {
+function clusterReasons({ coordinator, policy, consistency, options }: SseNode): HealthReason[] {
   const reasons: HealthReason[] = [];
   const { reachable, detail = 'no answer', trouble } = coordinator.status();
   if (!reachable) {
@@ -46,7 +44,8 @@ function clusterReasons({ coordinator, policy, consistency }: SseNode): HealthRe
   }
   const difference = consistency?.trouble;
   if (difference !== undefined) reasons.push({ code: 'INCONSISTENT', message: difference });
-  for (const kind of KINDS) {
+  // The settings have every kind and no other key.
+  for (const kind of Object.keys(options.resilience) as OperationKind[]) {
     if (policy.circuit(kind) !== 'open') continue;
     reasons.push({ code: 'CIRCUIT_OPEN', message: `calls of kind ${kind} fail at once` });
   }

@@ -1,30 +1,30 @@
-/** A call that waits for its turn. */
-interface Waiter {
-  /** Its turn has come. */
-  begin(): void;
-}
+import { AsyncResource } from 'node:async_hooks';
+import type { SseError } from '../errors.js';
+import { givenUp } from './passthrough-policy.js';
 
-/** A waiter in the line; linked both ways, so that one in the middle can go at no cost. */
-interface Place {
-  readonly waiter: Waiter;
-  previous: Place | undefined;
-  next: Place | undefined;
-  left: boolean;
+/** How a call waits for its turn. */
+interface Waiting {
+  readonly maxWaitMs: number;
+  /** The caller's. */
+  readonly signal: AbortSignal | undefined;
+  /** The error when the queue is full (`queue`) or the wait was too long (`turn`). */
+  readonly refusal: (reason: 'queue' | 'turn') => SseError;
 }
 
 /**
- * Lets so many calls run at once and so many more wait, first come, first served: nobody who comes later overtakes one
- * that waits.
+ * Lets so many calls run at once and so many more wait, first come, first served: no call overtakes one that waits.
+ *
+ * Not cockatiel's bulkhead: a call that arrives while a waiting call gets its turn overtakes the waiting one, which may
+ * even be refused then. See `cockatiel's bulkhead` in test/unit/resilience/cockatiel.test.ts.
  */
 export class Bulkhead {
   #running = 0;
-  #waiting = 0;
-  #first: Place | undefined;
-  #last: Place | undefined;
+  /** What lets each waiting call begin. */
+  readonly #queue: (() => void)[] = [];
 
   constructor(
     private readonly concurrency: number,
-    private readonly queue: number,
+    private readonly maxWaiting: number,
   ) {}
 
   get running(): number {
@@ -32,10 +32,10 @@ export class Bulkhead {
   }
 
   get waiting(): number {
-    return this.#waiting;
+    return this.#queue.length;
   }
 
-  /** Whether a call may run now; if so, it must {@link leave} when it is over. */
+  /** Whether a call may run now. If so, it must {@link leave} when it has ended. */
   enter(): boolean {
     if (this.#running >= this.concurrency) return false;
     this.#running += 1;
@@ -43,38 +43,54 @@ export class Bulkhead {
   }
 
   /**
-   * Lines up a call that could not enter. Its `begin` is called when it may run, and it must {@link leave} then. Returns
-   * what takes it out of the line, or `undefined` when the line is full.
+   * Queues a call that could not enter. `begin` is called once when it may run, and it must {@link leave} when it has ended.
+   * Returns what takes the call out of the queue, or `undefined` when the queue is full.
    */
-  lineUp(waiter: Waiter): (() => void) | undefined {
-    if (this.#waiting >= this.queue) return undefined;
-    const place: Place = { waiter, previous: this.#last, next: undefined, left: false };
-    if (this.#last === undefined) this.#first = place;
-    else this.#last.next = place;
-    this.#last = place;
-    this.#waiting += 1;
-    return () => this.#remove(place);
+  wait(begin: () => void): (() => void) | undefined {
+    if (this.#queue.length >= this.maxWaiting) return undefined;
+    this.#queue.push(begin);
+    return () => {
+      const index = this.#queue.indexOf(begin);
+      if (index >= 0) this.#queue.splice(index, 1);
+    };
   }
 
-  /** A call is over; the next in line takes its place at once. */
+  /**
+   * Queues a call that could not enter, and runs it in its turn, in the asynchronous context of its caller. `run` must
+   * {@link leave}. Leaves the queue at once when the signal aborts.
+   * @throws SseError the refusal, or `UNAVAILABLE` when the signal aborts
+   */
+  waitAndRun<T>(run: () => Promise<T>, { maxWaitMs, signal, refusal }: Waiting): Promise<T> {
+    return new Promise<T>((resolve, reject) => {
+      // The call that ends calls `begin`, in a context of its own.
+      const begin = AsyncResource.bind((): void => {
+        stopWaiting();
+        resolve(run());
+      });
+      const leaveQueue = this.wait(begin);
+      if (leaveQueue === undefined) {
+        reject(refusal('queue'));
+        return;
+      }
+      const giveUp = (error: SseError): void => {
+        leaveQueue();
+        stopWaiting();
+        reject(error);
+      };
+      const timer = setTimeout(() => giveUp(refusal('turn')), maxWaitMs);
+      const onAbort = (): void => giveUp(givenUp(signal));
+      signal?.addEventListener('abort', onAbort);
+      const stopWaiting = (): void => {
+        clearTimeout(timer);
+        signal?.removeEventListener('abort', onAbort);
+      };
+    });
+  }
+
+  /** A call has ended. The next call in the queue begins at once. */
   leave(): void {
-    const next = this.#first;
-    if (next === undefined) {
-      this.#running -= 1;
-      return;
-    }
-    this.#remove(next);
-    next.waiter.begin();
-  }
-
-  #remove(place: Place): void {
-    if (place.left) return;
-    place.left = true;
-    const { previous, next } = place;
-    if (previous === undefined) this.#first = next;
-    else previous.next = next;
-    if (next === undefined) this.#last = previous;
-    else next.previous = previous;
-    this.#waiting -= 1;
+    const begin = this.#queue.shift();
+    if (begin === undefined) this.#running -= 1;
+    else begin();
   }
 }

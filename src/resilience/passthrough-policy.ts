@@ -6,15 +6,15 @@ import type {
 } from '../contracts/policy.js';
 import { SseError } from '../errors.js';
 
-/** Runs every operation once, as it is. The right policy where there is nothing to reach, and in tests. */
+/** Runs every operation once and limits nothing. For a process alone, which has no cluster to call, and for tests. */
 export class PassthroughPolicy implements ResiliencePolicy {
   async execute<T>(
     _kind: OperationKind,
     operation: (context: OperationContext) => Promise<T>,
     signal?: AbortSignal,
   ): Promise<T> {
+    if (signal?.aborted === true) throw givenUp(signal);
     const context = new CallContext(signal);
-    context.assertWanted();
     try {
       return await operation(context);
     } finally {
@@ -27,41 +27,29 @@ export class PassthroughPolicy implements ResiliencePolicy {
   }
 }
 
-/** One call: what its operation can learn of it, and whether anybody still wants it. */
+/** One call of a policy. The signal of its operation is created when the operation reads it. */
 export class CallContext implements OperationContext {
-  /** How the last try failed. */
+  /** The error of the last try. */
   failure: unknown;
   #controller: AbortController | undefined;
   #gaveUp: { readonly reason: unknown } | undefined;
   #ended = false;
   #onAbort: (() => void) | undefined;
 
-  constructor(readonly caller: AbortSignal | undefined) {}
+  constructor(private readonly caller: AbortSignal | undefined) {}
 
   get signal(): AbortSignal {
     this.#controller ??= this.#begin();
     return this.#controller.signal;
   }
 
-  /** @throws SseError `UNAVAILABLE` when the caller has given up */
-  assertWanted(): void {
-    if (this.caller?.aborted === true) throw this.unwanted();
-  }
-
-  /** What a call ends with that its caller has given up. */
-  unwanted(): SseError {
-    return new SseError('UNAVAILABLE', 'its caller gave the call up before it could run', {
-      cause: this.caller?.reason,
-    });
-  }
-
-  /** The policy gives up on the operation. */
+  /** The policy or the caller gives up on the operation: its signal aborts with this reason. */
   giveUp(reason: unknown): void {
     this.#gaveUp ??= { reason };
     this.#controller?.abort(reason);
   }
 
-  /** The call is over; the caller's signal is let go. */
+  /** The call has ended; no listener stays on the caller's signal. */
   end(): void {
     this.#ended = true;
     if (this.#onAbort !== undefined) this.caller?.removeEventListener('abort', this.#onAbort);
@@ -78,4 +66,11 @@ export class CallContext implements OperationContext {
     }
     return controller;
   }
+}
+
+/** The error of a call whose caller's signal aborted before the call could run. */
+export function givenUp(caller: AbortSignal | undefined): SseError {
+  return new SseError('UNAVAILABLE', 'its caller gave the call up before it could run', {
+    cause: caller?.reason,
+  });
 }

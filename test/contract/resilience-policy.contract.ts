@@ -134,7 +134,7 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
         expect(ran).to.equal(false);
       });
 
-      it('that gives up meanwhile is told to the operation, whose answer is the answer', async () => {
+      it('that gives up meanwhile aborts the signal of the operation, whose result is the result of the call', async () => {
         const caller = new AbortController();
         const reason = new Error('left');
         const answer = await policy.execute(
@@ -199,14 +199,14 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
     });
 
     describe("an operation's signal", () => {
-      it('asked for when the call is over keeps nothing of the caller', async () => {
+      it('read when the call has ended keeps no listener on the signal of the caller', async () => {
         const { signal } = new AbortController();
         const context = await policy.execute('send', async given => given, signal);
         expect(context.signal.aborted).to.equal(false);
         expect(getEventListeners(signal, 'abort')).to.deep.equal([]);
       });
 
-      it('is aborted by nobody while all is well', async () => {
+      it('does not abort while all is well', async () => {
         expect(await policy.execute('send', async ({ signal }) => signal.aborted)).to.equal(false);
       });
 
@@ -221,7 +221,7 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
         expect(signal.aborted).to.equal(false);
       });
 
-      it('asked for after the caller gave up says so', async () => {
+      it('read after the caller gave up is aborted', async () => {
         const caller = new AbortController();
         const aborted = await policy.execute(
           'send',

@@ -11,13 +11,12 @@ describe('Bulkhead', () => {
     begun = [];
   });
 
-  const lineUp = (name: string): (() => void) | undefined =>
-    bulkhead.lineUp({ begin: () => begun.push(name) });
+  const wait = (name: string): (() => void) | undefined => bulkhead.wait(() => begun.push(name));
   const fill = (): void => {
     expect([bulkhead.enter(), bulkhead.enter()]).to.deep.equal([true, true]);
   };
 
-  it('lets in as many as may run, and one more for each that leaves', () => {
+  it('lets as many calls run as it may, and one more for each that leaves', () => {
     fill();
     expect(bulkhead.enter()).to.equal(false);
     bulkhead.leave();
@@ -25,10 +24,10 @@ describe('Bulkhead', () => {
     expect(bulkhead.enter()).to.equal(false);
   });
 
-  it('lets as many wait as may, and begins them in their order, one for each that leaves', () => {
+  it('lets as many calls wait as it may, and begins them in order, one for each that leaves', () => {
     fill();
-    for (const name of ['a', 'b', 'c']) expect(lineUp(name)).to.be.a('function');
-    expect(lineUp('d')).to.equal(undefined);
+    for (const name of ['a', 'b', 'c']) expect(wait(name)).to.be.a('function');
+    expect(wait('d')).to.equal(undefined);
     expect(begun).to.deep.equal([]);
     bulkhead.leave();
     expect(begun).to.deep.equal(['a']);
@@ -37,9 +36,9 @@ describe('Bulkhead', () => {
     expect(begun).to.deep.equal(['a', 'b', 'c']);
   });
 
-  it('gives the place of one that leaves to the first in line, not to a newcomer', () => {
+  it('lets the first call of the queue begin when one leaves, not a newcomer', () => {
     fill();
-    lineUp('a');
+    wait('a');
     bulkhead.leave();
     expect(bulkhead.enter()).to.equal(false);
     expect(bulkhead.running).to.equal(2);
@@ -50,31 +49,31 @@ describe('Bulkhead', () => {
     ['b', ['a', 'c']],
     ['c', ['a', 'b']],
   ] as const) {
-    it(`forgets ${gone} of a, b and c when it goes, and has room for another`, () => {
+    it(`forgets ${gone} of a, b and c when it leaves the queue, and has room for another`, () => {
       fill();
-      const places = new Map(['a', 'b', 'c'].map(name => [name, lineUp(name)]));
-      places.get(gone)?.();
-      expect(lineUp('d')).to.be.a('function');
+      const leaving = new Map(['a', 'b', 'c'].map(name => [name, wait(name)]));
+      leaving.get(gone)?.();
+      expect(wait('d')).to.be.a('function');
       for (let count = 0; count < 3; count += 1) bulkhead.leave();
       expect(begun).to.deep.equal([...left, 'd']);
     });
   }
 
-  it('takes no harm from one that goes twice, or after it has begun', () => {
+  it('is unchanged by a call that leaves the queue twice, or after it has begun', () => {
     fill();
-    const [first, second] = [lineUp('a'), lineUp('b')];
+    const [first, second] = [wait('a'), wait('b')];
     second?.();
     second?.();
     expect(bulkhead.waiting).to.equal(1);
     bulkhead.leave();
     first?.();
     expect([bulkhead.running, bulkhead.waiting]).to.deep.equal([2, 0]);
-    lineUp('c');
+    wait('c');
     bulkhead.leave();
     expect(begun).to.deep.equal(['a', 'c']);
   });
 
-  it('agrees with a plain list, whatever comes', () => {
+  it('agrees with a plain list in random histories', () => {
     const steps = fc.array(
       fc.record({ step: fc.constantFrom('come', 'leave', 'go'), which: fc.nat(9) }),
       { maxLength: 200 },
@@ -92,7 +91,7 @@ describe('Bulkhead', () => {
             expect(entered).to.equal(running < concurrency);
             if (entered) running += 1;
             else {
-              const go = subject.lineUp({ begin: () => started.push(id) });
+              const go = subject.wait(() => started.push(id));
               expect(go !== undefined).to.equal(line.length < queue);
               if (go !== undefined) line.push({ id, go });
             }

@@ -15,14 +15,14 @@ import { turns } from '../../support/turns.js';
 
 const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'maintenance'];
 
-/** Nothing is repeated unless a test says so. */
+/** No call is repeated. */
 const ONCE = {
   script: { retryCount: 0 },
   atomicOperation: { luaScriptRetryCount: 0 },
   reliability: { cleanupRetryCount: 0 },
 };
 
-/** An operation that does as it is told, and remembers when it ran. */
+/** An operation that a test ends, and that records its runs. */
 class Operation {
   readonly contexts: OperationContext[] = [];
   readonly times: number[] = [];
@@ -142,7 +142,7 @@ describe('CockatielPolicy', () => {
       expect(await failureOf(policy.execute('maintenance', failing(failure)))).to.equal(failure);
     });
 
-    it('is told, and repeated, in the asynchronous context of its caller', async () => {
+    it('is reported, and repeated, in the asynchronous context of its caller', async () => {
       const storage = new AsyncLocalStorage<string>();
       const seen: (string | undefined)[] = [];
       policy = new CockatielPolicy(resolveOptions(), {
@@ -197,7 +197,7 @@ describe('CockatielPolicy', () => {
   describe('a try that takes too long', () => {
     beforeEach(() => make({ resilience: { send: { timeout: 500 } } }));
 
-    it('is given up, told so, and not repeated, since it may be carried out all the same', async () => {
+    it('is given up, its signal aborts, and it is not repeated, since it may be carried out all the same', async () => {
       const operation = new Operation();
       const failure = failureOf(policy.execute('send', operation.run));
       const { signal } = operation.contexts[0]!;
@@ -213,7 +213,7 @@ describe('CockatielPolicy', () => {
       expect(news).to.deep.equal(['refused send timeout']);
     });
 
-    it('tells an operation that asks for its signal only then', async () => {
+    it('aborts a signal that the operation reads only then', async () => {
       const operation = new Operation();
       const failure = failureOf(policy.execute('send', operation.run));
       await clock.tickAsync(500);
@@ -222,7 +222,7 @@ describe('CockatielPolicy', () => {
     });
 
     for (const outcome of ['an answer', new Error('a failure')]) {
-      it(`is not heard any more, whether ${String(outcome)} comes`, async () => {
+      it(`changes nothing when it ends with ${String(outcome)} later`, async () => {
         const operation = new Operation();
         const failure = failureOf(policy.execute('send', operation.run));
         await clock.tickAsync(500);
@@ -312,7 +312,7 @@ describe('CockatielPolicy', () => {
       await clock.tickAsync(999);
       expect(policy.circuit('send')).to.equal('open');
       await clock.tickAsync(1);
-      // Nobody has called yet, but a call would be let through.
+      // No call has tried yet, but one would be let through.
       expect(policy.circuit('send')).to.equal('half-open');
       const operation = new Operation();
       const trying = policy.execute('send', operation.run);
@@ -371,7 +371,7 @@ describe('CockatielPolicy', () => {
     });
   });
 
-  describe('the circuit, when there is no place for another call,', () => {
+  describe('the circuit, when no further call may run,', () => {
     const hold = (): Operation => {
       const operation = new Operation();
       void policy.execute('send', operation.run).catch(() => undefined);
@@ -458,7 +458,7 @@ describe('CockatielPolicy', () => {
       await Promise.all(calls);
     });
 
-    it('are not overtaken by one that comes just when a place is free', async () => {
+    it('are not overtaken by a call that arrives as another one ends', async () => {
       const begun: string[] = [];
       const operation = new Operation();
       const first = start('ab', begun, operation);
@@ -501,7 +501,7 @@ describe('CockatielPolicy', () => {
       });
       const begun: string[] = [];
       const operation = new Operation();
-      // It keeps its place while it pauses.
+      // It keeps its turn while it pauses.
       const running = start('a', begun, operation);
       await operation.end(away());
       const waiting = failureOf(start('b', begun, operation)[0]!);
@@ -533,7 +533,7 @@ describe('CockatielPolicy', () => {
       await Promise.all(more);
     });
 
-    it('that wait leave at once when their caller gives up, and nothing of them remains', async () => {
+    it('that wait leave the queue at once when their caller gives up, and keep no listener', async () => {
       const begun: string[] = [];
       const operation = new Operation();
       const running = start('ab', begun, operation);
@@ -557,7 +557,7 @@ describe('CockatielPolicy', () => {
       await Promise.all(running);
     });
 
-    it('that waited let go of their caller when they begin', async () => {
+    it('that waited keep no listener on the signal of their caller when they begin', async () => {
       const operation = new Operation();
       const { signal } = new AbortController();
       const calls = start('abc', [], operation, signal);

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import { policyObserver } from '../../src/container.js';
-import { SilentTelemetry } from '../../src/telemetry/telemetry.js';
-import { RecordingLogger } from '../support/recording-logger.js';
+import { policyObserver } from '../../../src/resilience/cockatiel-policy.js';
+import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
+import { RecordingLogger } from '../../support/recording-logger.js';
 
 describe('policyObserver', () => {
   it('logs the beginning and the end of an outage once per kind, however often a call tries', () => {
@@ -22,16 +22,16 @@ describe('policyObserver', () => {
     ]);
   });
 
-  it('tells telemetry of each retry and refusal', () => {
-    const told: unknown[] = [];
+  it('records each retry and refusal in telemetry', () => {
+    const recorded: unknown[] = [];
     const error = new Error('away');
     const observer = policyObserver(new RecordingLogger(), {
-      retrying: (...news) => told.push(news),
-      refusing: (...news) => told.push(news),
+      retrying: (...news) => recorded.push(news),
+      refusing: (...news) => recorded.push(news),
     });
     observer.onRetry?.('register', 2, error);
     observer.onRefused?.('send', 'queue');
-    expect(told).to.deep.equal([
+    expect(recorded).to.deep.equal([
       ['register', error],
       ['send', 'queue'],
     ]);
