@@ -6,9 +6,10 @@ import {
 } from 'inversify';
 import { LocalCoordinator } from './cluster/memory/coordinator.js';
 import { RedisCoordinator } from './cluster/redis/cluster.js';
-import { ClusterCoordinator, type InconsistencyListener } from './contracts/cluster.js';
+import { ClusterCoordinator } from './contracts/cluster.js';
 import { Logger } from './contracts/logger.js';
 import { ResiliencePolicy } from './contracts/policy.js';
+import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
@@ -75,7 +76,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     load
       .bind(CursorRefresh)
       .toResolvedValue(
-        (store, coordinator) => new CursorRefresh(store, coordinator, resolved.history.ttl),
+        (store, coordinator) => new CursorRefresh(store, coordinator.log, resolved.history.ttl),
         [ConnectionStore, ClusterCoordinator],
       )
       .inSingletonScope()
@@ -125,7 +126,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
             telemetry,
             consistency: check,
           });
-          leaks.watch([...service.leakProbes(), ...coordinator.leakProbes()]);
+          leaks.watch([...service.leakProbes(), ...(coordinator.selfCheck?.leakProbes() ?? [])]);
           const { enabled, resourceLeakDetection } = resolved.reliability;
           if (enabled && resourceLeakDetection) leaks.start();
           return service;

@@ -23,8 +23,11 @@ export type { Override, SseOverrides } from './container.js';
 export type { CloseReason, LibraryCloseReason } from './contracts/connection.js';
 export type {
   CoordinatorStatus,
+  EventLog,
+  Locks,
   Message,
   NodeInfo,
+  NodeMessenger,
   Presence,
   Publication,
   PublicationResult,
@@ -34,21 +37,22 @@ export type {
   ReplayRequest,
   Retention,
   Route,
+  RouteRegistry,
 } from './contracts/cluster.js';
 export type { ClusterListener, Registered } from './contracts/cluster.js';
 export type {
-  ConsistencyReport,
-  ConsistencyRequest,
   Inconsistency,
-  InconsistencyKind,
   InconsistencyListener,
-} from './contracts/cluster.js';
+  LeakProbe,
+  ReconcileReport,
+  ReconcileRequest,
+  SelfCheck,
+} from './contracts/self-check.js';
 export type { ConnectionSink, SinkListener } from './contracts/connection.js';
 export type { LocalConnection } from './contracts/store.js';
 export type { Cursor, Frame, Position } from './contracts/events.js';
 export type { Health, HealthReason, HealthReasonCode } from './contracts/health.js';
 export type { Gap, ResetReason } from './contracts/events.js';
-export type { LeakProbe } from './contracts/cluster.js';
 export type { LogFields } from './contracts/logger.js';
 export type {
   BroadcastReceipt,

@@ -1,4 +1,18 @@
-import type { ConsistencyReport, Inconsistency, InconsistencyKind } from '../contracts/cluster.js';
+import type { Inconsistency, ReconcileReport } from '../contracts/self-check.js';
+
+/**
+ * The kinds of inconsistency that the coordinators of this library find.
+ *
+ * - `missing-route`: a connection without a route. Repaired by registering it again, unless another node has its id.
+ * - `foreign-route`: a connection whose id another node owns. Repaired by closing it as superseded.
+ * - `wrong-token`: a connection whose route names an earlier one of the same id. Repaired by writing its own.
+ * - `ghost`: a route of this node without a connection. Removed, if it still carries the token that was seen.
+ * - `orphan`: a route that ran out, or whose owner has no live lease. Removed.
+ * - `index`: routes and their index name different connections or owners. The index is put right.
+ * - `dead-lease`: the lease of a node that died was not removed. Removed with its routes.
+ */
+export type InconsistencyKind =
+  'missing-route' | 'foreign-route' | 'wrong-token' | 'ghost' | 'orphan' | 'index' | 'dead-lease';
 
 /** A connection and its route that do not say the same, as one look showed them. */
 export interface Difference {
@@ -28,7 +42,7 @@ function nameOf({ kind, connectionId, token }: Difference): string {
 
 const MAX_FINDINGS = 1_000;
 
-type Counts = Partial<Record<InconsistencyKind, number>>;
+type Counts = Record<string, number>;
 
 /** What one comparison looked at, found and repaired. */
 export class ConsistencyTally {
@@ -48,7 +62,7 @@ export class ConsistencyTally {
     return this.#left;
   }
 
-  add(finding: Inconsistency): void {
+  add(finding: Inconsistency & { readonly kind: InconsistencyKind }): void {
     const { kind, repaired } = finding;
     this.found[kind] = (this.found[kind] ?? 0) + 1;
     if (this.findings.length < MAX_FINDINGS) this.findings.push(finding);
@@ -57,13 +71,13 @@ export class ConsistencyTally {
     this.#left -= 1;
   }
 
-  report(): ConsistencyReport {
+  report(): ReconcileReport {
     const { checked, found, repairs, findings } = this;
     return { checked, found, repairs, findings, ms: performance.now() - this.#startedAt };
   }
 
   /** What was found may be the trouble's doing; what was repaired was repaired all the same. */
-  unknown(reason: string): ConsistencyReport {
+  unknown(reason: string): ReconcileReport {
     const findings = this.findings.filter(({ repaired }) => repaired);
     return { ...this.report(), found: this.repairs, findings, unknown: reason };
   }

@@ -9,19 +9,22 @@ import type {
   ResetReason,
   SendResult,
 } from './events.js';
+import type { SelfCheck } from './self-check.js';
 
-/** What a node tells the cluster about a connection that opens. */
+/** A connection that opens, as its node registers it. */
 export interface Registration {
   readonly connectionId: string;
   /** Names the connection object within its node; a retry carries the same token. */
   readonly token: string;
   /** What to do when the id has a live owner. */
   readonly onDuplicate: 'takeover' | 'reject';
+  /** Who the connection belongs to, given by the application. Stored with the route. */
+  readonly user?: string;
 }
 
 /** Answer to a registration. Only `registered` changes anything. */
 export type RegistrationResult =
-  /** This node owns the id now. A former owner is told `onSuperseded`, this node included. */
+  /** This node owns the id now. A former owner gets `onSuperseded`, on this node as well. */
   | { readonly outcome: 'registered'; readonly fencingToken: number }
   /** `reject` was asked for and `nodeId` owns the id. */
   | { readonly outcome: 'exists'; readonly nodeId: string }
@@ -33,6 +36,8 @@ export interface Route {
   readonly connectionId: string;
   readonly nodeId: string;
   readonly fencingToken: number;
+  /** As registered. */
+  readonly user?: string;
 }
 
 /** One live node. */
@@ -40,7 +45,7 @@ export interface NodeInfo {
   readonly nodeId: string;
   /** Connections it has registered. */
   readonly connections: number;
-  /** Whether it is the node that was asked. */
+  /** Whether this is the node that was asked. */
   readonly self: boolean;
 }
 
@@ -57,7 +62,7 @@ export interface Message {
   /** Identifies the message; the owner delivers one id to one connection once. */
   readonly messageId: string;
   readonly frame: Frame;
-  /** `owner`: wait for the owner's answer. `none`: hand it over and forget it. */
+  /** `owner`: wait for the owner's answer. `none`: dispatch it without waiting. */
   readonly ack: 'owner' | 'none';
   /** Milliseconds to wait for the owner's answer. */
   readonly deadline: number;
@@ -90,7 +95,7 @@ export interface Publication {
 
 /** Answer to a publication. */
 export interface PublicationResult {
-  /** Its place in the log; absent when it is not kept. */
+  /** Its position in the log; absent when it is not kept. */
   readonly cursor?: Cursor;
   /** Nodes with a live lease, this one included. */
   readonly nodes: number;
@@ -100,7 +105,7 @@ export interface PublicationResult {
 export interface ReplayRequest {
   /** The topics; broadcasts are included. */
   readonly topics: readonly string[];
-  /** Where the client stands; without it only the head is wanted. */
+  /** The client has everything up to here. Without it the page has only the head. */
   readonly after?: Cursor;
   /** False: without broadcasts. */
   readonly broadcasts?: false;
@@ -129,89 +134,134 @@ export interface CoordinatorStatus {
 }
 
 /**
- * How the nodes act as one system: who owns which connection id, how events reach other nodes, and the ordered log.
+ * Who owns which connection id.
  *
- * **Ownership.** At most one registration of an id is live in the cluster. Registrations of one id are ordered by their
- * `fencingToken`. Only the registration with the same token is removed by `unregister`, so that late calls of a former owner
- * change nothing. Every call may be repeated with the same arguments without further effect.
+ * **Guarantee.** At most one registration of an id is live in the cluster. Registrations of one id are ordered by their
+ * fencing token. A former owner gets `onSuperseded`, on whatever node it is.
  *
- * **Messages.** `send` reaches the owner at least once when it answers `delivered` or `buffered`, and the owner delivers
- * one message id once. Order is kept per sending node and connection.
+ * **Idempotence.** Every call may be repeated with the same arguments without further effect. Only the registration with
+ * the same token is removed by `unregister`, so a late call of a former owner changes nothing.
  *
- * **Publications** with retention are totally ordered by their cursor, delivered to each node in that order, each once.
- * Those without retention are delivered at most once. A node gets a topic's publications after `listen` has resolved.
- *
- * **Trace.** A message or publication may carry a `trace`: text of the telemetry layer, which is handed to the listener of
- * the receiving node as it is, unread. Text that is not 1 to 1,024 printable ASCII characters is dropped, never an error.
- * What is replayed carries none.
- *
- * **Failure.** Every method rejects with SseError `UNAVAILABLE` while the cluster cannot be reached, except `send`, which
- * answers `unavailable` or `unknown`, `unlisten`, `status` and `close`. After `close` every method but `close` and
- * `status` rejects with `CLOSED`.
+ * **Failure.** Every method rejects with `UNAVAILABLE` while the cluster cannot be reached. A registration or release that
+ * was rejected may have been carried out all the same.
  */
-export interface ClusterCoordinator {
-  /** Name for logs and the demo's first line: `local`, `redis`. */
-  readonly kind: string;
-  /** Joins the cluster. Must resolve before any other call; calling it again changes nothing. */
-  start(listener: ClusterListener): Promise<void>;
-  /** Leaves the cluster: releases its routes and its lease. Twice is harmless. */
-  close(): Promise<void>;
-  status(): CoordinatorStatus;
-
+export interface RouteRegistry {
   register(registration: Registration): Promise<RegistrationResult>;
-  /** Removes the route if it still carries this token. Returns whether it did. */
+  /** Removes the route if it still carries this token. Resolves to whether it did. */
   unregister(connectionId: string, token: string): Promise<boolean>;
-  /** Removes every route of this node at once, so that senders learn before the sockets close. */
-  releaseRoutes(): Promise<void>;
+  /** Removes every route of this node, so that senders learn of it before the sockets close. */
+  releaseAll(): Promise<void>;
+  /** The live route of an id; `undefined` when it has none. */
   locate(connectionId: string): Promise<Route | undefined>;
   /** Exact number of live routes. */
   count(): Promise<number>;
   /** Live nodes, sorted by id. */
   nodes(): Promise<readonly NodeInfo[]>;
+}
 
-  send(message: Message): Promise<SendResult>;
+/**
+ * The ordered publications of the cluster.
+ *
+ * **Order.** Publications with retention are totally ordered by their cursor. Each node gets them in that order, each once.
+ * Publications of one node are in the order of its calls.
+ *
+ * **Delivery.** A node gets a topic's publications, by `onPublication`, from when `subscribe` has resolved until as many
+ * calls of `unsubscribe`. It gets publications without a topic always. What it did not get for a while follows later, in
+ * order; for what is lost it gets `onGap` before anything that comes after the gap. Publications without retention are
+ * delivered at most once and in no order.
+ *
+ * **Failure.** `publish`, `replay` and `subscribe` reject with `UNAVAILABLE` while the cluster cannot be reached. A
+ * publication that was rejected may have been kept all the same; an `idempotencyKey` makes repeating it safe.
+ */
+export interface EventLog {
   publish(publication: Publication): Promise<PublicationResult>;
-  /** Starts the node's feed of these topics. Calls are counted per topic. */
-  listen(topics: Iterable<string>): Promise<void>;
-  /** Takes back one `listen` of each topic. */
-  unlisten(topics: Iterable<string>): void;
+  /** One page of the log. Needs no subscription. */
   replay(request: ReplayRequest): Promise<ReplayPage>;
-  /**
-   * Up to where this node's listener was given everything of the log that it listens to; `undefined` while that is not
-   * known.
-   */
+  /** Subscribes this node. Calls are counted per topic. */
+  subscribe(topics: Iterable<string>): Promise<void>;
+  /** Takes back one `subscribe` of each topic. Never throws. */
+  unsubscribe(topics: Iterable<string>): void;
+  /** This node's listener got everything of the log that it subscribes to up to here; `undefined` while that is not known. */
   position(): Cursor | undefined;
-  /**
-   * Asks the owner of a connection whether it has given it everything of the log up to a place; it may wait for that for a
-   * moment. `undefined`: it has not, or nobody has the connection.
-   */
-  confirm(connectionId: string, position: Position): Promise<SendResult | undefined>;
+}
 
-  /**
-   * Takes, or keeps, what one holder at a time has for `ms` milliseconds from now on; with 0 it only asks. Resolves to who has
-   * it now, `undefined`: nobody.
-   */
-  claim(name: string, holder: string, ms: number): Promise<string | undefined>;
-
-  /** What this coordinator can leave behind. */
-  leakProbes(): readonly LeakProbe[];
-
-  /**
-   * Compares what this node has with what the cluster knows, and repairs what differs as far as asked. No repair harms a
-   * live connection: a route is restored only where no live owner is, and removed only as it was seen. Trouble in the
-   * middle of it is no rejection but makes the report `unknown`.
-   */
-  check(request: ConsistencyRequest): Promise<ConsistencyReport>;
-
-  /** Closes the connection at its owner, this node included. Returns whether one was closed. */
-  closeConnection(connectionId: string, reason: CloseReason): Promise<boolean>;
+/**
+ * Messages and commands for the node that owns a connection, this node included.
+ *
+ * **Order.** Messages are delivered in the order of the calls, per sending node and connection.
+ *
+ * **Delivery.** A message that was answered `delivered` or `buffered` reached the owner; the owner delivers one message id
+ * once. With `ack: 'none'` it reaches the owner at most once.
+ *
+ * **Failure.** `send` never rejects because of the cluster: it resolves to `unavailable` when the message was certainly not
+ * sent, else to `unknown`. Every other method rejects with `UNAVAILABLE` while the cluster or the owner does not answer; the
+ * owner may have carried it out all the same.
+ */
+export interface NodeMessenger {
+  /** Resolves within the deadline of the message. */
+  send(message: Message): Promise<SendResult>;
+  /** Closes the connection at its owner. Resolves to whether one was closed. */
+  close(connectionId: string, reason: CloseReason): Promise<boolean>;
   /** Closes all connections of all nodes. */
-  closeAllConnections(reason: CloseReason): Promise<void>;
-  /** Subscribes a connection at its owner. Returns whether it is connected. */
+  closeAll(reason: CloseReason): Promise<void>;
+  /** Subscribes a connection at its owner. Resolves to whether it is connected. */
   subscribe(connectionId: string, topic: string): Promise<boolean>;
-  /** Unsubscribes a connection at its owner. Returns whether it is connected. */
+  /** Unsubscribes a connection at its owner. Resolves to whether it is connected. */
   unsubscribe(connectionId: string, topic: string): Promise<boolean>;
   presence(topic: string): Promise<Presence>;
+  /**
+   * Asks the owner whether the connection was given everything of the log up to a position. The owner may wait about a
+   * second for that. `undefined`: not yet, or it is not connected.
+   */
+  hasReached(connectionId: string, position: Position): Promise<SendResult | undefined>;
+}
+
+/**
+ * Exclusive rights for a time. There is no release: a lock ends with its time.
+ *
+ * **Guarantee.** A lock has at most one holder at a time, by the clock of the cluster. A holder that cannot prolong its
+ * lock in time must assume that another has it.
+ *
+ * **Failure.** Both methods reject with `UNAVAILABLE`; a lock may have been acquired all the same, and asking again with the
+ * same holder tells.
+ */
+export interface Locks {
+  /**
+   * Acquires the lock, or prolongs it for its holder, for so many milliseconds from now on. Resolves to whether `holder` has
+   * it.
+   */
+  acquireLock(name: string, holder: string, ms: number): Promise<boolean>;
+  /** Who has the lock now; `undefined` when it is free. */
+  lockHolder(name: string): Promise<string | undefined>;
+}
+
+/**
+ * How the nodes act as one system. Composed of small contracts, each with its own guarantees.
+ *
+ * **Trace.** A message or publication may carry a `trace`: text of the telemetry layer, which the listener of the receiving
+ * node gets unread. Text that is not 1 to 1,024 printable ASCII characters is dropped, never an error. Replayed entries
+ * carry none.
+ *
+ * **Who may call when.** `start` must have resolved before any other call but `status`, `close` and `leakProbes`. A library
+ * service calls `start` before its first use. All methods may be called concurrently.
+ *
+ * **Failure.** After `close` every method but `close`, `status`, `log.unsubscribe`, `log.position` and `leakProbes` rejects
+ * with `CLOSED`. All other errors are SseErrors of the codes that the parts document.
+ */
+export interface ClusterCoordinator {
+  /** Name for logs and the demo's first line: `local`, `redis`. */
+  readonly kind: string;
+  readonly routes: RouteRegistry;
+  readonly log: EventLog;
+  readonly messenger: NodeMessenger;
+  readonly locks: Locks;
+  readonly selfCheck?: SelfCheck;
+  /** Joins the cluster. Calling it again changes nothing. A start that was rejected may be tried again. */
+  start(listener: ClusterListener): Promise<void>;
+  /** Leaves the cluster: releases its routes and its proof of life. Calling it twice is harmless. */
+  close(): Promise<void>;
+  /** What is known without asking anybody. */
+  status(): CoordinatorStatus;
 }
 
 export const ClusterCoordinator: ServiceIdentifier<ClusterCoordinator> = Symbol.for(
@@ -222,6 +272,8 @@ export const ClusterCoordinator: ServiceIdentifier<ClusterCoordinator> = Symbol.
 export interface Registered {
   readonly connectionId: string;
   readonly token: string;
+  /** As registered. */
+  readonly user?: string;
 }
 
 /**
@@ -246,13 +298,13 @@ export interface ClusterListener {
    */
   onPublication(topic: string | undefined, frame: Frame, trace?: string): void;
   /**
-   * What comes next does not follow what came last: tell whom it concerns. `EPOCH` and `AHEAD` concern all topics and mean
-   * another log, in which the stream goes on at `resumedFrom`.
+   * Publications are lost between the last one and the next one. `EPOCH` and `AHEAD` concern all topics and mean another
+   * log, in which the stream goes on at `resumedFrom`.
    */
   onGap(gap: Gap): void;
   /** Another registration took the id over; close the connection with this token. */
   onSuperseded(connectionId: string, token: string): void;
-  /** Another node repaired something, which may concern this one: look soon whether all is well here. */
+  /** Another node repaired a difference, and this node may have one as well: reconcile soon. */
   onSync(): void;
   /** Close the connection. Returns whether one was open. */
   onClose(connectionId: string, reason: CloseReason): boolean;
@@ -264,14 +316,6 @@ export interface ClusterListener {
    */
   onSubscribe(connectionId: string, topic: string): Promise<boolean>;
   onUnsubscribe(connectionId: string, topic: string): boolean;
-  /**
-   * Whether a connection of this node was given everything of the log up to a place. Waits for it, about a second at most;
-   * `undefined`: not yet, or it is not here.
-   */
-  onConfirm(
-    connectionId: string,
-    position: Position,
-  ): Promise<'delivered' | 'buffered' | undefined>;
   /** The connections of this node that are subscribed to the topic. */
   onPresence(topic: string): readonly string[];
   /** Whether a connection of this node is subscribed to the topic, be it still opening. */
@@ -280,86 +324,12 @@ export interface ClusterListener {
   registered(): Iterable<Registered>;
   /** Whether this node has a connection with that id and token, be it still opening. */
   holds(connectionId: string, token: string): boolean;
-}
-
-/**
- * How the cluster's knowledge of a connection can be wrong.
- *
- * - `missing-route`: a connection without a route. Repaired by registering it again, unless somebody else has its id.
- * - `foreign-route`: a connection whose id somebody else owns. Repaired by closing it as superseded.
- * - `wrong-token`: a connection whose route names an earlier one of the same id. Repaired by writing its own.
- * - `ghost`: a route of this node without a connection. Removed, if it still carries the token that was seen.
- * - `orphan`: a route that ran out, or of a lease that is gone. Removed.
- * - `index`: routes and their index name different connections or owners. The index is put right.
- * - `dead-lease`: the lease of a node that died was not removed. Removed with its routes.
- */
-export type InconsistencyKind =
-  'missing-route' | 'foreign-route' | 'wrong-token' | 'ghost' | 'orphan' | 'index' | 'dead-lease';
-
-/** One difference that was found. */
-export interface Inconsistency {
-  readonly kind: InconsistencyKind;
-  /** The connection it is about; absent for a `dead-lease`. */
-  readonly connectionId?: string;
-  /** The node that died, of a `dead-lease`. */
-  readonly nodeId?: string;
-  /** False: it was only found, or it was gone before it could be repaired. */
-  readonly repaired: boolean;
-}
-
-/** Told of each difference that was found, once per check. What it throws is logged. */
-export type InconsistencyListener = (inconsistency: Inconsistency) => void;
-
-/** What to compare, and what to do about it. */
-export interface ConsistencyRequest {
   /**
-   * `node`: the connections and routes of this node; how many there are each time, and which they are a part at a time,
-   * all of them at the first sign of a difference. `cluster`: some routes, whoever owns them, and the leases.
+   * Whether a connection of this node was given everything of the log up to a position. Waits for it, about a second at
+   * most; `undefined`: not yet, or it is not here.
    */
-  readonly scope: 'node' | 'cluster';
-  /** Most differences to repair; what is found beyond that stays for the next check. 0 repairs nothing. */
-  readonly maxRepairs: number;
-  /** Milliseconds a difference of scope `node` must last to be one: comings and goings are seen half done. */
-  readonly settle: number;
-  /** Most routes that scope `cluster` looks at, about. */
-  readonly sample: number;
-  /** Whether the other nodes are told when something was repaired; their listeners get `onSync`. */
-  readonly tell: boolean;
-}
-
-/** What a check compared, found and repaired. */
-export interface ConsistencyReport {
-  /** Connections and routes that were looked at. */
-  readonly checked: number;
-  /** How many differences there were, by their kind. */
-  readonly found: Readonly<Partial<Record<InconsistencyKind, number>>>;
-  /** How many of them were repaired, by their kind. */
-  readonly repairs: Readonly<Partial<Record<InconsistencyKind, number>>>;
-  /** The differences one by one, the first 1,000 of them. */
-  readonly findings: readonly Inconsistency[];
-  /** Milliseconds it took. */
-  readonly ms: number;
-  /**
-   * Why nothing is known: the cluster failed, or this node lost its place in it meanwhile. Then only what was repaired counts
-   * as found.
-   */
-  readonly unknown?: string;
-}
-
-/** What the checks say about this node. */
-export interface Consistency {
-  /** Under `fail_fast`, what was found and makes the node unready; `undefined` when all is well, or nothing is known. */
-  readonly trouble: string | undefined;
-  /** Something happened that may concern this node: it is checked before long, out of turn. */
-  checkSoon(): void;
-}
-
-/** Looks for things of one kind that nobody owns any more. */
-export interface LeakProbe<T = unknown> {
-  /** Name for logs and metrics. */
-  readonly kind: string;
-  /** What looks like a leak now; it is one if it still does at the next look. The same leak is the same value. */
-  suspects(): readonly T[];
-  /** Lets go of one of its suspects. */
-  release(leak: T): void;
+  hasReached(
+    connectionId: string,
+    position: Position,
+  ): Promise<'delivered' | 'buffered' | undefined>;
 }

@@ -1,6 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ServiceIdentifier } from 'inversify';
-import type { ConsistencyReport } from './cluster.js';
 import type { CloseReason, SseConnection } from './connection.js';
 import type {
   BroadcastReceipt,
@@ -13,6 +12,7 @@ import type {
   SendResult,
 } from './events.js';
 import type { CircuitState, OperationKind, RefusalReason } from './policy.js';
+import type { ReconcileReport } from './self-check.js';
 import type { LocalConnection } from './store.js';
 
 /** Whom an event is for: one connection, the one whose source yields it, this node's, a topic's subscribers, everyone. */
@@ -89,10 +89,7 @@ export interface ReplaySummary {
 }
 
 /** The result of a comparison of this node with the cluster. */
-export type ConsistencySummary = Pick<
-  ConsistencyReport,
-  'checked' | 'found' | 'repairs' | 'unknown'
->;
+export type ConsistencySummary = Pick<ReconcileReport, 'checked' | 'found' | 'repairs' | 'unknown'>;
 
 /** Present values of a node; each call is cheap. */
 export interface NodeGauges {

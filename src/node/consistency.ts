@@ -1,15 +1,14 @@
-import type {
-  ClusterCoordinator,
-  Consistency,
-  ConsistencyReport,
-  ConsistencyRequest,
-  InconsistencyListener,
-} from '../contracts/cluster.js';
+import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { Logger } from '../contracts/logger.js';
+import type {
+  InconsistencyListener,
+  ReconcileReport,
+  ReconcileRequest,
+} from '../contracts/self-check.js';
 import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
 import type { ConsistencySettings } from '../options/sse-options.js';
 
-type Scope = ConsistencyRequest['scope'];
+type Scope = ReconcileRequest['scope'];
 
 const MAX_REPAIRS = 1_000;
 const SETTLE_MS = 2_000;
@@ -21,7 +20,7 @@ const JITTER = 0.1;
 
 /** What a check needs beside its settings. */
 interface ConsistencyCheckParts {
-  readonly coordinator: Pick<ClusterCoordinator, 'check' | 'status'>;
+  readonly coordinator: Pick<ClusterCoordinator, 'status' | 'selfCheck'>;
   readonly logger: Logger;
   readonly telemetry: Pick<MaintenanceTelemetry, 'checking'>;
   readonly onInconsistency?: InconsistencyListener | undefined;
@@ -35,7 +34,7 @@ interface ConsistencyCheckParts {
  * One check runs at a time. A check in which the cluster failed, or this node lost its place in it, says nothing: neither
  * does it make trouble nor end it. It calls the cluster without a policy of its own, since it is its own next try.
  */
-export class ConsistencyCheck implements Consistency {
+export class ConsistencyCheck {
   readonly #troubles = new Map<Scope, string>();
   readonly #timers = new Map<string, NodeJS.Timeout>();
   #running: Promise<unknown> = Promise.resolve();
@@ -51,9 +50,10 @@ export class ConsistencyCheck implements Consistency {
     return trouble;
   }
 
-  /** Checks at its intervals until {@link stop}; does nothing when `consistency.enabled` is off. Twice is harmless. */
+  /** Checks at its intervals until {@link stop}; does nothing when `consistency.enabled` is off or the coordinator has no self-check. Twice is harmless. */
   start(): void {
     if (this.#started || !this.settings.enabled) return;
+    if (this.parts.coordinator.selfCheck === undefined) return;
     this.#started = true;
     this.#plan('node', this.settings.statusCheckInterval);
     this.#plan('cluster', this.settings.routeValidationInterval);
@@ -72,19 +72,21 @@ export class ConsistencyCheck implements Consistency {
   }
 
   /** One check, after the one that runs, if any. Never rejects. */
-  run(scope: Scope): Promise<ConsistencyReport> {
+  run(scope: Scope): Promise<ReconcileReport> {
     const check = this.#running.then(() => this.#run(scope));
     this.#running = check;
     return check;
   }
 
-  async #run(scope: Scope): Promise<ConsistencyReport> {
+  async #run(scope: Scope): Promise<ReconcileReport> {
     const { coordinator, telemetry, logger } = this.parts;
     const { reachable, detail = 'the cluster cannot be reached' } = coordinator.status();
     // An outage is told elsewhere; a span for each look at it would say nothing more.
     if (!reachable) return nothingKnown(detail);
+    const { selfCheck } = coordinator;
+    if (selfCheck === undefined) return nothingKnown('the coordinator has no self-check');
     try {
-      const report = await telemetry.checking(() => coordinator.check(this.#request(scope)));
+      const report = await telemetry.checking(() => selfCheck.reconcile(this.#request(scope)));
       this.#conclude(scope, report);
       return report;
     } catch (error) {
@@ -93,18 +95,18 @@ export class ConsistencyCheck implements Consistency {
     }
   }
 
-  #request(scope: Scope): ConsistencyRequest {
+  #request(scope: Scope): ReconcileRequest {
     const { inconsistencyHandlingStrategy: strategy, interNodeSyncEnabled } = this.settings;
     return {
       scope,
       maxRepairs: strategy === 'auto_correct' ? MAX_REPAIRS : 0,
       settle: SETTLE_MS,
       sample: SAMPLE,
-      tell: interNodeSyncEnabled,
+      notify: interNodeSyncEnabled,
     };
   }
 
-  #conclude(scope: Scope, { found, repairs, findings, unknown }: ConsistencyReport): void {
+  #conclude(scope: Scope, { found, repairs, findings, unknown }: ReconcileReport): void {
     const { logger } = this.parts;
     if (unknown !== undefined) {
       logger.debug('this node could not be compared with the cluster', { scope, reason: unknown });
@@ -119,7 +121,7 @@ export class ConsistencyCheck implements Consistency {
     else this.#troubles.set(scope, inWords(found));
   }
 
-  #tell(finding: ConsistencyReport['findings'][number]): void {
+  #tell(finding: ReconcileReport['findings'][number]): void {
     try {
       this.parts.onInconsistency?.(finding);
     } catch (error) {
@@ -145,11 +147,11 @@ export class ConsistencyCheck implements Consistency {
   }
 }
 
-function nothingKnown(unknown: string): ConsistencyReport {
+function nothingKnown(unknown: string): ReconcileReport {
   return { checked: 0, found: {}, repairs: {}, findings: [], ms: 0, unknown };
 }
 
-function inWords(found: ConsistencyReport['found']): string {
+function inWords(found: ReconcileReport['found']): string {
   const counts = Object.entries(found).map(([kind, count]) => `${count} ${kind}`);
   return `this node and the cluster differ (${counts.join(', ')})`;
 }

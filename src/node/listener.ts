@@ -85,7 +85,7 @@ export class NodeListener implements ClusterListener {
     return true;
   }
 
-  onConfirm(
+  hasReached(
     connectionId: string,
     position: Position,
   ): Promise<'delivered' | 'buffered' | undefined> {

@@ -71,7 +71,7 @@ export class Mailboxes {
         const { reachable, detail = 'no answer' } = coordinator.status();
         if (!reachable) throw new SseError('UNAVAILABLE', `${detail}; send again later`);
         handover.over = true;
-        const { cursor } = await coordinator.publish(this.#publication(mail));
+        const { cursor } = await coordinator.log.publish(this.#publication(mail));
         kept = cursor;
         return { outcome: 'stored' };
       },
@@ -108,7 +108,10 @@ export class Mailboxes {
       timer = setTimeout(() => resolve(undefined), Math.max(0, wait));
     });
     try {
-      return await Promise.race([this.node.coordinator.confirm(connectionId, kept), late]);
+      return await Promise.race([
+        this.node.coordinator.messenger.hasReached(connectionId, kept),
+        late,
+      ]);
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
       return undefined;

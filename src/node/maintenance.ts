@@ -1,7 +1,8 @@
 import type { Beating, HeartbeatWheel, Watchdog, Watched } from '../connection/timers.js';
-import type { ClusterCoordinator, LeakProbe } from '../contracts/cluster.js';
+import type { EventLog } from '../contracts/cluster.js';
 import type { Frame } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
+import type { LeakProbe } from '../contracts/self-check.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
 import { formatCursor } from '../protocol/cursor.js';
@@ -19,7 +20,7 @@ export class CursorRefresh {
   /** @param historyTtl milliseconds that the log keeps an entry */
   constructor(
     private readonly store: ConnectionStore,
-    private readonly coordinator: Pick<ClusterCoordinator, 'position'>,
+    private readonly log: Pick<EventLog, 'position'>,
     private readonly historyTtl: number,
   ) {}
 
@@ -35,7 +36,7 @@ export class CursorRefresh {
 
   /** One pass over the store. Returns how many clients it moved. */
   run(): number {
-    const position = this.coordinator.position();
+    const position = this.log.position();
     if (position === undefined) return 0;
     const frame = { bytes: encodeId(formatCursor(position)), position };
     let moved = 0;

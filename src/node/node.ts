@@ -5,7 +5,7 @@ import type { ConnectionEnvironment, ConnectionObserver } from '../connection/en
 import { WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
-import type { ClusterCoordinator, Consistency } from '../contracts/cluster.js';
+import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink } from '../contracts/connection.js';
 import type { Gap } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
@@ -14,7 +14,11 @@ import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { EventEncoder } from '../protocol/event-stream.js';
+import type { ConsistencyCheck } from './consistency.js';
 import { ResetHooks } from './reset-hooks.js';
+
+/** The conclusions of the background comparison with the cluster. */
+export type Consistency = Pick<ConsistencyCheck, 'trouble' | 'checkSoon'>;
 
 /** The services a node is made of. */
 export interface NodeServices {
@@ -131,7 +135,7 @@ export class SseNode implements ConnectionObserver {
   /** Releases all routes of this node, once; connections that stop afterwards have none to release. Never rejects. */
   releaseRoutes(): Promise<void> {
     this.#released ??= this.policy
-      .execute('maintenance', () => this.coordinator.releaseRoutes())
+      .execute('maintenance', () => this.coordinator.routes.releaseAll())
       .catch((error: unknown) => {
         this.logger.warn('the routes could not be released; they expire', { error });
       });
@@ -141,9 +145,9 @@ export class SseNode implements ConnectionObserver {
   /** Starts the node's feed of these topics; whoever called takes it back with the coordinator's `unlisten`. */
   listen(kind: OperationKind, topics: readonly string[]): Promise<void> {
     return this.policy.execute(kind, async context => {
-      await this.coordinator.listen(topics);
+      await this.coordinator.log.subscribe(topics);
       // The policy gave up before and told the caller so, who therefore will not take it back.
-      if (context.signal.aborted) this.coordinator.unlisten(topics);
+      if (context.signal.aborted) this.coordinator.log.unsubscribe(topics);
     });
   }
 
@@ -151,7 +155,7 @@ export class SseNode implements ConnectionObserver {
     this.telemetry.connections.stopped(connection, reason);
     this.store.remove(connection);
     this.#departing.add(connection);
-    this.coordinator.unlisten(connection.topics);
+    this.coordinator.log.unsubscribe(connection.topics);
     // Also when it was superseded: its token is not the new owner's, so that changes nothing.
     if (connection.fencingToken > 0 && !this.routesReleased) this.releaseRoute(connection);
   }
@@ -186,7 +190,9 @@ export class SseNode implements ConnectionObserver {
   /** Removes a connection's route in the background. A failure is repaired by its expiry. */
   releaseRoute(connection: LocalConnection): void {
     this.policy
-      .execute('register', () => this.coordinator.unregister(connection.id, connection.token))
+      .execute('register', () =>
+        this.coordinator.routes.unregister(connection.id, connection.token),
+      )
       .catch((error: unknown) => {
         this.logger.warn('a route could not be released; it expires by itself', {
           connectionId: connection.id,

@@ -120,7 +120,7 @@ export class ConnectionOpener {
     const { coordinator, policy, options } = this.node;
     const { id, token } = connection;
     const register = async (): Promise<RegistrationResult> => {
-      const result = await coordinator.register({ connectionId: id, token, onDuplicate });
+      const result = await coordinator.routes.register({ connectionId: id, token, onDuplicate });
       if (result.outcome !== 'registered') return result;
       // From here on its end releases the route; had it ended before, nobody would.
       if (connection.state.kind === 'opening') this.#registered(connection, result.fencingToken);

@@ -84,6 +84,6 @@ export class Publisher {
   async #publish(publication: Publication, trace: string | undefined): Promise<PublicationResult> {
     await this.lifecycle.start();
     const carrying = trace === undefined ? publication : { ...publication, trace };
-    return this.node.policy.execute('publish', () => this.node.coordinator.publish(carrying));
+    return this.node.policy.execute('publish', () => this.node.coordinator.log.publish(carrying));
   }
 }

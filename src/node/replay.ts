@@ -88,7 +88,7 @@ export class Replayer {
   async #mail(topics: readonly string[], after: Cursor): Promise<ReplayPage | undefined> {
     const request = { topics, after, limit: PAGE_ENTRIES, broadcasts: false as const };
     const page = await this.node.policy.execute('register', () =>
-      this.node.coordinator.replay(request),
+      this.node.coordinator.log.replay(request),
     );
     return page.frames.length === 0 ? undefined : page;
   }
@@ -116,7 +116,7 @@ export class Replayer {
   #read(topics: readonly string[], after: Cursor | undefined): Promise<ReplayPage> {
     const request = { topics, limit: PAGE_ENTRIES };
     return this.node.policy.execute('register', () =>
-      this.node.coordinator.replay(after === undefined ? request : { ...request, after }),
+      this.node.coordinator.log.replay(after === undefined ? request : { ...request, after }),
     );
   }
 

@@ -103,7 +103,7 @@ export class MessageSender {
       if (gaveUp.aborted) return unanswered(handover);
       const before = handover.over;
       handover.over = true;
-      const result = await coordinator.send(message);
+      const result = await coordinator.messenger.send(message);
       if (result.outcome === 'not-connected' && before) return unanswered(handover);
       if (result.outcome !== 'unavailable') return result;
       handover.over = before;

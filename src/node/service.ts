@@ -1,4 +1,4 @@
-import type { LeakProbe, NodeInfo, Presence } from '../contracts/cluster.js';
+import type { NodeInfo, Presence } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, SseConnection } from '../contracts/connection.js';
 import type {
   BroadcastReceipt,
@@ -9,6 +9,7 @@ import type {
   Receipt,
 } from '../contracts/events.js';
 import type { Health } from '../contracts/health.js';
+import type { LeakProbe } from '../contracts/self-check.js';
 import type {
   ClusterSendOptions,
   ConnectionOptions,
@@ -120,7 +121,7 @@ export class DistributedSseService implements SseService {
     checkReason(reason);
     await this.#lifecycle.start();
     if (this.#listener.onClose(connectionId, reason)) return true;
-    return this.#maintain(() => this.#node.coordinator.closeConnection(connectionId, reason));
+    return this.#maintain(() => this.#node.coordinator.messenger.close(connectionId, reason));
   }
 
   async closeAllConnections(
@@ -131,7 +132,7 @@ export class DistributedSseService implements SseService {
     await this.#lifecycle.start();
     this.#listener.onCloseAll(reason);
     if (options.cluster !== true) return;
-    await this.#maintain(() => this.#node.coordinator.closeAllConnections(reason));
+    await this.#maintain(() => this.#node.coordinator.messenger.closeAll(reason));
   }
 
   async isConnected(connectionId: string): Promise<boolean> {
@@ -147,7 +148,7 @@ export class DistributedSseService implements SseService {
     checkConnectionId(connectionId);
     await this.#lifecycle.start();
     if (this.hasLocal(connectionId)) return this.nodeId;
-    const route = await this.#maintain(() => this.#node.coordinator.locate(connectionId));
+    const route = await this.#maintain(() => this.#node.coordinator.routes.locate(connectionId));
     return route?.nodeId;
   }
 
@@ -158,7 +159,7 @@ export class DistributedSseService implements SseService {
 
   async getClusterConnectionCount(): Promise<number> {
     await this.#lifecycle.start();
-    return this.#maintain(() => this.#node.coordinator.count());
+    return this.#maintain(() => this.#node.coordinator.routes.count());
   }
 
   async publish(
@@ -176,7 +177,7 @@ export class DistributedSseService implements SseService {
     checkTopic(topic);
     await this.#lifecycle.start();
     if (this.hasLocal(connectionId)) return this.#listener.onSubscribe(connectionId, topic);
-    return this.#maintain(() => this.#node.coordinator.subscribe(connectionId, topic));
+    return this.#maintain(() => this.#node.coordinator.messenger.subscribe(connectionId, topic));
   }
 
   async unsubscribe(connectionId: string, topic: string): Promise<boolean> {
@@ -184,18 +185,18 @@ export class DistributedSseService implements SseService {
     checkTopic(topic);
     await this.#lifecycle.start();
     if (this.hasLocal(connectionId)) return this.#listener.onUnsubscribe(connectionId, topic);
-    return this.#maintain(() => this.#node.coordinator.unsubscribe(connectionId, topic));
+    return this.#maintain(() => this.#node.coordinator.messenger.unsubscribe(connectionId, topic));
   }
 
   async presence(topic: string): Promise<Presence> {
     checkTopic(topic);
     await this.#lifecycle.start();
-    return this.#maintain(() => this.#node.coordinator.presence(topic));
+    return this.#maintain(() => this.#node.coordinator.messenger.presence(topic));
   }
 
   async nodes(): Promise<readonly NodeInfo[]> {
     await this.#lifecycle.start();
-    return this.#maintain(() => this.#node.coordinator.nodes());
+    return this.#maintain(() => this.#node.coordinator.routes.nodes());
   }
 
   start(): Promise<void> {

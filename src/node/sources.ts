@@ -244,7 +244,7 @@ export class ResumableSources {
       ...(trace === undefined ? {} : { trace }),
     };
     const { cursor } = await this.node.policy.execute('publish', () =>
-      this.node.coordinator.publish(publication),
+      this.node.coordinator.log.publish(publication),
     );
     if (cursor === undefined) throw new SseError('INTERNAL', 'a resumable source must be kept');
     return cursor;
@@ -258,11 +258,11 @@ export class ResumableSources {
     const { policy, coordinator } = this.node;
     const topics = [sourceTopic(key)];
     const { head } = await policy.execute('publish', () =>
-      coordinator.replay({ topics: [], limit: 1 }),
+      coordinator.log.replay({ topics: [], limit: 1 }),
     );
     const after = { epoch: head.epoch, ms: 0, sequence: 0 };
     return policy.execute('publish', () =>
-      coordinator.replay({ topics, after, limit: 1, broadcasts: false }),
+      coordinator.log.replay({ topics, after, limit: 1, broadcasts: false }),
     );
   }
 }
@@ -293,31 +293,37 @@ class SourceClaims {
   }
 
   /** Takes or keeps the right to run a source. @throws SseError `UNAVAILABLE` */
-  async take(key: string): Promise<boolean> {
-    return (await this.#claim(`run ${key}`, this.#holder, this.#settings.lease)) === this.#holder;
+  take(key: string): Promise<boolean> {
+    return this.#acquire(`run ${key}`, this.#holder, this.#settings.lease);
   }
 
   /** Whether somebody runs it. @throws SseError `UNAVAILABLE` */
   async running(key: string): Promise<boolean> {
-    return (await this.#claim(`run ${key}`, '', 0)) !== undefined;
+    return (await this.#holderOf(`run ${key}`)) !== undefined;
   }
 
   /** Notes its end. @throws SseError `UNAVAILABLE` */
   async end(key: string, { id, ending }: SourceEnd): Promise<void> {
-    await this.#claim(`end ${key}`, `${id} ${ending}`, this.#settings.ttl);
+    await this.#acquire(`end ${key}`, `${id} ${ending}`, this.#settings.ttl);
   }
 
   /** Its end, once it has ended. @throws SseError `UNAVAILABLE` */
   async ended(key: string): Promise<SourceEnd | undefined> {
-    const noted = await this.#claim(`end ${key}`, '', 0);
+    const noted = await this.#holderOf(`end ${key}`);
     if (noted === undefined) return undefined;
     const [id = '', ending] = noted.split(' ');
     // Only `end` writes it.
     return { id, ending: ending as SourceEnding };
   }
 
-  #claim(name: string, holder: string, ms: number): Promise<string | undefined> {
-    return this.node.policy.execute('publish', () => this.node.coordinator.claim(name, holder, ms));
+  #acquire(name: string, holder: string, ms: number): Promise<boolean> {
+    const { policy, coordinator } = this.node;
+    return policy.execute('publish', () => coordinator.locks.acquireLock(name, holder, ms));
+  }
+
+  #holderOf(name: string): Promise<string | undefined> {
+    const { policy, coordinator } = this.node;
+    return policy.execute('publish', () => coordinator.locks.lockHolder(name));
   }
 }
 

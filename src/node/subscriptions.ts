@@ -29,7 +29,7 @@ export class Subscriptions {
     const count = connection.topics.size - own + 1;
     // Looked at only now, since calls like this one may have been faster.
     if (count > this.#limit && !connection.topics.has(topic)) {
-      this.node.coordinator.unlisten([topic]);
+      this.node.coordinator.log.unsubscribe([topic]);
       throw this.#tooMany(count);
     }
     this.#subscribe(connection, topic);
@@ -37,12 +37,14 @@ export class Subscriptions {
   }
 
   remove(connection: LocalConnection, topic: string): void {
-    if (this.node.store.unsubscribe(connection, topic)) this.node.coordinator.unlisten([topic]);
+    if (this.node.store.unsubscribe(connection, topic))
+      this.node.coordinator.log.unsubscribe([topic]);
   }
 
   /** After a `listen`, which is taken back when the connection has stopped or is subscribed already. */
   #subscribe(connection: LocalConnection, topic: string): void {
-    if (!this.node.store.subscribe(connection, topic)) this.node.coordinator.unlisten([topic]);
+    if (!this.node.store.subscribe(connection, topic))
+      this.node.coordinator.log.unsubscribe([topic]);
   }
 
   get #limit(): number {

@@ -34,7 +34,7 @@ for (let round = 0; round < rounds; round += 1) {
   const listener = new RecordingListener();
   await publisher.start(new RecordingListener());
   await subscriber.start(listener);
-  await subscriber.listen(['news']);
+  await subscriber.log.subscribe(['news']);
   // The first calls load the script and warm the compiler.
   await publishAll(publisher, 2_000, RETENTION);
   await until(() => listener.publications.length >= 2_000, 'the warm-up');
@@ -76,7 +76,7 @@ async function publishAll(
   const worker = async (): Promise<void> => {
     while (left > 0) {
       left -= 1;
-      await node.publish({ topic: 'news', body, retention });
+      await node.log.publish({ topic: 'news', body, retention });
     }
   };
   await Promise.all(Array.from({ length: IN_FLIGHT }, worker));
@@ -84,13 +84,13 @@ async function publishAll(
 
 /** Pages as a connection that resumes reads them, one after the other. */
 async function replayAll(node: RedisCoordinator): Promise<void> {
-  const { head } = await node.replay({ topics: [], limit: 1 });
+  const { head } = await node.log.replay({ topics: [], limit: 1 });
   let after = { epoch: head.epoch, ms: 0, sequence: 0 };
   let entries = 0;
   const cpu = await cpuMicros();
   const begun = performance.now();
   for (;;) {
-    const page = await node.replay({
+    const page = await node.log.replay({
       topics: ['news'],
       after,
       limit: REPLAY_PAGE,

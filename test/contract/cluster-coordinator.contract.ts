@@ -1,7 +1,6 @@
 import { expect } from 'chai';
 import type {
   ClusterCoordinator,
-  ConsistencyRequest,
   Publication,
   RegistrationResult,
   ReplayPage,
@@ -9,6 +8,7 @@ import type {
   Retention,
 } from '../../src/contracts/cluster.js';
 import type { Cursor } from '../../src/contracts/events.js';
+import type { ReconcileReport, ReconcileRequest } from '../../src/contracts/self-check.js';
 import { formatCursor, isAfter } from '../../src/protocol/cursor.js';
 import { codeOf } from '../support/code-of.js';
 import { RecordingListener } from '../support/recording-listener.js';
@@ -34,12 +34,12 @@ interface Node {
 
 const KEEP: Retention = { maxEntries: 100, ttl: 60_000 };
 const EVERYTHING = 1000;
-const CHECK: ConsistencyRequest = {
+const CHECK: ReconcileRequest = {
   scope: 'node',
   maxRepairs: 1_000,
   settle: 20,
   sample: 200,
-  tell: false,
+  notify: false,
 };
 /** Retention is a minimum: so many entries that some of them are trimmed by any implementation. */
 const MUCH = 250;
@@ -85,9 +85,9 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       it('a second start changes nothing', async () => {
         await connect(a, 'c1', 't1');
         await a.coordinator.start(new RecordingListener());
-        await b.coordinator.publish(broadcast('x'));
+        await b.coordinator.log.publish(broadcast('x'));
         await until(() => a.listener.publications.length === 1, 'the publication');
-        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-a' });
+        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-a' });
       });
 
       it('a second close changes nothing', async () => {
@@ -100,15 +100,15 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await connect(a, 'c1', 't1');
         await connect(b, 'c2', 't1');
         await a.coordinator.close();
-        expect(await b.coordinator.locate('c1')).to.equal(undefined);
-        expect(await b.coordinator.count()).to.equal(1);
+        expect(await b.coordinator.routes.locate('c1')).to.equal(undefined);
+        expect(await b.coordinator.routes.count()).to.equal(1);
         expect(await names(b)).to.deep.equal(['node-b']);
       });
 
       it('calls its listener no more once it has closed', async () => {
         await a.coordinator.close();
-        await b.coordinator.publish(broadcast('x'));
-        await b.coordinator.closeAllConnections('kicked');
+        await b.coordinator.log.publish(broadcast('x'));
+        await b.coordinator.messenger.closeAll('kicked');
         await until(() => b.listener.closedAll.length === 1, 'the command');
         expect(a.listener.publications).to.deep.equal([]);
         expect(a.listener.closedAll).to.deep.equal([]);
@@ -116,10 +116,13 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('after close every method but close, status and unlisten rejects with CLOSED', async () => {
         await a.coordinator.close();
-        const calls = [...everyCall(a.coordinator), a.coordinator.send(message('c1', 'm1'))];
+        const calls = [
+          ...everyCall(a.coordinator),
+          a.coordinator.messenger.send(message('c1', 'm1')),
+        ];
         calls.push(a.coordinator.start(a.listener));
         for (const call of calls) expect(await codeOf(call)).to.equal('CLOSED');
-        a.coordinator.unlisten(['t']);
+        a.coordinator.log.unsubscribe(['t']);
       });
     });
 
@@ -127,12 +130,12 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       it('makes the node the owner, for every node', async () => {
         const result = await register(a, 'c1', 't1');
         const route = { connectionId: 'c1', nodeId: 'node-a', fencingToken: fenceOf(result) };
-        expect(await a.coordinator.locate('c1')).to.deep.equal(route);
-        expect(await b.coordinator.locate('c1')).to.deep.equal(route);
+        expect(await a.coordinator.routes.locate('c1')).to.deep.equal(route);
+        expect(await b.coordinator.routes.locate('c1')).to.deep.equal(route);
       });
 
       it('an id that was never registered is nowhere', async () => {
-        expect(await a.coordinator.locate('c1')).to.equal(undefined);
+        expect(await a.coordinator.routes.locate('c1')).to.equal(undefined);
       });
 
       it('repeated with the same token answers the same and tells nobody', async () => {
@@ -141,7 +144,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(await register(a, 'c1', 't1', 'reject')).to.deep.equal(first);
         await settled(a, b);
         expect(a.listener.superseded).to.deep.equal([]);
-        expect(await a.coordinator.count()).to.equal(1);
+        expect(await a.coordinator.routes.count()).to.equal(1);
       });
 
       it('fencing tokens grow with each registration of an id, also after it was free', async () => {
@@ -150,7 +153,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
           await register(b, 'c1', 't1'),
           await register(a, 'c1', 't2'),
         ];
-        await a.coordinator.unregister('c1', 't2');
+        await a.coordinator.routes.unregister('c1', 't2');
         fencingTokens.push(await register(b, 'c1', 't2'));
         const numbers = fencingTokens.map(fenceOf);
         expect(numbers).to.deep.equal([...numbers].sort((one, other) => one - other));
@@ -165,7 +168,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await settled(a, b);
         expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
         expect(b.listener.superseded).to.deep.equal([]);
-        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
+        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
       });
 
       it('a takeover on the same node tells that node once', async () => {
@@ -174,14 +177,14 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await until(() => a.listener.superseded.length > 0, 'the news of the takeover');
         await settled(a, b);
         expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
-        expect(await a.coordinator.count()).to.equal(1);
+        expect(await a.coordinator.routes.count()).to.equal(1);
       });
 
       it('the same token on another node is another connection', async () => {
         await connect(a, 'c1', 't1');
         await register(b, 'c1', 't1');
         await until(() => a.listener.superseded.length === 1, 'the news of the takeover');
-        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
+        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
       });
 
       it('rejects a duplicate when asked to and leaves its owner alone', async () => {
@@ -191,7 +194,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(await register(a, 'c1', 't9', 'reject')).to.deep.equal(refused);
         await settled(a, b);
         expect(a.listener.superseded).to.deep.equal([]);
-        expect(await b.coordinator.locate('c1')).to.include({ nodeId: 'node-a' });
+        expect(await b.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-a' });
       });
 
       it('an id that is free is registered under reject as well', async () => {
@@ -210,7 +213,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await until(() => b.listener.superseded.length >= 2, 'the news of the takeovers');
         await settled(a, b);
         expect(b.listener.superseded.map(({ token }) => token)).to.deep.equal(['t1', 't3']);
-        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
+        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
       });
 
       it('a repeated takeover counts once', async () => {
@@ -232,34 +235,34 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
     describe('release', () => {
       it('unregister removes the route, once', async () => {
         await connect(a, 'c1', 't1');
-        expect(await a.coordinator.unregister('c1', 't1')).to.equal(true);
-        expect(await b.coordinator.locate('c1')).to.equal(undefined);
-        expect(await a.coordinator.unregister('c1', 't1')).to.equal(false);
+        expect(await a.coordinator.routes.unregister('c1', 't1')).to.equal(true);
+        expect(await b.coordinator.routes.locate('c1')).to.equal(undefined);
+        expect(await a.coordinator.routes.unregister('c1', 't1')).to.equal(false);
       });
 
       it('a late unregister of a former owner changes nothing', async () => {
         await connect(a, 'c1', 't1');
         await connect(a, 'c1', 't2');
-        expect(await a.coordinator.unregister('c1', 't1')).to.equal(false);
+        expect(await a.coordinator.routes.unregister('c1', 't1')).to.equal(false);
         await connect(b, 'c1', 't2');
-        expect(await a.coordinator.unregister('c1', 't2')).to.equal(false);
-        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
+        expect(await a.coordinator.routes.unregister('c1', 't2')).to.equal(false);
+        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
       });
 
       it('unregister of an unknown id answers false', async () => {
-        expect(await a.coordinator.unregister('c1', 't1')).to.equal(false);
+        expect(await a.coordinator.routes.unregister('c1', 't1')).to.equal(false);
       });
 
       it('releaseRoutes removes every route of this node and no other', async () => {
         await connect(a, 'c1', 't1');
         await connect(a, 'c2', 't2');
         await connect(b, 'c3', 't1');
-        await a.coordinator.releaseRoutes();
-        expect(await b.coordinator.locate('c1')).to.equal(undefined);
-        expect(await b.coordinator.count()).to.equal(1);
+        await a.coordinator.routes.releaseAll();
+        expect(await b.coordinator.routes.locate('c1')).to.equal(undefined);
+        expect(await b.coordinator.routes.count()).to.equal(1);
         expect(await names(b)).to.deep.equal(['node-a', 'node-b']);
-        await a.coordinator.releaseRoutes();
-        expect(await b.coordinator.count()).to.equal(1);
+        await a.coordinator.routes.releaseAll();
+        expect(await b.coordinator.routes.count()).to.equal(1);
       });
     });
 
@@ -269,15 +272,15 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await connect(a, 'c2', 't2');
         await connect(b, 'c3', 't1');
         await connect(b, 'c1', 't2');
-        expect(await a.coordinator.count()).to.equal(3);
-        expect(await b.coordinator.count()).to.equal(3);
+        expect(await a.coordinator.routes.count()).to.equal(3);
+        expect(await b.coordinator.routes.count()).to.equal(3);
       });
 
       it('nodes are sorted by id, each with its connections, and know themselves', async () => {
         await started('node-0');
         await connect(a, 'c1', 't1');
         await connect(a, 'c2', 't2');
-        expect(await a.coordinator.nodes()).to.deep.equal([
+        expect(await a.coordinator.routes.nodes()).to.deep.equal([
           { nodeId: 'node-0', connections: 0, self: false },
           { nodeId: 'node-a', connections: 2, self: true },
           { nodeId: 'node-b', connections: 0, self: false },
@@ -288,7 +291,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
     describe('send', () => {
       it('hands the owner the message with its token, and answers what it did', async () => {
         await connect(b, 'c1', 't1');
-        const result = await a.coordinator.send(message('c1', 'm1', 'data: hello\n\n'));
+        const result = await a.coordinator.messenger.send(message('c1', 'm1', 'data: hello\n\n'));
         expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
         expect(b.listener.messages).to.deep.equal([
           { connectionId: 'c1', token: 't1', messageId: 'm1', text: 'data: hello\n\n' },
@@ -297,21 +300,21 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('reaches a connection of the sending node as well', async () => {
         await connect(a, 'c1', 't1');
-        const result = await a.coordinator.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
         expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-a' });
       });
 
       it('answers buffered', async () => {
         await connect(b, 'c1', 't1');
         b.listener.answer = () => ({ outcome: 'buffered' });
-        const result = await a.coordinator.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
         expect(result).to.deep.equal({ outcome: 'buffered', nodeId: 'node-b' });
       });
 
       it('answers rejected with the code of the owner', async () => {
         await connect(b, 'c1', 't1');
         b.listener.answer = () => ({ outcome: 'rejected', code: 'SEND_BUFFER_FULL' });
-        const result = await a.coordinator.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
         expect(result).to.deep.equal({
           outcome: 'rejected',
           code: 'SEND_BUFFER_FULL',
@@ -320,40 +323,40 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('answers not-connected without a route', async () => {
-        const result = await a.coordinator.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
         expect(result).to.deep.equal({ outcome: 'not-connected' });
       });
 
       it('answers not-connected when the owner has it no more', async () => {
         await connect(b, 'c1', 't1');
         b.listener.answer = () => ({ outcome: 'not-connected' });
-        const result = await a.coordinator.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
         expect(result).to.deep.equal({ outcome: 'not-connected' });
       });
 
       it('with ack none answers routed, and the message arrives', async () => {
         await connect(b, 'c1', 't1');
-        const result = await a.coordinator.send({ ...message('c1', 'm1'), ack: 'none' });
+        const result = await a.coordinator.messenger.send({ ...message('c1', 'm1'), ack: 'none' });
         expect(result).to.deep.equal({ outcome: 'routed', nodeId: 'node-b' });
         await until(() => b.listener.messages.length === 1, 'the message');
       });
 
       it('with ack none answers not-connected without a route', async () => {
-        const result = await a.coordinator.send({ ...message('c1', 'm1'), ack: 'none' });
+        const result = await a.coordinator.messenger.send({ ...message('c1', 'm1'), ack: 'none' });
         expect(result).to.deep.equal({ outcome: 'not-connected' });
       });
 
       it('keeps the order of one sender', async () => {
         await connect(b, 'c1', 't1');
         const ids = Array.from({ length: 30 }, (_, n) => `m${n}`);
-        await Promise.all(ids.map(id => a.coordinator.send(message('c1', id))));
+        await Promise.all(ids.map(id => a.coordinator.messenger.send(message('c1', id))));
         expect(b.listener.messages.map(({ messageId }) => messageId)).to.deep.equal(ids);
       });
 
       it('goes to the new owner after a takeover', async () => {
         await connect(a, 'c1', 't1');
         await connect(b, 'c1', 't2');
-        const result = await a.coordinator.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
         expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
         expect(b.listener.messages).to.have.length(1);
         expect(a.listener.messages).to.deep.equal([]);
@@ -363,7 +366,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
     describe('publish', () => {
       it('reaches every node with its id in front, and answers its cursor and the nodes', async () => {
         await listen([a, b], 'news');
-        const result = await a.coordinator.publish(publication('news', 'data: x\n\n'));
+        const result = await a.coordinator.log.publish(publication('news', 'data: x\n\n'));
         expect(result.nodes).to.equal(2);
         const cursor = cursorOf(result);
         for (const { listener } of [a, b]) {
@@ -379,7 +382,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('without a topic addresses everyone, listened or not', async () => {
-        await a.coordinator.publish(broadcast('x'));
+        await a.coordinator.log.publish(broadcast('x'));
         await until(() => b.listener.publications.length === 1, 'the broadcast');
         expect(b.listener.publications[0]?.topic).to.equal(undefined);
         expect(b.listener.publications[0]?.frame.position).to.not.equal(undefined);
@@ -390,7 +393,9 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         const topics = ['news', undefined, 'sport'];
         const results = await Promise.all(
           Array.from({ length: 45 }, (_, n) =>
-            (n % 2 === 0 ? a : b).coordinator.publish(publication(topics[n % 3], `data: ${n}\n\n`)),
+            (n % 2 === 0 ? a : b).coordinator.log.publish(
+              publication(topics[n % 3], `data: ${n}\n\n`),
+            ),
           ),
         );
         const cursors = results.map(cursorOf).sort((one, other) => (isAfter(one, other) ? 1 : -1));
@@ -405,7 +410,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       it('of one node arrives in the order of its calls', async () => {
         await listen([b], 'news');
         const texts = Array.from({ length: 20 }, (_, n) => `data: ${n}\n\n`);
-        await Promise.all(texts.map(text => a.coordinator.publish(publication('news', text))));
+        await Promise.all(texts.map(text => a.coordinator.log.publish(publication('news', text))));
         await until(() => b.listener.publications.length === 20, 'all publications');
         const arrived = b.listener.publications.map(({ text }) => text.replace(/^id: .*\n/, ''));
         expect(arrived).to.deep.equal(texts);
@@ -414,7 +419,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       it('without retention has no cursor, no id, and is not kept', async () => {
         await listen([a, b], 'news');
         const before = await head(a);
-        const result = await a.coordinator.publish({
+        const result = await a.coordinator.log.publish({
           ...publication('news', 'data: x\n\n'),
           retention: false,
         });
@@ -429,23 +434,23 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       it('with a key that was used changes nothing and answers as before, on every node', async () => {
         await listen([a, b], 'news');
         const keyed = { ...publication('news', 'data: 1\n\n'), idempotencyKey: 'k' };
-        const first = await a.coordinator.publish(keyed);
-        expect(await a.coordinator.publish(keyed)).to.deep.equal(first);
-        expect(await b.coordinator.publish(keyed)).to.deep.equal(first);
+        const first = await a.coordinator.log.publish(keyed);
+        expect(await a.coordinator.log.publish(keyed)).to.deep.equal(first);
+        expect(await b.coordinator.log.publish(keyed)).to.deep.equal(first);
         await settled(a, b);
         expect(b.listener.publications.filter(({ topic }) => topic === 'news')).to.have.length(1);
       });
 
       it('with different keys publishes twice', async () => {
-        const one = await a.coordinator.publish({ ...broadcast('x'), idempotencyKey: 'k1' });
-        const other = await a.coordinator.publish({ ...broadcast('x'), idempotencyKey: 'k2' });
+        const one = await a.coordinator.log.publish({ ...broadcast('x'), idempotencyKey: 'k1' });
+        const other = await a.coordinator.log.publish({ ...broadcast('x'), idempotencyKey: 'k2' });
         expect(cursorOf(other).sequence).to.be.greaterThan(cursorOf(one).sequence);
       });
 
       it('without retention and with a key that was used is not delivered again', async () => {
         const keyed: Publication = { ...broadcast('x'), retention: false, idempotencyKey: 'k' };
-        await a.coordinator.publish(keyed);
-        await b.coordinator.publish(keyed);
+        await a.coordinator.log.publish(keyed);
+        await b.coordinator.log.publish(keyed);
         await settled(a, b);
         expect(b.listener.publications.filter(({ text }) => text.includes('x'))).to.have.length(1);
       });
@@ -453,23 +458,23 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       it('still arrives when one of two listens was taken back', async () => {
         await listen([b], 'news');
         await listen([b], 'news');
-        b.coordinator.unlisten(['news']);
-        await a.coordinator.publish(publication('news', 'data: x\n\n'));
+        b.coordinator.log.unsubscribe(['news']);
+        await a.coordinator.log.publish(publication('news', 'data: x\n\n'));
         await until(() => b.listener.publications.length === 1, 'the publication');
       });
 
       it('arrives again after all listens were taken back and a new one resolved', async () => {
         await listen([b], 'news');
-        b.coordinator.unlisten(['news']);
+        b.coordinator.log.unsubscribe(['news']);
         await listen([b], 'news');
-        await a.coordinator.publish(publication('news', 'data: x\n\n'));
+        await a.coordinator.log.publish(publication('news', 'data: x\n\n'));
         await until(() => b.listener.publications.length === 1, 'the publication');
       });
 
       it('can be listened to for several topics at once', async () => {
         await listen([b], 'news', 'sport');
-        await a.coordinator.publish(publication('news', 'data: 1\n\n'));
-        await a.coordinator.publish(publication('sport', 'data: 2\n\n'));
+        await a.coordinator.log.publish(publication('news', 'data: 1\n\n'));
+        await a.coordinator.log.publish(publication('sport', 'data: 2\n\n'));
         await until(() => b.listener.publications.length === 2, 'both publications');
       });
     });
@@ -480,8 +485,8 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       it('of a message reaches its owner as it is, on this node and another', async () => {
         await connect(a, 'c1', 't1');
         await connect(b, 'c2', 't1');
-        await a.coordinator.send({ ...message('c1', 'm1'), trace: TRACE });
-        await a.coordinator.send({ ...message('c2', 'm2'), trace: TRACE });
+        await a.coordinator.messenger.send({ ...message('c1', 'm1'), trace: TRACE });
+        await a.coordinator.messenger.send({ ...message('c2', 'm2'), trace: TRACE });
         expect(a.listener.messages).to.have.length(1);
         expect(b.listener.messages).to.have.length(1);
         for (const { listener } of [a, b]) expect(listener.messages[0]?.trace).to.equal(TRACE);
@@ -489,7 +494,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('of a message with ack none reaches its owner', async () => {
         await connect(b, 'c1', 't1');
-        await a.coordinator.send({ ...message('c1', 'm1'), ack: 'none', trace: TRACE });
+        await a.coordinator.messenger.send({ ...message('c1', 'm1'), ack: 'none', trace: TRACE });
         await until(() => b.listener.messages.length === 1, 'the message');
         expect(b.listener.messages[0]?.trace).to.equal(TRACE);
       });
@@ -497,9 +502,9 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       it('of a publication reaches every node, kept or not, and changes nothing else', async () => {
         await listen([a, b], 'news');
         const kept = publication('news', 'data: 1\n\n');
-        await a.coordinator.publish({ ...kept, trace: TRACE });
-        await a.coordinator.publish({ ...kept, topic: undefined, trace: TRACE });
-        await a.coordinator.publish({ ...kept, retention: false, trace: TRACE });
+        await a.coordinator.log.publish({ ...kept, trace: TRACE });
+        await a.coordinator.log.publish({ ...kept, topic: undefined, trace: TRACE });
+        await a.coordinator.log.publish({ ...kept, retention: false, trace: TRACE });
         for (const { listener } of [a, b]) {
           await until(() => listener.publications.length === 3, 'the publications');
           expect(listener.publications.map(({ trace }) => trace)).to.deep.equal(
@@ -512,7 +517,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('is not part of what is replayed', async () => {
         const before = await head(a);
-        await a.coordinator.publish({ ...publication('news', 'data: 1\n\n'), trace: TRACE });
+        await a.coordinator.log.publish({ ...publication('news', 'data: 1\n\n'), trace: TRACE });
         const page = await replay(b, { topics: ['news'], after: before });
         expect(page.frames.map(({ bytes }) => bytes.toString())).to.have.length(1);
         expect(page.frames[0]?.bytes.toString()).to.match(/^id: \S+\ndata: 1\n\n$/);
@@ -520,7 +525,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('may be 1,024 characters long', async () => {
         await connect(b, 'c1', 't1');
-        await a.coordinator.send({ ...message('c1', 'm1'), trace: 't'.repeat(1024) });
+        await a.coordinator.messenger.send({ ...message('c1', 'm1'), trace: 't'.repeat(1024) });
         expect(b.listener.messages[0]?.trace).to.equal('t'.repeat(1024));
       });
 
@@ -534,11 +539,11 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         it(`that is ${what} is dropped, and the event arrives`, async () => {
           await connect(b, 'c1', 't1');
           await listen([b], 'news');
-          const result = await a.coordinator.send({ ...message('c1', 'm1'), trace });
+          const result = await a.coordinator.messenger.send({ ...message('c1', 'm1'), trace });
           expect(result).to.include({ outcome: 'delivered' });
           expect(b.listener.messages).to.have.length(1);
           expect(b.listener.messages[0]?.trace).to.equal(undefined);
-          await a.coordinator.publish({ ...publication('news', 'data: x\n\n'), trace });
+          await a.coordinator.log.publish({ ...publication('news', 'data: x\n\n'), trace });
           await until(() => b.listener.publications.length === 1, 'the publication');
           expect(b.listener.publications[0]?.trace).to.equal(undefined);
         });
@@ -547,7 +552,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
     describe('replay', () => {
       it('without a cursor answers the head and nothing else', async () => {
-        await a.coordinator.publish(publication('news', 'data: 1\n\n'));
+        await a.coordinator.log.publish(publication('news', 'data: 1\n\n'));
         const page = await replay(b, { topics: ['news'] });
         expect(page.frames).to.deep.equal([]);
         expect(page.reset).to.equal(undefined);
@@ -555,7 +560,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('the head is the newest entry, for every node', async () => {
-        const { cursor } = await a.coordinator.publish(broadcast('x'));
+        const { cursor } = await a.coordinator.log.publish(broadcast('x'));
         expect(await head(a)).to.deep.equal(cursor);
         expect(await head(b)).to.deep.equal(cursor);
       });
@@ -571,7 +576,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('answers the frames that were delivered', async () => {
         const start = await head(a);
-        await a.coordinator.publish(broadcast('x'));
+        await a.coordinator.log.publish(broadcast('x'));
         await until(() => b.listener.publications.length === 1, 'the broadcast');
         const page = await replay(a, { topics: [], after: start });
         expect(page.frames[0]?.bytes.toString()).to.equal(b.listener.publications[0]?.text);
@@ -711,9 +716,9 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
     describe('control', () => {
       it('closes a connection at its owner, on another node and on its own', async () => {
         await connect(a, 'c1', 't1');
-        expect(await b.coordinator.closeConnection('c1', 'kicked')).to.equal(true);
+        expect(await b.coordinator.messenger.close('c1', 'kicked')).to.equal(true);
         await connect(a, 'c2', 't2');
-        expect(await a.coordinator.closeConnection('c2', 'bored')).to.equal(true);
+        expect(await a.coordinator.messenger.close('c2', 'bored')).to.equal(true);
         expect(a.listener.closed).to.deep.equal([
           { connectionId: 'c1', reason: 'kicked' },
           { connectionId: 'c2', reason: 'bored' },
@@ -722,49 +727,50 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('says so when there was no connection to close', async () => {
-        expect(await a.coordinator.closeConnection('c1', 'kicked')).to.equal(false);
+        expect(await a.coordinator.messenger.close('c1', 'kicked')).to.equal(false);
         await register(b, 'c1', 't1');
-        expect(await a.coordinator.closeConnection('c1', 'kicked')).to.equal(false);
+        expect(await a.coordinator.messenger.close('c1', 'kicked')).to.equal(false);
       });
 
-      it('asks the owner what a connection was given, on another node and on its own', async () => {
+      it('asks the owner whether a connection has reached a position, on another node and on its own', async () => {
         await connect(a, 'c1', 't1');
         const position = { ms: 1_700_000_000_123, sequence: 7 };
         for (const { coordinator } of [a, b]) {
-          expect(await coordinator.confirm('c1', position)).to.deep.equal({
+          expect(await coordinator.messenger.hasReached('c1', position)).to.deep.equal({
             outcome: 'delivered',
             nodeId: 'node-a',
           });
         }
-        expect(a.listener.confirmations).to.deep.equal(
-          Array(2).fill({ connectionId: 'c1', position }),
-        );
-        a.listener.confirmation = 'buffered';
-        expect(await b.coordinator.confirm('c1', position)).to.include({ outcome: 'buffered' });
-        a.listener.confirmation = undefined;
-        expect(await b.coordinator.confirm('c1', position)).to.equal(undefined);
+        expect(a.listener.questions).to.deep.equal(Array(2).fill({ connectionId: 'c1', position }));
+        a.listener.reached = 'buffered';
+        expect(await b.coordinator.messenger.hasReached('c1', position)).to.include({
+          outcome: 'buffered',
+        });
+        a.listener.reached = undefined;
+        expect(await b.coordinator.messenger.hasReached('c1', position)).to.equal(undefined);
       });
 
-      it('nobody has been given anything by a connection that is nowhere', async () => {
-        expect(await a.coordinator.confirm('c1', { ms: 1, sequence: 1 })).to.equal(undefined);
+      it('a connection that is nowhere has reached no position', async () => {
+        expect(await a.coordinator.messenger.hasReached('c1', { ms: 1, sequence: 1 })).to.equal(
+          undefined,
+        );
       });
 
-      it('gives a claim to one holder at a time, who keeps it by asking in time', async () => {
-        expect(await a.coordinator.claim('thing', 'one', 0)).to.equal(undefined);
-        expect(await a.coordinator.claim('thing', 'one', 60_000)).to.equal('one');
-        expect(await b.coordinator.claim('thing', 'two', 60_000)).to.equal('one');
-        expect(await b.coordinator.claim('thing', 'two', 0)).to.equal('one');
-        expect(await a.coordinator.claim('other', 'two', 60_000)).to.equal('two');
-        expect(await a.coordinator.claim('thing', 'one', 20)).to.equal('one');
-        await until(
-          async () => (await b.coordinator.claim('thing', 'two', 60_000)) === 'two',
-          'the end of the claim',
-        );
-        expect(await a.coordinator.claim('thing', 'one', 60_000)).to.equal('two');
+      it('gives a lock to one holder at a time, which prolongs it by acquiring it again in time', async () => {
+        const [one, two] = [a.coordinator.locks, b.coordinator.locks];
+        expect(await one.lockHolder('thing')).to.equal(undefined);
+        expect(await one.acquireLock('thing', 'one', 60_000)).to.equal(true);
+        expect(await two.acquireLock('thing', 'two', 60_000)).to.equal(false);
+        expect(await two.lockHolder('thing')).to.equal('one');
+        expect(await one.acquireLock('other', 'two', 60_000)).to.equal(true);
+        expect(await one.acquireLock('thing', 'one', 20)).to.equal(true);
+        await until(() => two.acquireLock('thing', 'two', 60_000), 'the end of the lock');
+        expect(await one.acquireLock('thing', 'one', 60_000)).to.equal(false);
+        expect(await one.lockHolder('thing')).to.equal('two');
       });
 
       it('closes all connections of all nodes', async () => {
-        await a.coordinator.closeAllConnections('maintenance');
+        await a.coordinator.messenger.closeAll('maintenance');
         for (const { listener } of [a, b]) {
           await until(() => listener.closedAll.length > 0, 'the command');
           expect(listener.closedAll).to.deep.equal(['maintenance']);
@@ -773,24 +779,24 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('subscribes and unsubscribes a connection at its owner', async () => {
         await connect(b, 'c1', 't1');
-        expect(await a.coordinator.subscribe('c1', 'news')).to.equal(true);
+        expect(await a.coordinator.messenger.subscribe('c1', 'news')).to.equal(true);
         expect(b.listener.onPresence('news')).to.deep.equal(['c1']);
-        expect(await a.coordinator.unsubscribe('c1', 'news')).to.equal(true);
+        expect(await a.coordinator.messenger.unsubscribe('c1', 'news')).to.equal(true);
         expect(b.listener.onPresence('news')).to.deep.equal([]);
-        expect(await b.coordinator.subscribe('c1', 'sport')).to.equal(true);
+        expect(await b.coordinator.messenger.subscribe('c1', 'sport')).to.equal(true);
       });
 
       it('says so when there is no connection to subscribe', async () => {
-        expect(await a.coordinator.subscribe('c1', 'news')).to.equal(false);
-        expect(await a.coordinator.unsubscribe('c1', 'news')).to.equal(false);
+        expect(await a.coordinator.messenger.subscribe('c1', 'news')).to.equal(false);
+        expect(await a.coordinator.messenger.unsubscribe('c1', 'news')).to.equal(false);
       });
 
       it('tells who is subscribed on every node', async () => {
         await connect(a, 'c1', 't1');
         await connect(b, 'c2', 't1');
         await connect(b, 'c3', 't2');
-        for (const id of ['c1', 'c2']) await a.coordinator.subscribe(id, 'news');
-        const { connections, missing } = await b.coordinator.presence('news');
+        for (const id of ['c1', 'c2']) await a.coordinator.messenger.subscribe(id, 'news');
+        const { connections, missing } = await b.coordinator.messenger.presence('news');
         expect(connections).to.have.deep.members([
           { connectionId: 'c1', nodeId: 'node-a' },
           { connectionId: 'c2', nodeId: 'node-b' },
@@ -800,51 +806,51 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('nobody is subscribed to an unknown topic', async () => {
         const nobody = { connections: [], missing: [] };
-        expect(await a.coordinator.presence('news')).to.deep.equal(nobody);
+        expect(await a.coordinator.messenger.presence('news')).to.deep.equal(nobody);
       });
     });
 
-    describe('check', () => {
+    describe('self-check', () => {
       beforeEach(() => factory.quiet?.());
 
       it('finds nothing where all is well', async () => {
         await connect(a, 'c1', 't1');
         await connect(b, 'c2', 't1');
-        const report = await a.coordinator.check(CHECK);
+        const report = await reconcile(a, CHECK);
         expect(report).to.deep.include({ checked: 2, found: {}, repairs: {}, findings: [] });
         expect(report.unknown).to.equal(undefined);
       });
 
       it('leaves the route of a connection alone that still opens', async () => {
         await register(a, 'c1', 't1');
-        expect((await a.coordinator.check(CHECK)).findings).to.deep.equal([]);
-        expect(await b.coordinator.locate('c1')).to.include({ nodeId: 'node-a' });
+        expect((await reconcile(a, CHECK)).findings).to.deep.equal([]);
+        expect(await b.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-a' });
       });
 
       it('restores the route of a connection that has none', async () => {
         await connect(a, 'c1', 't1');
-        await a.coordinator.unregister('c1', 't1');
-        const { findings } = await a.coordinator.check(CHECK);
+        await a.coordinator.routes.unregister('c1', 't1');
+        const { findings } = await reconcile(a, CHECK);
         const finding = { kind: 'missing-route', connectionId: 'c1', repaired: true };
         expect(findings).to.deep.equal([finding]);
-        expect(await b.coordinator.locate('c1')).to.include({ nodeId: 'node-a' });
-        expect((await a.coordinator.check(CHECK)).findings).to.deep.equal([]);
+        expect(await b.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-a' });
+        expect((await reconcile(a, CHECK)).findings).to.deep.equal([]);
       });
 
       it('removes the route of a connection that is not there', async () => {
         await connect(a, 'c1', 't1');
         a.listener.connections.delete('c1');
-        const { found, repairs } = await a.coordinator.check(CHECK);
+        const { found, repairs } = await reconcile(a, CHECK);
         expect([found, repairs]).to.deep.equal([{ ghost: 1 }, { ghost: 1 }]);
-        expect(await b.coordinator.locate('c1')).to.equal(undefined);
+        expect(await b.coordinator.routes.locate('c1')).to.equal(undefined);
       });
 
       it('gives a connection its route back that names an earlier one of the same id', async () => {
         await connect(a, 'c1', 't1');
         a.listener.connections.set('c1', 't2');
-        expect((await a.coordinator.check(CHECK)).repairs).to.deep.equal({ 'wrong-token': 1 });
-        expect(await b.coordinator.unregister('c1', 't2')).to.equal(false);
-        expect(await a.coordinator.unregister('c1', 't2')).to.equal(true);
+        expect((await reconcile(a, CHECK)).repairs).to.deep.equal({ 'wrong-token': 1 });
+        expect(await b.coordinator.routes.unregister('c1', 't2')).to.equal(false);
+        expect(await a.coordinator.routes.unregister('c1', 't2')).to.equal(true);
       });
 
       it('closes a connection whose id another node has', async () => {
@@ -852,45 +858,45 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await connect(b, 'c1', 't2');
         await until(() => a.listener.superseded.length === 1, 'the news of the takeover');
         a.listener.connections.set('c1', 't1');
-        expect((await a.coordinator.check(CHECK)).repairs).to.deep.equal({ 'foreign-route': 1 });
+        expect((await reconcile(a, CHECK)).repairs).to.deep.equal({ 'foreign-route': 1 });
         expect(a.listener.connections.has('c1')).to.equal(false);
-        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
+        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
       });
 
       it('repairs nothing when it is only to look, and no more than it may', async () => {
         for (const id of ['c1', 'c2', 'c3']) await connect(a, id, `t-${id}`);
         a.listener.connections.clear();
-        const seen = await a.coordinator.check({ ...CHECK, maxRepairs: 0 });
+        const seen = await reconcile(a, { ...CHECK, maxRepairs: 0 });
         expect([seen.found, seen.repairs]).to.deep.equal([{ ghost: 3 }, {}]);
-        expect(await b.coordinator.count()).to.equal(3);
-        expect((await a.coordinator.check({ ...CHECK, maxRepairs: 2 })).repairs).to.deep.equal({
+        expect(await b.coordinator.routes.count()).to.equal(3);
+        expect((await reconcile(a, { ...CHECK, maxRepairs: 2 })).repairs).to.deep.equal({
           ghost: 2,
         });
-        expect(await b.coordinator.count()).to.equal(1);
+        expect(await b.coordinator.routes.count()).to.equal(1);
       });
 
       it('takes nothing for a difference that is over before it has lasted', async () => {
         await connect(a, 'c1', 't1');
         a.listener.connections.delete('c1');
-        const checked = a.coordinator.check({ ...CHECK, settle: 100 });
+        const checked = reconcile(a, { ...CHECK, settle: 100 });
         setTimeout(() => a.listener.connections.set('c1', 't1'), 50);
         expect((await checked).findings).to.deep.equal([]);
-        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-a' });
+        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-a' });
       });
 
       it('tells the other nodes of a repair when asked to, and of nothing else', async () => {
         await connect(a, 'c1', 't1');
-        await a.coordinator.check({ ...CHECK, tell: true });
+        await reconcile(a, { ...CHECK, notify: true });
         a.listener.connections.delete('c1');
-        await a.coordinator.check({ ...CHECK, maxRepairs: 0, tell: true });
+        await reconcile(a, { ...CHECK, maxRepairs: 0, notify: true });
         expect(b.listener.syncs).to.equal(0);
-        await a.coordinator.check({ ...CHECK, tell: true });
+        await reconcile(a, { ...CHECK, notify: true });
         await until(() => b.listener.syncs === 1, 'the news of the repair');
       });
 
       it('looking at the routes of all finds nothing where all is well', async () => {
         await connect(b, 'c1', 't1');
-        const report = await a.coordinator.check({ ...CHECK, scope: 'cluster' });
+        const report = await reconcile(a, { ...CHECK, scope: 'cluster' });
         expect(report.findings).to.deep.equal([]);
       });
     });
@@ -906,14 +912,14 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         for (const call of everyCall(a.coordinator)) {
           expect(await codeOf(call)).to.equal('UNAVAILABLE');
         }
-        a.coordinator.unlisten(['news']);
+        a.coordinator.log.unsubscribe(['news']);
       });
 
       it('a send of the node that is cut off answers unavailable', async () => {
         await connect(b, 'c1', 't1');
         await cut('node-a');
         await until(() => !a.coordinator.status().reachable, 'the outage');
-        const result = await a.coordinator.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
         expect(result).to.deep.equal({ outcome: 'unavailable' });
         expect(b.listener.messages).to.deep.equal([]);
       });
@@ -921,15 +927,15 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       it('a send to a node that does not answer is unknown after its deadline', async () => {
         await connect(b, 'c1', 't1');
         await cut('node-b');
-        const result = await a.coordinator.send({ ...message('c1', 'm1'), deadline: 50 });
+        const result = await a.coordinator.messenger.send({ ...message('c1', 'm1'), deadline: 50 });
         expect(result).to.deep.equal({ outcome: 'unknown' });
       });
 
       it('a node that does not answer is missing in the presence', async () => {
         await connect(a, 'c1', 't1');
-        await a.coordinator.subscribe('c1', 'news');
+        await a.coordinator.messenger.subscribe('c1', 'news');
         await cut('node-b');
-        expect(await a.coordinator.presence('news')).to.deep.equal({
+        expect(await a.coordinator.messenger.presence('news')).to.deep.equal({
           connections: [{ connectionId: 'c1', nodeId: 'node-a' }],
           missing: ['node-b'],
         });
@@ -940,9 +946,9 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await cut('node-b');
         const { coordinator } = a;
         const asked = [
-          coordinator.closeConnection('c1', 'kicked'),
-          coordinator.subscribe('c1', 'news'),
-          coordinator.unsubscribe('c1', 'news'),
+          coordinator.messenger.close('c1', 'kicked'),
+          coordinator.messenger.subscribe('c1', 'news'),
+          coordinator.messenger.unsubscribe('c1', 'news'),
         ];
         for (const call of asked) expect(await codeOf(call)).to.equal('UNAVAILABLE');
       });
@@ -982,8 +988,8 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await until(() => a.coordinator.status().reachable, 'the end of the outage');
         await settled(a, b);
         expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
-        expect(await a.coordinator.locate('c1')).to.include({ nodeId: 'node-b' });
-        expect(await b.coordinator.locate('c2')).to.include({ nodeId: 'node-a' });
+        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
+        expect(await b.coordinator.routes.locate('c2')).to.include({ nodeId: 'node-a' });
       });
 
       it('the route of a connection that ended meanwhile goes afterwards', async () => {
@@ -992,13 +998,13 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await until(() => !a.coordinator.status().reachable, 'the outage');
         a.listener.opening.clear();
         a.listener.connections.delete('c1');
-        expect(await codeOf(a.coordinator.unregister('c1', 't1'))).to.equal('UNAVAILABLE');
+        expect(await codeOf(a.coordinator.routes.unregister('c1', 't1'))).to.equal('UNAVAILABLE');
         await heal('node-a');
         await until(
-          async () => (await b.coordinator.locate('c1')) === undefined,
+          async () => (await b.coordinator.routes.locate('c1')) === undefined,
           'the route to go',
         );
-        expect(await b.coordinator.count()).to.equal(0);
+        expect(await b.coordinator.routes.count()).to.equal(0);
       });
     });
   });
@@ -1012,7 +1018,7 @@ function register(
   onDuplicate: 'takeover' | 'reject' = 'takeover',
 ): Promise<RegistrationResult> {
   listener.opening.add(`${connectionId} ${token}`);
-  return coordinator.register({ connectionId, token, onDuplicate });
+  return coordinator.routes.register({ connectionId, token, onDuplicate });
 }
 
 /** Registers a connection that the node has from then on. */
@@ -1023,18 +1029,22 @@ async function connect(node: Node, connectionId: string, token: string): Promise
 }
 
 async function names({ coordinator }: Node): Promise<string[]> {
-  return (await coordinator.nodes()).map(({ nodeId }) => nodeId);
+  return (await coordinator.routes.nodes()).map(({ nodeId }) => nodeId);
 }
 
 async function listen(nodes: readonly Node[], ...topics: string[]): Promise<void> {
-  for (const { coordinator } of nodes) await coordinator.listen(topics);
+  for (const { coordinator } of nodes) await coordinator.log.subscribe(topics);
 }
 
 /** Resolves when what was under way to these nodes has arrived: commands and events come in the order of their cause. */
 async function settled(...nodes: readonly Node[]): Promise<void> {
   const marker = `data: settled ${Math.random()}\n\n`;
   for (const { coordinator } of nodes) {
-    await coordinator.publish({ topic: undefined, body: Buffer.from(marker), retention: false });
+    await coordinator.log.publish({
+      topic: undefined,
+      body: Buffer.from(marker),
+      retention: false,
+    });
   }
   for (const { listener } of nodes) {
     await until(
@@ -1066,7 +1076,7 @@ async function publishAll(
 ): Promise<Cursor[]> {
   const cursors: Cursor[] = [];
   for (const [n, topic] of topics.entries()) {
-    const result = await coordinator.publish(publication(topic, `data: ${n}\n\n`, retention));
+    const result = await coordinator.log.publish(publication(topic, `data: ${n}\n\n`, retention));
     cursors.push(cursorOf(result));
   }
   return cursors;
@@ -1074,6 +1084,15 @@ async function publishAll(
 
 async function head(node: Node): Promise<Cursor> {
   return (await replay(node, { topics: [] })).head;
+}
+
+/** For coordinators with a self-check. */
+async function reconcile(
+  { coordinator }: Node,
+  request: ReconcileRequest,
+): Promise<ReconcileReport> {
+  if (coordinator.selfCheck === undefined) throw new Error('there is no self-check');
+  return coordinator.selfCheck.reconcile(request);
 }
 
 function replay(
@@ -1084,7 +1103,7 @@ function replay(
   },
 ): Promise<ReplayPage> {
   const { after, limit = EVERYTHING, ...rest } = request;
-  return coordinator.replay({ ...rest, limit, ...(after === undefined ? {} : { after }) });
+  return coordinator.log.replay({ ...rest, limit, ...(after === undefined ? {} : { after }) });
 }
 
 function texts({ frames }: ReplayPage): string[] {
@@ -1113,22 +1132,23 @@ function cursorOf({ cursor }: { readonly cursor?: Cursor }): Cursor {
 /** One call of each method that has no rule of its own. */
 function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
   return [
-    coordinator.register({ connectionId: 'c', token: 't', onDuplicate: 'takeover' }),
-    coordinator.unregister('c', 't'),
-    coordinator.releaseRoutes(),
-    coordinator.locate('c'),
-    coordinator.count(),
-    coordinator.nodes(),
-    coordinator.publish(publication('news', 'data: x\n\n')),
-    coordinator.listen(['news']),
-    coordinator.replay({ topics: [], limit: 1 }),
-    coordinator.confirm('c', { ms: 1, sequence: 1 }),
-    coordinator.claim('thing', 'me', 1000),
-    coordinator.closeConnection('c', 'kicked'),
-    coordinator.closeAllConnections('kicked'),
-    coordinator.subscribe('c', 'news'),
-    coordinator.unsubscribe('c', 'news'),
-    coordinator.presence('news'),
-    coordinator.check(CHECK),
+    coordinator.routes.register({ connectionId: 'c', token: 't', onDuplicate: 'takeover' }),
+    coordinator.routes.unregister('c', 't'),
+    coordinator.routes.releaseAll(),
+    coordinator.routes.locate('c'),
+    coordinator.routes.count(),
+    coordinator.routes.nodes(),
+    coordinator.log.publish(publication('news', 'data: x\n\n')),
+    coordinator.log.subscribe(['news']),
+    coordinator.log.replay({ topics: [], limit: 1 }),
+    coordinator.messenger.hasReached('c', { ms: 1, sequence: 1 }),
+    coordinator.locks.acquireLock('thing', 'me', 1000),
+    coordinator.locks.lockHolder('thing'),
+    coordinator.messenger.close('c', 'kicked'),
+    coordinator.messenger.closeAll('kicked'),
+    coordinator.messenger.subscribe('c', 'news'),
+    coordinator.messenger.unsubscribe('c', 'news'),
+    coordinator.messenger.presence('news'),
+    ...(coordinator.selfCheck === undefined ? [] : [coordinator.selfCheck.reconcile(CHECK)]),
   ];
 }

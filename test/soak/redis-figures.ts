@@ -60,24 +60,30 @@ async function calls(): Promise<void> {
   const frame = { bytes: body };
   const message = { connectionId: 'c0', frame, deadline: 3_000 };
   const register = (n: number) =>
-    node.register({ connectionId: `c${n}`, token: `t${n}`, onDuplicate: 'takeover' });
+    node.routes.register({ connectionId: `c${n}`, token: `t${n}`, onDuplicate: 'takeover' });
   await register(0);
-  await other.listen(['news']);
+  await other.log.subscribe(['news']);
   const operations: readonly (readonly [string, (n: number) => Promise<unknown>])[] = [
     ['registration', n => register(n + 1)],
     ['registration that takes over', n => register2(other, n + 1)],
-    ['release of a route', n => other.unregister(`c${n + 1}`, `u${n + 1}`)],
-    ['send, acknowledged', n => other.send({ ...message, messageId: `m${n}`, ack: 'owner' })],
-    ['send, `ack: none`', n => other.send({ ...message, messageId: `n${n}`, ack: 'none' })],
-    ['publication or broadcast', () => node.publish({ topic: 'news', body, retention })],
-    ['publication that is not kept', () => node.publish(unkept)],
+    ['release of a route', n => other.routes.unregister(`c${n + 1}`, `u${n + 1}`)],
+    [
+      'send, acknowledged',
+      n => other.messenger.send({ ...message, messageId: `m${n}`, ack: 'owner' }),
+    ],
+    [
+      'send, `ack: none`',
+      n => other.messenger.send({ ...message, messageId: `n${n}`, ack: 'none' }),
+    ],
+    ['publication or broadcast', () => node.log.publish({ topic: 'news', body, retention })],
+    ['publication that is not kept', () => node.log.publish(unkept)],
     [
       'publication that is not kept, with a key',
-      n => node.publish({ ...unkept, idempotencyKey: `k${n}` }),
+      n => node.log.publish({ ...unkept, idempotencyKey: `k${n}` }),
     ],
-    ['`isConnected`', () => node.locate('c0')],
-    ['cluster-wide count', () => node.count()],
-    ['command to the owner', () => other.subscribe('c0', 'sport')],
+    ['`isConnected`', () => node.routes.locate('c0')],
+    ['cluster-wide count', () => node.routes.count()],
+    ['command to the owner', () => other.messenger.subscribe('c0', 'sport')],
   ];
   const rows: unknown[][] = [];
   for (const [name, call] of operations) {
@@ -98,7 +104,7 @@ async function calls(): Promise<void> {
 }
 
 function register2(node: RedisCoordinator, n: number) {
-  return node.register({ connectionId: `c${n}`, token: `u${n}`, onDuplicate: 'takeover' });
+  return node.routes.register({ connectionId: `c${n}`, token: `u${n}`, onDuplicate: 'takeover' });
 }
 
 async function scripts(): Promise<void> {

@@ -1,9 +1,14 @@
 import type { ClusterCoordinator } from '../../src/contracts/cluster.js';
 
-type Method = Exclude<
-  keyof ClusterCoordinator,
-  'kind' | 'status' | 'unlisten' | 'position' | 'leakProbes'
->;
+type Part = 'routes' | 'log' | 'messenger' | 'locks' | 'selfCheck';
+type MethodOf<P extends Part> = `${P}.${string & keyof NonNullable<ClusterCoordinator[P]>}`;
+type Method =
+  | 'start'
+  | 'close'
+  | Exclude<
+      { [P in Part]: MethodOf<P> }[Part],
+      'log.unsubscribe' | 'log.position' | 'selfCheck.leakProbes'
+    >;
 
 /** Is called before and after each call to the cluster, and may take its time or throw. */
 export type Hook = (method: Method, when: 'before' | 'after') => void | Promise<void>;
@@ -18,33 +23,49 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
       await hook(method, 'after');
       return result;
     };
+  const { routes, log, messenger, locks, selfCheck } = inner;
   return {
     kind: inner.kind,
     status: () => inner.status(),
-    position: () => inner.position(),
-    leakProbes: () => inner.leakProbes(),
-    unlisten: topics => {
-      inner.unlisten(topics);
-    },
     start: around('start', listener => inner.start(listener)),
     close: around('close', () => inner.close()),
-    register: around('register', registration => inner.register(registration)),
-    unregister: around('unregister', (id, token) => inner.unregister(id, token)),
-    releaseRoutes: around('releaseRoutes', () => inner.releaseRoutes()),
-    locate: around('locate', id => inner.locate(id)),
-    count: around('count', () => inner.count()),
-    nodes: around('nodes', () => inner.nodes()),
-    send: around('send', message => inner.send(message)),
-    publish: around('publish', publication => inner.publish(publication)),
-    listen: around('listen', topics => inner.listen(topics)),
-    replay: around('replay', request => inner.replay(request)),
-    check: around('check', request => inner.check(request)),
-    confirm: around('confirm', (id, position) => inner.confirm(id, position)),
-    claim: around('claim', (name, holder, ms) => inner.claim(name, holder, ms)),
-    closeConnection: around('closeConnection', (id, reason) => inner.closeConnection(id, reason)),
-    closeAllConnections: around('closeAllConnections', reason => inner.closeAllConnections(reason)),
-    subscribe: around('subscribe', (id, topic) => inner.subscribe(id, topic)),
-    unsubscribe: around('unsubscribe', (id, topic) => inner.unsubscribe(id, topic)),
-    presence: around('presence', topic => inner.presence(topic)),
+    routes: {
+      register: around('routes.register', registration => routes.register(registration)),
+      unregister: around('routes.unregister', (id, token) => routes.unregister(id, token)),
+      releaseAll: around('routes.releaseAll', () => routes.releaseAll()),
+      locate: around('routes.locate', id => routes.locate(id)),
+      count: around('routes.count', () => routes.count()),
+      nodes: around('routes.nodes', () => routes.nodes()),
+    },
+    log: {
+      publish: around('log.publish', publication => log.publish(publication)),
+      replay: around('log.replay', request => log.replay(request)),
+      subscribe: around('log.subscribe', topics => log.subscribe(topics)),
+      unsubscribe: topics => {
+        log.unsubscribe(topics);
+      },
+      position: () => log.position(),
+    },
+    messenger: {
+      send: around('messenger.send', message => messenger.send(message)),
+      close: around('messenger.close', (id, reason) => messenger.close(id, reason)),
+      closeAll: around('messenger.closeAll', reason => messenger.closeAll(reason)),
+      subscribe: around('messenger.subscribe', (id, topic) => messenger.subscribe(id, topic)),
+      unsubscribe: around('messenger.unsubscribe', (id, topic) => messenger.unsubscribe(id, topic)),
+      presence: around('messenger.presence', topic => messenger.presence(topic)),
+      hasReached: around('messenger.hasReached', (id, at) => messenger.hasReached(id, at)),
+    },
+    locks: {
+      acquireLock: around('locks.acquireLock', (name, holder, ms) =>
+        locks.acquireLock(name, holder, ms),
+      ),
+      lockHolder: around('locks.lockHolder', name => locks.lockHolder(name)),
+    },
+    ...(selfCheck && {
+      selfCheck: {
+        reconcile: around('selfCheck.reconcile', request => selfCheck.reconcile(request)),
+        leakProbes: () => selfCheck.leakProbes(),
+      },
+    }),
   };
 }

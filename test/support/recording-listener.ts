@@ -18,8 +18,8 @@ export class RecordingListener implements ClusterListener {
     trace?: string;
   }[] = [];
   readonly gaps: { gap: Gap; after: number }[] = [];
-  readonly confirmations: { connectionId: string; position: Position }[] = [];
-  confirmation: 'delivered' | 'buffered' | undefined = 'delivered';
+  readonly questions: { connectionId: string; position: Position }[] = [];
+  reached: 'delivered' | 'buffered' | undefined = 'delivered';
   syncs = 0;
   readonly superseded: { connectionId: string; token: string }[] = [];
   readonly closed: { connectionId: string; reason: CloseReason }[] = [];
@@ -84,15 +84,15 @@ export class RecordingListener implements ClusterListener {
     return this.connections.has(connectionId);
   }
 
-  async onConfirm(
+  async hasReached(
     connectionId: string,
     position: Position,
   ): Promise<'delivered' | 'buffered' | undefined> {
-    this.confirmations.push({
+    this.questions.push({
       connectionId,
       position: { ms: position.ms, sequence: position.sequence },
     });
-    return this.connections.has(connectionId) ? this.confirmation : undefined;
+    return this.connections.has(connectionId) ? this.reached : undefined;
   }
 
   onPresence(topic: string): readonly string[] {

@@ -1,9 +1,10 @@
 import type { MemoryBus } from '../../src/cluster/memory/bus.js';
 import { LocalCoordinator } from '../../src/cluster/memory/coordinator.js';
-import type { ClusterCoordinator, Consistency } from '../../src/contracts/cluster.js';
+import type { ClusterCoordinator } from '../../src/contracts/cluster.js';
 import type { SseConnection } from '../../src/contracts/connection.js';
 import type { ResiliencePolicy } from '../../src/contracts/policy.js';
 import type { ConnectionOptions } from '../../src/contracts/service.js';
+import type { Consistency } from '../../src/node/node.js';
 import { DistributedSseService } from '../../src/node/service.js';
 import { MemoryConnectionStore } from '../../src/node/store.js';
 import { resolveOptions } from '../../src/options/resolve-options.js';

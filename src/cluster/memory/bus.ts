@@ -1,7 +1,5 @@
 import type {
   ClusterListener,
-  ConsistencyReport,
-  ConsistencyRequest,
   NodeInfo,
   Publication,
   PublicationResult,
@@ -9,18 +7,20 @@ import type {
   RegistrationResult,
 } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
+import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
 import { gapOf } from '../../protocol/gap.js';
 import { addressed, carriedTrace, EVERYONE } from '../../protocol/names.js';
-import { ConsistencyTally, type Difference, lastingDifferences } from '../differences.js';
+import { ConsistencyTally, lastingDifferences } from '../differences.js';
 import { MemoryLog } from './log.js';
+import { NodeReconciliation } from './reconcile.js';
 import { type OwnedRoute, RouteTable, type TakeoverLimit } from './routes.js';
 
 export type { TakeoverLimit } from './routes.js';
 
-interface Member {
+interface BusNode {
   readonly listener: ClusterListener;
-  /** Set while it is cut off: the newest entry of the log when that began. */
+  /** Set while the node is cut off: the newest entry of the log when that began. */
   cutAt: Position | undefined;
 }
 
@@ -33,8 +33,8 @@ const IDEMPOTENCY_MS = 60_000;
 export class MemoryBus {
   readonly log = new MemoryLog();
   readonly #routes = new RouteTable();
-  readonly #members = new Map<string, Member>();
-  readonly #claims = new Map<string, { readonly holder: string; readonly until: number }>();
+  readonly #nodes = new Map<string, BusNode>();
+  readonly #locks = new Map<string, { readonly holder: string; readonly until: number }>();
   readonly #published = new Map<
     string,
     { readonly at: number; readonly result: PublicationResult }
@@ -42,40 +42,37 @@ export class MemoryBus {
 
   /** @throws SseError `INVALID_OPTION` when a node of that id is there already. */
   join(nodeId: string, listener: ClusterListener): void {
-    if (this.#members.has(nodeId)) {
+    if (this.#nodes.has(nodeId)) {
       throw new SseError(
         'INVALID_OPTION',
         `node.id must be unique in a cluster, '${nodeId}' is taken; give each node its own`,
       );
     }
-    this.#members.set(nodeId, { listener, cutAt: undefined });
+    this.#nodes.set(nodeId, { listener, cutAt: undefined });
   }
 
   leave(nodeId: string): void {
     this.releaseRoutes(nodeId);
-    this.#members.delete(nodeId);
+    this.#nodes.delete(nodeId);
   }
 
   /** Cuts a node off: it reaches nobody and nobody reaches it, until {@link heal}. For tests of an application's outages. */
   cut(nodeId: string): void {
-    const member = this.#members.get(nodeId);
-    if (member !== undefined) member.cutAt ??= this.log.head;
+    const node = this.#nodes.get(nodeId);
+    if (node !== undefined) node.cutAt ??= this.log.head;
   }
 
   /**
    * Ends a cut. Connections whose id moved to another node meanwhile are closed as superseded. The node is given what was
-   * published and kept meanwhile; the subscribers of what was not kept are told of the gap.
+   * published and kept meanwhile; for entries that were not kept its listener gets `onGap`.
    */
   heal(nodeId: string): void {
-    const member = this.#members.get(nodeId);
-    if (member?.cutAt === undefined) return;
-    const { listener, cutAt } = member;
-    member.cutAt = undefined;
-    for (const { connectionId, token } of this.#routes.reconcile(nodeId, [
-      ...listener.registered(),
-    ])) {
-      listener.onSuperseded(connectionId, token);
-    }
+    const node = this.#nodes.get(nodeId);
+    if (node?.cutAt === undefined) return;
+    const { listener, cutAt } = node;
+    node.cutAt = undefined;
+    const reconciliation = this.#reconciliation(nodeId, listener);
+    for (const difference of reconciliation.differences()) reconciliation.repair(difference);
     const { entries, gaps } = this.log.since(cutAt);
     const { epoch } = this.log;
     const first = entries[0]?.frame.position;
@@ -87,10 +84,25 @@ export class MemoryBus {
     for (const { topic, frame } of entries) listener.onPublication(addressed(topic), frame);
   }
 
-  /** Compares a node with the routes, as `ClusterCoordinator.check` says. */
-  check(nodeId: string, request: ConsistencyRequest): Promise<ConsistencyReport> {
-    const reach = (id: string): ClusterListener | undefined => this.reach(id);
-    return new BusCheck(this.#routes, [...this.#members.keys()], reach).run(nodeId, request);
+  /** Compares a node with the routes, as the contract of `SelfCheck.reconcile` says. */
+  async reconcile(nodeId: string, request: ReconcileRequest): Promise<ReconcileReport> {
+    const tally = new ConsistencyTally(request.maxRepairs);
+    const listener = this.reach(nodeId);
+    if (listener === undefined) return tally.unknown('cut off from the bus');
+    const reconciliation = this.#reconciliation(nodeId, listener);
+    const lasting = await lastingDifferences(
+      async () =>
+        request.scope === 'node' ? reconciliation.differences() : reconciliation.orphans(),
+      request.settle,
+    );
+    tally.checked = reconciliation.compared;
+    if (this.reach(nodeId) !== listener) return tally.unknown('cut off from the bus meanwhile');
+    for (const difference of lasting) {
+      const repaired = tally.left > 0 && reconciliation.repair(difference);
+      tally.add({ kind: difference.kind, connectionId: difference.connectionId, repaired });
+    }
+    if (request.notify && tally.left < request.maxRepairs) this.#notifyOthers(nodeId);
+    return tally.report();
   }
 
   isCut(nodeId: string): boolean {
@@ -99,8 +111,8 @@ export class MemoryBus {
 
   /** The listener of a node that can be reached. */
   reach(nodeId: string): ClusterListener | undefined {
-    const member = this.#members.get(nodeId);
-    return member?.cutAt === undefined ? member?.listener : undefined;
+    const node = this.#nodes.get(nodeId);
+    return node?.cutAt === undefined ? node?.listener : undefined;
   }
 
   register(
@@ -134,7 +146,7 @@ export class MemoryBus {
 
   nodes(self: string): NodeInfo[] {
     const counts = this.#routes.countByNode();
-    return [...this.#members.keys()]
+    return [...this.#nodes.keys()]
       .sort()
       .map(nodeId => ({ nodeId, connections: counts.get(nodeId) ?? 0, self: nodeId === self }));
   }
@@ -143,7 +155,7 @@ export class MemoryBus {
     const { topic, body, retention, idempotencyKey } = publication;
     const earlier = this.#recall(idempotencyKey);
     if (earlier !== undefined) return earlier;
-    const nodes = this.#members.size;
+    const nodes = this.#nodes.size;
     const trace = carriedTrace(publication.trace);
     if (retention === false) {
       this.#deliver(topic, { bytes: body }, trace);
@@ -154,18 +166,29 @@ export class MemoryBus {
     return this.#remember(idempotencyKey, { cursor, nodes });
   }
 
-  /** Takes, keeps or looks at what one holder at a time has. */
-  claim(name: string, holder: string, ms: number): string | undefined {
+  acquireLock(name: string, holder: string, ms: number): boolean {
+    const present = this.lockHolder(name);
+    if (present !== undefined && present !== holder) return false;
+    this.#locks.set(name, { holder, until: Date.now() + ms });
+    return true;
+  }
+
+  lockHolder(name: string): string | undefined {
     const now = Date.now();
-    for (const [other, { until }] of this.#claims) if (until <= now) this.#claims.delete(other);
-    const present = this.#claims.get(name)?.holder;
-    if (ms === 0 || (present !== undefined && present !== holder)) return present;
-    this.#claims.set(name, { holder, until: now + ms });
-    return holder;
+    for (const [other, { until }] of this.#locks) if (until <= now) this.#locks.delete(other);
+    return this.#locks.get(name)?.holder;
   }
 
   *listeners(): Iterable<[nodeId: string, listener: ClusterListener | undefined]> {
-    for (const nodeId of [...this.#members.keys()]) yield [nodeId, this.reach(nodeId)];
+    for (const nodeId of [...this.#nodes.keys()]) yield [nodeId, this.reach(nodeId)];
+  }
+
+  #reconciliation(nodeId: string, listener: ClusterListener): NodeReconciliation {
+    return new NodeReconciliation(this.#routes, nodeId, listener, id => this.#nodes.has(id));
+  }
+
+  #notifyOthers(nodeId: string): void {
+    for (const [other, listener] of this.listeners()) if (other !== nodeId) listener?.onSync();
   }
 
   #deliver(topic: string | undefined, frame: Frame, trace: string | undefined): void {
@@ -190,85 +213,4 @@ export class MemoryBus {
 /** A gap in topics that are not remembered. */
 function lostAll(resumedFrom: Cursor, until: Cursor): Gap {
   return { reason: 'GAP', topics: undefined, resumedFrom, until };
-}
-
-/** Compares one node of a bus with the routes of all. */
-class BusCheck {
-  /** @param reach the listener of a member that is not cut off */
-  constructor(
-    private readonly routes: RouteTable,
-    private readonly members: readonly string[],
-    private readonly reach: (nodeId: string) => ClusterListener | undefined,
-  ) {}
-
-  async run(nodeId: string, request: ConsistencyRequest): Promise<ConsistencyReport> {
-    const tally = new ConsistencyTally(request.maxRepairs);
-    const listener = this.reach(nodeId);
-    if (listener === undefined) return tally.unknown('cut off from the bus');
-    const look = async (): Promise<readonly Difference[]> =>
-      request.scope === 'node' ? this.#differences(nodeId, listener, tally) : this.#orphans(tally);
-    const differences = await lastingDifferences(look, request.settle);
-    if (this.reach(nodeId) !== listener) return tally.unknown('cut off from the bus meanwhile');
-    for (const difference of differences) {
-      const repaired = tally.left > 0 && this.#repair(nodeId, listener, difference);
-      tally.add({ kind: difference.kind, connectionId: difference.connectionId, repaired });
-    }
-    if (request.tell && tally.left < request.maxRepairs) this.#tell(nodeId);
-    return tally.report();
-  }
-
-  #differences(nodeId: string, listener: ClusterListener, tally: ConsistencyTally): Difference[] {
-    const found: Difference[] = [];
-    const here = new Set<string>();
-    tally.checked = 0;
-    for (const { connectionId, token } of listener.registered()) {
-      here.add(connectionId);
-      tally.checked += 1;
-      const route = this.routes.get(connectionId);
-      if (route === undefined) found.push({ kind: 'missing-route', connectionId, token });
-      else if (route.nodeId !== nodeId) found.push({ kind: 'foreign-route', connectionId, token });
-      else if (route.token !== token) found.push({ kind: 'wrong-token', connectionId, token });
-    }
-    for (const { connectionId, token, nodeId: owner } of this.routes.all()) {
-      if (owner !== nodeId) continue;
-      tally.checked += 1;
-      if (!here.has(connectionId) && !listener.holds(connectionId, token))
-        found.push({ kind: 'ghost', connectionId, token });
-    }
-    return found;
-  }
-
-  #orphans(tally: ConsistencyTally): Difference[] {
-    const routes = [...this.routes.all()];
-    tally.checked = routes.length;
-    return routes
-      .filter(({ nodeId }) => !this.members.includes(nodeId))
-      .map(({ connectionId, token }) => ({ kind: 'orphan', connectionId, token }));
-  }
-
-  #repair(nodeId: string, listener: ClusterListener, difference: Difference): boolean {
-    const { kind, connectionId, token } = difference;
-    const route = this.routes.get(connectionId);
-    if (kind === 'ghost' || kind === 'orphan') {
-      return route !== undefined && this.routes.unregister(route.nodeId, connectionId, token);
-    }
-    if (!listener.holds(connectionId, token)) return false;
-    if (route !== undefined && this.#isDead(route, nodeId, listener)) {
-      this.routes.unregister(route.nodeId, connectionId, route.token);
-    }
-    if (!this.routes.restore(nodeId, { connectionId, token })) {
-      listener.onSuperseded(connectionId, token);
-    }
-    return true;
-  }
-
-  /** Whether nobody answers for a route: its node is gone, or is this one and has no such connection. */
-  #isDead(route: OwnedRoute, nodeId: string, listener: ClusterListener): boolean {
-    if (route.nodeId === nodeId) return !listener.holds(route.connectionId, route.token);
-    return !this.members.includes(route.nodeId);
-  }
-
-  #tell(nodeId: string): void {
-    for (const other of this.members) if (other !== nodeId) this.reach(other)?.onSync();
-  }
 }

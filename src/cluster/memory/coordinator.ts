@@ -1,23 +1,17 @@
 import type {
   ClusterCoordinator,
   ClusterListener,
-  ConsistencyReport,
-  ConsistencyRequest,
   CoordinatorStatus,
-  LeakProbe,
+  EventLog,
+  Locks,
   Message,
-  NodeInfo,
+  NodeMessenger,
   Presence,
-  Publication,
-  PublicationResult,
-  Registration,
-  RegistrationResult,
-  ReplayPage,
-  ReplayRequest,
   Route,
+  RouteRegistry,
 } from '../../contracts/cluster.js';
-import type { CloseReason } from '../../contracts/connection.js';
-import type { Cursor, Position, SendResult } from '../../contracts/events.js';
+import type { SendResult } from '../../contracts/events.js';
+import type { SelfCheck } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
 import { carriedTrace } from '../../protocol/names.js';
 import { MemoryBus, type TakeoverLimit } from './bus.js';
@@ -32,6 +26,57 @@ export class LocalCoordinator implements ClusterCoordinator {
     private readonly takeovers: TakeoverLimit,
     private readonly bus: MemoryBus = new MemoryBus(),
   ) {}
+
+  readonly routes: RouteRegistry = {
+    register: async registration =>
+      this.#reachBus().register(this.nodeId, registration, this.takeovers),
+    unregister: async (connectionId, token) =>
+      this.#reachBus().unregister(this.nodeId, connectionId, token),
+    releaseAll: async () => this.#reachBus().releaseRoutes(this.nodeId),
+    locate: async connectionId => this.#locate(connectionId),
+    count: async () => this.#reachBus().count,
+    nodes: async () => this.#reachBus().nodes(this.nodeId),
+  };
+
+  readonly log: EventLog = {
+    publish: async publication => this.#reachBus().publish(publication),
+    replay: async request => this.#reachBus().log.replay(request),
+    // A node of a bus gets every publication, so it has no subscriptions to begin or end.
+    subscribe: async () => void this.#reachBus(),
+    unsubscribe: () => undefined,
+    position: () => (this.status().reachable ? this.bus.log.head : undefined),
+  };
+
+  readonly messenger: NodeMessenger = {
+    send: async message => this.#send(message),
+    close: async (connectionId, reason) =>
+      this.#owner(connectionId)?.onClose(connectionId, reason) ?? false,
+    closeAll: async reason => {
+      for (const [, listener] of this.#reachBus().listeners()) listener?.onCloseAll(reason);
+    },
+    subscribe: async (connectionId, topic) =>
+      (await this.#owner(connectionId)?.onSubscribe(connectionId, topic)) ?? false,
+    unsubscribe: async (connectionId, topic) =>
+      this.#owner(connectionId)?.onUnsubscribe(connectionId, topic) ?? false,
+    presence: async topic => this.#presence(topic),
+    hasReached: async (connectionId, position) => {
+      const route = this.#reachBus().route(connectionId);
+      const owner = route && this.bus.reach(route.nodeId);
+      const outcome = await owner?.hasReached(connectionId, position);
+      return route && outcome && { outcome, nodeId: route.nodeId };
+    },
+  };
+
+  readonly locks: Locks = {
+    acquireLock: async (name, holder, ms) => this.#reachBus().acquireLock(name, holder, ms),
+    lockHolder: async name => this.#reachBus().lockHolder(name),
+  };
+
+  readonly selfCheck: SelfCheck = {
+    reconcile: async request => this.#reachBus().reconcile(this.nodeId, request),
+    // The bus has all of its state.
+    leakProbes: () => [],
+  };
 
   async start(listener: ClusterListener): Promise<void> {
     if (this.#state === 'closed') throw closed();
@@ -52,32 +97,14 @@ export class LocalCoordinator implements ClusterCoordinator {
     return { reachable: true };
   }
 
-  async register(registration: Registration): Promise<RegistrationResult> {
-    return this.#reachBus().register(this.nodeId, registration, this.takeovers);
-  }
-
-  async unregister(connectionId: string, token: string): Promise<boolean> {
-    return this.#reachBus().unregister(this.nodeId, connectionId, token);
-  }
-
-  async releaseRoutes(): Promise<void> {
-    this.#reachBus().releaseRoutes(this.nodeId);
-  }
-
-  async locate(connectionId: string): Promise<Route | undefined> {
+  #locate(connectionId: string): Route | undefined {
     const route = this.#reachBus().route(connectionId);
-    return route && { connectionId, nodeId: route.nodeId, fencingToken: route.fencingToken };
+    if (route === undefined) return undefined;
+    const { nodeId, fencingToken, user } = route;
+    return { connectionId, nodeId, fencingToken, ...(user === undefined ? {} : { user }) };
   }
 
-  async count(): Promise<number> {
-    return this.#reachBus().count;
-  }
-
-  async nodes(): Promise<readonly NodeInfo[]> {
-    return this.#reachBus().nodes(this.nodeId);
-  }
-
-  async send(message: Message): Promise<SendResult> {
+  async #send(message: Message): Promise<SendResult> {
     if (this.#state === 'closed') throw closed();
     if (!this.status().reachable) return { outcome: 'unavailable' };
     const route = this.bus.route(message.connectionId);
@@ -99,63 +126,14 @@ export class LocalCoordinator implements ClusterCoordinator {
     }
   }
 
-  async publish(publication: Publication): Promise<PublicationResult> {
-    return this.#reachBus().publish(publication);
+  /** The owner's answer does not come: a node that is cut off may or may not have got the message before. */
+  async #unanswered(message: Message, route: Route): Promise<SendResult> {
+    if (message.ack === 'none') return { outcome: 'routed', nodeId: route.nodeId };
+    await new Promise(resolve => setTimeout(resolve, message.deadline));
+    return { outcome: 'unknown' };
   }
 
-  async listen(): Promise<void> {
-    this.#reachBus();
-  }
-
-  unlisten(): void {
-    // Every node of a bus is given every publication; there is no feed to end.
-  }
-
-  async replay(request: ReplayRequest): Promise<ReplayPage> {
-    return this.#reachBus().log.replay(request);
-  }
-
-  position(): Cursor | undefined {
-    return this.status().reachable ? this.bus.log.head : undefined;
-  }
-
-  async confirm(connectionId: string, position: Position): Promise<SendResult | undefined> {
-    const route = this.#reachBus().route(connectionId);
-    const owner = route && this.bus.reach(route.nodeId);
-    const outcome = await owner?.onConfirm(connectionId, position);
-    return route && outcome && { outcome, nodeId: route.nodeId };
-  }
-
-  async claim(name: string, holder: string, ms: number): Promise<string | undefined> {
-    return this.#reachBus().claim(name, holder, ms);
-  }
-
-  leakProbes(): readonly LeakProbe[] {
-    // All that it holds is the bus's.
-    return [];
-  }
-
-  async check(request: ConsistencyRequest): Promise<ConsistencyReport> {
-    return this.#reachBus().check(this.nodeId, request);
-  }
-
-  async closeConnection(connectionId: string, reason: CloseReason): Promise<boolean> {
-    return this.#owner(connectionId)?.onClose(connectionId, reason) ?? false;
-  }
-
-  async closeAllConnections(reason: CloseReason): Promise<void> {
-    for (const [, listener] of this.#reachBus().listeners()) listener?.onCloseAll(reason);
-  }
-
-  async subscribe(connectionId: string, topic: string): Promise<boolean> {
-    return (await this.#owner(connectionId)?.onSubscribe(connectionId, topic)) ?? false;
-  }
-
-  async unsubscribe(connectionId: string, topic: string): Promise<boolean> {
-    return this.#owner(connectionId)?.onUnsubscribe(connectionId, topic) ?? false;
-  }
-
-  async presence(topic: string): Promise<Presence> {
+  #presence(topic: string): Presence {
     const connections: { connectionId: string; nodeId: string }[] = [];
     const missing: string[] = [];
     for (const [nodeId, listener] of this.#reachBus().listeners()) {
@@ -165,13 +143,6 @@ export class LocalCoordinator implements ClusterCoordinator {
           connections.push({ connectionId, nodeId });
     }
     return { connections, missing };
-  }
-
-  /** The owner's answer does not come: a node that is cut off may or may not have got it before. */
-  async #unanswered(message: Message, route: Route): Promise<SendResult> {
-    if (message.ack === 'none') return { outcome: 'routed', nodeId: route.nodeId };
-    await new Promise(resolve => setTimeout(resolve, message.deadline));
-    return { outcome: 'unknown' };
   }
 
   #owner(connectionId: string): ClusterListener | undefined {

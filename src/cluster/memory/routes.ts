@@ -44,11 +44,12 @@ export class RouteTable {
 
   register(
     nodeId: string,
-    { connectionId, token, onDuplicate }: Registration,
+    registration: Registration,
     { takeoverLimit, takeoverWindow }: TakeoverLimit,
   ): RegistrationResult {
+    const { connectionId, token, onDuplicate } = registration;
     const former = this.#routes.get(connectionId);
-    if (former === undefined) return this.#own(nodeId, connectionId, token, NONE);
+    if (former === undefined) return this.#own(nodeId, registration, NONE);
     if (former.nodeId === nodeId && former.token === token) {
       return { outcome: 'registered', fencingToken: former.fencingToken };
     }
@@ -56,7 +57,7 @@ export class RouteTable {
     const now = Date.now();
     const recent = former.takeovers.filter(at => now - at < takeoverWindow);
     if (recent.length >= takeoverLimit) return { outcome: 'storm' };
-    return this.#own(nodeId, connectionId, token, [...recent, now]);
+    return this.#own(nodeId, registration, [...recent, now]);
   }
 
   unregister(nodeId: string, connectionId: string, token: string): boolean {
@@ -65,10 +66,11 @@ export class RouteTable {
     return this.#routes.delete(connectionId);
   }
 
-  /** Gives a node a route that nobody has. Returns whether the node has it now, with this token. */
-  restore(nodeId: string, { connectionId, token }: Registered): boolean {
+  /** Registers a connection again where its id is free. Returns whether its node has the route now, with this token. */
+  restore(nodeId: string, registered: Registered): boolean {
+    const { connectionId, token } = registered;
     const route = this.#routes.get(connectionId);
-    if (route === undefined) this.#own(nodeId, connectionId, token, NONE);
+    if (route === undefined) this.#own(nodeId, registered, NONE);
     return route === undefined || (route.nodeId === nodeId && route.token === token);
   }
 
@@ -83,31 +85,21 @@ export class RouteTable {
     }
   }
 
-  /**
-   * Brings the routes of a node in step with the connections it has; the other nodes' routes win. Returns the
-   * connections that have lost their id.
-   */
-  reconcile(nodeId: string, registered: readonly Registered[]): Registered[] {
-    const tokens = new Set(registered.map(({ token }) => token));
-    for (const { connectionId, nodeId: owner, token } of this.#routes.values()) {
-      if (owner === nodeId && !tokens.has(token)) this.#routes.delete(connectionId);
-    }
-    return registered.filter(({ connectionId, token }) => {
-      const route = this.#routes.get(connectionId);
-      if (route === undefined) this.#own(nodeId, connectionId, token, NONE);
-      return route !== undefined && (route.nodeId !== nodeId || route.token !== token);
-    });
-  }
-
   #own(
     nodeId: string,
-    connectionId: string,
-    token: string,
+    { connectionId, token, user }: Registered,
     takeovers: readonly number[],
   ): RegistrationResult {
     this.#fencingToken += 1;
     const fencingToken = this.#fencingToken;
-    this.#routes.set(connectionId, { nodeId, connectionId, token, takeovers, fencingToken });
+    this.#routes.set(connectionId, {
+      nodeId,
+      connectionId,
+      token,
+      takeovers,
+      fencingToken,
+      ...(user === undefined ? {} : { user }),
+    });
     return { outcome: 'registered', fencingToken };
   }
 }

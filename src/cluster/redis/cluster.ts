@@ -1,24 +1,18 @@
 import type {
   ClusterCoordinator,
   ClusterListener,
-  ConsistencyReport,
-  ConsistencyRequest,
   CoordinatorStatus,
-  LeakProbe,
+  EventLog,
+  Locks,
   Message,
-  NodeInfo,
+  NodeMessenger,
   Presence,
-  Publication,
-  PublicationResult,
-  Registration,
-  RegistrationResult,
-  ReplayPage,
-  ReplayRequest,
-  Route,
+  RouteRegistry,
 } from '../../contracts/cluster.js';
 import type { CloseReason } from '../../contracts/connection.js';
-import type { Cursor, Position, SendResult } from '../../contracts/events.js';
+import type { Position, SendResult } from '../../contracts/events.js';
 import type { Logger } from '../../contracts/logger.js';
+import type { SelfCheck } from '../../contracts/self-check.js';
 import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
@@ -47,6 +41,49 @@ export class RedisCoordinator implements ClusterCoordinator {
   readonly kind = 'redis';
   readonly #gateway: RedisGateway;
   #state: State = { is: 'new' };
+
+  readonly routes: RouteRegistry = {
+    register: async registration => this.#reach().registry.register(registration),
+    unregister: async (connectionId, token) =>
+      this.#reach().registry.unregister(connectionId, token),
+    releaseAll: async () => {
+      await this.#reach().leases.release(true);
+    },
+    locate: async connectionId => this.#reach().registry.locate(connectionId),
+    count: async () => this.#reach().registry.count(),
+    nodes: async () => this.#reach().registry.nodes(),
+  };
+
+  readonly log: EventLog = {
+    publish: async publication => this.#reach().writer.publish(publication),
+    replay: async request => this.#reach().reader.replay(request),
+    subscribe: async topics => this.#reach().feed.listen(topics),
+    unsubscribe: topics => this.#member?.feed.unlisten(topics),
+    position: () => this.#member?.feed.position,
+  };
+
+  readonly messenger: NodeMessenger = {
+    send: async message => this.#send(message),
+    close: async (connectionId, reason) =>
+      this.#ask(connectionId, { t: 'close', connectionId, reason }),
+    closeAll: async reason => this.#closeAll(reason),
+    subscribe: async (connectionId, topic) =>
+      this.#ask(connectionId, { t: 'subscribe', connectionId, topic }),
+    unsubscribe: async (connectionId, topic) =>
+      this.#ask(connectionId, { t: 'unsubscribe', connectionId, topic }),
+    presence: async topic => this.#presence(topic),
+    hasReached: async (connectionId, position) => this.#hasReached(connectionId, position),
+  };
+
+  readonly locks: Locks = {
+    acquireLock: async (name, holder, ms) => (await this.#lock(name, holder, ms)) === holder,
+    lockHolder: async name => this.#lock(name, '', 0),
+  };
+
+  readonly selfCheck: SelfCheck = {
+    reconcile: async request => this.#reach().reconcile(request),
+    leakProbes: () => clusterProbes(() => this.#member),
+  };
 
   /** @throws SseError `INVALID_OPTION` for Redis settings that cannot work */
   constructor(
@@ -115,58 +152,14 @@ export class RedisCoordinator implements ClusterCoordinator {
     return { reachable: false, detail: `the coordinator is ${this.#state.is}` };
   }
 
-  async register(registration: Registration): Promise<RegistrationResult> {
-    return this.#reach().registry.register(registration);
-  }
-
-  async unregister(connectionId: string, token: string): Promise<boolean> {
-    return this.#reach().registry.unregister(connectionId, token);
-  }
-
-  async releaseRoutes(): Promise<void> {
-    await this.#reach().leases.release(true);
-  }
-
-  async locate(connectionId: string): Promise<Route | undefined> {
-    return this.#reach().registry.locate(connectionId);
-  }
-
-  async count(): Promise<number> {
-    return this.#reach().registry.count();
-  }
-
-  async nodes(): Promise<readonly NodeInfo[]> {
-    return this.#reach().registry.nodes();
-  }
-
-  async send(message: Message): Promise<SendResult> {
+  async #send(message: Message): Promise<SendResult> {
     if (this.#state.is === 'closed') throw closed();
     const member = this.#member;
     if (member?.obstacle() !== undefined || member === undefined) return { outcome: 'unavailable' };
     return member.router.send(message);
   }
 
-  async publish(publication: Publication): Promise<PublicationResult> {
-    return this.#reach().writer.publish(publication);
-  }
-
-  async listen(topics: Iterable<string>): Promise<void> {
-    await this.#reach().feed.listen(topics);
-  }
-
-  unlisten(topics: Iterable<string>): void {
-    this.#member?.feed.unlisten(topics);
-  }
-
-  async replay(request: ReplayRequest): Promise<ReplayPage> {
-    return this.#reach().reader.replay(request);
-  }
-
-  position(): Cursor | undefined {
-    return this.#member?.feed.position;
-  }
-
-  async confirm(connectionId: string, position: Position): Promise<SendResult | undefined> {
+  async #hasReached(connectionId: string, position: Position): Promise<SendResult | undefined> {
     const { bus, registry } = this.#reach();
     const route = await registry.find(connectionId);
     if (route === undefined) return undefined;
@@ -177,26 +170,7 @@ export class RedisCoordinator implements ClusterCoordinator {
       : undefined;
   }
 
-  async claim(name: string, holder: string, ms: number): Promise<string | undefined> {
-    this.#reach();
-    const claim = this.#gateway.keys.claim(name);
-    const reply = await this.#gateway.run(claimScript, { claim, holder, ms });
-    return reply.status === 'HELD' ? reply.holder : undefined;
-  }
-
-  leakProbes(): readonly LeakProbe[] {
-    return clusterProbes(() => this.#member);
-  }
-
-  async check(request: ConsistencyRequest): Promise<ConsistencyReport> {
-    return this.#reach().check(request);
-  }
-
-  async closeConnection(connectionId: string, reason: CloseReason): Promise<boolean> {
-    return this.#ask(connectionId, { t: 'close', connectionId, reason });
-  }
-
-  async closeAllConnections(reason: CloseReason): Promise<void> {
+  async #closeAll(reason: CloseReason): Promise<void> {
     const { bus, registry } = this.#reach();
     const { missing } = await bus.askAll(await registry.incarnations(), { t: 'closeAll', reason });
     if (missing.length === 0) return;
@@ -205,15 +179,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     });
   }
 
-  async subscribe(connectionId: string, topic: string): Promise<boolean> {
-    return this.#ask(connectionId, { t: 'subscribe', connectionId, topic });
-  }
-
-  async unsubscribe(connectionId: string, topic: string): Promise<boolean> {
-    return this.#ask(connectionId, { t: 'unsubscribe', connectionId, topic });
-  }
-
-  async presence(topic: string): Promise<Presence> {
+  async #presence(topic: string): Promise<Presence> {
     const { bus, registry } = this.#reach();
     const incs = await registry.incarnations();
     const { answered, missing } = await bus.askAll(incs, { t: 'presence', topic });
@@ -223,6 +189,14 @@ export class RedisCoordinator implements ClusterCoordinator {
         .map(connectionId => ({ connectionId, nodeId: nodeIdOf(inc) })),
     );
     return { connections, missing: missing.map(nodeIdOf) };
+  }
+
+  /** Who has a lock after `holder` asked for it, for so many milliseconds; with 0 nobody asked. */
+  async #lock(name: string, holder: string, ms: number): Promise<string | undefined> {
+    this.#reach();
+    const claim = this.#gateway.keys.claim(name);
+    const reply = await this.#gateway.run(claimScript, { claim, holder, ms });
+    return reply.status === 'HELD' ? reply.holder : undefined;
   }
 
   /** Asks the owner of a connection, wherever it is. */

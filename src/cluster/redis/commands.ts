@@ -256,7 +256,7 @@ export class NodeCommands {
       case 'unsubscribe':
         return listener.onUnsubscribe(command.connectionId, command.topic);
       case 'confirm':
-        return (await listener.onConfirm(command.connectionId, command)) ?? false;
+        return (await listener.hasReached(command.connectionId, command)) ?? false;
       case 'presence':
         return [...listener.onPresence(command.topic)];
     }

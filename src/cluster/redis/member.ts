@@ -1,9 +1,5 @@
-import type {
-  ConsistencyReport,
-  ConsistencyRequest,
-  CoordinatorStatus,
-  LeakProbe,
-} from '../../contracts/cluster.js';
+import type { CoordinatorStatus } from '../../contracts/cluster.js';
+import type { LeakProbe, ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import type { SseError } from '../../errors.js';
 import { EVERYONE } from '../../protocol/names.js';
 import { ConsistencyTally } from '../differences.js';
@@ -141,14 +137,14 @@ export class RedisMember {
   }
 
   /** Never rejects: trouble makes the report unknown. */
-  async check(request: ConsistencyRequest): Promise<ConsistencyReport> {
+  async reconcile(request: ReconcileRequest): Promise<ReconcileReport> {
     const tally = new ConsistencyTally(request.maxRepairs);
     try {
       if (request.scope === 'node') await this.#check.run(request, tally);
       else if (this.#settled) await this.#validation.run(request, tally);
       else return tally.unknown('the nodes may just have been cut off together');
       const repaired = request.maxRepairs - tally.left;
-      if (request.tell && repaired > 0) await this.bus.tellAll({ t: 'sync', repaired });
+      if (request.notify && repaired > 0) await this.bus.tellAll({ t: 'sync', repaired });
     } catch (error) {
       return tally.unknown(error instanceof Error ? error.message : String(error));
     }

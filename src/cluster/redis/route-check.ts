@@ -1,4 +1,4 @@
-import type { ConsistencyRequest } from '../../contracts/cluster.js';
+import type { ReconcileRequest } from '../../contracts/self-check.js';
 import { type ConsistencyTally, lastingDifferences } from '../differences.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { NodeLeases } from './leases.js';
@@ -32,7 +32,7 @@ export class RouteCheck {
   }
 
   /** @throws SseError, also when a lease was lost meanwhile: what was compared with was not this node's any more */
-  async run(request: ConsistencyRequest, tally: ConsistencyTally): Promise<void> {
+  async run(request: ReconcileRequest, tally: ConsistencyTally): Promise<void> {
     const wary = this.#wary;
     // Until this check is over, in case that it fails.
     this.#wary = true;
@@ -41,7 +41,7 @@ export class RouteCheck {
   }
 
   /** Compares everything and repairs what differs. Returns whether anything did. */
-  async #compare({ settle }: ConsistencyRequest, tally: ConsistencyTally): Promise<boolean> {
+  async #compare({ settle }: ReconcileRequest, tally: ConsistencyTally): Promise<boolean> {
     const generations = this.#generations();
     const differences = await lastingDifferences(() => this.#look(tally), settle);
     if (this.#generations() !== generations) throw lostLease();

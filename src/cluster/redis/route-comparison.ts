@@ -1,4 +1,5 @@
-import type { InconsistencyKind, Registered } from '../../contracts/cluster.js';
+import type { Registered } from '../../contracts/cluster.js';
+import type { InconsistencyKind } from '../differences.js';
 import { SseError } from '../../errors.js';
 import type { Difference } from '../differences.js';
 import type { ClusterNode } from './cluster-node.js';

@@ -1,4 +1,5 @@
-import type { InconsistencyKind, Registered } from '../../contracts/cluster.js';
+import type { Registered } from '../../contracts/cluster.js';
+import type { InconsistencyKind } from '../differences.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { RouteRegistry } from './routes.js';
 import type { RouteState } from './scripts/refresh-script.js';

@@ -1,4 +1,4 @@
-import type { ConsistencyRequest } from '../../contracts/cluster.js';
+import type { ReconcileRequest } from '../../contracts/self-check.js';
 import type { ConsistencyTally } from '../differences.js';
 import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
@@ -18,7 +18,7 @@ export class RouteValidation {
   ) {}
 
   /** @throws SseError */
-  async run({ sample }: ConsistencyRequest, tally: ConsistencyTally): Promise<void> {
+  async run({ sample }: ReconcileRequest, tally: ConsistencyTally): Promise<void> {
     const { gateway, options } = this.node;
     const { partitions } = gateway.keys;
     const count = Math.min(MAX_PER_CALL, Math.ceil(sample / partitions.length));

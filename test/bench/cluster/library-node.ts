@@ -30,7 +30,7 @@ offerWork(
       const connectionId = `registered-${number}`;
       registered.push(connectionId);
       const registration = { connectionId, token: connectionId, onDuplicate: 'takeover' } as const;
-      const { outcome } = await coordinator.register(registration);
+      const { outcome } = await coordinator.routes.register(registration);
       if (outcome !== 'registered') throw new Error(`a registration came to ${outcome}`);
     },
   },
@@ -40,7 +40,7 @@ offerWork(
       const all = registered.splice(0);
       await inFlight(all.length, async index => {
         const id = all[index] ?? '';
-        await coordinator.unregister(id, id);
+        await coordinator.routes.unregister(id, id);
       });
     },
     // A node knows the others a moment after they came.

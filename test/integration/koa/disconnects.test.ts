@@ -3,13 +3,9 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
 import type { SseGuard } from '../../../src/contracts/authorization.js';
-import type {
-  Registration,
-  RegistrationResult,
-  ReplayPage,
-  ReplayRequest,
-} from '../../../src/contracts/cluster.js';
+import type { ClusterCoordinator } from '../../../src/contracts/cluster.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
+import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { KoaApp, type Protocol } from '../../support/koa-app.js';
 import { RawClient } from '../../support/raw-client.js';
 import { until } from '../../support/until.js';
@@ -53,28 +49,33 @@ class StreamController {
   }
 }
 
-class SlowCoordinator extends LocalCoordinator {
-  override async register(registration: Registration): Promise<RegistrationResult> {
-    if (registration.connectionId === 'slow') await gate.pass();
-    return super.register(registration);
-  }
-
-  /** Holds up whoever has read a first page, and so has its head. */
-  override async replay(request: ReplayRequest): Promise<ReplayPage> {
-    if (request.after !== undefined && request.after.sequence > 1) await gate.pass();
-    return super.replay(request);
-  }
+function slowCoordinator(): ClusterCoordinator {
+  const inner = new LocalCoordinator('n', { takeoverLimit: 5, takeoverWindow: 30_000 });
+  return alteredCoordinator(inner, {
+    routes: {
+      register: async registration => {
+        if (registration.connectionId === 'slow') await gate.pass();
+        return inner.routes.register(registration);
+      },
+    },
+    log: {
+      // Delays a client that has read a first page, and so has its head.
+      replay: async request => {
+        if (request.after !== undefined && request.after.sequence > 1) await gate.pass();
+        return inner.log.replay(request);
+      },
+    },
+  });
 }
 
 let app: KoaApp;
 
 const start = async (protocol: Protocol): Promise<void> => {
   gate = new Gate();
-  const limit = { takeoverLimit: 5, takeoverWindow: 30_000 };
   app = await KoaApp.start({
     protocol,
     controllers: [StreamController],
-    overrides: { clusterCoordinator: new SlowCoordinator('n', limit) },
+    overrides: { clusterCoordinator: slowCoordinator() },
     bind: container => container.bind(SlowGuard).toSelf(),
     after: [
       async ctx => {

@@ -2,11 +2,12 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { Context, Middleware } from 'koa';
 import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
-import type { ReplayPage, ReplayRequest } from '../../../src/contracts/cluster.js';
+import type { ClusterCoordinator, EventLog } from '../../../src/contracts/cluster.js';
 import type { SseConnection } from '../../../src/contracts/connection.js';
 import type { LocalConnection } from '../../../src/contracts/store.js';
 import { SseError } from '../../../src/errors.js';
 import { MemoryConnectionStore } from '../../../src/node/store.js';
+import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { EventStreamClient, type StreamInit } from '../../support/event-stream-client.js';
 import { KoaApp, type KoaAppSettings } from '../../support/koa-app.js';
 import { RawClient } from '../../support/raw-client.js';
@@ -325,14 +326,15 @@ describe('a stream that fails while it opens', () => {
   afterEach(() => app.close());
 
   /** The log breaks when its second page is read, which is after the head, and stays broken. */
-  class BreakingCoordinator extends LocalCoordinator {
-    #pages = 0;
-
-    override async replay(request: ReplayRequest): Promise<ReplayPage> {
-      this.#pages += 1;
-      if (this.#pages >= 2) throw new SseError('UNAVAILABLE', 'the log broke');
-      return super.replay(request);
-    }
+  function breakingCoordinator(): ClusterCoordinator {
+    const inner = new LocalCoordinator('n', { takeoverLimit: 5, takeoverWindow: 30_000 });
+    let pages = 0;
+    const replay: EventLog['replay'] = async request => {
+      pages += 1;
+      if (pages >= 2) throw new SseError('UNAVAILABLE', 'the log broke');
+      return inner.log.replay(request);
+    };
+    return alteredCoordinator(inner, { log: { replay } });
   }
 
   /** Shows the connection that the route does not get. */
@@ -346,10 +348,9 @@ describe('a stream that fails while it opens', () => {
   }
 
   it('after the head is ended, and the warning says why', async () => {
-    const limit = { takeoverLimit: 5, takeoverWindow: 30_000 };
     const connectionStore = new ShowingStore();
     await start(ctx => ctx.sse.connect('me', { topics: ['news'] }), {
-      overrides: { clusterCoordinator: new BreakingCoordinator('n', limit), connectionStore },
+      overrides: { clusterCoordinator: breakingCoordinator(), connectionStore },
     });
     const { id = '' } = await app.service.publish('news', 'note', 0);
     for (let number = 1; number <= 250; number += 1) {

@@ -26,13 +26,19 @@ async function nodesAt(where: () => { url?: string; client?: object }) {
   listener.connections.set('c1', 't1');
   await a.start(listener);
   await b.start(new RecordingListener());
-  await a.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
+  await a.routes.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
   return { nodes, a, b };
 }
 
 function send(from: RedisCoordinator, messageId: string) {
   const frame = { bytes: Buffer.from('data: x\n\n') };
-  return from.send({ connectionId: 'c1', messageId, frame, ack: 'owner', deadline: 3_000 });
+  return from.messenger.send({
+    connectionId: 'c1',
+    messageId,
+    frame,
+    ack: 'owner',
+    deadline: 3_000,
+  });
 }
 
 /** That two nodes meet there: one sends to a connection of the other, which answers. */
@@ -98,27 +104,27 @@ describe('nodes meet', () => {
       const listener = new RecordingListener();
       listener.connections.set('c1', 't1');
       await a.start(listener);
-      await a.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
+      await a.routes.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
       expect(await send(a, 'm1')).to.include({ outcome: 'delivered' });
       const retention = { maxEntries: 10, ttl: 5_000 };
-      await a.publish({ topic: undefined, body: Buffer.from('data: x\n\n'), retention });
+      await a.log.publish({ topic: undefined, body: Buffer.from('data: x\n\n'), retention });
       const unkept = {
         topic: undefined,
         body: Buffer.from('data: y\n\n'),
         retention: false,
       } as const;
-      await a.publish({ ...unkept, idempotencyKey: 'k' });
+      await a.log.publish({ ...unkept, idempotencyKey: 'k' });
       await until(() => listener.publications.length === 2, 'both broadcasts');
-      expect(await a.count()).to.equal(1);
+      expect(await a.routes.count()).to.equal(1);
       const check = {
         scope: 'node',
         maxRepairs: 10,
         settle: 1,
         sample: 10,
-        tell: true,
+        notify: true,
       } as const;
-      expect((await a.check(check)).unknown).to.equal(undefined);
-      expect(await a.unregister('c1', 't1')).to.equal(true);
+      expect((await a.selfCheck.reconcile(check)).unknown).to.equal(undefined);
+      expect(await a.routes.unregister('c1', 't1')).to.equal(true);
     } finally {
       await nodes.dispose();
     }

@@ -1,18 +1,18 @@
 import { expect } from 'chai';
 import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { PARTITION_TAGS } from '../../../src/cluster/redis/keys.js';
-import type { ConsistencyReport, ConsistencyRequest } from '../../../src/contracts/cluster.js';
+import type { ReconcileReport, ReconcileRequest } from '../../../src/contracts/self-check.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { inBatches, trafficOf } from '../../support/redis/redis-costs.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 
-const CHECK: ConsistencyRequest = {
+const CHECK: ReconcileRequest = {
   scope: 'node',
   maxRepairs: 1_000,
   settle: 5,
   sample: 200,
-  tell: false,
+  notify: false,
 };
 const FAR = '99999999999999';
 const STRETCH = 500;
@@ -34,8 +34,8 @@ describe('a node that is compared with Redis, however many connections it has', 
 
   const key = (name: string): string => `${nodes.prefix}{${PARTITION_TAGS[0]}}:${name}`;
   const admin = () => server.redis.admin;
-  const check = (more: Partial<ConsistencyRequest> = {}): Promise<ConsistencyReport> =>
-    coordinator.check({ ...CHECK, ...more });
+  const check = (more: Partial<ReconcileRequest> = {}): Promise<ReconcileReport> =>
+    coordinator.selfCheck.reconcile({ ...CHECK, ...more });
 
   async function routeOf(id: string): Promise<string> {
     return (await admin().hget(key('r'), id)) ?? '';
@@ -49,7 +49,7 @@ describe('a node that is compared with Redis, however many connections it has', 
     await inBatches(connections, n => {
       listener.connections.set(`c${n}`, `t${n}`);
       const registration = { connectionId: `c${n}`, token: `t${n}` };
-      return coordinator.register({ ...registration, onDuplicate: 'takeover' });
+      return coordinator.routes.register({ ...registration, onDuplicate: 'takeover' });
     });
     [mine = ''] = (await routeOf('c0')).split('|');
     await nodes.quiet();
@@ -62,7 +62,7 @@ describe('a node that is compared with Redis, however many connections it has', 
   }
 
   /** What the first of at most so many checks finds and repairs that finds anything. */
-  async function foundWithin(checks: number): Promise<ConsistencyReport['found']> {
+  async function foundWithin(checks: number): Promise<ReconcileReport['found']> {
     for (let n = 0; n < checks; n += 1) {
       const { found, repairs } = await check();
       expect(repairs).to.deep.equal(found);
@@ -75,7 +75,7 @@ describe('a node that is compared with Redis, however many connections it has', 
   async function anotherNode(): Promise<string> {
     const other = await nodes.node('b');
     await other.start(new RecordingListener());
-    await other.register({ connectionId: 'theirs', token: 't', onDuplicate: 'takeover' });
+    await other.routes.register({ connectionId: 'theirs', token: 't', onDuplicate: 'takeover' });
     return (await routeOf('theirs')).split('|')[0] ?? '';
   }
 
@@ -101,7 +101,7 @@ describe('a node that is compared with Redis, however many connections it has', 
     it(`makes two script calls at rest with ${connections} connections`, async () => {
       await connect(connections);
       for (let times = 0; times < 3; times += 1) {
-        let report: ConsistencyReport | undefined;
+        let report: ReconcileReport | undefined;
         const { scripts } = await trafficOf(server.redis, async () => {
           report = await check();
         });

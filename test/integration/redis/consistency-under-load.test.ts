@@ -1,17 +1,17 @@
 import { expect } from 'chai';
 import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { PARTITION_TAGS } from '../../../src/cluster/redis/keys.js';
-import type { ConsistencyRequest } from '../../../src/contracts/cluster.js';
+import type { ReconcileRequest } from '../../../src/contracts/self-check.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 
-const CHECK: ConsistencyRequest = {
+const CHECK: ReconcileRequest = {
   scope: 'node',
   maxRepairs: 1_000,
   settle: 5,
   sample: 200,
-  tell: true,
+  notify: true,
 };
 const IDS = Array.from({ length: 30 }, (_, n) => `c${n}`);
 const STEPS_PER_ID = 20;
@@ -49,19 +49,23 @@ describe('checks while clients come, move and go, and routes are damaged', () =>
       switch (KINDS[random(KINDS.length)] ?? 'connect') {
         case 'connect':
           node.listener.opening.add(`${id} ${token}`);
-          await node.coordinator.register({ connectionId: id, token, onDuplicate: 'takeover' });
+          await node.coordinator.routes.register({
+            connectionId: id,
+            token,
+            onDuplicate: 'takeover',
+          });
           node.listener.opening.delete(`${id} ${token}`);
           // The client has left its former stream, whether or not that node was told.
           owner?.node.listener.connections.delete(id);
           node.listener.connections.set(id, token);
           rightful.set(id, { node, token });
-          await owner?.node.coordinator.unregister(id, owner.token);
+          await owner?.node.coordinator.routes.unregister(id, owner.token);
           break;
         case 'end':
           if (owner === undefined) return;
           owner.node.listener.connections.delete(id);
           rightful.delete(id);
-          await owner.node.coordinator.unregister(id, owner.token);
+          await owner.node.coordinator.routes.unregister(id, owner.token);
           break;
         case 'lose':
           await admin.hdel(key('r'), id);
@@ -86,7 +90,7 @@ describe('checks while clients come, move and go, and routes are damaged', () =>
     let over = false;
     const checking = cluster.map(async ({ coordinator }) => {
       let repairs = 0;
-      while (!over) repairs += sum((await coordinator.check(CHECK)).repairs);
+      while (!over) repairs += sum((await coordinator.selfCheck.reconcile(CHECK)).repairs);
       return repairs;
     });
     await Promise.all(
@@ -97,7 +101,7 @@ describe('checks while clients come, move and go, and routes are damaged', () =>
     over = true;
     const [repairs] = await Promise.all([Promise.all(checking)]);
     for (let round = 0; round < 2; round += 1) {
-      for (const { coordinator } of cluster) await coordinator.check(CHECK);
+      for (const { coordinator } of cluster) await coordinator.selfCheck.reconcile(CHECK);
     }
 
     for (const { id: nodeId, listener, coordinator } of cluster) {
@@ -106,12 +110,14 @@ describe('checks while clients come, move and go, and routes are damaged', () =>
       expect(Object.fromEntries(listener.connections), `${nodeId}, seed ${seed}`).to.deep.equal(
         expected,
       );
-      expect((await coordinator.check({ ...CHECK, maxRepairs: 0 })).findings).to.deep.equal([]);
+      expect(
+        (await coordinator.selfCheck.reconcile({ ...CHECK, maxRepairs: 0 })).findings,
+      ).to.deep.equal([]);
       for (const [id] of mine) {
-        expect(await coordinator.locate(id), `${id}, seed ${seed}`).to.include({ nodeId });
+        expect(await coordinator.routes.locate(id), `${id}, seed ${seed}`).to.include({ nodeId });
       }
     }
-    expect(await cluster[0]?.coordinator.count()).to.equal(rightful.size);
+    expect(await cluster[0]?.coordinator.routes.count()).to.equal(rightful.size);
     expect(repairs.reduce((all, some) => all + some, 0)).to.be.greaterThan(0);
   });
 

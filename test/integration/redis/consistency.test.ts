@@ -1,21 +1,21 @@
 import { expect } from 'chai';
 import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { PARTITION_TAGS } from '../../../src/cluster/redis/keys.js';
-import type { ConsistencyReport, ConsistencyRequest } from '../../../src/contracts/cluster.js';
+import type { ReconcileReport, ReconcileRequest } from '../../../src/contracts/self-check.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { inBatches } from '../../support/redis/redis-costs.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
 
-const NODE: ConsistencyRequest = {
+const NODE: ReconcileRequest = {
   scope: 'node',
   maxRepairs: 1_000,
   settle: 20,
   sample: 200,
-  tell: false,
+  notify: false,
 };
-const CLUSTER: ConsistencyRequest = { ...NODE, scope: 'cluster' };
+const CLUSTER: ReconcileRequest = { ...NODE, scope: 'cluster' };
 const FAR = '99999999999999';
 
 describe('a node that is compared with Redis', () => {
@@ -30,10 +30,11 @@ describe('a node that is compared with Redis', () => {
 
   const key = (name: string): string => `${nodes.prefix}{${PARTITION_TAGS[0]}}:${name}`;
   const admin = () => server.redis.admin;
-  const check = (request = NODE): Promise<ConsistencyReport> => coordinator.check(request);
+  const check = (request = NODE): Promise<ReconcileReport> =>
+    coordinator.selfCheck.reconcile(request);
 
   async function connect(id: string, token: string): Promise<string> {
-    await coordinator.register({ connectionId: id, token, onDuplicate: 'takeover' });
+    await coordinator.routes.register({ connectionId: id, token, onDuplicate: 'takeover' });
     listener.connections.set(id, token);
     return (await admin().hget(key('r'), id)) ?? '';
   }
@@ -54,15 +55,15 @@ describe('a node that is compared with Redis', () => {
     await admin().hdel(key('r'), 'c1');
     await admin().zrem(key('x'), 'c1');
     expect((await check()).repairs).to.deep.equal({ 'missing-route': 1 });
-    expect(await coordinator.locate('c1')).to.include({ nodeId: 'a' });
-    expect(await coordinator.count()).to.equal(1);
+    expect(await coordinator.routes.locate('c1')).to.include({ nodeId: 'a' });
+    expect(await coordinator.routes.count()).to.equal(1);
   });
 
   it('a route with a wrong token is written anew', async () => {
     const route = await connect('c1', 't1');
     await admin().hset(key('r'), 'c1', route.replace('|t1|', '|t9|'));
     expect((await check()).repairs).to.deep.equal({ 'wrong-token': 1 });
-    expect(await coordinator.unregister('c1', 't1')).to.equal(true);
+    expect(await coordinator.routes.unregister('c1', 't1')).to.equal(true);
     expect(listener.superseded).to.deep.equal([]);
   });
 
@@ -70,7 +71,7 @@ describe('a node that is compared with Redis', () => {
     const route = await connect('c1', 't1');
     await admin().hset(key('r'), 'c1', route.replace(/^\d+/, '424242'));
     expect((await check()).found).to.deep.equal({ 'foreign-route': 1 });
-    expect(await coordinator.locate('c1')).to.include({ nodeId: 'a' });
+    expect(await coordinator.routes.locate('c1')).to.include({ nodeId: 'a' });
     expect(listener.superseded).to.deep.equal([]);
   });
 
@@ -92,7 +93,7 @@ describe('a node that is compared with Redis', () => {
     const { findings } = await check(CLUSTER);
     expect(findings).to.deep.equal([{ kind: 'orphan', connectionId: 'c2', repaired: true }]);
     expect(await admin().hkeys(key('r'))).to.deep.equal(['c1']);
-    expect(await coordinator.count()).to.equal(1);
+    expect(await coordinator.routes.count()).to.equal(1);
   });
 
   it('so is one among thousands, when the index names it', async () => {

@@ -32,8 +32,8 @@ describe('garbage on the channels of live nodes', () => {
         await a.start(listener);
         await b.start(new RecordingListener());
         listener.connections.set('c1', 't1');
-        await a.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
-        await a.listen(['news']);
+        await a.routes.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
+        await a.log.subscribe(['news']);
       });
 
       afterEach(async () => {
@@ -44,7 +44,7 @@ describe('garbage on the channels of live nodes', () => {
       const channels = async (): Promise<string[]> =>
         (await server.redis.admin.pubsub('CHANNELS', `${nodes.prefix}*`)) as string[];
       const send = (messageId: string) =>
-        b.send({
+        b.messenger.send({
           connectionId: 'c1',
           messageId,
           frame: { bytes: Buffer.from(`data: ${messageId}\n\n`) },
@@ -52,7 +52,7 @@ describe('garbage on the channels of live nodes', () => {
           deadline: 2_000,
         });
       const publish = (text: string, retention: { maxEntries: number; ttl: number } | false) =>
-        b.publish({ topic: 'news', body: Buffer.from(`data: ${text}\n\n`), retention });
+        b.log.publish({ topic: 'news', body: Buffer.from(`data: ${text}\n\n`), retention });
 
       /** What the nodes say to each other, by channel. */
       const record = async (): Promise<[channel: string, frame: Buffer][]> => {
@@ -65,8 +65,8 @@ describe('garbage on the channels of live nodes', () => {
         await send('recorded');
         await publish('kept', { maxEntries: 10, ttl: 60_000 });
         await publish('unkept', false);
-        await b.presence('news');
-        await b.subscribe('c1', 'sport');
+        await b.messenger.presence('news');
+        await b.messenger.subscribe('c1', 'sport');
         await until(() => heard.length >= 6, 'the frames');
         ear.disconnect();
         return heard;
@@ -92,7 +92,7 @@ describe('garbage on the channels of live nodes', () => {
           () => listener.publications.some(({ text }) => text.includes('data: after')),
           'the publication',
         );
-        expect(await b.count()).to.equal(1);
+        expect(await b.routes.count()).to.equal(1);
         expect(a.status()).to.deep.equal({ reachable: true });
         expect(listener.closed).to.deep.equal([]);
         expect(listener.closedAll).to.deep.equal([]);
@@ -110,8 +110,8 @@ describe('garbage on the channels of live nodes', () => {
       await a.start(listener);
       await b.start(new RecordingListener());
       listener.connections.set('c1', 't1');
-      await a.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
-      await a.listen(['news']);
+      await a.routes.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
+      await a.log.subscribe(['news']);
       const lists = await Promise.all(
         cluster.redis.servers.map(({ admin }) => admin.call('PUBSUB', 'SHARDCHANNELS')),
       );
@@ -131,10 +131,10 @@ describe('garbage on the channels of live nodes', () => {
       for (const channel of channels) await admin.spublish(channel, randomBytes(300_000));
       const frame = { bytes: Buffer.from('data: x\n\n') };
       const message = { connectionId: 'c1', messageId: 'm1', frame, ack: 'owner' } as const;
-      const sent = await b.send({ ...message, deadline: 3_000 });
+      const sent = await b.messenger.send({ ...message, deadline: 3_000 });
       expect(sent).to.deep.equal({ outcome: 'delivered', nodeId: 'a' });
       const retention = { maxEntries: 10, ttl: 60_000 };
-      await b.publish({ topic: 'news', body: Buffer.from('data: after\n\n'), retention });
+      await b.log.publish({ topic: 'news', body: Buffer.from('data: after\n\n'), retention });
       await until(
         () => listener.publications.some(({ text }) => text.includes('data: after')),
         'the publication',

@@ -25,23 +25,23 @@ describe('leaks of a node in Redis', () => {
     listener = new RecordingListener();
     await coordinator.start(listener);
     detection = new LeakDetection(1000, logger, telemetry);
-    detection.watch(coordinator.leakProbes());
+    detection.watch(coordinator.selfCheck.leakProbes());
   });
 
   afterEach(() => coordinator.close());
 
   it('a feed that nobody follows is found and ended', async () => {
-    await coordinator.listen(['followed', 'left', 'left']);
+    await coordinator.log.subscribe(['followed', 'left', 'left']);
     listener.subscriptions.set('followed', new Set(['c1']));
     expect(detection.run()).to.deep.equal({});
     expect(detection.run()).to.deep.equal({ feed: 1 });
     expect(detection.run()).to.deep.equal({});
-    await coordinator.publish({
+    await coordinator.log.publish({
       topic: 'left',
       body: Buffer.from('data: x\n\n'),
       retention: false,
     });
-    await coordinator.publish({
+    await coordinator.log.publish({
       topic: 'followed',
       body: Buffer.from('data: y\n\n'),
       retention: false,
@@ -50,13 +50,13 @@ describe('leaks of a node in Redis', () => {
   });
 
   it('a feed that somebody joins is none, though nobody follows it yet', async () => {
-    const joined = coordinator.listen(['news']);
+    const joined = coordinator.log.subscribe(['news']);
     detection.run();
     expect(detection.run()).to.deep.equal({});
     await joined;
     listener.subscriptions.set('news', new Set(['c1']));
     expect(detection.run()).to.deep.equal({});
-    await coordinator.publish({
+    await coordinator.log.publish({
       topic: 'news',
       body: Buffer.from('data: x\n\n'),
       retention: false,
@@ -65,7 +65,7 @@ describe('leaks of a node in Redis', () => {
   });
 
   it('a node at rest has none', async () => {
-    await coordinator.send({
+    await coordinator.messenger.send({
       connectionId: 'nobody',
       messageId: 'm1',
       frame: { bytes: Buffer.from('data: x\n\n') },
@@ -82,7 +82,7 @@ describe('leaks of a node in Redis', () => {
       .withArgs(sinon.match({ name: 'send' }), sinon.match.any)
       .returns(new Promise(() => undefined));
     try {
-      void coordinator.send({
+      void coordinator.messenger.send({
         connectionId: 'c1',
         messageId: 'm1',
         frame: { bytes: Buffer.from('data: x\n\n') },

@@ -23,9 +23,9 @@ describe('a member of the cluster', () => {
     return node;
   };
   const idsOf = async (node: RedisCoordinator): Promise<string[]> =>
-    (await node.nodes()).map(({ nodeId }) => nodeId);
+    (await node.routes.nodes()).map(({ nodeId }) => nodeId);
   const register = (node: RedisCoordinator, n: number) =>
-    node.register({ connectionId: `c${n}`, token: `t${n}`, onDuplicate: 'takeover' });
+    node.routes.register({ connectionId: `c${n}`, token: `t${n}`, onDuplicate: 'takeover' });
 
   it('that closes while it joins leaves no lease', async () => {
     const other = await start('other');
@@ -57,7 +57,7 @@ describe('a member of the cluster', () => {
       life.abort();
       await registering;
       expect(await idsOf(other)).to.deep.equal(['other']);
-      expect(await other.count()).to.equal(0);
+      expect(await other.routes.count()).to.equal(0);
     }
   });
 
@@ -70,10 +70,12 @@ describe('a member of the cluster', () => {
     );
     await register(first, 1);
     await register(second, 2);
-    expect(await first.nodes()).to.deep.equal([{ nodeId: 'twin', connections: 2, self: true }]);
-    expect(await second.locate('c1')).to.include({ nodeId: 'twin' });
+    expect(await first.routes.nodes()).to.deep.equal([
+      { nodeId: 'twin', connections: 2, self: true },
+    ]);
+    expect(await second.routes.locate('c1')).to.include({ nodeId: 'twin' });
     await first.close();
-    expect(await second.count()).to.equal(1);
+    expect(await second.routes.count()).to.equal(1);
   });
 
   it('starts while Redis loads its data, and joins when it has', async function () {

@@ -40,7 +40,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       listener.connections.set('c1', 't1');
       node = await nodes.node('a');
       await node.start(listener);
-      await node.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
+      await node.routes.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
       const names = (await server.redis.admin.pubsub(
         'CHANNELS',
         `${nodes.prefix}n:a~*`,
@@ -153,7 +153,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     });
 
     it('an answer is believed only from a node that was asked', async () => {
-      const asking = node.presence('news');
+      const asking = node.messenger.presence('news');
       const forged = { id: '0'.repeat(24), from: ME, ok: true, data: ['ghost'] };
       await say(seal.seal(Buffer.from(ANSWER_KIND + JSON.stringify(forged))));
       expect(await asking).to.deep.equal({ connections: [], missing: [] });
@@ -197,7 +197,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       const notice = { v: 1, t: 'superseded', c: 'c1', k: 't1', f: '1' };
       await server.redis.admin.publish(`${nodes.prefix}n:${inc}`, JSON.stringify(notice));
       await settled();
-      expect(await node.locate('c1')).to.include({ nodeId: 'a' });
+      expect(await node.routes.locate('c1')).to.include({ nodeId: 'a' });
       expect(listener.superseded).to.deep.equal([]);
     });
   });

@@ -50,35 +50,35 @@ describe('atomicOperation', () => {
     const [connectionId, token] = [`c${ids}`, `t${ids}`];
     // A route whose connection is not here would be removed by the repair that follows every join.
     listener.connections.set(connectionId, token);
-    return node.register({ connectionId, token, onDuplicate: 'takeover' });
+    return node.routes.register({ connectionId, token, onDuplicate: 'takeover' });
   };
 
   it('registers, unregisters and releases by one script each', async () => {
     const node = await start({});
     expect(await scriptsOf(() => register(node))).to.equal(1);
-    expect(await scriptsOf(() => node.unregister(`c${ids}`, `t${ids}`))).to.equal(1);
+    expect(await scriptsOf(() => node.routes.unregister(`c${ids}`, `t${ids}`))).to.equal(1);
   });
 
   it('connectionRegistrationAtomic false registers without a script', async () => {
     const node = await start({ connectionRegistrationAtomic: false });
     expect(await scriptsOf(() => register(node))).to.equal(0);
-    expect(await scriptsOf(() => node.unregister(`c${ids}`, `t${ids}`))).to.equal(1);
-    expect(await node.count()).to.equal(0);
+    expect(await scriptsOf(() => node.routes.unregister(`c${ids}`, `t${ids}`))).to.equal(1);
+    expect(await node.routes.count()).to.equal(0);
   });
 
   it('connectionUnregistrationAtomic false unregisters without a script', async () => {
     const node = await start({ connectionUnregistrationAtomic: false });
     expect(await scriptsOf(() => register(node))).to.equal(1);
-    expect(await scriptsOf(() => node.unregister(`c${ids}`, `t${ids}`))).to.equal(0);
-    expect(await node.count()).to.equal(0);
+    expect(await scriptsOf(() => node.routes.unregister(`c${ids}`, `t${ids}`))).to.equal(0);
+    expect(await node.routes.count()).to.equal(0);
   });
 
   it('expiredConnectionCleanupAtomic false removes the routes of a node without a script', async () => {
     const node = await start({ expiredConnectionCleanupAtomic: false });
     for (let n = 0; n < 3; n += 1) await register(node);
     // The new lease is still one.
-    expect(await scriptsOf(() => node.releaseRoutes())).to.equal(1);
-    expect(await node.count()).to.equal(0);
+    expect(await scriptsOf(() => node.routes.releaseAll())).to.equal(1);
+    expect(await node.routes.count()).to.equal(0);
   });
 
   it('redisAtomicEnabled false overrules the other three', async () => {
@@ -86,7 +86,7 @@ describe('atomicOperation', () => {
     expect(
       await scriptsOf(async () => {
         await register(node);
-        await node.unregister(`c${ids}`, `t${ids}`);
+        await node.routes.unregister(`c${ids}`, `t${ids}`);
       }),
     ).to.equal(0);
   });
@@ -108,9 +108,9 @@ describe('atomicOperation', () => {
       const node = await start({ redisAtomicEnabled: false }, redis);
       for (let n = 0; n < 20; n += 1)
         expect(await register(node)).to.include({ outcome: 'registered' });
-      expect(await node.count()).to.equal(20);
-      await node.releaseRoutes();
-      expect(await node.count()).to.equal(0);
+      expect(await node.routes.count()).to.equal(20);
+      await node.routes.releaseAll();
+      expect(await node.routes.count()).to.equal(0);
     });
   });
 });

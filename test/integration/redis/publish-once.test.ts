@@ -32,7 +32,7 @@ describe('a publication that is repeated', () => {
     }
     const publish = (data: string) =>
       policy.execute('publish', () =>
-        coordinator.publish({
+        coordinator.log.publish({
           topic: undefined,
           body: Buffer.from(`data: ${data}\n\n`),
           retention: { maxEntries: 10, ttl: 10_000 },
@@ -53,7 +53,7 @@ describe('a publication that is repeated', () => {
     const writer = await nodes.node('b');
     await writer.start(new RecordingListener());
     const publish = () =>
-      writer.publish({
+      writer.log.publish({
         topic: undefined,
         body: Buffer.from('data: x\n\n'),
         retention: false,

@@ -28,14 +28,14 @@ describe('the settings of redis', () => {
     return node;
   };
   const register = (node: RedisCoordinator, connectionId: string) =>
-    node.register({ connectionId, token: `t${connectionId}`, onDuplicate: 'takeover' });
+    node.routes.register({ connectionId, token: `t${connectionId}`, onDuplicate: 'takeover' });
 
   it('prefix begins every key and channel, and nodes with another do not meet', async () => {
     const [mine, other] = [randomPrefix(), randomPrefix()];
     const a = await start({ prefix: mine, channel: `${mine}events` });
     const b = await start({ prefix: other, channel: `${other}events` });
     await register(a, 'c1');
-    expect(await b.count()).to.equal(0);
+    expect(await b.routes.count()).to.equal(0);
     const { admin } = server.redis;
     const names = [...(await admin.keys('*')), ...((await admin.pubsub('CHANNELS')) as string[])];
     expect(names.filter(name => !name.startsWith(mine) && !name.startsWith(other))).to.deep.equal(
@@ -51,7 +51,7 @@ describe('the settings of redis', () => {
     ear.on('message', (_channel, text) => heard.push(text));
     await ear.subscribe(`${prefix}news of all`);
     const retention = { maxEntries: 10, ttl: 5_000 };
-    await node.publish({ topic: undefined, body: Buffer.from('data: x\n\n'), retention });
+    await node.log.publish({ topic: undefined, body: Buffer.from('data: x\n\n'), retention });
     await until(() => heard.length === 1, 'the broadcast');
     ear.disconnect();
     expect(heard[0]).to.match(/data: x\n\n$/);
@@ -71,7 +71,7 @@ describe('the settings of redis', () => {
     expect(first - Number(seconds) * 1_000).to.be.within(0, 2_000);
     expect(await server.redis.admin.pttl(route)).to.be.within(50_000, 62_000);
     await until(async () => (await endOf()) > first + 1_500, 'a route renewed more than once');
-    expect(await node.locate('kept')).to.include({ nodeId: 'n0' });
+    expect(await node.routes.locate('kept')).to.include({ nodeId: 'n0' });
   });
 
   it('partitions spreads routes over so many keys, and another number is refused', async () => {

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { Container } from 'inversify';
 import { PARTITION_TAGS } from '../../../src/cluster/redis/keys.js';
 import { sseModule } from '../../../src/container.js';
-import type { Inconsistency } from '../../../src/contracts/cluster.js';
+import type { Inconsistency } from '../../../src/contracts/self-check.js';
 import { SseService } from '../../../src/contracts/service.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 import { codeOf } from '../../support/code-of.js';
@@ -71,13 +71,14 @@ describe('a node that checks itself', () => {
     const other = await others.node('b');
     const listener = new RecordingListener();
     await other.start(listener);
-    await other.register({ connectionId: 'theirs', token: 't1', onDuplicate: 'takeover' });
+    await other.routes.register({ connectionId: 'theirs', token: 't1', onDuplicate: 'takeover' });
     listener.connections.set('theirs', 't1').set('taken', 't2');
     const clients = new Map<string, RecordingSink>();
     for (const id of ['whole', 'missing', 'wrong', 'taken']) clients.set(id, await connect(id));
     // Every node had the time to renew its lease: only then is anybody taken for dead.
     await until(
-      async () => (await other.check({ ...LOOK, scope: 'cluster' })).unknown === undefined,
+      async () =>
+        (await other.selfCheck.reconcile({ ...LOOK, scope: 'cluster' })).unknown === undefined,
       'the time to renew a lease',
     );
     const [mine = '', , fencingToken = ''] = (await route('whole')).split('|');
@@ -123,11 +124,11 @@ describe('a node that checks itself', () => {
     for (const id of ['whole', 'missing', 'wrong']) {
       const frame = { bytes: Buffer.from(`event: note\ndata: for ${id}\n\n`) };
       const message = { connectionId: id, messageId: `m-${id}`, frame, ack: 'owner' as const };
-      const { outcome } = await other.send({ ...message, deadline: 1_000 });
+      const { outcome } = await other.messenger.send({ ...message, deadline: 1_000 });
       expect(outcome, id).to.equal('delivered');
       expect(clients.get(id)?.data('note')).to.deep.equal([`for ${id}`]);
     }
-    expect((await other.check(LOOK)).found).to.deep.equal({});
+    expect((await other.selfCheck.reconcile(LOOK)).found).to.deep.equal({});
   });
 
   it('that fails fast takes nobody in from a finding to the next clean pass', async () => {
@@ -152,7 +153,7 @@ describe('a node that checks itself', () => {
   });
 });
 
-const LOOK = { scope: 'node', maxRepairs: 0, settle: 20, sample: 200, tell: false } as const;
+const LOOK = { scope: 'node', maxRepairs: 0, settle: 20, sample: 200, notify: false } as const;
 
 function same(some: readonly string[], others: readonly string[]): boolean {
   return [...some].sort().join() === [...others].sort().join();

@@ -23,7 +23,7 @@ describe('a send while Redis is in trouble', () => {
     owner = await nodes.node('b');
     listener = new RecordingListener();
     await owner.start(listener);
-    await owner.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
+    await owner.routes.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
     listener.connections.set('c1', 't1');
     proxy = await TcpProxy.to(server.redis.port);
     port = proxy.port;
@@ -38,7 +38,7 @@ describe('a send while Redis is in trouble', () => {
   });
 
   const send = (ack: Message['ack'], deadline = 4_000) =>
-    sender.send({
+    sender.messenger.send({
       connectionId: 'c1',
       messageId: `m-${ack}`,
       frame: { bytes: Buffer.from('data: x\n\n') },

@@ -5,7 +5,7 @@ import { LogReader } from '../../../src/cluster/redis/log.js';
 import { RedisSubscriber } from '../../../src/cluster/redis/subscriber.js';
 import type { ClusterCoordinator, ClusterListener } from '../../../src/contracts/cluster.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
-import { hookedCoordinator } from '../hooked-coordinator.js';
+import { alteredCoordinator } from '../altered-coordinator.js';
 import { RecordingLogger } from '../recording-logger.js';
 import { TestNode } from '../test-node.js';
 import type { ModelConnection } from './model-connection.js';
@@ -52,19 +52,19 @@ export class ModelNode {
   }
 
   #coordinator(inner: ClusterCoordinator): ClusterCoordinator {
-    const around = hookedCoordinator(inner, () => undefined);
     const reader = (): LogReader => new LogReader(this.#shared(undefined));
-    return {
-      ...around,
+    return alteredCoordinator(inner, {
       start: async listener => {
-        await around.start(listener);
+        await inner.start(listener);
         if (this.#feed === undefined) this.#start(listener);
       },
-      listen: async topics => this.feed.listen(topics),
-      unlisten: topics => this.#feed?.unlisten(topics),
-      position: () => this.#feed?.position,
-      replay: async request => reader().replay(request),
-    };
+      log: {
+        subscribe: async topics => this.feed.listen(topics),
+        unsubscribe: topics => this.#feed?.unlisten(topics),
+        position: () => this.#feed?.position,
+        replay: async request => reader().replay(request),
+      },
+    });
   }
 
   #start(listener: ClusterListener): void {

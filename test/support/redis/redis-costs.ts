@@ -77,16 +77,16 @@ export async function idleTraffic(
       await inBatches(connections / nodes, async at => {
         const registration = { connectionId: `c${n}-${at}`, token: at.toString(36) };
         listener.connections.set(registration.connectionId, registration.token);
-        return node.register({ ...registration, onDuplicate: 'takeover' });
+        return node.routes.register({ ...registration, onDuplicate: 'takeover' });
       });
     }
     // Only then do they look for dead nodes, too.
     await delay(2 * lease);
     const rest = await trafficOf(server, () => delay(beats * heartbeat));
-    const check = { scope: 'node', maxRepairs: 0, settle: 0, sample: 1, tell: false } as const;
+    const check = { scope: 'node', maxRepairs: 0, settle: 0, sample: 1, notify: false } as const;
     // The first compares everything.
-    await started[0]?.check(check);
-    const comparison = await trafficOf(server, () => started[0]?.check(check));
+    await started[0]?.selfCheck.reconcile(check);
+    const comparison = await trafficOf(server, () => started[0]?.selfCheck.reconcile(check));
     return { rest, comparison };
   } finally {
     await made.dispose();

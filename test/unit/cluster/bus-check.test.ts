@@ -2,18 +2,18 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import { MemoryBus } from '../../../src/cluster/memory/bus.js';
 import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
-import type { ConsistencyRequest } from '../../../src/contracts/cluster.js';
+import type { ReconcileRequest } from '../../../src/contracts/self-check.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 
 const LIMIT = { takeoverLimit: 1_000_000, takeoverWindow: 1_000 };
-const NODE: ConsistencyRequest = {
+const NODE: ReconcileRequest = {
   scope: 'node',
   maxRepairs: 1_000,
   settle: 0,
   sample: 200,
-  tell: false,
+  notify: false,
 };
-const CLUSTER: ConsistencyRequest = { ...NODE, scope: 'cluster' };
+const CLUSTER: ReconcileRequest = { ...NODE, scope: 'cluster' };
 const NODES = ['a', 'b'];
 const IDS = ['c1', 'c2', 'c3'];
 
@@ -51,14 +51,14 @@ class World {
     // As a store does: there while it opens, its owner's successor once it is registered.
     node.listener.opening.add(`${id} ${token}`);
     const registration = { connectionId: id, token, onDuplicate: 'takeover' } as const;
-    await node.coordinator.register(registration);
+    await node.coordinator.routes.register(registration);
     node.listener.opening.delete(`${id} ${token}`);
     // The client has left its former stream, whether or not that node was told.
     const former = this.rightful.get(id);
     former?.node.listener.connections.delete(id);
     node.listener.connections.set(id, token);
     this.rightful.set(id, { node, token });
-    await former?.node.coordinator.unregister(id, former.token);
+    await former?.node.coordinator.routes.unregister(id, former.token);
   }
 
   async disconnect(id: string): Promise<void> {
@@ -67,7 +67,7 @@ class World {
     const { node, token } = owner;
     node.listener.connections.delete(id);
     this.rightful.delete(id);
-    await node.coordinator.unregister(id, token);
+    await node.coordinator.routes.unregister(id, token);
   }
 
   plant(kind: string, node: Node, id: string): void {
@@ -104,8 +104,8 @@ class World {
   async settle(): Promise<void> {
     for (let round = 0; round < 2; round += 1) {
       for (const { coordinator } of this.nodes) {
-        await coordinator.check(CLUSTER);
-        await coordinator.check(NODE);
+        await coordinator.selfCheck.reconcile(CLUSTER);
+        await coordinator.selfCheck.reconcile(NODE);
       }
     }
   }
@@ -147,7 +147,10 @@ describe('the check of a node on a MemoryBus', () => {
           if (one.is === 'connect') await world.connect(node, one.id);
           else if (one.is === 'plant') world.plant(one.kind, node, one.id);
           // Not waited for: its two looks fall between the steps that follow.
-          else checks.push(node.coordinator.check(one.kind === 'orphan' ? CLUSTER : NODE));
+          else
+            checks.push(
+              node.coordinator.selfCheck.reconcile(one.kind === 'orphan' ? CLUSTER : NODE),
+            );
           if (one.is === 'check') await new Promise(resolve => setTimeout(resolve, one.node));
         }
         await Promise.all(checks);
@@ -160,7 +163,9 @@ describe('the check of a node on a MemoryBus', () => {
         }
         expect(world.bus.count).to.equal(world.rightful.size);
         for (const { coordinator } of world.nodes) {
-          expect((await coordinator.check({ ...NODE, maxRepairs: 0 })).findings).to.deep.equal([]);
+          expect(
+            (await coordinator.selfCheck.reconcile({ ...NODE, maxRepairs: 0 })).findings,
+          ).to.deep.equal([]);
         }
       }),
       { numRuns: 150 },

@@ -203,7 +203,9 @@ describe('MemoryBus', () => {
       let outcome: string | undefined;
       const frame = { bytes: Buffer.from('data: x\n\n') };
       const message = { connectionId: 'c1', messageId: 'm', frame, deadline: 2000 };
-      void sender.send({ ...message, ack: 'owner' }).then(result => (outcome = result.outcome));
+      void sender.messenger
+        .send({ ...message, ack: 'owner' })
+        .then(result => (outcome = result.outcome));
       await clock.tickAsync(1999);
       await turns();
       expect(outcome).to.equal(undefined);
@@ -219,7 +221,7 @@ describe('MemoryBus', () => {
       bus.cut('b');
       const frame = { bytes: Buffer.from('data: x\n\n') };
       const message = { connectionId: 'c1', messageId: 'm', frame, deadline: 2000 };
-      const result = await sender.send({ ...message, ack: 'none' });
+      const result = await sender.messenger.send({ ...message, ack: 'none' });
       expect(result).to.deep.equal({ outcome: 'routed', nodeId: 'b' });
     });
   });
@@ -228,16 +230,18 @@ describe('MemoryBus', () => {
     it('without a bus of its own is alone', async () => {
       const alone = new LocalCoordinator('a', LIMIT);
       await alone.start(new RecordingListener());
-      expect(await alone.nodes()).to.deep.equal([{ nodeId: 'a', connections: 0, self: true }]);
+      expect(await alone.routes.nodes()).to.deep.equal([
+        { nodeId: 'a', connections: 0, self: true },
+      ]);
       await alone.close();
     });
 
     it('that has not started reaches nobody', async () => {
       const unstarted = new LocalCoordinator('c', LIMIT, bus);
-      expect(await codeOf(unstarted.count())).to.equal('UNAVAILABLE');
+      expect(await codeOf(unstarted.routes.count())).to.equal('UNAVAILABLE');
       const frame = { bytes: Buffer.from('data: x\n\n') };
       const message = { connectionId: 'c1', messageId: 'm', frame, deadline: 2000 };
-      const result = await unstarted.send({ ...message, ack: 'owner' });
+      const result = await unstarted.messenger.send({ ...message, ack: 'owner' });
       expect(result).to.deep.equal({ outcome: 'unavailable' });
     });
   });

@@ -7,7 +7,7 @@ import type { SseOptions } from '../../../src/options/sse-options.js';
 import { parseCursor } from '../../../src/protocol/cursor.js';
 import { codeOf } from '../../support/code-of.js';
 import { type Hook, hookedCoordinator } from '../../support/hooked-coordinator.js';
-import { ListenCounter } from '../../support/listen-counter.js';
+import { SubscriptionCounter } from '../../support/subscription-counter.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestClient, TestNode } from '../../support/test-node.js';
@@ -17,12 +17,12 @@ import { turns } from '../../support/turns.js';
 const MOMENTS = [
   'before start',
   'after start',
-  'before listen',
-  'after listen',
-  'before replay',
-  'after replay',
-  'before register',
-  'after register',
+  'before log.subscribe',
+  'after log.subscribe',
+  'before log.replay',
+  'after log.replay',
+  'before routes.register',
+  'after routes.register',
 ] as const;
 
 type Moment = (typeof MOMENTS)[number];
@@ -30,7 +30,7 @@ type Moment = (typeof MOMENTS)[number];
 describe('ConnectionOpener', () => {
   let cluster: TestCluster;
   let other: TestNode;
-  let listens: ListenCounter;
+  let subscriptions: SubscriptionCounter;
   let onMoment: (moment: Moment) => void | Promise<void>;
 
   /** A node whose calls to the cluster a test can interrupt. */
@@ -40,7 +40,7 @@ describe('ConnectionOpener', () => {
       return moment === undefined ? undefined : onMoment(moment);
     };
     const wrap = (inner: ClusterCoordinator): ClusterCoordinator =>
-      hookedCoordinator(listens.count(inner), hook);
+      hookedCoordinator(subscriptions.count(inner), hook);
     return cluster.node('a', { options, wrap });
   }
 
@@ -49,12 +49,12 @@ describe('ConnectionOpener', () => {
     expect(node.store.size + node.store.opening).to.equal(0);
     expect([...node.store.topics()]).to.deep.equal([]);
     expect(cluster.bus.route('c1')).to.equal(undefined);
-    expect(listens.balance).to.deep.equal({});
+    expect(subscriptions.balance).to.deep.equal({});
   }
 
   beforeEach(async () => {
     cluster = new TestCluster();
-    listens = new ListenCounter();
+    subscriptions = new SubscriptionCounter();
     onMoment = () => undefined;
     other = await cluster.started('other');
   });
@@ -116,7 +116,7 @@ describe('ConnectionOpener', () => {
         nodeId: 'a',
         fencingToken: connection.fencingToken,
       });
-      expect(listens.balance).to.deep.equal({ news: 1 });
+      expect(subscriptions.balance).to.deep.equal({ news: 1 });
     });
 
     it('opens the sink only when the id is registered', async () => {
@@ -194,7 +194,7 @@ describe('ConnectionOpener', () => {
     it('direct sends wait until it is open', async () => {
       const outcomes: string[] = [];
       onMoment = async moment => {
-        if (moment !== 'after register') return;
+        if (moment !== 'after routes.register') return;
         const receipt = await other.service.sendMessageToConnection('c1', 'message', 'held');
         outcomes.push(receipt.outcome);
       };
@@ -207,7 +207,7 @@ describe('ConnectionOpener', () => {
     it('more of them than the send buffer holds end the opening', async () => {
       const sink = new RecordingSink();
       onMoment = async moment => {
-        if (moment === 'before register') {
+        if (moment === 'before routes.register') {
           await other.service.broadcastToCluster('message', 'x'.repeat(2000));
         }
       };
@@ -235,7 +235,7 @@ describe('ConnectionOpener', () => {
   });
 
   describe('a failure of the cluster', () => {
-    for (const moment of MOMENTS.filter(name => name !== 'after listen')) {
+    for (const moment of MOMENTS.filter(name => name !== 'after log.subscribe')) {
       it(`${moment} is the caller's, leaves nothing behind, and the next try succeeds`, async () => {
         const sink = new RecordingSink();
         onMoment = now => {
@@ -250,7 +250,7 @@ describe('ConnectionOpener', () => {
         onMoment = () => undefined;
         const { connection } = await node.connect('c1', { topics: ['news', 'sport'] }, sink);
         expect(connection.state.kind).to.equal('open');
-        expect(listens.balance).to.deep.equal({ news: 1, sport: 1 });
+        expect(subscriptions.balance).to.deep.equal({ news: 1, sport: 1 });
       });
     }
   });
@@ -290,14 +290,18 @@ describe('ConnectionOpener', () => {
   });
 
   describe('a close by id while it opens', () => {
-    for (const moment of ['before replay', 'before register', 'after register'] as const) {
+    for (const moment of [
+      'before log.replay',
+      'before routes.register',
+      'after routes.register',
+    ] as const) {
       it(`${moment} keeps the client out`, async () => {
         const sink = new RecordingSink();
         const node = interruptible();
         let closed: boolean | undefined;
         onMoment = async now => {
           if (now !== moment) return;
-          const service = now === 'after register' ? other.service : node.service;
+          const service = now === 'after routes.register' ? other.service : node.service;
           closed = await service.closeConnection('c1', 'kicked');
         };
         expect(await codeOf(node.connect('c1', {}, sink))).to.equal('CONNECTION_CLOSED');
@@ -311,7 +315,7 @@ describe('ConnectionOpener', () => {
       const node = interruptible();
       const former = await node.connect('c1');
       onMoment = async moment => {
-        if (moment === 'before register') await node.service.closeConnection('c1', 'kicked');
+        if (moment === 'before routes.register') await node.service.closeConnection('c1', 'kicked');
       };
       const { connection } = await node.connect('c1');
       expect(former.sink.lastEvent?.data).to.equal('{"reason":"kicked"}');
@@ -321,7 +325,8 @@ describe('ConnectionOpener', () => {
     it('closeAllConnections keeps it out as well', async () => {
       const node = interruptible();
       onMoment = async moment => {
-        if (moment === 'before register') await node.service.closeAllConnections('maintenance');
+        if (moment === 'before routes.register')
+          await node.service.closeAllConnections('maintenance');
       };
       expect(await codeOf(node.connect('c1'))).to.equal('CONNECTION_CLOSED');
       await expectNothingLeft(node);
@@ -370,7 +375,7 @@ describe('ConnectionOpener', () => {
     it('the connection that opened first loses to one that overtakes it', async () => {
       const node = interruptible();
       onMoment = async moment => {
-        if (moment !== 'after register') return;
+        if (moment !== 'after routes.register') return;
         onMoment = () => undefined;
         await other.connect('c1');
       };
@@ -387,7 +392,7 @@ describe('ConnectionOpener', () => {
       const node = cluster.node('a', {
         wrap: coordinator => {
           const hooked = hookedCoordinator(coordinator, async (method, when) => {
-            if (method !== 'register' || when !== 'after' || inner.superseded > 0) return;
+            if (method !== 'routes.register' || when !== 'after' || inner.superseded > 0) return;
             inner.superseded += 1;
             await new Promise<void>(resolve => (answerFirst = resolve));
           });
@@ -418,7 +423,7 @@ describe('ConnectionOpener', () => {
       const node = interruptible({ onUnavailable: 'reject' });
       const owner = await node.connect('c1');
       onMoment = moment => {
-        if (moment === 'before register') throw new SseError('UNAVAILABLE', 'cut off');
+        if (moment === 'before routes.register') throw new SseError('UNAVAILABLE', 'cut off');
       };
       expect(await codeOf(node.connect('c1'))).to.equal('UNAVAILABLE');
       await turns();
@@ -528,7 +533,7 @@ describe('ConnectionOpener', () => {
       for (const id of ['c1', 'c2', 'c3']) clients.push(await node.connect(id));
       let newcomer: string | undefined;
       onMoment = async moment => {
-        if (moment !== 'before register') return;
+        if (moment !== 'before routes.register') return;
         onMoment = () => undefined;
         clients[0]?.sink.leave();
         newcomer = await codeOf(node.connect('c4'));

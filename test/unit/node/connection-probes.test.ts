@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { LeakProbe } from '../../../src/contracts/cluster.js';
+import type { LeakProbe } from '../../../src/contracts/self-check.js';
 import { connectionProbes } from '../../../src/node/maintenance.js';
 import { MemoryConnectionStore } from '../../../src/node/store.js';
 import { Bench } from '../connection/connection-bench.js';

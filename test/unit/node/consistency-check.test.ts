@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
 import type {
-  ConsistencyReport,
-  ConsistencyRequest,
   Inconsistency,
-} from '../../../src/contracts/cluster.js';
+  ReconcileReport,
+  ReconcileRequest,
+} from '../../../src/contracts/self-check.js';
 import { SseError } from '../../../src/errors.js';
 import { ConsistencyCheck } from '../../../src/node/consistency.js';
 import type { ConsistencySettings } from '../../../src/options/sse-options.js';
@@ -19,24 +19,27 @@ const SETTINGS: ConsistencySettings = {
   interNodeSyncEnabled: true,
   routeValidationInterval: 60_000,
 };
-const CLEAN: ConsistencyReport = { checked: 3, found: {}, repairs: {}, findings: [], ms: 1 };
+const CLEAN: ReconcileReport = { checked: 3, found: {}, repairs: {}, findings: [], ms: 1 };
 const GHOST: Inconsistency = { kind: 'ghost', connectionId: 'c1', repaired: false };
-const DIFFERENT: ConsistencyReport = { ...CLEAN, found: { ghost: 1 }, findings: [GHOST] };
+const DIFFERENT: ReconcileReport = { ...CLEAN, found: { ghost: 1 }, findings: [GHOST] };
 
 describe('ConsistencyCheck', () => {
   let clock: sinon.SinonFakeTimers;
   let logger: RecordingLogger;
-  let requests: ConsistencyRequest[];
-  let answer: (request: ConsistencyRequest) => Promise<ConsistencyReport>;
+  let requests: ReconcileRequest[];
+  let answer: (request: ReconcileRequest) => Promise<ReconcileReport>;
   let reachable: boolean;
   let told: Inconsistency[];
   let check: ConsistencyCheck;
 
   function make(settings: Partial<ConsistencySettings> = {}): ConsistencyCheck {
     const coordinator = {
-      check: (request: ConsistencyRequest) => {
-        requests.push(request);
-        return answer(request);
+      selfCheck: {
+        reconcile: (request: ReconcileRequest) => {
+          requests.push(request);
+          return answer(request);
+        },
+        leakProbes: () => [],
       },
       status: () => ({ reachable }),
     };
@@ -109,7 +112,7 @@ describe('ConsistencyCheck', () => {
     });
 
     it('one at a time', async () => {
-      let finish: ((report: ConsistencyReport) => void) | undefined;
+      let finish: ((report: ReconcileReport) => void) | undefined;
       answer = () => new Promise(resolve => (finish = resolve));
       const first = make().run('node');
       const second = check.run('cluster');
@@ -145,9 +148,14 @@ describe('ConsistencyCheck', () => {
   describe('auto_correct', () => {
     it('asks for repairs, a thousand at most, and to tell the others if that is on', async () => {
       await make().run('node');
-      expect(requests[0]).to.include({ maxRepairs: 1_000, settle: 2_000, sample: 200, tell: true });
+      expect(requests[0]).to.include({
+        maxRepairs: 1_000,
+        settle: 2_000,
+        sample: 200,
+        notify: true,
+      });
       await make({ interNodeSyncEnabled: false }).run('node');
-      expect(requests[1]).to.include({ tell: false });
+      expect(requests[1]).to.include({ notify: false });
     });
 
     it('never makes trouble, and tells of each finding once', async () => {

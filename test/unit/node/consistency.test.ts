@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { ConsistencyCheck } from '../../../src/node/consistency.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { codeOf } from '../../support/code-of.js';
-import { hookedCoordinator } from '../../support/hooked-coordinator.js';
+import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
@@ -19,10 +19,15 @@ describe('a node under consistency fail_fast', () => {
     });
     node = cluster.node('a', {
       // Two seconds between two looks are the business of another test.
-      wrap: inner => ({
-        ...hookedCoordinator(inner, () => undefined),
-        check: request => inner.check({ ...request, settle: 0 }),
-      }),
+      wrap: inner => {
+        const { selfCheck } = inner;
+        if (selfCheck === undefined) return inner;
+        return alteredCoordinator(inner, {
+          selfCheck: {
+            reconcile: request => selfCheck.reconcile({ ...request, settle: 0 }),
+          },
+        });
+      },
       consistency: ({ coordinator, logger, telemetry }) => {
         check = new ConsistencyCheck(consistency, {
           coordinator,
@@ -41,22 +46,22 @@ describe('a node under consistency fail_fast', () => {
 
   it('that differs from the cluster is live but not ready, and refuses new connections', async () => {
     const { connection } = await node.connect('c1');
-    await node.coordinator.unregister('c1', tokenOf(node, 'c1'));
+    await node.coordinator.routes.unregister('c1', tokenOf(node, 'c1'));
     await check.run('node');
     expect(node.service.health()).to.include({ live: true, ready: false });
     expect(codes()).to.deep.equal(['INCONSISTENT']);
     const refused = node.service.createConnection('c2', new RecordingSink());
     expect(await codeOf(refused)).to.equal('INCONSISTENT');
     expect(connection.state.kind).to.equal('open');
-    expect(await node.coordinator.locate('c1')).to.equal(undefined);
+    expect(await node.coordinator.routes.locate('c1')).to.equal(undefined);
   });
 
   it('is ready again after a check that finds nothing', async () => {
     await node.connect('c1');
     const token = tokenOf(node, 'c1');
-    await node.coordinator.unregister('c1', token);
+    await node.coordinator.routes.unregister('c1', token);
     await check.run('node');
-    await node.coordinator.register({ connectionId: 'c1', token, onDuplicate: 'takeover' });
+    await node.coordinator.routes.register({ connectionId: 'c1', token, onDuplicate: 'takeover' });
     await check.run('node');
     expect(codes()).to.deep.equal([]);
     await node.connect('c2');

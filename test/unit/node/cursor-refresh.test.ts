@@ -21,7 +21,7 @@ describe('CursorRefresh', () => {
     cluster = new TestCluster();
     const history = { ttl: TTL };
     node = await cluster.started('a', { options: { history, connection: { timeout: 60_000 } } });
-    refresh = new CursorRefresh(node.store, node.coordinator, TTL);
+    refresh = new CursorRefresh(node.store, node.coordinator.log, TTL);
   });
 
   afterEach(async () => {

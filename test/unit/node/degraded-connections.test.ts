@@ -75,7 +75,7 @@ describe('DegradedConnections', () => {
     const half = await cluster.started('b', {
       wrap: inner =>
         hookedCoordinator(inner, method => {
-          if (away && method === 'replay') throw new SseError('UNAVAILABLE', 'half away');
+          if (away && method === 'log.replay') throw new SseError('UNAVAILABLE', 'half away');
         }),
     });
     const first = await node.connect('c1', { topics: ['news'] });

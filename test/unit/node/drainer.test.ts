@@ -97,7 +97,7 @@ describe('Drainer', () => {
     const node = cluster.node('a', {
       wrap: inner =>
         hookedCoordinator(inner, (method, when) => {
-          if (method !== 'releaseRoutes') return;
+          if (method !== 'routes.releaseAll') return;
           ends.push(`${when}: ${cluster.bus.count} routes, ${open(clients)} open`);
         }),
     });
@@ -118,14 +118,14 @@ describe('Drainer', () => {
     await connect(node, 5);
     calls.length = 0;
     await duration(node.service.drain());
-    expect(calls).to.deep.equal(['releaseRoutes', 'close']);
+    expect(calls).to.deep.equal(['routes.releaseAll', 'close']);
   });
 
   it('goes on when the routes cannot be released, and says so', async () => {
     const node = cluster.node('a', {
       wrap: inner =>
         hookedCoordinator(inner, method => {
-          if (method === 'releaseRoutes') throw new SseError('UNAVAILABLE', 'cut off');
+          if (method === 'routes.releaseAll') throw new SseError('UNAVAILABLE', 'cut off');
         }),
     });
     const clients = await connect(node, 2);

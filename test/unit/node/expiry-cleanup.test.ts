@@ -83,14 +83,14 @@ describe('ExpiryCleanup', () => {
     await clock.tickAsync(5001);
     cleanup.run();
     await turns();
-    expect(await node.coordinator.locate('quiet')).to.equal(undefined);
+    expect(await node.coordinator.routes.locate('quiet')).to.equal(undefined);
   });
 
   it('gives up one that hangs while it opens', async () => {
     const opening = new TestCluster().node('a', {
       wrap: coordinator =>
         hookedCoordinator(coordinator, method =>
-          method === 'replay' ? new Promise(() => undefined) : undefined,
+          method === 'log.replay' ? new Promise(() => undefined) : undefined,
         ),
     });
     const sink = new RecordingSink();

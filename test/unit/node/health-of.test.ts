@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { OperationKind, ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
 import { codeOf } from '../../support/code-of.js';
+import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
@@ -62,10 +63,10 @@ describe('health', () => {
   ] as const) {
     it(`is live but not ready, with reason ${code}, when the coordinator says so`, async () => {
       const node = await cluster.started('a', {
-        wrap: inner => ({
-          ...hookedCoordinator(inner, () => undefined),
-          status: () => ({ reachable: false, detail: 'why', trouble }),
-        }),
+        wrap: inner =>
+          alteredCoordinator(inner, {
+            status: () => ({ reachable: false, detail: 'why', trouble }),
+          }),
       });
       expect(node.service.health()).to.deep.equal({
         live: true,

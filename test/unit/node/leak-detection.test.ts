@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import type { LeakProbe } from '../../../src/contracts/cluster.js';
+import type { LeakProbe } from '../../../src/contracts/self-check.js';
 import { LeakDetection } from '../../../src/node/maintenance.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';

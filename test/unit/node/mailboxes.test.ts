@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import type { Receipt } from '../../../src/contracts/events.js';
 import { SseError } from '../../../src/errors.js';
 import { codeOf } from '../../support/code-of.js';
-import { hookedCoordinator } from '../../support/hooked-coordinator.js';
+import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
 import { turns } from '../../support/turns.js';
@@ -51,10 +51,10 @@ describe('Mailboxes', () => {
       await node.connect('c1');
       const deaf = await cluster.started('c', {
         options,
-        wrap: inner => ({
-          ...hookedCoordinator(inner, () => undefined),
-          confirm: () => new Promise(() => undefined),
-        }),
+        wrap: inner =>
+          alteredCoordinator(inner, {
+            messenger: { hasReached: () => new Promise(() => undefined) },
+          }),
       });
       expect(await send(deaf, 'x')).to.include({ outcome: 'stored' });
     });
@@ -63,10 +63,12 @@ describe('Mailboxes', () => {
       await node.connect('c1');
       const deaf = await cluster.started('c', {
         options,
-        wrap: inner => ({
-          ...hookedCoordinator(inner, () => undefined),
-          confirm: () => Promise.reject(new SseError('UNAVAILABLE', 'no answer')),
-        }),
+        wrap: inner =>
+          alteredCoordinator(inner, {
+            messenger: {
+              hasReached: () => Promise.reject(new SseError('UNAVAILABLE', 'no answer')),
+            },
+          }),
       });
       expect(await send(deaf, 'x')).to.include({ outcome: 'stored' });
     });
@@ -122,10 +124,10 @@ describe('Mailboxes', () => {
     it('it is unknown whether an unanswered one is kept', async () => {
       const lost = await cluster.started('c', {
         options,
-        wrap: inner => ({
-          ...hookedCoordinator(inner, () => undefined),
-          publish: () => Promise.reject(new SseError('UNAVAILABLE', 'no answer')),
-        }),
+        wrap: inner =>
+          alteredCoordinator(inner, {
+            log: { publish: () => Promise.reject(new SseError('UNAVAILABLE', 'no answer')) },
+          }),
       });
       expect(await send(lost, 'x')).to.include({ outcome: 'unknown' });
     });

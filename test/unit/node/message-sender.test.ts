@@ -6,6 +6,7 @@ import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
 import { codeOf } from '../../support/code-of.js';
+import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestClient, TestNode } from '../../support/test-node.js';
@@ -313,7 +314,7 @@ describe('MessageSender', () => {
       const sender = await cluster.started('c', {
         wrap: inner =>
           hookedCoordinator(inner, method =>
-            method === 'send' ? new Promise(() => undefined) : undefined,
+            method === 'messenger.send' ? new Promise(() => undefined) : undefined,
           ),
       });
       const receipt = sender.service.sendMessageToConnection('c1', 'message', 'x');
@@ -410,16 +411,18 @@ describe('MessageSender', () => {
       );
       sender = await cluster.started('c', {
         policy,
-        wrap: inner => ({
-          ...hookedCoordinator(inner, () => undefined),
-          status: () => ({ reachable }),
-          send: async message => {
-            asked += 1;
-            const answer = answers.shift() ?? inner.send(message);
-            if (answer instanceof SseError) throw answer;
-            return answer;
-          },
-        }),
+        wrap: inner =>
+          alteredCoordinator(inner, {
+            status: () => ({ reachable }),
+            messenger: {
+              send: async message => {
+                asked += 1;
+                const answer = answers.shift() ?? inner.messenger.send(message);
+                if (answer instanceof SseError) throw answer;
+                return answer;
+              },
+            },
+          }),
       });
     };
     const ask = async (): Promise<string> =>
@@ -476,7 +479,7 @@ describe('MessageSender', () => {
         options: { send: { maxPending: 2 } },
         wrap: inner =>
           hookedCoordinator(inner, (method, when) =>
-            method === 'send' && when === 'after'
+            method === 'messenger.send' && when === 'after'
               ? new Promise<void>(resolve => (release = resolve))
               : undefined,
           ),
@@ -501,7 +504,7 @@ describe('MessageSender', () => {
         options: { send: { maxPending: 1 } },
         wrap: inner =>
           hookedCoordinator(inner, method => {
-            if (method === 'send') throw new SseError('INTERNAL', 'broken');
+            if (method === 'messenger.send') throw new SseError('INTERNAL', 'broken');
           }),
       });
       const ask = () => sender.service.sendMessageToConnection('c1', 'message', 'x');

@@ -58,7 +58,7 @@ describe('NodeListener', () => {
     const opener = await cluster.started('c', {
       wrap: inner =>
         hookedCoordinator(inner, (method, when) => {
-          if (method === 'register' && when === 'before') seen = ids(cluster.bus.reach('c'));
+          if (method === 'routes.register' && when === 'before') seen = ids(cluster.bus.reach('c'));
         }),
     });
     await opener.connect('c1');
@@ -71,7 +71,7 @@ describe('NodeListener', () => {
     const opener = await cluster.started('c', {
       wrap: inner =>
         hookedCoordinator(inner, (method, when) => {
-          if (method !== 'register' || when !== 'before') return;
+          if (method !== 'routes.register' || when !== 'before') return;
           seen = ['news', 'sport'].map(topic => cluster.bus.reach('c')?.follows(topic));
         }),
     });
@@ -98,7 +98,7 @@ describe('NodeListener', () => {
     const second = await cluster.started('c', {
       wrap: inner =>
         hookedCoordinator(inner, async (method, when) => {
-          if (method === 'register' && when === 'before')
+          if (method === 'routes.register' && when === 'before')
             seen = await other.service.presence('news');
         }),
     });

@@ -76,7 +76,7 @@ describe('NodeShutdown', () => {
     for (const id of ['c1', 'c2', 'c3']) await node.connect(id);
     calls.length = 0;
     await node.service.close();
-    expect(calls).to.deep.equal(['releaseRoutes', 'close']);
+    expect(calls).to.deep.equal(['routes.releaseAll', 'close']);
     expect(node.logger.lines).to.deep.equal([]);
   });
 
@@ -146,7 +146,7 @@ describe('NodeShutdown', () => {
     expect(clock.countTimers()).to.equal(0);
   });
 
-  for (const method of ['releaseRoutes', 'close'] as const) {
+  for (const method of ['routes.releaseAll', 'close'] as const) {
     it(`a drain is over at its deadline though the cluster never answers ${method}`, async () => {
       const never = new Promise<void>(() => undefined);
       const node = cluster.node('a', {
@@ -178,7 +178,7 @@ describe('NodeShutdown', () => {
       wrap: inner =>
         hookedCoordinator(inner, async (method, when) => {
           calls.push(`${when} ${method}`);
-          if (method === 'send' && when === 'after') {
+          if (method === 'messenger.send' && when === 'after') {
             await new Promise<void>(resolve => (answer = resolve));
           }
         }),
@@ -188,7 +188,7 @@ describe('NodeShutdown', () => {
     const drained = node.service.drain({ timeout: 10_000 });
     await turns();
     await clock.tickAsync(1000);
-    expect(calls).to.include('after send').and.not.include('before close');
+    expect(calls).to.include('after messenger.send').and.not.include('before close');
     answer();
     expect((await sent).outcome).to.equal('delivered');
     await clock.tickAsync(100);
@@ -209,7 +209,7 @@ describe('NodeShutdown', () => {
     const node = cluster.node('a', {
       wrap: inner =>
         hookedCoordinator(inner, method =>
-          method === 'releaseRoutes' ? new Promise(() => undefined) : undefined,
+          method === 'routes.releaseAll' ? new Promise(() => undefined) : undefined,
         ),
     });
     const { sink } = await node.connect('c1');

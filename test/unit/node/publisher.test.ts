@@ -127,7 +127,7 @@ describe('Publisher', () => {
       const broken = cluster.node('c', {
         wrap: inner =>
           hookedCoordinator(inner, method => {
-            if (method === 'publish') throw new SseError('INTERNAL', 'broken');
+            if (method === 'log.publish') throw new SseError('INTERNAL', 'broken');
           }),
       });
       const { sink } = await broken.connect('c1');

@@ -4,6 +4,7 @@ import type { Cursor } from '../../../src/contracts/events.js';
 import { SseError } from '../../../src/errors.js';
 import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
 import { codeOf } from '../../support/code-of.js';
+import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 import { TestCluster } from '../../support/test-cluster.js';
@@ -243,7 +244,7 @@ describe('Replayer', () => {
         options: { history: { maxEntries: 5000 } },
         wrap: coordinator =>
           hookedCoordinator(coordinator, (method, when) => {
-            if (method !== 'replay' || when !== 'before') return;
+            if (method !== 'log.replay' || when !== 'before') return;
             pages += 1;
             onPage(pages);
           }),
@@ -387,15 +388,14 @@ describe('Replayer', () => {
 
     function scripted(pages: readonly ReplayPage[]): { node: TestNode; asked: () => number } {
       let asked = 0;
-      const wrap = (inner: ClusterCoordinator): ClusterCoordinator => ({
-        ...hookedCoordinator(inner, () => undefined),
-        replay: async () => {
-          const page = pages[asked];
-          asked += 1;
-          if (page === undefined) throw new Error(`asked for page ${asked}`);
-          return page;
-        },
-      });
+      const replay = async (): Promise<ReplayPage> => {
+        const page = pages[asked];
+        asked += 1;
+        if (page === undefined) throw new Error(`asked for page ${asked}`);
+        return page;
+      };
+      const wrap = (inner: ClusterCoordinator): ClusterCoordinator =>
+        alteredCoordinator(inner, { log: { replay } });
       return { node: cluster.node('scripted', { wrap }), asked: () => asked };
     }
 

@@ -244,20 +244,20 @@ describe('ResumableSources', () => {
       wrap: inner =>
         hookedCoordinator(inner, async (method, when) => {
           calls.push(method);
-          if (method !== 'claim' || when === 'before') return;
+          if (method !== 'locks.acquireLock' || when === 'before') return;
           await new Promise<void>(resolve => (reached = resolve));
         }),
     });
     for (const id of ['d1', 'd2', 'd3', 'd4']) await leaving.connect(id);
     calls.length = 0;
     const opening = codeOf(follow(leaving, 'c1'));
-    await until(() => calls.includes('claim'), 'the claim');
+    await until(() => calls.includes('locks.acquireLock'), 'the lock');
     await turns();
     const drained = leaving.service.drain({ timeout: 1_000 });
     reached();
     const timer = setInterval(() => reached(), 1);
     expect(await opening).to.equal('DRAINING');
-    expect(calls).to.not.include('register');
+    expect(calls).to.not.include('routes.register');
     await drained;
     clearInterval(timer);
   });

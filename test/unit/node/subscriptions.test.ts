@@ -3,27 +3,27 @@ import type { ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
 import { codeOf } from '../../support/code-of.js';
 import { type Hook, hookedCoordinator } from '../../support/hooked-coordinator.js';
-import { ListenCounter } from '../../support/listen-counter.js';
+import { SubscriptionCounter } from '../../support/subscription-counter.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
 import { turns } from '../../support/turns.js';
 
 describe('Subscriptions', () => {
   let cluster: TestCluster;
-  let listens: ListenCounter;
+  let subscriptions: SubscriptionCounter;
   let onListen: (when: 'before' | 'after') => void | Promise<void>;
   let node: TestNode;
   let other: TestNode;
 
-  const hook: Hook = (method, when) => (method === 'listen' ? onListen(when) : undefined);
+  const hook: Hook = (method, when) => (method === 'log.subscribe' ? onListen(when) : undefined);
 
   beforeEach(async () => {
     cluster = new TestCluster();
-    listens = new ListenCounter();
+    subscriptions = new SubscriptionCounter();
     onListen = () => undefined;
     node = await cluster.started('a', {
       options: { limits: { maxTopicsPerConnection: 3 } },
-      wrap: inner => hookedCoordinator(listens.count(inner), hook),
+      wrap: inner => hookedCoordinator(subscriptions.count(inner), hook),
     });
     other = await cluster.started('b');
   });
@@ -38,7 +38,7 @@ describe('Subscriptions', () => {
     await other.service.publish('sport', 'message', '2');
     await turns();
     expect(sink.data('message')).to.deep.equal(['1', '2']);
-    expect(listens.balance).to.deep.equal({ news: 1, sport: 1 });
+    expect(subscriptions.balance).to.deep.equal({ news: 1, sport: 1 });
   });
 
   it('what is published after an unsubscribe is not', async () => {
@@ -49,16 +49,16 @@ describe('Subscriptions', () => {
     await turns();
     expect(sink.data('message')).to.deep.equal([]);
     expect([...connection.topics]).to.deep.equal([]);
-    expect(listens.balance).to.deep.equal({});
+    expect(subscriptions.balance).to.deep.equal({});
   });
 
   it('twice is as good as once', async () => {
     await node.connect('c1', { topics: ['news'] });
     expect(await node.service.subscribe('c1', 'news')).to.equal(true);
-    expect(listens.balance).to.deep.equal({ news: 1 });
+    expect(subscriptions.balance).to.deep.equal({ news: 1 });
     await node.service.unsubscribe('c1', 'news');
     expect(await node.service.unsubscribe('c1', 'news')).to.equal(true);
-    expect(listens.balance).to.deep.equal({});
+    expect(subscriptions.balance).to.deep.equal({});
   });
 
   it('nobody who is not connected is subscribed', async () => {
@@ -72,7 +72,7 @@ describe('Subscriptions', () => {
     const { service } = node;
     const calls = [1, 2, 3].map(() => service.subscribe('c1', 'news'));
     expect(await Promise.all(calls)).to.deep.equal([true, true, true]);
-    expect(listens.balance).to.deep.equal({ news: 1 });
+    expect(subscriptions.balance).to.deep.equal({ news: 1 });
   });
 
   it('at once, of many topics, do not exceed the limit', async () => {
@@ -84,7 +84,7 @@ describe('Subscriptions', () => {
     );
     expect(codes).to.deep.equal([undefined, undefined, 'INVALID_TOPIC', 'INVALID_TOPIC']);
     expect([...connection.topics]).to.deep.equal(['0', '1', '2']);
-    expect(listens.balance).to.deep.equal({ 0: 1, 1: 1, 2: 1 });
+    expect(subscriptions.balance).to.deep.equal({ 0: 1, 1: 1, 2: 1 });
   });
 
   it('a subscription it has is no further one at the limit', async () => {
@@ -93,7 +93,7 @@ describe('Subscriptions', () => {
     const { service } = node;
     const calls = [1, 2].map(() => service.subscribe('c1', '2'));
     expect(await Promise.all(calls)).to.deep.equal([true, true]);
-    expect(listens.balance).to.deep.equal({ 0: 1, 1: 1, 2: 1 });
+    expect(subscriptions.balance).to.deep.equal({ 0: 1, 1: 1, 2: 1 });
   });
 
   it('over the limit is told from another node as well', async () => {
@@ -108,7 +108,7 @@ describe('Subscriptions', () => {
         if (now === when) sink.leave();
       };
       expect(await node.service.subscribe('c1', 'news')).to.equal(false);
-      expect(listens.balance).to.deep.equal({});
+      expect(subscriptions.balance).to.deep.equal({});
       expect([...node.store.topics()]).to.deep.equal([]);
     });
   }
@@ -120,7 +120,7 @@ describe('Subscriptions', () => {
     };
     expect(await codeOf(node.service.subscribe('c1', 'news'))).to.equal('UNAVAILABLE');
     expect([...connection.topics]).to.deep.equal([]);
-    expect(listens.balance).to.deep.equal({});
+    expect(subscriptions.balance).to.deep.equal({});
   });
 
   it('a feed that starts after the policy gave up is taken back', async () => {
@@ -134,12 +134,15 @@ describe('Subscriptions', () => {
       },
       circuit: () => 'closed',
     };
-    const hasty = await cluster.started('hasty', { policy, wrap: inner => listens.count(inner) });
+    const hasty = await cluster.started('hasty', {
+      policy,
+      wrap: inner => subscriptions.count(inner),
+    });
     const { connection } = await hasty.connect('c1');
     expect(await codeOf(hasty.service.subscribe('c1', 'news'))).to.equal('UNAVAILABLE');
     await turns();
     expect([...connection.topics]).to.deep.equal([]);
-    expect(listens.balance).to.deep.equal({});
+    expect(subscriptions.balance).to.deep.equal({});
   });
 
   it('works for unsubscribing while the node is cut off', async () => {

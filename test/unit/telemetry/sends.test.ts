@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import type { ClusterCoordinator } from '../../../src/contracts/cluster.js';
 import type { SendResult } from '../../../src/contracts/events.js';
 import { SseError } from '../../../src/errors.js';
-import { hookedCoordinator } from '../../support/hooked-coordinator.js';
+import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
 import type { RecordingSink } from '../../support/recording-sink.js';
 import { TestCluster } from '../../support/test-cluster.js';
@@ -176,10 +176,8 @@ describe('telemetry of a send', () => {
   for (const result of Object.values(results)) {
     const { outcome } = result;
     it(`with outcome ${outcome} shows it in its spans and in metrics`, async () => {
-      const wrap = (inner: ClusterCoordinator): ClusterCoordinator => ({
-        ...hookedCoordinator(inner, () => undefined),
-        send: async () => result,
-      });
+      const wrap = (inner: ClusterCoordinator): ClusterCoordinator =>
+        alteredCoordinator(inner, { messenger: { send: async () => result } });
       const node = await cluster.started('scripted', { wrap });
       await node.service.sendMessageToConnection('c1', 'chat', 'hi');
       const failure = failures[outcome];
@@ -274,13 +272,15 @@ describe('telemetry of a send', () => {
 
   it('takes baggage along when told to', async () => {
     const seen: (string | undefined)[] = [];
-    const wrap = (inner: ClusterCoordinator): ClusterCoordinator => ({
-      ...hookedCoordinator(inner, () => undefined),
-      send: async message => {
-        seen.push(message.trace);
-        return inner.send(message);
-      },
-    });
+    const wrap = (inner: ClusterCoordinator): ClusterCoordinator =>
+      alteredCoordinator(inner, {
+        messenger: {
+          send: async message => {
+            seen.push(message.trace);
+            return inner.messenger.send(message);
+          },
+        },
+      });
     const baggage = propagation.createBaggage({ tenant: { value: 'acme' } });
     for (const on of [true, false]) {
       const node = await cluster.started(`baggage-${String(on)}`, {
@@ -344,17 +344,21 @@ describe('telemetry of a send', () => {
 
   it('carries nothing when nobody listens at all', async () => {
     sdk.stop();
-    const wrap = (inner: ClusterCoordinator): ClusterCoordinator => ({
-      ...hookedCoordinator(inner, () => undefined),
-      send: async message => {
-        expect(Object.keys(message)).to.not.include('trace');
-        return inner.send(message);
-      },
-      publish: async publication => {
-        expect(Object.keys(publication)).to.not.include('trace');
-        return inner.publish(publication);
-      },
-    });
+    const wrap = (inner: ClusterCoordinator): ClusterCoordinator =>
+      alteredCoordinator(inner, {
+        messenger: {
+          send: async message => {
+            expect(Object.keys(message)).to.not.include('trace');
+            return inner.messenger.send(message);
+          },
+        },
+        log: {
+          publish: async publication => {
+            expect(Object.keys(publication)).to.not.include('trace');
+            return inner.log.publish(publication);
+          },
+        },
+      });
     const node = await cluster.started('quiet', { wrap });
     await node.service.sendMessageToConnection('nobody', 'chat', 'hi');
     expect(await node.service.publish('news', 'chat', 'hi')).to.include({ topic: 'news' });

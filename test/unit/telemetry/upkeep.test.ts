@@ -1,6 +1,6 @@
 import { context, SpanStatusCode, trace } from '@opentelemetry/api';
 import { expect } from 'chai';
-import type { InconsistencyKind } from '../../../src/contracts/cluster.js';
+import type { InconsistencyKind } from '../../../src/cluster/differences.js';
 import type { OperationKind } from '../../../src/contracts/policy.js';
 import type { CleanupKind } from '../../../src/contracts/telemetry.js';
 import { SseError } from '../../../src/errors.js';
