@@ -1,14 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './connection.js';
-import type {
-  Cursor,
-  Frame,
-  Gap,
-  LocalResult,
-  Position,
-  ResetReason,
-  SendResult,
-} from './events.js';
+import type { Cursor, Frame, Gap, LocalResult, Position, SendResult } from './events.js';
 
 /** What a node tells the cluster about a connection that opens. */
 export interface Registration {
@@ -115,7 +107,7 @@ export interface ReplayPage {
   /** Complete up to and including here; older than `head` when there is more. */
   readonly completeTo: Position;
   /** Set when entries between `after` and the first frame are missing. */
-  readonly reset?: { readonly reason: ResetReason; readonly topics: readonly string[] };
+  readonly gap?: Gap;
   readonly frames: readonly Frame[];
 }
 
