@@ -69,6 +69,7 @@ export class Periodic {
 
   #run(): void {
     this.#running = true;
+    this.#timer = undefined;
     this.#due = Infinity;
     const run = this.job();
     if (run === undefined) this.#ended();

@@ -15,8 +15,8 @@ import type {
 } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { encodeComment } from '../protocol/event-stream.js';
+import { GapReport, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
-import { NoticeFrame } from '../protocol/gap.js';
 import { ClientCursor } from './cursor.js';
 import { BUFFERED, DELIVERED, directSend, MessageMemory, NOT_CONNECTED } from './direct-send.js';
 import { closedFrame, type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
@@ -24,32 +24,36 @@ import { pump, sourceOf, SourceTarget } from './source.js';
 import { type Beating, HEARTBEAT, type Watched } from './timers.js';
 import { FrameWriter } from './writer.js';
 
+/** As `ConnectionState`; an opening connection knows whether its response head was written. */
+type State =
+  | { readonly kind: 'opening'; readonly head: 'unsent' | 'sent' }
+  | Exclude<ConnectionState, { readonly kind: 'opening' }>;
+
+const UNSENT: State = { kind: 'opening', head: 'unsent' };
+const SENT: State = { kind: 'opening', head: 'sent' };
 const OPENING: ConnectionState = { kind: 'opening' };
-const OPEN: ConnectionState = { kind: 'open' };
+const OPEN: State & ConnectionState = { kind: 'open' };
 const NO_TOPICS: ReadonlySet<string> = new Set();
 
-/** One client: its identity, its state, and the rules by which it takes events or is given up. */
+/** One client: its identity, its state, and the rules by which it accepts events and ends. */
 export class ClientConnection implements LocalConnection, SinkListener, Watched, Beating {
   readonly id: string;
   readonly ordinal: number;
   readonly lastEventId: string | undefined;
   readonly openedAt = Date.now();
-  /** Set by the registration, before the connection goes live. */
-  fencingToken = 0;
+  /** Set when the cluster has registered the connection. */
+  fencingToken: number | undefined = undefined;
   origin: unknown = undefined;
 
   readonly #environment: ConnectionEnvironment;
   readonly #sink: ConnectionSink;
   readonly #writer: FrameWriter;
-  #topics: Set<string> | undefined;
-  #state: ConnectionState = OPENING;
-  #opened = false;
-  // Whether its stop was made known; once only, although an end in the middle of `close` stops it too.
-  #told = false;
-  #sources = 0;
   readonly #cursor = new ClientCursor();
+  #state: State = UNSENT;
+  #topics: Set<string> | undefined;
+  #sources = 0;
   #memory: MessageMemory | undefined;
-  #closing: Closing | undefined;
+  #ending: Ending | undefined;
   #waiters: (() => void)[] | undefined;
 
   constructor(
@@ -69,7 +73,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   get state(): ConnectionState {
-    return this.#state;
+    return this.#state.kind === 'opening' ? OPENING : this.#state;
   }
 
   get topics(): ReadonlySet<string> {
@@ -77,11 +81,11 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   get signal(): AbortSignal {
-    return this.#end().signal;
+    return this.#observedEnding().signal;
   }
 
   get closed(): Promise<CloseReason> {
-    return this.#end().closed;
+    return this.#observedEnding().closed;
   }
 
   get sendBufferBytes(): number {
@@ -92,23 +96,26 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#sources > 0;
   }
 
-  get lastTakenAt(): number {
-    return this.#writer.takenAt;
+  get lastProgressAt(): number {
+    return this.#writer.progressAt;
   }
 
-  /** Writes the head and the first event. Only in state `opening`, once. */
+  /** Writes the response head and the first event. Once, in state `opening`. */
   open(first: Frame): void {
-    this.#opened = true;
+    if (this.#state.kind === 'opening') this.#state = SENT;
     this.#sink.open();
     this.replay(first);
   }
 
-  /** Writes a frame ahead of everything held. Only in state `opening`, after {@link open}. */
+  /** Writes a frame ahead of all held frames. Only in state `opening`, after {@link open}. */
   replay(frame: Frame): void {
-    if (this.#state.kind === 'opening') this.#writer.writeThrough(frame);
+    if (this.#state.kind === 'opening') this.#writer.write(frame);
   }
 
-  /** Ends the opening: what was held and is newer than `start`, if it starts anywhere, follows; then events as they come. */
+  /**
+   * Ends the opening: writes the held frames that are newer than `start`, and from now on events as they come.
+   * @param start the client's cursor; `undefined` for a client that gets no entry of the log
+   */
   goLive(start: Cursor | undefined): void {
     if (this.#state.kind !== 'opening') return;
     this.#state = OPEN;
@@ -124,7 +131,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     const result = this.enqueue(frame);
     if (result !== DELIVERED) return result;
     this.#writer.writeBatch();
-    if (this.#writer.gone) return NOT_CONNECTED;
+    if (this.#isClosed || this.#sink.closed) return NOT_CONNECTED;
     return this.#sink.pendingBytes === 0 ? DELIVERED : BUFFERED;
   }
 
@@ -142,13 +149,13 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   enqueue(frame: Frame): LocalResult {
     switch (this.#state.kind) {
+      case 'opening':
+        return this.#writer.hold(frame);
+      case 'open':
+        return this.#cursor.admits(frame) ? this.#writer.enqueue(frame) : DELIVERED;
       case 'draining':
       case 'closed':
         return NOT_CONNECTED;
-      case 'open':
-        return this.#cursor.isNews(frame) ? this.#writer.take(frame) : DELIVERED;
-      case 'opening':
-        return this.#writer.take(frame);
     }
   }
 
@@ -156,18 +163,28 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#cursor.hasReached(position);
   }
 
-  miss(gap: Gap): void {
-    if (this.#stopped) return;
-    const notice = this.#environment.noticeOf(gap);
-    const held = this.#state.kind === 'opening';
-    const frame = held
-      ? notice.frameFor(this.topics, true)
-      : this.#cursor.tell(notice, this, this.#environment.observer);
-    if (frame !== undefined) this.#writer.take(frame);
+  reportGap(gap: Gap): void {
+    const report = GapReport.of(gap);
+    switch (this.#state.kind) {
+      case 'opening':
+        // Keeps the place among the held frames. What the client misses is decided when its cursor is known.
+        this.#writer.hold(report.frameFor([...this.topics], true));
+        break;
+      case 'open': {
+        const frame = this.#resetFor(report);
+        if (frame !== undefined) this.#writer.enqueue(frame);
+        break;
+      }
+      case 'draining':
+      case 'closed':
+        break;
+    }
   }
 
-  noticeOf(dropped: Frame): NoticeFrame | undefined {
-    return this.#cursor.overflowed(dropped, this, this.#environment.observer);
+  resetForDropped(dropped: Frame): ResetFrame | undefined {
+    const frame = this.#cursor.resetForDropped(dropped, this.topics);
+    if (frame !== undefined) this.#environment.observer.onReset(this, frame.reset);
+    return frame;
   }
 
   send(event: string, data: unknown, options?: EventOptions): LocalReceipt {
@@ -197,25 +214,29 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   close(reason: CloseReason = 'closed', last?: Frame): void {
     checkReason(reason);
     if (this.#stopped) return;
-    if (!this.#opened || this.#sink.closed) {
+    const { kind } = this.#state;
+    if (!isHeadSent(this.#state) || this.#sink.closed) {
       this.cut(reason);
       return;
     }
     this.#state = { kind: 'draining', reason };
-    this.#writer.finish(last ?? closedFrame(reason, this.#environment.reconnectIn(reason)));
     this.#stop(reason);
+    // Entries before the held ones may be missing.
+    if (kind === 'opening') this.#writer.dropHeld();
+    this.#writer.finish(last ?? closedFrame(reason, this.#environment.reconnect));
   }
 
-  /** Closes without a word; for clients that take nothing. An unopened sink is left to whoever made it. */
+  /** Closes without a last event. Leaves a sink whose head was not written to its creator. */
   cut(reason: CloseReason): void {
-    if (this.#state.kind === 'closed') return;
-    const finalReason = this.#state.kind === 'draining' ? this.#state.reason : reason;
+    const before = this.#state;
+    if (before.kind === 'closed') return;
+    const finalReason = before.kind === 'draining' ? before.reason : reason;
     this.#state = { kind: 'closed', reason: finalReason };
     this.#writer.discard();
     this.#environment.watchdog.forget(this);
-    if (this.#opened) this.#sink.destroy();
-    this.#stop(finalReason);
-    this.#closing?.settle(finalReason);
+    if (isHeadSent(before)) this.#sink.destroy();
+    if (before.kind !== 'draining') this.#stop(finalReason);
+    this.#ending?.settle(finalReason);
     this.#environment.observer.onClosed(this);
   }
 
@@ -254,21 +275,30 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#state.kind === 'draining' || this.#state.kind === 'closed';
   }
 
-  /** What to write for a frame that was held. */
-  #due(frame: Frame): Frame | undefined {
-    if (frame instanceof NoticeFrame)
-      return this.#cursor.tell(frame.notice, this, this.#environment.observer);
-    return this.#cursor.isNews(frame) ? frame : undefined;
+  get #isClosed(): boolean {
+    return this.#state.kind === 'closed';
   }
 
+  /** The frame to write for one that was held; `undefined` when the client does not need it. */
+  #due(held: Frame): Frame | undefined {
+    if (held instanceof ResetFrame) return this.#resetFor(held.report);
+    return this.#cursor.admits(held) ? held : undefined;
+  }
+
+  /** The event for the client, if it misses entries of the gap. */
+  #resetFor(report: GapReport): ResetFrame | undefined {
+    const frame = this.#cursor.resetFor(report, this.topics);
+    if (frame !== undefined) this.#environment.observer.onReset(this, frame.reset);
+    return frame;
+  }
+
+  /** Ends all that belongs to a connection that accepts events. Called once, when its state has become `draining` or `closed`. */
   #stop(reason: CloseReason): void {
-    if (this.#told) return;
-    this.#told = true;
     this.#environment.wheel?.remove(this);
     this.#environment.watchdog.forgetAge(this);
     this.#memory = undefined;
     this.#wake();
-    this.#closing?.abort(reason);
+    this.#ending?.abort(reason);
     this.#environment.observer.onStopped(this, reason);
   }
 
@@ -278,20 +308,24 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     waiters?.forEach(resolve => resolve());
   }
 
-  #end(): Closing {
-    this.#closing ??= new Closing(this.#state);
-    return this.#closing;
+  #observedEnding(): Ending {
+    this.#ending ??= new Ending(this.#state);
+    return this.#ending;
   }
 }
 
-/** The signal and the promise of a connection's end; made only for connections somebody asks. */
-class Closing {
+function isHeadSent(state: State): boolean {
+  return state.kind !== 'opening' || state.head === 'sent';
+}
+
+/** The signal and the promise of a connection's end. Made only for a connection whose `signal` or `closed` is read. */
+class Ending {
   readonly #controller = new AbortController();
   readonly closed: Promise<CloseReason>;
   #settle: (reason: CloseReason) => void = () => undefined;
 
-  /** @param state the connection's state now, which may be its end already */
-  constructor(state: ConnectionState) {
+  /** @param state the present state of the connection, which may have ended already */
+  constructor(state: State) {
     this.closed = new Promise(resolve => {
       this.#settle = resolve;
     });

@@ -1,96 +1,84 @@
-import type { Cursor, Frame, Gap, GapPart, Position } from '../contracts/events.js';
-import type { LocalConnection } from '../contracts/store.js';
-import { isAfter } from '../protocol/cursor.js';
-import { type NoticeFrame, ResetNotice } from '../protocol/gap.js';
+import type { Cursor, Frame, Gap, Position } from '../contracts/events.js';
+import { cursorBefore, isAfter } from '../protocol/cursor.js';
+import { GapReport, type ResetFrame } from '../protocol/gap.js';
 import { EVERYONE } from '../protocol/names.js';
-import type { ConnectionObserver } from './environment.js';
 
-/** Where one client stands in the ordered log, as far as this node has given it events. */
+/** The position of one client in the ordered log: the newest entry that this node has given to it. */
 export class ClientCursor {
   #epoch: string | undefined;
   #position: Position | undefined;
 
-  /** Where it begins. Without a place it is given nothing of the log: an id would move it past what it has not got. */
+  /**
+   * Sets where the client begins. Without a cursor the client gets no entry of the log: the id of an entry would move the
+   * client past entries that it does not have.
+   */
   start(cursor: Cursor | undefined): void {
     this.#epoch = cursor?.epoch;
     this.#position = cursor;
   }
 
-  /** Whether a frame is newer than what the client has; notes it as had. */
-  isNews({ position }: Frame): boolean {
+  /** Whether the client gets this frame: any frame outside the log, and entries after the cursor. Moves the cursor. */
+  admits({ position }: Frame): boolean {
     if (position === undefined) return true;
-    // An entry of a former log may still be under way to a client that began in this one.
+    // An entry of a former log may still arrive after the client began in this one.
     if (this.#position === undefined || position.epoch !== this.#epoch) return false;
     if (!isAfter(position, this.#position)) return false;
     this.#position = position;
     return true;
   }
 
-  /** Whether the client was given everything up to a place. */
+  /** Whether the client was given every entry up to a position. */
   hasReached(position: Position): boolean {
     return this.#position !== undefined && !isAfter(position, this.#position);
   }
 
-  /** The event for a client that a gap concerns; being told of it may move the client to where the stream goes on. */
-  tell(
-    notice: ResetNotice,
-    client: LocalConnection,
-    observer: ConnectionObserver,
-  ): NoticeFrame | undefined {
-    const { gap } = notice;
-    const topics = gap.parts === undefined ? undefined : this.#missedOf(gap.parts, client);
+  /** The event for a client that misses entries of a gap, else `undefined`. May move the cursor to where the stream goes on. */
+  resetFor(report: GapReport, followed: ReadonlySet<string>): ResetFrame | undefined {
+    const { gap } = report;
+    const topics = gap.topics && this.#missedOf(gap.topics, followed);
     if (topics?.length === 0) return undefined;
-    const misses = this.#misses(gap);
-    if (misses === 'nothing') return undefined;
-    observer.onTold(client, topics === undefined ? gap : { ...gap, topics });
-    return notice.frameFor(topics ?? client.topics, misses === 'moved');
+    const effect = this.#effectOf(gap);
+    if (effect === 'none') return undefined;
+    if (effect === 'move') this.start(gap.resumedFrom);
+    return report.frameFor(topics ?? [...followed], effect === 'move');
   }
 
-  /** The event for a client that does not get a frame of the log; `undefined` for any other frame. */
-  overflowed(
+  /** The event for a client whose send buffer has no room for a frame; `undefined` for a frame outside the log. */
+  resetForDropped(
     { position: until }: Frame,
-    client: LocalConnection,
-    observer: ConnectionObserver,
-  ): NoticeFrame | undefined {
+    followed: ReadonlySet<string>,
+  ): ResetFrame | undefined {
     const epoch = this.#epoch;
     if (until === undefined || epoch === undefined) return undefined;
-    const resumedFrom = { epoch, ms: until.ms, sequence: until.sequence - 1 };
-    const gap: Gap = { reason: 'OVERFLOW', topics: [...client.topics], resumedFrom, until };
-    observer.onTold(client, gap);
-    return new ResetNotice(gap).frameFor(client.topics, true);
+    const resumedFrom = cursorBefore({ epoch, ms: until.ms, sequence: until.sequence });
+    const gap: Gap = { reason: 'OVERFLOW', topics: undefined, resumedFrom, until };
+    return new GapReport(gap).frameFor([...followed], true);
   }
 
-  /** The topics of a gap that concern this client. */
-  #missedOf(parts: readonly GapPart[], { topics }: LocalConnection): string[] {
-    return parts
-      .filter(({ topic }) => topic === EVERYONE || topics.has(topic))
-      .filter(({ until }) => this.#position !== undefined && isAfter(until, this.#position))
-      .map(({ topic }) => topic);
-  }
-
-  #misses({ reason, resumedFrom, until }: Gap): 'nothing' | 'in place' | 'moved' {
+  /** The topics of a gap that the client follows and of which it misses entries. */
+  #missedOf(gaps: ReadonlyMap<string, Position>, topics: ReadonlySet<string>): string[] {
     const here = this.#position;
-    if (here === undefined) return 'nothing';
+    if (here === undefined) return [];
+    return [...gaps]
+      .filter(([topic, until]) => (topic === EVERYONE || topics.has(topic)) && isAfter(until, here))
+      .map(([topic]) => topic);
+  }
+
+  /** What a gap means to this client: nothing, a reset that leaves its cursor, or a reset that moves its cursor. */
+  #effectOf({ reason, resumedFrom, until }: Gap): 'none' | 'stay' | 'move' {
+    const here = this.#position;
+    if (here === undefined) return 'none';
     switch (reason) {
       case 'EPOCH':
-        // Who opened meanwhile is in the new log already.
-        if (this.#epoch === resumedFrom.epoch) return 'nothing';
-        break;
+        // A client that opened in the new log has not lost the former one.
+        return this.#epoch === resumedFrom.epoch ? 'none' : 'move';
       case 'AHEAD':
-        if (!isAfter(here, resumedFrom)) return 'nothing';
-        break;
+        return isAfter(here, resumedFrom) ? 'move' : 'none';
       case 'GAP':
       case 'OVERFLOW':
-        // Who is still in a former log is told of that one's end.
-        if (this.#epoch !== resumedFrom.epoch) return 'nothing';
-        if (!isAfter(until, here)) return 'nothing';
-        if (!isAfter(resumedFrom, here)) return 'in place';
-        break;
-      case 'PRODUCER_LOST':
-        // An entry of the log, and the last one: it is published, not told.
-        return 'nothing';
+        // A client that is still in a former log gets the reset of that log's end.
+        if (this.#epoch !== resumedFrom.epoch || !isAfter(until, here)) return 'none';
+        return isAfter(resumedFrom, here) ? 'move' : 'stay';
     }
-    this.start(resumedFrom);
-    return 'moved';
   }
 }

@@ -3,7 +3,7 @@ import type { LocalConnection } from '../contracts/store.js';
 import type { SseErrorCode } from '../errors.js';
 import type { ConnectionEnvironment } from './environment.js';
 
-/** Sends an event to a connection that is at hand. @throws SseError for what is no event */
+/** Sends an event to a connection of this node. @throws SseError as `SseConnection.send` does */
 export function directSend(
   connection: Pick<LocalConnection, 'id' | 'deliver'>,
   environment: ConnectionEnvironment,
@@ -14,7 +14,7 @@ export function directSend(
   const { nodeId, encoder, events } = environment;
   const subject = {
     connectionId: connection.id,
-    messageId: environment.nextMessageId(),
+    messageId: environment.messageIds.next(),
     nodeId,
     startedAt: performance.now(),
   };
@@ -62,9 +62,9 @@ export function rejected(code: SseErrorCode): LocalResult {
   return { outcome: 'rejected', code };
 }
 
-/** Most message ids remembered per connection: what comes to a busy one while a lost connection to Redis is restored. */
+/** Message ids remembered per connection: as many as a busy one gets while a lost connection to Redis is restored. */
 export const MAX_REMEMBERED = 4_096;
-/** How long one is remembered, in milliseconds: longer than any retry of a send takes. */
+/** How long a message id is remembered, in milliseconds: longer than any retry of a send takes. */
 export const REMEMBER_MS = 60_000;
 
 /** The results of the messages a connection got lately: a repeated message gets its first result and is not written again. */

@@ -1,53 +1,69 @@
-import type { CloseReason } from '../contracts/connection.js';
-import type { Frame, Gap } from '../contracts/events.js';
+import { randomBytes } from 'node:crypto';
+import type { CloseReason, Reset } from '../contracts/connection.js';
+import type { Frame } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
 import { encodeEvent, type EventEncoder } from '../protocol/event-stream.js';
-import type { ResetNotice } from '../protocol/gap.js';
 import type { WriteScheduler } from './scheduler.js';
 import type { SendBufferBudget } from './send-buffer.js';
 import type { HeartbeatWheel, Watchdog } from './timers.js';
 
-/** What to do with a frame for a client whose send buffer is full. */
+/** What happens to a frame for a client whose send buffer is full. */
 export type SendBufferPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
 
-/** Learns of the end of each connection. */
+/** Notified of the end of each connection, and of each gap that a client has. */
 export interface ConnectionObserver {
-  /** It takes nothing any more; called exactly once per connection, whatever its state was. */
+  /** The connection accepts no more events. Called exactly once per connection, whatever its state was. */
   onStopped(connection: LocalConnection, reason: CloseReason): void;
-  /** Its client is told of a gap, ahead of whatever is given to it from now on. */
-  onTold(connection: LocalConnection, gap: Gap): void;
-  /** Its socket is gone as well; called exactly once, after `onStopped`. */
+  /** The client of an open connection gets `sse.reset`, ahead of every later event. */
+  onReset(connection: LocalConnection, reset: Reset): void;
+  /** The socket is gone as well. Called exactly once, after `onStopped`. */
   onClosed(connection: LocalConnection): void;
 }
 
-/** What all connections of one node share. */
+/** The settings, services and counts that all connections of one node share. */
 export interface ConnectionEnvironment {
   readonly nodeId: string;
   /** `sendBuffer.maxBytes` */
   readonly maxBytes: number;
   /** `sendBuffer.policy` */
   readonly policy: SendBufferPolicy;
+  /** `reconnect` */
+  readonly reconnect: ReconnectTimes;
   readonly budget: SendBufferBudget;
   readonly scheduler: WriteScheduler;
   readonly watchdog: Watchdog;
   /** Undefined when `connection.heartbeat` is off. */
   readonly wheel: HeartbeatWheel | undefined;
   readonly encoder: EventEncoder;
+  readonly messageIds: MessageIds;
   readonly observer: ConnectionObserver;
   readonly logger: Logger;
   readonly events: Pick<EventTelemetry, 'sent'>;
   readonly traffic: TrafficCounts;
-  /** A message id that no other send has. */
-  nextMessageId(): string;
-  /** The notice of a gap, the same for all connections. */
-  noticeOf(gap: Gap): ResetNotice;
-  /** The reconnection time, in milliseconds, for a client that is sent away with this reason; `undefined` says nothing. */
-  reconnectIn(reason: CloseReason): number | undefined;
 }
 
-/** What names a connection when it is made. */
+/** Makes message ids that no other send has. */
+export class MessageIds {
+  #count = 0;
+
+  /** @param prefix keeps the ids of two nodes apart */
+  constructor(private readonly prefix = randomBytes(6).toString('hex')) {}
+
+  next(): string {
+    this.#count += 1;
+    return `${this.prefix}-${this.#count.toString(36)}`;
+  }
+}
+
+/** When a client that is sent away comes back: after `retry` milliseconds and a random part of `jitter`. */
+export interface ReconnectTimes {
+  readonly retry: number;
+  readonly jitter: number;
+}
+
+/** The names of a new connection. */
 export interface ConnectionIdentity {
   readonly id: string;
   /** Number of the connection within its node. */
@@ -55,11 +71,24 @@ export interface ConnectionIdentity {
   readonly lastEventId: string | undefined;
 }
 
+// Many clients are sent away at once for these reasons. They must not all come back at once.
+const SENT_AWAY: ReadonlySet<CloseReason> = new Set([
+  'draining',
+  'shutdown',
+  'max-age',
+  'expired',
+  'gap',
+]);
+
 /**
- * The last event of a stream, which tells the client why it ends.
- *
- * @param retry the client's reconnection time in milliseconds; `undefined` leaves it as it is
+ * The last event of a stream, `sse.closed`, with the reason.
+ * @param reconnect when the client comes back if it is sent away; `undefined` leaves its reconnection time as it is
  */
-export function closedFrame(reason: CloseReason, retry: number | undefined): Frame {
+export function closedFrame(reason: CloseReason, reconnect: ReconnectTimes | undefined): Frame {
+  const retry = reconnect && SENT_AWAY.has(reason) ? reconnectIn(reconnect) : undefined;
   return { bytes: encodeEvent({ event: 'sse.closed', data: JSON.stringify({ reason }), retry }) };
+}
+
+function reconnectIn({ retry, jitter }: ReconnectTimes): number {
+  return Math.round(retry + Math.random() * jitter);
 }

@@ -3,8 +3,8 @@ import type { Frame } from '../contracts/events.js';
 const COMPACT_AT = 1024;
 
 /**
- * Frames that wait for one slow or opening client, first in, first out, counted in the process budget. The head frame may
- * have been taken in part; it then cannot be dropped, since a client would see half an event.
+ * Frames that wait for one slow or opening client, first in, first out, counted in the process budget. A part of the first
+ * frame may have left already. That frame cannot be dropped, since the client would see half an event.
  */
 export class SendBuffer {
   #frames: (Frame | undefined)[] = [];
@@ -19,7 +19,7 @@ export class SendBuffer {
     return this.#bytes;
   }
 
-  /** Bytes of frames of which nothing was taken. */
+  /** Bytes of the frames of which no part has left. */
   get droppable(): number {
     if (this.#headOffset === 0) return this.#bytes;
     const head = this.#frames[this.#head]?.bytes.length ?? 0;
@@ -35,14 +35,14 @@ export class SendBuffer {
     this.#count(frame.bytes.length);
   }
 
-  /** Puts a frame before all of which nothing was taken. */
+  /** Puts a frame before all frames of which no part has left. */
   pushFirst(frame: Frame): void {
     const at = this.#headOffset > 0 ? this.#head + 1 : this.#head;
     this.#frames.splice(at, 0, frame);
     this.#count(frame.bytes.length);
   }
 
-  /** Removes and returns the oldest frame of which nothing was taken. */
+  /** Removes and returns the oldest frame of which no part has left. */
   dropOldest(): Frame | undefined {
     const index = this.#headOffset > 0 ? this.#head + 1 : this.#head;
     const frame = this.#frames[index];
@@ -55,12 +55,12 @@ export class SendBuffer {
     return frame;
   }
 
-  /** Takes up to `limit` bytes from the front, at least one; frames are joined or cut as needed. */
-  take(limit: number): Buffer {
+  /** Removes and returns up to `limit` bytes from the front, at least one. Joins or cuts frames as needed. */
+  shiftBytes(limit: number): Buffer {
     const parts: Buffer[] = [];
     let length = 0;
     while (!this.empty && length < limit) {
-      const part = this.#takePart(limit - length);
+      const part = this.#shiftPart(limit - length);
       parts.push(part);
       length += part.length;
     }
@@ -69,7 +69,7 @@ export class SendBuffer {
     return parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts, length);
   }
 
-  /** Takes the oldest frame whole. Only for frames of which nothing was taken. */
+  /** Removes and returns the oldest frame. Only while no part of it has left. */
   shift(): Frame | undefined {
     const frame = this.#frames[this.#head];
     if (frame === undefined) return undefined;
@@ -87,7 +87,7 @@ export class SendBuffer {
     this.#headOffset = 0;
   }
 
-  #takePart(limit: number): Buffer {
+  #shiftPart(limit: number): Buffer {
     const bytes = this.#frames[this.#head]?.bytes ?? Buffer.alloc(0);
     const rest = bytes.length - this.#headOffset;
     if (rest > limit) {

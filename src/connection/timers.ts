@@ -1,74 +1,74 @@
 import type { Frame } from '../contracts/events.js';
+import { Periodic } from '../time.js';
 
-/** Something that is given a sign of life now and then. */
+/** A connection as the heartbeat wheel sees it. */
 export interface Beating {
-  /** Spreads the members over the wheel. */
+  /** Spreads the connections over the wheel. */
   readonly ordinal: number;
+  /** Sends a heartbeat. */
   beat(): void;
 }
 
-/** A sign of life: a comment, which clients ignore. */
+/** A comment, which clients ignore. */
 export const HEARTBEAT: Frame = { bytes: Buffer.from(':\n\n') };
 
 const MAX_BEAT_SLOTS = 120;
 const MIN_BEAT_MS = 50;
 
 /**
- * One timer for the heartbeats of all connections of a node. The members are spread over slots, one slot is visited per
- * tick, each member once per interval: no burst, and no timer per connection.
+ * One timer for the heartbeats of all connections of a node. The connections are spread over slots. Each tick visits one
+ * slot, so that each connection has one heartbeat per interval, without a burst and without a timer of its own.
  */
 export class HeartbeatWheel {
   readonly #slots: Set<Beating>[];
-  readonly #tickMs: number;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #ticks: Periodic;
   #current = 0;
 
   /** @param interval `connection.heartbeat` in milliseconds */
   constructor(interval: number) {
     const count = Math.max(1, Math.min(MAX_BEAT_SLOTS, Math.floor(interval / MIN_BEAT_MS)));
     this.#slots = Array.from({ length: count }, () => new Set<Beating>());
-    this.#tickMs = interval / count;
+    this.#ticks = new Periodic(() => this.#tick(), { everyMs: interval / count });
   }
 
   get size(): number {
     return this.#slots.reduce((sum, slot) => sum + slot.size, 0);
   }
 
-  add(member: Beating): void {
-    this.#slotOf(member).add(member);
-    this.#timer ??= setInterval(() => this.#tick(), this.#tickMs).unref();
+  add(connection: Beating): void {
+    this.#slotOf(connection).add(connection);
+    this.#ticks.start();
   }
 
-  remove(member: Beating): void {
-    this.#slotOf(member).delete(member);
+  remove(connection: Beating): void {
+    this.#slotOf(connection).delete(connection);
   }
 
-  *members(): Iterable<Beating> {
+  *connections(): Iterable<Beating> {
     for (const slot of this.#slots) yield* slot;
   }
 
   stop(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#ticks.stop();
   }
 
   #tick(): void {
     this.#current = (this.#current + 1) % this.#slots.length;
-    for (const member of this.#slots[this.#current] ?? []) member.beat();
+    for (const connection of this.#slots[this.#current] ?? []) connection.beat();
   }
 
-  #slotOf(member: Beating): Set<Beating> {
-    const slot = this.#slots[member.ordinal % this.#slots.length];
-    if (slot === undefined) throw new RangeError(`no slot for ordinal ${member.ordinal}`);
+  #slotOf(connection: Beating): Set<Beating> {
+    const slot = this.#slots[connection.ordinal % this.#slots.length];
+    if (slot === undefined) throw new RangeError(`no slot for ordinal ${connection.ordinal}`);
     return slot;
   }
 }
 
 /** A connection as the watchdog sees it. */
 export interface Watched {
-  /** Looks for progress of its socket; closes it when there was none for too long. Returns whether to look again. */
+  /** Looks for progress of the socket; closes the connection when there was none for too long. Returns whether to look again. */
   checkStall(now: number): boolean;
-  /** Closes it because of its age. */
+  /** Closes the connection because of its age. */
   expire(): void;
 }
 
@@ -76,45 +76,45 @@ const MAX_TICK_MS = 1000;
 const MIN_TICK_MS = 20;
 
 /**
- * Closes connections that outstay a limit: `connection.timeout` without progress, or `connection.maxAge` of life. Only
- * connections with waiting bytes are looked at for the first, so healthy ones cost nothing.
+ * Closes connections at a limit: `connection.timeout` without progress, or `connection.maxAge` of life. Looks for progress
+ * only of connections with waiting bytes, so that a healthy connection costs nothing.
  */
 export class Watchdog {
   readonly #stalled = new Set<Watched>();
-  // Since when each member's age counts. In insertion order, so the first that is young enough ends the look.
+  // When each connection became open. In insertion order, so the first one that is young enough ends a tick.
   readonly #ages = new Map<Watched, number>();
-  readonly #tickMs: number;
-  #timer: NodeJS.Timeout | undefined;
+  readonly #ticks: Periodic;
 
   constructor(
     readonly timeout: number,
     private readonly maxAge: number | false,
   ) {
     const shortest = Math.min(timeout, maxAge === false ? timeout : maxAge);
-    this.#tickMs = Math.max(MIN_TICK_MS, Math.min(MAX_TICK_MS, shortest / 8));
+    const everyMs = Math.max(MIN_TICK_MS, Math.min(MAX_TICK_MS, shortest / 8));
+    this.#ticks = new Periodic(() => this.#tick(), { everyMs });
   }
 
-  /** Members it looks at now. */
+  /** Connections that it watches, each counted per limit. */
   get size(): number {
     return this.#stalled.size + this.#ages.size;
   }
 
-  *members(): Iterable<Watched> {
+  *connections(): Iterable<Watched> {
     yield* this.#stalled;
     yield* this.#ages.keys();
   }
 
-  /** Looks at a connection's progress until nothing waits any more. */
+  /** Looks for progress of a connection until none of its bytes wait. */
   watch(connection: Watched): void {
     this.#stalled.add(connection);
-    this.#run();
+    this.#ticks.start();
   }
 
   /** Counts a connection's age from now on. */
   age(connection: Watched): void {
     if (this.maxAge === false) return;
     this.#ages.set(connection, Date.now());
-    this.#run();
+    this.#ticks.start();
   }
 
   forget(connection: Watched): void {
@@ -122,20 +122,15 @@ export class Watchdog {
     this.#ages.delete(connection);
   }
 
-  /** Ends the age limit of a connection that is closing; its progress is still looked at. */
+  /** Ends the age limit of a draining connection. Its progress is still watched. */
   forgetAge(connection: Watched): void {
     this.#ages.delete(connection);
   }
 
   stop(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#ticks.stop();
     this.#stalled.clear();
     this.#ages.clear();
-  }
-
-  #run(): void {
-    this.#timer ??= setInterval(() => this.#tick(), this.#tickMs).unref();
   }
 
   #tick(): void {

@@ -1,6 +1,6 @@
-import type { CloseReason, ConnectionSink } from '../contracts/connection.js';
+import type { CloseReason, ConnectionSink, ConnectionState } from '../contracts/connection.js';
 import type { Frame, LocalResult } from '../contracts/events.js';
-import { NoticeFrame } from '../protocol/gap.js';
+import { ResetFrame } from '../protocol/gap.js';
 import { BUFFERED, DELIVERED, rejected } from './direct-send.js';
 import type { ConnectionEnvironment } from './environment.js';
 import type { Batch, Flushable } from './scheduler.js';
@@ -9,42 +9,37 @@ import type { Watched } from './timers.js';
 
 const FULL = rejected('SEND_BUFFER_FULL');
 
-/** The connection a writer writes for. */
+/** The connection a writer writes for. Its state says what the writer does with frames. */
 interface WriterOwner extends Watched {
   readonly id: string;
+  readonly state: ConnectionState;
   cut(reason: CloseReason): void;
-  /** What tells the client of a frame that it does not get; `undefined` when nobody expects that one to be told. */
-  noticeOf(dropped: Frame): NoticeFrame | undefined;
+  /** The event for a client that does not get a frame; `undefined` when the frame is no entry of the log. */
+  resetForDropped(dropped: Frame): ResetFrame | undefined;
 }
 
-/**
- * What is done with frames: all wait but those written through; they go to the socket as it takes them; what waits still
- * goes, and then the stream ends; nothing is written any more.
- */
-type Phase = 'holding' | 'live' | 'ending' | 'over';
-
-// Large writes go out in pieces, so that a slow socket's progress shows between them.
+// Large writes go out in pieces, so that the progress of a slow socket shows between them.
 const PIECE_BYTES = 64 * 1024;
 
 /**
- * Writes one connection's frames to its sink, in order and within the bounds of `sendBuffer.*`.
+ * Writes the frames of one connection to its sink, in order and within the bounds of `sendBuffer.*`.
  *
- * While the socket keeps up, frames gather in a {@link Batch} and leave at the end of the tick. Once it asks for a pause,
- * they wait in an {@link SendBuffer}. While holding, everything waits except what {@link writeThrough} is given.
+ * While the socket keeps up, frames gather in a {@link Batch} and leave at the end of the tick. Once the socket asks for a
+ * pause, frames wait in a {@link SendBuffer}. While the connection is `opening`, frames that are held wait there as well,
+ * and only {@link write} writes. While it is `draining`, the waiting frames leave and then the sink ends.
  */
 export class FrameWriter implements Flushable {
   #batch: Batch;
   #sendBuffer: SendBuffer | undefined;
-  // What is to be told behind all that waits: frames that came later were not taken.
-  #notice: NoticeFrame | undefined;
-  #phase: Phase = 'holding';
+  // Follows all frames that wait: it stands for later frames, which were rejected.
+  #reset: ResetFrame | undefined;
   #scheduled = false;
   #blocked = false;
   #written = 0;
-  #taken = 0;
+  #accepted = 0;
   // Bytes of the socket's own buffer that are counted in the process budget.
   #charged = 0;
-  #takenAt = Date.now();
+  #progressAt = Date.now();
   #waitingSince: number | undefined;
 
   constructor(
@@ -55,35 +50,41 @@ export class FrameWriter implements Flushable {
     this.#batch = environment.scheduler.empty;
   }
 
-  /** Milliseconds of `Date.now()` when the socket last took bytes. */
-  get takenAt(): number {
-    return this.#takenAt;
+  /** Milliseconds of `Date.now()` when the socket last accepted bytes. */
+  get progressAt(): number {
+    return this.#progressAt;
   }
 
-  /** Bytes accepted that the socket has not taken. */
+  /** Bytes of all frames that the socket has not accepted. */
   get pendingBytes(): number {
     return this.#batch.bytes + (this.#sendBuffer?.bytes ?? 0) + this.sink.pendingBytes;
   }
 
-  /** Whether what is written goes nowhere. */
-  get gone(): boolean {
-    return this.#phase === 'over' || this.sink.closed;
-  }
-
-  /** Whether the socket asked to wait. */
+  /** Whether the socket asked for a pause. */
   get blocked(): boolean {
     return this.#blocked;
   }
 
-  /** Takes a frame: into this tick's batch, or behind the frames that wait. */
-  take(frame: Frame): LocalResult {
-    if (this.#phase === 'holding' || this.#blocked) return this.#wait(frame);
-    this.writeThrough(frame);
+  /** Puts a frame into this tick's batch, or behind the frames that wait. */
+  enqueue(frame: Frame): LocalResult {
+    if (this.#blocked) return this.hold(frame);
+    this.write(frame);
     return DELIVERED;
   }
 
-  /** Puts a frame into this tick's batch even while holding; for the head of a stream and its replay. */
-  writeThrough(frame: Frame): void {
+  /** Puts a frame behind the frames that wait. */
+  hold(frame: Frame): LocalResult {
+    const sendBuffer = this.#waiting();
+    const size = frame.bytes.length + (this.#reset?.bytes.length ?? 0);
+    if (!this.#admits(size, sendBuffer) && !this.#makeRoom(size, sendBuffer))
+      return this.#reject(frame);
+    this.#pushReset(sendBuffer);
+    sendBuffer.push(frame);
+    return BUFFERED;
+  }
+
+  /** Puts a frame into this tick's batch, ahead of the frames that wait. */
+  write(frame: Frame): void {
     this.#batch = this.#batch.append(frame);
     if (!this.#scheduled) {
       this.#scheduled = true;
@@ -92,7 +93,7 @@ export class FrameWriter implements Flushable {
     if (this.#batch.bytes >= PIECE_BYTES) this.writeBatch();
   }
 
-  /** Called at the end of a tick in which frames were taken. */
+  /** Called at the end of a tick in which {@link write} was called. */
   flush(now: number): void {
     this.#scheduled = false;
     this.writeBatch(now);
@@ -103,7 +104,7 @@ export class FrameWriter implements Flushable {
     if (this.#batch.bytes === 0) return;
     const bytes = this.#batch.join();
     this.#batch = this.environment.scheduler.empty;
-    if (bytes.length > PIECE_BYTES && this.#phase === 'live') {
+    if (bytes.length > PIECE_BYTES && this.#state === 'open') {
       this.#waiting().push({ bytes });
       this.#pump();
     } else {
@@ -111,9 +112,8 @@ export class FrameWriter implements Flushable {
     }
   }
 
-  /** Ends the holding: what becomes of what was held goes first. */
+  /** Writes the frames that were held, now that the connection is open. @param due the frame to write for a held one */
   release(due: (frame: Frame) => Frame | undefined): void {
-    this.#phase = 'live';
     const held = this.#sendBuffer;
     this.#sendBuffer = undefined;
     if (held === undefined) return;
@@ -121,43 +121,43 @@ export class FrameWriter implements Flushable {
       const frame = due(next);
       if (frame === undefined) continue;
       if (this.#blocked) this.#waiting().push(frame);
-      else this.writeThrough(frame);
+      else this.write(frame);
     }
   }
 
-  /** The socket can take more. */
+  /** Drops the frames that were held. */
+  dropHeld(): void {
+    this.#sendBuffer?.clear();
+  }
+
+  /** The socket can accept more bytes. */
   onDrain(): void {
     this.#blocked = false;
     this.#noteProgress(Date.now());
     this.#charge(0);
-    if (this.#phase !== 'holding') this.#pump();
+    if (this.#state !== 'opening') this.#pump();
   }
 
-  /**
-   * Writes everything that waits and `last`, as fast as the socket takes it, then ends the stream. Held frames are not
-   * written: what precedes them may be missing.
-   */
+  /** Writes all frames that wait and `last`, as fast as the socket accepts them, and then ends the sink. */
   finish(last: Frame): void {
-    if (this.#phase === 'holding') this.#sendBuffer?.clear();
-    this.#phase = 'ending';
     this.writeBatch();
-    if (this.gone) return;
-    this.#pushNotice(this.#waiting());
-    this.#waiting().push(last);
+    if (this.#state === 'closed' || this.sink.closed) return;
+    const sendBuffer = this.#waiting();
+    this.#pushReset(sendBuffer);
+    sendBuffer.push(last);
     this.#pump();
   }
 
-  /** Lets go of everything that waits. */
+  /** Drops all frames that wait. */
   discard(): void {
-    this.#phase = 'over';
     this.#batch = this.environment.scheduler.empty;
     this.#sendBuffer?.clear();
     this.#sendBuffer = undefined;
-    this.#notice = undefined;
+    this.#reset = undefined;
     this.#charge(0);
   }
 
-  /** Whether bytes wait, and, when the socket took none for `connection.timeout`, that it is stale. */
+  /** Whether bytes wait, and whether the socket accepted none for `connection.timeout`: then it is stale. */
   stall(now: number): 'idle' | 'waiting' | 'stale' {
     this.#noteProgress(now);
     if (this.sink.pendingBytes === 0) return 'idle';
@@ -165,54 +165,48 @@ export class FrameWriter implements Flushable {
     return now - this.#waitingSince < this.environment.watchdog.timeout ? 'waiting' : 'stale';
   }
 
-  #wait(frame: Frame): LocalResult {
-    const sendBuffer = this.#waiting();
-    const size = frame.bytes.length + (this.#notice?.bytes.length ?? 0);
-    if (!this.#admits(size, sendBuffer) && !this.#makeRoom(size, sendBuffer))
-      return this.#refuse(frame);
-    this.#pushNotice(sendBuffer);
-    sendBuffer.push(frame);
-    return BUFFERED;
+  get #state(): ConnectionState['kind'] {
+    return this.owner.state.kind;
   }
 
-  #refuse(frame: Frame): LocalResult {
+  #reject(frame: Frame): LocalResult {
+    const opening = this.#state === 'opening';
     this.environment.traffic.eventsDropped += 1;
-    // While the connection opens, its cursor is unknown, and so is the gap that a lost entry leaves.
-    const gapUnknown = this.#phase === 'holding' && frame.position !== undefined;
-    if (this.environment.policy === 'disconnect' || gapUnknown) this.owner.cut('slow');
-    else if (this.#phase !== 'holding') this.#notice ??= this.#noticeOf(frame);
+    // The cursor of an opening connection is not known yet, so no reset can stand for an entry of the log.
+    const irreplaceable = opening && frame.position !== undefined;
+    if (this.environment.policy === 'disconnect' || irreplaceable) this.owner.cut('slow');
+    else if (!opening) this.#reset ??= this.#resetFor(frame);
     return FULL;
   }
 
-  /** A notice that is dropped is told all the same. */
-  #noticeOf(dropped: Frame): NoticeFrame | undefined {
-    return dropped instanceof NoticeFrame ? dropped : this.owner.noticeOf(dropped);
+  /** The reset that stands for a dropped frame: a dropped reset stays, for an entry it is a new one. */
+  #resetFor(dropped: Frame): ResetFrame | undefined {
+    return dropped instanceof ResetFrame ? dropped : this.owner.resetForDropped(dropped);
   }
 
-  /** Drops the oldest frames if the policy says so; nothing for a frame that would not fit even then. */
+  /** Drops the oldest frames if the policy says so. Drops none for a frame that would not fit even then. */
   #makeRoom(size: number, sendBuffer: SendBuffer): boolean {
-    const { policy } = this.environment;
-    if (policy !== 'drop-oldest' || this.#phase === 'holding') return false;
+    if (this.environment.policy !== 'drop-oldest' || this.#state === 'opening') return false;
     if (!this.#admits(size - sendBuffer.droppable, sendBuffer)) return false;
-    let notice: NoticeFrame | undefined;
-    while (!this.#admits(size + (notice?.bytes.length ?? 0), sendBuffer)) {
+    let reset: ResetFrame | undefined;
+    while (!this.#admits(size + (reset?.bytes.length ?? 0), sendBuffer)) {
       const dropped = sendBuffer.dropOldest();
       if (dropped === undefined) {
-        // Only the notice is too much: it stands for this frame as well.
-        this.#notice = notice;
+        // Only the reset does not fit: it stands for the new frame as well.
+        this.#reset = reset;
         return false;
       }
-      if (!(dropped instanceof NoticeFrame)) this.environment.traffic.eventsDropped += 1;
-      notice ??= this.#noticeOf(dropped);
+      if (!(dropped instanceof ResetFrame)) this.environment.traffic.eventsDropped += 1;
+      reset ??= this.#resetFor(dropped);
     }
-    if (notice !== undefined) sendBuffer.pushFirst(notice);
+    if (reset !== undefined) sendBuffer.pushFirst(reset);
     return true;
   }
 
-  #pushNotice(sendBuffer: SendBuffer): void {
-    if (this.#notice === undefined) return;
-    sendBuffer.push(this.#notice);
-    this.#notice = undefined;
+  #pushReset(sendBuffer: SendBuffer): void {
+    if (this.#reset === undefined) return;
+    sendBuffer.push(this.#reset);
+    this.#reset = undefined;
   }
 
   /** Whether the send buffer may grow by so many bytes. */
@@ -227,21 +221,23 @@ export class FrameWriter implements Flushable {
   }
 
   #pump(): void {
-    if (this.#notice !== undefined && !this.#blocked) this.#pushNotice(this.#waiting());
+    if (this.#reset !== undefined && !this.#blocked) this.#pushReset(this.#waiting());
     const sendBuffer = this.#sendBuffer;
     if (sendBuffer === undefined) return;
-    while (!this.#blocked && !sendBuffer.empty) this.#put(sendBuffer.take(PIECE_BYTES), Date.now());
+    while (!this.#blocked && !sendBuffer.empty) {
+      this.#put(sendBuffer.shiftBytes(PIECE_BYTES), Date.now());
+    }
     if (!sendBuffer.empty) return;
     this.#sendBuffer = undefined;
-    if (this.#phase === 'ending') this.sink.end();
+    if (this.#state === 'draining') this.sink.end();
   }
 
   #put(bytes: Buffer, now: number): void {
     this.#written += bytes.length;
     this.environment.traffic.bytesWritten += bytes.length;
-    const more = this.#write(bytes);
-    // The write itself may have ended the connection.
-    if (this.#phase === 'over') return;
+    const more = this.#writeToSink(bytes);
+    // The write itself may have closed the connection.
+    if (this.#state === 'closed') return;
     const pending = this.sink.pendingBytes;
     if (!more) {
       this.#blocked = true;
@@ -252,15 +248,15 @@ export class FrameWriter implements Flushable {
   }
 
   #noteProgress(now: number, pending = this.sink.pendingBytes): void {
-    const taken = this.#written - pending;
-    if (taken <= this.#taken) return;
-    this.#taken = taken;
-    this.#takenAt = now;
+    const accepted = this.#written - pending;
+    if (accepted <= this.#accepted) return;
+    this.#accepted = accepted;
+    this.#progressAt = now;
     this.#waitingSince = undefined;
   }
 
-  /** A sink that throws costs its own connection, not those that are written after it. */
-  #write(bytes: Buffer): boolean {
+  /** A sink that throws ends its own connection, and no other one. */
+  #writeToSink(bytes: Buffer): boolean {
     try {
       return this.sink.write(bytes);
     } catch (error) {

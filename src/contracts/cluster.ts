@@ -1,14 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './connection.js';
-import type {
-  Cursor,
-  Frame,
-  Gap,
-  LocalResult,
-  Position,
-  ResetReason,
-  SendResult,
-} from './events.js';
+import type { Cursor, Frame, Gap, LocalResult, Position, SendResult } from './events.js';
 import type { SelfCheck } from './self-check.js';
 
 /** A connection that opens, as its node registers it. */
@@ -120,7 +112,7 @@ export interface ReplayPage {
   /** Complete up to and including here; older than `head` when there is more. */
   readonly completeTo: Position;
   /** Set when entries between `after` and the first frame are missing. */
-  readonly reset?: { readonly reason: ResetReason; readonly topics: readonly string[] };
+  readonly gap?: Gap;
   readonly frames: readonly Frame[];
 }
 

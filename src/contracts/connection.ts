@@ -1,8 +1,8 @@
 import type { EventMap, EventOptions, LocalReceipt, ResetReason } from './events.js';
 
 /**
- * Life of a connection: `opening` (registered, holds what arrives, head not yet complete), `open`, `draining` (takes
- * nothing more, waits for its last bytes to leave), `closed`.
+ * Life of a connection: `opening` (holds the events that arrive until its replay is written), `open`, `draining` (accepts
+ * no more events and waits for its last bytes to leave), `closed`.
  */
 export type ConnectionState =
   | { readonly kind: 'opening' }
@@ -14,8 +14,12 @@ export type ConnectionState =
 export interface SseConnection<Events extends EventMap = EventMap> {
   /** The connection id. */
   readonly id: string;
-  /** Grows with each registration of this id in the cluster: lets an application ignore late news of an older connection. */
-  readonly fencingToken: number;
+  /**
+   * Grows with each registration of this id in the cluster: lets an application ignore late news of an older connection.
+   * `undefined` until the cluster has registered the connection, and for a connection that opened while the cluster could
+   * not be reached.
+   */
+  readonly fencingToken: number | undefined;
   readonly state: ConnectionState;
   /** The topics it is subscribed to now. */
   readonly topics: ReadonlySet<string>;
@@ -23,9 +27,9 @@ export interface SseConnection<Events extends EventMap = EventMap> {
   readonly lastEventId: string | undefined;
   /** Aborts when the connection stops taking events, with the close reason as its reason. */
   readonly signal: AbortSignal;
-  /** Settles when the socket is gone. Never rejects. */
+  /** Resolves when the socket is gone. Never rejects. */
   readonly closed: Promise<CloseReason>;
-  /** Bytes accepted for this client that its socket has not taken yet. */
+  /** Bytes accepted for this client that its socket has not accepted yet. */
   readonly sendBufferBytes: number;
 
   /**
@@ -89,7 +93,7 @@ export type LibraryCloseReason =
  */
 export type CloseReason = LibraryCloseReason | (string & {});
 
-/** What a client was told by `sse.reset`. */
+/** The data of the event `sse.reset`. */
 export interface Reset {
   readonly reason: ResetReason;
   /** The topics with the gap; `*` stands for what is addressed to everyone. */
@@ -98,13 +102,13 @@ export interface Reset {
   readonly resumedFrom: string;
 }
 
-/** A client that was told, for whom the application may mend the gap. */
+/** A client that got `sse.reset`; the application may send it what it needs instead of the missing events. */
 export type ResetClient = Pick<SseConnection, 'id' | 'topics' | 'send'>;
 
 /**
- * Called when a client was told of a gap, to send it what it needs instead: a snapshot. What it sends to a client that
- * comes back stands before everything that is replayed, which waits for the hook to settle, up to 10 s. What it sends into
- * a stream that goes on comes as soon as it can, other events may be faster. A failure is logged and changes nothing.
+ * Called when a client got `sse.reset`, to send it what it needs instead of the missing events: a snapshot. For a client
+ * that comes back, these events stand before all replayed ones: the replay waits for the hook, up to 10 s. In a stream that
+ * goes on, other events may come before them. A failure of the hook is logged and changes nothing.
  */
 export type ResetHook = (client: ResetClient, reset: Reset) => void | Promise<void>;
 

@@ -22,7 +22,7 @@ export interface SseEvent extends EventOptions {
   readonly data: unknown;
 }
 
-/** A place in the ordered log. Positions of one epoch are ordered by `ms`, then by `sequence`. */
+/** A position in the ordered log. Positions of one epoch are ordered by `ms`, then by `sequence`. */
 export interface Position {
   /** Milliseconds of the log's clock; never decreases within an epoch. */
   readonly ms: number;
@@ -31,8 +31,8 @@ export interface Position {
 }
 
 /**
- * Where a client stands in the ordered log: it has everything of all its topics up to here. The epoch changes when the
- * log was lost, so that an old cursor is recognised instead of silently matching unrelated entries.
+ * The position of a reader in the ordered log: the reader has every entry of its topics up to this one. The epoch changes
+ * when the log is lost, so that an old cursor cannot match entries of a new log.
  */
 export interface Cursor extends Position {
   /** Name of the log's life; 1 to 16 characters of `0-9a-z`. */
@@ -43,33 +43,27 @@ export interface Cursor extends Position {
 export interface Frame {
   /** Complete event-stream text, blank line included. */
   readonly bytes: Buffer;
-  /** Set when the frame is an entry of the ordered log; a connection drops what it already has. */
+  /** Set when the frame is an entry of the ordered log. A connection drops entries that its client already has. */
   readonly position?: Cursor;
 }
 
 /**
- * Why continuity cannot be claimed: entries were trimmed, the log was lost, the cursor is newer than the log, or the
- * client was too slow for `sendBuffer.policy`, or whoever ran a resumable source is gone.
+ * Why entries are missing: `GAP` they were trimmed, `EPOCH` the log was lost, `AHEAD` the cursor is newer than the log,
+ * `OVERFLOW` the client was too slow for `sendBuffer.policy`, `PRODUCER_LOST` no node runs the resumable source any more.
  */
 export type ResetReason = 'GAP' | 'EPOCH' | 'AHEAD' | 'OVERFLOW' | 'PRODUCER_LOST';
 
-/** Entries of the log that subscribers have not got and will not get by themselves. */
+/** Entries of the log that a reader did not get and will not get: it gets a reset instead. */
 export interface Gap {
-  readonly reason: ResetReason;
-  /** The topics with the gap, `*` for what is addressed to everyone; `undefined`: all that a client follows. */
-  readonly topics: readonly string[] | undefined;
-  /** Where the stream goes on: what is left of everything up to here was given. */
+  readonly reason: Exclude<ResetReason, 'PRODUCER_LOST'>;
+  /**
+   * Each topic with missing entries and its newest missing entry; `*` stands for entries that are addressed to everyone.
+   * `undefined`: every topic that the reader follows.
+   */
+  readonly topics: ReadonlyMap<string, Position> | undefined;
+  /** The position at which the stream goes on. The reader gets every entry after it that is not missing. */
   readonly resumedFrom: Cursor;
-  /** The newest entry that is missing; a client that is past it misses nothing. */
-  readonly until: Position;
-  /** Where several topics have gaps that end apart: the newest missing entry of each. `topics` is `undefined` then. */
-  readonly parts?: readonly GapPart[];
-}
-
-/** One topic's part in a gap. */
-export interface GapPart {
-  /** `*` for what is addressed to everyone. */
-  readonly topic: string;
+  /** The newest missing entry of all topics. A client whose cursor is not before it misses nothing. */
   readonly until: Position;
 }
 
@@ -146,7 +140,7 @@ export interface BroadcastReceipt {
   readonly local: number;
   /** Nodes with a live lease, this one included; 0 when the cluster cannot be reached. */
   readonly nodes: number;
-  /** Place in the ordered log; absent without history. */
+  /** Its position in the ordered log; absent without history. */
   readonly id?: string;
   /** The cluster cannot be reached: only this node's connections got it. */
   readonly degraded?: true;
@@ -155,6 +149,6 @@ export interface BroadcastReceipt {
 /** What is known about a publish. */
 export interface PublishReceipt {
   readonly topic: string;
-  /** Place in the ordered log; absent when the topic keeps no history. */
+  /** Its position in the ordered log; absent when the topic keeps no history. */
   readonly id?: string;
 }

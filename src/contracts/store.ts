@@ -8,28 +8,28 @@ export interface LocalConnection extends SseConnection {
   readonly token: string;
   /** Milliseconds of `Date.now()` when it was created. */
   readonly openedAt: number;
-  /** Milliseconds of `Date.now()` when its socket last took bytes. */
-  readonly lastTakenAt: number;
+  /** Milliseconds of `Date.now()` when its socket last accepted bytes. */
+  readonly lastProgressAt: number;
   /** Whether a source runs, see `pipe`. */
   readonly piping: boolean;
-  /** What telemetry remembers of its opening; nobody else reads or writes it. */
+  /** What telemetry remembers of its opening. Only telemetry reads and writes it. */
   origin?: unknown;
-  /** Takes a frame and writes it at once, behind whatever waits. */
+  /** Writes a frame at once, behind the frames that wait. */
   deliver(frame: Frame): LocalResult;
-  /** As {@link deliver}, but a message id that was taken within the last minute is answered as then and not written again. */
+  /** As {@link deliver}, but a message id of the last minute gets its first result again and is not written again. */
   deliverOnce(messageId: string, frame: Frame): LocalResult;
   /**
    * Takes a frame; all frames of this tick leave in one write, at its end or, when many connections have something to
    * write, a few turns of the loop later. Same order as {@link deliver}, which writes them first.
    */
   enqueue(frame: Frame): LocalResult;
-  /** Whether everything of the log up to a place was given to the client, as far as it follows it. */
+  /** Whether the client was given every entry of its topics up to a position. */
   hasReached(position: Position): boolean;
-  /** As `SseConnection.close`, but with `last` as the last event; an empty one when the client has been told already. */
+  /** As `SseConnection.close`, but with `last` as the last event; an empty frame when the client has got its last event. */
   close(reason?: CloseReason, last?: Frame): void;
-  /** Tells the client of a gap in what it gets, in order with its events, unless it is past it. */
-  miss(gap: Gap): void;
-  /** Cuts the socket without a last event; for clients that take nothing. Does nothing when it has closed. */
+  /** Gives the client the event `sse.reset`, in order with its events, if it misses entries of this gap. */
+  reportGap(gap: Gap): void;
+  /** Cuts the socket without a last event; for clients that do not read. Does nothing when the connection has closed. */
   cut(reason: CloseReason): void;
   /** Only the store calls these two: they keep `topics` in step with its index. */
   addTopic(topic: string): void;

@@ -49,8 +49,8 @@ export class NodeListener implements ClusterListener {
   }
 
   onGap(gap: Gap): void {
-    // One that overflows is removed from what is walked.
-    for (const connection of [...this.node.store.connections()]) connection.miss(gap);
+    // A copy, because a connection whose send buffer overflows is removed from the store.
+    for (const connection of [...this.node.store.connections()]) connection.reportGap(gap);
   }
 
   onSync(): void {
@@ -107,7 +107,7 @@ export class NodeListener implements ClusterListener {
   *registered(): Iterable<Registered> {
     if (this.node.routesReleased) return;
     for (const { id, token, fencingToken } of this.node.store.connections()) {
-      if (fencingToken > 0) yield { connectionId: id, token };
+      if (fencingToken !== undefined) yield { connectionId: id, token };
     }
   }
 

@@ -42,8 +42,8 @@ export class CursorRefresh {
     let moved = 0;
     for (const connection of [...this.store.connections()]) {
       const { state, fencingToken, sendBufferBytes } = connection;
-      // Without a fencing token the cluster does not know it, and it may have missed something; a slow one is given events soon.
-      if (state.kind !== 'open' || fencingToken === 0 || sendBufferBytes > 0) continue;
+      // A connection without a fencing token is unknown to the cluster: it may have missed entries. A slow one gets events soon.
+      if (state.kind !== 'open' || fencingToken === undefined || sendBufferBytes > 0) continue;
       if (connection.hasReached(position)) continue;
       connection.enqueue(frame);
       moved += 1;
@@ -90,7 +90,9 @@ export class ExpiryCleanup {
 
   #removeExpired(): number {
     const oldest = Date.now() - this.settings.connectionTtl;
-    const expired = [...this.store.connections()].filter(({ lastTakenAt }) => lastTakenAt < oldest);
+    const expired = [...this.store.connections()].filter(
+      ({ lastProgressAt }) => lastProgressAt < oldest,
+    );
     for (const connection of expired) connection.close('expired');
     if (expired.length > 0)
       this.logger.info('expired connections removed', { count: expired.length });
@@ -167,7 +169,7 @@ export class LeakDetection {
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 
-/** What can be left behind of connections: one whose socket is gone and nobody told, and a timer that visits an ended one. */
+/** The leaks of connections: one that missed the end of its socket, and a timer that visits an ended connection. */
 export function connectionProbes({
   store,
   environment,
@@ -188,16 +190,16 @@ function connectionProbe(store: ConnectionStore): LeakProbe<LocalConnection> {
 function watchdogProbe(watchdog: Watchdog): LeakProbe<Watched> {
   return {
     kind: 'timer',
-    suspects: () => [...watchdog.members()].filter(hasEnded),
-    release: member => watchdog.forget(member),
+    suspects: () => [...watchdog.connections()].filter(hasEnded),
+    release: connection => watchdog.forget(connection),
   };
 }
 
 function heartbeatProbe(wheel: HeartbeatWheel): LeakProbe<Beating> {
   return {
     kind: 'heartbeat',
-    suspects: () => [...wheel.members()].filter(hasEnded),
-    release: member => wheel.remove(member),
+    suspects: () => [...wheel.connections()].filter(hasEnded),
+    release: connection => wheel.remove(connection),
   };
 }
 
@@ -208,7 +210,7 @@ function isGone(connection: LocalConnection): boolean {
   );
 }
 
-/** The timers know of their members only what they need; all of them are connections. */
-function hasEnded(member: object): boolean {
-  return (member as Partial<LocalConnection>).state?.kind === 'closed';
+/** All that the timers visit are connections, although they see less of them. */
+function hasEnded(connection: object): boolean {
+  return (connection as Partial<LocalConnection>).state?.kind === 'closed';
 }

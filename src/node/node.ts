@@ -1,13 +1,14 @@
-import { randomBytes } from 'node:crypto';
 import { ClientConnection } from '../connection/client-connection.js';
-import { ResetNotice } from '../protocol/gap.js';
-import type { ConnectionEnvironment, ConnectionObserver } from '../connection/environment.js';
+import {
+  type ConnectionEnvironment,
+  type ConnectionObserver,
+  MessageIds,
+} from '../connection/environment.js';
 import { WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
-import type { CloseReason, ConnectionSink } from '../contracts/connection.js';
-import type { Gap } from '../contracts/events.js';
+import type { CloseReason, ConnectionSink, Reset } from '../contracts/connection.js';
 import type { Logger } from '../contracts/logger.js';
 import type { OperationKind, ResiliencePolicy } from '../contracts/policy.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
@@ -32,15 +33,6 @@ export interface NodeServices {
   readonly consistency?: Consistency;
 }
 
-// Clients that are sent away together must not come back together.
-const SENT_AWAY: ReadonlySet<CloseReason> = new Set([
-  'draining',
-  'shutdown',
-  'max-age',
-  'expired',
-  'gap',
-]);
-
 /** What the use cases of one node share: its services, what its connections share, and how connections are made and forgotten. */
 export class SseNode implements ConnectionObserver {
   readonly environment: ConnectionEnvironment;
@@ -57,13 +49,10 @@ export class SseNode implements ConnectionObserver {
   pendingSends = 0;
   readonly #unobserve: () => void;
   #ordinal = 0;
-  #messages = 0;
   #released: Promise<void> | undefined;
   // Stopped connections whose sockets still take their last bytes.
   readonly #departing = new Set<LocalConnection>();
   readonly #onDeparted = new Set<() => void>();
-  readonly #notices = new WeakMap<Gap, ResetNotice>();
-  readonly #messagePrefix = randomBytes(6).toString('hex');
 
   constructor(services: NodeServices) {
     const { options, store, coordinator, policy, logger, telemetry } = services;
@@ -90,9 +79,8 @@ export class SseNode implements ConnectionObserver {
       logger,
       events: telemetry.events,
       traffic: telemetry.traffic,
-      nextMessageId: () => this.nextMessageId(),
-      noticeOf: gap => this.#noticeOf(gap),
-      reconnectIn: reason => (SENT_AWAY.has(reason) ? this.reconnectLater() : undefined),
+      messageIds: new MessageIds(),
+      reconnect: options.reconnect,
     };
     this.#unobserve = telemetry.observe({
       connections: () => store.size,
@@ -114,17 +102,6 @@ export class SseNode implements ConnectionObserver {
       sink,
       this.environment,
     );
-  }
-
-  nextMessageId(): string {
-    this.#messages += 1;
-    return `${this.#messagePrefix}-${this.#messages.toString(36)}`;
-  }
-
-  /** A random reconnection time for a client that is sent away, in milliseconds. */
-  reconnectLater(): number {
-    const { retry, jitter } = this.options.reconnect;
-    return Math.round(retry + Math.random() * jitter);
   }
 
   /** Whether the cluster has been told, once and for all, that this node's connections are not here any more. */
@@ -156,13 +133,14 @@ export class SseNode implements ConnectionObserver {
     this.store.remove(connection);
     this.#departing.add(connection);
     this.coordinator.log.unsubscribe(connection.topics);
-    // Also when it was superseded: its token is not the new owner's, so that changes nothing.
-    if (connection.fencingToken > 0 && !this.routesReleased) this.releaseRoute(connection);
+    // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
+    if (connection.fencingToken !== undefined && !this.routesReleased)
+      this.releaseRoute(connection);
   }
 
-  onTold(connection: LocalConnection, gap: Gap): void {
-    this.telemetry.connections.reset(gap.reason);
-    this.resetHooks.told(connection, gap);
+  onReset(connection: LocalConnection, reset: Reset): void {
+    this.telemetry.connections.reset(reset.reason);
+    this.resetHooks.onReset(connection, reset);
   }
 
   onClosed(connection: LocalConnection): void {
@@ -206,11 +184,5 @@ export class SseNode implements ConnectionObserver {
     this.#unobserve();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
-  }
-
-  #noticeOf(gap: Gap): ResetNotice {
-    const notice = this.#notices.get(gap) ?? new ResetNotice(gap);
-    this.#notices.set(gap, notice);
-    return notice;
   }
 }

@@ -2,6 +2,7 @@ import type { ClientConnection } from '../connection/client-connection.js';
 import type { RegistrationResult } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
+import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ConnectionSettings } from '../options/sse-options.js';
 import { checkConnectionId, checkKey, MAX_NAME_BYTES, sourceTopic } from '../protocol/names.js';
@@ -140,8 +141,8 @@ export class ConnectionOpener {
   }
 
   #registered(connection: ClientConnection, fencingToken: number): void {
-    // A repeated call answers again.
-    if (connection.fencingToken === 0) this.node.telemetry.connections.admitted(connection);
+    // A repeated registration succeeds again.
+    if (connection.fencingToken === undefined) this.node.telemetry.connections.admitted(connection);
     connection.fencingToken = fencingToken;
   }
 
@@ -149,7 +150,7 @@ export class ConnectionOpener {
   #own(connection: ClientConnection): void {
     const { store } = this.node;
     const owner = store.get(connection.id);
-    if (owner !== undefined && owner.fencingToken > connection.fencingToken) {
+    if (owner !== undefined && isNewer(owner, connection)) {
       throw duplicate(connection.id, 'a newer connection');
     }
     store.promote(connection)?.close('superseded');
@@ -174,6 +175,13 @@ export class ConnectionOpener {
       );
     }
   }
+}
+
+/** Whether the cluster registered `one` after `other`. False for a connection that the cluster does not know. */
+function isNewer(one: LocalConnection, other: LocalConnection): boolean {
+  const { fencingToken: token } = one;
+  const { fencingToken: otherToken } = other;
+  return token !== undefined && otherToken !== undefined && token > otherToken;
 }
 
 /** @throws SseError saying why, when the connection has stopped before it was open */

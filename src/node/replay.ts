@@ -1,19 +1,17 @@
 import type { ClientConnection } from '../connection/client-connection.js';
-import { ResetNotice } from '../protocol/gap.js';
 import { BUFFERED, directSend, NOT_CONNECTED } from '../connection/direct-send.js';
 import type { ReplayPage } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
-import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import { cursorBefore, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeEvent, encodeId } from '../protocol/event-stream.js';
+import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
 import type { SseNode } from './node.js';
 
 // Enough to keep a socket busy, little enough to hold in memory for each client that resumes.
 const PAGE_ENTRIES = 200;
-
-type PageReset = NonNullable<ReplayPage['reset']>;
 
 /** The beginning of what a client missed. */
 export interface ReplayStart {
@@ -27,7 +25,7 @@ export interface ReplayStart {
 
 /**
  * Brings a connection from where its client stands to the present. The first event, `connected`, carries the id where it
- * starts, so that a client that stays quiet can resume as well. A gap is told before anything that comes after it.
+ * starts, so that a client that stays quiet can resume as well. The client gets `sse.reset` before the first entry after a gap.
  */
 export class Replayer {
   constructor(private readonly node: SseNode) {}
@@ -61,7 +59,7 @@ export class Replayer {
     { from, topics, page, mail }: ReplayStart,
   ): Promise<ReplaySummary> {
     const start =
-      from === undefined ? startOf(mail, page.head) : page.reset === undefined ? from : undefined;
+      from === undefined ? startOf(mail, page.head) : page.gap === undefined ? from : undefined;
     connection.open(connectedFrame(connection, this.node.options, start));
     let goal = page.head;
     let entries =
@@ -70,7 +68,7 @@ export class Replayer {
         : await this.#writeMail(connection, topics.filter(isKeptWhole), mail, goal);
     const resets: ResetReason[] = [];
     for (;;) {
-      if (page.reset !== undefined) resets.push(page.reset.reason);
+      if (page.gap !== undefined) resets.push(page.gap.reason);
       if (!isEmpty(page)) entries += await this.#write(connection, page, goal);
       if (connection.state.kind !== 'opening') return { entries, resets };
       if (!isAfter(goal, page.completeTo) || !isAfter(page.head, page.completeTo)) {
@@ -122,13 +120,16 @@ export class Replayer {
 
   /** Returns how many entries it wrote. */
   async #write(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<number> {
-    if (page.reset !== undefined) await this.#tell(connection, gapBefore(page, page.reset));
+    if (page.gap !== undefined) await this.#reset(connection, page.gap);
     return this.#writeFrames(connection, page, goal);
   }
 
-  async #tell(connection: ClientConnection, gap: Gap): Promise<void> {
-    connection.replay(new ResetNotice(gap).frameFor(connection.topics, true));
-    await this.node.resetHooks.replaying(connection, gap, (event, data, options) =>
+  /** Writes the event `sse.reset`, and what the application sends in its place. */
+  async #reset(connection: ClientConnection, gap: Gap): Promise<void> {
+    const topics = [...(gap.topics?.keys() ?? connection.topics)];
+    const frame = GapReport.of(gap).frameFor(topics, true);
+    connection.replay(frame);
+    await this.node.resetHooks.replaying(connection, frame.reset, (event, data, options) =>
       directSend(
         {
           id: connection.id,
@@ -163,26 +164,14 @@ export class Replayer {
 }
 
 /** Whether a page has nothing to write, as that of a client that begins at the present. */
-function isEmpty({ reset, frames }: ReplayPage): boolean {
-  return reset === undefined && frames.length === 0;
+function isEmpty({ gap, frames }: ReplayPage): boolean {
+  return gap === undefined && frames.length === 0;
 }
 
 /** Where a client begins: at the present, but not behind what waits for it. */
 function startOf(mail: ReplayPage | undefined, head: Cursor): Cursor {
-  const position = mail?.frames[0]?.position;
-  return position === undefined
-    ? head
-    : { epoch: head.epoch, ms: position.ms, sequence: position.sequence - 1 };
-}
-
-/** What the client misses before a page. */
-function gapBefore({ head, frames }: ReplayPage, { reason, topics }: PageReset): Gap {
-  const first = frames[0]?.position;
-  // Just before the first entry that is there, so that a client that leaves now gets that entry later.
-  const resumedFrom = first
-    ? { epoch: head.epoch, ms: first.ms, sequence: first.sequence - 1 }
-    : head;
-  return { reason, topics, resumedFrom, until: resumedFrom };
+  const first = mail?.frames[0]?.position;
+  return first === undefined ? head : cursorBefore(first);
 }
 
 /** Whether a client that begins anew is given what a topic has. */

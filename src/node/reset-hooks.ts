@@ -1,14 +1,12 @@
 import type { Reset, ResetClient, ResetHook } from '../contracts/connection.js';
-import type { Gap } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
-import { formatCursor } from '../protocol/cursor.js';
 
 const PATIENCE_MS = 10_000;
 
-/** What applications do when a client of theirs is told of a gap. A failure is logged and costs nobody anything else. */
+/** The hooks that applications set for clients that miss entries. A failure of a hook is logged; the stream goes on. */
 export class ResetHooks {
   readonly #hooks = new WeakMap<LocalConnection, ResetHook>();
 
@@ -21,19 +19,22 @@ export class ResetHooks {
     this.#hooks.set(connection, hook);
   }
 
-  /** Runs the hook of a connection whose stream goes on, once the client has been told. */
-  told(connection: LocalConnection, gap: Gap): void {
+  /** Runs the hook of an open connection, after the client was given `sse.reset`. */
+  onReset(connection: LocalConnection, reset: Reset): void {
     const hook = this.#hooks.get(connection);
     if (hook === undefined) return;
-    const reset = resetOf(connection, gap);
     queueMicrotask(() => {
       if (connection.state.kind !== 'open') return;
       void this.telemetry.handling(connection, () => this.#run(hook, connection, reset));
     });
   }
 
-  /** Runs the hook of a connection that is being replayed to, and waits for it, but not for ever. */
-  async replaying(connection: LocalConnection, gap: Gap, send: ResetClient['send']): Promise<void> {
+  /** Runs the hook of a connection during its replay, and waits for the hook up to 10 s. */
+  async replaying(
+    connection: LocalConnection,
+    reset: Reset,
+    send: ResetClient['send'],
+  ): Promise<void> {
     const hook = this.#hooks.get(connection);
     if (hook === undefined) return;
     const { id, topics } = connection;
@@ -44,7 +45,7 @@ export class ResetHooks {
         resolve();
       }, PATIENCE_MS);
     });
-    const run = this.#run(hook, { id, topics, send }, resetOf(connection, gap));
+    const run = this.#run(hook, { id, topics, send }, reset);
     await Promise.race([run, late]);
     clearTimeout(timer);
   }
@@ -63,9 +64,4 @@ export class ResetHooks {
       error,
     });
   }
-}
-
-function resetOf({ topics: followed }: LocalConnection, gap: Gap): Reset {
-  const { reason, topics = [...followed], resumedFrom } = gap;
-  return { reason, topics, resumedFrom: formatCursor(resumedFrom) };
 }

@@ -137,7 +137,7 @@ export class MessageSender {
       connectionId,
       event,
       here: durable !== true && this.node.store.get(connectionId) !== undefined,
-      messageId: messageId ?? this.node.nextMessageId(),
+      messageId: messageId ?? this.node.environment.messageIds.next(),
       nodeId: this.node.options.node.id,
       startedAt,
     };

@@ -8,7 +8,7 @@ import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { SourceSettings } from '../options/sse-options.js';
 import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
-import { encodeEvent } from '../protocol/event-stream.js';
+import { encodeReset } from '../protocol/gap.js';
 import {
   endingOf,
   isSourceTopic,
@@ -219,13 +219,9 @@ export class ResumableSources {
 
   async #lostBody(key: string): Promise<Buffer> {
     const { head } = await this.#page(key);
+    const topics = [sourceTopic(key)];
     const resumedFrom = formatCursor(head);
-    const data = JSON.stringify({
-      reason: 'PRODUCER_LOST',
-      topics: [sourceTopic(key)],
-      resumedFrom,
-    });
-    return encodeEvent({ event: 'sse.reset', data });
+    return encodeReset({ reason: 'PRODUCER_LOST', topics, resumedFrom }, undefined);
   }
 
   async #publish(

@@ -29,6 +29,11 @@ export function parseCursor(id: string): Cursor | undefined {
   return formatCursor(cursor) === id ? cursor : undefined;
 }
 
+/** The position just before an entry: a client with this cursor gets the entry next. */
+export function cursorBefore({ epoch, ms, sequence }: Cursor): Cursor {
+  return { epoch, ms, sequence: sequence - 1 };
+}
+
 /** Whether `a` comes after `b`. Both belong to one epoch. */
 export function isAfter(a: Position, b: Position): boolean {
   return a.ms > b.ms || (a.ms === b.ms && a.sequence > b.sequence);

@@ -1,55 +1,80 @@
-import type { Cursor, Frame, Gap, GapPart } from '../contracts/events.js';
+import type { Reset } from '../contracts/connection.js';
+import type { Cursor, Frame, Gap, Position } from '../contracts/events.js';
 import { formatCursor, isAfter } from './cursor.js';
 import { encodeEvent } from './event-stream.js';
 
 /**
- * One gap of everything that is missing before a place; `undefined` when nothing is. One, because a client that is told of
- * some topics only, and moved along, would never hear of the others.
+ * The gap that these missing entries make; `undefined` when none is missing. One gap stands for all topics: a reset moves
+ * the client's cursor, so a second gap before the same position would never reach it.
+ * @param missing each topic's newest missing entry
+ * @param resumedFrom the position before the first entry that follows
  */
-export function gapOf(parts: readonly GapPart[], resumedFrom: Cursor): Gap | undefined {
-  const [first] = parts;
-  if (first === undefined) return undefined;
-  const until = parts.reduce(
-    (last, part) => (isAfter(part.until, last) ? part.until : last),
-    first.until,
-  );
-  return { reason: 'GAP', topics: undefined, resumedFrom, until, parts };
+export function gapOf(
+  missing: ReadonlyMap<string, Position>,
+  resumedFrom: Cursor,
+): Gap | undefined {
+  let until: Position | undefined;
+  for (const last of missing.values()) {
+    if (until === undefined || isAfter(last, until)) until = last;
+  }
+  return until && { reason: 'GAP', topics: missing, resumedFrom, until };
 }
 
-/** The event `sse.reset`, which tells clients of a gap; encoded once for all that follow the same topics. */
-export class ResetNotice {
-  readonly #frames = new Map<string, NoticeFrame>();
+/** The gap of a reader whose cursor is of another log (`EPOCH`), or after the end of this one (`AHEAD`). */
+export function gapOfLostLog(reason: 'EPOCH' | 'AHEAD', resumedFrom: Cursor): Gap {
+  return { reason, topics: undefined, resumedFrom, until: resumedFrom };
+}
+
+/** One gap on its way to the clients of a node. The event is encoded once for all clients that miss the same topics. */
+export class GapReport {
+  static readonly #reports = new WeakMap<Gap, GapReport>();
+
+  /** The report of a gap, the same one for every connection. */
+  static of(gap: Gap): GapReport {
+    const report = this.#reports.get(gap) ?? new GapReport(gap);
+    this.#reports.set(gap, report);
+    return report;
+  }
+
+  readonly #frames = new Map<string, ResetFrame>();
 
   constructor(readonly gap: Gap) {}
 
   /**
    * The event for a client.
-   * @param moves whether the client, should it come back, begins where the stream goes on; else it keeps the id it has
+   * @param topics the topics of which the client misses entries
+   * @param moves whether the event carries the id at which the stream goes on; else the client keeps the id it has
    */
-  frameFor(followed: Iterable<string>, moves: boolean): NoticeFrame {
-    const topics = this.gap.topics ?? [...followed];
-    // Neither holds a line break.
+  frameFor(topics: readonly string[], moves: boolean): ResetFrame {
+    // Neither part holds a line break.
     const key = `${moves ? 'id' : ''}\n${topics.join('\n')}`;
     let frame = this.#frames.get(key);
     if (frame === undefined) {
-      frame = new NoticeFrame(this, this.#encode(topics, moves));
+      const { reason } = this.gap;
+      const resumedFrom = formatCursor(this.gap.resumedFrom);
+      const reset = { reason, topics, resumedFrom };
+      frame = new ResetFrame(this, reset, encodeReset(reset, moves ? resumedFrom : undefined));
       this.#frames.set(key, frame);
     }
     return frame;
   }
-
-  #encode(topics: readonly string[], moves: boolean): Buffer {
-    const { reason } = this.gap;
-    const resumedFrom = formatCursor(this.gap.resumedFrom);
-    const data = JSON.stringify({ reason, topics, resumedFrom });
-    return encodeEvent({ event: 'sse.reset', id: moves ? resumedFrom : undefined, data });
-  }
 }
 
-/** A notice on its way to a client. */
-export class NoticeFrame implements Frame {
+/** The event `sse.reset` as one of the frames of a connection. */
+export class ResetFrame implements Frame {
   constructor(
-    readonly notice: ResetNotice,
+    readonly report: GapReport,
+    /** The data of the event. */
+    readonly reset: Reset,
     readonly bytes: Buffer,
   ) {}
+}
+
+/** The text of the event `sse.reset`. @param id becomes the client's last id; `undefined` leaves it as it is */
+export function encodeReset(
+  { reason, topics, resumedFrom }: Reset,
+  id: string | undefined,
+): Buffer {
+  const data = JSON.stringify({ reason, topics, resumedFrom });
+  return encodeEvent({ event: 'sse.reset', id, data });
 }

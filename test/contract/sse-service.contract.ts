@@ -126,7 +126,9 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
           event: 'sse.closed',
           data: '{"reason":"superseded"}',
         });
-        expect(second.connection.fencingToken).to.be.greaterThan(first.connection.fencingToken);
+        expect(second.connection.fencingToken).to.be.greaterThan(
+          first.connection.fencingToken ?? NaN,
+        );
         expect(await here.locate('c1')).to.equal('there');
         expect(await here.getClusterConnectionCount()).to.equal(1);
       });

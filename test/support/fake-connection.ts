@@ -7,17 +7,17 @@ let tokens = 0;
 /** A connection without a socket: it remembers what it was given and answers what it is told to. */
 export class FakeConnection implements LocalConnection {
   readonly token: string;
-  readonly fencingToken = 0;
+  readonly fencingToken = undefined;
   readonly lastEventId = undefined;
   readonly openedAt = 0;
-  readonly lastTakenAt = 0;
+  readonly lastProgressAt = 0;
   readonly piping = false;
   readonly sendBufferBytes = 0;
   readonly topics: ReadonlySet<string>;
   state: ConnectionState = { kind: 'open' };
   /** Every frame it was handed, in order. */
   readonly frames: Frame[] = [];
-  /** Every gap it was told of. */
+  /** Every gap that was reported to it. */
   readonly gaps: Gap[] = [];
   /** How often it was closed or cut. */
   ends = 0;
@@ -60,7 +60,7 @@ export class FakeConnection implements LocalConnection {
     return true;
   }
 
-  miss(gap: Gap): void {
+  reportGap(gap: Gap): void {
     this.gaps.push(gap);
   }
 

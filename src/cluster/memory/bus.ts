@@ -6,10 +6,9 @@ import type {
   Registration,
   RegistrationResult,
 } from '../../contracts/cluster.js';
-import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
+import type { Frame, Position } from '../../contracts/events.js';
 import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
-import { gapOf } from '../../protocol/gap.js';
 import { addressed, carriedTrace, EVERYONE } from '../../protocol/names.js';
 import { ConsistencyTally, lastingDifferences } from '../differences.js';
 import { MemoryLog } from './log.js';
@@ -73,13 +72,7 @@ export class MemoryBus {
     node.cutAt = undefined;
     const reconciliation = this.#reconciliation(nodeId, listener);
     for (const difference of reconciliation.differences()) reconciliation.repair(difference);
-    const { entries, gaps } = this.log.since(cutAt);
-    const { epoch } = this.log;
-    const first = entries[0]?.frame.position;
-    const resumedFrom = first
-      ? { epoch, ms: first.ms, sequence: first.sequence - 1 }
-      : this.log.head;
-    const gap = gaps === 'unknown' ? lostAll(resumedFrom, this.log.head) : gapOf(gaps, resumedFrom);
+    const { entries, gap } = this.log.since(cutAt);
     if (gap !== undefined) listener.onGap(gap);
     for (const { topic, frame } of entries) listener.onPublication(addressed(topic), frame);
   }
@@ -208,9 +201,4 @@ export class MemoryBus {
     if (key !== undefined) this.#published.set(key, { at: Date.now(), result });
     return result;
   }
-}
-
-/** A gap in topics that are not remembered. */
-function lostAll(resumedFrom: Cursor, until: Cursor): Gap {
-  return { reason: 'GAP', topics: undefined, resumedFrom, until };
 }

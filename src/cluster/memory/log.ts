@@ -1,8 +1,9 @@
 import { randomBytes } from 'node:crypto';
 import type { ReplayPage, ReplayRequest, Retention } from '../../contracts/cluster.js';
-import type { Cursor, Frame, GapPart, Position } from '../../contracts/events.js';
-import { formatCursor, isAfter } from '../../protocol/cursor.js';
+import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
+import { cursorBefore, formatCursor, isAfter } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
+import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 
 // Of so many topics the log knows exactly what was trimmed, even if nothing of them is left.
@@ -20,12 +21,12 @@ interface Topic {
   trimmed: Position | undefined;
 }
 
-/** What the log has of everything after a position. */
+/** The entries of all topics after a position. */
 export interface Remainder {
   /** In order. */
   readonly entries: readonly { readonly topic: string; readonly frame: Frame }[];
-  /** Where something is missing; unknown when it is of topics that are not remembered. */
-  readonly gaps: readonly GapPart[] | 'unknown';
+  /** Set when entries are missing; without topics when the log does not remember which. */
+  readonly gap: Gap | undefined;
 }
 
 /** The ordered log in memory: entries of all topics share one sequence, each topic keeps its own number of them. */
@@ -65,15 +66,12 @@ export class MemoryLog {
     const { head } = this;
     if (after === undefined) return { head, completeTo: head, frames: [] };
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
-    if (after.epoch !== this.epoch) {
-      return { ...this.#page(wanted, undefined, limit), reset: { reason: 'EPOCH', topics } };
-    }
-    if (isAfter(after, head)) {
-      return { ...this.#page(wanted, undefined, limit), reset: { reason: 'AHEAD', topics } };
-    }
-    const page = this.#page(wanted, after, limit);
-    const gaps = wanted.filter(topic => this.#misses(topic, after));
-    return gaps.length === 0 ? page : { ...page, reset: { reason: 'GAP', topics: gaps } };
+    const lost = after.epoch !== this.epoch ? 'EPOCH' : isAfter(after, head) ? 'AHEAD' : undefined;
+    const page = this.#page(wanted, lost === undefined ? after : undefined, limit);
+    const resumedFrom = this.#resumedFrom(page.frames[0]?.position);
+    if (lost !== undefined) return { ...page, gap: gapOfLostLog(lost, resumedFrom) };
+    const gap = gapOf(this.#missing(wanted, after), resumedFrom);
+    return gap === undefined ? page : { ...page, gap };
   }
 
   /** Everything after a position, whatever its topic. */
@@ -85,13 +83,12 @@ export class MemoryLog {
         .map(frame => ({ topic, frame, sequence: frame.position.sequence }));
     });
     entries.sort((a, b) => a.sequence - b.sequence);
-    if (this.#forgotten !== undefined && isAfter(this.#forgotten, position))
-      return { entries, gaps: 'unknown' };
-    const gaps: GapPart[] = [];
-    for (const [topic, { trimmed: until }] of this.#topics) {
-      if (until !== undefined && isAfter(until, position)) gaps.push({ topic, until });
+    const resumedFrom = this.#resumedFrom(entries[0]?.frame.position);
+    if (this.#forgotten !== undefined && isAfter(this.#forgotten, position)) {
+      const gap: Gap = { reason: 'GAP', topics: undefined, resumedFrom, until: this.head };
+      return { entries, gap };
     }
-    return { entries, gaps };
+    return { entries, gap: gapOf(this.#missing(this.#topics.keys(), position), resumedFrom) };
   }
 
   #page(topics: readonly string[], after: Position | undefined, limit: number): ReplayPage {
@@ -110,10 +107,19 @@ export class MemoryLog {
     return { head: this.head, completeTo: completeTo ?? this.#head, frames };
   }
 
-  #misses(name: string, after: Position): boolean {
-    const topic = this.#topics.get(name);
-    const lost = topic === undefined ? this.#forgotten : topic.trimmed;
-    return lost !== undefined && isAfter(lost, after);
+  /** The topics of which entries after a position are missing, each with the newest missing entry. */
+  #missing(names: Iterable<string>, after: Position): Map<string, Position> {
+    const missing = new Map<string, Position>();
+    for (const name of names) {
+      const topic = this.#topics.get(name);
+      const until = topic === undefined ? this.#forgotten : topic.trimmed;
+      if (until !== undefined && isAfter(until, after)) missing.set(name, until);
+    }
+    return missing;
+  }
+
+  #resumedFrom(first: Cursor | undefined): Cursor {
+    return first === undefined ? this.#head : cursorBefore(first);
   }
 
   /** Lets go of what expired in topics that nobody publishes to, and of their names when there are too many. */

@@ -1,11 +1,11 @@
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
-import { formatCursor, isAfter } from '../../protocol/cursor.js';
+import { cursorBefore, formatCursor, isAfter } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
-import { gapOf } from '../../protocol/gap.js';
+import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { decodePublication, type PublicationFrame } from './frames.js';
-import type { LogEntry, LogPage, LogReader } from './log.js';
+import { type LogEntry, type LogReader, resumedFrom } from './log.js';
 import type { RedisSubscriber } from './subscriber.js';
 
 const RETRY_MS = 500;
@@ -176,9 +176,8 @@ export class LogFeed {
     const missed = followed.position !== undefined && isAfter(previous, followed.position);
     // A frame vanished although the subscription lived, and others went past it: it comes too late, but not in silence.
     if (!foreign && missed && previous.sequence > 0 && !isAfter(previous, this.#position)) {
-      const resumedFrom = { epoch, ms: position.ms, sequence: position.sequence - 1 };
-      const parts = [{ topic, until: position }];
-      this.#reportGap({ reason: 'GAP', topics: undefined, resumedFrom, until: position, parts });
+      const gap = gapOf(new Map([[topic, position]]), cursorBefore({ epoch, ...position }));
+      if (gap !== undefined) this.#reportGap(gap);
     }
     if (foreign || missed) {
       // It is in the log, or in one that is gone, so the frame itself need not wait.
@@ -268,9 +267,12 @@ export class LogFeed {
   }
 
   #reportGap(gap: Gap): void {
-    const topics = gap.parts?.map(({ topic }) => topic).slice(0, LOGGED_TOPICS);
+    const topics = gap.topics && [...gap.topics.keys()].slice(0, LOGGED_TOPICS);
     const { reason } = gap;
-    this.node.logger.info('the log has a gap; the clients are told', { reason, topics });
+    this.node.logger.info('the log has a gap; clients that miss entries get sse.reset', {
+      reason,
+      topics,
+    });
     this.node.listener.onGap(gap);
   }
 
@@ -314,18 +316,14 @@ export async function catchUp(
       // It may have come past it meanwhile.
       if (!isAfter(from, head)) continue;
       // What is left was handed on before.
-      events.onGap({ reason: lost, topics: undefined, resumedFrom: head, until: head });
+      events.onGap(gapOfLostLog(lost, head));
       events.onPosition(head);
       return head;
     }
     goal = lost === undefined ? (goal ?? head) : head;
-    const resumedFrom = startOf(page);
-    // In another log this concerns only who is in it already; everybody else is told of the former one's end.
-    const gap = gapOf(page.gaps, resumedFrom);
-    if (gap !== undefined) events.onGap(gap);
-    if (lost !== undefined) {
-      events.onGap({ reason: lost, topics: undefined, resumedFrom, until: resumedFrom });
-    }
+    // In another log this gap concerns only clients that are in it already. All others get the reset of the former log's end.
+    if (page.gap !== undefined) events.onGap(page.gap);
+    if (lost !== undefined) events.onGap(gapOfLostLog(lost, resumedFrom(page)));
     for (const entry of entries) if (!isAfter(entry.position, goal)) events.onEntry(entry);
     from = isAfter(completeTo, goal)
       ? goal
@@ -334,15 +332,6 @@ export async function catchUp(
     // Also when it never reaches the goal, because the log lost its end meanwhile.
     if (!isAfter(goal, completeTo) || !isAfter(head, completeTo)) return from;
   }
-}
-
-/** Just before the first entry that is there, so that a client that leaves now gets that entry later. */
-function startOf({ head, completeTo, entries }: LogPage): Cursor {
-  const [first] = entries;
-  if (first === undefined)
-    return { epoch: head.epoch, ms: completeTo.ms, sequence: completeTo.sequence };
-  const { epoch, ms, sequence } = first.position;
-  return { epoch, ms, sequence: sequence - 1 };
 }
 
 const MAX_FRAMES = 10_000;

@@ -5,11 +5,12 @@ import type {
   ReplayPage,
   ReplayRequest,
 } from '../../contracts/cluster.js';
-import type { Cursor, GapPart, Position } from '../../contracts/events.js';
+import type { Cursor, Gap, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
-import { formatCursor, isAfter } from '../../protocol/cursor.js';
+import { cursorBefore, formatCursor, isAfter } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
+import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { decodePayload, encodePayload, encodeUnkept, positionOf } from './frames.js';
@@ -39,8 +40,8 @@ export interface LogPage {
   /** Complete up to here. */
   readonly completeTo: Position;
   readonly entries: readonly LogEntry[];
-  /** Gaps before the first entry; of another log, those of a reader that was at its beginning, or none. */
-  readonly gaps: readonly GapPart[];
+  /** Set when entries before the first one are missing; in another log, entries after its beginning. */
+  readonly gap: Gap | undefined;
   /** Set when the cursor was of another log, or newer than the log: then this is its beginning. */
   readonly lost: 'EPOCH' | 'AHEAD' | undefined;
 }
@@ -62,13 +63,11 @@ export class LogReader {
       return { head, completeTo: head, frames: [] };
     }
     const wanted = broadcasts === false ? topics : [EVERYONE, ...topics];
-    const { head, completeTo, entries, gaps, lost } = await this.read(wanted, after, limit);
+    const page = await this.read(wanted, after, limit);
+    const { head, completeTo, entries, lost } = page;
     const frames = entries.map(({ bytes, position }) => ({ bytes, position }));
-    // The gap of a lost log is one of everything; the client is told the topics it follows.
-    if (lost !== undefined) return { head, completeTo, frames, reset: { reason: lost, topics } };
-    if (gaps.length === 0) return { head, completeTo, frames };
-    const missing = gaps.map(({ topic }) => topic);
-    return { head, completeTo, frames, reset: { reason: 'GAP', topics: missing } };
+    const gap = lost === undefined ? page.gap : gapOfLostLog(lost, resumedFrom(page));
+    return gap === undefined ? { head, completeTo, frames } : { head, completeTo, frames, gap };
   }
 
   /** The entries of these topics after a cursor, at most `limit`. @throws SseError */
@@ -77,16 +76,23 @@ export class LogReader {
     const replies = await this.#ask(wanted, after, limit);
     const other = replies.find(({ status }) => status !== 'OK');
     if (other === undefined) {
-      return { ...merge(wanted, replies, limit), gaps: gapsOf(wanted, replies), lost: undefined };
+      const page = merge(wanted, replies, limit);
+      return {
+        ...page,
+        gap: gapOf(missingOf(wanted, replies), resumedFrom(page)),
+        lost: undefined,
+      };
     }
     const lost = other.status === 'EPOCH' ? 'EPOCH' : 'AHEAD';
     const { epoch } = headOf(other).head;
     const everything = await this.#ask(wanted, { epoch, ...ORIGIN }, limit);
     // Lost once more in between.
     if (everything.some(({ status }) => status !== 'OK')) return this.read(topics, after, limit);
-    // Bounds say nothing about a log that began since.
-    const gaps = gapsOf(wanted, everything).filter(({ until }) => until.sequence > 0);
-    return { ...merge(wanted, everything, limit), gaps, lost };
+    const missing = missingOf(wanted, everything);
+    // A bound that is no entry says nothing about a log that began since.
+    for (const [topic, until] of missing) if (until.sequence === 0) missing.delete(topic);
+    const page = merge(wanted, everything, limit);
+    return { ...page, gap: gapOf(missing, resumedFrom(page)), lost };
   }
 
   #ask(
@@ -139,15 +145,30 @@ function merge(
     : { head, completeTo: last.position, entries: entries.slice(0, limit) };
 }
 
-/** Topics with gaps. */
-function gapsOf(topics: readonly string[], replies: readonly HistoryReply[]): GapPart[] {
-  return replies.flatMap((reply, call) => {
-    if (reply.status !== 'OK') return [];
-    return reply.gaps.map(({ topic, until }) => ({
-      topic: topicOf(topics, call, topic),
-      until: wellFormed(positionOf(until)),
-    }));
-  });
+/** The topics with missing entries, each with the newest missing entry. */
+function missingOf(
+  topics: readonly string[],
+  replies: readonly HistoryReply[],
+): Map<string, Position> {
+  const missing = new Map<string, Position>();
+  for (const [call, reply] of replies.entries()) {
+    if (reply.status !== 'OK') continue;
+    for (const { topic, until } of reply.gaps) {
+      missing.set(topicOf(topics, call, topic), wellFormed(positionOf(until)));
+    }
+  }
+  return missing;
+}
+
+/** Just before the first entry, so that a client that leaves now gets that entry later. */
+export function resumedFrom({
+  head,
+  completeTo,
+  entries,
+}: Pick<LogPage, 'head' | 'completeTo' | 'entries'>): Cursor {
+  const [first] = entries;
+  if (first !== undefined) return cursorBefore(first.position);
+  return { epoch: head.epoch, ms: completeTo.ms, sequence: completeTo.sequence };
 }
 
 function headOf(reply: HistoryReply | undefined): { readonly head: Cursor } {

@@ -105,7 +105,7 @@ describe('ClientConnection at its end', () => {
     });
 
     it('tells the client when to come back, if there is something to tell', () => {
-      bench = new Bench({ reconnectIn: 4321 });
+      bench = new Bench({ retry: 4321 });
       const { connection, sink } = bench.open();
       connection.close('draining');
       expect(sink.text).to.equal('retry: 4321\nevent: sse.closed\ndata: {"reason":"draining"}\n\n');

@@ -129,7 +129,7 @@ describe('ClientConnection over time', () => {
 
   describe('maxAge', () => {
     it('ends a connection with a last event when it is old enough, counted from going live', () => {
-      bench = new Bench({ maxAge: 60_000, reconnectIn: 1234 });
+      bench = new Bench({ maxAge: 60_000, retry: 1234 });
       const { connection, sink } = bench.opening();
       connection.open(FIRST);
       clock.tick(5000);
@@ -211,12 +211,12 @@ describe('ClientConnection over time', () => {
     });
   });
 
-  describe('lastTakenAt', () => {
+  describe('lastProgressAt', () => {
     it('is the time of its creation while nothing was written', () => {
       clock.tick(500);
       const { connection } = bench.opening();
       clock.tick(500);
-      expect([connection.openedAt, connection.lastTakenAt]).to.deep.equal([500, 500]);
+      expect([connection.openedAt, connection.lastProgressAt]).to.deep.equal([500, 500]);
     });
 
     it('is the time of a write that the socket took', () => {
@@ -224,7 +224,7 @@ describe('ClientConnection over time', () => {
       clock.tick(700);
       connection.deliver(frame('a'));
       clock.tick(700);
-      expect(connection.lastTakenAt).to.equal(700);
+      expect(connection.lastProgressAt).to.equal(700);
     });
 
     it('does not move while the socket takes nothing', () => {
@@ -233,7 +233,7 @@ describe('ClientConnection over time', () => {
       sink.block();
       connection.deliver(frameOf(100));
       clock.tick(700);
-      expect(connection.lastTakenAt).to.equal(0);
+      expect(connection.lastProgressAt).to.equal(0);
     });
 
     it('is the time of a drain', () => {
@@ -242,7 +242,7 @@ describe('ClientConnection over time', () => {
       connection.deliver(frame('a'));
       clock.tick(700);
       sink.drain();
-      expect(connection.lastTakenAt).to.equal(700);
+      expect(connection.lastProgressAt).to.equal(700);
     });
 
     it('follows the progress of a slow socket', () => {
@@ -252,7 +252,7 @@ describe('ClientConnection over time', () => {
       clock.tick(500);
       sink.progress(10);
       clock.tick(LOOK);
-      expect(connection.lastTakenAt).to.equal(500 + LOOK);
+      expect(connection.lastProgressAt).to.equal(500 + LOOK);
     });
 
     it('follows a socket that takes bytes later and reports no drain', () => {
@@ -262,7 +262,7 @@ describe('ClientConnection over time', () => {
       connection.deliver(frame('a'));
       sink.progress(1000);
       clock.tick(LOOK);
-      expect(connection.lastTakenAt).to.be.within(5000, 5000 + LOOK);
+      expect(connection.lastProgressAt).to.be.within(5000, 5000 + LOOK);
     });
   });
 });

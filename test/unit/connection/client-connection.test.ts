@@ -24,7 +24,7 @@ describe('ClientConnection', () => {
 
     it('has no fencing token before it is registered, and then the one of its registration', () => {
       const { connection } = bench.opening();
-      expect(connection.fencingToken).to.equal(0);
+      expect(connection.fencingToken).to.equal(undefined);
       connection.fencingToken = 7;
       expect(connection.fencingToken).to.equal(7);
     });
@@ -306,7 +306,7 @@ describe('ClientConnection', () => {
         outcome: 'delivered',
         connectionId: 'client-1',
         nodeId: 'node-a',
-        messageId: 'm1',
+        messageId: 'm-1',
       });
       expect(receipt.ms).to.be.within(0, 1000);
       expect(eventsIn(sink.text)).to.deep.equal([{ event: 'note', data: '{"a":1}', id: '7' }]);

@@ -1,9 +1,9 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { ClientConnection } from '../../../src/connection/client-connection.js';
-import { ResetNotice } from '../../../src/protocol/gap.js';
-import type {
-  ConnectionEnvironment,
-  SendBufferPolicy,
+import {
+  type ConnectionEnvironment,
+  MessageIds,
+  type SendBufferPolicy,
 } from '../../../src/connection/environment.js';
 import { WriteScheduler } from '../../../src/connection/scheduler.js';
 import { SendBufferBudget } from '../../../src/connection/send-buffer.js';
@@ -28,7 +28,7 @@ export interface BenchSettings {
   readonly maxAge?: number | false;
   readonly heartbeat?: number | false;
   readonly maxEventBytes?: number;
-  readonly reconnectIn?: number;
+  readonly retry?: number;
 }
 
 /** A connection together with its socket. */
@@ -46,7 +46,6 @@ export class Bench {
   readonly news: string[] = [];
   readonly #wheel: HeartbeatWheel | undefined;
   #ordinal = 0;
-  #messages = 0;
 
   constructor(settings: BenchSettings = {}) {
     const { heartbeat = false, timeout = 30_000, maxAge = false } = settings;
@@ -62,18 +61,14 @@ export class Bench {
       encoder: new EventEncoder(settings.maxEventBytes ?? 2_000_000),
       observer: {
         onStopped: ({ id }, reason) => this.news.push(`${id} stopped ${reason}`),
-        onTold: ({ id }, { reason }) => this.news.push(`${id} told ${reason}`),
+        onReset: ({ id }, { reason }) => this.news.push(`${id} reset ${reason}`),
         onClosed: ({ id }) => this.news.push(`${id} closed`),
       },
       logger: this.logger,
       events: this.telemetry.events,
-      noticeOf: gap => new ResetNotice(gap),
       traffic: this.telemetry.traffic,
-      nextMessageId: () => {
-        this.#messages += 1;
-        return `m${this.#messages}`;
-      },
-      reconnectIn: () => settings.reconnectIn,
+      messageIds: new MessageIds('m'),
+      reconnect: { retry: settings.retry ?? 0, jitter: 0 },
     };
   }
 

@@ -367,7 +367,7 @@ describe('ConnectionOpener', () => {
       const node = await cluster.started('a');
       const fencingTokens = [];
       for (const owner of [node, other, node]) {
-        fencingTokens.push((await owner.connect('c1')).connection.fencingToken);
+        fencingTokens.push((await owner.connect('c1')).connection.fencingToken ?? NaN);
       }
       expect([...fencingTokens].sort((one, next) => one - next)).to.deep.equal(fencingTokens);
     });

@@ -3,6 +3,7 @@ import type { ClusterCoordinator, ReplayPage } from '../../../src/contracts/clus
 import type { Cursor } from '../../../src/contracts/events.js';
 import { SseError } from '../../../src/errors.js';
 import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
+import { gapOfLostLog } from '../../../src/protocol/gap.js';
 import { codeOf } from '../../support/code-of.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
@@ -406,7 +407,7 @@ describe('Replayer', () => {
           head: young(2),
           completeTo: young(1),
           frames: [frame(young(1), 'one')],
-          reset: { reason: 'EPOCH', topics: ['news'] },
+          gap: gapOfLostLog('EPOCH', young(0)),
         },
         { head: young(3), completeTo: young(3), frames: [frame(young(2), 'two')] },
       ]);

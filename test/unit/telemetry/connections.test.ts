@@ -278,7 +278,8 @@ describe('telemetry of a connection', () => {
       const until = { ms: at.ms, sequence: at.sequence + 1 };
       const other = trace.getTracer('test').startSpan('request');
       context.with(trace.setSpan(context.active(), other), () => {
-        a.store.get('c1')?.miss({ reason: 'GAP', topics: ['news'], resumedFrom: at, until });
+        const topics = new Map([['news', until]]);
+        a.store.get('c1')?.reportGap({ reason: 'GAP', topics, resumedFrom: at, until });
       });
       await turns();
       expect(seen).to.equal(sdk.span('sse.connect').spanContext().spanId);

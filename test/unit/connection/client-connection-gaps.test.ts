@@ -2,7 +2,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { SendBufferPolicy } from '../../../src/connection/environment.js';
-import type { Frame, Gap, ResetReason } from '../../../src/contracts/events.js';
+import type { Frame, Gap } from '../../../src/contracts/events.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
 import { Bench, entry, eventsIn, FIRST, frame, START } from './connection-bench.js';
 
@@ -13,8 +13,9 @@ const at = (offset: number, epoch = START.epoch) => ({
   sequence: START.sequence + offset,
 });
 
-function gap(reason: ResetReason, from: number, until: number, epoch?: string): Gap {
-  return { reason, topics: ['news'], resumedFrom: at(from, epoch), until: at(until) };
+/** A gap of everything up to a position. */
+function gap(reason: Gap['reason'], from: number, until: number, epoch?: string): Gap {
+  return { reason, topics: undefined, resumedFrom: at(from, epoch), until: at(until) };
 }
 
 /** Names and ids of what a client got. */
@@ -34,8 +35,9 @@ describe('ClientConnection with a gap in what it gets', () => {
 
   it('tells its client where the gap is, with the id at which the stream goes on', async () => {
     const { connection, sink } = bench.open();
+    connection.addTopic('news');
     connection.enqueue(entry(1));
-    connection.miss(gap('GAP', 3, 5));
+    connection.reportGap(gap('GAP', 3, 5));
     connection.enqueue(entry(6));
     await turn();
     expect(told(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(3))}`, 'entry 6']);
@@ -45,13 +47,13 @@ describe('ClientConnection with a gap in what it gets', () => {
       topics: ['news'],
       resumedFrom: formatCursor(at(3)),
     });
-    expect(bench.news).to.deep.equal(['c1 told GAP']);
+    expect(bench.news).to.deep.equal(['c1 reset GAP']);
   });
 
   it('says nothing of a gap that its client is past', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(5));
-    connection.miss(gap('GAP', 3, 5));
+    connection.reportGap(gap('GAP', 3, 5));
     await turn();
     expect(told(sink.text)).to.deep.equal(['entry 5']);
     expect(bench.news).to.deep.equal([]);
@@ -60,7 +62,7 @@ describe('ClientConnection with a gap in what it gets', () => {
   it('leaves a client its id that is past the beginning of the gap, but not of its end', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(4));
-    connection.miss(gap('GAP', 3, 5));
+    connection.reportGap(gap('GAP', 3, 5));
     await turn();
     expect(told(sink.text)).to.deep.equal(['entry 4', 'reset ']);
   });
@@ -68,7 +70,7 @@ describe('ClientConnection with a gap in what it gets', () => {
   it('names all that the client follows when everything is concerned', async () => {
     const { connection, sink } = bench.open();
     connection.addTopic('sport');
-    connection.miss({ ...gap('EPOCH', 0, 0, 'e2'), topics: undefined });
+    connection.reportGap(gap('EPOCH', 0, 0, 'e2'));
     await turn();
     expect(JSON.parse(eventsIn(sink.text)[0]?.data ?? '')).to.deep.include({
       reason: 'EPOCH',
@@ -79,8 +81,8 @@ describe('ClientConnection with a gap in what it gets', () => {
   it('goes over to the log that took the place of the former, whatever its numbers', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(9));
-    connection.miss(gap('EPOCH', -5, -5, 'e2'));
-    connection.miss(gap('EPOCH', -4, -4, 'e2'));
+    connection.reportGap(gap('EPOCH', -5, -5, 'e2'));
+    connection.reportGap(gap('EPOCH', -4, -4, 'e2'));
     // The former log's last ones may still be under way.
     connection.enqueue(entry(10));
     connection.enqueue(entry(-4, 'e2'));
@@ -95,8 +97,8 @@ describe('ClientConnection with a gap in what it gets', () => {
   it('tells of the end of a log, and not of what is missing in the next one before it', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(1));
-    connection.miss(gap('GAP', -5, 9, 'e2'));
-    connection.miss(gap('EPOCH', -5, -5, 'e2'));
+    connection.reportGap(gap('GAP', -5, 9, 'e2'));
+    connection.reportGap(gap('EPOCH', -5, -5, 'e2'));
     await turn();
     expect(told(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(-5, 'e2'))}`]);
     expect(sink.text).to.include('EPOCH').and.not.include('GAP');
@@ -107,13 +109,13 @@ describe('ClientConnection with a gap in what it gets', () => {
     connection.addTopic('news');
     connection.addTopic('sport');
     connection.enqueue(entry(4));
-    const parts = [
-      { topic: 'news', until: at(6) },
-      { topic: 'sport', until: at(3) },
-      { topic: 'weather', until: at(8) },
-      { topic: '*', until: at(7) },
-    ];
-    connection.miss({ ...gap('GAP', 5, 8), topics: undefined, parts });
+    const topics = new Map([
+      ['news', at(6)],
+      ['sport', at(3)],
+      ['weather', at(8)],
+      ['*', at(7)],
+    ]);
+    connection.reportGap({ ...gap('GAP', 5, 8), topics });
     await turn();
     const [, reset = ''] = /data: (.*"reason".*)/.exec(sink.text) ?? [];
     expect(JSON.parse(reset)).to.deep.include({ reason: 'GAP', topics: ['news', '*'] });
@@ -122,9 +124,9 @@ describe('ClientConnection with a gap in what it gets', () => {
   it('goes back in a log that lost its end, if it was past that', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(2));
-    connection.miss(gap('AHEAD', 4, 4));
+    connection.reportGap(gap('AHEAD', 4, 4));
     connection.enqueue(entry(9));
-    connection.miss(gap('AHEAD', 4, 4));
+    connection.reportGap(gap('AHEAD', 4, 4));
     connection.enqueue(entry(5));
     await turn();
     expect(told(sink.text)).to.deep.equal([
@@ -138,7 +140,7 @@ describe('ClientConnection with a gap in what it gets', () => {
   it('tells nothing once it is closed', () => {
     const { connection, sink } = bench.open();
     connection.cut('failed');
-    connection.miss(gap('GAP', 0, 5));
+    connection.reportGap(gap('GAP', 0, 5));
     expect(sink.text).to.equal('');
   });
 
@@ -147,7 +149,7 @@ describe('ClientConnection with a gap in what it gets', () => {
       const { connection, sink } = bench.opening();
       connection.open(FIRST);
       connection.enqueue(entry(1));
-      connection.miss(gap('GAP', 1, 3));
+      connection.reportGap(gap('GAP', 1, 3));
       connection.enqueue(entry(4));
       connection.goLive(START);
       expect(told(sink.text)).to.deep.equal(['first', 'entry 1', 'reset ', 'entry 4']);
@@ -156,9 +158,9 @@ describe('ClientConnection with a gap in what it gets', () => {
     it('tells nothing that it begins behind', () => {
       const { connection, sink } = bench.opening();
       connection.open(FIRST);
-      connection.miss(gap('GAP', 1, 3));
+      connection.reportGap(gap('GAP', 1, 3));
       connection.enqueue(entry(4));
-      connection.miss(gap('EPOCH', 0, 0));
+      connection.reportGap(gap('EPOCH', 0, 0));
       connection.goLive(at(3));
       expect(told(sink.text)).to.deep.equal(['first', 'entry 4']);
     });
@@ -221,7 +223,7 @@ describe('ClientConnection with a gap in what it gets', () => {
             connection.enqueue(frame('d'.repeat(step.size)));
             break;
           case 'gap':
-            connection.miss(gap('GAP', next - 1, next));
+            connection.reportGap(gap('GAP', next - 1, next));
             next += 1;
             break;
           case 'block':
@@ -254,14 +256,14 @@ describe('ClientConnection with a gap in what it gets', () => {
             let position = 0;
             // Whether something that is no entry was taken since the last notice.
             let between = false;
-            let former: { reason: ResetReason; resumedFrom: string } | undefined;
+            let former: { reason: Gap['reason']; resumedFrom: string } | undefined;
             for (const { event, data, id } of events) {
               if (data.startsWith('d')) {
                 between = true;
                 continue;
               }
               if (event === 'sse.reset') {
-                const reset = JSON.parse(data) as { reason: ResetReason; resumedFrom: string };
+                const reset = JSON.parse(data) as { reason: Gap['reason']; resumedFrom: string };
                 if (id !== undefined) expect(id).to.equal(reset.resumedFrom);
                 // What follows a notice at once is a gap of another kind, or another gap.
                 if (former === undefined) {

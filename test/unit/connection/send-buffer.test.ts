@@ -65,7 +65,7 @@ class Take implements OutboxCommand {
   run(model: Model, real: Real): void {
     const all = Buffer.concat(model.frames.map(({ rest }) => rest));
     const expected = all.subarray(0, this.limit);
-    expect(real.sendBuffer.take(this.limit).equals(expected)).to.be.true;
+    expect(real.sendBuffer.shiftBytes(this.limit).equals(expected)).to.be.true;
     let left = expected.length;
     while (left > 0) {
       const [head] = model.frames;
@@ -208,13 +208,13 @@ describe('SendBuffer', () => {
     const sendBuffer = new SendBuffer(new SendBufferBudget(1000));
     const frame = frameOfLength(10);
     sendBuffer.push(frame);
-    expect(sendBuffer.take(10)).to.equal(frame.bytes);
+    expect(sendBuffer.shiftBytes(10)).to.equal(frame.bytes);
   });
 
   it('never drops a frame of which a part was taken', () => {
     const sendBuffer = new SendBuffer(new SendBufferBudget(1000));
     sendBuffer.push(frameOfLength(10));
-    sendBuffer.take(4);
+    sendBuffer.shiftBytes(4);
     expect([sendBuffer.dropOldest(), sendBuffer.bytes, sendBuffer.droppable]).to.deep.equal([
       undefined,
       6,
