@@ -131,7 +131,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     const result = this.enqueue(frame);
     if (result !== DELIVERED) return result;
     this.#writer.writeBatch();
-    if (this.#isClosed || this.#sink.closed) return NOT_CONNECTED;
+    if (this.#writer.gone) return NOT_CONNECTED;
     return this.#sink.pendingBytes === 0 ? DELIVERED : BUFFERED;
   }
 
@@ -273,10 +273,6 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   get #stopped(): boolean {
     return this.#state.kind === 'draining' || this.#state.kind === 'closed';
-  }
-
-  get #isClosed(): boolean {
-    return this.#state.kind === 'closed';
   }
 
   /** The frame to write for one that was held; `undefined` when the client does not need it. */

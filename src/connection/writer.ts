@@ -65,6 +65,11 @@ export class FrameWriter implements Flushable {
     return this.#blocked;
   }
 
+  /** Whether bytes can no longer reach the client. */
+  get gone(): boolean {
+    return this.#state === 'closed' || this.sink.closed;
+  }
+
   /** Puts a frame into this tick's batch, or behind the frames that wait. */
   enqueue(frame: Frame): LocalResult {
     if (this.#blocked) return this.hold(frame);
@@ -141,7 +146,7 @@ export class FrameWriter implements Flushable {
   /** Writes all frames that wait and `last`, as fast as the socket accepts them, and then ends the sink. */
   finish(last: Frame): void {
     this.writeBatch();
-    if (this.#state === 'closed' || this.sink.closed) return;
+    if (this.gone) return;
     const sendBuffer = this.#waiting();
     this.#pushReset(sendBuffer);
     sendBuffer.push(last);

@@ -16,17 +16,17 @@ const RANDOM = 'cluster/redis/log-property';
 const compilerOptions = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext };
 /** The directed tests of a file below `src`; the random one comes last. */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
-  'gap-gap': ['cluster/gap-gap'],
-  'log-reader': ['cluster/redis/log-reader'],
-  'catch-up': [DIRECTED, 'cluster/redis/log-reader'],
-  'client-cursor': [
+  gap: ['protocol/gap'],
+  log: ['cluster/redis/log-reader'],
+  feed: [DIRECTED, 'cluster/redis/log-reader'],
+  cursor: [
     DIRECTED,
-    'service/degraded-connections',
+    'node/degraded-connections',
     'connection/client-connection-gaps',
     'connection/client-connection-opening',
   ],
-  replayer: ['service/replayer'],
-  'connection-opener': ['service/connection-opener'],
+  replay: ['node/replayer'],
+  open: ['node/connection-opener'],
 };
 
 // Inside the project, where its packages are found.
