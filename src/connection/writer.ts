@@ -67,7 +67,7 @@ export class FrameWriter implements Flushable {
 
   /** Whether bytes can no longer reach the client. */
   get gone(): boolean {
-    return this.#state === 'closed' || this.sink.closed;
+    return this.owner.state.kind === 'closed' || this.sink.closed;
   }
 
   /** Puts a frame into this tick's batch, or behind the frames that wait. */
@@ -109,7 +109,7 @@ export class FrameWriter implements Flushable {
     if (this.#batch.bytes === 0) return;
     const bytes = this.#batch.join();
     this.#batch = this.environment.scheduler.empty;
-    if (bytes.length > PIECE_BYTES && this.#state === 'open') {
+    if (bytes.length > PIECE_BYTES && this.owner.state.kind === 'open') {
       this.#waiting().push({ bytes });
       this.#pump();
     } else {
@@ -140,7 +140,7 @@ export class FrameWriter implements Flushable {
     this.#blocked = false;
     this.#noteProgress(Date.now());
     this.#charge(0);
-    if (this.#state !== 'opening') this.#pump();
+    if (this.owner.state.kind !== 'opening') this.#pump();
   }
 
   /** Writes all frames that wait and `last`, as fast as the socket accepts them, and then ends the sink. */
@@ -170,12 +170,8 @@ export class FrameWriter implements Flushable {
     return now - this.#waitingSince < this.environment.watchdog.timeout ? 'waiting' : 'stale';
   }
 
-  get #state(): ConnectionState['kind'] {
-    return this.owner.state.kind;
-  }
-
   #reject(frame: Frame): LocalResult {
-    const opening = this.#state === 'opening';
+    const opening = this.owner.state.kind === 'opening';
     this.environment.traffic.eventsDropped += 1;
     // The cursor of an opening connection is not known yet, so no reset can stand for an entry of the log.
     const irreplaceable = opening && frame.position !== undefined;
@@ -191,7 +187,8 @@ export class FrameWriter implements Flushable {
 
   /** Drops the oldest frames if the policy says so. Drops none for a frame that would not fit even then. */
   #makeRoom(size: number, sendBuffer: SendBuffer): boolean {
-    if (this.environment.policy !== 'drop-oldest' || this.#state === 'opening') return false;
+    if (this.environment.policy !== 'drop-oldest' || this.owner.state.kind === 'opening')
+      return false;
     if (!this.#admits(size - sendBuffer.droppable, sendBuffer)) return false;
     let reset: ResetFrame | undefined;
     while (!this.#admits(size + (reset?.bytes.length ?? 0), sendBuffer)) {
@@ -234,21 +231,22 @@ export class FrameWriter implements Flushable {
     }
     if (!sendBuffer.empty) return;
     this.#sendBuffer = undefined;
-    if (this.#state === 'draining') this.sink.end();
+    if (this.owner.state.kind === 'draining') this.sink.end();
   }
 
   #put(bytes: Buffer, now: number): void {
     this.#written += bytes.length;
     this.environment.traffic.bytesWritten += bytes.length;
     const more = this.#writeToSink(bytes);
-    // The write itself may have closed the connection.
-    if (this.#state === 'closed') return;
     const pending = this.sink.pendingBytes;
+    this.#noteProgress(now, pending);
+    if (more && pending === 0) return;
+    // The write itself may have closed the connection.
+    if (this.owner.state.kind === 'closed') return;
     if (!more) {
       this.#blocked = true;
       this.#charge(pending);
     }
-    this.#noteProgress(now, pending);
     if (pending > 0) this.environment.watchdog.watch(this.owner);
   }
 
