@@ -12,7 +12,7 @@ import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import { gapOf } from '../../protocol/gap.js';
 import { addressed, carriedTrace, EVERYONE } from '../../protocol/names.js';
-import { ConsistencyTally, type Difference, lastingDifferences } from '../differences.js';
+import { Findings, type Difference, lastingDifferences } from '../differences.js';
 import { MemoryLog } from './log.js';
 import { type OwnedRoute, RouteTable, type TakeoverLimit } from './routes.js';
 
@@ -202,28 +202,30 @@ class BusCheck {
   ) {}
 
   async run(nodeId: string, request: ConsistencyRequest): Promise<ConsistencyReport> {
-    const tally = new ConsistencyTally(request.maxRepairs);
+    const findings = new Findings(request.maxRepairs);
     const listener = this.reach(nodeId);
-    if (listener === undefined) return tally.unknown('cut off from the bus');
+    if (listener === undefined) return findings.unknown('cut off from the bus');
     const look = async (): Promise<readonly Difference[]> =>
-      request.scope === 'node' ? this.#differences(nodeId, listener, tally) : this.#orphans(tally);
+      request.scope === 'node'
+        ? this.#differences(nodeId, listener, findings)
+        : this.#orphans(findings);
     const differences = await lastingDifferences(look, request.settle);
-    if (this.reach(nodeId) !== listener) return tally.unknown('cut off from the bus meanwhile');
+    if (this.reach(nodeId) !== listener) return findings.unknown('cut off from the bus meanwhile');
     for (const difference of differences) {
-      const repaired = tally.left > 0 && this.#repair(nodeId, listener, difference);
-      tally.add({ kind: difference.kind, connectionId: difference.connectionId, repaired });
+      const repaired = findings.left > 0 && this.#repair(nodeId, listener, difference);
+      findings.add({ kind: difference.kind, connectionId: difference.connectionId, repaired });
     }
-    if (request.tell && tally.left < request.maxRepairs) this.#tell(nodeId);
-    return tally.report();
+    if (request.tell && findings.repaired > 0) this.#tell(nodeId);
+    return findings.report();
   }
 
-  #differences(nodeId: string, listener: ClusterListener, tally: ConsistencyTally): Difference[] {
+  #differences(nodeId: string, listener: ClusterListener, findings: Findings): Difference[] {
     const found: Difference[] = [];
     const here = new Set<string>();
-    tally.checked = 0;
+    findings.checked = 0;
     for (const { connectionId, token } of listener.registered()) {
       here.add(connectionId);
-      tally.checked += 1;
+      findings.checked += 1;
       const route = this.routes.get(connectionId);
       if (route === undefined) found.push({ kind: 'missing-route', connectionId, token });
       else if (route.nodeId !== nodeId) found.push({ kind: 'foreign-route', connectionId, token });
@@ -231,16 +233,16 @@ class BusCheck {
     }
     for (const { connectionId, token, nodeId: owner } of this.routes.all()) {
       if (owner !== nodeId) continue;
-      tally.checked += 1;
+      findings.checked += 1;
       if (!here.has(connectionId) && !listener.holds(connectionId, token))
         found.push({ kind: 'ghost', connectionId, token });
     }
     return found;
   }
 
-  #orphans(tally: ConsistencyTally): Difference[] {
+  #orphans(findings: Findings): Difference[] {
     const routes = [...this.routes.all()];
-    tally.checked = routes.length;
+    findings.checked = routes.length;
     return routes
       .filter(({ nodeId }) => !this.members.includes(nodeId))
       .map(({ connectionId, token }) => ({ kind: 'orphan', connectionId, token }));

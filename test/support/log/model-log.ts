@@ -1,9 +1,4 @@
-import type {
-  HistoryEntry,
-  HistoryGap,
-  HistoryReply,
-  HistoryRequest,
-} from '../../../src/cluster/redis/scripts/history-script.js';
+import type { HistoryEntry, HistoryGap, HistoryReply, HistoryRequest } from '../../../src/cluster/redis/scripts.js';
 import type { Cursor, Position } from '../../../src/contracts/events.js';
 import { isAfter } from '../../../src/protocol/cursor.js';
 
