@@ -101,7 +101,7 @@ export function group<S extends Shape>(parts: S): Kind<Values<S>> {
 export function optional<T>(kind: Kind<T>): Kind<T | undefined> {
   return {
     ...kind,
-    read: (reply, at) => (reply.text(at) === '' ? undefined : kind.read(reply, at)),
+    read: (reply, at) => (reply.isEmpty(at) ? undefined : kind.read(reply, at)),
   };
 }
 
@@ -282,6 +282,12 @@ export class ReplyReader {
     const word = words.find(known => known === found);
     if (word === undefined) throw this.#unexpected(`one of ${words.join(', ')}`, found);
     return word;
+  }
+
+  /** Whether the value is the text ''. */
+  isEmpty(position: number): boolean {
+    const value = this.#values[position];
+    return value === '' || (Buffer.isBuffer(value) && value.length === 0);
   }
 
   text(position: number): string {

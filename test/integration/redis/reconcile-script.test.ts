@@ -11,7 +11,7 @@ describe('reconcile.lua', () => {
     const { a, b } = registry();
     await a.register('c1', 't1');
     await b.register('c2', 't1');
-    expect(await reconcile()).to.deep.equal({ compared: 2, differences: [] });
+    expect(await reconcile()).to.deep.equal({ status: 'OK', compared: 2, differences: [] });
   });
 
   it('removes the route of a lease that is gone, and no other', async () => {

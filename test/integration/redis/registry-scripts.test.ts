@@ -229,6 +229,7 @@ describe('scripts of the registry', () => {
         inc: 'a~1',
         tok: 't1',
         fencingToken: first.fencingToken,
+        user: '',
       });
       await bench.advance(LEASE_MS);
       expect(await resolve('x')).to.deep.nested.include({ 'routes[0].live': false });
