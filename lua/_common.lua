@@ -1,7 +1,7 @@
 -- What the scripts share.
 --   leases  'i:<inc>' -> gen    'g:<gen>' -> '<untilMs>|<inc>'    '#gen' '#ep' '#v' '#cur'
---   routes  conn -> '<gen>|<tok>|<fencing token>|<expMs>', and after a former owner '|<prev>,<prev>,<prev>|<takeoverMs>,...'
---           with prev = '<inc>/<tok>'
+--   routes  conn -> '<gen>|<tok>|<fencing token>|<expMs>', then '|<prev>,<prev>,<prev>|<takeoverMs>,...' after a former
+--           owner or with a user, with prev = '<inc>/<tok>', then '|<user>' with a user
 local MOST = 500 -- items that one call may touch: keeps every script well below a millisecond or two
 local function num(n)
   return string.format('%.0f', n)
@@ -18,12 +18,14 @@ end
 local function extendLease(leases, gen, inc, ms)
   redis.call('HSET', leases, 'g:' .. gen, num(now + ms) .. '|' .. inc)
 end
-local function parseRoute(route) -- gen, tok, fencing token, exp, prevs, takeovers; exp is the only number
-  local gen, tok, fencingToken, exp, prevs, takeovers = string.match(route, '^(%d+)|([^|]*)|(%d+)|(%d+)|?([^|]*)|?([^|]*)$')
-  return gen, tok, fencingToken, tonumber(exp), prevs, takeovers
+local function parseRoute(route) -- gen, tok, fencing token, exp, prevs, takeovers, user; exp is the only number
+  local gen, tok, fencingToken, exp, prevs, takeovers, user =
+    string.match(route, '^(%d+)|([^|]*)|(%d+)|(%d+)|?([^|]*)|?([^|]*)|?(.*)$')
+  return gen, tok, fencingToken, tonumber(exp), prevs, takeovers, user
 end
-local function routeOf(gen, tok, fencingToken, exp, prevs, takeovers)
+local function routeOf(gen, tok, fencingToken, exp, prevs, takeovers, user)
   local route = gen .. '|' .. tok .. '|' .. fencingToken .. '|' .. num(exp)
+  if user ~= '' then return route .. '|' .. prevs .. '|' .. takeovers .. '|' .. user end
   if prevs == '' then return route end -- nearly all: two bytes less keep 100,000 of them in a smaller size of memory
   return route .. '|' .. prevs .. '|' .. takeovers
 end

@@ -9,7 +9,7 @@
 --   OK live total inc count...  live: routes of live leases; total: of all; then each live lease with its routes
 --
 -- NOTES
---   Changes nothing. Counted from the index, so it cannot drift. A route that ran out counts until it is swept.
+--   Changes nothing. Counted from the index, so it cannot drift. A route that ran out counts until expire removes it.
 local leases, index = KEYS[1], KEYS[2]
 
 local answer, live = { 'OK', 0, redis.call('ZCARD', index) }, 0

@@ -1,6 +1,6 @@
 -- Publishes an event that is not kept, once for each idempotency key.
 --
--- KEYS[1] mark        says that the key was published
+-- KEYS[1] mark        mark of a key that was published
 --
 -- ARGV[1] frame       bytes for the subscribers
 -- ARGV[2] pubCommand  PUBLISH or SPUBLISH

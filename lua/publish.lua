@@ -15,7 +15,7 @@
 -- ARGV[5] metaMs          milliseconds the log's epoch and the topic's last id live from now on
 -- ARGV[6] newEpoch        epoch to begin when the log is empty
 -- ARGV[7] runId           run id of the Redis that is reached; '' unknown; '?' ask it here
--- ARGV[8] failoverJumpMs         milliseconds that a new master jumps ahead
+-- ARGV[8] failoverJumpMs  milliseconds that a new master jumps ahead
 -- ARGV[9] pubCommand      PUBLISH or SPUBLISH
 -- ARGV[10] channel        channel of the topic; '' publishes nothing
 -- ARGV[11] idempotencyMs  milliseconds the key is known; 0: no key

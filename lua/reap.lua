@@ -6,7 +6,7 @@
 --
 -- ARGV[1] limit    most routes to remove, at most 500
 -- ARGV[2] graceMs  milliseconds a lease must have been over
--- ARGV[3] self     '' to take any lease that is over; an incarnation to release its own, live or not
+-- ARGV[3] self     '' for any lease that is over; an incarnation to release its own, live or not
 --
 -- RETURNS
 --   DONE inc gen conn tok...  the last batch of that lease, which is gone with it
@@ -14,9 +14,9 @@
 --   NONE                      no lease to reap
 --
 -- NOTES
---   Any node may call it, several at once: a route is returned by exactly one call, so whoever gets it tells of it. The
---   first batch of a lease that is over takes it from its node: from then on every write under it answers LOST. That
---   must not hit a new lease which the node has opened since. A release keeps it until the last batch.
+--   Any node may call it, several at once: a route is returned by exactly one call. The first batch of a lease that is over
+--   takes the lease from its node: from then on every write under it answers LOST. That must not concern a new lease which
+--   the node has opened since. A release keeps the lease until the last batch.
 local leases, routes, index = KEYS[1], KEYS[2], KEYS[3]
 local limit, graceMs, self = math.min(tonumber(ARGV[1]), MOST), tonumber(ARGV[2]), ARGV[3]
 

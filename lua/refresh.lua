@@ -1,4 +1,4 @@
--- Gives routes of this node a new time to live, or only compares them; says for each whether it is as the node thinks.
+-- Gives routes of this node a new time to live, or only compares them with what the node believes.
 --
 -- KEYS[1] leases    leases of the partition
 -- KEYS[2] routes    routes of the partition
@@ -34,11 +34,11 @@ local found = #conns > 0 and redis.call('HMGET', routes, unpack(conns)) or {}
 for i, conn in ipairs(conns) do
   local code = 1
   if found[i] then
-    local routeGen, routeTok, fencingToken, _, prevs, takeovers = parseRoute(found[i])
+    local routeGen, routeTok, fencingToken, _, prevs, takeovers, user = parseRoute(found[i])
     code = routeGen ~= gen and 2 or routeTok ~= toks[i] and 3 or 0
     if code == 0 and ttlMs > 0 then
       renewed[#renewed + 1] = conn
-      renewed[#renewed + 1] = routeOf(gen, routeTok, fencingToken, now + ttlMs, prevs, takeovers)
+      renewed[#renewed + 1] = routeOf(gen, routeTok, fencingToken, now + ttlMs, prevs, takeovers, user)
     end
   end
   answer[#answer + 1] = code

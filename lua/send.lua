@@ -1,4 +1,4 @@
--- Hands a message to the node that owns a connection id, if that node is alive.
+-- Publishes a message to the node that owns a connection id, if that node is alive.
 --
 -- KEYS[1] leases         leases of the partition
 -- KEYS[2] routes         routes of the partition
@@ -9,10 +9,10 @@
 -- ARGV[4] payload        bytes for the owner
 --
 -- RETURNS
---   ROUTED  inc tok fencing token receivers  published to its owner; receivers as Redis counts them
---   EXPIRED inc tok fencing token            the route ran out
---   DEAD    inc tok fencing token            the lease of its owner ran out; inc is '' when the lease is gone
---   NONE                             no route
+--   ROUTED  inc tok fencingToken receivers  published to its owner; receivers as Redis counts them
+--   EXPIRED inc tok fencingToken            the route ran out
+--   DEAD    inc tok fencingToken            the lease of its owner ran out; inc is '' when the lease is gone
+--   NONE                                    no route
 --
 -- NOTES
 --   The owner gets '<tok> <payload>'. Look-up, proof of life and publication are one step, so a route cannot change in

@@ -16,8 +16,8 @@
 --   FOREIGN  the route is another registration's and stays
 --
 -- NOTES
---   A retry after a hidden success answers NONE: treat it as done. The lease is not asked for: a node without one may
---   still take its routes back.
+--   A retry after a success without an answer gets NONE. The lease is not compared: a node without one may still remove
+--   its routes.
 local leases, routes, index, tombstone = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local inc, conn, tok, tombstoneMs = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 

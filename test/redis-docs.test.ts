@@ -48,7 +48,7 @@ describe('docs/redis.md', () => {
       keys.logMeta,
       keys.topic('<topic>').stream,
       keys.topic('<topic>').last,
-      keys.claim('<name>'),
+      keys.lock('<name>'),
     ];
     for (const name of names) expect(text).to.include(`\`${name?.replace(TAGS, '{<tag>}')}\``);
   });

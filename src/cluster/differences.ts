@@ -14,26 +14,26 @@ import type { Inconsistency, ReconcileReport } from '../contracts/self-check.js'
 export type InconsistencyKind =
   'missing-route' | 'foreign-route' | 'wrong-token' | 'ghost' | 'orphan' | 'index' | 'dead-lease';
 
-/** A connection and its route that do not say the same, as one look showed them. */
+/** A connection and its route that do not agree, as one comparison saw them. */
 export interface Difference {
   readonly kind: InconsistencyKind;
   readonly connectionId: string;
-  /** Of the connection here; of the route where there is none. */
+  /** Of the connection here; of the route where there is no connection. */
   readonly token: string;
 }
 
 /**
- * The differences that two looks show, `settle` milliseconds apart. What is on its way, an opening or a release without an
- * answer yet, is seen half done by one look.
+ * The differences that two comparisons see, `settle` milliseconds apart. One comparison alone also sees openings and
+ * releases that are not complete yet.
  */
 export async function lastingDifferences<D extends Difference>(
-  look: () => Promise<readonly D[]>,
+  compare: () => Promise<readonly D[]>,
   settle: number,
 ): Promise<readonly D[]> {
-  const before = new Set((await look()).map(nameOf));
+  const before = new Set((await compare()).map(nameOf));
   if (before.size === 0) return [];
   await new Promise(resolve => setTimeout(resolve, settle).unref());
-  return (await look()).filter(difference => before.has(nameOf(difference)));
+  return (await compare()).filter(difference => before.has(nameOf(difference)));
 }
 
 function nameOf({ kind, connectionId, token }: Difference): string {
@@ -44,41 +44,50 @@ const MAX_FINDINGS = 1_000;
 
 type Counts = Record<string, number>;
 
-/** What one comparison looked at, found and repaired. */
-export class ConsistencyTally {
+/** The findings of one comparison, and the repairs that it may still make. */
+export class Findings {
+  /** Connections and routes that were compared. */
   checked = 0;
-  readonly found: Counts = {};
-  readonly repairs: Counts = {};
-  readonly findings: Inconsistency[] = [];
+  readonly #found: Counts = {};
+  readonly #repairs: Counts = {};
+  readonly #findings: Inconsistency[] = [];
   readonly #startedAt = performance.now();
-  #left: number;
+  #repaired = 0;
 
-  constructor(maxRepairs = Infinity) {
-    this.#left = maxRepairs;
-  }
+  constructor(private readonly maxRepairs = Infinity) {}
 
   /** Repairs that may still be made. */
   get left(): number {
-    return this.#left;
+    return this.maxRepairs - this.#repaired;
+  }
+
+  /** Repairs that were made. */
+  get repaired(): number {
+    return this.#repaired;
   }
 
   add(finding: Inconsistency & { readonly kind: InconsistencyKind }): void {
     const { kind, repaired } = finding;
-    this.found[kind] = (this.found[kind] ?? 0) + 1;
-    if (this.findings.length < MAX_FINDINGS) this.findings.push(finding);
+    this.#found[kind] = (this.#found[kind] ?? 0) + 1;
+    if (this.#findings.length < MAX_FINDINGS) this.#findings.push(finding);
     if (!repaired) return;
-    this.repairs[kind] = (this.repairs[kind] ?? 0) + 1;
-    this.#left -= 1;
+    this.#repairs[kind] = (this.#repairs[kind] ?? 0) + 1;
+    this.#repaired += 1;
   }
 
   report(): ReconcileReport {
-    const { checked, found, repairs, findings } = this;
-    return { checked, found, repairs, findings, ms: performance.now() - this.#startedAt };
+    return {
+      checked: this.checked,
+      found: this.#found,
+      repairs: this.#repairs,
+      findings: this.#findings,
+      ms: performance.now() - this.#startedAt,
+    };
   }
 
-  /** What was found may be the trouble's doing; what was repaired was repaired all the same. */
+  /** After a failure: the failure may have caused what was only found, so the report has just the repairs. */
   unknown(reason: string): ReconcileReport {
-    const findings = this.findings.filter(({ repaired }) => repaired);
-    return { ...this.report(), found: this.repairs, findings, unknown: reason };
+    const findings = this.#findings.filter(({ repaired }) => repaired);
+    return { ...this.report(), found: this.#repairs, findings, unknown: reason };
   }
 }

@@ -5,17 +5,19 @@
 import { randomUUID } from 'node:crypto';
 import type { RedisCoordinator } from '../../src/cluster/redis/cluster.js';
 import { RedisGateway } from '../../src/cluster/redis/gateway.js';
-import { claimScript } from '../../src/cluster/redis/scripts/claim-script.js';
-import { countScript } from '../../src/cluster/redis/scripts/count-script.js';
-import { historyScript } from '../../src/cluster/redis/scripts/history-script.js';
-import { ownedScript } from '../../src/cluster/redis/scripts/owned-script.js';
-import { publishScript } from '../../src/cluster/redis/scripts/publish-script.js';
-import { publishUnkeptScript } from '../../src/cluster/redis/scripts/publish-unkept-script.js';
-import { reapScript } from '../../src/cluster/redis/scripts/reap-script.js';
-import { resolveScript } from '../../src/cluster/redis/scripts/resolve-script.js';
-import { sendScript } from '../../src/cluster/redis/scripts/send-script.js';
-import { sweepScript } from '../../src/cluster/redis/scripts/sweep-script.js';
-import { validateScript } from '../../src/cluster/redis/scripts/validate-script.js';
+import {
+  lockScript,
+  countScript,
+  historyScript,
+  ownedScript,
+  publishScript,
+  publishUnkeptScript,
+  reapScript,
+  resolveScript,
+  sendScript,
+  expireScript,
+  reconcileScript,
+} from '../../src/cluster/redis/scripts.js';
 import { writeSection } from '../support/doc-section.js';
 import { RecordingListener } from '../support/recording-listener.js';
 import { gatewayOptions } from '../support/redis/gateway-options.js';
@@ -131,6 +133,8 @@ async function scripts(): Promise<void> {
       maxAgeMs: 60_000,
       streamMs: 60_000,
       ...subscribers,
+      idempotency: log.meta,
+      idempotencyMs: 0,
     });
   const publishUnkept = (n: number) => {
     const mark = bench.keys.unkeptMark(String(n));
@@ -157,11 +161,11 @@ async function scripts(): Promise<void> {
       n => gateway.run(sendScript, { partition, conn: id(n), pubCommand: 'PUBLISH', payload }),
     ],
     [`count, ${NODES} nodes`, CALLS, () => gateway.run(countScript, { partition })],
-    ['sweep, 300 routes', 300, () => gateway.run(sweepScript, { partition, count: 300 })],
+    ['expire, 300 routes', 300, () => gateway.run(expireScript, { partition, count: 300 })],
     [
-      'validate, 200 routes',
+      'reconcile, 200 routes',
       300,
-      () => gateway.run(validateScript, { partition, count: 200, mends: 0, graceMs: 0 }),
+      () => gateway.run(reconcileScript, { partition, count: 200, repairs: 0, graceMs: 0 }),
     ],
     [
       'reap, nothing to do',
@@ -175,9 +179,9 @@ async function scripts(): Promise<void> {
       () => gateway.run(reapScript, { partition, limit: 200, graceMs: 0, self: b.inc }),
     ],
     [
-      'claim',
+      'lock',
       CALLS,
-      () => gateway.run(claimScript, { claim: bench.keys.claim('x'), holder: 'a', ms: 60_000 }),
+      () => gateway.run(lockScript, { lock: bench.keys.lock('x'), holder: 'a', ms: 60_000 }),
     ],
     ['publish, 200 bytes', CALLS, publish],
     ['publish-unkept, 200 bytes', CALLS, publishUnkept],

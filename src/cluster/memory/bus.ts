@@ -10,7 +10,7 @@ import type { Frame, Position } from '../../contracts/events.js';
 import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
 import { addressed, carriedTrace, EVERYONE } from '../../protocol/names.js';
-import { ConsistencyTally, lastingDifferences } from '../differences.js';
+import { Findings, lastingDifferences } from '../differences.js';
 import { MemoryLog } from './log.js';
 import { NodeReconciliation } from './reconcile.js';
 import { type OwnedRoute, RouteTable, type TakeoverLimit } from './routes.js';
@@ -79,23 +79,23 @@ export class MemoryBus {
 
   /** Compares a node with the routes, as the contract of `SelfCheck.reconcile` says. */
   async reconcile(nodeId: string, request: ReconcileRequest): Promise<ReconcileReport> {
-    const tally = new ConsistencyTally(request.maxRepairs);
+    const findings = new Findings(request.maxRepairs);
     const listener = this.reach(nodeId);
-    if (listener === undefined) return tally.unknown('cut off from the bus');
+    if (listener === undefined) return findings.unknown('cut off from the bus');
     const reconciliation = this.#reconciliation(nodeId, listener);
     const lasting = await lastingDifferences(
       async () =>
         request.scope === 'node' ? reconciliation.differences() : reconciliation.orphans(),
       request.settle,
     );
-    tally.checked = reconciliation.compared;
-    if (this.reach(nodeId) !== listener) return tally.unknown('cut off from the bus meanwhile');
+    findings.checked = reconciliation.compared;
+    if (this.reach(nodeId) !== listener) return findings.unknown('cut off from the bus meanwhile');
     for (const difference of lasting) {
-      const repaired = tally.left > 0 && reconciliation.repair(difference);
-      tally.add({ kind: difference.kind, connectionId: difference.connectionId, repaired });
+      const repaired = findings.left > 0 && reconciliation.repair(difference);
+      findings.add({ kind: difference.kind, connectionId: difference.connectionId, repaired });
     }
-    if (request.notify && tally.left < request.maxRepairs) this.#notifyOthers(nodeId);
-    return tally.report();
+    if (request.notify && findings.repaired > 0) this.#notifyOthers(nodeId);
+    return findings.report();
   }
 
   isCut(nodeId: string): boolean {

@@ -20,7 +20,7 @@ import { type Command, newIncarnation, nodeIdOf } from './frames.js';
 import { RedisGateway } from './gateway.js';
 import { clusterProbes, memberStatus, RedisMember } from './member.js';
 import { plainCommands } from './plain.js';
-import { claimScript } from './scripts/claim-script.js';
+import { lockScript } from './scripts.js';
 
 type State =
   | { readonly is: 'new' }
@@ -171,8 +171,8 @@ export class RedisCoordinator implements ClusterCoordinator {
   }
 
   async #closeAll(reason: CloseReason): Promise<void> {
-    const { bus, registry } = this.#reach();
-    const { missing } = await bus.askAll(await registry.incarnations(), { t: 'closeAll', reason });
+    const { bus, nodes } = this.#reach();
+    const { missing } = await bus.askAll(await nodes.incarnations(), { t: 'closeAll', reason });
     if (missing.length === 0) return;
     this.logger.warn('some nodes did not say that they closed their connections', {
       nodes: missing.map(nodeIdOf),
@@ -180,8 +180,8 @@ export class RedisCoordinator implements ClusterCoordinator {
   }
 
   async #presence(topic: string): Promise<Presence> {
-    const { bus, registry } = this.#reach();
-    const incs = await registry.incarnations();
+    const { bus, nodes } = this.#reach();
+    const incs = await nodes.incarnations();
     const { answered, missing } = await bus.askAll(incs, { t: 'presence', topic });
     const connections = [...answered].flatMap(([inc, parts]) =>
       parts
@@ -194,8 +194,8 @@ export class RedisCoordinator implements ClusterCoordinator {
   /** Who has a lock after `holder` asked for it, for so many milliseconds; with 0 nobody asked. */
   async #lock(name: string, holder: string, ms: number): Promise<string | undefined> {
     this.#reach();
-    const claim = this.#gateway.keys.claim(name);
-    const reply = await this.#gateway.run(claimScript, { claim, holder, ms });
+    const lock = this.#gateway.keys.lock(name);
+    const reply = await this.#gateway.run(lockScript, { lock, holder, ms });
     return reply.status === 'HELD' ? reply.holder : undefined;
   }
 

@@ -4,13 +4,8 @@ import { type RedisAddress, RedisConnections } from './connections.js';
 import { toSseError } from './failure.js';
 import { type KeyLayout, Keys, type PubSubMode } from './keys.js';
 import type { PlainCommand } from './plain.js';
-import { SCRIPTS } from './scripts/all-scripts.js';
-import {
-  loadScripts,
-  type ScriptDefinition,
-  type ScriptSource,
-  type ScriptValue,
-} from './scripts/definition.js';
+import { loadScripts, type Script, type ScriptSource, type ScriptValue } from './script.js';
+import { SCRIPTS } from './scripts.js';
 import { RedisSubscriber, type SubscriberEvents } from './subscriber.js';
 
 /** Told in the background. None may throw. */
@@ -116,10 +111,7 @@ export class RedisGateway {
   }
 
   /** Runs a script, once. The error of a call that may have run and must not run twice is not retryable. */
-  async run<Request, Reply>(
-    script: ScriptDefinition<Request, Reply>,
-    request: Request,
-  ): Promise<Reply> {
+  async run<Request, Reply>(script: Script<Request, Reply>, request: Request): Promise<Reply> {
     const attempt = `lua/${script.name}.lua`;
     const runId = script.usesRunId ? await this.#attempt(attempt, () => this.#askRunId()) : '';
     const keys = script.keysOf(request);

@@ -103,8 +103,8 @@ export class Keys {
     return `${this.layout.prefix}{log}:i:${key}`;
   }
 
-  /** Something that one holder at a time has. */
-  claim(name: string): string {
+  /** A lock, which has one holder at a time. */
+  lock(name: string): string {
     return `${this.layout.prefix}{log}:s:${name}`;
   }
 

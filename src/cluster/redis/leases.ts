@@ -1,43 +1,55 @@
 import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
+import { Periodic } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
+import type { CommandBus } from './commands.js';
+import { nodeIdOf } from './frames.js';
 import type { Partition } from './keys.js';
-import { type Lease, leaseScript } from './scripts/lease-script.js';
-import { reapScript } from './scripts/reap-script.js';
+import { countScript, type Lease, leaseScript, reapScript } from './scripts.js';
 
 const ROUTES_PER_CALL = 200;
 const RETRY_MS = 1_000;
 
-/** What a lease tells. None may throw. */
+/** Called by {@link NodeLeases}. None may throw. */
 interface LeaseEvents {
-  /** The lease of a partition is a new one: what this node had registered there is gone. */
+  /** The lease of a partition is a new one: the routes that this node had there are gone. */
   onOpened(partition: Partition): void;
   /** Every lease was renewed just now. */
   onBeat(): void;
-  /** Heartbeats fail, for this reason. Told once until they succeed again. */
+  /** Heartbeats fail, for this reason. Called once until they succeed again. */
   onSilent(error: unknown): void;
-  /** They succeed again. */
+  /** Heartbeats succeed again. */
   onRecovered(): void;
 }
 
 /**
  * The node's proofs of life, one per partition, renewed with each heartbeat. Changes of one lease happen one after the
- * other, so that a heartbeat cannot reopen what is being released.
+ * other, so that a heartbeat cannot reopen a lease that is being released.
  */
 export class NodeLeases {
   readonly #held = new Map<number, Lease>();
   readonly #changes = new Map<number, Promise<unknown>>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #heartbeat: Periodic;
+  readonly #retryMs: number;
   #beating: Promise<void> | undefined;
   #clock: { readonly redis: number; readonly at: number } | undefined;
   #silence: { readonly because: unknown } | undefined;
+  /** When the present unbroken stretch of heartbeats began. */
+  #aliveSince = Infinity;
   #stopped = false;
 
   constructor(
     private readonly node: ClusterNode,
     private readonly events: LeaseEvents,
-  ) {}
+  ) {
+    const { heartbeat } = node.options.node;
+    this.#retryMs = Math.min(RETRY_MS, heartbeat);
+    // A failure is reported by `onSilent`.
+    this.#heartbeat = new Periodic(() => this.beat().catch(() => undefined), {
+      everyMs: heartbeat,
+    });
+  }
 
   /** Whether there is a lease in every partition, as far as known. */
   get held(): boolean {
@@ -59,6 +71,19 @@ export class NodeLeases {
     return this.#silence?.because;
   }
 
+  /**
+   * Whether this node has renewed its leases for the time of a lease without a break. All nodes may have been cut off
+   * together: before that time another node without a lease may only be late.
+   */
+  get steady(): boolean {
+    return performance.now() - this.#aliveSince >= this.node.options.node.lease;
+  }
+
+  /** To be called when the connection to Redis is lost: the time of {@link steady} begins anew. */
+  interrupt(): void {
+    this.#aliveSince = Infinity;
+  }
+
   /** The generation of a partition's lease. @throws SseError `UNAVAILABLE` when there is none yet */
   generation(partition: Partition): string {
     const lease = this.#held.get(partition.number);
@@ -66,8 +91,9 @@ export class NodeLeases {
     throw new SseError('UNAVAILABLE', 'this node has no lease in the cluster yet; try again later');
   }
 
-  /** Renews every lease and plans the next heartbeat; calls that overlap share one. @throws SseError */
+  /** Renews every lease, at once and with each heartbeat from now on; calls that overlap share one. @throws SseError */
   beat(): Promise<void> {
+    if (!this.#stopped) this.#heartbeat.start();
     this.#beating ??= this.#beat().finally(() => {
       this.#beating = undefined;
     });
@@ -97,36 +123,27 @@ export class NodeLeases {
   /** Ends the heartbeats. */
   stop(): void {
     this.#stopped = true;
-    clearTimeout(this.#timer);
+    this.#heartbeat.stop();
   }
 
   async #beat(): Promise<void> {
-    clearTimeout(this.#timer);
-    const { heartbeat } = this.node.options.node;
     try {
       await Promise.all(this.node.gateway.keys.partitions.map(partition => this.reopen(partition)));
-      this.#plan(heartbeat);
-      this.#recover();
-      this.events.onBeat();
     } catch (error) {
-      this.#plan(Math.min(RETRY_MS, heartbeat));
-      this.#fall(error);
+      this.#heartbeat.runWithin(this.#retryMs);
+      this.#fail(error);
       throw error;
     }
+    this.#aliveSince = Math.min(this.#aliveSince, performance.now());
+    this.#recover();
+    this.events.onBeat();
   }
 
-  #plan(ms: number): void {
-    if (this.#stopped) return;
-    this.#timer = setTimeout(() => {
-      // A failure is told by `onSilent`.
-      this.beat().catch(() => undefined);
-    }, ms).unref();
-  }
-
-  #fall(error: unknown): void {
-    const news = !this.silent && !this.#stopped;
+  #fail(error: unknown): void {
+    const isFirst = !this.silent && !this.#stopped;
     this.#silence = { because: error };
-    if (news) this.events.onSilent(error);
+    this.interrupt();
+    if (isFirst) this.events.onSilent(error);
   }
 
   #recover(): void {
@@ -149,7 +166,7 @@ export class NodeLeases {
     if (status === 'OPENED' && !this.#stopped) this.events.onOpened(partition);
   }
 
-  /** What would be opened now, nobody would release. */
+  /** A lease that is opened after the end would not be released. */
   #refuseStopped(): void {
     if (this.#stopped) throw new SseError('CLOSED', 'the coordinator was closed; make another');
   }
@@ -199,4 +216,55 @@ interface RouteTimes {
 export function routeTimes({ node, redis }: ResolvedSseOptions): RouteTimes {
   const ttlMs = redis.connectionTtl * 1000;
   return { leaseMs: node.lease, ttlMs, keyMs: ttlMs + node.lease + MARGIN_MS };
+}
+
+/** Milliseconds for the other nodes to note that this one joined. */
+const GREETING_MS = 250;
+
+/** The nodes with a live lease, read from Redis at most once per heartbeat and after each join and leave. */
+export class LiveNodes {
+  #count: Promise<number> | undefined;
+
+  constructor(private readonly node: Pick<ClusterNode, 'inc' | 'nodeId' | 'logger' | 'gateway'>) {}
+
+  /** How many there are. @throws SseError */
+  count(): Promise<number> {
+    this.#count ??= this.#read().catch((error: unknown) => {
+      this.#count = undefined;
+      throw error;
+    });
+    return this.#count;
+  }
+
+  /** Their incarnations, read now. @throws SseError */
+  async incarnations(): Promise<readonly string[]> {
+    const { gateway } = this.node;
+    const [partition] = gateway.keys.partitions;
+    if (partition === undefined) return [];
+    const { nodes } = await gateway.run(countScript, { partition });
+    return nodes.map(({ inc }) => inc);
+  }
+
+  /** Announces this node, so that the others count it from now on. Never rejects. */
+  async greet(bus: Pick<CommandBus, 'askAll'>): Promise<void> {
+    const { inc, nodeId, logger } = this.node;
+    try {
+      const others = (await this.incarnations()).filter(other => other !== inc);
+      const { answered } = await bus.askAll(others, { t: 'join' }, GREETING_MS);
+      // A node whose lease is over and was not reaped does not answer.
+      if (![...answered.keys()].some(other => nodeIdOf(other) === nodeId)) return;
+      logger.warn('node.id must be unique in a cluster; another node has the same', { nodeId });
+    } catch (error) {
+      logger.debug('this node could not be announced to the others', { error });
+    }
+  }
+
+  /** To be called when a node may have joined or left. */
+  forget(): void {
+    this.#count = undefined;
+  }
+
+  async #read(): Promise<number> {
+    return new Set((await this.incarnations()).map(nodeIdOf)).size;
+  }
 }

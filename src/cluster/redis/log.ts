@@ -16,10 +16,14 @@ import type { ClusterNode } from './cluster-node.js';
 import { decodePayload, encodePayload, encodeUnkept, positionOf } from './frames.js';
 import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
-import type { Membership } from './live-nodes.js';
-import { type HistoryReply, historyScript } from './scripts/history-script.js';
-import { type LogRequest, publishScript } from './scripts/publish-script.js';
-import { publishUnkeptScript } from './scripts/publish-unkept-script.js';
+import type { LiveNodes } from './leases.js';
+import {
+  type HistoryReply,
+  historyScript,
+  type LogRequest,
+  publishScript,
+  publishUnkeptScript,
+} from './scripts.js';
 
 const TOPICS_PER_CALL = 32;
 const MAX_ENTRIES = 500;
@@ -199,13 +203,13 @@ const IDEMPOTENCY_MS = 60_000;
 export class LogWriter {
   constructor(
     private readonly node: ClusterNode,
-    private readonly membership: Membership,
+    private readonly liveNodes: Pick<LiveNodes, 'count'>,
   ) {}
 
   /** @throws SseError */
   async publish(publication: Publication): Promise<PublicationResult> {
     // Before: a failure afterwards would have a publication repeated that was made.
-    const nodes = await this.membership.count();
+    const nodes = await this.liveNodes.count();
     const cursor = await (publication.retention === false
       ? this.#publish(publication)
       : this.#append(publication));
@@ -225,9 +229,10 @@ export class LogWriter {
       maxAgeMs: whole === true ? 0 : ttl,
       streamMs: ttl,
       ...this.#subscribers(topic),
-      ...(idempotencyKey !== undefined && {
-        idempotency: { key: gateway.keys.idempotency(idempotencyKey), ms: IDEMPOTENCY_MS },
-      }),
+      // Every key must be given and in the log's slot, used or not.
+      idempotency:
+        idempotencyKey === undefined ? request.meta : gateway.keys.idempotency(idempotencyKey),
+      idempotencyMs: idempotencyKey === undefined ? 0 : IDEMPOTENCY_MS,
     });
     const position = positionOf(id);
     if (position === undefined) throw new SseError('INTERNAL', 'publish.lua must answer an id');

@@ -2,29 +2,23 @@ import type { CoordinatorStatus } from '../../contracts/cluster.js';
 import type { LeakProbe, ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import type { SseError } from '../../errors.js';
 import { EVERYONE } from '../../protocol/names.js';
-import { ConsistencyTally } from '../differences.js';
+import { Periodic } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
 import { CommandBus, NodeCommands, RequestGuard } from './commands.js';
 import { redisErrorCode } from './failure.js';
 import { LogFeed } from './feed.js';
 import { FrameSeal, type SupersededNotice } from './frames.js';
-import { NodeLeases } from './leases.js';
-import { Membership } from './live-nodes.js';
+import { LiveNodes, NodeLeases } from './leases.js';
 import { LogReader, LogWriter } from './log.js';
 import { MessageRouter, type PendingSend } from './messages.js';
 import { NodeChannel } from './node-channel.js';
-import { Reaper } from './reaper.js';
-import { RouteCheck } from './route-check.js';
-import { RouteMend } from './route-mend.js';
-import { RouteRepair } from './route-repair.js';
-import { RouteValidation } from './route-validation.js';
-import { RouteRegistry } from './routes.js';
+import { Reconciler } from './reconcile.js';
+import { RouteExpiry, RouteRegistry } from './routes.js';
 import { SubscriberPool } from './subscriber-pool.js';
 
 /** Milliseconds that joining waits for what usually takes a few. */
 const PATIENCE = 2_000;
 const POLL_MS = 10;
-const REPAIR_RETRY_MS = 1_000;
 
 /** One membership of this node in the cluster: its parts, joined together, and what keeps them going. */
 export class RedisMember {
@@ -35,17 +29,12 @@ export class RedisMember {
   readonly reader: LogReader;
   readonly writer: LogWriter;
   readonly feed: LogFeed;
-  readonly #repair: RouteRepair;
-  readonly #check: RouteCheck;
-  readonly #validation: RouteValidation;
-  readonly #reaper: Reaper;
-  readonly #membership: Membership;
+  readonly nodes: LiveNodes;
+  readonly #reconciler: Reconciler;
+  readonly #expiry: RouteExpiry;
+  readonly #expiring: Periodic;
   readonly #pool: SubscriberPool;
   readonly #seal: FrameSeal;
-  readonly #timers: NodeJS.Timeout[] = [];
-  #retry: NodeJS.Timeout | undefined;
-  /** When the present unbroken stretch of heartbeats began. */
-  #aliveSince = Infinity;
   #reaping = false;
   #left: Promise<void> | undefined;
 
@@ -53,18 +42,23 @@ export class RedisMember {
     const { gateway, inc, options } = node;
     this.#seal = new FrameSeal(options.control.secret);
     this.leases = new NodeLeases(node, {
-      onOpened: () => this.#startRepair(),
+      onOpened: () => this.#reconciler.renewSoon(),
       onBeat: () => this.#onBeat(),
       onSilent: error => this.#onSilent(error),
-      onRecovered: () => this.#startRepair(),
+      onRecovered: () => this.#reconciler.renewSoon(),
     });
     this.registry = new RouteRegistry(node, this.leases);
-    this.#membership = new Membership(node, this.registry);
-    const mend = new RouteMend(node, this.registry);
-    this.#repair = new RouteRepair(node, this.leases, mend);
-    this.#check = new RouteCheck(node, this.leases, mend);
-    this.#reaper = new Reaper(node, dead => this.#onDead(dead));
-    this.#validation = new RouteValidation(node, this.#reaper);
+    this.nodes = new LiveNodes(node);
+    this.#expiry = new RouteExpiry(node, dead => this.#onDead(dead));
+    this.#expiring = new Periodic(() => this.#expire(), {
+      everyMs: options.cleanup.interval,
+    });
+    this.#reconciler = new Reconciler(node, {
+      leases: this.leases,
+      registry: this.registry,
+      expiry: this.#expiry,
+      notify: repaired => this.bus.tellAll({ t: 'sync', repaired }),
+    });
     const channel = new NodeChannel(node, this.#seal, {
       onMessage: (token, message) => this.router.onMessage(token, message),
       onAcks: (from, acks) => this.router.onAcks(from, acks),
@@ -77,21 +71,21 @@ export class RedisMember {
     const clock = () => this.leases.clock;
     this.bus = new CommandBus(node, channel, clock);
     const commands = new NodeCommands(node, this.bus, new RequestGuard(clock), {
-      onMembership: () => this.#membership.forget(),
+      onMembership: () => this.nodes.forget(),
       onRepaired: () => {
         if (node.options.consistency.interNodeSyncEnabled) node.listener.onSync();
       },
     });
     this.#pool = new SubscriberPool(gateway, inc, {
       onNodeFrame: frame => channel.onFrame(frame),
-      onNodeUp: () => this.#startRepair(),
+      onNodeUp: () => this.#reconciler.renewSoon(),
       onLogFrame: (name, frame) => this.feed.onFrame(name, frame),
       onLogUp: () => this.feed.onUp(),
       onLogDown: () => this.feed.onDown(),
       onError: error => this.onError(error),
     });
     this.reader = new LogReader(node);
-    this.writer = new LogWriter(node, this.#membership);
+    this.writer = new LogWriter(node, this.nodes);
     this.feed = new LogFeed(node, this.#pool.log, this.reader);
   }
 
@@ -100,9 +94,8 @@ export class RedisMember {
    * @throws SseError when trying on is no use: `INVALID_OPTION` for another layout, `INTERNAL` for a refused login
    */
   async join(): Promise<void> {
-    const { redis, cleanup } = this.node.options;
-    this.#every(redis.connectionTtl * (1000 / 3), () => this.#startRepair());
-    if (cleanup.enabled) this.#every(cleanup.interval, () => void this.#sweep());
+    this.#reconciler.start();
+    if (this.node.options.cleanup.enabled) this.#expiring.start();
     this.#pool.open();
     try {
       await this.node.gateway.open();
@@ -115,7 +108,7 @@ export class RedisMember {
       return;
     }
     await this.#heard();
-    await this.#membership.greet(this.bus);
+    await this.nodes.greet(this.bus);
   }
 
   /** Whether there is a connection to Redis. */
@@ -136,19 +129,9 @@ export class RedisMember {
     return this.node.listener.follows(topic);
   }
 
-  /** Never rejects: trouble makes the report unknown. */
-  async reconcile(request: ReconcileRequest): Promise<ReconcileReport> {
-    const tally = new ConsistencyTally(request.maxRepairs);
-    try {
-      if (request.scope === 'node') await this.#check.run(request, tally);
-      else if (this.#settled) await this.#validation.run(request, tally);
-      else return tally.unknown('the nodes may just have been cut off together');
-      const repaired = request.maxRepairs - tally.left;
-      if (request.notify && repaired > 0) await this.bus.tellAll({ t: 'sync', repaired });
-    } catch (error) {
-      return tally.unknown(error instanceof Error ? error.message : String(error));
-    }
-    return tally.report();
+  /** Compares this node with the cluster. Never rejects: a failure makes the report unknown. */
+  reconcile(request: ReconcileRequest): Promise<ReconcileReport> {
+    return this.#reconciler.reconcile(request);
   }
 
   /** Why nothing is heard from the cluster, if so. */
@@ -170,7 +153,7 @@ export class RedisMember {
       this.leases.beat().catch(() => undefined);
       return;
     }
-    this.#aliveSince = Infinity;
+    this.leases.interrupt();
     this.node.logger.warn('the connection to Redis is lost; local delivery goes on');
   }
 
@@ -180,8 +163,8 @@ export class RedisMember {
 
   async #leave(): Promise<void> {
     const { logger } = this.node;
-    clearTimeout(this.#retry);
-    for (const timer of this.#timers) clearInterval(timer);
+    this.#reconciler.stop();
+    this.#expiring.stop();
     this.leases.stop();
     this.#pool.close();
     this.feed.close();
@@ -211,25 +194,17 @@ export class RedisMember {
   }
 
   #onBeat(): void {
-    this.#membership.forget();
-    const now = performance.now();
-    this.#aliveSince = Math.min(this.#aliveSince, now);
+    this.nodes.forget();
     // All nodes may have been cut off together; each gets the time to renew its lease first.
-    if (this.#settled) void this.#reap();
-  }
-
-  /** Whether every node had the time to renew its lease since Redis could last be reached. */
-  get #settled(): boolean {
-    return performance.now() - this.#aliveSince >= this.node.options.node.lease;
+    if (this.leases.steady) void this.#reap();
   }
 
   #onSilent(error: unknown): void {
-    this.#aliveSince = Infinity;
     this.node.logger.warn('this node cannot prove that it lives; it goes on trying', { error });
   }
 
   #onDead(inc: string): void {
-    this.#membership.forget();
+    this.nodes.forget();
     this.router.onDead(inc);
     this.bus.onDead(inc);
   }
@@ -245,26 +220,15 @@ export class RedisMember {
         if (route?.inc === this.node.inc && route.tok === token) return;
         this.node.listener.onSuperseded(connectionId, token);
       },
-      () => this.#startRepair(),
+      () => this.#reconciler.renewSoon(),
     );
-  }
-
-  /** What fails is tried again, and by the next occasion anyway. */
-  #startRepair(): void {
-    if (this.#left !== undefined) return;
-    clearTimeout(this.#retry);
-    this.#repair.run().catch((error: unknown) => {
-      this.node.logger.debug('the routes could not be compared; trying again', { error });
-      if (this.#left !== undefined) return;
-      this.#retry = setTimeout(() => this.#startRepair(), REPAIR_RETRY_MS).unref();
-    });
   }
 
   async #reap(): Promise<void> {
     if (this.#reaping) return;
     this.#reaping = true;
     try {
-      await this.#reaper.reap();
+      await this.#expiry.reap();
     } catch (error) {
       this.node.logger.debug('dead nodes could not be removed; the next heartbeat tries again', {
         error,
@@ -274,18 +238,14 @@ export class RedisMember {
     }
   }
 
-  async #sweep(): Promise<void> {
+  async #expire(): Promise<void> {
     try {
-      await this.#reaper.sweep();
+      await this.#expiry.expire();
     } catch (error) {
       this.node.logger.debug('expired routes could not be removed; the next run tries again', {
         error,
       });
     }
-  }
-
-  #every(ms: number, work: () => void): void {
-    this.#timers.push(setInterval(work, ms).unref());
   }
 }
 

@@ -14,7 +14,7 @@ import {
 } from './frames.js';
 import { publishCommand } from './keys.js';
 import type { NodeChannel } from './node-channel.js';
-import { type SendReply, sendScript } from './scripts/send-script.js';
+import { type SendReply, sendScript } from './scripts.js';
 
 /** Milliseconds after the call at which a message is handed over again, unless it was answered. */
 const ATTEMPTS = [0, 250, 750, 1_750];

@@ -1,5 +1,5 @@
 import type { Cluster, Redis } from 'ioredis';
-import type { ScriptValue } from './scripts/definition.js';
+import type { ScriptValue } from './script.js';
 
 /** A script done with plain commands: the same KEYS and ARGV, the same reply. */
 export type PlainCommand = (
@@ -38,9 +38,9 @@ async function plainRegister(
   [leases = '', routes = '', index = '', tombstone = '']: readonly string[],
   args: readonly string[],
 ): Promise<readonly unknown[]> {
-  const [inc = '', gen = '', conn = '', tok = '', mode = ''] = args;
-  const [ttlMs = 0, leaseMs = 0, keyMs = 0, limit = 0, window = 0] = args.slice(5, 10).map(Number);
-  const [pubCommand = '', channelPrefix = ''] = args.slice(10);
+  const [inc = '', gen = '', conn = '', tok = '', user = '', mode = ''] = args;
+  const [ttlMs = 0, leaseMs = 0, keyMs = 0, limit = 0, window = 0] = args.slice(6, 11).map(Number);
+  const [pubCommand = '', channelPrefix = ''] = args.slice(11);
   const [time, held, given, text] = await batch(client, [
     ['TIME'],
     ['HGET', leases, `i:${inc}`],
@@ -63,7 +63,9 @@ async function plainRegister(
   const refuse = (status: string) => [status, old?.fencingToken, owner, old?.tok, now];
   if (old !== undefined) {
     if (same && old.gen === gen) {
-      await batch(client, [['HSET', routes, conn, formatRoute({ ...old, exp: now + ttlMs })]]);
+      await batch(client, [
+        ['HSET', routes, conn, formatRoute({ ...old, user, exp: now + ttlMs })],
+      ]);
       return ['DUP', old.fencingToken, '', '', now];
     }
     if (!same && old.prevs.includes(`${inc}/${tok}`)) return refuse('STALE');
@@ -83,6 +85,7 @@ async function plainRegister(
     exp: now + ttlMs,
     prevs: same ? old.prevs : former.slice(0, KEPT_PREVS),
     takeovers: live ? [...recent, now] : recent,
+    user,
   };
   const writes: Command[] = [
     ['HSET', routes, conn, formatRoute(route)],
@@ -94,14 +97,14 @@ async function plainRegister(
     writes.push(['HSET', leases, `g:${gen}`, `${now + leaseMs}|${inc}`]);
   }
   if (old !== undefined && !same && owner !== '') {
-    const told = JSON.stringify({
+    const notice = JSON.stringify({
       v: 1,
       t: 'superseded',
       c: conn,
       k: old.tok,
       f: String(route.fencingToken),
     });
-    writes.push([pubCommand, channelPrefix + owner, told]);
+    writes.push([pubCommand, channelPrefix + owner, notice]);
   }
   await batch(client, writes);
   if (old === undefined || same) return ['NEW', route.fencingToken, '', '', now];
@@ -214,6 +217,8 @@ interface RouteText {
   readonly prevs: readonly string[];
   /** When it was taken over lately, in milliseconds. */
   readonly takeovers: readonly number[];
+  /** '' when there is none. */
+  readonly user: string;
 }
 
 /** A lease of a node. */
@@ -223,14 +228,15 @@ interface LeaseText {
   readonly inc: string;
 }
 
-const ROUTE = /^(\d+)\|([^|]*)\|(\d+)\|(\d+)\|?([^|]*)\|?([^|]*)$/;
+const ROUTE = /^(\d+)\|([^|]*)\|(\d+)\|(\d+)\|?([^|]*)\|?([^|]*)\|?(.*)$/s;
 const LEASE = /^(\d+)\|(.*)$/s;
 
 /** `undefined` for what is no route. */
 function parseRoute(text: unknown): RouteText | undefined {
   const match = typeof text === 'string' ? ROUTE.exec(text) : null;
   if (match === null) return undefined;
-  const [, gen = '', tok = '', fencingToken = '', exp = '', prevs = '', takeovers = ''] = match;
+  const [, gen = '', tok = '', fencingToken = '', exp = '', prevs = '', takeovers = '', user = ''] =
+    match;
   return {
     gen,
     tok,
@@ -238,12 +244,15 @@ function parseRoute(text: unknown): RouteText | undefined {
     exp: Number(exp),
     prevs: listOf(prevs),
     takeovers: listOf(takeovers).map(Number),
+    user,
   };
 }
 
-function formatRoute({ gen, tok, fencingToken, exp, prevs, takeovers }: RouteText): string {
+function formatRoute({ gen, tok, fencingToken, exp, prevs, takeovers, user }: RouteText): string {
   const route = `${gen}|${tok}|${fencingToken}|${exp}`;
-  return prevs.length === 0 ? route : `${route}|${prevs.join(',')}|${takeovers.join(',')}`;
+  if (prevs.length === 0 && user === '') return route;
+  const past = `${route}|${prevs.join(',')}|${takeovers.join(',')}`;
+  return user === '' ? past : `${past}|${user}`;
 }
 
 /** `undefined` for what is no lease. */

@@ -6,19 +6,25 @@ import type {
   Route,
 } from '../../contracts/cluster.js';
 import { SseError } from '../../errors.js';
+import { retry } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
 import { type Partition, publishCommand } from './keys.js';
 import { routeTimes, type NodeLeases } from './leases.js';
-import { countScript } from './scripts/count-script.js';
-import type { RefreshRequest } from './scripts/refresh-script.js';
 import {
+  countScript,
+  expireScript,
+  reapScript,
   type RegisterReply,
   type RegisterRequest,
   registerScript,
-} from './scripts/register-script.js';
-import { type ResolvedRoute, resolveScript } from './scripts/resolve-script.js';
-import { unregisterScript } from './scripts/unregister-script.js';
+  type ResolvedRoute,
+  resolveScript,
+  unregisterScript,
+} from './scripts.js';
+
+/** A connection with the user that it belongs to, if the application named one. */
+type WithUser<T> = T & { readonly user?: string };
 
 /** Longer than any registration that may still be under way. */
 const TOMBSTONE_MS = 60_000;
@@ -39,9 +45,9 @@ export class RouteRegistry {
     return this.#doubtful.size;
   }
 
-  async register({ connectionId, token, onDuplicate }: Registration): Promise<RegistrationResult> {
-    const mode = onDuplicate === 'takeover' ? 'take' : 'nx';
-    const reply = await this.#register({ connectionId, token }, mode);
+  async register(registration: WithUser<Registration>): Promise<RegistrationResult> {
+    const mode = registration.onDuplicate === 'takeover' ? 'take' : 'nx';
+    const reply = await this.#register(registration, mode);
     switch (reply.status) {
       case 'NEW':
       case 'TOOK':
@@ -60,13 +66,13 @@ export class RouteRegistry {
   }
 
   /**
-   * Registers again what this node had, without ever taking an id from a live owner. Returns whether the connection owns
+   * Registers a connection of this node again, without taking the id from a live owner. Returns whether the connection owns
    * its id now.
    * @throws SseError
    */
-  async restore(registered: Registered): Promise<boolean> {
+  async restore(registered: WithUser<Registered>): Promise<boolean> {
     const { status } = await this.#register(registered, 'restore');
-    // Nobody has taken it away.
+    // A lost lease says nothing about the owner of the id.
     if (status === 'LOST') throw lost(status);
     return status === 'NEW' || status === 'TOOK' || status === 'DUP';
   }
@@ -95,9 +101,11 @@ export class RouteRegistry {
     return route?.live === true ? route : undefined;
   }
 
-  async locate(connectionId: string): Promise<Route | undefined> {
+  async locate(connectionId: string): Promise<WithUser<Route> | undefined> {
     const route = await this.find(connectionId);
-    return route && { connectionId, nodeId: nodeIdOf(route.inc), fencingToken: route.fencingToken };
+    if (route === undefined) return undefined;
+    const { inc, fencingToken, user } = route;
+    return { connectionId, nodeId: nodeIdOf(inc), fencingToken, ...(user !== '' && { user }) };
   }
 
   async count(): Promise<number> {
@@ -122,15 +130,6 @@ export class RouteRegistry {
       .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
   }
 
-  /** The incarnations with a live lease. */
-  async incarnations(): Promise<readonly string[]> {
-    const { gateway } = this.node;
-    const [partition] = gateway.keys.partitions;
-    if (partition === undefined) return [];
-    const { nodes } = await gateway.run(countScript, { partition });
-    return nodes.map(({ inc }) => inc);
-  }
-
   #counts() {
     const { gateway } = this.node;
     return Promise.all(
@@ -139,18 +138,18 @@ export class RouteRegistry {
   }
 
   async #register(
-    { connectionId, token }: Registered,
+    registered: WithUser<Registered>,
     mode: RegisterRequest['mode'],
   ): Promise<RegisterReply> {
     const { gateway } = this.node;
-    const partition = gateway.keys.partitionOf(connectionId);
+    const partition = gateway.keys.partitionOf(registered.connectionId);
     for (let tries = 1; ; tries += 1) {
-      const request = this.#request(partition, connectionId, token, mode);
+      const request = this.#request(partition, registered, mode);
       let reply: RegisterReply;
       try {
         reply = await gateway.run(registerScript, request);
       } catch (error) {
-        this.#doubt(token);
+        this.#doubt(registered.token);
         throw error;
       }
       if (reply.status !== 'LOST' || tries === LEASE_TRIES) return reply;
@@ -170,8 +169,7 @@ export class RouteRegistry {
 
   #request(
     partition: Partition,
-    conn: string,
-    tok: string,
+    { connectionId: conn, token: tok, user }: WithUser<Registered>,
     mode: RegisterRequest['mode'],
   ): RegisterRequest {
     const { gateway, inc, options } = this.node;
@@ -183,6 +181,7 @@ export class RouteRegistry {
       gen: this.leases.generation(partition),
       conn,
       tok,
+      user,
       mode,
       ...routeTimes(options),
       takeoverLimit,
@@ -199,36 +198,81 @@ function lost(status: 'GONE' | 'LOST'): SseError {
   );
 }
 
-// Hashing an id takes about a microsecond; the event loop is let go between so many.
-const SLICE = 5_000;
+const ROUTES_TO_REAP = 200;
+/** A run that finds nothing is one call, so it compares more; that takes Redis less than a millisecond. */
+const ROUTES_TO_EXPIRE = 300;
+const BATCHES_PER_RUN = 50;
 
-/** The registered connections of this node by the partition of their routes. The loop turns in between. */
-export async function byPartition({
-  gateway: { keys },
-  listener,
-}: ClusterNode): Promise<ReadonlyMap<Partition, readonly Registered[]>> {
-  const groups = new Map<Partition, Registered[]>(keys.partitions.map(each => [each, []]));
-  // The connections change while this waits, so their list is taken at once.
-  const registered = [...listener.registered()];
-  for (const [at, one] of registered.entries()) {
-    if (at > 0 && at % SLICE === 0) await new Promise(resolve => setImmediate(resolve));
-    groups.get(keys.partitionOf(one.connectionId))?.push(one);
+type ExpiryNode = Pick<ClusterNode, 'inc' | 'options' | 'logger' | 'telemetry'> & {
+  readonly gateway: Pick<ClusterNode['gateway'], 'keys' | 'run'>;
+};
+
+/**
+ * Removes routes of all nodes that are over: those of nodes whose lease ran out, and those that ran out themselves. Every
+ * node does it, without a leader; each route is removed by exactly one of them.
+ */
+export class RouteExpiry {
+  constructor(
+    private readonly node: ExpiryNode,
+    /** Called with the incarnation of each node that died. */
+    private readonly onDead: (inc: string) => void,
+  ) {}
+
+  /** Removes dead nodes with their routes. Returns how many routes were removed. @throws SseError */
+  reap(): Promise<number> {
+    return this.node.telemetry.cleaning('node', () => this.#reap());
   }
-  return groups;
-}
 
-/** Asks for the routes of some connections of this node, all in one partition, and renews those that are its own. */
-export function refreshRequest(
-  { inc, options }: Pick<ClusterNode, 'inc' | 'options'>,
-  leases: Pick<NodeLeases, 'generation'>,
-  partition: Partition,
-  registered: readonly Registered[],
-): RefreshRequest {
-  return {
-    partition,
-    inc,
-    gen: leases.generation(partition),
-    ...routeTimes(options),
-    connections: registered.map(({ connectionId, token }) => ({ conn: connectionId, tok: token })),
-  };
+  async #reap(): Promise<number> {
+    let removed = 0;
+    for (const partition of this.node.gateway.keys.partitions) {
+      for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
+        const request = { partition, limit: ROUTES_TO_REAP, graceMs: 0, self: undefined };
+        const reply = await this.#retry(() => this.node.gateway.run(reapScript, request));
+        if (reply.status === 'NONE') break;
+        removed += reply.removed.length;
+        if (reply.status === 'DONE') this.#report(reply.inc);
+      }
+    }
+    return removed;
+  }
+
+  /**
+   * Removes routes that ran out: the next part of the round that all nodes share, and further parts as long as there is
+   * something to remove. Returns how many were removed. @throws SseError
+   */
+  expire(): Promise<number> {
+    return this.node.telemetry.cleaning('route', () => this.#expire());
+  }
+
+  async #expire(): Promise<number> {
+    let removed = 0;
+    for (const partition of this.node.gateway.keys.partitions) {
+      for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
+        const request = { partition, count: ROUTES_TO_EXPIRE };
+        const reply = await this.#retry(() => this.node.gateway.run(expireScript, request));
+        removed += reply.removed.length;
+        if (reply.status === 'WRAPPED' || reply.removed.length === 0) break;
+      }
+    }
+    return removed;
+  }
+
+  #retry<T>(step: () => Promise<T>): Promise<T> {
+    const { options, telemetry } = this.node;
+    const { retries, retryPause } = options.resilience.maintenance;
+    return retry(step, {
+      tries: retries + 1,
+      pauseMs: retryPause,
+      passing: error => SseError.is(error) && error.retryable,
+      onRetry: error => telemetry.retrying('maintenance', error),
+    });
+  }
+
+  #report(inc: string): void {
+    // An earlier lease of this node, which ran out while the node was stalled.
+    if (inc === this.node.inc) return;
+    this.node.logger.info('a node died; its routes were removed', { nodeId: nodeIdOf(inc) });
+    this.onDead(inc);
+  }
 }

@@ -1,10 +1,10 @@
 import { expect } from 'chai';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
-import { historyScript } from '../../../src/cluster/redis/scripts/history-script.js';
 import {
+  historyScript,
   type PublishRequest,
   publishScript,
-} from '../../../src/cluster/redis/scripts/publish-script.js';
+} from '../../../src/cluster/redis/scripts.js';
 import type { Cursor } from '../../../src/contracts/events.js';
 import { gatewayOptions } from '../../support/redis/gateway-options.js';
 import { ScriptBench } from '../../support/redis/script-bench.js';
@@ -58,6 +58,8 @@ describe('scripts of the log', () => {
       streamMs: 300_000,
       pubCommand: 'PUBLISH',
       channel: '',
+      idempotency: bench.keys.logMeta,
+      idempotencyMs: 0,
       ...more,
     });
   const history = (topics: readonly string[], after?: Cursor, limit = 100) =>
@@ -111,9 +113,9 @@ describe('scripts of the log', () => {
   });
 
   it('answers a known idempotency key with the first result and changes nothing', async () => {
-    const idempotency = { key: bench.keys.idempotency('k'), ms: 60_000 };
-    const first = await publish('a', 'one', { idempotency });
-    expect(await publish('a', 'two', { idempotency })).to.deep.equal({ ...first, status: 'KNOWN' });
+    const key = { idempotency: bench.keys.idempotency('k'), idempotencyMs: 60_000 };
+    const first = await publish('a', 'one', key);
+    expect(await publish('a', 'two', key)).to.deep.equal({ ...first, status: 'KNOWN' });
     expect((await page(['a'], cursor('0-0'))).texts).to.deep.equal(['one']);
   });
 

@@ -2,7 +2,7 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { LUA_FOLDER } from '../../../src/cluster/redis/scripts/definition.js';
+import { LUA_FOLDER } from '../../../src/cluster/redis/script.js';
 import { writeSection } from '../../support/doc-section.js';
 import { runMutations } from '../../support/mutation-run.js';
 import { MUTATIONS } from './mutation-list.js';
@@ -16,8 +16,8 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   publish: ['log-scripts', 'log-model'],
   'publish-unkept': ['publish-unkept-script'],
   history: ['log-scripts', 'log-model'],
-  validate: ['validate-script'],
-  claim: ['claim-script'],
+  reconcile: ['reconcile-script'],
+  lock: ['lock-script'],
 };
 const REGISTRY_TESTS = ['lease-script', 'register-script', 'registry-scripts', 'scripts-model'];
 // They say nothing more of a script's text than a single Redis does, and take longer to start.

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { Membership } from '../../../src/cluster/redis/live-nodes.js';
+import { LiveNodes } from '../../../src/cluster/redis/leases.js';
 import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
@@ -26,7 +26,7 @@ describe('a publication that is repeated', () => {
     const listener = new RecordingListener();
     await coordinator.start(listener);
     const policy = new CockatielPolicy(resolveOptions({ script: { retryInterval: 1 } }));
-    const count = sinon.stub(Membership.prototype, 'count').callThrough();
+    const count = sinon.stub(LiveNodes.prototype, 'count').callThrough();
     for (const failing of [0, 1]) {
       count.onCall(failing).rejects(new SseError('UNAVAILABLE', 'a shard is down'));
     }

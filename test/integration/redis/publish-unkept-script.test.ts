@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { publishUnkeptScript } from '../../../src/cluster/redis/scripts/publish-unkept-script.js';
+import { publishUnkeptScript } from '../../../src/cluster/redis/scripts.js';
 import { codeOf } from '../../support/code-of.js';
 import { withRegistry } from '../../support/redis/with-registry.js';
 import { until } from '../../support/until.js';

@@ -1,6 +1,5 @@
 import { expect } from 'chai';
-import { countScript } from '../../../src/cluster/redis/scripts/count-script.js';
-import { leaseScript } from '../../../src/cluster/redis/scripts/lease-script.js';
+import { countScript, leaseScript } from '../../../src/cluster/redis/scripts.js';
 import { SseError } from '../../../src/errors.js';
 import { withGateways } from '../../support/redis/with-gateways.js';
 import { withRedisCluster } from '../../support/redis/with-redis.js';

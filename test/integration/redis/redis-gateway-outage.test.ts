@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { leaseScript } from '../../../src/cluster/redis/scripts/lease-script.js';
+import { leaseScript } from '../../../src/cluster/redis/scripts.js';
 import { freePort } from '../../support/redis/free-port.js';
 import { RedisServer } from '../../support/redis/redis-server.js';
 import { withGateways } from '../../support/redis/with-gateways.js';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
-import { historyScript } from '../../../src/cluster/redis/scripts/history-script.js';
+import { historyScript } from '../../../src/cluster/redis/scripts.js';
 import { SseError } from '../../../src/errors.js';
 import { withGateways } from '../../support/redis/with-gateways.js';
 import { withRedis } from '../../support/redis/with-redis.js';

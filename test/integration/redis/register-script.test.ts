@@ -5,7 +5,7 @@ import { withRegistry } from '../../support/redis/with-registry.js';
 import { until } from '../../support/until.js';
 
 describe('register.lua', () => {
-  const { registry, admin, partition, reap, send } = withRegistry();
+  const { registry, admin, partition, reap, resolve, send } = withRegistry();
   let bench: ScriptBench;
   let a: BenchNode;
   let b: BenchNode;
@@ -134,6 +134,22 @@ describe('register.lua', () => {
       ownerInc: 'a~1',
     });
     expect(await b.register('y', 't3', { mode: 'restore' })).to.include({ status: 'NEW' });
+  });
+
+  it('keeps the user of a connection, until another registration takes the id over', async () => {
+    await a.register('x', 't1', { user: 'ann|1' });
+    const users = async () => {
+      const reply = await resolve('x');
+      return reply.status === 'OK' && reply.routes.map(route => route?.user);
+    };
+    expect((await bench.state()).routes['x']).to.match(/^\d+\|t1\|\d+\|\d+\|\|\|ann\|1$/);
+    expect(await users()).to.deep.equal(['ann|1']);
+    await bench.advance(1_000);
+    await a.refresh([{ conn: 'x', tok: 't1' }]);
+    expect((await bench.state()).routes['x']).to.include(`|${bench.now + TTL_MS}|||ann|1`);
+    await b.register('x', 't2');
+    expect(await users()).to.deep.equal(['']);
+    expect((await bench.state()).routes['x']).to.match(/\|a~1\/t1\|\d+$/);
   });
 
   it('refuses a node whose lease is gone', async () => {

@@ -1,12 +1,13 @@
 import { expect } from 'chai';
-import { ownedScript } from '../../../src/cluster/redis/scripts/owned-script.js';
+import { ownedScript } from '../../../src/cluster/redis/scripts.js';
 import { type BenchNode, LEASE_MS, TTL_MS } from '../../support/redis/bench-node.js';
 import type { ScriptBench } from '../../support/redis/script-bench.js';
 import { withRegistry } from '../../support/redis/with-registry.js';
 import { until } from '../../support/until.js';
 
 describe('scripts of the registry', () => {
-  const { registry, admin, count, gateway, partition, reap, resolve, send, sweep } = withRegistry();
+  const { registry, admin, count, gateway, partition, reap, resolve, send, expire } =
+    withRegistry();
   let bench: ScriptBench;
   let a: BenchNode;
   let b: BenchNode;
@@ -136,7 +137,7 @@ describe('scripts of the registry', () => {
     });
   });
 
-  describe('sweep', () => {
+  describe('expire', () => {
     it('removes routes that ran out and those without a lease, and rights the index', async () => {
       await a.register('old', 't1', { ttlMs: 1_000 });
       await a.register('new', 't2');
@@ -144,7 +145,7 @@ describe('scripts of the registry', () => {
       await admin().zadd(partition().index, 99, 'orphan');
       await admin().zrem(partition().index, 'new');
       await bench.advance(1_000);
-      const { status, removed } = await sweep();
+      const { status, removed } = await expire();
       expect(status).to.equal('WRAPPED');
       expect([...removed].sort()).to.deep.equal(['old', 'orphan']);
       expect((await bench.state()).index).to.deep.equal({ new: a.gen() });
@@ -153,7 +154,7 @@ describe('scripts of the registry', () => {
     it('leaves the routes of a dead node to reap', async () => {
       await a.register('x', 't1');
       await bench.advance(LEASE_MS);
-      expect((await sweep()).removed).to.deep.equal([]);
+      expect((await expire()).removed).to.deep.equal([]);
     });
 
     it('takes a partition that Redis keeps in one piece, however large', async () => {
@@ -166,7 +167,7 @@ describe('scripts of the registry', () => {
           conns.flatMap(conn => [conn, `${a.gen()}|t|5|9999999999999`]),
         );
         await admin().zadd(index, ...conns.flatMap(conn => [99, conn]));
-        expect(await sweep()).to.deep.equal({ status: 'WRAPPED', removed: [] });
+        expect(await expire()).to.deep.equal({ status: 'WRAPPED', removed: [] });
         expect(await admin().zcount(index, a.gen(), a.gen())).to.equal(conns.length);
       } finally {
         await admin().config('SET', 'hash-max-listpack-entries', '128');
@@ -180,7 +181,7 @@ describe('scripts of the registry', () => {
       const removed: string[] = [];
       let chunks = 0;
       for (let wrapped = false; !wrapped; chunks += 1) {
-        const chunk = await sweep(100);
+        const chunk = await expire(100);
         removed.push(...chunk.removed);
         wrapped = chunk.status === 'WRAPPED';
       }
@@ -228,6 +229,7 @@ describe('scripts of the registry', () => {
         inc: 'a~1',
         tok: 't1',
         fencingToken: first.fencingToken,
+        user: '',
       });
       await bench.advance(LEASE_MS);
       expect(await resolve('x')).to.deep.nested.include({ 'routes[0].live': false });

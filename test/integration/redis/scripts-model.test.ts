@@ -12,7 +12,7 @@ import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
 
 // For a long run, as in MODEL_RUNS=4000.
 const ASKED = process.env['MODEL_RUNS'];
-const RUNS = Number(ASKED ?? 300);
+const RUNS = Number(ASKED ?? 400);
 const FEWER_RUNS = ASKED === undefined ? RUNS / 4 : RUNS;
 
 describe('scripts of the registry, against a model', function () {

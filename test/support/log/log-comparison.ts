@@ -1,8 +1,7 @@
 import { expect } from 'chai';
 import type { SinonFakeTimers } from 'sinon';
 import { positionOf } from '../../../src/cluster/redis/frames.js';
-import type { HistoryReply } from '../../../src/cluster/redis/scripts/history-script.js';
-import type { PublishReply } from '../../../src/cluster/redis/scripts/publish-script.js';
+import type { HistoryReply, PublishReply } from '../../../src/cluster/redis/scripts.js';
 import type { Cursor } from '../../../src/contracts/events.js';
 import { ModelLog, type Question, text } from './model-log.js';
 import type { Dump, RealLog } from './real-log.js';

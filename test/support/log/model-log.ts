@@ -3,7 +3,7 @@ import type {
   HistoryGap,
   HistoryReply,
   HistoryRequest,
-} from '../../../src/cluster/redis/scripts/history-script.js';
+} from '../../../src/cluster/redis/scripts.js';
 import type { Cursor, Position } from '../../../src/contracts/events.js';
 import { isAfter } from '../../../src/protocol/cursor.js';
 

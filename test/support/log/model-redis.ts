@@ -2,10 +2,7 @@ import type { Redis } from 'ioredis';
 import { encodePayload } from '../../../src/cluster/redis/frames.js';
 import type { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { Keys } from '../../../src/cluster/redis/keys.js';
-import type {
-  HistoryReply,
-  HistoryRequest,
-} from '../../../src/cluster/redis/scripts/history-script.js';
+import type { HistoryReply, HistoryRequest } from '../../../src/cluster/redis/scripts.js';
 import { SseError } from '../../../src/errors.js';
 import { ModelConnection } from './model-connection.js';
 import { type Appended, ModelLog, text } from './model-log.js';

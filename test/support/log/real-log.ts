@@ -1,17 +1,12 @@
 import type { Redis } from 'ioredis';
 import { Keys, type TopicKeys } from '../../../src/cluster/redis/keys.js';
-import {
-  loadScripts,
-  type ScriptDefinition,
-} from '../../../src/cluster/redis/scripts/definition.js';
+import { loadScripts, type Script } from '../../../src/cluster/redis/script.js';
 import {
   type HistoryReply,
   historyScript,
-} from '../../../src/cluster/redis/scripts/history-script.js';
-import {
   type PublishReply,
   publishScript,
-} from '../../../src/cluster/redis/scripts/publish-script.js';
+} from '../../../src/cluster/redis/scripts.js';
 import { scriptSource } from '../redis/script-source.js';
 import { FENCE_MS, META_MS, type Question } from './model-log.js';
 
@@ -70,9 +65,8 @@ export class RealLog {
         streamMs: LIFE_MS,
         pubCommand: 'PUBLISH',
         channel: '',
-        ...(key !== undefined && {
-          idempotency: { key: this.keys.idempotency(key), ms: LIFE_MS },
-        }),
+        idempotency: key === undefined ? this.keys.logMeta : this.keys.idempotency(key),
+        idempotencyMs: key === undefined ? 0 : LIFE_MS,
       }),
     );
   }
@@ -127,10 +121,7 @@ export class RealLog {
     return reply;
   }
 
-  async #run<Request, Reply>(
-    script: ScriptDefinition<Request, Reply>,
-    request: Request,
-  ): Promise<Reply> {
+  async #run<Request, Reply>(script: Script<Request, Reply>, request: Request): Promise<Reply> {
     const keys = script.keysOf(request);
     const args = [keys.length, ...keys, ...script.argsOf(request, this.run)];
     const sha = this.scripts.get(script.name) ?? '';

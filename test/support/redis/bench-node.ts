@@ -3,17 +3,13 @@ import {
   type Lease,
   type LeaseReply,
   leaseScript,
-} from '../../../src/cluster/redis/scripts/lease-script.js';
-import {
   type OwnedConnection,
   refreshScript,
-} from '../../../src/cluster/redis/scripts/refresh-script.js';
-import {
   type RegisterReply,
   type RegisterRequest,
   registerScript,
-} from '../../../src/cluster/redis/scripts/register-script.js';
-import { unregisterScript } from '../../../src/cluster/redis/scripts/unregister-script.js';
+  unregisterScript,
+} from '../../../src/cluster/redis/scripts.js';
 import type { ScriptBench } from './script-bench.js';
 
 export const LEASE_MS = 15_000;
@@ -65,7 +61,7 @@ export class BenchNode {
   async register(
     conn: string,
     tok: string,
-    more: Partial<RegisterRequest> = {},
+    more: Partial<RegisterRequest> & { readonly partition?: Partition } = {},
   ): Promise<RegisterReply> {
     const partition = more.partition ?? this.bench.partition(0);
     return this.bench.gateway.run(registerScript, {
@@ -75,6 +71,7 @@ export class BenchNode {
       gen: this.gen(partition),
       conn,
       tok,
+      user: undefined,
       mode: 'take',
       ttlMs: TTL_MS,
       leaseMs: LEASE_MS,

@@ -13,7 +13,7 @@ import {
   register,
   restart,
   stall,
-  sweep,
+  expire,
   unregister,
   type Command,
 } from './model-steps.js';
@@ -88,7 +88,7 @@ export function modelCommands(partitions: number): fc.Arbitrary<Iterable<Command
     ),
     often(
       1,
-      partition.map(p => sweep(p)),
+      partition.map(p => expire(p)),
     ),
     often(
       2,

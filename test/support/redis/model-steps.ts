@@ -1,11 +1,13 @@
 import { expect } from 'chai';
 import type fc from 'fast-check';
-import { countScript } from '../../../src/cluster/redis/scripts/count-script.js';
-import { ownedScript } from '../../../src/cluster/redis/scripts/owned-script.js';
-import { reapScript } from '../../../src/cluster/redis/scripts/reap-script.js';
-import { resolveScript } from '../../../src/cluster/redis/scripts/resolve-script.js';
-import { sendScript } from '../../../src/cluster/redis/scripts/send-script.js';
-import { sweepScript } from '../../../src/cluster/redis/scripts/sweep-script.js';
+import {
+  countScript,
+  ownedScript,
+  reapScript,
+  resolveScript,
+  sendScript,
+  expireScript,
+} from '../../../src/cluster/redis/scripts.js';
 import { type BenchNode, LEASE_MS } from './bench-node.js';
 import { LIMIT, type PartitionModel } from './partition-model.js';
 import type { ScriptBench } from './script-bench.js';
@@ -30,6 +32,8 @@ type Step = (model: PartitionModel, real: Real, partition: number) => Promise<vo
 
 /** The connection ids of each partition. */
 export const CONNS = ['x', 'y', 'z'];
+/** Users of some of them. */
+const USERS: Readonly<Record<string, string>> = { y: 'ann', z: 'a|b\nc' };
 /** How many nodes there are. */
 export const NODES = 3;
 const SCHEMA = '1/test';
@@ -138,13 +142,13 @@ export function reap(partition: number, limit: number, releasing?: number): Comm
 }
 
 /** Removes what ran out. */
-export function sweep(partition: number): Command {
-  return new Compared('sweep', partition, async (model, { bench }, p) => {
-    const reply = await bench.gateway.run(sweepScript, {
+export function expire(partition: number): Command {
+  return new Compared('expire', partition, async (model, { bench }, p) => {
+    const reply = await bench.gateway.run(expireScript, {
       partition: bench.partition(p),
       count: 10,
     });
-    expect([...reply.removed].sort()).to.deep.equal(model.sweep(bench.now));
+    expect([...reply.removed].sort()).to.deep.equal(model.expire(bench.now));
     expect(reply.status).to.equal('WRAPPED');
   });
 }
@@ -182,6 +186,7 @@ export function look(partition: number): Command {
       const route = resolved.routes[at];
       expect(route?.live ?? false).to.equal(expected.status === 'ROUTED');
       expect(route === undefined).to.equal(expected.status === 'NONE');
+      if (route !== undefined) expect(route.user).to.equal(USERS[conn] ?? '');
     }
     for (const node of nodes) {
       const gen = node.gen(where);
@@ -259,8 +264,10 @@ async function runRegister(
   const node = nodeOf(real, n);
   const partition = real.bench.partition(p);
   const tok = tokenOf(real, node, p, conn, which);
-  const expected = model.register(node.inc, node.gen(partition), conn, tok, mode, real.bench.now);
-  const reply = await node.registerTelling(conn, tok, { partition, mode, ...LIMIT });
+  const user = USERS[conn];
+  const gen = node.gen(partition);
+  const expected = model.register(node.inc, gen, conn, tok, user, mode, real.bench.now);
+  const reply = await node.registerTelling(conn, tok, { partition, user, mode, ...LIMIT });
   expect(reply).to.deep.equal(expected);
   expect(await real.bench.told(partition)).to.deep.equal(model.takeTold());
 }

@@ -1,4 +1,4 @@
-import type { RegisterRequest } from '../../../src/cluster/redis/scripts/register-script.js';
+import type { RegisterRequest } from '../../../src/cluster/redis/scripts.js';
 import { LEASE_MS, TTL_MS } from './bench-node.js';
 import type { PartitionState } from './script-bench.js';
 
@@ -15,6 +15,7 @@ interface ModelRoute {
   readonly exp: number;
   readonly prevs: readonly string[];
   readonly takeovers: readonly number[];
+  readonly user: string;
 }
 
 /** Takeovers that the model's registrations allow. */
@@ -31,7 +32,7 @@ export class PartitionModel {
   readonly leases = new Map<number, ModelLease>();
   readonly routes = new Map<string, ModelRoute>();
   readonly #givenUp = new Set<string>();
-  #swept = false;
+  #expired = false;
   #told: Record<string, readonly unknown[]> = {};
 
   lease(
@@ -66,6 +67,7 @@ export class PartitionModel {
     gen: string,
     conn: string,
     tok: string,
+    user: string | undefined,
     mode: RegisterRequest['mode'],
     now: number,
   ) {
@@ -73,7 +75,7 @@ export class PartitionModel {
     if (this.#givenUp.has(`${inc}/${tok}`)) return { status: 'GONE' };
     const old = this.routes.get(conn);
     const lease = this.leases.get(Number(gen));
-    const mine = { gen: Number(gen), inc, tok, exp: now + TTL_MS };
+    const mine = { gen: Number(gen), inc, tok, user: user ?? '', exp: now + TTL_MS };
     if (old === undefined) {
       this.routes.set(conn, { ...mine, fencingToken: now * 1000, prevs: [], takeovers: [] });
       this.#extend(mine, lease, now);
@@ -83,7 +85,7 @@ export class PartitionModel {
     const named = { ownerInc: owner, ownerTok: old.tok, now };
     const own = owner === inc && old.tok === tok;
     if (own && old.gen === mine.gen) {
-      this.routes.set(conn, { ...old, exp: mine.exp });
+      this.routes.set(conn, { ...old, user: mine.user, exp: mine.exp });
       return { status: 'DUP', fencingToken: old.fencingToken, ownerInc: '', ownerTok: '', now };
     }
     const refused = (status: string) => ({ status, fencingToken: old.fencingToken, ...named });
@@ -171,12 +173,12 @@ export class PartitionModel {
     return { status: done ? 'DONE' : 'MORE', inc, gen: String(gen), removed };
   }
 
-  sweep(now: number): string[] {
+  expire(now: number): string[] {
     const gone = [...this.routes].flatMap(([conn, { gen, exp }]) =>
       exp <= now || !this.leases.has(gen) ? [conn] : [],
     );
     for (const conn of gone) this.routes.delete(conn);
-    this.#swept ||= this.#epoch !== undefined;
+    this.#expired ||= this.#epoch !== undefined;
     return gone.sort();
   }
 
@@ -190,7 +192,7 @@ export class PartitionModel {
     this.#epoch = undefined;
     this.#current.clear();
     this.leases.clear();
-    this.#swept = false;
+    this.#expired = false;
   }
 
   count(now: number) {
@@ -233,12 +235,15 @@ export class PartitionModel {
       leases['#ep'] = this.#epoch;
       leases['#v'] = schema;
     }
-    if (this.#swept) leases['#cur'] = '0';
+    if (this.#expired) leases['#cur'] = '0';
     const routes: Record<string, string> = {};
     const index: Record<string, string> = {};
-    for (const [conn, { gen, tok, fencingToken, exp, prevs, takeovers }] of this.routes) {
-      const past = prevs.length === 0 ? [] : [prevs.join(), takeovers.join()];
-      routes[conn] = [gen, tok, fencingToken, exp, ...past].join('|');
+    for (const [conn, { gen, tok, fencingToken, exp, user, ...past }] of this.routes) {
+      const { prevs, takeovers } = past;
+      const more = prevs.length === 0 && user === '' ? [] : [prevs.join(), takeovers.join()];
+      routes[conn] = [gen, tok, fencingToken, exp, ...more, ...(user === '' ? [] : [user])].join(
+        '|',
+      );
       index[conn] = String(gen);
     }
     return { leases, routes, index };

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { type PlainCommand, plainCommands } from '../../../src/cluster/redis/plain.js';
-import type { ScriptValue } from '../../../src/cluster/redis/scripts/definition.js';
+import type { ScriptValue } from '../../../src/cluster/redis/script.js';
 
 const ALL_PLAIN = {
   redisAtomicEnabled: false,

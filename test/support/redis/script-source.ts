@@ -1,5 +1,5 @@
 import { pathToFileURL } from 'node:url';
-import type { ScriptSource } from '../../../src/cluster/redis/scripts/definition.js';
+import type { ScriptSource } from '../../../src/cluster/redis/script.js';
 
 /** Reads the clock from a key beside the first one, so that a test decides what time it is. */
 const FAKE_CLOCK = `

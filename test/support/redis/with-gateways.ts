@@ -1,7 +1,6 @@
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { publishCommand } from '../../../src/cluster/redis/keys.js';
-import { countScript } from '../../../src/cluster/redis/scripts/count-script.js';
-import { publishScript } from '../../../src/cluster/redis/scripts/publish-script.js';
+import { countScript, publishScript } from '../../../src/cluster/redis/scripts.js';
 import { SseError } from '../../../src/errors.js';
 import { gatewayOptions } from './gateway-options.js';
 import { scriptSource } from './script-source.js';
@@ -43,6 +42,8 @@ export function withGateways() {
       streamMs: 5_000,
       pubCommand: publishCommand(gateway.keys.logMode),
       channel: gateway.keys.topicChannel('a'),
+      idempotency: gateway.keys.logMeta,
+      idempotencyMs: 0,
     });
   return { make, failure, count, publish };
 }

@@ -1,11 +1,13 @@
 import { expect } from 'chai';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import type { Partition } from '../../../src/cluster/redis/keys.js';
-import { countScript } from '../../../src/cluster/redis/scripts/count-script.js';
-import { reapScript } from '../../../src/cluster/redis/scripts/reap-script.js';
-import { resolveScript } from '../../../src/cluster/redis/scripts/resolve-script.js';
-import { sendScript } from '../../../src/cluster/redis/scripts/send-script.js';
-import { sweepScript } from '../../../src/cluster/redis/scripts/sweep-script.js';
+import {
+  countScript,
+  reapScript,
+  resolveScript,
+  sendScript,
+  expireScript,
+} from '../../../src/cluster/redis/scripts.js';
 import type { BenchNode } from './bench-node.js';
 import { gatewayOptions } from './gateway-options.js';
 import type { RedisServer } from './redis-server.js';
@@ -68,7 +70,7 @@ export function withRegistry() {
     admin: (): RedisServer['admin'] => server.redis.admin,
     reap: (limit = 500, self?: string, graceMs = 0) =>
       running().run(reapScript, { partition: partition(), limit, graceMs, self }),
-    sweep: (count = 500) => running().run(sweepScript, { partition: partition(), count }),
+    expire: (count = 500) => running().run(expireScript, { partition: partition(), count }),
     send: (conn: string, payload = Buffer.from('x')) => {
       const request = { partition: partition(), conn, pubCommand: 'PUBLISH', payload } as const;
       return running().run(sendScript, request);

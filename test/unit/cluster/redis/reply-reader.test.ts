@@ -1,8 +1,10 @@
 import { expect } from 'chai';
-import { ReplyReader } from '../../../../src/cluster/redis/scripts/definition.js';
-import { historyScript } from '../../../../src/cluster/redis/scripts/history-script.js';
-import { registerScript } from '../../../../src/cluster/redis/scripts/register-script.js';
-import { resolveScript } from '../../../../src/cluster/redis/scripts/resolve-script.js';
+import { ReplyReader } from '../../../../src/cluster/redis/script.js';
+import {
+  historyScript,
+  registerScript,
+  resolveScript,
+} from '../../../../src/cluster/redis/scripts.js';
 import { SseError } from '../../../../src/errors.js';
 
 const refuses = (read: () => unknown) => {
@@ -12,7 +14,7 @@ const refuses = (read: () => unknown) => {
 describe('ReplyReader', () => {
   it('reads text, whole numbers, bytes, lists and groups', () => {
     const reply = new ReplyReader('x', ['OK', '12', 7, Buffer.from('b'), ['q'], 'k', 1]);
-    expect(reply.status(['OK', 'NO'])).to.equal('OK');
+    expect(reply.word(0, ['OK', 'NO'])).to.equal('OK');
     expect([reply.integer(1), reply.integer(2)]).to.deep.equal([12, 7]);
     expect(reply.bytes(3)).to.deep.equal(Buffer.from('b'));
     expect(reply.text(3)).to.equal('b');
@@ -28,7 +30,7 @@ describe('ReplyReader', () => {
     for (const at of [3, 5]) refuses(() => reply.text(at));
     refuses(() => reply.bytes(0));
     refuses(() => reply.list(0));
-    refuses(() => reply.status(['NO']));
+    refuses(() => reply.word(0, ['NO']));
     refuses(() => reply.groups(1, 3, at => at));
     refuses(() => reply.groups(6, 1, at => at));
     for (const other of [null, undefined, 'OK', 1, {}]) refuses(() => new ReplyReader('x', other));

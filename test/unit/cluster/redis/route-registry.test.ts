@@ -36,6 +36,25 @@ describe('RouteRegistry', () => {
     expect(await codeOf(new RouteRegistry(node, leases).restore(C1))).to.equal('UNAVAILABLE');
   });
 
+  it('registers and restores the user of a connection, and locates the route with it', async () => {
+    const users: unknown[] = [];
+    const registry = await registryOf((script, { user }) => {
+      const inc = `b~${'0'.repeat(20)}`;
+      if (script === 'resolve') {
+        const route = { live: true, inc, tok: 't1', fencingToken: 7, user: 'ann' };
+        return { status: 'OK', routes: [route] };
+      }
+      users.push(user);
+      return { status: 'NEW', fencingToken: 7, ownerInc: '', ownerTok: '', now: 1 };
+    });
+    await registry.register({ ...C1, user: 'ann', onDuplicate: 'takeover' });
+    await registry.restore({ ...C1, user: 'ann' });
+    await registry.restore(C1);
+    expect(users).to.deep.equal(['ann', 'ann', undefined]);
+    const route = { connectionId: 'c1', nodeId: 'b', fencingToken: 7, user: 'ann' };
+    expect(await registry.locate('c1')).to.deep.equal(route);
+  });
+
   it('leaves a tombstone with each try to release what may still arrive, and none after', async () => {
     const tombstones: unknown[] = [];
     let fails = true;

@@ -1,7 +1,7 @@
 import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { SCRIPTS } from '../../../../src/cluster/redis/scripts/all-scripts.js';
-import { LUA_FOLDER } from '../../../../src/cluster/redis/scripts/definition.js';
+import { LUA_FOLDER } from '../../../../src/cluster/redis/script.js';
+import { SCRIPTS } from '../../../../src/cluster/redis/scripts.js';
 
 const MOST_LINES = 60;
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { loadScripts } from '../../../../src/cluster/redis/scripts/definition.js';
+import { loadScripts } from '../../../../src/cluster/redis/script.js';
 import { SseError } from '../../../../src/errors.js';
 
 describe('loadScripts', () => {

@@ -1,17 +1,17 @@
 import { expect } from 'chai';
-import { validateScript } from '../../../src/cluster/redis/scripts/validate-script.js';
+import { reconcileScript } from '../../../src/cluster/redis/scripts.js';
 import { withRegistry } from '../../support/redis/with-registry.js';
 
-describe('validate.lua', () => {
+describe('reconcile.lua', () => {
   const { registry, partition, gateway, admin, resolve, reap } = withRegistry();
-  const validate = (mends = 100, count = 500, graceMs = 0) =>
-    gateway().run(validateScript, { partition: partition(), count, mends, graceMs });
+  const reconcile = (repairs = 100, count = 500, graceMs = 0) =>
+    gateway().run(reconcileScript, { partition: partition(), count, repairs, graceMs });
 
   it('finds nothing where all is well', async () => {
     const { a, b } = registry();
     await a.register('c1', 't1');
     await b.register('c2', 't1');
-    expect(await validate()).to.deep.equal({ checked: 2, differences: [] });
+    expect(await reconcile()).to.deep.equal({ status: 'OK', compared: 2, differences: [] });
   });
 
   it('removes the route of a lease that is gone, and no other', async () => {
@@ -20,8 +20,8 @@ describe('validate.lua', () => {
     const { routes, index } = partition();
     await admin().hset(routes, 'c2', '424242|t9|5|99999999999999');
     await admin().zadd(index, '424242', 'c2');
-    const { differences } = await validate();
-    expect(differences).to.deep.equal([{ kind: 'orphan', name: 'c2', mended: true }]);
+    const { differences } = await reconcile();
+    expect(differences).to.deep.equal([{ kind: 'orphan', name: 'c2', repaired: true }]);
     expect(await admin().hkeys(routes)).to.deep.equal(['c1']);
   });
 
@@ -31,7 +31,7 @@ describe('validate.lua', () => {
     await admin().hset(partition().routes, 'c2', 'nonsense');
     await bench.advance(1e7);
     await a.lease();
-    const { differences } = await validate(100, 500, 1e9);
+    const { differences } = await reconcile(100, 500, 1e9);
     expect(differences.map(({ kind, name }) => `${kind} ${name}`).sort()).to.deep.equal([
       'orphan c1',
       'orphan c2',
@@ -39,7 +39,7 @@ describe('validate.lua', () => {
     expect(await admin().exists(partition().routes)).to.equal(0);
   });
 
-  it('puts the index right, whichever side is wrong', async () => {
+  it('corrects the index, whichever side is wrong', async () => {
     const { a, b } = registry();
     await a.register('c1', 't1');
     await b.register('c2', 't1');
@@ -48,7 +48,7 @@ describe('validate.lua', () => {
     await admin().zrem(index, 'c1');
     await admin().zadd(index, '424242', 'c2');
     await admin().zadd(index, '424242', 'c3');
-    const { differences } = await validate();
+    const { differences } = await reconcile();
     expect(differences.map(({ kind, name }) => `${kind} ${name}`).sort()).to.deep.equal([
       'index c1',
       'index c2',
@@ -57,44 +57,44 @@ describe('validate.lua', () => {
     expect(await admin().zrange(index, '0', '-1', 'WITHSCORES')).to.have.members(right);
   });
 
-  it('tells of a lease that was over for the grace, and leaves it to reap', async () => {
+  it('reports a lease that was over for the grace, and leaves it to reap', async () => {
     const { a, b, bench } = registry();
     await b.register('c1', 't1');
     await bench.advance(20_000);
     await a.lease();
-    expect((await validate(100, 500, 60_000)).differences).to.deep.equal([]);
-    const dead = [{ kind: 'dead-lease', name: 'b~1', mended: false }];
-    expect((await validate()).differences).to.deep.equal(dead);
-    expect((await validate()).differences).to.deep.equal(dead);
+    expect((await reconcile(100, 500, 60_000)).differences).to.deep.equal([]);
+    const dead = [{ kind: 'dead-lease', name: 'b~1', repaired: false }];
+    expect((await reconcile()).differences).to.deep.equal(dead);
+    expect((await reconcile()).differences).to.deep.equal(dead);
     expect(await reap()).to.include({ status: 'DONE', inc: 'b~1' });
-    expect((await validate()).differences).to.deep.equal([]);
+    expect((await reconcile()).differences).to.deep.equal([]);
   });
 
   it('removes the name of a lease that is gone, so that its node opens another', async () => {
     const { a } = registry();
     await admin().hset(partition().leases, 'i:x~1', '424242');
-    expect((await validate()).differences).to.deep.equal([
-      { kind: 'half-lease', name: 'x~1', mended: true },
+    expect((await reconcile()).differences).to.deep.equal([
+      { kind: 'half-lease', name: 'x~1', repaired: true },
     ]);
     expect(await admin().hexists(partition().leases, 'i:x~1')).to.equal(0);
     expect((await a.lease()).status).to.equal('RENEWED');
   });
 
-  it('mends no more than it may, and nothing when it only looks', async () => {
+  it('repairs no more than it may, and nothing when it only compares', async () => {
     const { index } = partition();
     await admin().zadd(index, '1', 'c1', '1', 'c2', '1', 'c3');
-    expect((await validate(0)).differences).to.have.length(3);
+    expect((await reconcile(0)).differences).to.have.length(3);
     expect(await admin().zcard(index)).to.equal(3);
-    const { differences } = await validate(2);
-    expect(differences.filter(({ mended }) => mended)).to.have.length(2);
+    const { differences } = await reconcile(2);
+    expect(differences.filter(({ repaired }) => repaired)).to.have.length(2);
     expect(await admin().zcard(index)).to.equal(1);
-    await validate();
+    await reconcile();
   });
 
-  it('looks at no more than it is asked to', async () => {
+  it('compares no more than it is asked to', async () => {
     const { a } = registry();
     for (const conn of ['c1', 'c2', 'c3']) await a.register(conn, 't1');
-    expect((await validate(0, 2)).checked).to.equal(2);
+    expect((await reconcile(0, 2)).compared).to.equal(2);
     expect((await resolve('c1', 'c2', 'c3')).status).to.equal('OK');
   });
 
@@ -111,18 +111,18 @@ describe('validate.lua', () => {
     for (const gen of ['100', '700', '7000']) {
       await admin().hset(routes, 'left', `${gen}|t9|5|99999999999999`);
       await admin().zadd(index, gen, 'left');
-      expect((await validate(100, 1)).differences).to.deep.equal([
-        { kind: 'orphan', name: 'left', mended: true },
+      expect((await reconcile(100, 1)).differences).to.deep.equal([
+        { kind: 'orphan', name: 'left', repaired: true },
       ]);
       await admin().zadd(index, gen, 'indexed');
-      expect((await validate(100, 1)).differences).to.deep.equal([
-        { kind: 'index', name: 'indexed', mended: true },
+      expect((await reconcile(100, 1)).differences).to.deep.equal([
+        { kind: 'index', name: 'indexed', repaired: true },
       ]);
     }
     expect([await admin().hlen(routes), await admin().zcard(index)]).to.deep.equal([100, 100]);
   });
 
-  it('looks at no more of what they have left than it is asked to', async () => {
+  it('compares no more of what they have left than it is asked to', async () => {
     const { bench } = registry();
     const { leases, index } = partition();
     for (let gen = 10; gen < 100; gen += 10) {
@@ -130,17 +130,17 @@ describe('validate.lua', () => {
       await admin().zadd(index, gen - 5, `left${gen}`);
     }
     for (const count of [1, 4]) {
-      expect((await validate(0, count)).differences).to.have.length(count);
+      expect((await reconcile(0, count)).differences).to.have.length(count);
     }
-    expect((await validate()).differences).to.have.length(9);
+    expect((await reconcile()).differences).to.have.length(9);
   });
 
-  it('tells each difference once', async () => {
+  it('reports each difference once', async () => {
     const { routes, index } = partition();
     await admin().hset(routes, 'c1', '424242|t9|5|99999999999999');
     await admin().zadd(index, '424242', 'c1');
     const difference = { kind: 'orphan', name: 'c1' };
-    expect((await validate(0)).differences).to.deep.equal([{ ...difference, mended: false }]);
-    expect((await validate()).differences).to.deep.equal([{ ...difference, mended: true }]);
+    expect((await reconcile(0)).differences).to.deep.equal([{ ...difference, repaired: false }]);
+    expect((await reconcile()).differences).to.deep.equal([{ ...difference, repaired: true }]);
   });
 });

@@ -1,32 +1,32 @@
--- Looks at some routes of a partition, whoever owns them, and puts right what nobody answers for.
+-- Compares some routes of a partition, of all nodes, with index and leases, and repairs what differs.
 --
 -- KEYS[1] leases   leases of the partition
 -- KEYS[2] routes   routes of the partition
 -- KEYS[3] index    route owners of the partition
 --
--- ARGV[1] count    routes to look at, and as many entries of the index; at most 500
--- ARGV[2] mends    most differences to put right; 0: only look
+-- ARGV[1] count    routes to compare, and as many entries of the index; at most 500
+-- ARGV[2] repairs  most differences to repair; 0: only compare
 -- ARGV[3] graceMs  milliseconds a lease must have been over to be dead
 --
 -- RETURNS
---   OK checked kind name mended...  routes looked at; per difference its kind, connection or incarnation, and 1 if mended
+--   OK compared kind name repaired...  routes compared; per difference its kind, connection or incarnation, and 1 if repaired
 --
 -- NOTES
 --   orphan: a route that ran out, or of a lease that is gone; removed. index: it names another owner, or a connection
---   without a route; put right. half-lease: an incarnation that names a lease which is gone; removed, so that its node
---   opens another. dead-lease: never mended here, reap tells of it. Entries of the index that belong to no lease come
---   first; the others, and the routes, are chosen at random. A small partition is looked at whole.
+--   without a route; corrected. half-lease: an incarnation that names a lease which is gone; removed, so that its node
+--   opens another. dead-lease: never repaired here but by reap. Entries of the index that belong to no lease come first;
+--   the others, and the routes, are chosen at random. A small partition is compared whole.
 local leases, routes, index = KEYS[1], KEYS[2], KEYS[3]
-local count, mends, graceMs = math.min(tonumber(ARGV[1]), MOST), tonumber(ARGV[2]), tonumber(ARGV[3])
+local count, repairs, graceMs = math.min(tonumber(ARGV[1]), MOST), tonumber(ARGV[2]), tonumber(ARGV[3])
 
 local answer = { 'OK', 0 }
-local function tell(kind, name, mend)
-  local mended = mend and mends > 0
-  if mended then
-    mend()
-    mends = mends - 1
+local function report(kind, name, repair)
+  local repaired = repair and repairs > 0
+  if repaired then
+    repair()
+    repairs = repairs - 1
   end
-  for _, value in ipairs({ kind, name, mended and 1 or 0 }) do answer[#answer + 1] = value end
+  for _, value in ipairs({ kind, name, repaired and 1 or 0 }) do answer[#answer + 1] = value end
 end
 
 local fields, gens, known, seen = redis.call('HGETALL', leases), {}, {}, {}
@@ -34,12 +34,12 @@ for i = 1, #fields, 2 do
   local field = fields[i]
   local inc, gen = string.match(field, '^i:(.*)$'), string.match(field, '^g:(%d+)$')
   if inc and not select(2, leaseOf(leases, fields[i + 1])) then
-    tell('half-lease', inc, function() redis.call('HDEL', leases, field) end)
+    report('half-lease', inc, function() redis.call('HDEL', leases, field) end)
   elseif gen then
     gens[#gens + 1] = tonumber(gen)
     known[gen] = true
     local till, owner = string.match(fields[i + 1], '^(%d+)|(.*)$')
-    if till and tonumber(till) + graceMs <= now then tell('dead-lease', owner) end
+    if till and tonumber(till) + graceMs <= now then report('dead-lease', owner) end
   end
 end
 
@@ -48,14 +48,14 @@ local function examine(conn, route, indexed)
   seen[conn] = true
   local gen, _, _, exp = parseRoute(route or '')
   if not route then
-    tell('index', conn, function() redis.call('ZREM', index, conn) end)
+    report('index', conn, function() redis.call('ZREM', index, conn) end)
   elseif not gen or exp <= now or not known[gen] then
-    tell('orphan', conn, function()
+    report('orphan', conn, function()
       redis.call('HDEL', routes, conn)
       redis.call('ZREM', index, conn)
     end)
   elseif indexed ~= gen then
-    tell('index', conn, function() redis.call('ZADD', index, gen, conn) end)
+    report('index', conn, function() redis.call('ZADD', index, gen, conn) end)
   end
 end
 local sample = redis.call('HRANDFIELD', routes, count, 'WITHVALUES')

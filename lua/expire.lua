@@ -1,6 +1,6 @@
 -- Removes routes that ran out, and routes of leases that are gone, one chunk of the partition at a time.
 --
--- KEYS[1] leases  leases of the partition; keeps the place of the next chunk
+-- KEYS[1] leases  leases of the partition; has the cursor of the next chunk
 -- KEYS[2] routes  routes of the partition
 -- KEYS[3] index   route owners of the partition
 --
@@ -8,11 +8,11 @@
 --
 -- RETURNS
 --   WRAPPED conn...  the last chunk of a round, and the connections that were removed
---   MORE    conn...  a chunk; the next call goes on from there
+--   MORE    conn...  a chunk; the next call continues
 --
 -- NOTES
---   All nodes share one round. A small partition comes as one chunk whatever the count. Where the index disagrees with a
---   route, the index is put right. Routes of a lease that ran out are left to reap, which tells of them.
+--   All nodes share one round. A small partition is one chunk whatever the count. Where the index disagrees with a route,
+--   the index is repaired. Routes of a lease that ran out are left to reap, which names their node.
 local leases, routes, index = KEYS[1], KEYS[2], KEYS[3]
 local count = math.min(tonumber(ARGV[1]), MOST)
 

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { Reaper } from '../../../src/cluster/redis/reaper.js';
+import { RouteExpiry } from '../../../src/cluster/redis/routes.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
@@ -8,14 +8,14 @@ import { withRegistry } from '../../support/redis/with-registry.js';
 
 const ROUTES = 3_000;
 
-describe('the sweep of expired routes', () => {
+describe('the removal of expired routes', () => {
   const { registry, gateway, count } = withRegistry();
-  let reaper: Reaper;
+  let expiry: RouteExpiry;
   let calls: number;
 
   beforeEach(() => {
     calls = 0;
-    reaper = new Reaper(
+    expiry = new RouteExpiry(
       {
         inc: 'a~1',
         options: resolveOptions({}),
@@ -38,7 +38,7 @@ describe('the sweep of expired routes', () => {
 
   it('is one call where nothing has to go, however many routes there are', async () => {
     await register(60_000);
-    expect(await reaper.sweep()).to.equal(0);
+    expect(await expiry.expire()).to.equal(0);
     expect(calls).to.equal(1);
   });
 
@@ -49,14 +49,14 @@ describe('the sweep of expired routes', () => {
     await bench.advance(1);
     let removed = 0;
     for (let run = 0; run <= (2 * ROUTES) / 300 && removed === 0; run += 1)
-      removed += await reaper.sweep();
+      removed += await expiry.expire();
     expect(removed).to.equal(1);
   });
 
   it('goes on while something has to go', async () => {
     await register(1_000);
     await registry().bench.advance(1_000);
-    expect(await reaper.sweep()).to.equal(ROUTES);
+    expect(await expiry.expire()).to.equal(ROUTES);
     expect(calls).to.be.greaterThan(ROUTES / 1_000);
     expect((await count()).live).to.equal(0);
   });

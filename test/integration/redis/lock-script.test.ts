@@ -1,21 +1,21 @@
 import { expect } from 'chai';
-import { claimScript } from '../../../src/cluster/redis/scripts/claim-script.js';
+import { lockScript } from '../../../src/cluster/redis/scripts.js';
 import { withRegistry } from '../../support/redis/with-registry.js';
 
-describe('claim.lua', () => {
+describe('lock.lua', () => {
   const { gateway, registry, admin } = withRegistry();
-  const key = (): string => registry().bench.keys.claim('thing');
+  const key = (): string => registry().bench.keys.lock('thing');
   const ask = (holder: string, ms: number) =>
-    gateway().run(claimScript, { claim: key(), holder, ms });
+    gateway().run(lockScript, { lock: key(), holder, ms });
   // Removed with everything else at the end.
   beforeEach(() => registry().bench.tombstones.add(key()));
 
-  it('gives a claim that nobody has, for its time', async () => {
+  it('gives a free lock to the first who asks, for its time', async () => {
     expect(await ask('a', 5_000)).to.deep.equal({ status: 'HELD', holder: 'a' });
     expect(await admin().pttl(key())).to.be.within(4_000, 5_000);
   });
 
-  it('leaves it to whoever has it', async () => {
+  it('leaves a lock to its holder', async () => {
     await ask('a', 5_000);
     expect(await ask('b', 50_000)).to.deep.equal({ status: 'HELD', holder: 'a' });
     expect(await admin().pttl(key())).to.be.within(4_000, 5_000);
@@ -27,7 +27,7 @@ describe('claim.lua', () => {
     expect(await admin().pttl(key())).to.be.within(49_000, 50_000);
   });
 
-  it('only tells who has it when it is asked for no time', async () => {
+  it('only names the holder when it is asked for no time', async () => {
     expect(await ask('a', 0)).to.deep.equal({ status: 'FREE' });
     expect(await admin().exists(key())).to.equal(0);
     await ask('a', 5_000);

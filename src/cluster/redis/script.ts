@@ -1,0 +1,369 @@
+import { readFileSync } from 'node:fs';
+import { SseError } from '../../errors.js';
+
+/** What a script can be given. */
+export type ScriptValue = string | number | Buffer;
+
+/** A script of `lua/` as TypeScript sees it: how a request becomes KEYS and ARGV, and how its reply becomes a value. */
+export interface Script<Request, Reply> {
+  /** Its file in `lua/`, without `.lua`. */
+  readonly name: string;
+  /** Names of KEYS, in order, as in the header; those of {@link restKeys} follow. */
+  readonly keys: readonly string[];
+  /** Names of ARGV, in order, as in the header; those of {@link restArgs} follow. */
+  readonly args: readonly string[];
+  /** Names of the keys that are repeated after `keys`. */
+  readonly restKeys: readonly string[];
+  /** Names of the arguments that are repeated after `args`. */
+  readonly restArgs: readonly string[];
+  /** First words of its replies. */
+  readonly statuses: readonly string[];
+  /** Whether the reply carries bytes that are not text. */
+  readonly binary: boolean;
+  /** Whether it needs the run id of the Redis that runs it. */
+  readonly usesRunId: boolean;
+  /** Whether the same request may be sent again after a failure without an answer. */
+  repeatable(request: Request): boolean;
+  keysOf(request: Request): string[];
+  argsOf(request: Request, runId: string): ScriptValue[];
+  /** @throws SseError `INTERNAL` when the reply has none of the described forms */
+  parse(reply: unknown): Reply;
+}
+
+/** The request of a script. */
+export type RequestOf<S> = S extends { keysOf(request: infer Request): unknown } ? Request : never;
+/** The reply of a script. */
+export type ReplyOf<S> = S extends { parse(reply: unknown): infer Reply } ? Reply : never;
+
+/** One value of a request or a reply, or several that belong together. */
+export interface Kind<T> {
+  /** How many positions of the reply it takes. */
+  readonly width: number;
+  /** Whether it has bytes that are not text. */
+  readonly binary: boolean;
+  /** The values of a group, by name. */
+  readonly parts?: Shape;
+  readonly isRunId?: true;
+  /** @throws SseError `INTERNAL` */
+  read(reply: ReplyReader, at: number): T;
+}
+
+/** Values by name, in the order of the script's. */
+export type Shape = Readonly<Record<string, Kind<unknown>>>;
+type Of<K> = K extends Kind<infer T> ? T : never;
+type Values<S extends Shape> = { readonly [N in keyof S]: Of<S[N]> };
+type Given<S extends Shape> = {
+  readonly [N in keyof S as S[N] extends typeof runId ? never : N]: Of<S[N]>;
+};
+type Lists<S extends Shape> = [S] extends [never]
+  ? unknown
+  : { readonly [N in keyof S]: readonly Of<S[N]>[] };
+
+type Read<T> = (reply: ReplyReader, at: number) => T;
+
+function value<T>(read: Read<T>, binary = false): Kind<T> {
+  return { width: 1, binary, read };
+}
+
+export const text: Kind<string> = value((reply, at) => reply.text(at));
+/** A whole number, also as decimal text. */
+export const integer: Kind<number> = value((reply, at) => reply.integer(at));
+export const bytes: Kind<Buffer> = value((reply, at) => reply.bytes(at), true);
+/** 1 is true. */
+export const flag: Kind<boolean> = value((reply, at) => reply.integer(at) === 1);
+/** Lua counts from 1. */
+export const ordinal: Kind<number> = value((reply, at) => reply.integer(at) - 1);
+/** Run id of the Redis that runs the script; the gateway adds it to the request. */
+export const runId: Kind<string> & { readonly isRunId: true } = { ...text, isRunId: true };
+
+/** One of these words. */
+export function word<const W extends string>(...words: readonly W[]): Kind<W> {
+  return value((reply, at) => reply.word(at, words));
+}
+
+/** One of these words, as its number, from 0. */
+export function numbered<const W extends string>(...words: readonly W[]): Kind<W> {
+  return value((reply, at) => reply.word(at, words, words[reply.integer(at)]));
+}
+
+/** Values that are one object in TypeScript and stand side by side in Redis. */
+export function group<S extends Shape>(parts: S): Kind<Values<S>> {
+  const fill = filler(parts);
+  return {
+    ...extent(parts),
+    parts,
+    // The filler gives each name of the shape a value of its kind.
+    read: (reply, at) => fill({}, reply, at) as Values<S>,
+  };
+}
+
+/** In a request `undefined` is sent as ''; in a reply the first value '' stands for `undefined`. */
+export function optional<T>(kind: Kind<T>): Kind<T | undefined> {
+  return {
+    ...kind,
+    read: (reply, at) => (reply.isEmpty(at) ? undefined : kind.read(reply, at)),
+  };
+}
+
+/** Everything from here on, one after the other. */
+export function rest<T>(kind: Kind<T>): Kind<readonly T[]> {
+  return value(
+    (reply, at) => reply.groups(at, kind.width, each => kind.read(reply, each)),
+    kind.binary,
+  );
+}
+
+/** A list within the reply. */
+export function list<T>(kind: Kind<T>): Kind<readonly T[]> {
+  const all = rest(kind);
+  return value((reply, at) => all.read(reply.list(at), 0), kind.binary);
+}
+
+/** A script as it is written down in `scripts.ts`. */
+interface Description<
+  K extends Shape,
+  A extends Shape,
+  RK extends Shape,
+  RA extends Shape,
+  R extends Readonly<Record<string, Shape>>,
+> {
+  readonly name: string;
+  readonly keys: K;
+  readonly args: A;
+  /** A list of the request whose items follow the other keys. */
+  readonly restKeys?: RK;
+  /** A list of the request whose items follow the other arguments. */
+  readonly restArgs?: RA;
+  /** What follows each status. */
+  readonly replies: R;
+  /** Default: always. */
+  readonly repeatable?: (request: Values<K> & Given<A>) => boolean;
+}
+
+type Reply<R extends Readonly<Record<string, Shape>>> = {
+  [S in keyof R & string]: { readonly status: S } & Values<R[S]>;
+}[keyof R & string];
+
+/** Makes a script of its description. The types of request and reply follow from it. */
+export function script<
+  K extends Shape,
+  A extends Shape,
+  R extends Readonly<Record<string, Shape>>,
+  RK extends Shape = never,
+  RA extends Shape = never,
+>(
+  described: Description<K, A, RK, RA, R>,
+): Script<Values<K> & Given<A> & Lists<RK> & Lists<RA>, Reply<R>> {
+  const { name } = described;
+  const keys = new Sender(described.keys, described.restKeys);
+  const args = new Sender(described.args, described.restArgs);
+  const fillers = new Map(
+    Object.entries(described.replies).map(([status, shape]) => [status, filler(shape)]),
+  );
+  const statuses = [...fillers.keys()];
+  return {
+    name,
+    keys: keys.names,
+    args: args.names,
+    restKeys: keys.restNames,
+    restArgs: args.restNames,
+    statuses,
+    binary: Object.values(described.replies).some(shape => extent(shape).binary),
+    usesRunId: Object.values(described.args).some(({ isRunId }) => isRunId),
+    repeatable: described.repeatable ?? (() => true),
+    // Every kind of a key is text.
+    keysOf: request => keys.valuesOf(request, '') as string[],
+    argsOf: (request, runId) => args.valuesOf(request, runId),
+    parse: reply => {
+      const reader = new ReplyReader(name, reply);
+      const status = reader.word(0, statuses);
+      // The filler gives each name of the status' shape a value of its kind.
+      return fillers.get(status)?.({ status }, reader, 1) as Reply<R>;
+    },
+  };
+}
+
+type Fields = Readonly<Record<string, unknown>>;
+type Filler = (values: Record<string, unknown>, reply: ReplyReader, from: number) => object;
+
+/** Adds the values of a shape to an object; they begin at `from`. */
+function filler(shape: Shape): Filler {
+  let width = 0;
+  const fields = Object.entries(shape).map(([name, kind]) => {
+    const field = { name, kind, offset: width };
+    width += kind.width;
+    return field;
+  });
+  return (values, reply, from) => {
+    for (const { name, kind, offset } of fields) values[name] = kind.read(reply, from + offset);
+    return values;
+  };
+}
+
+function extent(shape: Shape): Pick<Kind<unknown>, 'width' | 'binary'> {
+  const kinds = Object.values(shape);
+  return {
+    width: kinds.reduce((sum, { width }) => sum + width, 0),
+    binary: kinds.some(({ binary }) => binary),
+  };
+}
+
+/** A field of a request. */
+interface Field {
+  readonly name: string;
+  /** The group that has it. */
+  readonly within?: string;
+  readonly isRunId?: true;
+}
+
+/** Puts the fields of a request in the order of the script. */
+class Sender {
+  readonly names: readonly string[];
+  readonly restNames: readonly string[];
+  readonly #fields: readonly Field[];
+
+  constructor(
+    shape: Shape,
+    private readonly repeated: Shape = {},
+  ) {
+    this.#fields = Object.entries(shape).flatMap<Field>(([name, { parts, isRunId }]) =>
+      parts === undefined
+        ? [{ name, ...(isRunId && { isRunId }) }]
+        : Object.keys(parts).map(part => ({ name: part, within: name })),
+    );
+    this.names = this.#fields.map(({ name }) => name);
+    this.restNames = Object.entries(repeated).flatMap(([name, { parts }]) =>
+      parts === undefined ? [name] : Object.keys(parts),
+    );
+  }
+
+  valuesOf(request: Fields, runId: string): ScriptValue[] {
+    const values: ScriptValue[] = [];
+    for (const { name, within, isRunId } of this.#fields) {
+      // The type of the request has a group where the description has one.
+      const from = within === undefined ? request : (request[within] as Fields | undefined);
+      // Likewise, the kinds of single values admit text, numbers and bytes only.
+      values.push(isRunId ? runId : ((from?.[name] ?? '') as ScriptValue));
+    }
+    for (const [name, { parts }] of Object.entries(this.repeated)) {
+      // The type of the request has a list here, of groups or of single values.
+      const items = request[name] as readonly (
+        ScriptValue | Readonly<Record<string, ScriptValue>>
+      )[];
+      for (const item of items) {
+        if (parts === undefined) values.push(item as ScriptValue);
+        else
+          for (const part of this.restNames)
+            values.push((item as Record<string, ScriptValue>)[part] ?? '');
+      }
+    }
+    return values;
+  }
+}
+
+/**
+ * Reads a script's reply, which is `unknown` until then: position by position, each checked.
+ * Every method throws SseError `INTERNAL` when the reply is not as the script promises.
+ */
+export class ReplyReader {
+  readonly #values: readonly unknown[];
+
+  constructor(
+    private readonly script: string,
+    reply: unknown,
+  ) {
+    if (!Array.isArray(reply)) throw this.#unexpected('a list', reply);
+    this.#values = reply;
+  }
+
+  /** A value that must be one of these words; by default it is the one at the position. */
+  word<W extends string>(position: number, words: readonly W[], received?: string): W {
+    const found = received ?? this.text(position);
+    const word = words.find(known => known === found);
+    if (word === undefined) throw this.#unexpected(`one of ${words.join(', ')}`, found);
+    return word;
+  }
+
+  /** Whether the value is the text ''. */
+  isEmpty(position: number): boolean {
+    const value = this.#values[position];
+    return value === '' || (Buffer.isBuffer(value) && value.length === 0);
+  }
+
+  text(position: number): string {
+    const value = this.#values[position];
+    if (typeof value === 'string') return value;
+    if (Buffer.isBuffer(value)) return value.toString();
+    throw this.#unexpected(`text at ${position}`, value);
+  }
+
+  /** A whole number, also as decimal text. */
+  integer(position: number): number {
+    const value = this.#values[position];
+    const number = typeof value === 'number' ? value : Number(this.text(position) || Number.NaN);
+    if (!Number.isSafeInteger(number))
+      throw this.#unexpected(`a whole number at ${position}`, value);
+    return number;
+  }
+
+  bytes(position: number): Buffer {
+    const value = this.#values[position];
+    if (Buffer.isBuffer(value)) return value;
+    throw this.#unexpected(`bytes at ${position}`, value);
+  }
+
+  list(position: number): ReplyReader {
+    return new ReplyReader(this.script, this.#values[position]);
+  }
+
+  /** The values from `from` on, in groups of `size`; `read` gets the position of each group. */
+  groups<T>(from: number, size: number, read: (position: number) => T): T[] {
+    const { length } = this.#values;
+    if (length < from || (length - from) % size !== 0) {
+      throw this.#unexpected(`groups of ${size} from ${from}`, `${length} values`);
+    }
+    return Array.from({ length: (length - from) / size }, (_, group) => read(from + group * size));
+  }
+
+  #unexpected(expected: string, received: unknown): SseError {
+    const got = typeof received === 'string' ? `'${received.slice(0, 80)}'` : typeof received;
+    return new SseError(
+      'INTERNAL',
+      `${this.script}.lua must answer ${expected}, got ${got}; all nodes must run the same version`,
+    );
+  }
+}
+
+/** The folder `lua` of the package, as seen from `dist/src/cluster/redis`. */
+export const LUA_FOLDER = new URL('../../../../lua/', import.meta.url);
+
+const PRELUDE = ['_clock', '_common'];
+
+/** Where scripts come from. */
+export interface ScriptSource {
+  readonly folder?: URL;
+  /** Text in place of a file, by its name without `.lua`; tests put their own clock in place of `_clock`. */
+  readonly replaced?: Readonly<Record<string, string>>;
+}
+
+/**
+ * Reads scripts and puts what they share in front: clock, then common functions. The result maps each name to the text
+ * that Redis runs. Synchronous; to be called once at start.
+ * @throws SseError `INTERNAL` when a file cannot be read: the package is incomplete.
+ */
+export function loadScripts(
+  names: readonly string[],
+  { folder = LUA_FOLDER, replaced = {} }: ScriptSource = {},
+): ReadonlyMap<string, string> {
+  const read = (name: string): string => {
+    try {
+      return replaced[name] ?? readFileSync(new URL(`${name}.lua`, folder), 'utf8');
+    } catch (cause) {
+      throw new SseError('INTERNAL', `lua/${name}.lua must be part of the package; reinstall it`, {
+        cause,
+      });
+    }
+  };
+  const prelude = PRELUDE.map(read).join('');
+  return new Map(names.map(name => [name, prelude + read(name)]));
+}

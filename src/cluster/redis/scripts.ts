@@ -1,0 +1,301 @@
+/**
+ * The scripts of `lua/`: the keys and arguments of each, in the order of its header, and what its reply has after each
+ * status. The types of requests and replies follow from here. What a script does and guarantees stands in its header.
+ * Repeating a request is harmless where nothing else is said.
+ */
+import {
+  bytes,
+  flag,
+  group,
+  integer,
+  list,
+  numbered,
+  optional,
+  ordinal,
+  type ReplyOf,
+  type RequestOf,
+  rest,
+  runId,
+  script,
+  text,
+  word,
+} from './script.js';
+
+/** The three keys of a partition; a request names the whole partition. */
+const partition = group({ leases: text, routes: text, index: text });
+/** Channel of a node without its incarnation. */
+const nodeChannel = group({ channelPrefix: text });
+const pubCommand = word('PUBLISH', 'SPUBLISH');
+/** The generation numbers a lease within its partition; the epoch names the partition's life. */
+const lease = group({ gen: text, epoch: text });
+const owned = group({ conn: text, tok: text });
+
+/** Proves that a node lives, or opens its lease. `believed`: the lease as the last answer named it. */
+export const leaseScript = script({
+  name: 'lease',
+  keys: { partition },
+  args: {
+    inc: text,
+    believed: optional(lease),
+    leaseMs: integer,
+    keyMs: integer,
+    schema: text,
+    newEpoch: text,
+  },
+  replies: {
+    RENEWED: { lease, owned: integer, now: integer },
+    OPENED: { lease, owned: integer, now: integer },
+    SCHEMA: { stored: text },
+  },
+});
+
+/** The present owner when the registration was refused, else the former one; '' when there is none. */
+const registered = { fencingToken: integer, ownerInc: text, ownerTok: text, now: integer };
+
+/** Makes a node the owner of a connection id. With the same token it may be repeated. */
+export const registerScript = script({
+  name: 'register',
+  keys: { partition, tombstone: text },
+  args: {
+    inc: text,
+    gen: text,
+    conn: text,
+    tok: text,
+    user: optional(text),
+    mode: word('take', 'nx', 'restore'),
+    ttlMs: integer,
+    leaseMs: integer,
+    keyMs: integer,
+    takeoverLimit: integer,
+    takeoverWindow: integer,
+    pubCommand,
+    partition: nodeChannel,
+  },
+  replies: {
+    NEW: registered,
+    TOOK: registered,
+    DUP: registered,
+    STALE: registered,
+    EXISTS: registered,
+    MOVED: registered,
+    STORM: registered,
+    GONE: {},
+    LOST: {},
+  },
+});
+
+/** Removes a route if it is still that of this registration. */
+export const unregisterScript = script({
+  name: 'unregister',
+  keys: { partition, tombstone: text },
+  args: { inc: text, conn: text, tok: text, tombstoneMs: integer },
+  replies: { REMOVED: {}, NONE: {}, FOREIGN: {} },
+});
+
+/** Renews, or compares, routes of a node: one state for each connection, in their order. */
+export const refreshScript = script({
+  name: 'refresh',
+  keys: { partition },
+  args: { inc: text, gen: text, ttlMs: integer, leaseMs: integer, keyMs: integer },
+  restArgs: { connections: owned },
+  replies: {
+    OK: { now: integer, states: rest(numbered('mine', 'missing', 'foreign', 'other-token')) },
+    LOST: {},
+    LIMIT: {},
+  },
+});
+
+/** Lists what a lease owns, a page at a time; the token is '' where only the index knows the connection. */
+export const ownedScript = script({
+  name: 'owned',
+  keys: { partition: group({ routes: text, index: text }) },
+  args: { gen: text, offset: integer, limit: integer },
+  replies: { OK: { owned: integer, all: integer, indexed: integer, connections: rest(owned) } },
+});
+
+const reaped = { inc: text, gen: text, removed: rest(owned) };
+
+/** Removes the routes of a dead node, or of one that leaves. A lost reply loses its list, nothing else. */
+export const reapScript = script({
+  name: 'reap',
+  keys: { partition },
+  args: { limit: integer, graceMs: integer, self: optional(text) },
+  replies: { DONE: reaped, MORE: reaped, NONE: {} },
+});
+
+/** Removes routes that ran out, one chunk at a time; all nodes share one round. */
+export const expireScript = script({
+  name: 'expire',
+  keys: { partition },
+  args: { count: integer },
+  replies: { WRAPPED: { removed: rest(text) }, MORE: { removed: rest(text) } },
+});
+
+/** Compares routes of all nodes, chosen at random, with index and leases, and repairs what differs. */
+export const reconcileScript = script({
+  name: 'reconcile',
+  keys: { partition },
+  args: { count: integer, repairs: integer, graceMs: integer },
+  replies: {
+    OK: {
+      compared: integer,
+      differences: rest(
+        group({
+          kind: word('orphan', 'index', 'half-lease', 'dead-lease'),
+          /** A connection id; an incarnation where a lease differs. */
+          name: text,
+          repaired: flag,
+        }),
+      ),
+    },
+  },
+});
+
+const route = { inc: text, tok: text, fencingToken: integer };
+
+/** Publishes a message to the owner of a connection id. Each repetition publishes: the owner must know the message id. */
+export const sendScript = script({
+  name: 'send',
+  keys: { partition: group({ leases: text, routes: text }) },
+  args: { conn: text, pubCommand, partition: nodeChannel, payload: bytes },
+  replies: { ROUTED: { ...route, receivers: integer }, EXPIRED: route, DEAD: route, NONE: {} },
+});
+
+/** Names the owners of connection ids: one for each, in their order, `undefined` without a route. */
+export const resolveScript = script({
+  name: 'resolve',
+  keys: { partition: group({ leases: text, routes: text }) },
+  args: {},
+  restArgs: { conns: text },
+  replies: {
+    OK: { routes: rest(optional(group({ live: flag, ...route, user: text }))) },
+    LIMIT: {},
+  },
+});
+
+/** Takes, keeps or reads a lock. */
+export const lockScript = script({
+  name: 'lock',
+  keys: { lock: text },
+  args: { holder: text, ms: integer },
+  replies: { HELD: { holder: text }, FREE: {} },
+});
+
+/** Counts the routes of live leases; exact, in one partition. */
+export const countScript = script({
+  name: 'count',
+  keys: { partition: group({ leases: text, index: text }) },
+  args: {},
+  replies: {
+    OK: { live: integer, total: integer, nodes: rest(group({ inc: text, routes: integer })) },
+  },
+});
+
+const topic = group({ stream: text, last: text });
+const published = { id: text, previous: text, epoch: text };
+
+/** Appends to the ordered log and publishes. Repeatable only with an idempotency key. */
+export const publishScript = script({
+  name: 'publish',
+  keys: { meta: text, topic, idempotency: text },
+  args: {
+    payload: bytes,
+    maxEntries: integer,
+    maxAgeMs: integer,
+    streamMs: integer,
+    metaMs: integer,
+    newEpoch: text,
+    runId,
+    failoverJumpMs: integer,
+    pubCommand,
+    channel: text,
+    idempotencyMs: integer,
+  },
+  replies: { NEW: published, KNOWN: published },
+  repeatable: ({ idempotencyMs }) => idempotencyMs > 0,
+});
+
+/** Publishes an event that is not kept, once for each key. */
+export const publishUnkeptScript = script({
+  name: 'publish-unkept',
+  keys: { mark: text },
+  args: { frame: bytes, pubCommand, channel: text, ms: integer },
+  replies: { NEW: {}, KNOWN: {} },
+});
+
+/** Reads the ordered log after a cursor. A topic of the reply is its position in the request's `topics`. */
+export const historyScript = script({
+  name: 'history',
+  keys: { meta: text },
+  restKeys: { topics: topic },
+  args: {
+    after: optional(group({ epoch: text, ms: integer, sequence: integer })),
+    limit: integer,
+    metaMs: integer,
+    newEpoch: text,
+    runId,
+    failoverJumpMs: integer,
+  },
+  replies: {
+    OK: {
+      epoch: text,
+      head: text,
+      completeTo: text,
+      /** Topics with entries missing after the cursor: nothing after `until` is missing. */
+      gaps: list(group({ topic: ordinal, until: text })),
+      /** Topic by topic, each in the order of ids. */
+      entries: list(group({ topic: ordinal, id: text, previous: text, payload: bytes })),
+    },
+    EPOCH: { epoch: text, head: text },
+    AHEAD: { epoch: text, head: text },
+    LIMIT: {},
+  },
+});
+
+/** Every script of `lua/`. */
+export const SCRIPTS = [
+  leaseScript,
+  registerScript,
+  unregisterScript,
+  refreshScript,
+  ownedScript,
+  reapScript,
+  expireScript,
+  reconcileScript,
+  sendScript,
+  resolveScript,
+  lockScript,
+  countScript,
+  publishScript,
+  publishUnkeptScript,
+  historyScript,
+] as const;
+
+/** A lease as its node knows it. */
+export type Lease = NonNullable<RequestOf<typeof leaseScript>['believed']>;
+export type LeaseReply = ReplyOf<typeof leaseScript>;
+export type RegisterRequest = RequestOf<typeof registerScript>;
+export type RegisterReply = ReplyOf<typeof registerScript>;
+export type RefreshRequest = RequestOf<typeof refreshScript>;
+/** A connection of a node. */
+export type OwnedConnection = RefreshRequest['connections'][number];
+/** How a route compares with what its node thinks. */
+export type RouteState = Extract<ReplyOf<typeof refreshScript>, { status: 'OK' }>['states'][number];
+export type OwnedReply = ReplyOf<typeof ownedScript>;
+type ResolveReply = Extract<ReplyOf<typeof resolveScript>, { status: 'OK' }>;
+/** A route as Redis knows it. */
+export type ResolvedRoute = NonNullable<ResolveReply['routes'][number]>;
+export type SendReply = ReplyOf<typeof sendScript>;
+export type CountReply = ReplyOf<typeof countScript>;
+export type PublishRequest = RequestOf<typeof publishScript>;
+export type PublishReply = ReplyOf<typeof publishScript>;
+export type HistoryRequest = RequestOf<typeof historyScript>;
+export type HistoryReply = ReplyOf<typeof historyScript>;
+type HistoryPage = Extract<HistoryReply, { status: 'OK' }>;
+export type HistoryEntry = HistoryPage['entries'][number];
+export type HistoryGap = HistoryPage['gaps'][number];
+/** What publishing to the log and reading it share. */
+export type LogRequest = Pick<
+  PublishRequest & HistoryRequest,
+  'meta' | 'metaMs' | 'newEpoch' | 'failoverJumpMs'
+>;
