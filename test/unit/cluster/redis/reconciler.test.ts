@@ -5,7 +5,7 @@ import { RecordingListener } from '../../../support/recording-listener.js';
 import { scriptedNode } from '../../../support/redis/scripted-node.js';
 
 const STRETCH = 500;
-const ONLY_COMPARE = { scope: 'node', maxRepairs: 0, settle: 0, sample: 0, tell: false } as const;
+const ONLY_COMPARE = { scope: 'node', maxRepairs: 0, settle: 0, sample: 0, notify: false } as const;
 
 interface Counts {
   readonly owned: number;
