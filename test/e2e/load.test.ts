@@ -34,11 +34,12 @@ describe('under load', function () {
   const stats = (): Promise<LoadStats> => server.ask<LoadStats>({ ask: 'stats' });
   const emptied = async (): Promise<LoadStats> => {
     await until(async () => (await size()) === 0, 'every connection to be gone');
-    let last = await stats();
+    let last: LoadStats | undefined;
     await until(async () => {
       last = await stats();
       return last.connections + last.opening + last.objects === 0;
     }, 'every connection to be let go');
+    if (last === undefined) throw new Error('no answer');
     return last;
   };
   const request = (id: string): Socket => {
