@@ -13,12 +13,12 @@ describe('telemetry of two processes over Redis', () => {
   let receiver: OtlpReceiver;
   let a: DemoProcess;
   let b: DemoProcess;
-  let clients: EventStreamClient[];
+  const clients: EventStreamClient[] = [];
 
-  beforeEach(async () => {
-    clients = [];
+  // The tests share the nodes: each has ids and topics of its own, and the last ends one of them.
+  before(async function () {
+    this.timeout(60_000);
     receiver = await OtlpReceiver.start();
-    await started.redis.admin.flushall();
     const start = (nodeId: string): Promise<DemoProcess> =>
       DemoProcess.start({
         NODE_ID: nodeId,
@@ -32,8 +32,11 @@ describe('telemetry of two processes over Redis', () => {
     [a, b] = await Promise.all([start('node-a'), start('node-b')]);
   });
 
-  afterEach(async () => {
-    for (const client of clients) client.leave();
+  afterEach(() => {
+    for (const client of clients.splice(0)) client.leave();
+  });
+
+  after(async () => {
     await Promise.all([a, b].map(node => node.stop('SIGKILL')));
     await receiver.close();
   });
@@ -62,10 +65,38 @@ describe('telemetry of two processes over Redis', () => {
     );
   }
 
+  // The first, so that what is counted is its own.
+  it('metrics show the way through the cluster, each node its own', async () => {
+    const client = await connect(b, 'counted');
+    await fetch(`${a.url}/sse/send/counted?event=chat`, { method: 'POST', body: 'hi' });
+    await client.event('chat');
+    await until(
+      () =>
+        points('sse.delivery.latency', { 'sse.scope': 'connection' }).length === 1 &&
+        points('sse.route.duration', { 'sse.outcome': 'delivered' }).length === 1 &&
+        points('sse.redis.command.duration', { 'sse.redis.command': 'send' }).length === 1 &&
+        points('sse.redis.command.duration', { 'sse.redis.command': 'register' }).length === 1,
+      'the metrics',
+      PATIENCE,
+    );
+    const [latency] = points('sse.delivery.latency', {});
+    const [route] = points('sse.route.duration', {});
+    const [register] = points('sse.redis.command.duration', { 'sse.redis.command': 'register' });
+    expect(latency?.resource['service.instance.id']).to.equal('node-b');
+    expect(route?.resource['service.instance.id']).to.equal('node-a');
+    expect(register?.resource['service.instance.id']).to.equal('node-b');
+    await until(
+      () => points('sse.connections.active', { 'sse.node.id': 'node-b' })[0]?.value === 1,
+      'the connection',
+      PATIENCE,
+    );
+    expect(points('sse.connections.active', { 'sse.node.id': 'node-a' })[0]?.value).to.equal(0);
+  });
+
   it('a send on A to a client on B is one trace: connect, send, route, deliver', async () => {
     const { traceId, root, headers } = newTrace();
-    const client = await connect(b, 'c1', headers);
-    await fetch(`${a.url}/sse/send/c1?event=chat`, { method: 'POST', body: 'hi', headers });
+    const client = await connect(b, 'traced', headers);
+    await fetch(`${a.url}/sse/send/traced?event=chat`, { method: 'POST', body: 'hi', headers });
     await client.event('chat');
     const names = ['sse.connect', 'sse.send', 'sse.route', 'sse.deliver'];
     const expected = [...names, 'POST', 'GET /sse/connect{/:clientId}'];
@@ -111,31 +142,10 @@ describe('telemetry of two processes over Redis', () => {
     expect(receiver.foreign).to.deep.equal([]);
   });
 
-  it('an owner that does not answer shows as repeated attempts, and an unknown outcome', async () => {
-    await connect(b, 'c1');
-    const { traceId, headers } = newTrace();
-    b.program.process.kill('SIGSTOP');
-    const response = await fetch(`${a.url}/sse/send/c1`, { method: 'POST', body: 'x', headers });
-    b.program.process.kill('SIGCONT');
-    expect(response.status).to.equal(504);
-    await until(() => receiver.trace(traceId).has('POST'), 'the trace', PATIENCE);
-    const route = receiver.trace(traceId).get('sse.route');
-    expect(route?.attributes).to.include({ 'sse.outcome': 'unknown', 'error.type': 'unknown' });
-    expect(route?.events[0]).to.deep.equal({
-      name: 'sse.retry',
-      attributes: { 'sse.operation': 'send', 'error.type': 'unanswered' },
-    });
-    await until(
-      () => (points('sse.retries', { 'sse.operation': 'send' })[0]?.value ?? 0) >= 1,
-      'the count',
-      PATIENCE,
-    );
-  });
-
   it('a publication on A is delivered on both, each with one span that continues it', async () => {
-    await connect(a, 'c1?topics=news');
-    await connect(b, 'c2?topics=news');
-    await connect(b, 'c3?topics=news');
+    await connect(a, 'p1?topics=news');
+    await connect(b, 'p2?topics=news');
+    await connect(b, 'p3?topics=news');
     const { traceId, headers } = newTrace();
     await fetch(`${a.url}/sse/topics/news?event=tick`, { method: 'POST', body: 'x', headers });
     const delivers = () =>
@@ -156,37 +166,10 @@ describe('telemetry of two processes over Redis', () => {
     ).to.deep.equal({ 'node-a': 1, 'node-b': 2 });
   });
 
-  it('metrics show the way through the cluster, each node its own', async () => {
-    const client = await connect(b, 'c1');
-    await fetch(`${a.url}/sse/send/c1?event=chat`, { method: 'POST', body: 'hi' });
-    await client.event('chat');
-    await until(
-      () =>
-        points('sse.delivery.latency', { 'sse.scope': 'connection' }).length === 1 &&
-        points('sse.route.duration', { 'sse.outcome': 'delivered' }).length === 1 &&
-        points('sse.redis.command.duration', { 'sse.redis.command': 'send' }).length === 1 &&
-        points('sse.redis.command.duration', { 'sse.redis.command': 'register' }).length === 1,
-      'the metrics',
-      PATIENCE,
-    );
-    const [latency] = points('sse.delivery.latency', {});
-    const [route] = points('sse.route.duration', {});
-    const [register] = points('sse.redis.command.duration', { 'sse.redis.command': 'register' });
-    expect(latency?.resource['service.instance.id']).to.equal('node-b');
-    expect(route?.resource['service.instance.id']).to.equal('node-a');
-    expect(register?.resource['service.instance.id']).to.equal('node-b');
-    await until(
-      () => points('sse.connections.active', { 'sse.node.id': 'node-b' })[0]?.value === 1,
-      'the connection',
-      PATIENCE,
-    );
-    expect(points('sse.connections.active', { 'sse.node.id': 'node-a' })[0]?.value).to.equal(0);
-  });
-
   it('a takeover is told on the node that lost the connection', async () => {
     const { traceId, headers } = newTrace();
-    await connect(b, 'c1', headers);
-    await connect(a, 'c1');
+    await connect(b, 'moved', headers);
+    await connect(a, 'moved');
     await until(() => receiver.trace(traceId).has('sse.close'), 'the end', PATIENCE);
     const close = receiver.trace(traceId).get('sse.close');
     expect(close?.attributes).to.include({
@@ -200,21 +183,50 @@ describe('telemetry of two processes over Redis', () => {
     );
   });
 
+  it('an owner that does not answer shows as repeated attempts, and an unknown outcome', async () => {
+    await connect(b, 'unanswered');
+    const { traceId, headers } = newTrace();
+    const retries = (): number => points('sse.retries', { 'sse.operation': 'send' })[0]?.value ?? 0;
+    const before = retries();
+    b.program.process.kill('SIGSTOP');
+    const response = await fetch(`${a.url}/sse/send/unanswered`, {
+      method: 'POST',
+      body: 'x',
+      headers,
+    });
+    b.program.process.kill('SIGCONT');
+    expect(response.status).to.equal(504);
+    await until(() => receiver.trace(traceId).has('POST'), 'the trace', PATIENCE);
+    const route = receiver.trace(traceId).get('sse.route');
+    expect(route?.attributes).to.include({ 'sse.outcome': 'unknown', 'error.type': 'unknown' });
+    expect(route?.events[0]).to.deep.equal({
+      name: 'sse.retry',
+      attributes: { 'sse.operation': 'send', 'error.type': 'unanswered' },
+    });
+    await until(() => retries() > before, 'the count', PATIENCE);
+  });
+
   it('the removal of a dead node is told by whoever removes it', async () => {
-    await connect(b, 'c1');
-    await connect(b, 'c2');
+    await connect(b, 'left-1');
+    await connect(b, 'left-2');
+    // What the tests before have left is gone, on both.
+    await until(async () => {
+      const response = await fetch(`${a.url}/sse/connections`);
+      const { nodes } = (await response.json()) as { nodes: Record<string, number> };
+      return nodes['node-a'] === 0 && nodes['node-b'] === 2;
+    }, 'two connections');
+    const removed = (): number =>
+      points('sse.cleanup.removed', { 'sse.cleanup.kind': 'node' })[0]?.value ?? 0;
+    const [spansBefore, removedBefore] = [receiver.spans.length, removed()];
     await b.stop('SIGKILL');
-    const cleanup = () => receiver.spans.find(({ name }) => name === 'sse.cleanup');
+    const cleanup = () =>
+      receiver.spans.slice(spansBefore).find(({ name }) => name === 'sse.cleanup');
     await until(() => cleanup() !== undefined, 'the cleanup', PATIENCE);
     expect(cleanup()?.attributes).to.deep.equal({
       'sse.node.id': 'node-a',
       'sse.cleanup.kind': 'node',
       'sse.cleanup.removed': 2,
     });
-    await until(
-      () => points('sse.cleanup.removed', { 'sse.cleanup.kind': 'node' })[0]?.value === 2,
-      'the count',
-      PATIENCE,
-    );
+    await until(() => removed() === removedBefore + 2, 'the count', PATIENCE);
   });
 });

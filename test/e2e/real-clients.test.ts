@@ -8,17 +8,24 @@ import { DemoProcess } from '../support/demo-process.js';
 import { StreamReader } from '../support/stream-reader.js';
 import { until } from '../support/until.js';
 
+const QUICK = { SSE_RECONNECT_RETRY: '200', SSE_RECONNECT_JITTER: '100' };
 const TEXT = { 'Content-Type': 'text/plain' };
 
 describe('real clients', () => {
   let demo: DemoProcess;
 
-  beforeEach(async () => {
-    demo = await DemoProcess.start({ SSE_RECONNECT_RETRY: '200', SSE_RECONNECT_JITTER: '100' });
+  before(async function () {
+    this.timeout(60_000);
+    demo = await DemoProcess.start(QUICK);
   });
   afterEach(async () => {
-    await demo.stop('SIGKILL');
+    const count = async (): Promise<number> => {
+      const response = await fetch(`${demo.url}/sse/connections`);
+      return ((await response.json()) as { local: number }).local;
+    };
+    await until(async () => (await count()) === 0, 'every client to be gone');
   });
+  after(() => demo.stop('SIGKILL'));
 
   const send = (id: string, event: string, body: string): Promise<Response> =>
     fetch(`${demo.url}/sse/send/${id}?event=${event}`, { method: 'POST', headers: TEXT, body });
@@ -29,7 +36,7 @@ describe('real clients', () => {
   const restart = async (signal: NodeJS.Signals): Promise<void> => {
     const { port } = demo;
     await demo.stop(signal);
-    demo = await DemoProcess.start({ PORT: port, SSE_RECONNECT_RETRY: '200' });
+    demo = await DemoProcess.start({ PORT: port, ...QUICK });
   };
 
   for (const signal of ['SIGTERM', 'SIGKILL'] as const) {
@@ -183,7 +190,7 @@ describe('real clients', () => {
       const { port } = demo;
       await demo.stop('SIGKILL');
       await page.waitForSelector('.client[data-id="tab"][data-state="reconnecting"]');
-      demo = await DemoProcess.start({ PORT: port });
+      demo = await DemoProcess.start({ PORT: port, ...QUICK });
       await page.waitForSelector('.client[data-id="tab"][data-state="open"]');
       await until(() => connected('tab'), 'the reconnection');
       await send('tab', 'message', 'welcome back');

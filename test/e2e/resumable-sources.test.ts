@@ -1,11 +1,14 @@
 import { expect } from 'chai';
 import { ChildProgram } from '../support/child-program.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
+import { amount } from '../support/extent.js';
 import { withRedis } from '../support/redis/with-redis.js';
-import { until } from '../support/until.js';
+import { reached, until } from '../support/until.js';
 
 const LEASE_MS = 1_500;
-const WORDS = 5_000;
+const WORDS = amount(1_500, 5_000);
+// So long between two words that the source still runs when its node is killed.
+const PAUSE = 20;
 
 interface Node {
   readonly program: ChildProgram;
@@ -64,13 +67,16 @@ describe('a resumable source over Redis', () => {
     const first = await follow(producer, 0);
     await first.event('word');
     const client = await follow(edge, 0);
-    await until(() => client.data('word').length > WORDS / 10, 'a part');
+    const words = (of: EventStreamClient) => (): number => of.data('word').length;
+    await reached(words(client), WORDS / 10, 'words');
     await edge.program.stop('SIGKILL');
     await client.ended();
     const again = await follow(other, 0, lastId(client));
+    await reached(() => words(client)() + words(again)(), WORDS, 'words');
     await again.event('sse.closed');
     const everything = Array.from({ length: WORDS }, (_, n) => n);
     expect([...numbers(client), ...numbers(again)]).to.deep.equal(everything);
+    await reached(words(first), WORDS, 'words');
     await first.event('sse.closed');
     expect(numbers(first)).to.deep.equal(everything);
     expect(await again.ended()).to.equal('clean');
@@ -79,13 +85,15 @@ describe('a resumable source over Redis', () => {
       async () => (await follow(producer, 0, lastId(again))).status === 204,
       'the end to be known',
     );
-  }).timeout(60_000);
+  }).timeout(180_000);
 
   it('ends for every follower, told as lost, within its lease and a half when its node is killed', async () => {
     const [producer, edge, other] = await Promise.all([start(), start(), start()]);
-    const first = await follow(producer, 5);
+    const first = await follow(producer, PAUSE);
     await first.event('word');
-    const followers = await Promise.all([edge, edge, other, other].map(node => follow(node, 5)));
+    const followers = await Promise.all(
+      [edge, edge, other, other].map(node => follow(node, PAUSE)),
+    );
     for (const client of followers) await client.event('word');
     await producer.program.stop('SIGKILL');
     const killedAt = performance.now();
@@ -97,8 +105,8 @@ describe('a resumable source over Redis', () => {
     }
     // Lease, half a lease between two looks, and what a busy machine adds.
     expect(performance.now() - killedAt).to.be.lessThan(LEASE_MS * 1.5 + 2_000);
-    const late = await follow(other, 5);
+    const late = await follow(other, PAUSE);
     await late.event('sse.reset');
     expect(numbers(late)).to.deep.equal(numbers(followers[0] ?? late));
-  }).timeout(60_000);
+  }).timeout(180_000);
 });

@@ -1,3 +1,4 @@
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { setTimeout as delay } from 'node:timers/promises';
 import { parseCursor } from '../../src/protocol/cursor.js';
 import { DemoProcess } from '../support/demo-process.js';
@@ -34,6 +35,8 @@ export interface RollingReport extends Balance {
   /** Refusals without a time to come again. */
   readonly timeless: number;
   readonly longestDrainMs: number;
+  /** How late this process was at most to see what had come, in milliseconds. */
+  readonly latestMs: number;
 }
 
 const NODES = ['a', 'b', 'c'];
@@ -78,6 +81,8 @@ class RollingRun {
     }
     await until(() => this.#clients.every(({ connected }) => connected), 'the clients', 30_000);
     const began = performance.now();
+    const lateness = monitorEventLoopDelay({ resolution: 10 });
+    lateness.enable();
     const publishing = Array.from({ length: this.plan.publishers }, () => this.#publish());
     const exitCodes: (number | null)[] = [];
     let longestDrainMs = 0;
@@ -92,6 +97,7 @@ class RollingRun {
         30_000,
       );
     }
+    lateness.disable();
     this.#going = false;
     await Promise.all(publishing);
     for (const topic of TOPICS) await this.#publishOne(topic);
@@ -112,6 +118,7 @@ class RollingRun {
       refused: this.#refused,
       timeless: this.#timeless,
       longestDrainMs,
+      latestMs: lateness.max / 1e6,
     };
   }
 

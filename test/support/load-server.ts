@@ -1,7 +1,8 @@
 /**
- * A server for load tests, run as a child with `--expose-gc`. It prints its address, answers `{ ask: 'stats' }` over IPC
- * with counts of everything a connection could leave behind, and `{ ask: 'flood' }` by broadcasting as fast as the
- * connections named `healthy-…` take it.
+ * A server for load tests, run as a child with `--expose-gc`. It prints its address and answers over IPC: `{ ask: 'size' }`
+ * with the number of its connections, `{ ask: 'memory' }` with the bytes that are in use after garbage collection,
+ * `{ ask: 'stats' }` with counts of everything a connection could leave behind, for which it looks through the whole heap, and
+ * `{ ask: 'flood' }` by broadcasting as fast as the connections named `healthy-…` take it.
  */
 import 'reflect-metadata';
 import { type AddressInfo, Socket } from 'node:net';
@@ -14,8 +15,19 @@ import { FrameWriter } from '../../src/connection/writer.js';
 import { ConnectionStore, sseMiddleware, sseModule, SseService } from '../../src/index.js';
 import { SocketSink } from '../../src/koa/socket-sink.js';
 
+/** Connections, those that are opening included. */
+export interface LoadSize {
+  readonly connections: number;
+}
+
+/** Bytes after garbage collection. */
+export interface LoadMemory {
+  readonly heapUsed: number;
+  readonly arrayBuffers: number;
+}
+
 /** What a connection could leave behind, counted after garbage collection. */
-export interface LoadStats {
+export interface LoadStats extends LoadMemory {
   readonly connections: number;
   readonly opening: number;
   readonly topics: number;
@@ -23,9 +35,6 @@ export interface LoadStats {
   readonly sockets: number;
   readonly timers: number;
   readonly processListeners: number;
-  readonly heapUsed: number;
-  readonly arrayBuffers: number;
-  readonly rss: number;
 }
 
 /** What a flood did. */
@@ -41,7 +50,7 @@ export interface FloodReport {
 }
 
 interface Question {
-  readonly ask: 'stats' | 'flood';
+  readonly ask: 'size' | 'memory' | 'stats' | 'flood';
   readonly events?: number;
   readonly bytes?: number;
 }
@@ -72,16 +81,33 @@ const server = app.listen(0, '127.0.0.1', 4096, () => {
 });
 
 async function answer({ ask, events = 0, bytes = 0 }: Question): Promise<void> {
-  process.send?.(ask === 'stats' ? await stats() : await flood(events, bytes));
+  switch (ask) {
+    case 'size':
+      process.send?.({ connections: store.size + store.opening } satisfies LoadSize);
+      break;
+    case 'memory':
+      process.send?.(memory());
+      break;
+    case 'stats':
+      process.send?.(await stats());
+      break;
+    case 'flood':
+      process.send?.(await flood(events, bytes));
+  }
+}
+
+function memory(): LoadMemory {
+  gc?.();
+  const { heapUsed, arrayBuffers } = process.memoryUsage();
+  return { heapUsed, arrayBuffers };
 }
 
 async function stats(): Promise<LoadStats> {
   // Closed sockets are let go over a few turns of the loop.
-  for (let round = 0; round < 5; round += 1) {
+  for (let round = 0; round < 2; round += 1) {
     await turn();
     gc?.();
   }
-  const { heapUsed, arrayBuffers, rss } = process.memoryUsage();
   const count = (type: new (...args: never[]) => unknown): number =>
     v8.queryObjects(type, {
       format: 'count',
@@ -96,9 +122,7 @@ async function stats(): Promise<LoadStats> {
     processListeners: process
       .eventNames()
       .reduce((sum, name) => sum + process.listenerCount(name), appErrors),
-    heapUsed,
-    arrayBuffers,
-    rss,
+    ...memory(),
   };
 }
 

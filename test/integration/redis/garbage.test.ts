@@ -3,13 +3,14 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { encodeRequest } from '../../../src/cluster/redis/frames.js';
+import { amount } from '../../support/extent.js';
 import { garbageFrames } from '../../support/garbage-frames.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
 
-const ROUNDS = 400;
+const ROUNDS = amount(150, 400);
 
 describe('garbage on the channels of live nodes', () => {
   const server = withRedis();

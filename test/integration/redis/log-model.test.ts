@@ -1,12 +1,13 @@
 import fc from 'fast-check';
 import { useFakeTimers } from 'sinon';
+import { amount } from '../../support/extent.js';
 import { LogComparison, type LogStep } from '../../support/log/log-comparison.js';
 import { RealLog } from '../../support/log/real-log.js';
 import { META_MS } from '../../support/log/model-log.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 
 // For a long run, as in MODEL_RUNS=4000.
-const RUNS = Number(process.env['MODEL_RUNS'] ?? 300);
+const RUNS = Number(process.env['MODEL_RUNS'] ?? amount(60, 300));
 
 const TOPICS = ['a', 'b', 'c'];
 

@@ -1,6 +1,7 @@
 import fc from 'fast-check';
 import type { Cluster, Redis } from 'ioredis';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
+import { amount } from '../../support/extent.js';
 import { gatewayOptions } from '../../support/redis/gateway-options.js';
 import { modelCommands } from '../../support/redis/model-commands.js';
 import type { Model, Real } from '../../support/redis/model-steps.js';
@@ -12,7 +13,7 @@ import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
 
 // For a long run, as in MODEL_RUNS=4000.
 const ASKED = process.env['MODEL_RUNS'];
-const RUNS = Number(ASKED ?? 400);
+const RUNS = Number(ASKED ?? amount(60, 300));
 const FEWER_RUNS = ASKED === undefined ? RUNS / 4 : RUNS;
 
 describe('scripts of the registry, against a model', function () {

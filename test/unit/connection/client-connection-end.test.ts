@@ -3,6 +3,7 @@ import { expect } from 'chai';
 import fc from 'fast-check';
 import type { CloseReason } from '../../../src/contracts/connection.js';
 import { SseError } from '../../../src/errors.js';
+import { amount } from '../../support/extent.js';
 import { FakeSink } from '../../support/fake-sink.js';
 import {
   Bench,
@@ -431,7 +432,7 @@ describe('ClientConnection at its end', () => {
         expect(events.slice(0, -1)).to.not.include('sse.closed');
         expectNothingLeft();
       }),
-      { numRuns: 1500 },
+      { numRuns: amount(300, 1_500) },
     );
   });
 });

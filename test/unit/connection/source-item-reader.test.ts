@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
 import { SourceItemReader } from '../../../src/connection/source.js';
+import { amount } from '../../support/extent.js';
 
 describe('SourceItemReader', () => {
   const read = (item: unknown): unknown => new SourceItemReader().read(item);
@@ -52,7 +53,7 @@ describe('SourceItemReader', () => {
         });
         expect(data.join('')).to.equal(bytes.toString());
       }),
-      { numRuns: 1000 },
+      { numRuns: amount(200, 1_000) },
     );
   });
 

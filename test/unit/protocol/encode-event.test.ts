@@ -7,11 +7,12 @@ import {
   type EventFields,
   prependId,
 } from '../../../src/protocol/event-stream.js';
+import { amount } from '../../support/extent.js';
 import { cutAt, type Noticed, readStream } from './client-parser.js';
 import { codeOf } from './code-of.js';
 import { hostileField, hostileText, received } from './hostile-text.js';
 
-const RUNS = { numRuns: 10_000 };
+const RUNS = { numRuns: amount(1_000, 10_000) };
 const MEBIBYTE = 1024 * 1024;
 
 const fields: fc.Arbitrary<EventFields> = fc.record({
@@ -51,7 +52,7 @@ describe('encodeEvent', () => {
           parts.flatMap<Noticed>(({ noticed }) => noticed),
         );
       }),
-      { numRuns: 3000 },
+      { numRuns: amount(500, 3_000) },
     );
   });
 
