@@ -8,7 +8,7 @@ import type { Inconsistency, ReconcileReport } from '../contracts/self-check.js'
  * - `wrong-token`: a connection whose route names an earlier one of the same id. Repaired by writing its own.
  * - `ghost`: a route of this node without a connection. Removed, if it still carries the token that was seen.
  * - `orphan`: a route that ran out, or whose owner has no live lease. Removed.
- * - `index`: routes and their index name different connections or owners. The index is put right.
+ * - `index`: routes and their index name different connections or owners. The index is corrected.
  * - `dead-lease`: the lease of a node that died was not removed. Removed with its routes.
  */
 export type InconsistencyKind =

@@ -13,7 +13,7 @@ import { LogReader, LogWriter } from './log.js';
 import { MessageRouter, type PendingSend } from './messages.js';
 import { NodeChannel } from './node-channel.js';
 import { Reconciler } from './reconcile.js';
-import { RouteExpiry, RouteRegistry } from './routes.js';
+import { RouteExpiry, RedisRoutes } from './routes.js';
 import { SubscriberPool } from './subscriber-pool.js';
 
 /** Milliseconds that joining waits for what usually takes a few. */
@@ -23,7 +23,7 @@ const POLL_MS = 10;
 /** One membership of this node in the cluster: its parts, joined together, and what keeps them going. */
 export class RedisMember {
   readonly leases: NodeLeases;
-  readonly registry: RouteRegistry;
+  readonly registry: RedisRoutes;
   readonly router: MessageRouter;
   readonly bus: CommandBus;
   readonly reader: LogReader;
@@ -47,7 +47,7 @@ export class RedisMember {
       onSilent: error => this.#onSilent(error),
       onRecovered: () => this.#reconciler.renewSoon(),
     });
-    this.registry = new RouteRegistry(node, this.leases);
+    this.registry = new RedisRoutes(node, this.leases);
     this.nodes = new LiveNodes(node);
     this.#expiry = new RouteExpiry(node, dead => this.#onDead(dead));
     this.#expiring = new Periodic(() => this.#expire(), {

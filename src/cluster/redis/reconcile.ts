@@ -12,7 +12,7 @@ import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
 import type { Partition } from './keys.js';
 import { type NodeLeases, routeTimes } from './leases.js';
-import type { RouteExpiry, RouteRegistry } from './routes.js';
+import type { RouteExpiry, RedisRoutes } from './routes.js';
 import { ownedScript, reconcileScript, refreshScript, type RouteState } from './scripts.js';
 
 const ROUTES_PER_CALL = 200;
@@ -23,7 +23,7 @@ const RETRY_MS = 1_000;
 /** The parts of this node that a {@link Reconciler} uses. */
 interface ReconcilerParts {
   readonly leases: Pick<NodeLeases, 'generation' | 'reopen' | 'steady'>;
-  readonly registry: Pick<RouteRegistry, 'find' | 'restore' | 'unregister'>;
+  readonly registry: Pick<RedisRoutes, 'find' | 'restore' | 'unregister'>;
   readonly expiry: Pick<RouteExpiry, 'reap'>;
   /** Notifies the other nodes of so many repairs. @throws SseError */
   readonly notify: (repaired: number) => Promise<void>;

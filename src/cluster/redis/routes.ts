@@ -23,15 +23,12 @@ import {
   unregisterScript,
 } from './scripts.js';
 
-/** A connection with the user that it belongs to, if the application named one. */
-type WithUser<T> = T & { readonly user?: string };
-
 /** Longer than any registration that may still be under way. */
 const TOMBSTONE_MS = 60_000;
 const LEASE_TRIES = 3;
 
 /** The routes of all nodes, as this node changes and reads them. */
-export class RouteRegistry {
+export class RedisRoutes {
   // Registrations without an answer, oldest first, with the time of that: they may arrive after the connection has ended.
   readonly #doubtful = new Map<string, number>();
 
@@ -45,7 +42,7 @@ export class RouteRegistry {
     return this.#doubtful.size;
   }
 
-  async register(registration: WithUser<Registration>): Promise<RegistrationResult> {
+  async register(registration: Registration): Promise<RegistrationResult> {
     const mode = registration.onDuplicate === 'takeover' ? 'take' : 'nx';
     const reply = await this.#register(registration, mode);
     switch (reply.status) {
@@ -70,7 +67,7 @@ export class RouteRegistry {
    * its id now.
    * @throws SseError
    */
-  async restore(registered: WithUser<Registered>): Promise<boolean> {
+  async restore(registered: Registered): Promise<boolean> {
     const { status } = await this.#register(registered, 'restore');
     // A lost lease says nothing about the owner of the id.
     if (status === 'LOST') throw lost(status);
@@ -101,7 +98,7 @@ export class RouteRegistry {
     return route?.live === true ? route : undefined;
   }
 
-  async locate(connectionId: string): Promise<WithUser<Route> | undefined> {
+  async locate(connectionId: string): Promise<Route | undefined> {
     const route = await this.find(connectionId);
     if (route === undefined) return undefined;
     const { inc, fencingToken, user } = route;
@@ -137,10 +134,7 @@ export class RouteRegistry {
     );
   }
 
-  async #register(
-    registered: WithUser<Registered>,
-    mode: RegisterRequest['mode'],
-  ): Promise<RegisterReply> {
+  async #register(registered: Registered, mode: RegisterRequest['mode']): Promise<RegisterReply> {
     const { gateway } = this.node;
     const partition = gateway.keys.partitionOf(registered.connectionId);
     for (let tries = 1; ; tries += 1) {
@@ -169,7 +163,7 @@ export class RouteRegistry {
 
   #request(
     partition: Partition,
-    { connectionId: conn, token: tok, user }: WithUser<Registered>,
+    { connectionId: conn, token: tok, user }: Registered,
     mode: RegisterRequest['mode'],
   ): RegisterRequest {
     const { gateway, inc, options } = this.node;

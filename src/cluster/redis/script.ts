@@ -188,14 +188,13 @@ type Filler = (values: Record<string, unknown>, reply: ReplyReader, from: number
 
 /** Adds the values of a shape to an object; they begin at `from`. */
 function filler(shape: Shape): Filler {
-  let width = 0;
-  const fields = Object.entries(shape).map(([name, kind]) => {
-    const field = { name, kind, offset: width };
-    width += kind.width;
-    return field;
-  });
+  const fields = Object.entries(shape).map(([name, kind]) => ({ name, kind }));
   return (values, reply, from) => {
-    for (const { name, kind, offset } of fields) values[name] = kind.read(reply, from + offset);
+    let at = from;
+    for (const { name, kind } of fields) {
+      values[name] = kind.read(reply, at);
+      at += kind.width;
+    }
     return values;
   };
 }

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { NodeLeases } from '../../../../src/cluster/redis/leases.js';
-import { RouteRegistry } from '../../../../src/cluster/redis/routes.js';
+import { RedisRoutes } from '../../../../src/cluster/redis/routes.js';
 import { SseError } from '../../../../src/errors.js';
 import { codeOf } from '../../../support/code-of.js';
 import { type Answers, scriptedNode } from '../../../support/redis/scripted-node.js';
@@ -14,15 +14,15 @@ const QUIET = {
   onRecovered: () => undefined,
 };
 
-describe('RouteRegistry', () => {
-  const registryOf = async (answers: Answers): Promise<RouteRegistry> => {
+describe('RedisRoutes', () => {
+  const registryOf = async (answers: Answers): Promise<RedisRoutes> => {
     const node = scriptedNode((script, request) =>
       script === 'lease' ? LEASE : answers(script, request),
     );
     const leases = new NodeLeases(node, QUIET);
     await leases.beat();
     leases.stop();
-    return new RouteRegistry(node, leases);
+    return new RedisRoutes(node, leases);
   };
   const unanswered = (): never => {
     throw new SseError('UNAVAILABLE', 'no answer');
@@ -33,7 +33,7 @@ describe('RouteRegistry', () => {
     const leases = new NodeLeases(node, QUIET);
     const [partition] = node.gateway.keys.partitions;
     await leases.reopen(partition!);
-    expect(await codeOf(new RouteRegistry(node, leases).restore(C1))).to.equal('UNAVAILABLE');
+    expect(await codeOf(new RedisRoutes(node, leases).restore(C1))).to.equal('UNAVAILABLE');
   });
 
   it('registers and restores the user of a connection, and locates the route with it', async () => {
