@@ -32,7 +32,7 @@ type State =
 const UNSENT: State = { kind: 'opening', head: 'unsent' };
 const SENT: State = { kind: 'opening', head: 'sent' };
 const OPENING: ConnectionState = { kind: 'opening' };
-const OPEN: State & ConnectionState = { kind: 'open' };
+const OPEN: State = { kind: 'open' };
 const NO_TOPICS: ReadonlySet<string> = new Set();
 
 /** One client: its identity, its state, and the rules by which it accepts events and ends. */
@@ -167,7 +167,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     const report = GapReport.of(gap);
     switch (this.#state.kind) {
       case 'opening':
-        // Keeps the place among the held frames. What the client misses is decided when its cursor is known.
+        // Stands among the held frames. Which topics the client misses is decided when its cursor is known.
         this.#writer.hold(report.frameFor([...this.topics], true));
         break;
       case 'open': {

@@ -1,26 +1,26 @@
 import type { Frame } from '../contracts/events.js';
 
-/** Something with bytes to write at the end of the tick. */
+/** A writer with bytes to write at the end of the tick. */
 export interface Flushable {
-  /** @param now milliseconds of `Date.now()`, read once for all that are flushed in a row */
+  /** @param now milliseconds of `Date.now()`, read once per slice */
   flush(now: number): void;
 }
 
-// Writes between two looks at the clock.
-const LOOK_EVERY = 8;
+// Writes between two reads of the clock.
+const WRITES_PER_READ = 8;
 
 /**
- * Joins the events of one tick: connections that took a frame are flushed together, once each, before the event loop goes
- * on. One write per connection and tick instead of one per event is the largest single gain in throughput.
+ * Joins the events of one tick: all connections that got a frame are flushed together, once each, before the event loop
+ * goes on. One write per connection and tick instead of one per event is the largest single gain in throughput.
  *
- * When there are more than fit into `sendBuffer.slice`, the rest is flushed slice by slice and the event loop turns in
- * between. What a connection takes until its turn comes leaves in the same write, so order is kept and a server that
- * falls behind writes less often instead of ever later.
+ * When there are more connections than fit into `sendBuffer.slice`, the rest is flushed slice by slice, and the event loop
+ * turns in between. Frames that a connection gets before its turn leave in the same write. So order is kept, and a server
+ * that falls behind writes less often instead of ever later.
  */
 export class WriteScheduler {
-  /** Where every connection's batch begins. */
+  /** The batch of a connection without frames. */
   readonly empty = Batch.empty();
-  // Who waits for the next round, and who is flushed in this one. Both are used again and again: they do not shrink.
+  // The connections of the next round, and those of this one. Both arrays are used again and do not shrink.
   #dirty: (Flushable | undefined)[] = [];
   #dirtyCount = 0;
   #flushing: (Flushable | undefined)[] = [];
@@ -37,7 +37,7 @@ export class WriteScheduler {
     private readonly now: () => number = () => performance.now(),
   ) {}
 
-  /** Has `flushable` flushed at the end of this tick, or in its turn. Call it again only after that. */
+  /** Flushes `flushable` at the end of this tick, or in its turn. Call it again only after that flush. */
   schedule(flushable: Flushable): void {
     this.#dirty[this.#dirtyCount] = flushable;
     this.#dirtyCount += 1;
@@ -53,10 +53,10 @@ export class WriteScheduler {
     this.empty.forget();
     try {
       for (let flushed = 1; this.#flushNext(time); flushed += 1) {
-        if (flushed % LOOK_EVERY === 0 && this.now() >= until) break;
+        if (flushed % WRITES_PER_READ === 0 && this.now() >= until) break;
       }
     } finally {
-      // Also after a flush that threw: the others must not wait for a tick that nobody asks for.
+      // Also after a flush that threw: without this the remaining connections would never be flushed.
       this.#running = this.#waiting;
       if (this.#running) setImmediate(flushSlice, this);
     }
@@ -66,7 +66,7 @@ export class WriteScheduler {
     return this.#next < this.#flushingCount || this.#dirtyCount > 0;
   }
 
-  /** Returns false when nobody waits. */
+  /** Returns false when no connection waits. */
   #flushNext(time: number): boolean {
     if (this.#next === this.#flushingCount) {
       [this.#flushing, this.#dirty] = [this.#dirty, this.#flushing];
@@ -76,7 +76,7 @@ export class WriteScheduler {
     }
     if (this.#next === this.#flushingCount) return false;
     const flushable = this.#flushing[this.#next];
-    // One that closes must not be held until its place is used again.
+    // The array must not keep a closed connection alive.
     this.#flushing[this.#next] = undefined;
     this.#next += 1;
     if (flushable === undefined) return true;
@@ -109,7 +109,7 @@ export class Batch {
     readonly bytes: number,
   ) {}
 
-  /** This batch with one more frame. The last answer is remembered: neighbours in a fan-out ask for the same. */
+  /** This batch with one more frame. Remembers its last result: the next connection in a fan-out needs the same one. */
   append(frame: Frame): Batch {
     if (this.#next?.frame !== frame) {
       this.#next = new Batch(this, frame, this.bytes + frame.bytes.length);
@@ -123,7 +123,7 @@ export class Batch {
     return this.#joined;
   }
 
-  /** Lets go of the remembered successor. */
+  /** Forgets the last result of {@link append}. */
   forget(): void {
     this.#next = undefined;
   }

@@ -6,7 +6,7 @@ import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ConnectionEnvironment } from './environment.js';
 
-/** Something that accepts an observer, as RxJS and the TC39 proposal have it. */
+/** An object that accepts an observer, as in RxJS and the TC39 proposal. */
 interface ObservableLike {
   subscribe(observer: {
     next(value: unknown): void;
@@ -15,18 +15,18 @@ interface ObservableLike {
   }): { unsubscribe(): void } | (() => void) | undefined;
 }
 
-/** A source that is asked for its next item. */
+/** A source that yields its next item on request. */
 interface PullSource {
   readonly kind: 'pull';
   next(): Promise<IteratorResult<unknown>> | IteratorResult<unknown>;
-  /** Ends it early; `next` is not called again. */
+  /** Ends the source early; `next` is not called again. */
   cancel(): unknown;
 }
 
-/** A source that decides itself when an item comes. */
+/** A source that decides by itself when it emits an item. */
 interface PushSource {
   readonly kind: 'push';
-  /** Begins; returns what ends it early. */
+  /** Begins; returns a function that ends the source early. */
   subscribe(
     next: (item: unknown) => void,
     error: (error: unknown) => void,
@@ -77,12 +77,12 @@ function fromReadable(readable: Readable): PullSource {
       try {
         return await iterator.next();
       } catch (error) {
-        // A pending read fails when the stream is destroyed under it, which is no failure of the stream.
+        // Destroying the stream fails a pending read. That is no failure of the stream.
         if (cancelled && readable.errored === null) return { done: true, value: undefined };
         throw error;
       }
     },
-    // Its iterator would wait for the pending read before it returns; destroying it does not.
+    // The iterator's `return` waits for the pending read, `destroy` does not.
     cancel: () => {
       cancelled = true;
       readable.destroy();
@@ -118,14 +118,14 @@ function fromObservable(observable: ObservableLike): PushSource {
 const EVENT_KEYS: ReadonlySet<string> = new Set(['event', 'data', 'id', 'retry']);
 
 /**
- * Reads what sources yield. An object with `data` and no keys but `event`, `data`, `id` and `retry` is an event; bytes are
- * UTF-8 text, put together again where a character was cut (one that is never completed is left out); anything else is
- * the data of a `message`.
+ * Turns the items of a source into events. An object with `data` and no keys but `event`, `data`, `id` and `retry` is an
+ * event. Bytes are UTF-8 text: a character that is cut between two items is joined again, an incomplete one at the end is
+ * left out. Any other item is the data of a `message`.
  */
 export class SourceItemReader {
   #decoder: TextDecoder | undefined;
 
-  /** The event that an item is; `undefined` for bytes that complete no character. */
+  /** The event of an item; `undefined` for bytes that complete no character. */
   read(item: unknown): SseEvent | undefined {
     if (item instanceof Uint8Array) {
       this.#decoder ??= new TextDecoder('utf-8', { ignoreBOM: true });
@@ -145,7 +145,7 @@ function isEvent(item: unknown): item is SseEvent {
   );
 }
 
-/** A connection as the target of a pump: items become events, joined per tick. */
+/** A connection as the target of a pump. The events of one tick leave in one write. */
 export class SourceTarget implements PumpTarget {
   readonly signal: AbortSignal;
   readonly #reader = new SourceItemReader();
@@ -161,7 +161,7 @@ export class SourceTarget implements PumpTarget {
     return this.connection.drained();
   }
 
-  take(item: unknown): void {
+  accept(item: unknown): void {
     const read = this.#reader.read(item);
     if (read === undefined) return;
     const { event = 'message', data, ...options } = read;
@@ -171,31 +171,31 @@ export class SourceTarget implements PumpTarget {
   }
 
   onLateFailure(error: unknown): void {
-    this.environment.logger.debug('a source failed after it was given up', {
+    this.environment.logger.debug('a source failed after it was cancelled', {
       connectionId: this.connection.id,
       error,
     });
   }
 }
 
-/** Where a pump puts events. */
+/** The receiver of the items that a pump moves. */
 export interface PumpTarget {
-  /** Aborts when nothing is taken any more. */
+  /** Aborts when the target accepts no more items. */
   readonly signal: AbortSignal;
-  /** Resolves when the client can take more, or the connection has stopped. */
+  /** Resolves when the client can accept more, or the connection has stopped. */
   drained(): Promise<void>;
-  /** Takes one item of the source. Throws when it cannot be an event. */
-  take(item: unknown): void;
-  /** Is told of failures of a source that was given up before. */
+  /** Sends one item. Throws when the item cannot be an event. */
+  accept(item: unknown): void;
+  /** Called when a source fails after it was cancelled. */
   onLateFailure(error: unknown): void;
 }
 
-// How long a source that always has its next item ready may keep the event loop to itself.
+// The longest time that a source with its next item always ready may keep the event loop.
 const TURN_MS = 10;
 
 /**
- * Moves a source's items to a connection until the source ends or the connection stops, whichever is first; then cancels
- * the source. A pull source is asked for its next item only when the client can take it. Rejects when the source fails.
+ * Moves the items of a source to a target until the source ends or the target's signal aborts; then cancels the source.
+ * A pull source is asked for its next item only when the client can accept it. Rejects when the source fails.
  */
 export async function pump(source: PullSource | PushSource, target: PumpTarget): Promise<void> {
   let onAbort: () => void = () => undefined;
@@ -213,12 +213,12 @@ export async function pump(source: PullSource | PushSource, target: PumpTarget):
 
 async function pull(source: PullSource, target: PumpTarget, stopped: Promise<void>): Promise<void> {
   const running = run(source, target);
-  // One race for the whole run, so that a waiting source does not keep a gone client's pump alive.
+  // One race for the whole run, so that a source that waits does not keep the pump of a closed connection alive.
   if ((await Promise.race([running, stopped])) === 'ended') return;
   running.catch((error: unknown) => {
     target.onLateFailure(error);
   });
-  void giveUp(() => source.cancel(), target);
+  void cancelQuietly(() => source.cancel(), target);
 }
 
 /** Resolves when the source has ended by itself, or the connection has stopped. */
@@ -229,13 +229,13 @@ async function run(source: PullSource, target: PumpTarget): Promise<'ended' | 's
     if (isAborted(target)) return 'stopped';
     const result = await source.next();
     if (result.done === true) return 'ended';
-    // Others write to the client as well and may have filled it meanwhile.
+    // Other events may have filled the client's send buffer meanwhile.
     await target.drained();
     if (isAborted(target)) return 'stopped';
     try {
-      target.take(result.value);
+      target.accept(result.value);
     } catch (error) {
-      void giveUp(() => source.cancel(), target);
+      void cancelQuietly(() => source.cancel(), target);
       throw error;
     }
     if (performance.now() - turnStarted < TURN_MS) continue;
@@ -248,8 +248,8 @@ function isAborted({ signal }: PumpTarget): boolean {
   return signal.aborted;
 }
 
-/** Cancels a source. Nobody waits for it, since a source may be waiting itself. Never rejects. */
-async function giveUp(cancel: () => unknown, target: PumpTarget): Promise<void> {
+/** Cancels a source. Callers do not wait, since the source itself may be waiting. Never rejects. */
+async function cancelQuietly(cancel: () => unknown, target: PumpTarget): Promise<void> {
   try {
     await cancel();
   } catch (error) {
@@ -271,11 +271,11 @@ async function push(source: PushSource, target: PumpTarget, stopped: Promise<voi
       over = true;
       reject(asError(error));
     };
-    // It may go on until it is unsubscribed, which it cannot be while it emits within `subscribe`.
+    // A source that emits within `subscribe` cannot be unsubscribed before `subscribe` returns.
     const next = (item: unknown): void => {
       if (over || target.signal.aborted) return;
       try {
-        target.take(item);
+        target.accept(item);
       } catch (error) {
         fail(error);
       }
@@ -285,7 +285,7 @@ async function push(source: PushSource, target: PumpTarget, stopped: Promise<voi
   try {
     await Promise.race([completed, stopped]);
   } finally {
-    void giveUp(unsubscribe, target);
+    void cancelQuietly(unsubscribe, target);
   }
 }
 

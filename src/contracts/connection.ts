@@ -15,7 +15,7 @@ export interface SseConnection<Events extends EventMap = EventMap> {
   /** The connection id. */
   readonly id: string;
   /**
-   * Grows with each registration of this id in the cluster: lets an application ignore late news of an older connection.
+   * Grows with each registration of this id in the cluster: lets an application ignore late messages about an older connection.
    * `undefined` until the cluster has registered the connection, and for a connection that opened while the cluster could
    * not be reached.
    */
@@ -25,7 +25,7 @@ export interface SseConnection<Events extends EventMap = EventMap> {
   readonly topics: ReadonlySet<string>;
   /** What the client sent as `Last-Event-ID` or `lastEventId`, at most 256 characters; not necessarily one of our cursors. */
   readonly lastEventId: string | undefined;
-  /** Aborts when the connection stops taking events, with the close reason as its reason. */
+  /** Aborts when the connection accepts no more events. The abort reason is the close reason. */
   readonly signal: AbortSignal;
   /** Resolves when the socket is gone. Never rejects. */
   readonly closed: Promise<CloseReason>;
@@ -43,7 +43,7 @@ export interface SseConnection<Events extends EventMap = EventMap> {
   ): LocalReceipt;
   /** Sends a comment, which clients ignore; line breaks in it start further comment lines. */
   comment(text: string): void;
-  /** Resolves when the client can take more, or the connection has closed; at once if it is so already. Never rejects. */
+  /** Resolves when the client can accept more, or the connection has stopped; at once if that is so already. Never rejects. */
   drained(): Promise<void>;
   /**
    * Sends what a source yields until it ends or the connection stops, and then cancels it: an async iterable, an iterable,
@@ -65,7 +65,7 @@ export type LibraryCloseReason =
   | 'superseded'
   /** The send buffer overflowed under the `disconnect` policy. */
   | 'slow'
-  /** The socket took no byte for `connection.timeout` although bytes were waiting. */
+  /** The socket accepted no byte for `connection.timeout` although bytes were waiting. */
   | 'stale'
   /** Removed by the cleanup: no byte accepted for `cleanup.connectionTtl`. */
   | 'expired'
@@ -73,11 +73,11 @@ export type LibraryCloseReason =
   | 'max-age'
   /** The handler's source ended. */
   | 'completed'
-  /** The handler or its source threw, or nobody runs the resumable source any more. */
+  /** The handler or its source threw, or no node runs the resumable source any more. */
   | 'failed'
   /**
-   * This node missed events that nobody keeps, or could not reach the cluster when the connection opened: the client is
-   * to come back and get, or be told, what it missed.
+   * This node missed events that the log does not keep, or could not reach the cluster when the connection opened. The
+   * client comes back and gets the missing events or `sse.reset`.
    */
   | 'gap'
   /** The node drains. */
@@ -114,17 +114,17 @@ export type ResetHook = (client: ResetClient, reset: Reset) => void | Promise<vo
 
 /** What a sink reports to the connection that writes to it. */
 export interface SinkListener {
-  /** The socket has taken enough that writing may go on. */
+  /** The socket can accept more bytes. */
   onDrain(): void;
   /**
-   * The socket is gone, however that came about. Called exactly once, also when it was gone before
+   * The socket is gone, for any reason. Called exactly once, also when it was gone before
    * {@link ConnectionSink.attach}; then asynchronously.
    */
   onClose(): void;
 }
 
 /**
- * The socket of one client, as small as it can be. Everything above it is testable without a socket.
+ * The socket of one client, as small as it can be, so that all code above it can be tested without a socket.
  *
  * Calls come in the order `attach`, `open`, any number of `write`, then `end` or `destroy`. After either, or after
  * `onClose`, further calls do nothing. No method throws for a socket that is gone.
@@ -132,13 +132,13 @@ export interface SinkListener {
 export interface ConnectionSink {
   /** Whether the socket is already gone. */
   readonly closed: boolean;
-  /** Bytes accepted by `write` that the operating system has not taken yet. */
+  /** Bytes accepted by `write` that the operating system has not accepted yet. */
   readonly pendingBytes: number;
-  /** Names who is told of drain and close. Called once, before anything else. */
+  /** Sets the listener of drain and close. Called once, before every other method. */
   attach(listener: SinkListener): void;
   /** Sends the response head: status 200 and the headers of an event stream. */
   open(): void;
-  /** Writes whole frames. False asks to wait for `onDrain`; the bytes were accepted all the same. */
+  /** Writes whole frames. Returns false to ask for a pause until `onDrain`; the bytes were accepted nevertheless. */
   write(bytes: Buffer): boolean;
   /** Ends the response cleanly once everything accepted has left. */
   end(): void;

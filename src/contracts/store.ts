@@ -19,8 +19,8 @@ export interface LocalConnection extends SseConnection {
   /** As {@link deliver}, but a message id of the last minute gets its first result again and is not written again. */
   deliverOnce(messageId: string, frame: Frame): LocalResult;
   /**
-   * Takes a frame; all frames of this tick leave in one write, at its end or, when many connections have something to
-   * write, a few turns of the loop later. Same order as {@link deliver}, which writes them first.
+   * Accepts a frame. All frames of one tick leave in one write: at the end of the tick or, when many connections have
+   * frames to write, a few turns of the event loop later. {@link deliver} writes these frames first, so order is kept.
    */
   enqueue(frame: Frame): LocalResult;
   /** Whether the client was given every entry of its topics up to a position. */
@@ -31,7 +31,7 @@ export interface LocalConnection extends SseConnection {
   reportGap(gap: Gap): void;
   /** Cuts the socket without a last event; for clients that do not read. Does nothing when the connection has closed. */
   cut(reason: CloseReason): void;
-  /** Only the store calls these two: they keep `topics` in step with its index. */
+  /** Only the store calls these two methods: they keep `topics` in step with its index. */
   addTopic(topic: string): void;
   removeTopic(topic: string): void;
 }
@@ -39,9 +39,9 @@ export interface LocalConnection extends SseConnection {
 /**
  * The connections of one node, by id and by topic. Owns no socket and closes nothing.
  *
- * A connection is added while `opening`: from then on it takes part in fan-outs (it holds what it gets). It becomes the
- * owner of its id by {@link promote}, once the cluster has registered it, so that a newcomer that is refused leaves the
- * present owner untouched. All calls are synchronous; none throws because of a single connection.
+ * A connection is added while `opening`. From then on it gets the frames of fan-outs and holds them. It becomes the owner
+ * of its id by {@link promote}, once the cluster has registered it. So a connection that is refused leaves the present
+ * owner untouched. All calls are synchronous; none throws because of a single connection.
  */
 export interface ConnectionStore {
   /** Connections that own their id. */
@@ -60,17 +60,17 @@ export interface ConnectionStore {
   find(connectionId: string, token: string): LocalConnection | undefined;
   /** Every stored connection, opening ones included, oldest owner first. */
   connections(): Iterable<LocalConnection>;
-  /** Subscribes a stored connection. Returns whether it was news. */
+  /** Subscribes a stored connection. Returns false when it was subscribed already. */
   subscribe(connection: LocalConnection, topic: string): boolean;
-  /** Returns whether it was subscribed. */
+  /** Unsubscribes a stored connection. Returns whether it was subscribed. */
   unsubscribe(connection: LocalConnection, topic: string): boolean;
   /** The subscribers of a topic, opening ones included. */
   subscribers(topic: string): Iterable<LocalConnection>;
   /** Topics with at least one subscriber here. */
   topics(): Iterable<string>;
-  /** Hands one frame to every stored connection. */
+  /** Gives one frame to every stored connection. */
   deliverToAll(frame: Frame): FanOut;
-  /** Hands one frame to the subscribers of a topic. */
+  /** Gives one frame to the subscribers of a topic. */
   deliverToTopic(topic: string, frame: Frame): FanOut;
 }
 

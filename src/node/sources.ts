@@ -362,7 +362,7 @@ class SourceRun implements PumpTarget {
     await this.#appending;
   }
 
-  take(item: unknown): void {
+  accept(item: unknown): void {
     const read = this.#reader.read(item);
     if (read === undefined) return;
     this.#number += 1;
