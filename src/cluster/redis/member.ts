@@ -4,10 +4,11 @@ import type { SseError } from '../../errors.js';
 import { EVERYONE } from '../../protocol/names.js';
 import { ConsistencyTally } from '../differences.js';
 import type { ClusterNode } from './cluster-node.js';
-import { CommandBus, NodeCommands, RequestGuard } from './commands.js';
+import { CommandBus } from './commands.js';
 import { redisErrorCode } from './failure.js';
 import { LogFeed } from './feed.js';
-import { FrameSeal, type SupersededNotice } from './frames.js';
+import type { SupersededFrame } from './frames.js';
+import { type InboxParts, NodeInbox } from './inbox.js';
 import { NodeLeases } from './leases.js';
 import { Membership } from './live-nodes.js';
 import { LogReader, LogWriter } from './log.js';
@@ -19,7 +20,6 @@ import { RouteMend } from './route-mend.js';
 import { RouteRepair } from './route-repair.js';
 import { RouteValidation } from './route-validation.js';
 import { RouteRegistry } from './routes.js';
-import { SubscriberPool } from './subscriber-pool.js';
 
 /** Milliseconds that joining waits for what usually takes a few. */
 const PATIENCE = 2_000;
@@ -27,7 +27,7 @@ const POLL_MS = 10;
 const REPAIR_RETRY_MS = 1_000;
 
 /** One membership of this node in the cluster: its parts, joined together, and what keeps them going. */
-export class RedisMember {
+export class RedisMember implements InboxParts {
   readonly leases: NodeLeases;
   readonly registry: RouteRegistry;
   readonly router: MessageRouter;
@@ -40,8 +40,8 @@ export class RedisMember {
   readonly #validation: RouteValidation;
   readonly #reaper: Reaper;
   readonly #membership: Membership;
-  readonly #pool: SubscriberPool;
-  readonly #seal: FrameSeal;
+  readonly #channel: NodeChannel;
+  readonly #inbox: NodeInbox;
   readonly #timers: NodeJS.Timeout[] = [];
   #retry: NodeJS.Timeout | undefined;
   /** When the present unbroken stretch of heartbeats began. */
@@ -50,8 +50,7 @@ export class RedisMember {
   #left: Promise<void> | undefined;
 
   constructor(private readonly node: ClusterNode) {
-    const { gateway, inc, options } = node;
-    this.#seal = new FrameSeal(options.control.secret);
+    this.#channel = new NodeChannel(node);
     this.leases = new NodeLeases(node, {
       onOpened: () => this.#startRepair(),
       onBeat: () => this.#onBeat(),
@@ -59,40 +58,18 @@ export class RedisMember {
       onRecovered: () => this.#startRepair(),
     });
     this.registry = new RouteRegistry(node, this.leases);
-    this.#membership = new Membership(node, this.registry);
+    this.#membership = new Membership(this.registry);
     const mend = new RouteMend(node, this.registry);
     this.#repair = new RouteRepair(node, this.leases, mend);
     this.#check = new RouteCheck(node, this.leases, mend);
     this.#reaper = new Reaper(node, dead => this.#onDead(dead));
     this.#validation = new RouteValidation(node, this.#reaper);
-    const channel = new NodeChannel(node, this.#seal, {
-      onMessage: (token, message) => this.router.onMessage(token, message),
-      onAcks: (from, acks) => this.router.onAcks(from, acks),
-      onSuperseded: notice => this.#onSuperseded(notice),
-      onRequest: request => commands.onRequest(request),
-      onUnknownRequest: request => commands.onUnknownRequest(request),
-      onAnswer: answer => this.bus.onAnswer(answer),
-    });
-    this.router = new MessageRouter(node, channel);
-    const clock = () => this.leases.clock;
-    this.bus = new CommandBus(node, channel, clock);
-    const commands = new NodeCommands(node, this.bus, new RequestGuard(clock), {
-      onMembership: () => this.#membership.forget(),
-      onRepaired: () => {
-        if (node.options.consistency.interNodeSyncEnabled) node.listener.onSync();
-      },
-    });
-    this.#pool = new SubscriberPool(gateway, inc, {
-      onNodeFrame: frame => channel.onFrame(frame),
-      onNodeUp: () => this.#startRepair(),
-      onLogFrame: (name, frame) => this.feed.onFrame(name, frame),
-      onLogUp: () => this.feed.onUp(),
-      onLogDown: () => this.feed.onDown(),
-      onError: error => this.onError(error),
-    });
+    this.router = new MessageRouter(node, this.#channel);
+    this.bus = new CommandBus(node, this.#channel, this.#membership, () => this.leases.clock);
+    this.#inbox = new NodeInbox(node, this.#channel, this);
     this.reader = new LogReader(node);
     this.writer = new LogWriter(node, this.#membership);
-    this.feed = new LogFeed(node, this.#pool.log, this.reader);
+    this.feed = new LogFeed(node, this.#inbox.log, this.reader);
   }
 
   /**
@@ -103,7 +80,7 @@ export class RedisMember {
     const { redis, cleanup } = this.node.options;
     this.#every(redis.connectionTtl * (1000 / 3), () => this.#startRepair());
     if (cleanup.enabled) this.#every(cleanup.interval, () => void this.#sweep());
-    this.#pool.open();
+    this.#inbox.open();
     try {
       await this.node.gateway.open();
       await this.leases.beat();
@@ -115,7 +92,7 @@ export class RedisMember {
       return;
     }
     await this.#heard();
-    await this.#membership.greet(this.bus);
+    await this.bus.greet(this.registry);
   }
 
   /** Whether there is a connection to Redis. */
@@ -144,7 +121,7 @@ export class RedisMember {
       else if (this.#settled) await this.#validation.run(request, tally);
       else return tally.unknown('the nodes may just have been cut off together');
       const repaired = request.maxRepairs - tally.left;
-      if (request.notify && repaired > 0) await this.bus.tellAll({ t: 'sync', repaired });
+      if (request.notify && repaired > 0) await this.bus.notifyAll({ t: 'sync', repaired });
     } catch (error) {
       return tally.unknown(error instanceof Error ? error.message : String(error));
     }
@@ -153,7 +130,7 @@ export class RedisMember {
 
   /** Why nothing is heard from the cluster, if so. */
   deafness(): string | undefined {
-    if (!this.#pool.up) return 'the subscriptions are being restored';
+    if (!this.#inbox.up) return 'the subscriptions are being restored';
     return this.feed.begun ? undefined : 'the log has not been read yet';
   }
 
@@ -174,6 +151,27 @@ export class RedisMember {
     this.node.logger.warn('the connection to Redis is lost; local delivery goes on');
   }
 
+  /** Subscriptions of this node began again; what other nodes sent meanwhile is lost. */
+  onNodeUp(): void {
+    this.#startRepair();
+  }
+
+  /** Closes a connection whose id another registration took over. */
+  onSuperseded({ connectionId, token }: SupersededFrame): void {
+    if (!this.#channel.signs) {
+      this.node.listener.onSuperseded(connectionId, token);
+      return;
+    }
+    // A script wrote the frame, unsigned: it counts only as far as the route says the same.
+    this.registry.find(connectionId).then(
+      route => {
+        if (route?.inc === this.node.inc && route.tok === token) return;
+        this.node.listener.onSuperseded(connectionId, token);
+      },
+      () => this.#startRepair(),
+    );
+  }
+
   onError(error: SseError): void {
     if (this.#left === undefined) this.node.logger.debug('a connection to Redis failed', { error });
   }
@@ -183,13 +181,13 @@ export class RedisMember {
     clearTimeout(this.#retry);
     for (const timer of this.#timers) clearInterval(timer);
     this.leases.stop();
-    this.#pool.close();
+    this.#inbox.close();
     this.feed.close();
     // Also while it joins: a lease may be on its way.
     if (this.reachable && !this.leases.silent) {
       try {
         await this.leases.release(false);
-        await this.bus.tellAll({ t: 'leave' });
+        await this.bus.notifyAll({ t: 'leave' });
       } catch (error) {
         logger.warn('what this node had in the cluster was not released; it expires', { error });
       }
@@ -232,21 +230,6 @@ export class RedisMember {
     this.#membership.forget();
     this.router.onDead(inc);
     this.bus.onDead(inc);
-  }
-
-  #onSuperseded({ connectionId, token }: SupersededNotice): void {
-    if (!this.#seal.signs) {
-      this.node.listener.onSuperseded(connectionId, token);
-      return;
-    }
-    // Redis itself wrote it, unsigned: believed only as far as the route says the same.
-    this.registry.find(connectionId).then(
-      route => {
-        if (route?.inc === this.node.inc && route.tok === token) return;
-        this.node.listener.onSuperseded(connectionId, token);
-      },
-      () => this.#startRepair(),
-    );
   }
 
   /** What fails is tried again, and by the next occasion anyway. */
@@ -354,7 +337,7 @@ function feedProbe(member: () => RedisMember | undefined): LeakProbe<string> {
     release: topic => {
       // However often it is listened to, until somebody joins.
       for (let feed = member()?.feed; feed?.topics.includes(topic) === true;) {
-        feed.unlisten([topic]);
+        feed.unsubscribe([topic]);
       }
     },
   };
@@ -364,6 +347,6 @@ function heldProbe(member: () => RedisMember | undefined): LeakProbe<string> {
   return {
     kind: 'held-frames',
     suspects: () => (member()?.feed.holdsForNothing === true ? ['log'] : []),
-    release: () => member()?.feed.letGo(),
+    release: () => member()?.feed.dropHeld(),
   };
 }

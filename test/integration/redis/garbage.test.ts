@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
-import { encodeRequest } from '../../../src/cluster/redis/frames.js';
+import { encodeRequest } from '../../../src/cluster/redis/command-frames.js';
 import { garbageFrames } from '../../support/garbage-frames.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';

@@ -52,7 +52,7 @@ describe('LogFeed', () => {
     await turns();
   }
 
-  it('finds a frame that vanished by the next one, and hands on both', async () => {
+  it('finds a frame that vanished by the next one, and delivers both', async () => {
     await opened(['a']);
     run.publish('a');
     await run.settle();
@@ -133,7 +133,7 @@ describe('LogFeed', () => {
     expect(run.streams[0]?.sink.names).to.not.include('sse.reset');
   });
 
-  it('drops what it has handed on already', async () => {
+  it('drops entries that it has delivered already', async () => {
     await opened(['a']);
     run.publish('a');
     await run.settle();
@@ -146,7 +146,7 @@ describe('LogFeed', () => {
     expect(had(0)).to.deep.equal(['a 1', 'a 2', 'a 3']);
     const sequence = position?.sequence ?? 0;
     expect(first().feed.position?.sequence).to.equal(sequence + 2);
-    expect(first().handedOn).to.deep.equal([sequence, sequence + 1, sequence + 2]);
+    expect(first().delivered).to.deep.equal([sequence, sequence + 1, sequence + 2]);
   });
 
   it('ends a catch-up where the log ended when it began, though publishing goes on', async () => {
@@ -161,7 +161,7 @@ describe('LogFeed', () => {
     expect(calls).to.equal(3);
     await deliver();
     expect(had(0)).to.have.length(run.published.length);
-    expect(first().handedOn).to.deep.equal(run.published.map(({ at }) => at.sequence));
+    expect(first().delivered).to.deep.equal(run.published.map(({ at }) => at.sequence));
   });
 
   it('reads once more when more frames came meanwhile than it holds', async () => {
@@ -213,7 +213,7 @@ describe('LogFeed', () => {
     expect(had(0)).to.deep.equal(['a 1']);
   });
 
-  it('hands on in order what came during a catch-up, and what shows another gap starts one more', async () => {
+  it('delivers in order what came during a catch-up, and a frame that shows another gap starts one more', async () => {
     await opened(['a', 'b']);
     await broken();
     run.redis.execute(0);

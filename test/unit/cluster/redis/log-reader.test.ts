@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { ClusterNode } from '../../../../src/cluster/redis/cluster-node.js';
-import { catchUp } from '../../../../src/cluster/redis/feed.js';
-import { type LogPage, LogReader } from '../../../../src/cluster/redis/log.js';
+import { catchUp, type LogPage, LogReader } from '../../../../src/cluster/redis/log.js';
+import type { Cursor } from '../../../../src/contracts/events.js';
 import { resolveOptions } from '../../../../src/options/resolve-options.js';
 import { ModelRedis } from '../../../support/log/model-redis.js';
 import { turns } from '../../../support/turns.js';
@@ -75,12 +75,8 @@ describe('LogReader', () => {
         return next;
       },
     };
-    const ignored = {
-      onEntry: () => undefined,
-      onGap: () => undefined,
-      onPosition: () => undefined,
-    };
-    const end = await catchUp(scripted as unknown as LogReader, () => ['news'], at(0), ignored);
-    expect(end).to.deep.equal(at(2));
+    const ends: Cursor[] = [];
+    for await (const { position } of catchUp(scripted, () => ['news'], at(0))) ends.push(position);
+    expect(ends.at(-1)).to.deep.equal(at(2));
   });
 });
