@@ -46,7 +46,7 @@ export interface CommandRequest extends RequestSender {
 }
 
 /** The result of a command. */
-export type CommandResult = boolean | number | string | readonly string[];
+export type CommandResult = boolean | number | string | string[];
 
 /** The answer of a node to a request. */
 export interface CommandAnswer {

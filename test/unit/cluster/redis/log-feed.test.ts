@@ -197,6 +197,19 @@ describe('LogFeed', () => {
     expect(await run.fault()).to.equal(undefined);
   });
 
+  it('has no position while its subscription is down, since entries may be missing', async () => {
+    await opened(['a']);
+    run.publish('a');
+    await run.settle();
+    expect(first().feed.position).to.not.equal(undefined);
+    first().connection?.break();
+    await turns();
+    expect(first().up).to.equal(false);
+    expect(first().feed.position).to.equal(undefined);
+    await run.settle();
+    expect(first().feed.position).to.not.equal(undefined);
+  });
+
   it('catches up once more when the subscription broke and came back during a catch-up', async () => {
     await opened(['a']);
     await broken();
