@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
-import type { ClusterNode } from './cluster-node.js';
+import type { ClusterNode, Membership } from './cluster-node.js';
 import {
   type Command,
   type CommandRequest,
@@ -13,7 +13,6 @@ import {
   type RequestSender,
 } from './command-frames.js';
 import { nodeIdOf } from './frames.js';
-import type { Membership } from './live-nodes.js';
 import type { NodeChannel } from './node-channel.js';
 import type { RouteRegistry } from './routes.js';
 

@@ -3,14 +3,13 @@ import type { LeakProbe, ReconcileReport, ReconcileRequest } from '../../contrac
 import type { SseError } from '../../errors.js';
 import { EVERYONE } from '../../protocol/names.js';
 import { ConsistencyTally } from '../differences.js';
-import type { ClusterNode } from './cluster-node.js';
+import { type ClusterNode, Membership } from './cluster-node.js';
 import { CommandBus } from './commands.js';
 import { redisErrorCode } from './failure.js';
 import { LogFeed } from './feed.js';
 import type { SupersededFrame } from './frames.js';
 import { type InboxParts, NodeInbox } from './inbox.js';
 import { NodeLeases } from './leases.js';
-import { Membership } from './live-nodes.js';
 import { LogReader, LogWriter } from './log.js';
 import { MessageRouter, type PendingSend } from './messages.js';
 import { NodeChannel } from './node-channel.js';
@@ -58,7 +57,7 @@ export class RedisMember implements InboxParts {
       onRecovered: () => this.#startRepair(),
     });
     this.registry = new RouteRegistry(node, this.leases);
-    this.#membership = new Membership(this.registry);
+    this.#membership = new Membership(() => this.registry.incarnations());
     const mend = new RouteMend(node, this.registry);
     this.#repair = new RouteRepair(node, this.leases, mend);
     this.#check = new RouteCheck(node, this.leases, mend);

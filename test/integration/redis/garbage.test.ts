@@ -72,7 +72,7 @@ describe('garbage on the channels of live nodes', () => {
         return heard;
       };
 
-      it('harms nobody: a send and a publication still arrive', async () => {
+      it('has no effect: a send and a publication still arrive', async () => {
         const heard = await record();
         const all = await channels();
         expect(all.length).to.be.greaterThan(4);
@@ -102,7 +102,7 @@ describe('garbage on the channels of live nodes', () => {
     });
   }
 
-  it('harms nobody on the sharded channels of a Redis Cluster', async () => {
+  it('has no effect on the sharded channels of a Redis Cluster', async () => {
     const nodes = new RedisNodes(() => ({ client: cluster.redis.admin, pubsub: 'sharded' }));
     const listener = new RecordingListener();
     try {

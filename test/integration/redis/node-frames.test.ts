@@ -22,7 +22,7 @@ import { until } from '../../support/until.js';
 
 const ME = 'z~0123456789abcdef0123';
 
-/** What another node says, byte by byte, and what a node makes of it. */
+/** The frames of another node, byte by byte, and their effect on a node. */
 for (const secret of [undefined, 'a secret of at least sixteen']) {
   describe(`frames between nodes, ${secret === undefined ? 'unsigned' : 'signed'}`, () => {
     const server = withRedis();
@@ -109,7 +109,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       expect(drops()).to.deep.equal([1]);
     });
 
-    it('a command for another node is none of its business', async () => {
+    it('a command for another node has no effect', async () => {
       const other = `b~${'0'.repeat(20)}`;
       const { frame } = await request({ t: 'closeAll', reason: 'kicked' }, { to: other });
       await say(signer.sign(frame), 'ctl');
@@ -118,7 +118,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       expect(drops()).to.deep.equal([]);
     });
 
-    it('a command that comes again is carried out once', async () => {
+    it('a command that arrives again is carried out once', async () => {
       const { id, frame } = await request({ t: 'closeAll', reason: 'kicked' });
       const signed = signer.sign(frame);
       await say(signed);
@@ -129,7 +129,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       expect(listener.closedAll).to.have.length(1);
     });
 
-    it('a command that nobody waits for any more is not carried out, nor one of the future', async () => {
+    it('a command after its deadline is not carried out, and neither is one of the future', async () => {
       for (const late of [-60_000, 60_000]) {
         const at = (await clock()) + late;
         const { frame } = await request({ t: 'closeAll', reason: 'kicked' }, { at });
@@ -139,7 +139,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       expect(listener.closedAll).to.deep.equal([]);
     });
 
-    it('truncated, longer than allowed, or with other keys it is dropped', async () => {
+    it('a command that is truncated, too long, or has other keys is dropped', async () => {
       const close = { t: 'close', connectionId: 'c1', reason: 'kicked' };
       const { frame } = await request(close);
       for (let length = 0; length < frame.length; length += 7) {
@@ -154,7 +154,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       expect(({} as { polluted?: number }).polluted).to.equal(undefined);
     });
 
-    it('an answer is believed only from a node that was asked', async () => {
+    it('an answer counts only from a node that was asked', async () => {
       const asking = node.messenger.presence('news');
       const forged = { id: '0'.repeat(24), from: ME, ok: true, data: ['ghost'] };
       await say(signer.sign(Buffer.from(ANSWER_KIND + JSON.stringify(forged))));
@@ -195,7 +195,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       expect(drops()).to.deep.equal([1]);
     });
 
-    it('a notice of a takeover, which Redis writes unsigned, is believed only if the route says so', async () => {
+    it('a notice of a takeover, which Redis writes unsigned, counts only if the route says so', async () => {
       const notice = { v: 1, t: 'superseded', c: 'c1', k: 't1', f: '1' };
       await server.redis.admin.publish(`${nodes.prefix}n:${inc}`, JSON.stringify(notice));
       await settled();
@@ -208,7 +208,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
 describe('an acknowledgement frame', () => {
   const lines = (count: number): string[] => Array.from({ length: count }, (_, n) => `${n}.0 d`);
 
-  it('carries so many, and one with more is refused whole', () => {
+  it('carries 10,000 acks, and one with more is refused whole', () => {
     expect(parseAcks(encodeAcks(ME, lines(MAX_ACKS)))?.acks).to.have.length(MAX_ACKS);
     expect(parseAcks(encodeAcks(ME, lines(MAX_ACKS + 1)))).to.equal(undefined);
   });

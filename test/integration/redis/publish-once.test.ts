@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { Membership } from '../../../src/cluster/redis/live-nodes.js';
+import { Membership } from '../../../src/cluster/redis/cluster-node.js';
 import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';

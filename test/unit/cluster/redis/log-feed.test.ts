@@ -79,7 +79,7 @@ describe('LogFeed', () => {
     expect(first().connection).to.equal(connection);
   });
 
-  it('tells of a frame that vanished while others went past it', async () => {
+  it('reports a frame that vanished while newer entries were delivered', async () => {
     await opened(['a', 'b'], ['b']);
     run.publish('a');
     await run.settle();
@@ -97,7 +97,7 @@ describe('LogFeed', () => {
     expect(run.streams[1]?.sink.names).to.deep.equal(['connected', 'message']);
   });
 
-  it('tells who is ahead of a log that lost its end, and goes on from there', async () => {
+  it('resets a client that is ahead of a log that lost its end, and goes on from there', async () => {
     run = new LogRun([['a']], clock, false);
     await run.start();
     run.join(0, first(), 0);
@@ -115,7 +115,7 @@ describe('LogFeed', () => {
     expect(had(0)).to.deep.equal(['a 1', 'a 2', 'a 3']);
   });
 
-  it('tells nobody of a lost end that the log has come past before it was read', async () => {
+  it('resets no client when the log has grown past its lost end before it was read', async () => {
     run = new LogRun([['a']], clock, false);
     await run.start();
     run.join(0, first(), 0);
@@ -164,7 +164,7 @@ describe('LogFeed', () => {
     expect(first().delivered).to.deep.equal(run.published.map(({ at }) => at.sequence));
   });
 
-  it('reads once more when more frames came meanwhile than it holds', async () => {
+  it('reads once more when more frames arrived meanwhile than it holds', async () => {
     await opened(['a']);
     await broken();
     run.redis.execute(0);
@@ -226,7 +226,7 @@ describe('LogFeed', () => {
     expect(had(0)).to.deep.equal(['a 1']);
   });
 
-  it('delivers in order what came during a catch-up, and a frame that shows another gap starts one more', async () => {
+  it('delivers frames of a catch-up in order, and one that shows another gap starts one more', async () => {
     await opened(['a', 'b']);
     await broken();
     run.redis.execute(0);

@@ -46,7 +46,7 @@ describe('LogReader', () => {
     expect(seen).to.deep.equal(Array.from({ length: 270 }, (_, n) => n + 1));
   });
 
-  it('tells of another log what is missing of it already', async () => {
+  it('reports the gaps that another log has already', async () => {
     redis.publish('news', EVENT);
     const { position: until } = redis.publish('news', EVENT);
     redis.publish('sport', EVENT);
@@ -58,7 +58,7 @@ describe('LogReader', () => {
     expect(page.entries.map(({ topic }) => topic)).to.deep.equal(['sport']);
   });
 
-  it('a catch-up ends with a log that lost its end on the way, instead of asking for ever', async () => {
+  it('a catch-up ends with a log that lost its end on the way', async () => {
     const at = (sequence: number) => ({ epoch: 'e', ms: 1, sequence });
     const page = (head: number, completeTo: number): LogPage => ({
       head: at(head),
