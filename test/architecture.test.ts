@@ -27,7 +27,6 @@ const LEVELS: Readonly<Record<string, number>> = {
 const CONFINED: Readonly<
   Record<string, { folders: readonly string[]; typesIn?: readonly string[] }>
 > = {
-  zod: { folders: ['cluster'] },
   inversify: {
     folders: ['container.ts'],
     typesIn: ['contracts', 'options', 'koa'],

@@ -16,7 +16,8 @@ import type { SelfCheck } from '../../contracts/self-check.js';
 import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
-import { type Command, newIncarnation, nodeIdOf } from './frames.js';
+import type { Command } from './command-frames.js';
+import { newIncarnation, nodeIdOf } from './frames.js';
 import { RedisGateway } from './gateway.js';
 import { clusterProbes, memberStatus, RedisMember } from './member.js';
 import { plainCommands } from './plain.js';
@@ -57,8 +58,8 @@ export class RedisCoordinator implements ClusterCoordinator {
   readonly log: EventLog = {
     publish: async publication => this.#reach().writer.publish(publication),
     replay: async request => this.#reach().reader.replay(request),
-    subscribe: async topics => this.#reach().feed.listen(topics),
-    unsubscribe: topics => this.#member?.feed.unlisten(topics),
+    subscribe: async topics => this.#reach().feed.subscribe(topics),
+    unsubscribe: topics => this.#member?.feed.unsubscribe(topics),
     position: () => this.#member?.feed.position,
   };
 

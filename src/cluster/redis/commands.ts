@@ -3,23 +3,24 @@ import { SseError } from '../../errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import {
   type Command,
-  type CommandAnswer,
   type CommandRequest,
+  type CommandResult,
   encodeAnswer,
   encodeRequest,
   IDS_PER_ANSWER,
-  nodeIdOf,
-} from './frames.js';
+  parseAnswer,
+  parseRequest,
+  type RequestSender,
+} from './command-frames.js';
+import { nodeIdOf } from './frames.js';
+import type { LiveNodes } from './leases.js';
 import type { NodeChannel } from './node-channel.js';
 
 /** Milliseconds that a node may take to answer; less than a call to the cluster may take. */
 const DEADLINE = 1_500;
 const MAX_PENDING = 10_000;
 
-/** What a command answers. */
-type CommandResult = CommandAnswer['data'];
-
-/** What the nodes that were asked have answered; a partial result keeps what came. */
+/** The answers of the nodes that were asked; a partial result keeps what came. */
 interface CommandResults {
   /** By incarnation; several where a node answered in parts. */
   readonly answered: ReadonlyMap<string, readonly CommandResult[]>;
@@ -34,16 +35,23 @@ interface Pending {
   readonly finish: () => void;
 }
 
-/** Commands from node to node, each with an id, a deadline, and answers that are believed only from nodes that were asked. */
+/**
+ * Commands from node to node, in both directions. Each has an id and a deadline. An answer counts only when it comes from a
+ * node that was asked; a request is carried out once, and only while its sender may still wait.
+ */
 export class CommandBus {
   readonly #pending = new Map<string, Pending>();
+  readonly #guard: RequestGuard;
 
   constructor(
     private readonly node: ClusterNode,
     private readonly channel: NodeChannel,
+    private readonly nodes: Pick<LiveNodes, 'forget'>,
     /** Redis' clock in milliseconds, as far as known. */
     private readonly clock: () => number | undefined,
-  ) {}
+  ) {
+    this.#guard = new RequestGuard(clock);
+  }
 
   /** Commands that wait for answers. */
   get pending(): number {
@@ -68,7 +76,7 @@ export class CommandBus {
     throw reason === undefined ? silent(inc, command) : refusal(inc, command, reason);
   }
 
-  /** Asks these nodes. Never rejects because of one that does not answer. @throws SseError `UNAVAILABLE` */
+  /** Asks these nodes. A node that does not answer is no failure. @throws SseError `UNAVAILABLE` */
   async askAll(
     incs: readonly string[],
     command: Command,
@@ -88,38 +96,12 @@ export class CommandBus {
     return { answered, missing: incs.filter(inc => !answered.has(inc)) };
   }
 
-  /** Tells all nodes without waiting. @throws SseError `UNAVAILABLE` */
-  async tellAll(command: Command): Promise<void> {
+  /** Sends a command to all nodes without waiting for answers. @throws SseError `UNAVAILABLE` */
+  async notifyAll(command: Command): Promise<void> {
     await this.channel.publishToAll(encodeRequest({ ...this.#head(newId()), command }));
   }
 
-  /** Answers a request; long lists go in parts. A failure is the deadline of whoever asked. */
-  answer(
-    { id, from }: Pick<CommandRequest, 'id' | 'from'>,
-    ok: boolean,
-    data: CommandResult,
-  ): void {
-    const parts = Array.isArray(data) ? inParts(data) : [data];
-    parts.forEach((part, at) => {
-      const more = at < parts.length - 1 ? { more: true } : {};
-      const frame = encodeAnswer({ id, from: this.node.inc, ok, ...more, data: part });
-      this.channel.publish(from, frame).catch((error: unknown) => {
-        this.node.logger.debug('an answer to another node was not sent', { error });
-      });
-    });
-  }
-
-  onAnswer({ id, from, ok, more, data }: CommandAnswer): void {
-    const pending = this.#pending.get(id);
-    if (pending?.expected.has(from) !== true) return;
-    if (ok) pending.answered.set(from, [...(pending.answered.get(from) ?? []), data]);
-    else pending.refused.set(from, String(data));
-    if (more === true) return;
-    pending.expected.delete(from);
-    if (pending.expected.size === 0) pending.finish();
-  }
-
-  /** A node died: nobody waits for it any longer. */
+  /** A node died, so no command waits for its answer any longer. */
   onDead(inc: string): void {
     for (const pending of this.#pending.values()) {
       if (pending.expected.delete(inc) && pending.expected.size === 0) pending.finish();
@@ -129,6 +111,94 @@ export class CommandBus {
   /** Ends every wait. */
   close(): void {
     for (const pending of [...this.#pending.values()]) pending.finish();
+  }
+
+  /** A frame with an answer. Returns whether this version knows it. */
+  onAnswer(frame: Buffer): boolean {
+    const answer = parseAnswer(frame);
+    if (answer === undefined) return false;
+    const { id, from, ok, more, data } = answer;
+    const pending = this.#pending.get(id);
+    if (pending?.expected.has(from) !== true) return true;
+    if (ok) pending.answered.set(from, [...(pending.answered.get(from) ?? []), data]);
+    else pending.refused.set(from, String(data));
+    if (more === true) return true;
+    pending.expected.delete(from);
+    if (pending.expected.size === 0) pending.finish();
+    return true;
+  }
+
+  /**
+   * A frame with a request: carries it out and answers. Returns whether this version knows the command, and the request is
+   * neither too old nor a repetition.
+   */
+  onRequest(frame: Buffer): boolean {
+    const request = parseRequest(frame);
+    if (request === undefined) return false;
+    const mine = request.to === undefined || request.to === this.node.inc;
+    if (!('command' in request)) {
+      // The sender is of a newer version; without an answer it would wait.
+      if (mine) this.#answer(request, false, 'unsupported');
+      return false;
+    }
+    if (!mine) return true;
+    if (!this.#guard.admits(request)) return false;
+    this.#run(request.command).then(
+      result => {
+        if (result !== undefined) this.#answer(request, true, result);
+      },
+      (error: unknown) => {
+        const command = request.command.t;
+        this.node.logger.warn('a command from another node failed', { command, error });
+        this.#answer(request, false, SseError.is(error) ? error.code : 'INTERNAL');
+      },
+    );
+    return true;
+  }
+
+  /** `undefined`: the sender waits for no answer. */
+  async #run(command: Command): Promise<CommandResult | undefined> {
+    const { listener, options } = this.node;
+    switch (command.t) {
+      case 'join':
+        this.nodes.forget();
+        return true;
+      case 'leave':
+        this.nodes.forget();
+        return undefined;
+      case 'sync':
+        if (options.consistency.interNodeSyncEnabled) listener.onSync();
+        return undefined;
+      case 'ping':
+        return true;
+      case 'count':
+        return [...listener.registered()].length;
+      case 'close':
+        return listener.onClose(command.connectionId, command.reason);
+      case 'closeAll':
+        listener.onCloseAll(command.reason);
+        return true;
+      case 'subscribe':
+        return listener.onSubscribe(command.connectionId, command.topic);
+      case 'unsubscribe':
+        return listener.onUnsubscribe(command.connectionId, command.topic);
+      case 'confirm':
+        return (await listener.hasReached(command.connectionId, command)) ?? false;
+      case 'presence':
+        return [...listener.onPresence(command.topic)];
+    }
+  }
+
+  /** Answers a request; long lists go in parts. When an answer is not sent, the deadline of the sender ends its wait. */
+  #answer({ id, from }: RequestSender, ok: boolean, data: CommandResult): void {
+    const parts = Array.isArray(data) ? inParts(data) : [data];
+    parts.forEach((part, at) => {
+      const more = at < parts.length - 1 ? { more: true } : {};
+      const frame = encodeAnswer({ id, from: this.node.inc, ok, ...more, data: part });
+      this.channel.publish(from, frame).catch((error: unknown) => {
+        this.node.logger.debug('an answer to another node was not sent', { error });
+      });
+    });
   }
 
   #head(id: string, deadline = DEADLINE) {
@@ -150,7 +220,7 @@ export class CommandBus {
         finish: () => {
           clearTimeout(timer);
           this.#pending.delete(id);
-          // Of a node whose last part is missing, nothing is complete.
+          // The answer of a node whose last part is missing is not complete.
           for (const inc of pending.expected) pending.answered.delete(inc);
           resolve(pending);
         },
@@ -188,96 +258,22 @@ function refusal(inc: string, { t }: Command, reason: string): SseError {
   );
 }
 
-/** What a command from elsewhere changes in this coordinator itself. */
-interface CommandEffects {
-  /** A node came or went. */
-  onMembership(): void;
-  /** Another node repaired routes, so something happened that may concern this one. */
-  onRepaired(): void;
-}
-
-/** Carries out what other nodes ask, and answers. */
-export class NodeCommands {
-  constructor(
-    private readonly node: ClusterNode,
-    private readonly bus: CommandBus,
-    private readonly guard: RequestGuard,
-    private readonly effects: CommandEffects,
-  ) {}
-
-  /** Returns false for a request that is not to be believed, and is not carried out. */
-  onRequest(request: CommandRequest): boolean {
-    if (!this.guard.admits(request)) return false;
-    this.#run(request.command).then(
-      result => {
-        if (result !== undefined) this.bus.answer(request, true, result);
-      },
-      (error: unknown) => {
-        const reason = SseError.is(error) ? error.code : 'INTERNAL';
-        this.node.logger.warn('a command from another node failed', {
-          command: request.command.t,
-          error,
-        });
-        this.bus.answer(request, false, reason);
-      },
-    );
-    return true;
-  }
-
-  /** A command of a newer version: it is told so instead of waiting. */
-  onUnknownRequest(request: Pick<CommandRequest, 'id' | 'from'>): void {
-    this.bus.answer(request, false, 'unsupported');
-  }
-
-  /** `undefined`: nobody waits for an answer. */
-  async #run(command: Command): Promise<CommandResult | undefined> {
-    const { listener } = this.node;
-    switch (command.t) {
-      case 'join':
-        this.effects.onMembership();
-        return true;
-      case 'leave':
-        this.effects.onMembership();
-        return undefined;
-      case 'sync':
-        this.effects.onRepaired();
-        return undefined;
-      case 'ping':
-        return true;
-      case 'count':
-        return [...listener.registered()].length;
-      case 'close':
-        return listener.onClose(command.connectionId, command.reason);
-      case 'closeAll':
-        listener.onCloseAll(command.reason);
-        return true;
-      case 'subscribe':
-        return listener.onSubscribe(command.connectionId, command.topic);
-      case 'unsubscribe':
-        return listener.onUnsubscribe(command.connectionId, command.topic);
-      case 'confirm':
-        return (await listener.hasReached(command.connectionId, command)) ?? false;
-      case 'presence':
-        return [...listener.onPresence(command.topic)];
-    }
-  }
-}
-
 /** Milliseconds that two nodes' ideas of Redis' clock may differ. */
 const SLACK = 10_000;
 const MAX_REMEMBERED = 10_000;
 
 /**
- * Lets each request in once, and only while whoever asked may still wait: a node that stalled does not carry out what was
- * given up long ago, and a frame that somebody recorded does nothing when it is sent again, signed or not.
+ * Admits each request once, and only while its sender may still wait. So a node that stalled does not carry out what was
+ * given up long ago, and a recorded frame has no effect when it is sent again, signed or not.
  */
 export class RequestGuard {
-  /** Requests that were let in, by id, oldest first, with the time until which they would be again. */
+  /** Admitted requests by id, oldest first, with the time until which a repetition could be admitted. */
   readonly #known = new Map<string, number>();
 
   /** @param clock Redis' clock in milliseconds, as far as known */
   constructor(private readonly clock: () => number | undefined) {}
 
+  /** Whether to carry out a request; remembers it if so. */
   admits({ id, at, deadline }: Pick<CommandRequest, 'id' | 'at' | 'deadline'>): boolean {
     const now = this.clock() ?? at;
     const until = at + deadline + SLACK;

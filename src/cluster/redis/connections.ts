@@ -2,6 +2,7 @@ import { createRequire } from 'node:module';
 import type * as Ioredis from 'ioredis';
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis';
 import { SseError } from '../../errors.js';
+import { withTimeout } from '../../time.js';
 import { redisErrorCode } from './failure.js';
 
 /** Where Redis is: the settings `redis.url`, `redis.client`, `redis.username` and `redis.password`. */
@@ -13,9 +14,8 @@ export interface RedisAddress {
 }
 
 /**
- * Makes the connections of one node: one for commands, and as many subscribers as are asked for. A client of the
- * application is the pattern for them (single Redis, Sentinel, Redis Cluster) and is never used, changed or closed
- * itself. Nothing connects until told to.
+ * Makes the connections of one node: one for commands, and one for each subscriber. A client of the application is only
+ * copied (single Redis, Sentinel, Redis Cluster); it is never used, changed or closed. No connection opens before `open`.
  */
 export class RedisConnections {
   /** For commands. */
@@ -35,8 +35,8 @@ export class RedisConnections {
       throw new SseError('INVALID_OPTION', 'redis.url or redis.client must be given, got neither');
     }
     this.#cluster = isCluster(this.command) ? this.command : undefined;
-    // A first command would connect a master, but fail all that come while it does. Not before ready: ioredis' own check
-    // would be among them.
+    // ioredis connects a master with its first command, and fails the commands that come meanwhile. So each master gets a
+    // ping; not before ready, because ioredis' own check would fail then.
     const cluster = this.#cluster;
     cluster?.on('ready', () => void this.#wakeMasters());
     cluster?.on('+node', () => {
@@ -59,8 +59,8 @@ export class RedisConnections {
   }
 
   /**
-   * A new connection to subscribe with, not connected yet and without a life after its first. In a Redis Cluster it goes
-   * to the master of `near`, a key or sharded channel, or, without one, to a master that varies with `attempt`.
+   * A new connection to subscribe with. It is not connected yet, and does not reconnect. In a Redis Cluster it goes to the
+   * master of `near`, a key or sharded channel, or, without one, to a master that varies with `attempt`.
    * @throws SseError `UNAVAILABLE` when no such master is known at present.
    */
   subscriber(attempt: number, near?: string): Redis {
@@ -77,35 +77,33 @@ export class RedisConnections {
     return pattern.duplicate(subscriberOptions());
   }
 
-  /** Connects to each master; one that does not answer is left to the commands that will need it. */
+  /** Connects to each master. A master that does not answer is tried again by the commands that need it. */
   async #wakeMasters(): Promise<void> {
     const masters = this.#cluster?.nodes('master') ?? [];
     await Promise.all(masters.map(node => node.ping().catch(() => undefined)));
   }
 }
 
-/** Milliseconds until a connection that stands, and is still not ready, counts as failed: Redis loads its data, maybe. */
+/** Milliseconds after which a connection that is not ready counts as failed; Redis may be loading its data. */
 const FIRST_TRY = 3_000;
 
-/** Settles with the first try: `connect` of a Cluster never does when the cluster is found to be down. */
-function firstTry(command: Redis | Cluster): Promise<void> {
-  return new Promise((resolve, reject) => {
-    const timer = setTimeout(() => {
-      settle('not ready');
-    }, FIRST_TRY);
-    const settle = (failure?: unknown): void => {
-      clearTimeout(timer);
-      command.removeListener('ready', onReady);
-      command.removeListener('close', onClose);
-      if (failure === undefined) resolve();
-      else reject(new Error('the first try to connect failed', { cause: failure }));
-    };
-    const onReady = (): void => settle();
-    const onClose = (): void => settle('closed');
+/** Settles with the first try. `connect` of a Cluster does not settle when the cluster is down. */
+async function firstTry(command: Redis | Cluster): Promise<void> {
+  let end: (failure?: unknown) => void = () => undefined;
+  const onReady = (): void => end();
+  const onClose = (): void => end('closed');
+  const ended = new Promise<unknown>(resolve => {
+    end = resolve;
     command.once('ready', onReady);
     command.once('close', onClose);
-    command.connect().catch(settle);
+    command.connect().catch(resolve);
   });
+  const failure = await withTimeout(ended, FIRST_TRY, () => 'not ready');
+  command.removeListener('ready', onReady);
+  command.removeListener('close', onClose);
+  if (failure !== undefined) {
+    throw new Error('the first try to connect failed', { cause: failure });
+  }
 }
 
 function master(cluster: Cluster, attempt: number, near: string | undefined): Redis | undefined {
@@ -136,7 +134,7 @@ function copyOf(client: object): Redis | Cluster {
     : client.duplicate(commandOptions());
 }
 
-/** Only nodes that meet in Redis need the package; and one with a client of its own has it already. */
+/** Loaded late, because only nodes with a `redis.url` need the package. */
 function loadIoredis(): typeof Ioredis {
   try {
     return createRequire(import.meta.url)('ioredis') as typeof Ioredis;
@@ -164,21 +162,21 @@ function isCluster(client: Redis | Cluster): client is Cluster {
 /** Milliseconds after which a command counts as unanswered. */
 const COMMAND_TIMEOUT = 1_000;
 const CONNECT_TIMEOUT = 2_000;
-/** Milliseconds of silence, while commands wait, after which the socket is given up. */
+/** Milliseconds of silence, while commands wait, after which the socket is closed. */
 const SOCKET_TIMEOUT = 5_000;
-/** Milliseconds between two looks whether Redis has loaded its data. */
+/** Milliseconds between two questions whether Redis has loaded its data. */
 const LOADING_RETRY = 1_000;
 const SLOTS_REFRESH = 10_000;
 const MAX_REDIRECTIONS = 6;
 
-/** Milliseconds before the next try: doubling to two seconds, with a random part so that nodes do not come at once. */
+/** Milliseconds before the next try: doubling to two seconds, with a random part, so that nodes do not return together. */
 export function backoff(attempt: number): number {
   return Math.min(50 * 2 ** attempt, 2_000) + Math.random() * 200;
 }
 
 /**
- * What a connection for commands must be set to, whatever the application's own client is set to. Together they make
- * each call settle within a second or so, run at most once, and never wait in a queue while Redis is away.
+ * The options of a connection for commands, whatever the options of the application's own client are. With them each call
+ * settles within about a second, runs at most once, and never waits in a queue while Redis cannot be reached.
  */
 function commandOptions() {
   return {
@@ -191,7 +189,7 @@ function commandOptions() {
     connectTimeout: CONNECT_TIMEOUT,
     socketTimeout: SOCKET_TIMEOUT,
     keepAlive: 10_000,
-    // While Redis loads its data it is asked again this soon, whatever it guesses.
+    // While Redis loads its data it is asked again this soon, whatever time Redis estimates.
     maxLoadingRetryTime: LOADING_RETRY,
     // It can end in silence or in an unhandled rejection; RedisSubscriber subscribes itself.
     autoResubscribe: false,
@@ -227,7 +225,7 @@ function clusterOptions() {
   } satisfies ClusterOptions;
 }
 
-/** What a connection for one life of a subscriber must be set to; its owner opens the next one. */
+/** The options of a connection for one life of a subscriber; the subscriber opens the next one. */
 function subscriberOptions() {
   return {
     ...commandOptions(),

@@ -1,6 +1,6 @@
 import { SseError } from '../../errors.js';
 
-/** First words of Redis errors that pass without anybody's doing. */
+/** First words of Redis errors that pass by themselves. */
 const PASSING: ReadonlySet<string> = new Set([
   'READONLY',
   'LOADING',
@@ -22,7 +22,7 @@ export function redisErrorCode(error: unknown): string | undefined {
 /**
  * Any failure of a Redis call as an `SseError`, the failure itself as `cause`: `UNAVAILABLE` when there was no answer
  * (connection, timeout) or one of a Redis that is not ready to serve (replica, loading, slot on the move, busy), else
- * `INTERNAL`, which no retry cures. Without an answer the call may have been carried out: unless it is `repeatable`, the
+ * `INTERNAL`: a retry would fail as well. Without an answer Redis may have run the call: unless it is `repeatable`, the
  * error is not retryable. An `SseError` stays as it is.
  */
 export function toSseError(failure: unknown, attempt: string, repeatable = true): SseError {
@@ -45,7 +45,7 @@ function isPassing(failure: unknown): boolean {
   if (!(failure instanceof Error)) return false;
   const code = redisErrorCode(failure);
   if (code !== undefined) return PASSING.has(code);
-  // What is no reply is the client telling of its connection, unless it is a mistake in a program.
+  // An error that is no reply comes from the connection, unless it is a programming error.
   return !PROGRAM_ERRORS.has(failure.name);
 }
 

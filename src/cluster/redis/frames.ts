@@ -1,212 +1,13 @@
-import { createHmac, randomBytes, timingSafeEqual } from 'node:crypto';
-import { z } from 'zod';
+import { randomBytes } from 'node:crypto';
 import type { LocalResult, Position } from '../../contracts/events.js';
 import { SSE_ERROR_CODES, type SseErrorCode } from '../../errors.js';
-import { checkConnectionId, checkKey, checkReason, checkTopic } from '../../protocol/names.js';
+import { checkConnectionId, checkKey } from '../../protocol/names.js';
 
-/** What the owner did with one attempt. */
-export interface Ack {
-  readonly attempt: string;
-  readonly delivery: LocalResult;
-}
-
-/** First two bytes of the frame, version included. */
-export const ACK_KIND = 'a1';
-
-/** Acks that one frame may carry. */
-export const MAX_ACKS = 10_000;
-const LETTERS = { delivered: 'd', buffered: 'b', 'not-connected': 'c', rejected: 'r' } as const;
-const OUTCOMES = { d: 'delivered', b: 'buffered', c: 'not-connected' } as const;
-
-/** One line of an ack frame. */
-export function encodeAck({ attempt, delivery }: Ack): string {
-  const code = delivery.outcome === 'rejected' ? ` ${delivery.code}` : '';
-  return `${attempt} ${LETTERS[delivery.outcome]}${code}`;
-}
-
-/** `a1 <from>`, then a line per ack. */
-export function encodeAcks(from: string, lines: readonly string[]): Buffer {
-  return Buffer.from(`${ACK_KIND} ${from}\n${lines.join('\n')}`);
-}
-
-/** `undefined` for anything that `encodeAcks` cannot have written. */
-export function decodeAcks(frame: Buffer): { from: string; acks: Ack[] } | undefined {
-  const [header = '', ...lines] = frame.toString('latin1').split('\n', MAX_ACKS + 2);
-  const [kind, from = '', ...rest] = header.split(' ');
-  if (kind !== ACK_KIND || rest.length > 0 || !isIncarnation(from)) return undefined;
-  if (lines.length > MAX_ACKS) return undefined;
-  const acks: Ack[] = [];
-  for (const line of lines) {
-    const delivery = deliveryOf(line.split(' '));
-    if (delivery === undefined) return undefined;
-    acks.push({ attempt: line.slice(0, line.indexOf(' ')), delivery });
-  }
-  return { from, acks };
-}
-
-function deliveryOf([, letter, code, ...rest]: readonly string[]): LocalResult | undefined {
-  if (rest.length > 0) return undefined;
-  if (letter === 'd' || letter === 'b' || letter === 'c') {
-    return code === undefined ? { outcome: OUTCOMES[letter] } : undefined;
-  }
-  if (letter !== 'r' || !isCode(code)) return undefined;
-  return { outcome: 'rejected', code };
-}
-
-function isCode(text: string | undefined): text is SseErrorCode {
-  return SSE_ERROR_CODES.has(text as SseErrorCode);
-}
-
-const MAX_BYTES = 256 * 1024;
-
-const connectionId = z.string().refine(accepted(checkConnectionId));
-const reason = z.string().refine(accepted(checkReason));
-const topic = z.string().refine(accepted(checkTopic));
-const incarnation = z.string().refine(isIncarnation);
-const place = z.int().nonnegative();
-const id = z.string().regex(/^[0-9a-f]{24}$/);
-
-const command = z.discriminatedUnion('t', [
-  z.strictObject({ t: z.literal('join') }),
-  z.strictObject({ t: z.literal('leave') }),
-  z.strictObject({ t: z.literal('ping') }),
-  z.strictObject({ t: z.literal('count') }),
-  z.strictObject({ t: z.literal('sync'), repaired: z.int().nonnegative() }),
-  z.strictObject({ t: z.literal('close'), connectionId, reason }),
-  z.strictObject({ t: z.literal('closeAll'), reason }),
-  z.strictObject({ t: z.literal('subscribe'), connectionId, topic }),
-  z.strictObject({ t: z.literal('unsubscribe'), connectionId, topic }),
-  z.strictObject({ t: z.literal('confirm'), connectionId, ms: place, sequence: place }),
-  z.strictObject({ t: z.literal('presence'), topic }),
-]);
-
-/** What one node asks of others: when, by Redis' clock, since theirs differ, and how long it waits. */
-const request = z.strictObject({
-  id,
-  from: incarnation,
-  /** The only node it is meant for; all when absent. */
-  to: incarnation.optional(),
-  at: place,
-  deadline: z.int().nonnegative().max(600_000),
-  command,
-});
-
-const answer = z.strictObject({
-  id,
-  from: incarnation,
-  /** False: it was not carried out, `data` says why. */
-  ok: z.boolean(),
-  /** More answers of this node follow. */
-  more: z.boolean().optional(),
-  data: z.union([z.boolean(), z.int(), z.string().max(1024), z.array(connectionId).max(500)]),
-});
-
-/** What one node asks of another. */
-export type Command = z.infer<typeof command>;
-/** A command with who asks and how long it waits. */
-export type CommandRequest = z.infer<typeof request>;
-/** What a node answers to a request. */
-export type CommandAnswer = z.infer<typeof answer>;
-
-/** First two bytes of the frames, version included. */
-export const REQUEST_KIND = 'c1';
-export const ANSWER_KIND = 'r1';
-
-/** Connection ids that fit into one answer. */
-export const IDS_PER_ANSWER = 500;
-
-export function encodeRequest(value: CommandRequest): Buffer {
-  return Buffer.from(REQUEST_KIND + JSON.stringify(value));
-}
-
-export function encodeAnswer(value: CommandAnswer): Buffer {
-  return Buffer.from(ANSWER_KIND + JSON.stringify(value));
-}
-
-/** `undefined` for anything that this version cannot have written; see {@link idOfUnknown}. */
-export function decodeRequest(frame: Buffer): CommandRequest | undefined {
-  return request.safeParse(bodyOf(frame, REQUEST_KIND)).data;
-}
-
-/** `undefined` for anything that this version cannot have written. */
-export function decodeAnswer(frame: Buffer): CommandAnswer | undefined {
-  return answer.safeParse(bodyOf(frame, ANSWER_KIND)).data;
-}
-
-/** Who asks for a command that this version does not know, so that it can be told instead of waiting. */
-export function decodeUnknownRequest(
-  frame: Buffer,
-): Pick<CommandRequest, 'id' | 'from' | 'to'> | undefined {
-  const lenient = z.object({ id, from: incarnation, to: incarnation.optional() });
-  return lenient.safeParse(bodyOf(frame, REQUEST_KIND)).data;
-}
-
-function bodyOf(frame: Buffer, kind: string): unknown {
-  if (frame.length > MAX_BYTES || frame.toString('latin1', 0, kind.length) !== kind)
-    return undefined;
-  try {
-    return JSON.parse(frame.toString('utf8', kind.length));
-  } catch {
-    return undefined;
-  }
-}
-
-function accepted(check: (value: unknown) => void): (value: string) => boolean {
-  return value => {
-    try {
-      check(value);
-      return true;
-    } catch {
-      return false;
-    }
-  };
-}
+// The formats of everything that nodes publish but commands, each with its parser. A parser returns `undefined` for bytes
+// that this version cannot have written. The first two bytes of a frame name its kind and version.
 
 const LF = 0x0a;
-
-/** Whether bytes of another node are exactly one block of event-stream text, so that they cannot end where they should not. */
-function isEventText(bytes: Buffer): boolean {
-  return (
-    bytes.length > 2 &&
-    bytes[0] !== LF &&
-    bytes.indexOf('\n\n') === bytes.length - 2 &&
-    bytes.indexOf('\r') < 0
-  );
-}
-
-const MAC_BYTES = 32;
-
-/**
- * Lets nodes recognise frames of their own cluster in a Redis that others use as well: HMAC-SHA256 with `control.secret`
- * in front of the frame. Without a secret frames pass as they are. It proves the writer's knowledge of the secret, not
- * that the frame is new: `RequestGuard` sees to that for commands, the message id for events.
- */
-export class FrameSeal {
-  constructor(private readonly secret: string | undefined) {}
-
-  /** Whether frames are signed; those that Redis itself writes cannot be. */
-  get signs(): boolean {
-    return this.secret !== undefined;
-  }
-
-  seal(frame: Buffer): Buffer {
-    return this.secret === undefined ? frame : Buffer.concat([mac(this.secret, frame), frame]);
-  }
-
-  /** The frame that was sealed; `undefined` when it was not sealed with the same secret. */
-  open(sealed: Buffer): Buffer | undefined {
-    if (this.secret === undefined) return sealed;
-    if (sealed.length < MAC_BYTES) return undefined;
-    const frame = sealed.subarray(MAC_BYTES);
-    return timingSafeEqual(mac(this.secret, frame), sealed.subarray(0, MAC_BYTES))
-      ? frame
-      : undefined;
-  }
-}
-
-function mac(secret: string, frame: Buffer): Buffer {
-  return createHmac('sha256', secret).update(frame).digest();
-}
+const BLANK = 0x20;
 
 const INCARNATION = /^[A-Za-z0-9_.-]{1,80}~[0-9a-f]{20}$/;
 
@@ -218,9 +19,9 @@ export function newIncarnation(nodeId: string): string {
   return `${nodeId}~${randomBytes(10).toString('hex')}`;
 }
 
-/** Whether text from elsewhere can be an incarnation. */
-function isIncarnation(text: string): boolean {
-  return INCARNATION.test(text);
+/** Whether a value from elsewhere can be an incarnation. */
+export function isIncarnation(value: unknown): value is string {
+  return typeof value === 'string' && INCARNATION.test(value);
 }
 
 /** The id of the node whose incarnation it is. */
@@ -239,12 +40,12 @@ export interface MessageFrame {
   readonly connectionId: string;
   readonly messageId: string;
   readonly trace: string | undefined;
-  /** The event, encoded by the sender; a slice of the frame when it was read. */
+  /** The event, encoded by the sender; a slice of the frame when it was parsed. */
   readonly bytes: Buffer;
 }
 
-/** First two bytes of the frame, version included. */
-export const MESSAGE_KIND = 'm1';
+/** Kind of a message. */
+const MESSAGE_KIND = 'm1';
 
 // Kind, incarnation, attempt and numbers together stay far below.
 const MAX_MESSAGE_HEADER = 256;
@@ -262,9 +63,9 @@ export function encodeMessage(message: MessageFrame): Buffer {
   return Buffer.concat([Buffer.from(header), id, messageId, Buffer.from(trace), bytes]);
 }
 
-/** `undefined` for anything that `encodeMessage` cannot have written. */
-export function decodeMessage(frame: Buffer): MessageFrame | undefined {
-  const end = frame.subarray(0, MAX_MESSAGE_HEADER).indexOf(0x0a);
+/** `undefined` for bytes that `encodeMessage` cannot have written. */
+export function parseMessage(frame: Buffer): MessageFrame | undefined {
+  const end = frame.subarray(0, MAX_MESSAGE_HEADER).indexOf(LF);
   if (end < 0) return undefined;
   const fields = frame.toString('latin1', 0, end).split(' ');
   const [kind, from = '', attempt = '', ack, ...lengths] = fields;
@@ -289,16 +90,128 @@ export function decodeMessage(frame: Buffer): MessageFrame | undefined {
   return { from, attempt, ack: ack === '1', connectionId, messageId, trace: traceOf(trace), bytes };
 }
 
-/** What the log keeps of an event, and what subscribers get behind its place in the log. */
+/** The owner's answer to one attempt. */
+export interface Ack {
+  readonly attempt: string;
+  readonly result: LocalResult;
+}
+
+/** Kind of a frame of acks. */
+export const ACK_KIND = 'a1';
+
+/** Acks that one frame may carry. */
+export const MAX_ACKS = 10_000;
+const LETTERS = { delivered: 'd', buffered: 'b', 'not-connected': 'c', rejected: 'r' } as const;
+const OUTCOMES = { d: 'delivered', b: 'buffered', c: 'not-connected' } as const;
+
+/** One line of a frame of acks. */
+export function encodeAck({ attempt, result }: Ack): string {
+  const code = result.outcome === 'rejected' ? ` ${result.code}` : '';
+  return `${attempt} ${LETTERS[result.outcome]}${code}`;
+}
+
+/** `a1 <from>`, then a line per ack. */
+export function encodeAcks(from: string, lines: readonly string[]): Buffer {
+  return Buffer.from(`${ACK_KIND} ${from}\n${lines.join('\n')}`);
+}
+
+/** `undefined` for bytes that `encodeAcks` cannot have written. */
+export function parseAcks(frame: Buffer): { from: string; acks: Ack[] } | undefined {
+  const [header = '', ...lines] = frame.toString('latin1').split('\n', MAX_ACKS + 2);
+  const [kind, from = '', ...rest] = header.split(' ');
+  if (kind !== ACK_KIND || rest.length > 0 || !isIncarnation(from)) return undefined;
+  if (lines.length > MAX_ACKS) return undefined;
+  const acks: Ack[] = [];
+  for (const line of lines) {
+    const result = parseResult(line.split(' '));
+    if (result === undefined) return undefined;
+    acks.push({ attempt: line.slice(0, line.indexOf(' ')), result });
+  }
+  return { from, acks };
+}
+
+function parseResult([, letter, code, ...rest]: readonly string[]): LocalResult | undefined {
+  if (rest.length > 0) return undefined;
+  if (letter === 'd' || letter === 'b' || letter === 'c') {
+    return code === undefined ? { outcome: OUTCOMES[letter] } : undefined;
+  }
+  if (letter !== 'r' || !isCode(code)) return undefined;
+  return { outcome: 'rejected', code };
+}
+
+function isCode(text: string | undefined): text is SseErrorCode {
+  return SSE_ERROR_CODES.has(text as SseErrorCode);
+}
+
+/** Another registration took an id over; `register.lua` publishes the frame in the same step. */
+export interface SupersededFrame {
+  readonly connectionId: string;
+  readonly token: string;
+}
+
+const MAX_SUPERSEDED = 2048;
+
+/** `{"v":1,"t":"superseded","c":id,"k":token,"f":fencing token}`; `undefined` for other bytes. */
+export function parseSuperseded(frame: Buffer): SupersededFrame | undefined {
+  const fields = frame.length > MAX_SUPERSEDED ? undefined : parseJson(frame.toString());
+  if (fields === undefined || !hasKeys(fields, ['v', 't', 'c', 'k', 'f'])) return undefined;
+  const { v, t, c: connectionId, k: token, f } = fields;
+  return v === 1 &&
+    t === 'superseded' &&
+    isText(connectionId, 256) &&
+    isText(token, 16) &&
+    isText(f, 20)
+    ? { connectionId, token }
+    : undefined;
+}
+
+/** A JSON object as another node wrote it; only own keys are read. */
+export type JsonFields = Readonly<Record<string, unknown>>;
+
+/** The object of a JSON text; `undefined` when the text is not JSON or no object. */
+export function parseJson(text: string): JsonFields | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return asObject(value);
+  } catch {
+    return undefined;
+  }
+}
+
+/** The value as an object that is no array; its prototype is cut off, so that no inherited key is read. */
+export function asObject(value: unknown): JsonFields | undefined {
+  if (typeof value !== 'object' || value === null || Array.isArray(value)) return undefined;
+  // Object.create is typed any.
+  return Object.assign(Object.create(null) as Record<string, unknown>, value);
+}
+
+/** Whether an object has each of these keys, perhaps the optional ones, and no other. */
+export function hasKeys(
+  fields: JsonFields,
+  required: readonly string[],
+  optional: readonly string[] = [],
+): boolean {
+  return (
+    required.every(key => Object.hasOwn(fields, key)) &&
+    Object.keys(fields).every(key => required.includes(key) || optional.includes(key))
+  );
+}
+
+/** Whether a value is text of at most so many characters. */
+export function isText(value: unknown, maxCharacters: number): value is string {
+  return typeof value === 'string' && value.length <= maxCharacters;
+}
+
+/** An event as the log keeps it, and as subscribers get it behind its position in the log. */
 interface PublicationPayload {
   readonly trace: string | undefined;
-  /** The event without an id; a slice when it was read. */
+  /** The event without an id; a slice when it was parsed. */
   readonly body: Buffer;
 }
 
-/** A publication as it comes from a channel; without a place when it is not kept. */
+/** A publication as it comes from a channel; one that is not kept has no entry. */
 export interface PublicationFrame extends PublicationPayload {
-  readonly place?: {
+  readonly entry?: {
     readonly epoch: string;
     readonly position: Position;
     /** The topic's entry before it, or a bound. */
@@ -308,7 +221,6 @@ export interface PublicationFrame extends PublicationPayload {
 
 // Epoch, two ids of at most 2 x 16 digits, blanks.
 const MAX_PUBLICATION_HEADER = 100;
-const BLANK = 0x20;
 const EPOCH = /^[0-9a-z]{1,16}$/;
 const ENTRY_ID = /^([0-9]{1,16})-([0-9]{1,16})$/;
 const UNKEPT = '-';
@@ -318,37 +230,37 @@ export function encodePayload({ trace, body }: PublicationPayload): Buffer {
   return Buffer.concat([Buffer.from(`${traceText(trace)}\n`), body]);
 }
 
-/** `undefined` for anything that `encodePayload` cannot have written. */
-export function decodePayload(payload: Buffer): PublicationPayload | undefined {
+/** `undefined` for bytes that `encodePayload` cannot have written. */
+export function parsePayload(payload: Buffer): PublicationPayload | undefined {
   const end = payload.indexOf(LF);
   const body = payload.subarray(end + 1);
   if (end < 0 || end > 1024 || !isEventText(body)) return undefined;
   return { trace: traceOf(payload.toString('latin1', 0, end)), body };
 }
 
-/** The frame of an event that is not kept: `- <payload>`. Those of kept events are written by `publish.lua`. */
+/** The frame of an event that is not kept: `- <payload>`. Frames of kept events are written by `publish.lua`. */
 export function encodeUnkept(payload: PublicationPayload): Buffer {
   return Buffer.concat([Buffer.from(`${UNKEPT} `), encodePayload(payload)]);
 }
 
-/** `<epoch> <id> <previous> <payload>` or `- <payload>`; `undefined` for anything else. */
-export function decodePublication(frame: Buffer): PublicationFrame | undefined {
+/** `<epoch> <id> <previous> <payload>` or `- <payload>`; `undefined` for other bytes. */
+export function parsePublication(frame: Buffer): PublicationFrame | undefined {
   const first = frame.subarray(0, MAX_PUBLICATION_HEADER).indexOf(BLANK);
   const epoch = frame.toString('latin1', 0, Math.max(0, first));
-  if (epoch === UNKEPT) return decodePayload(frame.subarray(first + 1));
+  if (epoch === UNKEPT) return parsePayload(frame.subarray(first + 1));
   if (!EPOCH.test(epoch)) return undefined;
   const second = frame.indexOf(BLANK, first + 1);
   const third = second < 0 ? -1 : frame.indexOf(BLANK, second + 1);
   if (third < 0 || third > MAX_PUBLICATION_HEADER) return undefined;
-  const position = positionOf(frame.toString('latin1', first + 1, second));
-  const previous = positionOf(frame.toString('latin1', second + 1, third));
-  const payload = decodePayload(frame.subarray(third + 1));
+  const position = parsePosition(frame.toString('latin1', first + 1, second));
+  const previous = parsePosition(frame.toString('latin1', second + 1, third));
+  const payload = parsePayload(frame.subarray(third + 1));
   if (position === undefined || previous === undefined || payload === undefined) return undefined;
-  return { ...payload, place: { epoch, position, previous } };
+  return { ...payload, entry: { epoch, position, previous } };
 }
 
 /** An id of the log, `<ms>-<sequence>` in decimal. */
-export function positionOf(id: string): Position | undefined {
+export function parsePosition(id: string): Position | undefined {
   const match = ENTRY_ID.exec(id);
   if (match === null) return undefined;
   const position = { ms: Number(match[1]), sequence: Number(match[2]) };
@@ -357,29 +269,14 @@ export function positionOf(id: string): Position | undefined {
     : undefined;
 }
 
-const notice = z.strictObject({
-  v: z.literal(1),
-  t: z.literal('superseded'),
-  c: z.string().max(256),
-  k: z.string().max(16),
-  f: z.string().max(20),
-});
-
-/** That another registration took an id over; `register.lua` writes it in the step that does so. */
-export interface SupersededNotice {
-  readonly connectionId: string;
-  readonly token: string;
-}
-
-/** `undefined` for anything that `register.lua` cannot have written. */
-export function decodeSuperseded(frame: Buffer): SupersededNotice | undefined {
-  if (frame.length > 2048) return undefined;
-  try {
-    const { data } = notice.safeParse(JSON.parse(frame.toString()));
-    return data && { connectionId: data.c, token: data.k };
-  } catch {
-    return undefined;
-  }
+/** Whether bytes of another node are exactly one block of event-stream text, so that they cannot begin a second event. */
+function isEventText(bytes: Buffer): boolean {
+  return (
+    bytes.length > 2 &&
+    bytes[0] !== LF &&
+    bytes.indexOf('\n\n') === bytes.length - 2 &&
+    bytes.indexOf('\r') < 0
+  );
 }
 
 const TRACE = /^[\x20-\x7e]{1,1024}$/;

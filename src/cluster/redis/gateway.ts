@@ -8,22 +8,22 @@ import { loadScripts, type Script, type ScriptSource, type ScriptValue } from '.
 import { SCRIPTS } from './scripts.js';
 import { RedisSubscriber, type SubscriberEvents } from './subscriber.js';
 
-/** Told in the background. None may throw. */
+/** The listener of a gateway. No method may throw. */
 interface GatewayEvents {
-  /** The connection for commands came, or went. */
+  /** The connection for commands opened or closed. */
   onReachable?(reachable: boolean): void;
   /** A failure that no call reports. */
   onError?(error: SseError): void;
-  /** A script, named like its file, or a command was answered or failed. @param ms milliseconds it took */
+  /** A script, named like its file, or a command was answered or failed. @param ms duration in milliseconds */
   onCommand?(command: string, ms: number, error?: SseError): void;
 }
 
-/** What a gateway is made of. */
+/** Settings of a gateway. */
 export interface GatewayOptions {
   readonly redis: RedisAddress & Omit<KeyLayout, 'cluster'>;
   /** `script.scriptCacheEnabled`: false sends each script's text with each call. */
   readonly scriptCache: boolean;
-  /** Scripts that are done with plain commands instead. Default none. */
+  /** Scripts that run as plain commands instead. Default none. */
   readonly plain?: ReadonlyMap<string, PlainCommand>;
   readonly events?: GatewayEvents;
   readonly source?: ScriptSource;
@@ -32,13 +32,14 @@ export interface GatewayOptions {
 type State = 'new' | 'open' | 'closed';
 type Call = (...values: ScriptValue[]) => Promise<unknown>;
 
-/** Lets each script say which Redis runs it; costs it an INFO, and is exact when slots move. */
+/** Makes each script ask for the run id of the Redis that runs it. It costs an INFO, and is exact when slots move. */
 const ASK_THERE = '?';
 
 /**
- * The node's way to Redis: runs scripts, publishes, makes subscribers. Calls are sent in the order they are made; those of
- * the log have an order of their own. Each settles within its timeout, and nothing waits while Redis is away. Every failure is an `SseError`: `UNAVAILABLE` when Redis cannot be reached or is not ready to
- * serve, `CLOSED` after `close`, else `INTERNAL` with the cause.
+ * Runs scripts, publishes, and makes subscribers. Calls are sent in the order they are made; calls to the log have an order
+ * of their own. Each call settles within its timeout, and none waits while Redis cannot be reached. Every failure is an
+ * `SseError`: `UNAVAILABLE` when Redis cannot be reached or is not ready to serve, `CLOSED` after `close`, else `INTERNAL`
+ * with the cause.
  */
 export class RedisGateway {
   readonly keys: Keys;
@@ -75,12 +76,12 @@ export class RedisGateway {
     });
   }
 
-  /** Whether the connection for commands stands; a silent one still counts until a call times out. */
+  /** Whether the connection for commands is open; a silent one still counts until a call times out. */
   get reachable(): boolean {
     return this.#reachable;
   }
 
-  /** Grows with each new connection for commands. What was sent on one comes before everything that is sent on it later. */
+  /** Grows with each new connection for commands. Calls on one connection run in the order in which they were sent. */
   get life(): number {
     return this.#life;
   }
@@ -91,7 +92,7 @@ export class RedisGateway {
   }
 
   /**
-   * Connects. Rejects when the first try fails; trying goes on in the background until `close`, and `onReachable` tells.
+   * Connects. Rejects when the first try fails; tries go on in the background until `close`, and `onReachable` reports.
    * Calling it again resolves when Redis is reached at present and rejects when not.
    */
   async open(): Promise<void> {
@@ -136,8 +137,8 @@ export class RedisGateway {
   }
 
   /**
-   * A subscriber on a connection of its own, probed through this gateway. `near` is a channel of the slot it serves, in
-   * sharded mode; `id` names its probe channel and must be its own.
+   * A subscriber on a connection of its own, probed through this gateway. `near` is a channel or key of the slot whose master
+   * it connects to, in sharded mode; `id` names its probe channel and must be unique.
    */
   subscriber(
     mode: PubSubMode,
@@ -156,14 +157,14 @@ export class RedisGateway {
     );
   }
 
-  /** Ends the connection for commands; subscribers are closed by whoever asked for them. Twice is harmless. */
+  /** Ends the connection for commands; the callers of `subscriber` close their own. Twice is harmless. */
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
     try {
       if (this.#reachable) await this.#client.quit();
     } catch {
-      // It is gone already, or does not answer: there is nothing left to wait for.
+      // The connection is closed already, or Redis does not answer: no reply is left to wait for.
     } finally {
       this.#client.disconnect();
     }

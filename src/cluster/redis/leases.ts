@@ -3,7 +3,6 @@ import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { Periodic } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
-import type { CommandBus } from './commands.js';
 import { nodeIdOf } from './frames.js';
 import type { Partition } from './keys.js';
 import { countScript, type Lease, leaseScript, reapScript } from './scripts.js';
@@ -218,14 +217,11 @@ export function routeTimes({ node, redis }: ResolvedSseOptions): RouteTimes {
   return { leaseMs: node.lease, ttlMs, keyMs: ttlMs + node.lease + MARGIN_MS };
 }
 
-/** Milliseconds for the other nodes to note that this one joined. */
-const GREETING_MS = 250;
-
 /** The nodes with a live lease, read from Redis at most once per heartbeat and after each join and leave. */
 export class LiveNodes {
   #count: Promise<number> | undefined;
 
-  constructor(private readonly node: Pick<ClusterNode, 'inc' | 'nodeId' | 'logger' | 'gateway'>) {}
+  constructor(private readonly node: Pick<ClusterNode, 'gateway'>) {}
 
   /** How many there are. @throws SseError */
   count(): Promise<number> {
@@ -243,20 +239,6 @@ export class LiveNodes {
     if (partition === undefined) return [];
     const { nodes } = await gateway.run(countScript, { partition });
     return nodes.map(({ inc }) => inc);
-  }
-
-  /** Announces this node, so that the others count it from now on. Never rejects. */
-  async greet(bus: Pick<CommandBus, 'askAll'>): Promise<void> {
-    const { inc, nodeId, logger } = this.node;
-    try {
-      const others = (await this.incarnations()).filter(other => other !== inc);
-      const { answered } = await bus.askAll(others, { t: 'join' }, GREETING_MS);
-      // A node whose lease is over and was not reaped does not answer.
-      if (![...answered.keys()].some(other => nodeIdOf(other) === nodeId)) return;
-      logger.warn('node.id must be unique in a cluster; another node has the same', { nodeId });
-    } catch (error) {
-      logger.debug('this node could not be announced to the others', { error });
-    }
   }
 
   /** To be called when a node may have joined or left. */

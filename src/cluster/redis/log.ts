@@ -13,7 +13,7 @@ import { prependId } from '../../protocol/event-stream.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
-import { decodePayload, encodePayload, encodeUnkept, positionOf } from './frames.js';
+import { encodePayload, encodeUnkept, parsePayload, parsePosition } from './frames.js';
 import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
 import type { LiveNodes } from './leases.js';
@@ -46,7 +46,7 @@ export interface LogPage {
   readonly entries: readonly LogEntry[];
   /** Set when entries before the first one are missing; in another log, entries after its beginning. */
   readonly gap: Gap | undefined;
-  /** Set when the cursor was of another log, or newer than the log: then this is its beginning. */
+  /** Set when the cursor was of another log, or newer than the log: then the page is the log's beginning. */
   readonly lost: 'EPOCH' | 'AHEAD' | undefined;
 }
 
@@ -90,7 +90,7 @@ export class LogReader {
     const lost = other.status === 'EPOCH' ? 'EPOCH' : 'AHEAD';
     const { epoch } = headOf(other).head;
     const everything = await this.#ask(wanted, { epoch, ...ORIGIN }, limit);
-    // Lost once more in between.
+    // The log was lost once more in between.
     if (everything.some(({ status }) => status !== 'OK')) return this.read(topics, after, limit);
     const missing = missingOf(wanted, everything);
     // A bound that is no entry says nothing about a log that began since.
@@ -132,12 +132,12 @@ function merge(
   const all: LogEntry[] = [];
   for (const [call, reply] of replies.entries()) {
     if (reply.status !== 'OK') throw new SseError('INTERNAL', 'a page must be one of one log');
-    completeTo = earlier(completeTo, wellFormed(positionOf(reply.completeTo)));
+    completeTo = earlier(completeTo, wellFormed(parsePosition(reply.completeTo)));
     for (const { topic, id, payload } of reply.entries) {
-      const position = { epoch: reply.epoch, ...wellFormed(positionOf(id)) };
-      const decoded = decodePayload(payload);
-      if (decoded === undefined) continue;
-      const bytes = prependId(formatCursor(position), decoded.body);
+      const position = { epoch: reply.epoch, ...wellFormed(parsePosition(id)) };
+      const parsed = parsePayload(payload);
+      if (parsed === undefined) continue;
+      const bytes = prependId(formatCursor(position), parsed.body);
       all.push({ topic: topicOf(topics, call, topic), position, bytes });
     }
   }
@@ -158,14 +158,14 @@ function missingOf(
   for (const [call, reply] of replies.entries()) {
     if (reply.status !== 'OK') continue;
     for (const { topic, until } of reply.gaps) {
-      missing.set(topicOf(topics, call, topic), wellFormed(positionOf(until)));
+      missing.set(topicOf(topics, call, topic), wellFormed(parsePosition(until)));
     }
   }
   return missing;
 }
 
 /** Just before the first entry, so that a client that leaves now gets that entry later. */
-export function resumedFrom({
+function resumedFrom({
   head,
   completeTo,
   entries,
@@ -179,7 +179,7 @@ function headOf(reply: HistoryReply | undefined): { readonly head: Cursor } {
   if (reply === undefined || reply.status === 'LIMIT') {
     throw new SseError('INTERNAL', 'history.lua must answer a page, got its refusal');
   }
-  return { head: { epoch: reply.epoch, ...wellFormed(positionOf(reply.head)) } };
+  return { head: { epoch: reply.epoch, ...wellFormed(parsePosition(reply.head)) } };
 }
 
 function topicOf(topics: readonly string[], call: number, at: number): string {
@@ -197,6 +197,56 @@ function earlier(a: Position, b: Position): Position {
   return isAfter(a, b) ? b : a;
 }
 
+const PAGE_ENTRIES = 500;
+
+/** One step of a catch-up. The gaps come before the entries; afterwards everything up to `position` is delivered. */
+export interface CatchUpStep {
+  readonly gaps: readonly Gap[];
+  readonly entries: readonly LogEntry[];
+  readonly position: Cursor;
+}
+
+/**
+ * Reads what was published after a position, up to the head of the first page: entries that are published meanwhile do not
+ * prolong it. A gap is in the step of the first entry after it. @throws SseError
+ */
+export async function* catchUp(
+  reader: Pick<LogReader, 'read'>,
+  topics: () => readonly string[],
+  from: Cursor,
+): AsyncGenerator<CatchUpStep, void, void> {
+  let position = from;
+  let end: Cursor | undefined;
+  for (;;) {
+    const page = await reader.read(topics(), position, PAGE_ENTRIES);
+    const { head, lost, completeTo, entries } = page;
+    if (lost === 'AHEAD') {
+      // The log may have grown past the position meanwhile.
+      if (!isAfter(position, head)) continue;
+      // The entries that are left were delivered before.
+      yield { gaps: [gapOfLostLog(lost, head)], entries: [], position: head };
+      return;
+    }
+    const goal: Cursor = lost === undefined ? (end ?? head) : head;
+    end = goal;
+    position = isAfter(completeTo, goal) ? goal : { epoch: head.epoch, ...completeTo };
+    const wanted = entries.filter(entry => !isAfter(entry.position, goal));
+    yield { gaps: gapsBefore(page), entries: wanted, position };
+    // The second condition ends it when the log lost its end meanwhile, so that the goal is never reached.
+    if (!isAfter(goal, completeTo) || !isAfter(head, completeTo)) return;
+  }
+}
+
+/** The gaps to report before the entries of a page. */
+function gapsBefore(page: LogPage): Gap[] {
+  const { gap, lost } = page;
+  const gaps: Gap[] = [];
+  // In another log this gap concerns only clients that are in it already. All others get the reset of the former log's end.
+  if (gap !== undefined) gaps.push(gap);
+  if (lost !== undefined) gaps.push(gapOfLostLog(lost, resumedFrom(page)));
+  return gaps;
+}
+
 const IDEMPOTENCY_MS = 60_000;
 
 /** Publishes events: into the ordered log and to its subscribers in one step, or only to the subscribers. */
@@ -208,7 +258,7 @@ export class LogWriter {
 
   /** @throws SseError */
   async publish(publication: Publication): Promise<PublicationResult> {
-    // Before: a failure afterwards would have a publication repeated that was made.
+    // Counted before: a failure afterwards would make the caller repeat a publication that was made.
     const nodes = await this.liveNodes.count();
     const cursor = await (publication.retention === false
       ? this.#publish(publication)
@@ -234,7 +284,7 @@ export class LogWriter {
         idempotencyKey === undefined ? request.meta : gateway.keys.idempotency(idempotencyKey),
       idempotencyMs: idempotencyKey === undefined ? 0 : IDEMPOTENCY_MS,
     });
-    const position = positionOf(id);
+    const position = parsePosition(id);
     if (position === undefined) throw new SseError('INTERNAL', 'publish.lua must answer an id');
     return { epoch, ...position };
   }
@@ -266,9 +316,9 @@ export class LogWriter {
   }
 }
 
-/** More than clocks differ and replication lags. */
-const FENCE_MS = 60_000;
-/** The log remembers what it had longer than it has it, so that an old cursor meets a gap and not nothing. */
+/** Milliseconds that the log's clock jumps after a failover: more than clocks differ and replication lags. */
+const FAILOVER_JUMP_MS = 60_000;
+/** Last ids are kept longer than entries, so that an old cursor gets a gap. */
 const MEMORY_FACTOR = 10;
 
 /** What every call to the log carries. */
@@ -278,6 +328,6 @@ function logRequest({ keys }: RedisGateway, { history, mailbox }: ResolvedSseOpt
     meta: keys.logMeta,
     metaMs: Math.max(history.ttl, mailbox.ttl, ...own) * MEMORY_FACTOR,
     newEpoch: randomBytes(6).toString('hex'),
-    failoverJumpMs: FENCE_MS,
+    failoverJumpMs: FAILOVER_JUMP_MS,
   };
 }

@@ -4,24 +4,26 @@ import type { SseError } from '../../errors.js';
 import { EVERYONE } from '../../protocol/names.js';
 import { Periodic } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
-import { CommandBus, NodeCommands, RequestGuard } from './commands.js';
+import { CommandBus } from './commands.js';
 import { redisErrorCode } from './failure.js';
 import { LogFeed } from './feed.js';
-import { FrameSeal, type SupersededNotice } from './frames.js';
+import { nodeIdOf, type SupersededFrame } from './frames.js';
+import { type InboxParts, NodeInbox } from './inbox.js';
 import { LiveNodes, NodeLeases } from './leases.js';
 import { LogReader, LogWriter } from './log.js';
 import { MessageRouter, type PendingSend } from './messages.js';
 import { NodeChannel } from './node-channel.js';
 import { Reconciler } from './reconcile.js';
-import { RouteExpiry, RedisRoutes } from './routes.js';
-import { SubscriberPool } from './subscriber-pool.js';
+import { RedisRoutes, RouteExpiry } from './routes.js';
 
 /** Milliseconds that joining waits for what usually takes a few. */
 const PATIENCE = 2_000;
 const POLL_MS = 10;
+/** Milliseconds for the other nodes to note that this one joined. */
+const GREETING_MS = 250;
 
 /** One membership of this node in the cluster: its parts, joined together, and what keeps them going. */
-export class RedisMember {
+export class RedisMember implements InboxParts {
   readonly leases: NodeLeases;
   readonly registry: RedisRoutes;
   readonly router: MessageRouter;
@@ -33,14 +35,13 @@ export class RedisMember {
   readonly #reconciler: Reconciler;
   readonly #expiry: RouteExpiry;
   readonly #expiring: Periodic;
-  readonly #pool: SubscriberPool;
-  readonly #seal: FrameSeal;
+  readonly #channel: NodeChannel;
+  readonly #inbox: NodeInbox;
   #reaping = false;
   #left: Promise<void> | undefined;
 
   constructor(private readonly node: ClusterNode) {
-    const { gateway, inc, options } = node;
-    this.#seal = new FrameSeal(options.control.secret);
+    this.#channel = new NodeChannel(node);
     this.leases = new NodeLeases(node, {
       onOpened: () => this.#reconciler.renewSoon(),
       onBeat: () => this.#onBeat(),
@@ -51,42 +52,20 @@ export class RedisMember {
     this.nodes = new LiveNodes(node);
     this.#expiry = new RouteExpiry(node, dead => this.#onDead(dead));
     this.#expiring = new Periodic(() => this.#expire(), {
-      everyMs: options.cleanup.interval,
+      everyMs: node.options.cleanup.interval,
     });
     this.#reconciler = new Reconciler(node, {
       leases: this.leases,
       registry: this.registry,
       expiry: this.#expiry,
-      notify: repaired => this.bus.tellAll({ t: 'sync', repaired }),
+      notify: repaired => this.bus.notifyAll({ t: 'sync', repaired }),
     });
-    const channel = new NodeChannel(node, this.#seal, {
-      onMessage: (token, message) => this.router.onMessage(token, message),
-      onAcks: (from, acks) => this.router.onAcks(from, acks),
-      onSuperseded: notice => this.#onSuperseded(notice),
-      onRequest: request => commands.onRequest(request),
-      onUnknownRequest: request => commands.onUnknownRequest(request),
-      onAnswer: answer => this.bus.onAnswer(answer),
-    });
-    this.router = new MessageRouter(node, channel);
-    const clock = () => this.leases.clock;
-    this.bus = new CommandBus(node, channel, clock);
-    const commands = new NodeCommands(node, this.bus, new RequestGuard(clock), {
-      onMembership: () => this.nodes.forget(),
-      onRepaired: () => {
-        if (node.options.consistency.interNodeSyncEnabled) node.listener.onSync();
-      },
-    });
-    this.#pool = new SubscriberPool(gateway, inc, {
-      onNodeFrame: frame => channel.onFrame(frame),
-      onNodeUp: () => this.#reconciler.renewSoon(),
-      onLogFrame: (name, frame) => this.feed.onFrame(name, frame),
-      onLogUp: () => this.feed.onUp(),
-      onLogDown: () => this.feed.onDown(),
-      onError: error => this.onError(error),
-    });
+    this.router = new MessageRouter(node, this.#channel);
+    this.bus = new CommandBus(node, this.#channel, this.nodes, () => this.leases.clock);
+    this.#inbox = new NodeInbox(node, this.#channel, this);
     this.reader = new LogReader(node);
     this.writer = new LogWriter(node, this.nodes);
-    this.feed = new LogFeed(node, this.#pool.log, this.reader);
+    this.feed = new LogFeed(node, this.#inbox.log, this.reader);
   }
 
   /**
@@ -96,7 +75,7 @@ export class RedisMember {
   async join(): Promise<void> {
     this.#reconciler.start();
     if (this.node.options.cleanup.enabled) this.#expiring.start();
-    this.#pool.open();
+    this.#inbox.open();
     try {
       await this.node.gateway.open();
       await this.leases.beat();
@@ -108,7 +87,7 @@ export class RedisMember {
       return;
     }
     await this.#heard();
-    await this.nodes.greet(this.bus);
+    await this.#greet();
   }
 
   /** Whether there is a connection to Redis. */
@@ -136,7 +115,7 @@ export class RedisMember {
 
   /** Why nothing is heard from the cluster, if so. */
   deafness(): string | undefined {
-    if (!this.#pool.up) return 'the subscriptions are being restored';
+    if (!this.#inbox.up) return 'the subscriptions are being restored';
     return this.feed.begun ? undefined : 'the log has not been read yet';
   }
 
@@ -157,6 +136,27 @@ export class RedisMember {
     this.node.logger.warn('the connection to Redis is lost; local delivery goes on');
   }
 
+  /** Subscriptions of this node began again; what other nodes sent meanwhile is lost. */
+  onNodeUp(): void {
+    this.#reconciler.renewSoon();
+  }
+
+  /** Closes a connection whose id another registration took over. */
+  onSuperseded({ connectionId, token }: SupersededFrame): void {
+    if (!this.#channel.signs) {
+      this.node.listener.onSuperseded(connectionId, token);
+      return;
+    }
+    // A script wrote the frame, unsigned: it counts only as far as the route says the same.
+    this.registry.find(connectionId).then(
+      route => {
+        if (route?.inc === this.node.inc && route.tok === token) return;
+        this.node.listener.onSuperseded(connectionId, token);
+      },
+      () => this.#reconciler.renewSoon(),
+    );
+  }
+
   onError(error: SseError): void {
     if (this.#left === undefined) this.node.logger.debug('a connection to Redis failed', { error });
   }
@@ -166,13 +166,13 @@ export class RedisMember {
     this.#reconciler.stop();
     this.#expiring.stop();
     this.leases.stop();
-    this.#pool.close();
+    this.#inbox.close();
     this.feed.close();
     // Also while it joins: a lease may be on its way.
     if (this.reachable && !this.leases.silent) {
       try {
         await this.leases.release(false);
-        await this.bus.tellAll({ t: 'leave' });
+        await this.bus.notifyAll({ t: 'leave' });
       } catch (error) {
         logger.warn('what this node had in the cluster was not released; it expires', { error });
       }
@@ -193,6 +193,20 @@ export class RedisMember {
     }
   }
 
+  /** Announces this node, so that the others count it from now on. Never rejects. */
+  async #greet(): Promise<void> {
+    const { inc, nodeId, logger } = this.node;
+    try {
+      const others = (await this.nodes.incarnations()).filter(other => other !== inc);
+      const { answered } = await this.bus.askAll(others, { t: 'join' }, GREETING_MS);
+      // A node whose lease is over and was not reaped does not answer.
+      if (![...answered.keys()].some(other => nodeIdOf(other) === nodeId)) return;
+      logger.warn('node.id must be unique in a cluster; another node has the same', { nodeId });
+    } catch (error) {
+      logger.debug('this node could not be announced to the others', { error });
+    }
+  }
+
   #onBeat(): void {
     this.nodes.forget();
     // All nodes may have been cut off together; each gets the time to renew its lease first.
@@ -207,21 +221,6 @@ export class RedisMember {
     this.nodes.forget();
     this.router.onDead(inc);
     this.bus.onDead(inc);
-  }
-
-  #onSuperseded({ connectionId, token }: SupersededNotice): void {
-    if (!this.#seal.signs) {
-      this.node.listener.onSuperseded(connectionId, token);
-      return;
-    }
-    // Redis itself wrote it, unsigned: believed only as far as the route says the same.
-    this.registry.find(connectionId).then(
-      route => {
-        if (route?.inc === this.node.inc && route.tok === token) return;
-        this.node.listener.onSuperseded(connectionId, token);
-      },
-      () => this.#reconciler.renewSoon(),
-    );
   }
 
   async #reap(): Promise<void> {
@@ -314,7 +313,7 @@ function feedProbe(member: () => RedisMember | undefined): LeakProbe<string> {
     release: topic => {
       // However often it is listened to, until somebody joins.
       for (let feed = member()?.feed; feed?.topics.includes(topic) === true;) {
-        feed.unlisten([topic]);
+        feed.unsubscribe([topic]);
       }
     },
   };
@@ -324,6 +323,6 @@ function heldProbe(member: () => RedisMember | undefined): LeakProbe<string> {
   return {
     kind: 'held-frames',
     suspects: () => (member()?.feed.holdsForNothing === true ? ['log'] : []),
-    release: () => member()?.feed.letGo(),
+    release: () => member()?.feed.dropHeld(),
   };
 }

@@ -16,15 +16,15 @@ import { publishCommand } from './keys.js';
 import type { NodeChannel } from './node-channel.js';
 import { type SendReply, sendScript } from './scripts.js';
 
-/** Milliseconds after the call at which a message is handed over again, unless it was answered. */
+/** Milliseconds after the call at which a message is published again, unless it was answered. */
 const ATTEMPTS = [0, 250, 750, 1_750];
-/** What encoding makes of `limits.maxEventBytes` at most: a `data: ` for each line break, and a name. */
+/** Bytes of an encoded event at most: a `data: ` for each line break, and a name. */
 const mostBytes = (maxEventBytes: number): number => 7 * maxEventBytes + 1_024;
 
 /**
- * Hands messages to the node that owns their connection, and says what became of them: what the owner answered, or what
- * is certain without an answer, or that it is unknown. An attempt without an answer is repeated with the same message id,
- * after a new look-up, so it follows a takeover; the owner recognises what it had.
+ * Dispatches messages to the node that owns their connection, and resolves to their outcome: the owner's answer, or the
+ * outcome that is certain without an answer, or `unknown`. An attempt without an answer is repeated with the same message
+ * id, after a new look-up, so it follows a takeover. The owner recognises a message id that it had.
  */
 export class MessageRouter {
   readonly #pending = new Map<string, PendingSend>();
@@ -44,7 +44,7 @@ export class MessageRouter {
   async send(message: Message): Promise<SendResult> {
     this.#sends += 1;
     const name = this.#sends.toString(36);
-    if (message.ack === 'none') return this.#handOver(message, `${name}.0`);
+    if (message.ack === 'none') return this.#sendUnanswered(message, `${name}.0`);
     const pending = new PendingSend(message.deadline);
     this.#pending.set(name, pending);
     try {
@@ -68,12 +68,12 @@ export class MessageRouter {
 
   /** A message for a connection of this node. */
   onMessage(token: string, message: MessageFrame): void {
-    const delivery = this.#deliveryOf(token, message);
-    if (message.ack) this.#acknowledge(message.from, { attempt: message.attempt, delivery });
+    const result = this.#resultOf(token, message);
+    if (message.ack) this.#acknowledge(message.from, { attempt: message.attempt, result });
   }
 
-  /** This node's own limit holds for what others send as well. */
-  #deliveryOf(token: string, message: MessageFrame): LocalResult {
+  /** The limit of this node holds for messages of other nodes as well. */
+  #resultOf(token: string, message: MessageFrame): LocalResult {
     const { listener, options } = this.node;
     const { connectionId, messageId, bytes, trace } = message;
     if (bytes.length > mostBytes(options.limits.maxEventBytes)) {
@@ -83,13 +83,13 @@ export class MessageRouter {
   }
 
   onAcks(from: string, acks: readonly Ack[]): void {
-    for (const { attempt, delivery } of acks) {
+    for (const { attempt, result } of acks) {
       const [name = '', number] = attempt.split('.');
-      this.#pending.get(name)?.onAnswer(Number(number), delivery, from);
+      this.#pending.get(name)?.onAnswer(Number(number), result, from);
     }
   }
 
-  /** A node died: what it has not answered it will not answer any more. */
+  /** A node died: the sends that only it can answer end. */
   onDead(inc: string): void {
     for (const pending of this.#pending.values()) pending.onDead(inc);
   }
@@ -106,7 +106,7 @@ export class MessageRouter {
       const answer = await pending.answerBy(at);
       if (answer !== undefined && answer !== 'again') return answer;
       if (pending.over) break;
-      // The one before is on its way; another would come behind it, and pile up in a Redis that is frozen.
+      // The attempt before is still on its way; another one would wait behind it in a Redis that is frozen.
       if (!gateway.cluster && silentLife === gateway.life) continue;
       const { life } = gateway;
       if (attempt > 0)
@@ -119,7 +119,7 @@ export class MessageRouter {
     return last === undefined || last === 'again' ? pending.conclusion() : last;
   }
 
-  /** The result, when it is certain without an answer; `silent` when Redis has not even said that it was published. */
+  /** The result, when it is certain without an answer; `silent` when Redis did not answer the script either. */
   async #attempt(
     message: Message,
     name: string,
@@ -147,7 +147,7 @@ export class MessageRouter {
     return pending.doubtful ? undefined : { outcome: 'not-connected' };
   }
 
-  async #handOver(message: Message, name: string): Promise<SendResult> {
+  async #sendUnanswered(message: Message, name: string): Promise<SendResult> {
     const { gateway } = this.node;
     const { reachable } = gateway;
     try {
@@ -179,12 +179,12 @@ export class MessageRouter {
       partition: gateway.keys.partitionOf(connectionId),
       conn: connectionId,
       pubCommand: publishCommand(gateway.keys.nodeMode),
-      payload: this.channel.sealed(encoded),
+      payload: this.channel.signed(encoded),
     });
   }
 
   /** Acks to one sender of one tick leave together. */
-  #acknowledge(to: string, ack: { attempt: string; delivery: LocalResult }): void {
+  #acknowledge(to: string, ack: { attempt: string; result: LocalResult }): void {
     const lines = this.#acks.get(to);
     if (lines !== undefined) {
       lines.push(encodeAck(ack));
@@ -198,7 +198,7 @@ export class MessageRouter {
   #flushAcks(): void {
     for (const [to, lines] of this.#acks) {
       this.channel.publish(to, encodeAcks(this.node.inc, lines)).catch((error: unknown) => {
-        // The sender asks again.
+        // The sender repeats the message.
         this.node.logger.debug('an acknowledgement was not sent', { error });
       });
     }
@@ -206,22 +206,22 @@ export class MessageRouter {
   }
 }
 
-/** It certainly reached nobody. That may be the blink of a reconnection, so one more attempt is made. */
+/** The attempt certainly reached no node. A subscriber that reconnects may be the cause, so one more attempt is made. */
 function unreached(pending: PendingSend, attempt: number): SendResult | undefined {
   pending.onUnsent(attempt, 'unavailable');
   return attempt > 0 && !pending.doubtful ? { outcome: 'unavailable' } : undefined;
 }
 
-/** What became of one attempt, as far as known. */
+/** The state of one attempt, as far as known. */
 type Attempt =
   /** It may have reached an owner, `inc` when that is known. */
-  | { readonly is: 'open'; readonly inc?: string }
-  /** It certainly reached nobody. */
-  | { readonly is: 'unsent'; readonly because: 'not-connected' | 'unavailable' }
-  /** Its owner had the connection no more. */
-  | { readonly is: 'closed' };
+  | { readonly kind: 'open'; readonly inc?: string }
+  /** It certainly reached no node. */
+  | { readonly kind: 'unsent'; readonly because: 'not-connected' | 'unavailable' }
+  /** Its owner did not have the connection any more. */
+  | { readonly kind: 'closed' };
 
-/** One send that waits for its owner: the attempts so far, and what can be concluded from them. */
+/** One send that waits for its owner: the attempts so far, and the outcome that follows from them. */
 export class PendingSend {
   readonly #startedAt = performance.now();
   readonly #attempts: Attempt[] = [];
@@ -239,50 +239,53 @@ export class PendingSend {
 
   /** Whether an attempt may have reached an owner without an answer. */
   get doubtful(): boolean {
-    return this.#attempts.some(({ is }) => is === 'open');
+    return this.#attempts.some(({ kind }) => kind === 'open');
   }
 
   onSent(attempt: number): void {
-    this.#attempts[attempt] ??= { is: 'open' };
+    this.#attempts[attempt] ??= { kind: 'open' };
   }
 
   onRouted(attempt: number, inc: string): void {
     // Its answer may have been faster.
-    if (this.#attempts[attempt]?.is === 'open') this.#attempts[attempt] = { is: 'open', inc };
+    if (this.#attempts[attempt]?.kind === 'open') this.#attempts[attempt] = { kind: 'open', inc };
   }
 
   onUnsent(attempt: number, because: 'not-connected' | 'unavailable'): void {
-    this.#attempts[attempt] = { is: 'unsent', because };
+    this.#attempts[attempt] = { kind: 'unsent', because };
   }
 
   /** The owner's answer to an attempt; `from` is its incarnation. */
-  onAnswer(attempt: number, delivery: LocalResult, from: string): void {
+  onAnswer(attempt: number, result: LocalResult, from: string): void {
     if (this.#attempts[attempt] === undefined) return;
-    if (delivery.outcome === 'not-connected') {
-      const again = !this.#attempts.some(({ is }) => is === 'closed');
-      this.#attempts[attempt] = { is: 'closed' };
-      // It may be elsewhere by now; that is looked up once.
-      this.#settle(again ? 'again' : this.conclusion());
+    if (result.outcome === 'not-connected') {
+      const again = !this.#attempts.some(({ kind }) => kind === 'closed');
+      this.#attempts[attempt] = { kind: 'closed' };
+      // Another node may own it by now; that is looked up once.
+      this.#conclude(again ? 'again' : this.conclusion());
       return;
     }
     const nodeId = nodeIdOf(from);
-    this.#settle(
-      delivery.outcome === 'rejected'
-        ? { outcome: 'rejected', code: delivery.code, nodeId }
-        : { outcome: delivery.outcome, nodeId },
+    this.#conclude(
+      result.outcome === 'rejected'
+        ? { outcome: 'rejected', code: result.code, nodeId }
+        : { outcome: result.outcome, nodeId },
     );
   }
 
-  /** The owner died without an answer to what only it may have got. */
+  /** A node died. The outcome is unknown when every attempt without an answer was dispatched to it. */
   onDead(inc: string): void {
-    const waiting = this.#attempts.filter(({ is }) => is === 'open');
+    const waiting = this.#attempts.filter(({ kind }) => kind === 'open');
     if (waiting.length === 0) return;
-    if (waiting.every(attempt => attempt.is === 'open' && attempt.inc === inc)) {
-      this.#settle({ outcome: 'unknown' });
+    if (waiting.every(attempt => attempt.kind === 'open' && attempt.inc === inc)) {
+      this.#conclude({ outcome: 'unknown' });
     }
   }
 
-  /** The answer, as soon as it is there; `undefined` when it is not `at` milliseconds after the beginning, or in time. */
+  /**
+   * The owner's answer, as soon as it is there. `undefined` when there is none `at` milliseconds after the beginning, or at
+   * the deadline. `again`: the owner did not have the connection, so it is looked up once more.
+   */
   async answerBy(at: number): Promise<SendResult | 'again' | undefined> {
     const wait = Math.min(at, this.deadline) - (performance.now() - this.#startedAt);
     if (this.#answer === undefined && !this.#ended && wait > 0) {
@@ -300,20 +303,20 @@ export class PendingSend {
     return answer;
   }
 
-  /** What is certain when nothing more is to come. */
+  /** The outcome when no more answers come. */
   conclusion(): SendResult {
     if (this.doubtful) return { outcome: 'unknown' };
     const last = this.#attempts.at(-1);
-    return { outcome: last?.is === 'unsent' ? last.because : 'not-connected' };
+    return { outcome: last?.kind === 'unsent' ? last.because : 'not-connected' };
   }
 
-  /** Nothing more will be waited for. */
+  /** Ends the wait. */
   end(): void {
     this.#ended = true;
     this.#wake?.();
   }
 
-  #settle(answer: SendResult | 'again'): void {
+  #conclude(answer: SendResult | 'again'): void {
     // The first final answer stands.
     if (this.#answer !== undefined && this.#answer !== 'again') return;
     this.#answer = answer;

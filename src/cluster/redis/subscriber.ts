@@ -4,23 +4,23 @@ import { backoff } from './connections.js';
 import { toSseError } from './failure.js';
 import type { PubSubMode } from './keys.js';
 
-/** What a subscriber tells. None may throw; calls come in the order of what happened. */
+/** The listener of a subscriber. No method may throw; calls come in the order of their causes. */
 export interface SubscriberEvents {
-  /** A message. The payload is the receiver's to keep. */
+  /** A message. The payload belongs to the listener. */
   onMessage(channel: string, payload: Buffer): void;
-  /** Every channel that is wanted is subscribed and acknowledged; what was published in between was missed. */
+  /** Every wanted channel is subscribed and acknowledged; messages since the last `onDown` are lost. */
   onUp?(): void;
-  /** From some moment before now until `onUp`, messages are missed. */
+  /** From some moment before now until `onUp`, messages are lost. */
   onDown?(): void;
   /** A failure that no call reports. */
   onError?(error: SseError): void;
 }
 
-/** What a subscriber is made of. */
+/** How a subscriber connects and probes. */
 interface SubscriberOptions {
   /** A new connection that is not connected yet; `attempt` grows with each one, so that another master can be tried. */
   readonly connect: (attempt: number) => Redis;
-  /** Publishes on the way that all messages take. */
+  /** Publishes as all messages are published. */
   readonly publish: (channel: string, payload: string) => Promise<unknown>;
   /** Channel of this subscriber alone. */
   readonly probeChannel: string;
@@ -30,22 +30,22 @@ interface SubscriberOptions {
 }
 
 type State =
-  | { readonly is: 'new' | 'closed' }
-  | { readonly is: 'opening' | 'up'; readonly connection: Redis }
-  | { readonly is: 'waiting'; readonly timer: NodeJS.Timeout };
+  | { readonly kind: 'new' | 'closed' }
+  | { readonly kind: 'opening' | 'up'; readonly connection: Redis }
+  | { readonly kind: 'waiting'; readonly timer: NodeJS.Timeout };
 
 const PROBE_MS = 5_000;
 const CHANNELS_PER_CALL = 500;
 
 /**
- * Subscriptions on a connection of their own. It subscribes to everything itself each time a connection is ready, probes
- * whether messages really come, and replaces a connection that broke or fell silent, with growing pauses. Delivery is that
- * of Redis Pub/Sub: at most once, in order, from `onUp` to `onDown`.
+ * Subscriptions on a connection of their own. The subscriber subscribes to every channel itself each time a connection is
+ * ready, probes whether messages arrive, and replaces a connection that broke or fell silent, with growing pauses. Redis
+ * Pub/Sub decides the delivery: at most once, in order, from `onUp` to `onDown`.
  */
 export class RedisSubscriber {
   readonly #channels = new Set<string>();
   readonly #probe: LivenessProbe;
-  #state: State = { is: 'new' };
+  #state: State = { kind: 'new' };
   /** Connections so far. */
   #attempt = 0;
   /** Connections in a row that brought no message. */
@@ -62,35 +62,35 @@ export class RedisSubscriber {
 
   /** Whether every wanted channel is subscribed, as far as known. */
   get up(): boolean {
-    return this.#state.is === 'up';
+    return this.#state.kind === 'up';
   }
 
   /** Begins to connect, and goes on trying until `close`. Calling it again changes nothing. */
   open(): void {
-    if (this.#state.is === 'new') this.#connect();
+    if (this.#state.kind === 'new') this.#connect();
   }
 
   /**
-   * Subscribes to channels and resolves when Redis has acknowledged each: what is published from then on comes.
+   * Subscribes to channels and resolves when Redis has acknowledged each: messages that are published later arrive.
    * When it rejects, the channels stay wanted and are subscribed with the next connection, unless `unsubscribe` is called.
    * @throws SseError `UNAVAILABLE` when there is no connection or it breaks before; `CLOSED` after `close`.
    */
   async subscribe(...channels: string[]): Promise<void> {
     const state = this.#state;
-    if (state.is === 'closed')
+    if (state.kind === 'closed')
       throw new SseError('CLOSED', 'the subscriber was closed; make another');
     for (const channel of channels) this.#channels.add(channel);
-    if ((state.is !== 'up' && state.is !== 'opening') || state.connection.status !== 'ready') {
+    if ((state.kind !== 'up' && state.kind !== 'opening') || state.connection.status !== 'ready') {
       throw new SseError('UNAVAILABLE', 'a subscription needs a connection to Redis, got none yet');
     }
     await this.#send(state.connection, channels);
   }
 
-  /** Ends subscriptions; messages that are under way may still come. */
+  /** Ends subscriptions; messages that are under way may still arrive. */
   unsubscribe(...channels: string[]): void {
     for (const channel of channels) this.#channels.delete(channel);
     const state = this.#state;
-    if (state.is !== 'up' && state.is !== 'opening') return;
+    if (state.kind !== 'up' && state.kind !== 'opening') return;
     const { connection } = state;
     if (connection.status !== 'ready' || channels.length === 0) return;
     const sent =
@@ -100,13 +100,13 @@ export class RedisSubscriber {
     sent.catch((failure: unknown) => this.#lose(connection, failure));
   }
 
-  /** Ends the connection; nothing is told afterwards. Twice is harmless. */
+  /** Ends the connection; the listener is not called afterwards. Twice is harmless. */
   close(): void {
     const state = this.#state;
-    this.#state = { is: 'closed' };
+    this.#state = { kind: 'closed' };
     this.#probe.stop();
     this.#channels.clear();
-    if (state.is === 'waiting') clearTimeout(state.timer);
+    if (state.kind === 'waiting') clearTimeout(state.timer);
     if ('connection' in state) state.connection.disconnect();
   }
 
@@ -118,7 +118,7 @@ export class RedisSubscriber {
       this.#wait(failure);
       return;
     }
-    this.#state = { is: 'opening', connection };
+    this.#state = { kind: 'opening', connection };
     connection.on('error', (error: unknown) => this.#report(error));
     connection.on('end', () => this.#lose(connection));
     // A Redis Cluster that moves the slot of a sharded channel ends the subscription.
@@ -140,7 +140,7 @@ export class RedisSubscriber {
       return; // #send has given the connection up.
     }
     if (!this.#isCurrent(connection)) return;
-    this.#state = { is: 'up', connection };
+    this.#state = { kind: 'up', connection };
     this.#probe.start();
     this.events.onUp?.();
   }
@@ -174,14 +174,14 @@ export class RedisSubscriber {
 
   #replaceDeaf(): void {
     const state = this.#state;
-    if (state.is !== 'up') return;
+    if (state.kind !== 'up') return;
     this.#lose(state.connection, new Error('publications succeed but none arrives'));
   }
 
   /** Gives a connection up, if it is the present one, and plans the next. */
   #lose(connection: Redis, failure?: unknown): void {
     if (!this.#isCurrent(connection)) return;
-    const wasUp = this.#state.is === 'up';
+    const wasUp = this.#state.kind === 'up';
     this.#probe.stop();
     this.#wait(failure);
     connection.disconnect();
@@ -192,7 +192,7 @@ export class RedisSubscriber {
     const timer = setTimeout(() => {
       this.#connect();
     }, backoff(this.#fruitless++));
-    this.#state = { is: 'waiting', timer };
+    this.#state = { kind: 'waiting', timer };
     if (failure !== undefined) this.#report(failure);
   }
 
@@ -201,15 +201,15 @@ export class RedisSubscriber {
   }
 
   #report(failure: unknown): void {
-    if (this.#state.is !== 'closed') this.events.onError?.(toSseError(failure, 'a subscription'));
+    if (this.#state.kind !== 'closed') this.events.onError?.(toSseError(failure, 'a subscription'));
   }
 }
 
-/** What a probe needs of its subscriber. */
+/** The subscriber of a probe. */
 interface ProbeTarget {
-  /** Publishes to the subscriber itself, on the way that all messages take. */
+  /** Publishes to the subscriber itself, as all messages are published. */
   publish(): Promise<unknown>;
-  /** The subscriber hears nothing although publishing works. */
+  /** The subscriber receives nothing although publishing works. */
   onDeaf(): void;
 }
 
@@ -217,10 +217,10 @@ interface ProbeTarget {
 const MOST_STRETCH = 10;
 
 /**
- * Finds a subscription that looks healthy and is dead, as after a failover. Each window it publishes to the subscriber;
- * when that succeeded and the next window ends without any message, the subscriber is deaf: at most two windows after it
- * became so. While publishing fails, nothing is concluded. Each verdict doubles the window, to ten times, until something
- * is heard.
+ * Finds a subscription that looks healthy and is dead, as after a failover. The probe publishes to the subscriber in each
+ * window. The subscriber is deaf when that succeeded and the next window ends without any message: that takes two windows
+ * at most. While publishing fails, the probe concludes nothing. Each verdict doubles the window, to ten times, until a
+ * message is received.
  */
 export class LivenessProbe {
   #timer: NodeJS.Timeout | undefined;
@@ -269,7 +269,7 @@ export class LivenessProbe {
     const life = this.#life;
     this.target.publish().then(
       () => {
-        // The message itself may have been quicker, or the subscriber's life may be over.
+        // The message may have arrived before, or the subscriber's life may be over.
         if (life === this.#life && this.#state === 'quiet') this.#state = 'published';
       },
       () => undefined,

@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import fc from 'fast-check';
 import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
-import { encodeRequest } from '../../../src/cluster/redis/frames.js';
+import { encodeRequest } from '../../../src/cluster/redis/command-frames.js';
 import { amount } from '../../support/extent.js';
 import { garbageFrames } from '../../support/garbage-frames.js';
 import { RecordingListener } from '../../support/recording-listener.js';
@@ -73,7 +73,7 @@ describe('garbage on the channels of live nodes', () => {
         return heard;
       };
 
-      it('harms nobody: a send and a publication still arrive', async () => {
+      it('has no effect: a send and a publication still arrive', async () => {
         const heard = await record();
         const all = await channels();
         expect(all.length).to.be.greaterThan(4);
@@ -103,7 +103,7 @@ describe('garbage on the channels of live nodes', () => {
     });
   }
 
-  it('harms nobody on the sharded channels of a Redis Cluster', async () => {
+  it('has no effect on the sharded channels of a Redis Cluster', async () => {
     const nodes = new RedisNodes(() => ({ client: cluster.redis.admin, pubsub: 'sharded' }));
     const listener = new RecordingListener();
     try {

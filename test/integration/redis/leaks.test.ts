@@ -106,7 +106,7 @@ describe('leaks of a node in Redis', () => {
         overdue: () => [late],
         abandon: (send: unknown) => done.push(`send ${send === late}`),
       },
-      feed: { topics: ['*'], holdsForNothing: true, letGo: () => done.push('frames') },
+      feed: { topics: ['*'], holdsForNothing: true, dropHeld: () => done.push('frames') },
     };
     // Only what the probes ask for.
     detection.watch(clusterProbes(() => member as unknown as RedisMember));

@@ -5,14 +5,16 @@ import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import {
   ANSWER_KIND,
   type CommandAnswer,
-  decodeAcks,
-  decodeAnswer,
+  parseAnswer,
+  REQUEST_KIND,
+} from '../../../src/cluster/redis/command-frames.js';
+import {
   encodeAcks,
   encodeMessage,
-  FrameSeal,
   MAX_ACKS,
-  REQUEST_KIND,
+  parseAcks,
 } from '../../../src/cluster/redis/frames.js';
+import { FrameSigner } from '../../../src/cluster/redis/node-channel.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';
@@ -20,11 +22,11 @@ import { until } from '../../support/until.js';
 
 const ME = 'z~0123456789abcdef0123';
 
-/** What another node says, byte by byte, and what a node makes of it. */
+/** The frames of another node, byte by byte, and their effect on a node. */
 for (const secret of [undefined, 'a secret of at least sixteen']) {
   describe(`frames between nodes, ${secret === undefined ? 'unsigned' : 'signed'}`, () => {
     const server = withRedis();
-    const seal = new FrameSeal(secret);
+    const signer = new FrameSigner(secret);
     const nodes = new RedisNodes(() => ({ url: server.redis.url }), {
       control: { secret },
       limits: { maxEventBytes: 1_000 },
@@ -71,13 +73,13 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     };
     const answerTo = async (id: string): Promise<CommandAnswer> => {
       const answers = () =>
-        heard.map(frame => decodeAnswer(seal.open(frame.subarray(2)) ?? Buffer.alloc(0)));
+        heard.map(frame => parseAnswer(signer.verify(frame.subarray(2)) ?? Buffer.alloc(0)));
       await until(() => answers().some(answer => answer?.id === id), 'the answer');
       return answers().find(answer => answer?.id === id)!;
     };
     const ask = async (command: object, more: object = {}): Promise<CommandAnswer> => {
       const { id, frame } = await request(command, more);
-      await say(seal.seal(frame));
+      await say(signer.sign(frame));
       return answerTo(id);
     };
     /** Resolves when everything that was said before has been heard. */
@@ -101,61 +103,61 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
         {},
         'c2',
       );
-      await say(seal.seal(frame));
+      await say(signer.sign(frame));
       await settled();
       expect(listener.closed).to.deep.equal([]);
       expect(drops()).to.deep.equal([1]);
     });
 
-    it('a command for another node is none of its business', async () => {
+    it('a command for another node has no effect', async () => {
       const other = `b~${'0'.repeat(20)}`;
       const { frame } = await request({ t: 'closeAll', reason: 'kicked' }, { to: other });
-      await say(seal.seal(frame), 'ctl');
+      await say(signer.sign(frame), 'ctl');
       await settled();
       expect(listener.closedAll).to.deep.equal([]);
       expect(drops()).to.deep.equal([]);
     });
 
-    it('a command that comes again is carried out once', async () => {
+    it('a command that arrives again is carried out once', async () => {
       const { id, frame } = await request({ t: 'closeAll', reason: 'kicked' });
-      const sealed = seal.seal(frame);
-      await say(sealed);
+      const signed = signer.sign(frame);
+      await say(signed);
       await answerTo(id);
-      await say(sealed);
-      await say(sealed, 'ctl');
+      await say(signed);
+      await say(signed, 'ctl');
       await settled();
       expect(listener.closedAll).to.have.length(1);
     });
 
-    it('a command that nobody waits for any more is not carried out, nor one of the future', async () => {
+    it('a command after its deadline is not carried out, and neither is one of the future', async () => {
       for (const late of [-60_000, 60_000]) {
         const at = (await clock()) + late;
         const { frame } = await request({ t: 'closeAll', reason: 'kicked' }, { at });
-        await say(seal.seal(frame));
+        await say(signer.sign(frame));
       }
       await settled();
       expect(listener.closedAll).to.deep.equal([]);
     });
 
-    it('truncated, longer than allowed, or with other keys it is dropped', async () => {
+    it('a command that is truncated, too long, or has other keys is dropped', async () => {
       const close = { t: 'close', connectionId: 'c1', reason: 'kicked' };
       const { frame } = await request(close);
       for (let length = 0; length < frame.length; length += 7) {
-        await say(seal.seal(frame.subarray(0, length)));
+        await say(signer.sign(frame.subarray(0, length)));
       }
-      await say(seal.seal(Buffer.concat([frame, Buffer.alloc(300_000, ' ')])));
-      await say(seal.seal((await request(close, { extra: 1 })).frame));
+      await say(signer.sign(Buffer.concat([frame, Buffer.alloc(300_000, ' ')])));
+      await say(signer.sign((await request(close, { extra: 1 })).frame));
       const polluting = frame.toString().replace('{', '{"__proto__":{"polluted":1},');
-      await say(seal.seal(Buffer.from(polluting)));
+      await say(signer.sign(Buffer.from(polluting)));
       await settled();
       expect(listener.closed).to.deep.equal([]);
       expect(({} as { polluted?: number }).polluted).to.equal(undefined);
     });
 
-    it('an answer is believed only from a node that was asked', async () => {
+    it('an answer counts only from a node that was asked', async () => {
       const asking = node.messenger.presence('news');
       const forged = { id: '0'.repeat(24), from: ME, ok: true, data: ['ghost'] };
-      await say(seal.seal(Buffer.from(ANSWER_KIND + JSON.stringify(forged))));
+      await say(signer.sign(Buffer.from(ANSWER_KIND + JSON.stringify(forged))));
       expect(await asking).to.deep.equal({ connections: [], missing: [] });
     });
 
@@ -165,16 +167,16 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       for (const [at, size] of sizes.entries()) {
         const bytes = Buffer.from(`data: ${'x'.repeat(size)}\n\n`);
         const frame = encodeMessage({ ...message, attempt: `1.${at}`, messageId: `m${at}`, bytes });
-        await say(seal.seal(frame), undefined, 't1');
+        await say(signer.sign(frame), undefined, 't1');
       }
       const acks = () =>
         heard.flatMap(
-          frame => decodeAcks(seal.open(frame.subarray(2)) ?? Buffer.alloc(0))?.acks ?? [],
+          frame => parseAcks(signer.verify(frame.subarray(2)) ?? Buffer.alloc(0))?.acks ?? [],
         );
       await until(() => acks().length === sizes.length, 'the acknowledgements');
       expect(acks()).to.deep.equal([
-        { attempt: '1.0', delivery: { outcome: 'delivered' } },
-        { attempt: '1.1', delivery: { outcome: 'rejected', code: 'EVENT_TOO_LARGE' } },
+        { attempt: '1.0', result: { outcome: 'delivered' } },
+        { attempt: '1.1', result: { outcome: 'rejected', code: 'EVENT_TOO_LARGE' } },
       ]);
       expect(listener.messages).to.have.length(1);
     });
@@ -184,8 +186,8 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     it('a command that is signed with another secret, or not at all, is dropped', async () => {
       const { frame } = await request({ t: 'closeAll', reason: 'kicked' });
       await say(frame);
-      await say(new FrameSeal('another secret of sixteen').seal(frame));
-      const changed = Buffer.from(seal.seal(frame));
+      await say(new FrameSigner('another secret of sixteen').sign(frame));
+      const changed = Buffer.from(signer.sign(frame));
       changed.writeUInt8((changed.at(-3) ?? 0) ^ 1, changed.length - 3);
       await say(changed);
       await settled();
@@ -193,7 +195,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       expect(drops()).to.deep.equal([1]);
     });
 
-    it('a notice of a takeover, which Redis writes unsigned, is believed only if the route says so', async () => {
+    it('a notice of a takeover, which Redis writes unsigned, counts only if the route says so', async () => {
       const notice = { v: 1, t: 'superseded', c: 'c1', k: 't1', f: '1' };
       await server.redis.admin.publish(`${nodes.prefix}n:${inc}`, JSON.stringify(notice));
       await settled();
@@ -206,8 +208,8 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
 describe('an acknowledgement frame', () => {
   const lines = (count: number): string[] => Array.from({ length: count }, (_, n) => `${n}.0 d`);
 
-  it('carries so many, and one with more is refused whole', () => {
-    expect(decodeAcks(encodeAcks(ME, lines(MAX_ACKS)))?.acks).to.have.length(MAX_ACKS);
-    expect(decodeAcks(encodeAcks(ME, lines(MAX_ACKS + 1)))).to.equal(undefined);
+  it('carries 10,000 acks, and one with more is refused whole', () => {
+    expect(parseAcks(encodeAcks(ME, lines(MAX_ACKS)))?.acks).to.have.length(MAX_ACKS);
+    expect(parseAcks(encodeAcks(ME, lines(MAX_ACKS + 1)))).to.equal(undefined);
   });
 });

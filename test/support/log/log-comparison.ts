@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { SinonFakeTimers } from 'sinon';
-import { positionOf } from '../../../src/cluster/redis/frames.js';
+import { parsePosition } from '../../../src/cluster/redis/frames.js';
 import type { HistoryReply, PublishReply } from '../../../src/cluster/redis/scripts.js';
 import type { Cursor } from '../../../src/contracts/events.js';
 import { ModelLog, type Question, text } from './model-log.js';
@@ -176,7 +176,7 @@ export class LogComparison {
 }
 
 function cursorOf(epoch: string, id: string): Cursor {
-  const position = positionOf(id);
+  const position = parsePosition(id);
   if (position === undefined) throw new Error(`${id} is no id`);
   return { epoch, ...position };
 }

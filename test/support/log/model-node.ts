@@ -15,8 +15,8 @@ import { ModelRedis } from './model-redis.js';
 export class ModelNode {
   readonly node: TestNode;
   readonly logger = new RecordingLogger();
-  /** Numbers of the entries that the feed has handed on, in order. */
-  readonly handedOn: number[] = [];
+  /** Numbers of the entries that the feed delivered, in order. */
+  readonly delivered: number[] = [];
   #feed: LogFeed | undefined;
   #subscriber: RedisSubscriber | undefined;
   #connection: ModelConnection | undefined;
@@ -59,8 +59,8 @@ export class ModelNode {
         if (this.#feed === undefined) this.#start(listener);
       },
       log: {
-        subscribe: async topics => this.feed.listen(topics),
-        unsubscribe: topics => this.#feed?.unlisten(topics),
+        subscribe: async topics => this.feed.subscribe(topics),
+        unsubscribe: topics => this.#feed?.unsubscribe(topics),
         position: () => this.#feed?.position,
         replay: async request => reader().replay(request),
       },
@@ -88,7 +88,7 @@ export class ModelNode {
     );
     this.#subscriber = subscriber;
     const onPublication: ClusterListener['onPublication'] = (topic, frame, trace) => {
-      if (frame.position !== undefined) this.handedOn.push(frame.position.sequence);
+      if (frame.position !== undefined) this.delivered.push(frame.position.sequence);
       listener.onPublication(topic, frame, trace);
     };
     const watched: object = { onPublication: { value: onPublication } };

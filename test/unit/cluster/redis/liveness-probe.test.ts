@@ -57,7 +57,7 @@ describe('LivenessProbe', () => {
     expect(deaf).to.deep.equal([7 * WINDOW]);
   });
 
-  it('waits longer after each verdict, to ten windows, until something is heard', async () => {
+  it('waits longer after each verdict, to ten windows, until a message is received', async () => {
     const lives: number[] = [];
     for (let life = 0; life < 6; life += 1) {
       const begin = clock.now;

@@ -52,7 +52,7 @@ describe('LogFeed', () => {
     await turns();
   }
 
-  it('finds a frame that vanished by the next one, and hands on both', async () => {
+  it('finds a frame that vanished by the next one, and delivers both', async () => {
     await opened(['a']);
     run.publish('a');
     await run.settle();
@@ -79,7 +79,7 @@ describe('LogFeed', () => {
     expect(first().connection).to.equal(connection);
   });
 
-  it('tells of a frame that vanished while others went past it', async () => {
+  it('reports a frame that vanished while newer entries were delivered', async () => {
     await opened(['a', 'b'], ['b']);
     run.publish('a');
     await run.settle();
@@ -97,7 +97,7 @@ describe('LogFeed', () => {
     expect(run.streams[1]?.sink.names).to.deep.equal(['connected', 'message']);
   });
 
-  it('tells who is ahead of a log that lost its end, and goes on from there', async () => {
+  it('resets a client that is ahead of a log that lost its end, and goes on from there', async () => {
     run = new LogRun([['a']], clock, false);
     await run.start();
     run.join(0, first(), 0);
@@ -115,7 +115,7 @@ describe('LogFeed', () => {
     expect(had(0)).to.deep.equal(['a 1', 'a 2', 'a 3']);
   });
 
-  it('tells nobody of a lost end that the log has come past before it was read', async () => {
+  it('resets no client when the log has grown past its lost end before it was read', async () => {
     run = new LogRun([['a']], clock, false);
     await run.start();
     run.join(0, first(), 0);
@@ -133,7 +133,7 @@ describe('LogFeed', () => {
     expect(run.streams[0]?.sink.names).to.not.include('sse.reset');
   });
 
-  it('drops what it has handed on already', async () => {
+  it('drops entries that it has delivered already', async () => {
     await opened(['a']);
     run.publish('a');
     await run.settle();
@@ -146,7 +146,7 @@ describe('LogFeed', () => {
     expect(had(0)).to.deep.equal(['a 1', 'a 2', 'a 3']);
     const sequence = position?.sequence ?? 0;
     expect(first().feed.position?.sequence).to.equal(sequence + 2);
-    expect(first().handedOn).to.deep.equal([sequence, sequence + 1, sequence + 2]);
+    expect(first().delivered).to.deep.equal([sequence, sequence + 1, sequence + 2]);
   });
 
   it('ends a catch-up where the log ended when it began, though publishing goes on', async () => {
@@ -161,10 +161,10 @@ describe('LogFeed', () => {
     expect(calls).to.equal(3);
     await deliver();
     expect(had(0)).to.have.length(run.published.length);
-    expect(first().handedOn).to.deep.equal(run.published.map(({ at }) => at.sequence));
+    expect(first().delivered).to.deep.equal(run.published.map(({ at }) => at.sequence));
   });
 
-  it('reads once more when more frames came meanwhile than it holds', async () => {
+  it('reads once more when more frames arrived meanwhile than it holds', async () => {
     await opened(['a']);
     await broken();
     run.redis.execute(0);
@@ -197,6 +197,19 @@ describe('LogFeed', () => {
     expect(await run.fault()).to.equal(undefined);
   });
 
+  it('has no position while its subscription is down, since entries may be missing', async () => {
+    await opened(['a']);
+    run.publish('a');
+    await run.settle();
+    expect(first().feed.position).to.not.equal(undefined);
+    first().connection?.break();
+    await turns();
+    expect(first().up).to.equal(false);
+    expect(first().feed.position).to.equal(undefined);
+    await run.settle();
+    expect(first().feed.position).to.not.equal(undefined);
+  });
+
   it('catches up once more when the subscription broke and came back during a catch-up', async () => {
     await opened(['a']);
     await broken();
@@ -213,7 +226,7 @@ describe('LogFeed', () => {
     expect(had(0)).to.deep.equal(['a 1']);
   });
 
-  it('hands on in order what came during a catch-up, and what shows another gap starts one more', async () => {
+  it('delivers frames of a catch-up in order, and one that shows another gap starts one more', async () => {
     await opened(['a', 'b']);
     await broken();
     run.redis.execute(0);

@@ -1,178 +1,212 @@
+import type { CodePlace } from '../../../support/mutate.js';
 import type { Mutation } from '../../../support/mutation-run.js';
 
 /** A rule of the log's nodes and clients, and the code without it. */
-export interface LogMutation extends Mutation {
+export interface LogMutation extends Mutation, CodePlace {
   /** File below `src`. */
   readonly file: string;
 }
 
 const inFile =
   (file: string) =>
-  (rule: string, find: string, replace = ''): LogMutation => ({
-    place: file.replace(/^.*\//, '').replace('.ts', ''),
-    rule,
-    file,
-    find,
-    replace,
-  });
+  (within: string) =>
+  (rule: string, find: string, replace = ''): LogMutation => {
+    const place = file.replace(/^.*\//, '').replace('.ts', '');
+    return { place, rule, file, within, find, replace };
+  };
 
 const feed = inFile('cluster/redis/feed.ts');
-const catchUp = inFile('cluster/redis/feed.ts');
-const reader = inFile('cluster/redis/log.ts');
+const log = inFile('cluster/redis/log.ts');
+const subscriber = inFile('cluster/redis/subscriber.ts');
 const gap = inFile('protocol/gap.ts');
 const cursor = inFile('connection/cursor.ts');
-const opener = inFile('node/open.ts');
-const replayer = inFile('node/replay.ts');
-const subscriber = inFile('cluster/redis/subscriber.ts');
+const open = inFile('node/open.ts');
+const replay = inFile('node/replay.ts');
+
+const accept = feed('LogFeed.#accept');
+const catchUpOfFeed = feed('LogFeed.#catchUp');
+const readOn = feed('LogFeed.#readOn');
+const goLive = feed('LogFeed.#goLive');
+const catchUp = log('catchUp');
+const gapsBefore = log('gapsBefore');
+const admits = cursor('ClientCursor.admits');
+const effectOf = cursor('ClientCursor.#effectOf');
+const bring = replay('Replayer.#bring');
 
 /** Every rule of feed and client. */
 export const LOG_MUTATIONS: readonly LogMutation[] = [
-  feed('an id up to F is dropped', 'if (!foreign && !isAfter(position, this.#position)) return;'),
-  feed(
-    'an entry is handed on only behind its predecessor',
+  accept(
+    'an id up to the position is dropped',
+    'if (!foreign && !isAfter(position, this.#position)) return;',
+  ),
+  accept(
+    'an entry is delivered only behind its predecessor',
     'followed.position !== undefined && isAfter(previous, followed.position)',
     'false',
   ),
-  feed('an entry of another log starts a catch-up', 'epoch !== this.#position.epoch', 'false'),
-  feed(
+  accept('an entry of another log starts a catch-up', 'epoch !== this.#position.epoch', 'false'),
+  accept(
     'a frame that vanished and was overtaken is reported',
-    'if (!foreign && missed && previous.sequence > 0',
-    'if (false',
+    '!foreign && missed && previous.sequence > 0 && !isAfter(previous, this.#position)',
+    'false',
   ),
-  feed('the feed pauses when the subscription closes', "this.#state = 'down';\n    this.#held"),
-  feed(
+  feed('LogFeed.onDown')('the feed pauses when the subscription closes', "this.#state = 'down';"),
+  feed('LogFeed.onUp')(
     'a new subscription catches up before it goes live',
-    "this.#state = 'catching-up';\n    this.#catchUp();\n  }\n\n  onDown",
-    "this.#state = 'catching-up';\n    this.#goLive();\n  }\n\n  onDown",
+    'this.#catchUp();',
+    "this.#state = 'catching-up'; this.#goLive();",
   ),
-  feed(
+  catchUpOfFeed(
     'a break during a catch-up makes it one of the past',
-    'if (life === this.#life) this.#goLive();',
-    'this.#goLive();',
+    'life === this.#life',
+    'true',
   ),
-  feed(
+  feed('LogFeed.onFrame')(
     'frames are held during a catch-up',
-    "else if (this.#state === 'catching-up') this.#hold(topic, frame);",
+    'this.#held.add({ topic, frame }, frame.body.length);',
+    ';',
   ),
-  feed('frames that were held are handed on', 'of this.#held.take()', 'of []'),
-  feed('too many held frames make it read again', 'while (this.#held.overflowed)', 'while (false)'),
-  feed('a lost last frame is looked for', 'this.#plan(CHECK_MS);'),
-  feed('a failed catch-up is repeated', 'this.#plan(RETRY_MS);'),
-  feed(
+  goLive('frames that were held are delivered', 'this.#held.drain()', '[]'),
+  catchUpOfFeed('too many held frames make it read again', 'this.#held.overflowed', 'false'),
+  goLive('a lost last frame is looked for', 'this.#catchUpAfter(CHECK_MS);'),
+  catchUpOfFeed('a failed catch-up is repeated', 'this.#catchUpAfter(RETRY_MS);'),
+  feed('LogFeed.#subscribe')(
     'topics are subscribed only outside a catch-up',
-    'this.#subscribing ??= this.#exclusively(async () => {',
-    'this.#subscribing ??= (async (work: () => Promise<void>) => work())(async () => {',
+    'this.#exclusively',
+    '(async (work: () => Promise<void>) => work())',
   ),
-  feed(
+  readOn(
     'a topic that is not subscribed yet misses nothing',
-    '&& !this.#joining.has(channel)) followed',
-    ') followed',
+    'followed !== undefined && !this.#joining.has(channel)',
+    'followed !== undefined',
   ),
-  catchUp('the goal is the head of the first page', '(goal ?? head)', 'head'),
-  catchUp(
-    'nothing behind the goal is handed on',
-    'if (!isAfter(entry.position, goal)) events',
-    'events',
+  readOn('a page goes on where the last one ended', 'this.#position = position;'),
+  readOn(
+    'a gap is reported where it begins',
+    'for (const gap of gaps) this.#reportGap(gap);',
+    'queueMicrotask(() => { for (const gap of gaps) this.#reportGap(gap); });',
   ),
-  catchUp('a page goes on where the last one ended', 'events.onPosition(from);'),
-  catchUp('gaps are reported', 'if (page.gap !== undefined) events.onGap(page.gap);'),
+  catchUp('the goal is the head of the first page', 'end ?? head', 'head'),
+  catchUp('nothing behind the goal is delivered', '!isAfter(entry.position, goal)', 'true'),
+  catchUp('a log that lost its end is reported', '[gapOfLostLog(lost, head)]', '[]'),
   catchUp(
-    'a gap is reported before the first entry after it',
-    'if (page.gap !== undefined) events.onGap(page.gap);\n',
-    'if (page.gap !== undefined) queueMicrotask(() => page.gap && events.onGap(page.gap));\n',
-  ),
-  catchUp('the end of a log is reported', 'if (lost !== undefined) events.', 'if (false) events.'),
-  catchUp('a log that lost its end is reported', 'events.onGap(gapOfLostLog(lost, head));'),
-  catchUp(
-    'a log that came past the cursor is none that lost its end',
-    'if (!isAfter(from, head)) continue;',
+    'a log that came past the position is none that lost its end',
+    'if (!isAfter(position, head)) continue;',
   ),
   catchUp(
     'it ends when the log lost its end',
-    ' || !isAfter(head, completeTo)) return',
-    ') return',
+    '!isAfter(goal, completeTo) || !isAfter(head, completeTo)',
+    '!isAfter(goal, completeTo)',
   ),
-  reader('entries of all topics are in one order', 'all.sort(', 'all.slice().sort('),
-  reader(
-    'several calls are complete up to the first end',
-    'completeTo = earlier(completeTo, wellFormed(positionOf(reply.completeTo)));',
-    'completeTo = wellFormed(positionOf(reply.completeTo));',
-  ),
-  reader(
+  gapsBefore('gaps are reported', 'if (gap !== undefined) gaps.push(gap);'),
+  gapsBefore('the end of a log is reported', 'lost !== undefined', 'false'),
+  log('resumedFrom')(
     'the stream goes on before the first entry',
-    'return cursorBefore(first.position)',
-    'return first.position',
+    'cursorBefore(first.position)',
+    'first.position',
   ),
-  reader('another log may have gaps already', 'lost };\n  }', 'lost, gap: undefined };\n  }'),
-  reader('bounds are no entries', 'if (until.sequence === 0) missing.delete(topic);'),
-  gap(
+  log('merge')(
+    'entries of all topics are in one order',
+    'all.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));',
+  ),
+  log('merge')(
+    'several calls are complete up to the first end',
+    'earlier(completeTo, wellFormed(parsePosition(reply.completeTo)))',
+    'wellFormed(parsePosition(reply.completeTo))',
+  ),
+  log('LogReader.read')(
+    'another log may have gaps already',
+    '{ ...page, gap: gapOf(missing, resumedFrom(page)), lost }',
+    '{ ...page, gap: undefined, lost }',
+  ),
+  log('LogReader.read')('bounds are no entries', 'until.sequence === 0', 'false'),
+  subscriber('RedisSubscriber.#lose')(
+    'the end of a subscription is reported',
+    'if (wasUp) this.events.onDown?.();',
+  ),
+  subscriber('RedisSubscriber.#restore')(
+    'every topic is subscribed again',
+    '[this.options.probeChannel, ...this.#channels]',
+    '[this.options.probeChannel]',
+  ),
+  gap('gapOf')(
     'several gaps end with the last of them',
     'until === undefined || isAfter(last, until)',
     'until === undefined',
   ),
-  cursor(
+  admits(
     'a client drops ids up to its cursor',
     'if (!isAfter(position, this.#position)) return false;',
   ),
-  cursor('a client drops entries of another log', ' || position.epoch !== this.#epoch'),
-  cursor(
-    'a client without a place gets nothing of the log',
-    'if (this.#position === undefined || position',
-    'if (this.#position === undefined) return true;\n    if (position',
+  admits(
+    'a client drops entries of another log',
+    'this.#position === undefined || position.epoch !== this.#epoch',
+    'this.#position === undefined',
   ),
-  cursor(
+  admits(
+    'a client without a position gets nothing of the log',
+    'if (this.#position === undefined || position.epoch !== this.#epoch) return false;',
+    'if (this.#position === undefined) return true; if (position.epoch !== this.#epoch) return false;',
+  ),
+  effectOf(
     'a client in a former log gets no reset for a gap of the next one',
-    'this.#epoch !== resumedFrom.epoch || ',
+    'this.#epoch !== resumedFrom.epoch || !isAfter(until, here)',
+    '!isAfter(until, here)',
   ),
-  cursor('a client after a gap gets no reset', ' || !isAfter(until, here)) return', ') return'),
-  cursor(
-    'a client after the gap of a topic gets no reset for it',
-    ' && isAfter(until, here))',
-    ')',
+  effectOf(
+    'a client after a gap gets no reset',
+    'this.#epoch !== resumedFrom.epoch || !isAfter(until, here)',
+    'this.#epoch !== resumedFrom.epoch',
   ),
-  cursor(
+  effectOf(
     'a client in the new log gets no reset for the end of the former one',
     "this.#epoch === resumedFrom.epoch ? 'none' : 'move'",
     "'move'",
   ),
-  cursor(
+  effectOf(
     'a client before the end that was lost gets no reset',
     "isAfter(here, resumedFrom) ? 'move' : 'none'",
     "'move'",
   ),
-  cursor(
+  cursor('ClientCursor.#missedOf')(
+    'a client after the gap of a topic gets no reset for it',
+    'isAfter(until, here)',
+    'true',
+  ),
+  cursor('ClientCursor.#missedOf')(
     'a reset names topics of its client only',
     'topic === EVERYONE || topics.has(topic)',
     'true',
   ),
-  cursor('a reset moves the cursor', "if (effect === 'move') this.start(gap.resumedFrom);"),
-  opener(
+  cursor('ClientCursor.resetFor')(
+    'a reset moves the cursor',
+    "if (effect === 'move') this.start(gap.resumedFrom);",
+  ),
+  open('ConnectionOpener.#join')(
     'the head is read after the subscriptions are acknowledged',
     'await this.subscriptions.begin(connection, all);',
     'this.subscriptions.begin(connection, all).catch(() => undefined);',
   ),
-  replayer(
+  bring(
     'a replay ends at the head of its first page',
-    'connection.goLive(goal)',
-    'connection.goLive(page.head)',
+    'connection.goLive(goal);',
+    'connection.goLive(page.head);',
   ),
-  replayer(
-    'what came since the first page waits for its turn',
-    'if (frame.position !== undefined && isAfter(frame.position, goal)) break;',
-  ),
-  replayer(
-    'the first event carries the start',
-    'this.node.options, start)',
-    'this.node.options, undefined)',
-  ),
-  replayer(
-    'a gap is reported before its page',
-    'if (page.gap !== undefined) await this.#reset(connection, page.gap);',
-  ),
-  replayer(
+  bring(
     'another log is replayed to its own end',
     'if (page.head.epoch !== epoch) goal = page.head;',
   ),
-  subscriber('the end of a subscription is told', 'if (wasUp) this.events.onDown?.();'),
-  subscriber('every topic is subscribed again', ', ...this.#channels]', ']'),
+  bring(
+    'the first event carries the start',
+    'connectedFrame(connection, this.node.options, start)',
+    'connectedFrame(connection, this.node.options, undefined)',
+  ),
+  replay('Replayer.#writeFrames')(
+    'an entry published since the first page waits for its turn',
+    'if (frame.position !== undefined && isAfter(frame.position, goal)) break;',
+  ),
+  replay('Replayer.#write')(
+    'a gap is reported before its page',
+    'if (page.gap !== undefined) await this.#reset(connection, page.gap);',
+  ),
 ];

@@ -1,7 +1,16 @@
-import { cpSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
+import {
+  cpSync,
+  mkdirSync,
+  mkdtempSync,
+  readdirSync,
+  rmSync,
+  symlinkSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import ts from 'typescript';
+import { mutate } from '../../../support/mutate.js';
 import { runMutations } from '../../../support/mutation-run.js';
 import { LOG_MUTATIONS } from './log-mutation-list.js';
 
@@ -11,20 +20,15 @@ import { LOG_MUTATIONS } from './log-mutation-list.js';
  * `node dist/test/unit/cluster/redis/log-mutations.js [file...]`
  */
 const ROOT = fileURLToPath(new URL('../../../../../', import.meta.url));
-const DIRECTED = 'cluster/redis/log-feed';
 const RANDOM = 'cluster/redis/log-property';
 const compilerOptions = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.ESNext };
-/** The directed tests of a file below `src`; the random one comes last. */
+/** The directed tests of a file below `src`: all that begin so. The random one comes last. */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
+  feed: ['cluster/redis/log-feed'],
+  log: ['cluster/redis/log-feed', 'cluster/redis/log-reader'],
+  subscriber: ['cluster/redis/log-feed'],
   gap: ['protocol/gap'],
-  log: ['cluster/redis/log-reader'],
-  feed: [DIRECTED, 'cluster/redis/log-reader'],
-  cursor: [
-    DIRECTED,
-    'node/degraded-connections',
-    'connection/client-connection-gaps',
-    'connection/client-connection-opening',
-  ],
+  cursor: ['cluster/redis/log-feed', 'node/degraded-connections', 'connection/client-connection'],
   replay: ['node/replayer'],
   open: ['node/connection-opener'],
 };
@@ -39,13 +43,24 @@ for (const part of ['src', 'test']) {
 symlinkSync(join(ROOT, 'lua'), join(folder, 'lua'));
 writeFileSync(join(folder, 'package.json'), '{ "type": "module" }');
 
-const pathOf = (test: string): string => join(folder, 'dist', 'test', 'unit', `${test}.test.js`);
+const tests = readdirSync(join(folder, 'dist', 'test', 'unit'), {
+  recursive: true,
+  encoding: 'utf8',
+}).filter(name => name.endsWith('.test.js'));
+
+function pathsOf(beginning: string): string[] {
+  const found = tests.filter(name => name.startsWith(beginning));
+  if (found.length === 0) throw new Error(`no test begins with ${beginning}`);
+  return found.map(name => join(folder, 'dist', 'test', 'unit', name));
+}
+
 runMutations(LOG_MUTATIONS, process.argv.slice(2), {
   head: 'file | rule removed',
   first: true,
   source: ({ file }) => join(ROOT, 'src', file),
   target: ({ file }) => join(folder, 'dist', 'src', file.replace(/\.ts$/, '.js')),
   compile: text => ts.transpileModule(text, { compilerOptions }).outputText,
-  tests: ({ place }) => [...(TESTS[place] ?? [DIRECTED]), RANDOM].map(pathOf),
+  apply: (text, mutation) => mutate(text, mutation, mutation.replace),
+  tests: ({ place }) => [...(TESTS[place] ?? []), RANDOM].flatMap(pathsOf),
   env: { LOG_RUNS: '400', LOG_SHRINK: '0' },
 });

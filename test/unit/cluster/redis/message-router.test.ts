@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { decodeAcks, MAX_ACKS } from '../../../../src/cluster/redis/frames.js';
+import { parseAcks, MAX_ACKS } from '../../../../src/cluster/redis/frames.js';
 import { MessageRouter } from '../../../../src/cluster/redis/messages.js';
 import type { NodeChannel } from '../../../../src/cluster/redis/node-channel.js';
 import { scriptedNode } from '../../../support/redis/scripted-node.js';
@@ -29,7 +29,7 @@ describe('MessageRouter', () => {
       router.onMessage('t1', { ...message, attempt, messageId });
     }
     await turns(2);
-    const acks = frames.map(frame => decodeAcks(frame)?.acks.length);
+    const acks = frames.map(frame => parseAcks(frame)?.acks.length);
     expect(acks).to.deep.equal([MAX_ACKS, MAX_ACKS, 1]);
   });
 });

@@ -12,16 +12,16 @@ describe('RequestGuard', () => {
   });
   const asks = (id: string, at = BEGIN): boolean => guard.admits({ id, at, deadline: 1_500 });
 
-  it('lets a request in once', () => {
+  it('admits a request once', () => {
     expect([asks('a'), asks('a'), asks('b'), asks('a')]).to.deep.equal([true, false, true, false]);
   });
 
-  it('lets none in after its deadline, nor one of the future, but allows for clocks that differ', () => {
+  it('admits no request after its deadline, and none of the future, but allows for clocks that differ', () => {
     const waited = [11_499, 11_501, -9_999, -10_001].map((ms, n) => asks(`r${n}`, BEGIN - ms));
     expect(waited).to.deep.equal([true, false, true, false]);
   });
 
-  it('never lets one in again, however long after', () => {
+  it('never admits a request again, however long after', () => {
     expect(asks('a')).to.equal(true);
     for (const ms of [1, 11_499, 11_501, 60_000, 3_600_000]) {
       now = BEGIN + ms;
@@ -30,7 +30,7 @@ describe('RequestGuard', () => {
     }
   });
 
-  it('knows no age before the first heartbeat, and still lets a request in once', () => {
+  it('knows no age before the first heartbeat, and still admits a request once', () => {
     now = undefined;
     expect([asks('a', 5), asks('a', 5)]).to.deep.equal([true, false]);
   });

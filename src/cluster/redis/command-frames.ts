@@ -1,0 +1,153 @@
+import { checkConnectionId, checkReason, checkTopic } from '../../protocol/names.js';
+import { asObject, hasKeys, isIncarnation, isText, type JsonFields, parseJson } from './frames.js';
+
+type Guard = (value: unknown) => boolean;
+
+const isConnectionId = passes(checkConnectionId);
+const isTopic = passes(checkTopic);
+const isReason = passes(checkReason);
+
+/** Every command by its name `t`: its fields and what each may be. No command has other fields. */
+const COMMANDS = {
+  join: {},
+  leave: {},
+  ping: {},
+  count: {},
+  sync: { repaired: isCount },
+  close: { connectionId: isConnectionId, reason: isReason },
+  closeAll: { reason: isReason },
+  subscribe: { connectionId: isConnectionId, topic: isTopic },
+  unsubscribe: { connectionId: isConnectionId, topic: isTopic },
+  confirm: { connectionId: isConnectionId, ms: isCount, sequence: isCount },
+  presence: { topic: isTopic },
+} satisfies Record<string, Record<string, Guard>>;
+
+type Fields<G> = { readonly [F in keyof G]: G[F] extends (v: unknown) => v is infer T ? T : never };
+
+/** A command that one node sends to another. */
+export type Command = {
+  [T in keyof typeof COMMANDS]: { readonly t: T } & Fields<(typeof COMMANDS)[T]>;
+}[keyof typeof COMMANDS];
+
+/** The sender of a request, which gets the answer. */
+export interface RequestSender {
+  readonly id: string;
+  readonly from: string;
+  /** The only node that the request is meant for; all when absent. */
+  readonly to?: string;
+}
+
+/** A command, its sender, and how long the sender waits. */
+export interface CommandRequest extends RequestSender {
+  /** Milliseconds by Redis' clock, because the clocks of nodes differ. */
+  readonly at: number;
+  readonly deadline: number;
+  readonly command: Command;
+}
+
+/** The result of a command. */
+export type CommandResult = boolean | number | string | string[];
+
+/** The answer of a node to a request. */
+export interface CommandAnswer {
+  readonly id: string;
+  readonly from: string;
+  /** False: the command was not carried out, `data` says why. */
+  readonly ok: boolean;
+  /** More answers of this node follow. */
+  readonly more?: boolean;
+  readonly data: CommandResult;
+}
+
+/** First two bytes of the frames, version included. */
+export const REQUEST_KIND = 'c1';
+export const ANSWER_KIND = 'r1';
+
+const MAX_BYTES = 256 * 1024;
+const MAX_DEADLINE = 600_000;
+/** Connection ids that fit into one answer. */
+export const IDS_PER_ANSWER = 500;
+const REQUEST_ID = /^[0-9a-f]{24}$/;
+
+/** `c1` and the request as JSON. */
+export function encodeRequest(value: CommandRequest): Buffer {
+  return Buffer.from(REQUEST_KIND + JSON.stringify(value));
+}
+
+/**
+ * `undefined` for bytes that no version can have written. Without a command when only this version cannot have written
+ * them: a newer version knows more.
+ */
+export function parseRequest(frame: Buffer): CommandRequest | RequestSender | undefined {
+  const fields = bodyOf(frame, REQUEST_KIND);
+  if (fields === undefined) return undefined;
+  const { id, from, to, at, deadline } = fields;
+  if (!isId(id) || !isIncarnation(from) || !(to === undefined || isIncarnation(to)))
+    return undefined;
+  const sender = { id, from, ...(to !== undefined && { to }) };
+  const command = parseCommand(fields['command']);
+  const known = hasKeys(fields, ['id', 'from', 'at', 'deadline', 'command'], ['to']);
+  if (!known || command === undefined || !isCount(at)) return sender;
+  if (!isCount(deadline) || deadline > MAX_DEADLINE) return sender;
+  return { ...sender, at, deadline, command };
+}
+
+function parseCommand(value: unknown): Command | undefined {
+  const fields = asObject(value);
+  const t = fields?.['t'];
+  if (fields === undefined || typeof t !== 'string' || !Object.hasOwn(COMMANDS, t))
+    return undefined;
+  const guards: Readonly<Record<string, Guard>> = COMMANDS[t as keyof typeof COMMANDS];
+  const names = Object.keys(guards);
+  if (!hasKeys(fields, ['t', ...names])) return undefined;
+  // Each field has passed the guard from which its type is inferred.
+  return names.every(name => guards[name]?.(fields[name])) ? (fields as Command) : undefined;
+}
+
+/** `r1` and the answer as JSON. */
+export function encodeAnswer(value: CommandAnswer): Buffer {
+  return Buffer.from(ANSWER_KIND + JSON.stringify(value));
+}
+
+/** `undefined` for bytes that this version cannot have written. */
+export function parseAnswer(frame: Buffer): CommandAnswer | undefined {
+  const fields = bodyOf(frame, ANSWER_KIND);
+  if (fields === undefined || !hasKeys(fields, ['id', 'from', 'ok', 'data'], ['more']))
+    return undefined;
+  const { id, from, ok, more, data } = fields;
+  if (!isId(id) || !isIncarnation(from) || typeof ok !== 'boolean' || !isResult(data))
+    return undefined;
+  if (more === undefined) return { id, from, ok, data };
+  return typeof more === 'boolean' ? { id, from, ok, more, data } : undefined;
+}
+
+function isResult(value: unknown): value is CommandResult {
+  if (Array.isArray(value)) return value.length <= IDS_PER_ANSWER && value.every(isConnectionId);
+  return typeof value === 'boolean' || Number.isSafeInteger(value) || isText(value, 1024);
+}
+
+function isId(value: unknown): value is string {
+  return typeof value === 'string' && REQUEST_ID.test(value);
+}
+
+function isCount(value: unknown): value is number {
+  return Number.isSafeInteger(value) && Number(value) >= 0;
+}
+
+function bodyOf(frame: Buffer, kind: string): JsonFields | undefined {
+  if (frame.length > MAX_BYTES || frame.toString('latin1', 0, kind.length) !== kind)
+    return undefined;
+  return parseJson(frame.toString('utf8', kind.length));
+}
+
+/** A check that throws, as a question. */
+function passes(check: (value: unknown) => asserts value is string) {
+  return (value: unknown): value is string => {
+    try {
+      check(value);
+      return true;
+    } catch {
+      return false;
+    }
+  };
+}
