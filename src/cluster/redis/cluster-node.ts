@@ -4,7 +4,7 @@ import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import type { RedisGateway } from './gateway.js';
 
-/** What the parts of a coordinator share: who this node is, its way to Redis, and whom to tell. */
+/** The parts of a coordinator share this: the node, its gateway to Redis, and the listener for what arrives. */
 export interface ClusterNode {
   readonly nodeId: string;
   /** This life of the node. */

@@ -1,6 +1,6 @@
 import { SseError } from '../../errors.js';
 
-/** First words of Redis errors that pass without anybody's doing. */
+/** First words of Redis errors that pass by themselves. */
 const PASSING: ReadonlySet<string> = new Set([
   'READONLY',
   'LOADING',
@@ -45,7 +45,7 @@ function isPassing(failure: unknown): boolean {
   if (!(failure instanceof Error)) return false;
   const code = redisErrorCode(failure);
   if (code !== undefined) return PASSING.has(code);
-  // What is no reply is the client telling of its connection, unless it is a mistake in a program.
+  // An error that is no reply comes from the client's connection, unless it is a mistake in a program.
   return !PROGRAM_ERRORS.has(failure.name);
 }
 
