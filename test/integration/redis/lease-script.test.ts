@@ -38,7 +38,7 @@ describe('lease.lua', () => {
     expect(a.gen()).to.equal(gen);
   });
 
-  it('gives nobody the routes whose leases alone were lost', async () => {
+  it('gives no node the routes whose leases alone were lost', async () => {
     await a.register('x', 't1');
     await bench.lose(partition(), 'leases');
     await bench.advance(1_000);

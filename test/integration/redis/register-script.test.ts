@@ -39,38 +39,38 @@ describe('register.lua', () => {
     expect((await bench.state()).routes['x']).to.include(`|${bench.now + TTL_MS}`);
   });
 
-  const tellingA = async (work: () => Promise<void>): Promise<unknown[]> => {
-    const told: string[] = [];
+  const noticesToA = async (work: () => Promise<void>): Promise<unknown[]> => {
+    const notices: string[] = [];
     const listener = admin().duplicate();
-    listener.on('message', (_channel, text) => told.push(text));
+    listener.on('message', (_channel, text) => notices.push(text));
     await listener.subscribe(`${partition().channelPrefix}a~1`);
     await work();
-    await until(() => told.length > 0, 'the frame');
+    await until(() => notices.length > 0, 'the frame');
     listener.disconnect();
-    return told.map(text => JSON.parse(text) as unknown);
+    return notices.map(text => JSON.parse(text) as unknown);
   };
 
-  it('supersedes a live owner, tells it, and raises the fencing token although the clock stands', async () => {
-    const told = await tellingA(async () => {
+  it('supersedes a live owner, notifies it, and raises the fencing token although the clock stands', async () => {
+    const notices = await noticesToA(async () => {
       await a.register('x', 't1');
       const reply = await b.register('x', 't2');
       expect(reply).to.include({ status: 'TOOK', ownerInc: 'a~1', ownerTok: 't1' });
       expect(reply).to.include({ fencingToken: bench.now * 1000 + 1 });
     });
-    expect(told).to.deep.equal([
+    expect(notices).to.deep.equal([
       { v: 1, t: 'superseded', c: 'x', k: 't1', f: String(bench.now * 1000 + 1) },
     ]);
   });
 
-  it('tells a former owner whose lease ran out, since it may wake up and renew it', async () => {
-    const told = await tellingA(async () => {
+  it('notifies a former owner whose lease ran out, since it may wake up and renew it', async () => {
+    const notices = await noticesToA(async () => {
       await a.register('x', 't1');
       await bench.advance(LEASE_MS);
       await b.lease();
       expect(await b.register('x', 't2')).to.include({ status: 'NEW', ownerInc: 'a~1' });
     });
-    expect(told).to.have.length(1);
-    expect(told[0]).to.include({ t: 'superseded', c: 'x', k: 't1' });
+    expect(notices).to.have.length(1);
+    expect(notices[0]).to.include({ t: 'superseded', c: 'x', k: 't1' });
   });
 
   it('does not let the late retry of a superseded registration win the id back', async () => {

@@ -30,7 +30,7 @@ describe('scripts of the registry', () => {
       expect(await send('x')).to.include({ status: 'ROUTED', tok: 't2' });
     });
 
-    it('removes what only the index knows', async () => {
+    it('removes an entry that only the index has', async () => {
       await a.register('x', 't1');
       await bench.lose(partition(), 'routes');
       expect(await a.unregister('x', 't1')).to.equal('NONE');
@@ -39,7 +39,7 @@ describe('scripts of the registry', () => {
   });
 
   describe('refresh', () => {
-    it('tells what is mine, missing, foreign or of another token, and renews only mine', async () => {
+    it('distinguishes routes that are mine, missing, foreign or of another token, and renews only mine', async () => {
       await a.register('x', 't1');
       await b.register('y', 't2');
       await a.register('z', 't3');
@@ -92,7 +92,7 @@ describe('scripts of the registry', () => {
       expect(await reap(9, undefined, 1_000)).to.include({ status: 'DONE' });
     });
 
-    it('returns each route once, whoever calls', async () => {
+    it('returns each route once, however many nodes call', async () => {
       for (let n = 0; n < 20; n += 1) await a.register(`c${n}`, `t${n}`);
       await bench.advance(LEASE_MS);
       await b.lease();
@@ -191,7 +191,7 @@ describe('scripts of the registry', () => {
   });
 
   describe('send, resolve, count, owned', () => {
-    it('tell no route, a route that ran out, and a dead owner apart', async () => {
+    it('distinguish no route, a route that ran out, and a dead owner', async () => {
       await a.register('short', 't1', { ttlMs: 1_000 });
       await a.register('long', 't2');
       expect(await send('none')).to.deep.equal({ status: 'NONE' });
@@ -237,7 +237,7 @@ describe('scripts of the registry', () => {
       expect(await resolve()).to.deep.equal({ status: 'OK', routes: [] });
     });
 
-    it('count sums what live leases own', async () => {
+    it('count sums the routes of live leases', async () => {
       await a.register('x', 't1');
       await a.register('y', 't2');
       await bench.advance(1_000);
@@ -253,7 +253,7 @@ describe('scripts of the registry', () => {
       });
     });
 
-    it('owned pages through what a lease owns', async () => {
+    it('owned pages through the routes of a lease', async () => {
       for (const conn of ['x', 'y', 'z']) await a.register(conn, `t${conn}`);
       await b.register('w', 'tw');
       const page = (offset: number) =>
@@ -264,7 +264,7 @@ describe('scripts of the registry', () => {
       expect(pages).to.deep.equal([['x tx', 'y ty'], ['z tz'], []]);
     });
 
-    it('owned counts what the lease owns, all routes, and all entries of the index', async () => {
+    it('owned counts the routes of the lease, all routes, and all entries of the index', async () => {
       for (const conn of ['x', 'y']) await a.register(conn, 't1');
       await b.register('z', 't1');
       const { routes, index } = partition();

@@ -21,12 +21,12 @@ describe('scripts of the registry, against a model', function () {
 
   describe('on a single Redis', () => {
     const server = withRedis();
-    it(`do what it does in ${RUNS} random runs`, async () => {
+    it(`answer like the model in ${RUNS} random runs`, async () => {
       const options = gatewayOptions({ url: server.redis.url }, { source: scriptSource('fake') });
       await compare(new RedisGateway(options), server.redis.admin, 1, RUNS);
     });
 
-    it(`so do plain commands, when nobody comes in between, in ${FEWER_RUNS} random runs`, async () => {
+    it(`so do plain commands, when no other node comes in between, in ${FEWER_RUNS} random runs`, async () => {
       const more = { source: scriptSource('fake'), plain: plainWithClock() };
       const options = gatewayOptions({ url: server.redis.url }, more);
       await compare(new RedisGateway(options), server.redis.admin, 1, FEWER_RUNS);
@@ -35,7 +35,7 @@ describe('scripts of the registry, against a model', function () {
 
   describe('on a Redis Cluster', () => {
     const cluster = withRedisCluster();
-    it(`do what it does in ${FEWER_RUNS} random runs, in three partitions on three masters`, async () => {
+    it(`answer like the model in ${FEWER_RUNS} random runs, in three partitions on three masters`, async () => {
       const client = cluster.redis.admin;
       const options = gatewayOptions({ client }, { source: scriptSource('fake') });
       await compare(new RedisGateway(options), client, 3, FEWER_RUNS);

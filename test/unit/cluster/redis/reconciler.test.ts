@@ -1,8 +1,10 @@
 import { expect } from 'chai';
+import sinon from 'sinon';
 import { Reconciler } from '../../../../src/cluster/redis/reconcile.js';
 import type { ReconcileReport } from '../../../../src/contracts/self-check.js';
 import { RecordingListener } from '../../../support/recording-listener.js';
 import { scriptedNode } from '../../../support/redis/scripted-node.js';
+import { until } from '../../../support/until.js';
 
 const STRETCH = 500;
 const ONLY_COMPARE = { scope: 'node', maxRepairs: 0, settle: 0, sample: 0, notify: false } as const;
@@ -167,5 +169,103 @@ describe('Reconciler, comparing a node at rest', () => {
     // The counts agree, since a route is missing as well.
     ghosts = [{ conn: 'a', tok: 't' }];
     expect(await isWell()).to.equal(false);
+  });
+});
+
+describe('Reconciler, renewing the routes of a node', () => {
+  let listener: RecordingListener;
+  let routes: { readonly conn: string; readonly tok: string }[];
+  let refreshed: number;
+  let reopened: number;
+  let lost: boolean;
+  let ended: number;
+  let reconciler: Reconciler;
+
+  beforeEach(() => {
+    listener = new RecordingListener();
+    routes = [];
+    refreshed = 0;
+    reopened = 0;
+    lost = false;
+    ended = 0;
+    const answers = (script: string, request: Record<string, unknown>): unknown => {
+      if (script === 'refresh') {
+        expect(request['ttlMs']).to.be.greaterThan(0);
+        refreshed += 1;
+        const connections = request['connections'] as readonly unknown[];
+        return lost ? { status: 'LOST' } : { status: 'OK', states: connections.map(() => 'mine') };
+      }
+      const { offset, limit } = request as { offset: number; limit: number };
+      const connections = routes.slice(offset, offset + limit);
+      if (connections.length < limit) ended += 1;
+      const { length } = routes;
+      return { status: 'OK', owned: length, all: length, indexed: length, connections };
+    };
+    reconciler = new Reconciler(scriptedNode(answers, listener), {
+      leases: {
+        generation: () => '1',
+        reopen: async () => {
+          reopened += 1;
+          lost = false;
+        },
+        steady: true,
+      },
+      registry: {
+        find: async () => undefined,
+        restore: async () => true,
+        unregister: async (connectionId: string) => {
+          const at = routes.findIndex(({ conn }) => conn === connectionId);
+          if (at >= 0) routes.splice(at, 1);
+          return at >= 0;
+        },
+      },
+      expiry: { reap: async () => 0 },
+      notify: async () => undefined,
+    });
+    reconciler.start();
+  });
+
+  afterEach(() => reconciler.stop());
+
+  it('removes every route without a connection, however many pages there are', async () => {
+    for (let n = 0; n < 1_000; n += 1) {
+      routes.push({ conn: `c${n}`, tok: 't' });
+      if (n % 3 === 0) listener.connections.set(`c${n}`, 't');
+    }
+    reconciler.renewSoon();
+    await until(() => ended > 0, 'the last page');
+    await until(() => routes.length === listener.connections.size, 'the ghosts to be removed');
+    expect(ended).to.equal(1);
+  });
+
+  it('renews again after it has reopened a lease that was lost', async () => {
+    listener.connections.set('c', 't');
+    lost = true;
+    reconciler.renewSoon();
+    await until(() => refreshed === 2, 'the second renewal');
+    expect(reopened).to.equal(1);
+  });
+
+  it('renews once more for calls that come meanwhile, and not once for each', async () => {
+    listener.connections.set('c', 't');
+    reconciler.renewSoon();
+    await until(() => refreshed === 1, 'the first renewal');
+    for (let n = 0; n < 5; n += 1) reconciler.renewSoon();
+    await until(() => refreshed === 2, 'the second renewal');
+    await until(() => ended === 2, 'its end');
+    expect(refreshed).to.equal(2);
+  });
+
+  it('does nothing after its end', async () => {
+    listener.connections.set('c', 't');
+    reconciler.stop();
+    const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      reconciler.renewSoon();
+      await clock.tickAsync(60_000);
+    } finally {
+      clock.restore();
+    }
+    expect(refreshed).to.equal(0);
   });
 });
