@@ -140,7 +140,7 @@ export class ResumableSources {
           }),
       },
       this.node.options.source.maxEntries,
-      error => this.node.logger.debug('a source failed after it was given up', { key, error }),
+      error => this.node.logger.debug('a source failed after it was cancelled', { key, error }),
     );
     this.#runs.set(key, run);
     const settled = this.#runToEnd(key, run, start).finally(() => {

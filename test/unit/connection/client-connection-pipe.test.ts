@@ -674,7 +674,7 @@ describe('ClientConnection.pipe', () => {
       expect(bench.logger.lines).to.deep.equal([
         {
           level: 'debug',
-          message: 'a source failed after it was given up',
+          message: 'a source failed after it was cancelled',
           fields: { connectionId: 'c1', error: failure },
         },
       ]);
