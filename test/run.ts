@@ -1,68 +1,101 @@
 /**
- * Runs every test: groups of files, each in a process of its own, side by side, since most of them wait for timers and
- * sockets. Each group's report is printed when it is done; the last line sums them up. Exits with 1 when anything failed.
+ * Runs the tests: groups of files, each in a process of its own, side by side, since most of them wait for timers and
+ * sockets. Each group's report is printed when it is done, then the slowest files; the last line sums everything up. Exits
+ * with 1 when anything failed.
+ *
+ * `--all` does the whole of what is otherwise done in part: every topology, all runs of the models, the full amounts.
  */
 import { spawn } from 'node:child_process';
+import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
+import { availableParallelism, constants, setPriority, tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import type { GroupResult } from './support/file-times.js';
 
-const GROUPS: readonly (readonly string[])[] = [
-  ['*.test.js', 'unit/**/*.test.js', 'integration/koa/**/*.test.js'],
-  ['contract/**/*.test.js'],
-  ['integration/redis/**/*.test.js'],
-  ['e2e/[a-n]*.test.js'],
-  ['e2e/[o-z]*.test.js'],
-];
-// A group that something keeps alive must not keep everything else.
-const LONGEST_MS = 10 * 60_000;
-const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const MOCHA = createRequire(import.meta.url).resolve('mocha/bin/mocha.js');
-
-interface Report {
-  readonly text: string;
-  readonly code: number | null;
+interface Group {
+  readonly files: readonly string[];
+  /** It has no bounds in time and gives way to those that have. */
+  readonly calculates?: boolean;
 }
 
-const reports = await Promise.all(GROUPS.map(run));
-const [passed, failed, skipped] = ['passing', 'failing', 'pending'].map(sum);
-const broken = reports.filter(({ code }) => code !== 0).length;
-// A group that broke off before it could count has failed as well.
-const failures = Math.max(failed ?? 0, broken);
+/** The longest first. */
+const GROUPS: readonly Group[] = [
+  { files: ['e2e/[a-k]*.test.js', 'e2e/[o-q]*.test.js'] },
+  { files: ['e2e/[l-n]*.test.js', 'e2e/[r-z]*.test.js'] },
+  { files: ['contract/**/*.test.js', 'integration/koa/**/*.test.js'] },
+  { files: ['integration/redis/!(*-model|*-at-size).test.js'] },
+  {
+    files: ['*.test.js', 'unit/**/*.test.js', 'integration/redis/*(*-model|*-at-size).test.js'],
+    calculates: true,
+  },
+];
+// A group on one core would have too little of it to keep the bounds in time that tests have.
+const AT_ONCE = availableParallelism() === 1 ? 2 : GROUPS.length;
+const WHOLE = process.argv.includes('--all');
+// A group that something keeps alive must not keep everything else.
+const LONGEST_MS = (WHOLE ? 30 : 10) * 60_000;
+const SLOWEST = 5;
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const MOCHA = createRequire(import.meta.url).resolve('mocha/bin/mocha.js');
+const REPORTER = fileURLToPath(new URL('./support/file-times.js', import.meta.url));
+// What a group that broke off before it could count came to.
+const BROKEN: GroupResult = { passed: 0, failed: 1, skipped: 0, files: {} };
+
+const folder = await mkdtemp(join(tmpdir(), 'sse-results-'));
+const waiting = [...GROUPS.entries()];
+const results: GroupResult[] = [];
+await Promise.all(Array.from({ length: AT_ONCE }, work));
+await rm(folder, { recursive: true });
+
+const times = results.flatMap(({ files }) => Object.entries(files)).sort(([, a], [, b]) => b - a);
+console.log(`The slowest of ${times.length} files:`);
+for (const [file, ms] of times.slice(0, SLOWEST)) {
+  console.log(`  ${(ms / 1_000).toFixed(1).padStart(6)} s  ${file}`);
+}
+const failures = sum('failed');
+const skipped = sum('skipped');
 console.log(
-  `${passed ?? 0} passed, ${failures} failed${(skipped ?? 0) > 0 ? `, ${skipped ?? 0} skipped` : ''}`,
+  `${sum('passed')} passed, ${failures} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`,
 );
 // What a group that was ended has left behind may still hold its output.
 process.exit(failures === 0 ? 0 : 1);
 
-function run(patterns: readonly string[]): Promise<Report> {
-  const files = patterns.map(pattern => `dist/test/${pattern}`);
-  const child = spawn(process.execPath, [MOCHA, ...files], {
+async function work(): Promise<void> {
+  for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {
+    results.push(await run(next[1], join(folder, `${next[0]}.json`)));
+  }
+}
+
+async function run({ files, calculates = false }: Group, path: string): Promise<GroupResult> {
+  const patterns = files.map(pattern => `dist/test/${pattern}`);
+  const child = spawn(process.execPath, [MOCHA, '--reporter', REPORTER, ...patterns], {
     cwd: ROOT,
+    env: { ...process.env, TEST_RESULT: path, ...(WHOLE && { TEST_EXTENT: 'whole' }) },
     stdio: ['ignore', 'pipe', 'pipe'],
     timeout: LONGEST_MS,
     killSignal: 'SIGKILL',
   });
+  if (calculates && child.pid !== undefined)
+    setPriority(child.pid, constants.priority.PRIORITY_LOW);
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => (text += chunk.toString()));
   }
-  return new Promise(resolve => {
-    const report = (code: number | null): void => {
-      console.log(text);
-      resolve({ text, code });
-    };
-    child.on('close', report);
-    child.on('exit', (code, signal) => {
-      if (signal !== null) report(code);
+  const code = await new Promise<number | null>(resolve => {
+    child.on('close', resolve);
+    child.on('exit', (exit, signal) => {
+      if (signal !== null) resolve(exit);
     });
   });
+  console.log(text);
+  const result = await readFile(path, 'utf8').then(
+    json => JSON.parse(json) as GroupResult,
+    () => BROKEN,
+  );
+  return { ...result, failed: Math.max(result.failed, code === 0 ? 0 : 1) };
 }
 
-/** Of what mocha counts at the end of each report. */
-function sum(word: string): number {
-  const count = new RegExp(`^ +(\\d+) ${word}`, 'gm');
-  return reports.reduce((total, { text }) => {
-    const last = [...text.matchAll(count)].at(-1);
-    return total + Number(last?.[1] ?? 0);
-  }, 0);
+function sum(of: 'passed' | 'failed' | 'skipped'): number {
+  return results.reduce((total, result) => total + result[of], 0);
 }
