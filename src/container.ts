@@ -13,8 +13,7 @@ import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
-import { ConsistencyCheck } from './node/consistency.js';
-import { CursorRefresh, ExpiryCleanup, LeakDetection } from './node/maintenance.js';
+import { CursorRefresh, ExpiryCleanup, LeakDetection, Reconciler } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
 import { MemoryConnectionStore } from './node/store.js';
 import { resolveOptions } from './options/resolve-options.js';
@@ -84,10 +83,10 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
         refresh.stop();
       });
     load
-      .bind(ConsistencyCheck)
+      .bind(Reconciler)
       .toResolvedValue(
         (coordinator, logger, { maintenance }) =>
-          new ConsistencyCheck(resolved.consistency, {
+          new Reconciler(resolved.consistency, {
             coordinator,
             logger,
             telemetry: maintenance,
@@ -140,7 +139,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
           ExpiryCleanup,
           CursorRefresh,
           LeakDetection,
-          ConsistencyCheck,
+          Reconciler,
         ],
       )
       .inSingletonScope()

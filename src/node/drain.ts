@@ -1,8 +1,8 @@
+import type { SseService } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
-import type { Lifecycle } from './lifecycle.js';
+import { pause, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
 import type { ResumableSources } from './sources.js';
-import { atMost } from './within-deadline.js';
 
 // Long enough for healthy sockets to take a last event, short enough not to hold up whoever closes.
 const FAREWELL_MS = 500;
@@ -20,7 +20,6 @@ export class NodeShutdown {
 
   constructor(
     private readonly node: SseNode,
-    private readonly lifecycle: Lifecycle,
     private readonly sources: ResumableSources,
   ) {
     this.#drainer = new Drainer(node);
@@ -33,7 +32,11 @@ export class NodeShutdown {
   drain(timeout: number): Promise<void> {
     if (this.#closing !== undefined) return this.#closing;
     const { gracefulShutdown } = this.node.options.reliability;
-    this.#draining ??= atMost(timeout, gracefulShutdown ? this.#drain(timeout) : this.close());
+    this.#draining ??= withTimeout(
+      gracefulShutdown ? this.#drain(timeout) : this.close(),
+      timeout,
+      () => undefined,
+    );
     return this.#draining;
   }
 
@@ -43,11 +46,11 @@ export class NodeShutdown {
   }
 
   async #drain(timeout: number): Promise<void> {
-    this.lifecycle.drain();
-    if (this.lifecycle.joined)
+    this.node.beginDrain();
+    if (this.node.cluster.joined)
       await this.node.telemetry.maintenance.draining(async () => {
         // Their followers are elsewhere soon, and hear the rest there.
-        const finished = this.sources.settled(timeout * SOURCES_SHARE);
+        const finished = this.sources.ended(timeout * SOURCES_SHARE);
         const leaving = Math.min(timeout * LEAVING_SHARE, LONGEST_LEAVING_MS);
         await this.#drainer.drain(timeout - leaving);
         await finished;
@@ -56,16 +59,15 @@ export class NodeShutdown {
   }
 
   async #close(): Promise<void> {
-    this.lifecycle.close();
-    const released = this.lifecycle.joined ? this.node.releaseRoutes() : undefined;
+    this.node.beginClose();
+    const released = this.node.cluster.joined ? this.node.releaseRoutes() : undefined;
     for (const connection of [...this.node.store.connections()]) connection.close('shutdown');
     await this.node.departed(FAREWELL_MS);
     // Leaving the cluster releases what is left.
-    if (released !== undefined) await atMost(FAREWELL_MS, released);
-    await this.lifecycle.settled();
+    if (released !== undefined) await withTimeout(released, FAREWELL_MS, () => undefined);
     await this.sources.stop();
     this.node.stop();
-    await this.node.coordinator.close();
+    await this.node.cluster.close();
   }
 }
 
@@ -93,7 +95,11 @@ class Drainer {
     for (const connection of connections) {
       if (connection.state.kind === 'opening') connection.close('draining');
     }
-    await atMost(Math.min(timeout * RELEASE, LONGEST_RELEASE_MS), this.node.releaseRoutes());
+    await withTimeout(
+      this.node.releaseRoutes(),
+      Math.min(timeout * RELEASE, LONGEST_RELEASE_MS),
+      () => undefined,
+    );
     const idle = connections.filter(({ state, piping }) => state.kind === 'open' && !piping);
     await this.#closeInWaves(idle, (deadline - Date.now()) * (1 - RESERVE));
     await this.#finishSources(deadline - timeout * RESERVE);
@@ -107,7 +113,7 @@ class Drainer {
     const forced = Math.ceil(connections.length / Math.max(1, Math.floor(spread / WAVE_MS)));
     const size = Math.max(1, paced, forced);
     for (let from = 0; from < connections.length; from += size) {
-      if (from > 0) await wave();
+      if (from > 0) await pause(WAVE_MS);
       if (this.node.store.size === 0) return;
       for (const connection of connections.slice(from, from + size)) {
         if (!connection.piping) connection.close('draining');
@@ -117,16 +123,62 @@ class Drainer {
 
   async #finishSources(until: number): Promise<void> {
     const busy = (): boolean => [...this.node.store.connections()].some(({ piping }) => piping);
-    while (busy() && Date.now() < until) await wave();
+    while (busy() && Date.now() < until) await pause(WAVE_MS);
     for (const connection of [...this.node.store.connections()]) connection.close('draining');
   }
 
   /** Whoever sent something is still to learn what became of it. */
   async #finishSends(until: number): Promise<void> {
-    while (this.node.pendingSends > 0 && Date.now() < until) await wave();
+    while (this.node.pendingSends > 0 && Date.now() < until) await pause(WAVE_MS);
   }
 }
 
-function wave(): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, WAVE_MS));
+// Longer than closing a listener and a last export of telemetry take.
+const AFTERWARDS_MS = 5_000;
+
+/** Settings of {@link drainOnSignals}. */
+export interface DrainOnSignalsOptions {
+  /** Default `SIGTERM` and `SIGINT`. */
+  readonly signals?: readonly NodeJS.Signals[];
+  /** Ends what else the process has, its listener for example, once the clients are gone. It may take five seconds. */
+  readonly afterwards?: () => unknown;
+  /** Is told why a drain, or `afterwards`, failed. Default: prints it. */
+  readonly onError?: (error: unknown) => void;
+}
+
+/**
+ * Ends the process as it should: at the first signal the service drains, within `reliability.gracefulShutdownTimeout`, then
+ * the process exits with 0, or with 1 when something failed. A second signal exits with 1 at once.
+ *
+ * To be called before `start`, so that a signal that comes meanwhile is no crash; `start` is rejected with `CLOSED` then.
+ * Returns what takes it back.
+ */
+export function drainOnSignals(
+  service: Pick<SseService, 'drain'>,
+  {
+    signals = ['SIGTERM', 'SIGINT'],
+    afterwards = () => undefined,
+    onError = error => console.error(error),
+  }: DrainOnSignalsOptions = {},
+): () => void {
+  let ending = false;
+  const end = async (): Promise<void> => {
+    try {
+      await service.drain();
+      await withTimeout(Promise.resolve(afterwards()), AFTERWARDS_MS, () => undefined);
+    } catch (error) {
+      onError(error);
+      process.exit(1);
+    }
+    process.exit(0);
+  };
+  const onSignal = (): void => {
+    if (ending) return process.exit(1);
+    ending = true;
+    void end();
+  };
+  for (const signal of signals) process.on(signal, onSignal);
+  return () => {
+    for (const signal of signals) process.off(signal, onSignal);
+  };
 }

@@ -4,18 +4,22 @@ import type { CloseReason } from '../contracts/connection.js';
 import type { Frame, Gap, LocalResult, Position } from '../contracts/events.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Addressee } from '../contracts/telemetry.js';
+import { pause } from '../time.js';
 import { isMailbox, isSourceTopic, mailboxOwner, sourceKey } from '../protocol/names.js';
-import type { Mailboxes } from './mailboxes.js';
 import type { SseNode } from './node.js';
 import type { ResumableSources } from './sources.js';
 import type { Subscriptions } from './subscriptions.js';
 
-/** What the cluster asks of this node, carried out on its store. */
+/** The entry has usually arrived before the question whether it has, so a poll is rare. */
+const POLL_MS = 10;
+const LONGEST_WAIT_MS = 1_000;
+const NOTHING: Frame = { bytes: Buffer.alloc(0) };
+
+/** Carries out on the store of this node what the cluster asks of it. */
 export class NodeListener implements ClusterListener {
   constructor(
     private readonly node: SseNode,
     private readonly subscriptions: Subscriptions,
-    private readonly mailboxes: Mailboxes,
     private readonly sources: ResumableSources,
   ) {}
 
@@ -54,14 +58,14 @@ export class NodeListener implements ClusterListener {
   }
 
   onSync(): void {
-    this.node.consistency?.checkSoon();
+    this.node.consistency?.runSoon();
   }
 
   onSuperseded(connectionId: string, token: string): void {
     this.node.store.find(connectionId, token)?.close('superseded');
   }
 
-  /** One that still opens counts as well: its route may be known, and its client must not get in after the close. */
+  /** Closes a connection that still opens as well: its route may be known, and its client must not get in after the close. */
   onClose(connectionId: string, reason: CloseReason): boolean {
     const owner = this.node.store.get(connectionId);
     const connections = owner === undefined ? this.#opening(connectionId) : [owner];
@@ -85,11 +89,18 @@ export class NodeListener implements ClusterListener {
     return true;
   }
 
-  hasReached(
+  async hasReached(
     connectionId: string,
     position: Position,
   ): Promise<'delivered' | 'buffered' | undefined> {
-    return this.mailboxes.delivered(connectionId, position);
+    const until = performance.now() + LONGEST_WAIT_MS;
+    for (;;) {
+      const connection = this.node.store.get(connectionId);
+      if (connection === undefined) return undefined;
+      if (connection.hasReached(position)) return writtenBy(connection);
+      if (performance.now() >= until) return undefined;
+      await pause(POLL_MS);
+    }
   }
 
   onPresence(topic: string): readonly string[] {
@@ -122,7 +133,14 @@ export class NodeListener implements ClusterListener {
   }
 }
 
-/** Whom an entry of the log is for, by its topic. */
+/** Whether its socket took everything; the frames that this tick has gathered are written for that. */
+function writtenBy(connection: LocalConnection): 'delivered' | 'buffered' | undefined {
+  const { outcome } = connection.deliver(NOTHING);
+  if (outcome === 'not-connected') return undefined;
+  return outcome === 'delivered' ? outcome : 'buffered';
+}
+
+/** The audience of an entry of the log, by its topic. */
 function addresseeOf(topic: string | undefined, store: Pick<ConnectionStore, 'get'>): Addressee {
   if (topic === undefined) return { scope: 'cluster' };
   if (isSourceTopic(topic)) return { scope: 'source', key: sourceKey(topic) };

@@ -1,13 +1,19 @@
 import type { Beating, HeartbeatWheel, Watchdog, Watched } from '../connection/timers.js';
-import type { EventLog } from '../contracts/cluster.js';
+import type { ClusterCoordinator, EventLog } from '../contracts/cluster.js';
 import type { Frame } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
-import type { LeakProbe } from '../contracts/self-check.js';
+import type {
+  InconsistencyListener,
+  LeakProbe,
+  ReconcileReport,
+  ReconcileRequest,
+} from '../contracts/self-check.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
+import type { ConsistencySettings } from '../options/sse-options.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { encodeId } from '../protocol/event-stream.js';
-import type { SseNode } from './node.js';
+import { Periodic } from '../time.js';
 
 /**
  * Moves quiet clients along: one that is given nothing for as long as the log keeps entries would come back with an id that
@@ -15,23 +21,24 @@ import type { SseNode } from './node.js';
  * over without an event.
  */
 export class CursorRefresh {
-  #timer: NodeJS.Timeout | undefined;
+  readonly #job: Periodic;
 
   /** @param historyTtl milliseconds that the log keeps an entry */
   constructor(
     private readonly store: ConnectionStore,
     private readonly log: Pick<EventLog, 'position'>,
-    private readonly historyTtl: number,
-  ) {}
+    historyTtl: number,
+  ) {
+    this.#job = new Periodic(() => void this.run(), { everyMs: historyTtl / 2 });
+  }
 
   /** Runs twice in the time that entries are kept, until {@link stop}. Twice is harmless. */
   start(): void {
-    this.#timer ??= setInterval(() => this.run(), this.historyTtl / 2).unref();
+    this.#job.start();
   }
 
   stop(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#job.stop();
   }
 
   /** One pass over the store. Returns how many clients it moved. */
@@ -63,24 +70,24 @@ interface ExpiryCleanupSettings {
 
 /** Removes connections of this node whose sockets have taken nothing for `cleanup.connectionTtl`. */
 export class ExpiryCleanup {
-  #timer: NodeJS.Timeout | undefined;
+  readonly #job: Periodic;
 
   constructor(
     private readonly store: ConnectionStore,
     private readonly settings: ExpiryCleanupSettings,
     private readonly logger: Logger,
     private readonly telemetry: Pick<MaintenanceTelemetry, 'cleaning'>,
-  ) {}
+  ) {
+    this.#job = new Periodic(() => void this.run(), { everyMs: settings.interval });
+  }
 
   /** Runs every `cleanup.interval` until {@link stop}; does nothing when the cleanup is off. Twice is harmless. */
   start(): void {
-    if (!this.settings.enabled) return;
-    this.#timer ??= setInterval(() => this.run(), this.settings.interval).unref();
+    if (this.settings.enabled) this.#job.start();
   }
 
   stop(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#job.stop();
   }
 
   /** One pass over the store. Returns how many connections it removed. */
@@ -107,14 +114,16 @@ export class ExpiryCleanup {
 export class LeakDetection {
   readonly #probes: LeakProbe[] = [];
   #suspects = new Map<LeakProbe, ReadonlySet<unknown>>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #job: Periodic;
 
   /** @param interval milliseconds between two looks */
   constructor(
-    private readonly interval: number,
+    interval: number,
     private readonly logger: Logger,
     private readonly telemetry: Pick<MaintenanceTelemetry, 'leaked'>,
-  ) {}
+  ) {
+    this.#job = new Periodic(() => void this.run(), { everyMs: interval });
+  }
 
   /** Adds what is to be looked at. */
   watch(probes: Iterable<LeakProbe>): void {
@@ -123,12 +132,11 @@ export class LeakDetection {
 
   /** Looks every interval until {@link stop}. Twice is harmless. */
   start(): void {
-    this.#timer ??= setInterval(() => this.run(), this.interval).unref();
+    this.#job.start();
   }
 
   stop(): void {
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    this.#job.stop();
     this.#suspects = new Map();
   }
 
@@ -167,13 +175,159 @@ export class LeakDetection {
   }
 }
 
+type Scope = ReconcileRequest['scope'];
+
+const MAX_REPAIRS = 1_000;
+const SETTLE_MS = 2_000;
+const SAMPLE = 200;
+/** A run out of turn begins within so many milliseconds, at random, so that nodes do not ask all at once. */
+const SOON_MS = 1_000;
+/** How much an interval varies, for the same reason. */
+const JITTER = 0.1;
+
+interface ReconcilerParts {
+  readonly coordinator: Pick<ClusterCoordinator, 'status' | 'selfCheck'>;
+  readonly logger: Logger;
+  readonly telemetry: Pick<MaintenanceTelemetry, 'checking'>;
+  readonly onInconsistency?: InconsistencyListener | undefined;
+}
+
+/**
+ * Compares this node with the cluster every `consistency.statusCheckInterval`, and some routes of all nodes every
+ * `consistency.routeValidationInterval`. Under `auto_correct` it repairs what it finds, at most 1,000 differences at a
+ * time; under `fail_fast` it repairs nothing, and the node is in trouble until a later run of the same kind finds nothing.
+ *
+ * One run at a time. A run in which the cluster failed, or this node lost its lease, changes nothing about the trouble. It
+ * calls the cluster without a policy, since the next run repeats it.
+ */
+export class Reconciler {
+  readonly #troubles = new Map<Scope, string>();
+  readonly #jobs: Readonly<Record<Scope, Periodic>>;
+  #running: Promise<unknown> = Promise.resolve();
+
+  constructor(
+    private readonly settings: ConsistencySettings,
+    private readonly parts: ReconcilerParts,
+  ) {
+    const job = (scope: Scope, everyMs: number): Periodic =>
+      new Periodic(
+        async () => {
+          await this.run(scope);
+        },
+        { everyMs, jitter: JITTER },
+      );
+    this.#jobs = {
+      node: job('node', settings.statusCheckInterval),
+      cluster: job('cluster', settings.routeValidationInterval),
+    };
+  }
+
+  /** Under `fail_fast`, the differences that make the node unready; `undefined` when there are none, or nothing is known. */
+  get trouble(): string | undefined {
+    const [trouble] = this.#troubles.values();
+    return trouble;
+  }
+
+  /**
+   * Runs at its intervals until {@link stop}. Does nothing when `consistency.enabled` is off, or the coordinator has no
+   * self-check. Twice is harmless.
+   */
+  start(): void {
+    if (!this.settings.enabled || this.parts.coordinator.selfCheck === undefined) return;
+    for (const job of Object.values(this.#jobs)) job.start();
+  }
+
+  /** A run under way goes on to its end. */
+  stop(): void {
+    for (const job of Object.values(this.#jobs)) job.stop();
+  }
+
+  /** Something happened that may concern this node: it is compared before long, out of turn. */
+  runSoon(): void {
+    this.#jobs.node.runWithin(Math.random() * SOON_MS);
+  }
+
+  /** One run, after the one under way, if any. Never rejects. */
+  run(scope: Scope): Promise<ReconcileReport> {
+    const run = this.#running.then(() => this.#run(scope));
+    this.#running = run;
+    return run;
+  }
+
+  async #run(scope: Scope): Promise<ReconcileReport> {
+    const { coordinator, telemetry, logger } = this.parts;
+    const { reachable, detail = 'the cluster cannot be reached' } = coordinator.status();
+    // An outage is reported elsewhere; a span for each run in it would say nothing more.
+    if (!reachable) return nothingKnown(detail);
+    const { selfCheck } = coordinator;
+    if (selfCheck === undefined) return nothingKnown('the coordinator has no self-check');
+    try {
+      const report = await telemetry.checking(() => selfCheck.reconcile(this.#request(scope)));
+      this.#conclude(scope, report);
+      return report;
+    } catch (error) {
+      logger.debug('this node could not be compared with the cluster', { scope, error });
+      return nothingKnown(error instanceof Error ? error.message : String(error));
+    }
+  }
+
+  #request(scope: Scope): ReconcileRequest {
+    const { inconsistencyHandlingStrategy: strategy, interNodeSyncEnabled } = this.settings;
+    return {
+      scope,
+      maxRepairs: strategy === 'auto_correct' ? MAX_REPAIRS : 0,
+      settle: SETTLE_MS,
+      sample: SAMPLE,
+      notify: interNodeSyncEnabled,
+    };
+  }
+
+  #conclude(scope: Scope, { found, repairs, findings, unknown }: ReconcileReport): void {
+    const { logger } = this.parts;
+    if (unknown !== undefined) {
+      logger.debug('this node could not be compared with the cluster', { scope, reason: unknown });
+    }
+    if (findings.length > 0) {
+      logger.warn('this node and the cluster differ', { scope, found, repairs });
+    }
+    for (const finding of findings) this.#report(finding);
+    if (unknown !== undefined || this.settings.inconsistencyHandlingStrategy !== 'fail_fast')
+      return;
+    if (findings.length === 0) this.#troubles.delete(scope);
+    else this.#troubles.set(scope, inWords(found));
+  }
+
+  #report(finding: ReconcileReport['findings'][number]): void {
+    try {
+      this.parts.onInconsistency?.(finding);
+    } catch (error) {
+      this.parts.logger.error('onInconsistency failed', { error });
+    }
+  }
+}
+
+function nothingKnown(unknown: string): ReconcileReport {
+  return { checked: 0, found: {}, repairs: {}, findings: [], ms: 0, unknown };
+}
+
+function inWords(found: ReconcileReport['found']): string {
+  const counts = Object.entries(found).map(([kind, count]) => `${count} ${kind}`);
+  return `this node and the cluster differ (${counts.join(', ')})`;
+}
+
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 
-/** The leaks of connections: one that missed the end of its socket, and a timer that visits an ended connection. */
-export function connectionProbes({
-  store,
-  environment,
-}: Pick<SseNode, 'store' | 'environment'>): LeakProbe[] {
+/** What the connections of a node are in. */
+interface ProbedParts {
+  readonly store: ConnectionStore;
+  readonly environment: {
+    readonly wheel: HeartbeatWheel | undefined;
+    readonly watchdog: Watchdog;
+  };
+}
+
+/** Finds connections whose socket is gone without an event, and timers of connections that have ended. */
+export function connectionProbes({ store, environment }: ProbedParts): LeakProbe[] {
   const { wheel, watchdog } = environment;
   const probes: LeakProbe[] = [connectionProbe(store), watchdogProbe(watchdog)];
   return wheel === undefined ? probes : [...probes, heartbeatProbe(wheel)];

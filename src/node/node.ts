@@ -7,19 +7,30 @@ import {
 import { WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
+import type { GuardedCluster } from '../cluster/guarded-cluster.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
-import type { CloseReason, ConnectionSink, Reset } from '../contracts/connection.js';
+import type {
+  CloseReason,
+  ConnectionSink,
+  Reset,
+  ResetClient,
+  ResetHook,
+} from '../contracts/connection.js';
 import type { Logger } from '../contracts/logger.js';
-import type { OperationKind, ResiliencePolicy } from '../contracts/policy.js';
+import type { ResiliencePolicy } from '../contracts/policy.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
+import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { EventEncoder } from '../protocol/event-stream.js';
-import type { ConsistencyCheck } from './consistency.js';
-import { ResetHooks } from './reset-hooks.js';
+import { withTimeout } from '../time.js';
+import type { Reconciler } from './maintenance.js';
+
+/** The life of a node. It never goes back. */
+export type Phase = 'new' | 'started' | 'draining' | 'closed';
 
 /** The conclusions of the background comparison with the cluster. */
-export type Consistency = Pick<ConsistencyCheck, 'trouble' | 'checkSoon'>;
+export type Consistency = Pick<Reconciler, 'trouble' | 'runSoon'>;
 
 /** The services a node is made of. */
 export interface NodeServices {
@@ -33,34 +44,33 @@ export interface NodeServices {
   readonly consistency?: Consistency;
 }
 
-/** What the use cases of one node share: its services, what its connections share, and how connections are made and forgotten. */
+/** Shared by the use cases of one node: its services and phase, and how its connections are made and forgotten. */
 export class SseNode implements ConnectionObserver {
   readonly environment: ConnectionEnvironment;
   readonly resetHooks: ResetHooks;
   readonly encoder: EventEncoder;
   readonly options: ResolvedSseOptions;
   readonly store: ConnectionStore;
-  readonly coordinator: ClusterCoordinator;
-  readonly policy: ResiliencePolicy;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   readonly consistency: Consistency | undefined;
   /** Sends that wait for an answer of the cluster. */
   pendingSends = 0;
   readonly #unobserve: () => void;
+  #ending: 'draining' | 'closed' | undefined;
   #ordinal = 0;
   #released: Promise<void> | undefined;
   // Stopped connections whose sockets still take their last bytes.
   readonly #departing = new Set<LocalConnection>();
   readonly #onDeparted = new Set<() => void>();
 
-  constructor(services: NodeServices) {
-    const { options, store, coordinator, policy, logger, telemetry } = services;
-    this.consistency = services.consistency;
+  constructor(
+    { options, store, logger, telemetry, consistency }: NodeServices,
+    readonly cluster: GuardedCluster,
+  ) {
+    this.consistency = consistency;
     this.options = options;
     this.store = store;
-    this.coordinator = coordinator;
-    this.policy = policy;
     this.logger = logger;
     this.telemetry = telemetry;
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
@@ -86,8 +96,39 @@ export class SseNode implements ConnectionObserver {
       connections: () => store.size,
       sendBufferBytes: () => this.environment.budget.used,
       pendingSends: () => this.pendingSends,
-      circuit: kind => policy.circuit(kind),
+      circuit: kind => cluster.circuit(kind),
     });
+  }
+
+  get phase(): Phase {
+    return this.#ending ?? (this.cluster.joined ? 'started' : 'new');
+  }
+
+  /** The node takes no new connections from now on. */
+  beginDrain(): void {
+    this.#ending ??= 'draining';
+  }
+
+  /** The application can use the node no more. */
+  beginClose(): void {
+    this.#ending = 'closed';
+    this.cluster.beginClose();
+  }
+
+  /** @throws SseError `CLOSED` */
+  assertOpen(): void {
+    if (this.#ending !== 'closed') return;
+    throw new SseError('CLOSED', 'the service was closed; load sseModule into a new container');
+  }
+
+  /** @throws SseError `CLOSED`, `DRAINING` */
+  assertAccepting(): void {
+    this.assertOpen();
+    if (this.#ending === undefined) return;
+    throw new SseError(
+      'DRAINING',
+      'this node is going away and takes no new connections; connect again and reach another one',
+    );
   }
 
   /** A new connection in state `opening`, not stored yet. */
@@ -104,35 +145,24 @@ export class SseNode implements ConnectionObserver {
     );
   }
 
-  /** Whether the cluster has been told, once and for all, that this node's connections are not here any more. */
+  /** Whether this node has released all of its routes, for good. */
   get routesReleased(): boolean {
     return this.#released !== undefined;
   }
 
   /** Releases all routes of this node, once; connections that stop afterwards have none to release. Never rejects. */
   releaseRoutes(): Promise<void> {
-    this.#released ??= this.policy
-      .execute('maintenance', () => this.coordinator.routes.releaseAll())
-      .catch((error: unknown) => {
-        this.logger.warn('the routes could not be released; they expire', { error });
-      });
-    return this.#released;
-  }
-
-  /** Starts the node's feed of these topics; whoever called takes it back with the coordinator's `unlisten`. */
-  listen(kind: OperationKind, topics: readonly string[]): Promise<void> {
-    return this.policy.execute(kind, async context => {
-      await this.coordinator.log.subscribe(topics);
-      // The policy gave up before and told the caller so, who therefore will not take it back.
-      if (context.signal.aborted) this.coordinator.log.unsubscribe(topics);
+    this.#released ??= this.cluster.routes.releaseAll().catch((error: unknown) => {
+      this.logger.warn('the routes could not be released; they expire', { error });
     });
+    return this.#released;
   }
 
   onStopped(connection: LocalConnection, reason: CloseReason): void {
     this.telemetry.connections.stopped(connection, reason);
     this.store.remove(connection);
     this.#departing.add(connection);
-    this.coordinator.log.unsubscribe(connection.topics);
+    this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
     if (connection.fencingToken !== undefined && !this.routesReleased)
       this.releaseRoute(connection);
@@ -167,16 +197,13 @@ export class SseNode implements ConnectionObserver {
 
   /** Removes a connection's route in the background. A failure is repaired by its expiry. */
   releaseRoute(connection: LocalConnection): void {
-    this.policy
-      .execute('register', () =>
-        this.coordinator.routes.unregister(connection.id, connection.token),
-      )
-      .catch((error: unknown) => {
-        this.logger.warn('a route could not be released; it expires by itself', {
-          connectionId: connection.id,
-          error,
-        });
+    const { id: connectionId, token } = connection;
+    this.cluster.routes.unregister(connectionId, token).catch((error: unknown) => {
+      this.logger.warn('a route could not be released; it expires by itself', {
+        connectionId,
+        error,
       });
+    });
   }
 
   /** Stops every timer of this node, and what it reports. */
@@ -184,5 +211,61 @@ export class SseNode implements ConnectionObserver {
     this.#unobserve();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
+  }
+}
+
+/** Milliseconds that a replay waits for a hook. */
+const HOOK_MS = 10_000;
+
+/** The hooks that applications set for clients that miss entries. A failure of a hook is logged; the stream goes on. */
+class ResetHooks {
+  readonly #hooks = new WeakMap<LocalConnection, ResetHook>();
+
+  constructor(
+    private readonly logger: Logger,
+    private readonly telemetry: Pick<Telemetry['connections'], 'handling'>,
+  ) {}
+
+  set(connection: LocalConnection, hook: ResetHook): void {
+    this.#hooks.set(connection, hook);
+  }
+
+  /** Runs the hook of an open connection, after the client was given `sse.reset`. */
+  onReset(connection: LocalConnection, reset: Reset): void {
+    const hook = this.#hooks.get(connection);
+    if (hook === undefined) return;
+    queueMicrotask(() => {
+      if (connection.state.kind !== 'open') return;
+      void this.telemetry.handling(connection, () => this.#run(hook, connection, reset));
+    });
+  }
+
+  /** Runs the hook of a connection during its replay, and waits for the hook up to 10 s. */
+  async replaying(
+    connection: LocalConnection,
+    reset: Reset,
+    send: ResetClient['send'],
+  ): Promise<void> {
+    const hook = this.#hooks.get(connection);
+    if (hook === undefined) return;
+    const { id, topics } = connection;
+    await withTimeout(this.#run(hook, { id, topics, send }, reset), HOOK_MS, () => {
+      this.#report(id, new SseError('INTERNAL', `onReset must settle within ${HOOK_MS} ms`));
+    });
+  }
+
+  async #run(hook: ResetHook, client: ResetClient, reset: Reset): Promise<void> {
+    try {
+      await hook(client, reset);
+    } catch (error) {
+      this.#report(client.id, error);
+    }
+  }
+
+  #report(connectionId: string, error: unknown): void {
+    this.logger.error('an onReset hook failed; the stream goes on without', {
+      connectionId,
+      error,
+    });
   }
 }

@@ -1,13 +1,17 @@
 import type { ClientConnection } from '../connection/client-connection.js';
-import type { RegistrationResult } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ConnectionSettings } from '../options/sse-options.js';
-import { checkConnectionId, checkKey, MAX_NAME_BYTES, sourceTopic } from '../protocol/names.js';
-import type { Lifecycle } from './lifecycle.js';
-import type { Mailboxes } from './mailboxes.js';
+import {
+  checkConnectionId,
+  checkKey,
+  MAX_NAME_BYTES,
+  mailboxTopic,
+  sourceTopic,
+} from '../protocol/names.js';
+import { Periodic } from '../time.js';
 import type { SseNode } from './node.js';
 import { connectedFrame, type Replayer, type ReplayStart } from './replay.js';
 import type { ResumableSources } from './sources.js';
@@ -21,9 +25,7 @@ import type { Subscriptions } from './subscriptions.js';
 export class ConnectionOpener {
   constructor(
     private readonly node: SseNode,
-    private readonly lifecycle: Lifecycle,
     private readonly subscriptions: Subscriptions,
-    private readonly mailboxes: Mailboxes,
     private readonly sources: ResumableSources,
     private readonly replayer: Replayer,
     private readonly degraded: DegradedConnections,
@@ -48,8 +50,8 @@ export class ConnectionOpener {
     checkConnectionId(connectionId);
     const topics = this.subscriptions.check(options.topics ?? []);
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
-    this.lifecycle.assertAccepting();
-    if (!this.lifecycle.joined) await this.lifecycle.start();
+    this.node.assertAccepting();
+    await this.node.cluster.join();
     this.#assertWelcome(connectionId, sink, onDuplicate);
     const lastEventId = usableLastEventId(options.lastEventId);
     const { source } = options;
@@ -87,7 +89,7 @@ export class ConnectionOpener {
     sink: ConnectionSink,
     onDuplicate: 'takeover' | 'reject',
   ): void {
-    this.lifecycle.assertAccepting();
+    this.node.assertAccepting();
     this.#assertConsistent();
     if (sink.closed) throw clientGone();
     if (this.node.store.get(connectionId) === undefined) this.#checkCapacity();
@@ -101,7 +103,8 @@ export class ConnectionOpener {
     onDuplicate: 'takeover' | 'reject',
   ): Promise<ReplayStart | undefined> {
     try {
-      const all = [...topics, ...this.mailboxes.topicsOf(connection.id)];
+      const { mailbox } = this.node.options;
+      const all = mailbox.enabled ? [...topics, mailboxTopic(connection.id)] : topics;
       if (all.length > 0) await this.subscriptions.begin(connection, all);
       assertOpening(connection);
       const missed = await this.replayer.begin(connection);
@@ -118,32 +121,22 @@ export class ConnectionOpener {
   }
 
   async #register(connection: ClientConnection, onDuplicate: 'takeover' | 'reject'): Promise<void> {
-    const { coordinator, policy, options } = this.node;
+    const { cluster, telemetry, options } = this.node;
     const { id, token } = connection;
-    const register = async (): Promise<RegistrationResult> => {
-      const result = await coordinator.routes.register({ connectionId: id, token, onDuplicate });
-      if (result.outcome !== 'registered') return result;
-      // From here on its end releases the route; had it ended before, nobody would.
-      if (connection.state.kind === 'opening') this.#registered(connection, result.fencingToken);
-      else this.node.releaseRoute(connection);
-      return result;
-    };
-    let result: RegistrationResult;
-    try {
-      result = await policy.execute('register', register);
-    } catch (error) {
-      // It may have been carried out all the same.
-      this.node.releaseRoute(connection);
-      throw error;
-    }
+    const result = await cluster.routes
+      .register({ connectionId: id, token, onDuplicate })
+      .catch((error: unknown) => {
+        // It may have been carried out all the same.
+        this.node.releaseRoute(connection);
+        throw error;
+      });
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
     if (result.outcome === 'storm') throw takeoverStorm(id, options.connection);
-  }
-
-  #registered(connection: ClientConnection, fencingToken: number): void {
-    // A repeated registration succeeds again.
-    if (connection.fencingToken === undefined) this.node.telemetry.connections.admitted(connection);
-    connection.fencingToken = fencingToken;
+    // From here on the end of the connection releases the route. A connection that ended before has not.
+    if (connection.state.kind === 'opening') {
+      telemetry.connections.admitted(connection);
+      connection.fencingToken = result.fencingToken;
+    } else this.node.releaseRoute(connection);
   }
 
   /** @throws SseError `DUPLICATE_CONNECTION` when its answer came after that of a later registration */
@@ -246,7 +239,7 @@ const LOOK_MS = 500;
  */
 export class DegradedConnections {
   readonly #connections = new Set<ClientConnection>();
-  #timer: NodeJS.Timeout | undefined;
+  readonly #look = new Periodic(() => this.#sendAway(), { everyMs: LOOK_MS });
 
   constructor(private readonly node: SseNode) {}
 
@@ -257,11 +250,11 @@ export class DegradedConnections {
     // An entry of the log would move the client past what it missed, and nobody would know.
     connection.goLive(undefined);
     this.#connections.add(connection);
-    this.#timer ??= setInterval(() => this.#look(), LOOK_MS).unref();
+    this.#look.start();
   }
 
-  #look(): void {
-    const { reachable } = this.node.coordinator.status();
+  #sendAway(): void {
+    const { reachable } = this.node.cluster.status();
     // The nodes are back together, and would be stormed together.
     const paced = Math.max(1, Math.ceil((this.node.options.reconnect.rate * LOOK_MS) / 1000));
     let left = reachable ? paced : 0;
@@ -272,8 +265,6 @@ export class DegradedConnections {
       }
       if (connection.state.kind !== 'open') this.#connections.delete(connection);
     }
-    if (this.#connections.size > 0) return;
-    clearInterval(this.#timer);
-    this.#timer = undefined;
+    if (this.#connections.size === 0) this.#look.stop();
   }
 }

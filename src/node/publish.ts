@@ -1,4 +1,4 @@
-import type { Publication, PublicationResult } from '../contracts/cluster.js';
+import type { Publication } from '../contracts/cluster.js';
 import type {
   BroadcastReceipt,
   EventOptions,
@@ -10,15 +10,11 @@ import { SseError } from '../errors.js';
 import { retentionFor } from '../options/topic-history.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { checkKey, checkTopic } from '../protocol/names.js';
-import type { Lifecycle } from './lifecycle.js';
 import type { SseNode } from './node.js';
 
 /** Sends to many: everyone here, everyone everywhere, or the subscribers of a topic. */
 export class Publisher {
-  constructor(
-    private readonly node: SseNode,
-    private readonly lifecycle: Lifecycle,
-  ) {}
+  constructor(private readonly node: SseNode) {}
 
   broadcast(event: string, data: unknown, options: EventOptions): FanOut {
     return this.node.telemetry.events.broadcasting(event, () =>
@@ -35,7 +31,7 @@ export class Publisher {
       const publication = this.#publication(undefined, event, data, options);
       const local = this.node.store.size;
       try {
-        const { cursor, nodes } = await this.#publish(publication, trace);
+        const { cursor, nodes } = await this.node.cluster.log.publish(carrying(publication, trace));
         return cursor === undefined ? { local, nodes } : { local, nodes, id: formatCursor(cursor) };
       } catch (error) {
         if (!SseError.is(error, 'UNAVAILABLE')) throw error;
@@ -54,7 +50,7 @@ export class Publisher {
     checkTopic(topic);
     return this.node.telemetry.events.publishing({ scope: 'topic', topic }, event, async trace => {
       const publication = this.#publication(topic, event, data, options);
-      const { cursor } = await this.#publish(publication, trace);
+      const { cursor } = await this.node.cluster.log.publish(carrying(publication, trace));
       return cursor === undefined ? { topic } : { topic, id: formatCursor(cursor) };
     });
   }
@@ -80,10 +76,8 @@ export class Publisher {
     checkKey('an idempotency key', idempotencyKey);
     return { topic, body, retention, idempotencyKey };
   }
+}
 
-  async #publish(publication: Publication, trace: string | undefined): Promise<PublicationResult> {
-    await this.lifecycle.start();
-    const carrying = trace === undefined ? publication : { ...publication, trace };
-    return this.node.policy.execute('publish', () => this.node.coordinator.log.publish(carrying));
-  }
+function carrying(publication: Publication, trace: string | undefined): Publication {
+  return trace === undefined ? publication : { ...publication, trace };
 }

@@ -4,7 +4,13 @@ import type { ReplayPage } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
-import { cursorBefore, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import {
+  beginningOf,
+  cursorBefore,
+  formatCursor,
+  isAfter,
+  parseCursor,
+} from '../protocol/cursor.js';
 import { encodeEvent, encodeId } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
@@ -40,9 +46,9 @@ export class Replayer {
     const from = lastEventId === undefined ? undefined : parseCursor(lastEventId);
     const topics = [...connection.topics];
     const page = await this.#read(topics, from);
-    const oldest: Cursor = { epoch: page.head.epoch, ms: 0, sequence: 0 };
     const kept = from === undefined ? topics.filter(isKeptWhole) : [];
-    const mail = kept.length === 0 ? undefined : await this.#mail(kept, oldest);
+    const mail =
+      kept.length === 0 ? undefined : await this.#mail(kept, beginningOf(page.head.epoch));
     return { from, topics, page, mail };
   }
 
@@ -85,9 +91,7 @@ export class Replayer {
   /** A page of what waits for a client, if anything does. */
   async #mail(topics: readonly string[], after: Cursor): Promise<ReplayPage | undefined> {
     const request = { topics, after, limit: PAGE_ENTRIES, broadcasts: false as const };
-    const page = await this.node.policy.execute('register', () =>
-      this.node.coordinator.log.replay(request),
-    );
+    const page = await this.node.cluster.log.replay(request);
     return page.frames.length === 0 ? undefined : page;
   }
 
@@ -113,9 +117,7 @@ export class Replayer {
 
   #read(topics: readonly string[], after: Cursor | undefined): Promise<ReplayPage> {
     const request = { topics, limit: PAGE_ENTRIES };
-    return this.node.policy.execute('register', () =>
-      this.node.coordinator.log.replay(after === undefined ? request : { ...request, after }),
-    );
+    return this.node.cluster.log.replay(after === undefined ? request : { ...request, after });
   }
 
   /** Returns how many entries it wrote. */

@@ -4,26 +4,35 @@ import {
   type ReceiptSubject,
   rejected,
 } from '../connection/direct-send.js';
-import type { Message } from '../contracts/cluster.js';
-import type { Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
+import type { Publication } from '../contracts/cluster.js';
+import type { Cursor, Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/service.js';
 import type { SendSubject } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
-import { checkConnectionId, checkKey } from '../protocol/names.js';
-import type { Lifecycle } from './lifecycle.js';
-import type { Mailboxes } from './mailboxes.js';
+import { checkConnectionId, checkKey, mailboxTopic } from '../protocol/names.js';
+import { withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
-import { unanswered, withinDeadline } from './within-deadline.js';
 
 type Subject = ReceiptSubject & SendSubject;
 
-/** Sends to one connection, here or wherever it is, and says what became of it. */
+/** A message for a connection of another node, or for a mailbox. */
+interface Routed {
+  readonly connectionId: string;
+  readonly messageId: string;
+  /** Event-stream text without an id. */
+  readonly frame: Frame;
+  readonly ack: 'owner' | 'none';
+  /** Milliseconds. */
+  readonly deadline: number;
+  readonly trace?: string;
+}
+
+/**
+ * Sends to one connection, on this node or another. A durable send is an entry of the log in a topic that only the addressed
+ * connection follows, its mailbox: it is kept until the client has it.
+ */
 export class MessageSender {
-  constructor(
-    private readonly node: SseNode,
-    private readonly lifecycle: Lifecycle,
-    private readonly mailboxes: Mailboxes,
-  ) {}
+  constructor(private readonly node: SseNode) {}
 
   sendLocal(
     connectionId: string,
@@ -61,7 +70,7 @@ export class MessageSender {
     data: unknown,
     options: ClusterSendOptions,
   ): Receipt | Promise<Receipt> {
-    if (options.durable === true) this.mailboxes.check(options);
+    if (options.durable === true) this.#checkDurable(options);
     const prepared = this.node.encoder.prepare(subject.event, data, options);
     if ('refused' in prepared) return localReceipt(subject, rejected(prepared.refused));
     if (options.durable === true) return this.#route(subject, prepared.frame, options);
@@ -75,11 +84,12 @@ export class MessageSender {
     const { connectionId, messageId, startedAt } = subject;
     const { send } = this.node.options;
     const { ack = send.ack, deadline = send.deadline } = options;
-    const message = { connectionId, messageId, frame, ack, deadline };
     const result = await this.node.telemetry.events.routing(subject, trace =>
       this.#limited(() => {
-        if (options.durable === true) return this.mailboxes.send({ ...message, trace });
-        return this.#hand(trace === undefined ? message : { ...message, trace });
+        const message: Routed = { connectionId, messageId, frame, ack, deadline };
+        const carrying = trace === undefined ? message : { ...message, trace };
+        if (options.durable === true) return this.#store(carrying);
+        return this.node.cluster.messenger.send(carrying);
       }),
     );
     return { ...result, connectionId, messageId, ms: performance.now() - startedAt };
@@ -96,22 +106,69 @@ export class MessageSender {
     }
   }
 
-  #hand(message: Message): Promise<SendResult> {
-    const { policy, coordinator } = this.node;
-    return withinDeadline(policy, 'send', message.deadline, async (handover, gaveUp) => {
-      await this.lifecycle.start();
-      if (gaveUp.aborted) return unanswered(handover);
-      const before = handover.over;
-      handover.over = true;
-      const result = await coordinator.messenger.send(message);
-      if (result.outcome === 'not-connected' && before) return unanswered(handover);
-      if (result.outcome !== 'unavailable') return result;
-      handover.over = before;
-      // Where only the owner cannot be reached, the coordinator has tried again already.
-      if (coordinator.status().reachable) return unanswered(handover);
-      // The policy may repeat it, and counts it as a failure of the cluster.
-      throw new SseError('UNAVAILABLE', 'the cluster cannot be reached; send again later');
-    });
+  /** Keeps the event, and says whether its client has it already. */
+  async #store(message: Routed): Promise<SendResult> {
+    const startedAt = performance.now();
+    const { cluster } = this.node;
+    const result = await cluster.store(this.#mail(message), message.deadline);
+    if (result.outcome === 'unavailable') return this.#deliverUnstored(message) ?? result;
+    if (result.outcome !== 'stored') return result;
+    const stored: SendResult = { outcome: 'stored' };
+    const { cursor } = result;
+    if (cursor === undefined || message.ack === 'none') return stored;
+    const left = message.deadline - (performance.now() - startedAt);
+    return (await this.#whetherReached(message.connectionId, cursor, left)) ?? stored;
+  }
+
+  /** The event is stored, whatever becomes of this question. */
+  async #whetherReached(
+    connectionId: string,
+    position: Cursor,
+    ms: number,
+  ): Promise<SendResult | undefined> {
+    const { messenger } = this.node.cluster;
+    try {
+      return await withTimeout(messenger.hasReached(connectionId, position), ms, () => undefined);
+    } catch (error) {
+      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
+      return undefined;
+    }
+  }
+
+  /** The event is certainly not in the log, so its client gets it now and here, or not at all. */
+  #deliverUnstored({ connectionId, messageId, frame }: Routed): SendResult | undefined {
+    const result = this.node.store.get(connectionId)?.deliverOnce(messageId, frame);
+    if (result?.outcome !== 'delivered' && result?.outcome !== 'buffered') return undefined;
+    return { outcome: result.outcome, nodeId: this.node.options.node.id };
+  }
+
+  #mail({ connectionId, messageId, frame, trace }: Routed): Publication {
+    const { maxEntries, ttl } = this.node.options.mailbox;
+    const topic = mailboxTopic(connectionId);
+    return {
+      topic,
+      body: frame.bytes,
+      retention: { maxEntries, ttl },
+      // A publication without an answer is repeated, and a send may be as well.
+      idempotencyKey: `${topic} ${messageId}`,
+      ...(trace === undefined ? {} : { trace }),
+    };
+  }
+
+  /** @throws SseError `INVALID_OPTION` when mailboxes are off, `INVALID_EVENT_ID` for an id, which the log gives */
+  #checkDurable({ id }: ClusterSendOptions): void {
+    if (!this.node.options.mailbox.enabled) {
+      throw new SseError(
+        'INVALID_OPTION',
+        'durable sends need mailbox.enabled, got false; switch it on, on every node',
+      );
+    }
+    if (id !== undefined) {
+      throw new SseError(
+        'INVALID_EVENT_ID',
+        'the log gives a durable event its id, got one; leave it out, or use messageId',
+      );
+    }
   }
 
   #deliver(subject: ReceiptSubject, frame: Frame, options: SendOptions): LocalReceipt {

@@ -1,4 +1,5 @@
-import type { NodeInfo, Presence } from '../contracts/cluster.js';
+import { GuardedCluster } from '../cluster/guarded-cluster.js';
+import type { CoordinatorStatus, NodeInfo, Presence } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, SseConnection } from '../contracts/connection.js';
 import type {
   BroadcastReceipt,
@@ -8,7 +9,8 @@ import type {
   PublishReceipt,
   Receipt,
 } from '../contracts/events.js';
-import type { Health } from '../contracts/health.js';
+import type { Health, HealthReason, HealthReasonCode } from '../contracts/health.js';
+import type { OperationKind } from '../contracts/policy.js';
 import type { LeakProbe } from '../contracts/self-check.js';
 import type {
   ClusterSendOptions,
@@ -20,12 +22,9 @@ import type {
 } from '../contracts/service.js';
 import { checkConnectionId, checkReason, checkTopic } from '../protocol/names.js';
 import { NodeShutdown } from './drain.js';
-import { healthOf } from './health.js';
-import { Lifecycle } from './lifecycle.js';
 import { NodeListener } from './listener.js';
-import { Mailboxes } from './mailboxes.js';
 import { connectionProbes } from './maintenance.js';
-import { type NodeServices, SseNode } from './node.js';
+import { type NodeServices, type Phase, SseNode } from './node.js';
 import { ConnectionOpener, DegradedConnections } from './open.js';
 import { Publisher } from './publish.js';
 import { Replayer } from './replay.js';
@@ -36,7 +35,6 @@ import { Subscriptions } from './subscriptions.js';
 /** The facade: each method checks its arguments and delegates to one use case. */
 export class DistributedSseService implements SseService {
   readonly #node: SseNode;
-  readonly #lifecycle: Lifecycle;
   readonly #listener: NodeListener;
   readonly #opener: ConnectionOpener;
   readonly #sender: MessageSender;
@@ -44,25 +42,23 @@ export class DistributedSseService implements SseService {
   readonly #shutdown: NodeShutdown;
 
   constructor(services: NodeServices) {
-    const node = new SseNode(services);
+    const { coordinator, policy } = services;
+    const cluster = new GuardedCluster(coordinator, policy, () => this.#listener);
+    const node = new SseNode(services, cluster);
     const subscriptions = new Subscriptions(node);
-    this.#node = node;
-    this.#lifecycle = new Lifecycle(() => services.coordinator.start(this.#listener));
-    const mailboxes = new Mailboxes(node, this.#lifecycle);
     const sources = new ResumableSources(node);
-    this.#listener = new NodeListener(node, subscriptions, mailboxes, sources);
+    this.#node = node;
+    this.#listener = new NodeListener(node, subscriptions, sources);
     this.#opener = new ConnectionOpener(
       node,
-      this.#lifecycle,
       subscriptions,
-      mailboxes,
       sources,
       new Replayer(node),
       new DegradedConnections(node),
     );
-    this.#sender = new MessageSender(node, this.#lifecycle, mailboxes);
-    this.#publisher = new Publisher(node, this.#lifecycle);
-    this.#shutdown = new NodeShutdown(node, this.#lifecycle, sources);
+    this.#sender = new MessageSender(node);
+    this.#publisher = new Publisher(node);
+    this.#shutdown = new NodeShutdown(node, sources);
   }
 
   /** What this node can leave behind of its connections. */
@@ -88,12 +84,12 @@ export class DistributedSseService implements SseService {
     data: unknown,
     options: SendOptions = {},
   ): LocalReceipt {
-    this.#lifecycle.assertOpen();
+    this.#node.assertOpen();
     return this.#sender.sendLocal(connectionId, event, data, options);
   }
 
   broadcast(event: string, data: unknown, options: EventOptions = {}): FanOut {
-    this.#lifecycle.assertOpen();
+    this.#node.assertOpen();
     return this.#publisher.broadcast(event, data, options);
   }
 
@@ -103,7 +99,7 @@ export class DistributedSseService implements SseService {
     data: unknown,
     options: ClusterSendOptions = {},
   ): Promise<Receipt> {
-    this.#lifecycle.assertOpen();
+    this.#node.assertOpen();
     return this.#sender.send(connectionId, event, data, options);
   }
 
@@ -112,16 +108,16 @@ export class DistributedSseService implements SseService {
     data: unknown,
     options: PublishOptions = {},
   ): Promise<BroadcastReceipt> {
-    this.#lifecycle.assertOpen();
+    this.#node.assertOpen();
     return this.#publisher.broadcastToCluster(event, data, options);
   }
 
   async closeConnection(connectionId: string, reason: CloseReason = 'closed'): Promise<boolean> {
     checkConnectionId(connectionId);
     checkReason(reason);
-    await this.#lifecycle.start();
+    this.#node.assertOpen();
     if (this.#listener.onClose(connectionId, reason)) return true;
-    return this.#maintain(() => this.#node.coordinator.messenger.close(connectionId, reason));
+    return this.#node.cluster.messenger.close(connectionId, reason);
   }
 
   async closeAllConnections(
@@ -129,10 +125,11 @@ export class DistributedSseService implements SseService {
     options: { readonly cluster?: boolean } = {},
   ): Promise<void> {
     checkReason(reason);
-    await this.#lifecycle.start();
+    this.#node.assertOpen();
+    await this.#node.cluster.join();
     this.#listener.onCloseAll(reason);
     if (options.cluster !== true) return;
-    await this.#maintain(() => this.#node.coordinator.messenger.closeAll(reason));
+    await this.#node.cluster.messenger.closeAll(reason);
   }
 
   async isConnected(connectionId: string): Promise<boolean> {
@@ -140,26 +137,25 @@ export class DistributedSseService implements SseService {
   }
 
   hasLocal(connectionId: string): boolean {
-    this.#lifecycle.assertOpen();
+    this.#node.assertOpen();
     return this.#node.store.get(connectionId) !== undefined;
   }
 
   async locate(connectionId: string): Promise<string | undefined> {
     checkConnectionId(connectionId);
-    await this.#lifecycle.start();
     if (this.hasLocal(connectionId)) return this.nodeId;
-    const route = await this.#maintain(() => this.#node.coordinator.routes.locate(connectionId));
+    const route = await this.#node.cluster.routes.locate(connectionId);
     return route?.nodeId;
   }
 
   getConnectionCount(): number {
-    this.#lifecycle.assertOpen();
+    this.#node.assertOpen();
     return this.#node.store.size;
   }
 
   async getClusterConnectionCount(): Promise<number> {
-    await this.#lifecycle.start();
-    return this.#maintain(() => this.#node.coordinator.routes.count());
+    this.#node.assertOpen();
+    return this.#node.cluster.routes.count();
   }
 
   async publish(
@@ -168,39 +164,38 @@ export class DistributedSseService implements SseService {
     data: unknown,
     options: PublishOptions = {},
   ): Promise<PublishReceipt> {
-    this.#lifecycle.assertOpen();
+    this.#node.assertOpen();
     return this.#publisher.publish(topic, event, data, options);
   }
 
   async subscribe(connectionId: string, topic: string): Promise<boolean> {
     checkConnectionId(connectionId);
     checkTopic(topic);
-    await this.#lifecycle.start();
     if (this.hasLocal(connectionId)) return this.#listener.onSubscribe(connectionId, topic);
-    return this.#maintain(() => this.#node.coordinator.messenger.subscribe(connectionId, topic));
+    return this.#node.cluster.messenger.subscribe(connectionId, topic);
   }
 
   async unsubscribe(connectionId: string, topic: string): Promise<boolean> {
     checkConnectionId(connectionId);
     checkTopic(topic);
-    await this.#lifecycle.start();
     if (this.hasLocal(connectionId)) return this.#listener.onUnsubscribe(connectionId, topic);
-    return this.#maintain(() => this.#node.coordinator.messenger.unsubscribe(connectionId, topic));
+    return this.#node.cluster.messenger.unsubscribe(connectionId, topic);
   }
 
   async presence(topic: string): Promise<Presence> {
     checkTopic(topic);
-    await this.#lifecycle.start();
-    return this.#maintain(() => this.#node.coordinator.messenger.presence(topic));
+    this.#node.assertOpen();
+    return this.#node.cluster.messenger.presence(topic);
   }
 
   async nodes(): Promise<readonly NodeInfo[]> {
-    await this.#lifecycle.start();
-    return this.#maintain(() => this.#node.coordinator.routes.nodes());
+    this.#node.assertOpen();
+    return this.#node.cluster.routes.nodes();
   }
 
-  start(): Promise<void> {
-    return this.#lifecycle.start();
+  async start(): Promise<void> {
+    this.#node.assertOpen();
+    await this.#node.cluster.join();
   }
 
   drain({
@@ -214,10 +209,69 @@ export class DistributedSseService implements SseService {
   }
 
   health(): Health {
-    return healthOf(this.#lifecycle.phase, this.#node);
+    return healthOf(this.#node);
   }
+}
 
-  #maintain<T>(operation: () => Promise<T>): Promise<T> {
-    return this.#node.policy.execute('maintenance', operation);
+const TROUBLES: Readonly<Record<NonNullable<CoordinatorStatus['trouble']>, HealthReasonCode>> = {
+  lease: 'LEASE_LOST',
+  feed: 'FEED_BEHIND',
+  memory: 'OUT_OF_MEMORY',
+};
+
+/** Health from what this node knows without a call to the cluster. */
+function healthOf(node: SseNode): Health {
+  const { phase } = node;
+  const blocking = [...phaseReasons(phase), ...(phase === 'started' ? clusterReasons(node) : [])];
+  const degrading = loadReasons(node);
+  return {
+    live: phase !== 'closed',
+    ready: blocking.length === 0,
+    degraded: blocking.length + degrading.length > 0,
+    reasons: [...blocking, ...degrading],
+  };
+}
+
+function phaseReasons(phase: Phase): HealthReason[] {
+  switch (phase) {
+    case 'new':
+      return [{ code: 'STARTING', message: 'the node has not joined the cluster yet' }];
+    case 'draining':
+      return [{ code: 'DRAINING', message: 'the node is going away' }];
+    case 'closed':
+      return [{ code: 'CLOSED', message: 'the service was closed' }];
+    case 'started':
+      return [];
   }
+}
+
+function clusterReasons({ cluster, consistency, options }: SseNode): HealthReason[] {
+  const reasons: HealthReason[] = [];
+  const { reachable, detail = 'no answer', trouble } = cluster.status();
+  if (!reachable) {
+    const code = trouble === undefined ? 'CLUSTER_UNREACHABLE' : TROUBLES[trouble];
+    reasons.push({ code, message: detail });
+  }
+  const difference = consistency?.trouble;
+  if (difference !== undefined) reasons.push({ code: 'INCONSISTENT', message: difference });
+  // The settings have every kind and no other key.
+  for (const kind of Object.keys(options.resilience) as OperationKind[]) {
+    if (cluster.circuit(kind) !== 'open') continue;
+    reasons.push({ code: 'CIRCUIT_OPEN', message: `calls of kind ${kind} fail at once` });
+  }
+  return reasons;
+}
+
+function loadReasons({ store, options, environment: { budget } }: SseNode): HealthReason[] {
+  const reasons: HealthReason[] = [];
+  const { maxConnections } = options.connection;
+  if (store.size >= maxConnections) {
+    const message = `${store.size} of ${maxConnections} connections; new ones are refused`;
+    reasons.push({ code: 'CONNECTION_LIMIT', message });
+  }
+  if (!budget.admits(1)) {
+    const message = `${budget.used} of ${budget.limit} bytes wait for slow clients`;
+    reasons.push({ code: 'SEND_BUFFER_BUDGET', message });
+  }
+  return reasons;
 }

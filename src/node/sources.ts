@@ -7,7 +7,7 @@ import type { ResumableSource } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { SourceSettings } from '../options/sse-options.js';
-import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import { beginningOf, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeReset } from '../protocol/gap.js';
 import {
   endingOf,
@@ -16,8 +16,8 @@ import {
   sourceKey,
   sourceTopic,
 } from '../protocol/names.js';
+import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
-import { atMost } from './within-deadline.js';
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 
@@ -25,21 +25,27 @@ const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 type SourceFactory = (source: ResumableSource) => unknown;
 
 /**
- * Sources that run once in the cluster whoever follows them: their events are entries of the log in a topic of their own,
- * so that any client follows them from the start, or from its last id, on any node. The last entry ends them for everybody
- * at the same place. A node that runs one proves that it lives by a claim; when it does not, any node that has followers
- * takes the claim and ends the source as lost.
+ * Sources that run once in the cluster, however many clients follow them. Their events are entries of the log in a topic of
+ * their own, so that any client follows them from the start, or from its last id, on any node. The last entry ends all of
+ * their streams at the same position. The node that runs a source holds its lock; when the lock runs out, any node with
+ * followers acquires it and ends the source as lost.
  */
 export class ResumableSources {
   readonly #runs = new Map<string, SourceRun>();
-  readonly #claims: SourceClaims;
-  readonly #settled = new Set<Promise<void>>();
+  readonly #locks: SourceLocks;
+  readonly #ends = new Set<Promise<void>>();
   readonly #beginning = new Map<string, Promise<void>>();
-  #watch: NodeJS.Timeout | undefined;
+  readonly #watch: Periodic;
   #stopped = false;
 
   constructor(private readonly node: SseNode) {
-    this.#claims = new SourceClaims(node);
+    this.#locks = new SourceLocks(node);
+    this.#watch = new Periodic(
+      async () => {
+        await node.telemetry.maintenance.cleaning('source', () => this.#endLost());
+      },
+      { everyMs: node.options.source.lease / 2 },
+    );
   }
 
   /** Sources that run here. */
@@ -48,17 +54,14 @@ export class ResumableSources {
   }
 
   /**
-   * To be called for each follower before it connects: runs the source here if nobody has run it yet.
+   * To be called for each follower before it connects: runs the source here if no node has run it yet.
    * @param lastEventId what the client has; at the end of the source it need not come again
    * @throws SseError `SOURCE_ENDED`, `UNAVAILABLE`
    */
   async begin(key: string, lastEventId: string | undefined, start: SourceFactory): Promise<void> {
-    this.#watch ??= setInterval(
-      () => void this.node.telemetry.maintenance.cleaning('source', () => this.#look()),
-      this.node.options.source.lease / 2,
-    ).unref();
+    this.#watch.start();
     if (this.#runs.has(key)) return;
-    const ended = await this.#claims.ended(key);
+    const ended = await this.#locks.endOf(key);
     if (ended !== undefined) {
       if (hasAll(lastEventId, ended.id))
         throw new SseError(
@@ -67,15 +70,15 @@ export class ResumableSources {
         );
       return;
     }
-    // Those who ask at once all hold the claim of this node.
+    // Callers at the same time would all get the lock of this node.
     const beginning = this.#beginning.get(key) ?? this.#begin(key, start);
     this.#beginning.set(key, beginning);
     await beginning.finally(() => this.#beginning.delete(key));
   }
 
   async #begin(key: string, start: SourceFactory): Promise<void> {
-    if (this.#stopped || this.#runs.has(key) || !(await this.#claims.take(key))) return;
-    // Whoever ran it is gone. What it left is neither begun again nor waited for.
+    if (this.#stopped || this.#runs.has(key) || !(await this.#locks.acquire(key))) return;
+    // The node that ran it is gone. The source is not begun again.
     if (await this.#hasBegun(key)) await this.#end(key, 'lost');
     else this.#run(key, start);
   }
@@ -93,7 +96,7 @@ export class ResumableSources {
   /** Ends the streams of followers here that were given the last entry while they opened, or whose end was not noted yet. */
   async closeEnded(key: string): Promise<void> {
     try {
-      const ended = await this.#claims.ended(key);
+      const ended = await this.#locks.endOf(key);
       const end = ended === undefined ? undefined : parseCursor(ended.id);
       if (ended === undefined || end === undefined) return;
       for (const connection of [...this.node.store.subscribers(sourceTopic(key))]) {
@@ -106,17 +109,18 @@ export class ResumableSources {
   }
 
   /** Resolves when none runs here any more, or after so many milliseconds. */
-  async settled(timeout: number): Promise<void> {
-    if (this.#settled.size > 0) await atMost(timeout, Promise.all(this.#settled));
+  async ended(timeout: number): Promise<void> {
+    if (this.#ends.size === 0) return;
+    await withTimeout(Promise.all(this.#ends), timeout, () => undefined);
   }
 
   /** Gives up what still runs here, so that its followers hear of it at once. Never rejects. */
   async stop(): Promise<void> {
     this.#stopped = true;
-    clearInterval(this.#watch);
+    this.#watch.stop();
     const left = [...this.#runs];
     for (const [, run] of left) run.abort();
-    await Promise.all(this.#settled);
+    await Promise.all(this.#ends);
   }
 
   /** Ends the stream of a client that has been given the last entry. */
@@ -143,16 +147,17 @@ export class ResumableSources {
       error => this.node.logger.debug('a source failed after it was cancelled', { key, error }),
     );
     this.#runs.set(key, run);
-    const settled = this.#runToEnd(key, run, start).finally(() => {
+    const ended = this.#runToEnd(key, run, start).finally(() => {
       this.#runs.delete(key);
-      this.#settled.delete(settled);
+      this.#ends.delete(ended);
     });
-    this.#settled.add(settled);
+    this.#ends.add(ended);
   }
 
   async #runToEnd(key: string, run: SourceRun, start: SourceFactory): Promise<void> {
     const { lease } = this.node.options.source;
-    const keeping = setInterval(() => void this.#keep(key, run), lease / 3);
+    const keeping = new Periodic(() => this.#keep(key, run), { everyMs: lease / 3 });
+    keeping.start();
     let ending: SourceEnding = 'completed';
     try {
       await run.run(() => start({ signal: run.signal }));
@@ -162,47 +167,53 @@ export class ResumableSources {
       this.node.logger.error('a resumable source failed; its streams were ended', { key, error });
     } finally {
       run.abort();
-      clearInterval(keeping);
+      keeping.stop();
     }
     await this.#end(key, ending).catch((error: unknown) => {
-      this.node.logger.warn('the end of a source could not be told; others will', { key, error });
+      this.node.logger.warn('the end of a source could not be published; other nodes do it', {
+        key,
+        error,
+      });
     });
   }
 
   async #keep(key: string, run: SourceRun): Promise<void> {
     try {
-      if (!(await this.#claims.take(key))) run.abort();
+      if (!(await this.#locks.acquire(key))) run.abort();
     } catch (error) {
-      this.node.logger.debug('the claim of a source could not be kept; trying again', {
+      this.node.logger.debug('the lock of a source could not be prolonged; trying again', {
         key,
         error,
       });
     }
   }
 
-  /** Looks after the sources that are followed here and run elsewhere. Returns how many it ended. */
-  async #look(): Promise<number> {
+  /** Ends the sources that are followed here and whose node is gone. Returns how many it ended. */
+  async #endLost(): Promise<number> {
     let lost = 0;
     for (const topic of [...this.node.store.topics()].filter(isSourceTopic)) {
       const key = sourceKey(topic);
       if (this.#runs.has(key)) continue;
       try {
-        if ((await this.#claims.ended(key)) !== undefined) {
+        if ((await this.#locks.endOf(key)) !== undefined) {
           await this.closeEnded(key);
-        } else if (!(await this.#claims.running(key)) && (await this.#claims.take(key))) {
+        } else if (!(await this.#locks.isHeld(key)) && (await this.#locks.acquire(key))) {
           if (await this.#end(key, 'lost')) lost += 1;
         }
       } catch (error) {
-        this.node.logger.debug('a source could not be looked after; trying again', { key, error });
+        this.node.logger.debug('the node of a source could not be looked up; trying again', {
+          key,
+          error,
+        });
       }
     }
     return lost;
   }
 
-  /** Tells all followers, at the same place; whoever has the claim. Returns whether it was this node. */
+  /** Publishes the last entry, if this node has the lock. Returns whether it did. */
   async #end(key: string, ending: SourceEnding): Promise<boolean> {
-    if ((await this.#claims.ended(key)) !== undefined) return false;
-    if (!(await this.#claims.take(key))) return false;
+    if ((await this.#locks.endOf(key)) !== undefined) return false;
+    if (!(await this.#locks.acquire(key))) return false;
     const lost = ending === 'lost';
     const body = lost ? await this.#lostBody(key) : closedFrame(ending, undefined).bytes;
     const { id } = await this.node.telemetry.events.publishing(
@@ -213,7 +224,7 @@ export class ResumableSources {
         return { topic: sourceTopic(key), id: formatCursor(end) };
       },
     );
-    await this.#claims.end(key, { id, ending });
+    await this.#locks.recordEnd(key, { id, ending });
     return true;
   }
 
@@ -239,9 +250,7 @@ export class ResumableSources {
       idempotencyKey: `${sourceTopic(key)} ${number}`,
       ...(trace === undefined ? {} : { trace }),
     };
-    const { cursor } = await this.node.policy.execute('publish', () =>
-      this.node.coordinator.log.publish(publication),
-    );
+    const { cursor } = await this.node.cluster.log.publish(publication);
     if (cursor === undefined) throw new SseError('INTERNAL', 'a resumable source must be kept');
     return cursor;
   }
@@ -251,15 +260,10 @@ export class ResumableSources {
   }
 
   async #page(key: string) {
-    const { policy, coordinator } = this.node;
+    const { log } = this.node.cluster;
+    const { head } = await log.replay({ topics: [], limit: 1 });
     const topics = [sourceTopic(key)];
-    const { head } = await policy.execute('publish', () =>
-      coordinator.log.replay({ topics: [], limit: 1 }),
-    );
-    const after = { epoch: head.epoch, ms: 0, sequence: 0 };
-    return policy.execute('publish', () =>
-      coordinator.log.replay({ topics, after, limit: 1, broadcasts: false }),
-    );
+    return log.replay({ topics, after: beginningOf(head.epoch), limit: 1, broadcasts: false });
   }
 }
 
@@ -277,9 +281,9 @@ interface SourceEnd {
   readonly ending: SourceEnding;
 }
 
-/** Who runs which resumable source, and which have ended, as the cluster knows it. */
-class SourceClaims {
-  /** Names this node's runs; another process of the same node id must not be taken for it. */
+/** Which node runs which resumable source, and which have ended, as locks of the cluster. */
+class SourceLocks {
+  /** Names this node's runs; another process of the same node id has another name. */
   readonly #holder: string;
   readonly #settings: SourceSettings;
 
@@ -288,38 +292,30 @@ class SourceClaims {
     this.#settings = node.options.source;
   }
 
-  /** Takes or keeps the right to run a source. @throws SseError `UNAVAILABLE` */
-  take(key: string): Promise<boolean> {
-    return this.#acquire(`run ${key}`, this.#holder, this.#settings.lease);
+  /** Acquires or prolongs the right to run a source. @throws SseError `UNAVAILABLE` */
+  acquire(key: string): Promise<boolean> {
+    const { locks } = this.node.cluster;
+    return locks.acquireLock(`run ${key}`, this.#holder, this.#settings.lease);
   }
 
-  /** Whether somebody runs it. @throws SseError `UNAVAILABLE` */
-  async running(key: string): Promise<boolean> {
-    return (await this.#holderOf(`run ${key}`)) !== undefined;
+  /** Whether a node runs it. @throws SseError `UNAVAILABLE` */
+  async isHeld(key: string): Promise<boolean> {
+    return (await this.node.cluster.locks.lockHolder(`run ${key}`)) !== undefined;
   }
 
-  /** Notes its end. @throws SseError `UNAVAILABLE` */
-  async end(key: string, { id, ending }: SourceEnd): Promise<void> {
-    await this.#acquire(`end ${key}`, `${id} ${ending}`, this.#settings.ttl);
+  /** Records its end, as the holder of a lock that nobody prolongs. @throws SseError `UNAVAILABLE` */
+  async recordEnd(key: string, { id, ending }: SourceEnd): Promise<void> {
+    const { locks } = this.node.cluster;
+    await locks.acquireLock(`end ${key}`, `${id} ${ending}`, this.#settings.ttl);
   }
 
   /** Its end, once it has ended. @throws SseError `UNAVAILABLE` */
-  async ended(key: string): Promise<SourceEnd | undefined> {
-    const noted = await this.#holderOf(`end ${key}`);
-    if (noted === undefined) return undefined;
-    const [id = '', ending] = noted.split(' ');
-    // Only `end` writes it.
+  async endOf(key: string): Promise<SourceEnd | undefined> {
+    const recorded = await this.node.cluster.locks.lockHolder(`end ${key}`);
+    if (recorded === undefined) return undefined;
+    const [id = '', ending] = recorded.split(' ');
+    // Only `recordEnd` writes it.
     return { id, ending: ending as SourceEnding };
-  }
-
-  #acquire(name: string, holder: string, ms: number): Promise<boolean> {
-    const { policy, coordinator } = this.node;
-    return policy.execute('publish', () => coordinator.locks.acquireLock(name, holder, ms));
-  }
-
-  #holderOf(name: string): Promise<string | undefined> {
-    const { policy, coordinator } = this.node;
-    return policy.execute('publish', () => coordinator.locks.lockHolder(name));
   }
 }
 

@@ -3,7 +3,7 @@ import { SseError } from '../errors.js';
 import { checkTopic, isMailbox, isSourceTopic } from '../protocol/names.js';
 import type { SseNode } from './node.js';
 
-/** Which connection of this node follows which topics, in step with the node's feed: each subscription is one `listen`. */
+/** The topics of this node's connections. Each of them is one `log.subscribe` of the node. */
 export class Subscriptions {
   constructor(private readonly node: SseNode) {}
 
@@ -17,19 +17,19 @@ export class Subscriptions {
 
   /** Subscribes a new connection that is stored, unless it stops meanwhile. @throws SseError `UNAVAILABLE` */
   async begin(connection: LocalConnection, topics: readonly string[]): Promise<void> {
-    await this.node.listen('register', topics);
+    await this.node.cluster.log.subscribe(topics);
     for (const topic of topics) this.#subscribe(connection, topic);
   }
 
   /** Subscribes a live connection; resolves to whether it still is. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
   async add(connection: LocalConnection, topic: string): Promise<boolean> {
     if (connection.topics.has(topic)) return true;
-    await this.node.listen('maintenance', [topic]);
+    await this.node.cluster.log.subscribe([topic]);
     const own = [...connection.topics].filter(isInternal).length;
     const count = connection.topics.size - own + 1;
     // Looked at only now, since calls like this one may have been faster.
     if (count > this.#limit && !connection.topics.has(topic)) {
-      this.node.coordinator.log.unsubscribe([topic]);
+      this.node.cluster.log.unsubscribe([topic]);
       throw this.#tooMany(count);
     }
     this.#subscribe(connection, topic);
@@ -37,14 +37,12 @@ export class Subscriptions {
   }
 
   remove(connection: LocalConnection, topic: string): void {
-    if (this.node.store.unsubscribe(connection, topic))
-      this.node.coordinator.log.unsubscribe([topic]);
+    if (this.node.store.unsubscribe(connection, topic)) this.node.cluster.log.unsubscribe([topic]);
   }
 
-  /** After a `listen`, which is taken back when the connection has stopped or is subscribed already. */
+  /** Follows a `log.subscribe`, which is taken back when the connection has stopped or is subscribed already. */
   #subscribe(connection: LocalConnection, topic: string): void {
-    if (!this.node.store.subscribe(connection, topic))
-      this.node.coordinator.log.unsubscribe([topic]);
+    if (!this.node.store.subscribe(connection, topic)) this.node.cluster.log.unsubscribe([topic]);
   }
 
   get #limit(): number {

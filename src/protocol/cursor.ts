@@ -34,6 +34,11 @@ export function cursorBefore({ epoch, ms, sequence }: Cursor): Cursor {
   return { epoch, ms, sequence: sequence - 1 };
 }
 
+/** The cursor before the first entry of an epoch. */
+export function beginningOf(epoch: string): Cursor {
+  return { epoch, ms: 0, sequence: 0 };
+}
+
 /** Whether `a` comes after `b`. Both belong to one epoch. */
 export function isAfter(a: Position, b: Position): boolean {
   return a.ms > b.ms || (a.ms === b.ms && a.sequence > b.sequence);

@@ -5,7 +5,7 @@
 import { Redis } from 'ioredis';
 import { CommandBus } from '../../src/cluster/redis/commands.js';
 import { RedisGateway } from '../../src/cluster/redis/gateway.js';
-import { RedisMember } from '../../src/cluster/redis/member.js';
+import { JoinedNode } from '../../src/cluster/redis/joined-node.js';
 import { MessageRouter } from '../../src/cluster/redis/messages.js';
 import { CockatielPolicy } from '../../src/resilience/cockatiel-policy.js';
 
@@ -34,8 +34,8 @@ const watched: readonly [object, string][] = [
 ];
 for (const [prototype, name] of watched) watch(prototype, name);
 
-const members: RedisMember[] = [];
-before(RedisMember.prototype, 'join', member => members.push(member));
+const nodes: JoinedNode[] = [];
+before(JoinedNode.prototype, 'join', node => nodes.push(node));
 const clients = new Set<Redis>();
 before(Redis.prototype as Redis, 'connect', client => clients.add(client));
 
@@ -47,8 +47,8 @@ await import('../../examples/01-one-process/main.js');
 function rest(): Rest {
   return {
     promises,
-    sends: sum(members, ({ router }) => router.pending),
-    commands: sum(members, ({ bus }) => bus.pending),
+    sends: sum(nodes, ({ router }) => router.pending),
+    commands: sum(nodes, ({ bus }) => bus.pending),
     // ioredis keeps it to itself.
     offline: sum(clients, client => (Reflect.get(client, 'offlineQueue') as unknown[]).length),
     unanswered: sum(clients, ({ commandQueue }) => commandQueue.length),

@@ -19,18 +19,18 @@ import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import type { Command } from './command-frames.js';
 import { newIncarnation, nodeIdOf } from './frames.js';
 import { RedisGateway } from './gateway.js';
-import { clusterProbes, memberStatus, RedisMember } from './member.js';
+import { clusterProbes, JoinedNode, statusOf } from './joined-node.js';
 import { plainCommands } from './plain.js';
 import { lockScript } from './scripts.js';
 
 type State =
-  | { readonly is: 'new' }
+  | { readonly kind: 'new' }
   | {
-      readonly is: 'joining' | 'joined';
-      readonly member: RedisMember;
+      readonly kind: 'joining' | 'joined';
+      readonly node: JoinedNode;
       readonly joining: Promise<void>;
     }
-  | { readonly is: 'closed' };
+  | { readonly kind: 'closed' };
 
 /**
  * Nodes that meet in Redis: a single one, one behind Sentinels, or a Redis Cluster.
@@ -41,7 +41,7 @@ type State =
 export class RedisCoordinator implements ClusterCoordinator {
   readonly kind = 'redis';
   readonly #gateway: RedisGateway;
-  #state: State = { is: 'new' };
+  #state: State = { kind: 'new' };
 
   readonly routes: RouteRegistry = {
     register: async registration => this.#reach().registry.register(registration),
@@ -59,8 +59,8 @@ export class RedisCoordinator implements ClusterCoordinator {
     publish: async publication => this.#reach().writer.publish(publication),
     replay: async request => this.#reach().reader.replay(request),
     subscribe: async topics => this.#reach().feed.subscribe(topics),
-    unsubscribe: topics => this.#member?.feed.unsubscribe(topics),
-    position: () => this.#member?.feed.position,
+    unsubscribe: topics => this.#node?.feed.unsubscribe(topics),
+    position: () => this.#node?.feed.position,
   };
 
   readonly messenger: NodeMessenger = {
@@ -83,7 +83,7 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   readonly selfCheck: SelfCheck = {
     reconcile: async request => this.#reach().reconcile(request),
-    leakProbes: () => clusterProbes(() => this.#member),
+    leakProbes: () => clusterProbes(() => this.#node),
   };
 
   /** @throws SseError `INVALID_OPTION` for Redis settings that cannot work */
@@ -98,10 +98,10 @@ export class RedisCoordinator implements ClusterCoordinator {
       plain: plainCommands(options.atomicOperation),
       events: {
         onReachable: reachable => {
-          this.#member?.onReachable(reachable);
+          this.#node?.onReachable(reachable);
         },
         onError: error => {
-          this.#member?.onError(error);
+          this.#node?.onError(error);
         },
         onCommand: (command, ms, error) => {
           telemetry.commanded(command, ms, error);
@@ -111,13 +111,13 @@ export class RedisCoordinator implements ClusterCoordinator {
   }
 
   async start(listener: ClusterListener): Promise<void> {
-    if (this.#state.is === 'closed') throw closed();
-    if (this.#state.is === 'new') {
+    if (this.#state.kind === 'closed') throw closed();
+    if (this.#state.kind === 'new') {
       const { options, logger, telemetry } = this;
       const nodeId = options.node.id;
       const inc = newIncarnation(nodeId);
       const gateway = this.#gateway;
-      const member = new RedisMember({
+      const node = new JoinedNode({
         nodeId,
         inc,
         options,
@@ -126,38 +126,38 @@ export class RedisCoordinator implements ClusterCoordinator {
         logger,
         telemetry,
       });
-      this.#state = { is: 'joining', member, joining: member.join() };
+      this.#state = { kind: 'joining', node, joining: node.join() };
     }
-    const { member, joining } = this.#state;
+    const { node, joining } = this.#state;
     try {
       await joining;
-      if (this.#state.is === 'joining') this.#state = { is: 'joined', member, joining };
+      if (this.#state.kind === 'joining') this.#state = { kind: 'joined', node, joining };
     } catch (error) {
-      // What no trying on cures. The caller may close it, or try again after a change of the Redis.
-      if (this.#state.is === 'joining') this.#state = { is: 'new' };
-      await member.leave();
+      // Another try of this node cannot succeed. The caller may close, or start again after a change of the Redis.
+      if (this.#state.kind === 'joining') this.#state = { kind: 'new' };
+      await node.leave();
       throw error;
     }
   }
 
   async close(): Promise<void> {
-    const member = this.#member;
-    this.#state = { is: 'closed' };
-    await member?.leave();
+    const node = this.#node;
+    this.#state = { kind: 'closed' };
+    await node?.leave();
     await this.#gateway.close();
   }
 
   status(): CoordinatorStatus {
-    const member = this.#member;
-    if (member !== undefined) return memberStatus(member);
-    return { reachable: false, detail: `the coordinator is ${this.#state.is}` };
+    const node = this.#node;
+    if (node !== undefined) return statusOf(node);
+    return { reachable: false, detail: `the coordinator is ${this.#state.kind}` };
   }
 
   async #send(message: Message): Promise<SendResult> {
-    if (this.#state.is === 'closed') throw closed();
-    const member = this.#member;
-    if (member?.obstacle() !== undefined || member === undefined) return { outcome: 'unavailable' };
-    return member.router.send(message);
+    if (this.#state.kind === 'closed') throw closed();
+    const node = this.#node;
+    if (node?.obstacle() !== undefined || node === undefined) return { outcome: 'unavailable' };
+    return node.router.send(message);
   }
 
   async #hasReached(connectionId: string, position: Position): Promise<SendResult | undefined> {
@@ -200,22 +200,22 @@ export class RedisCoordinator implements ClusterCoordinator {
     return reply.status === 'HELD' ? reply.holder : undefined;
   }
 
-  /** Asks the owner of a connection, wherever it is. */
+  /** Asks the owner of a connection to carry out a command. Resolves to whether it did. */
   async #ask(connectionId: string, command: Command): Promise<boolean> {
     const { bus, registry } = this.#reach();
     const route = await registry.find(connectionId);
     return route !== undefined && (await bus.ask(route.inc, command)) === true;
   }
 
-  get #member(): RedisMember | undefined {
-    return 'member' in this.#state ? this.#state.member : undefined;
+  get #node(): JoinedNode | undefined {
+    return 'node' in this.#state ? this.#state.node : undefined;
   }
 
-  #reach(): RedisMember {
-    if (this.#state.is === 'closed') throw closed();
-    const member = this.#member;
-    const obstacle = member === undefined ? 'it was not started' : member.obstacle();
-    if (member !== undefined && obstacle === undefined) return member;
+  #reach(): JoinedNode {
+    if (this.#state.kind === 'closed') throw closed();
+    const node = this.#node;
+    const obstacle = node === undefined ? 'it was not started' : node.obstacle();
+    if (node !== undefined && obstacle === undefined) return node;
     throw new SseError(
       'UNAVAILABLE',
       `the cluster cannot be reached: ${obstacle ?? ''}; try again later`,

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
-import { clusterProbes, type RedisMember } from '../../../src/cluster/redis/member.js';
+import { clusterProbes, type JoinedNode } from '../../../src/cluster/redis/joined-node.js';
 import { LeakDetection } from '../../../src/node/maintenance.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
@@ -101,7 +101,7 @@ describe('leaks of a node in Redis', () => {
   it('sends past their time and frames held for nothing are let go', () => {
     const done: string[] = [];
     const late = { over: true };
-    const member = {
+    const node = {
       router: {
         overdue: () => [late],
         abandon: (send: unknown) => done.push(`send ${send === late}`),
@@ -109,7 +109,7 @@ describe('leaks of a node in Redis', () => {
       feed: { topics: ['*'], holdsForNothing: true, dropHeld: () => done.push('frames') },
     };
     // Only what the probes ask for.
-    detection.watch(clusterProbes(() => member as unknown as RedisMember));
+    detection.watch(clusterProbes(() => node as unknown as JoinedNode));
     detection.run();
     expect(detection.run()).to.deep.equal({ send: 1, 'held-frames': 1 });
     expect(done).to.deep.equal(['send true', 'frames']);

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { memberStatus } from '../../../src/cluster/redis/member.js';
+import { statusOf } from '../../../src/cluster/redis/joined-node.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';
@@ -49,7 +49,7 @@ describe('what a node in Redis says is wrong', () => {
   ];
   for (const [what, state, status] of cases) {
     it(`${what} has its own status`, () => {
-      expect(memberStatus({ ...well, ...state })).to.deep.equal(status);
+      expect(statusOf({ ...well, ...state })).to.deep.equal(status);
     });
   }
 });

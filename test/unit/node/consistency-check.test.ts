@@ -6,7 +6,7 @@ import type {
   ReconcileRequest,
 } from '../../../src/contracts/self-check.js';
 import { SseError } from '../../../src/errors.js';
-import { ConsistencyCheck } from '../../../src/node/consistency.js';
+import { Reconciler } from '../../../src/node/maintenance.js';
 import type { ConsistencySettings } from '../../../src/options/sse-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
@@ -23,16 +23,16 @@ const CLEAN: ReconcileReport = { checked: 3, found: {}, repairs: {}, findings: [
 const GHOST: Inconsistency = { kind: 'ghost', connectionId: 'c1', repaired: false };
 const DIFFERENT: ReconcileReport = { ...CLEAN, found: { ghost: 1 }, findings: [GHOST] };
 
-describe('ConsistencyCheck', () => {
+describe('Reconciler', () => {
   let clock: sinon.SinonFakeTimers;
   let logger: RecordingLogger;
   let requests: ReconcileRequest[];
   let answer: (request: ReconcileRequest) => Promise<ReconcileReport>;
   let reachable: boolean;
   let told: Inconsistency[];
-  let check: ConsistencyCheck;
+  let check: Reconciler;
 
-  function make(settings: Partial<ConsistencySettings> = {}): ConsistencyCheck {
+  function make(settings: Partial<ConsistencySettings> = {}): Reconciler {
     const coordinator = {
       selfCheck: {
         reconcile: (request: ReconcileRequest) => {
@@ -46,7 +46,7 @@ describe('ConsistencyCheck', () => {
     const onInconsistency = (finding: Inconsistency): void => {
       told.push(finding);
     };
-    check = new ConsistencyCheck(
+    check = new Reconciler(
       { ...SETTINGS, ...settings },
       { coordinator, logger, telemetry: new SilentTelemetry().maintenance, onInconsistency },
     );
@@ -84,7 +84,7 @@ describe('ConsistencyCheck', () => {
 
     it('not at all when it is off, nor out of turn', async () => {
       make({ enabled: false }).start();
-      check.checkSoon();
+      check.runSoon();
       await clock.tickAsync(600_000);
       expect(scopes()).to.deep.equal([]);
     });
@@ -95,18 +95,18 @@ describe('ConsistencyCheck', () => {
       await clock.tickAsync(33_000);
       expect(scopes()).to.deep.equal(['node']);
       check.stop();
-      check.checkSoon();
+      check.runSoon();
       await clock.tickAsync(600_000);
       expect(scopes()).to.deep.equal(['node']);
     });
 
     it('within a second when something happened elsewhere, once for all that happened until then', async () => {
       make().start();
-      check.checkSoon();
-      check.checkSoon();
+      check.runSoon();
+      check.runSoon();
       await clock.tickAsync(1_000);
       expect(scopes()).to.deep.equal(['node']);
-      check.checkSoon();
+      check.runSoon();
       await clock.tickAsync(1_000);
       expect(scopes()).to.deep.equal(['node', 'node']);
     });

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { ConsistencyCheck } from '../../../src/node/consistency.js';
+import { Reconciler } from '../../../src/node/maintenance.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { codeOf } from '../../support/code-of.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
@@ -10,7 +10,7 @@ import type { TestNode } from '../../support/test-node.js';
 describe('a node under consistency fail_fast', () => {
   let cluster: TestCluster;
   let node: TestNode;
-  let check: ConsistencyCheck;
+  let check: Reconciler;
 
   beforeEach(async () => {
     cluster = new TestCluster();
@@ -29,7 +29,7 @@ describe('a node under consistency fail_fast', () => {
         });
       },
       consistency: ({ coordinator, logger, telemetry }) => {
-        check = new ConsistencyCheck(consistency, {
+        check = new Reconciler(consistency, {
           coordinator,
           logger,
           telemetry: telemetry.maintenance,

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { drainOnSignals } from '../../../src/node/drain-on-signals.js';
+import { drainOnSignals } from '../../../src/node/drain.js';
 import { turns } from '../../support/turns.js';
 
 describe('drainOnSignals', () => {

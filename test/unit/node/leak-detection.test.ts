@@ -92,7 +92,7 @@ describe('LeakDetection', () => {
     });
 
     it('looks at each interval until it is stopped', () => {
-      const clock = sinon.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] });
+      const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       try {
         leaks.add('a');
         detection.start();

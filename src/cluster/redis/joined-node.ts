@@ -2,7 +2,7 @@ import type { CoordinatorStatus } from '../../contracts/cluster.js';
 import type { LeakProbe, ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import type { SseError } from '../../errors.js';
 import { EVERYONE } from '../../protocol/names.js';
-import { Periodic } from '../../time.js';
+import { pause, Periodic } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
 import { CommandBus } from './commands.js';
 import { redisErrorCode } from './failure.js';
@@ -16,14 +16,17 @@ import { NodeChannel } from './node-channel.js';
 import { Reconciler } from './reconcile.js';
 import { RedisRoutes, RouteExpiry } from './routes.js';
 
-/** Milliseconds that joining waits for what usually takes a few. */
-const PATIENCE = 2_000;
+/** Milliseconds that joining waits at most for its subscriptions, which usually take a few. */
+const LONGEST_WAIT_MS = 2_000;
 const POLL_MS = 10;
 /** Milliseconds for the other nodes to note that this one joined. */
 const GREETING_MS = 250;
 
-/** One membership of this node in the cluster: its parts, joined together, and what keeps them going. */
-export class RedisMember implements InboxParts {
+/**
+ * This node from when it begins to join until it has left: the parts of the coordinator, composed, and the background work
+ * that keeps them going. A coordinator that starts again after a failure has a new one.
+ */
+export class JoinedNode implements InboxParts {
   readonly leases: NodeLeases;
   readonly registry: RedisRoutes;
   readonly router: MessageRouter;
@@ -69,8 +72,8 @@ export class RedisMember implements InboxParts {
   }
 
   /**
-   * Resolves when this node takes part, or when it is known that Redis cannot be reached; it goes on trying then.
-   * @throws SseError when trying on is no use: `INVALID_OPTION` for another layout, `INTERNAL` for a refused login
+   * Resolves when this node takes part, or when Redis certainly cannot be reached; joining goes on in the background then.
+   * @throws SseError when another try cannot succeed: `INVALID_OPTION` for another layout, `INTERNAL` for a refused login
    */
   async join(): Promise<void> {
     this.#reconciler.start();
@@ -86,7 +89,7 @@ export class RedisMember implements InboxParts {
       });
       return;
     }
-    await this.#heard();
+    await this.#untilSubscribed();
     await this.#greet();
   }
 
@@ -95,7 +98,7 @@ export class RedisMember implements InboxParts {
     return this.node.gateway.reachable;
   }
 
-  /** Why nothing can be asked of the cluster, if so. */
+  /** Why this node cannot call the cluster; `undefined` when it can. */
   obstacle(): string | undefined {
     if (!this.node.gateway.reachable) return 'there is no connection to Redis';
     if (this.leases.silent) return 'Redis does not answer';
@@ -113,13 +116,13 @@ export class RedisMember implements InboxParts {
     return this.#reconciler.reconcile(request);
   }
 
-  /** Why nothing is heard from the cluster, if so. */
+  /** Why this node gets no events of the cluster; `undefined` when it does. */
   deafness(): string | undefined {
     if (!this.#inbox.up) return 'the subscriptions are being restored';
     return this.feed.begun ? undefined : 'the log has not been read yet';
   }
 
-  /** Releases what this node has in the cluster, as far as it can be reached, and hears nothing any more. Twice is harmless. */
+  /** Releases the routes and the lease of this node, as far as Redis can be reached, and ends its subscriptions. Twice is harmless. */
   leave(): Promise<void> {
     this.#left ??= this.#leave();
     return this.#left;
@@ -181,15 +184,15 @@ export class RedisMember implements InboxParts {
     this.router.close();
   }
 
-  /** Waits until everything is heard, but not for ever. */
-  async #heard(): Promise<void> {
-    const deadline = performance.now() + PATIENCE;
+  /** Waits until this node gets the events of the cluster, two seconds at most. */
+  async #untilSubscribed(): Promise<void> {
+    const deadline = performance.now() + LONGEST_WAIT_MS;
     while (
       this.deafness() !== undefined &&
       this.#left === undefined &&
       performance.now() < deadline
     ) {
-      await new Promise(resolve => setTimeout(resolve, POLL_MS));
+      await pause(POLL_MS);
     }
   }
 
@@ -252,7 +255,7 @@ function isPassing(error: unknown): boolean {
   return (error as Partial<SseError>).code === 'UNAVAILABLE';
 }
 
-/** What is asked of a membership. */
+/** The state of a joined node that decides its status. */
 interface StatusSource {
   /** Whether there is a connection to Redis. */
   readonly reachable: boolean;
@@ -261,19 +264,18 @@ interface StatusSource {
     readonly silent: boolean;
     readonly silence: unknown;
   };
-  /** Why nothing can be asked of the cluster, or heard from it. */
   obstacle(): string | undefined;
   deafness(): string | undefined;
 }
 
-/** Whether the cluster can be used and heard through this membership, and what is wrong if not. */
-export function memberStatus(member: StatusSource): CoordinatorStatus {
-  const obstacle = member.obstacle();
+/** Whether this node can call the cluster and gets its events; else the reason. */
+export function statusOf(node: StatusSource): CoordinatorStatus {
+  const obstacle = node.obstacle();
   if (obstacle !== undefined) {
-    const trouble = troubleOf(member);
+    const trouble = troubleOf(node);
     return { reachable: false, detail: obstacle, ...(trouble && { trouble }) };
   }
-  const deafness = member.deafness();
+  const deafness = node.deafness();
   if (deafness === undefined) return { reachable: true };
   return { reachable: false, detail: deafness, trouble: 'feed' };
 }
@@ -289,40 +291,40 @@ function isFull(error: unknown): boolean {
   return error instanceof Error && redisErrorCode(error.cause) === 'OOM';
 }
 
-/** What a membership can leave behind: sends past their deadline, feeds that nobody follows, frames held for no reason. */
-export function clusterProbes(member: () => RedisMember | undefined): LeakProbe[] {
-  return [sendProbe(member), feedProbe(member), heldProbe(member)];
+/** Finds sends past their deadline, subscriptions without a follower, and frames held without a gap. */
+export function clusterProbes(node: () => JoinedNode | undefined): LeakProbe[] {
+  return [sendProbe(node), feedProbe(node), heldProbe(node)];
 }
 
-function sendProbe(member: () => RedisMember | undefined): LeakProbe<PendingSend> {
+function sendProbe(node: () => JoinedNode | undefined): LeakProbe<PendingSend> {
   return {
     kind: 'send',
-    suspects: () => member()?.router.overdue() ?? [],
-    release: send => member()?.router.abandon(send),
+    suspects: () => node()?.router.overdue() ?? [],
+    release: send => node()?.router.abandon(send),
   };
 }
 
-function feedProbe(member: () => RedisMember | undefined): LeakProbe<string> {
+function feedProbe(node: () => JoinedNode | undefined): LeakProbe<string> {
   return {
     kind: 'feed',
     suspects: () => {
-      const present = member();
+      const present = node();
       if (present === undefined) return [];
       return present.feed.topics.filter(topic => topic !== EVERYONE && !present.isFollowed(topic));
     },
     release: topic => {
-      // However often it is listened to, until somebody joins.
-      for (let feed = member()?.feed; feed?.topics.includes(topic) === true;) {
+      // However often the topic is subscribed to, until a connection follows it.
+      for (let feed = node()?.feed; feed?.topics.includes(topic) === true;) {
         feed.unsubscribe([topic]);
       }
     },
   };
 }
 
-function heldProbe(member: () => RedisMember | undefined): LeakProbe<string> {
+function heldProbe(node: () => JoinedNode | undefined): LeakProbe<string> {
   return {
     kind: 'held-frames',
-    suspects: () => (member()?.feed.holdsForNothing === true ? ['log'] : []),
-    release: () => member()?.feed.dropHeld(),
+    suspects: () => (node()?.feed.holdsForNothing === true ? ['log'] : []),
+    release: () => node()?.feed.dropHeld(),
   };
 }

@@ -1,0 +1,250 @@
+import type {
+  ClusterCoordinator,
+  ClusterListener,
+  CoordinatorStatus,
+  EventLog,
+  Locks,
+  Message,
+  NodeMessenger,
+  Publication,
+  Registration,
+  RegistrationResult,
+  RouteRegistry,
+} from '../contracts/cluster.js';
+import type { Cursor, SendResult } from '../contracts/events.js';
+import type {
+  CircuitState,
+  OperationContext,
+  OperationKind,
+  ResiliencePolicy,
+} from '../contracts/policy.js';
+import { SseError } from '../errors.js';
+import { withTimeout } from '../time.js';
+
+/** The result of a publication with a deadline. */
+export type StoreResult =
+  | { readonly outcome: 'stored'; readonly cursor: Cursor | undefined }
+  | { readonly outcome: 'unknown' | 'unavailable' };
+
+/** One call with a deadline. */
+interface Attempt {
+  /** Whether something was given to the cluster, which may have carried it out although no answer came. */
+  dispatched: boolean;
+  /** Aborts at the deadline. */
+  readonly gaveUp: AbortSignal;
+}
+
+/**
+ * The one door through which a node calls its cluster. Every call through it
+ *
+ * - joins the cluster first, if this node has not joined yet;
+ * - is bounded, repeated and refused by the {@link ResiliencePolicy}, as the kind beside each method says;
+ * - is taken back when the policy gave it up and it succeeds all the same, where its caller could not do that.
+ *
+ * `messenger.send` and {@link store} also end at their deadline, and turn an outage into their result: `unavailable` when
+ * the message was certainly not dispatched, else `unknown`. All other calls reject as their contracts say, and with
+ * `UNAVAILABLE` when the policy refuses them.
+ */
+export class GuardedCluster {
+  readonly #coordinator: ClusterCoordinator;
+  readonly #policy: ResiliencePolicy;
+  readonly #listener: () => ClusterListener;
+  #joined = false;
+  #joining: Promise<void> | undefined;
+  #closing = false;
+
+  readonly routes: RouteRegistry = {
+    register: registration =>
+      this.#call('register', context => this.#register(registration, context)),
+    unregister: (connectionId, token) =>
+      this.#call('register', () => this.#coordinator.routes.unregister(connectionId, token)),
+    releaseAll: () => this.#call('maintenance', () => this.#coordinator.routes.releaseAll()),
+    locate: connectionId =>
+      this.#call('maintenance', () => this.#coordinator.routes.locate(connectionId)),
+    count: () => this.#call('maintenance', () => this.#coordinator.routes.count()),
+    nodes: () => this.#call('maintenance', () => this.#coordinator.routes.nodes()),
+  };
+
+  readonly log: EventLog = {
+    publish: publication => this.#call('publish', () => this.#coordinator.log.publish(publication)),
+    replay: request => this.#call('register', () => this.#coordinator.log.replay(request)),
+    subscribe: topics => this.#call('register', context => this.#subscribe(topics, context)),
+    unsubscribe: topics => {
+      this.#coordinator.log.unsubscribe(topics);
+    },
+    position: () => this.#coordinator.log.position(),
+  };
+
+  readonly messenger: NodeMessenger = {
+    send: message => this.#send(message),
+    close: (connectionId, reason) =>
+      this.#call('maintenance', () => this.#coordinator.messenger.close(connectionId, reason)),
+    closeAll: reason =>
+      this.#call('maintenance', () => this.#coordinator.messenger.closeAll(reason)),
+    subscribe: (connectionId, topic) =>
+      this.#call('maintenance', () => this.#coordinator.messenger.subscribe(connectionId, topic)),
+    unsubscribe: (connectionId, topic) =>
+      this.#call('maintenance', () => this.#coordinator.messenger.unsubscribe(connectionId, topic)),
+    presence: topic => this.#call('maintenance', () => this.#coordinator.messenger.presence(topic)),
+    // No policy: the owner may wait a second with its answer, which must not use up the limits of other calls.
+    hasReached: async (connectionId, position) => {
+      if (!this.#joined) await this.join();
+      return this.#coordinator.messenger.hasReached(connectionId, position);
+    },
+  };
+
+  readonly locks: Locks = {
+    acquireLock: (name, holder, ms) =>
+      this.#call('publish', () => this.#coordinator.locks.acquireLock(name, holder, ms)),
+    lockHolder: name => this.#call('publish', () => this.#coordinator.locks.lockHolder(name)),
+  };
+
+  /** @param listener is asked for when this node joins */
+  constructor(
+    coordinator: ClusterCoordinator,
+    policy: ResiliencePolicy,
+    listener: () => ClusterListener,
+  ) {
+    this.#coordinator = coordinator;
+    this.#policy = policy;
+    this.#listener = listener;
+  }
+
+  /** Whether this node has joined the cluster, and so has something to leave. */
+  get joined(): boolean {
+    return this.#joined;
+  }
+
+  /** Joins once, however many callers ask. A failure rejects all of them, and the next call tries again. */
+  join(): Promise<void> {
+    if (this.#joined) return Promise.resolve();
+    if (this.#closing) return Promise.reject(closed());
+    this.#joining ??= this.#join();
+    return this.#joining;
+  }
+
+  /** This node does not join any more: calls that wait for it are rejected with `CLOSED`. Other calls go on. */
+  beginClose(): void {
+    this.#closing = true;
+  }
+
+  /** Leaves the cluster. A coordinator is not closed while it starts, so this waits for that. */
+  async close(): Promise<void> {
+    this.beginClose();
+    // The failure of a start was reported to its callers.
+    await this.#joining?.catch(() => undefined);
+    await this.#coordinator.close();
+  }
+
+  status(): CoordinatorStatus {
+    return this.#coordinator.status();
+  }
+
+  /** State of the policy's circuit for calls of a kind. */
+  circuit(kind: OperationKind): CircuitState {
+    return this.#policy.circuit(kind);
+  }
+
+  /** Publishes within so many milliseconds, and says what is certain. Never rejects because of the cluster. */
+  store(publication: Publication, deadline: number): Promise<StoreResult> {
+    return this.#withinDeadline<StoreResult>('publish', deadline, async attempt => {
+      const { reachable, detail = 'no answer' } = this.#coordinator.status();
+      if (!reachable) throw unreachable(detail);
+      attempt.dispatched = true;
+      const { cursor } = await this.#coordinator.log.publish(publication);
+      return { outcome: 'stored', cursor };
+    });
+  }
+
+  async #join(): Promise<void> {
+    try {
+      await this.#coordinator.start(this.#listener());
+      this.#joined = true;
+      if (this.#closing) throw closed();
+    } finally {
+      this.#joining = undefined;
+    }
+  }
+
+  #call<T>(kind: OperationKind, call: (context: OperationContext) => Promise<T>): Promise<T> {
+    if (this.#joined) return this.#policy.execute(kind, call);
+    return this.join().then(() => this.#policy.execute(kind, call));
+  }
+
+  async #register(
+    registration: Registration,
+    context: OperationContext,
+  ): Promise<RegistrationResult> {
+    const result = await this.#coordinator.routes.register(registration);
+    if (result.outcome === 'registered' && context.signal.aborted) {
+      // A failure leaves a route without a connection, which is repaired like any other.
+      this.routes.unregister(registration.connectionId, registration.token).catch(() => undefined);
+    }
+    return result;
+  }
+
+  async #subscribe(topics: Iterable<string>, context: OperationContext): Promise<void> {
+    await this.#coordinator.log.subscribe(topics);
+    if (context.signal.aborted) this.#coordinator.log.unsubscribe(topics);
+  }
+
+  #send(message: Message): Promise<SendResult> {
+    return this.#withinDeadline<SendResult>('send', message.deadline, async attempt => {
+      const before = attempt.dispatched;
+      attempt.dispatched = true;
+      const result = await this.#coordinator.messenger.send(message);
+      if (result.outcome === 'not-connected' && before) return unanswered(attempt);
+      if (result.outcome !== 'unavailable') return result;
+      attempt.dispatched = before;
+      // Where only the owner cannot be reached, the coordinator has tried again already.
+      if (this.#coordinator.status().reachable) return unanswered(attempt);
+      // The policy may repeat it, and counts it as a failure of the cluster.
+      throw unreachable('send again later');
+    });
+  }
+
+  /** Resolves at the deadline at the latest, whatever the cluster and the policy do. */
+  async #withinDeadline<R>(
+    kind: OperationKind,
+    deadline: number,
+    step: (attempt: Attempt) => Promise<R>,
+  ): Promise<R | Unanswered> {
+    const giveUp = new AbortController();
+    const attempt: Attempt = { dispatched: false, gaveUp: giveUp.signal };
+    const run = async (): Promise<R | Unanswered> => {
+      if (!this.#joined) await this.join();
+      return attempt.gaveUp.aborted ? unanswered(attempt) : step(attempt);
+    };
+    try {
+      return await withTimeout(
+        this.#policy.execute(kind, run, giveUp.signal),
+        deadline,
+        (): Unanswered => {
+          const result = unanswered(attempt);
+          giveUp.abort();
+          return result;
+        },
+      );
+    } catch (error) {
+      if (SseError.is(error, 'UNAVAILABLE')) return unanswered(attempt);
+      throw error;
+    }
+  }
+}
+
+function closed(): SseError {
+  return new SseError('CLOSED', 'the service was closed; load sseModule into a new container');
+}
+
+interface Unanswered {
+  readonly outcome: 'unknown' | 'unavailable';
+}
+
+/** What is certain of a call without an answer. */
+function unanswered({ dispatched }: Attempt): Unanswered {
+  return { outcome: dispatched ? 'unknown' : 'unavailable' };
+}
+
+function unreachable(detail: string): SseError {
+  return new SseError('UNAVAILABLE', `the cluster cannot be reached: ${detail}; try again later`);
+}

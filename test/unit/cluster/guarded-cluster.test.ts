@@ -1,0 +1,186 @@
+import { expect } from 'chai';
+import { GuardedCluster } from '../../../src/cluster/guarded-cluster.js';
+import { MemoryBus } from '../../../src/cluster/memory/bus.js';
+import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
+import type { ClusterCoordinator, Publication } from '../../../src/contracts/cluster.js';
+import type { OperationKind, ResiliencePolicy } from '../../../src/contracts/policy.js';
+import { SseError } from '../../../src/errors.js';
+import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
+import { alteredCoordinator } from '../../support/altered-coordinator.js';
+import { codeOf } from '../../support/code-of.js';
+import { RecordingListener } from '../../support/recording-listener.js';
+import { turns } from '../../support/turns.js';
+
+const LIMIT = { takeoverLimit: 5, takeoverWindow: 30_000 };
+const PUBLICATION: Publication = {
+  topic: 'news',
+  body: Buffer.from('data: x\n\n'),
+  retention: { maxEntries: 10, ttl: 60_000 },
+};
+const message = (deadline: number) => ({
+  connectionId: 'c1',
+  messageId: 'm1',
+  frame: { bytes: Buffer.from('data: x\n\n') },
+  ack: 'owner' as const,
+  deadline,
+});
+const NEVER = new Promise<never>(() => undefined);
+
+/** Gives up at once on every operation, which goes on all the same. */
+class ImpatientPolicy implements ResiliencePolicy {
+  readonly running: Promise<unknown>[] = [];
+
+  execute<T>(_kind: OperationKind, operation: Parameters<ResiliencePolicy['execute']>[1]) {
+    this.running.push(operation({ signal: AbortSignal.abort() }));
+    return Promise.reject<T>(new SseError('UNAVAILABLE', 'given up', { retryable: false }));
+  }
+
+  circuit() {
+    return 'closed' as const;
+  }
+}
+
+describe('GuardedCluster', () => {
+  let bus: MemoryBus;
+  let listener: RecordingListener;
+  let inner: LocalCoordinator;
+
+  beforeEach(() => {
+    bus = new MemoryBus();
+    listener = new RecordingListener();
+    inner = new LocalCoordinator('a', LIMIT, bus);
+  });
+
+  const guard = (
+    coordinator: ClusterCoordinator = inner,
+    policy: ResiliencePolicy = new PassthroughPolicy(),
+  ): GuardedCluster => new GuardedCluster(coordinator, policy, () => listener);
+
+  describe('joining', () => {
+    let joins: { resolve: () => void; reject: (error: Error) => void }[];
+    let cluster: GuardedCluster;
+
+    beforeEach(() => {
+      joins = [];
+      cluster = guard(
+        alteredCoordinator(inner, {
+          start: () => new Promise((resolve, reject) => joins.push({ resolve, reject })),
+        }),
+      );
+    });
+
+    it('happens once, however many callers ask', async () => {
+      const callers = [cluster.join(), cluster.join()];
+      expect(cluster.joined).to.equal(false);
+      joins[0]?.resolve();
+      await Promise.all(callers);
+      await cluster.join();
+      expect(joins).to.have.length(1);
+      expect(cluster.joined).to.equal(true);
+    });
+
+    it('that fails rejects every caller, and the next call tries again', async () => {
+      const callers = [cluster.join(), cluster.join()];
+      joins[0]?.reject(new SseError('UNAVAILABLE', 'not there'));
+      for (const caller of callers) expect(await codeOf(caller)).to.equal('UNAVAILABLE');
+      expect(cluster.joined).to.equal(false);
+      const again = cluster.join();
+      joins[1]?.resolve();
+      await again;
+      expect(cluster.joined).to.equal(true);
+    });
+
+    it('ends before the cluster is left, whatever its result', async () => {
+      const caller = cluster.join();
+      let left = false;
+      const leaving = cluster.close().then(() => (left = true));
+      await turns();
+      expect(left).to.equal(false);
+      joins[0]?.reject(new SseError('UNAVAILABLE', 'not there'));
+      await leaving;
+      expect(await codeOf(caller)).to.equal('UNAVAILABLE');
+    });
+
+    it('is over for its callers when the node is closed meanwhile', async () => {
+      const callers = [cluster.join(), cluster.routes.count()];
+      cluster.beginClose();
+      joins[0]?.resolve();
+      for (const caller of callers) expect(await codeOf(caller)).to.equal('CLOSED');
+      expect(cluster.joined).to.equal(true);
+    });
+
+    it('is refused once the cluster was left', async () => {
+      await cluster.close();
+      expect(await codeOf(cluster.join())).to.equal('CLOSED');
+      expect(joins).to.deep.equal([]);
+    });
+  });
+
+  it('joins before the first call', async () => {
+    const cluster = guard();
+    expect(await cluster.routes.count()).to.equal(0);
+    expect(await cluster.messenger.send(message(1000))).to.deep.equal({ outcome: 'not-connected' });
+    expect(cluster.joined).to.equal(true);
+  });
+
+  it('takes a registration back that succeeds after the policy gave it up', async () => {
+    const policy = new ImpatientPolicy();
+    const cluster = guard(inner, policy);
+    await cluster.join();
+    const registration = { connectionId: 'c1', token: 't1', onDuplicate: 'takeover' } as const;
+    expect(await codeOf(cluster.routes.register(registration))).to.equal('UNAVAILABLE');
+    await Promise.all(policy.running);
+    await turns();
+    expect(await inner.routes.locate('c1')).to.equal(undefined);
+  });
+
+  it('takes a subscription back that succeeds after the policy gave it up', async () => {
+    const policy = new ImpatientPolicy();
+    const taken: string[] = [];
+    const cluster = guard(
+      alteredCoordinator(inner, { log: { unsubscribe: topics => void taken.push(...topics) } }),
+      policy,
+    );
+    await cluster.join();
+    expect(await codeOf(cluster.log.subscribe(['news']))).to.equal('UNAVAILABLE');
+    await Promise.all(policy.running);
+    expect(taken).to.deep.equal(['news']);
+  });
+
+  describe('a call with a deadline', () => {
+    it('is unavailable when this node has not joined in time', async () => {
+      const cluster = guard(alteredCoordinator(inner, { start: () => NEVER }));
+      expect(await cluster.messenger.send(message(10))).to.deep.equal({ outcome: 'unavailable' });
+      expect(await cluster.store(PUBLICATION, 10)).to.deep.equal({ outcome: 'unavailable' });
+    });
+
+    it('is unknown when it was dispatched and has no answer in time', async () => {
+      const cluster = guard(
+        alteredCoordinator(inner, {
+          messenger: { send: () => NEVER },
+          log: { publish: () => NEVER },
+        }),
+      );
+      await cluster.join();
+      expect(await cluster.messenger.send(message(10))).to.deep.equal({ outcome: 'unknown' });
+      expect(await cluster.store(PUBLICATION, 10)).to.deep.equal({ outcome: 'unknown' });
+    });
+
+    it('is unavailable in an outage', async () => {
+      const cluster = guard();
+      await cluster.join();
+      bus.cut('a');
+      expect(await cluster.messenger.send(message(10))).to.deep.equal({ outcome: 'unavailable' });
+      expect(await cluster.store(PUBLICATION, 10)).to.deep.equal({ outcome: 'unavailable' });
+    });
+
+    it('is stored with its cursor', async () => {
+      const cluster = guard();
+      const { cursor } = await inner
+        .start(listener)
+        .then(() => inner.log.publish({ ...PUBLICATION, idempotencyKey: 'k' }));
+      const stored = await cluster.store({ ...PUBLICATION, idempotencyKey: 'k' }, 1000);
+      expect(stored).to.deep.equal({ outcome: 'stored', cursor });
+    });
+  });
+});
