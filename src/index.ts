@@ -16,7 +16,7 @@ export { PassthroughPolicy } from './resilience/passthrough-policy.js';
 export { drainOnSignals } from './node/drain.js';
 export { MemoryConnectionStore } from './node/store.js';
 export { ConsoleLogger } from './telemetry/console-logger.js';
-export { sseResponseHook } from './telemetry/http-span.js';
+export { sseResponseHook } from './telemetry/connections.js';
 
 export type { TakeoverLimit } from './cluster/memory/bus.js';
 export type { Override, SseOverrides } from './container.js';

@@ -7,7 +7,7 @@ import { type ResumableSource, SseService } from '../contracts/service.js';
 import { type ConnectionTelemetry, Telemetry } from '../contracts/telemetry.js';
 import { SseError, type SseErrorCode } from '../errors.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
-import { noteHttpRoute } from '../telemetry/http-span.js';
+import { noteHttpRoute } from '../telemetry/connections.js';
 import {
   chooseByMethod,
   type ControllerClass,

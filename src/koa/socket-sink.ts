@@ -4,7 +4,7 @@ import type { Http2ServerResponse } from 'node:http2';
 import { Socket } from 'node:net';
 import type { ConnectionSink, SinkListener } from '../contracts/connection.js';
 import type { ConnectionSettings } from '../options/sse-options.js';
-import { endHttpServerSpan } from '../telemetry/http-span.js';
+import { endHttpServerSpan } from '../telemetry/connections.js';
 
 const CLOSE = { Connection: 'close' } as const;
 const SINK = Symbol('distributed-sse/sink');

@@ -4,11 +4,11 @@ import type { CloseReason } from '../contracts/connection.js';
 import type { Frame, Gap, LocalResult, Position } from '../contracts/events.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Addressee } from '../contracts/telemetry.js';
-import { pause } from '../time.js';
 import { isMailbox, isSourceTopic, mailboxOwner, sourceKey } from '../protocol/names.js';
+import { pause } from '../time.js';
 import type { SseNode } from './node.js';
+import type { Subscriptions } from './open.js';
 import type { ResumableSources } from './sources.js';
-import type { Subscriptions } from './subscriptions.js';
 
 /** The entry has usually arrived before the question whether it has, so a poll is rare. */
 const POLL_MS = 10;

@@ -25,12 +25,11 @@ import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
 import { type NodeServices, type Phase, SseNode } from './node.js';
-import { ConnectionOpener, DegradedConnections } from './open.js';
+import { ConnectionOpener, DegradedConnections, Subscriptions } from './open.js';
 import { Publisher } from './publish.js';
 import { Replayer } from './replay.js';
 import { MessageSender } from './send.js';
 import { ResumableSources } from './sources.js';
-import { Subscriptions } from './subscriptions.js';
 
 /** The facade: each method checks its arguments and delegates to one use case. */
 export class DistributedSseService implements SseService {

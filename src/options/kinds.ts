@@ -1,11 +1,11 @@
-import { inside, type OptionProblems, type Place } from './problems.js';
+import { inside, type OptionProblems, type SettingPath } from './problems.js';
 
 /** A kind of setting: which values it takes, in words and in code. */
 export interface Kind<T> {
   /** Which values it takes, worded to follow "must be", so that any violation shows all of the rule. */
   readonly rule: string;
   /** The value as the service keeps it, frozen if the kind copies it; `undefined` when it was refused. Never throws. */
-  readonly check: (value: unknown, place: Place, problems: OptionProblems) => T | undefined;
+  readonly check: (value: unknown, place: SettingPath, problems: OptionProblems) => T | undefined;
   /**
    * Text of the environment as a value; text that is none stays as it is, for `check` to refuse. Absent when text cannot
    * express the value.

@@ -1,5 +1,5 @@
 /** Where a value stands in the settings, and how messages name it. */
-export interface Place {
+export interface SettingPath {
   /** The keys from the outside in: `history.topics["news/*"].ttl`; empty for the options as a whole. */
   readonly path: string;
   /** The path, or the environment variable that set the value. */
@@ -9,7 +9,7 @@ export interface Place {
 }
 
 /** The place of a key of the object at `place`; a hostile key is quoted and shortened. */
-export function inside(place: Place, key: string | number, secret = false): Place {
+export function inside(place: SettingPath, key: string | number, secret = false): SettingPath {
   const plain = typeof key === 'string' && /^\w{1,80}$/.test(key);
   const step = plain ? `.${key}` : `[${typeof key === 'string' ? shownValue(key) : key}]`;
   if (place.path !== '') return { path: place.path + step, name: place.name + step, secret };
@@ -23,18 +23,18 @@ export class OptionProblems {
   readonly #refused = new Set<string>();
 
   /** The value at the place breaks a rule, which is worded to follow "must be". */
-  refuse(place: Place, rule: string, value: unknown): undefined {
+  refuse(place: SettingPath, rule: string, value: unknown): undefined {
     this.#refused.add(place.path);
     this.contradict(place, rule, value);
   }
 
   /** The value at the place breaks a rule only in view of another setting. */
-  contradict(place: Place, rule: string, value: unknown): void {
+  contradict(place: SettingPath, rule: string, value: unknown): void {
     this.lines.push(`${place.name} must be ${rule}, got ${shownValue(value, place.secret)}`);
   }
 
   /** Refuses each own key of the value that is not known. The values are not shown: one may be a secret. */
-  refuseUnknownKeys(place: Place, value: object, known: readonly string[]): void {
+  refuseUnknownKeys(place: SettingPath, value: object, known: readonly string[]): void {
     for (const key of Object.keys(value)) {
       if (known.includes(key)) continue;
       const nearest = nearestName(key, known);

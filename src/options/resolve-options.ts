@@ -1,7 +1,7 @@
 import { SseError } from '../errors.js';
 import { readEnvironment, type SettingGroup, type VariableValue } from './environment.js';
 import { type GivenValues, Setting } from './kinds.js';
-import { inside, OptionProblems, type Place } from './problems.js';
+import { inside, OptionProblems, type SettingPath } from './problems.js';
 import { SETTINGS } from './settings.js';
 import type { ResolvedSseOptions, Settings, SseOptions } from './sse-options.js';
 
@@ -18,7 +18,7 @@ export function resolveOptions(
 ): ResolvedSseOptions {
   const problems = new OptionProblems();
   const variables = readEnvironment(env, problems);
-  const whole: Place = { path: '', name: 'the options', secret: true };
+  const whole: SettingPath = { path: '', name: 'the options', secret: true };
   // The values follow the table, from which the type is made.
   const settings = valuesOf(SETTINGS, input, whole, { variables, problems }) as Settings;
   refuseContradictions(settings, variables, problems);
@@ -32,7 +32,12 @@ interface Sources {
 }
 
 /** The values of a group. A refused value is a problem and counts as absent, so that one call finds all problems. */
-function valuesOf(group: SettingGroup, given: unknown, place: Place, sources: Sources): unknown {
+function valuesOf(
+  group: SettingGroup,
+  given: unknown,
+  place: SettingPath,
+  sources: Sources,
+): unknown {
   const { variables, problems } = sources;
   const input = groupInput(given, place, problems);
   const values: Record<string, unknown> = {};
@@ -52,7 +57,7 @@ function valuesOf(group: SettingGroup, given: unknown, place: Place, sources: So
 }
 
 /** The object that holds the values of a group; empty when they are absent or the group was refused. */
-function groupInput(given: unknown, place: Place, problems: OptionProblems): GivenValues {
+function groupInput(given: unknown, place: SettingPath, problems: OptionProblems): GivenValues {
   if (given === undefined) return {};
   if (isRecord(given)) return given;
   problems.refuse(place, 'an object of settings', given);

@@ -1,6 +1,6 @@
 import type { Retention } from '../contracts/cluster.js';
 import { count, type Kind, milliseconds } from './kinds.js';
-import { inside, type OptionProblems, type Place } from './problems.js';
+import { inside, type OptionProblems, type SettingPath } from './problems.js';
 
 /** What the log keeps of the topics that match a pattern; a missing value comes from the group `history`. */
 export interface TopicHistory {
@@ -54,7 +54,7 @@ export const topicHistories: Kind<TopicHistories> = {
 
 function checkException(
   value: unknown,
-  place: Place,
+  place: SettingPath,
   problems: OptionProblems,
 ): false | TopicHistory {
   if (value === false) return false;

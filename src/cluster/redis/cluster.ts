@@ -156,7 +156,8 @@ export class RedisCoordinator implements ClusterCoordinator {
   async #send(message: Message): Promise<SendResult> {
     if (this.#state.kind === 'closed') throw closed();
     const node = this.#node;
-    if (node?.obstacle() !== undefined || node === undefined) return { outcome: 'unavailable' };
+    if (node?.leases.obstacle() !== undefined || node === undefined)
+      return { outcome: 'unavailable' };
     return node.router.send(message);
   }
 
@@ -214,7 +215,7 @@ export class RedisCoordinator implements ClusterCoordinator {
   #reach(): JoinedNode {
     if (this.#state.kind === 'closed') throw closed();
     const node = this.#node;
-    const obstacle = node === undefined ? 'it was not started' : node.obstacle();
+    const obstacle = node === undefined ? 'it was not started' : node.leases.obstacle();
     if (node !== undefined && obstacle === undefined) return node;
     throw new SseError(
       'UNAVAILABLE',

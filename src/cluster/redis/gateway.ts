@@ -1,7 +1,6 @@
 import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
-import { type RedisAddress, RedisConnections } from './connections.js';
-import { toSseError } from './failure.js';
+import { type RedisAddress, RedisConnections, toSseError } from './connections.js';
 import { type KeyLayout, Keys, type PubSubMode } from './keys.js';
 import type { PlainCommand } from './plain.js';
 import { loadScripts, type Script, type ScriptSource, type ScriptValue } from './script.js';

@@ -5,7 +5,7 @@ import { EVERYONE } from '../../protocol/names.js';
 import { pause, Periodic } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
 import { CommandBus } from './commands.js';
-import { redisErrorCode } from './failure.js';
+import { redisErrorCode } from './connections.js';
 import { LogFeed } from './feed.js';
 import { nodeIdOf, type SupersededFrame } from './frames.js';
 import { type InboxParts, NodeInbox } from './inbox.js';
@@ -96,14 +96,6 @@ export class JoinedNode implements InboxParts {
   /** Whether there is a connection to Redis. */
   get reachable(): boolean {
     return this.node.gateway.reachable;
-  }
-
-  /** Why this node cannot call the cluster; `undefined` when it can. */
-  obstacle(): string | undefined {
-    if (!this.node.gateway.reachable) return 'there is no connection to Redis';
-    if (this.leases.silent) return 'Redis does not answer';
-    if (!this.leases.held) return 'this node has not joined yet';
-    return undefined;
   }
 
   /** Whether a connection of this node follows a topic. */
@@ -263,14 +255,14 @@ interface StatusSource {
     /** Whether the last heartbeat failed, and why. */
     readonly silent: boolean;
     readonly silence: unknown;
+    obstacle(): string | undefined;
   };
-  obstacle(): string | undefined;
   deafness(): string | undefined;
 }
 
 /** Whether this node can call the cluster and gets its events; else the reason. */
 export function statusOf(node: StatusSource): CoordinatorStatus {
-  const obstacle = node.obstacle();
+  const obstacle = node.leases.obstacle();
   if (obstacle !== undefined) {
     const trouble = troubleOf(node);
     return { reachable: false, detail: obstacle, ...(trouble && { trouble }) };

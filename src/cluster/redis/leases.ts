@@ -83,6 +83,13 @@ export class NodeLeases {
     this.#aliveSince = Infinity;
   }
 
+  /** Why this node can ask nothing of the cluster; `undefined` when it can. */
+  obstacle(): string | undefined {
+    if (!this.node.gateway.reachable) return 'there is no connection to Redis';
+    if (this.silent) return 'Redis does not answer';
+    return this.held ? undefined : 'this node has not joined yet';
+  }
+
   /** The generation of a partition's lease. @throws SseError `UNAVAILABLE` when there is none yet */
   generation(partition: Partition): string {
     const lease = this.#held.get(partition.number);

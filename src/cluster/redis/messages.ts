@@ -2,7 +2,7 @@ import type { Message } from '../../contracts/cluster.js';
 import type { LocalResult, SendResult } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import type { ClusterNode } from './cluster-node.js';
-import { redisErrorCode } from './failure.js';
+import { redisErrorCode } from './connections.js';
 import {
   type Ack,
   encodeAck,

@@ -1,7 +1,6 @@
 import type { Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
-import { backoff } from './connections.js';
-import { toSseError } from './failure.js';
+import { backoff, toSseError } from './connections.js';
 import type { PubSubMode } from './keys.js';
 
 /** The listener of a subscriber. No method may throw; calls come in the order of their causes. */

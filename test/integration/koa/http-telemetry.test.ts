@@ -6,7 +6,7 @@ import { expect } from 'chai';
 import type { SseGuard } from '../../../src/contracts/authorization.js';
 import type { SseConnection } from '../../../src/contracts/connection.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
-import { sseResponseHook } from '../../../src/telemetry/http-span.js';
+import { sseResponseHook } from '../../../src/telemetry/connections.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';

@@ -24,21 +24,24 @@ describe('what a node in Redis says is wrong', () => {
 
   const well = {
     reachable: true,
-    leases: { silent: false, silence: undefined },
-    obstacle: () => undefined,
+    leases: { silent: false, silence: undefined, obstacle: () => undefined },
     deafness: () => undefined,
   };
   const cases: [string, object, object][] = [
     ['nothing', {}, { reachable: true }],
-    ['no connection', { reachable: false, obstacle: () => 'x' }, { reachable: false, detail: 'x' }],
+    [
+      'no connection',
+      { reachable: false, leases: { ...well.leases, obstacle: () => 'x' } },
+      { reachable: false, detail: 'x' },
+    ],
     [
       'silence',
-      { leases: { silent: true, silence: new Error('no answer') }, obstacle: () => 'x' },
+      { leases: { silent: true, silence: new Error('no answer'), obstacle: () => 'x' } },
       { reachable: false, detail: 'x' },
     ],
     [
       'a lease that is not there',
-      { obstacle: () => 'x' },
+      { leases: { ...well.leases, obstacle: () => 'x' } },
       { reachable: false, detail: 'x', trouble: 'lease' },
     ],
     [
