@@ -311,7 +311,7 @@ function feedProbe(member: () => RedisMember | undefined): LeakProbe<string> {
       return present.feed.topics.filter(topic => topic !== EVERYONE && !present.isFollowed(topic));
     },
     release: topic => {
-      // However often it is listened to, until somebody joins.
+      // As often as the feed was subscribed to it; a `subscribe` under way ends that.
       for (let feed = member()?.feed; feed?.topics.includes(topic) === true;) {
         feed.unsubscribe([topic]);
       }
