@@ -214,8 +214,8 @@ export interface NodeMessenger {
  * **Guarantee.** A lock has at most one holder at a time, by the clock of the cluster. A holder that cannot prolong its
  * lock in time must assume that another has it.
  *
- * **Failure.** Both methods reject with `UNAVAILABLE`; a lock may have been acquired all the same, and asking again with the
- * same holder tells.
+ * **Failure.** Both methods reject with `UNAVAILABLE`; a lock may have been acquired all the same; `lockHolder` says
+ * whether it was.
  */
 export interface Locks {
   /**

@@ -4,7 +4,7 @@ import { pause, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
 import type { ResumableSources } from './sources.js';
 
-// Long enough for healthy sockets to take a last event, short enough not to hold up whoever closes.
+// Long enough for healthy sockets to take a last event, short enough not to delay the end of the process.
 const FAREWELL_MS = 500;
 
 // What remains of a drain is for telling that a source was given up, and for leaving the cluster.
@@ -12,7 +12,7 @@ const SOURCES_SHARE = 0.8;
 const LEAVING_SHARE = 0.1;
 const LONGEST_LEAVING_MS = 2000;
 
-/** Ends a node, gently or at once; each happens once, whoever asks. */
+/** Ends a node, gently or at once. Each happens once, however many callers ask. */
 export class NodeShutdown {
   readonly #drainer: Drainer;
   #draining: Promise<void> | undefined;
@@ -27,7 +27,7 @@ export class NodeShutdown {
 
   /**
    * With `reliability.gracefulShutdown` off it closes.
-   * @param timeout milliseconds after which it is over, whoever does not answer; what is left is cut shortly before
+   * @param timeout milliseconds after which it resolves, whatever does not answer; connections that are left are cut shortly before
    */
   drain(timeout: number): Promise<void> {
     if (this.#closing !== undefined) return this.#closing;
@@ -142,7 +142,7 @@ export interface DrainOnSignalsOptions {
   readonly signals?: readonly NodeJS.Signals[];
   /** Ends what else the process has, its listener for example, once the clients are gone. It may take five seconds. */
   readonly afterwards?: () => unknown;
-  /** Is told why a drain, or `afterwards`, failed. Default: prints it. */
+  /** Is called with the failure of a drain or of `afterwards`. Default: prints it. */
   readonly onError?: (error: unknown) => void;
 }
 

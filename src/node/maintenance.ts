@@ -108,8 +108,8 @@ export class ExpiryCleanup {
 }
 
 /**
- * Looks for what nobody owns any more, and lets go of it. Things end all the time, and not everything about them at one
- * instant: only what looks leaked at two looks in a row is a leak.
+ * Looks for things in memory without an owner, and releases them. The parts of one thing end one after the other, so that
+ * only a suspect of two looks in a row is a leak.
  */
 export class LeakDetection {
   readonly #probes: LeakProbe[] = [];

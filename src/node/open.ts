@@ -85,7 +85,7 @@ export class ConnectionOpener {
     }
   }
 
-  /** @throws SseError when this node takes nobody, or not this one, at present */
+  /** @throws SseError when this node takes no connections at present, or not this one */
   #assertWelcome(
     connectionId: string,
     sink: ConnectionSink,
@@ -249,7 +249,7 @@ export class DegradedConnections {
   open(connection: ClientConnection): void {
     this.node.store.promote(connection)?.close('superseded');
     connection.open(connectedFrame(connection, this.node.options, undefined));
-    // An entry of the log would move the client past what it missed, and nobody would know.
+    // An entry of the log would move the client past the entries that it missed, without a reset.
     connection.goLive(undefined);
     this.#connections.add(connection);
     this.#look.start();

@@ -303,7 +303,7 @@ class SourceLocks {
     return (await this.node.cluster.locks.lockHolder(`run ${key}`)) !== undefined;
   }
 
-  /** Records its end, as the holder of a lock that nobody prolongs. @throws SseError `UNAVAILABLE` */
+  /** Records its end, as the holder of a lock that is not prolonged. @throws SseError `UNAVAILABLE` */
   async recordEnd(key: string, { id, ending }: SourceEnd): Promise<void> {
     const { locks } = this.node.cluster;
     await locks.acquireLock(`end ${key}`, `${id} ${ending}`, this.#settings.ttl);
@@ -371,7 +371,7 @@ class SourceRun implements PumpTarget {
     }
     const { event = 'message', data } = read;
     this.#appending = this.#appending.then(() => this.sink.append(event, data, number));
-    // A failure is met by whoever waits for it; nobody may be waiting yet.
+    // `drained` and `run` reject with a failure, but may be called only later.
     this.#appending.catch(() => this.abort());
   }
 
@@ -379,7 +379,7 @@ class SourceRun implements PumpTarget {
     this.logFailure(error);
   }
 
-  /** `undefined` when it was given up before it had begun: nobody waits for one that may never begin. */
+  /** `undefined` when it was given up before it had begun: it may never begin, so there is no wait for that. */
   async #begin(start: () => unknown): Promise<{ readonly source: unknown } | undefined> {
     const starting = Promise.resolve(start()).then((source: unknown) => ({ source }));
     const aborted = new Promise<undefined>(resolve => {

@@ -55,7 +55,7 @@ export class MemoryBus {
     this.#nodes.delete(nodeId);
   }
 
-  /** Cuts a node off: it reaches nobody and nobody reaches it, until {@link heal}. For tests of an application's outages. */
+  /** Cuts a node off: no other node can be reached from it, and it cannot be reached, until {@link heal}. For tests of an application's outages. */
   cut(nodeId: string): void {
     const node = this.#nodes.get(nodeId);
     if (node !== undefined) node.cutAt ??= this.log.head;

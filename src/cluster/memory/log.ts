@@ -122,7 +122,7 @@ export class MemoryLog {
     return first === undefined ? this.#head : cursorBefore(first);
   }
 
-  /** Lets go of what expired in topics that nobody publishes to, and of their names when there are too many. */
+  /** Removes expired entries of topics without new publications, and the names of such topics when there are too many. */
   #sweep(): void {
     for (const [name, topic] of this.#topics) {
       trim(topic);
