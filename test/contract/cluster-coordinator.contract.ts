@@ -76,8 +76,7 @@ export function clusterCoordinatorContract(
     let b: Node;
 
     beforeEach(async () => {
-      a = await started('node-a');
-      b = await started('node-b');
+      [a, b] = await Promise.all([started('node-a'), started('node-b')]);
     });
 
     afterEach(() => factory.dispose());
