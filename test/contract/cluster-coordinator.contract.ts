@@ -68,6 +68,8 @@ export function clusterCoordinatorContract(
   async function started(nodeId: string): Promise<Node> {
     const node = await unstarted(nodeId);
     await node.coordinator.start(node.listener);
+    // A start does not wait for a cluster that is slow to answer.
+    await until(() => node.coordinator.status().reachable, `${nodeId} to be reachable`);
     return node;
   }
 
