@@ -9,7 +9,7 @@ import { spawn } from 'node:child_process';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
 import { availableParallelism, constants, setPriority, tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { GroupResult } from './support/file-times.js';
 
@@ -37,7 +37,11 @@ const WHOLE = process.argv.includes('--all');
 const LONGEST_MS = (WHOLE ? 30 : 10) * 60_000;
 const SLOWEST = 5;
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
-const MOCHA = createRequire(import.meta.url).resolve('mocha/bin/mocha.js');
+// Not bin/mocha.js: because of Node's own flags that starts a second process, which would outlive the end of the first.
+const MOCHA = join(
+  dirname(createRequire(import.meta.url).resolve('mocha/package.json')),
+  'lib/cli/cli.js',
+);
 const REPORTER = fileURLToPath(new URL('./support/file-times.js', import.meta.url));
 // What a group that broke off before it could count came to.
 const BROKEN: GroupResult = { passed: 0, failed: 1, skipped: 0, files: {} };
@@ -69,13 +73,17 @@ async function work(): Promise<void> {
 
 async function run({ files, calculates = false }: Group, path: string): Promise<GroupResult> {
   const patterns = files.map(pattern => `dist/test/${pattern}`);
-  const child = spawn(process.execPath, [MOCHA, '--reporter', REPORTER, ...patterns], {
-    cwd: ROOT,
-    env: { ...process.env, TEST_RESULT: path, ...(WHOLE && { TEST_EXTENT: 'whole' }) },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: LONGEST_MS,
-    killSignal: 'SIGKILL',
-  });
+  const child = spawn(
+    process.execPath,
+    ['--enable-source-maps', MOCHA, '--reporter', REPORTER, ...patterns],
+    {
+      cwd: ROOT,
+      env: { ...process.env, TEST_RESULT: path, ...(WHOLE && { TEST_EXTENT: 'whole' }) },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: LONGEST_MS,
+      killSignal: 'SIGKILL',
+    },
+  );
   if (calculates && child.pid !== undefined)
     setPriority(child.pid, constants.priority.PRIORITY_LOW);
   let text = '';

@@ -68,6 +68,8 @@ export function clusterCoordinatorContract(
   async function started(nodeId: string): Promise<Node> {
     const node = await unstarted(nodeId);
     await node.coordinator.start(node.listener);
+    // A start does not wait for a cluster that is slow to answer.
+    await until(() => node.coordinator.status().reachable, `${nodeId} to be reachable`);
     return node;
   }
 
@@ -76,8 +78,7 @@ export function clusterCoordinatorContract(
     let b: Node;
 
     beforeEach(async () => {
-      a = await started('node-a');
-      b = await started('node-b');
+      [a, b] = await Promise.all([started('node-a'), started('node-b')]);
     });
 
     afterEach(() => factory.dispose());

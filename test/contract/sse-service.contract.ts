@@ -31,8 +31,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
 
     beforeEach(async () => {
       sinks = [];
-      here = await factory.node('here');
-      there = await factory.node('there');
+      [here, there] = await Promise.all([factory.node('here'), factory.node('there')]);
     });
 
     afterEach(async () => {

@@ -16,7 +16,6 @@ describe('three demo nodes over Redis', () => {
     DemoProcess.start({ ...QUICK, NODE_ID, REDIS_URL: redis.redis.url });
 
   before(async function () {
-    this.timeout(20_000);
     [a, b, c] = await Promise.all(['a', 'b', 'c'].map(start));
   });
 
@@ -156,7 +155,6 @@ describe('three demo nodes over Redis', () => {
   });
 
   it('serve their own clients while Redis is away, and are whole again after it', async function () {
-    this.timeout(40_000);
     const server = await RedisServer.start();
     const [lone, other] = await Promise.all(
       ['x', 'y'].map(NODE_ID => DemoProcess.start({ ...QUICK, NODE_ID, REDIS_URL: server.url })),

@@ -10,7 +10,7 @@ const LONGEST_PAUSE = 40;
 export async function until(
   condition: () => boolean | Promise<boolean>,
   what: string,
-  timeout = 10_000,
+  timeout = 20_000,
 ): Promise<void> {
   const deadline = Date.now() + timeout;
   for (

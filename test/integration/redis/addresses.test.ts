@@ -184,7 +184,6 @@ describe('nodes meet', () => {
   });
 
   it('behind Sentinels that ask for a password, and follow their failover', async function () {
-    this.timeout(40_000);
     const settings = { args: ['--masterauth', PASSWORD], password: PASSWORD };
     const servers = [await RedisServer.start(settings), await RedisServer.start(settings)] as const;
     const [master, replica] = servers;

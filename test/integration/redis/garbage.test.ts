@@ -99,7 +99,7 @@ describe('garbage on the channels of live nodes', () => {
         expect(listener.closedAll).to.deep.equal([]);
         expect(({} as { polluted?: true }).polluted).to.equal(undefined);
         expect(rejections).to.deep.equal([]);
-      }).timeout(30_000);
+      });
     });
   }
 
@@ -145,5 +145,5 @@ describe('garbage on the channels of live nodes', () => {
     } finally {
       await nodes.dispose();
     }
-  }).timeout(30_000);
+  });
 });

@@ -114,7 +114,6 @@ describe('a member of the cluster', () => {
   });
 
   it('starts while Redis does not answer, and joins when it does', async function () {
-    this.timeout(30_000);
     const slow = await RedisServer.start();
     const late = new RedisNodes(() => ({ url: slow.url }));
     try {

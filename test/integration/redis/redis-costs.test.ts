@@ -11,7 +11,7 @@ describe('what a cluster costs Redis', () => {
   it('is at most 300 bytes for a route', async () => {
     // As full as 100,000 leave their hash tables, which grow by doubling.
     expect(await bytesPerRoute(server.redis, 12_500)).to.be.within(100, 300);
-  }).timeout(30_000);
+  });
 
   it('grows with the nodes and not with their connections, while nothing happens', async () => {
     const watch = async (nodes: number, connections: number) =>

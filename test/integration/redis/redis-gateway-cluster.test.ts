@@ -44,7 +44,6 @@ describe('RedisGateway in a Redis Cluster', () => {
     });
 
     it('is UNAVAILABLE while a master does not answer, and works on at the others', async function () {
-      this.timeout(30_000);
       const gateway = make({ client: cluster.redis.admin });
       await gateway.open();
       const counts = () =>

@@ -175,7 +175,7 @@ describe('LogFeed', () => {
     await turns();
     while (run.redis.calls > 0) await answer();
     expect(had(0)).to.deep.equal(run.published.map(({ data }) => data));
-  }).timeout(20_000);
+  });
 
   it('subscribes a topic that joins in the middle of a catch-up only after it, else it is overtaken', async () => {
     run = new LogRun([['a'], ['b']], clock, true);
