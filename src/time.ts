@@ -28,11 +28,6 @@ export class Periodic {
     private readonly period: Period,
   ) {}
 
-  /** Whether the job is planned or runs. */
-  get started(): boolean {
-    return this.#started;
-  }
-
   /** Begins; the first run follows after one pause. Calling it again changes nothing. */
   start(): void {
     if (this.#started) return;

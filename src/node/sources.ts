@@ -48,11 +48,6 @@ export class ResumableSources {
     );
   }
 
-  /** Sources that run here. */
-  get running(): number {
-    return this.#runs.size;
-  }
-
   /**
    * To be called for each follower before it connects: runs the source here if no node has run it yet.
    * @param lastEventId what the client has; at the end of the source it need not come again

@@ -81,12 +81,6 @@ export function encodeId(id: string): Buffer {
   return Buffer.from(`id: ${id}\n\n`);
 }
 
-/** Sets the client's reconnection time, in milliseconds; fires no event. @throws SseError `INVALID_RETRY` */
-export function encodeRetry(retry: number): Buffer {
-  checkRetry(retry);
-  return Buffer.from(`retry: ${retry}\n\n`);
-}
-
 /** Puts an id in front of an event that was encoded without one. */
 export function prependId(id: string, body: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`id: ${id}\n`), body]);

@@ -77,11 +77,6 @@ export class LogFeed {
     return this.#state !== 'catching-up' && this.#held.size > 0;
   }
 
-  /** Messages on channels of the log that were dropped because they are no frames. */
-  get dropped(): number {
-    return this.#dropped;
-  }
-
   /**
    * Follows topics; entries that are published after it resolved are delivered. Calls are counted per topic.
    * @throws SseError `UNAVAILABLE`, then no call is counted

@@ -3,7 +3,6 @@ import fc from 'fast-check';
 import {
   encodeComment,
   encodeEvent,
-  encodeRetry,
   type EventFields,
   prependId,
 } from '../../../src/protocol/event-stream.js';
@@ -43,7 +42,6 @@ describe('encodeEvent', () => {
     const part = fc.oneof(
       fields.map(event => ({ bytes: encodeEvent(event), noticed: noticedOf(event) })),
       hostileText.map(text => ({ bytes: encodeComment(text), noticed: [] })),
-      fc.maxSafeNat().map(retry => ({ bytes: encodeRetry(retry), noticed: [{ retry }] })),
     );
     fc.assert(
       fc.property(fc.array(part, { maxLength: 8 }), places, (parts, cuts) => {
@@ -131,21 +129,6 @@ describe('encodeComment', () => {
     expect(encodeComment('one\r\ntwo\rthree\n').toString()).to.equal(
       ': one\n: two\n: three\n: \n\n',
     );
-  });
-});
-
-describe('encodeRetry', () => {
-  it('tells the reconnection time and fires no event', () => {
-    expect(readStream([encodeRetry(0), encodeRetry(2500)])).to.deep.equal([
-      { retry: 0 },
-      { retry: 2500 },
-    ]);
-  });
-
-  it('refuses what is no whole number of milliseconds', () => {
-    for (const retry of [-1, 0.5, Number.NaN, 2 ** 53]) {
-      expect(codeOf(() => encodeRetry(retry))).to.equal('INVALID_RETRY');
-    }
   });
 });
 
