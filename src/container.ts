@@ -32,7 +32,7 @@ export interface SseOverrides {
   readonly clusterCoordinator?: Override<ClusterCoordinator>;
   readonly resiliencePolicy?: Override<ResiliencePolicy>;
   readonly logger?: Override<Logger>;
-  /** Told of each difference between this node and the cluster that a check found, see `consistency`. */
+  /** Called for each difference between this node and the cluster that a check found, see `consistency`. */
   readonly onInconsistency?: InconsistencyListener;
 }
 
@@ -191,7 +191,7 @@ function bindPolicy(
   { resiliencePolicy: override, clusterCoordinator }: SseOverrides,
   options: ResolvedSseOptions,
 ): void {
-  // One process alone calls nobody that could be late, fail or be busy.
+  // One process alone has no cluster whose calls could be late or fail.
   const alone = !options.redis.enabled && clusterCoordinator === undefined;
   const chosen = override ?? (alone ? PassthroughPolicy : undefined);
   if (chosen !== undefined) {

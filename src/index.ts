@@ -20,7 +20,8 @@ export { sseResponseHook } from './telemetry/connections.js';
 
 export type { TakeoverLimit } from './cluster/memory/bus.js';
 export type { Override, SseOverrides } from './container.js';
-export type { CloseReason, LibraryCloseReason } from './contracts/connection.js';
+export type { LibraryCloseReason } from './close-reasons.js';
+export type { CloseReason } from './contracts/connection.js';
 export type {
   CoordinatorStatus,
   EventLog,

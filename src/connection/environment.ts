@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { isSpread } from '../close-reasons.js';
 import type { CloseReason, Reset } from '../contracts/connection.js';
 import type { Frame } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
@@ -71,21 +72,12 @@ export interface ConnectionIdentity {
   readonly lastEventId: string | undefined;
 }
 
-// Many clients are sent away at once for these reasons. They must not all come back at once.
-const SENT_AWAY: ReadonlySet<CloseReason> = new Set([
-  'draining',
-  'shutdown',
-  'max-age',
-  'expired',
-  'gap',
-]);
-
 /**
  * The last event of a stream, `sse.closed`, with the reason.
  * @param reconnect when the client comes back if it is sent away; `undefined` leaves its reconnection time as it is
  */
 export function closedFrame(reason: CloseReason, reconnect: ReconnectTimes | undefined): Frame {
-  const retry = reconnect && SENT_AWAY.has(reason) ? reconnectIn(reconnect) : undefined;
+  const retry = reconnect && isSpread(reason) ? reconnectIn(reconnect) : undefined;
   return { bytes: encodeEvent({ event: 'sse.closed', data: JSON.stringify({ reason }), retry }) };
 }
 

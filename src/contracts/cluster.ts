@@ -252,7 +252,7 @@ export interface ClusterCoordinator {
   start(listener: ClusterListener): Promise<void>;
   /** Leaves the cluster: releases its routes and its proof of life. Calling it twice is harmless. */
   close(): Promise<void>;
-  /** What is known without asking anybody. */
+  /** The last known state. It makes no call. */
   status(): CoordinatorStatus;
 }
 

@@ -1,3 +1,4 @@
+import type { LibraryCloseReason } from '../close-reasons.js';
 import type { EventMap, EventOptions, LocalReceipt, ResetReason } from './events.js';
 
 /**
@@ -56,36 +57,6 @@ export interface SseConnection<Events extends EventMap = EventMap> {
   /** Ends the stream with a last event `sse.closed` that carries the reason. Does nothing when it is closing already. */
   close(reason?: CloseReason): void;
 }
-
-/** Why the library itself closes a connection. */
-export type LibraryCloseReason =
-  /** The client went away. */
-  | 'client'
-  /** A newer connection with the same id took over. */
-  | 'superseded'
-  /** The send buffer overflowed under the `disconnect` policy. */
-  | 'slow'
-  /** The socket accepted no byte for `connection.timeout` although bytes were waiting. */
-  | 'stale'
-  /** Removed by the cleanup: no byte accepted for `cleanup.connectionTtl`. */
-  | 'expired'
-  /** Reached `connection.maxAge`. */
-  | 'max-age'
-  /** The handler's source ended. */
-  | 'completed'
-  /** The handler or its source threw, or no node runs the resumable source any more. */
-  | 'failed'
-  /**
-   * This node missed events that the log does not keep, or could not reach the cluster when the connection opened. The
-   * client comes back and gets the missing events or `sse.reset`.
-   */
-  | 'gap'
-  /** The node drains. */
-  | 'draining'
-  /** The service was closed without a drain. */
-  | 'shutdown'
-  /** Closed by the application without a reason of its own. */
-  | 'closed';
 
 /**
  * Why a connection closed. An application may name its own reason: 1 to 64 characters of `A-Z a-z 0-9 . _ -`; the client

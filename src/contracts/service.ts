@@ -21,15 +21,16 @@ export interface ConnectionOptions {
   /** Default `connection.onDuplicate`. */
   readonly onDuplicate?: 'takeover' | 'reject';
   /**
-   * Follows a resumable source from its start, or from the client's last id: `start` is called by whoever comes first in the
-   * cluster, its events go to all that follow the key, 1 to 128 bytes of text. The stream ends with the source. While the
-   * cluster cannot be reached it cannot be followed (`UNAVAILABLE`); a client that has all of it gets `SOURCE_ENDED`.
+   * Follows a resumable source from its start, or from the client's last id: the node of the first
+   * follower in the cluster calls `start`. Every connection with the same key, 1 to 128 bytes of text, gets the events. The
+   * stream ends with the source. While the cluster cannot be reached, the call fails with `UNAVAILABLE`. A client that has
+   * every event of an ended source gets `SOURCE_ENDED`.
    */
   readonly source?: {
     readonly key: string;
     readonly start: (source: ResumableSource) => unknown;
   };
-  /** Called whenever this client is told of a gap in what it gets. */
+  /** Called whenever this client gets `sse.reset`. */
   readonly onReset?: ResetHook;
 }
 
@@ -65,7 +66,7 @@ export interface PublishOptions {
 
 /** Settings of a drain. */
 export interface DrainOptions {
-  /** Milliseconds after which the drain is over, whoever does not answer. Default `reliability.gracefulShutdownTimeout`. */
+  /** Milliseconds after which the drain ends in any case. Default `reliability.gracefulShutdownTimeout`. */
   readonly timeout?: number;
 }
 
@@ -163,7 +164,7 @@ export interface SseService<Events extends EventMap = EventMap> {
   /** Joins the cluster. Calling it is optional: the first connection does it. Twice is harmless. */
   start(): Promise<void>;
   /**
-   * Takes the node out without a storm: refuses new connections, releases its routes, tells each client a random
+   * Takes the node out without a storm: refuses new connections, releases its routes, sends each client a random
    * reconnection time and closes them in paced waves. Sources that run may finish within the timeout, and sends that wait
    * get their answers. Then as `close`. Resolves when everything is closed, or when the timeout is over: then what is left
    * has been cut, and what a cluster that does not answer keeps of this node expires. Twice is harmless.
@@ -176,8 +177,8 @@ export interface SseService<Events extends EventMap = EventMap> {
 
 export const SseService: ServiceIdentifier<SseService> = Symbol.for('distributed-sse/SseService');
 
-/** What the handler of a resumable endpoint is given instead of a connection: it runs for all that follow, or for none. */
+/** The argument of a resumable endpoint's handler, instead of a connection: the handler runs once for all followers. */
 export interface ResumableSource {
-  /** Aborts when its events cannot be given to anybody any more: its node closes, or lost its claim. */
+  /** Aborts when the source can no longer publish: its node closes, or lost the lock of the source. */
   readonly signal: AbortSignal;
 }

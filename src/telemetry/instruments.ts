@@ -154,7 +154,7 @@ const READERS: Readonly<Record<ObservableKey, (source: Source, observe: Observe)
 /** The metrics of one node at one meter: histograms to record to, and everything else read when the meter asks. */
 class Instruments {
   readonly #histograms: Readonly<Record<HistogramKey, Histogram>>;
-  // Measured only while somebody looks.
+  // Measured only while a meter collects.
   readonly #loop = new EventLoopDelay();
   #closed = false;
 

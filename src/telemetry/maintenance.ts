@@ -18,7 +18,7 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
     meters.look();
     const startTime = Date.now();
     // Recorded afterwards: most runs find nothing, and their spans would hide the others.
-    const tell = (end: SpanEnd): void => {
+    const record = (end: SpanEnd): void => {
       const facts = { [ATTRIBUTE.cleanupKind]: kind };
       const span = spans.begin('sse.cleanup', ROOT_CONTEXT, () => facts, { startTime });
       if (span !== undefined) spans.end(span, () => end);
@@ -29,10 +29,10 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
       removed => {
         if (removed === 0) return;
         figures.removed.add(kind, removed);
-        tell({ attributes: { [ATTRIBUTE.removed]: removed } });
+        record({ attributes: { [ATTRIBUTE.removed]: removed } });
       },
       error => {
-        tell({ failure: error });
+        record({ failure: error });
       },
     );
   }

@@ -3,7 +3,7 @@ import { ATTRIBUTE } from './names.js';
 /** How a metric is read: a growing sum, a sum that goes up and down, a value of the moment, or a distribution. */
 type MetricKind = 'counter' | 'updown' | 'gauge' | 'histogram';
 
-/** One metric: its name, its unit and what tells its series apart, besides the node. */
+/** One metric: its name, its unit and the attributes that separate its series, besides the node. */
 export interface MetricDefinition {
   readonly name: `sse.${string}`;
   readonly kind: MetricKind;
@@ -137,7 +137,7 @@ export const METRICS = {
     name: 'sse.replay.resets',
     kind: 'counter',
     unit: '{reset}',
-    description: 'Gaps that clients were told of',
+    description: 'Gaps that clients got a reset for',
     attributes: [ATTRIBUTE.resetReason],
   },
   cleanupRemoved: {
@@ -158,7 +158,7 @@ export const METRICS = {
     name: 'sse.leaks',
     kind: 'counter',
     unit: '{leak}',
-    description: 'Things that nobody owned any more',
+    description: 'Resources that had no owner any more',
     attributes: [ATTRIBUTE.leakKind],
   },
   redisCommandDuration: {
@@ -211,5 +211,5 @@ export type HistogramKey = {
   [K in keyof typeof METRICS]: (typeof METRICS)[K]['kind'] extends 'histogram' ? K : never;
 }[keyof typeof METRICS];
 
-/** A metric that is read when somebody looks. */
+/** A metric that is read when the meter collects. */
 export type ObservableKey = Exclude<keyof typeof METRICS, HistogramKey>;

@@ -1,4 +1,5 @@
-import type { CloseReason, LibraryCloseReason } from '../contracts/connection.js';
+import { isLibraryReason, type LibraryCloseReason } from '../close-reasons.js';
+import type { CloseReason } from '../contracts/connection.js';
 
 /** Name and version under which everything is reported. */
 export const SCOPE = { name: 'distributed-sse', version: '0.1.0' } as const;
@@ -65,26 +66,7 @@ export const ATTRIBUTE = {
   messagingEnvelopeSize: 'messaging.message.envelope.size',
 } as const;
 
-const LIBRARY: Readonly<Record<LibraryCloseReason, true>> = {
-  client: true,
-  superseded: true,
-  slow: true,
-  stale: true,
-  expired: true,
-  'max-age': true,
-  completed: true,
-  failed: true,
-  gap: true,
-  draining: true,
-  shutdown: true,
-  closed: true,
-};
-
 /** The label of a close reason. All reasons of the application share the label `custom`, since their number is unbounded. */
 export function countedReason(reason: CloseReason): LibraryCloseReason | 'custom' {
-  return isLibrary(reason) ? reason : 'custom';
-}
-
-function isLibrary(reason: CloseReason): reason is LibraryCloseReason {
-  return Object.hasOwn(LIBRARY, reason);
+  return isLibraryReason(reason) ? reason : 'custom';
 }

@@ -8,7 +8,7 @@ import { EVERYONE } from '../../protocol/names.js';
 
 // Of so many topics the log knows exactly what was trimmed, even if nothing of them is left.
 const MAX_REMEMBERED_TOPICS = 10_000;
-const SWEEP_EVERY = 1000;
+const EXPIRE_EVERY = 1000;
 
 interface Entry extends Frame {
   readonly position: Cursor;
@@ -57,7 +57,7 @@ export class MemoryLog {
     kept.retention = retention;
     kept.entries.push(frame);
     trim(kept);
-    if (cursor.sequence % SWEEP_EVERY === 0) this.#sweep();
+    if (cursor.sequence % EXPIRE_EVERY === 0) this.#expire();
     return { cursor, frame };
   }
 
@@ -123,7 +123,7 @@ export class MemoryLog {
   }
 
   /** Removes expired entries of topics without new publications, and the names of such topics when there are too many. */
-  #sweep(): void {
+  #expire(): void {
     for (const [name, topic] of this.#topics) {
       trim(topic);
       const { entries, trimmed } = topic;

@@ -193,7 +193,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     return { connections, missing: missing.map(nodeIdOf) };
   }
 
-  /** Who has a lock after `holder` asked for it, for so many milliseconds; with 0 nobody asked. */
+  /** The holder of a lock, after `holder` asked for it for so many milliseconds. With 0 the lock does not change. */
   async #lock(name: string, holder: string, ms: number): Promise<string | undefined> {
     this.#reach();
     const lock = this.#gateway.keys.lock(name);

@@ -109,7 +109,7 @@ export class JoinedNode implements InboxParts {
   }
 
   /** Why this node gets no events of the cluster; `undefined` when it does. */
-  deafness(): string | undefined {
+  subscriptionTrouble(): string | undefined {
     if (!this.#inbox.up) return 'the subscriptions are being restored';
     return this.feed.begun ? undefined : 'the log has not been read yet';
   }
@@ -180,7 +180,7 @@ export class JoinedNode implements InboxParts {
   async #untilSubscribed(): Promise<void> {
     const deadline = performance.now() + LONGEST_WAIT_MS;
     while (
-      this.deafness() !== undefined &&
+      this.subscriptionTrouble() !== undefined &&
       this.#left === undefined &&
       performance.now() < deadline
     ) {
@@ -257,7 +257,7 @@ interface StatusSource {
     readonly silence: unknown;
     obstacle(): string | undefined;
   };
-  deafness(): string | undefined;
+  subscriptionTrouble(): string | undefined;
 }
 
 /** Whether this node can call the cluster and gets its events; else the reason. */
@@ -267,9 +267,9 @@ export function statusOf(node: StatusSource): CoordinatorStatus {
     const trouble = troubleOf(node);
     return { reachable: false, detail: obstacle, ...(trouble && { trouble }) };
   }
-  const deafness = node.deafness();
-  if (deafness === undefined) return { reachable: true };
-  return { reachable: false, detail: deafness, trouble: 'feed' };
+  const subscriptionTrouble = node.subscriptionTrouble();
+  if (subscriptionTrouble === undefined) return { reachable: true };
+  return { reachable: false, detail: subscriptionTrouble, trouble: 'feed' };
 }
 
 function troubleOf({ reachable, leases }: StatusSource): CoordinatorStatus['trouble'] {

@@ -366,7 +366,7 @@ function isSurplus({ kind }: Difference): boolean {
 function lostLease(): SseError {
   return new SseError(
     'UNAVAILABLE',
-    'a comparison must keep its leases, and one was lost; the next comparison tells more',
+    'a comparison needs the lease that it began with, and it was lost; the next comparison uses the new lease',
   );
 }
 

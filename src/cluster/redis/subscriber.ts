@@ -55,7 +55,7 @@ export class RedisSubscriber {
     private readonly events: SubscriberEvents,
   ) {
     const { probeChannel, publish, probeMs = PROBE_MS } = options;
-    const target = { publish: () => publish(probeChannel, ''), onDeaf: () => this.#replaceDeaf() };
+    const target = { publish: () => publish(probeChannel, ''), onDead: () => this.#replaceDead() };
     this.#probe = new LivenessProbe(target, probeMs);
   }
 
@@ -171,7 +171,7 @@ export class RedisSubscriber {
     if (this.#channels.has(name)) this.events.onMessage(name, payload);
   }
 
-  #replaceDeaf(): void {
+  #replaceDead(): void {
     const state = this.#state;
     if (state.kind !== 'up') return;
     this.#lose(state.connection, new Error('publications succeed but none arrives'));
@@ -209,7 +209,7 @@ interface ProbeTarget {
   /** Publishes to the subscriber itself, as all messages are published. */
   publish(): Promise<unknown>;
   /** The subscriber receives nothing although publishing works. */
-  onDeaf(): void;
+  onDead(): void;
 }
 
 /** How often, at most, a window is doubled in effect. */
@@ -217,7 +217,7 @@ const MOST_STRETCH = 10;
 
 /**
  * Finds a subscription that looks healthy and is dead, as after a failover. The probe publishes to the subscriber in each
- * window. The subscriber is deaf when that succeeded and the next window ends without any message: that takes two windows
+ * window. The subscription is dead when that succeeded and the next window ends without any message: that takes two windows
  * at most. While publishing fails, the probe concludes nothing. Each verdict doubles the window, to ten times, until a
  * message is received.
  */
@@ -261,7 +261,7 @@ export class LivenessProbe {
     if (this.#state === 'published') {
       this.stop();
       this.#stretch = Math.min(this.#stretch * 2, MOST_STRETCH);
-      this.target.onDeaf();
+      this.target.onDead();
       return;
     }
     this.#state = 'quiet';

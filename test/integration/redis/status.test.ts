@@ -25,7 +25,7 @@ describe('what a node in Redis says is wrong', () => {
   const well = {
     reachable: true,
     leases: { silent: false, silence: undefined, obstacle: () => undefined },
-    deafness: () => undefined,
+    subscriptionTrouble: () => undefined,
   };
   const cases: [string, object, object][] = [
     ['nothing', {}, { reachable: true }],
@@ -46,7 +46,7 @@ describe('what a node in Redis says is wrong', () => {
     ],
     [
       'subscriptions that are being restored',
-      { deafness: () => 'x' },
+      { subscriptionTrouble: () => 'x' },
       { reachable: false, detail: 'x', trouble: 'feed' },
     ],
   ];

@@ -1,7 +1,7 @@
 import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AlwaysOffSampler } from '@opentelemetry/sdk-trace';
 import { expect } from 'chai';
-import type { LibraryCloseReason } from '../../../src/contracts/connection.js';
+import type { LibraryCloseReason } from '../../../src/close-reasons.js';
 import type { ResetReason } from '../../../src/contracts/events.js';
 import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';

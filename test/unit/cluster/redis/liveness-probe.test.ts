@@ -20,7 +20,7 @@ describe('LivenessProbe', () => {
           published += 1;
           if (!works) throw new Error('no');
         },
-        onDeaf: () => deaf.push(clock.now),
+        onDead: () => deaf.push(clock.now),
       },
       WINDOW,
     );

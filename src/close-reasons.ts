@@ -1,0 +1,51 @@
+/** One reason for which the library closes connections. */
+interface Behaviour {
+  /** The node closes many connections for it at once. Each client gets a reconnection time of its own in `sse.closed`. */
+  readonly spread: boolean;
+}
+
+/** What follows from each reason. */
+const CLOSE_REASONS = {
+  client: { spread: false },
+  superseded: { spread: false },
+  slow: { spread: false },
+  stale: { spread: false },
+  expired: { spread: true },
+  'max-age': { spread: true },
+  completed: { spread: false },
+  failed: { spread: false },
+  gap: { spread: true },
+  draining: { spread: true },
+  shutdown: { spread: true },
+  closed: { spread: false },
+} as const satisfies Record<string, Behaviour>;
+
+/**
+ * Why the library itself closes a connection.
+ *
+ * | reason | cause |
+ * |---|---|
+ * | `client` | the client went away |
+ * | `superseded` | a newer connection with the same id took over |
+ * | `slow` | the send buffer overflowed under the `disconnect` policy |
+ * | `stale` | the socket accepted no byte for `connection.timeout` although bytes were waiting |
+ * | `expired` | removed by the cleanup: no byte accepted for `cleanup.connectionTtl` |
+ * | `max-age` | reached `connection.maxAge` |
+ * | `completed` | the handler's source ended |
+ * | `failed` | the handler or its source threw, or no node runs the resumable source any more |
+ * | `gap` | this node missed events that the log does not keep, or could not reach the cluster when the connection opened |
+ * | `draining` | the node drains |
+ * | `shutdown` | the service was closed without a drain |
+ * | `closed` | closed by the application without a reason of its own |
+ */
+export type LibraryCloseReason = keyof typeof CLOSE_REASONS;
+
+/** Whether the reason is one of the library's, not one that an application named. */
+export function isLibraryReason(reason: string): reason is LibraryCloseReason {
+  return Object.hasOwn(CLOSE_REASONS, reason);
+}
+
+/** Whether clients that are closed for this reason must not all come back at once. */
+export function isSpread(reason: string): boolean {
+  return isLibraryReason(reason) && CLOSE_REASONS[reason].spread;
+}
