@@ -135,7 +135,7 @@ describe('encodeComment', () => {
 });
 
 describe('encodeRetry', () => {
-  it('tells the reconnection time and fires no event', () => {
+  it('sets the reconnection time and fires no event', () => {
     expect(readStream([encodeRetry(0), encodeRetry(2500)])).to.deep.equal([
       { retry: 0 },
       { retry: 2500 },
