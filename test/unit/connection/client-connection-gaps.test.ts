@@ -6,7 +6,7 @@ import type { Frame, Gap } from '../../../src/contracts/events.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
 import { Bench, entry, eventsIn, FIRST, frame, START } from './connection-bench.js';
 
-/** A place so many entries after {@link START}. */
+/** The cursor so many entries after {@link START}. */
 const at = (offset: number, epoch = START.epoch) => ({
   epoch,
   ms: START.ms,
@@ -19,7 +19,7 @@ function gap(reason: Gap['reason'], from: number, until: number, epoch?: string)
 }
 
 /** Names and ids of what a client got. */
-const told = (text: string) =>
+const eventsOf = (text: string) =>
   eventsIn(text).map(({ event, data, id }) => (event === 'sse.reset' ? `reset ${id ?? ''}` : data));
 
 describe('ClientConnection with a gap in what it gets', () => {
@@ -33,14 +33,18 @@ describe('ClientConnection with a gap in what it gets', () => {
     bench.stop();
   });
 
-  it('tells its client where the gap is, with the id at which the stream goes on', async () => {
+  it('sends sse.reset at the gap, with the id from which the stream goes on', async () => {
     const { connection, sink } = bench.open();
     connection.addTopic('news');
     connection.enqueue(entry(1));
     connection.reportGap(gap('GAP', 3, 5));
     connection.enqueue(entry(6));
     await turn();
-    expect(told(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(3))}`, 'entry 6']);
+    expect(eventsOf(sink.text)).to.deep.equal([
+      'entry 1',
+      `reset ${formatCursor(at(3))}`,
+      'entry 6',
+    ]);
     const reset = eventsIn(sink.text)[1];
     expect(JSON.parse(reset?.data ?? '')).to.deep.equal({
       reason: 'GAP',
@@ -55,7 +59,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     connection.enqueue(entry(5));
     connection.reportGap(gap('GAP', 3, 5));
     await turn();
-    expect(told(sink.text)).to.deep.equal(['entry 5']);
+    expect(eventsOf(sink.text)).to.deep.equal(['entry 5']);
     expect(bench.news).to.deep.equal([]);
   });
 
@@ -64,7 +68,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     connection.enqueue(entry(4));
     connection.reportGap(gap('GAP', 3, 5));
     await turn();
-    expect(told(sink.text)).to.deep.equal(['entry 4', 'reset ']);
+    expect(eventsOf(sink.text)).to.deep.equal(['entry 4', 'reset ']);
   });
 
   it('names all that the client follows when everything is concerned', async () => {
@@ -78,7 +82,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     });
   });
 
-  it('goes over to the log that took the place of the former, whatever its numbers', async () => {
+  it('goes over to the log that replaced the former, whatever its numbers', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(9));
     connection.reportGap(gap('EPOCH', -5, -5, 'e2'));
@@ -87,24 +91,24 @@ describe('ClientConnection with a gap in what it gets', () => {
     connection.enqueue(entry(10));
     connection.enqueue(entry(-4, 'e2'));
     await turn();
-    expect(told(sink.text)).to.deep.equal([
+    expect(eventsOf(sink.text)).to.deep.equal([
       'entry 9',
       `reset ${formatCursor(at(-5, 'e2'))}`,
       'entry -4',
     ]);
   });
 
-  it('tells of the end of a log, and not of what is missing in the next one before it', async () => {
+  it('reports the end of a log, and no earlier gap of the next one', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(1));
     connection.reportGap(gap('GAP', -5, 9, 'e2'));
     connection.reportGap(gap('EPOCH', -5, -5, 'e2'));
     await turn();
-    expect(told(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(-5, 'e2'))}`]);
+    expect(eventsOf(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(-5, 'e2'))}`]);
     expect(sink.text).to.include('EPOCH').and.not.include('GAP');
   });
 
-  it('tells each client of those of several gaps that concern it', async () => {
+  it('reports to each client exactly the gaps of its topics', async () => {
     const { connection, sink } = bench.open();
     connection.addTopic('news');
     connection.addTopic('sport');
@@ -129,7 +133,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     connection.reportGap(gap('AHEAD', 4, 4));
     connection.enqueue(entry(5));
     await turn();
-    expect(told(sink.text)).to.deep.equal([
+    expect(eventsOf(sink.text)).to.deep.equal([
       'entry 2',
       'entry 9',
       `reset ${formatCursor(at(4))}`,
@@ -137,7 +141,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     ]);
   });
 
-  it('tells nothing once it is closed', () => {
+  it('writes no reset once it is closed', () => {
     const { connection, sink } = bench.open();
     connection.cut('failed');
     connection.reportGap(gap('GAP', 0, 5));
@@ -145,28 +149,28 @@ describe('ClientConnection with a gap in what it gets', () => {
   });
 
   describe('while it opens', () => {
-    it('tells it among what it holds', () => {
+    it('keeps the order of resets among held frames', () => {
       const { connection, sink } = bench.opening();
       connection.open(FIRST);
       connection.enqueue(entry(1));
       connection.reportGap(gap('GAP', 1, 3));
       connection.enqueue(entry(4));
       connection.goLive(START);
-      expect(told(sink.text)).to.deep.equal(['first', 'entry 1', 'reset ', 'entry 4']);
+      expect(eventsOf(sink.text)).to.deep.equal(['first', 'entry 1', 'reset ', 'entry 4']);
     });
 
-    it('tells nothing that it begins behind', () => {
+    it('writes no reset for a gap before its start', () => {
       const { connection, sink } = bench.opening();
       connection.open(FIRST);
       connection.reportGap(gap('GAP', 1, 3));
       connection.enqueue(entry(4));
       connection.reportGap(gap('EPOCH', 0, 0));
       connection.goLive(at(3));
-      expect(told(sink.text)).to.deep.equal(['first', 'entry 4']);
+      expect(eventsOf(sink.text)).to.deep.equal(['first', 'entry 4']);
     });
 
     for (const policy of ['drop-oldest', 'drop-newest'] satisfies SendBufferPolicy[]) {
-      it(`gives up under ${policy} when it cannot hold all of the log, since nobody knows yet what its client has`, () => {
+      it(`closes under ${policy} when it cannot hold all entries, since the cursor of its client is not known yet`, () => {
         bench.stop();
         bench = new Bench({ policy, maxBytes: 40 });
         const { connection } = bench.opening();
@@ -249,12 +253,12 @@ describe('ClientConnection with a gap in what it gets', () => {
     };
 
     for (const policy of ['drop-oldest', 'drop-newest'] satisfies SendBufferPolicy[]) {
-      it(`tells every gap once, where it begins, under ${policy}`, async () => {
+      it(`reports every gap once, where it begins, under ${policy}`, async () => {
         await fc.assert(
           fc.asyncProperty(steps, async plan => {
             const events = eventsIn(await run(policy, plan));
             let position = 0;
-            // Whether something that is no entry was taken since the last notice.
+            // Whether an event that is no entry was accepted since the last reset.
             let between = false;
             let former: { reason: Gap['reason']; resumedFrom: string } | undefined;
             for (const { event, data, id } of events) {

@@ -18,30 +18,30 @@ describe('HeartbeatWheel', () => {
     clock.restore();
   });
 
-  const member = (ordinal: number): Beating => ({
+  const connectionAt = (ordinal: number): Beating => ({
     ordinal,
     beat: () => beats.set(ordinal, (beats.get(ordinal) ?? 0) + 1),
   });
   const fill = (count: number): Beating[] => {
-    const members = Array.from({ length: count }, (_, index) => member(index + 1));
-    for (const one of members) wheel.add(one);
-    return members;
+    const connections = Array.from({ length: count }, (_, index) => connectionAt(index + 1));
+    for (const one of connections) wheel.add(one);
+    return connections;
   };
 
   for (const interval of [10, 50, 75, 130, 1000, 30_000]) {
-    it(`visits each member exactly once in each interval of ${interval} ms`, () => {
+    it(`visits each connection exactly once in each interval of ${interval} ms`, () => {
       wheel = new HeartbeatWheel(interval);
-      const members = fill(250);
+      const connections = fill(250);
       for (let round = 1; round <= 5; round += 1) {
         clock.tick(interval);
-        expect(members.map(({ ordinal }) => beats.get(ordinal))).to.deep.equal(
+        expect(connections.map(({ ordinal }) => beats.get(ordinal))).to.deep.equal(
           Array<number>(250).fill(round),
         );
       }
     });
   }
 
-  it('spreads the members evenly over the interval', () => {
+  it('spreads the connections evenly over the interval', () => {
     wheel = new HeartbeatWheel(30_000);
     fill(1200);
     const perTick: number[] = [];
@@ -54,14 +54,14 @@ describe('HeartbeatWheel', () => {
     expect(perTick).to.deep.equal(Array<number>(120).fill(10));
   });
 
-  it('takes one timer for all members', () => {
+  it('uses one timer for all connections', () => {
     wheel = new HeartbeatWheel(30_000);
     expect(clock.countTimers()).to.equal(0);
     fill(500);
     expect(clock.countTimers()).to.equal(1);
   });
 
-  it('never visits a removed member again', () => {
+  it('never visits a removed connection again', () => {
     wheel = new HeartbeatWheel(1000);
     const [first, second] = fill(2);
     clock.tick(1000);
@@ -71,13 +71,13 @@ describe('HeartbeatWheel', () => {
     expect(wheel.size).to.equal(1);
   });
 
-  it('goes on when a member removes itself and its neighbours while it is visited', () => {
+  it('goes on when a connection removes itself and its neighbours while it is visited', () => {
     wheel = new HeartbeatWheel(50);
-    const members = fill(10);
+    const connections = fill(10);
     wheel.add({
       ordinal: 0,
       beat: () => {
-        for (const one of members) wheel.remove(one);
+        for (const one of connections) wheel.remove(one);
       },
     });
     clock.tick(200);
@@ -85,16 +85,16 @@ describe('HeartbeatWheel', () => {
     expect([...beats.values()]).to.deep.equal(Array<number>(10).fill(1));
   });
 
-  it('counts a member that is added twice once', () => {
+  it('counts a connection that is added twice once', () => {
     wheel = new HeartbeatWheel(1000);
-    const one = member(1);
+    const one = connectionAt(1);
     wheel.add(one);
     wheel.add(one);
     clock.tick(1000);
     expect([wheel.size, beats.get(1)]).to.deep.equal([1, 1]);
   });
 
-  it('leaves no timer when it is stopped, and visits nobody any more', () => {
+  it('leaves no timer when it is stopped, and visits no connection any more', () => {
     wheel = new HeartbeatWheel(1000);
     fill(10);
     wheel.stop();

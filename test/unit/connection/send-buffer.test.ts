@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { SendBuffer, SendBufferBudget } from '../../../src/connection/send-buffer.js';
 import type { Frame } from '../../../src/contracts/events.js';
 
-/** What an send buffer should hold: for each frame, the bytes that have not been taken, and whether some were. */
+/** The expected content of a send buffer: for each frame, the bytes not written yet, and whether some were written. */
 interface Model {
   frames: { rest: Buffer; cut: boolean }[];
 }
@@ -211,7 +211,7 @@ describe('SendBuffer', () => {
     expect(sendBuffer.shiftBytes(10)).to.equal(frame.bytes);
   });
 
-  it('never drops a frame of which a part was taken', () => {
+  it('never drops a frame of which a part was written', () => {
     const sendBuffer = new SendBuffer(new SendBufferBudget(1000));
     sendBuffer.push(frameOfLength(10));
     sendBuffer.shiftBytes(4);
@@ -230,7 +230,7 @@ describe('SendBufferBudget', () => {
     expect([budget.admits(60), budget.admits(61)]).to.deep.equal([true, false]);
   });
 
-  it('counts what is added and taken back', () => {
+  it('counts bytes that are added and subtracted', () => {
     const budget = new SendBufferBudget(100);
     budget.add(40);
     budget.add(-15);

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { Watchdog, type Watched } from '../../../src/connection/timers.js';
 
-/** A connection that waits until it is told otherwise. */
+/** A connection with waiting bytes until a test changes that. */
 class WaitingConnection implements Watched {
   readonly looks: number[] = [];
   waiting = true;
@@ -131,7 +131,7 @@ describe('Watchdog', () => {
     expect([connection.looks.length, connection.expiredAt]).to.deep.equal([100, undefined]);
   });
 
-  it('leaves no timer when it is stopped, and closes nobody any more', () => {
+  it('leaves no timer when it is stopped, and closes no connection any more', () => {
     watchdog = new Watchdog(30_000, 60_000);
     const connection = new WaitingConnection();
     watchdog.watch(connection);

@@ -29,7 +29,7 @@ describe('Reconciler', () => {
   let requests: ReconcileRequest[];
   let answer: (request: ReconcileRequest) => Promise<ReconcileReport>;
   let reachable: boolean;
-  let told: Inconsistency[];
+  let reported: Inconsistency[];
   let check: Reconciler;
 
   function make(settings: Partial<ConsistencySettings> = {}): Reconciler {
@@ -44,7 +44,7 @@ describe('Reconciler', () => {
       status: () => ({ reachable }),
     };
     const onInconsistency = (finding: Inconsistency): void => {
-      told.push(finding);
+      reported.push(finding);
     };
     check = new Reconciler(
       { ...SETTINGS, ...settings },
@@ -61,7 +61,7 @@ describe('Reconciler', () => {
     requests = [];
     answer = async () => CLEAN;
     reachable = true;
-    told = [];
+    reported = [];
   });
 
   afterEach(() => {
@@ -146,7 +146,7 @@ describe('Reconciler', () => {
   });
 
   describe('auto_correct', () => {
-    it('asks for repairs, a thousand at most, and to tell the others if that is on', async () => {
+    it('asks for a thousand repairs at most, and to notify the other nodes if that is on', async () => {
       await make().run('node');
       expect(requests[0]).to.include({
         maxRepairs: 1_000,
@@ -158,18 +158,18 @@ describe('Reconciler', () => {
       expect(requests[1]).to.include({ notify: false });
     });
 
-    it('never makes trouble, and tells of each finding once', async () => {
+    it('is no trouble of the cluster, and reports each finding once', async () => {
       answer = async () => DIFFERENT;
       await make().run('node');
       expect(check.trouble).to.equal(undefined);
-      expect(told).to.deep.equal([GHOST]);
+      expect(reported).to.deep.equal([GHOST]);
       expect(logger.at('warn')).to.have.length(1);
     });
 
     it('a listener that throws harms nothing', async () => {
       answer = async () => DIFFERENT;
       make();
-      told.push = () => {
+      reported.push = () => {
         throw new Error('no');
       };
       expect(await check.run('node')).to.equal(DIFFERENT);

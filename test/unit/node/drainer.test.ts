@@ -61,13 +61,13 @@ describe('Drainer', () => {
   const open = (clients: readonly TestClient[]): number =>
     clients.filter(({ connection }) => connection.state.kind === 'open').length;
 
-  it('ends at once when nobody is connected', async () => {
+  it('ends at once without connections', async () => {
     const node = await cluster.started('a');
     expect(await duration(node.service.drain())).to.equal(0);
     expect(node.service.health().reasons[0]?.code).to.equal('CLOSED');
   });
 
-  it('ends at once when nobody has joined the cluster', async () => {
+  it('ends at once when the node has not joined the cluster', async () => {
     const node = cluster.node('a');
     expect(await duration(node.service.drain())).to.equal(0);
     expect(node.logger.lines).to.deep.equal([]);
@@ -134,7 +134,7 @@ describe('Drainer', () => {
     expect(node.logger.at('warn')).to.have.length(1);
   });
 
-  it('tells each client a random reconnection time and why', async () => {
+  it('sends each client a random reconnection time and the reason', async () => {
     const node = await cluster.started('a', {
       options: { reconnect: { retry: 1000, jitter: 4000 } },
     });
@@ -200,7 +200,7 @@ describe('Drainer', () => {
     expect(clients.map(({ sink }) => sink.data('message'))).to.deep.equal([[], ['x'], ['x']]);
   });
 
-  it('sends from other nodes are told that nobody is connected', async () => {
+  it('answers not-connected to sends from other nodes', async () => {
     const node = await cluster.started('a', { options: { reconnect: { rate: 20 } } });
     await connect(node, 3);
     const drained = node.service.drain();
@@ -214,7 +214,7 @@ describe('Drainer', () => {
     const node = await cluster.started('a');
     const clients = await connect(node, 2);
     const [busy] = clients;
-    if (busy === undefined) throw new Error('nobody connected');
+    if (busy === undefined) throw new Error('no client is connected');
     const { finish, piped } = pipe(busy.connection);
     const drained = node.service.drain({ timeout: 10_000 });
     await turns();
@@ -230,7 +230,7 @@ describe('Drainer', () => {
     const node = await cluster.started('a', { options: { reconnect: { rate: 20 } } });
     const clients = await connect(node, 3);
     const [, , last] = clients;
-    if (last === undefined) throw new Error('nobody connected');
+    if (last === undefined) throw new Error('no client is connected');
     const drained = node.service.drain({ timeout: 10_000 });
     await turns();
     const { finish, piped } = pipe(last.connection);
@@ -245,7 +245,7 @@ describe('Drainer', () => {
   it('ends sources that do not finish before the deadline', async () => {
     const node = await cluster.started('a');
     const [client] = await connect(node, 1);
-    if (client === undefined) throw new Error('nobody connected');
+    if (client === undefined) throw new Error('no client is connected');
     const { piped } = pipe(client.connection);
     const took = await duration(node.service.drain({ timeout: 1000 }));
     await piped;
@@ -282,7 +282,7 @@ describe('Drainer', () => {
     expect(sink.destroyed).to.equal(false);
   });
 
-  it('uses reliability.gracefulShutdownTimeout when none is given', async () => {
+  it('uses reliability.gracefulShutdownTimeout by default', async () => {
     const node = await cluster.started('a', {
       options: { reliability: { gracefulShutdownTimeout: 400 } },
     });

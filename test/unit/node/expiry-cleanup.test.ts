@@ -62,7 +62,7 @@ describe('ExpiryCleanup', () => {
     await clock.tickAsync(4000);
     sink.block();
     connection.send('news', 'x');
-    // The watchdog looks once a second, and only then sees what had been taken before.
+    // The watchdog looks once a second, and sees only then which bytes were written before.
     await clock.tickAsync(6001);
     connection.send('news', 'y');
     expect(cleanup.run()).to.equal(1);
@@ -105,7 +105,7 @@ describe('ExpiryCleanup', () => {
     expect(sink.opened).to.equal(false);
   });
 
-  it('tells how many it removed, and nothing when there were none', async () => {
+  it('reports how many it removed, and nothing when there were none', async () => {
     cleanup.run();
     expect(logger.lines).to.deep.equal([]);
     await node.connect('c1');
