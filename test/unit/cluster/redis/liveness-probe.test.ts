@@ -20,7 +20,7 @@ describe('LivenessProbe', () => {
           published += 1;
           if (!works) throw new Error('no');
         },
-        onDeaf: () => lostAt.push(clock.now),
+        onDead: () => lostAt.push(clock.now),
       },
       WINDOW,
     );
