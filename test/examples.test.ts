@@ -64,7 +64,7 @@ describe('the Grafana dashboard', () => {
     expect(missing.map(({ name }) => name)).to.deep.equal([]);
   });
 
-  it('tells apart by attributes that the metrics have', () => {
+  it('groups by attributes that the metrics have', () => {
     const labels = new Set(
       definitions.flatMap(({ attributes }) => attributes.map(name => name.replaceAll('.', '_'))),
     );

@@ -154,7 +154,7 @@ export function clusterCoordinatorContract(
         expect(await a.coordinator.routes.locate('c1')).to.equal(undefined);
       });
 
-      it('repeated with the same token answers the same and tells nobody', async () => {
+      it('repeated with the same token answers the same and notifies no node', async () => {
         const first = await register(a, 'c1', 't1');
         expect(await register(a, 'c1', 't1')).to.deep.equal(first);
         expect(await register(a, 'c1', 't1', 'reject')).to.deep.equal(first);
@@ -180,7 +180,7 @@ export function clusterCoordinatorContract(
         },
       );
 
-      core('a takeover tells the former owner on another node once', async () => {
+      core('a takeover notifies the former owner on another node once', async () => {
         await connect(a, 'c1', 't1');
         await register(b, 'c1', 't9');
         await until(() => a.listener.superseded.length > 0, 'the news of the takeover');
@@ -190,7 +190,7 @@ export function clusterCoordinatorContract(
         expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
       });
 
-      it('a takeover on the same node tells that node once', async () => {
+      it('a takeover on the same node notifies that node once', async () => {
         await connect(a, 'c1', 't1');
         await register(a, 'c1', 't2');
         await until(() => a.listener.superseded.length > 0, 'the news of the takeover');
@@ -221,7 +221,7 @@ export function clusterCoordinatorContract(
       });
 
       core(
-        'five takeovers within the window succeed, the sixth is a storm and harms nobody',
+        'five takeovers within the window succeed, the sixth is a storm and changes no route',
         async () => {
           await register(a, 'c1', 't0');
           for (let takeover = 1; takeover <= 5; takeover += 1) {
@@ -289,7 +289,7 @@ export function clusterCoordinatorContract(
     });
 
     describe('counts', () => {
-      core('are exact, whoever asks', async () => {
+      core('are exact on every node', async () => {
         await connect(a, 'c1', 't1');
         await connect(a, 'c2', 't2');
         await connect(b, 'c3', 't1');
@@ -483,7 +483,7 @@ export function clusterCoordinatorContract(
         expect(b.listener.publications.filter(({ text }) => text.includes('x'))).to.have.length(1);
       });
 
-      it('still arrives when one of two listens was taken back', async () => {
+      it('still arrives when one of two subscriptions is undone', async () => {
         await listen([b], 'news');
         await listen([b], 'news');
         b.coordinator.log.unsubscribe(['news']);
@@ -491,7 +491,7 @@ export function clusterCoordinatorContract(
         await until(() => b.listener.publications.length === 1, 'the publication');
       });
 
-      it('arrives again after all listens were taken back and a new one resolved', async () => {
+      it('arrives again after all subscriptions are undone and a new one resolves', async () => {
         await listen([b], 'news');
         b.coordinator.log.unsubscribe(['news']);
         await listen([b], 'news');
@@ -673,7 +673,7 @@ export function clusterCoordinatorContract(
       });
 
       core(
-        'tells a gap when much more was published than is kept, and answers the rest',
+        'reports a gap when much more was published than is kept, and answers the rest',
         async () => {
           const retention = { maxEntries: 3, ttl: 60_000 };
           const [first] = await publishAll(a, Array<string>(MUCH).fill('news'), retention);
@@ -684,7 +684,7 @@ export function clusterCoordinatorContract(
         },
       );
 
-      it('tells a gap of what was addressed to everyone, whatever the topics', async () => {
+      it('reports a gap of broadcast entries for any topics', async () => {
         const retention = { maxEntries: 2, ttl: 60_000 };
         const [first] = await publishAll(a, Array<undefined>(MUCH).fill(undefined), retention);
         const page = await replay(a, { topics: [], after: first });
@@ -699,7 +699,7 @@ export function clusterCoordinatorContract(
         expect(texts(page)).to.deep.equal(['0', '2']);
       });
 
-      it('tells a gap when entries are too old', async () => {
+      it('reports a gap when entries are too old', async () => {
         const start = await head(a);
         await publishAll(a, ['news'], { maxEntries: 100, ttl: 20 });
         const look = (): Promise<ReplayPage> => replay(b, { topics: ['news'], after: start });
@@ -709,7 +709,7 @@ export function clusterCoordinatorContract(
         expect(page.frames).to.deep.equal([]);
       });
 
-      it('tells no gap to a client that has everything that was trimmed', async () => {
+      it('reports no gap to a client that has every trimmed entry', async () => {
         const retention = { maxEntries: 2, ttl: 60_000 };
         const cursors = await publishAll(a, Array<string>(5).fill('news'), retention);
         const page = await replay(a, { topics: ['news'], after: cursors[2] });
@@ -717,7 +717,7 @@ export function clusterCoordinatorContract(
         expect(texts(page)).to.deep.equal(['3', '4']);
       });
 
-      it('tells no gap because of topics that were not asked for', async () => {
+      it('reports no gap because of topics that the request does not name', async () => {
         const start = await head(a);
         await publishAll(a, Array<string>(5).fill('sport'), { maxEntries: 1, ttl: 60_000 });
         await publishAll(a, ['news']);
@@ -726,7 +726,7 @@ export function clusterCoordinatorContract(
         expect(texts(page)).to.deep.equal(['0']);
       });
 
-      it('tells that the cursor is of another epoch, and answers everything it has', async () => {
+      it('reports that the cursor is of another epoch, and answers every kept entry', async () => {
         await publishAll(a, ['news', 'sport', undefined]);
         const page = await replay(a, {
           topics: ['news'],
@@ -736,7 +736,7 @@ export function clusterCoordinatorContract(
         expect(texts(page)).to.deep.equal(['0', '2']);
       });
 
-      it('tells that the cursor is newer than the log', async () => {
+      it('reports that the cursor is newer than the log', async () => {
         await publishAll(a, ['news']);
         const newest = await head(a);
         for (const after of [
@@ -836,7 +836,7 @@ export function clusterCoordinatorContract(
         expect(await a.coordinator.messenger.unsubscribe('c1', 'news')).to.equal(false);
       });
 
-      core('tells who is subscribed on every node', async () => {
+      core('lists the subscribed connections of every node', async () => {
         await connect(a, 'c1', 't1');
         await connect(b, 'c2', 't1');
         await connect(b, 'c3', 't2');
@@ -849,7 +849,7 @@ export function clusterCoordinatorContract(
         expect(missing).to.deep.equal([]);
       });
 
-      it('nobody is subscribed to an unknown topic', async () => {
+      it('an unknown topic has no subscribed connections', async () => {
         const nobody = { connections: [], missing: [] };
         expect(await a.coordinator.messenger.presence('news')).to.deep.equal(nobody);
       });
@@ -929,7 +929,7 @@ export function clusterCoordinatorContract(
         expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-a' });
       });
 
-      core('tells the other nodes of a repair when asked to, and of nothing else', async () => {
+      core('notifies the other nodes of a repair when asked to, and of nothing else', async () => {
         await connect(a, 'c1', 't1');
         await reconcile(a, { ...CHECK, notify: true });
         a.listener.connections.delete('c1');
@@ -1023,7 +1023,7 @@ export function clusterCoordinatorContract(
         expect(a.listener.publications).to.have.length(4);
       });
 
-      it('a connection that was taken over meanwhile is told afterwards, once', async () => {
+      it('a takeover during the outage is reported afterwards, once', async () => {
         await connect(a, 'c1', 't1');
         await connect(a, 'c2', 't2');
         await cut('node-a');

@@ -200,7 +200,7 @@ export function describeConnectionSink(name: string, open: () => Promise<SinkPai
       expect(pair.client.ended).to.equal(true);
     });
 
-    it('is closed as soon as it was told to end', () => {
+    it('is closed as soon as it is ended', () => {
       attachAndOpen();
       expect(pair.sink.closed).to.equal(false);
       pair.sink.end();

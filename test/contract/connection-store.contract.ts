@@ -116,7 +116,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
         expect([...store.topics()]).to.deep.equal(['t']);
       });
 
-      it('displaces nobody else', () => {
+      it('displaces no other connection', () => {
         const other = owner('b', ['t']);
         owner('a');
         expect(store.promote(added('a'))).to.not.equal(undefined);
@@ -342,7 +342,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
           expect(connection.frames).to.deep.equal(frames);
         });
 
-        it('reaches nobody who was removed or displaced', () => {
+        it('reaches no connection that was removed or displaced', () => {
           const [removed, displaced] = [owner('a', ['t']), owner('b', ['t'])];
           store.remove(removed);
           owner('b', ['t']);

@@ -117,7 +117,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(await here.isConnected('c1')).to.equal(false);
       });
 
-      it('is taken over by a newer one, wherever that connects', async () => {
+      it('is taken over by a newer connection on any node', async () => {
         const first = await connect(here, 'c1');
         const second = await connect(there, 'c1');
         await until(() => first.sink.gone, 'the end of the former connection');
@@ -132,7 +132,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(await here.getClusterConnectionCount()).to.equal(1);
       });
 
-      it('is taken over five times, and then the newcomer is told to stop', async () => {
+      it('is taken over five times, and then the newcomer is refused', async () => {
         await connect(here, 'c1');
         let owner = await connect(there, 'c1');
         for (const service of [here, there, here, there]) owner = await connect(service, 'c1');
@@ -190,7 +190,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(client.sink.data('message')).to.deep.equal(['{"a":1}']);
       });
 
-      it('to a connection elsewhere tells what the owner did', async () => {
+      it('to a connection on another node answers the outcome at its owner', async () => {
         const client = await connect(there, 'c1');
         const receipt = await here.sendMessageToConnection('c1', 'message', 'x');
         expect(receipt).to.include({ connectionId: 'c1', outcome: 'delivered', nodeId: 'there' });
@@ -209,12 +209,12 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         await got(client, 2);
       });
 
-      it('to nobody is not connected', async () => {
+      it('to an unknown id is not connected', async () => {
         const receipt = await here.sendMessageToConnection('c1', 'message', 'x');
         expect(receipt).to.include({ outcome: 'not-connected' });
       });
 
-      it('that nobody waits for is routed', async () => {
+      it('without waiting for the owner is routed', async () => {
         const client = await connect(there, 'c1');
         const options = { ack: 'none' } as const;
         const receipt = await here.sendMessageToConnection('c1', 'message', 'x', options);
@@ -222,7 +222,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         await got(client, 1);
       });
 
-      it('to nobody that is durable is stored, and its client gets it on another node', async () => {
+      it('that is durable, to an unknown id, is stored, and its client gets it on another node', async () => {
         const settings = { mailbox: { enabled: true } };
         const [sender, owner] = await Promise.all([
           factory.node('sender', settings),
@@ -310,7 +310,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(theirs).to.deep.equal(mine);
       });
 
-      it('tells how many it was for and where it is kept', async () => {
+      it('answers how many connections it was for and its id in the log', async () => {
         await connect(here, 'c1');
         const { id, ...counts } = await here.broadcastToCluster('message', 'x');
         expect(counts).to.deep.equal({ local: 1, nodes: 2 });
@@ -332,7 +332,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(client.sink.data('message')).to.deep.equal(['x', 'y']);
       });
 
-      it('reaches whoever was subscribed before it was published, and nobody else', async () => {
+      it('reaches exactly the connections subscribed before it was published', async () => {
         const client = await connect(there, 'c1');
         const bystander = await connect(there, 'c2');
         expect(await here.subscribe('c1', 'news')).to.equal(true);
@@ -346,12 +346,12 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(bystander.sink.data('message')).to.deep.equal(['3']);
       });
 
-      it('subscribing or unsubscribing nobody answers false', async () => {
+      it('subscribing or unsubscribing an unknown id answers false', async () => {
         expect(await here.subscribe('c1', 'news')).to.equal(false);
         expect(await here.unsubscribe('c1', 'news')).to.equal(false);
       });
 
-      it('presence tells who is subscribed, on every node', async () => {
+      it('presence lists the subscribed connections, on every node', async () => {
         await connect(here, 'c1', { topics: ['news'] });
         await connect(there, 'c2', { topics: ['news'] });
         await connect(there, 'c3');

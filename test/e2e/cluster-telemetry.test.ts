@@ -166,7 +166,7 @@ describe('telemetry of two processes over Redis', () => {
     ).to.deep.equal({ 'node-a': 1, 'node-b': 2 });
   });
 
-  it('a takeover is told on the node that lost the connection', async () => {
+  it('a takeover is recorded on the node that lost the connection', async () => {
     const { traceId, headers } = newTrace();
     await connect(b, 'moved', headers);
     await connect(a, 'moved');
@@ -206,7 +206,7 @@ describe('telemetry of two processes over Redis', () => {
     await until(() => retries() > before, 'the count', PATIENCE);
   });
 
-  it('the removal of a dead node is told by whoever removes it', async () => {
+  it('the removal of a dead node is recorded by the node that removes it', async () => {
     await connect(b, 'left-1');
     await connect(b, 'left-2');
     // What the tests before have left is gone, on both.

@@ -146,7 +146,7 @@ describe('three demo nodes over Redis', () => {
     expect((await post(b, '/sse/send/victim')).status).to.equal(404);
   });
 
-  it('leave the cluster at once when they are told to end', async () => {
+  it('leave the cluster at once when they get SIGTERM', async () => {
     const client = await connect(a, 'guest');
     expect(await a?.stop('SIGTERM')).to.equal(0);
     expect(await client.closeReason()).to.equal('draining');

@@ -185,7 +185,7 @@ describe('the demo', () => {
     }
   });
 
-  it('tells a client whose id is of another epoch', async () => {
+  it('sends sse.reset to a client whose id is of another epoch', async () => {
     const reader = await open('/sse/connect/c1?lastEventId=other.abc-1');
     const { data, id } = await reader.event('sse.reset');
     const { reason, resumedFrom } = JSON.parse(data) as Record<string, unknown>;
@@ -198,7 +198,7 @@ describe('the demo', () => {
     expect((await request('GET', '/health/ready')).status).to.equal(200);
   });
 
-  it('refuses connections beyond the limit, each told to come back at its own time', async () => {
+  it('refuses connections beyond the limit, each with its own reconnection time', async () => {
     for (let index = 0; index < 20; index += 1) await open(`/sse/connect/full-${index}`);
     const refused = await Promise.all(
       Array.from({ length: 8 }, (_, index) => request('GET', `/sse/connect/extra-${index}`)),
@@ -340,7 +340,7 @@ describe('the demo', () => {
       ],
     ];
     for (const [title, run, status, code] of rows) {
-      it(`${title}: ${status} ${code}, and nobody else notices`, async () => {
+      it(`${title}: ${status} ${code}, and other clients are not affected`, async () => {
         const witness = await open('/sse/connect/witness');
         const answer = await run();
         expect(answer.status).to.equal(status);
@@ -388,7 +388,7 @@ describe('the demo', () => {
 });
 
 describe('the demo at its end', () => {
-  it('drains on SIGTERM: refuses newcomers, tells each client when to return, exits 0', async () => {
+  it('drains on SIGTERM: refuses newcomers, sends each client a reconnection time, exits 0', async () => {
     const demo = await DemoProcess.start();
     const readers = await Promise.all(
       Array.from({ length: 12 }, (_, index) =>
@@ -440,7 +440,7 @@ describe('the demo at its end', () => {
     stuck.destroy();
   });
 
-  it('ends well when it is told to while it starts, and when Redis does not answer', async () => {
+  it('exits with 0 on SIGTERM while it starts, and while Redis does not answer', async () => {
     const redis = await RedisServer.start();
     const env = {
       PORT: '0',

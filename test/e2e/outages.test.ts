@@ -104,7 +104,7 @@ describe('the outage contract', () => {
       await node.unready(2_000);
       await ground.redis({ port });
       await Promise.all([node.ready(), other.ready()]);
-      await until(() => client.data('sse.reset').length === 1, 'to be told', RECOVERY);
+      await until(() => client.data('sse.reset').length === 1, 'the reset', RECOVERY);
       expect(JSON.parse(client.data('sse.reset')[0] ?? '')).to.include({ reason: 'EPOCH' });
       expect(await other.send('me', 'far')).to.include({ outcome: 'delivered', nodeId: 'a' });
       expect(await other.publish('after')).to.equal(202);

@@ -87,7 +87,7 @@ describe('a resumable source over Redis', () => {
     );
   }).timeout(180_000);
 
-  it('ends for every follower, told as lost, within its lease and a half when its node is killed', async () => {
+  it('ends for every follower with sse.reset PRODUCER_LOST within its lease and a half when its node is killed', async () => {
     const [producer, edge, other] = await Promise.all([start(), start(), start()]);
     const first = await follow(producer, PAUSE);
     await first.event('word');

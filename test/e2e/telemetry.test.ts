@@ -140,7 +140,7 @@ describe('the demo with OTEL_EXPORTER_OTLP_ENDPOINT', () => {
     expect(point('sse.connections.active')?.value).to.equal(0);
   });
 
-  it('serves and stops in time when nobody takes its telemetry', async () => {
+  it('serves and stops in time when the collector does not accept telemetry', async () => {
     await receiver.close();
     const client = await EventStreamClient.open(`${demo.url}/sse/connect/c1`);
     await client.event('connected');

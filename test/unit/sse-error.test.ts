@@ -95,7 +95,7 @@ describe('SseError', () => {
       expect(SseError.is(foreign, 'DRAINING')).to.equal(false);
     });
 
-    it('compares the code when one is given', () => {
+    it('compares the code with the expected one', () => {
       const error = new SseError('CLOSED', 'x');
       expect(SseError.is(error, 'CLOSED')).to.equal(true);
       expect(SseError.is(error, 'DRAINING')).to.equal(false);

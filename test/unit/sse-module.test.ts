@@ -263,7 +263,7 @@ describe('sseModule', () => {
       return timers;
     };
 
-    it('has no timer to stop when nothing is to be kept up and nobody came', async () => {
+    it('has no timer to stop without connections and without maintenance', async () => {
       expect(await timersOf(idle)).to.equal(0);
     });
 

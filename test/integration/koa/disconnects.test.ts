@@ -171,7 +171,7 @@ describe('a client that leaves abruptly', () => {
     await nothingIsLeft();
   });
 
-  it('without a stream is told as Koa tells it', async () => {
+  it('without a stream is reported as Koa reports it', async () => {
     const client = await RawClient.request(app.port, '/no-stream');
     await until(() => gate.waiting === 1, 'the request');
     client.reset();

@@ -234,7 +234,7 @@ describe('@SseEndpoint', () => {
     expect(await topicsOf('/none/t3', 't3')).to.deep.equal([]);
   });
 
-  it('answers GET and POST unless told otherwise', async () => {
+  it('answers GET and POST by default', async () => {
     expect(await answerOf('/both')).to.equal('both GET');
     expect(await answerOf('/both', { method: 'POST' })).to.equal('both POST');
   });
@@ -334,7 +334,7 @@ describe('@SseEndpoint with a request body', () => {
   });
   after(() => app.close());
 
-  it('streams although nobody read the body', async () => {
+  it('streams although the body was not read', async () => {
     const client = await EventStreamClient.open(`${app.url}/unread/a`, {
       method: 'POST',
       body: 'x'.repeat(1_000_000),
@@ -345,7 +345,7 @@ describe('@SseEndpoint with a request body', () => {
     expect(await client.ended()).to.equal('clean');
   });
 
-  it('notices that the client leaves although nobody read the body', async () => {
+  it('notices that the client leaves although the body was not read', async () => {
     const client = await RawClient.connect(app.port);
     const head = 'POST /unread/c HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000000\r\n\r\n';
     client.send(head + 'x'.repeat(999_999));

@@ -190,7 +190,7 @@ describe('telemetry over HTTP', () => {
       client.leave();
     });
 
-    it('a second stream on the same application is told like the first', async () => {
+    it('a second stream on the same application is recorded like the first', async () => {
       for (const id of ['a', 'b', 'c']) {
         const client = await open(`/sse/${id}`);
         await client.event('hello');
@@ -230,7 +230,7 @@ describe('telemetry over HTTP', () => {
       });
     }
 
-    it('the end of the client is told', async () => {
+    it('a close by the client is recorded', async () => {
       const client = await open('/sse/a');
       await client.event('hello');
       client.leave();

@@ -145,7 +145,7 @@ describe('other middleware', () => {
     client.leave();
   });
 
-  it('that throws after the stream has opened is told as Koa tells it', async () => {
+  it('that throws after the stream has opened is reported as Koa reports it', async () => {
     const late = new Error('too late');
     await start({
       before: [

@@ -189,7 +189,7 @@ describe('ctx.sse.connect', () => {
     expect(app.store.size + app.store.opening).to.equal(0);
   });
 
-  it('warns of a refusal that nobody can be told of', async () => {
+  it('warns of a refusal that cannot be sent to the client', async () => {
     await start(async ctx => {
       ctx.flushHeaders();
       await ctx.sse.connect('me');
@@ -231,7 +231,7 @@ describe('ctx.sse.connect', () => {
     });
   });
 
-  it('answers 500 to a mistake of the server and tells Koa', async () => {
+  it('answers 500 to a mistake of the server and reports it to Koa', async () => {
     const mistake = new SseError('INTERNAL', 'that was us');
     await start(() => {
       throw mistake;
@@ -256,7 +256,7 @@ describe('ctx.sse.connect', () => {
     new Error('of the application'),
     new SseError('INVALID_EVENT_NAME', 'of the library'),
   ]) {
-    it(`ends the stream when the route throws an error ${error.message} afterwards, and tells Koa`, async () => {
+    it(`ends the stream when the route throws an error ${error.message} afterwards, and reports it to Koa`, async () => {
       await start(async ctx => {
         await ctx.sse.connect('me');
         throw error;

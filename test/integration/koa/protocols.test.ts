@@ -77,7 +77,7 @@ for (const { protocol, name, open } of COMBINATIONS) {
       expect(await client.ended()).to.equal('clean');
     });
 
-    it('answers a POST whose body nobody reads, to its end', async () => {
+    it('answers a POST whose body is not read, to its end', async () => {
       const client = await open('/sse/a', { method: 'POST', body: 'x'.repeat(10_000) });
       await client.event('welcome');
       await app.service.closeConnection('a');
@@ -136,7 +136,7 @@ describe('an HTTP/2 session', () => {
     session.destroy();
   });
 
-  it('is told nothing that HTTP/2 forbids', async () => {
+  it('gets no header that HTTP/2 forbids', async () => {
     const client = await open2('/sse/a');
     expect(client.headers).to.not.have.any.keys('connection', 'transfer-encoding', 'keep-alive');
     client.leave();

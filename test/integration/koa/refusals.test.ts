@@ -288,7 +288,7 @@ describe('Last-Event-ID', () => {
     expect(await seen('/sse/a', bytes)).to.equal('zähler-😀');
   });
 
-  it('of 2 KiB is nobody’s', async () => {
+  it('of 2 KiB is no cursor', async () => {
     expect(await seen('/sse/a', 'x'.repeat(2048))).to.equal(undefined);
   });
 

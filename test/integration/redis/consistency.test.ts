@@ -85,7 +85,7 @@ describe('a node that is compared with Redis', () => {
     expect(await admin().zrange(key('x'), '0', '-1')).to.deep.equal(['c1']);
   });
 
-  it('an orphan is removed, whoever had it', async () => {
+  it('an orphan is removed, whichever node had it', async () => {
     await connect('c1', 't1');
     await othersHadTime();
     await admin().hset(key('r'), 'c2', `424242|t9|5|${FAR}`);

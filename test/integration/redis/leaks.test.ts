@@ -30,7 +30,7 @@ describe('leaks of a node in Redis', () => {
 
   afterEach(() => coordinator.close());
 
-  it('a feed that nobody follows is found and ended', async () => {
+  it('a feed without followers is found and ended', async () => {
     await coordinator.log.subscribe(['followed', 'left', 'left']);
     listener.subscriptions.set('followed', new Set(['c1']));
     expect(detection.run()).to.deep.equal({});
@@ -49,7 +49,7 @@ describe('leaks of a node in Redis', () => {
     expect(listener.publications.map(({ topic }) => topic)).to.not.include('left');
   });
 
-  it('a feed that somebody joins is none, though nobody follows it yet', async () => {
+  it('a feed that a follower is joining is no leak', async () => {
     const joined = coordinator.log.subscribe(['news']);
     detection.run();
     expect(detection.run()).to.deep.equal({});

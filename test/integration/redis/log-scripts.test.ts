@@ -221,7 +221,7 @@ describe('scripts of the log', () => {
     expect(completeTo).to.equal(first[1]);
   });
 
-  it('history tells of a gap exactly when entries after the cursor were trimmed', async () => {
+  it('history reports a gap exactly when entries after the cursor were trimmed', async () => {
     const ids: string[] = [];
     for (let n = 0; n < 4; n += 1) ids.push((await publish('a', `${n}`)).id);
     await publish('b');
@@ -234,7 +234,7 @@ describe('scripts of the log', () => {
     expect(await gapsAfter(ids[3])).to.deep.equal([]);
   });
 
-  it('history tells of a gap when the topic is forgotten and the cursor is old', async () => {
+  it('history reports a gap when the topic is forgotten and the cursor is old', async () => {
     const { id } = await publish('b');
     expect((await page(['a'], cursor(id))).gaps).to.deep.equal([]);
     await bench.advance(META_MS / 2);

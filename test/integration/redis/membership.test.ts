@@ -12,7 +12,7 @@ import { RedisServer } from '../../support/redis/redis-server.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
 
-describe('a member of the cluster', () => {
+describe('a node of the cluster', () => {
   const server = withRedis();
   const nodes = new RedisNodes(() => ({ url: server.redis.url, partitions: 4 }));
   afterEach(() => nodes.dispose());

@@ -64,7 +64,7 @@ describe('RedisGateway in a Redis Cluster', () => {
       await until(async () => new Set(await counts()).size === 1, 'recovery', 20_000);
     });
 
-    it('rejects open while slots are served by nobody, and connects when all are again', async () => {
+    it('rejects open while slots are not served, and connects when all are served again', async () => {
       const slot = 16_383;
       const { servers } = cluster.redis;
       const forAll = (command: string) =>

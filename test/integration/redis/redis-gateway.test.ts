@@ -61,7 +61,7 @@ describe('RedisGateway', () => {
       });
     }
 
-    it('tells the scripts of the log which Redis they run on', async () => {
+    it('passes the run id of Redis to the scripts of the log', async () => {
       const gateway = make({ url: server.redis.url });
       await gateway.open();
       await publish(gateway);
@@ -76,7 +76,7 @@ describe('RedisGateway', () => {
       expect(await gateway.publish('nobody', 'x', 'classic')).to.equal(0);
     });
 
-    it('copies the client it is given, whatever that is set to, and leaves it alone', async () => {
+    it('copies the client of the application with any settings, and does not change it', async () => {
       const client = new Redis(server.redis.url, { commandTimeout: 77, connectionName: 'mine' });
       const before = { ...client.options };
       const gateway = make({ client });

@@ -98,7 +98,7 @@ describe('RedisSubscriber', () => {
       expect(await gateway.publish('late', 'x', 'classic')).to.equal(1);
     });
 
-    it('tells nothing after close', async () => {
+    it('reports nothing after close', async () => {
       const { gateway, subscriber, observed } = await start();
       await subscriber.subscribe('c1');
       subscriber.close();
@@ -157,7 +157,7 @@ describe('RedisSubscriber', () => {
   describe('on a Redis Cluster', () => {
     const cluster = withRedisCluster();
 
-    it('hears sharded channels on the master of their slot', async () => {
+    it('gets messages of sharded channels from the master of their slot', async () => {
       const gateway = await open({ client: cluster.redis.admin, pubsub: 'sharded' });
       const { observed, events } = observe();
       const channel = gateway.keys.topicChannel('a');
@@ -171,7 +171,7 @@ describe('RedisSubscriber', () => {
       expect(observed.messages).to.deep.equal([`${channel}=x`]);
     });
 
-    it('hears classic channels on another master after each loss', async () => {
+    it('gets messages of classic channels from another master after each loss', async () => {
       const gateway = await open({ client: cluster.redis.admin });
       const { observed, events } = observe();
       const subscriber = gateway.subscriber('classic', 'me', events);

@@ -65,7 +65,7 @@ describe('a node that checks itself', () => {
     await others.dispose();
   });
 
-  it('finds and repairs what was planted of every kind within one interval, and harms nobody', async () => {
+  it('finds and repairs planted inconsistencies of every kind within one interval, and leaves valid routes alone', async () => {
     await start();
     const { admin } = server.redis;
     const other = await others.node('b');
@@ -119,7 +119,7 @@ describe('a node that checks itself', () => {
     // A check tells when it is done. A heartbeat may come first and remove what a dead node left.
     const kinds = ['missing-route', 'wrong-token', 'foreign-route', 'ghost', 'index', 'orphan'];
     const told = (kind: string): boolean => found.some(each => each.kind === kind && each.repaired);
-    await until(() => kinds.every(told), `to be told of ${kinds.join()}`);
+    await until(() => kinds.every(told), `a report of ${kinds.join()}`);
     expect(clients.get('taken')?.lastEvent?.data).to.equal('{"reason":"superseded"}');
     for (const id of ['whole', 'missing', 'wrong']) {
       const frame = { bytes: Buffer.from(`event: note\ndata: for ${id}\n\n`) };
@@ -131,7 +131,7 @@ describe('a node that checks itself', () => {
     expect((await other.selfCheck.reconcile(LOOK)).found).to.deep.equal({});
   });
 
-  it('that fails fast takes nobody in from a finding to the next clean pass', async () => {
+  it('that fails fast accepts no connection from a finding to the next clean pass', async () => {
     await start({ inconsistencyHandlingStrategy: 'fail_fast' });
     await connect('mine');
     const [gen = '', , fencingToken = ''] = (await route('mine')).split('|');

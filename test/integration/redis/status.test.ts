@@ -11,7 +11,7 @@ describe('what a node in Redis says is wrong', () => {
 
   afterEach(() => nodes.dispose());
 
-  it('a Redis that is full is told apart from one that does not answer, and its end is seen', async () => {
+  it('a full Redis is distinguished from one that does not answer, and the status recovers', async () => {
     const coordinator = await nodes.node('a');
     await coordinator.start(new RecordingListener());
     await server.redis.admin.config('SET', 'maxmemory', '1');

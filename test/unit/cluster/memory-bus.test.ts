@@ -120,7 +120,7 @@ describe('MemoryBus', () => {
   });
 
   describe('a cut', () => {
-    it('tells the newest entry from which the healed node goes on, also when it is cut twice', () => {
+    it('reports the newest entry from which the healed node goes on, also when it is cut twice', () => {
       publish('news', '0');
       bus.cut('a');
       publish('news', '1');
@@ -155,7 +155,7 @@ describe('MemoryBus', () => {
       expect(a.superseded).to.deep.equal([]);
     });
 
-    it('is told of the topics that lost entries meanwhile, before it is given what is left', () => {
+    it('gets the gaps of topics that lost entries meanwhile, before the entries that are left', () => {
       bus.cut('a');
       const [first] = [0, 1, 2, 3].map(n => publish('news', `${n}`).cursor);
       publish('sport', 'x');
@@ -168,7 +168,7 @@ describe('MemoryBus', () => {
       expect(a.publications).to.have.length(4);
     });
 
-    it('is told of lost broadcasts for everybody', () => {
+    it('gets a gap of lost broadcasts for all connections', () => {
       bus.cut('a');
       for (let n = 0; n < 4; n += 1) publish(undefined, `${n}`);
       bus.heal('a');
@@ -176,7 +176,7 @@ describe('MemoryBus', () => {
       expect([...(a.gaps[0]?.gap.topics?.keys() ?? [])]).to.deep.equal(['*']);
     });
 
-    it('is told nothing of what was lost before', () => {
+    it('gets no gap of entries that were lost before', () => {
       for (let n = 0; n < 4; n += 1) publish(undefined, `${n}`);
       bus.cut('a');
       publish(undefined, '4');
@@ -236,7 +236,7 @@ describe('MemoryBus', () => {
       await alone.close();
     });
 
-    it('that has not started reaches nobody', async () => {
+    it('that has not started reaches no node', async () => {
       const unstarted = new LocalCoordinator('c', LIMIT, bus);
       expect(await codeOf(unstarted.routes.count())).to.equal('UNAVAILABLE');
       const frame = { bytes: Buffer.from('data: x\n\n') };

@@ -80,7 +80,7 @@ describe('MemoryLog', () => {
     expect(gapIn(page)).to.deep.equal({ reason: 'GAP', topics: ['news'] });
   });
 
-  it('a topic of which nothing is left still tells its gap, even after it comes to life again', () => {
+  it('an empty topic still reports its gap, even after new entries', () => {
     const log = new MemoryLog();
     const start = log.head;
     append(log, 'news', '0', { maxEntries: 10, ttl: 10 });
@@ -101,7 +101,7 @@ describe('MemoryLog', () => {
     expect(page.gap).to.equal(undefined);
   });
 
-  it('of more topics than it remembers a gap is told rather than missed', () => {
+  it('of a topic that the log has forgotten, a gap is reported', () => {
     const log = new MemoryLog();
     const start = log.head;
     for (let n = 0; n < 10_500; n += 1) append(log, `topic ${n}`, 'x', { maxEntries: 1, ttl: 10 });

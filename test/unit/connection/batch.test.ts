@@ -55,7 +55,7 @@ describe('Batch', () => {
     expect([Batch.empty().bytes, Batch.empty().join().length]).to.deep.equal([0, 0]);
   });
 
-  it('lets go of its successor when it is told to', () => {
+  it('releases its successor when it forgets it', () => {
     const empty = Batch.empty();
     const before = empty.append(a);
     empty.forget();

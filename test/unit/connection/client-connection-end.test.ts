@@ -105,7 +105,7 @@ describe('ClientConnection at its end', () => {
       expect(sink.ended).to.be.false;
     });
 
-    it('tells the client when to come back, if there is something to tell', () => {
+    it('sends the client a reconnection time, if there is one', () => {
       bench = new Bench({ retry: 4321 });
       const { connection, sink } = bench.open();
       connection.close('draining');
@@ -249,7 +249,7 @@ describe('ClientConnection at its end', () => {
   });
 
   describe('a sink that reports its end while it is ended', () => {
-    it('is told of in order and once', () => {
+    it('is reported in order and once', () => {
       const closed = bench.opening('closed', new HastySink());
       const cut = bench.opening('cut', new HastySink());
       for (const { connection } of [closed, cut]) {

@@ -33,7 +33,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     bench.stop();
   });
 
-  it('tells its client where the gap is, with the id at which the stream goes on', async () => {
+  it('sends sse.reset at the gap, with the id from which the stream goes on', async () => {
     const { connection, sink } = bench.open();
     connection.addTopic('news');
     connection.enqueue(entry(1));
@@ -78,7 +78,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     });
   });
 
-  it('goes over to the log that took the place of the former, whatever its numbers', async () => {
+  it('goes over to the log that replaced the former, whatever its numbers', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(9));
     connection.reportGap(gap('EPOCH', -5, -5, 'e2'));
@@ -94,7 +94,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     ]);
   });
 
-  it('tells of the end of a log, and not of what is missing in the next one before it', async () => {
+  it('reports the end of a log, and no earlier gap of the next one', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(1));
     connection.reportGap(gap('GAP', -5, 9, 'e2'));
@@ -104,7 +104,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     expect(sink.text).to.include('EPOCH').and.not.include('GAP');
   });
 
-  it('tells each client of those of several gaps that concern it', async () => {
+  it('reports to each client exactly the gaps of its topics', async () => {
     const { connection, sink } = bench.open();
     connection.addTopic('news');
     connection.addTopic('sport');
@@ -137,7 +137,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     ]);
   });
 
-  it('tells nothing once it is closed', () => {
+  it('writes no reset once it is closed', () => {
     const { connection, sink } = bench.open();
     connection.cut('failed');
     connection.reportGap(gap('GAP', 0, 5));
@@ -145,7 +145,7 @@ describe('ClientConnection with a gap in what it gets', () => {
   });
 
   describe('while it opens', () => {
-    it('tells it among what it holds', () => {
+    it('keeps the order of resets among held frames', () => {
       const { connection, sink } = bench.opening();
       connection.open(FIRST);
       connection.enqueue(entry(1));
@@ -155,7 +155,7 @@ describe('ClientConnection with a gap in what it gets', () => {
       expect(told(sink.text)).to.deep.equal(['first', 'entry 1', 'reset ', 'entry 4']);
     });
 
-    it('tells nothing that it begins behind', () => {
+    it('writes no reset for a gap before its start', () => {
       const { connection, sink } = bench.opening();
       connection.open(FIRST);
       connection.reportGap(gap('GAP', 1, 3));
@@ -166,7 +166,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     });
 
     for (const policy of ['drop-oldest', 'drop-newest'] satisfies SendBufferPolicy[]) {
-      it(`gives up under ${policy} when it cannot hold all of the log, since nobody knows yet what its client has`, () => {
+      it(`closes under ${policy} when it cannot hold all entries, since the cursor of its client is not known yet`, () => {
         bench.stop();
         bench = new Bench({ policy, maxBytes: 40 });
         const { connection } = bench.opening();
@@ -249,7 +249,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     };
 
     for (const policy of ['drop-oldest', 'drop-newest'] satisfies SendBufferPolicy[]) {
-      it(`tells every gap once, where it begins, under ${policy}`, async () => {
+      it(`reports every gap once, where it begins, under ${policy}`, async () => {
         await fc.assert(
           fc.asyncProperty(steps, async plan => {
             const events = eventsIn(await run(policy, plan));

@@ -149,7 +149,7 @@ describe('ClientConnection while opening', () => {
     expect([bench.used, sink.calls]).to.deep.equal([0, []]);
   });
 
-  it('leaves an unopened sink to whoever made it, however it ends', async () => {
+  it('leaves an unopened sink to its creator, however it ends', async () => {
     const endings = [bench.opening('close'), bench.opening('cut'), bench.opening('left')] as const;
     endings[0].connection.close('closed');
     endings[1].connection.cut('failed');

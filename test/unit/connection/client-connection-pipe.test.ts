@@ -582,7 +582,7 @@ describe('ClientConnection.pipe', () => {
       expect(source.returns).to.equal(0);
     });
 
-    it('is told as the cause when a push source fails with something that is no error', async () => {
+    it('is reported as the cause when a push source fails with a value that is no error', async () => {
       const error = await failureOf(pipe(throwError(() => 'text')));
       expect(error).to.be.instanceOf(Error);
       expect((error as Error).cause).to.equal('text');
@@ -616,7 +616,7 @@ describe('ClientConnection.pipe', () => {
       expect(source.returns).to.equal(0);
     });
 
-    it('within subscribe, is unsubscribed, and nothing is taken of it any more', async () => {
+    it('within subscribe, is unsubscribed, and none of its later events is accepted', async () => {
       let unsubscribed = 0;
       await pipe({
         subscribe: (observer: Observer) => {

@@ -246,7 +246,7 @@ describe('ClientConnection with a slow client', () => {
   });
 
   describe('sendBufferBytes', () => {
-    it('is what was accepted and not taken, wherever it waits', async () => {
+    it('counts accepted bytes that the sink has not written, in every queue', async () => {
       bench = new Bench();
       const { connection, sink } = bench.open();
       connection.enqueue(frameOf(10));

@@ -101,7 +101,7 @@ describe('ClientConnection over time', () => {
       expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'stale' });
     });
 
-    it('cuts a closing connection whose last bytes are not taken, which keeps its reason', async () => {
+    it('cuts a closing connection whose last bytes are not written, which keeps its reason', async () => {
       const { connection, sink } = bench.open();
       sink.block();
       connection.deliver(frame('a'));

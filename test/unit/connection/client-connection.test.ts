@@ -344,7 +344,7 @@ describe('ClientConnection', () => {
       expect([sink.writes.length, connection.state.kind]).to.deep.equal([0, 'open']);
     });
 
-    it('throws for what cannot be an event, harms nobody and writes nothing', async () => {
+    it('throws for an invalid event and writes nothing', async () => {
       const [connection, other] = [bench.open(), bench.open()];
       const cycle: Record<string, unknown> = {};
       cycle['self'] = cycle;

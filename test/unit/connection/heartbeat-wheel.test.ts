@@ -29,7 +29,7 @@ describe('HeartbeatWheel', () => {
   };
 
   for (const interval of [10, 50, 75, 130, 1000, 30_000]) {
-    it(`visits each member exactly once in each interval of ${interval} ms`, () => {
+    it(`visits each connection exactly once in each interval of ${interval} ms`, () => {
       wheel = new HeartbeatWheel(interval);
       const members = fill(250);
       for (let round = 1; round <= 5; round += 1) {
@@ -41,7 +41,7 @@ describe('HeartbeatWheel', () => {
     });
   }
 
-  it('spreads the members evenly over the interval', () => {
+  it('spreads the connections evenly over the interval', () => {
     wheel = new HeartbeatWheel(30_000);
     fill(1200);
     const perTick: number[] = [];
@@ -54,14 +54,14 @@ describe('HeartbeatWheel', () => {
     expect(perTick).to.deep.equal(Array<number>(120).fill(10));
   });
 
-  it('takes one timer for all members', () => {
+  it('uses one timer for all connections', () => {
     wheel = new HeartbeatWheel(30_000);
     expect(clock.countTimers()).to.equal(0);
     fill(500);
     expect(clock.countTimers()).to.equal(1);
   });
 
-  it('never visits a removed member again', () => {
+  it('never visits a removed connection again', () => {
     wheel = new HeartbeatWheel(1000);
     const [first, second] = fill(2);
     clock.tick(1000);
@@ -71,7 +71,7 @@ describe('HeartbeatWheel', () => {
     expect(wheel.size).to.equal(1);
   });
 
-  it('goes on when a member removes itself and its neighbours while it is visited', () => {
+  it('goes on when a connection removes itself and its neighbours while it is visited', () => {
     wheel = new HeartbeatWheel(50);
     const members = fill(10);
     wheel.add({
@@ -85,7 +85,7 @@ describe('HeartbeatWheel', () => {
     expect([...beats.values()]).to.deep.equal(Array<number>(10).fill(1));
   });
 
-  it('counts a member that is added twice once', () => {
+  it('counts a connection that is added twice once', () => {
     wheel = new HeartbeatWheel(1000);
     const one = member(1);
     wheel.add(one);
@@ -94,7 +94,7 @@ describe('HeartbeatWheel', () => {
     expect([wheel.size, beats.get(1)]).to.deep.equal([1, 1]);
   });
 
-  it('leaves no timer when it is stopped, and visits nobody any more', () => {
+  it('leaves no timer when it is stopped, and visits no connection any more', () => {
     wheel = new HeartbeatWheel(1000);
     fill(10);
     wheel.stop();

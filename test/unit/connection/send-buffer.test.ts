@@ -211,7 +211,7 @@ describe('SendBuffer', () => {
     expect(sendBuffer.shiftBytes(10)).to.equal(frame.bytes);
   });
 
-  it('never drops a frame of which a part was taken', () => {
+  it('never drops a frame of which a part was written', () => {
     const sendBuffer = new SendBuffer(new SendBufferBudget(1000));
     sendBuffer.push(frameOfLength(10));
     sendBuffer.shiftBytes(4);
@@ -230,7 +230,7 @@ describe('SendBufferBudget', () => {
     expect([budget.admits(60), budget.admits(61)]).to.deep.equal([true, false]);
   });
 
-  it('counts what is added and taken back', () => {
+  it('counts bytes that are added and subtracted', () => {
     const budget = new SendBufferBudget(100);
     budget.add(40);
     budget.add(-15);

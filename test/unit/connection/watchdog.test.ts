@@ -131,7 +131,7 @@ describe('Watchdog', () => {
     expect([connection.looks.length, connection.expiredAt]).to.deep.equal([100, undefined]);
   });
 
-  it('leaves no timer when it is stopped, and closes nobody any more', () => {
+  it('leaves no timer when it is stopped, and closes no connection any more', () => {
     watchdog = new Watchdog(30_000, 60_000);
     const connection = new WaitingConnection();
     watchdog.watch(connection);

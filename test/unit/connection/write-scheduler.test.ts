@@ -37,7 +37,7 @@ describe('WriteScheduler', () => {
     expect(order).to.deep.equal(['flush', 'loop']);
   });
 
-  it('flushes each member once, in the order in which they came', async () => {
+  it('flushes each connection once, in the order in which they were scheduled', async () => {
     for (const name of ['a', 'b', 'c']) scheduler.schedule(member(name));
     await turn();
     expect(flushed).to.deep.equal(['a', 'b', 'c']);
@@ -65,7 +65,7 @@ describe('WriteScheduler', () => {
     expect(flushed).to.have.length(3);
   });
 
-  it('takes one task for a tick, whatever the number of members', async () => {
+  it('uses one task for a tick, whatever the number of connections', async () => {
     let ticks = 0;
     const count = (): void => {
       ticks += 1;
@@ -130,7 +130,7 @@ describe('WriteScheduler', () => {
       expect(flushed).to.deep.equal(Array.from({ length: 100 }, (_, index) => String(index)));
     });
 
-    it('lets the loop turn as often as it is told to', async () => {
+    it('lets the loop turn as often as it is set to', async () => {
       scheduleMany(100);
       const turns = await flushedAll(100);
       flushed.length = 0;

@@ -61,7 +61,7 @@ describe('ConnectionOpener', () => {
 
   afterEach(() => cluster.close());
 
-  describe('what it is given', () => {
+  describe('the options', () => {
     const refusals: [string, string, ConnectionOptions, string][] = [
       ['an empty connection id', '', {}, 'INVALID_CONNECTION_ID'],
       ['a connection id with a line break', 'a\nb', {}, 'INVALID_CONNECTION_ID'],
@@ -489,7 +489,7 @@ describe('ConnectionOpener', () => {
   describe('the limit of connections', () => {
     const options: SseOptions = { connection: { maxConnections: 3 } };
 
-    it('refuses the one that is too many and evicts nobody', async () => {
+    it('refuses the connection over the limit and evicts none', async () => {
       const node = await cluster.started('a', { options });
       const clients: TestClient[] = [];
       for (const id of ['c1', 'c2', 'c3']) clients.push(await node.connect(id));
@@ -527,7 +527,7 @@ describe('ConnectionOpener', () => {
       expect(node.store.size).to.equal(3);
     });
 
-    it('is not exceeded when the one to be taken over leaves meanwhile', async () => {
+    it('is not exceeded when the connection to be displaced closes meanwhile', async () => {
       const node = interruptible(options);
       const clients: TestClient[] = [];
       for (const id of ['c1', 'c2', 'c3']) clients.push(await node.connect(id));

@@ -146,7 +146,7 @@ describe('Reconciler', () => {
   });
 
   describe('auto_correct', () => {
-    it('asks for repairs, a thousand at most, and to tell the others if that is on', async () => {
+    it('asks for a thousand repairs at most, and to notify the other nodes if that is on', async () => {
       await make().run('node');
       expect(requests[0]).to.include({
         maxRepairs: 1_000,
@@ -158,7 +158,7 @@ describe('Reconciler', () => {
       expect(requests[1]).to.include({ notify: false });
     });
 
-    it('never makes trouble, and tells of each finding once', async () => {
+    it('is no trouble of the cluster, and reports each finding once', async () => {
       answer = async () => DIFFERENT;
       await make().run('node');
       expect(check.trouble).to.equal(undefined);

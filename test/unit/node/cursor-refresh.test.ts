@@ -60,14 +60,14 @@ describe('CursorRefresh', () => {
     expect(refresh.run()).to.equal(0);
   });
 
-  it('moves nobody while something may be missing', async () => {
+  it('moves no cursor while entries may be missing', async () => {
     await node.connect('c1');
     await node.service.publish('news', 'message', 'x');
     cluster.bus.cut('a');
     expect(refresh.run()).to.equal(0);
   });
 
-  it('moves nobody who opened without the cluster', async () => {
+  it('moves no cursor of a connection opened without the cluster', async () => {
     cluster.bus.cut('a');
     await node.connect('c1');
     cluster.bus.heal('a');
@@ -75,7 +75,7 @@ describe('CursorRefresh', () => {
     expect(refresh.run()).to.equal(0);
   });
 
-  it('lets a client that is quiet for long come back without a reset, while others are told', async () => {
+  it('lets a client of a quiet topic resume without a reset, while others get one', async () => {
     const quiet = await node.connect('quiet', { topics: ['news'] });
     const idle = quiet.sink.lastId ?? '';
     await node.service.publish('news', 'message', 'x');

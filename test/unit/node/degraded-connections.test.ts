@@ -69,7 +69,7 @@ describe('DegradedConnections', () => {
     await until(() => open() === 0, 'the rest to go');
   });
 
-  it('are given nothing of the log, whose ids would hide what they have missed', async () => {
+  it('get no entries of the log, whose ids would hide a gap', async () => {
     cluster.bus.heal('a');
     let away = true;
     const half = await cluster.started('b', {

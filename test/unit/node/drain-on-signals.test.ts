@@ -46,7 +46,7 @@ describe('drainOnSignals', () => {
     expect(drains).to.have.length(1);
   });
 
-  it('tells why it failed, and exits with 1', async () => {
+  it('reports why it failed, and exits with 1', async () => {
     const told: unknown[] = [];
     takeBack = drainOnSignals(service, { onError: error => told.push(error) });
     process.emit('SIGTERM');
@@ -69,7 +69,7 @@ describe('drainOnSignals', () => {
     expect(exit.args).to.deep.equal([[0]]);
   });
 
-  it('taken back, listens to no signal', () => {
+  it('undone, handles no signal', () => {
     const before = process.listenerCount('SIGUSR2');
     takeBack = drainOnSignals(service, { signals: ['SIGUSR2'] });
     expect(process.listenerCount('SIGUSR2')).to.equal(before + 1);

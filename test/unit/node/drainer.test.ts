@@ -61,13 +61,13 @@ describe('Drainer', () => {
   const open = (clients: readonly TestClient[]): number =>
     clients.filter(({ connection }) => connection.state.kind === 'open').length;
 
-  it('ends at once when nobody is connected', async () => {
+  it('ends at once without connections', async () => {
     const node = await cluster.started('a');
     expect(await duration(node.service.drain())).to.equal(0);
     expect(node.service.health().reasons[0]?.code).to.equal('CLOSED');
   });
 
-  it('ends at once when nobody has joined the cluster', async () => {
+  it('ends at once when the node has not joined the cluster', async () => {
     const node = cluster.node('a');
     expect(await duration(node.service.drain())).to.equal(0);
     expect(node.logger.lines).to.deep.equal([]);
@@ -134,7 +134,7 @@ describe('Drainer', () => {
     expect(node.logger.at('warn')).to.have.length(1);
   });
 
-  it('tells each client a random reconnection time and why', async () => {
+  it('sends each client a random reconnection time and the reason', async () => {
     const node = await cluster.started('a', {
       options: { reconnect: { retry: 1000, jitter: 4000 } },
     });
@@ -200,7 +200,7 @@ describe('Drainer', () => {
     expect(clients.map(({ sink }) => sink.data('message'))).to.deep.equal([[], ['x'], ['x']]);
   });
 
-  it('sends from other nodes are told that nobody is connected', async () => {
+  it('answers not-connected to sends from other nodes', async () => {
     const node = await cluster.started('a', { options: { reconnect: { rate: 20 } } });
     await connect(node, 3);
     const drained = node.service.drain();
@@ -282,7 +282,7 @@ describe('Drainer', () => {
     expect(sink.destroyed).to.equal(false);
   });
 
-  it('uses reliability.gracefulShutdownTimeout when none is given', async () => {
+  it('uses reliability.gracefulShutdownTimeout by default', async () => {
     const node = await cluster.started('a', {
       options: { reliability: { gracefulShutdownTimeout: 400 } },
     });

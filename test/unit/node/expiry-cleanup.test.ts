@@ -105,7 +105,7 @@ describe('ExpiryCleanup', () => {
     expect(sink.opened).to.equal(false);
   });
 
-  it('tells how many it removed, and nothing when there were none', async () => {
+  it('reports how many it removed, and nothing when there were none', async () => {
     cleanup.run();
     expect(logger.lines).to.deep.equal([]);
     await node.connect('c1');

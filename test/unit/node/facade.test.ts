@@ -53,7 +53,7 @@ describe('SseService on two nodes', () => {
       expect(sink.data('note')).to.deep.equal(['1', '2']);
     });
 
-    it('not-connected: nobody has it', async () => {
+    it('not-connected: no node has the connection', async () => {
       expect(here.service.sendMessage('c1', 'note', 'x').outcome).to.equal('not-connected');
       await there.connect('c1');
       expect(here.service.sendMessage('c1', 'note', 'x').outcome).to.equal('not-connected');
@@ -84,7 +84,7 @@ describe('SseService on two nodes', () => {
       expect(node.service.sendMessage('c1', 'note', 'x').outcome).to.equal('not-connected');
     });
 
-    it('routed: nobody waits for the owner', async () => {
+    it('routed: the call does not wait for the owner', async () => {
       await there.connect('c1');
       const receipt = await here.service.sendMessageToConnection('c1', 'note', 'x', {
         ack: 'none',
@@ -133,7 +133,7 @@ describe('SseService on two nodes', () => {
   });
 
   describe('to many', () => {
-    it('broadcast reaches this node alone and counts how it was taken', async () => {
+    it('broadcast reaches this node alone and counts the outcomes', async () => {
       const [fast, slow] = [await here.connect('fast'), await here.connect('slow')];
       const other = await there.connect('other');
       slow.sink.block();

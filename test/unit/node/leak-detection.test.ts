@@ -58,7 +58,7 @@ describe('LeakDetection', () => {
       expect(released).to.deep.equal(['b']);
     });
 
-    it('tells how many of which kind', () => {
+    it('reports how many of which kind', () => {
       leaks.add('a').add('b');
       detection.run();
       detection.run();
@@ -119,7 +119,7 @@ describe('LeakDetection', () => {
 
     afterEach(() => cluster.close());
 
-    it('finds one whose socket is gone and nobody told', async () => {
+    it('finds a connection whose socket closed without an event', async () => {
       const { connection, sink } = await node.connect('c1');
       await node.connect('c2');
       // Its end is not told.

@@ -38,11 +38,11 @@ describe('Mailboxes', () => {
       expect(sink.lastEvent?.id).to.match(/^[0-9a-z]+\.[0-9a-z]+-[0-9a-z]+$/);
     });
 
-    it('is stored for a connection that nobody has', async () => {
+    it('is stored for an id without a connection', async () => {
       expect(await send(node, 'x')).to.include({ outcome: 'stored', connectionId: 'c1' });
     });
 
-    it('is stored at once when nobody is to be asked', async () => {
+    it('is stored at once without asking a node', async () => {
       await node.connect('c1');
       expect(await send(other, 'x', { ack: 'none' })).to.include({ outcome: 'stored' });
     });
@@ -73,7 +73,7 @@ describe('Mailboxes', () => {
       expect(await send(deaf, 'x')).to.include({ outcome: 'stored' });
     });
 
-    it('is buffered behind what a slow client has not taken', async () => {
+    it('is buffered behind unwritten events of a slow client', async () => {
       const { sink } = await node.connect('c1');
       sink.block();
       await send(other, 'x');
@@ -183,7 +183,7 @@ describe('Mailboxes', () => {
       expect(again.sink.names).to.deep.equal(['connected']);
     });
 
-    it('is told of what its mailbox could not keep', async () => {
+    it('gets a reset for events that its mailbox could not keep', async () => {
       const first = await node.connect('c1');
       const { lastId = '' } = first.sink;
       first.sink.leave();
@@ -196,7 +196,7 @@ describe('Mailboxes', () => {
       expect(sink.data('message')).to.deep.equal(['7', '8', '9']);
     });
 
-    it('gets nobody else’s', async () => {
+    it('gets no event of another mailbox', async () => {
       const { sink } = await node.connect('c2');
       await send(other, 'x');
       await turns();

@@ -56,7 +56,7 @@ describe('MessageSender', () => {
       });
     });
 
-    it('is not connected when nobody is there, or somewhere else', async () => {
+    it('is not connected for an unknown id and for a connection of another node', async () => {
       await other.connect('c1');
       for (const id of ['c1', 'nobody']) {
         const receipt = node.service.sendMessage(id, 'message', 'x');
@@ -84,7 +84,7 @@ describe('MessageSender', () => {
       });
     });
 
-    it('has a message id of its own unless one is given', () => {
+    it('has a new message id by default', () => {
       const ids = [1, 2].map(() => node.service.sendMessage('c1', 'message', 'x').messageId);
       expect(ids[0]).to.not.equal(ids[1]);
       const options = { messageId: 'mine' };
@@ -98,7 +98,7 @@ describe('MessageSender', () => {
       expect(receipts[0]?.messageId).to.not.equal(receipts[1]?.messageId);
     });
 
-    it('with a message id that was taken is answered as then and not written again', async () => {
+    it('with a message id that was delivered gets the same answer and is not written again', async () => {
       const { sink } = await node.connect('c1');
       await turns();
       const options = { messageId: 'm1' };
@@ -197,7 +197,7 @@ describe('MessageSender', () => {
       });
     });
 
-    it('is not connected when nobody has the id', async () => {
+    it('is not connected when no node has the id', async () => {
       expect(await send('nobody')).to.include({ outcome: 'not-connected' });
     });
 
@@ -240,7 +240,7 @@ describe('MessageSender', () => {
       expect(await send('c1')).to.include({ outcome: 'delivered', nodeId: 'a' });
     });
 
-    it('joins the cluster when nobody has before', async () => {
+    it('joins the cluster when the node has not joined before', async () => {
       await other.connect('c1');
       const worker = cluster.node('worker');
       const receipt = await worker.service.sendMessageToConnection('c1', 'message', 'x');
@@ -310,7 +310,7 @@ describe('MessageSender', () => {
       expect(await answer(send('c1'))).to.deep.equal([3000, 'unknown']);
     });
 
-    it('holds for a cluster that hangs: what was handed over is unknown', async () => {
+    it('holds for a cluster that hangs: a message that was sent is unknown', async () => {
       const sender = await cluster.started('c', {
         wrap: inner =>
           hookedCoordinator(inner, method =>
@@ -321,7 +321,7 @@ describe('MessageSender', () => {
       expect(await answer(receipt)).to.deep.equal([3000, 'unknown']);
     });
 
-    it('holds while the cluster is not joined: what was not handed over is unavailable, and stays so', async () => {
+    it('holds while the cluster is not joined: a message that was not sent is unavailable, and is not sent later', async () => {
       const { sink } = await other.connect('c1');
       let join: () => void = () => undefined;
       const sender = cluster.node('c', {
@@ -340,7 +340,7 @@ describe('MessageSender', () => {
       expect(sink.data('message')).to.deep.equal([]);
     });
 
-    it('holds for a policy that lets calls wait: what was not handed over is unavailable', async () => {
+    it('holds for a policy that lets calls wait: a message that was not sent is unavailable', async () => {
       const policy: ResiliencePolicy = {
         execute: (kind, operation) =>
           kind === 'send' ? new Promise(() => undefined) : operation(new AbortController()),
@@ -378,7 +378,7 @@ describe('MessageSender', () => {
       expect(receipt.outcome).to.equal('unavailable');
     });
 
-    it('while it ran means that nobody knows', async () => {
+    it('while it ran makes the outcome unknown', async () => {
       const { sink } = await other.connect('c1');
       const sender = await cluster.started('c', { policy: givingUp('during') });
       const receipt = await sender.service.sendMessageToConnection('c1', 'message', 'x');
@@ -458,7 +458,7 @@ describe('MessageSender', () => {
       expect(asked).to.equal(3);
     });
 
-    it('does not claim that nobody was connected when an earlier try may have been sent', async () => {
+    it('does not answer not-connected when an earlier try may have been sent', async () => {
       await start(new SseError('UNAVAILABLE', 'no answer'), { outcome: 'not-connected' });
       expect(await ask()).to.equal('unknown');
     });

@@ -20,7 +20,7 @@ describe('NodeListener', () => {
   const ids = (listener = cluster.bus.reach('a')): string[] =>
     [...(listener?.registered() ?? [])].map(({ connectionId }) => connectionId);
 
-  it('a message for a connection that is not here is not taken', () => {
+  it('a message for a connection of another node is not delivered', () => {
     const frame = { bytes: Buffer.from('data: x\n\n') };
     expect(cluster.bus.reach('a')?.onMessage('c1', '1', 'm', frame)).to.deep.equal({
       outcome: 'not-connected',
@@ -125,7 +125,7 @@ describe('NodeListener', () => {
       expect(sink.data('message')).to.deep.equal(['0', '1', '2', '3']);
     });
 
-    it('clients of which something is lost are told in their stream, before what is left', async () => {
+    it('clients that lost entries get sse.reset before the entries that are left', async () => {
       const writer = await cluster.started('c', { options: { history: { maxEntries: 2 } } });
       const loser = await node.connect('c1', { topics: ['news'] });
       const lucky = await node.connect('c2', { topics: ['sport'] });

@@ -56,7 +56,7 @@ describe('Publisher', () => {
   });
 
   describe('a broadcast to the cluster', () => {
-    it('reaches everyone once, and tells how many there were', async () => {
+    it('reaches every subscriber once, and answers how many there were', async () => {
       const clients = [
         await node.connect('c1'),
         await other.connect('c2'),
@@ -73,7 +73,7 @@ describe('Publisher', () => {
       }
     });
 
-    it('sends the retry it is given', async () => {
+    it('sends the given retry', async () => {
       const { sink } = await other.connect('c1');
       await node.service.broadcastToCluster('message', 'x', { retry: 77 });
       await turns();
@@ -115,7 +115,7 @@ describe('Publisher', () => {
       expect(receipt).to.deep.equal({ local: 0, nodes: 0, degraded: true });
     });
 
-    it('joins the cluster when nobody has before', async () => {
+    it('joins the cluster when the node has not joined before', async () => {
       const { sink } = await other.connect('c1');
       const receipt = await cluster.node('c').service.broadcastToCluster('message', 'x');
       expect(receipt).to.include({ local: 0, nodes: 3 });
@@ -123,7 +123,7 @@ describe('Publisher', () => {
       expect(sink.data('message')).to.deep.equal(['x']);
     });
 
-    it('rejects with any other failure, and nobody gets it', async () => {
+    it('rejects with any other failure, and no client gets the event', async () => {
       const broken = cluster.node('c', {
         wrap: inner =>
           hookedCoordinator(inner, method => {

@@ -72,7 +72,7 @@ describe('Replayer', () => {
       expect(sink.events[0]).to.include({ event: 'connected', id: first });
     });
 
-    it('tells a reconnection time around the setting, of its own for each client', async () => {
+    it('sends each client a random reconnection time around the setting', async () => {
       const { service } = cluster.node('b', { options: { reconnect: { retry: 10_000 } } });
       const retries: number[] = [];
       for (let n = 0; n < 20; n += 1) {
@@ -162,7 +162,7 @@ describe('Replayer', () => {
   describe('a gap', () => {
     const reset = (sink: RecordingSink): unknown => JSON.parse(sink.data('sse.reset')[0] ?? '');
 
-    it('is told before anything that comes after it, with the id at which the stream goes on', async () => {
+    it('is reported before the first entry after it, with the id from which the stream goes on', async () => {
       const small = await cluster.started('b', { options: { history: { maxEntries: 2 } } });
       const [first = ''] = await publish(5, { publisher: small });
       const { sink } = await small.connect('c1', { topics: ['news'], lastEventId: first });
@@ -177,7 +177,7 @@ describe('Replayer', () => {
       });
     });
 
-    it('a client that leaves right after it was told gets the entries that are left', async () => {
+    it('a client that leaves right after the reset gets the entries that are left', async () => {
       const small = await cluster.started('b', { options: { history: { maxEntries: 2 } } });
       const [first = ''] = await publish(5, { publisher: small });
       const { sink } = await small.connect('c1', { topics: ['news'], lastEventId: first });
@@ -189,7 +189,7 @@ describe('Replayer', () => {
       expect(numbers(again.sink)).to.deep.equal([3, 4]);
     });
 
-    it('is told with the present when nothing is left', async () => {
+    it('is reported with the head of the log when no entry is left', async () => {
       const [, newest] = await publish(2);
       const sink = new RecordingSink();
       await node.connect('c1', { topics: ['sport'], lastEventId: 'other.1-1' }, sink);
@@ -212,7 +212,7 @@ describe('Replayer', () => {
       expect(numbers(sink)).to.deep.equal([0, 1, 2, 3]);
     });
 
-    it('is told to a client whose cursor is newer than the log', async () => {
+    it('is reported to a client whose cursor is newer than the log', async () => {
       const [only = ''] = await publish(1);
       const cursor = parseCursor(only);
       if (cursor === undefined) throw new Error('no cursor');
@@ -223,7 +223,7 @@ describe('Replayer', () => {
       expect(numbers(sink)).to.deep.equal([0]);
     });
 
-    it('is not told to a client that missed nothing of its topics', async () => {
+    it('is not reported to a client that has every entry of its topics', async () => {
       const small = await cluster.started('b', { options: { history: { maxEntries: 1 } } });
       const [first = ''] = await publish(1, { publisher: small });
       await publish(5, { from: 1, topic: 'sport', publisher: small });
@@ -316,7 +316,7 @@ describe('Replayer', () => {
       expect(sink.data('sse.reset')).to.deep.equal([]);
     });
 
-    it('tells a gap that opened while it went on, where it is', async () => {
+    it('reports a gap that opened during the replay, where it begins', async () => {
       const small = await cluster.started('small', { options: { history: { maxEntries: 300 } } });
       const padding = 'x'.repeat(1000);
       const [first = ''] = await publish(301, { publisher: small, padding });
@@ -365,7 +365,7 @@ describe('Replayer', () => {
       expect(cluster.bus.count).to.equal(0);
     });
 
-    it('stops when the id is taken over, and says so', async () => {
+    it('stops when the id is taken over, and answers so', async () => {
       const [first = ''] = await publish(401, { publisher: paged });
       const sink = new RecordingSink();
       onPage = page => {
@@ -400,7 +400,7 @@ describe('Replayer', () => {
       return { node: cluster.node('scripted', { wrap }), asked: () => asked };
     }
 
-    it('is told, and the new one is replayed to its own end', async () => {
+    it('is reported, and the new log is replayed to its own head', async () => {
       const { node: reader, asked } = scripted([
         { head: old(500), completeTo: old(1), frames: [frame(old(1), 'old')] },
         {

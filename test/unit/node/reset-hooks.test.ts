@@ -92,7 +92,7 @@ describe('onReset', () => {
     expect(node.logger.at('error')).to.have.length(1);
   });
 
-  it('that never settles is given up after 10 s', async () => {
+  it('that never settles is abandoned after 10 s', async () => {
     const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
       const connecting = comeBack(4, () => new Promise(() => undefined));
@@ -107,7 +107,7 @@ describe('onReset', () => {
     }
   });
 
-  it('hears that its client has left, when it sends something after all', async () => {
+  it('gets not-connected when it sends after its client has left', async () => {
     let outcome: string | undefined;
     const left = comeBack(4, async client => {
       node.sinks.at(-1)?.leave();

@@ -75,7 +75,7 @@ describe('ResumableSources', () => {
     expect(starts).to.equal(1);
   });
 
-  it('end for everybody at the same place, once', async () => {
+  it('end for every follower at the same entry, once', async () => {
     const clients = [await follow(node, 'c1'), await follow(other, 'c2')];
     await began();
     release('0');
@@ -87,7 +87,7 @@ describe('ResumableSources', () => {
     }
   });
 
-  it('are given whole to who comes after the end', async () => {
+  it('are replayed whole to a client that connects after the end', async () => {
     const first = await follow(node, 'c1');
     await began();
     release('0');
@@ -127,7 +127,7 @@ describe('ResumableSources', () => {
     );
   });
 
-  it('go on while nobody follows', async () => {
+  it('go on without followers', async () => {
     const first = await follow(node, 'c1');
     await began();
     first.sink.leave();
@@ -162,7 +162,7 @@ describe('ResumableSources', () => {
     expect(first.sink.data('sse.closed')).to.deep.equal(['{"reason":"failed"}']);
   });
 
-  it('whose node is gone are told as lost to all followers, within the lease, once', async () => {
+  it('whose node is gone are reported as lost to all followers, within the lease, once', async () => {
     const first = await follow(other, 'c1');
     await began();
     release('0');
@@ -236,7 +236,7 @@ describe('ResumableSources', () => {
     expect(small.store.size).to.equal(1);
   });
 
-  it('that are asked for just before a drain let nobody in after it', async () => {
+  it('that are requested just before a drain admit no connection after it', async () => {
     const calls: string[] = [];
     let reached: () => void = () => undefined;
     const leaving = await cluster.started('leaving', {

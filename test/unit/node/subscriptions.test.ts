@@ -61,7 +61,7 @@ describe('Subscriptions', () => {
     expect(subscriptions.balance).to.deep.equal({});
   });
 
-  it('nobody who is not connected is subscribed', async () => {
+  it('an id without a connection is not subscribed', async () => {
     expect(await node.service.subscribe('c1', 'news')).to.equal(false);
     expect(await node.service.unsubscribe('c1', 'news')).to.equal(false);
   });
@@ -96,7 +96,7 @@ describe('Subscriptions', () => {
     expect(subscriptions.balance).to.deep.equal({ 0: 1, 1: 1, 2: 1 });
   });
 
-  it('over the limit is told from another node as well', async () => {
+  it('over the limit is answered from another node as well', async () => {
     await node.connect('c1', { topics: ['0', '1', '2'] });
     expect(await codeOf(other.service.subscribe('c1', '3'))).to.equal('INVALID_TOPIC');
   });
@@ -113,7 +113,7 @@ describe('Subscriptions', () => {
     });
   }
 
-  it('a feed that cannot be started is unavailable and subscribes nobody', async () => {
+  it('a feed that cannot be started is unavailable and subscribes no connection', async () => {
     const { connection } = await node.connect('c1');
     onListen = when => {
       if (when === 'before') throw new SseError('UNAVAILABLE', 'cut off');
@@ -123,7 +123,7 @@ describe('Subscriptions', () => {
     expect(subscriptions.balance).to.deep.equal({});
   });
 
-  it('a subscription that succeeds after the policy gave up is taken back', async () => {
+  it('a subscription that succeeds after the policy gave up is undone', async () => {
     let givesUp = false;
     const policy: ResiliencePolicy = {
       async execute(_kind, operation) {

@@ -191,7 +191,7 @@ describe('environment', () => {
     );
   });
 
-  it('names the variable and the place inside its JSON', () => {
+  it('names the variable and the path inside its JSON', () => {
     expect(refusal({}, { SSE_HISTORY_TOPICS: '{"a":{"ttl":0}}' })).to.match(
       /^SSE_HISTORY_TOPICS\.a\.ttl must be a whole number of milliseconds .*, got 0$/,
     );

@@ -128,7 +128,7 @@ describe('resolveOptions', () => {
       expect(resolveOptions({ redis: { client: {} } }).redis.enabled).to.be.true;
     });
 
-    it('leaves Redis off when told so', () => {
+    it('leaves Redis off when it is disabled', () => {
       const redis = { url: 'redis://host', enabled: false };
       expect(resolveOptions({ redis }).redis.enabled).to.be.false;
     });

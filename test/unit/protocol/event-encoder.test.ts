@@ -14,7 +14,7 @@ describe('EventEncoder', () => {
     ]);
   });
 
-  it('gives the frame no place in the log', () => {
+  it('gives the frame no position in the log', () => {
     expect(encoder.encode('note', 'x')).to.not.have.property('position');
   });
 

@@ -197,7 +197,7 @@ describe('CockatielPolicy', () => {
   describe('a try that takes too long', () => {
     beforeEach(() => make({ resilience: { send: { timeout: 500 } } }));
 
-    it('is given up, its signal aborts, and it is not repeated, since it may be carried out all the same', async () => {
+    it('is abandoned, its signal aborts, and it is not repeated, since it may be carried out all the same', async () => {
       const operation = new Operation();
       const failure = failureOf(policy.execute('send', operation.run));
       const { signal } = operation.contexts[0]!;

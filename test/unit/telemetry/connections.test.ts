@@ -83,7 +83,7 @@ describe('telemetry of a connection', () => {
     });
   }
 
-  it('one that is let in while the cluster is away is marked, and its end is told as any other', async () => {
+  it('one that opens while the cluster is away is marked, and its end is recorded as any other', async () => {
     const b = await cluster.started('b');
     cluster.bus.cut('b');
     const { connection } = await b.connect('c1');
@@ -148,7 +148,7 @@ describe('telemetry of a connection', () => {
     });
   }
 
-  it('a takeover by another node is told where the connection was lost', async () => {
+  it('a takeover by another node is recorded on the node that lost the connection', async () => {
     const b = await cluster.started('b');
     await a.connect('c1');
     await b.connect('c1');
@@ -171,7 +171,7 @@ describe('telemetry of a connection', () => {
     );
   });
 
-  it('its end is told when the SDK came after its opening', async () => {
+  it('its end is recorded when the SDK came after its opening', async () => {
     sdk.stop();
     const { connection } = await a.connect('c1');
     sdk = RecordingSdk.start();
@@ -209,7 +209,7 @@ describe('telemetry of a connection', () => {
       expect(await sdk.points('sse.replay.resets')).to.deep.equal([]);
     });
 
-    it('a gap is told with its reason', async () => {
+    it('a gap is recorded with its reason', async () => {
       await a.service.publish('news', 'chat', '0');
       sdk.forget();
       await a.connect('c1', { topics: ['news'], lastEventId: formatCursor(cursor) });
@@ -317,7 +317,7 @@ describe('telemetry of a connection', () => {
     });
   });
 
-  it('a silent node tells nothing and does everything', async () => {
+  it('a node without telemetry records nothing and serves as usual', async () => {
     const { connections, events, maintenance, traffic, observe } = new SilentTelemetry();
     const { connection } = await a.connect('c1');
     sdk.forget();

@@ -23,7 +23,7 @@ describe('LabelCount', () => {
     ]);
   });
 
-  it('has at most 65 series, whatever it is given', () => {
+  it('has at most 65 series for any input', () => {
     const count = new LabelCount('kind');
     for (let n = 0; n < 1000; n += 1) count.add(`label-${n}`);
     count.add('label-0');
@@ -47,7 +47,7 @@ describe('OutcomeGrid', () => {
     ]);
   });
 
-  it('tells apart the events it knows, and no others', () => {
+  it('distinguishes the listed events, and no others', () => {
     const grid = new OutcomeGrid(['chat', 'tick']);
     for (const event of ['chat', 'tick', 'tick', 'unheard', '__proto__', undefined]) {
       grid.add('topic', 'stored', 1, event);

@@ -157,7 +157,7 @@ describe('metrics', () => {
     expect(await sdk.value('sse.leaks')).to.equal(1);
   });
 
-  it('of two nodes in one process are told apart', async () => {
+  it('of two nodes in one process are distinguished', async () => {
     sdk = RecordingSdk.start();
     observe({ connections: () => 3 });
     observe({ connections: () => 5 }, make('node-b'));
@@ -167,7 +167,7 @@ describe('metrics', () => {
     ]);
   });
 
-  it('of a node that stopped are told once more, and then no more', async () => {
+  it('of a node that stopped are reported once more, and then no more', async () => {
     sdk = RecordingSdk.start();
     const stop = observe({ connections: () => 3, sendBufferBytes: () => 64 });
     expect(await sdk.value('sse.connections.active')).to.equal(3);
@@ -181,7 +181,7 @@ describe('metrics', () => {
     expect(await sdk.value('sse.leaks')).to.equal(1);
   });
 
-  it('of a node that stopped before the SDK started are not told', async () => {
+  it('of a node that stopped before the SDK started are not reported', async () => {
     observe()();
     telemetry.maintenance.leaked('socket', 1);
     sdk = RecordingSdk.start();

@@ -33,7 +33,7 @@ describe('telemetry of what is kept', () => {
   const idOf = (name: string): string => sdk.span(name).spanContext().spanId;
 
   describe('a durable send', () => {
-    it('to nobody is stored, in its spans and in metrics', async () => {
+    it('to an unknown id is stored, in its spans and in metrics', async () => {
       const receipt = await a.service.sendMessageToConnection('c1', 'chat', 'hi', {
         durable: true,
       });

@@ -270,7 +270,7 @@ describe('telemetry of a send', () => {
     expect(await sdk.value('sse.delivery.latency')).to.equal(1);
   });
 
-  it('takes baggage along when told to', async () => {
+  it('takes baggage along when that is on', async () => {
     const seen: (string | undefined)[] = [];
     const wrap = (inner: ClusterCoordinator): ClusterCoordinator =>
       alteredCoordinator(inner, {
@@ -315,7 +315,7 @@ describe('telemetry of a send', () => {
     expect(await sdk.value('sse.retries', { 'sse.operation': 'send' })).to.equal(1);
   });
 
-  it('hides connection ids when told to', async () => {
+  it('hides connection ids when that is on', async () => {
     const options = { telemetry: { hideConnectionIds: true } };
     const [c, d] = [
       await cluster.started('c', { options }),
@@ -332,7 +332,7 @@ describe('telemetry of a send', () => {
     expect(JSON.stringify(told)).to.not.include('secret-7');
   });
 
-  it('is told to metrics alone when nobody records spans', async () => {
+  it('is recorded in metrics alone when spans are not recorded', async () => {
     sdk.stop();
     sdk = RecordingSdk.start({ signals: ['metrics'] });
     await b.connect('c1');
@@ -342,7 +342,7 @@ describe('telemetry of a send', () => {
     expect(await sdk.value('sse.route.duration')).to.equal(1);
   });
 
-  it('carries nothing when nobody listens at all', async () => {
+  it('carries no trace context without an SDK', async () => {
     sdk.stop();
     const wrap = (inner: ClusterCoordinator): ClusterCoordinator =>
       alteredCoordinator(inner, {

@@ -185,7 +185,7 @@ describe('SpanRecorder', () => {
       return sdk.span('sse.send');
     };
 
-    it('that nobody threw is a status without an exception', () => {
+    it('that was not thrown is a status without an exception', () => {
       const { status, attributes, events } = failWith('unknown');
       expect(status).to.deep.equal({ code: SpanStatusCode.ERROR, message: 'unknown' });
       expect(attributes['error.type']).to.equal('unknown');
@@ -209,7 +209,7 @@ describe('SpanRecorder', () => {
       expect(events).to.deep.equal([]);
     });
 
-    it('tells nothing but its code where connection ids are hidden', () => {
+    it('records only its code where connection ids are hidden', () => {
       const hiding = new SpanRecorder('node-a', true);
       const span = failWith(new SseError('DUPLICATE_CONNECTION', "'secret-7' is there"), hiding);
       expect(span.status.message).to.equal('DUPLICATE_CONNECTION');

@@ -41,7 +41,7 @@ describe('TraceCarrier', () => {
   const spanOf = (context: Context | undefined): SpanContext | undefined =>
     context && trace.getSpanContext(context);
 
-  it('writes the time alone where nobody records', () => {
+  it('writes the time alone where spans are not recorded', () => {
     expect(plain.write(ROOT_CONTEXT, NOW)).to.equal(TIME);
     expect(plain.read(TIME)).to.deep.equal({ sentAt: NOW, context: undefined });
   });

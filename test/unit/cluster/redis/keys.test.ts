@@ -37,7 +37,7 @@ describe('Keys', () => {
     expect(sixteenths).to.deep.equal(PARTITION_TAGS.map((_, number) => number));
   });
 
-  it('spreads any number of partitions, with partition 0 always in one place', () => {
+  it('spreads any number of partitions, with partition 0 always in one slot', () => {
     for (let count = 1; count <= 16; count += 1) {
       const { partitions } = make({ partitions: count });
       expect(new Set(partitions.map(({ leases }) => leases)).size).to.equal(count);

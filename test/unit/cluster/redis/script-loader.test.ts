@@ -15,7 +15,7 @@ describe('loadScripts', () => {
     expect(found).to.deep.equal([...found].sort((a, b) => a - b));
   });
 
-  it('takes a text in place of a file', () => {
+  it('accepts a text instead of a file', () => {
     const lua =
       loadScripts(['count'], { replaced: { _clock: 'local now = 1\n' } }).get('count') ?? '';
     expect(lua.startsWith('local now = 1\n')).to.equal(true);
