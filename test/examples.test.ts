@@ -16,7 +16,7 @@ function prometheusNames({ name, kind, unit }: MetricDefinition): string[] {
   const units: Record<string, string> = { s: '_seconds', By: '_bytes' };
   const suffix = units[unit] ?? '';
   const plain = name.replaceAll('.', '_');
-  // It leaves the unit out where the name has it already, unless it is told otherwise.
+  // By default the exporter leaves the unit out where the name has it already.
   const bases = plain.includes(suffix.slice(1)) ? [plain, plain + suffix] : [plain + suffix];
   if (kind === 'counter') return bases.map(base => `${base}_total`);
   return kind === 'histogram' ? bases.flatMap(base => [`${base}_bucket`, `${base}_count`]) : bases;

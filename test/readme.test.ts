@@ -47,8 +47,8 @@ describe('README', () => {
     ]);
     const [chapter = ''] = /^## Telemetry\n[^]*?(?=^## )/m.exec(readme) ?? [];
     expect(chapter).to.include('(docs/telemetry.md)');
-    const told = [...chapter.matchAll(/`(sse\.[\w.]+)`/g)].map(([, name = '']) => name);
-    expect(told.length).to.be.greaterThan(20);
-    expect(told.filter(name => !known.has(name))).to.deep.equal([]);
+    const named = [...chapter.matchAll(/`(sse\.[\w.]+)`/g)].map(([, name = '']) => name);
+    expect(named.length).to.be.greaterThan(20);
+    expect(named.filter(name => !known.has(name))).to.deep.equal([]);
   });
 });

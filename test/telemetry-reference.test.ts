@@ -39,10 +39,10 @@ describe('docs/telemetry.md', () => {
   });
 
   it('names every metric with its kind, unit, attributes and meaning', () => {
-    const told = Object.values(METRICS).map(({ name, kind, unit, description, attributes }) => {
+    const expected = Object.values(METRICS).map(({ name, kind, unit, description, attributes }) => {
       const labels = attributes.map(attribute => `\`${attribute}\``).join(', ');
       return ['', `\`${name}\``, kind, `\`${unit}\``, labels || '–', description, ''];
     });
-    expect(table('metric')).to.deep.equal(told);
+    expect(table('metric')).to.deep.equal(expected);
   });
 });

@@ -193,17 +193,17 @@ describe('three demo nodes over Redis', () => {
       for (const node of [lone, other]) {
         await until(async () => (await get(node, '/health/ready')).status === 200, 'recovery');
       }
-      // Nobody knew of it; it is to come again, and then everybody does.
+      // No other node knows this client; it must reconnect, and then every node does.
       expect(await late.closeReason()).to.equal('gap');
       const back = await connect(other, 'late');
       expect((await post(lone, '/sse/send/late?event=far', 'x')).body['nodeId']).to.equal('y');
       expect((await back.event('far')).data).to.equal('x');
-      // The log came back empty: who was there before is told in its stream, which goes on in the new one.
+      // The log came back empty: a connected client gets a reset, and its stream goes on in the new log.
       const reset = await client.event('sse.reset');
       expect(JSON.parse(reset.data)).to.include({ reason: 'EPOCH', resumedFrom: reset.id });
       await post(other, '/sse/broadcast?event=note', '2');
       await until(() => client.data('note').length === 2, 'the event');
-      // And who comes back with what it had is told as well.
+      // A client that resumes with an old id gets a reset as well.
       client.leave();
       const returned = await connect(lone, 'me', { headers: { 'Last-Event-ID': before ?? '' } });
       expect(JSON.parse((await returned.event('sse.reset')).data)).to.include({ reason: 'EPOCH' });

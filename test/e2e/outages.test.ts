@@ -75,7 +75,7 @@ describe('the outage contract', () => {
       const folder = await ground.snapshot(redis);
       await redis.stop();
       expect(await node.unready(2_000)).to.include('CLUSTER_UNREACHABLE');
-      // Longer than the leases, so that each node must take its place again.
+      // Longer than the leases, so that each node must join again.
       for (const end = performance.now() + 2 * LEASE; performance.now() < end;) {
         expect(await node.send('me', 'own')).to.include({ outcome: 'delivered' });
         const { outcome, ms } = await other.send('me');
@@ -165,7 +165,7 @@ describe('the outage contract', () => {
       const fresh = await other.post('/sse/topics/news?event=note', 'new');
       expect(fresh.status).to.equal(202);
       expect(fresh.body['id']).to.not.equal(lost.body['id']);
-      // No id is given a second time, so nobody takes the new one for the one that was lost.
+      // No id is used twice, so the new entry cannot be mistaken for the lost one.
       await has(client, 'kept', 'lost', 'new');
       await has(young, 'lost', 'far', 'new');
       const returned = await other.connect('me', { 'Last-Event-ID': String(lost.body['id']) });

@@ -54,7 +54,7 @@ describe('real clients', () => {
         await send('es', 'note', 'after');
         await until(() => received.length === 2, 'both events');
         expect(received).to.deep.equal(['before', 'after']);
-        // Its last id is from before the restart, and it is told so.
+        // Its last id is from before the restart, so it gets a reset.
         expect(resets.map(data => (JSON.parse(data) as { reason: string }).reason)).to.deep.equal([
           'EPOCH',
         ]);

@@ -63,7 +63,7 @@ describe('a resumable source over Redis', () => {
 
   it('reaches a client whole, in order and once, though its node is killed in the middle', async () => {
     const [producer, edge, other] = await Promise.all([start(), start(), start()]);
-    // Whoever comes first runs it.
+    // The node of the first client runs the source.
     const first = await follow(producer, 0);
     await first.event('word');
     const client = await follow(edge, 0);
@@ -80,7 +80,7 @@ describe('a resumable source over Redis', () => {
     await first.event('sse.closed');
     expect(numbers(first)).to.deep.equal(everything);
     expect(await again.ended()).to.equal('clean');
-    // And a client that has all of it is told not to come again.
+    // A client that has all events is answered 204.
     await until(
       async () => (await follow(producer, 0, lastId(again))).status === 204,
       'the end to be known',

@@ -15,7 +15,7 @@ const ENTRIES = amount(50_000, 100_000);
 const BYTES = 400;
 const OUTBOX_BYTES = 1_048_576;
 
-/** A client that reads only when it is told to. */
+/** A client that reads only on request. */
 class IdleClient {
   readonly numbers: number[] = [];
   readonly names = new Set<string>();

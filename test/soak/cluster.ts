@@ -25,7 +25,7 @@ interface Sent {
 }
 
 const redis = await RedisServer.start();
-// So that its slow log tells how long scripts take, and not for how long the machine did something else.
+// So that the slow log shows the time of scripts, and not delays by other work of the machine.
 const preferred = redis.prefer();
 const watch = await RedisWatch.start(redis, 2_000);
 const nodes = await Promise.all(
@@ -140,7 +140,7 @@ function checkDeliveries(): { checked: number; excused: number } {
   for (const [data, count] of received) check(count === 1, `${data} came ${count} times`);
   for (const { connectionId, data, outcome, startedAt } of sent) {
     if (outcome === 'not-connected')
-      check(!received.has(data), `${data} came although nobody was connected`);
+      check(!received.has(data), `${data} came although its id was not connected`);
     if (outcome !== 'delivered' && outcome !== 'buffered') continue;
     checked += 1;
     if (received.has(data)) continue;

@@ -8,9 +8,9 @@ type Reset = Extract<Seen, { is: 'reset' }>;
 export interface Balance {
   readonly events: number;
   readonly resets: Readonly<Record<string, number>>;
-  /** Gaps that were told of. */
-  readonly toldHoles: number;
-  /** Resets that tell of nothing that a former one in the same gap did not. */
+  /** Gaps that were reported by a reset. */
+  readonly reportedGaps: number;
+  /** Resets that report no entry beyond those of a former reset in the same gap. */
   readonly repeated: number;
   /** Resets where nothing is missing. */
   readonly falseAlarms: number;
@@ -53,17 +53,17 @@ export class LedgerBooks {
     const failures: string[] = [];
     const resets: Record<string, number> = {};
     let events = 0;
-    let toldHoles = 0;
+    let reportedGaps = 0;
     let repeated = 0;
     let falseAlarms = 0;
     for (const client of clients) {
       for (const [topic, seen] of client.seen) {
         let position = client.start;
-        let told: Reset[] = [];
+        let resetsBefore: Reset[] = [];
         const had = new Set<string>();
         for (const next of seen) {
           if (next.is === 'reset') {
-            told.push(next);
+            resetsBefore.push(next);
             resets[next.reason] = (resets[next.reason] ?? 0) + 1;
             continue;
           }
@@ -71,37 +71,37 @@ export class LedgerBooks {
           if (had.has(next.data)) failures.push(`${client.id} had ${next.data} twice`);
           had.add(next.data);
           const missing = position === undefined ? 0 : this.#between(topic, position, next.at);
-          if (missing > 0 && told.length === 0) {
+          if (missing > 0 && resetsBefore.length === 0) {
             failures.push(`${client.id} misses ${missing} of ${topic} before ${next.data}`);
           }
-          if (missing > 0 && told.length > 0) toldHoles += 1;
-          repeated += this.#repeated(topic, told, next.at);
-          if (missing === 0 && told.length > 0 && position?.epoch === next.at.epoch)
+          if (missing > 0 && resetsBefore.length > 0) reportedGaps += 1;
+          repeated += this.#repeated(topic, resetsBefore, next.at);
+          if (missing === 0 && resetsBefore.length > 0 && position?.epoch === next.at.epoch)
             falseAlarms += 1;
-          told = [];
+          resetsBefore = [];
           position = next.at;
         }
         if (position === undefined) continue;
         const last = this.last(topic, position.epoch);
-        if (last !== undefined && isAfter(last, position) && told.length === 0) {
+        if (last !== undefined && isAfter(last, position) && resetsBefore.length === 0) {
           failures.push(`${client.id} misses the end of ${topic}`);
         }
       }
     }
-    return { events, resets, toldHoles, repeated, falseAlarms, failures };
+    return { events, resets, reportedGaps, repeated, falseAlarms, failures };
   }
 
   /** Where a client came back, or another part of the gap was found, a further reset is due only for what is missing behind the former. */
-  #repeated(topic: string, told: readonly Reset[], before: Cursor): number {
-    return told.slice(1).filter((_reset, at) => {
-      const on = told[at]?.on;
+  #repeated(topic: string, resetsBefore: readonly Reset[], before: Cursor): number {
+    return resetsBefore.slice(1).filter((_reset, at) => {
+      const on = resetsBefore[at]?.on;
       return (
         on !== undefined && on.epoch === before.epoch && this.#between(topic, on, before) === 0
       );
     }).length;
   }
 
-  /** Acknowledged entries after one place and before another; of two epochs, all after the one and before the other. */
+  /** Acknowledged entries after one cursor and before another. Of two epochs: all after the first and before the second. */
   #between(topic: string, after: Cursor, before: Cursor): number {
     const old = this.#of(topic, after.epoch);
     const missed = old.length - numberUpTo(old, after);
@@ -125,12 +125,12 @@ export class LedgerBooks {
   }
 }
 
-function numberUpTo(entries: readonly Cursor[], place: Cursor): number {
-  return firstThat(entries, entry => isAfter(entry, place));
+function numberUpTo(entries: readonly Cursor[], position: Cursor): number {
+  return firstThat(entries, entry => isAfter(entry, position));
 }
 
-function numberBefore(entries: readonly Cursor[], place: Cursor): number {
-  return firstThat(entries, entry => !isAfter(place, entry));
+function numberBefore(entries: readonly Cursor[], position: Cursor): number {
+  return firstThat(entries, entry => !isAfter(position, entry));
 }
 
 /** The first entry of which something holds that holds of all later ones, by halving. */

@@ -43,7 +43,7 @@ export class LedgerClient {
     this.#source.addEventListener('sse.reset', ({ data }: MessageEvent) => {
       const {
         reason,
-        topics: told,
+        topics: resetTopics,
         resumedFrom,
       } = JSON.parse(String(data)) as {
         reason: string;
@@ -51,7 +51,7 @@ export class LedgerClient {
         resumedFrom: string;
       };
       const on = parseCursor(resumedFrom);
-      for (const topic of told) this.seen.get(topic)?.push({ is: 'reset', reason, on });
+      for (const topic of resetTopics) this.seen.get(topic)?.push({ is: 'reset', reason, on });
     });
   }
 

@@ -75,7 +75,7 @@ export async function clusterRedis(): Promise<LedgerRedis> {
 }
 
 async function killAt({ admin }: RedisServer): Promise<number> {
-  // While it is away nobody is subscribed.
+  // While Redis is away, no node is subscribed.
   if (admin.status !== 'ready') return 0;
   return Number((await answered(admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub'))) ?? 0);
 }

@@ -45,7 +45,7 @@ const SECOND = 1_000;
 
 /**
  * Three nodes in processes of their own behind a balancer that asks the next one when one refuses, real `EventSource`
- * clients, and publishers that never stop; one node after the other is told to end, and is started again.
+ * clients, and publishers that never stop; each node in turn gets SIGTERM and is started again.
  */
 export async function runRolling(plan: RollingPlan): Promise<RollingReport> {
   const run = new RollingRun(plan);
@@ -87,9 +87,9 @@ class RollingRun {
     const exitCodes: (number | null)[] = [];
     let longestDrainMs = 0;
     for (const [n] of NODES.entries()) {
-      const told = performance.now();
+      const signalledAt = performance.now();
       exitCodes.push((await this.#nodes[n]?.stop('SIGTERM')) ?? null);
-      longestDrainMs = Math.max(longestDrainMs, performance.now() - told);
+      longestDrainMs = Math.max(longestDrainMs, performance.now() - signalledAt);
       this.#nodes[n] = await this.#start(n);
       await until(
         () => this.#clients.every(({ connected }) => connected),

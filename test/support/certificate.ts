@@ -9,7 +9,7 @@ export interface Certificate {
 
 let made: Promise<Certificate> | undefined;
 
-/** A certificate for `localhost` that nobody trusts, made once per process by the machine's `openssl`. */
+/** A certificate for `localhost` that is not trusted, made once per process by the machine's `openssl`. */
 export function selfSigned(): Promise<Certificate> {
   made ??= make();
   return made;

@@ -4,7 +4,7 @@ import type { LocalConnection } from '../../src/contracts/store.js';
 
 let tokens = 0;
 
-/** A connection without a socket: it remembers what it was given and answers what it is told to. */
+/** A connection without a socket: it records its frames and answers with the set outcome. */
 export class FakeConnection implements LocalConnection {
   readonly token: string;
   readonly fencingToken = undefined;
@@ -15,7 +15,7 @@ export class FakeConnection implements LocalConnection {
   readonly sendBufferBytes = 0;
   readonly topics: ReadonlySet<string>;
   state: ConnectionState = { kind: 'open' };
-  /** Every frame it was handed, in order. */
+  /** Every frame that was sent to it, in order. */
   readonly frames: Frame[] = [];
   /** Every gap that was reported to it. */
   readonly gaps: Gap[] = [];
@@ -73,7 +73,7 @@ export class FakeConnection implements LocalConnection {
   }
 
   comment(): void {
-    // Comments are nobody's business here.
+    // Comments are not recorded.
   }
 
   drained(): Promise<void> {

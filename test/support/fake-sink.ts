@@ -4,7 +4,7 @@ import type { ConnectionSink, SinkListener } from '../../src/contracts/connectio
 export type SinkCall = 'open' | 'write' | 'end' | 'destroy';
 
 /**
- * A sink in memory. Its socket takes everything at once until it is told to {@link block}; then it takes what
+ * A sink in memory. Its socket takes everything at once until {@link block} is called; then it takes what
  * {@link progress} and {@link drain} say. Like a real socket it reports its end asynchronously, after an `end` once
  * everything has left.
  */
@@ -31,7 +31,7 @@ export class FakeSink implements ConnectionSink {
     return this.calls.includes('open');
   }
 
-  /** It was told to end, and everything it was given has left. */
+  /** `end` was called, and every accepted byte is written. */
   get ended(): boolean {
     return this.#ended && this.pendingBytes === 0;
   }
@@ -50,7 +50,7 @@ export class FakeSink implements ConnectionSink {
   }
 
   /** The bytes that left it. */
-  get takenText(): string {
+  get writtenText(): string {
     const { bytes } = this;
     return bytes.subarray(0, bytes.length - this.pendingBytes).toString();
   }
@@ -100,7 +100,7 @@ export class FakeSink implements ConnectionSink {
     this.pendingBytes -= Math.min(bytes, this.pendingBytes);
   }
 
-  /** The socket takes everything pending, and is told so; it goes on taking, unless `blocked`. */
+  /** The socket writes everything pending, and reports the drain; it goes on writing, unless `blocked`. */
   drain(blocked = false): void {
     this.#blocked = blocked;
     this.pendingBytes = 0;

@@ -35,7 +35,7 @@ export interface KoaAppSettings {
 export class KoaApp {
   readonly container = new Container();
   readonly logger = new RecordingLogger();
-  /** What Koa told as errors of the application. */
+  /** The errors of the application that Koa reported. */
   readonly errors: unknown[] = [];
   /** Sockets of the server that are open. */
   readonly sockets = new Set<Socket>();
@@ -102,7 +102,7 @@ async function createServer(
   protocol: Protocol,
   app: Koa,
 ): Promise<http.Server | http2.Http2Server> {
-  // Koa's answer is a promise that nobody waits for.
+  // Koa's answer is a promise that the caller does not await.
   const handle = app.callback();
   const onRequest = (
     request: http.IncomingMessage | http2.Http2ServerRequest,

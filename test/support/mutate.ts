@@ -8,7 +8,7 @@ export interface CodePlace {
   readonly find: string;
 }
 
-/** The text of a TypeScript file with one piece of code replaced. @throws Error unless the place exists exactly once */
+/** The text of a TypeScript file with one piece of code replaced. @throws Error unless the piece exists exactly once */
 export function mutate(text: string, { within, find }: CodePlace, replace: string): string {
   const file = ts.createSourceFile('source.ts', text, ts.ScriptTarget.ES2023, true);
   const declared = nodesOf(file).filter(node => nameOf(node) === within);

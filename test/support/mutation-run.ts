@@ -37,7 +37,7 @@ export interface Trials<M extends Mutation> {
 const MOCHA = fileURLToPath(import.meta.resolve('mocha/bin/mocha.js'));
 
 /**
- * Makes each mutation in turn, of the places that are wanted if any are, and runs tests against it. Prints and returns a
+ * Makes each mutation in turn, of the named files if there are any, and runs tests against it. Prints and returns a
  * Markdown table with the tests that notice it. The process ends with 1 when one remains unnoticed.
  */
 export function runMutations<M extends Mutation>(

@@ -69,11 +69,15 @@ function watch(prototype: object, name: string): void {
   });
 }
 
-/** Is told whose method is called. */
-function before<T extends object>(prototype: T, name: string, told: (whose: T) => unknown): void {
+/** Calls `observe` with the object before each call of its method. */
+function before<T extends object>(
+  prototype: T,
+  name: string,
+  observe: (whose: T) => unknown,
+): void {
   const method = Reflect.get(prototype, name) as (...args: unknown[]) => unknown;
   Reflect.set(prototype, name, function (this: T, ...args: unknown[]) {
-    told(this);
+    observe(this);
     return method.apply(this, args);
   });
 }

@@ -60,7 +60,7 @@ export class OutageGround {
     return Promise.all([this.node('a', redisPort), this.node('b', otherPort)]);
   }
 
-  /** Ends everything. Rejects when a node that still runs has something left that waits, or said that nobody waited for it. */
+  /** Ends everything. Rejects when a node that still runs has work that waits, or logged an unhandled rejection. */
   async clear(): Promise<void> {
     for (const client of this.#clients) client.leave();
     try {

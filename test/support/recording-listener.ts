@@ -2,7 +2,7 @@ import type { ClusterListener, Registered } from '../../src/contracts/cluster.js
 import type { CloseReason } from '../../src/contracts/connection.js';
 import type { Frame, Gap, LocalResult, Position } from '../../src/contracts/events.js';
 
-/** A node as its coordinator sees it: remembers what it was told and answers what a test wants. */
+/** A node as its coordinator sees it: records every call and answers as the test sets. */
 export class RecordingListener implements ClusterListener {
   readonly messages: {
     connectionId: string;

@@ -7,7 +7,7 @@ export interface LogLine {
   readonly fields: LogFields | undefined;
 }
 
-/** Keeps what it is told. */
+/** Records every line. */
 export class RecordingLogger implements Logger {
   readonly lines: LogLine[] = [];
 

@@ -26,7 +26,7 @@ export interface RecordingSdkSettings {
   readonly signals?: readonly ('traces' | 'metrics')[];
 }
 
-/** A value of a metric with what tells its series apart. A histogram's value is its count. */
+/** A value of a metric with the attributes of its series. A histogram's value is its count. */
 export interface Point {
   readonly value: number;
   readonly attributes: Attributes;

@@ -23,7 +23,7 @@ export class RecordingSink implements ConnectionSink {
     return this.#gone || this.ended || this.destroyed;
   }
 
-  /** Whether the socket is gone, whoever closed it. */
+  /** Whether the socket is closed, by either end. */
   get gone(): boolean {
     return this.#gone;
   }

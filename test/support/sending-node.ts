@@ -1,6 +1,6 @@
 /**
  * A node for outage tests, run as a child with `--expose-gc`: serves `/sse/connect/:id`, prints its address, and answers an
- * {@link Order} over IPC by sending as told, whatever becomes of it.
+ * {@link Order} over IPC by sending, and ignores the outcome.
  */
 import 'reflect-metadata';
 import type { AddressInfo } from 'node:net';

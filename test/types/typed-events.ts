@@ -69,7 +69,7 @@ export async function receipts(sse: SseService<Events>): Promise<string> {
     case 'not-connected':
     case 'unknown':
     case 'unavailable':
-      // @ts-expect-error nobody took it
+      // @ts-expect-error no node accepted the event
       receipt.nodeId;
       return receipt.outcome;
   }

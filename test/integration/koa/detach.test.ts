@@ -43,7 +43,7 @@ for (const detach of MODES) {
       await turn();
       await turn();
     };
-    /** What a stream must still do, whatever it was told. */
+    /** What a stream must still do after each call. */
     const works = async (text: string): Promise<void> => {
       expect(app.service.sendMessage('me', 'note', text).outcome).to.equal('delivered');
       await client.receives(`data: ${text}`);
@@ -103,19 +103,19 @@ for (const detach of MODES) {
     });
 
     for (const early of [true, false]) {
-      it(`tells who listened to its response ${early ? 'before' : 'after'} it opened`, async () => {
-        let told = 0;
+      it(`emits close to listeners added to its response ${early ? 'before' : 'after'} it opened`, async () => {
+        let closes = 0;
         let listen = (): void => undefined;
         opened = ({ res }) => {
-          listen = () => res.on('close', () => (told += 1));
+          listen = () => res.on('close', () => (closes += 1));
           if (early) listen();
         };
         await connect();
         if (!early) listen();
-        expect(told).to.equal(0);
+        expect(closes).to.equal(0);
         client.reset();
-        await until(() => told > 0, 'the news');
-        expect(told).to.equal(1);
+        await until(() => closes > 0, 'the close event');
+        expect(closes).to.equal(1);
       });
     }
 

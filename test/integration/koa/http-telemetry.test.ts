@@ -16,7 +16,7 @@ const REPORTER = '@opentelemetry/instrumentation-http';
 const DURATION = 'http.server.request.duration';
 const TRACEPARENT = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
 
-class Nobody implements SseGuard {
+class RefuseAll implements SseGuard {
   canConnect(): boolean {
     return false;
   }
@@ -40,9 +40,9 @@ class StreamController {
     yield 1;
   }
 
-  @SseEndpoint('/guarded', { guards: [Nobody] })
+  @SseEndpoint('/guarded', { guards: [RefuseAll] })
   guarded(): void {
-    // Nobody gets here.
+    // Not reached: the guard refuses every request.
   }
 }
 
@@ -91,7 +91,7 @@ describe('telemetry over HTTP', () => {
     app = await KoaApp.start({
       controllers: [StreamController],
       bind: container => {
-        container.bind(Nobody).toSelf();
+        container.bind(RefuseAll).toSelf();
       },
       after: [
         async ctx => {

@@ -55,7 +55,7 @@ describe('checks while clients come, move and go, and routes are damaged', () =>
             onDuplicate: 'takeover',
           });
           node.listener.opening.delete(`${id} ${token}`);
-          // The client has left its former stream, whether or not that node was told.
+          // The client has left its former stream, whether or not that node was notified.
           owner?.node.listener.connections.delete(id);
           node.listener.connections.set(id, token);
           rightful.set(id, { node, token });
@@ -78,7 +78,7 @@ describe('checks while clients come, move and go, and routes are damaged', () =>
         }
         case 'ghost': {
           const route = (await admin.hvals(key('r')))[0];
-          // Only on an id that nobody has: a live route of somebody else would be a takeover.
+          // Only on an id without a connection: a live route of another node would be a takeover.
           if (route === undefined || owner !== undefined) return;
           await admin.hset(key('r'), id, route.replace(/\|t\d+\|/, '|t0|'));
           await admin.zadd(key('x'), route.split('|')[0] ?? '', id);

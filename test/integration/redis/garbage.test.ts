@@ -58,9 +58,9 @@ describe('garbage on the channels of live nodes', () => {
       /** What the nodes say to each other, by channel. */
       const record = async (): Promise<[channel: string, frame: Buffer][]> => {
         const ear = server.redis.admin.duplicate();
-        const heard: [string, Buffer][] = [];
+        const frames: [string, Buffer][] = [];
         ear.on('pmessageBuffer', (_pattern: string, channel: Buffer, frame: Buffer) =>
-          heard.push([channel.toString(), frame]),
+          frames.push([channel.toString(), frame]),
         );
         await ear.psubscribe(`${nodes.prefix}*`);
         await send('recorded');
@@ -68,17 +68,17 @@ describe('garbage on the channels of live nodes', () => {
         await publish('unkept', false);
         await b.messenger.presence('news');
         await b.messenger.subscribe('c1', 'sport');
-        await until(() => heard.length >= 6, 'the frames');
+        await until(() => frames.length >= 6, 'the frames');
         ear.disconnect();
-        return heard;
+        return frames;
       };
 
       it('has no effect: a send and a publication still arrive', async () => {
-        const heard = await record();
+        const frames = await record();
         const all = await channels();
         expect(all.length).to.be.greaterThan(4);
         const garbage = garbageFrames(
-          heard.map(([, frame]) => frame),
+          frames.map(([, frame]) => frame),
           secret !== undefined,
         );
         const pairs = fc.sample(fc.tuple(fc.constantFrom(...all), garbage), ROUNDS);

@@ -35,7 +35,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     let listener: RecordingListener;
     let ear: Redis;
     let inc = '';
-    const heard: Buffer[] = [];
+    const received: Buffer[] = [];
 
     beforeEach(async () => {
       listener = new RecordingListener();
@@ -49,12 +49,12 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       )) as string[];
       inc = (names[0] ?? '').slice(`${nodes.prefix}n:`.length);
       ear = server.redis.admin.duplicate();
-      ear.on('messageBuffer', (_channel: Buffer, frame: Buffer) => heard.push(frame));
+      ear.on('messageBuffer', (_channel: Buffer, frame: Buffer) => received.push(frame));
       await ear.subscribe(`${nodes.prefix}n:${ME}`);
     });
     afterEach(async () => {
       ear.disconnect();
-      heard.length = 0;
+      received.length = 0;
       nodes.logger.lines.length = 0;
       await nodes.dispose();
     });
@@ -73,7 +73,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     };
     const answerTo = async (id: string): Promise<CommandAnswer> => {
       const answers = () =>
-        heard.map(frame => parseAnswer(signer.verify(frame.subarray(2)) ?? Buffer.alloc(0)));
+        received.map(frame => parseAnswer(signer.verify(frame.subarray(2)) ?? Buffer.alloc(0)));
       await until(() => answers().some(answer => answer?.id === id), 'the answer');
       return answers().find(answer => answer?.id === id)!;
     };
@@ -82,7 +82,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       await say(signer.sign(frame));
       return answerTo(id);
     };
-    /** Resolves when everything that was said before has been heard. */
+    /** Resolves when all frames that were sent before are received. */
     const settled = () => ask({ t: 'ping' });
     const drops = (): unknown[] =>
       nodes.logger.at('warn').flatMap(({ fields }) => fields?.['dropped'] ?? []);
@@ -170,7 +170,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
         await say(signer.sign(frame), undefined, 't1');
       }
       const acks = () =>
-        heard.flatMap(
+        received.flatMap(
           frame => parseAcks(signer.verify(frame.subarray(2)) ?? Buffer.alloc(0))?.acks ?? [],
         );
       await until(() => acks().length === sizes.length, 'the acknowledgements');

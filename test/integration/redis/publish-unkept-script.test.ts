@@ -19,7 +19,7 @@ describe('publish-unkept.lua', () => {
   beforeEach(() => registry().bench.tombstones.add(mark()));
 
   /** What comes while something is done; it ends with a publication of its own. */
-  const heard = async (work: () => Promise<unknown>): Promise<Buffer[]> => {
+  const framesDuring = async (work: () => Promise<unknown>): Promise<Buffer[]> => {
     const channel = registry().bench.keys.topicChannel('a');
     const frames: Buffer[] = [];
     const listener = admin().duplicate();
@@ -37,7 +37,7 @@ describe('publish-unkept.lua', () => {
 
   it('publishes the bytes as they are, and once for each key', async () => {
     const bytes = Buffer.from([0, 32, 255, 10]);
-    const frames = await heard(async () => {
+    const frames = await framesDuring(async () => {
       expect(await publish(bytes)).to.deep.equal({ status: 'NEW' });
       expect(await publish('again')).to.deep.equal({ status: 'KNOWN' });
     });
@@ -50,7 +50,7 @@ describe('publish-unkept.lua', () => {
   });
 
   it('neither publishes nor marks when Redis is out of memory', async () => {
-    const frames = await heard(async () => {
+    const frames = await framesDuring(async () => {
       await admin().config('SET', 'maxmemory', '1');
       try {
         expect(await codeOf(publish('x'))).to.equal('INTERNAL');

@@ -24,21 +24,21 @@ describe('RedisGateway in an outage', () => {
     it('rejects open while nothing listens, and connects as soon as something does', async () => {
       expect(redis.redis.port).to.be.greaterThan(0);
       const port = await freePort();
-      const told: boolean[] = [];
-      const events = { onReachable: (reachable: boolean) => told.push(reachable) };
+      const reported: boolean[] = [];
+      const events = { onReachable: (reachable: boolean) => reported.push(reachable) };
       const gateway = make({ url: `redis://127.0.0.1:${port}` }, { events });
       expect(await failure(gateway.open())).to.include({ code: 'UNAVAILABLE', retryable: true });
       expect(await failure(gateway.open())).to.include({ code: 'UNAVAILABLE' });
       await start(port);
       await until(() => gateway.reachable, 'the connection');
       expect((await count(gateway)).status).to.equal('OK');
-      expect(told).to.deep.equal([true]);
+      expect(reported).to.deep.equal([true]);
     });
 
     it('is UNAVAILABLE at once when the connection breaks, queues nothing, and comes back', async () => {
       const server = await start();
-      const told: boolean[] = [];
-      const events = { onReachable: (reachable: boolean) => told.push(reachable) };
+      const reported: boolean[] = [];
+      const events = { onReachable: (reachable: boolean) => reported.push(reachable) };
       const gateway = make({ url: server.url }, { events });
       await gateway.open();
       await server.stop();
@@ -49,7 +49,7 @@ describe('RedisGateway in an outage', () => {
       await until(() => gateway.reachable, 'the connection');
       expect(await again.admin.exists(gateway.keys.logMeta)).to.equal(0);
       expect((await count(gateway)).status).to.equal('OK');
-      expect(told).to.deep.equal([true, false, true]);
+      expect(reported).to.deep.equal([true, false, true]);
     });
 
     it('is UNAVAILABLE within its timeout when Redis is silent', async () => {

@@ -47,14 +47,14 @@ describe('the settings of redis', () => {
     const prefix = randomPrefix();
     const node = await start({ prefix, channel: `${prefix}news of all` });
     const ear = server.redis.admin.duplicate();
-    const heard: string[] = [];
-    ear.on('message', (_channel, text) => heard.push(text));
+    const received: string[] = [];
+    ear.on('message', (_channel, text) => received.push(text));
     await ear.subscribe(`${prefix}news of all`);
     const retention = { maxEntries: 10, ttl: 5_000 };
     await node.log.publish({ topic: undefined, body: Buffer.from('data: x\n\n'), retention });
-    await until(() => heard.length === 1, 'the broadcast');
+    await until(() => received.length === 1, 'the broadcast');
     ear.disconnect();
-    expect(heard[0]).to.match(/data: x\n\n$/);
+    expect(received[0]).to.match(/data: x\n\n$/);
   });
 
   it('connectionTtl is how long a route lives unless refreshed, which it is', async () => {

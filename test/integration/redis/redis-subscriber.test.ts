@@ -126,14 +126,14 @@ describe('RedisSubscriber', () => {
 
     it('replaces a connection on which nothing arrives, when publishing works', async () => {
       const gateway = await open({ url: server.redis.url });
-      const deaf = await RedisServer.start();
-      closing.push({ close: () => deaf.stop() });
-      const [elsewhere, here] = [deaf, server.redis].map(address) as [
+      const silent = await RedisServer.start();
+      closing.push({ close: () => silent.stop() });
+      const [elsewhere, here] = [silent, server.redis].map(address) as [
         RedisConnections,
         RedisConnections,
       ];
       const { observed, events } = observe();
-      // Its first connection goes to a Redis that nobody publishes to: healthy to look at, and deaf.
+      // Its first connection goes to a Redis without publications: it looks healthy but delivers nothing.
       const subscriber = new RedisSubscriber(
         {
           connect: attempt => (attempt === 0 ? elsewhere : here).subscriber(attempt),

@@ -75,7 +75,7 @@ describe('a node that checks itself', () => {
     listener.connections.set('theirs', 't1').set('taken', 't2');
     const clients = new Map<string, RecordingSink>();
     for (const id of ['whole', 'missing', 'wrong', 'taken']) clients.set(id, await connect(id));
-    // Every node had the time to renew its lease: only then is anybody taken for dead.
+    // Every node had the time to renew its lease: only then is a node counted as dead.
     await until(
       async () =>
         (await other.selfCheck.reconcile({ ...LOOK, scope: 'cluster' })).unknown === undefined,
@@ -116,10 +116,11 @@ describe('a node that checks itself', () => {
       WITHIN + ROOM,
     );
     expect(performance.now() - began).to.be.lessThan(WITHIN + ROOM);
-    // A check tells when it is done. A heartbeat may come first and remove what a dead node left.
+    // A check reports when it is done. A heartbeat may come first and remove what a dead node left.
     const kinds = ['missing-route', 'wrong-token', 'foreign-route', 'ghost', 'index', 'orphan'];
-    const told = (kind: string): boolean => found.some(each => each.kind === kind && each.repaired);
-    await until(() => kinds.every(told), `a report of ${kinds.join()}`);
+    const isRepaired = (kind: string): boolean =>
+      found.some(each => each.kind === kind && each.repaired);
+    await until(() => kinds.every(isRepaired), `a report of ${kinds.join()}`);
     expect(clients.get('taken')?.lastEvent?.data).to.equal('{"reason":"superseded"}');
     for (const id of ['whole', 'missing', 'wrong']) {
       const frame = { bytes: Buffer.from(`event: note\ndata: for ${id}\n\n`) };

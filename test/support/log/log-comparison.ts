@@ -6,7 +6,7 @@ import type { Cursor } from '../../../src/contracts/events.js';
 import { ModelLog, type Question, text } from './model-log.js';
 import type { Dump, RealLog } from './real-log.js';
 
-/** Where a reader stands: near a place that was seen, the newest first; at no place; or in another log. */
+/** The cursor of a reader: near a seen entry, the newest first; none; or of another log. */
 export type Start =
   | { readonly seen: number; readonly ms: number; readonly sequence: number }
   | 'nowhere'

@@ -11,7 +11,7 @@ export const TOPICS = ['a', 'b', 'c'] as const;
 const NODES = 2;
 const REMEMBERED = 8;
 
-/** Something that happens. Numbers are taken modulo what there is to choose from. */
+/** One step of a run. A number selects an item modulo the number of items. */
 export type Step =
   | { readonly is: 'publish'; readonly topic: number }
   | { readonly is: 'join'; readonly client: number; readonly node: number; readonly id: number }
@@ -50,7 +50,7 @@ export class LogRun {
     /** Topics of each client. */
     private readonly clients: readonly (readonly string[])[],
     private readonly clock: SinonFakeTimers,
-    /** Whether Redis tells its run id. */
+    /** Whether Redis shows its run id. */
     private readonly runIds: boolean,
   ) {
     if (!runIds) this.redis.log.run = '';

@@ -110,7 +110,7 @@ export class ModelNode {
       logger: this.logger,
       listener,
     };
-    // Neither feed nor reader reports maintenance, and a reader tells nobody anything.
+    // Neither feed nor reader reports maintenance, and a reader notifies no listener.
     return shared as unknown as ClusterNode;
   }
 }

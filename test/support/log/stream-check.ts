@@ -7,7 +7,7 @@ export interface Published {
   readonly topic: string;
   readonly at: Cursor;
   readonly data: string;
-  /** Redis has lost it since: who has it may have it, nobody else need be told. */
+  /** Redis has lost it since: a client may have it, and a client without it needs no reset. */
   lost: boolean;
 }
 
@@ -20,8 +20,8 @@ export interface SeenStream {
 }
 
 /**
- * What is wrong with a stream, if anything. Whatever id a client has reached, it has been given everything of its topics up
- * to there, or has been told before; each gap is told once, nothing else is, and nothing comes twice or out of order.
+ * The fault of a stream, if any. A client with an id has every entry of its topics up to that id, or got a reset before.
+ * Each gap gets one reset, there is no other reset, and no entry comes twice or out of order.
  */
 export function faultOf(
   { topics, lastEventId, events }: SeenStream,
@@ -37,15 +37,15 @@ export function faultOf(
 
   const own = published.filter(({ topic }) => topics.includes(topic));
   const places = new Map(topics.map(topic => [topic, start]));
-  /** Where the stream was to go on when the client was told of a gap that nothing came behind yet. */
-  const told = new Map<string, Cursor>();
+  /** By topic, the position of the last reset that no entry has followed yet. */
+  const resets = new Map<string, Cursor>();
   const had = new Set<Published>();
   let position: Cursor | undefined;
   let restarted = false;
 
   const isMissing = (entry: Published, topic: string, place: Cursor): boolean =>
     entry.topic === topic && !entry.lost && !had.has(entry) && after(entry.at, place);
-  /** Entries of a topic behind its place that the client has not got, up to an id. */
+  /** Entries of a topic behind its position that the client has not got, up to an id. */
   const missing = (topic: string, completeTo: Cursor): Published[] => {
     const place = places.get(topic) ?? start;
     return own.filter(entry => isMissing(entry, topic, place) && !after(entry.at, completeTo));
@@ -56,41 +56,42 @@ export function faultOf(
     if (event === 'sse.reset') {
       const reset = JSON.parse(data) as { reason: string; topics: string[]; resumedFrom: string };
       const on = parseCursor(reset.resumedFrom);
-      if (on === undefined) return `was told to go on nowhere`;
+      if (on === undefined) return `got a reset without a position`;
       if (reset.reason === 'EPOCH' || reset.reason === 'AHEAD') {
         position = on;
         restarted = true;
         had.clear();
-        told.clear();
+        resets.clear();
       }
       for (const topic of reset.topics) {
-        const former = told.get(topic);
-        // Two gaps with nothing between them are told each, but one is not told twice.
+        const former = resets.get(topic);
+        // Two adjacent gaps get a reset each, but one gap gets no second reset.
         if (former !== undefined && !own.some(entry => isMissing(entry, topic, former)))
-          return `was told twice of one gap in ${topic}`;
-        told.set(topic, on);
+          return `got two resets for one gap in ${topic}`;
+        resets.set(topic, on);
       }
     } else if (event === 'message') {
       const entry = byData.get(data);
-      if (entry === undefined || at === undefined) return `got ${data}, which nobody published`;
+      if (entry === undefined || at === undefined) return `got ${data}, which was not published`;
       if (!topics.includes(entry.topic)) return `got ${data} of a topic it does not follow`;
       if (had.has(entry)) return `got ${data} twice`;
       if (position !== undefined && !after(at, position)) return `got ${data} behind its cursor`;
       const before = missing(entry.topic, at).filter(other => other !== entry);
-      const isTold = told.delete(entry.topic);
-      if (before.length > 0 && !isTold) return `was not told that ${before[0]?.data} is missing`;
+      const hadReset = resets.delete(entry.topic);
+      if (before.length > 0 && !hadReset)
+        return `got no reset although ${before[0]?.data} is missing`;
       const lost = own.some(({ topic, lost }) => topic === entry.topic && lost);
-      if (before.length === 0 && isTold && !restarted && !lost)
-        return `was told of nothing before ${data}`;
+      if (before.length === 0 && hadReset && !restarted && !lost)
+        return `got a reset without a gap before ${data}`;
       had.add(entry);
       places.set(entry.topic, at);
-      if (told.size === 0) restarted = false;
+      if (resets.size === 0) restarted = false;
     }
     if (at === undefined) continue;
     position = at;
     for (const topic of topics) {
       const [first] = missing(topic, at);
-      if (first === undefined || told.has(topic)) continue;
+      if (first === undefined || resets.has(topic)) continue;
       return `reached ${id} without ${first.data}`;
     }
   }

@@ -15,7 +15,7 @@ import type { ScriptBench } from './script-bench.js';
 export const LEASE_MS = 15_000;
 export const TTL_MS = 60_000;
 const KEY_MS = 3_600_000;
-/** In place of PUBLISH: what a former owner is told waits in a list, where a test finds it without waiting itself. */
+/** In place of PUBLISH: the notification of a former owner goes to a list, which a test reads without waiting. */
 const TELL_BY_LIST = 'RPUSH' as RegisterRequest['pubCommand'];
 
 /** A node as the scripts see it: its incarnation and what it believes of its lease, in one partition or several. */
@@ -41,7 +41,7 @@ export class BenchNode {
     return `${this.inc}${this.#epochs + 1}`;
   }
 
-  /** Proves that it lives; learns the answer unless told to `forget` it, as when the answer is lost. */
+  /** Renews its lease; stores the answer unless `forget` is set, as when the answer is lost. */
   async lease({ partition = this.bench.partition(0), schema = '1/test', forget = false } = {}) {
     const newEpoch = this.nextEpoch;
     this.#epochs += 1;
@@ -83,13 +83,16 @@ export class BenchNode {
     });
   }
 
-  /** The same; whoever it tells is told in {@link ScriptBench.told}. */
+  /** The same; its notifications are in {@link ScriptBench.notifications}. */
   registerTelling(
     conn: string,
     tok: string,
     more: Partial<RegisterRequest> & { readonly partition: Partition },
   ): Promise<RegisterReply> {
-    const partition = { ...more.partition, channelPrefix: this.bench.toldPrefix(more.partition) };
+    const partition = {
+      ...more.partition,
+      channelPrefix: this.bench.notificationPrefix(more.partition),
+    };
     return this.register(conn, tok, { ...more, partition, pubCommand: TELL_BY_LIST });
   }
 

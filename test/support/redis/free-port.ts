@@ -1,7 +1,7 @@
 import { createServer, type AddressInfo } from 'node:net';
 
 /**
- * A port that nobody listens on at present. With `bus`, the port 10,000 above is free too, as a node of a Redis Cluster
+ * A port that is free at present. With `bus`, the port 10,000 above is free too, as a node of a Redis Cluster
  * needs.
  */
 export async function freePort({ bus = false } = {}): Promise<number> {

@@ -269,7 +269,7 @@ async function runRegister(
   const expected = model.register(node.inc, gen, conn, tok, user, mode, real.bench.now);
   const reply = await node.registerTelling(conn, tok, { partition, user, mode, ...LIMIT });
   expect(reply).to.deep.equal(expected);
-  expect(await real.bench.told(partition)).to.deep.equal(model.takeTold());
+  expect(await real.bench.notifications(partition)).to.deep.equal(model.takeNotifications());
 }
 
 function nodeOf({ nodes }: Real, n: number): BenchNode {

@@ -33,7 +33,7 @@ export class PartitionModel {
   readonly routes = new Map<string, ModelRoute>();
   readonly #givenUp = new Set<string>();
   #expired = false;
-  #told: Record<string, readonly unknown[]> = {};
+  #notifications: Record<string, readonly unknown[]> = {};
 
   lease(
     inc: string,
@@ -105,20 +105,20 @@ export class PartitionModel {
     });
     this.#extend(mine, lease, now);
     if (own) return { status: 'NEW', fencingToken, ownerInc: '', ownerTok: '', now };
-    // Whoever may still have the connection must hear of it, also when its lease or its route ran out.
+    // A node that may still have the connection is notified, also when its lease or its route ran out.
     if (owner !== '') {
-      this.#told = {
+      this.#notifications = {
         [owner]: [{ v: 1, t: 'superseded', c: conn, k: old.tok, f: String(fencingToken) }],
       };
     }
     return { status: live ? 'TOOK' : 'NEW', fencingToken, ...named };
   }
 
-  /** What the last registration told whom. */
-  takeTold(): Readonly<Record<string, unknown>> {
-    const told = this.#told;
-    this.#told = {};
-    return told;
+  /** The notifications of the last registration, by incarnation. */
+  takeNotifications(): Readonly<Record<string, unknown>> {
+    const notifications = this.#notifications;
+    this.#notifications = {};
+    return notifications;
   }
 
   unregister(inc: string, conn: string, tok: string, ambiguous: boolean): string {

@@ -9,7 +9,7 @@ const ALL_PLAIN = {
   expiredConnectionCleanupAtomic: false,
 };
 
-/** The registry's plain commands, which ask the clock of a `ScriptBench` in place of Redis' own. */
+/** The registry's plain commands, which ask the clock of a `ScriptBench` instead of Redis. */
 export function plainWithClock(): ReadonlyMap<string, PlainCommand> {
   return new Map(
     [...plainCommands(ALL_PLAIN)].map(([name, run]) => [

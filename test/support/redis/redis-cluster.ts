@@ -56,7 +56,7 @@ export class RedisCluster {
     return Math.min(MASTERS - 1, Math.floor(((slot + 1) * MASTERS - 1) / SLOTS));
   }
 
-  /** Ends one master and starts it again at its place, with everything it had or with nothing but that place. */
+  /** Ends one master and starts it again at its port and slots, with its data or empty. */
   async restart(at: number, keeping: boolean): Promise<void> {
     const former = this.servers[at];
     const folder = this.folders[at];

@@ -51,27 +51,31 @@ export class ScriptBench {
       this.admin.zrange(index, '0', '-1', 'WITHSCORES'),
     ]);
     const members = scores.flatMap((name, at) => (at % 2 === 0 ? [[name, scores[at + 1]]] : []));
-    return { leases: l, routes: r, index: Object.fromEntries(members) as Record<string, string> };
+    return {
+      leases: l,
+      routes: r,
+      index: Object.fromEntries(members) as Record<string, string>,
+    };
   }
 
-  /** Where a registration of the bench leaves what it tells, without the incarnation. */
-  toldPrefix({ leases }: Partition): string {
-    return leases.replace(/l$/, 'told:');
+  /** The key under which a registration of the bench leaves its notifications, without the incarnation. */
+  notificationPrefix({ leases }: Partition): string {
+    return leases.replace(/l$/, 'notified:');
   }
 
-  /** Takes what was told since the last time, by incarnation. */
-  async told(partition: Partition): Promise<Readonly<Record<string, unknown>>> {
-    const prefix = this.toldPrefix(partition);
-    const told: Record<string, unknown> = {};
+  /** Removes and returns the notifications since the last call, by incarnation. */
+  async notifications(partition: Partition): Promise<Readonly<Record<string, unknown>>> {
+    const prefix = this.notificationPrefix(partition);
+    const notifications: Record<string, unknown> = {};
     await Promise.all(
       [...this.#incs].map(async inc => {
         const texts = await this.admin.lrange(prefix + inc, 0, -1);
         if (texts.length === 0) return;
         await this.admin.del(prefix + inc);
-        told[inc] = texts.map(text => JSON.parse(text) as unknown);
+        notifications[inc] = texts.map(text => JSON.parse(text) as unknown);
       }),
     );
-    return told;
+    return notifications;
   }
 
   /** Removes keys of a partition as an eviction or a flush would. */

@@ -1,6 +1,6 @@
 import { connect, createServer, type AddressInfo, type Server, type Socket } from 'node:net';
 
-/** A way to a server on this machine that a test can cut: then nothing passes, and nobody is told. */
+/** A way to a server on this machine that a test can cut: then no data passes, and neither end is notified. */
 export class TcpProxy {
   readonly #pairs = new Set<readonly [Socket, Socket]>();
   #cut = false;

@@ -33,7 +33,7 @@ class Node {
 class World {
   readonly bus = new MemoryBus();
   readonly nodes = NODES.map(id => new Node(id, this.bus));
-  /** The connection that owns its id by right: nobody took it over, it has not ended, and its route was not given away. */
+  /** The connection that owns its id by right: it was not taken over, it has not ended, and its route has no other owner. */
   readonly rightful = new Map<string, { node: Node; token: string }>();
   #tokens = 0;
 
@@ -53,7 +53,7 @@ class World {
     const registration = { connectionId: id, token, onDuplicate: 'takeover' } as const;
     await node.coordinator.routes.register(registration);
     node.listener.opening.delete(`${id} ${token}`);
-    // The client has left its former stream, whether or not that node was told.
+    // The client has left its former stream, whether or not that node was notified.
     const former = this.rightful.get(id);
     former?.node.listener.connections.delete(id);
     node.listener.connections.set(id, token);
@@ -157,7 +157,7 @@ describe('the check of a node on a MemoryBus', () => {
         await world.settle();
 
         for (const [id, { node, token }] of world.rightful) {
-          // An orphan's route may be live for a moment, as that of a node: whoever lost to it was told so.
+          // An orphan's route may be live for a moment: the connection that it displaced was notified.
           expect(node.listener.connections.get(id), `${id} of ${node.id}`).to.equal(token);
           expect(world.bus.route(id)).to.include({ nodeId: node.id, token });
         }

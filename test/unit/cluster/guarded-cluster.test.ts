@@ -136,15 +136,17 @@ describe('GuardedCluster', () => {
 
   it('takes a subscription back that succeeds after the policy gave it up', async () => {
     const policy = new ImpatientPolicy();
-    const taken: string[] = [];
+    const unsubscribed: string[] = [];
     const cluster = guard(
-      alteredCoordinator(inner, { log: { unsubscribe: topics => void taken.push(...topics) } }),
+      alteredCoordinator(inner, {
+        log: { unsubscribe: topics => void unsubscribed.push(...topics) },
+      }),
       policy,
     );
     await cluster.join();
     expect(await codeOf(cluster.log.subscribe(['news']))).to.equal('UNAVAILABLE');
     await Promise.all(policy.running);
-    expect(taken).to.deep.equal(['news']);
+    expect(unsubscribed).to.deep.equal(['news']);
   });
 
   describe('a call with a deadline', () => {

@@ -46,7 +46,7 @@ describe('MemoryBus', () => {
       ...(idempotencyKey === undefined ? {} : { idempotencyKey }),
     });
 
-  describe('members', () => {
+  describe('nodes', () => {
     it('have ids of their own', async () => {
       let error: unknown;
       try {

@@ -20,16 +20,16 @@ describe('Batch', () => {
 
   it('is one object for all that got the same frames', () => {
     const empty = Batch.empty();
-    const members = Array.from({ length: 1000 }, () => empty.append(a).append(b).append(c));
-    expect(new Set(members).size).to.equal(1);
-    expect(new Set(members.map(batch => batch.join())).size).to.equal(1);
+    const batches = Array.from({ length: 1000 }, () => empty.append(a).append(b).append(c));
+    expect(new Set(batches).size).to.equal(1);
+    expect(new Set(batches.map(batch => batch.join())).size).to.equal(1);
   });
 
   it('is one object per distinct list when neighbours got the same frame one after the other', () => {
     const empty = Batch.empty();
-    let members = Array.from({ length: 100 }, () => empty);
-    for (const next of [a, b, c]) members = members.map(batch => batch.append(next));
-    expect(new Set(members).size).to.equal(1);
+    let batches = Array.from({ length: 100 }, () => empty);
+    for (const next of [a, b, c]) batches = batches.map(batch => batch.append(next));
+    expect(new Set(batches).size).to.equal(1);
   });
 
   it('stays apart for those that got other frames', () => {

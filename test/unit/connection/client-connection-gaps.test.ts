@@ -6,7 +6,7 @@ import type { Frame, Gap } from '../../../src/contracts/events.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
 import { Bench, entry, eventsIn, FIRST, frame, START } from './connection-bench.js';
 
-/** A place so many entries after {@link START}. */
+/** The cursor so many entries after {@link START}. */
 const at = (offset: number, epoch = START.epoch) => ({
   epoch,
   ms: START.ms,
@@ -19,7 +19,7 @@ function gap(reason: Gap['reason'], from: number, until: number, epoch?: string)
 }
 
 /** Names and ids of what a client got. */
-const told = (text: string) =>
+const eventsOf = (text: string) =>
   eventsIn(text).map(({ event, data, id }) => (event === 'sse.reset' ? `reset ${id ?? ''}` : data));
 
 describe('ClientConnection with a gap in what it gets', () => {
@@ -40,7 +40,11 @@ describe('ClientConnection with a gap in what it gets', () => {
     connection.reportGap(gap('GAP', 3, 5));
     connection.enqueue(entry(6));
     await turn();
-    expect(told(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(3))}`, 'entry 6']);
+    expect(eventsOf(sink.text)).to.deep.equal([
+      'entry 1',
+      `reset ${formatCursor(at(3))}`,
+      'entry 6',
+    ]);
     const reset = eventsIn(sink.text)[1];
     expect(JSON.parse(reset?.data ?? '')).to.deep.equal({
       reason: 'GAP',
@@ -55,7 +59,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     connection.enqueue(entry(5));
     connection.reportGap(gap('GAP', 3, 5));
     await turn();
-    expect(told(sink.text)).to.deep.equal(['entry 5']);
+    expect(eventsOf(sink.text)).to.deep.equal(['entry 5']);
     expect(bench.news).to.deep.equal([]);
   });
 
@@ -64,7 +68,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     connection.enqueue(entry(4));
     connection.reportGap(gap('GAP', 3, 5));
     await turn();
-    expect(told(sink.text)).to.deep.equal(['entry 4', 'reset ']);
+    expect(eventsOf(sink.text)).to.deep.equal(['entry 4', 'reset ']);
   });
 
   it('names all that the client follows when everything is concerned', async () => {
@@ -87,7 +91,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     connection.enqueue(entry(10));
     connection.enqueue(entry(-4, 'e2'));
     await turn();
-    expect(told(sink.text)).to.deep.equal([
+    expect(eventsOf(sink.text)).to.deep.equal([
       'entry 9',
       `reset ${formatCursor(at(-5, 'e2'))}`,
       'entry -4',
@@ -100,7 +104,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     connection.reportGap(gap('GAP', -5, 9, 'e2'));
     connection.reportGap(gap('EPOCH', -5, -5, 'e2'));
     await turn();
-    expect(told(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(-5, 'e2'))}`]);
+    expect(eventsOf(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(-5, 'e2'))}`]);
     expect(sink.text).to.include('EPOCH').and.not.include('GAP');
   });
 
@@ -129,7 +133,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     connection.reportGap(gap('AHEAD', 4, 4));
     connection.enqueue(entry(5));
     await turn();
-    expect(told(sink.text)).to.deep.equal([
+    expect(eventsOf(sink.text)).to.deep.equal([
       'entry 2',
       'entry 9',
       `reset ${formatCursor(at(4))}`,
@@ -152,7 +156,7 @@ describe('ClientConnection with a gap in what it gets', () => {
       connection.reportGap(gap('GAP', 1, 3));
       connection.enqueue(entry(4));
       connection.goLive(START);
-      expect(told(sink.text)).to.deep.equal(['first', 'entry 1', 'reset ', 'entry 4']);
+      expect(eventsOf(sink.text)).to.deep.equal(['first', 'entry 1', 'reset ', 'entry 4']);
     });
 
     it('writes no reset for a gap before its start', () => {
@@ -162,7 +166,7 @@ describe('ClientConnection with a gap in what it gets', () => {
       connection.enqueue(entry(4));
       connection.reportGap(gap('EPOCH', 0, 0));
       connection.goLive(at(3));
-      expect(told(sink.text)).to.deep.equal(['first', 'entry 4']);
+      expect(eventsOf(sink.text)).to.deep.equal(['first', 'entry 4']);
     });
 
     for (const policy of ['drop-oldest', 'drop-newest'] satisfies SendBufferPolicy[]) {
@@ -254,7 +258,7 @@ describe('ClientConnection with a gap in what it gets', () => {
           fc.asyncProperty(steps, async plan => {
             const events = eventsIn(await run(policy, plan));
             let position = 0;
-            // Whether something that is no entry was taken since the last notice.
+            // Whether an event that is no entry was accepted since the last reset.
             let between = false;
             let former: { reason: Gap['reason']; resumedFrom: string } | undefined;
             for (const { event, data, id } of events) {

@@ -65,7 +65,7 @@ describe('ClientConnection under the policy disconnect', () => {
                 const { outcome } = connection[step.kind](next);
                 if (outcome === 'delivered' || outcome === 'buffered') accepted.push(next);
                 if (outcome === 'buffered' && waiting) {
-                  // What a single frame may hold beyond the bound was taken when nothing waited.
+                  // A single frame may exceed the bound when it is accepted into an empty buffer.
                   expect(connection.sendBufferBytes).to.be.at.most(MAX_BYTES);
                 }
                 if (outcome === 'delivered' && step.kind === 'deliver') {

@@ -17,7 +17,7 @@ interface Observer {
   complete(): void;
 }
 
-/** A source that is told what to do and remembers what was done to it. */
+/** A source under the control of the test, which records the calls of its methods. */
 class ManualIterator implements AsyncIterableIterator<unknown> {
   pulls = 0;
   returns = 0;

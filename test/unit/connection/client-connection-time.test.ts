@@ -122,7 +122,7 @@ describe('ClientConnection over time', () => {
         sink.drain(true);
       }
       expect(await connection.closed).to.equal('draining');
-      expect(eventsIn(sink.takenText)).to.have.length(11);
+      expect(eventsIn(sink.writtenText)).to.have.length(11);
       expect([sink.ended, bench.used]).to.deep.equal([true, 0]);
     });
   });

@@ -116,7 +116,7 @@ describe('ClientConnection', () => {
     it('is delivered when the socket took the bytes', () => {
       const { connection, sink } = bench.open();
       expect(connection.deliver(frame('a'))).to.deep.equal({ outcome: 'delivered' });
-      expect(dataIn(sink.takenText)).to.deep.equal(['a']);
+      expect(dataIn(sink.writtenText)).to.deep.equal(['a']);
     });
 
     it('writes what was enqueued before ahead of it, in the same write', () => {
@@ -131,7 +131,7 @@ describe('ClientConnection', () => {
       const { connection, sink } = bench.open();
       sink.block(1000);
       expect(connection.deliver(frame('a'))).to.deep.equal({ outcome: 'buffered' });
-      expect(dataIn(sink.takenText)).to.deep.equal([]);
+      expect(dataIn(sink.writtenText)).to.deep.equal([]);
     });
 
     it('is buffered when earlier bytes wait, and stays behind them', () => {
@@ -141,7 +141,7 @@ describe('ClientConnection', () => {
       expect(connection.deliver(frame('b'))).to.deep.equal({ outcome: 'buffered' });
       expect(dataIn(sink.text)).to.deep.equal(['a']);
       sink.drain();
-      expect(dataIn(sink.takenText)).to.deep.equal(['a', 'b']);
+      expect(dataIn(sink.writtenText)).to.deep.equal(['a', 'b']);
     });
 
     it('keeps its order when the socket blocks in the middle of a tick', async () => {

@@ -37,12 +37,12 @@ export interface Client {
   readonly sink: FakeSink;
 }
 
-/** Everything a connection needs, and a record of what it tells. */
+/** Everything a connection needs, and a record of what it reports. */
 export class Bench {
   readonly environment: ConnectionEnvironment;
   readonly logger = new RecordingLogger();
   readonly telemetry = new SilentTelemetry();
-  /** What the observer was told, in order. */
+  /** The calls of the observer, in order. */
   readonly news: string[] = [];
   readonly #wheel: HeartbeatWheel | undefined;
   #ordinal = 0;
@@ -112,7 +112,7 @@ export function frameOf(size: number, fill = 'x'): Frame {
   return frame(fill.repeat(size - 8));
 }
 
-/** An entry of the log, so many places after {@link START}. */
+/** The entry of the log so many ids after {@link START}. */
 export function entry(offset: number, epoch = START.epoch): Frame {
   const { ms, sequence } = START;
   return frame(`entry ${offset}`, { epoch, ms, sequence: sequence + offset });

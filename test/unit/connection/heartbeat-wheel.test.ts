@@ -18,23 +18,23 @@ describe('HeartbeatWheel', () => {
     clock.restore();
   });
 
-  const member = (ordinal: number): Beating => ({
+  const connectionAt = (ordinal: number): Beating => ({
     ordinal,
     beat: () => beats.set(ordinal, (beats.get(ordinal) ?? 0) + 1),
   });
   const fill = (count: number): Beating[] => {
-    const members = Array.from({ length: count }, (_, index) => member(index + 1));
-    for (const one of members) wheel.add(one);
-    return members;
+    const connections = Array.from({ length: count }, (_, index) => connectionAt(index + 1));
+    for (const one of connections) wheel.add(one);
+    return connections;
   };
 
   for (const interval of [10, 50, 75, 130, 1000, 30_000]) {
     it(`visits each connection exactly once in each interval of ${interval} ms`, () => {
       wheel = new HeartbeatWheel(interval);
-      const members = fill(250);
+      const connections = fill(250);
       for (let round = 1; round <= 5; round += 1) {
         clock.tick(interval);
-        expect(members.map(({ ordinal }) => beats.get(ordinal))).to.deep.equal(
+        expect(connections.map(({ ordinal }) => beats.get(ordinal))).to.deep.equal(
           Array<number>(250).fill(round),
         );
       }
@@ -73,11 +73,11 @@ describe('HeartbeatWheel', () => {
 
   it('goes on when a connection removes itself and its neighbours while it is visited', () => {
     wheel = new HeartbeatWheel(50);
-    const members = fill(10);
+    const connections = fill(10);
     wheel.add({
       ordinal: 0,
       beat: () => {
-        for (const one of members) wheel.remove(one);
+        for (const one of connections) wheel.remove(one);
       },
     });
     clock.tick(200);
@@ -87,7 +87,7 @@ describe('HeartbeatWheel', () => {
 
   it('counts a connection that is added twice once', () => {
     wheel = new HeartbeatWheel(1000);
-    const one = member(1);
+    const one = connectionAt(1);
     wheel.add(one);
     wheel.add(one);
     clock.tick(1000);

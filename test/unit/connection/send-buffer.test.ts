@@ -3,7 +3,7 @@ import fc from 'fast-check';
 import { SendBuffer, SendBufferBudget } from '../../../src/connection/send-buffer.js';
 import type { Frame } from '../../../src/contracts/events.js';
 
-/** What an send buffer should hold: for each frame, the bytes that have not been taken, and whether some were. */
+/** The expected content of a send buffer: for each frame, the bytes not written yet, and whether some were written. */
 interface Model {
   frames: { rest: Buffer; cut: boolean }[];
 }

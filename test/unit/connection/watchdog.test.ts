@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { Watchdog, type Watched } from '../../../src/connection/timers.js';
 
-/** A connection that waits until it is told otherwise. */
+/** A connection with waiting bytes until a test changes that. */
 class WaitingConnection implements Watched {
   readonly looks: number[] = [];
   waiting = true;

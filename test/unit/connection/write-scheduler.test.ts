@@ -12,7 +12,7 @@ describe('WriteScheduler', () => {
     flushed = [];
   });
 
-  const member = (name: string, also: () => void = () => undefined): Flushable => ({
+  const flushable = (name: string, also: () => void = () => undefined): Flushable => ({
     flush: () => {
       flushed.push(name);
       also();
@@ -20,7 +20,7 @@ describe('WriteScheduler', () => {
   });
 
   it('flushes nothing before the end of the tick', () => {
-    scheduler.schedule(member('a'));
+    scheduler.schedule(flushable('a'));
     expect(flushed).to.deep.equal([]);
   });
 
@@ -32,33 +32,33 @@ describe('WriteScheduler', () => {
         resolve();
       });
     });
-    scheduler.schedule(member('a', () => order.push('flush')));
+    scheduler.schedule(flushable('a', () => order.push('flush')));
     await seen;
     expect(order).to.deep.equal(['flush', 'loop']);
   });
 
   it('flushes each connection once, in the order in which they were scheduled', async () => {
-    for (const name of ['a', 'b', 'c']) scheduler.schedule(member(name));
+    for (const name of ['a', 'b', 'c']) scheduler.schedule(flushable(name));
     await turn();
     expect(flushed).to.deep.equal(['a', 'b', 'c']);
   });
 
   it('flushes in the next tick as well', async () => {
-    scheduler.schedule(member('a'));
+    scheduler.schedule(flushable('a'));
     await turn();
-    scheduler.schedule(member('b'));
+    scheduler.schedule(flushable('b'));
     await turn();
     expect(flushed).to.deep.equal(['a', 'b']);
   });
 
   it('flushes what a flush schedules, after what was there before, and once', async () => {
-    const again = member('again');
+    const again = flushable('again');
     scheduler.schedule(
-      member('a', () => {
+      flushable('a', () => {
         scheduler.schedule(again);
       }),
     );
-    scheduler.schedule(member('b'));
+    scheduler.schedule(flushable('b'));
     await turn();
     expect(flushed).to.deep.equal(['a', 'b', 'again']);
     await turn();
@@ -71,13 +71,13 @@ describe('WriteScheduler', () => {
       ticks += 1;
     };
     const original = process.nextTick.bind(process);
-    // Counted where it happens: a task per member is what the scheduler is there to avoid.
+    // Counted where it happens: a task per connection is what the scheduler is there to avoid.
     process.nextTick = (task: (...args: never[]) => void, ...args: never[]): void => {
       count();
       original(task, ...args);
     };
     try {
-      for (let index = 0; index < 1000; index += 1) scheduler.schedule(member('m'));
+      for (let index = 0; index < 1000; index += 1) scheduler.schedule(flushable('m'));
     } finally {
       process.nextTick = original;
     }
@@ -88,7 +88,7 @@ describe('WriteScheduler', () => {
   it('remembers no frame of a tick that is over', async () => {
     const last = frame('last');
     const batch = scheduler.empty.append(last);
-    scheduler.schedule(member('a'));
+    scheduler.schedule(flushable('a'));
     await turn();
     expect(scheduler.empty.append(last)).to.not.equal(batch);
   });
@@ -98,7 +98,7 @@ describe('WriteScheduler', () => {
 
     /** Each flush takes a millisecond. */
     const slow = (name: string, also: () => void = () => undefined): Flushable =>
-      member(name, () => {
+      flushable(name, () => {
         clock += 1;
         also();
       });

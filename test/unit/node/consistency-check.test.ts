@@ -29,7 +29,7 @@ describe('Reconciler', () => {
   let requests: ReconcileRequest[];
   let answer: (request: ReconcileRequest) => Promise<ReconcileReport>;
   let reachable: boolean;
-  let told: Inconsistency[];
+  let reported: Inconsistency[];
   let check: Reconciler;
 
   function make(settings: Partial<ConsistencySettings> = {}): Reconciler {
@@ -44,7 +44,7 @@ describe('Reconciler', () => {
       status: () => ({ reachable }),
     };
     const onInconsistency = (finding: Inconsistency): void => {
-      told.push(finding);
+      reported.push(finding);
     };
     check = new Reconciler(
       { ...SETTINGS, ...settings },
@@ -61,7 +61,7 @@ describe('Reconciler', () => {
     requests = [];
     answer = async () => CLEAN;
     reachable = true;
-    told = [];
+    reported = [];
   });
 
   afterEach(() => {
@@ -162,14 +162,14 @@ describe('Reconciler', () => {
       answer = async () => DIFFERENT;
       await make().run('node');
       expect(check.trouble).to.equal(undefined);
-      expect(told).to.deep.equal([GHOST]);
+      expect(reported).to.deep.equal([GHOST]);
       expect(logger.at('warn')).to.have.length(1);
     });
 
     it('a listener that throws harms nothing', async () => {
       answer = async () => DIFFERENT;
       make();
-      told.push = () => {
+      reported.push = () => {
         throw new Error('no');
       };
       expect(await check.run('node')).to.equal(DIFFERENT);

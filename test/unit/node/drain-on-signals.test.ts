@@ -6,7 +6,7 @@ import { turns } from '../../support/turns.js';
 describe('drainOnSignals', () => {
   let exit: sinon.SinonStub;
   let clock: sinon.SinonFakeTimers;
-  let takeBack: () => void;
+  let undo: () => void;
   let drains: { resolve: () => void; reject: (error: Error) => void }[];
   const service = {
     drain: () => new Promise<void>((resolve, reject) => drains.push({ resolve, reject })),
@@ -19,14 +19,14 @@ describe('drainOnSignals', () => {
   });
 
   afterEach(() => {
-    takeBack();
+    undo();
     sinon.restore();
     clock.restore();
   });
 
   it('drains at the first signal, then ends the rest, then exits with 0', async () => {
     const steps: string[] = [];
-    takeBack = drainOnSignals(service, { afterwards: async () => steps.push('afterwards') });
+    undo = drainOnSignals(service, { afterwards: async () => steps.push('afterwards') });
     process.emit('SIGTERM');
     await turns();
     expect(drains).to.have.length(1);
@@ -39,7 +39,7 @@ describe('drainOnSignals', () => {
   });
 
   it('exits with 1 at once at a second signal, of whatever kind', async () => {
-    takeBack = drainOnSignals(service, { signals: ['SIGTERM', 'SIGUSR2'] });
+    undo = drainOnSignals(service, { signals: ['SIGTERM', 'SIGUSR2'] });
     process.emit('SIGTERM');
     process.emit('SIGUSR2');
     expect(exit.args).to.deep.equal([[1]]);
@@ -47,18 +47,18 @@ describe('drainOnSignals', () => {
   });
 
   it('reports why it failed, and exits with 1', async () => {
-    const told: unknown[] = [];
-    takeBack = drainOnSignals(service, { onError: error => told.push(error) });
+    const reported: unknown[] = [];
+    undo = drainOnSignals(service, { onError: error => reported.push(error) });
     process.emit('SIGTERM');
     const error = new Error('stuck');
     drains[0]?.reject(error);
     await turns();
-    expect(told).to.deep.equal([error]);
+    expect(reported).to.deep.equal([error]);
     expect(exit.firstCall.args).to.deep.equal([1]);
   });
 
   it('waits five seconds for the rest, no longer', async () => {
-    takeBack = drainOnSignals(service, { afterwards: () => new Promise(() => undefined) });
+    undo = drainOnSignals(service, { afterwards: () => new Promise(() => undefined) });
     process.emit('SIGTERM');
     drains[0]?.resolve();
     await turns();
@@ -71,9 +71,9 @@ describe('drainOnSignals', () => {
 
   it('undone, handles no signal', () => {
     const before = process.listenerCount('SIGUSR2');
-    takeBack = drainOnSignals(service, { signals: ['SIGUSR2'] });
+    undo = drainOnSignals(service, { signals: ['SIGUSR2'] });
     expect(process.listenerCount('SIGUSR2')).to.equal(before + 1);
-    takeBack();
+    undo();
     expect(process.listenerCount('SIGUSR2')).to.equal(before);
   });
 });

@@ -214,7 +214,7 @@ describe('Drainer', () => {
     const node = await cluster.started('a');
     const clients = await connect(node, 2);
     const [busy] = clients;
-    if (busy === undefined) throw new Error('nobody connected');
+    if (busy === undefined) throw new Error('no client is connected');
     const { finish, piped } = pipe(busy.connection);
     const drained = node.service.drain({ timeout: 10_000 });
     await turns();
@@ -230,7 +230,7 @@ describe('Drainer', () => {
     const node = await cluster.started('a', { options: { reconnect: { rate: 20 } } });
     const clients = await connect(node, 3);
     const [, , last] = clients;
-    if (last === undefined) throw new Error('nobody connected');
+    if (last === undefined) throw new Error('no client is connected');
     const drained = node.service.drain({ timeout: 10_000 });
     await turns();
     const { finish, piped } = pipe(last.connection);
@@ -245,7 +245,7 @@ describe('Drainer', () => {
   it('ends sources that do not finish before the deadline', async () => {
     const node = await cluster.started('a');
     const [client] = await connect(node, 1);
-    if (client === undefined) throw new Error('nobody connected');
+    if (client === undefined) throw new Error('no client is connected');
     const { piped } = pipe(client.connection);
     const took = await duration(node.service.drain({ timeout: 1000 }));
     await piped;

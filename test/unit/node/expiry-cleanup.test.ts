@@ -62,7 +62,7 @@ describe('ExpiryCleanup', () => {
     await clock.tickAsync(4000);
     sink.block();
     connection.send('news', 'x');
-    // The watchdog looks once a second, and only then sees what had been taken before.
+    // The watchdog looks once a second, and sees only then which bytes were written before.
     await clock.tickAsync(6001);
     connection.send('news', 'y');
     expect(cleanup.run()).to.equal(1);

@@ -15,14 +15,14 @@ const SILENT = new SilentTelemetry().maintenance;
 describe('LeakDetection', () => {
   let detection: LeakDetection;
   let logger: RecordingLogger;
-  let told: [kind: string, count: number][];
+  let reported: [kind: string, count: number][];
 
   beforeEach(() => {
     logger = new RecordingLogger();
-    told = [];
+    reported = [];
     const telemetry = {
       ...new SilentTelemetry().maintenance,
-      leaked: (kind: string, count: number) => told.push([kind, count]),
+      leaked: (kind: string, count: number) => reported.push([kind, count]),
     };
     detection = new LeakDetection(1000, logger, telemetry);
   });
@@ -62,7 +62,7 @@ describe('LeakDetection', () => {
       leaks.add('a').add('b');
       detection.run();
       detection.run();
-      expect(told).to.deep.equal([['thing', 2]]);
+      expect(reported).to.deep.equal([['thing', 2]]);
       expect(logger.at('warn')[0]?.fields).to.deep.equal({ kind: 'thing', count: 2 });
     });
 
@@ -122,7 +122,7 @@ describe('LeakDetection', () => {
     it('finds a connection whose socket closed without an event', async () => {
       const { connection, sink } = await node.connect('c1');
       await node.connect('c2');
-      // Its end is not told.
+      // The sink emits no end.
       sink.destroyed = true;
       detection.run();
       expect(detection.run()).to.deep.equal({ connection: 1 });

@@ -49,19 +49,19 @@ describe('Mailboxes', () => {
 
     it('is stored when the owner does not answer in time', async () => {
       await node.connect('c1');
-      const deaf = await cluster.started('c', {
+      const sender = await cluster.started('c', {
         options,
         wrap: inner =>
           alteredCoordinator(inner, {
             messenger: { hasReached: () => new Promise(() => undefined) },
           }),
       });
-      expect(await send(deaf, 'x')).to.include({ outcome: 'stored' });
+      expect(await send(sender, 'x')).to.include({ outcome: 'stored' });
     });
 
     it('is stored when the owner cannot be asked', async () => {
       await node.connect('c1');
-      const deaf = await cluster.started('c', {
+      const sender = await cluster.started('c', {
         options,
         wrap: inner =>
           alteredCoordinator(inner, {
@@ -70,7 +70,7 @@ describe('Mailboxes', () => {
             },
           }),
       });
-      expect(await send(deaf, 'x')).to.include({ outcome: 'stored' });
+      expect(await send(sender, 'x')).to.include({ outcome: 'stored' });
     });
 
     it('is buffered behind unwritten events of a slow client', async () => {

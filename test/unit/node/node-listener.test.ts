@@ -142,7 +142,7 @@ describe('NodeListener', () => {
       });
       expect(lucky.sink.names).to.deep.equal(['connected']);
       expect(lucky.connection.state.kind).to.equal('open');
-      // Who leaves right after it was told has everything else.
+      // A client that leaves right after the reset has every other entry.
       const again = await node.connect('c1', { topics: ['news'], lastEventId: reset?.id ?? '' });
       await turns();
       expect(again.sink.names).to.deep.equal(['connected', 'message', 'message']);

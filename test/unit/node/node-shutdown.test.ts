@@ -163,7 +163,7 @@ describe('NodeShutdown', () => {
       await clock.tickAsync(10);
       await turns();
       expect(drained()).to.equal(true);
-      // Nobody waits for what will not come.
+      // The shutdown does not wait for answers that cannot come.
       cluster.nodes.splice(cluster.nodes.indexOf(node), 1);
       sink.leave();
     });

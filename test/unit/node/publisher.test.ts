@@ -142,7 +142,7 @@ describe('Publisher', () => {
       const topics = ['news'];
       const mine = await node.connect('c1', { topics });
       const theirs = await other.connect('c2', { topics });
-      const nobody = await other.connect('c3', { topics: ['sport'] });
+      const unsubscribed = await other.connect('c3', { topics: ['sport'] });
       const publishers = [node, other, node, other];
       const receipts = await Promise.all(
         publishers.map(({ service }, n) => service.publish('news', 'message', `${n}`)),
@@ -153,7 +153,7 @@ describe('Publisher', () => {
         expect(sink.data('message')).to.deep.equal(['0', '1', '2', '3']);
         expect(sink.events.slice(1).map(({ id }) => id)).to.deep.equal(ids);
       }
-      expect(nobody.sink.data('message')).to.deep.equal([]);
+      expect(unsubscribed.sink.data('message')).to.deep.equal([]);
     });
 
     it('answers the topic and the id', async () => {

@@ -168,12 +168,12 @@ describe('Replayer', () => {
       const { sink } = await small.connect('c1', { topics: ['news'], lastEventId: first });
       await turns();
       expect(sink.names).to.deep.equal(['connected', 'sse.reset', 'message', 'message']);
-      const [connected, told] = sink.events;
+      const [connected, resetEvent] = sink.events;
       expect(connected?.id).to.equal(undefined);
       expect(reset(sink)).to.deep.equal({
         reason: 'GAP',
         topics: ['news'],
-        resumedFrom: told?.id,
+        resumedFrom: resetEvent?.id,
       });
     });
 

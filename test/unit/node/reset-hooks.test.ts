@@ -49,8 +49,8 @@ describe('onReset', () => {
     await turns();
     expect(sink.names).to.deep.equal(['connected', 'sse.reset', 'snapshot', 'message', 'message']);
     expect(sink.data('snapshot')).to.deep.equal(['{"for":"c1","of":["news"]}']);
-    const told = JSON.parse(sink.data('sse.reset')[0] ?? '') as Reset;
-    expect(resets).to.deep.equal([told]);
+    const received = JSON.parse(sink.data('sse.reset')[0] ?? '') as Reset;
+    expect(resets).to.deep.equal([received]);
   });
 
   it('is waited for, with everything that comes meanwhile', async () => {

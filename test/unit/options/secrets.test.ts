@@ -6,7 +6,7 @@ import { refusal } from './refusal.js';
 const SECRET = 'hunter2';
 
 describe('secrets', () => {
-  const places: [string, unknown, NodeJS.ProcessEnv?][] = [
+  const inputs: [string, unknown, NodeJS.ProcessEnv?][] = [
     ['a url of another kind', { redis: { url: `http://u:${SECRET}@host` } }],
     ['a url without a scheme', { redis: { url: `u:${SECRET}@host` } }],
     ['a url from the environment', {}, { SSE_REDIS_URL: `http://u:${SECRET}@host` }],
@@ -23,7 +23,7 @@ describe('secrets', () => {
       { redis: { url: `redis://u:${SECRET}@host`, client: { password: SECRET } } },
     ],
   ];
-  for (const [name, input, env] of places) {
+  for (const [name, input, env] of inputs) {
     it(`are not shown: ${name}`, () => expect(refusal(input, env)).not.to.include(SECRET));
   }
 

@@ -20,8 +20,8 @@ export function readStream(chunks: Iterable<Uint8Array>): Noticed[] {
   return noticed;
 }
 
-/** The bytes in pieces, cut at these places, which are taken modulo what is left. */
-export function cutAt(bytes: Buffer, places: readonly number[]): Buffer[] {
-  const offsets = places.map(place => place % (bytes.length + 1)).sort((a, b) => a - b);
+/** The bytes in pieces, cut at these offsets modulo the length of the rest. */
+export function cutAt(bytes: Buffer, cuts: readonly number[]): Buffer[] {
+  const offsets = cuts.map(cut => cut % (bytes.length + 1)).sort((a, b) => a - b);
   return [0, ...offsets].map((from, index) => bytes.subarray(from, offsets[index] ?? bytes.length));
 }

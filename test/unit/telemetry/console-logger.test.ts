@@ -23,13 +23,13 @@ describe('ConsoleLogger', () => {
   });
 
   it('writes warnings and errors by default', () => {
-    tellAll(new ConsoleLogger());
+    logAll(new ConsoleLogger());
     expect(written.map(({ level }) => level)).to.deep.equal(['warn', 'error']);
   });
 
   for (const [index, level] of LEVELS.entries()) {
     it(`at level ${level} writes that and what is more severe`, () => {
-      tellAll(new ConsoleLogger(level));
+      logAll(new ConsoleLogger(level));
       expect(written.map(line => line.level)).to.deep.equal(LEVELS.slice(index));
     });
   }
@@ -86,6 +86,6 @@ describe('ConsoleLogger', () => {
   });
 });
 
-function tellAll(logger: ConsoleLogger): void {
+function logAll(logger: ConsoleLogger): void {
   for (const level of LEVELS) logger[level](`a line of level ${level}`);
 }

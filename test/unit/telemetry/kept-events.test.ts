@@ -89,9 +89,9 @@ describe('telemetry of what is kept', () => {
       await d.connect('secret-7', { topics: ['news'] });
       await turns();
       await c.service.sendMessageToConnection('secret-7', 'chat', 'hi', { durable: true });
-      const told = sdk.spans().map(({ attributes }) => attributes);
-      expect(told.map(attributes => attributes['sse.topics'])).to.deep.include(['news']);
-      expect(JSON.stringify(told)).to.not.include('secret-7');
+      const recorded = sdk.spans().map(({ attributes }) => attributes);
+      expect(recorded.map(attributes => attributes['sse.topics'])).to.deep.include(['news']);
+      expect(JSON.stringify(recorded)).to.not.include('secret-7');
     });
 
     it('that waited for its client is a replay, with how much it was', async () => {
@@ -189,10 +189,10 @@ describe('telemetry of what is kept', () => {
         undefined,
       );
       // The second item and the end; the first was its replay.
-      const taken = { 'sse.scope': 'source', 'sse.outcome': 'delivered', 'sse.node.id': 'b' };
-      expect(await sdk.value('sse.deliveries', taken)).to.equal(2);
+      const delivered = { 'sse.scope': 'source', 'sse.outcome': 'delivered', 'sse.node.id': 'b' };
+      expect(await sdk.value('sse.deliveries', delivered)).to.equal(2);
       expect(await sdk.points('sse.delivery.latency')).to.have.length(1);
-      // The end: told once, and taken by each node once.
+      // The end: sent once, and delivered by each node once.
       expect(sdk.spans('sse.publish')).to.have.length(1);
       expect(sdk.spans('sse.deliver')).to.have.length(2);
     });

@@ -301,7 +301,7 @@ describe('telemetry of a send', () => {
     const policy = {
       circuit: () => 'closed' as const,
       execute: async <T>(_: unknown, run: (context: AbortController) => Promise<T>): Promise<T> => {
-        // What a policy tells while it repeats a call.
+        // What a policy reports while it repeats a call.
         node.telemetry.maintenance.retrying('send', error);
         return run(new AbortController());
       },
@@ -328,8 +328,10 @@ describe('telemetry of a send', () => {
     await d.connect('secret-7', { onDuplicate: 'reject' });
     await d.connect('secret-7', { onDuplicate: 'reject' }).catch(() => undefined);
     expect(sdk.spans('sse.deliver')).to.have.length(1);
-    const told = sdk.spans().map(({ attributes, events, status }) => [attributes, events, status]);
-    expect(JSON.stringify(told)).to.not.include('secret-7');
+    const recorded = sdk
+      .spans()
+      .map(({ attributes, events, status }) => [attributes, events, status]);
+    expect(JSON.stringify(recorded)).to.not.include('secret-7');
   });
 
   it('is recorded in metrics alone when spans are not recorded', async () => {

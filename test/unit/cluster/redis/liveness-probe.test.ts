@@ -7,20 +7,20 @@ const WINDOW = 5_000;
 describe('LivenessProbe', () => {
   let clock: sinon.SinonFakeTimers;
   let published: number;
-  let deaf: number[];
+  let lostAt: number[];
   let works: boolean;
   let probe: LivenessProbe;
 
   beforeEach(() => {
     clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date'] });
-    [published, deaf, works] = [0, [], true];
+    [published, lostAt, works] = [0, [], true];
     probe = new LivenessProbe(
       {
         publish: async () => {
           published += 1;
           if (!works) throw new Error('no');
         },
-        onDead: () => deaf.push(clock.now),
+        onDead: () => lostAt.push(clock.now),
       },
       WINDOW,
     );
@@ -33,9 +33,9 @@ describe('LivenessProbe', () => {
   it('finds out within two windows', async () => {
     probe.start();
     await clock.tickAsync(2 * WINDOW);
-    expect(deaf).to.deep.equal([2 * WINDOW]);
+    expect(lostAt).to.deep.equal([2 * WINDOW]);
     await clock.tickAsync(10 * WINDOW);
-    expect(deaf).to.have.length(1);
+    expect(lostAt).to.have.length(1);
   });
 
   it('concludes nothing while messages come', async () => {
@@ -44,17 +44,17 @@ describe('LivenessProbe', () => {
       await clock.tickAsync(WINDOW - 1);
       probe.heard();
     }
-    expect(deaf).to.deep.equal([]);
+    expect(lostAt).to.deep.equal([]);
   });
 
   it('concludes nothing while publishing fails, and begins again when it works', async () => {
     works = false;
     probe.start();
     await clock.tickAsync(5 * WINDOW);
-    expect(deaf).to.deep.equal([]);
+    expect(lostAt).to.deep.equal([]);
     works = true;
     await clock.tickAsync(2 * WINDOW);
-    expect(deaf).to.deep.equal([7 * WINDOW]);
+    expect(lostAt).to.deep.equal([7 * WINDOW]);
   });
 
   it('waits longer after each verdict, to ten windows, until a message is received', async () => {
@@ -62,7 +62,7 @@ describe('LivenessProbe', () => {
     for (let life = 0; life < 6; life += 1) {
       const begin = clock.now;
       probe.start();
-      while (deaf.length === life) await clock.tickAsync(WINDOW);
+      while (lostAt.length === life) await clock.tickAsync(WINDOW);
       lives.push((clock.now - begin) / WINDOW);
     }
     expect(lives).to.deep.equal([2, 4, 8, 16, 20, 20]);
@@ -77,6 +77,6 @@ describe('LivenessProbe', () => {
     probe.stop();
     probe.stop();
     await clock.tickAsync(10 * WINDOW);
-    expect([published, deaf]).to.deep.equal([0, []]);
+    expect([published, lostAt]).to.deep.equal([0, []]);
   });
 });
