@@ -2,7 +2,7 @@ import type { Candidate } from './bench-server.js';
 import { NodeServer } from './node-server.js';
 import { peersInstalled } from './peer.js';
 
-/** A candidate that is a Node program of `test/bench/servers`, of the same name unless another is given. */
+/** A candidate that is a Node program of `test/bench/servers`, of the same name by default. */
 export function nodeCandidate(
   name: string,
   description: string,

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 
-/** Processor time that a process of one thread has used so far, in microseconds, as Linux tells it. */
+/** Processor time that a process of one thread has used so far, in microseconds, as Linux reports it. */
 export function processorTime(pid: number): number {
   const [nanoseconds] = readFileSync(`/proc/${pid}/schedstat`, 'utf8').split(' ');
   return Number(nanoseconds) / 1000;

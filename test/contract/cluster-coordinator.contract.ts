@@ -130,7 +130,7 @@ export function clusterCoordinatorContract(
         expect(a.listener.closedAll).to.deep.equal([]);
       });
 
-      it('after close every method but close, status and unlisten rejects with CLOSED', async () => {
+      it('after close every method but close, status and unsubscribe rejects with CLOSED', async () => {
         await a.coordinator.close();
         const calls = [
           ...everyCall(a.coordinator),
@@ -150,7 +150,7 @@ export function clusterCoordinatorContract(
         expect(await b.coordinator.routes.locate('c1')).to.deep.equal(route);
       });
 
-      it('an id that was never registered is nowhere', async () => {
+      it('an id that was never registered has no owner', async () => {
         expect(await a.coordinator.routes.locate('c1')).to.equal(undefined);
       });
 
@@ -183,7 +183,7 @@ export function clusterCoordinatorContract(
       core('a takeover notifies the former owner on another node once', async () => {
         await connect(a, 'c1', 't1');
         await register(b, 'c1', 't9');
-        await until(() => a.listener.superseded.length > 0, 'the news of the takeover');
+        await until(() => a.listener.superseded.length > 0, 'the notification of the takeover');
         await settled(a, b);
         expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
         expect(b.listener.superseded).to.deep.equal([]);
@@ -193,7 +193,7 @@ export function clusterCoordinatorContract(
       it('a takeover on the same node notifies that node once', async () => {
         await connect(a, 'c1', 't1');
         await register(a, 'c1', 't2');
-        await until(() => a.listener.superseded.length > 0, 'the news of the takeover');
+        await until(() => a.listener.superseded.length > 0, 'the notification of the takeover');
         await settled(a, b);
         expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
         expect(await a.coordinator.routes.count()).to.equal(1);
@@ -202,7 +202,7 @@ export function clusterCoordinatorContract(
       it('the same token on another node is another connection', async () => {
         await connect(a, 'c1', 't1');
         await register(b, 'c1', 't1');
-        await until(() => a.listener.superseded.length === 1, 'the news of the takeover');
+        await until(() => a.listener.superseded.length === 1, 'the notification of the takeover');
         expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
       });
 
@@ -231,7 +231,10 @@ export function clusterCoordinatorContract(
           }
           expect(await register(a, 'c1', 't6')).to.deep.equal({ outcome: 'storm' });
           expect(await register(b, 'c1', 't7')).to.deep.equal({ outcome: 'storm' });
-          await until(() => b.listener.superseded.length >= 2, 'the news of the takeovers');
+          await until(
+            () => b.listener.superseded.length >= 2,
+            'the notifications of the takeovers',
+          );
           await settled(a, b);
           expect(b.listener.superseded.map(({ token }) => token)).to.deep.equal(['t1', 't3']);
           expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
@@ -311,14 +314,17 @@ export function clusterCoordinatorContract(
     });
 
     describe('send', () => {
-      core('hands the owner the message with its token, and answers what it did', async () => {
-        await connect(b, 'c1', 't1');
-        const result = await a.coordinator.messenger.send(message('c1', 'm1', 'data: hello\n\n'));
-        expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
-        expect(b.listener.messages).to.deep.equal([
-          { connectionId: 'c1', token: 't1', messageId: 'm1', text: 'data: hello\n\n' },
-        ]);
-      });
+      core(
+        'dispatches the message with its token to the owner, and answers the outcome',
+        async () => {
+          await connect(b, 'c1', 't1');
+          const result = await a.coordinator.messenger.send(message('c1', 'm1', 'data: hello\n\n'));
+          expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
+          expect(b.listener.messages).to.deep.equal([
+            { connectionId: 'c1', token: 't1', messageId: 'm1', text: 'data: hello\n\n' },
+          ]);
+        },
+      );
 
       it('reaches a connection of the sending node as well', async () => {
         await connect(a, 'c1', 't1');
@@ -349,7 +355,7 @@ export function clusterCoordinatorContract(
         expect(result).to.deep.equal({ outcome: 'not-connected' });
       });
 
-      core('answers not-connected when the owner has it no more', async () => {
+      core('answers not-connected when the connection of the owner has closed', async () => {
         await connect(b, 'c1', 't1');
         b.listener.answer = () => ({ outcome: 'not-connected' });
         const result = await a.coordinator.messenger.send(message('c1', 'm1'));
@@ -406,7 +412,7 @@ export function clusterCoordinatorContract(
         },
       );
 
-      it('without a topic addresses everyone, listened or not', async () => {
+      it('without a topic reaches every node, subscribed or not', async () => {
         await a.coordinator.log.publish(broadcast('x'));
         await until(() => b.listener.publications.length === 1, 'the broadcast');
         expect(b.listener.publications[0]?.topic).to.equal(undefined);
@@ -499,7 +505,7 @@ export function clusterCoordinatorContract(
         await until(() => b.listener.publications.length === 1, 'the publication');
       });
 
-      it('can be listened to for several topics at once', async () => {
+      it('can be subscribed to for several topics at once', async () => {
         await listen([b], 'news', 'sport');
         await a.coordinator.log.publish(publication('news', 'data: 1\n\n'));
         await a.coordinator.log.publish(publication('sport', 'data: 2\n\n'));
@@ -597,7 +603,7 @@ export function clusterCoordinatorContract(
       });
 
       core(
-        'answers what came after the cursor, of the topics asked for and to everyone, in order',
+        'answers the entries after the cursor, of the requested topics and broadcasts, in order',
         async () => {
           const start = await head(a);
           await publishAll(a, ['news', 'sport', undefined, 'news', 'other']);
@@ -763,7 +769,7 @@ export function clusterCoordinatorContract(
         expect(b.listener.closed).to.deep.equal([]);
       });
 
-      it('says so when there was no connection to close', async () => {
+      it('answers false when there is no connection to close', async () => {
         expect(await a.coordinator.messenger.close('c1', 'kicked')).to.equal(false);
         await register(b, 'c1', 't1');
         expect(await a.coordinator.messenger.close('c1', 'kicked')).to.equal(false);
@@ -792,7 +798,7 @@ export function clusterCoordinatorContract(
         },
       );
 
-      it('a connection that is nowhere has reached no position', async () => {
+      it('an unknown connection has reached no position', async () => {
         expect(await a.coordinator.messenger.hasReached('c1', { ms: 1, sequence: 1 })).to.equal(
           undefined,
         );
@@ -831,7 +837,7 @@ export function clusterCoordinatorContract(
         expect(await b.coordinator.messenger.subscribe('c1', 'sport')).to.equal(true);
       });
 
-      it('says so when there is no connection to subscribe', async () => {
+      it('answers false when there is no connection to subscribe', async () => {
         expect(await a.coordinator.messenger.subscribe('c1', 'news')).to.equal(false);
         expect(await a.coordinator.messenger.unsubscribe('c1', 'news')).to.equal(false);
       });
@@ -890,7 +896,7 @@ export function clusterCoordinatorContract(
         expect(await b.coordinator.routes.locate('c1')).to.equal(undefined);
       });
 
-      it('gives a connection its route back that names an earlier one of the same id', async () => {
+      it('corrects a route that names an earlier connection of the same id', async () => {
         await connect(a, 'c1', 't1');
         a.listener.connections.set('c1', 't2');
         expect((await reconcile(a, CHECK)).repairs).to.deep.equal({ 'wrong-token': 1 });
@@ -898,17 +904,17 @@ export function clusterCoordinatorContract(
         expect(await a.coordinator.routes.unregister('c1', 't2')).to.equal(true);
       });
 
-      core('closes a connection whose id another node has', async () => {
+      core('closes a connection whose id another node owns', async () => {
         await connect(a, 'c1', 't1');
         await connect(b, 'c1', 't2');
-        await until(() => a.listener.superseded.length === 1, 'the news of the takeover');
+        await until(() => a.listener.superseded.length === 1, 'the notification of the takeover');
         a.listener.connections.set('c1', 't1');
         expect((await reconcile(a, CHECK)).repairs).to.deep.equal({ 'foreign-route': 1 });
         expect(a.listener.connections.has('c1')).to.equal(false);
         expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
       });
 
-      it('repairs nothing when it is only to look, and no more than it may', async () => {
+      it('repairs nothing when it only compares, and no more than its limit', async () => {
         for (const id of ['c1', 'c2', 'c3']) await connect(a, id, `t-${id}`);
         a.listener.connections.clear();
         const seen = await reconcile(a, { ...CHECK, maxRepairs: 0 });
@@ -920,7 +926,7 @@ export function clusterCoordinatorContract(
         expect(await b.coordinator.routes.count()).to.equal(1);
       });
 
-      it('takes nothing for a difference that is over before it has lasted', async () => {
+      it('reports no difference that ends before it has lasted', async () => {
         await connect(a, 'c1', 't1');
         a.listener.connections.delete('c1');
         const checked = reconcile(a, { ...CHECK, settle: 100 });
@@ -936,10 +942,10 @@ export function clusterCoordinatorContract(
         await reconcile(a, { ...CHECK, maxRepairs: 0, notify: true });
         expect(b.listener.syncs).to.equal(0);
         await reconcile(a, { ...CHECK, notify: true });
-        await until(() => b.listener.syncs === 1, 'the news of the repair');
+        await until(() => b.listener.syncs === 1, 'the notification of the repair');
       });
 
-      it('looking at the routes of all finds nothing where all is well', async () => {
+      it('comparing the routes of all nodes finds nothing where all is well', async () => {
         await connect(b, 'c1', 't1');
         const report = await reconcile(a, { ...CHECK, scope: 'cluster' });
         expect(report.findings).to.deep.equal([]);
@@ -950,7 +956,7 @@ export function clusterCoordinatorContract(
     if (cut === undefined || heal === undefined) return;
 
     describe('in an outage', () => {
-      it('every method rejects with UNAVAILABLE, but send, unlisten and status', async () => {
+      it('every method rejects with UNAVAILABLE, but send, unsubscribe and status', async () => {
         await cut('node-a');
         await until(() => !a.coordinator.status().reachable, 'the outage');
         expect(a.coordinator.status().detail).to.be.a('string');
@@ -986,7 +992,7 @@ export function clusterCoordinatorContract(
         });
       });
 
-      it('asking for something at a node that does not answer rejects with UNAVAILABLE', async () => {
+      it('a request to a node that does not answer rejects with UNAVAILABLE', async () => {
         await connect(b, 'c1', 't1');
         await cut('node-b');
         const { coordinator } = a;
@@ -1006,7 +1012,7 @@ export function clusterCoordinatorContract(
         expect(await register(a, 'c1', 't1')).to.include({ outcome: 'registered' });
       });
 
-      it('what was published and kept meanwhile arrives afterwards, once and in order', async () => {
+      it('kept entries that were published meanwhile arrive afterwards, once and in order', async () => {
         await listen([a, b], 'news');
         await publishAll(b, ['news']);
         await until(() => a.listener.publications.length === 1, 'the first publication');
@@ -1029,7 +1035,7 @@ export function clusterCoordinatorContract(
         await cut('node-a');
         await register(b, 'c1', 't9');
         await heal('node-a');
-        await until(() => a.listener.superseded.length > 0, 'the news of the takeover');
+        await until(() => a.listener.superseded.length > 0, 'the notification of the takeover');
         await until(() => a.coordinator.status().reachable, 'the end of the outage');
         await settled(a, b);
         expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);

@@ -125,7 +125,7 @@ export function describeConnectionSink(name: string, open: () => Promise<SinkPai
       expect(listener.closes).to.equal(1);
     });
 
-    it('asks to wait when the client does not read, and keeps what it was given', async () => {
+    it('asks to wait when the client does not read, and keeps the written bytes', async () => {
       attachAndOpen();
       await until(() => pair.client.status !== undefined, 'the head');
       pair.client.pause();
@@ -153,7 +153,7 @@ export function describeConnectionSink(name: string, open: () => Promise<SinkPai
       expect(pair.sink.pendingBytes).to.be.at.most(written);
     });
 
-    it('ends only when everything it was given has left', async () => {
+    it('ends only when every written byte has left', async () => {
       attachAndOpen();
       await until(() => pair.client.status !== undefined, 'the head');
       pair.client.pause();
@@ -177,7 +177,7 @@ export function describeConnectionSink(name: string, open: () => Promise<SinkPai
       expect(listener.closes).to.equal(1);
     });
 
-    it('cuts an end that a client does not let happen', async () => {
+    it('cuts an end that the client blocks', async () => {
       attachAndOpen();
       await until(() => pair.client.status !== undefined, 'the head');
       pair.client.pause();

@@ -107,7 +107,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
         expect([stored(), subscribers('t')]).to.deep.equal([[connection], [connection]]);
       });
 
-      it('returns the owner it displaces, of which nothing is left', () => {
+      it('returns the owner it displaces, which the store no longer has', () => {
         const former = owner('a', ['t', 'only former']);
         const newcomer = added('a', ['t']);
         expect(store.promote(newcomer)).to.equal(former);
@@ -254,7 +254,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
           expect([...store.topics()]).to.deep.equal(['u']);
         });
 
-        it('say whether they changed something', () => {
+        it('answer whether they changed something', () => {
           const connection = make('a');
           expect([
             store.subscribe(connection, 't'),
@@ -309,7 +309,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
     ] as const;
     for (const [verb, deliver] of fanOuts) {
       describe(verb, () => {
-        it('hands the very frame to each connection once, opening ones included', () => {
+        it('delivers the same frame object to each connection once, opening ones included', () => {
           const all = [owner('a', ['t']), owner('b', ['t']), added('c', ['t']), added('a', ['t'])];
           deliver(FRAME);
           for (const { frames } of all) {
@@ -318,7 +318,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
           }
         });
 
-        it('adds up how they took it', () => {
+        it('adds up the outcomes', () => {
           const answers = [
             { outcome: 'delivered' },
             { outcome: 'delivered' },
@@ -335,7 +335,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
           expect(deliver(FRAME)).to.deep.include({ delivered: 3, buffered: 2, rejected: 2 });
         });
 
-        it('hands several frames on in their order', () => {
+        it('delivers several frames in their order', () => {
           const connection = owner('a', ['t']);
           const frames = Array.from({ length: 5 }, () => ({ bytes: Buffer.from('data:\n\n') }));
           for (const frame of frames) deliver(frame);
@@ -350,7 +350,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
           expect([removed.frames, displaced.frames]).to.deep.equal([[], []]);
         });
 
-        it('reaches each of the others when some are removed by it', () => {
+        it('reaches each remaining connection when the delivery removes some', () => {
           const all = Array.from({ length: 20 }, (_, index) =>
             (index % 4 === 3 ? added : owner)(`c${index}`, ['t']),
           );

@@ -76,7 +76,7 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
         expect(SseError.is(error, 'UNAVAILABLE')).to.equal(true);
       });
 
-      it('of one call is nothing to the others that run at once', async () => {
+      it('of one call does not affect calls that run at the same time', async () => {
         const calls = Array.from({ length: 20 }, (_, n) =>
           policy.execute(KINDS[n % 4] ?? 'send', async () => {
             await Promise.resolve();
@@ -121,7 +121,7 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
     });
 
     describe('a caller', () => {
-      it('that gave up beforehand has nothing run, and learns why', async () => {
+      it('that aborted beforehand runs nothing, and gets the reason', async () => {
         let ran = false;
         const operation = async (): Promise<void> => {
           ran = true;

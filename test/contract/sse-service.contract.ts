@@ -86,7 +86,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         ]);
       });
 
-      it('is known no more once its client has left', async () => {
+      it('is unknown once its client has left', async () => {
         const { sink, connection } = await connect(there, 'c1');
         sink.leave();
         await until(async () => !(await here.isConnected('c1')), 'the route to go');
@@ -110,7 +110,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         }
       });
 
-      it('whose client is gone already is refused', async () => {
+      it('whose client has already left is refused', async () => {
         const sink = new RecordingSink();
         sink.leave();
         expect(await codeOf(here.createConnection('c1', sink))).to.equal('CONNECTION_CLOSED');
@@ -144,7 +144,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
     });
 
     describe('a resume', () => {
-      it('brings what was missed, from any node to any node, each event once', async () => {
+      it('replays missed events, from any node to any node, each once', async () => {
         const first = await connect(here, 'c1', { topics: ['news'] });
         await there.publish('news', 'message', '1');
         await got(first, 1);
@@ -159,7 +159,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(again.sink.data('message')).to.deep.equal(['2', '3', '4']);
       });
 
-      it('with anything else than one of our cursors begins at the present', async () => {
+      it('with an id that is no cursor of the log begins at the head', async () => {
         await here.publish('news', 'message', '1');
         const client = await connect(here, 'c1', { topics: ['news'], lastEventId: '__proto__' });
         await here.publish('news', 'message', '2');
@@ -167,7 +167,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(client.sink.names).to.deep.equal(['connected', 'message']);
       });
 
-      it('that cannot be complete says so before anything else', async () => {
+      it('that cannot be complete sends sse.reset before any other event', async () => {
         await here.publish('news', 'message', '1');
         const client = await connect(here, 'c1', { topics: ['news'], lastEventId: 'other.1-1' });
         await got(client, 1);
@@ -292,7 +292,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(theirs.sink.data('message')).to.deep.equal(['last']);
       });
 
-      it('of the cluster reaches everyone, in one order with what is published', async () => {
+      it('of the cluster reaches every connection, in one order with publications', async () => {
         const topics = ['news'];
         const clients = [
           await connect(here, 'c1', { topics }),
@@ -365,7 +365,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
     });
 
     describe('a close', () => {
-      it('of a connection ends it wherever it is, with the reason as its last event', async () => {
+      it('of a connection ends it on any node, with the reason as its last event', async () => {
         for (const service of [here, there]) {
           const { sink } = await connect(service, 'c1');
           expect(await here.closeConnection('c1', 'kicked')).to.equal(true);
@@ -388,7 +388,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(theirs.sink.lastEvent?.data).to.equal('{"reason":"maintenance"}');
       });
 
-      it('with something that is no reason is refused', async () => {
+      it('with an invalid reason is refused', async () => {
         const { connection } = await connect(here, 'c1');
         for (const reason of ['', 'two words', 'x'.repeat(65)]) {
           expect(await codeOf(here.closeConnection('c1', reason))).to.equal('INVALID_REASON');
@@ -415,7 +415,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         });
       });
 
-      it('a drain refuses newcomers, sends everyone away and leaves the cluster', async () => {
+      it('a drain refuses newcomers, closes every connection and leaves the cluster', async () => {
         const { sink } = await connect(here, 'c1');
         const drained = here.drain();
         expect(here.health()).to.include({ live: true, ready: false });
@@ -429,7 +429,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         await here.drain();
       });
 
-      it('a drain cuts what is left when its time is over', async () => {
+      it('a drain cuts the remaining connections when its time is over', async () => {
         const { sink } = await connect(here, 'c1', {}, new RecordingSink(true));
         await here.drain({ timeout: 50 });
         expect(sink.destroyed).to.equal(true);
@@ -491,14 +491,14 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         await until(() => here.health().ready, 'the end of the outage');
       });
 
-      it('a send to elsewhere is unavailable within its deadline', async () => {
+      it('a send to another node is unavailable within its deadline', async () => {
         const options = { deadline: 1000 };
         const receipt = await here.sendMessageToConnection('c2', 'message', 'x', options);
         expect(receipt.outcome).to.equal('unavailable');
         expect(receipt.ms).to.be.below(1500);
       });
 
-      it('what needs the cluster rejects with UNAVAILABLE', async () => {
+      it('calls that need the cluster reject with UNAVAILABLE', async () => {
         const calls = [
           here.isConnected('c2'),
           here.locate('c2'),
@@ -542,7 +542,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(client.sink.lastEvent?.event).to.equal('sse.closed');
       });
 
-      it('what was published meanwhile reaches them afterwards, once and in order', async () => {
+      it('entries published meanwhile reach them afterwards, once and in order', async () => {
         await there.publish('news', 'message', '1');
         await there.broadcastToCluster('message', '2');
         await heal('here');
@@ -552,7 +552,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(client.sink.data('message')).to.deep.equal(['1', '2', '3']);
       });
 
-      it('a send to them from elsewhere is unknown', async () => {
+      it('a send to them from another node is unknown', async () => {
         const options = { deadline: 50 };
         const receipt = await there.sendMessageToConnection('c1', 'message', 'x', options);
         expect(receipt.outcome).to.equal('unknown');

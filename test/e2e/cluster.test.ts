@@ -52,7 +52,7 @@ describe('three demo nodes over Redis', () => {
     expect(a?.program.output).to.match(/coordinator=redis$/m);
   });
 
-  it('deliver what one sends to a client of another, with a receipt of its owner', async () => {
+  it('deliver a send to a client of another node, with a receipt of its owner', async () => {
     const client = await connect(a, 'me');
     const { status, body } = await post(b, '/sse/send/me?event=note', 'hello');
     expect(status).to.equal(200);
@@ -88,7 +88,7 @@ describe('three demo nodes over Redis', () => {
     }
   });
 
-  it('close a connection of another and answer 404 for one that is nowhere', async () => {
+  it('close a connection of another node and answer 404 for an unknown one', async () => {
     const client = await connect(a, 'me');
     expect(
       (await fetch(`${b?.url ?? ''}/sse/connections/me`, { method: 'DELETE' })).status,
@@ -114,7 +114,7 @@ describe('three demo nodes over Redis', () => {
     expect((await former.event('note')).data).to.equal('still here');
   });
 
-  it('a client that comes back to another node has what it missed, once and in order', async () => {
+  it('a client that resumes on another node gets missed events, once and in order', async () => {
     const first = await connect(a, 'me?topics=news');
     await post(b, '/sse/topics/news?event=note', '0');
     const { id } = await first.event('note');
@@ -127,7 +127,7 @@ describe('three demo nodes over Redis', () => {
     expect(second.data('sse.reset')).to.deep.equal([]);
   });
 
-  it('learn at once that a node was killed, and forget its routes after its lease', async () => {
+  it('notice at once that a node was killed, and remove its routes after its lease', async () => {
     await connect(a, 'victim');
     await connect(b, 'other');
     await a?.stop('SIGKILL');
@@ -154,7 +154,7 @@ describe('three demo nodes over Redis', () => {
     expect((await get(b, '/sse/connections')).body['nodes']).to.deep.equal({ b: 0, c: 0 });
   });
 
-  it('serve their own clients while Redis is away, and are whole again after it', async function () {
+  it('serve their own clients while Redis is away, and recover after it', async function () {
     const server = await RedisServer.start();
     const [lone, other] = await Promise.all(
       ['x', 'y'].map(NODE_ID => DemoProcess.start({ ...QUICK, NODE_ID, REDIS_URL: server.url })),

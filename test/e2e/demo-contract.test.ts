@@ -131,7 +131,7 @@ describe('the demo', () => {
     expect(body).to.deep.equal({ connected: true, nodeId: 'node-1' });
   });
 
-  it('closes a connection, whose last event says so', async () => {
+  it('closes a connection with sse.closed as its last event', async () => {
     const reader = await open('/sse/connect/c1');
     await reader.event('connected');
     expect((await request('DELETE', '/sse/connections/c1')).status).to.equal(204);
@@ -139,7 +139,7 @@ describe('the demo', () => {
     expect(reader.events.at(-1)).to.include({ event: 'sse.closed', data: '{"reason":"closed"}' });
   });
 
-  it('lets a newcomer take an id over', async () => {
+  it('lets a newer connection take over an id', async () => {
     const loser = await open('/sse/connect/c1');
     await loser.event('connected');
     const winner = await open('/sse/connect/c1');

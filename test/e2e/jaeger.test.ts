@@ -66,12 +66,12 @@ describe('two processes that export to Jaeger', () => {
 });
 
 describe('Jaeger in a container', () => {
-  it('is none, and says why and what to do, where testcontainers cannot be imported', async () => {
+  it('does not start, and answers the reason and a remedy, where testcontainers cannot be imported', async () => {
     const why = await Jaeger.start(() => Promise.reject(new Error('no such module')));
     expect(why).to.match(/^no \S+jaeger:\S+ in a container \(no such module\): start Docker/);
   });
 
-  it('is none, and says why, where no engine answers', async () => {
+  it('does not start, and answers the reason, where no engine answers', async () => {
     const nowhere = {
       withExposedPorts: () => nowhere,
       withWaitStrategy: () => nowhere,

@@ -15,7 +15,7 @@ describe('sends during outages', function () {
     for (const run of Object.values(running)) run.catch(() => undefined);
   });
 
-  it('have receipts that are true: what the client has, has not, or may have', async () => {
+  it('have correct receipts: the client has, has not, or may have the event', async () => {
     const { failures, receipts, longestMs, latestMs, ...broken } = await running.receipts;
     expect(failures).to.deep.equal([]);
     // Their deadline is three seconds, of a loop that is not late itself.
@@ -26,7 +26,7 @@ describe('sends during outages', function () {
     expect(broken.freezes).to.be.greaterThan(0);
   });
 
-  it('pile nothing up', async () => {
+  it('accumulate no memory', async () => {
     const { growth, receipts, heap } = await running.heap;
     expect(receipts).to.have.all.keys('unavailable');
     expect(heap).to.have.length.greaterThan(1);

@@ -8,7 +8,7 @@ const CLIENTS = 3 * RATE;
 const WAVE = RATE / 20;
 
 describe('a rolling restart of three nodes under load', () => {
-  it('loses and doubles no event, and lets clients come back no faster than they are sent away', async () => {
+  it('loses and doubles no event, and spreads the reconnections of clients', async () => {
     const report = await runRolling({
       clients: CLIENTS,
       publishers: amount(4, 6),

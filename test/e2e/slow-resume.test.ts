@@ -67,7 +67,7 @@ describe('a client that resumes over Redis and reads slowly', () => {
     return client;
   };
 
-  it(`gets ${ENTRIES} entries and costs the process no more than its send buffer may hold`, async () => {
+  it(`gets ${ENTRIES} entries and uses no more memory than its send buffer bound`, async () => {
     const from = await fillLog(redis.redis.admin, 'load', ENTRIES, BYTES);
     const server = ChildProgram.start(
       'test/support/load-server.js',
@@ -105,7 +105,7 @@ describe('a client that resumes over Redis and reads slowly', () => {
     expect(most, `${most} bytes`).to.be.lessThan(OUTBOX_BYTES);
   }).timeout(300_000);
 
-  it('is closed when it falls too far behind, and gets what it missed when it comes back, once', async () => {
+  it('is closed when it falls too far behind, and gets missed entries when it resumes, once', async () => {
     const app = await KoaApp.start({
       options: {
         redis: { url: redis.redis.url },

@@ -128,7 +128,7 @@ describe('the demo with OTEL_EXPORTER_OTLP_ENDPOINT', () => {
     );
   });
 
-  it('sends what is left when it stops, and exits 0', async () => {
+  it('exports the rest when it stops, and exits 0', async () => {
     const { headers, traceId } = newTrace();
     const client = await EventStreamClient.open(`${demo.url}/sse/connect/c1`, { headers });
     await client.event('connected');

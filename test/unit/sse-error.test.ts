@@ -41,16 +41,16 @@ describe('SseError', () => {
     });
   }
 
-  it('is not retryable when its maker knows that the call must not be repeated', () => {
+  it('is not retryable when its creator knows that the call must not be repeated', () => {
     const error = new SseError('UNAVAILABLE', 'no answer', { retryable: false });
     expect(error).to.include({ code: 'UNAVAILABLE', retryable: false });
   });
 
-  it('is retryable when its maker knows that a repeated call may succeed', () => {
+  it('is retryable when its creator knows that a repeated call may succeed', () => {
     expect(new SseError('INTERNAL', 'passing', { retryable: true }).retryable).to.equal(true);
   });
 
-  it('is what its code says when its maker leaves that open', () => {
+  it('has the default of its code otherwise', () => {
     const options = { cause: 'why', retryable: undefined };
     expect(new SseError('UNAVAILABLE', 'x', options)).to.include({ retryable: true, cause: 'why' });
     expect(new SseError('CLOSED', 'x', options)).to.include({ retryable: false, cause: 'why' });

@@ -167,7 +167,7 @@ describe('sseModule', () => {
       expect(clusterCoordinator.starts).to.equal(1);
     });
 
-    it('closes the coordinator it was given', async () => {
+    it('closes the coordinator of the application', async () => {
       const clusterCoordinator = new ClosingCoordinator('n', LIMIT);
       container.load(sseModule({}, { clusterCoordinator }));
       await container.get(SseService).start();
@@ -271,7 +271,7 @@ describe('sseModule', () => {
       expect(await timersOf({ ...idle, consistency: {} })).to.equal(2);
     });
 
-    it('looks for leaks unless that, or all care for resources, is off', async () => {
+    it('detects leaks unless that, or all maintenance, is off', async () => {
       expect(await timersOf({ ...idle, reliability: {} })).to.equal(1);
       expect(await timersOf({ ...idle, reliability: { enabled: false } })).to.equal(0);
     });

@@ -104,7 +104,7 @@ describe('time', () => {
       expect(clock.countTimers()).to.equal(0);
     });
 
-    it('has the substitute when the time is over, and ignores a later failure', async () => {
+    it('resolves to the substitute when the time is over, and ignores a later failure', async () => {
       const work = new Promise<number>((_resolve, reject) => {
         setTimeout(() => reject(new Error('late')), 200);
       });

@@ -17,7 +17,7 @@ export function answerQuestions(
   process.on('disconnect', () => process.exit());
   const answer = async (question: NodeQuestion): Promise<void> => {
     const handler = answers[question.ask];
-    if (handler === undefined) throw new Error(`nobody here knows of ${question.ask}`);
+    if (handler === undefined) throw new Error(`no handler for ${question.ask}`);
     process.send?.({ id: question.id, answer: await handler(question) });
   };
 }

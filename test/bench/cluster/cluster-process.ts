@@ -36,7 +36,7 @@ export class ClusterProcess {
     return this.ask('arrivals');
   }
 
-  /** Resolves to when that many had come since they were last taken. */
+  /** Resolves to when that many had come since the last call. */
   arrived(count: number): Promise<number> {
     return this.ask('arrived', '', count);
   }

@@ -1,4 +1,4 @@
-/** A process with ioredis alone: publishes, and hears what others publish. */
+/** A process with ioredis alone: publishes, and receives publications of others. */
 import { Redis } from 'ioredis';
 import { benchFrame } from '../servers/bench-event.js';
 import { Arrivals, offerWork } from './work.js';
@@ -29,9 +29,9 @@ subscriber.on('messageBuffer', (channel: Buffer, message: Buffer) => {
     }
   }
 });
-// Only the one hears questions and events, only the other answers.
-const hears = process.env['HEARS'] === 'events' ? [EVENTS, QUESTIONS] : [ANSWERS];
-await subscriber.subscribe(...hears);
+// Only the receiver subscribes to questions and events, only the sender to answers.
+const channels = process.env['HEARS'] === 'events' ? [EVENTS, QUESTIONS] : [ANSWERS];
+await subscriber.subscribe(...channels);
 
 offerWork(
   {

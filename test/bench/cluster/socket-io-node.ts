@@ -30,7 +30,7 @@ const io = new Server(server, {
 });
 
 offerWork({ broadcast: async number => io.emit('tick', benchData(number)) }, new Arrivals(), {
-  // Subscribed without being told when that is done.
+  // Subscribed without an acknowledgement.
   nodes: async () => Number((await publisher.pubsub('NUMSUB', 'socket.io-request#/#'))[1]),
 });
 server.listen(0, '127.0.0.1', 4096, () => {

@@ -5,7 +5,7 @@ import { inFlight } from './in-flight.js';
 /** One piece of work of each kind; resolves when it is done. */
 export type Work = Readonly<Record<string, (number: number) => Promise<unknown>>>;
 
-/** Does the work that the benchmark asks for, and tells when this process had what others sent. */
+/** Does the work that the benchmark asks for, and reports when this process had the events of others. */
 export function offerWork(
   work: Work,
   arrivals: Arrivals,
@@ -54,7 +54,7 @@ export class Arrivals {
     return this.#times.splice(0);
   }
 
-  /** Resolves to when that many had come since they were last taken. */
+  /** Resolves to when that many had come since the last call. */
   reached(count: number): Promise<number> {
     const at = this.#times[count - 1];
     if (at !== undefined) return Promise.resolve(at);

@@ -20,9 +20,9 @@ export interface Goal {
   readonly limit: number;
   readonly is: 'at most' | 'at least';
   readonly digits?: number;
-  /** What stands in the way, in words; told where it is missed. */
+  /** What stands in the way, in words; printed where the goal is missed. */
   readonly obstacle?: string | undefined;
-  /** Whether README tells it. */
+  /** Whether README has it. */
   readonly inShort?: true;
 }
 

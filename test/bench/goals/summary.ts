@@ -5,7 +5,7 @@ const README = fileURLToPath(new URL('../../../../README.md', import.meta.url));
 const BEGIN = '<!-- written by npm run bench:goals -->';
 const END = '<!-- until here -->';
 
-/** What is told of a goal in README, where it is told. */
+/** The text of a goal in README, where README has the goal. */
 export interface GoalLine {
   readonly what: string;
   readonly against: string;
@@ -35,7 +35,7 @@ export function summaryText(lines: readonly GoalLine[]): string {
   ].join('\n');
 }
 
-/** Puts it into README, in place of what was there. @throws Error when README has no place for it */
+/** Replaces the summary in README. @throws Error when README has no markers for it */
 export function writeSummary(text: string): void {
   const readme = readFileSync(README, 'utf8');
   const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];

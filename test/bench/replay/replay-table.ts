@@ -3,7 +3,7 @@ import type { Table } from '../table.js';
 import { measureReplay } from './measure-replay.js';
 import { REPLAY_CANDIDATES } from './replay-candidates.js';
 
-// As many as the library keeps unless it is told otherwise.
+// As many as the library keeps by default.
 const ENTRIES = 1_000;
 
 /** What `--rounds`, `--replays` and `--only` say. */

@@ -9,7 +9,7 @@ const inOrder: PassThrough[] = [];
 let events = 0;
 let sent = 0;
 const app = new Koa();
-// Koa tells the end of each stream as an error.
+// Koa reports the end of each stream as an error.
 app.on('error', () => undefined);
 app.use(ctx => {
   const stream = new PassThrough();

@@ -9,7 +9,7 @@ export interface Serving {
   readonly onRequest: RequestListener;
   /** Sends one event to everyone. */
   readonly broadcast: () => void;
-  /** Sends one event to one connection, another one each time; absent where nobody asks for it. */
+  /** Sends one event to one connection, another one each time; absent where no benchmark uses it. */
   readonly send?: () => void;
 }
 

@@ -17,7 +17,7 @@ const COLUMNS: readonly (readonly [string, Mode, Mode])[] = [
  * What telemetry costs: the same work with a stub in its place, without an SDK, and with one that samples 1 %, in
  * processes that take turns every fraction of a second. Ratios are of neighbouring slices, so that a machine with other
  * work changes both sides of them. Two processes that do just the same differ as well, so all begins anew several times:
- * told is the median of the runs, each the median of its slices, and between which values the middle half of them lies.
+ * printed is the median of the runs, each the median of its slices, and between which values the middle half of them lies.
  *
  * The last column compares two processes with an SDK, one of them with the stub: what is left is the library's part, without
  * what Node pays for following contexts.
@@ -44,7 +44,7 @@ for (const [work, runs] of figures) {
   console.log(row([work, stub.toFixed(2), ...cells]));
 }
 
-// A difference of a few percent drowns where other work is done: the same, told around work that does nothing.
+// A difference of a few percent drowns where other work is done: the same calls around empty work.
 const verbs: Partial<Record<Mode, Record<string, number>>> = {};
 for (const mode of MODES) verbs[mode] = await heard(start('verbs.js', [mode]));
 const verbHead = ['telling it alone', ...COLUMNS.map(([name]) => name)];

@@ -10,7 +10,7 @@ import {
 } from '@opentelemetry/sdk-trace';
 
 /**
- * How much is told: nothing, by a stub in place of the telemetry; what the library tells without an SDK; nothing, beside an
+ * How much is recorded: nothing, by a stub in place of the telemetry; the calls of the library without an SDK; nothing, beside an
  * SDK that the application has; or with an SDK that samples one trace in a hundred.
  */
 export const MODES = ['stub', 'no-sdk', 'sdk-stub', 'sdk'] as const;

@@ -25,7 +25,7 @@ telemetry.observe({
 const tracer = trace.getTracer('bench');
 const subject = (here: boolean) => ({ connectionId: 'c1', messageId: 'm1', event: 'tick', here });
 
-/** What one operation of the same name tells, around work that does nothing. */
+/** The telemetry of one operation of the same name, around empty work. */
 const works: Record<string, { operations: number; run(): Promise<unknown> }> = {
   'broadcast, per delivery': {
     operations: CONNECTIONS,

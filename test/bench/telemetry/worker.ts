@@ -86,11 +86,11 @@ const works: Record<string, Work> = {
   },
 };
 
-// Asked for slices of work until it is told to stop; answers microseconds of processor time per operation.
+// Runs slices of work on request until it is stopped; answers microseconds of processor time per operation.
 process.on('message', (request: { work: string; ms: number } | 'stop') => {
   void (request === 'stop' ? stop() : answer(request));
 });
-// Whoever asks may be ended early.
+// The parent process may end early.
 process.on('disconnect', () => process.exit());
 process.send?.(Object.keys(works));
 

@@ -91,7 +91,7 @@ for (const detach of MODES) {
       await until(() => app.store.size === 0, 'the connection to go');
     });
 
-    it('ends when somebody ends its response', async () => {
+    it('ends when the application ends its response', async () => {
       let end = (): void => undefined;
       opened = ({ res }) => {
         end = () => res.end();

@@ -144,7 +144,7 @@ describe('a client that leaves abruptly', () => {
       await nothingIsLeft();
     });
 
-    it(`by ${name} during the registration takes it back`, async () => {
+    it(`by ${name} during the registration releases the route`, async () => {
       const client = await RawClient.request(app.port, '/sse/slow');
       await until(() => gate.waiting === 1, 'the registration');
       expect(app.store.opening).to.equal(1);

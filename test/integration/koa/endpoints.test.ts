@@ -203,13 +203,13 @@ describe('@SseEndpoint', () => {
     expect(await connectedAs('/by-function/ann', { headers })).to.equal('ann-phone');
   });
 
-  it('makes a random id up when nothing names one', async () => {
+  it('generates a random id when nothing names one', async () => {
     const [first, second] = [await connectedAs('/random'), await connectedAs('/random')];
     expect(first).to.match(UUID);
     expect(second).to.match(UUID).and.not.equal(first);
   });
 
-  it('makes a random id up when an optional parameter is absent', async () => {
+  it('generates a random id when an optional parameter is absent', async () => {
     expect(await connectedAs('/optional')).to.match(UUID);
     expect(await connectedAs('/optional/here')).to.equal('here');
   });
@@ -373,7 +373,7 @@ describe('an endpoint with onReset', () => {
 
   after(() => app.close());
 
-  it('lets its controller send a snapshot to who comes back from another log', async () => {
+  it('lets its controller send a snapshot to a client that resumes from another log', async () => {
     const client = await EventStreamClient.open(`${app.url}/reset/me`, {
       headers: { 'Last-Event-ID': 'otherlog.abc-1' },
     });

@@ -40,7 +40,7 @@ describe('ctx.sse.connect', () => {
     client.leave();
   });
 
-  it('makes a random id up', async () => {
+  it('generates a random id', async () => {
     const connections: SseConnection[] = [];
     await start(async ctx => connections.push(await ctx.sse.connect()));
     const clients = [await open(), await open()];

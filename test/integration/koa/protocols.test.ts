@@ -226,7 +226,7 @@ describe('an HTTP/1.1 connection', () => {
     await once(server, 'listening');
   });
 
-  it('is let go by server.closeAllConnections', async () => {
+  it('is destroyed by server.closeAllConnections', async () => {
     const client = await open1('/sse/a');
     await client.event('welcome');
     (app.server as http.Server).closeAllConnections();

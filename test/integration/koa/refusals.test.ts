@@ -98,7 +98,7 @@ describe('a refused stream', () => {
       first.leave();
     });
 
-    it('spreads Retry-After, so that the refused do not come back together', async () => {
+    it('spreads Retry-After, so that refused clients do not return at once', async () => {
       const first = await connected('/sse/a');
       const waits = new Set<unknown>();
       await until(async () => {
@@ -173,7 +173,7 @@ describe('a refused stream', () => {
     owner.leave();
   });
 
-  it('is answered as JSON whatever earlier middleware thought of the response', async () => {
+  it('is answered as JSON whatever earlier middleware set on the response', async () => {
     app = await KoaApp.start({
       controllers: [StreamController],
       before: [
@@ -305,7 +305,7 @@ describe('Last-Event-ID', () => {
     client.destroy();
   });
 
-  it('resumes at a cursor of ours', async () => {
+  it('resumes at a cursor of the log', async () => {
     const first = await connected('/sse/a?topic=news');
     await app.service.publish('news', 'note', 1);
     const { id = '' } = await first.event('note');

@@ -47,7 +47,7 @@ describe('a sink on a socket', () => {
 
   const listeners = (socket: Socket): number[] => NAMES.map(name => socket.listenerCount(name));
 
-  it('takes its listeners back when it is detached', () => {
+  it('removes its listeners when it is detached', () => {
     const before = listeners(request.socket);
     const sink = sinkFor(request, response);
     sink.attach(new Calls());
@@ -56,7 +56,7 @@ describe('a sink on a socket', () => {
     expect(listeners(request.socket)).to.deep.equal(before);
   });
 
-  it('says nothing more once it is detached', async () => {
+  it('reports nothing once it is detached', async () => {
     const calls = new Calls();
     const sink = sinkFor(request, response);
     sink.attach(calls);

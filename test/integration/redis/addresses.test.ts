@@ -84,7 +84,7 @@ describe('nodes meet', () => {
     }
   });
 
-  it('as a user who may only what they need', async () => {
+  it('as a user with only the permissions they need', async () => {
     const { admin, port } = server.redis;
     const data =
       '+hget +hset +hsetnx +hincrby +hdel +hmget +hgetall +hlen +hexists +hscan +hrandfield';

@@ -127,7 +127,7 @@ describe('a node that is compared with Redis, however many connections it has', 
     }
   });
 
-  it('finds a route that is missing, foreign or too much at the next check', async () => {
+  it('finds a missing, foreign or surplus route at the next check', async () => {
     await connect(MANY);
     const theirs = await anotherNode();
     const planted: readonly (readonly [kind: string, plant: () => Promise<unknown>])[] = [
@@ -195,7 +195,7 @@ describe('a node that is compared with Redis, however many connections it has', 
     expect(await foundWithin(MANY / STRETCH)).to.deep.equal({ index: 1 });
   });
 
-  it(`finds both at the next check among ${STRETCH} connections`, async () => {
+  it(`finds both inconsistencies at the next check among ${STRETCH} connections`, async () => {
     await connect(STRETCH);
     await plantToken('c3');
     expect(await foundWithin(1)).to.deep.equal({ 'wrong-token': 1 });
@@ -205,7 +205,7 @@ describe('a node that is compared with Redis, however many connections it has', 
     expect(await foundWithin(1)).to.deep.equal({ 'missing-route': 1, ghost: 1 });
   });
 
-  it('goes on comparing everything while something that was found is there', async () => {
+  it('goes on comparing everything while a found inconsistency lasts', async () => {
     await connect(MANY);
     await plantToken('c0');
     const look = { maxRepairs: 0 };

@@ -31,7 +31,7 @@ describe('checks while clients come, move and go, and routes are damaged', () =>
 
   afterEach(() => nodes.dispose());
 
-  it('repair everything and harm no connection that has its id by right', async () => {
+  it('repair everything and close no connection that owns its id', async () => {
     const seed = Math.floor(Math.random() * 2 ** 31);
     const random = randomNumbers(seed);
     const cluster = [await start('a'), await start('b')];

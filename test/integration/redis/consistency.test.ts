@@ -67,7 +67,7 @@ describe('a node that is compared with Redis', () => {
     expect(listener.superseded).to.deep.equal([]);
   });
 
-  it('a route of a lease that is gone is a live connection’s again', async () => {
+  it('a route of an expired lease returns to its live connection', async () => {
     const route = await connect('c1', 't1');
     await admin().hset(key('r'), 'c1', route.replace(/^\d+/, '424242'));
     expect((await check()).found).to.deep.equal({ 'foreign-route': 1 });

@@ -64,7 +64,7 @@ describe('leaks of a node in Redis', () => {
     await until(() => listener.publications.length === 1, 'the publication');
   });
 
-  it('a node at rest has none', async () => {
+  it('a node at rest has no leak', async () => {
     await coordinator.messenger.send({
       connectionId: 'nobody',
       messageId: 'm1',
@@ -76,7 +76,7 @@ describe('leaks of a node in Redis', () => {
     expect(detection.run()).to.deep.equal({});
   });
 
-  it('a send that waits beyond its deadline, because a call never ended, is found and let go', async () => {
+  it('a send that waits beyond its deadline, because a call never ended, is found and released', async () => {
     const run = sinon.stub(RedisGateway.prototype, 'run').callThrough();
     run
       .withArgs(sinon.match({ name: 'send' }), sinon.match.any)
@@ -98,7 +98,7 @@ describe('leaks of a node in Redis', () => {
     }
   });
 
-  it('sends past their time and frames held for nothing are let go', () => {
+  it('sends past their deadline and frames held without need are released', () => {
     const done: string[] = [];
     const late = { over: true };
     const node = {

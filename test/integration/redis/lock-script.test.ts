@@ -10,7 +10,7 @@ describe('lock.lua', () => {
   // Removed with everything else at the end.
   beforeEach(() => registry().bench.tombstones.add(key()));
 
-  it('gives a free lock to the first who asks, for its time', async () => {
+  it('gives a free lock to the first caller, for its time', async () => {
     expect(await ask('a', 5_000)).to.deep.equal({ status: 'HELD', holder: 'a' });
     expect(await admin().pttl(key())).to.be.within(4_000, 5_000);
   });
@@ -21,7 +21,7 @@ describe('lock.lua', () => {
     expect(await admin().pttl(key())).to.be.within(4_000, 5_000);
   });
 
-  it('is kept by asking again', async () => {
+  it('is prolonged by acquiring it again', async () => {
     await ask('a', 5_000);
     expect(await ask('a', 50_000)).to.deep.equal({ status: 'HELD', holder: 'a' });
     expect(await admin().pttl(key())).to.be.within(49_000, 50_000);

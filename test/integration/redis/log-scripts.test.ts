@@ -182,7 +182,7 @@ describe('scripts of the log', () => {
     expect(await history(['a'])).to.include({ head: id, completeTo: id });
   });
 
-  it('history gives what came after the cursor, topic by topic', async () => {
+  it('history answers the entries after the cursor, topic by topic', async () => {
     const first = await publish('a', 'a1');
     await publish('b', 'b1');
     await publish('c', 'c1');
@@ -193,7 +193,7 @@ describe('scripts of the log', () => {
     expect(reply).to.deep.include({ gaps: [], completeTo: last.id });
   });
 
-  it('history pages are complete up to upto, for all topics', async () => {
+  it('history pages are complete up to their end, for all topics', async () => {
     const ids: string[] = [];
     for (let n = 0; n < 9; n += 1) ids.push((await publish(n % 3 === 0 ? 'b' : 'a', `${n}`)).id);
     const seen: string[] = [];

@@ -61,7 +61,7 @@ describe('a node of the cluster', () => {
     }
   });
 
-  it('with the id of another says so, and both serve', async () => {
+  it('with the id of another node warns, and both serve', async () => {
     const first = await start('twin');
     const second = await start('twin');
     await until(

@@ -98,7 +98,7 @@ describe('reconcile.lua', () => {
     expect((await resolve('c1', 'c2', 'c3')).status).to.equal('OK');
   });
 
-  it('finds all that leases which are gone have left, however much else there is', async () => {
+  it('finds all routes of expired leases, among any number of others', async () => {
     const { bench } = registry();
     const { leases, routes, index } = partition();
     // The higher generation stands first.
@@ -122,7 +122,7 @@ describe('reconcile.lua', () => {
     expect([await admin().hlen(routes), await admin().zcard(index)]).to.deep.equal([100, 100]);
   });
 
-  it('compares no more of what they have left than it is asked to', async () => {
+  it('compares no more of these routes than it is asked to', async () => {
     const { bench } = registry();
     const { leases, index } = partition();
     for (let gen = 10; gen < 100; gen += 10) {

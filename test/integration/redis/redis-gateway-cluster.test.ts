@@ -43,7 +43,7 @@ describe('RedisGateway in a Redis Cluster', () => {
       expect(infos.filter(info => info.includes(`run_id:${runId ?? 'none'}`))).to.have.length(1);
     });
 
-    it('is UNAVAILABLE while a master does not answer, and works on at the others', async function () {
+    it('is UNAVAILABLE while a master does not answer, and serves the other masters', async function () {
       const gateway = make({ client: cluster.redis.admin });
       await gateway.open();
       const counts = () =>

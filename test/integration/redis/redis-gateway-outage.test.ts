@@ -21,7 +21,7 @@ describe('RedisGateway in an outage', () => {
       await Promise.all(servers.splice(0).map(server => server.stop()));
     });
 
-    it('rejects open while nothing listens, and connects as soon as something does', async () => {
+    it('rejects open while the port is closed, and connects as soon as it is open', async () => {
       expect(redis.redis.port).to.be.greaterThan(0);
       const port = await freePort();
       const reported: boolean[] = [];

@@ -127,7 +127,7 @@ describe('RedisGateway', () => {
       }
     });
 
-    it('rejects what no retry cures at once', async () => {
+    it('rejects permanent failures at once', async () => {
       const gateway = make({ url: server.redis.url });
       await gateway.open();
       await server.redis.admin.set(gateway.keys.logMeta, 'not a hash', 'PX', 5_000);

@@ -88,7 +88,7 @@ describe('RedisSubscriber', () => {
       }
     });
 
-    it('rejects a subscription without a connection, and makes it up with the next', async () => {
+    it('rejects a subscription without a connection, and subscribes with the next', async () => {
       const { gateway, subscriber, observed } = await start();
       await server.redis.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
       await until(() => observed.life.includes('down'), 'the break');

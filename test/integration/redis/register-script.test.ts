@@ -231,7 +231,7 @@ describe('register.lua', () => {
       expect(await take(4)).to.include({ status: 'STORM' });
     });
 
-    it('lets other modes be', async () => {
+    it('does not limit other modes', async () => {
       for (let n = 0; n < 3; n += 1) await take(n);
       expect(await b.register('x', 't9', { ...limit, mode: 'nx' })).to.include({
         status: 'EXISTS',

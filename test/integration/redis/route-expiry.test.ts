@@ -42,7 +42,7 @@ describe('the removal of expired routes', () => {
     expect(calls).to.equal(1);
   });
 
-  it('comes past every route with further runs', async () => {
+  it('visits every route with further runs', async () => {
     await register(60_000);
     const { bench, a } = registry();
     await a.register('late', 't', { ttlMs: 1 });
@@ -53,7 +53,7 @@ describe('the removal of expired routes', () => {
     expect(removed).to.equal(1);
   });
 
-  it('goes on while something has to go', async () => {
+  it('goes on while there are expired routes', async () => {
     await register(1_000);
     await registry().bench.advance(1_000);
     expect(await expiry.expire()).to.equal(ROUTES);

@@ -46,7 +46,7 @@ describe('a send while Redis is in trouble', () => {
       deadline,
     });
 
-  it('is answered by an owner that leaves the cluster the moment it takes it', async () => {
+  it('is answered by an owner that leaves the cluster as it delivers', async () => {
     const left: Promise<void>[] = [];
     const { onMessage } = listener;
     listener.onMessage = (...message) => {

@@ -5,7 +5,7 @@ import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
 
-describe('what a node in Redis says is wrong', () => {
+describe('the status of a node on Redis', () => {
   const server = withRedis();
   const nodes = new RedisNodes(() => ({ url: server.redis.url }), { node: { heartbeat: 50 } });
 
@@ -15,10 +15,10 @@ describe('what a node in Redis says is wrong', () => {
     const coordinator = await nodes.node('a');
     await coordinator.start(new RecordingListener());
     await server.redis.admin.config('SET', 'maxmemory', '1');
-    await until(() => coordinator.status().trouble === 'memory', 'the news that it is full');
+    await until(() => coordinator.status().trouble === 'memory', 'the status memory');
     expect(coordinator.status().reachable).to.equal(false);
     await server.redis.admin.config('SET', 'maxmemory', '0');
-    await until(() => coordinator.status().reachable, 'the end of it');
+    await until(() => coordinator.status().reachable, 'the recovery');
     expect(coordinator.status()).to.deep.equal({ reachable: true });
   });
 

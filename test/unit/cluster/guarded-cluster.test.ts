@@ -109,7 +109,7 @@ describe('GuardedCluster', () => {
       expect(cluster.joined).to.equal(true);
     });
 
-    it('is refused once the cluster was left', async () => {
+    it('is refused once the node has left the cluster', async () => {
       await cluster.close();
       expect(await codeOf(cluster.join())).to.equal('CLOSED');
       expect(joins).to.deep.equal([]);
@@ -123,7 +123,7 @@ describe('GuardedCluster', () => {
     expect(cluster.joined).to.equal(true);
   });
 
-  it('takes a registration back that succeeds after the policy gave it up', async () => {
+  it('undoes a registration that succeeds after the policy gave up', async () => {
     const policy = new ImpatientPolicy();
     const cluster = guard(inner, policy);
     await cluster.join();
@@ -134,7 +134,7 @@ describe('GuardedCluster', () => {
     expect(await inner.routes.locate('c1')).to.equal(undefined);
   });
 
-  it('takes a subscription back that succeeds after the policy gave it up', async () => {
+  it('undoes a subscription that succeeds after the policy gave up', async () => {
     const policy = new ImpatientPolicy();
     const unsubscribed: string[] = [];
     const cluster = guard(

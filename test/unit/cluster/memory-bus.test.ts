@@ -57,13 +57,13 @@ describe('MemoryBus', () => {
       expect(SseError.is(error, 'INVALID_OPTION')).to.equal(true);
     });
 
-    it('may come back under the id they left', () => {
+    it('may join again with the same id', () => {
       bus.leave('a');
       bus.join('a', new RecordingListener());
       expect(bus.nodes('a').map(({ nodeId }) => nodeId)).to.deep.equal(['a', 'b']);
     });
 
-    it('who are unknown cannot be reached', () => {
+    it('with an unknown id cannot be reached', () => {
       expect(bus.isCut('nobody')).to.equal(true);
       expect(bus.reach('nobody')).to.equal(undefined);
       bus.cut('nobody');
@@ -145,7 +145,7 @@ describe('MemoryBus', () => {
       expect(a.superseded).to.deep.equal([]);
     });
 
-    it('gives a connection back its id when the one that took it over is gone', () => {
+    it('returns an id to its former connection when the newer one is gone', () => {
       own('a', a, 'c1', 't1');
       bus.cut('a');
       takeOver('b', 'c1', 't9');

@@ -139,7 +139,7 @@ describe('MemoryLog', () => {
     expect(gap?.topics).to.deep.equal(new Map([['sport', entryBefore(entries[2])]]));
   });
 
-  it('answers as an array that forgets nothing says it should', () => {
+  it('answers like a plain array of all entries', () => {
     fc.assert(
       fc.property(
         fc.array(step, { maxLength: 60 }),

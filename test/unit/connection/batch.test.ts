@@ -47,7 +47,7 @@ describe('Batch', () => {
     expect(batch.join().toString()).to.equal('data: a\n\n');
   });
 
-  it('hands a single frame on without a copy', () => {
+  it('returns a single frame without a copy', () => {
     expect(Batch.empty().append(a).join()).to.equal(a.bytes);
   });
 

@@ -135,7 +135,7 @@ describe('ClientConnection at its end', () => {
   });
 
   describe('cut', () => {
-    it('closes at once, without a word, and throws away what waits', async () => {
+    it('closes at once, without a last event, and discards waiting bytes', async () => {
       const { connection, sink } = bench.open();
       sink.block();
       connection.deliver(frame('a'));
@@ -148,7 +148,7 @@ describe('ClientConnection at its end', () => {
       expectNothingLeft();
     });
 
-    it('throws away what came earlier in the tick', async () => {
+    it('discards events of the same tick', async () => {
       const { connection, sink } = bench.open();
       connection.enqueue(frame('a'));
       connection.cut('failed');

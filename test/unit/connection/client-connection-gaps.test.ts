@@ -22,7 +22,7 @@ function gap(reason: Gap['reason'], from: number, until: number, epoch?: string)
 const eventsOf = (text: string) =>
   eventsIn(text).map(({ event, data, id }) => (event === 'sse.reset' ? `reset ${id ?? ''}` : data));
 
-describe('ClientConnection with a gap in what it gets', () => {
+describe('ClientConnection with a gap', () => {
   let bench: Bench;
 
   beforeEach(() => {
@@ -54,7 +54,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     expect(bench.news).to.deep.equal(['c1 reset GAP']);
   });
 
-  it('says nothing of a gap that its client is past', async () => {
+  it('writes no reset for a gap that its client is past', async () => {
     const { connection, sink } = bench.open();
     connection.enqueue(entry(5));
     connection.reportGap(gap('GAP', 3, 5));
@@ -71,7 +71,7 @@ describe('ClientConnection with a gap in what it gets', () => {
     expect(eventsOf(sink.text)).to.deep.equal(['entry 4', 'reset ']);
   });
 
-  it('names all that the client follows when everything is concerned', async () => {
+  it('names every topic of the client when a gap concerns all topics', async () => {
     const { connection, sink } = bench.open();
     connection.addTopic('sport');
     connection.reportGap(gap('EPOCH', 0, 0, 'e2'));

@@ -32,7 +32,7 @@ describe('ClientConnection while opening', () => {
     expect(sink.text).to.equal(FIRST.bytes.toString());
   });
 
-  it('holds what it gets, and says so', () => {
+  it('holds events, and answers buffered', () => {
     const { connection } = bench.opening();
     expect([connection.deliver(frame('a')), connection.enqueue(frame('b'))]).to.deep.equal([
       { outcome: 'buffered' },
@@ -58,7 +58,7 @@ describe('ClientConnection while opening', () => {
     expect(dataIn(sink.text)).to.deep.equal(['first', 'replayed', 'held']);
   });
 
-  it('drops what it holds of the log up to where the replay ended, and nothing else', () => {
+  it('drops held entries up to the end of the replay, and nothing else', () => {
     const { connection, sink } = bench.opening();
     connection.open(FIRST);
     for (const held of [entry(-1), frame('direct'), entry(0), entry(1), entry(2)]) {
@@ -163,7 +163,7 @@ describe('ClientConnection while opening', () => {
     ]);
   });
 
-  it('learns of a client that was gone before', async () => {
+  it('notices a client that left before', async () => {
     const sink = new FakeSink();
     sink.leave();
     const { connection } = bench.opening('gone', sink);
@@ -172,7 +172,7 @@ describe('ClientConnection while opening', () => {
     expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'client' });
   });
 
-  it('goes live no more once it has ended', async () => {
+  it('does not go live once it has ended', async () => {
     bench = new Bench({ heartbeat: 1000, maxAge: 1000 });
     const { connection, sink } = bench.opening();
     connection.open(FIRST);
@@ -196,7 +196,7 @@ describe('ClientConnection while opening', () => {
     expect(sink.ended).to.be.true;
   });
 
-  it('lets go of what it held as soon as it closes, although its socket is blocked', async () => {
+  it('releases held frames as soon as it closes, although its socket is blocked', async () => {
     const { connection, sink } = bench.opening();
     sink.block();
     connection.open(FIRST);

@@ -194,7 +194,7 @@ describe('ClientConnection.pipe', () => {
     });
   });
 
-  it('takes an item with data for an event, and anything else for the data of a message', async () => {
+  it('treats an item with data as an event, and any other as the data of a message', async () => {
     await pipe([{ event: 'note', data: { a: 1 }, id: '7', retry: 5 }, { data: 'x' }, { b: 2 }]);
     await turn();
     expect(eventsIn(client.sink.text)).to.deep.equal([
@@ -342,7 +342,7 @@ describe('ClientConnection.pipe', () => {
       }
     });
 
-    it('drops of a push source what does not fit, as the policy says', async () => {
+    it('drops events of a push source that do not fit, according to the policy', async () => {
       bench = new Bench({ policy: 'drop-newest', maxBytes: 100 });
       client = bench.open();
       const subject = new Subject<string>();
@@ -357,7 +357,7 @@ describe('ClientConnection.pipe', () => {
       expect(received().slice(1)).to.deep.equal(['a', 'b']);
     });
 
-    it('lets others have their turn while a source is always ready', async () => {
+    it('lets other connections run while a source is always ready', async () => {
       let pulls = 0;
       const piped = pipe(
         (function* () {
@@ -667,7 +667,7 @@ describe('ClientConnection.pipe', () => {
     }
   });
 
-  describe('a failure after the source was given up', () => {
+  describe('a failure after the source was cancelled', () => {
     const failure = new Error('late');
     const expectLogged = async (): Promise<void> => {
       await turn();

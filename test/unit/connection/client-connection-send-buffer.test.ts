@@ -156,7 +156,7 @@ describe('ClientConnection with a slow client', () => {
       expect(dataIn(sink.text).map(data => data[0])).to.deep.equal(['a', 'e']);
     });
 
-    it('drops nothing when it is others that hold the process budget', () => {
+    it('drops nothing when other connections use up the process budget', () => {
       bench = new Bench({ policy: 'drop-oldest', maxBytes: 1000, maxTotalBytes: 1000 });
       const [one, two] = [blocked(), blocked()];
       two.connection.enqueue(frameOf(40, 'b'));

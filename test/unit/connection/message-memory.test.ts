@@ -50,7 +50,7 @@ describe('MessageMemory', () => {
     ]);
   });
 
-  it('lets go of what is too old to be recalled', () => {
+  it('forgets message ids that are too old', () => {
     for (let index = 0; index < MAX_REMEMBERED; index += 1) {
       memory.remember(`m${index}`, DELIVERED, 0);
     }

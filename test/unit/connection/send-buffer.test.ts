@@ -204,7 +204,7 @@ describe('SendBuffer', () => {
     ]);
   });
 
-  it('hands a whole frame on without a copy', () => {
+  it('returns a whole frame without a copy', () => {
     const sendBuffer = new SendBuffer(new SendBufferBudget(1000));
     const frame = frameOfLength(10);
     sendBuffer.push(frame);

@@ -6,7 +6,7 @@ import { amount } from '../../support/extent.js';
 describe('SourceItemReader', () => {
   const read = (item: unknown): unknown => new SourceItemReader().read(item);
 
-  it('takes an object with data and nothing but event, id and retry for an event', () => {
+  it('treats an object with only data, event, id and retry as an event', () => {
     for (const item of [
       { data: 1 },
       { data: undefined },
@@ -17,7 +17,7 @@ describe('SourceItemReader', () => {
     }
   });
 
-  it('takes anything else for the data of a message', () => {
+  it('treats any other item as the data of a message', () => {
     class Row {
       readonly event = 'a';
     }
@@ -37,7 +37,7 @@ describe('SourceItemReader', () => {
     }
   });
 
-  it('puts characters together again that were cut between pieces of bytes', () => {
+  it('joins characters that were cut between pieces of bytes', () => {
     const pieces = fc.tuple(
       fc.string({ unit: 'binary', minLength: 1, maxLength: 20 }),
       fc.array(fc.nat(80), { maxLength: 6 }),

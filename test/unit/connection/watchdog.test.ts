@@ -32,7 +32,7 @@ describe('Watchdog', () => {
     clock.restore();
   });
 
-  it('takes no timer before there is somebody to look at, and one for all', () => {
+  it('starts no timer before the first connection, and one for all', () => {
     watchdog = new Watchdog(30_000, 60_000);
     expect(clock.countTimers()).to.equal(0);
     for (let index = 0; index < 100; index += 1) {
@@ -42,7 +42,7 @@ describe('Watchdog', () => {
     expect(clock.countTimers()).to.equal(1);
   });
 
-  it('looks at a waiting connection until nothing waits any more', () => {
+  it('checks a waiting connection until no byte waits', () => {
     watchdog = new Watchdog(30_000, false);
     const connection = new WaitingConnection();
     watchdog.watch(connection);
@@ -121,7 +121,7 @@ describe('Watchdog', () => {
     ]);
   });
 
-  it('forgets the age alone of a connection that is closing', () => {
+  it('forgets only the age of a connection that is closing', () => {
     watchdog = new Watchdog(30_000, 60_000);
     const connection = new WaitingConnection();
     watchdog.watch(connection);

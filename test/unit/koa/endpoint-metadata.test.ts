@@ -54,7 +54,7 @@ describe('@SseEndpoint', () => {
     expect(pathsOf(Controller)).to.deep.equal(['/b', '/a']);
   });
 
-  it('may stand more than once on a method', () => {
+  it('may be applied more than once to a method', () => {
     class Controller {
       @SseEndpoint('/a')
       @SseEndpoint('/b')
@@ -106,7 +106,7 @@ describe('@SseEndpoint', () => {
       }
     }
 
-    it('passes records on, the parent’s first', () => {
+    it('inherits records, the parent’s first', () => {
       class Child extends Parent {
         @SseEndpoint('/child')
         child(): void {
@@ -116,7 +116,7 @@ describe('@SseEndpoint', () => {
       expect(pathsOf(Child)).to.deep.equal(['/parent', '/both-2', '/both-1', '/child']);
     });
 
-    it('passes records on to classes that decorate nothing', () => {
+    it('inherits records in classes that decorate nothing', () => {
       class Child extends Parent {}
       class Grandchild extends Child {}
       expect(pathsOf(Grandchild)).to.deep.equal(pathsOf(Parent));
@@ -165,7 +165,7 @@ describe('@SseController', () => {
     expect(controllerOf(Controller)).to.deep.equal({ prefix: '/v1', guards: [Guard] });
   });
 
-  it('need not be there', () => {
+  it('is optional', () => {
     class Controller {}
     expect(controllerOf(Controller)).to.deep.equal({ prefix: '' });
   });

@@ -105,7 +105,7 @@ describe('ConnectionOpener', () => {
     });
   });
 
-  describe('what it does', () => {
+  describe('a successful opening', () => {
     it('ends with an open, registered and subscribed connection', async () => {
       const node = interruptible();
       const { connection, sink } = await node.connect('c1', { topics: ['news'] });
@@ -129,14 +129,14 @@ describe('ConnectionOpener', () => {
       expect(opened).to.deep.equal(MOMENTS.map(moment => [moment, false]));
     });
 
-    it('gives back what it took when the connection ends', async () => {
+    it('releases its resources when the connection ends', async () => {
       const node = interruptible();
       const { sink } = await node.connect('c1', { topics: ['news', 'sport'] });
       sink.leave();
       await expectNothingLeft(node);
     });
 
-    it('gives back what it took whatever reason the application closes with', async () => {
+    it('releases its resources for any close reason of the application', async () => {
       for (const reason of ['superseded', 'draining', 'shutdown', 'slow']) {
         const node = interruptible();
         const { connection } = await node.connect('c1', { topics: ['news'] });
@@ -295,7 +295,7 @@ describe('ConnectionOpener', () => {
       'before routes.register',
       'after routes.register',
     ] as const) {
-      it(`${moment} keeps the client out`, async () => {
+      it(`${moment} refuses the client`, async () => {
         const sink = new RecordingSink();
         const node = interruptible();
         let closed: boolean | undefined;
@@ -322,7 +322,7 @@ describe('ConnectionOpener', () => {
       expect(connection.state.kind).to.equal('open');
     });
 
-    it('closeAllConnections keeps it out as well', async () => {
+    it('closeAllConnections refuses it as well', async () => {
       const node = interruptible();
       onMoment = async moment => {
         if (moment === 'before routes.register')
@@ -353,7 +353,7 @@ describe('ConnectionOpener', () => {
       expect(node.store.size).to.equal(0);
     });
 
-    it('what is sent afterwards reaches the newcomer alone', async () => {
+    it('later sends reach the newcomer alone', async () => {
       const node = await cluster.started('a');
       const former = await node.connect('c1');
       const newcomer = await node.connect('c1');
@@ -459,7 +459,7 @@ describe('ConnectionOpener', () => {
       clock.restore();
     });
 
-    it('begins with the sixth takeover within 30 s, across nodes, and harms the owner not', async () => {
+    it('begins with the sixth takeover within 30 s, across nodes, and leaves the owner connected', async () => {
       const node = await cluster.started('a');
       await node.connect('c1');
       let owner = await other.connect('c1');

@@ -56,7 +56,7 @@ describe('connectionProbes', () => {
     expect(connection.state.kind).to.equal('open');
   });
 
-  it('without heartbeats have none to suspect', () => {
+  it('without heartbeats suspect no heartbeat', () => {
     const silent = new Bench();
     const kinds = connectionProbes({ store, environment: silent.environment }).map(one => one.kind);
     expect(kinds).to.deep.equal(['connection', 'timer']);

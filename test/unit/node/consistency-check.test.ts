@@ -82,7 +82,7 @@ describe('Reconciler', () => {
       expect(count('cluster')).to.be.within(9, 11);
     });
 
-    it('not at all when it is off, nor out of turn', async () => {
+    it('never when it is off, also on request', async () => {
       make({ enabled: false }).start();
       check.runSoon();
       await clock.tickAsync(600_000);

@@ -37,7 +37,7 @@ describe('CursorRefresh', () => {
   const idsOf = (text: string): string[] =>
     [...text.matchAll(/^id: (.*)$/gm)].map(([, id = '']) => id);
 
-  it('moves a quiet client to the present without an event', async () => {
+  it('moves a quiet client to the head without an event', async () => {
     const { sink } = await node.connect('c1');
     await node.service.publish('news', 'message', 'not for it');
     expect(refresh.run()).to.equal(1);
@@ -46,13 +46,13 @@ describe('CursorRefresh', () => {
     expect(sink.names).to.deep.equal(['connected']);
   });
 
-  it('leaves alone who has the newest entry', async () => {
+  it('does not move a client that has the newest entry', async () => {
     await node.connect('c1', { topics: ['news'] });
     await node.service.publish('news', 'message', 'x');
     expect(refresh.run()).to.equal(0);
   });
 
-  it('leaves alone a client that is slow, since it will be given an id by what waits for it', async () => {
+  it('does not move a slow client, since its waiting entries carry an id', async () => {
     const { connection, sink } = await node.connect('c1');
     sink.block();
     connection.send('message', 'x');

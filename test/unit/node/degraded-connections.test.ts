@@ -26,7 +26,7 @@ describe('DegradedConnections', () => {
     expect(parseCursor(sink.lastEvent?.id ?? '')).to.equal(undefined);
   });
 
-  it('get what their node sends them', async () => {
+  it('get sends of their node', async () => {
     const { sink } = await node.connect('c1');
     expect(node.service.sendMessage('c1', 'note', 'x').outcome).to.equal('delivered');
     expect(sink.lastEvent).to.include({ event: 'note', data: 'x' });
@@ -44,7 +44,7 @@ describe('DegradedConnections', () => {
     expect(node.service.getConnectionCount()).to.equal(1);
   });
 
-  it('are sent away once the cluster is back, and come back with everything', async () => {
+  it('are closed once the cluster is back, and resume with every entry', async () => {
     const { connection, sink } = await node.connect('c1', { topics: ['news'] });
     cluster.bus.heal('a');
     await until(() => connection.state.kind !== 'open', 'the end');
@@ -54,7 +54,7 @@ describe('DegradedConnections', () => {
     expect(cluster.bus.route('c1')).to.include({ nodeId: 'a' });
   });
 
-  it('are sent away no faster than a drain sends its clients away', async () => {
+  it('are closed no faster than a drain closes its clients', async () => {
     const slow = await cluster.started('slow', { options: { reconnect: { rate: 10 } } });
     cluster.bus.cut('slow');
     const clients: TestClient[] = [];
@@ -94,7 +94,7 @@ describe('DegradedConnections', () => {
     expect(again.sink.data('message')).to.deep.equal(['missed', 'later', 'to all']);
   });
 
-  it('are counted and forgotten like any other', async () => {
+  it('are counted and removed like any other', async () => {
     const { sink } = await node.connect('c1');
     expect(node.service.getConnectionCount()).to.equal(1);
     sink.leave();

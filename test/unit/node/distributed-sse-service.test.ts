@@ -14,7 +14,7 @@ describe('DistributedSseService', () => {
     await Promise.all(clusters.map(cluster => cluster.close()));
   });
 
-  describe('two of them in one process', () => {
+  describe('two services in one process', () => {
     let nodes: TestNode[];
     let clients: TestClient[];
 
@@ -88,7 +88,7 @@ describe('DistributedSseService', () => {
     }
   });
 
-  it('answers what it knows by itself without joining', () => {
+  it('answers local questions without joining', () => {
     const [cluster] = clusters;
     const { service } = cluster?.node('a') ?? {};
     expect(service?.hasLocal('c1')).to.equal(false);

@@ -83,7 +83,7 @@ describe('Drainer', () => {
     await duration(drained);
   });
 
-  it('refuses a newcomer that came in the same moment, before it was looked at', async () => {
+  it('refuses a newcomer of the same moment', async () => {
     const node = await cluster.started('a', { options: { reconnect: { rate: 20 } } });
     await connect(node, 3);
     const opening = codeOf(node.connect('late'));
@@ -121,7 +121,7 @@ describe('Drainer', () => {
     expect(calls).to.deep.equal(['routes.releaseAll', 'close']);
   });
 
-  it('goes on when the routes cannot be released, and says so', async () => {
+  it('goes on when the routes cannot be released, and logs that', async () => {
     const node = cluster.node('a', {
       wrap: inner =>
         hookedCoordinator(inner, method => {
@@ -163,7 +163,7 @@ describe('Drainer', () => {
     await duration(drained);
   });
 
-  it('hurries when the rate would take too long', async () => {
+  it('closes faster when the rate would take too long', async () => {
     const node = await cluster.started('a', {
       options: { reconnect: { rate: 1 }, connection: { maxConnections: 400 } },
     });
@@ -181,7 +181,7 @@ describe('Drainer', () => {
     expect(await duration(node.service.drain({ timeout: 600_000 }))).to.be.below(10_000);
   });
 
-  it('ends promptly when all clients have gone by themselves', async () => {
+  it('ends promptly when all clients have left', async () => {
     const node = await cluster.started('a', { options: { reconnect: { rate: 20 } } });
     const clients = await connect(node, 100);
     const drained = node.service.drain();
@@ -190,7 +190,7 @@ describe('Drainer', () => {
     expect(await duration(drained)).to.be.at.most(50);
   });
 
-  it('goes on delivering to those whose turn has not come', async () => {
+  it('goes on delivering to clients of later waves', async () => {
     const node = await cluster.started('a', { options: { reconnect: { rate: 20 } } });
     const clients = await connect(node, 3);
     const drained = node.service.drain();

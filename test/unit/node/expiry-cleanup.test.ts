@@ -36,7 +36,7 @@ describe('ExpiryCleanup', () => {
     clock.restore();
   });
 
-  it('removes connections that took nothing for the time to live, and no others', async () => {
+  it('removes connections without progress for the time to live, and no others', async () => {
     const quiet = await node.connect('quiet');
     const busy = await node.connect('busy');
     await turns();
@@ -68,7 +68,7 @@ describe('ExpiryCleanup', () => {
     expect(cleanup.run()).to.equal(1);
   });
 
-  it('sends each removed client away with a reconnection time', async () => {
+  it('sends each removed client a reconnection time', async () => {
     const { sink } = await node.connect('quiet');
     await turns();
     await clock.tickAsync(5001);
@@ -86,7 +86,7 @@ describe('ExpiryCleanup', () => {
     expect(await node.coordinator.routes.locate('quiet')).to.equal(undefined);
   });
 
-  it('gives up one that hangs while it opens', async () => {
+  it('closes a connection that hangs while it opens', async () => {
     const opening = new TestCluster().node('a', {
       wrap: coordinator =>
         hookedCoordinator(coordinator, method =>

@@ -234,7 +234,7 @@ describe('SseService on two nodes', () => {
       expect(await here.service.presence('t')).to.deep.equal({ connections: [], missing: [] });
     });
 
-    it('closes one, or all of this node, or all of the cluster', async () => {
+    it('closes one connection, or all of this node, or all of the cluster', async () => {
       const sinks = new Map<string, RecordingSink>();
       for (const id of ['a', 'b', 'c']) sinks.set(id, (await there.connect(id)).sink);
       sinks.set('mine', (await here.connect('mine')).sink);

@@ -49,7 +49,7 @@ describe('LeakDetection', () => {
       detection.watch([probe]);
     });
 
-    it('takes only what is there at two looks in a row', () => {
+    it('reports only leaks that two checks in a row find', () => {
       leaks.add('a').add('b');
       expect(detection.run()).to.deep.equal({});
       leaks.delete('a');
@@ -66,7 +66,7 @@ describe('LeakDetection', () => {
       expect(logger.at('warn')[0]?.fields).to.deep.equal({ kind: 'thing', count: 2 });
     });
 
-    it('does not remember what went away in between', () => {
+    it('forgets suspects that are gone at the next check', () => {
       leaks.add('a');
       detection.run();
       leaks.delete('a');
@@ -75,7 +75,7 @@ describe('LeakDetection', () => {
       expect(detection.run()).to.deep.equal({});
     });
 
-    it('goes on when a probe fails, and says so', () => {
+    it('goes on when a probe fails, and logs that', () => {
       const broken = (): never => {
         throw new Error('broken');
       };
@@ -91,7 +91,7 @@ describe('LeakDetection', () => {
       expect(failures).to.deep.equal(['broken', 'broken', 'stuck']);
     });
 
-    it('looks at each interval until it is stopped', () => {
+    it('checks at each interval until it is stopped', () => {
       const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
       try {
         leaks.add('a');

@@ -26,13 +26,13 @@ describe('Mailboxes', () => {
     from.service.sendMessageToConnection('c1', 'message', data, { durable: true, ...more });
 
   describe('a durable send', () => {
-    it('is delivered to a connection of another node, and says so', async () => {
+    it('is delivered to a connection of another node, and answers delivered', async () => {
       const { sink } = await node.connect('c1');
       expect(await send(other, 'x')).to.include({ outcome: 'delivered', nodeId: 'a' });
       expect(sink.data('message')).to.deep.equal(['x']);
     });
 
-    it('is delivered to a connection of this node, with an id to come back with', async () => {
+    it('is delivered to a connection of this node, with an id to resume from', async () => {
       const { sink } = await node.connect('c1');
       expect(await send(node, 'x')).to.include({ outcome: 'delivered', nodeId: 'a' });
       expect(sink.lastEvent?.id).to.match(/^[0-9a-z]+\.[0-9a-z]+-[0-9a-z]+$/);
@@ -106,7 +106,7 @@ describe('Mailboxes', () => {
   });
 
   describe('while the cluster cannot be reached', () => {
-    it('a durable send is unavailable to a client that is elsewhere, and stored nowhere', async () => {
+    it('a durable send to a client of another node is unavailable and not stored', async () => {
       cluster.bus.cut('b');
       expect(await send(other, 'x')).to.include({ outcome: 'unavailable' });
       const { sink } = await node.connect('c1');
@@ -114,7 +114,7 @@ describe('Mailboxes', () => {
       expect(sink.names).to.deep.equal(['connected']);
     });
 
-    it('a client of this node gets it, since nothing else can be done for it', async () => {
+    it('a client of this node gets it without storage', async () => {
       const { sink } = await node.connect('c1');
       cluster.bus.cut('a');
       expect(await send(node, 'x')).to.include({ outcome: 'delivered' });
@@ -134,7 +134,7 @@ describe('Mailboxes', () => {
   });
 
   describe('a client', () => {
-    it('that comes back with its last id gets what came meanwhile, once, on any node', async () => {
+    it('that resumes with its last id gets newer events, once, on any node', async () => {
       const first = await node.connect('c1');
       await send(other, '0');
       const { lastId = '' } = first.sink;
@@ -148,7 +148,7 @@ describe('Mailboxes', () => {
       expect(sink.data('message')).to.deep.equal(['1', '2', '3']);
     });
 
-    it('that begins anew gets what waits for it, and then the present', async () => {
+    it('that begins anew gets stored events, and then live ones', async () => {
       await send(other, '0');
       await other.service.publish('news', 'message', 'before its time');
       await send(other, '1');
@@ -159,7 +159,7 @@ describe('Mailboxes', () => {
       expect(sink.data('message')).to.deep.equal(['0', '1', 'live']);
     });
 
-    it('that leaves between the first event and what waits for it, gets that when it returns', async () => {
+    it('that leaves before its stored events are written, gets them when it returns', async () => {
       await send(other, '0');
       const { sink } = await node.connect('c1');
       const connected = sink.events[0]?.id ?? '';
@@ -170,7 +170,7 @@ describe('Mailboxes', () => {
       expect(again.sink.data('message')).to.deep.equal(['0']);
     });
 
-    it('that had what waited for it has nothing of it again', async () => {
+    it('that got its stored events does not get them again', async () => {
       await send(other, '0');
       await other.service.publish('news', 'message', 'newer');
       const { sink } = await node.connect('c1');
@@ -203,7 +203,7 @@ describe('Mailboxes', () => {
       expect(sink.names).to.deep.equal(['connected']);
     });
 
-    it('follows as many topics as before', async () => {
+    it('may follow as many topics as without a mailbox', async () => {
       const tight = await cluster.started('c', {
         options: { ...options, limits: { maxTopicsPerConnection: 2 } },
       });

@@ -38,7 +38,7 @@ describe('MessageSender', () => {
   }
 
   describe('a send on this node', () => {
-    it('is delivered, with what was sent to whom', async () => {
+    it('is delivered, with the ids of message and connection', async () => {
       const { sink } = await node.connect('c1');
       await turns();
       const receipt = node.service.sendMessage('c1', 'message', 'x');
@@ -64,7 +64,7 @@ describe('MessageSender', () => {
       }
     });
 
-    it('is rejected when it is too large, before anybody is looked for', async () => {
+    it('is rejected when it is too large, before the connection is looked up', async () => {
       const data = 'x'.repeat(1001);
       await node.connect('c1');
       for (const id of ['c1', 'nobody']) {
@@ -201,7 +201,7 @@ describe('MessageSender', () => {
       expect(await send('nobody')).to.include({ outcome: 'not-connected' });
     });
 
-    it('is not connected when the owner has it no more', async () => {
+    it('is not connected when the connection of the owner has closed', async () => {
       const { sink } = await other.connect('c1');
       cluster.bus.cut('b');
       sink.leave();
@@ -217,7 +217,7 @@ describe('MessageSender', () => {
       expect(sink.data('message')).to.deep.equal(['x']);
     });
 
-    it('follows send.ack when nothing else is asked for', async () => {
+    it('follows send.ack by default', async () => {
       const sender = await cluster.started('c', { options: { send: { ack: 'none' } } });
       await other.connect('c1');
       const routed = await sender.service.sendMessageToConnection('c1', 'message', 'x');
@@ -268,7 +268,7 @@ describe('MessageSender', () => {
       expect(sink.data('message')).to.deep.equal(Array.from({ length: 20 }, (_, n) => `${n}`));
     });
 
-    it('refuses what it cannot send before it asks anybody', async () => {
+    it('refuses invalid events before it asks a node', async () => {
       const { service } = node;
       const rejected: [Promise<unknown>, string][] = [
         [service.sendMessageToConnection('', 'message', 'x'), 'INVALID_CONNECTION_ID'],

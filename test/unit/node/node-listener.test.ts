@@ -38,7 +38,7 @@ describe('NodeListener', () => {
     expect(sink.data('message')).to.deep.equal([]);
   });
 
-  it('late news of a takeover do not touch the successor', async () => {
+  it('a late notification of a takeover does not close the successor', async () => {
     await node.connect('c1');
     const token = cluster.bus.route('c1')?.token ?? '';
     const { connection } = await node.connect('c1');
@@ -112,7 +112,7 @@ describe('NodeListener', () => {
   });
 
   describe('after an outage', () => {
-    it('clients get what they missed, once and in order', async () => {
+    it('clients get missed entries, once and in order', async () => {
       const { sink } = await node.connect('c1', { topics: ['news'] });
       await other.service.publish('news', 'message', '0');
       cluster.bus.cut('a');

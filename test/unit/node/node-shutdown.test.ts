@@ -80,7 +80,7 @@ describe('NodeShutdown', () => {
     expect(node.logger.lines).to.deep.equal([]);
   });
 
-  it('twice is once', async () => {
+  it('a second close is the first one', async () => {
     const node = await cluster.started('a');
     expect(node.service.close()).to.equal(node.service.close());
     await node.service.close();

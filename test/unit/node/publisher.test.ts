@@ -36,7 +36,7 @@ describe('Publisher', () => {
       expect(theirs.sink.data('message')).to.deep.equal([]);
     });
 
-    it('counts a client that it was too much for as dropped', async () => {
+    it('counts a client with a full send buffer as dropped', async () => {
       const tight = await cluster.started('c', { options: { sendBuffer: { maxBytes: 100 } } });
       const { sink, connection } = await tight.connect('c1');
       await turns();
@@ -191,7 +191,7 @@ describe('Publisher', () => {
     });
   });
 
-  it('refuses what cannot be sent before it joins or asks anybody', async () => {
+  it('refuses invalid events before it joins or asks a node', async () => {
     const { service } = cluster.node('c', {
       options: { limits: { maxEventBytes: 10 } },
       wrap: inner =>

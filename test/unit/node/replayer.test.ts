@@ -53,7 +53,7 @@ describe('Replayer', () => {
       });
     });
 
-    it('carries the present, so that a client that stays quiet can resume', async () => {
+    it('carries the head, so that a quiet client can resume', async () => {
       const [, newest] = await publish(2);
       const { sink } = await node.connect('c1', { topics: ['news'] });
       await turns();
@@ -88,7 +88,7 @@ describe('Replayer', () => {
   });
 
   describe('a resume', () => {
-    it('brings what was missed of its topics and what was for everyone, in order', async () => {
+    it('replays missed entries of its topics and broadcasts, in order', async () => {
       const [first = ''] = await publish(1);
       await publish(2, { from: 1 });
       await publish(3, { from: 2, topic: 'sport' });
@@ -112,7 +112,7 @@ describe('Replayer', () => {
       expect(resumed.sink.events.slice(1, 3).map(({ id }) => id)).to.deep.equal(ids.slice(1));
     });
 
-    it('at the present brings nothing, and nothing twice afterwards', async () => {
+    it('at the head replays nothing, and nothing twice afterwards', async () => {
       const [, newest = ''] = await publish(2);
       const { sink } = await node.connect('c1', { topics: ['news'], lastEventId: newest });
       await publish(3, { from: 2 });
@@ -132,7 +132,7 @@ describe('Replayer', () => {
     });
   });
 
-  describe('a last event id that is none of ours', () => {
+  describe('a last event id that is no cursor of the log', () => {
     const hostile: readonly [string, string][] = [
       ['of 2 KiB', 'x'.repeat(2048)],
       ['of 2 KiB in our form', `${'0'.repeat(2040)}.1-1`],
@@ -148,7 +148,7 @@ describe('Replayer', () => {
       ['a number', '42'],
     ];
     for (const [title, lastEventId] of hostile) {
-      it(`(${title}) begins at the present without a word about it`, async () => {
+      it(`(${title}) begins at the head without a reset`, async () => {
         await publish(2);
         const { sink } = await node.connect('c1', { topics: ['news'], lastEventId });
         await publish(3, { from: 2 });
@@ -296,7 +296,7 @@ describe('Replayer', () => {
       expect(numbers(sink)).to.deep.equal(range(1, 500));
     });
 
-    it('does not swallow what comes of a topic subscribed to meanwhile', async () => {
+    it('keeps entries of a topic subscribed to meanwhile', async () => {
       await publish(3, { topic: 'sport' });
       const [first = ''] = await publish(401, { publisher: paged });
       const sink = new RecordingSink();
@@ -424,7 +424,7 @@ describe('Replayer', () => {
       expect(sink.data('message')).to.deep.equal(['old', 'one', 'two', 'live']);
     });
 
-    it('a log that ends before the replay was to end is not asked for ever', async () => {
+    it('a replay ends when the log ends before its goal', async () => {
       const { node: reader, asked } = scripted([
         { head: old(500), completeTo: old(1), frames: [frame(old(1), 'old')] },
         { head: old(2), completeTo: old(2), frames: [frame(old(2), 'last')] },

@@ -44,7 +44,7 @@ describe('onReset', () => {
     return node.connect('c1', { topics: ['news'], lastEventId, onReset });
   };
 
-  it('sends a snapshot to a client that comes back too late, before what is replayed', async () => {
+  it('sends a snapshot to a client that resumes too late, before the replay', async () => {
     const { sink } = await comeBack(4, snapshot);
     await turns();
     expect(sink.names).to.deep.equal(['connected', 'sse.reset', 'snapshot', 'message', 'message']);
@@ -53,7 +53,7 @@ describe('onReset', () => {
     expect(resets).to.deep.equal([received]);
   });
 
-  it('is waited for, with everything that comes meanwhile', async () => {
+  it('is awaited, while newer events are held', async () => {
     const { sink } = await comeBack(4, async client => {
       await turns();
       await other.service.publish('news', 'message', 'meanwhile');

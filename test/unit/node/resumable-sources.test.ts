@@ -100,7 +100,7 @@ describe('ResumableSources', () => {
     expect(starts).to.equal(1);
   });
 
-  it('go on where a client was that comes back elsewhere', async () => {
+  it('go on where a client was that resumes on another node', async () => {
     const first = await follow(node, 'c1');
     await began();
     release('0');
@@ -113,7 +113,7 @@ describe('ResumableSources', () => {
     await has(again, '1', '2');
   });
 
-  it('stop a client that has everything from coming again', async () => {
+  it('refuse a client that has every event with 204', async () => {
     const first = await follow(node, 'c1');
     await began();
     release('0');

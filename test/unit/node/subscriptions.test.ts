@@ -52,7 +52,7 @@ describe('Subscriptions', () => {
     expect(subscriptions.balance).to.deep.equal({});
   });
 
-  it('twice is as good as once', async () => {
+  it('a second subscribe changes nothing', async () => {
     await node.connect('c1', { topics: ['news'] });
     expect(await node.service.subscribe('c1', 'news')).to.equal(true);
     expect(subscriptions.balance).to.deep.equal({ news: 1 });

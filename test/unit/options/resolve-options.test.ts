@@ -302,7 +302,7 @@ describe('resolveOptions', () => {
       ]);
     });
 
-    it('say nothing of a contradiction with a value that was refused by itself', () => {
+    it('report no contradiction with a value that was refused by itself', () => {
       expect(refusal({ node: { lease: 1, heartbeat: 'x' } })).to.equal(
         'node.heartbeat must be a whole number of milliseconds from 1 to 2147483647, got "x"',
       );

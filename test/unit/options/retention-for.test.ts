@@ -7,7 +7,7 @@ function history(topics: HistorySettings['topics'], enabled = true): HistorySett
 }
 
 describe('retentionFor', () => {
-  it('is that of the group for a topic that no pattern matches', () => {
+  it('is the retention of the group for a topic that no pattern matches', () => {
     expect(retentionFor(history({ 'news/*': false }), 'clock')).to.deep.equal({
       maxEntries: 10,
       ttl: 20,

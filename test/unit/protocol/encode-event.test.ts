@@ -29,7 +29,7 @@ function noticedOf({ event, data, id, retry }: EventFields): Noticed[] {
 }
 
 describe('encodeEvent', () => {
-  it('gives a client what went in, whatever the text and wherever the bytes are cut', () => {
+  it('gives a client the encoded event, for any text and any cut of the bytes', () => {
     fc.assert(
       fc.property(fields, places, (event, cuts) => {
         expect(readStream(cutAt(encodeEvent(event), cuts))).to.deep.equal(noticedOf(event));

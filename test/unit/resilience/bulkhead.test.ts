@@ -36,7 +36,7 @@ describe('Bulkhead', () => {
     expect(begun).to.deep.equal(['a', 'b', 'c']);
   });
 
-  it('lets the first call of the queue begin when one leaves, not a newcomer', () => {
+  it('starts the first call of the queue when one leaves, not a newcomer', () => {
     fill();
     wait('a');
     bulkhead.leave();

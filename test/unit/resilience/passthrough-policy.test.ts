@@ -3,7 +3,7 @@ import { SseError } from '../../../src/errors.js';
 import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
 
 describe('PassthroughPolicy', () => {
-  it('tries once, also what would be worth another try', async () => {
+  it('tries once, also retryable failures', async () => {
     let tries = 0;
     const failure = new SseError('UNAVAILABLE', 'not now');
     let error: unknown;
@@ -19,7 +19,7 @@ describe('PassthroughPolicy', () => {
     expect(tries).to.equal(1);
   });
 
-  it('names why it was given up beforehand', async () => {
+  it('reports why the caller aborted beforehand', async () => {
     const reason = new Error('the caller left');
     let error: unknown;
     try {

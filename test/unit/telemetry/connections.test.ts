@@ -160,7 +160,7 @@ describe('telemetry of a connection', () => {
     expect(await sdk.value('sse.takeovers', { 'sse.node.id': 'b' })).to.equal(0);
   });
 
-  it('its end does not belong to whatever span is active', async () => {
+  it('its end is no child of the active span', async () => {
     const { connection } = await a.connect('c1');
     const other = trace.getTracer('test').startSpan('request');
     context.with(trace.setSpan(context.active(), other), () => {
@@ -191,7 +191,7 @@ describe('telemetry of a connection', () => {
   describe('of a client that comes back', () => {
     const cursor = { epoch: 'another', ms: 1, sequence: 1 };
 
-    it('what it missed is a span inside the opening, with how much it was', async () => {
+    it('the replay is a span inside the opening, with its number of entries', async () => {
       const { id } = await a.service.publish('news', 'chat', '0');
       for (const text of ['1', '2', '3']) await a.service.publish('news', 'chat', text);
       sdk.forget();
@@ -246,7 +246,7 @@ describe('telemetry of a connection', () => {
       });
     }
 
-    it('one without a cursor of ours has no replay', async () => {
+    it('one without a cursor of the log has no replay', async () => {
       await a.connect('c1', { lastEventId: 'something else' });
       expect(sdk.spans('sse.replay')).to.deep.equal([]);
     });

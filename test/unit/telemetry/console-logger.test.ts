@@ -34,7 +34,7 @@ describe('ConsoleLogger', () => {
     });
   }
 
-  it('says who writes, and hands the fields over as they are', () => {
+  it('names the component, and passes the fields unchanged', () => {
     const fields = { error: new Error('why') };
     new ConsoleLogger().warn('something happened', fields);
     expect(written).to.deep.equal([
@@ -71,7 +71,7 @@ describe('ConsoleLogger', () => {
       expect(written.map(({ args }) => args[1])).to.deep.equal([{ count: 1, ...ids }, ids]);
     });
 
-    it('adds none of a span that is not valid', () => {
+    it('adds no ids of an invalid span', () => {
       const invalid = trace.wrapSpanContext({ ...spanContext, traceId: '0'.repeat(32) });
       context.with(trace.setSpan(context.active(), invalid), () => {
         new ConsoleLogger().error('something happened');

@@ -178,7 +178,7 @@ describe('telemetry of what is kept', () => {
       await gone(client);
     });
 
-    it('counts its events where it runs and what followers took where they are; no span for each', async () => {
+    it('counts its events where it runs and deliveries where the followers are; no span for each', async () => {
       const clients = [await follow(a, 'c1', twoItems), await follow(b, 'c2', twoItems)];
       sdk.forget();
       proceed();

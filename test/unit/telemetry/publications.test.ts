@@ -215,7 +215,7 @@ describe('telemetry of a publication', () => {
       ['rejected', { delivered: 0, buffered: 0, rejected: 1 }],
       ['not-connected', { delivered: 0, buffered: 0, rejected: 0 }],
     ] as const) {
-      it(`is ${outcome} when that is the best anybody had of it`, async () => {
+      it(`is ${outcome} when that is the best outcome of a connection`, async () => {
         a.telemetry.events.broadcasting('chat', () => fanOut);
         expect(sdk.span('sse.broadcast').attributes['sse.outcome']).to.equal(outcome);
         expect(await sdk.value('sse.events.sent', { 'sse.outcome': outcome })).to.equal(1);

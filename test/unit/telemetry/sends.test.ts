@@ -133,7 +133,7 @@ describe('telemetry of a send', () => {
       expect(sdk.spans()).to.have.length(4);
     });
 
-    it('is none of its own, but counted', async () => {
+    it('without a trace has no span, but is counted', async () => {
       a.service.sendMessage('c1', 'chat', 'hi');
       await a.service.sendMessageToConnection('c1', 'chat', 'hi');
       expect(sdk.spans()).to.deep.equal([]);

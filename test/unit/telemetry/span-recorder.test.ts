@@ -124,7 +124,7 @@ describe('SpanRecorder', () => {
   });
 
   describe('run', () => {
-    it('runs the work in the context of the span, and hands its result through', async () => {
+    it('runs the work in the context of the span, and returns its result', async () => {
       sdk = RecordingSdk.start();
       const span = spans.begin('sse.send', ROOT_CONTEXT, NOTHING) ?? expect.fail('no span');
       const active = (): unknown => trace.getSpan(context.active());
@@ -196,13 +196,13 @@ describe('SpanRecorder', () => {
       expect(failWith(new RangeError('x')).attributes['error.type']).to.equal('RangeError');
     });
 
-    it('that is no error at all is one', () => {
+    it('that is no error object is recorded as one', () => {
       const { attributes, events } = failWith(42);
       expect(attributes['error.type']).to.equal('Error');
       expect(events[0]?.attributes?.['exception.message']).to.equal('42');
     });
 
-    it('is not that a client has left', () => {
+    it('is not recorded when a client has left', () => {
       const { status, attributes, events } = failWith(new SseError('CONNECTION_CLOSED', 'gone'));
       expect(status.code).to.equal(SpanStatusCode.UNSET);
       expect(attributes['error.type']).to.equal('CONNECTION_CLOSED');

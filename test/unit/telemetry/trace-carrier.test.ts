@@ -96,7 +96,7 @@ describe('TraceCarrier', () => {
       expect(baggageOf(plain.read(laden.write(from, NOW))?.context)).to.deep.equal({});
     });
 
-    it('without entries is none', () => {
+    it('without entries is omitted', () => {
       expect(laden.write(withBaggage({}), NOW)).to.equal(TIME);
     });
 

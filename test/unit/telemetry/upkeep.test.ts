@@ -111,7 +111,7 @@ describe('telemetry of maintenance', () => {
     });
   }
 
-  it('a comparison that learned nothing is a failed span, with what it repaired before', async () => {
+  it('a comparison without a result is a failed span, with its repairs', async () => {
     const repaired = { ghost: 1 };
     await a.telemetry.maintenance.checking(async () => ({
       checked: 1,

@@ -28,7 +28,7 @@ describe('RedisRoutes', () => {
     throw new SseError('UNAVAILABLE', 'no answer');
   };
 
-  it('does not call a connection superseded whose lease is lost again and again', async () => {
+  it('does not report a connection as superseded whose lease is lost again and again', async () => {
     const node = scriptedNode(script => (script === 'lease' ? LEASE : { status: 'LOST' }));
     const leases = new NodeLeases(node, QUIET);
     const [partition] = node.gateway.keys.partitions;
