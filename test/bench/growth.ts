@@ -57,7 +57,7 @@ const report = {
     },
     {
       id: 'nodes',
-      title: 'With nodes: what an idle cluster asks of Redis',
+      title: 'With nodes: what an idle cluster costs Redis',
       note:
         `Nothing is sent for ${flags.seconds} seconds. Routes are refreshed three times in \`redis.connectionTtl\`, an hour unless set, ` +
         `200 in a call; the last row of each has ${SHORT_TTL} seconds instead, so that each window has a refresh of every route: ` +

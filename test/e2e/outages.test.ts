@@ -277,7 +277,7 @@ describe('the outage contract', () => {
       );
     },
 
-    'a node is told to end': async ground => {
+    'a node gets a signal to end': async ground => {
       const redis = await ground.redis();
       const [node, other] = await ground.nodes(redis.port);
       const client = await node.connect('me');

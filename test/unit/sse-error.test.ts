@@ -1,45 +1,60 @@
 import { expect } from 'chai';
 import { SseError, type SseErrorCode } from '../../src/errors.js';
+import { httpStatusOf } from '../../src/koa/middleware.js';
 
-/** Every code, and whether the same call may succeed later; a record, so that the compiler misses none. */
-const CODES: Readonly<Record<SseErrorCode, boolean>> = {
-  INVALID_OPTION: false,
-  INVALID_CONNECTION_ID: false,
-  INVALID_EVENT_NAME: false,
-  INVALID_EVENT_ID: false,
-  INVALID_RETRY: false,
-  INVALID_TOPIC: false,
-  INVALID_REASON: false,
-  INVALID_SOURCE: false,
-  INVALID_ENDPOINT: false,
-  INVALID_REQUEST: false,
-  NOT_SERIALIZABLE: false,
-  EVENT_TOO_LARGE: false,
-  SEND_BUFFER_FULL: true,
-  MESSAGE_LIMIT: true,
-  CONNECTION_LIMIT: true,
-  DUPLICATE_CONNECTION: true,
-  TAKEOVER_STORM: false,
-  SOURCE_ENDED: false,
-  CONNECTION_CLOSED: false,
-  NOT_ACCEPTABLE: false,
-  METHOD_NOT_ALLOWED: false,
-  FORBIDDEN: false,
-  DRAINING: true,
-  CLOSED: false,
-  UNAVAILABLE: true,
-  INCONSISTENT: true,
-  INTERNAL: false,
+/** Facts of a code: whether the same call may succeed later, and the HTTP status. */
+interface Facts {
+  readonly retryable: boolean;
+  readonly status: number;
+}
+
+/** Every code; a record, so that the compiler misses none. */
+const CODES: Readonly<Record<SseErrorCode, Facts>> = {
+  INVALID_OPTION: { retryable: false, status: 500 },
+  INVALID_CONNECTION_ID: { retryable: false, status: 400 },
+  INVALID_EVENT_NAME: { retryable: false, status: 422 },
+  INVALID_EVENT_ID: { retryable: false, status: 422 },
+  INVALID_RETRY: { retryable: false, status: 422 },
+  INVALID_TOPIC: { retryable: false, status: 422 },
+  INVALID_REASON: { retryable: false, status: 422 },
+  INVALID_SOURCE: { retryable: false, status: 500 },
+  INVALID_ENDPOINT: { retryable: false, status: 500 },
+  INVALID_REQUEST: { retryable: false, status: 400 },
+  NOT_SERIALIZABLE: { retryable: false, status: 422 },
+  EVENT_TOO_LARGE: { retryable: false, status: 413 },
+  SEND_BUFFER_FULL: { retryable: true, status: 429 },
+  MESSAGE_LIMIT: { retryable: true, status: 429 },
+  CONNECTION_LIMIT: { retryable: true, status: 503 },
+  DUPLICATE_CONNECTION: { retryable: true, status: 409 },
+  TAKEOVER_STORM: { retryable: false, status: 204 },
+  SOURCE_ENDED: { retryable: false, status: 204 },
+  CONNECTION_CLOSED: { retryable: false, status: 410 },
+  NOT_ACCEPTABLE: { retryable: false, status: 406 },
+  METHOD_NOT_ALLOWED: { retryable: false, status: 405 },
+  FORBIDDEN: { retryable: false, status: 403 },
+  DRAINING: { retryable: true, status: 503 },
+  CLOSED: { retryable: false, status: 503 },
+  UNAVAILABLE: { retryable: true, status: 503 },
+  INCONSISTENT: { retryable: true, status: 503 },
+  INTERNAL: { retryable: false, status: 500 },
 };
 const BRAND = Symbol.for('distributed-sse/SseError');
 
 describe('SseError', () => {
-  for (const [code, retryable] of Object.entries(CODES) as [SseErrorCode, boolean][]) {
+  for (const [code, { retryable, status }] of Object.entries(CODES) as [SseErrorCode, Facts][]) {
     it(`${code} says ${retryable ? 'that a later call may succeed' : 'that a later call fails as well'}`, () => {
       const error = new SseError(code, 'the rule');
       expect(error).to.include({ code, retryable, message: 'the rule' });
     });
+
+    it(`${code} is answered with ${status}`, () => {
+      expect(httpStatusOf(code)).to.equal(status);
+    });
   }
+
+  it('is answered with 500 when a newer copy of the package made its code', () => {
+    expect(httpStatusOf('FROM_THE_FUTURE' as SseErrorCode)).to.equal(500);
+  });
 
   it('is not retryable when its creator knows that the call must not be repeated', () => {
     const error = new SseError('UNAVAILABLE', 'no answer', { retryable: false });

@@ -20,7 +20,7 @@ const LAYOUTS: readonly Layout[] = [
     id: 'hop',
     title: 'One event from node to node',
     note:
-      'Nothing else under way. From the call in one process until the other writes to the socket of its only connection, and ' +
+      'No other call is under way. From the call in one process until the other writes to the socket of its only connection, and ' +
       'until the client, a third process, has it; with ioredis alone, from `redis.publish` until the `messageBuffer` listener ' +
       'of the other process is called. Same bytes, blocks of 100 in turn.',
     rows: 'way',
@@ -56,7 +56,7 @@ const LAYOUTS: readonly Layout[] = [
     id: 'answered',
     title: 'Direct sends to one connection of another node, answered by it',
     note:
-      'Fifty under way, each until its receipt says what became of it. With ioredis alone: as many round trips, where the ' +
+      'Fifty under way, each until its receipt has an outcome. With ioredis alone: as many round trips, where the ' +
       'other process publishes an answer of a few bytes to each message, and the sender waits for both its `PUBLISH` and that ' +
       'answer.',
     rows: 'way',
@@ -70,8 +70,8 @@ const LAYOUTS: readonly Layout[] = [
     id: 'registration',
     title: 'Registration of a connection',
     note:
-      'Fifty `ClusterCoordinator.register` of new ids under way, beside as many bare `SET` of a value of 48 bytes. What nodes do ' +
-      'for themselves meanwhile, such as a heartbeat, is in the counts of Redis.',
+      'Fifty `ClusterCoordinator.register` of new ids under way, beside as many bare `SET` of a value of 48 bytes. The ' +
+      'counts of Redis include what the nodes send beside that, such as heartbeats.',
     rows: 'operation',
     columns: OPERATION,
     descriptions: { 'raw-set': 'ioredis, `SET`', register: '`register`' },
@@ -80,7 +80,7 @@ const LAYOUTS: readonly Layout[] = [
     id: 'fan-out',
     title: 'Broadcasts of one node to the connections of another',
     note:
-      'Processor time of the node that has the connections. Lone: each when all had the one before. socket.io over WebSocket ' +
+      'Processor time of the node that has the connections. Lone: each event after all connections had the one before. socket.io over WebSocket ' +
       'without compression, with `@socket.io/redis-adapter`; it keeps no history.',
     rows: 'node',
     columns: [

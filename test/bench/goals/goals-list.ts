@@ -2,7 +2,7 @@ import type { Goal, Measure } from './goal.js';
 
 const HUGE = '10000';
 const BUSY =
-  'the process is never idle: nearly all it does is the system call, which several events share';
+  'the process is never idle and spends nearly all of its time in the system call, which several events share';
 
 /** Every goal, in the order of the page. */
 export const GOALS: readonly Goal[] = [
@@ -22,9 +22,9 @@ export const GOALS: readonly Goal[] = [
   ...against('CPU to accept a connection, Koa included', 'acceptCpuUs', 'at most', {
     raw: [
       1,
-      'Koa has a part of its own, as its row with a bare response shows; the rest registers, greets, and lets go of the HTTP objects',
+      'Koa itself is a part of it, as its row with a bare response shows; the rest registers, sends `connected`, and releases the HTTP objects',
     ],
-    'better-sse': [0.45, 'it is about what raw takes, without Koa'],
+    'better-sse': [0.45, 'the goal is about the cost of raw without Koa'],
   }),
   ...against('last of 10,000 has a lone broadcast', 'loneLastMs', 'at most', {
     raw: 0.8,

@@ -39,7 +39,7 @@ ${largest} connections in one process.
 
 ## Processes
 
-A process of Node uses one core. With ${PER_PROCESS.toLocaleString('en')} connections each, a million takes **${processes} processes**, one per core;
+A process of Node uses one core. With ${PER_PROCESS.toLocaleString('en')} connections each, a million needs **${processes} processes**, one per core;
 each needs a limit of open files of more than
 ${(PER_PROCESS + 1000).toLocaleString('en')}, and behind one balancer address its clients need more than one port range.
 
@@ -63,19 +63,19 @@ ${(PER_PROCESS + 1000).toLocaleString('en')}, and behind one balancer address it
 | direct sends with receipt | ${sendUs.toFixed(1)} µs | ${((BUSY * 1e6) / sendUs).toFixed(0)} a second |
 
 A publication goes to every node that follows its topic: with ${processes} of them Redis writes ${processes} copies, so broadcasts cost it
-that much more than the table says. What grows with connections is only their registration and its refreshing.
+that much more than the table says. Only registrations and their refreshing grow with connections.
 
 ## What one would change
 
-1. Up to what the tables allow: nothing but the number of processes, a cluster of Node processes per machine, and
+1. Within the limits of the tables: only the number of processes, a cluster of Node processes per machine, and
    \`connection.maxConnections: ${PER_PROCESS}\`.
 2. Registrations or direct sends beyond one Redis: a Redis Cluster. Routes and leases lie in \`redis.partitions\` slots, so
    they spread over its masters; direct sends go through the partition of their connection.
 3. Pub/Sub beyond one Redis: \`redis.pubsub: 'sharded'\` (Redis 7), which sends a node's messages through one master instead
    of all, where classic Pub/Sub of a Redis Cluster copies everything to every master.
 4. The ordered log is one sequence and so stays on one master: it bounds publications with history to the figure above,
-   divided by what its copies cost. Publish what may be lost with \`history: false\`, or run clusters apart by \`redis.prefix\`.
-5. After an outage everyone returns at once: keep \`reconnect.jitter\` wide enough that accepting and registering fit.
+   divided by what its copies cost. Publish events that may be lost with \`history: false\`, or run several clusters with a \`redis.prefix\` each.
+5. After an outage all clients return at once: keep \`reconnect.jitter\` wide enough that accepting and registering fit.
 `;
 }
 

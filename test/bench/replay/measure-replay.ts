@@ -13,7 +13,7 @@ const TIMES = 5;
 
 /**
  * Has a server keep some entries, and clients come for all of them: so many in turn, each when the one before has
- * everything, and then as many at once, several times each. Accepting them is part of it.
+ * everything, and then as many at once, several times each. The figures include accepting the clients.
  * @throws Error when any got more or less
  */
 export async function measureReplay(

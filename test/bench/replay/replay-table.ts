@@ -24,8 +24,8 @@ export async function replayTable({ rounds, replays, only }: ReplayFlags): Promi
     title: 'Replay',
     note:
       `${rounds} rounds. Clients come with the \`Last-Event-ID\` of the event before the last ${ENTRIES} and get these, ids ` +
-      `included: one after the other, each when the one before has everything, then ${replays} at once. Accepting them is part ` +
-      `of it. ${comparison.absent}`.trimEnd(),
+      `included: one after the other, each when the one before has everything, then ${replays} at once. The figures ` +
+      `include accepting the clients. ${comparison.absent}`.trimEnd(),
     rows: 'server',
     columns: [
       { title: '1 client: entries/s', metric: 'alonePerSecond', digits: 0 },
