@@ -1,9 +1,4 @@
-import {
-  ContainerModule,
-  type ContainerModuleLoadOptions,
-  type Newable,
-  type ServiceIdentifier,
-} from 'inversify';
+import { ContainerModule, type ContainerModuleLoadOptions, type Newable, type ServiceIdentifier } from 'inversify';
 import { LocalCoordinator } from './cluster/memory/coordinator.js';
 import { RedisCoordinator } from './cluster/redis/cluster.js';
 import { ClusterCoordinator } from './contracts/cluster.js';
@@ -53,19 +48,13 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
       .bind(Telemetry)
       .toResolvedValue(() => telemetryOf(resolved))
       .inSingletonScope();
-    bindService(
-      load,
-      ConnectionStore,
-      overrides.connectionStore,
-      () => new MemoryConnectionStore(),
-    );
+    bindService(load, ConnectionStore, overrides.connectionStore, () => new MemoryConnectionStore());
     bindPolicy(load, overrides, resolved);
     bindCoordinator(load, overrides.clusterCoordinator, resolved);
     load
       .bind(ExpiryCleanup)
       .toResolvedValue(
-        (store, logger, telemetry) =>
-          new ExpiryCleanup(store, resolved.cleanup, logger, telemetry.maintenance),
+        (store, logger, telemetry) => new ExpiryCleanup(store, resolved.cleanup, logger, telemetry.maintenance),
         [ConnectionStore, Logger, Telemetry],
       )
       .inSingletonScope()
@@ -101,8 +90,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     load
       .bind(LeakDetection)
       .toResolvedValue(
-        (logger, { maintenance }) =>
-          new LeakDetection(resolved.reliability.leakDetectionInterval, logger, maintenance),
+        (logger, { maintenance }) => new LeakDetection(resolved.reliability.leakDetectionInterval, logger, maintenance),
         [Logger, Telemetry],
       )
       .inSingletonScope()
@@ -148,9 +136,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
 }
 
 function telemetryOf({ node, telemetry }: ResolvedSseOptions): Telemetry {
-  return telemetry.enabled
-    ? new OpenTelemetry({ ...telemetry, nodeId: node.id })
-    : new SilentTelemetry();
+  return telemetry.enabled ? new OpenTelemetry({ ...telemetry, nodeId: node.id }) : new SilentTelemetry();
 }
 
 function bindService<T>(
@@ -178,12 +164,7 @@ function bindCoordinator(
       .inSingletonScope();
     return;
   }
-  bindService(
-    load,
-    ClusterCoordinator,
-    override,
-    () => new LocalCoordinator(options.node.id, options.connection),
-  );
+  bindService(load, ClusterCoordinator, override, () => new LocalCoordinator(options.node.id, options.connection));
 }
 
 function bindPolicy(
@@ -201,8 +182,7 @@ function bindPolicy(
   load
     .bind(ResiliencePolicy)
     .toResolvedValue(
-      (logger, { maintenance }) =>
-        new CockatielPolicy(options, policyObserver(logger, maintenance)),
+      (logger, { maintenance }) => new CockatielPolicy(options, policyObserver(logger, maintenance)),
       [Logger, Telemetry],
     )
     .inSingletonScope();

@@ -88,11 +88,7 @@ export class Periodic {
  * The result of `work`, or what `onTimeout` returns when `work` takes longer than so many milliseconds. The work goes on in
  * the background then, and its failure is ignored; a failure in time rejects.
  */
-export async function withTimeout<T, L>(
-  work: Promise<T>,
-  ms: number,
-  onTimeout: () => L,
-): Promise<T | L> {
+export async function withTimeout<T, L>(work: Promise<T>, ms: number, onTimeout: () => L): Promise<T | L> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<L>(resolve => {
     timer = setTimeout(() => resolve(onTimeout()), Math.max(0, ms));

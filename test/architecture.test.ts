@@ -25,9 +25,7 @@ const LEVELS: Readonly<Record<string, number>> = {
 };
 
 /** Who may import which package. `types` allows `import type` everywhere below that folder's level and above. */
-const CONFINED: Readonly<
-  Record<string, { folders: readonly string[]; typesIn?: readonly string[] }>
-> = {
+const CONFINED: Readonly<Record<string, { folders: readonly string[]; typesIn?: readonly string[] }>> = {
   inversify: {
     folders: ['container.ts'],
     typesIn: ['contracts', 'options', 'koa'],
@@ -111,10 +109,7 @@ describe('architecture', () => {
 
   it('no file is part of an import cycle, types included', () => {
     const graph = new Map(
-      sources.map(({ path, imports }) => [
-        path,
-        imports.flatMap(({ specifier }) => localTarget(path, specifier)),
-      ]),
+      sources.map(({ path, imports }) => [path, imports.flatMap(({ specifier }) => localTarget(path, specifier))]),
     );
     expect(cycleIn(graph)).to.equal(undefined);
   });

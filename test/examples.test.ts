@@ -58,16 +58,12 @@ describe('the Grafana dashboard', () => {
 
   it('shows every metric', () => {
     const text = queries.join('\n').replace('(_bytes)?', '');
-    const missing = definitions.filter(
-      definition => !prometheusNames(definition).some(name => text.includes(name)),
-    );
+    const missing = definitions.filter(definition => !prometheusNames(definition).some(name => text.includes(name)));
     expect(missing.map(({ name }) => name)).to.deep.equal([]);
   });
 
   it('groups by attributes that the metrics have', () => {
-    const labels = new Set(
-      definitions.flatMap(({ attributes }) => attributes.map(name => name.replaceAll('.', '_'))),
-    );
+    const labels = new Set(definitions.flatMap(({ attributes }) => attributes.map(name => name.replaceAll('.', '_'))));
     const used = queries.flatMap(query =>
       [...query.matchAll(/by \(([^)]*)\)/g)].flatMap(([, list = '']) => list.split(/,\s*/)),
     );

@@ -8,10 +8,7 @@ const TAGS = /\{(?!log)[^}]+\}/;
 
 /** The cells of a table between two comments, without its head. */
 function table(text: string, name: string): string[][] {
-  const part = text.slice(
-    text.indexOf(`<!-- ${name} -->`),
-    text.indexOf(`<!-- end of ${name} -->`),
-  );
+  const part = text.slice(text.indexOf(`<!-- ${name} -->`), text.indexOf(`<!-- end of ${name} -->`));
   return part
     .split('\n')
     .filter(line => line.startsWith('|'))

@@ -38,10 +38,7 @@ const LONGEST_MS = (WHOLE ? 30 : 10) * 60_000;
 const SLOWEST = 5;
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 // Not bin/mocha.js: because of Node's own flags that starts a second process, which would outlive the end of the first.
-const MOCHA = join(
-  dirname(createRequire(import.meta.url).resolve('mocha/package.json')),
-  'lib/cli/cli.js',
-);
+const MOCHA = join(dirname(createRequire(import.meta.url).resolve('mocha/package.json')), 'lib/cli/cli.js');
 const REPORTER = fileURLToPath(new URL('./support/file-times.js', import.meta.url));
 // What a group that broke off before it could count came to.
 const BROKEN: GroupResult = { passed: 0, failed: 1, skipped: 0, files: {} };
@@ -59,9 +56,7 @@ for (const [file, ms] of times.slice(0, SLOWEST)) {
 }
 const failures = sum('failed');
 const skipped = sum('skipped');
-console.log(
-  `${sum('passed')} passed, ${failures} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`,
-);
+console.log(`${sum('passed')} passed, ${failures} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
 // What a group that was ended has left behind may still hold its output.
 process.exit(failures === 0 ? 0 : 1);
 
@@ -73,19 +68,14 @@ async function work(): Promise<void> {
 
 async function run({ files, calculates = false }: Group, path: string): Promise<GroupResult> {
   const patterns = files.map(pattern => `dist/test/${pattern}`);
-  const child = spawn(
-    process.execPath,
-    ['--enable-source-maps', MOCHA, '--reporter', REPORTER, ...patterns],
-    {
-      cwd: ROOT,
-      env: { ...process.env, TEST_RESULT: path, ...(WHOLE && { TEST_EXTENT: 'whole' }) },
-      stdio: ['ignore', 'pipe', 'pipe'],
-      timeout: LONGEST_MS,
-      killSignal: 'SIGKILL',
-    },
-  );
-  if (calculates && child.pid !== undefined)
-    setPriority(child.pid, constants.priority.PRIORITY_LOW);
+  const child = spawn(process.execPath, ['--enable-source-maps', MOCHA, '--reporter', REPORTER, ...patterns], {
+    cwd: ROOT,
+    env: { ...process.env, TEST_RESULT: path, ...(WHOLE && { TEST_EXTENT: 'whole' }) },
+    stdio: ['ignore', 'pipe', 'pipe'],
+    timeout: LONGEST_MS,
+    killSignal: 'SIGKILL',
+  });
+  if (calculates && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => (text += chunk.toString()));

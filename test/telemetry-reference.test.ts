@@ -16,9 +16,7 @@ describe('docs/telemetry.md', () => {
   };
 
   it('names every span', () => {
-    expect(table('span').map(([, name]) => name)).to.deep.equal(
-      SPAN_NAMES.map(name => `\`${name}\``),
-    );
+    expect(table('span').map(([, name]) => name)).to.deep.equal(SPAN_NAMES.map(name => `\`${name}\``));
   });
 
   it('names every attribute of spans and metrics, and no other', () => {

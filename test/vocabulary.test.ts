@@ -69,9 +69,7 @@ function offenders(names: readonly string[]): string[] {
   return names
     .filter(name => !EXCEPTIONS.has(name.slice(name.lastIndexOf(' ') + 1)))
     .flatMap(name => {
-      const word = wordsOf(name.slice(name.lastIndexOf(' ') + 1)).find(
-        each => BANNED[each] !== undefined,
-      );
+      const word = wordsOf(name.slice(name.lastIndexOf(' ') + 1)).find(each => BANNED[each] !== undefined);
       return word === undefined ? [] : [`${name}: use ${BANNED[word] ?? ''}, not ${word}`];
     });
 }

@@ -1,13 +1,7 @@
 import 'reflect-metadata';
 import { Container, inject, injectable } from 'inversify';
 import Koa from 'koa';
-import {
-  SseEndpoint,
-  sseMiddleware,
-  sseModule,
-  SseService,
-  type SseConnection,
-} from '../../src/index.js';
+import { SseEndpoint, sseMiddleware, sseModule, SseService, type SseConnection } from '../../src/index.js';
 
 @injectable()
 class NewsController {

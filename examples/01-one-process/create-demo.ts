@@ -1,13 +1,7 @@
 import 'reflect-metadata';
 import { Container } from 'inversify';
 import Koa from 'koa';
-import {
-  ClusterCoordinator,
-  ResolvedSseOptions,
-  sseMiddleware,
-  sseModule,
-  SseService,
-} from '../../src/index.js';
+import { ClusterCoordinator, ResolvedSseOptions, sseMiddleware, sseModule, SseService } from '../../src/index.js';
 import { answerErrors } from './answer-errors.js';
 import { demoRoutes } from './demo-routes.js';
 import { pageFiles } from './page-files.js';
@@ -24,9 +18,7 @@ export interface Demo {
 export async function createDemo(env: NodeJS.ProcessEnv): Promise<Demo> {
   const { REDIS_URL: url, NODE_ID: id } = env;
   const container = new Container();
-  container.load(
-    sseModule({ ...(url ? { redis: { url } } : {}), ...(id ? { node: { id } } : {}) }),
-  );
+  container.load(sseModule({ ...(url ? { redis: { url } } : {}), ...(id ? { node: { id } } : {}) }));
   container.bind(StreamController).toSelf().inSingletonScope();
   const sse = container.get(SseService);
 

@@ -26,9 +26,7 @@ try {
   server.once('error', fail);
   server.once('listening', () => {
     const { port } = server.address() as AddressInfo;
-    console.log(
-      `listening on http://${HOST}:${port} node=${sse.nodeId} coordinator=${coordinator}`,
-    );
+    console.log(`listening on http://${HOST}:${port} node=${sse.nodeId} coordinator=${coordinator}`);
   });
 } catch (error) {
   // A signal came while it started: the drain ends the process.

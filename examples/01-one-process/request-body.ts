@@ -52,10 +52,6 @@ function checkJson(text: string): void {
   try {
     JSON.parse(text);
   } catch {
-    throw new HttpError(
-      400,
-      'INVALID_JSON',
-      'the body must be valid JSON, as its content type says',
-    );
+    throw new HttpError(400, 'INVALID_JSON', 'the body must be valid JSON, as its content type says');
   }
 }

@@ -31,9 +31,7 @@ try {
 
 async function main(): Promise<void> {
   const REDIS_URL = process.env['REDIS_URL'] ?? (await startRedis());
-  const ports = await Promise.all(
-    NODES.map(async (_, at) => (FIRST_PORT === 0 ? freePort() : FIRST_PORT + at)),
-  );
+  const ports = await Promise.all(NODES.map(async (_, at) => (FIRST_PORT === 0 ? freePort() : FIRST_PORT + at)));
   for (const [at, NODE_ID] of NODES.entries()) {
     const env = { ...process.env, REDIS_URL, NODE_ID, PORT: String(ports[at]) };
     nodes.push(start(process.execPath, [DEMO], 'inherit', env));
@@ -63,9 +61,7 @@ async function startRedis(): Promise<string> {
     if (await answers(server, port)) return `redis://127.0.0.1:${port}`;
     console.error(`${program} did not start a Redis`);
   }
-  throw new Error(
-    'neither redis-server nor docker could start a Redis; install redis-server, or set REDIS_URL',
-  );
+  throw new Error('neither redis-server nor docker could start a Redis; install redis-server, or set REDIS_URL');
 }
 
 /** Resolves to false when the server ends, or cannot even begin, before Redis answers. */

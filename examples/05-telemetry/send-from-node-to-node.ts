@@ -5,14 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { context, propagation, trace } from '@opentelemetry/api';
 import { Container, injectable } from 'inversify';
 import Koa from 'koa';
-import {
-  LocalCoordinator,
-  MemoryBus,
-  SseEndpoint,
-  sseMiddleware,
-  sseModule,
-  SseService,
-} from '../../src/index.js';
+import { LocalCoordinator, MemoryBus, SseEndpoint, sseMiddleware, sseModule, SseService } from '../../src/index.js';
 
 @injectable()
 class Streams {

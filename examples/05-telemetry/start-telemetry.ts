@@ -24,8 +24,7 @@ const FAREWELL_MS = 2000;
  * @param nodeId names this process beside others of the same service
  */
 export function startTelemetry(nodeId: string = randomUUID()): () => Promise<void> {
-  const { OTEL_SERVICE_NAME = 'distributed-sse', OTEL_METRIC_EXPORT_INTERVAL = '10000' } =
-    process.env;
+  const { OTEL_SERVICE_NAME = 'distributed-sse', OTEL_METRIC_EXPORT_INTERVAL = '10000' } = process.env;
   const sdk = new NodeSDK({
     resource: defaultResource().merge(
       resourceFromAttributes({

@@ -1,14 +1,8 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { injectable } from 'inversify';
-import {
-  SseEndpoint,
-  type ResumableSource,
-  type SseEvent,
-  type SseRequest,
-} from '../../src/index.js';
+import { SseEndpoint, type ResumableSource, type SseEvent, type SseRequest } from '../../src/index.js';
 
-const WORDS =
-  'the quick brown fox jumps over the lazy dog and thinks about what to say next '.split(' ');
+const WORDS = 'the quick brown fox jumps over the lazy dog and thinks about what to say next '.split(' ');
 
 /** Streams answers word by word, as a language model does; a reload or another node goes on where the reader was. */
 @injectable()

@@ -12,19 +12,13 @@ import type {
   RouteRegistry,
 } from '../contracts/cluster.js';
 import type { Cursor, SendResult } from '../contracts/events.js';
-import type {
-  CircuitState,
-  OperationContext,
-  OperationKind,
-  ResiliencePolicy,
-} from '../contracts/policy.js';
+import type { CircuitState, OperationContext, OperationKind, ResiliencePolicy } from '../contracts/policy.js';
 import { SseError } from '../errors.js';
 import { withTimeout } from '../time.js';
 
 /** The result of a publication with a deadline. */
 export type StoreResult =
-  | { readonly outcome: 'stored'; readonly cursor: Cursor | undefined }
-  | { readonly outcome: 'unknown' | 'unavailable' };
+  { readonly outcome: 'stored'; readonly cursor: Cursor | undefined } | { readonly outcome: 'unknown' | 'unavailable' };
 
 /** One call with a deadline. */
 interface Attempt {
@@ -54,13 +48,11 @@ export class GuardedCluster {
   #closing = false;
 
   readonly routes: RouteRegistry = {
-    register: registration =>
-      this.#call('register', context => this.#register(registration, context)),
+    register: registration => this.#call('register', context => this.#register(registration, context)),
     unregister: (connectionId, token) =>
       this.#call('register', () => this.#coordinator.routes.unregister(connectionId, token)),
     releaseAll: () => this.#call('maintenance', () => this.#coordinator.routes.releaseAll()),
-    locate: connectionId =>
-      this.#call('maintenance', () => this.#coordinator.routes.locate(connectionId)),
+    locate: connectionId => this.#call('maintenance', () => this.#coordinator.routes.locate(connectionId)),
     count: () => this.#call('maintenance', () => this.#coordinator.routes.count()),
     nodes: () => this.#call('maintenance', () => this.#coordinator.routes.nodes()),
   };
@@ -79,8 +71,7 @@ export class GuardedCluster {
     send: message => this.#send(message),
     close: (connectionId, reason) =>
       this.#call('maintenance', () => this.#coordinator.messenger.close(connectionId, reason)),
-    closeAll: reason =>
-      this.#call('maintenance', () => this.#coordinator.messenger.closeAll(reason)),
+    closeAll: reason => this.#call('maintenance', () => this.#coordinator.messenger.closeAll(reason)),
     subscribe: (connectionId, topic) =>
       this.#call('maintenance', () => this.#coordinator.messenger.subscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
@@ -100,11 +91,7 @@ export class GuardedCluster {
   };
 
   /** @param listener is asked for when this node joins */
-  constructor(
-    coordinator: ClusterCoordinator,
-    policy: ResiliencePolicy,
-    listener: () => ClusterListener,
-  ) {
+  constructor(coordinator: ClusterCoordinator, policy: ResiliencePolicy, listener: () => ClusterListener) {
     this.#coordinator = coordinator;
     this.#policy = policy;
     this.#listener = listener;
@@ -171,10 +158,7 @@ export class GuardedCluster {
     return this.join().then(() => this.#policy.execute(kind, call));
   }
 
-  async #register(
-    registration: Registration,
-    context: OperationContext,
-  ): Promise<RegistrationResult> {
+  async #register(registration: Registration, context: OperationContext): Promise<RegistrationResult> {
     const result = await this.#coordinator.routes.register(registration);
     if (result.outcome === 'registered' && context.signal.aborted) {
       // A failure leaves a route without a connection, which is repaired like any other.
@@ -216,15 +200,11 @@ export class GuardedCluster {
       return attempt.gaveUp.aborted ? unanswered(attempt) : step(attempt);
     };
     try {
-      return await withTimeout(
-        this.#policy.execute(kind, run, giveUp.signal),
-        deadline,
-        (): Unanswered => {
-          const result = unanswered(attempt);
-          giveUp.abort();
-          return result;
-        },
-      );
+      return await withTimeout(this.#policy.execute(kind, run, giveUp.signal), deadline, (): Unanswered => {
+        const result = unanswered(attempt);
+        giveUp.abort();
+        return result;
+      });
     } catch (error) {
       if (SseError.is(error, 'UNAVAILABLE')) return unanswered(attempt);
       throw error;

@@ -1,18 +1,5 @@
-import type {
-  CloseReason,
-  ConnectionSink,
-  ConnectionState,
-  SinkListener,
-} from '../contracts/connection.js';
-import type {
-  Cursor,
-  EventOptions,
-  Frame,
-  Gap,
-  LocalReceipt,
-  LocalResult,
-  Position,
-} from '../contracts/events.js';
+import type { CloseReason, ConnectionSink, ConnectionState, SinkListener } from '../contracts/connection.js';
+import type { Cursor, EventOptions, Frame, Gap, LocalReceipt, LocalResult, Position } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { encodeComment } from '../protocol/event-stream.js';
 import { GapReport, ResetFrame } from '../protocol/gap.js';
@@ -56,11 +43,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #ending: Ending | undefined;
   #waiters: (() => void)[] | undefined;
 
-  constructor(
-    identity: ConnectionIdentity,
-    sink: ConnectionSink,
-    environment: ConnectionEnvironment,
-  ) {
+  constructor(identity: ConnectionIdentity, sink: ConnectionSink, environment: ConnectionEnvironment) {
     ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId } = identity);
     this.#sink = sink;
     this.#environment = environment;

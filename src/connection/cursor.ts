@@ -44,10 +44,7 @@ export class ClientCursor {
   }
 
   /** The event for a client whose send buffer has no room for a frame; `undefined` for a frame outside the log. */
-  resetForDropped(
-    { position: until }: Frame,
-    followed: ReadonlySet<string>,
-  ): ResetFrame | undefined {
+  resetForDropped({ position: until }: Frame, followed: ReadonlySet<string>): ResetFrame | undefined {
     const epoch = this.#epoch;
     if (until === undefined || epoch === undefined) return undefined;
     const resumedFrom = cursorBefore({ epoch, ms: until.ms, sequence: until.sequence });

@@ -19,8 +19,7 @@ export function directSend(
     startedAt: performance.now(),
   };
   const prepared = encoder.prepare(event, data, options);
-  const result =
-    'refused' in prepared ? rejected(prepared.refused) : connection.deliver(prepared.frame);
+  const result = 'refused' in prepared ? rejected(prepared.refused) : connection.deliver(prepared.frame);
   const receipt = localReceipt(subject, result);
   events.sent('connection', event, receipt.outcome);
   return receipt;

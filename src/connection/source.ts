@@ -27,11 +27,7 @@ interface PullSource {
 interface PushSource {
   readonly kind: 'push';
   /** Begins; returns a function that ends the source early. */
-  subscribe(
-    next: (item: unknown) => void,
-    error: (error: unknown) => void,
-    complete: () => void,
-  ): () => void;
+  subscribe(next: (item: unknown) => void, error: (error: unknown) => void, complete: () => void): () => void;
 }
 
 /**

@@ -81,8 +81,7 @@ export class FrameWriter implements Flushable {
   hold(frame: Frame): LocalResult {
     const sendBuffer = this.#waiting();
     const size = frame.bytes.length + (this.#reset?.bytes.length ?? 0);
-    if (!this.#admits(size, sendBuffer) && !this.#makeRoom(size, sendBuffer))
-      return this.#reject(frame);
+    if (!this.#admits(size, sendBuffer) && !this.#makeRoom(size, sendBuffer)) return this.#reject(frame);
     this.#pushReset(sendBuffer);
     sendBuffer.push(frame);
     return BUFFERED;
@@ -187,8 +186,7 @@ export class FrameWriter implements Flushable {
 
   /** Drops the oldest frames if the policy says so. Drops none for a frame that would not fit even then. */
   #makeRoom(size: number, sendBuffer: SendBuffer): boolean {
-    if (this.environment.policy !== 'drop-oldest' || this.owner.state.kind === 'opening')
-      return false;
+    if (this.environment.policy !== 'drop-oldest' || this.owner.state.kind === 'opening') return false;
     if (!this.#admits(size - sendBuffer.droppable, sendBuffer)) return false;
     let reset: ResetFrame | undefined;
     while (!this.#admits(size + (reset?.bytes.length ?? 0), sendBuffer)) {

@@ -277,13 +277,7 @@ export interface ClusterListener {
    * An event for one connection. A message id that this connection had already gets its first answer again.
    * @param trace as the sender gave it
    */
-  onMessage(
-    connectionId: string,
-    token: string,
-    messageId: string,
-    frame: Frame,
-    trace?: string,
-  ): LocalResult;
+  onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult;
   /**
    * An event for the subscribers of a topic, or, without a topic, for everyone.
    * @param trace as the publisher gave it; absent for what is caught up from the log
@@ -320,8 +314,5 @@ export interface ClusterListener {
    * Whether a connection of this node was given everything of the log up to a position. Waits for it, about a second at
    * most; `undefined`: not yet, or it is not here.
    */
-  hasReached(
-    connectionId: string,
-    position: Position,
-  ): Promise<'delivered' | 'buffered' | undefined>;
+  hasReached(connectionId: string, position: Position): Promise<'delivered' | 'buffered' | undefined>;
 }

@@ -37,11 +37,7 @@ export interface SseConnection<Events extends EventMap = EventMap> {
    * Sends an event to this client alone. Synchronous and ordered.
    * @throws SseError `INVALID_EVENT_NAME`, `INVALID_EVENT_ID`, `INVALID_RETRY`, `NOT_SERIALIZABLE`; nothing was sent.
    */
-  send<Name extends keyof Events & string>(
-    event: Name,
-    data: Events[Name],
-    options?: EventOptions,
-  ): LocalReceipt;
+  send<Name extends keyof Events & string>(event: Name, data: Events[Name], options?: EventOptions): LocalReceipt;
   /** Sends a comment, which clients ignore; line breaks in it start further comment lines. */
   comment(text: string): void;
   /** Resolves when the client can accept more, or the connection has stopped; at once if that is so already. Never rejects. */

@@ -82,14 +82,7 @@ export interface Gap {
  * | `unavailable` | the cluster or the owning node cannot be reached: the event was certainly not sent |
  */
 export type Outcome =
-  | 'delivered'
-  | 'buffered'
-  | 'stored'
-  | 'routed'
-  | 'not-connected'
-  | 'rejected'
-  | 'unknown'
-  | 'unavailable';
+  'delivered' | 'buffered' | 'stored' | 'routed' | 'not-connected' | 'rejected' | 'unknown' | 'unavailable';
 
 /** What became of one event for one connection of this node. */
 export type LocalResult =
@@ -123,9 +116,7 @@ export type LocalReceipt = ReceiptBase &
   );
 
 /** The connections of one node that were given one frame, by outcome. The three add up to the connections addressed. */
-export interface FanOut extends Readonly<
-  Record<Extract<Outcome, 'delivered' | 'buffered' | 'rejected'>, number>
-> {
+export interface FanOut extends Readonly<Record<Extract<Outcome, 'delivered' | 'buffered' | 'rejected'>, number>> {
   /** Connections that accepted the frame with nothing waiting before it. */
   readonly delivered: number;
   /** Connections that hold the frame behind waiting bytes, or until they are open. */

@@ -43,9 +43,7 @@ export interface ResiliencePolicy {
   circuit(kind: OperationKind): CircuitState;
 }
 
-export const ResiliencePolicy: ServiceIdentifier<ResiliencePolicy> = Symbol.for(
-  'distributed-sse/ResiliencePolicy',
-);
+export const ResiliencePolicy: ServiceIdentifier<ResiliencePolicy> = Symbol.for('distributed-sse/ResiliencePolicy');
 
 /**
  * Why a policy did not let an operation finish.

@@ -100,11 +100,7 @@ export interface SseService<Events extends EventMap = EventMap> {
     options?: SendOptions,
   ): LocalReceipt;
   /** Sends to every connection of this node. @throws SseError `EVENT_TOO_LARGE` */
-  broadcast<Name extends keyof Events & string>(
-    event: Name,
-    data: Events[Name],
-    options?: EventOptions,
-  ): FanOut;
+  broadcast<Name extends keyof Events & string>(event: Name, data: Events[Name], options?: EventOptions): FanOut;
   /** Sends to a connection wherever it is. Settles within the deadline; an outage is a receipt, not a rejection. */
   sendMessageToConnection<Name extends keyof Events & string>(
     connectionId: string,
@@ -124,10 +120,7 @@ export interface SseService<Events extends EventMap = EventMap> {
   /** Closes a connection wherever it is. Resolves to whether one was closed. @throws SseError `INVALID_REASON`, `UNAVAILABLE` */
   closeConnection(connectionId: string, reason?: CloseReason): Promise<boolean>;
   /** Closes the connections of this node, or of all. @throws SseError `INVALID_REASON`, `UNAVAILABLE` */
-  closeAllConnections(
-    reason?: CloseReason,
-    options?: { readonly cluster?: boolean },
-  ): Promise<void>;
+  closeAllConnections(reason?: CloseReason, options?: { readonly cluster?: boolean }): Promise<void>;
   /** Whether any node has the connection. @throws SseError `UNAVAILABLE` */
   isConnected(connectionId: string): Promise<boolean>;
   /** Whether this node has the connection. */

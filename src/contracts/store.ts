@@ -74,6 +74,4 @@ export interface ConnectionStore {
   deliverToTopic(topic: string, frame: Frame): FanOut;
 }
 
-export const ConnectionStore: ServiceIdentifier<ConnectionStore> = Symbol.for(
-  'distributed-sse/ConnectionStore',
-);
+export const ConnectionStore: ServiceIdentifier<ConnectionStore> = Symbol.for('distributed-sse/ConnectionStore');

@@ -137,10 +137,7 @@ export interface EventTelemetry {
   /** A send to one connection. */
   sending<R extends SendResult | Promise<SendResult>>(subject: SendSubject, work: () => R): R;
   /** Within {@link sending}: the cluster delivers, retries included. `work` gets the trace that the message carries. */
-  routing(
-    subject: SendSubject,
-    work: (trace: string | undefined) => Promise<SendResult>,
-  ): Promise<SendResult>;
+  routing(subject: SendSubject, work: (trace: string | undefined) => Promise<SendResult>): Promise<SendResult>;
   /** A broadcast on this node alone. */
   broadcasting(event: string, work: () => FanOut): FanOut;
   /** A publication; scope `cluster` is a broadcast, scope `source` the end of a source. `work` gets the trace to carry. */

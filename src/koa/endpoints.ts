@@ -109,9 +109,7 @@ export function endpointsOf(controller: object): readonly EndpointRecord[] {
   const own = ownEndpoints(controller);
   const parent: unknown = Object.getPrototypeOf(controller);
   if (typeof parent !== 'function') return own;
-  const inherited = endpointsOf(parent).filter(({ method }) =>
-    own.every(record => record.method !== method),
-  );
+  const inherited = endpointsOf(parent).filter(({ method }) => own.every(record => record.method !== method));
   return [...inherited, ...own];
 }
 
@@ -239,10 +237,8 @@ function decode(value: string): string {
   try {
     return decodeURIComponent(value);
   } catch (error) {
-    throw new SseError(
-      'INVALID_REQUEST',
-      `the path must be percent-encoded UTF-8, got '${value.slice(0, 80)}'`,
-      { cause: error },
-    );
+    throw new SseError('INVALID_REQUEST', `the path must be percent-encoded UTF-8, got '${value.slice(0, 80)}'`, {
+      cause: error,
+    });
   }
 }

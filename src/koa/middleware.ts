@@ -33,10 +33,7 @@ export interface SseMiddlewareOptions {
  * The middleware starts the service in the background, so that health is known before the first client connects.
  * @throws SseError `INVALID_ENDPOINT`
  */
-export function sseMiddleware(
-  container: Container,
-  { controllers = [] }: SseMiddlewareOptions = {},
-): Middleware {
+export function sseMiddleware(container: Container, { controllers = [] }: SseMiddlewareOptions = {}): Middleware {
   const routes = endpointRoutes(controllers);
   const service = container.get(SseService);
   const logger = container.get(Logger);
@@ -86,11 +83,7 @@ type Handler = (subject: SseConnection | ResumableSource, request: SseRequest) =
 class EndpointHandler {
   constructor(private readonly services: EndpointServices) {}
 
-  async handle(
-    { route, params }: MatchedRoute,
-    ctx: Context,
-    stream: StreamRequest,
-  ): Promise<void> {
+  async handle({ route, params }: MatchedRoute, ctx: Context, stream: StreamRequest): Promise<void> {
     ignoreDisconnects(ctx);
     noteHttpRoute(route.path);
     const request: SseRequest = Object.assign(ctx, { params: decodeParams(params) });
@@ -112,9 +105,7 @@ class EndpointHandler {
       },
     );
     if (resumable !== undefined) return;
-    void this.services.telemetry.handling(connection, () =>
-      this.#run(connection, () => handle(connection)),
-    );
+    void this.services.telemetry.handling(connection, () => this.#run(connection, () => handle(connection)));
   }
 
   async #admitted(route: EndpointRoute, ctx: Context, request: SseRequest): Promise<boolean> {
@@ -153,8 +144,7 @@ class EndpointHandler {
 
 /** `checkHook` has made sure that the method exists. */
 function hookOf(controller: object, method: string): ResetHook {
-  return (client, reset) =>
-    (controller as Record<string, ResetHook | undefined>)[method]?.(client, reset);
+  return (client, reset) => (controller as Record<string, ResetHook | undefined>)[method]?.(client, reset);
 }
 
 const RETRY_LATER: ReadonlySet<number> = new Set([429, 503]);

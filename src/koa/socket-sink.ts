@@ -218,8 +218,7 @@ function detachSocket(request: IncomingMessage, response: ServerResponse, socket
   const { server } = http;
   // A destroyed request was read to its end; the server has no request to abort then.
   if (!KNOWN || !request.complete || !request.destroyed || server === undefined) return false;
-  if (Object.getPrototypeOf(socket) !== Socket.prototype || http._httpMessage !== response)
-    return false;
+  if (Object.getPrototypeOf(socket) !== Socket.prototype || http._httpMessage !== response) return false;
   if (http.parser == null || http._paused === true || socket.destroyed) return false;
   const close = listener(http, 'close', 'bound socketOnClose');
   const closeToo = listener(http, 'close', 'onServerResponseClose');

@@ -58,10 +58,7 @@ export class StreamRequest implements SseContext {
     });
   }
 
-  async connect(
-    connectionId: string = randomUUID(),
-    options: ConnectOptions = {},
-  ): Promise<SseConnection> {
+  async connect(connectionId: string = randomUUID(), options: ConnectOptions = {}): Promise<SseConnection> {
     this.negotiate(connectionId);
     const { req, res } = this.ctx;
     const sink = this.#recordRefusal(connectionId, () => sinkFor(req, res, this.detach));
@@ -76,11 +73,7 @@ export class StreamRequest implements SseContext {
     }
   }
 
-  async #open(
-    connectionId: string,
-    sink: RequestSink,
-    options: ConnectOptions,
-  ): Promise<SseConnection> {
+  async #open(connectionId: string, sink: RequestSink, options: ConnectOptions): Promise<SseConnection> {
     const { ctx } = this;
     ignoreDisconnects(ctx);
     const lastEventId = options.lastEventId ?? lastEventIdOf(ctx);
@@ -108,10 +101,7 @@ export class StreamRequest implements SseContext {
 
   #checkStreamable(): void {
     if (this.ctx.req.method === 'HEAD') {
-      throw new SseError(
-        'INVALID_REQUEST',
-        'a HEAD request has no body to stream; send GET or POST',
-      );
+      throw new SseError('INVALID_REQUEST', 'a HEAD request has no body to stream; send GET or POST');
     }
     if (this.#connecting || this.ctx.headerSent) {
       throw new SseError(
@@ -143,8 +133,7 @@ function checkAccept(ctx: Context): void {
 function lastEventIdOf(ctx: Context): string | undefined {
   const header = ctx.req.headers['last-event-id'];
   // Clients send UTF-8 (HTML standard, section 9.2.3), which Node reads as Latin-1.
-  if (typeof header === 'string' && header !== '')
-    return Buffer.from(header, 'latin1').toString('utf8');
+  if (typeof header === 'string' && header !== '') return Buffer.from(header, 'latin1').toString('utf8');
   if (ctx.req.url?.includes('?') !== true) return undefined;
   const { lastEventId } = ctx.query;
   return typeof lastEventId === 'string' ? lastEventId : undefined;
@@ -184,21 +173,15 @@ function forgetContext({ res }: Context): void {
  * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
  * `CONNECTION_CLOSED` when the client is gone already.
  */
-export function sinkFor(
-  request: object,
-  response: object,
-  detach: ConnectionSettings['detach'] = 'auto',
-): RequestSink {
-  if (response instanceof Http2ServerResponse)
-    return new ResponseSink(response as Http2ServerResponse);
+export function sinkFor(request: object, response: object, detach: ConnectionSettings['detach'] = 'auto'): RequestSink {
+  if (response instanceof Http2ServerResponse) return new ResponseSink(response as Http2ServerResponse);
   if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
     throw new SseError(
       'INVALID_REQUEST',
       "a stream needs the request and response of node:http, node:https or node:http2's compatibility layer",
     );
   }
-  if (response.socket !== null)
-    return new SocketSink(request, response as ServerResponse, response.socket, detach);
+  if (response.socket !== null) return new SocketSink(request, response as ServerResponse, response.socket, detach);
   if (request.socket.destroyed) {
     throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
   }

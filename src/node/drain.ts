@@ -32,11 +32,7 @@ export class NodeShutdown {
   drain(timeout: number): Promise<void> {
     if (this.#closing !== undefined) return this.#closing;
     const { gracefulShutdown } = this.node.options.reliability;
-    this.#draining ??= withTimeout(
-      gracefulShutdown ? this.#drain(timeout) : this.close(),
-      timeout,
-      () => undefined,
-    );
+    this.#draining ??= withTimeout(gracefulShutdown ? this.#drain(timeout) : this.close(), timeout, () => undefined);
     return this.#draining;
   }
 
@@ -95,11 +91,7 @@ class Drainer {
     for (const connection of connections) {
       if (connection.state.kind === 'opening') connection.close('draining');
     }
-    await withTimeout(
-      this.node.releaseRoutes(),
-      Math.min(timeout * RELEASE, LONGEST_RELEASE_MS),
-      () => undefined,
-    );
+    await withTimeout(this.node.releaseRoutes(), Math.min(timeout * RELEASE, LONGEST_RELEASE_MS), () => undefined);
     const idle = connections.filter(({ state, piping }) => state.kind === 'open' && !piping);
     await this.#closeInWaves(idle, (deadline - Date.now()) * (1 - RESERVE));
     await this.#finishSources(deadline - timeout * RESERVE);

@@ -23,13 +23,7 @@ export class NodeListener implements ClusterListener {
     private readonly sources: ResumableSources,
   ) {}
 
-  onMessage(
-    connectionId: string,
-    token: string,
-    messageId: string,
-    frame: Frame,
-    trace?: string,
-  ): LocalResult {
+  onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult {
     const { store, telemetry } = this.node;
     const connection = store.find(connectionId, token);
     return telemetry.events.delivering(
@@ -89,10 +83,7 @@ export class NodeListener implements ClusterListener {
     return true;
   }
 
-  async hasReached(
-    connectionId: string,
-    position: Position,
-  ): Promise<'delivered' | 'buffered' | undefined> {
+  async hasReached(connectionId: string, position: Position): Promise<'delivered' | 'buffered' | undefined> {
     const until = performance.now() + LONGEST_WAIT_MS;
     for (;;) {
       const connection = this.node.store.get(connectionId);

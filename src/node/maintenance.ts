@@ -2,12 +2,7 @@ import type { Beating, HeartbeatWheel, Watchdog, Watched } from '../connection/t
 import type { ClusterCoordinator, EventLog } from '../contracts/cluster.js';
 import type { Frame } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
-import type {
-  InconsistencyListener,
-  LeakProbe,
-  ReconcileReport,
-  ReconcileRequest,
-} from '../contracts/self-check.js';
+import type { InconsistencyListener, LeakProbe, ReconcileReport, ReconcileRequest } from '../contracts/self-check.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
 import type { ConsistencySettings } from '../options/sse-options.js';
@@ -97,12 +92,9 @@ export class ExpiryCleanup {
 
   #removeExpired(): number {
     const oldest = Date.now() - this.settings.connectionTtl;
-    const expired = [...this.store.connections()].filter(
-      ({ lastProgressAt }) => lastProgressAt < oldest,
-    );
+    const expired = [...this.store.connections()].filter(({ lastProgressAt }) => lastProgressAt < oldest);
     for (const connection of expired) connection.close('expired');
-    if (expired.length > 0)
-      this.logger.info('expired connections removed', { count: expired.length });
+    if (expired.length > 0) this.logger.info('expired connections removed', { count: expired.length });
     return expired.length;
   }
 }
@@ -291,8 +283,7 @@ export class Reconciler {
       logger.warn('this node and the cluster differ', { scope, found, repairs });
     }
     for (const finding of findings) this.#report(finding);
-    if (unknown !== undefined || this.settings.inconsistencyHandlingStrategy !== 'fail_fast')
-      return;
+    if (unknown !== undefined || this.settings.inconsistencyHandlingStrategy !== 'fail_fast') return;
     if (findings.length === 0) this.#troubles.delete(scope);
     else this.#troubles.set(scope, inWords(found));
   }
@@ -359,9 +350,7 @@ function heartbeatProbe(wheel: HeartbeatWheel): LeakProbe<Beating> {
 
 /** An empty frame writes nothing; only the answer counts. */
 function isGone(connection: LocalConnection): boolean {
-  return (
-    connection.state.kind === 'open' && connection.deliver(NOTHING).outcome === 'not-connected'
-  );
+  return connection.state.kind === 'open' && connection.deliver(NOTHING).outcome === 'not-connected';
 }
 
 /** All that the timers visit are connections, although they see less of them. */

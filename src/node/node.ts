@@ -1,21 +1,11 @@
 import { ClientConnection } from '../connection/client-connection.js';
-import {
-  type ConnectionEnvironment,
-  type ConnectionObserver,
-  MessageIds,
-} from '../connection/environment.js';
+import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
 import { WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
-import type {
-  CloseReason,
-  ConnectionSink,
-  Reset,
-  ResetClient,
-  ResetHook,
-} from '../contracts/connection.js';
+import type { CloseReason, ConnectionSink, Reset, ResetClient, ResetHook } from '../contracts/connection.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/policy.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
@@ -132,17 +122,9 @@ export class SseNode implements ConnectionObserver {
   }
 
   /** A new connection in state `opening`, not stored yet. */
-  createConnection(
-    id: string,
-    sink: ConnectionSink,
-    lastEventId: string | undefined,
-  ): ClientConnection {
+  createConnection(id: string, sink: ConnectionSink, lastEventId: string | undefined): ClientConnection {
     this.#ordinal += 1;
-    return new ClientConnection(
-      { id, ordinal: this.#ordinal, lastEventId },
-      sink,
-      this.environment,
-    );
+    return new ClientConnection({ id, ordinal: this.#ordinal, lastEventId }, sink, this.environment);
   }
 
   /** Whether this node has released all of its routes, for good. */
@@ -164,8 +146,7 @@ export class SseNode implements ConnectionObserver {
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
-    if (connection.fencingToken !== undefined && !this.routesReleased)
-      this.releaseRoute(connection);
+    if (connection.fencingToken !== undefined && !this.routesReleased) this.releaseRoute(connection);
   }
 
   onReset(connection: LocalConnection, reset: Reset): void {
@@ -241,11 +222,7 @@ class ResetHooks {
   }
 
   /** Runs the hook of a connection during its replay, and waits for the hook up to 10 s. */
-  async replaying(
-    connection: LocalConnection,
-    reset: Reset,
-    send: ResetClient['send'],
-  ): Promise<void> {
+  async replaying(connection: LocalConnection, reset: Reset, send: ResetClient['send']): Promise<void> {
     const hook = this.#hooks.get(connection);
     if (hook === undefined) return;
     const { id, topics } = connection;

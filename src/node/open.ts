@@ -33,22 +33,12 @@ export class ConnectionOpener {
     private readonly degraded: DegradedConnections,
   ) {}
 
-  open(
-    connectionId: string,
-    sink: ConnectionSink,
-    options: ConnectionOptions,
-  ): Promise<ClientConnection> {
+  open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
     const subject = { connectionId, topics: options.topics ?? [], source: options.source?.key };
-    return this.node.telemetry.connections.opening(subject, () =>
-      this.#open(connectionId, sink, options),
-    );
+    return this.node.telemetry.connections.opening(subject, () => this.#open(connectionId, sink, options));
   }
 
-  async #open(
-    connectionId: string,
-    sink: ConnectionSink,
-    options: ConnectionOptions,
-  ): Promise<ClientConnection> {
+  async #open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
     checkConnectionId(connectionId);
     const topics = this.subscriptions.check(options.topics ?? []);
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
@@ -86,11 +76,7 @@ export class ConnectionOpener {
   }
 
   /** @throws SseError when this node takes no connections at present, or not this one */
-  #assertWelcome(
-    connectionId: string,
-    sink: ConnectionSink,
-    onDuplicate: 'takeover' | 'reject',
-  ): void {
+  #assertWelcome(connectionId: string, sink: ConnectionSink, onDuplicate: 'takeover' | 'reject'): void {
     this.node.assertAccepting();
     this.#assertConsistent();
     if (sink.closed) throw clientGone();
@@ -125,13 +111,11 @@ export class ConnectionOpener {
   async #register(connection: ClientConnection, onDuplicate: 'takeover' | 'reject'): Promise<void> {
     const { cluster, telemetry, options } = this.node;
     const { id, token } = connection;
-    const result = await cluster.routes
-      .register({ connectionId: id, token, onDuplicate })
-      .catch((error: unknown) => {
-        // It may have been carried out all the same.
-        this.node.releaseRoute(connection);
-        throw error;
-      });
+    const result = await cluster.routes.register({ connectionId: id, token, onDuplicate }).catch((error: unknown) => {
+      // It may have been carried out all the same.
+      this.node.releaseRoute(connection);
+      throw error;
+    });
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
     if (result.outcome === 'storm') throw takeoverStorm(id, options.connection);
     // From here on the end of the connection releases the route. A connection that ended before has not.
@@ -188,25 +172,16 @@ function assertOpening(connection: ClientConnection): void {
       throw duplicate(connection.id, 'a newer connection');
     case 'draining':
     case 'shutdown':
-      throw new SseError(
-        'DRAINING',
-        'this node is going away; connect again and reach another one',
-      );
+      throw new SseError('DRAINING', 'this node is going away; connect again and reach another one');
     case 'slow':
-      throw new SseError(
-        'SEND_BUFFER_FULL',
-        'more arrived while opening than sendBuffer.maxBytes; connect again',
-      );
+      throw new SseError('SEND_BUFFER_FULL', 'more arrived while opening than sendBuffer.maxBytes; connect again');
     default:
       throw clientGone();
   }
 }
 
 function clientGone(): SseError {
-  return new SseError(
-    'CONNECTION_CLOSED',
-    'the client left, or was closed, before its stream was open',
-  );
+  return new SseError('CONNECTION_CLOSED', 'the client left, or was closed, before its stream was open');
 }
 
 function duplicate(connectionId: string, owner: string): SseError {
@@ -221,10 +196,7 @@ function usableLastEventId(value: string | undefined): string | undefined {
   return value === undefined || value === '' || value.length > MAX_NAME_BYTES ? undefined : value;
 }
 
-function takeoverStorm(
-  connectionId: string,
-  { takeoverLimit, takeoverWindow }: ConnectionSettings,
-): SseError {
+function takeoverStorm(connectionId: string, { takeoverLimit, takeoverWindow }: ConnectionSettings): SseError {
   return new SseError(
     'TAKEOVER_STORM',
     `connection '${connectionId}' was taken over ${takeoverLimit} times within ${takeoverWindow} ms; ` +

@@ -1,10 +1,5 @@
 import type { Publication } from '../contracts/cluster.js';
-import type {
-  BroadcastReceipt,
-  EventOptions,
-  FanOut,
-  PublishReceipt,
-} from '../contracts/events.js';
+import type { BroadcastReceipt, EventOptions, FanOut, PublishReceipt } from '../contracts/events.js';
 import type { PublishOptions } from '../contracts/service.js';
 import { SseError } from '../errors.js';
 import { retentionFor } from '../options/topic-history.js';
@@ -22,11 +17,7 @@ export class Publisher {
     );
   }
 
-  async broadcastToCluster(
-    event: string,
-    data: unknown,
-    options: PublishOptions,
-  ): Promise<BroadcastReceipt> {
+  async broadcastToCluster(event: string, data: unknown, options: PublishOptions): Promise<BroadcastReceipt> {
     return this.node.telemetry.events.publishing({ scope: 'cluster' }, event, async trace => {
       const publication = this.#publication(undefined, event, data, options);
       const local = this.node.store.size;
@@ -41,12 +32,7 @@ export class Publisher {
     });
   }
 
-  async publish(
-    topic: string,
-    event: string,
-    data: unknown,
-    options: PublishOptions,
-  ): Promise<PublishReceipt> {
+  async publish(topic: string, event: string, data: unknown, options: PublishOptions): Promise<PublishReceipt> {
     checkTopic(topic);
     return this.node.telemetry.events.publishing({ scope: 'topic', topic }, event, async trace => {
       const publication = this.#publication(topic, event, data, options);

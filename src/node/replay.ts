@@ -4,13 +4,7 @@ import type { ReplayPage } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
-import {
-  beginningOf,
-  cursorBefore,
-  formatCursor,
-  isAfter,
-  parseCursor,
-} from '../protocol/cursor.js';
+import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeEvent, encodeId } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
@@ -47,8 +41,7 @@ export class Replayer {
     const topics = [...connection.topics];
     const page = await this.#read(topics, from);
     const kept = from === undefined ? topics.filter(isKeptWhole) : [];
-    const mail =
-      kept.length === 0 ? undefined : await this.#mail(kept, beginningOf(page.head.epoch));
+    const mail = kept.length === 0 ? undefined : await this.#mail(kept, beginningOf(page.head.epoch));
     return { from, topics, page, mail };
   }
 
@@ -60,18 +53,11 @@ export class Replayer {
     else await connections.replaying(connection.id, () => this.#bring(connection, start));
   }
 
-  async #bring(
-    connection: ClientConnection,
-    { from, topics, page, mail }: ReplayStart,
-  ): Promise<ReplaySummary> {
-    const start =
-      from === undefined ? startOf(mail, page.head) : page.gap === undefined ? from : undefined;
+  async #bring(connection: ClientConnection, { from, topics, page, mail }: ReplayStart): Promise<ReplaySummary> {
+    const start = from === undefined ? startOf(mail, page.head) : page.gap === undefined ? from : undefined;
     connection.open(connectedFrame(connection, this.node.options, start));
     let goal = page.head;
-    let entries =
-      mail === undefined
-        ? 0
-        : await this.#writeMail(connection, topics.filter(isKeptWhole), mail, goal);
+    let entries = mail === undefined ? 0 : await this.#writeMail(connection, topics.filter(isKeptWhole), mail, goal);
     const resets: ResetReason[] = [];
     for (;;) {
       if (page.gap !== undefined) resets.push(page.gap.reason);
@@ -148,11 +134,7 @@ export class Replayer {
     );
   }
 
-  async #writeFrames(
-    connection: ClientConnection,
-    { frames }: ReplayPage,
-    goal: Position,
-  ): Promise<number> {
+  async #writeFrames(connection: ClientConnection, { frames }: ReplayPage, goal: Position): Promise<number> {
     let entries = 0;
     for (const frame of frames) {
       // Published since the first page, so it waits in the connection.

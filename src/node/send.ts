@@ -1,9 +1,4 @@
-import {
-  localReceipt,
-  NOT_CONNECTED,
-  type ReceiptSubject,
-  rejected,
-} from '../connection/direct-send.js';
+import { localReceipt, NOT_CONNECTED, type ReceiptSubject, rejected } from '../connection/direct-send.js';
 import type { Publication } from '../contracts/cluster.js';
 import type { Cursor, Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/service.js';
@@ -34,12 +29,7 @@ interface Routed {
 export class MessageSender {
   constructor(private readonly node: SseNode) {}
 
-  sendLocal(
-    connectionId: string,
-    event: string,
-    data: unknown,
-    options: SendOptions,
-  ): LocalReceipt {
+  sendLocal(connectionId: string, event: string, data: unknown, options: SendOptions): LocalReceipt {
     const { events } = this.node.telemetry;
     const subject = this.#subject(connectionId, event, options);
     const receipt = events.sending(subject, () => {
@@ -52,12 +42,7 @@ export class MessageSender {
     return receipt;
   }
 
-  async send(
-    connectionId: string,
-    event: string,
-    data: unknown,
-    options: ClusterSendOptions,
-  ): Promise<Receipt> {
+  async send(connectionId: string, event: string, data: unknown, options: ClusterSendOptions): Promise<Receipt> {
     const { events } = this.node.telemetry;
     const subject = this.#subject(connectionId, event, options);
     const receipt = await events.sending(subject, () => this.#sendAnywhere(subject, data, options));
@@ -65,19 +50,13 @@ export class MessageSender {
     return receipt;
   }
 
-  #sendAnywhere(
-    subject: Subject,
-    data: unknown,
-    options: ClusterSendOptions,
-  ): Receipt | Promise<Receipt> {
+  #sendAnywhere(subject: Subject, data: unknown, options: ClusterSendOptions): Receipt | Promise<Receipt> {
     if (options.durable === true) this.#checkDurable(options);
     const prepared = this.node.encoder.prepare(subject.event, data, options);
     if ('refused' in prepared) return localReceipt(subject, rejected(prepared.refused));
     if (options.durable === true) return this.#route(subject, prepared.frame, options);
     const local = this.#deliver(subject, prepared.frame, options);
-    return local.outcome === 'not-connected'
-      ? this.#route(subject, prepared.frame, options)
-      : local;
+    return local.outcome === 'not-connected' ? this.#route(subject, prepared.frame, options) : local;
   }
 
   async #route(subject: Subject, frame: Frame, options: ClusterSendOptions): Promise<Receipt> {
@@ -121,11 +100,7 @@ export class MessageSender {
   }
 
   /** The event is stored, whatever becomes of this question. */
-  async #whetherReached(
-    connectionId: string,
-    position: Cursor,
-    ms: number,
-  ): Promise<SendResult | undefined> {
+  async #whetherReached(connectionId: string, position: Cursor, ms: number): Promise<SendResult | undefined> {
     const { messenger } = this.node.cluster;
     try {
       return await withTimeout(messenger.hasReached(connectionId, position), ms, () => undefined);
@@ -176,17 +151,11 @@ export class MessageSender {
     if (connection === undefined) return localReceipt(subject, NOT_CONNECTED);
     // Only an id that the caller chose can come a second time.
     const result =
-      options.messageId === undefined
-        ? connection.deliver(frame)
-        : connection.deliverOnce(options.messageId, frame);
+      options.messageId === undefined ? connection.deliver(frame) : connection.deliverOnce(options.messageId, frame);
     return localReceipt(subject, result);
   }
 
-  #subject(
-    connectionId: string,
-    event: string,
-    { messageId, durable }: ClusterSendOptions,
-  ): Subject {
+  #subject(connectionId: string, event: string, { messageId, durable }: ClusterSendOptions): Subject {
     const startedAt = performance.now();
     checkConnectionId(connectionId);
     if (messageId !== undefined) checkKey('a message id', messageId);

@@ -77,12 +77,7 @@ export class DistributedSseService implements SseService {
     return this.#opener.open(connectionId, sink, options);
   }
 
-  sendMessage(
-    connectionId: string,
-    event: string,
-    data: unknown,
-    options: SendOptions = {},
-  ): LocalReceipt {
+  sendMessage(connectionId: string, event: string, data: unknown, options: SendOptions = {}): LocalReceipt {
     this.#node.assertOpen();
     return this.#sender.sendLocal(connectionId, event, data, options);
   }
@@ -102,11 +97,7 @@ export class DistributedSseService implements SseService {
     return this.#sender.send(connectionId, event, data, options);
   }
 
-  async broadcastToCluster(
-    event: string,
-    data: unknown,
-    options: PublishOptions = {},
-  ): Promise<BroadcastReceipt> {
+  async broadcastToCluster(event: string, data: unknown, options: PublishOptions = {}): Promise<BroadcastReceipt> {
     this.#node.assertOpen();
     return this.#publisher.broadcastToCluster(event, data, options);
   }
@@ -157,12 +148,7 @@ export class DistributedSseService implements SseService {
     return this.#node.cluster.routes.count();
   }
 
-  async publish(
-    topic: string,
-    event: string,
-    data: unknown,
-    options: PublishOptions = {},
-  ): Promise<PublishReceipt> {
+  async publish(topic: string, event: string, data: unknown, options: PublishOptions = {}): Promise<PublishReceipt> {
     this.#node.assertOpen();
     return this.#publisher.publish(topic, event, data, options);
   }
@@ -197,9 +183,7 @@ export class DistributedSseService implements SseService {
     await this.#node.cluster.join();
   }
 
-  drain({
-    timeout = this.#node.options.reliability.gracefulShutdownTimeout,
-  }: DrainOptions = {}): Promise<void> {
+  drain({ timeout = this.#node.options.reliability.gracefulShutdownTimeout }: DrainOptions = {}): Promise<void> {
     return this.#shutdown.drain(timeout);
   }
 

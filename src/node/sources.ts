@@ -9,13 +9,7 @@ import { SseError } from '../errors.js';
 import type { SourceSettings } from '../options/sse-options.js';
 import { beginningOf, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeReset } from '../protocol/gap.js';
-import {
-  endingOf,
-  isSourceTopic,
-  type SourceEnding,
-  sourceKey,
-  sourceTopic,
-} from '../protocol/names.js';
+import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } from '../protocol/names.js';
 import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
 
@@ -59,10 +53,7 @@ export class ResumableSources {
     const ended = await this.#locks.endOf(key);
     if (ended !== undefined) {
       if (hasAll(lastEventId, ended.id))
-        throw new SseError(
-          'SOURCE_ENDED',
-          `source '${key}' has ended and its client has all of it`,
-        );
+        throw new SseError('SOURCE_ENDED', `source '${key}' has ended and its client has all of it`);
       return;
     }
     // Callers at the same time would all get the lock of this node.
@@ -230,12 +221,7 @@ export class ResumableSources {
     return encodeReset({ reason: 'PRODUCER_LOST', topics, resumedFrom }, undefined);
   }
 
-  async #publish(
-    key: string,
-    body: Buffer,
-    number: string,
-    trace: string | undefined,
-  ): Promise<Cursor> {
+  async #publish(key: string, body: Buffer, number: string, trace: string | undefined): Promise<Cursor> {
     const { maxEntries, ttl } = this.node.options.source;
     const publication: Publication = {
       topic: sourceTopic(key),

@@ -92,10 +92,7 @@ export class MemoryConnectionStore implements ConnectionStore {
   }
 
   #stores(connection: LocalConnection): boolean {
-    return (
-      this.#owners.get(connection.id) === connection ||
-      this.#opening.get(connection.token) === connection
-    );
+    return this.#owners.get(connection.id) === connection || this.#opening.get(connection.token) === connection;
   }
 
   #index(connection: LocalConnection, topic: string): void {

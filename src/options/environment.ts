@@ -49,10 +49,7 @@ export interface VariableValue {
  * The values of the `SSE_*` variables by the path of their setting. An empty variable, or one of blanks, counts as unset.
  * A variable that is no setting is a problem.
  */
-export function readEnvironment(
-  env: NodeJS.ProcessEnv,
-  problems: OptionProblems,
-): ReadonlyMap<string, VariableValue> {
+export function readEnvironment(env: NodeJS.ProcessEnv, problems: OptionProblems): ReadonlyMap<string, VariableValue> {
   const known = new Map<string, ListedSetting>();
   for (const listed of listSettings()) {
     if (listed.variable !== undefined) known.set(listed.variable, listed);

@@ -56,8 +56,7 @@ const MAX_TIMER_MS = 2_147_483_647;
 
 function wholeNumber(unit: string, min: number, max = Number.MAX_SAFE_INTEGER): Kind<number> {
   const noun = unit === '' ? 'a whole number' : `a whole number of ${unit}`;
-  const rule =
-    max === Number.MAX_SAFE_INTEGER ? `${noun} >= ${min}` : `${noun} from ${min} to ${max}`;
+  const rule = max === Number.MAX_SAFE_INTEGER ? `${noun} >= ${min}` : `${noun} from ${min} to ${max}`;
   return simple(rule, value => isWhole(value, min, max), decodeNumber);
 }
 
@@ -99,27 +98,17 @@ export const autoOrOff: Kind<'auto' | false> = simple(
 );
 
 /** True or false. */
-export const flag: Kind<boolean> = simple(
-  'true or false',
-  value => typeof value === 'boolean',
-  decodeFlag,
-);
+export const flag: Kind<boolean> = simple('true or false', value => typeof value === 'boolean', decodeFlag);
 
 /** One of some words. */
-export function oneOf<const Values extends readonly string[]>(
-  ...values: Values
-): Kind<Values[number]> {
-  const accepts = (value: unknown): value is Values[number] =>
-    typeof value === 'string' && values.includes(value);
-  return simple(`one of ${values.map(value => `'${value}'`).join(', ')}`, accepts, text =>
-    text.trim(),
-  );
+export function oneOf<const Values extends readonly string[]>(...values: Values): Kind<Values[number]> {
+  const accepts = (value: unknown): value is Values[number] => typeof value === 'string' && values.includes(value);
+  return simple(`one of ${values.map(value => `'${value}'`).join(', ')}`, accepts, text => text.trim());
 }
 
 /** Text that the pattern accepts; the rule says in words what the pattern says. */
 export function text(rule: string, pattern = /^/): Kind<string> {
-  const accepts = (value: unknown): value is string =>
-    typeof value === 'string' && pattern.test(value);
+  const accepts = (value: unknown): value is string => typeof value === 'string' && pattern.test(value);
   return simple(rule, accepts, given => given);
 }
 
@@ -150,11 +139,7 @@ export function names(max: number): Kind<readonly string[]> {
   };
 }
 
-function simple<T>(
-  rule: string,
-  accepts: (value: unknown) => value is T,
-  decode?: (text: string) => unknown,
-): Kind<T> {
+function simple<T>(rule: string, accepts: (value: unknown) => value is T, decode?: (text: string) => unknown): Kind<T> {
   const check: Kind<T>['check'] = (value, place, problems) =>
     accepts(value) ? value : problems.refuse(place, rule, value);
   return decode === undefined ? { rule, check } : { rule, check, decode };

@@ -12,10 +12,7 @@ import type { ResolvedSseOptions, Settings, SseOptions } from './sse-options.js'
  * @throws SseError `INVALID_OPTION` with one line for each unknown name, wrong value and contradiction. Secrets are not
  * shown.
  */
-export function resolveOptions(
-  input: SseOptions = {},
-  env: NodeJS.ProcessEnv = {},
-): ResolvedSseOptions {
+export function resolveOptions(input: SseOptions = {}, env: NodeJS.ProcessEnv = {}): ResolvedSseOptions {
   const problems = new OptionProblems();
   const variables = readEnvironment(env, problems);
   const whole: SettingPath = { path: '', name: 'the options', secret: true };
@@ -32,12 +29,7 @@ interface Sources {
 }
 
 /** The values of a group. A refused value is a problem and counts as absent, so that one call finds all problems. */
-function valuesOf(
-  group: SettingGroup,
-  given: unknown,
-  place: SettingPath,
-  sources: Sources,
-): unknown {
+function valuesOf(group: SettingGroup, given: unknown, place: SettingPath, sources: Sources): unknown {
   const { variables, problems } = sources;
   const input = groupInput(given, place, problems);
   const values: Record<string, unknown> = {};
@@ -79,9 +71,7 @@ function withDefaults(group: SettingGroup, given: GivenValues): GivenValues {
 }
 
 function holdsSecret(node: Setting<unknown> | SettingGroup): boolean {
-  return node instanceof Setting
-    ? node.kind.secret === true
-    : Object.values(node).some(child => holdsSecret(child));
+  return node instanceof Setting ? node.kind.secret === true : Object.values(node).some(child => holdsSecret(child));
 }
 
 /** Refuses settings that are sound by themselves but not together; none of a pair that was refused by itself. */
@@ -91,12 +81,7 @@ function refuseContradictions(
   problems: OptionProblems,
 ): void {
   /** @param paths the settings it is about; the first is the one to change @param rule what the first must be */
-  const check = (
-    sound: boolean,
-    rule: string,
-    value: unknown,
-    ...paths: readonly [string, ...string[]]
-  ): void => {
+  const check = (sound: boolean, rule: string, value: unknown, ...paths: readonly [string, ...string[]]): void => {
     if (sound || paths.some(path => problems.wasRefused(path))) return;
     const [path] = paths;
     const name = variables.get(path)?.variable ?? path;

@@ -5,9 +5,7 @@ import type { SETTINGS } from './settings.js';
 
 /** The values of a table of settings. A mapped type, so that the comments of the table stay with the properties. */
 type ValuesOf<Table> =
-  Table extends Setting<infer Value>
-    ? Value
-    : { readonly [Key in keyof Table]: ValuesOf<Table[Key]> };
+  Table extends Setting<infer Value> ? Value : { readonly [Key in keyof Table]: ValuesOf<Table[Key]> };
 
 /** Every setting with a value. */
 export type Settings = ValuesOf<typeof SETTINGS>;

@@ -52,11 +52,7 @@ export const topicHistories: Kind<TopicHistories> = {
   },
 };
 
-function checkException(
-  value: unknown,
-  place: SettingPath,
-  problems: OptionProblems,
-): false | TopicHistory {
+function checkException(value: unknown, place: SettingPath, problems: OptionProblems): false | TopicHistory {
   if (value === false) return false;
   const kept: { -readonly [K in keyof TopicHistory]: TopicHistory[K] } = {};
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
@@ -80,12 +76,7 @@ function isPlainObject(value: unknown): value is object {
 }
 
 function isPattern(text: string): boolean {
-  return (
-    text !== '' &&
-    Buffer.byteLength(text) <= MAX_PATTERN_BYTES &&
-    !/\p{Cc}/u.test(text) &&
-    text.isWellFormed()
-  );
+  return text !== '' && Buffer.byteLength(text) <= MAX_PATTERN_BYTES && !/\p{Cc}/u.test(text) && text.isWellFormed();
 }
 
 /** The settings of the group `history`. */
@@ -111,10 +102,7 @@ const compiled = new WeakMap<HistorySettings, CompiledHistory>();
  * How long the log keeps the events of a topic, or of broadcasts when it is `undefined`; false: not at all. The first
  * pattern that matches decides, and its missing values come from the group. The results are shared and frozen.
  */
-export function retentionFor(
-  history: HistorySettings,
-  topic: string | undefined,
-): Retention | false {
+export function retentionFor(history: HistorySettings, topic: string | undefined): Retention | false {
   let plan = compiled.get(history);
   if (plan === undefined) {
     plan = compile(history);
@@ -129,9 +117,7 @@ function compile({ enabled, maxEntries, ttl, topics }: HistorySettings): Compile
   if (!enabled) return { standard: false, exceptions: [] };
   const exceptions = Object.entries(topics).map(([pattern, own]) => ({
     matches: topicPattern(pattern),
-    retention:
-      own !== false &&
-      Object.freeze({ maxEntries: own.maxEntries ?? maxEntries, ttl: own.ttl ?? ttl }),
+    retention: own !== false && Object.freeze({ maxEntries: own.maxEntries ?? maxEntries, ttl: own.ttl ?? ttl }),
   }));
   return { standard: Object.freeze({ maxEntries, ttl }), exceptions };
 }

@@ -9,10 +9,7 @@ import { encodeEvent } from './event-stream.js';
  * @param missing each topic's newest missing entry
  * @param resumedFrom the position before the first entry that follows
  */
-export function gapOf(
-  missing: ReadonlyMap<string, Position>,
-  resumedFrom: Cursor,
-): Gap | undefined {
+export function gapOf(missing: ReadonlyMap<string, Position>, resumedFrom: Cursor): Gap | undefined {
   let until: Position | undefined;
   for (const last of missing.values()) {
     if (until === undefined || isAfter(last, until)) until = last;
@@ -71,10 +68,7 @@ export class ResetFrame implements Frame {
 }
 
 /** The text of the event `sse.reset`. @param id becomes the client's last id; `undefined` leaves it as it is */
-export function encodeReset(
-  { reason, topics, resumedFrom }: Reset,
-  id: string | undefined,
-): Buffer {
+export function encodeReset({ reason, topics, resumedFrom }: Reset, id: string | undefined): Buffer {
   const data = JSON.stringify({ reason, topics, resumedFrom });
   return encodeEvent({ event: 'sse.reset', id, data });
 }

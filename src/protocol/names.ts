@@ -74,12 +74,7 @@ export function checkReason(reason: unknown): asserts reason is string {
   }
 }
 
-function checkName(
-  code: SseErrorCode,
-  what: string,
-  value: unknown,
-  maxBytes: number,
-): asserts value is string {
+function checkName(code: SseErrorCode, what: string, value: unknown, maxBytes: number): asserts value is string {
   if (
     typeof value !== 'string' ||
     value === '' ||

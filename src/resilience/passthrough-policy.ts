@@ -1,9 +1,4 @@
-import type {
-  CircuitState,
-  OperationContext,
-  OperationKind,
-  ResiliencePolicy,
-} from '../contracts/policy.js';
+import type { CircuitState, OperationContext, OperationKind, ResiliencePolicy } from '../contracts/policy.js';
 import { SseError } from '../errors.js';
 
 /** Runs every operation once and limits nothing. For a process alone, which has no cluster to call, and for tests. */

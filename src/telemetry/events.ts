@@ -29,14 +29,7 @@ import type {
 } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import { ATTRIBUTE } from './names.js';
-import {
-  fanOutEnd,
-  fanOutOutcome,
-  publicationEnd,
-  publicationOutcome,
-  type Reporting,
-  sendEnd,
-} from './spans.js';
+import { fanOutEnd, fanOutOutcome, publicationEnd, publicationOutcome, type Reporting, sendEnd } from './spans.js';
 import type { Carried, TraceCarrier } from './trace-carrier.js';
 
 const SEND = operation('send', 'send');
@@ -68,10 +61,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     return span.isRecording() ? spans.run(span, parent, work, sendEnd) : work();
   }
 
-  routing(
-    subject: SendSubject,
-    work: (trace: string | undefined) => Promise<SendResult>,
-  ): Promise<SendResult> {
+  routing(subject: SendSubject, work: (trace: string | undefined) => Promise<SendResult>): Promise<SendResult> {
     const { spans, meters } = this.reporting;
     const { instruments } = meters;
     if (!spans.on && instruments === undefined) return work(undefined);
@@ -80,8 +70,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     const parent = (subject.context as Context | undefined) ?? context.active();
     const span = spans.begin('sse.route', parent, () => this.#messageFacts(subject));
     const text = this.carrier.write(within(parent, span), Date.now());
-    const routed =
-      span === undefined ? work(text) : spans.run(span, parent, () => work(text), sendEnd);
+    const routed = span === undefined ? work(text) : spans.run(span, parent, () => work(text), sendEnd);
     if (instruments === undefined) return routed;
     return routed.then(result => {
       instruments.record('routeDuration', (performance.now() - startedAt) / 1000, {
@@ -96,8 +85,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     const parent = context.active();
     const span = spans.begin('sse.broadcast', parent, () => publishFacts('node', {}, event));
     try {
-      const fanOut =
-        span?.isRecording() === true ? spans.run(span, parent, work, fanOutEnd) : work();
+      const fanOut = span?.isRecording() === true ? spans.run(span, parent, work, fanOutEnd) : work();
       figures.sent.add('node', fanOutOutcome(fanOut), 1, event);
       this.#countFanOut('node', fanOut);
       return fanOut;
@@ -131,10 +119,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     }
   }
 
-  async appending(
-    event: string,
-    work: (trace: string | undefined) => Promise<void>,
-  ): Promise<void> {
+  async appending(event: string, work: (trace: string | undefined) => Promise<void>): Promise<void> {
     // The time alone: a span per event would hide the other spans of the trace.
     const text = this.#recording ? this.carrier.write(ROOT_CONTEXT, Date.now()) : undefined;
     try {
@@ -160,8 +145,7 @@ export class OpenEventTelemetry implements EventTelemetry {
       [ATTRIBUTE.scope]: 'connection',
     }));
     const parent = carried?.context;
-    const result =
-      span === undefined || parent === undefined ? work() : spans.run(span, parent, work, sendEnd);
+    const result = span === undefined || parent === undefined ? work() : spans.run(span, parent, work, sendEnd);
     figures.deliveries.add('connection', result.outcome);
     this.#noteLatency('connection', carried);
     return result;
@@ -179,10 +163,7 @@ export class OpenEventTelemetry implements EventTelemetry {
       [ATTRIBUTE.scope]: scope,
     }));
     const parent = carried?.context;
-    const fanOut =
-      span === undefined || parent === undefined
-        ? work()
-        : spans.run(span, parent, work, fanOutEnd);
+    const fanOut = span === undefined || parent === undefined ? work() : spans.run(span, parent, work, fanOutEnd);
     this.#countFanOut(scope, fanOut);
     this.#noteLatency(scope, carried);
     if (position !== undefined) figures.lagged(Date.now() - position.ms);

@@ -11,12 +11,7 @@ import {
 import type { Outcome } from '../contracts/events.js';
 import type { CircuitState, OperationKind, RefusalReason } from '../contracts/policy.js';
 import type { NodeGauges, Scope, TrafficCounts } from '../contracts/telemetry.js';
-import {
-  type HistogramKey,
-  type MetricDefinition,
-  METRICS,
-  type ObservableKey,
-} from './metrics.js';
+import { type HistogramKey, type MetricDefinition, METRICS, type ObservableKey } from './metrics.js';
 import { ATTRIBUTE, SCOPE } from './names.js';
 
 const NO_METER = createNoopMeter();
@@ -59,9 +54,7 @@ export class MeterWatch {
     this.#instruments?.close();
     const meter = provider.getMeter(SCOPE.name, SCOPE.version);
     this.#instruments =
-      this.#closed || meter === NO_METER
-        ? undefined
-        : new Instruments(meter, this.figures, this.nodeId);
+      this.#closed || meter === NO_METER ? undefined : new Instruments(meter, this.figures, this.nodeId);
   }
 }
 
@@ -140,8 +133,7 @@ const READERS: Readonly<Record<ObservableKey, (source: Source, observe: Observe)
   },
   circuitState: ({ figures: { gauges } }, observe) => {
     if (gauges === undefined) return;
-    for (const kind of KINDS)
-      observe(CIRCUITS[gauges.circuit(kind)], { [ATTRIBUTE.operation]: kind });
+    for (const kind of KINDS) observe(CIRCUITS[gauges.circuit(kind)], { [ATTRIBUTE.operation]: kind });
   },
   feedLag: ({ figures }, observe) => {
     observe(figures.takeLag() / 1000);

@@ -1,10 +1,6 @@
 import { context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import type { OperationKind, RefusalReason } from '../contracts/policy.js';
-import type {
-  CleanupKind,
-  ConsistencySummary,
-  MaintenanceTelemetry,
-} from '../contracts/telemetry.js';
+import type { CleanupKind, ConsistencySummary, MaintenanceTelemetry } from '../contracts/telemetry.js';
 import { ATTRIBUTE } from './names.js';
 import { errorType, type Reporting, type SpanEnd, whenDone } from './spans.js';
 
@@ -40,8 +36,7 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
   checking<S extends ConsistencySummary>(work: () => Promise<S>): Promise<S> {
     const { spans, figures } = this.reporting;
     const span = spans.begin('sse.consistency', ROOT_CONTEXT, () => ({}));
-    const checking = (): Promise<S> =>
-      span === undefined ? work() : spans.run(span, ROOT_CONTEXT, work, checkEnd);
+    const checking = (): Promise<S> => (span === undefined ? work() : spans.run(span, ROOT_CONTEXT, work, checkEnd));
     return whenDone(checking, ({ repairs }) => {
       for (const [kind, count] of Object.entries(repairs)) figures.repairs.add(kind, count);
     });

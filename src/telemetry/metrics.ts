@@ -16,9 +16,7 @@ export interface MetricDefinition {
   readonly buckets?: readonly number[];
 }
 
-const MILLISECONDS = [
-  0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
-];
+const MILLISECONDS = [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10];
 const LIVES = [1, 5, 15, 60, 300, 900, 1800, 3600, 14_400, 43_200, 86_400];
 
 /** Every metric of this library. */
@@ -85,8 +83,7 @@ export const METRICS = {
     name: 'sse.delivery.latency',
     kind: 'histogram',
     unit: 's',
-    description:
-      'From send to the write on the receiving node, once per event and node, by both clocks',
+    description: 'From send to the write on the receiving node, once per event and node, by both clocks',
     attributes: [ATTRIBUTE.scope],
     buckets: MILLISECONDS,
   },

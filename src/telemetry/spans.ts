@@ -170,16 +170,12 @@ function isDropped(span: Span): boolean {
   if (span.isRecording()) return false;
   const { traceId, traceFlags, isRemote } = span.spanContext();
   // An SDK makes valid ids, or the invalid one when it is suppressed; a check of each digit would cost more than this function.
-  return (
-    (traceFlags & TraceFlags.SAMPLED) === 0 && isRemote !== true && traceId !== INVALID_TRACEID
-  );
+  return (traceFlags & TraceFlags.SAMPLED) === 0 && isRemote !== true && traceId !== INVALID_TRACEID;
 }
 
 /** An instrumentation of the HTTP server has made the server's span already. */
 function connectKind(around: Span | undefined): SpanKind {
-  return around === undefined || around.spanContext().isRemote === true
-    ? SpanKind.SERVER
-    : SpanKind.INTERNAL;
+  return around === undefined || around.spanContext().isRemote === true ? SpanKind.SERVER : SpanKind.INTERNAL;
 }
 
 // `not-connected` is an answer; these are failures to deliver.
@@ -211,11 +207,7 @@ export function fanOutEnd(fanOut: FanOut): SpanEnd {
 /** The end of a publication's span. */
 export function publicationEnd(receipt: BroadcastReceipt | PublishReceipt): SpanEnd {
   const outcome = publicationOutcome(receipt);
-  return outcomeEnd(
-    outcome,
-    outcome,
-    'nodes' in receipt ? { [ATTRIBUTE.nodes]: receipt.nodes } : {},
-  );
+  return outcomeEnd(outcome, outcome, 'nodes' in receipt ? { [ATTRIBUTE.nodes]: receipt.nodes } : {});
 }
 
 /** The outcome of a fan-out as a whole: the best one that any connection had. */

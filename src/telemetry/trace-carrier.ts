@@ -59,11 +59,8 @@ export class TraceCarrier {
     const entries = this.baggage ? readBaggage(luggage) : {};
     const carriesBaggage = Object.keys(entries).length > 0;
     if (spanContext === undefined && !carriesBaggage) return { sentAt, context: undefined };
-    const traced =
-      spanContext === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, spanContext);
-    const context = carriesBaggage
-      ? propagation.setBaggage(traced, propagation.createBaggage(entries))
-      : traced;
+    const traced = spanContext === undefined ? ROOT_CONTEXT : trace.setSpanContext(ROOT_CONTEXT, spanContext);
+    const context = carriesBaggage ? propagation.setBaggage(traced, propagation.createBaggage(entries)) : traced;
     return { sentAt, context };
   }
 }

@@ -27,13 +27,7 @@ const judged = GOALS.map(goal => {
     why: obstacle(goal, value),
   };
 });
-const rows = judged.map(({ what, bound, value, verdict, why }) => [
-  what,
-  bound,
-  value,
-  verdict,
-  why,
-]);
+const rows = judged.map(({ what, bound, value, verdict, why }) => [what, bound, value, verdict, why]);
 const head = ['what', 'goal', 'measured', '', 'what stands in the way'];
 const table = [head, head.map(() => '---'), ...rows];
 const pages = {

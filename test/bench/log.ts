@@ -52,8 +52,7 @@ for (let round = 0; round < rounds; round += 1) {
     await until(() => listener.publications.length >= EVENTS, 'everything', 30_000);
     note(`publishes per second, ${name}`, EVENTS / seconds);
     note(`Redis CPU per publish, µs, ${name}`, ((await cpuMicros()) - cpu) / EVENTS);
-    if (retention !== false)
-      note('Redis memory per kept entry, bytes', ((await used()) - memory) / EVENTS);
+    if (retention !== false) note('Redis memory per kept entry, bytes', ((await used()) - memory) / EVENTS);
   }
   await replayAll(publisher);
   await nodes.dispose();
@@ -67,11 +66,7 @@ for (const [name, values] of figures) {
   console.log(`| ${name} | ${median.toFixed(digits)} | ±${(spread * 100).toFixed(0)} % |`);
 }
 
-async function publishAll(
-  node: RedisCoordinator,
-  count: number,
-  retention: Retention | false,
-): Promise<void> {
+async function publishAll(node: RedisCoordinator, count: number, retention: Retention | false): Promise<void> {
   let left = count;
   const worker = async (): Promise<void> => {
     while (left > 0) {

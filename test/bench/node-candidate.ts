@@ -11,9 +11,7 @@ export function nodeCandidate(
   return {
     name,
     description,
-    absence: () =>
-      !needsPeers || peersInstalled() ? undefined : 'npm ci in test/bench/peers failed',
-    start: connections =>
-      NodeServer.start(program, { SSE_CONNECTION_MAX_CONNECTIONS: String(connections) }),
+    absence: () => (!needsPeers || peersInstalled() ? undefined : 'npm ci in test/bench/peers failed'),
+    start: connections => NodeServer.start(program, { SSE_CONNECTION_MAX_CONNECTIONS: String(connections) }),
   };
 }

@@ -73,11 +73,7 @@ export class RunLoad {
 
   async #accept(count: number): Promise<Figures> {
     const { server, clients } = this;
-    const [memoryBefore, cpuBefore, startedAt] = [
-      await server.memory(),
-      await server.cpu(),
-      performance.now(),
-    ];
+    const [memoryBefore, cpuBefore, startedAt] = [await server.memory(), await server.cpu(), performance.now()];
     await clients.open(server, count);
     const seconds = (performance.now() - startedAt) / 1000;
     const cpu = (await server.cpu()) - cpuBefore;
@@ -156,10 +152,7 @@ export class RunLoad {
     return ((await completed) - startedAt) / 1e6;
   }
 
-  async #measure(
-    load: (events: number) => Promise<void>,
-    multiple = 1,
-  ): Promise<{ cpuUs: number; perSecond: number }> {
+  async #measure(load: (events: number) => Promise<void>, multiple = 1): Promise<{ cpuUs: number; perSecond: number }> {
     const { opened } = this.clients;
     const events = Math.ceil(this.deliveries / opened / multiple) * multiple;
     const [cpuBefore, startedAt] = [await this.server.cpu(), performance.now()];

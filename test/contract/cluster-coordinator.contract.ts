@@ -53,11 +53,7 @@ export interface ContractExtent {
 }
 
 /** What every implementation of `ClusterCoordinator` does. */
-export function clusterCoordinatorContract(
-  name: string,
-  factory: ClusterFactory,
-  { only }: ContractExtent = {},
-): void {
+export function clusterCoordinatorContract(name: string, factory: ClusterFactory, { only }: ContractExtent = {}): void {
   const core = globalThis.it;
   const it = only === 'core' && !WHOLE ? omitted : core;
 
@@ -132,10 +128,7 @@ export function clusterCoordinatorContract(
 
       it('after close every method but close, status and unsubscribe rejects with CLOSED', async () => {
         await a.coordinator.close();
-        const calls = [
-          ...everyCall(a.coordinator),
-          a.coordinator.messenger.send(message('c1', 'm1')),
-        ];
+        const calls = [...everyCall(a.coordinator), a.coordinator.messenger.send(message('c1', 'm1'))];
         calls.push(a.coordinator.start(a.listener));
         for (const call of calls) expect(await codeOf(call)).to.equal('CLOSED');
         a.coordinator.log.unsubscribe(['t']);
@@ -163,22 +156,19 @@ export function clusterCoordinatorContract(
         expect(await a.coordinator.routes.count()).to.equal(1);
       });
 
-      core(
-        'fencing tokens grow with each registration of an id, also after it was free',
-        async () => {
-          const fencingTokens = [
-            await register(a, 'c1', 't1'),
-            await register(b, 'c1', 't1'),
-            await register(a, 'c1', 't2'),
-          ];
-          await a.coordinator.routes.unregister('c1', 't2');
-          fencingTokens.push(await register(b, 'c1', 't2'));
-          const numbers = fencingTokens.map(fenceOf);
-          expect(numbers).to.deep.equal([...numbers].sort((one, other) => one - other));
-          expect(new Set(numbers).size).to.equal(4);
-          expect(numbers[0]).to.be.greaterThan(0);
-        },
-      );
+      core('fencing tokens grow with each registration of an id, also after it was free', async () => {
+        const fencingTokens = [
+          await register(a, 'c1', 't1'),
+          await register(b, 'c1', 't1'),
+          await register(a, 'c1', 't2'),
+        ];
+        await a.coordinator.routes.unregister('c1', 't2');
+        fencingTokens.push(await register(b, 'c1', 't2'));
+        const numbers = fencingTokens.map(fenceOf);
+        expect(numbers).to.deep.equal([...numbers].sort((one, other) => one - other));
+        expect(new Set(numbers).size).to.equal(4);
+        expect(numbers[0]).to.be.greaterThan(0);
+      });
 
       core('a takeover notifies the former owner on another node once', async () => {
         await connect(a, 'c1', 't1');
@@ -220,26 +210,20 @@ export function clusterCoordinatorContract(
         expect(await register(a, 'c1', 't1', 'reject')).to.include({ outcome: 'registered' });
       });
 
-      core(
-        'five takeovers within the window succeed, the sixth is a storm and changes no route',
-        async () => {
-          await register(a, 'c1', 't0');
-          for (let takeover = 1; takeover <= 5; takeover += 1) {
-            const node = takeover % 2 === 0 ? a : b;
-            const result = await register(node, 'c1', `t${takeover}`);
-            expect(result).to.include({ outcome: 'registered' });
-          }
-          expect(await register(a, 'c1', 't6')).to.deep.equal({ outcome: 'storm' });
-          expect(await register(b, 'c1', 't7')).to.deep.equal({ outcome: 'storm' });
-          await until(
-            () => b.listener.superseded.length >= 2,
-            'the notifications of the takeovers',
-          );
-          await settled(a, b);
-          expect(b.listener.superseded.map(({ token }) => token)).to.deep.equal(['t1', 't3']);
-          expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
-        },
-      );
+      core('five takeovers within the window succeed, the sixth is a storm and changes no route', async () => {
+        await register(a, 'c1', 't0');
+        for (let takeover = 1; takeover <= 5; takeover += 1) {
+          const node = takeover % 2 === 0 ? a : b;
+          const result = await register(node, 'c1', `t${takeover}`);
+          expect(result).to.include({ outcome: 'registered' });
+        }
+        expect(await register(a, 'c1', 't6')).to.deep.equal({ outcome: 'storm' });
+        expect(await register(b, 'c1', 't7')).to.deep.equal({ outcome: 'storm' });
+        await until(() => b.listener.superseded.length >= 2, 'the notifications of the takeovers');
+        await settled(a, b);
+        expect(b.listener.superseded.map(({ token }) => token)).to.deep.equal(['t1', 't3']);
+        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
+      });
 
       it('a repeated takeover counts once', async () => {
         await register(a, 'c1', 't0');
@@ -314,17 +298,14 @@ export function clusterCoordinatorContract(
     });
 
     describe('send', () => {
-      core(
-        'dispatches the message with its token to the owner, and answers the outcome',
-        async () => {
-          await connect(b, 'c1', 't1');
-          const result = await a.coordinator.messenger.send(message('c1', 'm1', 'data: hello\n\n'));
-          expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
-          expect(b.listener.messages).to.deep.equal([
-            { connectionId: 'c1', token: 't1', messageId: 'm1', text: 'data: hello\n\n' },
-          ]);
-        },
-      );
+      core('dispatches the message with its token to the owner, and answers the outcome', async () => {
+        await connect(b, 'c1', 't1');
+        const result = await a.coordinator.messenger.send(message('c1', 'm1', 'data: hello\n\n'));
+        expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
+        expect(b.listener.messages).to.deep.equal([
+          { connectionId: 'c1', token: 't1', messageId: 'm1', text: 'data: hello\n\n' },
+        ]);
+      });
 
       it('reaches a connection of the sending node as well', async () => {
         await connect(a, 'c1', 't1');
@@ -392,25 +373,22 @@ export function clusterCoordinatorContract(
     });
 
     describe('publish', () => {
-      core(
-        'reaches every node with its id in front, and answers its cursor and the nodes',
-        async () => {
-          await listen([a, b], 'news');
-          const result = await a.coordinator.log.publish(publication('news', 'data: x\n\n'));
-          expect(result.nodes).to.equal(2);
-          const cursor = cursorOf(result);
-          for (const { listener } of [a, b]) {
-            await until(() => listener.publications.length === 1, 'the publication');
-            const [published] = listener.publications;
-            expect(published?.topic).to.equal('news');
-            expect(published?.text).to.equal(`id: ${formatCursor(cursor)}\ndata: x\n\n`);
-            expect(published?.frame.position).to.deep.include({
-              ms: cursor.ms,
-              sequence: cursor.sequence,
-            });
-          }
-        },
-      );
+      core('reaches every node with its id in front, and answers its cursor and the nodes', async () => {
+        await listen([a, b], 'news');
+        const result = await a.coordinator.log.publish(publication('news', 'data: x\n\n'));
+        expect(result.nodes).to.equal(2);
+        const cursor = cursorOf(result);
+        for (const { listener } of [a, b]) {
+          await until(() => listener.publications.length === 1, 'the publication');
+          const [published] = listener.publications;
+          expect(published?.topic).to.equal('news');
+          expect(published?.text).to.equal(`id: ${formatCursor(cursor)}\ndata: x\n\n`);
+          expect(published?.frame.position).to.deep.include({
+            ms: cursor.ms,
+            sequence: cursor.sequence,
+          });
+        }
+      });
 
       it('without a topic reaches every node, subscribed or not', async () => {
         await a.coordinator.log.publish(broadcast('x'));
@@ -424,9 +402,7 @@ export function clusterCoordinatorContract(
         const topics = ['news', undefined, 'sport'];
         const results = await Promise.all(
           Array.from({ length: 45 }, (_, n) =>
-            (n % 2 === 0 ? a : b).coordinator.log.publish(
-              publication(topics[n % 3], `data: ${n}\n\n`),
-            ),
+            (n % 2 === 0 ? a : b).coordinator.log.publish(publication(topics[n % 3], `data: ${n}\n\n`)),
           ),
         );
         const cursors = results.map(cursorOf).sort((one, other) => (isAfter(one, other) ? 1 : -1));
@@ -462,18 +438,15 @@ export function clusterCoordinatorContract(
         expect(page.frames).to.deep.equal([]);
       });
 
-      core(
-        'with a key that was used changes nothing and answers as before, on every node',
-        async () => {
-          await listen([a, b], 'news');
-          const keyed = { ...publication('news', 'data: 1\n\n'), idempotencyKey: 'k' };
-          const first = await a.coordinator.log.publish(keyed);
-          expect(await a.coordinator.log.publish(keyed)).to.deep.equal(first);
-          expect(await b.coordinator.log.publish(keyed)).to.deep.equal(first);
-          await settled(a, b);
-          expect(b.listener.publications.filter(({ topic }) => topic === 'news')).to.have.length(1);
-        },
-      );
+      core('with a key that was used changes nothing and answers as before, on every node', async () => {
+        await listen([a, b], 'news');
+        const keyed = { ...publication('news', 'data: 1\n\n'), idempotencyKey: 'k' };
+        const first = await a.coordinator.log.publish(keyed);
+        expect(await a.coordinator.log.publish(keyed)).to.deep.equal(first);
+        expect(await b.coordinator.log.publish(keyed)).to.deep.equal(first);
+        await settled(a, b);
+        expect(b.listener.publications.filter(({ topic }) => topic === 'news')).to.have.length(1);
+      });
 
       it('with different keys publishes twice', async () => {
         const one = await a.coordinator.log.publish({ ...broadcast('x'), idempotencyKey: 'k1' });
@@ -533,24 +506,18 @@ export function clusterCoordinatorContract(
         expect(b.listener.messages[0]?.trace).to.equal(TRACE);
       });
 
-      core(
-        'of a publication reaches every node, kept or not, and changes nothing else',
-        async () => {
-          await listen([a, b], 'news');
-          const kept = publication('news', 'data: 1\n\n');
-          await a.coordinator.log.publish({ ...kept, trace: TRACE });
-          await a.coordinator.log.publish({ ...kept, topic: undefined, trace: TRACE });
-          await a.coordinator.log.publish({ ...kept, retention: false, trace: TRACE });
-          for (const { listener } of [a, b]) {
-            await until(() => listener.publications.length === 3, 'the publications');
-            expect(listener.publications.map(({ trace }) => trace)).to.deep.equal(
-              Array(3).fill(TRACE),
-            );
-            for (const { text } of listener.publications)
-              expect(text).to.match(/^(id: \S+\n)?data: 1\n\n$/);
-          }
-        },
-      );
+      core('of a publication reaches every node, kept or not, and changes nothing else', async () => {
+        await listen([a, b], 'news');
+        const kept = publication('news', 'data: 1\n\n');
+        await a.coordinator.log.publish({ ...kept, trace: TRACE });
+        await a.coordinator.log.publish({ ...kept, topic: undefined, trace: TRACE });
+        await a.coordinator.log.publish({ ...kept, retention: false, trace: TRACE });
+        for (const { listener } of [a, b]) {
+          await until(() => listener.publications.length === 3, 'the publications');
+          expect(listener.publications.map(({ trace }) => trace)).to.deep.equal(Array(3).fill(TRACE));
+          for (const { text } of listener.publications) expect(text).to.match(/^(id: \S+\n)?data: 1\n\n$/);
+        }
+      });
 
       it('is not part of what is replayed', async () => {
         const before = await head(a);
@@ -602,17 +569,14 @@ export function clusterCoordinatorContract(
         expect(await head(b)).to.deep.equal(cursor);
       });
 
-      core(
-        'answers the entries after the cursor, of the requested topics and broadcasts, in order',
-        async () => {
-          const start = await head(a);
-          await publishAll(a, ['news', 'sport', undefined, 'news', 'other']);
-          const page = await replay(b, { topics: ['news', 'sport'], after: start });
-          expect(texts(page)).to.deep.equal(['0', '1', '2', '3']);
-          expect(page.gap).to.equal(undefined);
-          expect(page.completeTo).to.deep.include({ sequence: page.head.sequence });
-        },
-      );
+      core('answers the entries after the cursor, of the requested topics and broadcasts, in order', async () => {
+        const start = await head(a);
+        await publishAll(a, ['news', 'sport', undefined, 'news', 'other']);
+        const page = await replay(b, { topics: ['news', 'sport'], after: start });
+        expect(texts(page)).to.deep.equal(['0', '1', '2', '3']);
+        expect(page.gap).to.equal(undefined);
+        expect(page.completeTo).to.deep.include({ sequence: page.head.sequence });
+      });
 
       it('answers the frames that were delivered', async () => {
         const start = await head(a);
@@ -625,10 +589,7 @@ export function clusterCoordinatorContract(
 
       it('begins behind the cursor, not at it', async () => {
         const [first] = await publishAll(a, ['news', 'news', 'news']);
-        expect(texts(await replay(a, { topics: ['news'], after: first }))).to.deep.equal([
-          '1',
-          '2',
-        ]);
+        expect(texts(await replay(a, { topics: ['news'], after: first }))).to.deep.equal(['1', '2']);
       });
 
       it('at the head answers nothing', async () => {
@@ -678,17 +639,14 @@ export function clusterCoordinatorContract(
         expect(found).to.deep.equal(['0', '1', '2']);
       });
 
-      core(
-        'reports a gap when much more was published than is kept, and answers the rest',
-        async () => {
-          const retention = { maxEntries: 3, ttl: 60_000 };
-          const [first] = await publishAll(a, Array<string>(MUCH).fill('news'), retention);
-          const page = await replay(b, { topics: ['news', 'sport'], after: first });
-          expect(gapIn(page)).to.deep.equal({ reason: 'GAP', topics: ['news'] });
-          expect(texts(page).length).to.be.within(3, MUCH - 2);
-          expect(texts(page)).to.deep.equal(numbersUpTo(MUCH).slice(-texts(page).length));
-        },
-      );
+      core('reports a gap when much more was published than is kept, and answers the rest', async () => {
+        const retention = { maxEntries: 3, ttl: 60_000 };
+        const [first] = await publishAll(a, Array<string>(MUCH).fill('news'), retention);
+        const page = await replay(b, { topics: ['news', 'sport'], after: first });
+        expect(gapIn(page)).to.deep.equal({ reason: 'GAP', topics: ['news'] });
+        expect(texts(page).length).to.be.within(3, MUCH - 2);
+        expect(texts(page)).to.deep.equal(numbersUpTo(MUCH).slice(-texts(page).length));
+      });
 
       it('reports a gap of broadcast entries for any topics', async () => {
         const retention = { maxEntries: 2, ttl: 60_000 };
@@ -775,50 +733,40 @@ export function clusterCoordinatorContract(
         expect(await a.coordinator.messenger.close('c1', 'kicked')).to.equal(false);
       });
 
-      core(
-        'asks the owner whether a connection has reached a position, on another node and on its own',
-        async () => {
-          await connect(a, 'c1', 't1');
-          const position = { ms: 1_700_000_000_123, sequence: 7 };
-          for (const { coordinator } of [a, b]) {
-            expect(await coordinator.messenger.hasReached('c1', position)).to.deep.equal({
-              outcome: 'delivered',
-              nodeId: 'node-a',
-            });
-          }
-          expect(a.listener.questions).to.deep.equal(
-            Array(2).fill({ connectionId: 'c1', position }),
-          );
-          a.listener.reached = 'buffered';
-          expect(await b.coordinator.messenger.hasReached('c1', position)).to.include({
-            outcome: 'buffered',
+      core('asks the owner whether a connection has reached a position, on another node and on its own', async () => {
+        await connect(a, 'c1', 't1');
+        const position = { ms: 1_700_000_000_123, sequence: 7 };
+        for (const { coordinator } of [a, b]) {
+          expect(await coordinator.messenger.hasReached('c1', position)).to.deep.equal({
+            outcome: 'delivered',
+            nodeId: 'node-a',
           });
-          a.listener.reached = undefined;
-          expect(await b.coordinator.messenger.hasReached('c1', position)).to.equal(undefined);
-        },
-      );
-
-      it('an unknown connection has reached no position', async () => {
-        expect(await a.coordinator.messenger.hasReached('c1', { ms: 1, sequence: 1 })).to.equal(
-          undefined,
-        );
+        }
+        expect(a.listener.questions).to.deep.equal(Array(2).fill({ connectionId: 'c1', position }));
+        a.listener.reached = 'buffered';
+        expect(await b.coordinator.messenger.hasReached('c1', position)).to.include({
+          outcome: 'buffered',
+        });
+        a.listener.reached = undefined;
+        expect(await b.coordinator.messenger.hasReached('c1', position)).to.equal(undefined);
       });
 
-      core(
-        'gives a lock to one holder at a time, which prolongs it by acquiring it again in time',
-        async () => {
-          const [one, two] = [a.coordinator.locks, b.coordinator.locks];
-          expect(await one.lockHolder('thing')).to.equal(undefined);
-          expect(await one.acquireLock('thing', 'one', 60_000)).to.equal(true);
-          expect(await two.acquireLock('thing', 'two', 60_000)).to.equal(false);
-          expect(await two.lockHolder('thing')).to.equal('one');
-          expect(await one.acquireLock('other', 'two', 60_000)).to.equal(true);
-          expect(await one.acquireLock('thing', 'one', 20)).to.equal(true);
-          await until(() => two.acquireLock('thing', 'two', 60_000), 'the end of the lock');
-          expect(await one.acquireLock('thing', 'one', 60_000)).to.equal(false);
-          expect(await one.lockHolder('thing')).to.equal('two');
-        },
-      );
+      it('an unknown connection has reached no position', async () => {
+        expect(await a.coordinator.messenger.hasReached('c1', { ms: 1, sequence: 1 })).to.equal(undefined);
+      });
+
+      core('gives a lock to one holder at a time, which prolongs it by acquiring it again in time', async () => {
+        const [one, two] = [a.coordinator.locks, b.coordinator.locks];
+        expect(await one.lockHolder('thing')).to.equal(undefined);
+        expect(await one.acquireLock('thing', 'one', 60_000)).to.equal(true);
+        expect(await two.acquireLock('thing', 'two', 60_000)).to.equal(false);
+        expect(await two.lockHolder('thing')).to.equal('one');
+        expect(await one.acquireLock('other', 'two', 60_000)).to.equal(true);
+        expect(await one.acquireLock('thing', 'one', 20)).to.equal(true);
+        await until(() => two.acquireLock('thing', 'two', 60_000), 'the end of the lock');
+        expect(await one.acquireLock('thing', 'one', 60_000)).to.equal(false);
+        expect(await one.lockHolder('thing')).to.equal('two');
+      });
 
       core('closes all connections of all nodes', async () => {
         await a.coordinator.messenger.closeAll('maintenance');
@@ -1051,10 +999,7 @@ export function clusterCoordinatorContract(
         a.listener.connections.delete('c1');
         expect(await codeOf(a.coordinator.routes.unregister('c1', 't1'))).to.equal('UNAVAILABLE');
         await heal('node-a');
-        await until(
-          async () => (await b.coordinator.routes.locate('c1')) === undefined,
-          'the route to go',
-        );
+        await until(async () => (await b.coordinator.routes.locate('c1')) === undefined, 'the route to go');
         expect(await b.coordinator.routes.count()).to.equal(0);
       });
     });
@@ -1112,11 +1057,7 @@ async function settled(...nodes: readonly Node[]): Promise<void> {
   }
 }
 
-function publication(
-  topic: string | undefined,
-  text: string,
-  retention: Retention = KEEP,
-): Publication {
+function publication(topic: string | undefined, text: string, retention: Retention = KEEP): Publication {
   return { topic, body: Buffer.from(text), retention };
 }
 
@@ -1143,10 +1084,7 @@ async function head(node: Node): Promise<Cursor> {
 }
 
 /** For coordinators with a self-check. */
-async function reconcile(
-  { coordinator }: Node,
-  request: ReconcileRequest,
-): Promise<ReconcileReport> {
+async function reconcile({ coordinator }: Node, request: ReconcileRequest): Promise<ReconcileReport> {
   if (coordinator.selfCheck === undefined) throw new Error('there is no self-check');
   return coordinator.selfCheck.reconcile(request);
 }

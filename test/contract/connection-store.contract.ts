@@ -42,17 +42,8 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
     };
 
     it('is empty at first', () => {
-      expect([store.size, store.opening, stored(), [...store.topics()]]).to.deep.equal([
-        0,
-        0,
-        [],
-        [],
-      ]);
-      expect([store.get('a'), store.find('a', '1'), subscribers('t')]).to.deep.equal([
-        undefined,
-        undefined,
-        [],
-      ]);
+      expect([store.size, store.opening, stored(), [...store.topics()]]).to.deep.equal([0, 0, [], []]);
+      expect([store.get('a'), store.find('a', '1'), subscribers('t')]).to.deep.equal([undefined, undefined, []]);
       expect(store.deliverToAll(FRAME)).to.deep.include({ delivered: 0, buffered: 0, rejected: 0 });
       expect(store.deliverToTopic('t', FRAME)).to.deep.include({
         delivered: 0,
@@ -126,11 +117,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
       it('changes nothing for the owner', () => {
         const connection = owner('a', ['t']);
         expect(store.promote(connection)).to.equal(undefined);
-        expect([store.size, store.get('a'), subscribers('t')]).to.deep.equal([
-          1,
-          connection,
-          [connection],
-        ]);
+        expect([store.size, store.get('a'), subscribers('t')]).to.deep.equal([1, connection, [connection]]);
       });
 
       it('does not bring back a connection that was removed or displaced', () => {
@@ -138,10 +125,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
         store.remove(removed);
         const displaced = owner('b', ['t']);
         const present = owner('b');
-        expect([store.promote(removed), store.promote(displaced)]).to.deep.equal([
-          undefined,
-          undefined,
-        ]);
+        expect([store.promote(removed), store.promote(displaced)]).to.deep.equal([undefined, undefined]);
         expect([store.get('a'), store.get('b'), store.size]).to.deep.equal([undefined, present, 1]);
         expectGone(removed);
         expectGone(displaced);
@@ -171,11 +155,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
         const present = owner('a', ['t']);
         const refused = added('a', ['t']);
         expect(store.remove(refused)).to.equal(true);
-        expect([store.get('a'), subscribers('t'), store.size]).to.deep.equal([
-          present,
-          [present],
-          1,
-        ]);
+        expect([store.get('a'), subscribers('t'), store.size]).to.deep.equal([present, [present], 1]);
         const next = added('a', ['t']);
         store.promote(next);
         expect(store.remove(present)).to.equal(false);
@@ -187,10 +167,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
       it('finds owner and opening connections of one id by their tokens', () => {
         const present = owner('a');
         const newcomer = added('a');
-        expect([store.find('a', present.token), store.find('a', newcomer.token)]).to.deep.equal([
-          present,
-          newcomer,
-        ]);
+        expect([store.find('a', present.token), store.find('a', newcomer.token)]).to.deep.equal([present, newcomer]);
       });
 
       it('finds nothing when id and token do not belong together', () => {
@@ -245,10 +222,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
         it('keep the index and the topics of the connection in step', () => {
           const connection = make('a', ['t']);
           expect(store.subscribe(connection, 'u')).to.equal(true);
-          expect([[...connection.topics], subscribers('u')]).to.deep.equal([
-            ['t', 'u'],
-            [connection],
-          ]);
+          expect([[...connection.topics], subscribers('u')]).to.deep.equal([['t', 'u'], [connection]]);
           expect(store.unsubscribe(connection, 't')).to.equal(true);
           expect([[...connection.topics], subscribers('t')]).to.deep.equal([['u'], []]);
           expect([...store.topics()]).to.deep.equal(['u']);
@@ -267,10 +241,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
         it('change nothing once it was removed', () => {
           const connection = make('a', ['t']);
           store.remove(connection);
-          expect([
-            store.subscribe(connection, 'u'),
-            store.unsubscribe(connection, 't'),
-          ]).to.deep.equal([false, false]);
+          expect([store.subscribe(connection, 'u'), store.unsubscribe(connection, 't')]).to.deep.equal([false, false]);
           expect([[...store.topics()], subscribers('u')]).to.deep.equal([[], []]);
         });
 
@@ -351,9 +322,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
         });
 
         it('reaches each remaining connection when the delivery removes some', () => {
-          const all = Array.from({ length: 20 }, (_, index) =>
-            (index % 4 === 3 ? added : owner)(`c${index}`, ['t']),
-          );
+          const all = Array.from({ length: 20 }, (_, index) => (index % 4 === 3 ? added : owner)(`c${index}`, ['t']));
           for (const connection of all.filter((_, index) => index % 2 === 0)) {
             connection.answer = { outcome: 'rejected', code: 'SEND_BUFFER_FULL' };
             connection.onFrame = () => {
@@ -452,8 +421,7 @@ export function describeConnectionStore(name: string, create: () => ConnectionSt
                 for (const { frames } of pool) frames.length = 0;
                 store.deliverToTopic(topic, FRAME);
                 for (const other of pool) {
-                  const reached =
-                    (owners.includes(other) || opening.includes(other)) && other.topics.has(topic);
+                  const reached = (owners.includes(other) || opening.includes(other)) && other.topics.has(topic);
                   expect(other.frames.length).to.equal(reached ? 1 : 0);
                 }
                 break;

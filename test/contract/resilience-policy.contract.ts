@@ -1,11 +1,7 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
-import type {
-  OperationContext,
-  OperationKind,
-  ResiliencePolicy,
-} from '../../src/contracts/policy.js';
+import type { OperationContext, OperationKind, ResiliencePolicy } from '../../src/contracts/policy.js';
 import { SseError } from '../../src/errors.js';
 
 const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'maintenance'];
@@ -85,9 +81,9 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
           }),
         );
         const results = await Promise.allSettled(calls);
-        expect(
-          results.map(result => (result.status === 'fulfilled' ? result.value : -1)),
-        ).to.deep.equal(Array.from({ length: 20 }, (_, n) => (n % 5 === 0 ? -1 : n)));
+        expect(results.map(result => (result.status === 'fulfilled' ? result.value : -1))).to.deep.equal(
+          Array.from({ length: 20 }, (_, n) => (n % 5 === 0 ? -1 : n)),
+        );
       });
     });
 
@@ -127,9 +123,7 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
           ran = true;
         };
         const reason = new Error('left');
-        const error = await rejectionOf(
-          policy.execute('send', operation, AbortSignal.abort(reason)),
-        );
+        const error = await rejectionOf(policy.execute('send', operation, AbortSignal.abort(reason)));
         expect(SseError.is(error, 'UNAVAILABLE') && error.cause).to.equal(reason);
         expect(ran).to.equal(false);
       });
@@ -158,16 +152,13 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
           caller.abort();
           throw failure;
         };
-        expect(await rejectionOf(policy.execute('send', operation, caller.signal))).to.equal(
-          failure,
-        );
+        expect(await rejectionOf(policy.execute('send', operation, caller.signal))).to.equal(failure);
         expect(tries).to.equal(1);
       });
 
       it('keeps nothing of a call that is over', async () => {
         const { signal } = new AbortController();
-        const asking = async (context: OperationContext): Promise<boolean> =>
-          context.signal.aborted;
+        const asking = async (context: OperationContext): Promise<boolean> => context.signal.aborted;
         await policy.execute('send', asking, signal);
         await rejectionOf(
           policy.execute(
@@ -211,8 +202,7 @@ export function resiliencePolicyContract(name: string, create: () => ResilienceP
       });
 
       it('is one, however often it is asked for', async () => {
-        const same = async (context: OperationContext): Promise<boolean> =>
-          context.signal === context.signal;
+        const same = async (context: OperationContext): Promise<boolean> => context.signal === context.signal;
         expect(await policy.execute('send', same)).to.equal(true);
       });
 

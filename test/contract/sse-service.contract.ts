@@ -125,9 +125,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
           event: 'sse.closed',
           data: '{"reason":"superseded"}',
         });
-        expect(second.connection.fencingToken).to.be.greaterThan(
-          first.connection.fencingToken ?? NaN,
-        );
+        expect(second.connection.fencingToken).to.be.greaterThan(first.connection.fencingToken ?? NaN);
         expect(await here.locate('c1')).to.equal('there');
         expect(await here.getClusterConnectionCount()).to.equal(1);
       });
@@ -224,10 +222,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
 
       it('that is durable, to an unknown id, is stored, and its client gets it on another node', async () => {
         const settings = { mailbox: { enabled: true } };
-        const [sender, owner] = await Promise.all([
-          factory.node('sender', settings),
-          factory.node('owner', settings),
-        ]);
+        const [sender, owner] = await Promise.all([factory.node('sender', settings), factory.node('owner', settings)]);
         const options = { durable: true };
         const receipt = await sender.sendMessageToConnection('c9', 'message', 'x', options);
         expect(receipt).to.include({ outcome: 'stored' });
@@ -294,10 +289,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
 
       it('of the cluster reaches every connection, in one order with publications', async () => {
         const topics = ['news'];
-        const clients = [
-          await connect(here, 'c1', { topics }),
-          await connect(there, 'c2', { topics }),
-        ];
+        const clients = [await connect(here, 'c1', { topics }), await connect(there, 'c2', { topics })];
         await Promise.all([
           here.broadcastToCluster('message', '1'),
           there.publish('news', 'message', '2'),

@@ -46,11 +46,7 @@ describe('telemetry of two processes over Redis', () => {
     return { traceId, root, headers: { traceparent: `00-${traceId}-${root}-01` } };
   }
 
-  async function connect(
-    node: DemoProcess,
-    path: string,
-    headers = {},
-  ): Promise<EventStreamClient> {
+  async function connect(node: DemoProcess, path: string, headers = {}): Promise<EventStreamClient> {
     const client = await EventStreamClient.open(`${node.url}/sse/connect/${path}`, { headers });
     clients.push(client);
     await client.event('connected');
@@ -60,8 +56,7 @@ describe('telemetry of two processes over Redis', () => {
   function points(name: string, attributes: Record<string, unknown>): ReceivedPoint[] {
     return receiver.points.filter(
       point =>
-        point.name === name &&
-        Object.entries(attributes).every(([key, value]) => point.attributes[key] === value),
+        point.name === name && Object.entries(attributes).every(([key, value]) => point.attributes[key] === value),
     );
   }
 
@@ -100,18 +95,12 @@ describe('telemetry of two processes over Redis', () => {
     await client.event('chat');
     const names = ['sse.connect', 'sse.send', 'sse.route', 'sse.deliver'];
     const expected = [...names, 'POST', 'GET /sse/connect{/:clientId}'];
-    await until(
-      () => expected.every(name => receiver.trace(traceId).has(name)),
-      'the trace',
-      PATIENCE,
-    );
+    await until(() => expected.every(name => receiver.trace(traceId).has(name)), 'the trace', PATIENCE);
 
     const spans = receiver.trace(traceId);
     const parentOf = (name: string): string | undefined => {
       const parent = spans.get(name)?.parentSpanId;
-      return parent === root
-        ? 'the client'
-        : [...spans.values()].find(({ spanId }) => spanId === parent)?.name;
+      return parent === root ? 'the client' : [...spans.values()].find(({ spanId }) => spanId === parent)?.name;
     };
     expect(Object.fromEntries(expected.map(name => [name, parentOf(name)]))).to.deep.equal({
       'GET /sse/connect{/:clientId}': 'the client',
@@ -148,20 +137,13 @@ describe('telemetry of two processes over Redis', () => {
     await connect(b, 'p3?topics=news');
     const { traceId, headers } = newTrace();
     await fetch(`${a.url}/sse/topics/news?event=tick`, { method: 'POST', body: 'x', headers });
-    const delivers = () =>
-      receiver.spans.filter(span => span.traceId === traceId && span.name === 'sse.deliver');
+    const delivers = () => receiver.spans.filter(span => span.traceId === traceId && span.name === 'sse.deliver');
     await until(() => delivers().length === 2, 'both deliveries', PATIENCE);
     const publish = receiver.trace(traceId).get('sse.publish');
-    expect(delivers().map(({ parentSpanId }) => parentSpanId)).to.deep.equal([
-      publish?.spanId,
-      publish?.spanId,
-    ]);
+    expect(delivers().map(({ parentSpanId }) => parentSpanId)).to.deep.equal([publish?.spanId, publish?.spanId]);
     expect(
       Object.fromEntries(
-        delivers().map(({ attributes }) => [
-          attributes['sse.node.id'],
-          attributes['sse.fanout.delivered'],
-        ]),
+        delivers().map(({ attributes }) => [attributes['sse.node.id'], attributes['sse.fanout.delivered']]),
       ),
     ).to.deep.equal({ 'node-a': 1, 'node-b': 2 });
   });
@@ -176,11 +158,7 @@ describe('telemetry of two processes over Redis', () => {
       'sse.node.id': 'node-b',
       'sse.close.reason': 'superseded',
     });
-    await until(
-      () => points('sse.takeovers', { 'sse.node.id': 'node-b' })[0]?.value === 1,
-      'the takeover',
-      PATIENCE,
-    );
+    await until(() => points('sse.takeovers', { 'sse.node.id': 'node-b' })[0]?.value === 1, 'the takeover', PATIENCE);
   });
 
   it('an owner that does not answer shows as repeated attempts, and an unknown outcome', async () => {
@@ -215,12 +193,10 @@ describe('telemetry of two processes over Redis', () => {
       const { nodes } = (await response.json()) as { nodes: Record<string, number> };
       return nodes['node-a'] === 0 && nodes['node-b'] === 2;
     }, 'two connections');
-    const removed = (): number =>
-      points('sse.cleanup.removed', { 'sse.cleanup.kind': 'node' })[0]?.value ?? 0;
+    const removed = (): number => points('sse.cleanup.removed', { 'sse.cleanup.kind': 'node' })[0]?.value ?? 0;
     const [spansBefore, removedBefore] = [receiver.spans.length, removed()];
     await b.stop('SIGKILL');
-    const cleanup = () =>
-      receiver.spans.slice(spansBefore).find(({ name }) => name === 'sse.cleanup');
+    const cleanup = () => receiver.spans.slice(spansBefore).find(({ name }) => name === 'sse.cleanup');
     await until(() => cleanup() !== undefined, 'the cleanup', PATIENCE);
     expect(cleanup()?.attributes).to.deep.equal({
       'sse.node.id': 'node-a',

@@ -90,14 +90,9 @@ describe('three demo nodes over Redis', () => {
 
   it('close a connection of another node and answer 404 for an unknown one', async () => {
     const client = await connect(a, 'me');
-    expect(
-      (await fetch(`${b?.url ?? ''}/sse/connections/me`, { method: 'DELETE' })).status,
-    ).to.equal(204);
+    expect((await fetch(`${b?.url ?? ''}/sse/connections/me`, { method: 'DELETE' })).status).to.equal(204);
     expect(await client.closeReason()).to.equal('closed');
-    await until(
-      async () => (await get(c, '/sse/connections/me')).status === 404,
-      'the route to go',
-    );
+    await until(async () => (await get(c, '/sse/connections/me')).status === 404, 'the route to go');
     expect((await post(c, '/sse/send/me')).status).to.equal(404);
   });
 
@@ -165,11 +160,7 @@ describe('three demo nodes over Redis', () => {
       const client = await connect(lone, 'me');
       const { id: before } = await client.event('connected');
       await server.stop();
-      await until(
-        async () => (await get(lone, '/health/ready')).status === 503,
-        'the node to say so',
-        2_000,
-      );
+      await until(async () => (await get(lone, '/health/ready')).status === 503, 'the node to say so', 2_000);
       expect((await get(lone, '/health/live')).status).to.equal(200);
       expect((await get(lone, '/sse/connections')).body).to.deep.include({
         local: 1,
@@ -182,9 +173,7 @@ describe('three demo nodes over Redis', () => {
         degraded: true,
       });
       expect((await client.event('note')).data).to.equal('1');
-      expect((await post(lone, '/sse/send/me?event=own', 'x')).body['outcome']).to.equal(
-        'delivered',
-      );
+      expect((await post(lone, '/sse/send/me?event=own', 'x')).body['outcome']).to.equal('delivered');
       expect((await post(other, '/sse/send/me')).status).to.equal(503);
       const late = await connect(other, 'late');
       expect(late.status).to.equal(200);

@@ -45,19 +45,15 @@ describe('the demo', () => {
       body: json ? (JSON.parse(text) as unknown) : text,
     };
   };
-  const post = (
-    path: string,
-    body: string | Uint8Array<ArrayBuffer> | null,
-    headers: Record<string, string> = TEXT,
-  ) => request('POST', path, { body, headers });
+  const post = (path: string, body: string | Uint8Array<ArrayBuffer> | null, headers: Record<string, string> = TEXT) =>
+    request('POST', path, { body, headers });
   const connections = async () =>
     (await request('GET', '/sse/connections')).body as {
       local: number;
       cluster: number;
       nodes: Record<string, number>;
     };
-  const codeOf = ({ body }: Answer): unknown =>
-    (body as { error?: { code?: unknown } }).error?.code;
+  const codeOf = ({ body }: Answer): unknown => (body as { error?: { code?: unknown } }).error?.code;
 
   it('begins a stream with the event connected', async () => {
     const reader = await open('/sse/connect/c1');
@@ -216,44 +212,14 @@ describe('the demo', () => {
   describe('bad input', () => {
     const big = 'x'.repeat(1_048_577);
     const long = 'x'.repeat(257);
-    const rows: readonly [
-      title: string,
-      run: () => Promise<Answer>,
-      status: number,
-      code: string,
-    ][] = [
+    const rows: readonly [title: string, run: () => Promise<Answer>, status: number, code: string][] = [
       ['unknown connection', () => post('/sse/send/nobody', 'x'), 404, 'not-connected'],
-      [
-        'unknown connection to close',
-        () => request('DELETE', '/sse/connections/nobody'),
-        404,
-        'not-connected',
-      ],
-      [
-        'unknown connection to look at',
-        () => request('GET', '/sse/connections/nobody'),
-        404,
-        'not-connected',
-      ],
+      ['unknown connection to close', () => request('DELETE', '/sse/connections/nobody'), 404, 'not-connected'],
+      ['unknown connection to look at', () => request('GET', '/sse/connections/nobody'), 404, 'not-connected'],
       ['unknown path', () => request('GET', '/nowhere'), 404, 'NOT_FOUND'],
-      [
-        'line break in an event name',
-        () => post('/sse/send/c1?event=a%0Ab', 'x'),
-        422,
-        'INVALID_EVENT_NAME',
-      ],
-      [
-        'NUL in an event name',
-        () => post('/sse/broadcast?event=a%00b', 'x'),
-        422,
-        'INVALID_EVENT_NAME',
-      ],
-      [
-        'event name of the library',
-        () => post('/sse/broadcast?event=connected', 'x'),
-        422,
-        'INVALID_EVENT_NAME',
-      ],
+      ['line break in an event name', () => post('/sse/send/c1?event=a%0Ab', 'x'), 422, 'INVALID_EVENT_NAME'],
+      ['NUL in an event name', () => post('/sse/broadcast?event=a%00b', 'x'), 422, 'INVALID_EVENT_NAME'],
+      ['event name of the library', () => post('/sse/broadcast?event=connected', 'x'), 422, 'INVALID_EVENT_NAME'],
       [
         'event name with the library prefix',
         () => post('/sse/topics/a?event=sse.reset', 'x'),
@@ -264,27 +230,12 @@ describe('the demo', () => {
       ['reserved topic', () => post('/sse/topics/@c1', 'x'), 422, 'INVALID_TOPIC'],
       ['everyone as a topic', () => post('/sse/topics/*', 'x'), 422, 'INVALID_TOPIC'],
       ['control character in a topic', () => post('/sse/topics/a%07', 'x'), 422, 'INVALID_TOPIC'],
-      [
-        'bad topic to follow',
-        () => request('GET', '/sse/connect/c1?topics=@x'),
-        422,
-        'INVALID_TOPIC',
-      ],
+      ['bad topic to follow', () => request('GET', '/sse/connect/c1?topics=@x'), 422, 'INVALID_TOPIC'],
       ['oversized text', () => post('/sse/send/c1', big), 413, 'EVENT_TOO_LARGE'],
-      [
-        'oversized JSON',
-        () => post('/sse/broadcast', `"${big}"`, JSON_TYPE),
-        413,
-        'EVENT_TOO_LARGE',
-      ],
+      ['oversized JSON', () => post('/sse/broadcast', `"${big}"`, JSON_TYPE), 413, 'EVENT_TOO_LARGE'],
       ['malformed JSON', () => post('/sse/send/c1', '{"a":', JSON_TYPE), 400, 'INVALID_JSON'],
       ['empty JSON', () => post('/sse/send/c1', '', JSON_TYPE), 400, 'INVALID_JSON'],
-      [
-        'text that is not UTF-8',
-        () => post('/sse/send/c1', new Uint8Array([0xc3, 0x28])),
-        400,
-        'INVALID_BODY',
-      ],
+      ['text that is not UTF-8', () => post('/sse/send/c1', new Uint8Array([0xc3, 0x28])), 400, 'INVALID_BODY'],
       [
         'other content type',
         () => post('/sse/send/c1', 'a=b', { 'Content-Type': 'application/x-www-form-urlencoded' }),
@@ -319,25 +270,10 @@ describe('the demo', () => {
       ],
       ['empty id', () => request('GET', '/sse/connect/'), 400, 'INVALID_CONNECTION_ID'],
       ['long id', () => request('GET', `/sse/connect/${long}`), 400, 'INVALID_CONNECTION_ID'],
-      [
-        'long id in bytes',
-        () => request('GET', `/sse/connect/${'ü'.repeat(129)}`),
-        400,
-        'INVALID_CONNECTION_ID',
-      ],
+      ['long id in bytes', () => request('GET', `/sse/connect/${'ü'.repeat(129)}`), 400, 'INVALID_CONNECTION_ID'],
       ['long id to send to', () => post(`/sse/send/${long}`, 'x'), 400, 'INVALID_CONNECTION_ID'],
-      [
-        'broken percent-encoding in a path',
-        () => request('GET', '/sse/connect/%zz'),
-        400,
-        'INVALID_REQUEST',
-      ],
-      [
-        'broken percent-encoding in a query',
-        () => post('/sse/broadcast?event=%ff', 'x'),
-        400,
-        'INVALID_REQUEST',
-      ],
+      ['broken percent-encoding in a path', () => request('GET', '/sse/connect/%zz'), 400, 'INVALID_REQUEST'],
+      ['broken percent-encoding in a query', () => post('/sse/broadcast?event=%ff', 'x'), 400, 'INVALID_REQUEST'],
     ];
     for (const [title, run, status, code] of rows) {
       it(`${title}: ${status} ${code}, and other clients are not affected`, async () => {
@@ -367,12 +303,7 @@ describe('the demo', () => {
         const socket = connect(Number(demo.port), '127.0.0.1');
         let text = '';
         socket.on('data', chunk => (text += chunk.toString()));
-        socket.write(
-          Buffer.from(
-            `GET /sse/connect/c1 HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ${id}\r\n\r\n`,
-            'latin1',
-          ),
-        );
+        socket.write(Buffer.from(`GET /sse/connect/c1 HTTP/1.1\r\nHost: x\r\nLast-Event-ID: ${id}\r\n\r\n`, 'latin1'));
         await until(() => text.includes('\r\n\r\n'), 'an answer');
         if (title === 'not text') {
           // A control character is refused by Node's own parser.
@@ -391,9 +322,7 @@ describe('the demo at its end', () => {
   it('drains on SIGTERM: refuses newcomers, sends each client a reconnection time, exits 0', async () => {
     const demo = await DemoProcess.start();
     const readers = await Promise.all(
-      Array.from({ length: 12 }, (_, index) =>
-        StreamReader.open(`${demo.url}/sse/connect/c${index}`),
-      ),
+      Array.from({ length: 12 }, (_, index) => StreamReader.open(`${demo.url}/sse/connect/c${index}`)),
     );
     await Promise.all(readers.map(reader => reader.event('connected')));
     const began = Date.now();
@@ -421,10 +350,7 @@ describe('the demo at its end', () => {
     const stuck = connect(Number(demo.port), '127.0.0.1');
     stuck.pause();
     stuck.write('GET /sse/connect/stuck HTTP/1.1\r\nHost: x\r\n\r\n');
-    await until(
-      async () => (await fetch(`${demo.url}/sse/connections/stuck`)).status === 200,
-      'the stuck client',
-    );
+    await until(async () => (await fetch(`${demo.url}/sse/connections/stuck`)).status === 200, 'the stuck client');
     const body = 'x'.repeat(1_000_000);
     await until(async () => {
       const response = await fetch(`${demo.url}/sse/send/stuck`, { method: 'POST', body });
@@ -454,10 +380,7 @@ describe('the demo at its end', () => {
       redis.freeze();
       const starting = ChildProgram.start('test/support/observed-demo.js', env);
       // It has loaded everything and waits for Redis.
-      await until(
-        async () => (await starting.ask({ ask: 'signals' })) === 1,
-        'the signal to be served',
-      );
+      await until(async () => (await starting.ask({ ask: 'signals' })) === 1, 'the signal to be served');
       const began = performance.now();
       const ends = [starting, running].map(async child => ({
         code: await child.stop('SIGTERM'),

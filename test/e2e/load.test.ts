@@ -22,15 +22,13 @@ describe('under load', function () {
   const sockets: Socket[] = [];
 
   const start = async (env: Record<string, string> = {}): Promise<void> => {
-    server = ChildProgram.start(
-      'test/support/load-server.js',
-      { SSE_CONNECTION_MAX_CONNECTIONS: '5000', ...env },
-      ['--expose-gc', '--max-semi-space-size=16'],
-    );
+    server = ChildProgram.start('test/support/load-server.js', { SSE_CONNECTION_MAX_CONNECTIONS: '5000', ...env }, [
+      '--expose-gc',
+      '--max-semi-space-size=16',
+    ]);
     port = Number((await server.printed(/listening on (\d+)/))[1]);
   };
-  const size = async (): Promise<number> =>
-    (await server.ask<LoadSize>({ ask: 'size' })).connections;
+  const size = async (): Promise<number> => (await server.ask<LoadSize>({ ask: 'size' })).connections;
   const stats = (): Promise<LoadStats> => server.ask<LoadStats>({ ask: 'stats' });
   const emptied = async (): Promise<LoadStats> => {
     await until(async () => (await size()) === 0, 'every connection to be gone');
@@ -94,9 +92,7 @@ describe('under load', function () {
     });
     expect(after.sockets).to.be.at.most(before.sockets);
     const growth = after.heapUsed / before.heapUsed - 1;
-    console.log(
-      `      heap ${(before.heapUsed / MEBIBYTE).toFixed(1)} MiB, ${(growth * 100).toFixed(1)} %`,
-    );
+    console.log(`      heap ${(before.heapUsed / MEBIBYTE).toFixed(1)} MiB, ${(growth * 100).toFixed(1)} %`);
     expect(growth).to.be.lessThan(0.05);
   });
 
@@ -115,9 +111,7 @@ describe('under load', function () {
         sockets.push(socket);
       }
       const healthy = await Promise.all(
-        Array.from({ length: 5 }, (_, index) =>
-          StreamReader.open(`http://127.0.0.1:${port}/healthy-${index}`),
-        ),
+        Array.from({ length: 5 }, (_, index) => StreamReader.open(`http://127.0.0.1:${port}/healthy-${index}`)),
       );
       await until(async () => (await size()) === SLOW_CLIENTS + 5, 'all clients');
       const report = await server.ask<FloodReport>({

@@ -270,11 +270,7 @@ describe('the outage contract', () => {
       expect(await other.send('me', 'here')).to.include({ outcome: 'delivered', nodeId: 'b' });
       await other.counts(1, forgets());
       expect(await other.send('gone')).to.include({ outcome: 'not-connected' });
-      await until(
-        async () => (await redis.admin.hlen(ROUTES)) === 1,
-        'its routes to be gone',
-        forgets(),
-      );
+      await until(async () => (await redis.admin.hlen(ROUTES)) === 1, 'its routes to be gone', forgets());
     },
 
     'a node gets a signal to end': async ground => {

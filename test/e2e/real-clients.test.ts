@@ -55,9 +55,7 @@ describe('real clients', () => {
         await until(() => received.length === 2, 'both events');
         expect(received).to.deep.equal(['before', 'after']);
         // Its last id is from before the restart, so it gets a reset.
-        expect(resets.map(data => (JSON.parse(data) as { reason: string }).reason)).to.deep.equal([
-          'EPOCH',
-        ]);
+        expect(resets.map(data => (JSON.parse(data) as { reason: string }).reason)).to.deep.equal(['EPOCH']);
       } finally {
         source.close();
       }
@@ -123,8 +121,7 @@ describe('real clients', () => {
       browser = await launchBrowser();
       if (browser === undefined) {
         console.log('      no Chromium on this machine: apt-get install chromium');
-        if (process.env['REQUIRE_BROWSER'] === '1')
-          throw new Error('REQUIRE_BROWSER=1, none found');
+        if (process.env['REQUIRE_BROWSER'] === '1') throw new Error('REQUIRE_BROWSER=1, none found');
         this.skip();
       }
     });
@@ -156,10 +153,7 @@ describe('real clients', () => {
     it('connects several clients, sends, broadcasts, publishes and closes', async () => {
       await connect('one', 'news');
       await connect('two');
-      await until(
-        async () => (await page.textContent('#count-local'))?.trim() === '2',
-        'the count on the page',
-      );
+      await until(async () => (await page.textContent('#count-local'))?.trim() === '2', 'the count on the page');
       await page.fill('#send-to', 'one');
       await page.fill('#send-event', 'direct');
       await page.fill('#send-body', '<b>hi</b>\nthere');

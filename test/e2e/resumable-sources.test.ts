@@ -44,22 +44,16 @@ describe('a resumable source over Redis', () => {
     for (const { program } of nodes.splice(0)) await program.stop('SIGKILL');
   });
 
-  const follow = async (
-    { url }: Node,
-    pause: number,
-    lastEventId?: string,
-  ): Promise<EventStreamClient> => {
+  const follow = async ({ url }: Node, pause: number, lastEventId?: string): Promise<EventStreamClient> => {
     const path = `/answers/question-${questions}?words=${WORDS}&pause=${pause}`;
-    const headers: Record<string, string> =
-      lastEventId === undefined ? {} : { 'Last-Event-ID': lastEventId };
+    const headers: Record<string, string> = lastEventId === undefined ? {} : { 'Last-Event-ID': lastEventId };
     const client = await EventStreamClient.open(url + path, { headers });
     clients.push(client);
     return client;
   };
   const numbers = (client: EventStreamClient): number[] =>
     client.data('word').map(data => (JSON.parse(data) as { n: number }).n);
-  const lastId = (client: EventStreamClient): string =>
-    client.events.findLast(({ id }) => id !== undefined)?.id ?? '';
+  const lastId = (client: EventStreamClient): string => client.events.findLast(({ id }) => id !== undefined)?.id ?? '';
 
   it('reaches a client whole, in order and once, though its node is killed in the middle', async () => {
     const [producer, edge, other] = await Promise.all([start(), start(), start()]);
@@ -81,19 +75,14 @@ describe('a resumable source over Redis', () => {
     expect(numbers(first)).to.deep.equal(everything);
     expect(await again.ended()).to.equal('clean');
     // A client that has all events is answered 204.
-    await until(
-      async () => (await follow(producer, 0, lastId(again))).status === 204,
-      'the end to be known',
-    );
+    await until(async () => (await follow(producer, 0, lastId(again))).status === 204, 'the end to be known');
   }).timeout(180_000);
 
   it('ends for every follower with sse.reset PRODUCER_LOST within its lease and a half when its node is killed', async () => {
     const [producer, edge, other] = await Promise.all([start(), start(), start()]);
     const first = await follow(producer, PAUSE);
     await first.event('word');
-    const followers = await Promise.all(
-      [edge, edge, other, other].map(node => follow(node, PAUSE)),
-    );
+    const followers = await Promise.all([edge, edge, other, other].map(node => follow(node, PAUSE)));
     for (const client of followers) await client.event('word');
     await producer.program.stop('SIGKILL');
     const killedAt = performance.now();

@@ -39,10 +39,7 @@ describe('the demo with OTEL_EXPORTER_OTLP_ENDPOINT', () => {
     return receiver.trace(traceId).get(name) ?? expect.fail(name);
   }
 
-  function point(
-    name: string,
-    attributes: Record<string, unknown> = {},
-  ): ReceivedPoint | undefined {
+  function point(name: string, attributes: Record<string, unknown> = {}): ReceivedPoint | undefined {
     return receiver.points.find(
       candidate =>
         candidate.name === name &&
@@ -87,9 +84,7 @@ describe('the demo with OTEL_EXPORTER_OTLP_ENDPOINT', () => {
 
   it('exports a publication with one delivery for all its connections', async () => {
     const clients = await Promise.all(
-      ['c1', 'c2', 'c3'].map(id =>
-        EventStreamClient.open(`${demo.url}/sse/connect/${id}?topics=news`),
-      ),
+      ['c1', 'c2', 'c3'].map(id => EventStreamClient.open(`${demo.url}/sse/connect/${id}?topics=news`)),
     );
     for (const client of clients) await client.event('connected');
     const { headers, traceId } = newTrace();
@@ -123,9 +118,7 @@ describe('the demo with OTEL_EXPORTER_OTLP_ENDPOINT', () => {
     expect(point('sse.route.duration', { 'sse.outcome': 'not-connected' })?.value).to.equal(1);
     await until(() => point('http.server.request.duration') !== undefined, 'requests', 20_000);
     const durations = receiver.points.filter(({ name }) => name === 'http.server.request.duration');
-    expect(durations.map(({ attributes }) => attributes['http.request.method'])).to.not.include(
-      'GET',
-    );
+    expect(durations.map(({ attributes }) => attributes['http.request.method'])).to.not.include('GET');
   });
 
   it('exports the rest when it stops, and exits 0', async () => {

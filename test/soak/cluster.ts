@@ -29,9 +29,7 @@ const redis = await RedisServer.start();
 const preferred = redis.prefer();
 const watch = await RedisWatch.start(redis, 2_000);
 const nodes = await Promise.all(
-  NODES.map(NODE_ID =>
-    DemoProcess.start({ NODE_ID, REDIS_URL: redis.url, SSE_CONNECTION_MAX_CONNECTIONS: '5000' }),
-  ),
+  NODES.map(NODE_ID => DemoProcess.start({ NODE_ID, REDIS_URL: redis.url, SSE_CONNECTION_MAX_CONNECTIONS: '5000' })),
 );
 
 /** Every stream of every id, oldest first. */
@@ -122,10 +120,7 @@ async function checkOwners(): Promise<void> {
       continue;
     }
     const { nodeId } = (await response.json()) as { nodeId?: string };
-    check(
-      nodeId === owner.nodeId,
-      `${id} is on ${String(owner.nodeId)}, routed to ${String(nodeId)}`,
-    );
+    check(nodeId === owner.nodeId, `${id} is on ${String(owner.nodeId)}, routed to ${String(nodeId)}`);
   }
 }
 
@@ -134,13 +129,11 @@ function checkDeliveries(): { checked: number; excused: number } {
   let excused = 0;
   const received = new Map<string, number>();
   for (const all of streams.values()) {
-    for (const data of all.flatMap(({ notes }) => notes))
-      received.set(data, (received.get(data) ?? 0) + 1);
+    for (const data of all.flatMap(({ notes }) => notes)) received.set(data, (received.get(data) ?? 0) + 1);
   }
   for (const [data, count] of received) check(count === 1, `${data} came ${count} times`);
   for (const { connectionId, data, outcome, startedAt } of sent) {
-    if (outcome === 'not-connected')
-      check(!received.has(data), `${data} came although its id was not connected`);
+    if (outcome === 'not-connected') check(!received.has(data), `${data} came although its id was not connected`);
     if (outcome !== 'delivered' && outcome !== 'buffered') continue;
     checked += 1;
     if (received.has(data)) continue;
@@ -172,16 +165,10 @@ const { checked, excused } = checkDeliveries();
 const immortal = await watch.immortal();
 check(immortal.length === 0, `keys without an end: ${immortal.join(' ')}`);
 for (const command of FORBIDDEN) {
-  check(
-    (watch.commands.get(command) ?? 0) === (command === 'KEYS' ? 1 : 0),
-    `${command} was called`,
-  );
+  check((watch.commands.get(command) ?? 0) === (command === 'KEYS' ? 1 : 0), `${command} was called`);
 }
 for (const { program, nodeId } of nodes) {
-  check(
-    !/unhandled|uncaught/i.test(program.output),
-    `${nodeId} says: ${program.output.slice(-500)}`,
-  );
+  check(!/unhandled|uncaught/i.test(program.output), `${nodeId} says: ${program.output.slice(-500)}`);
 }
 const slow = await watch.slow();
 
@@ -190,13 +177,8 @@ console.log(
 );
 console.log('actions', Object.fromEntries(actions));
 console.log('receipts', Object.fromEntries(outcomes));
-console.log(
-  `${checked} delivered or buffered receipts checked, ${excused} of clients that were leaving`,
-);
-console.log(
-  'redis',
-  Object.fromEntries([...watch.commands].sort((a, b) => b[1] - a[1]).slice(0, 12)),
-);
+console.log(`${checked} delivered or buffered receipts checked, ${excused} of clients that were leaving`);
+console.log('redis', Object.fromEntries([...watch.commands].sort((a, b) => b[1] - a[1]).slice(0, 12)));
 console.log(
   `slower than 2 ms in Redis${preferred ? ', which ran before all else' : ''}: ${slow.length}`,
   slow.slice(0, 5),

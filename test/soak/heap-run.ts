@@ -17,15 +17,9 @@ export interface HeapReport {
 }
 
 /** Redis is killed, or frozen, and a node goes on sending at that rate. */
-export async function runHeap(
-  how: 'killed' | 'frozen',
-  rate: number,
-  seconds: number,
-): Promise<HeapReport> {
+export async function runHeap(how: 'killed' | 'frozen', rate: number, seconds: number): Promise<HeapReport> {
   const redis = await RedisServer.start();
-  const node = ChildProgram.start('test/support/sending-node.js', { REDIS_URL: redis.url }, [
-    '--expose-gc',
-  ]);
+  const node = ChildProgram.start('test/support/sending-node.js', { REDIS_URL: redis.url }, ['--expose-gc']);
   try {
     await node.printed(/^listening on (\d+)$/m);
     // So that the code is compiled, and everything that is made once is there.

@@ -76,8 +76,7 @@ export class LedgerBooks {
           }
           if (missing > 0 && resetsBefore.length > 0) reportedGaps += 1;
           repeated += this.#repeated(topic, resetsBefore, next.at);
-          if (missing === 0 && resetsBefore.length > 0 && position?.epoch === next.at.epoch)
-            falseAlarms += 1;
+          if (missing === 0 && resetsBefore.length > 0 && position?.epoch === next.at.epoch) falseAlarms += 1;
           resetsBefore = [];
           position = next.at;
         }
@@ -95,9 +94,7 @@ export class LedgerBooks {
   #repeated(topic: string, resetsBefore: readonly Reset[], before: Cursor): number {
     return resetsBefore.slice(1).filter((_reset, at) => {
       const on = resetsBefore[at]?.on;
-      return (
-        on !== undefined && on.epoch === before.epoch && this.#between(topic, on, before) === 0
-      );
+      return on !== undefined && on.epoch === before.epoch && this.#between(topic, on, before) === 0;
     }).length;
   }
 

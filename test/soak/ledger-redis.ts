@@ -28,8 +28,7 @@ const CLUSTER_NODE = 'test/soak/ledger-node.js';
 /** One Redis. */
 export async function singleRedis(): Promise<LedgerRedis> {
   const folder = await mkdtemp(join(tmpdir(), 'sse-ledger-'));
-  const start = (port: number): Promise<RedisServer> =>
-    RedisServer.start({ port, args: ['--dir', folder] });
+  const start = (port: number): Promise<RedisServer> => RedisServer.start({ port, args: ['--dir', folder] });
   let redis = await start(0);
   return {
     startNode: env => DemoProcess.start({ ...env, REDIS_URL: redis.url }),

@@ -78,24 +78,16 @@ class LedgerRun {
     for (let n = 0; n < clients; n += 1) {
       const topics = TOPICS.filter(() => Math.random() < 0.3);
       this.#clients.push(
-        new LedgerClient(
-          `client-${n}`,
-          topics.length === 0 ? [any(TOPICS)] : topics,
-          (path, init) => fetch(any(this.#nodes).url + path, init),
+        new LedgerClient(`client-${n}`, topics.length === 0 ? [any(TOPICS)] : topics, (path, init) =>
+          fetch(any(this.#nodes).url + path, init),
         ),
       );
     }
-    await until(
-      () => this.#clients.every(({ start }) => start !== undefined),
-      'the clients',
-      30_000,
-    );
+    await until(() => this.#clients.every(({ start }) => start !== undefined), 'the clients', 30_000);
 
     const end = performance.now() + seconds * 1_000;
     const going = (): boolean =>
-      performance.now() < end ||
-      this.#nodeKills < least.nodes ||
-      this.#pubsubKills < least.subscriptions;
+      performance.now() < end || this.#nodeKills < least.nodes || this.#pubsubKills < least.subscriptions;
     await Promise.all([
       ...Array.from({ length: publishers }, () => this.#publish(going)),
       this.#killPubSub(going),

@@ -82,9 +82,7 @@ class ReceiptRun {
     await this.#breakThings(() => over);
     const sent = await sending;
     const failures: string[] = [];
-    await until(() => this.#complete(order, sent), 'what was stored', 20_000).catch(
-      () => undefined,
-    );
+    await until(() => this.#complete(order, sent), 'what was stored', 20_000).catch(() => undefined);
     const { receipts, received } = this.#compare(order, sent, failures);
     for (const [id, stream] of this.#streams) if (!stream.open) failures.push(`${id} was closed`);
     for (const { output } of this.#nodes) {
@@ -163,9 +161,7 @@ class ReceiptRun {
 
   /** Whether everything that must come has come. */
   #complete(order: Order, sent: Sent): boolean {
-    const wanted = sent.outcomes.flatMap((outcome, number) =>
-      OUTCOMES[outcome] === 'stored' ? [number] : [],
-    );
+    const wanted = sent.outcomes.flatMap((outcome, number) => (OUTCOMES[outcome] === 'stored' ? [number] : []));
     const notes = this.#notes();
     return wanted.every(number => notes.get(number) === 1 || this.#goesNowhere(order, number));
   }
@@ -180,8 +176,7 @@ class ReceiptRun {
       receipts[outcome] = (receipts[outcome] ?? 0) + 1;
       received[outcome] = (received[outcome] ?? 0) + times;
       const [least, most] = this.#mayHave(outcome, this.#goesNowhere(order, number));
-      if (times < least || times > most)
-        failures.push(`${number} is ${outcome}, came ${times} times`);
+      if (times < least || times > most) failures.push(`${number} is ${outcome}, came ${times} times`);
     }
     return { receipts, received };
   }

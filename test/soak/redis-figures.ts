@@ -69,20 +69,11 @@ async function calls(): Promise<void> {
     ['registration', n => register(n + 1)],
     ['registration that takes over', n => register2(other, n + 1)],
     ['release of a route', n => other.routes.unregister(`c${n + 1}`, `u${n + 1}`)],
-    [
-      'send, acknowledged',
-      n => other.messenger.send({ ...message, messageId: `m${n}`, ack: 'owner' }),
-    ],
-    [
-      'send, `ack: none`',
-      n => other.messenger.send({ ...message, messageId: `n${n}`, ack: 'none' }),
-    ],
+    ['send, acknowledged', n => other.messenger.send({ ...message, messageId: `m${n}`, ack: 'owner' })],
+    ['send, `ack: none`', n => other.messenger.send({ ...message, messageId: `n${n}`, ack: 'none' })],
     ['publication or broadcast', () => node.log.publish({ topic: 'news', body, retention })],
     ['publication that is not kept', () => node.log.publish(unkept)],
-    [
-      'publication that is not kept, with a key',
-      n => node.log.publish({ ...unkept, idempotencyKey: `k${n}` }),
-    ],
+    ['publication that is not kept, with a key', n => node.log.publish({ ...unkept, idempotencyKey: `k${n}` })],
     ['`isConnected`', () => node.routes.locate('c0')],
     ['cluster-wide count', () => node.routes.count()],
     ['command to the owner', () => other.messenger.subscribe('c0', 'sport')],
@@ -95,8 +86,7 @@ async function calls(): Promise<void> {
     const times = 100;
     await inBatches(times, call);
     const stats = await server.admin.info('commandstats');
-    const of = (command: string): number =>
-      Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
+    const of = (command: string): number => Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0);
     const scripts = (of('evalsha') + of('eval')) / times;
     rows.push([name, scripts, (of('publish') / times).toFixed(2)]);
   }
@@ -143,8 +133,7 @@ async function scripts(): Promise<void> {
   const batch = (n: number, size: number) =>
     Array.from({ length: size }, (_, at) => ({ conn: id(n * size + at), tok: 't' }));
   const after = { epoch: 'e1', ms: 0, sequence: 0 };
-  const history = (limit: number) =>
-    gateway.run(historyScript, { ...log, topics: [topic], after, limit });
+  const history = (limit: number) => gateway.run(historyScript, { ...log, topics: [topic], after, limit });
   const gen = (): string => b.gen();
   const own = { partition, gen: '', offset: 0, limit: 500 };
   const all: readonly (readonly [string, number, (n: number) => Promise<unknown>])[] = [
@@ -173,23 +162,11 @@ async function scripts(): Promise<void> {
       () => gateway.run(reapScript, { partition, limit: 200, graceMs: 0, self: undefined }),
     ],
     ['unregister', CALLS, n => b.unregister(id(n), 't')],
-    [
-      'reap, 200 routes',
-      20,
-      () => gateway.run(reapScript, { partition, limit: 200, graceMs: 0, self: b.inc }),
-    ],
-    [
-      'lock',
-      CALLS,
-      () => gateway.run(lockScript, { lock: bench.keys.lock('x'), holder: 'a', ms: 60_000 }),
-    ],
+    ['reap, 200 routes', 20, () => gateway.run(reapScript, { partition, limit: 200, graceMs: 0, self: b.inc })],
+    ['lock', CALLS, () => gateway.run(lockScript, { lock: bench.keys.lock('x'), holder: 'a', ms: 60_000 })],
     ['publish, 200 bytes', CALLS, publish],
     ['publish-unkept, 200 bytes', CALLS, publishUnkept],
-    [
-      'history, head',
-      CALLS,
-      () => gateway.run(historyScript, { ...log, topics: [topic], after: undefined, limit: 1 }),
-    ],
+    ['history, head', CALLS, () => gateway.run(historyScript, { ...log, topics: [topic], after: undefined, limit: 1 })],
     ['history, 200 entries', 300, () => history(200)],
   ];
   const rows: unknown[][] = [];

@@ -29,12 +29,7 @@ export class RedisWatch {
 
   /** Milliseconds of each entry of the slow log, by the beginning of its command. */
   async slow(): Promise<string[]> {
-    const entries = (await this.server.admin.slowlog('GET', 1000)) as [
-      number,
-      number,
-      number,
-      string[],
-    ][];
+    const entries = (await this.server.admin.slowlog('GET', 1000)) as [number, number, number, string[]][];
     return entries.map(([, , micros, words]) => {
       const command = words.slice(0, 3).join(' ').slice(0, 60);
       return `${(micros / 1000).toFixed(2)} ms: ${command}`;

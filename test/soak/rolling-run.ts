@@ -91,11 +91,7 @@ class RollingRun {
       exitCodes.push((await this.#nodes[n]?.stop('SIGTERM')) ?? null);
       longestDrainMs = Math.max(longestDrainMs, performance.now() - signalledAt);
       this.#nodes[n] = await this.#start(n);
-      await until(
-        () => this.#clients.every(({ connected }) => connected),
-        'them to be back',
-        30_000,
-      );
+      await until(() => this.#clients.every(({ connected }) => connected), 'them to be back', 30_000);
     }
     lateness.disable();
     this.#going = false;
@@ -144,12 +140,10 @@ class RollingRun {
     const ports = [...this.#ports].sort(() => Math.random() - 0.5);
     let last: Response | undefined;
     for (const port of ports) {
-      const response = await fetch(`http://127.0.0.1:${port}${path}`, init).catch(
-        (error: unknown) => {
-          // What may have been carried out is not asked of another.
-          if (init.method === 'POST' && codeOf(error) !== 'ECONNREFUSED') throw error;
-        },
-      );
+      const response = await fetch(`http://127.0.0.1:${port}${path}`, init).catch((error: unknown) => {
+        // What may have been carried out is not asked of another.
+        if (init.method === 'POST' && codeOf(error) !== 'ECONNREFUSED') throw error;
+      });
       if (response === undefined) continue;
       if (response.status !== 503) return response;
       this.#refused += 1;

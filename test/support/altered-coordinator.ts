@@ -2,9 +2,7 @@ import type { ClusterCoordinator } from '../../src/contracts/cluster.js';
 import { hookedCoordinator } from './hooked-coordinator.js';
 
 type Altered = {
-  readonly [P in 'routes' | 'log' | 'messenger' | 'locks' | 'selfCheck']?: Partial<
-    NonNullable<ClusterCoordinator[P]>
-  >;
+  readonly [P in 'routes' | 'log' | 'messenger' | 'locks' | 'selfCheck']?: Partial<NonNullable<ClusterCoordinator[P]>>;
 } & Partial<Pick<ClusterCoordinator, 'start' | 'status'>>;
 
 /** A coordinator with some methods of its parts replaced. */

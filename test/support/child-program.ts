@@ -36,9 +36,7 @@ export class ChildProgram {
       await Promise.race([
         once(this.process.stdout ?? this.process, 'data'),
         this.#exit.then(code => {
-          throw new Error(
-            `exited with ${String(code)} before it printed ${String(pattern)}:\n${this.output}`,
-          );
+          throw new Error(`exited with ${String(code)} before it printed ${String(pattern)}:\n${this.output}`);
         }),
       ]);
     }

@@ -11,10 +11,7 @@ export class DemoProcess {
   ) {}
 
   /** @param path a program that runs the demo, below `dist` */
-  static async start(
-    env: Readonly<Record<string, string>> = {},
-    path = DEMO,
-  ): Promise<DemoProcess> {
+  static async start(env: Readonly<Record<string, string>> = {}, path = DEMO): Promise<DemoProcess> {
     const program = ChildProgram.start(path, { PORT: '0', ...env });
     const [, url = '', nodeId = ''] = await program.printed(
       /^listening on (http:\/\/\S+) node=(\S+) coordinator=\S+$/m,

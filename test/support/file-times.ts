@@ -11,8 +11,7 @@ export interface GroupResult {
   readonly files: Readonly<Record<string, number>>;
 }
 
-const { EVENT_HOOK_BEGIN, EVENT_HOOK_END, EVENT_TEST_BEGIN, EVENT_TEST_END, EVENT_RUN_END } =
-  Mocha.Runner.constants;
+const { EVENT_HOOK_BEGIN, EVENT_HOOK_END, EVENT_TEST_BEGIN, EVENT_TEST_END, EVENT_RUN_END } = Mocha.Runner.constants;
 
 /** Mocha's usual report; at the end the group's `GroupResult` goes to the file that `TEST_RESULT` names. */
 export default class FileTimes extends Mocha.reporters.Spec {

@@ -5,10 +5,7 @@ type MethodOf<P extends Part> = `${P}.${string & keyof NonNullable<ClusterCoordi
 type Method =
   | 'start'
   | 'close'
-  | Exclude<
-      { [P in Part]: MethodOf<P> }[Part],
-      'log.unsubscribe' | 'log.position' | 'selfCheck.leakProbes'
-    >;
+  | Exclude<{ [P in Part]: MethodOf<P> }[Part], 'log.unsubscribe' | 'log.position' | 'selfCheck.leakProbes'>;
 
 /** Is called before and after each call to the cluster, and may take its time or throw. */
 export type Hook = (method: Method, when: 'before' | 'after') => void | Promise<void>;
@@ -56,9 +53,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
       hasReached: around('messenger.hasReached', (id, at) => messenger.hasReached(id, at)),
     },
     locks: {
-      acquireLock: around('locks.acquireLock', (name, holder, ms) =>
-        locks.acquireLock(name, holder, ms),
-      ),
+      acquireLock: around('locks.acquireLock', (name, holder, ms) => locks.acquireLock(name, holder, ms)),
       lockHolder: around('locks.lockHolder', name => locks.lockHolder(name)),
     },
     ...(selfCheck && {

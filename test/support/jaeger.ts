@@ -75,9 +75,7 @@ export class Jaeger {
 function spansOf({ spans, processes }: JsonTrace): [string, JaegerSpan][] {
   const names = new Map(spans.map(({ spanID, operationName }) => [spanID, operationName]));
   const namesOf = (refType: string, { references }: JsonSpan): string[] =>
-    references
-      .filter(reference => reference.refType === refType)
-      .map(({ spanID }) => names.get(spanID) ?? spanID);
+    references.filter(reference => reference.refType === refType).map(({ spanID }) => names.get(spanID) ?? spanID);
   return spans.map(span => {
     const tags = processes[span.processID]?.tags ?? [];
     const [parent] = namesOf('CHILD_OF', span);

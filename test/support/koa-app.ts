@@ -98,10 +98,7 @@ export class KoaApp {
   }
 }
 
-async function createServer(
-  protocol: Protocol,
-  app: Koa,
-): Promise<http.Server | http2.Http2Server> {
+async function createServer(protocol: Protocol, app: Koa): Promise<http.Server | http2.Http2Server> {
   // Koa's answer is a promise that the caller does not await.
   const handle = app.callback();
   const onRequest = (

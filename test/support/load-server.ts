@@ -119,9 +119,7 @@ async function stats(): Promise<LoadStats> {
     objects: count(ClientConnection) + count(FrameWriter) + count(SocketSink),
     sockets: count(Socket),
     timers: process.getActiveResourcesInfo().filter(name => name === 'Timeout').length,
-    processListeners: process
-      .eventNames()
-      .reduce((sum, name) => sum + process.listenerCount(name), appErrors),
+    processListeners: process.eventNames().reduce((sum, name) => sum + process.listenerCount(name), appErrors),
     ...memory(),
   };
 }

@@ -70,11 +70,7 @@ function watch(prototype: object, name: string): void {
 }
 
 /** Calls `observe` with the object before each call of its method. */
-function before<T extends object>(
-  prototype: T,
-  name: string,
-  observe: (whose: T) => unknown,
-): void {
+function before<T extends object>(prototype: T, name: string, observe: (whose: T) => unknown): void {
   const method = Reflect.get(prototype, name) as (...args: unknown[]) => unknown;
   Reflect.set(prototype, name, function (this: T, ...args: unknown[]) {
     observe(this);

@@ -164,16 +164,7 @@ export class OtlpReceiver {
 }
 
 function receivedSpan(span: JsonSpan, resource: Facts): ReceivedSpan {
-  const {
-    traceId,
-    spanId,
-    parentSpanId = '',
-    name,
-    kind,
-    attributes,
-    links = [],
-    events = [],
-  } = span;
+  const { traceId, spanId, parentSpanId = '', name, kind, attributes, links = [], events = [] } = span;
   return {
     traceId,
     spanId,

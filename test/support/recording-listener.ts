@@ -33,13 +33,7 @@ export class RecordingListener implements ClusterListener {
     outcome: 'delivered',
   });
 
-  onMessage(
-    connectionId: string,
-    token: string,
-    messageId: string,
-    frame: Frame,
-    trace?: string,
-  ): LocalResult {
+  onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult {
     const text = frame.bytes.toString();
     this.messages.push({ connectionId, token, messageId, text, ...carried(trace) });
     return this.answer(connectionId, messageId);
@@ -84,10 +78,7 @@ export class RecordingListener implements ClusterListener {
     return this.connections.has(connectionId);
   }
 
-  async hasReached(
-    connectionId: string,
-    position: Position,
-  ): Promise<'delivered' | 'buffered' | undefined> {
+  async hasReached(connectionId: string, position: Position): Promise<'delivered' | 'buffered' | undefined> {
     this.questions.push({
       connectionId,
       position: { ms: position.ms, sequence: position.sequence },
@@ -104,9 +95,7 @@ export class RecordingListener implements ClusterListener {
   }
 
   holds(connectionId: string, token: string): boolean {
-    return (
-      this.connections.get(connectionId) === token || this.opening.has(`${connectionId} ${token}`)
-    );
+    return this.connections.get(connectionId) === token || this.opening.has(`${connectionId} ${token}`);
   }
 
   *registered(): Iterable<Registered> {

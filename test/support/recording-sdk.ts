@@ -1,10 +1,6 @@
 import { context, metrics, propagation, trace, type Attributes } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
-import {
-  CompositePropagator,
-  W3CBaggagePropagator,
-  W3CTraceContextPropagator,
-} from '@opentelemetry/core';
+import { CompositePropagator, W3CBaggagePropagator, W3CTraceContextPropagator } from '@opentelemetry/core';
 import { MeterProvider, MetricReader, type MetricData } from '@opentelemetry/sdk-metrics';
 import {
   InMemorySpanExporter,
@@ -48,9 +44,7 @@ export class RecordingSdk {
     const spanProcessors = [new SimpleSpanProcessor({ exporter: sdk.#exporter })];
     if (signals.includes('traces')) {
       trace.setGlobalTracerProvider(
-        new TracerProvider(
-          sampler === undefined ? { spanProcessors } : { spanProcessors, sampler },
-        ),
+        new TracerProvider(sampler === undefined ? { spanProcessors } : { spanProcessors, sampler }),
       );
     }
     if (signals.includes('metrics')) {
@@ -98,9 +92,7 @@ export class RecordingSdk {
 
   /** The present points of one metric; empty when it reports none. */
   async points(name: string, reporter?: string): Promise<Point[]> {
-    const data = (await this.metrics(reporter)).filter(
-      ({ descriptor }) => descriptor.name === name,
-    );
+    const data = (await this.metrics(reporter)).filter(({ descriptor }) => descriptor.name === name);
     return data.flatMap(({ dataPoints }) =>
       dataPoints.map(({ value, attributes }) => ({
         value: typeof value === 'number' ? value : value.count,

@@ -52,9 +52,7 @@ export function settingTexts(): ReadonlyMap<string, SettingText> {
   };
   for (const statement of file.statements) {
     if (!ts.isVariableStatement(statement)) continue;
-    const table = statement.declarationList.declarations.find(
-      ({ name }) => name.getText(file) === 'SETTINGS',
-    );
+    const table = statement.declarationList.declarations.find(({ name }) => name.getText(file) === 'SETTINGS');
     visit(table?.type, []);
   }
   return texts;
@@ -68,9 +66,7 @@ function commentOf(node: ts.Node): string {
 function splitComment(comment: string): SettingText {
   const text = comment.replace(/\s+/g, ' ').trim();
   const [, meaning, initial] = /^(.*\.) (?:Default:? (.+)|No default)\.$/.exec(text) ?? [];
-  return meaning === undefined
-    ? { meaning: text, initial: undefined }
-    : { meaning, initial: initial ?? 'none' };
+  return meaning === undefined ? { meaning: text, initial: undefined } : { meaning, initial: initial ?? 'none' };
 }
 
 /** The page as it must be. */
@@ -85,8 +81,7 @@ export async function settingsPage(): Promise<string> {
       const cells = [name.join('<br>'), setting.kind.rule, defaultOf(setting, initial), meaning];
       return `| ${cells.join(' | ')} |`;
     });
-    const head =
-      group === '' ? '## General' : `## ${code(group)}\n\n${texts.get(group)?.meaning ?? ''}`;
+    const head = group === '' ? '## General' : `## ${code(group)}\n\n${texts.get(group)?.meaning ?? ''}`;
     return `${head}\n\n| setting | must be | default | meaning |\n|-|-|-|-|\n${rows.join('\n')}`;
   });
   const config = await resolveConfig(SETTINGS_PAGE);

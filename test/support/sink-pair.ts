@@ -35,10 +35,7 @@ export interface SinkPair<Client extends SinkClient = SinkClient> {
 }
 
 /** The sink of an HTTP/1.1 request. */
-export async function openHttp1(
-  secure: boolean,
-  detach: 'auto' | false = 'auto',
-): Promise<SinkPair> {
+export async function openHttp1(secure: boolean, detach: 'auto' | false = 'auto'): Promise<SinkPair> {
   const server = secure ? https.createServer(await selfSigned()) : http.createServer();
   const raw = await connectTo(server);
   const socket = secure ? tls.connect({ socket: raw, rejectUnauthorized: false }) : raw;
@@ -191,10 +188,7 @@ async function pair<Client extends SinkClient>(
   client: Client,
   detach: 'auto' | false = 'auto',
 ): Promise<SinkPair<Client>> {
-  const [request, response] = (await once(server, 'request')) as [
-    http.IncomingMessage,
-    http.ServerResponse,
-  ];
+  const [request, response] = (await once(server, 'request')) as [http.IncomingMessage, http.ServerResponse];
   return {
     sink: sinkFor(request, response, detach),
     client,

@@ -25,8 +25,7 @@ export class StreamReader {
 
   /** Resolves with the first event of that name, also one that came before. */
   async event(name: string): Promise<EventSourceMessage> {
-    const find = (): EventSourceMessage | undefined =>
-      this.events.find(({ event = 'message' }) => event === name);
+    const find = (): EventSourceMessage | undefined => this.events.find(({ event = 'message' }) => event === name);
     await until(() => find() !== undefined || this.ended, `event ${name}`);
     const event = find();
     if (event === undefined) throw new Error(`the stream ended without an event ${name}`);

@@ -45,11 +45,7 @@ export class TestNode {
     readonly bus: MemoryBus,
     settings: TestNodeSettings = {},
   ) {
-    const {
-      options = {},
-      policy = new PassthroughPolicy(),
-      wrap = (same: ClusterCoordinator) => same,
-    } = settings;
+    const { options = {}, policy = new PassthroughPolicy(), wrap = (same: ClusterCoordinator) => same } = settings;
     const { consistency } = settings;
     const resolved = resolveOptions({
       ...options,

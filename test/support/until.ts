@@ -13,11 +13,7 @@ export async function until(
   timeout = 20_000,
 ): Promise<void> {
   const deadline = Date.now() + timeout;
-  for (
-    let pause = FIRST_PAUSE;
-    !(await condition());
-    pause = Math.min(LONGEST_PAUSE, pause * 1.25)
-  ) {
+  for (let pause = FIRST_PAUSE; !(await condition()); pause = Math.min(LONGEST_PAUSE, pause * 1.25)) {
     if (Date.now() > deadline) throw new Error(`waited ${timeout} ms for ${what}`);
     await delay(pause);
   }

@@ -110,9 +110,7 @@ describe('sseModule', () => {
   });
 
   it('refuses wrong settings at once', () => {
-    expect(refusal(() => sseModule({ connection: { maxConnections: 0 } }))).to.equal(
-      'INVALID_OPTION',
-    );
+    expect(refusal(() => sseModule({ connection: { maxConnections: 0 } }))).to.equal('INVALID_OPTION');
   });
 
   it('refuses wrong settings of the environment at once', () => {

@@ -97,9 +97,7 @@ describe('time', () => {
     it('has the result, or the failure, that comes in time', async () => {
       expect(await withTimeout(Promise.resolve(1), 100, () => 2)).to.equal(1);
       const failure = new Error('no');
-      const caught = await withTimeout(Promise.reject(failure), 100, () => 2).catch(
-        (error: unknown) => error,
-      );
+      const caught = await withTimeout(Promise.reject(failure), 100, () => 2).catch((error: unknown) => error);
       expect(caught).to.equal(failure);
       expect(clock.countTimers()).to.equal(0);
     });

@@ -9,14 +9,7 @@ const POLL_TIMEOUT_MS = 5000;
 const ACTION_TIMEOUT_MS = 15_000;
 
 const LIBRARY_EVENTS = ['connected', 'message', 'sse.reset', 'sse.closed'];
-const REASONS_TO_COME_BACK = new Set([
-  'draining',
-  'max-age',
-  'slow',
-  'stale',
-  'shutdown',
-  'completed',
-]);
+const REASONS_TO_COME_BACK = new Set(['draining', 'max-age', 'slow', 'stale', 'shutdown', 'completed']);
 const CAP_REACHED =
   `At most ${MAX_OPEN_CLIENTS} open clients: over HTTP/1.1 a browser holds only 6 connections to a host, ` +
   'all tabs together, and would stall the rest. Close one first.';

@@ -34,10 +34,7 @@ export class MemoryBus {
   readonly #routes = new RouteTable();
   readonly #nodes = new Map<string, BusNode>();
   readonly #locks = new Map<string, { readonly holder: string; readonly until: number }>();
-  readonly #published = new Map<
-    string,
-    { readonly at: number; readonly result: PublicationResult }
-  >();
+  readonly #published = new Map<string, { readonly at: number; readonly result: PublicationResult }>();
 
   /** @throws SseError `INVALID_OPTION` when a node of that id is there already. */
   join(nodeId: string, listener: ClusterListener): void {
@@ -84,8 +81,7 @@ export class MemoryBus {
     if (listener === undefined) return findings.unknown('cut off from the bus');
     const reconciliation = this.#reconciliation(nodeId, listener);
     const lasting = await lastingDifferences(
-      async () =>
-        request.scope === 'node' ? reconciliation.differences() : reconciliation.orphans(),
+      async () => (request.scope === 'node' ? reconciliation.differences() : reconciliation.orphans()),
       request.settle,
     );
     findings.checked = reconciliation.compared;
@@ -108,11 +104,7 @@ export class MemoryBus {
     return node?.cutAt === undefined ? node?.listener : undefined;
   }
 
-  register(
-    nodeId: string,
-    registration: Registration,
-    takeovers: TakeoverLimit,
-  ): RegistrationResult {
+  register(nodeId: string, registration: Registration, takeovers: TakeoverLimit): RegistrationResult {
     const former = this.#routes.get(registration.connectionId);
     const result = this.#routes.register(nodeId, registration, takeovers);
     if (former !== undefined && this.#routes.get(former.connectionId) !== former) {

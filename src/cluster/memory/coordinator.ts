@@ -28,10 +28,8 @@ export class LocalCoordinator implements ClusterCoordinator {
   ) {}
 
   readonly routes: RouteRegistry = {
-    register: async registration =>
-      this.#reachBus().register(this.nodeId, registration, this.takeovers),
-    unregister: async (connectionId, token) =>
-      this.#reachBus().unregister(this.nodeId, connectionId, token),
+    register: async registration => this.#reachBus().register(this.nodeId, registration, this.takeovers),
+    unregister: async (connectionId, token) => this.#reachBus().unregister(this.nodeId, connectionId, token),
     releaseAll: async () => this.#reachBus().releaseRoutes(this.nodeId),
     locate: async connectionId => this.#locate(connectionId),
     count: async () => this.#reachBus().count,
@@ -49,15 +47,13 @@ export class LocalCoordinator implements ClusterCoordinator {
 
   readonly messenger: NodeMessenger = {
     send: async message => this.#send(message),
-    close: async (connectionId, reason) =>
-      this.#owner(connectionId)?.onClose(connectionId, reason) ?? false,
+    close: async (connectionId, reason) => this.#owner(connectionId)?.onClose(connectionId, reason) ?? false,
     closeAll: async reason => {
       for (const [, listener] of this.#reachBus().listeners()) listener?.onCloseAll(reason);
     },
     subscribe: async (connectionId, topic) =>
       (await this.#owner(connectionId)?.onSubscribe(connectionId, topic)) ?? false,
-    unsubscribe: async (connectionId, topic) =>
-      this.#owner(connectionId)?.onUnsubscribe(connectionId, topic) ?? false,
+    unsubscribe: async (connectionId, topic) => this.#owner(connectionId)?.onUnsubscribe(connectionId, topic) ?? false,
     presence: async topic => this.#presence(topic),
     hasReached: async (connectionId, position) => {
       const route = this.#reachBus().route(connectionId);
@@ -91,8 +87,7 @@ export class LocalCoordinator implements ClusterCoordinator {
   }
 
   status(): CoordinatorStatus {
-    if (this.#state !== 'started')
-      return { reachable: false, detail: `the coordinator is ${this.#state}` };
+    if (this.#state !== 'started') return { reachable: false, detail: `the coordinator is ${this.#state}` };
     if (this.bus.isCut(this.nodeId)) return { reachable: false, detail: 'cut off from the bus' };
     return { reachable: true };
   }
@@ -138,9 +133,7 @@ export class LocalCoordinator implements ClusterCoordinator {
     const missing: string[] = [];
     for (const [nodeId, listener] of this.#reachBus().listeners()) {
       if (listener === undefined) missing.push(nodeId);
-      else
-        for (const connectionId of listener.onPresence(topic))
-          connections.push({ connectionId, nodeId });
+      else for (const connectionId of listener.onPresence(topic)) connections.push({ connectionId, nodeId });
     }
     return { connections, missing };
   }

@@ -66,8 +66,6 @@ export class NodeReconciliation {
 
   /** Whether the owner of a route is gone, or is this node and has no such connection. */
   #isDead({ nodeId, connectionId, token }: OwnedRoute): boolean {
-    return nodeId === this.nodeId
-      ? !this.listener.holds(connectionId, token)
-      : !this.isLive(nodeId);
+    return nodeId === this.nodeId ? !this.listener.holds(connectionId, token) : !this.isLive(nodeId);
   }
 }

@@ -1,9 +1,4 @@
-import type {
-  Registered,
-  Registration,
-  RegistrationResult,
-  Route,
-} from '../../contracts/cluster.js';
+import type { Registered, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
 
 /** How often an id may be taken over. */
 export interface TakeoverLimit {
@@ -37,8 +32,7 @@ export class RouteTable {
   /** How many routes each node has. */
   countByNode(): ReadonlyMap<string, number> {
     const counts = new Map<string, number>();
-    for (const { nodeId } of this.#routes.values())
-      counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
+    for (const { nodeId } of this.#routes.values()) counts.set(nodeId, (counts.get(nodeId) ?? 0) + 1);
     return counts;
   }
 
@@ -85,11 +79,7 @@ export class RouteTable {
     }
   }
 
-  #own(
-    nodeId: string,
-    { connectionId, token, user }: Registered,
-    takeovers: readonly number[],
-  ): RegistrationResult {
+  #own(nodeId: string, { connectionId, token, user }: Registered, takeovers: readonly number[]): RegistrationResult {
     this.#fencingToken += 1;
     const fencingToken = this.#fencingToken;
     this.#routes.set(connectionId, {

@@ -45,8 +45,7 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   readonly routes: RouteRegistry = {
     register: async registration => this.#reach().registry.register(registration),
-    unregister: async (connectionId, token) =>
-      this.#reach().registry.unregister(connectionId, token),
+    unregister: async (connectionId, token) => this.#reach().registry.unregister(connectionId, token),
     releaseAll: async () => {
       await this.#reach().leases.release(true);
     },
@@ -65,13 +64,10 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   readonly messenger: NodeMessenger = {
     send: async message => this.#send(message),
-    close: async (connectionId, reason) =>
-      this.#ask(connectionId, { t: 'close', connectionId, reason }),
+    close: async (connectionId, reason) => this.#ask(connectionId, { t: 'close', connectionId, reason }),
     closeAll: async reason => this.#closeAll(reason),
-    subscribe: async (connectionId, topic) =>
-      this.#ask(connectionId, { t: 'subscribe', connectionId, topic }),
-    unsubscribe: async (connectionId, topic) =>
-      this.#ask(connectionId, { t: 'unsubscribe', connectionId, topic }),
+    subscribe: async (connectionId, topic) => this.#ask(connectionId, { t: 'subscribe', connectionId, topic }),
+    unsubscribe: async (connectionId, topic) => this.#ask(connectionId, { t: 'unsubscribe', connectionId, topic }),
     presence: async topic => this.#presence(topic),
     hasReached: async (connectionId, position) => this.#hasReached(connectionId, position),
   };
@@ -156,8 +152,7 @@ export class RedisCoordinator implements ClusterCoordinator {
   async #send(message: Message): Promise<SendResult> {
     if (this.#state.kind === 'closed') throw closed();
     const node = this.#node;
-    if (node?.leases.obstacle() !== undefined || node === undefined)
-      return { outcome: 'unavailable' };
+    if (node?.leases.obstacle() !== undefined || node === undefined) return { outcome: 'unavailable' };
     return node.router.send(message);
   }
 
@@ -217,10 +212,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     const node = this.#node;
     const obstacle = node === undefined ? 'it was not started' : node.leases.obstacle();
     if (node !== undefined && obstacle === undefined) return node;
-    throw new SseError(
-      'UNAVAILABLE',
-      `the cluster cannot be reached: ${obstacle ?? ''}; try again later`,
-    );
+    throw new SseError('UNAVAILABLE', `the cluster cannot be reached: ${obstacle ?? ''}; try again later`);
   }
 }
 

@@ -82,8 +82,7 @@ export function parseRequest(frame: Buffer): CommandRequest | RequestSender | un
   const fields = bodyOf(frame, REQUEST_KIND);
   if (fields === undefined) return undefined;
   const { id, from, to, at, deadline } = fields;
-  if (!isId(id) || !isIncarnation(from) || !(to === undefined || isIncarnation(to)))
-    return undefined;
+  if (!isId(id) || !isIncarnation(from) || !(to === undefined || isIncarnation(to))) return undefined;
   const sender = { id, from, ...(to !== undefined && { to }) };
   const command = parseCommand(fields['command']);
   const known = hasKeys(fields, ['id', 'from', 'at', 'deadline', 'command'], ['to']);
@@ -95,8 +94,7 @@ export function parseRequest(frame: Buffer): CommandRequest | RequestSender | un
 function parseCommand(value: unknown): Command | undefined {
   const fields = asObject(value);
   const t = fields?.['t'];
-  if (fields === undefined || typeof t !== 'string' || !Object.hasOwn(COMMANDS, t))
-    return undefined;
+  if (fields === undefined || typeof t !== 'string' || !Object.hasOwn(COMMANDS, t)) return undefined;
   const guards: Readonly<Record<string, Guard>> = COMMANDS[t as keyof typeof COMMANDS];
   const names = Object.keys(guards);
   if (!hasKeys(fields, ['t', ...names])) return undefined;
@@ -112,11 +110,9 @@ export function encodeAnswer(value: CommandAnswer): Buffer {
 /** `undefined` for bytes that this version cannot have written. */
 export function parseAnswer(frame: Buffer): CommandAnswer | undefined {
   const fields = bodyOf(frame, ANSWER_KIND);
-  if (fields === undefined || !hasKeys(fields, ['id', 'from', 'ok', 'data'], ['more']))
-    return undefined;
+  if (fields === undefined || !hasKeys(fields, ['id', 'from', 'ok', 'data'], ['more'])) return undefined;
   const { id, from, ok, more, data } = fields;
-  if (!isId(id) || !isIncarnation(from) || typeof ok !== 'boolean' || !isResult(data))
-    return undefined;
+  if (!isId(id) || !isIncarnation(from) || typeof ok !== 'boolean' || !isResult(data)) return undefined;
   if (more === undefined) return { id, from, ok, data };
   return typeof more === 'boolean' ? { id, from, ok, more, data } : undefined;
 }
@@ -135,8 +131,7 @@ function isCount(value: unknown): value is number {
 }
 
 function bodyOf(frame: Buffer, kind: string): JsonFields | undefined {
-  if (frame.length > MAX_BYTES || frame.toString('latin1', 0, kind.length) !== kind)
-    return undefined;
+  if (frame.length > MAX_BYTES || frame.toString('latin1', 0, kind.length) !== kind) return undefined;
   return parseJson(frame.toString('utf8', kind.length));
 }
 

@@ -77,11 +77,7 @@ export class CommandBus {
   }
 
   /** Asks these nodes. A node that does not answer is no failure. @throws SseError `UNAVAILABLE` */
-  async askAll(
-    incs: readonly string[],
-    command: Command,
-    deadline = DEADLINE,
-  ): Promise<CommandResults> {
+  async askAll(incs: readonly string[], command: Command, deadline = DEADLINE): Promise<CommandResults> {
     const id = newId();
     const asked = this.#await(id, incs, deadline);
     try {
@@ -207,10 +203,7 @@ export class CommandBus {
 
   #await(id: string, incs: readonly string[], deadline = DEADLINE): Promise<Pending> {
     if (this.#pending.size >= MAX_PENDING) {
-      throw new SseError(
-        'MESSAGE_LIMIT',
-        `at most ${MAX_PENDING} commands may wait for other nodes; try again later`,
-      );
+      throw new SseError('MESSAGE_LIMIT', `at most ${MAX_PENDING} commands may wait for other nodes; try again later`);
     }
     return new Promise(resolve => {
       const pending: Pending = {
@@ -252,10 +245,7 @@ function silent(inc: string, { t }: Command): SseError {
 }
 
 function refusal(inc: string, { t }: Command, reason: string): SseError {
-  return new SseError(
-    'UNAVAILABLE',
-    `node ${nodeIdOf(inc)} must carry out '${t}', got: ${reason}; try again later`,
-  );
+  return new SseError('UNAVAILABLE', `node ${nodeIdOf(inc)} must carry out '${t}', got: ${reason}; try again later`);
 }
 
 /** Milliseconds that two nodes' ideas of Redis' clock may differ. */

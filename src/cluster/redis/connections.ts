@@ -65,13 +65,9 @@ export class RedisConnections {
   subscriber(attempt: number, near?: string): Redis {
     // The connection before may have ended because slots or masters moved. This takes effect with the next attempt.
     if (attempt > 0) this.#cluster?.refreshSlotsCache(() => undefined);
-    const pattern =
-      this.#cluster === undefined ? this.command : master(this.#cluster, attempt, near);
+    const pattern = this.#cluster === undefined ? this.command : master(this.#cluster, attempt, near);
     if (pattern === undefined || isCluster(pattern)) {
-      throw new SseError(
-        'UNAVAILABLE',
-        'a master of the Redis Cluster must be known, got none yet',
-      );
+      throw new SseError('UNAVAILABLE', 'a master of the Redis Cluster must be known, got none yet');
     }
     return pattern.duplicate(subscriberOptions());
   }
@@ -128,9 +124,7 @@ function copyOf(client: object): Redis | Cluster {
       'redis.client must not have a keyPrefix; give a client without one and set redis.prefix',
     );
   }
-  return isCluster(client)
-    ? client.duplicate([], clusterOptions())
-    : client.duplicate(commandOptions());
+  return isCluster(client) ? client.duplicate([], clusterOptions()) : client.duplicate(commandOptions());
 }
 
 /** Loaded late, because only nodes with a `redis.url` need the package. */
@@ -138,13 +132,9 @@ function loadIoredis(): typeof Ioredis {
   try {
     return createRequire(import.meta.url)('ioredis') as typeof Ioredis;
   } catch (cause) {
-    throw new SseError(
-      'INVALID_OPTION',
-      'redis.url needs the package ioredis: npm install ioredis',
-      {
-        cause,
-      },
-    );
+    throw new SseError('INVALID_OPTION', 'redis.url needs the package ioredis: npm install ioredis', {
+      cause,
+    });
   }
 }
 
@@ -253,14 +243,7 @@ export function hashSlot(key: string): number {
 }
 
 /** First words of Redis errors that pass by themselves. */
-const PASSING: ReadonlySet<string> = new Set([
-  'READONLY',
-  'LOADING',
-  'CLUSTERDOWN',
-  'TRYAGAIN',
-  'MASTERDOWN',
-  'BUSY',
-]);
+const PASSING: ReadonlySet<string> = new Set(['READONLY', 'LOADING', 'CLUSTERDOWN', 'TRYAGAIN', 'MASTERDOWN', 'BUSY']);
 
 // Redis 6 wraps the error of a command that a script calls: "ERR Error running script (…): …: -READONLY You can't …".
 const WRAPPED = /^ERR Error running script .*: -([A-Z]+) /s;

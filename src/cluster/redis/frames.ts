@@ -69,8 +69,7 @@ export function parseMessage(frame: Buffer): MessageFrame | undefined {
   if (end < 0) return undefined;
   const fields = frame.toString('latin1', 0, end).split(' ');
   const [kind, from = '', attempt = '', ack, ...lengths] = fields;
-  if (kind !== MESSAGE_KIND || !isIncarnation(from) || !ATTEMPT_NAME.test(attempt))
-    return undefined;
+  if (kind !== MESSAGE_KIND || !isIncarnation(from) || !ATTEMPT_NAME.test(attempt)) return undefined;
   if (lengths.length !== 3 || !lengths.every(length => LENGTH.test(length))) return undefined;
   if (ack !== '0' && ack !== '1') return undefined;
   let at = end + 1;
@@ -156,11 +155,7 @@ export function parseSuperseded(frame: Buffer): SupersededFrame | undefined {
   const fields = frame.length > MAX_SUPERSEDED ? undefined : parseJson(frame.toString());
   if (fields === undefined || !hasKeys(fields, ['v', 't', 'c', 'k', 'f'])) return undefined;
   const { v, t, c: connectionId, k: token, f } = fields;
-  return v === 1 &&
-    t === 'superseded' &&
-    isText(connectionId, 256) &&
-    isText(token, 16) &&
-    isText(f, 20)
+  return v === 1 && t === 'superseded' && isText(connectionId, 256) && isText(token, 16) && isText(f, 20)
     ? { connectionId, token }
     : undefined;
 }
@@ -186,11 +181,7 @@ export function asObject(value: unknown): JsonFields | undefined {
 }
 
 /** Whether an object has each of these keys, perhaps the optional ones, and no other. */
-export function hasKeys(
-  fields: JsonFields,
-  required: readonly string[],
-  optional: readonly string[] = [],
-): boolean {
+export function hasKeys(fields: JsonFields, required: readonly string[], optional: readonly string[] = []): boolean {
   return (
     required.every(key => Object.hasOwn(fields, key)) &&
     Object.keys(fields).every(key => required.includes(key) || optional.includes(key))
@@ -264,19 +255,12 @@ export function parsePosition(id: string): Position | undefined {
   const match = ENTRY_ID.exec(id);
   if (match === null) return undefined;
   const position = { ms: Number(match[1]), sequence: Number(match[2]) };
-  return Number.isSafeInteger(position.ms) && Number.isSafeInteger(position.sequence)
-    ? position
-    : undefined;
+  return Number.isSafeInteger(position.ms) && Number.isSafeInteger(position.sequence) ? position : undefined;
 }
 
 /** Whether bytes of another node are exactly one block of event-stream text, so that they cannot begin a second event. */
 function isEventText(bytes: Buffer): boolean {
-  return (
-    bytes.length > 2 &&
-    bytes[0] !== LF &&
-    bytes.indexOf('\n\n') === bytes.length - 2 &&
-    bytes.indexOf('\r') < 0
-  );
+  return bytes.length > 2 && bytes[0] !== LF && bytes.indexOf('\n\n') === bytes.length - 2 && bytes.indexOf('\r') < 0;
 }
 
 const TRACE = /^[\x20-\x7e]{1,1024}$/;

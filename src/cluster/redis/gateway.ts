@@ -139,12 +139,7 @@ export class RedisGateway {
    * A subscriber on a connection of its own, probed through this gateway. `near` is a channel or key of the slot whose master
    * it connects to, in sharded mode; `id` names its probe channel and must be unique.
    */
-  subscriber(
-    mode: PubSubMode,
-    id: string,
-    events: SubscriberEvents,
-    near?: string,
-  ): RedisSubscriber {
+  subscriber(mode: PubSubMode, id: string, events: SubscriberEvents, near?: string): RedisSubscriber {
     return new RedisSubscriber(
       {
         connect: attempt => this.#connections.subscriber(attempt, near),
@@ -253,11 +248,7 @@ function commandName(script: string): string {
 }
 
 function unreached(attempt: string, cause: unknown): SseError {
-  return new SseError(
-    'UNAVAILABLE',
-    `${attempt} needs a connection to Redis, got none; try again later`,
-    {
-      cause,
-    },
-  );
+  return new SseError('UNAVAILABLE', `${attempt} needs a connection to Redis, got none; try again later`, {
+    cause,
+  });
 }

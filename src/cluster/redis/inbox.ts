@@ -3,13 +3,7 @@ import type { ClusterNode } from './cluster-node.js';
 import { ANSWER_KIND, REQUEST_KIND } from './command-frames.js';
 import type { CommandBus } from './commands.js';
 import type { LogFeed } from './feed.js';
-import {
-  ACK_KIND,
-  parseAcks,
-  parseMessage,
-  parseSuperseded,
-  type SupersededFrame,
-} from './frames.js';
+import { ACK_KIND, parseAcks, parseMessage, parseSuperseded, type SupersededFrame } from './frames.js';
 import type { MessageRouter } from './messages.js';
 import type { NodeChannel } from './node-channel.js';
 import type { RedisSubscriber } from './subscriber.js';

@@ -179,11 +179,7 @@ export class JoinedNode implements InboxParts {
   /** Waits until this node gets the events of the cluster, two seconds at most. */
   async #untilSubscribed(): Promise<void> {
     const deadline = performance.now() + LONGEST_WAIT_MS;
-    while (
-      this.subscriptionTrouble() !== undefined &&
-      this.#left === undefined &&
-      performance.now() < deadline
-    ) {
+    while (this.subscriptionTrouble() !== undefined && this.#left === undefined && performance.now() < deadline) {
       await pause(POLL_MS);
     }
   }

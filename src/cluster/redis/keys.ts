@@ -71,9 +71,7 @@ export class Keys {
     this.countsReceivers = !cluster || this.nodeMode === 'sharded';
     this.logMode = cluster ? 'sharded' : 'classic';
     this.schema = `1/${partitions}/${this.nodeMode}`;
-    this.partitions = Array.from({ length: partitions }, (_, number) =>
-      this.#partition(number, partitions),
-    );
+    this.partitions = Array.from({ length: partitions }, (_, number) => this.#partition(number, partitions));
     this.logMeta = `${prefix}{log}:m`;
     this.broadcastChannel = cluster ? `{log}:${layout.channel}` : layout.channel;
     this.controlChannel = `${prefix}ctl`;

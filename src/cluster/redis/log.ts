@@ -1,10 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import type {
-  Publication,
-  PublicationResult,
-  ReplayPage,
-  ReplayRequest,
-} from '../../contracts/cluster.js';
+import type { Publication, PublicationResult, ReplayPage, ReplayRequest } from '../../contracts/cluster.js';
 import type { Cursor, Gap, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
@@ -17,13 +12,7 @@ import { encodePayload, encodeUnkept, parsePayload, parsePosition } from './fram
 import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
 import type { LiveNodes } from './leases.js';
-import {
-  type HistoryReply,
-  historyScript,
-  type LogRequest,
-  publishScript,
-  publishUnkeptScript,
-} from './scripts.js';
+import { type HistoryReply, historyScript, type LogRequest, publishScript, publishUnkeptScript } from './scripts.js';
 
 const TOPICS_PER_CALL = 32;
 const MAX_ENTRIES = 500;
@@ -99,11 +88,7 @@ export class LogReader {
     return { ...page, gap: gapOf(missing, resumedFrom(page)), lost };
   }
 
-  #ask(
-    topics: readonly string[],
-    after: Cursor | undefined,
-    limit: number,
-  ): Promise<HistoryReply[]> {
+  #ask(topics: readonly string[], after: Cursor | undefined, limit: number): Promise<HistoryReply[]> {
     const { gateway, options } = this.node;
     const calls: Promise<HistoryReply>[] = [];
     for (let from = 0; from < topics.length; from += TOPICS_PER_CALL) {
@@ -150,10 +135,7 @@ function merge(
 }
 
 /** The topics with missing entries, each with the newest missing entry. */
-function missingOf(
-  topics: readonly string[],
-  replies: readonly HistoryReply[],
-): Map<string, Position> {
+function missingOf(topics: readonly string[], replies: readonly HistoryReply[]): Map<string, Position> {
   const missing = new Map<string, Position>();
   for (const [call, reply] of replies.entries()) {
     if (reply.status !== 'OK') continue;
@@ -165,11 +147,7 @@ function missingOf(
 }
 
 /** Just before the first entry, so that a client that leaves now gets that entry later. */
-function resumedFrom({
-  head,
-  completeTo,
-  entries,
-}: Pick<LogPage, 'head' | 'completeTo' | 'entries'>): Cursor {
+function resumedFrom({ head, completeTo, entries }: Pick<LogPage, 'head' | 'completeTo' | 'entries'>): Cursor {
   const [first] = entries;
   if (first !== undefined) return cursorBefore(first.position);
   return { epoch: head.epoch, ms: completeTo.ms, sequence: completeTo.sequence };
@@ -260,9 +238,7 @@ export class LogWriter {
   async publish(publication: Publication): Promise<PublicationResult> {
     // Counted before: a failure afterwards would make the caller repeat a publication that was made.
     const nodes = await this.liveNodes.count();
-    const cursor = await (publication.retention === false
-      ? this.#publish(publication)
-      : this.#append(publication));
+    const cursor = await (publication.retention === false ? this.#publish(publication) : this.#append(publication));
     return cursor === undefined ? { nodes } : { cursor, nodes };
   }
 
@@ -280,8 +256,7 @@ export class LogWriter {
       streamMs: ttl,
       ...this.#subscribers(topic),
       // Every key must be given and in the log's slot, used or not.
-      idempotency:
-        idempotencyKey === undefined ? request.meta : gateway.keys.idempotency(idempotencyKey),
+      idempotency: idempotencyKey === undefined ? request.meta : gateway.keys.idempotency(idempotencyKey),
       idempotencyMs: idempotencyKey === undefined ? 0 : IDEMPOTENCY_MS,
     });
     const position = parsePosition(id);
@@ -289,12 +264,7 @@ export class LogWriter {
     return { epoch, ...position };
   }
 
-  async #publish({
-    topic = EVERYONE,
-    body,
-    trace,
-    idempotencyKey,
-  }: Publication): Promise<undefined> {
+  async #publish({ topic = EVERYONE, body, trace, idempotencyKey }: Publication): Promise<undefined> {
     const { gateway } = this.node;
     const { keys } = gateway;
     const frame = encodeUnkept({ trace, body });

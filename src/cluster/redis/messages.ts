@@ -3,15 +3,7 @@ import type { LocalResult, SendResult } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import { redisErrorCode } from './connections.js';
-import {
-  type Ack,
-  encodeAck,
-  encodeAcks,
-  encodeMessage,
-  MAX_ACKS,
-  type MessageFrame,
-  nodeIdOf,
-} from './frames.js';
+import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
 import { publishCommand } from './keys.js';
 import type { NodeChannel } from './node-channel.js';
 import { type SendReply, sendScript } from './scripts.js';
@@ -109,8 +101,7 @@ export class MessageRouter {
       // The attempt before is still on its way; another one would wait behind it in a Redis that is frozen.
       if (!gateway.cluster && silentLife === gateway.life) continue;
       const { life } = gateway;
-      if (attempt > 0)
-        this.node.telemetry.retrying('send', answer === 'again' ? 'not-connected' : 'unanswered');
+      if (attempt > 0) this.node.telemetry.retrying('send', answer === 'again' ? 'not-connected' : 'unanswered');
       const result = await this.#attempt(message, `${name}.${attempt}`, pending, attempt);
       if (result === 'silent') silentLife = life;
       else if (result !== undefined) return result;

@@ -85,9 +85,7 @@ export class FrameSigner {
     if (this.secret === undefined) return signed;
     if (signed.length < MAC_BYTES) return undefined;
     const frame = signed.subarray(MAC_BYTES);
-    return timingSafeEqual(mac(this.secret, frame), signed.subarray(0, MAC_BYTES))
-      ? frame
-      : undefined;
+    return timingSafeEqual(mac(this.secret, frame), signed.subarray(0, MAC_BYTES)) ? frame : undefined;
   }
 }
 

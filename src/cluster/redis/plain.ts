@@ -63,9 +63,7 @@ async function plainRegister(
   const refuse = (status: string) => [status, old?.fencingToken, owner, old?.tok, now];
   if (old !== undefined) {
     if (same && old.gen === gen) {
-      await batch(client, [
-        ['HSET', routes, conn, formatRoute({ ...old, user, exp: now + ttlMs })],
-      ]);
+      await batch(client, [['HSET', routes, conn, formatRoute({ ...old, user, exp: now + ttlMs })]]);
       return ['DUP', old.fencingToken, '', '', now];
     }
     if (!same && old.prevs.includes(`${inc}/${tok}`)) return refuse('STALE');
@@ -76,8 +74,7 @@ async function plainRegister(
   const recent = old?.takeovers.filter(at => now - at < window) ?? [];
   if (live && recent.length >= Math.min(limit, MOST)) return refuse('STORM');
 
-  const former =
-    old === undefined ? [] : [`${owner === '' ? '?' : owner}/${old.tok}`, ...old.prevs];
+  const former = old === undefined ? [] : [`${owner === '' ? '?' : owner}/${old.tok}`, ...old.prevs];
   const route: RouteText = {
     gen,
     tok,
@@ -235,8 +232,7 @@ const LEASE = /^(\d+)\|(.*)$/s;
 function parseRoute(text: unknown): RouteText | undefined {
   const match = typeof text === 'string' ? ROUTE.exec(text) : null;
   if (match === null) return undefined;
-  const [, gen = '', tok = '', fencingToken = '', exp = '', prevs = '', takeovers = '', user = ''] =
-    match;
+  const [, gen = '', tok = '', fencingToken = '', exp = '', prevs = '', takeovers = '', user = ''] = match;
   return {
     gen,
     tok,

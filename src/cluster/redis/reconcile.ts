@@ -2,12 +2,7 @@ import type { Registered } from '../../contracts/cluster.js';
 import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
 import { Periodic } from '../../time.js';
-import {
-  type Difference,
-  Findings,
-  type InconsistencyKind,
-  lastingDifferences,
-} from '../differences.js';
+import { type Difference, Findings, type InconsistencyKind, lastingDifferences } from '../differences.js';
 import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
 import type { Partition } from './keys.js';
@@ -219,11 +214,7 @@ export class Reconciler {
   }
 
   /** Compares connections of one partition with their routes: one script call. */
-  async #walkConnections(
-    walk: Walk,
-    partition: Partition,
-    registered: readonly Registered[],
-  ): Promise<void> {
+  async #walkConnections(walk: Walk, partition: Partition, registered: readonly Registered[]): Promise<void> {
     const { gateway, inc, listener, options } = this.node;
     const times = routeTimes(options);
     const reply = await gateway.run(refreshScript, {
@@ -252,13 +243,7 @@ export class Reconciler {
   }
 
   /** Compares routes of one partition with their connections: one script call. The routes of ids in `here` are left out. */
-  async #walkRoutes(
-    walk: Walk,
-    partition: Partition,
-    offset: number,
-    limit: number,
-    here?: ReadonlySet<string>,
-  ) {
+  async #walkRoutes(walk: Walk, partition: Partition, offset: number, limit: number, here?: ReadonlySet<string>) {
     const { gateway, listener } = this.node;
     const gen = this.parts.leases.generation(partition);
     const request = { partition, gen, offset, limit };
@@ -324,8 +309,7 @@ export class Reconciler {
       findings.checked += compared;
       for (const { kind, name, repaired } of differences) {
         if (kind === 'dead-lease') dead.add(name);
-        else if (kind === 'half-lease')
-          findings.add({ kind: 'dead-lease', nodeId: nodeIdOf(name), repaired });
+        else if (kind === 'half-lease') findings.add({ kind: 'dead-lease', nodeId: nodeIdOf(name), repaired });
         else findings.add({ kind, connectionId: name, repaired });
       }
     }

@@ -1,10 +1,4 @@
-import type {
-  NodeInfo,
-  Registered,
-  Registration,
-  RegistrationResult,
-  Route,
-} from '../../contracts/cluster.js';
+import type { NodeInfo, Registered, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
 import { SseError } from '../../errors.js';
 import { retry } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
@@ -129,9 +123,7 @@ export class RedisRoutes {
 
   #counts() {
     const { gateway } = this.node;
-    return Promise.all(
-      gateway.keys.partitions.map(partition => gateway.run(countScript, { partition })),
-    );
+    return Promise.all(gateway.keys.partitions.map(partition => gateway.run(countScript, { partition })));
   }
 
   async #register(registered: Registered, mode: RegisterRequest['mode']): Promise<RegisterReply> {
@@ -186,10 +178,7 @@ export class RedisRoutes {
 }
 
 function lost(status: 'GONE' | 'LOST'): SseError {
-  return new SseError(
-    'UNAVAILABLE',
-    `a registration must keep its lease, got ${status}; connect again`,
-  );
+  return new SseError('UNAVAILABLE', `a registration must keep its lease, got ${status}; connect again`);
 }
 
 const ROUTES_TO_REAP = 200;

@@ -55,9 +55,7 @@ type Values<S extends Shape> = { readonly [N in keyof S]: Of<S[N]> };
 type Given<S extends Shape> = {
   readonly [N in keyof S as S[N] extends typeof runId ? never : N]: Of<S[N]>;
 };
-type Lists<S extends Shape> = [S] extends [never]
-  ? unknown
-  : { readonly [N in keyof S]: readonly Of<S[N]>[] };
+type Lists<S extends Shape> = [S] extends [never] ? unknown : { readonly [N in keyof S]: readonly Of<S[N]>[] };
 
 type Read<T> = (reply: ReplyReader, at: number) => T;
 
@@ -107,10 +105,7 @@ export function optional<T>(kind: Kind<T>): Kind<T | undefined> {
 
 /** Everything from here on, one after the other. */
 export function rest<T>(kind: Kind<T>): Kind<readonly T[]> {
-  return value(
-    (reply, at) => reply.groups(at, kind.width, each => kind.read(reply, each)),
-    kind.binary,
-  );
+  return value((reply, at) => reply.groups(at, kind.width, each => kind.read(reply, each)), kind.binary);
 }
 
 /** A list within the reply. */
@@ -151,15 +146,11 @@ export function script<
   R extends Readonly<Record<string, Shape>>,
   RK extends Shape = never,
   RA extends Shape = never,
->(
-  described: Description<K, A, RK, RA, R>,
-): Script<Values<K> & Given<A> & Lists<RK> & Lists<RA>, Reply<R>> {
+>(described: Description<K, A, RK, RA, R>): Script<Values<K> & Given<A> & Lists<RK> & Lists<RA>, Reply<R>> {
   const { name } = described;
   const keys = new Sender(described.keys, described.restKeys);
   const args = new Sender(described.args, described.restArgs);
-  const fillers = new Map(
-    Object.entries(described.replies).map(([status, shape]) => [status, filler(shape)]),
-  );
+  const fillers = new Map(Object.entries(described.replies).map(([status, shape]) => [status, filler(shape)]));
   const statuses = [...fillers.keys()];
   return {
     name,
@@ -246,14 +237,10 @@ class Sender {
     }
     for (const [name, { parts }] of Object.entries(this.repeated)) {
       // The type of the request has a list here, of groups or of single values.
-      const items = request[name] as readonly (
-        ScriptValue | Readonly<Record<string, ScriptValue>>
-      )[];
+      const items = request[name] as readonly (ScriptValue | Readonly<Record<string, ScriptValue>>)[];
       for (const item of items) {
         if (parts === undefined) values.push(item as ScriptValue);
-        else
-          for (const part of this.restNames)
-            values.push((item as Record<string, ScriptValue>)[part] ?? '');
+        else for (const part of this.restNames) values.push((item as Record<string, ScriptValue>)[part] ?? '');
       }
     }
     return values;
@@ -300,8 +287,7 @@ export class ReplyReader {
   integer(position: number): number {
     const value = this.#values[position];
     const number = typeof value === 'number' ? value : Number(this.text(position) || Number.NaN);
-    if (!Number.isSafeInteger(number))
-      throw this.#unexpected(`a whole number at ${position}`, value);
+    if (!Number.isSafeInteger(number)) throw this.#unexpected(`a whole number at ${position}`, value);
     return number;
   }
 

@@ -295,7 +295,4 @@ type HistoryPage = Extract<HistoryReply, { status: 'OK' }>;
 export type HistoryEntry = HistoryPage['entries'][number];
 export type HistoryGap = HistoryPage['gaps'][number];
 /** What publishing to the log and reading it share. */
-export type LogRequest = Pick<
-  PublishRequest & HistoryRequest,
-  'meta' | 'metaMs' | 'newEpoch' | 'failoverJumpMs'
->;
+export type LogRequest = Pick<PublishRequest & HistoryRequest, 'meta' | 'metaMs' | 'newEpoch' | 'failoverJumpMs'>;

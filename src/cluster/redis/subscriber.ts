@@ -76,8 +76,7 @@ export class RedisSubscriber {
    */
   async subscribe(...channels: string[]): Promise<void> {
     const state = this.#state;
-    if (state.kind === 'closed')
-      throw new SseError('CLOSED', 'the subscriber was closed; make another');
+    if (state.kind === 'closed') throw new SseError('CLOSED', 'the subscriber was closed; make another');
     for (const channel of channels) this.#channels.add(channel);
     if ((state.kind !== 'up' && state.kind !== 'opening') || state.connection.status !== 'ready') {
       throw new SseError('UNAVAILABLE', 'a subscription needs a connection to Redis, got none yet');
@@ -93,9 +92,7 @@ export class RedisSubscriber {
     const { connection } = state;
     if (connection.status !== 'ready' || channels.length === 0) return;
     const sent =
-      this.options.mode === 'sharded'
-        ? connection.sunsubscribe(...channels)
-        : connection.unsubscribe(...channels);
+      this.options.mode === 'sharded' ? connection.sunsubscribe(...channels) : connection.unsubscribe(...channels);
     sent.catch((failure: unknown) => this.#lose(connection, failure));
   }
 
@@ -122,8 +119,7 @@ export class RedisSubscriber {
     connection.on('end', () => this.#lose(connection));
     // A Redis Cluster that moves the slot of a sharded channel ends the subscription.
     connection.on('moved', () => this.#lose(connection));
-    const heard = (channel: Buffer, payload: Buffer): void =>
-      this.#hear(connection, channel, payload);
+    const heard = (channel: Buffer, payload: Buffer): void => this.#hear(connection, channel, payload);
     connection.on('messageBuffer', heard);
     connection.on('smessageBuffer', heard);
     connection.connect().then(
@@ -149,11 +145,7 @@ export class RedisSubscriber {
     const calls: Promise<unknown>[] = [];
     for (let from = 0; from < channels.length; from += CHANNELS_PER_CALL) {
       const some = channels.slice(from, from + CHANNELS_PER_CALL);
-      calls.push(
-        this.options.mode === 'sharded'
-          ? connection.ssubscribe(...some)
-          : connection.subscribe(...some),
-      );
+      calls.push(this.options.mode === 'sharded' ? connection.ssubscribe(...some) : connection.subscribe(...some));
     }
     try {
       await Promise.all(calls);

@@ -23,11 +23,7 @@ export class BenchClients {
   }
 
   /** Opens so many more, `atOnce` of them at a time; resolves when each has its head. */
-  async open(
-    { port, path, speaks, lastEventId }: Address,
-    count: number,
-    atOnce = OPENING_AT_ONCE,
-  ): Promise<void> {
+  async open({ port, path, speaks, lastEventId }: Address, count: number, atOnce = OPENING_AT_ONCE): Promise<void> {
     const address = { port, path, speaks, lastEventId };
     await this.#dialogue.ask({ ask: 'open', ...address, count, atOnce });
     this.#opened += count;

@@ -24,10 +24,7 @@ export const GREETINGS: Readonly<Record<NonNullable<Address['speaks']>, Greeting
       `GET ${path} HTTP/1.1\r\nHost: bench\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n` +
       'Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\n\r\n',
     // To the handshake: a masked text frame, the mask zero, "40", which asks for the main namespace.
-    reply: bytes =>
-      bytes.includes('"pingInterval"')
-        ? Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x34, 0x30])
-        : undefined,
+    reply: bytes => (bytes.includes('"pingInterval"') ? Buffer.from([0x81, 0x82, 0, 0, 0, 0, 0x34, 0x30]) : undefined),
     isOpen: bytes => bytes.includes('40{"sid"'),
   },
 };

@@ -8,9 +8,7 @@ export interface NodeQuestion {
 }
 
 /** Answers the process that started this one; ends with what went wrong when that is not possible. */
-export function answerQuestions(
-  answers: Readonly<Record<string, (question: NodeQuestion) => unknown>>,
-): void {
+export function answerQuestions(answers: Readonly<Record<string, (question: NodeQuestion) => unknown>>): void {
   process.on('message', (question: NodeQuestion) => {
     void answer(question);
   });

@@ -8,11 +8,7 @@ const OUTSTANDING = 8;
 const LOADS: readonly Load[] = ['lone', 'sustained'];
 
 /** Broadcasts of one node to the connections of another: what each delivery costs the other, and how many it does a second. */
-export async function measureFanOut(
-  round: ClusterRound,
-  connections: number,
-  deliveries: number,
-): Promise<Measured> {
+export async function measureFanOut(round: ClusterRound, connections: number, deliveries: number): Promise<Measured> {
   const measured: Record<string, Measured[string]> = {};
   if (peersInstalled()) {
     const { sender, receiver } = await round.pair('socket-io-node');

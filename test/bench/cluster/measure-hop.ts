@@ -68,12 +68,7 @@ export class MeasureHop {
   }
 }
 
-function note(
-  into: Map<string, number[]>,
-  kind: string,
-  from: readonly number[],
-  to: readonly number[],
-): void {
+function note(into: Map<string, number[]>, kind: string, from: readonly number[], to: readonly number[]): void {
   const microseconds = from.map((at, index) => ((to[index] ?? Number.NaN) - at) / 1000);
   into.set(kind, [...(into.get(kind) ?? []), ...microseconds]);
 }

@@ -6,11 +6,7 @@ import { inFlight } from './in-flight.js';
 export type Work = Readonly<Record<string, (number: number) => Promise<unknown>>>;
 
 /** Does the work that the benchmark asks for, and reports when this process had the events of others. */
-export function offerWork(
-  work: Work,
-  arrivals: Arrivals,
-  others: Parameters<typeof answerQuestions>[0] = {},
-): void {
+export function offerWork(work: Work, arrivals: Arrivals, others: Parameters<typeof answerQuestions>[0] = {}): void {
   let last = 0;
   const one = async (what: string): Promise<void> => {
     last += 1;

@@ -27,10 +27,7 @@ export interface Goal {
 }
 
 /** `undefined` when it was not measured. */
-export function measured(
-  { table, row, metric, by }: Measure,
-  report: Report | undefined,
-): number | undefined {
+export function measured({ table, row, metric, by }: Measure, report: Report | undefined): number | undefined {
   const own = find(report, table, row);
   if (own === undefined) return undefined;
   if (by === undefined) return figure(own, metric)?.median;

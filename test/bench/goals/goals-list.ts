@@ -67,8 +67,7 @@ export const GOALS: readonly Goal[] = [
     what: 'registration, 50 under way: per second',
     against: '× a bare `SET`',
     measure: cluster('registration', 'register', 'perSecond', 'raw-set'),
-    obstacle:
-      'one script call, but each guard (lease, tombstone, former owner, index) is a command inside it',
+    obstacle: 'one script call, but each guard (lease, tombstone, former owner, index) is a command inside it',
     limit: 0.8,
     is: 'at least',
   },

@@ -8,11 +8,7 @@ export const SHORT_TTL = 30;
 const SETTLING_MS = 35_000;
 
 /** What nodes that nothing is sent through ask of Redis, without connections and with some each, in a second. */
-export async function measureSteadyState(
-  nodes: number,
-  connections: number,
-  windowMs: number,
-): Promise<Measured> {
+export async function measureSteadyState(nodes: number, connections: number, windowMs: number): Promise<Measured> {
   const often = { SSE_REDIS_CONNECTION_TTL: String(SHORT_TTL) };
   return {
     empty: await run(nodes, 0, windowMs, {}),
@@ -35,8 +31,7 @@ async function run(
     );
     for (const node of processes) await metEachOther(node, nodes);
     if (connections > 0) {
-      for (const { port } of processes)
-        await round.clients().open({ port, path: '/' }, connections);
+      for (const { port } of processes) await round.clients().open({ port, path: '/' }, connections);
     }
     await delay(SETTLING_MS);
     const { commands, scripts, cpuUs } = await round.meter.during(() => delay(windowMs));

@@ -16,11 +16,7 @@ const TIMES = 5;
  * everything, and then as many at once, several times each. The figures include accepting the clients.
  * @throws Error when any got more or less
  */
-export async function measureReplay(
-  candidate: Candidate,
-  entries: number,
-  count: number,
-): Promise<ReplayFigures> {
+export async function measureReplay(candidate: Candidate, entries: number, count: number): Promise<ReplayFigures> {
   const all = 2 * (1 + TIMES) * count;
   const server = await candidate.start(1 + all);
   const clients = BenchClients.start();

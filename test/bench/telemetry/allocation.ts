@@ -1,9 +1,5 @@
 import { PerformanceObserver } from 'node:perf_hooks';
-import {
-  type ConnectionSink,
-  LocalCoordinator,
-  MemoryConnectionStore,
-} from '../../../src/index.js';
+import { type ConnectionSink, LocalCoordinator, MemoryConnectionStore } from '../../../src/index.js';
 import { DistributedSseService } from '../../../src/node/service.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
@@ -66,9 +62,7 @@ async function bytesPerBroadcast(connections: number): Promise<number> {
     coordinator: new LocalCoordinator('a', options.connection),
     policy: new PassthroughPolicy(),
     logger: new ConsoleLogger(),
-    telemetry: isStubbed(mode)
-      ? new SilentTelemetry()
-      : new OpenTelemetry({ ...options.telemetry, nodeId: 'a' }),
+    telemetry: isStubbed(mode) ? new SilentTelemetry() : new OpenTelemetry({ ...options.telemetry, nodeId: 'a' }),
   });
   for (let n = 0; n < connections; n += 1) await service.createConnection(`c${n}`, new Nowhere());
   for (let round = 0; round < 200; round += 1) await broadcast(service);

@@ -90,10 +90,7 @@ async function oneRun(): Promise<[string, Record<Mode, number>[]][]> {
   return measured;
 }
 
-async function slicesOf(
-  work: string,
-  workers: Record<Mode, ChildProcess>,
-): Promise<Record<Mode, number>[]> {
+async function slicesOf(work: string, workers: Record<Mode, ChildProcess>): Promise<Record<Mode, number>[]> {
   const slices: Record<Mode, number>[] = [];
   // What comes first is not compiled yet.
   for (let slice = -3; slice < SLICES; slice += 1) {

@@ -5,9 +5,7 @@ import { connect, type Socket } from 'node:net';
  * with `#` for the number of the client in the path; answers when all have got their first bytes. `{ leave: true }` ends
  * them all.
  */
-type Request =
-  | { readonly port: number; readonly count: number; readonly path: string }
-  | { readonly leave: true };
+type Request = { readonly port: number; readonly count: number; readonly path: string } | { readonly leave: true };
 
 let sockets: Socket[] = [];
 

@@ -7,14 +7,7 @@ import { fileURLToPath } from 'node:url';
 import { context, trace } from '@opentelemetry/api';
 import { Container } from 'inversify';
 import Koa from 'koa';
-import {
-  LocalCoordinator,
-  MemoryBus,
-  SseEndpoint,
-  sseMiddleware,
-  sseModule,
-  SseService,
-} from '../../../src/index.js';
+import { LocalCoordinator, MemoryBus, SseEndpoint, sseMiddleware, sseModule, SseService } from '../../../src/index.js';
 import { enter, isStubbed, MODES } from './modes.js';
 
 class Streams {
@@ -126,9 +119,7 @@ function sendHere(round: number): void {
 
 function sendToAll(from: BenchNode, prefix: string): Promise<unknown> {
   return Promise.all(
-    Array.from({ length: 100 }, (_, n) =>
-      from.sse.sendMessageToConnection(`${prefix}${n}`, 'tick', EVENT),
-    ),
+    Array.from({ length: 100 }, (_, n) => from.sse.sendMessageToConnection(`${prefix}${n}`, 'tick', EVENT)),
   );
 }
 
@@ -149,9 +140,7 @@ async function startNode(nodeId: string, meeting: MemoryBus | undefined): Promis
     redis: meeting === undefined ? { url: REDIS_URL, prefix: `${mode}:`, channel: `${mode}:` } : {},
   };
   const overrides =
-    meeting === undefined
-      ? {}
-      : { clusterCoordinator: new LocalCoordinator(nodeId, takeovers, meeting) };
+    meeting === undefined ? {} : { clusterCoordinator: new LocalCoordinator(nodeId, takeovers, meeting) };
   container.load(sseModule(options, overrides));
   container.bind(Streams).toSelf().inSingletonScope();
   const app = new Koa();

@@ -12,13 +12,7 @@ const WELCOME = [
   'text/html, text/event-stream;q=0.1',
   'application/json, */*;q=0.5',
 ];
-const UNWELCOME = [
-  'application/json',
-  'text/html',
-  'text/event-stream;q=0',
-  '*/*;q=0',
-  'text/event-stream;q=0, */*',
-];
+const UNWELCOME = ['application/json', 'text/html', 'text/event-stream;q=0', '*/*;q=0', 'text/event-stream;q=0, */*'];
 
 class StreamController {
   @SseEndpoint('/endpoint/:clientId')

@@ -100,8 +100,7 @@ describe('a client that leaves abruptly', () => {
     await app.close();
   });
 
-  const socketIsClosed = (): Promise<void> =>
-    until(() => app.sockets.size === 0, 'the socket to close');
+  const socketIsClosed = (): Promise<void> => until(() => app.sockets.size === 0, 'the socket to close');
 
   const ends: Readonly<Record<string, (client: RawClient) => void>> = {
     FIN: client => {

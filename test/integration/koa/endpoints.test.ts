@@ -26,8 +26,7 @@ class IdController {
   }
 
   @SseEndpoint('/by-function/:clientId', {
-    connectionId: ({ params, headers }) =>
-      `${params['clientId'] ?? ''}-${String(headers['x-device'])}`,
+    connectionId: ({ params, headers }) => `${params['clientId'] ?? ''}-${String(headers['x-device'])}`,
   })
   byFunction(): void {
     // Only held open.

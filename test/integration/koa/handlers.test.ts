@@ -138,17 +138,9 @@ describe('a handler', () => {
   afterEach(() => app.close());
 
   const open = (path: string): Promise<EventStreamClient> => EventStreamClient.open(app.url + path);
-  const failures = (): unknown[] =>
-    app.logger.at('error').map(({ fields }) => (fields?.['error'] as Error).message);
+  const failures = (): unknown[] => app.logger.at('error').map(({ fields }) => (fields?.['error'] as Error).message);
 
-  for (const source of [
-    'async-iterable',
-    'iterable',
-    'promise',
-    'readable',
-    'web-stream',
-    'observable',
-  ]) {
+  for (const source of ['async-iterable', 'iterable', 'promise', 'readable', 'web-stream', 'observable']) {
     it(`streams what it returns: ${source}`, async () => {
       const client = await open(`/${source}`);
       expect(await client.closeReason()).to.equal('completed');

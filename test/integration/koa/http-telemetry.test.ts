@@ -132,19 +132,14 @@ describe('telemetry over HTTP', () => {
       const connect = sdk.span('sse.connect');
       expect(connect.kind).to.equal(SpanKind.INTERNAL);
       expect(parentOf(connect)).to.equal(idOf(sdk.span('GET /sse/:clientId')));
-      expect(seen.map(spanContext => spanContext?.spanId)).to.deep.equal([
-        idOf(connect),
-        idOf(connect),
-      ]);
+      expect(seen.map(spanContext => spanContext?.spanId)).to.deep.equal([idOf(connect), idOf(connect)]);
       client.leave();
     });
 
     it('a source is pulled inside the opening', async () => {
       const client = await open('/source');
       await client.event('message');
-      expect(seen.map(spanContext => spanContext?.spanId)).to.deep.equal([
-        idOf(sdk.span('sse.connect')),
-      ]);
+      expect(seen.map(spanContext => spanContext?.spanId)).to.deep.equal([idOf(sdk.span('sse.connect'))]);
     });
 
     it('a stream is in no way part of the durations of requests, before its end and after', async () => {
@@ -155,9 +150,7 @@ describe('telemetry over HTTP', () => {
       await open('/plain');
       await until(async () => (await sdk.points(DURATION, REPORTER)).length > 0, 'a duration');
       const points = await sdk.points(DURATION, REPORTER);
-      expect(
-        points.map(({ value, attributes }) => [value, attributes['http.route']]),
-      ).to.deep.equal([[1, undefined]]);
+      expect(points.map(({ value, attributes }) => [value, attributes['http.route']])).to.deep.equal([[1, undefined]]);
       expect(sdk.spans().filter(({ kind }) => kind === SpanKind.SERVER)).to.have.length(2);
     });
 
@@ -168,10 +161,7 @@ describe('telemetry over HTTP', () => {
       await until(async () => (await sdk.points(DURATION, REPORTER)).length === 2, 'durations');
       const points = await sdk.points(DURATION, REPORTER);
       expect(
-        points.map(({ attributes }) => [
-          attributes['http.response.status_code'],
-          attributes['http.route'],
-        ]),
+        points.map(({ attributes }) => [attributes['http.response.status_code'], attributes['http.route']]),
       ).to.have.deep.members([
         [406, '/sse/:clientId'],
         [403, '/guarded'],
@@ -236,9 +226,7 @@ describe('telemetry over HTTP', () => {
       client.leave();
       await until(() => sdk.spans('sse.close').length === 1, 'the end');
       expect(sdk.span('sse.close').attributes['sse.close.reason']).to.equal('client');
-      expect(await sdk.value('sse.connections.closed', { 'sse.close.reason': 'client' })).to.equal(
-        1,
-      );
+      expect(await sdk.value('sse.connections.closed', { 'sse.close.reason': 'client' })).to.equal(1);
     });
   });
 

@@ -10,8 +10,7 @@ import { until } from '../../support/until.js';
 
 class StreamController {
   @SseEndpoint('/sse/:clientId', {
-    connectionId: ({ params, state }) =>
-      `${state['tenant'] === 'acme' ? 'acme' : 'any'}-${params['clientId'] ?? ''}`,
+    connectionId: ({ params, state }) => `${state['tenant'] === 'acme' ? 'acme' : 'any'}-${params['clientId'] ?? ''}`,
   })
   stream(): void {
     // Only held open.

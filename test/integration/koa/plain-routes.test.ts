@@ -15,10 +15,7 @@ import { until } from '../../support/until.js';
 
 let app: KoaApp;
 
-const start = async (
-  route: (ctx: Context) => unknown,
-  settings: KoaAppSettings = {},
-): Promise<void> => {
+const start = async (route: (ctx: Context) => unknown, settings: KoaAppSettings = {}): Promise<void> => {
   const after: Middleware = async ctx => {
     await route(ctx);
   };
@@ -252,10 +249,7 @@ describe('ctx.sse.connect', () => {
     expect(client.text).to.equal('Internal Server Error');
   });
 
-  for (const error of [
-    new Error('of the application'),
-    new SseError('INVALID_EVENT_NAME', 'of the library'),
-  ]) {
+  for (const error of [new Error('of the application'), new SseError('INVALID_EVENT_NAME', 'of the library')]) {
     it(`ends the stream when the route throws an error ${error.message} afterwards, and reports it to Koa`, async () => {
       await start(async ctx => {
         await ctx.sse.connect('me');

@@ -211,9 +211,7 @@ describe('a refused stream', () => {
     };
     const listeners = (): number[] => {
       const socket = [...app.sockets][1];
-      return ['drain', 'close', 'error', 'end', 'timeout'].map(
-        name => socket?.listenerCount(name) ?? Number.NaN,
-      );
+      return ['drain', 'close', 'error', 'end', 'timeout'].map(name => socket?.listenerCount(name) ?? Number.NaN);
     };
 
     it('leaves the connection to the next request', async () => {

@@ -33,10 +33,7 @@ describe('a sink on a socket', () => {
     server = http.createServer().listen(0, '127.0.0.1');
     await once(server, 'listening');
     client = await RawClient.request((server.address() as AddressInfo).port, '/');
-    [request, response] = (await once(server, 'request')) as [
-      http.IncomingMessage,
-      http.ServerResponse,
-    ];
+    [request, response] = (await once(server, 'request')) as [http.IncomingMessage, http.ServerResponse];
   });
   afterEach(async () => {
     client.destroy();
@@ -84,10 +81,7 @@ describe('a sink on a socket', () => {
     const { port } = server.address() as AddressInfo;
     const stubborn = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     stubborn.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
-    const [incoming, outgoing] = (await once(server, 'request')) as [
-      http.IncomingMessage,
-      http.ServerResponse,
-    ];
+    const [incoming, outgoing] = (await once(server, 'request')) as [http.IncomingMessage, http.ServerResponse];
     const calls = new Calls();
     const sink = sinkFor(incoming, outgoing);
     sink.attach(calls);
@@ -111,9 +105,7 @@ describe('a sink on a socket', () => {
     client.end();
     await until(() => calls.closes === 1, 'the end');
     expect(ours.some(listener => all().includes(listener))).to.equal(false);
-    const kept = Object.getOwnPropertySymbols(socket).map((symbol): unknown =>
-      Reflect.get(socket, symbol),
-    );
+    const kept = Object.getOwnPropertySymbols(socket).map((symbol): unknown => Reflect.get(socket, symbol));
     expect(kept).to.not.include(sink);
   });
 });

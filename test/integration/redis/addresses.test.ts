@@ -86,8 +86,7 @@ describe('nodes meet', () => {
 
   it('as a user with only the permissions they need', async () => {
     const { admin, port } = server.redis;
-    const data =
-      '+hget +hset +hsetnx +hincrby +hdel +hmget +hgetall +hlen +hexists +hscan +hrandfield';
+    const data = '+hget +hset +hsetnx +hincrby +hdel +hmget +hgetall +hlen +hexists +hscan +hrandfield';
     const index = '+zadd +zrem +zcard +zcount +zmscore +zrangebyscore +zrandmember';
     const rest = '+get +set +exists +pexpire +time +info +ping +xadd +xtrim +xrange +xinfo';
     const rules = ['+evalsha', '+eval', '+subscribe', '+unsubscribe', '+publish', '+hello'];
@@ -163,8 +162,7 @@ describe('nodes meet', () => {
         NODE_EXTRA_CA_CERTS: join(folder, 'cert.pem'),
       });
       try {
-        const ready = async (): Promise<boolean> =>
-          (await fetch(`${node.url}/health/ready`)).status === 200;
+        const ready = async (): Promise<boolean> => (await fetch(`${node.url}/health/ready`)).status === 200;
         await until(ready, 'the node to be ready');
       } finally {
         await node.stop('SIGKILL');
@@ -196,11 +194,7 @@ describe('nodes meet', () => {
       const watched = { name: 'main', port: master.port, password: PASSWORD };
       const started = await RedisSentinel.start(watched);
       sentinel = started;
-      await until(
-        async () => (await started.replicas('main')) === 1,
-        'the Sentinel to see it',
-        15_000,
-      );
+      await until(async () => (await started.replicas('main')) === 1, 'the Sentinel to see it', 15_000);
       const client = own(
         new Redis({
           sentinels: [{ host: '127.0.0.1', port: started.port }],

@@ -137,12 +137,7 @@ describe('a node that is compared with Redis, however many connections it has', 
       ['index', () => admin().zadd(key('x'), mine, 'indexed')],
       [
         'foreign-route',
-        () =>
-          admin()
-            .multi()
-            .hset(key('r'), 'c3', `${theirs}|t2|5|${FAR}`)
-            .zadd(key('x'), theirs, 'c3')
-            .exec(),
+        () => admin().multi().hset(key('r'), 'c3', `${theirs}|t2|5|${FAR}`).zadd(key('x'), theirs, 'c3').exec(),
       ],
     ];
     let connections = MANY;

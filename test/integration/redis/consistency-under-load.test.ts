@@ -107,12 +107,8 @@ describe('checks while clients come, move and go, and routes are damaged', () =>
     for (const { id: nodeId, listener, coordinator } of cluster) {
       const mine = [...rightful].filter(([, { node }]) => node.id === nodeId);
       const expected = Object.fromEntries(mine.map(([id, { token }]) => [id, token]));
-      expect(Object.fromEntries(listener.connections), `${nodeId}, seed ${seed}`).to.deep.equal(
-        expected,
-      );
-      expect(
-        (await coordinator.selfCheck.reconcile({ ...CHECK, maxRepairs: 0 })).findings,
-      ).to.deep.equal([]);
+      expect(Object.fromEntries(listener.connections), `${nodeId}, seed ${seed}`).to.deep.equal(expected);
+      expect((await coordinator.selfCheck.reconcile({ ...CHECK, maxRepairs: 0 })).findings).to.deep.equal([]);
       for (const [id] of mine) {
         expect(await coordinator.routes.locate(id), `${id}, seed ${seed}`).to.include({ nodeId });
       }

@@ -30,8 +30,7 @@ describe('a node that is compared with Redis', () => {
 
   const key = (name: string): string => `${nodes.prefix}{${PARTITION_TAGS[0]}}:${name}`;
   const admin = () => server.redis.admin;
-  const check = (request = NODE): Promise<ReconcileReport> =>
-    coordinator.selfCheck.reconcile(request);
+  const check = (request = NODE): Promise<ReconcileReport> => coordinator.selfCheck.reconcile(request);
 
   async function connect(id: string, token: string): Promise<string> {
     await coordinator.routes.register({ connectionId: id, token, onDuplicate: 'takeover' });

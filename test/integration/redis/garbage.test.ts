@@ -89,10 +89,7 @@ describe('garbage on the channels of live nodes', () => {
 
         expect(await send('after')).to.deep.equal({ outcome: 'delivered', nodeId: 'a' });
         await publish('after', { maxEntries: 10, ttl: 60_000 });
-        await until(
-          () => listener.publications.some(({ text }) => text.includes('data: after')),
-          'the publication',
-        );
+        await until(() => listener.publications.some(({ text }) => text.includes('data: after')), 'the publication');
         expect(await b.routes.count()).to.equal(1);
         expect(a.status()).to.deep.equal({ reachable: true });
         expect(listener.closed).to.deep.equal([]);
@@ -113,9 +110,7 @@ describe('garbage on the channels of live nodes', () => {
       listener.connections.set('c1', 't1');
       await a.routes.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
       await a.log.subscribe(['news']);
-      const lists = await Promise.all(
-        cluster.redis.servers.map(({ admin }) => admin.call('PUBSUB', 'SHARDCHANNELS')),
-      );
+      const lists = await Promise.all(cluster.redis.servers.map(({ admin }) => admin.call('PUBSUB', 'SHARDCHANNELS')));
       const channels = (lists as string[][]).flat();
       const id = '0'.repeat(24);
       const command = { t: 'closeAll', reason: 'kicked' } as const;
@@ -123,10 +118,7 @@ describe('garbage on the channels of live nodes', () => {
       const genuine = Buffer.concat([Buffer.from('- '), encodeRequest(request)]);
       // A channel for each node in each partition, the log's, and the probes of each.
       expect(channels.length).to.be.greaterThan(2 * 16 * 2);
-      const pairs = fc.sample(
-        fc.tuple(fc.constantFrom(...channels), garbageFrames([genuine], false)),
-        ROUNDS,
-      );
+      const pairs = fc.sample(fc.tuple(fc.constantFrom(...channels), garbageFrames([genuine], false)), ROUNDS);
       const { admin } = cluster.redis;
       for (const [channel, frame] of pairs) await admin.spublish(channel, frame);
       for (const channel of channels) await admin.spublish(channel, randomBytes(300_000));
@@ -136,10 +128,7 @@ describe('garbage on the channels of live nodes', () => {
       expect(sent).to.deep.equal({ outcome: 'delivered', nodeId: 'a' });
       const retention = { maxEntries: 10, ttl: 60_000 };
       await b.log.publish({ topic: 'news', body: Buffer.from('data: after\n\n'), retention });
-      await until(
-        () => listener.publications.some(({ text }) => text.includes('data: after')),
-        'the publication',
-      );
+      await until(() => listener.publications.some(({ text }) => text.includes('data: after')), 'the publication');
       expect(listener.closed).to.deep.equal([]);
       expect(listener.closedAll).to.deep.equal([]);
     } finally {

@@ -78,9 +78,7 @@ describe('leaks of a node in Redis', () => {
 
   it('a send that waits beyond its deadline, because a call never ended, is found and released', async () => {
     const run = sinon.stub(RedisGateway.prototype, 'run').callThrough();
-    run
-      .withArgs(sinon.match({ name: 'send' }), sinon.match.any)
-      .returns(new Promise(() => undefined));
+    run.withArgs(sinon.match({ name: 'send' }), sinon.match.any).returns(new Promise(() => undefined));
     try {
       void coordinator.messenger.send({
         connectionId: 'c1',

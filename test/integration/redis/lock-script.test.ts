@@ -5,8 +5,7 @@ import { withRegistry } from '../../support/redis/with-registry.js';
 describe('lock.lua', () => {
   const { gateway, registry, admin } = withRegistry();
   const key = (): string => registry().bench.keys.lock('thing');
-  const ask = (holder: string, ms: number) =>
-    gateway().run(lockScript, { lock: key(), holder, ms });
+  const ask = (holder: string, ms: number) => gateway().run(lockScript, { lock: key(), holder, ms });
   // Removed with everything else at the end.
   beforeEach(() => registry().bench.tombstones.add(key()));
 

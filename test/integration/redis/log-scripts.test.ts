@@ -1,10 +1,6 @@
 import { expect } from 'chai';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
-import {
-  historyScript,
-  type PublishRequest,
-  publishScript,
-} from '../../../src/cluster/redis/scripts.js';
+import { historyScript, type PublishRequest, publishScript } from '../../../src/cluster/redis/scripts.js';
 import type { Cursor } from '../../../src/contracts/events.js';
 import { gatewayOptions } from '../../support/redis/gateway-options.js';
 import { ScriptBench } from '../../support/redis/script-bench.js';
@@ -44,11 +40,7 @@ describe('scripts of the log', () => {
     newEpoch,
     failoverJumpMs: FENCE_MS,
   });
-  const publish = (
-    topic: string,
-    text: string | Buffer = topic,
-    more: Partial<PublishRequest> = {},
-  ) =>
+  const publish = (topic: string, text: string | Buffer = topic, more: Partial<PublishRequest> = {}) =>
     gateway.run(publishScript, {
       ...log(),
       topic: bench.keys.topic(topic),
@@ -202,9 +194,7 @@ describe('scripts of the log', () => {
       const { texts, completeTo } = await page(['a', 'b'], cursor(after), 4);
       const upper = ids.indexOf(completeTo);
       const lower = ids.indexOf(after);
-      expect([...texts].sort()).to.deep.equal(
-        ids.slice(lower + 1, upper + 1).map(id => `${ids.indexOf(id)}`),
-      );
+      expect([...texts].sort()).to.deep.equal(ids.slice(lower + 1, upper + 1).map(id => `${ids.indexOf(id)}`));
       seen.push(...texts);
       after = completeTo;
       expect(pages).to.be.below(9);

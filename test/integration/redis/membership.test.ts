@@ -64,15 +64,10 @@ describe('a node of the cluster', () => {
   it('with the id of another node warns, and both serve', async () => {
     const first = await start('twin');
     const second = await start('twin');
-    await until(
-      () => nodes.logger.lines.some(({ message }) => message.includes('node.id')),
-      'the warning',
-    );
+    await until(() => nodes.logger.lines.some(({ message }) => message.includes('node.id')), 'the warning');
     await register(first, 1);
     await register(second, 2);
-    expect(await first.routes.nodes()).to.deep.equal([
-      { nodeId: 'twin', connections: 2, self: true },
-    ]);
+    expect(await first.routes.nodes()).to.deep.equal([{ nodeId: 'twin', connections: 2, self: true }]);
     expect(await second.routes.locate('c1')).to.include({ nodeId: 'twin' });
     await first.close();
     expect(await second.routes.count()).to.equal(1);
@@ -89,12 +84,7 @@ describe('a node of the cluster', () => {
       for (let n = 0; n < 230; n += 1) await before.admin.set(`k${n}`, 'x'.repeat(2_000));
       await before.admin.save();
       await before.stop();
-      const slowly = [
-        '--key-load-delay',
-        '20000',
-        '--loading-process-events-interval-bytes',
-        '1024',
-      ];
+      const slowly = ['--key-load-delay', '20000', '--loading-process-events-interval-bytes', '1024'];
       loading = RedisServer.start({
         port,
         args: ['--dir', folder, '--rdbcompression', 'no', ...slowly],

@@ -8,12 +8,7 @@ import {
   parseAnswer,
   REQUEST_KIND,
 } from '../../../src/cluster/redis/command-frames.js';
-import {
-  encodeAcks,
-  encodeMessage,
-  MAX_ACKS,
-  parseAcks,
-} from '../../../src/cluster/redis/frames.js';
+import { encodeAcks, encodeMessage, MAX_ACKS, parseAcks } from '../../../src/cluster/redis/frames.js';
 import { FrameSigner } from '../../../src/cluster/redis/node-channel.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
@@ -43,10 +38,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       node = await nodes.node('a');
       await node.start(listener);
       await node.routes.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
-      const names = (await server.redis.admin.pubsub(
-        'CHANNELS',
-        `${nodes.prefix}n:a~*`,
-      )) as string[];
+      const names = (await server.redis.admin.pubsub('CHANNELS', `${nodes.prefix}n:a~*`)) as string[];
       inc = (names[0] ?? '').slice(`${nodes.prefix}n:`.length);
       ear = server.redis.admin.duplicate();
       ear.on('messageBuffer', (_channel: Buffer, frame: Buffer) => received.push(frame));
@@ -60,10 +52,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     });
 
     const say = (frame: Buffer, channel = `n:${inc}`, token = '-') =>
-      server.redis.admin.publish(
-        nodes.prefix + channel,
-        Buffer.concat([Buffer.from(`${token} `), frame]),
-      );
+      server.redis.admin.publish(nodes.prefix + channel, Buffer.concat([Buffer.from(`${token} `), frame]));
     const clock = async (): Promise<number> => Number((await server.redis.admin.time())[0]) * 1_000;
     /** A request as it is on the wire, before it is signed. */
     const request = async (command: object, more: object = {}, kind = REQUEST_KIND) => {
@@ -72,8 +61,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       return { id, frame: Buffer.from(kind + JSON.stringify({ ...head, command, ...more })) };
     };
     const answerTo = async (id: string): Promise<CommandAnswer> => {
-      const answers = () =>
-        received.map(frame => parseAnswer(signer.verify(frame.subarray(2)) ?? Buffer.alloc(0)));
+      const answers = () => received.map(frame => parseAnswer(signer.verify(frame.subarray(2)) ?? Buffer.alloc(0)));
       await until(() => answers().some(answer => answer?.id === id), 'the answer');
       return answers().find(answer => answer?.id === id)!;
     };
@@ -84,8 +72,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     };
     /** Resolves when all frames that were sent before are received. */
     const settled = () => ask({ t: 'ping' });
-    const drops = (): unknown[] =>
-      nodes.logger.at('warn').flatMap(({ fields }) => fields?.['dropped'] ?? []);
+    const drops = (): unknown[] => nodes.logger.at('warn').flatMap(({ fields }) => fields?.['dropped'] ?? []);
 
     it('a ping is answered, and a count with the connections of the node', async () => {
       expect(await ask({ t: 'ping' })).to.include({ from: inc, ok: true, data: true });
@@ -98,11 +85,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     });
 
     it('a frame of another version or kind is counted and dropped', async () => {
-      const { frame } = await request(
-        { t: 'close', connectionId: 'c1', reason: 'kicked' },
-        {},
-        'c2',
-      );
+      const { frame } = await request({ t: 'close', connectionId: 'c1', reason: 'kicked' }, {}, 'c2');
       await say(signer.sign(frame));
       await settled();
       expect(listener.closed).to.deep.equal([]);
@@ -170,9 +153,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
         await say(signer.sign(frame), undefined, 't1');
       }
       const acks = () =>
-        received.flatMap(
-          frame => parseAcks(signer.verify(frame.subarray(2)) ?? Buffer.alloc(0))?.acks ?? [],
-        );
+        received.flatMap(frame => parseAcks(signer.verify(frame.subarray(2)) ?? Buffer.alloc(0))?.acks ?? []);
       await until(() => acks().length === sizes.length, 'the acknowledgements');
       expect(acks()).to.deep.equal([
         { attempt: '1.0', result: { outcome: 'delivered' } },

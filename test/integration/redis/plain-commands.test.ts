@@ -106,8 +106,7 @@ describe('atomicOperation', () => {
     it('plain commands reach the node that has the keys', async () => {
       const redis = { url: undefined, client: cluster.redis.admin };
       const node = await start({ redisAtomicEnabled: false }, redis);
-      for (let n = 0; n < 20; n += 1)
-        expect(await register(node)).to.include({ outcome: 'registered' });
+      for (let n = 0; n < 20; n += 1) expect(await register(node)).to.include({ outcome: 'registered' });
       expect(await node.routes.count()).to.equal(20);
       await node.routes.releaseAll();
       expect(await node.routes.count()).to.equal(0);

@@ -32,10 +32,7 @@ describe('reconcile.lua', () => {
     await bench.advance(1e7);
     await a.lease();
     const { differences } = await reconcile(100, 500, 1e9);
-    expect(differences.map(({ kind, name }) => `${kind} ${name}`).sort()).to.deep.equal([
-      'orphan c1',
-      'orphan c2',
-    ]);
+    expect(differences.map(({ kind, name }) => `${kind} ${name}`).sort()).to.deep.equal(['orphan c1', 'orphan c2']);
     expect(await admin().exists(partition().routes)).to.equal(0);
   });
 
@@ -73,9 +70,7 @@ describe('reconcile.lua', () => {
   it('removes the name of a lease that is gone, so that its node opens another', async () => {
     const { a } = registry();
     await admin().hset(partition().leases, 'i:x~1', '424242');
-    expect((await reconcile()).differences).to.deep.equal([
-      { kind: 'half-lease', name: 'x~1', repaired: true },
-    ]);
+    expect((await reconcile()).differences).to.deep.equal([{ kind: 'half-lease', name: 'x~1', repaired: true }]);
     expect(await admin().hexists(partition().leases, 'i:x~1')).to.equal(0);
     expect((await a.lease()).status).to.equal('RENEWED');
   });
@@ -111,13 +106,9 @@ describe('reconcile.lua', () => {
     for (const gen of ['100', '700', '7000']) {
       await admin().hset(routes, 'left', `${gen}|t9|5|99999999999999`);
       await admin().zadd(index, gen, 'left');
-      expect((await reconcile(100, 1)).differences).to.deep.equal([
-        { kind: 'orphan', name: 'left', repaired: true },
-      ]);
+      expect((await reconcile(100, 1)).differences).to.deep.equal([{ kind: 'orphan', name: 'left', repaired: true }]);
       await admin().zadd(index, gen, 'indexed');
-      expect((await reconcile(100, 1)).differences).to.deep.equal([
-        { kind: 'index', name: 'indexed', repaired: true },
-      ]);
+      expect((await reconcile(100, 1)).differences).to.deep.equal([{ kind: 'index', name: 'indexed', repaired: true }]);
     }
     expect([await admin().hlen(routes), await admin().zcard(index)]).to.deep.equal([100, 100]);
   });

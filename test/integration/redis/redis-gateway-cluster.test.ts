@@ -37,9 +37,7 @@ describe('RedisGateway in a Redis Cluster', () => {
       await gateway.open();
       expect((await publish(gateway)).status).to.equal('NEW');
       const runId = await cluster.redis.admin.hget(gateway.keys.logMeta, 'r');
-      const infos = await Promise.all(
-        cluster.redis.servers.map(({ admin }) => admin.info('server')),
-      );
+      const infos = await Promise.all(cluster.redis.servers.map(({ admin }) => admin.info('server')));
       expect(infos.filter(info => info.includes(`run_id:${runId ?? 'none'}`))).to.have.length(1);
     });
 
@@ -67,8 +65,7 @@ describe('RedisGateway in a Redis Cluster', () => {
     it('rejects open while slots are not served, and connects when all are served again', async () => {
       const slot = 16_383;
       const { servers } = cluster.redis;
-      const forAll = (command: string) =>
-        Promise.all(servers.map(({ admin }) => admin.call('CLUSTER', command, slot)));
+      const forAll = (command: string) => Promise.all(servers.map(({ admin }) => admin.call('CLUSTER', command, slot)));
       const down = async () => {
         const infos = await Promise.all(servers.map(({ admin }) => admin.cluster('INFO')));
         return infos.every(info => info.includes('cluster_state:fail'));

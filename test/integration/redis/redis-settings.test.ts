@@ -38,9 +38,7 @@ describe('the settings of redis', () => {
     expect(await b.routes.count()).to.equal(0);
     const { admin } = server.redis;
     const names = [...(await admin.keys('*')), ...((await admin.pubsub('CHANNELS')) as string[])];
-    expect(names.filter(name => !name.startsWith(mine) && !name.startsWith(other))).to.deep.equal(
-      [],
-    );
+    expect(names.filter(name => !name.startsWith(mine) && !name.startsWith(other))).to.deep.equal([]);
   });
 
   it('channel is where broadcasts are published', async () => {
@@ -64,8 +62,7 @@ describe('the settings of redis', () => {
     listener.connections.set('kept', 'tkept');
     await register(node, 'kept');
     const route = `${prefix}{18}:r`;
-    const endOf = async (): Promise<number> =>
-      Number((await server.redis.admin.hget(route, 'kept'))?.split('|')[3]);
+    const endOf = async (): Promise<number> => Number((await server.redis.admin.hget(route, 'kept'))?.split('|')[3]);
     const [seconds] = await server.redis.admin.time();
     const first = await endOf();
     expect(first - Number(seconds) * 1_000).to.be.within(0, 2_000);

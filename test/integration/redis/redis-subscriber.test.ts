@@ -128,10 +128,7 @@ describe('RedisSubscriber', () => {
       const gateway = await open({ url: server.redis.url });
       const silent = await RedisServer.start();
       closing.push({ close: () => silent.stop() });
-      const [elsewhere, here] = [silent, server.redis].map(address) as [
-        RedisConnections,
-        RedisConnections,
-      ];
+      const [elsewhere, here] = [silent, server.redis].map(address) as [RedisConnections, RedisConnections];
       const { observed, events } = observe();
       // Its first connection goes to a Redis without publications: it looks healthy but delivers nothing.
       const subscriber = new RedisSubscriber(
@@ -179,8 +176,7 @@ describe('RedisSubscriber', () => {
       subscriber.open();
       await until(() => subscriber.up, 'the subscriber');
       await subscriber.subscribe('c1');
-      for (const { admin } of cluster.redis.servers)
-        await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+      for (const { admin } of cluster.redis.servers) await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
       await until(() => observed.life.length === 3, 'the next life');
       await gateway.publish('c1', 'x', 'classic');
       await until(() => observed.messages.length > 0, 'the message');
@@ -202,13 +198,7 @@ describe('RedisSubscriber', () => {
       const from = Math.floor((slot * 3) / 16_384);
       const to = (from + 1) % 3;
       for (const node of [to, from, (from + 2) % 3]) {
-        await cluster.redis.servers[node]?.admin.call(
-          'CLUSTER',
-          'SETSLOT',
-          slot,
-          'NODE',
-          owners[to]!,
-        );
+        await cluster.redis.servers[node]?.admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', owners[to]!);
       }
       await until(() => observed.life.length >= 3, 'the next life', 15_000);
       await until(

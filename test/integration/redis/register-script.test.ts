@@ -57,9 +57,7 @@ describe('register.lua', () => {
       expect(reply).to.include({ status: 'TOOK', ownerInc: 'a~1', ownerTok: 't1' });
       expect(reply).to.include({ fencingToken: bench.now * 1000 + 1 });
     });
-    expect(notices).to.deep.equal([
-      { v: 1, t: 'superseded', c: 'x', k: 't1', f: String(bench.now * 1000 + 1) },
-    ]);
+    expect(notices).to.deep.equal([{ v: 1, t: 'superseded', c: 'x', k: 't1', f: String(bench.now * 1000 + 1) }]);
   });
 
   it('notifies a former owner whose lease ran out, since it may wake up and renew it', async () => {
@@ -87,8 +85,7 @@ describe('register.lua', () => {
   });
 
   it('remembers three superseded registrations and no more', async () => {
-    for (let n = 0; n < 6; n += 1)
-      await [a, b][n % 2]!.register('x', `t${n}`, { takeoverLimit: 9 });
+    for (let n = 0; n < 6; n += 1) await [a, b][n % 2]!.register('x', `t${n}`, { takeoverLimit: 9 });
     const route = (await bench.state()).routes['x'] ?? '';
     expect(route.split('|')[4]).to.equal('a~1/t4,b~1/t3,a~1/t2');
   });
@@ -101,8 +98,7 @@ describe('register.lua', () => {
     await reap(1);
     await a.lease();
     await bench.advance(-1);
-    const [conn = '', tok = ''] =
-      (await bench.state()).routes['x'] === undefined ? ['y', 't2'] : ['x', 't1'];
+    const [conn = '', tok = ''] = (await bench.state()).routes['x'] === undefined ? ['y', 't2'] : ['x', 't1'];
     expect(await a.register(conn, tok, { mode: 'restore' })).to.include({ status: 'NEW' });
   });
 

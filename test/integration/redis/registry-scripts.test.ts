@@ -6,8 +6,7 @@ import { withRegistry } from '../../support/redis/with-registry.js';
 import { until } from '../../support/until.js';
 
 describe('scripts of the registry', () => {
-  const { registry, admin, count, gateway, partition, reap, resolve, send, expire } =
-    withRegistry();
+  const { registry, admin, count, gateway, partition, reap, resolve, send, expire } = withRegistry();
   let bench: ScriptBench;
   let a: BenchNode;
   let b: BenchNode;
@@ -98,9 +97,7 @@ describe('scripts of the registry', () => {
       await b.lease();
       const replies = await Promise.all(Array.from({ length: 12 }, () => reap(3)));
       const conns = replies.flatMap(reply => (reply.status === 'NONE' ? [] : reply.removed));
-      expect(conns.map(({ conn }) => conn).sort()).to.deep.equal(
-        Array.from({ length: 20 }, (_, n) => `c${n}`).sort(),
-      );
+      expect(conns.map(({ conn }) => conn).sort()).to.deep.equal(Array.from({ length: 20 }, (_, n) => `c${n}`).sort());
       expect(conns.every(({ conn, tok }) => tok === conn.replace('c', 't'))).to.equal(true);
       expect(replies.filter(({ status }) => status === 'DONE')).to.have.length(1);
     });

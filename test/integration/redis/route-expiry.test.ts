@@ -48,8 +48,7 @@ describe('the removal of expired routes', () => {
     await a.register('late', 't', { ttlMs: 1 });
     await bench.advance(1);
     let removed = 0;
-    for (let run = 0; run <= (2 * ROUTES) / 300 && removed === 0; run += 1)
-      removed += await expiry.expire();
+    for (let run = 0; run <= (2 * ROUTES) / 300 && removed === 0; run += 1) removed += await expiry.expire();
     expect(removed).to.equal(1);
   });
 

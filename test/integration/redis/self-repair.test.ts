@@ -30,8 +30,7 @@ describe('a node that checks itself', () => {
   const sinks: RecordingSink[] = [];
 
   const key = (name: string): string => `${others.prefix}{${PARTITION_TAGS[0]}}:${name}`;
-  const route = async (id: string): Promise<string> =>
-    (await server.redis.admin.hget(key('r'), id)) ?? '';
+  const route = async (id: string): Promise<string> => (await server.redis.admin.hget(key('r'), id)) ?? '';
 
   async function start(consistency: SseOptions['consistency'] = {}): Promise<void> {
     found = [];
@@ -77,8 +76,7 @@ describe('a node that checks itself', () => {
     for (const id of ['whole', 'missing', 'wrong', 'taken']) clients.set(id, await connect(id));
     // Every node had the time to renew its lease: only then is a node counted as dead.
     await until(
-      async () =>
-        (await other.selfCheck.reconcile({ ...LOOK, scope: 'cluster' })).unknown === undefined,
+      async () => (await other.selfCheck.reconcile({ ...LOOK, scope: 'cluster' })).unknown === undefined,
       'the time to renew a lease',
     );
     const [mine = '', , fencingToken = ''] = (await route('whole')).split('|');
@@ -118,8 +116,7 @@ describe('a node that checks itself', () => {
     expect(performance.now() - began).to.be.lessThan(WITHIN + ROOM);
     // A check reports when it is done. A heartbeat may come first and remove what a dead node left.
     const kinds = ['missing-route', 'wrong-token', 'foreign-route', 'ghost', 'index', 'orphan'];
-    const isRepaired = (kind: string): boolean =>
-      found.some(each => each.kind === kind && each.repaired);
+    const isRepaired = (kind: string): boolean => found.some(each => each.kind === kind && each.repaired);
     await until(() => kinds.every(isRepaired), `a report of ${kinds.join()}`);
     expect(clients.get('taken')?.lastEvent?.data).to.equal('{"reason":"superseded"}');
     for (const id of ['whole', 'missing', 'wrong']) {
@@ -137,11 +134,7 @@ describe('a node that checks itself', () => {
     await connect('mine');
     const [gen = '', , fencingToken = ''] = (await route('mine')).split('|');
     const { admin } = server.redis;
-    await admin
-      .multi()
-      .hset(key('r'), 'ghost', `${gen}|t9|${fencingToken}|${FAR}`)
-      .zadd(key('x'), gen, 'ghost')
-      .exec();
+    await admin.multi().hset(key('r'), 'ghost', `${gen}|t9|${fencingToken}|${FAR}`).zadd(key('x'), gen, 'ghost').exec();
     const codes = (): string[] => service.health().reasons.map(({ code }) => code);
     await until(() => codes().includes('INCONSISTENT'), 'the finding', WITHIN + ROOM);
     expect(service.health()).to.include({ live: true, ready: false });

@@ -7,10 +7,7 @@ import { ModelLog, type Question, text } from './model-log.js';
 import type { Dump, RealLog } from './real-log.js';
 
 /** The cursor of a reader: near a seen entry, the newest first; none; or of another log. */
-export type Start =
-  | { readonly seen: number; readonly ms: number; readonly sequence: number }
-  | 'nowhere'
-  | 'elsewhere';
+export type Start = { readonly seen: number; readonly ms: number; readonly sequence: number } | 'nowhere' | 'elsewhere';
 
 /** Something that happens to both logs. */
 export type LogStep =

@@ -54,8 +54,7 @@ export class LogRun {
     private readonly runIds: boolean,
   ) {
     if (!runIds) this.redis.log.run = '';
-    for (let n = 0; n < NODES; n += 1)
-      this.nodes.push(new ModelNode(`n${n}`, this.redis, this.#bus));
+    for (let n = 0; n < NODES; n += 1) this.nodes.push(new ModelNode(`n${n}`, this.redis, this.#bus));
   }
 
   async start(): Promise<void> {
@@ -176,8 +175,7 @@ export class LogRun {
       }
       await turns(2);
       const quiet = this.nodes.every(
-        ({ connection, up, feed }) =>
-          up && connection?.underWay === 0 && feed.position !== undefined,
+        ({ connection, up, feed }) => up && connection?.underWay === 0 && feed.position !== undefined,
       );
       if (quiet && this.redis.calls === 0) return;
       await this.clock.tickAsync(this.nodes.every(({ up }) => up) ? 20 : 600);

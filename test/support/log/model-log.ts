@@ -1,9 +1,4 @@
-import type {
-  HistoryEntry,
-  HistoryGap,
-  HistoryReply,
-  HistoryRequest,
-} from '../../../src/cluster/redis/scripts.js';
+import type { HistoryEntry, HistoryGap, HistoryReply, HistoryRequest } from '../../../src/cluster/redis/scripts.js';
 import type { Cursor, Position } from '../../../src/contracts/events.js';
 import { isAfter } from '../../../src/protocol/cursor.js';
 
@@ -55,8 +50,7 @@ export class ModelLog {
     const now = Date.now();
     const { streams, last, ...meta } = this.#state;
     let { ms, sequence } = { ...meta.head, ms: Math.max(meta.head.ms, now) };
-    if (this.run !== '' && meta.run !== '' && meta.run !== this.run)
-      ms = Math.max(ms + 1, now + FENCE_MS);
+    if (this.run !== '' && meta.run !== '' && meta.run !== this.run) ms = Math.max(ms + 1, now + FENCE_MS);
     let previous = last.get(stream);
     if (previous === undefined) previous = { ms: Math.max(0, now - META_MS / 2), sequence: 0 };
     else
@@ -93,8 +87,7 @@ export class ModelLog {
     const { head } = this.#state;
     const epoch = this.#state.epoch ?? '';
     const log = { epoch, head: text(head) };
-    if (after === undefined)
-      return { status: 'OK', ...log, completeTo: log.head, gaps: [], entries: [] };
+    if (after === undefined) return { status: 'OK', ...log, completeTo: log.head, gaps: [], entries: [] };
     if (after.epoch !== epoch) return { status: 'EPOCH', ...log };
     if (isAfter(after, head)) return { status: 'AHEAD', ...log };
     return { status: 'OK', ...log, ...this.#page(topics, after, limit) };
@@ -141,9 +134,7 @@ export class ModelLog {
     const gaps: HistoryGap[] = [];
     let completeTo = head;
     const pages = topics.map(({ stream }, topic) => {
-      const page = (streams.get(stream) ?? [])
-        .filter(({ position }) => isAfter(position, after))
-        .slice(0, count);
+      const page = (streams.get(stream) ?? []).filter(({ position }) => isAfter(position, after)).slice(0, count);
       const newest = page[0]?.previous ??
         last.get(stream) ?? { ms: Math.max(0, Date.now() - META_MS / 2), sequence: 0 };
       if (isAfter(newest, after)) gaps.push({ topic, until: text(newest) });

@@ -92,9 +92,7 @@ export class ModelNode {
       listener.onPublication(topic, frame, trace);
     };
     const watched: object = { onPublication: { value: onPublication } };
-    const shared = this.#shared(
-      Object.create(listener, watched as PropertyDescriptorMap) as ClusterListener,
-    );
+    const shared = this.#shared(Object.create(listener, watched as PropertyDescriptorMap) as ClusterListener);
     this.#feed = new LogFeed(shared, subscriber, new LogReader(shared));
     subscriber.open();
   }

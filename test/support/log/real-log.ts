@@ -49,12 +49,7 @@ export class RealLog {
     await this.client.set(this.#clock, now, 'PX', LIFE_MS);
   }
 
-  publish(
-    topic: TopicKeys,
-    payload: Buffer,
-    maxEntries: number,
-    key: string | undefined,
-  ): Promise<PublishReply> {
+  publish(topic: TopicKeys, payload: Buffer, maxEntries: number, key: string | undefined): Promise<PublishReply> {
     return this.#offerEpoch(newEpoch =>
       this.#run(publishScript, {
         ...this.#shared(newEpoch),
@@ -72,9 +67,7 @@ export class RealLog {
   }
 
   history(question: Question): Promise<HistoryReply> {
-    return this.#offerEpoch(newEpoch =>
-      this.#run(historyScript, { ...this.#shared(newEpoch), ...question }),
-    );
+    return this.#offerEpoch(newEpoch => this.#run(historyScript, { ...this.#shared(newEpoch), ...question }));
   }
 
   async trim({ stream }: TopicKeys, keep: number): Promise<void> {

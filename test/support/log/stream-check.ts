@@ -30,9 +30,7 @@ export function faultOf(
   const after = (a: Cursor, b: Cursor): boolean =>
     a.epoch === b.epoch ? isAfter(a, b) : rank(a.epoch) > rank(b.epoch);
   const byData = new Map(published.map(entry => [entry.data, entry]));
-  const start =
-    (lastEventId === undefined ? undefined : parseCursor(lastEventId)) ??
-    parseCursor(events[0]?.id ?? '');
+  const start = (lastEventId === undefined ? undefined : parseCursor(lastEventId)) ?? parseCursor(events[0]?.id ?? '');
   if (start === undefined) return events.length === 0 ? undefined : 'begins nowhere';
 
   const own = published.filter(({ topic }) => topics.includes(topic));
@@ -78,11 +76,9 @@ export function faultOf(
       if (position !== undefined && !after(at, position)) return `got ${data} behind its cursor`;
       const before = missing(entry.topic, at).filter(other => other !== entry);
       const hadReset = resets.delete(entry.topic);
-      if (before.length > 0 && !hadReset)
-        return `got no reset although ${before[0]?.data} is missing`;
+      if (before.length > 0 && !hadReset) return `got no reset although ${before[0]?.data} is missing`;
       const lost = own.some(({ topic, lost }) => topic === entry.topic && lost);
-      if (before.length === 0 && hadReset && !restarted && !lost)
-        return `got a reset without a gap before ${data}`;
+      if (before.length === 0 && hadReset && !restarted && !lost) return `got a reset without a gap before ${data}`;
       had.add(entry);
       places.set(entry.topic, at);
       if (resets.size === 0) restarted = false;

@@ -99,20 +99,14 @@ export class BenchNode {
   async unregister(
     conn: string,
     tok: string,
-    {
-      partition = this.bench.partition(0),
-      tombstoneMs = 0,
-    }: { partition?: Partition; tombstoneMs?: number } = {},
+    { partition = this.bench.partition(0), tombstoneMs = 0 }: { partition?: Partition; tombstoneMs?: number } = {},
   ) {
     const tombstone = this.#tombstone(partition, tok);
     const request = { partition, tombstone, inc: this.inc, conn, tok, tombstoneMs };
     return (await this.bench.gateway.run(unregisterScript, request)).status;
   }
 
-  async refresh(
-    connections: readonly OwnedConnection[],
-    { partition = this.bench.partition(0), ttlMs = TTL_MS } = {},
-  ) {
+  async refresh(connections: readonly OwnedConnection[], { partition = this.bench.partition(0), ttlMs = TTL_MS } = {}) {
     const { inc } = this;
     const times = { ttlMs, leaseMs: LEASE_MS, keyMs: KEY_MS };
     const request = { partition, inc, gen: this.gen(partition), ...times, connections };

@@ -23,12 +23,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[5])
  * Leaves the log as `publish.lua` leaves it after so many entries of one topic, in a fraction of the time. Their data is
  * their number from 1 on, and so many bytes long. Resolves to the id before the first.
  */
-export async function fillLog(
-  admin: Redis,
-  topic: string,
-  entries: number,
-  bytes: number,
-): Promise<string> {
+export async function fillLog(admin: Redis, topic: string, entries: number, bytes: number): Promise<string> {
   const layout = { prefix: 'sse:', channel: 'sse:events', partitions: 1 } as const;
   const keys = new Keys({ ...layout, pubsub: 'classic', cluster: false });
   const { stream, last } = keys.topic(topic);

@@ -29,11 +29,7 @@ export function modelCommands(partitions: number): fc.Arbitrary<Iterable<Command
   const conn = fc.constantFrom(...CONNS);
   const often = <T>(weight: number, arbitrary: fc.Arbitrary<T>) => ({ weight, arbitrary });
   // 0: a new token; 1: the newest again; 2 and 3: older ones.
-  const which = fc.oneof(
-    often(4, fc.constant(0)),
-    often(3, fc.constant(1)),
-    often(1, fc.integer({ min: 2, max: 3 })),
-  );
+  const which = fc.oneof(often(4, fc.constant(0)), often(3, fc.constant(1)), often(1, fc.integer({ min: 2, max: 3 })));
   const mode = fc.oneof(
     often(4, fc.constant('take' as const)),
     often(2, fc.constant('restore' as const)),

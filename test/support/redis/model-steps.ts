@@ -81,9 +81,7 @@ export function stall(partition: number, n: number, batches: number): Command {
 
 /** Proves that a node lives. */
 export function lease(partition: number, n: number): Command {
-  return new Compared(`lease(${n})`, partition, (model, real) =>
-    runLease(model, real, partition, n),
-  );
+  return new Compared(`lease(${n})`, partition, (model, real) => runLease(model, real, partition, n));
 }
 
 /** The same, and its newest registration of an id again, as after a lost lease. */
@@ -108,24 +106,14 @@ export function register(
 }
 
 /** Of the newest token, or an older one. */
-export function unregister(
-  partition: number,
-  n: number,
-  conn: string,
-  which: number,
-  ambiguous: boolean,
-): Command {
-  return new Compared(
-    `unregister(${n}, ${conn}, ${which}, ${ambiguous})`,
-    partition,
-    async (model, real, p) => {
-      const owner = nodeOf(real, n);
-      const tok = tokenOf(real, owner, p, conn, Math.max(1, which));
-      const more = { partition: real.bench.partition(p), tombstoneMs: ambiguous ? 600_000 : 0 };
-      const expected = model.unregister(owner.inc, conn, tok, ambiguous);
-      expect(await owner.unregister(conn, tok, more)).to.equal(expected);
-    },
-  );
+export function unregister(partition: number, n: number, conn: string, which: number, ambiguous: boolean): Command {
+  return new Compared(`unregister(${n}, ${conn}, ${which}, ${ambiguous})`, partition, async (model, real, p) => {
+    const owner = nodeOf(real, n);
+    const tok = tokenOf(real, owner, p, conn, Math.max(1, which));
+    const more = { partition: real.bench.partition(p), tombstoneMs: ambiguous ? 600_000 : 0 };
+    const expected = model.unregister(owner.inc, conn, tok, ambiguous);
+    expect(await owner.unregister(conn, tok, more)).to.equal(expected);
+  });
 }
 
 /** Moves the clock. */
@@ -136,9 +124,7 @@ export function advance(ms: number): Command {
 /** Of any lease that is over, or of one node itself. */
 export function reap(partition: number, limit: number, releasing?: number): Command {
   const text = `reap(${limit}, ${releasing ?? 'any'})`;
-  return new Compared(text, partition, (model, real, p) =>
-    runReap(model, real, p, limit, releasing),
-  );
+  return new Compared(text, partition, (model, real, p) => runReap(model, real, p, limit, releasing));
 }
 
 /** Removes what ran out. */
@@ -201,20 +187,16 @@ export function look(partition: number): Command {
 
 /** As an eviction of the leases, or a flush, would. */
 export function lose(partition: number, leasesOnly: boolean): Command {
-  return new Compared(
-    `lose(${leasesOnly ? 'leases' : 'all'})`,
-    partition,
-    async (model, { bench }, p) => {
-      const where = bench.partition(p);
-      if (leasesOnly) {
-        model.loseLeases();
-        await bench.lose(where, 'leases');
-      } else {
-        model.lose();
-        await bench.lose(where, 'leases', 'routes', 'index');
-      }
-    },
-  );
+  return new Compared(`lose(${leasesOnly ? 'leases' : 'all'})`, partition, async (model, { bench }, p) => {
+    const where = bench.partition(p);
+    if (leasesOnly) {
+      model.loseLeases();
+      await bench.lose(where, 'leases');
+    } else {
+      model.lose();
+      await bench.lose(where, 'leases', 'routes', 'index');
+    }
+  });
 }
 
 /** The process is killed and started again: same node id, another incarnation. */
@@ -232,13 +214,7 @@ async function runLease(model: PartitionModel, real: Real, p: number, n: number)
   expect(await node.lease({ partition, schema: SCHEMA })).to.deep.equal(expected);
 }
 
-async function runReap(
-  model: PartitionModel,
-  real: Real,
-  p: number,
-  limit: number,
-  releasing?: number,
-): Promise<void> {
+async function runReap(model: PartitionModel, real: Real, p: number, limit: number, releasing?: number): Promise<void> {
   const { bench } = real;
   const self = releasing === undefined ? undefined : nodeOf(real, releasing).inc;
   const request = { partition: bench.partition(p), limit, graceMs: 0, self };

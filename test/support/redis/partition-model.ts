@@ -35,12 +35,7 @@ export class PartitionModel {
   #expired = false;
   #notifications: Record<string, readonly unknown[]> = {};
 
-  lease(
-    inc: string,
-    newEpoch: string,
-    believed: { gen: string; epoch: string } | undefined,
-    now: number,
-  ) {
+  lease(inc: string, newEpoch: string, believed: { gen: string; epoch: string } | undefined, now: number) {
     if (this.#epoch === undefined) {
       this.#epoch = newEpoch;
       this.#lastGen = Math.floor(now / 1000) % 1_000_000;
@@ -130,13 +125,7 @@ export class PartitionModel {
     return 'REMOVED';
   }
 
-  refresh(
-    inc: string,
-    gen: string,
-    pairs: readonly { conn: string; tok: string }[],
-    ttlMs: number,
-    now: number,
-  ) {
+  refresh(inc: string, gen: string, pairs: readonly { conn: string; tok: string }[], ttlMs: number, now: number) {
     if (!this.holds(inc, gen)) return { status: 'LOST' };
     const states = pairs.map(({ conn, tok }) => {
       const route = this.routes.get(conn);
@@ -241,20 +230,13 @@ export class PartitionModel {
     for (const [conn, { gen, tok, fencingToken, exp, user, ...past }] of this.routes) {
       const { prevs, takeovers } = past;
       const more = prevs.length === 0 && user === '' ? [] : [prevs.join(), takeovers.join()];
-      routes[conn] = [gen, tok, fencingToken, exp, ...more, ...(user === '' ? [] : [user])].join(
-        '|',
-      );
+      routes[conn] = [gen, tok, fencingToken, exp, ...more, ...(user === '' ? [] : [user])].join('|');
       index[conn] = String(gen);
     }
     return { leases, routes, index };
   }
 
-  #extend(
-    { gen, inc }: { gen: number; inc: string },
-    lease: ModelLease | undefined,
-    now: number,
-  ): void {
-    if ((lease?.until ?? 0) < now + LEASE_MS / 2)
-      this.leases.set(gen, { inc, until: now + LEASE_MS });
+  #extend({ gen, inc }: { gen: number; inc: string }, lease: ModelLease | undefined, now: number): void {
+    if ((lease?.until ?? 0) < now + LEASE_MS / 2) this.leases.set(gen, { inc, until: now + LEASE_MS });
   }
 }

@@ -34,10 +34,7 @@ function clocked(client: Redis, near: string): Redis {
       },
       async exec() {
         const answers = (await real.exec()) ?? [];
-        return answers.map(([error, answer], at) => [
-          error,
-          timed.has(at) ? timeOf(Number(answer)) : answer,
-        ]);
+        return answers.map(([error, answer], at) => [error, timed.has(at) ? timeOf(Number(answer)) : answer]);
       },
     };
   };

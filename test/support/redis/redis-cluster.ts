@@ -33,11 +33,7 @@ export class RedisCluster {
         if (node > 0) await first.admin.call('CLUSTER', 'MEET', '127.0.0.1', server.port);
       }
       for (const server of servers) {
-        await until(
-          async () => isWhole(await server.admin.cluster('INFO')),
-          'a whole cluster',
-          30_000,
-        );
+        await until(async () => isWhole(await server.admin.cluster('INFO')), 'a whole cluster', 30_000);
       }
     } catch (error) {
       await Promise.all(servers.map(server => server.stop()));

@@ -27,11 +27,7 @@ export interface CommandCost {
 }
 
 /** Bytes that Redis needs for each of so many routes of connections with UUIDs as ids, everything included. */
-export async function bytesPerRoute(
-  server: RedisServer,
-  routes: number,
-  partitions = 1,
-): Promise<number> {
+export async function bytesPerRoute(server: RedisServer, routes: number, partitions = 1): Promise<number> {
   const gateway = new RedisGateway(gatewayOptions({ url: server.url }));
   await gateway.open();
   const bench = new ScriptBench(gateway, server.admin, partitions);
@@ -94,10 +90,7 @@ export async function idleTraffic(
 }
 
 /** What is asked of a Redis while something is done. */
-export async function trafficOf(
-  server: RedisServer,
-  work: () => Promise<unknown> | undefined,
-): Promise<Traffic> {
+export async function trafficOf(server: RedisServer, work: () => Promise<unknown> | undefined): Promise<Traffic> {
   await server.admin.config('RESETSTAT');
   await work();
   const stats = await server.admin.info('commandstats');
@@ -143,18 +136,13 @@ export async function commandCost(server: RedisServer, command: string): Promise
   const stats = await server.admin.info('commandstats');
   const latencies = (await server.admin.call('INFO', 'latencystats')) as string;
   const [, calls = '0', mean = '0'] =
-    new RegExp(`cmdstat_${command}:calls=(\\d+),usec=\\d+,usec_per_call=([\\d.]+)`).exec(stats) ??
-    [];
-  const [, p50 = '0', p99 = '0'] =
-    new RegExp(`usec_${command}:p50=([\\d.]+),p99=([\\d.]+)`).exec(latencies) ?? [];
+    new RegExp(`cmdstat_${command}:calls=(\\d+),usec=\\d+,usec_per_call=([\\d.]+)`).exec(stats) ?? [];
+  const [, p50 = '0', p99 = '0'] = new RegExp(`usec_${command}:p50=([\\d.]+),p99=([\\d.]+)`).exec(latencies) ?? [];
   return { calls: Number(calls), mean: Number(mean), p50: Number(p50), p99: Number(p99) };
 }
 
 /** Calls once for each number below `count`, a batch at a time. */
-export async function inBatches(
-  count: number,
-  call: (n: number) => Promise<unknown>,
-): Promise<void> {
+export async function inBatches(count: number, call: (n: number) => Promise<unknown>): Promise<void> {
   for (let from = 0; from < count; from += AT_ONCE) {
     const size = Math.min(AT_ONCE, count - from);
     await Promise.all(Array.from({ length: size }, (_, at) => call(from + at)));

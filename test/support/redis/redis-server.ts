@@ -50,10 +50,7 @@ export class RedisServer {
       ...(password !== undefined && { password }),
     });
     admin.on('error', () => undefined);
-    await until(
-      () => ended.signal.aborted || admin.status === 'ready',
-      `redis-server on ${chosen}`,
-    );
+    await until(() => ended.signal.aborted || admin.status === 'ready', `redis-server on ${chosen}`);
     const server = new RedisServer(chosen, child, folder, admin);
     if (ended.signal.aborted) {
       await server.stop();
@@ -95,11 +92,7 @@ export class RedisServer {
   async stop(): Promise<void> {
     this.admin.disconnect();
     process.removeListener('exit', this.#kill);
-    if (
-      this.child.pid !== undefined &&
-      this.child.exitCode === null &&
-      this.child.signalCode === null
-    ) {
+    if (this.child.pid !== undefined && this.child.exitCode === null && this.child.signalCode === null) {
       const exit = new Promise(resolve => this.child.once('exit', resolve));
       this.child.kill('SIGKILL');
       await exit;

@@ -79,10 +79,7 @@ export class ScriptBench {
   }
 
   /** Removes keys of a partition as an eviction or a flush would. */
-  async lose(
-    partition: Partition,
-    ...which: readonly ('leases' | 'routes' | 'index')[]
-  ): Promise<void> {
+  async lose(partition: Partition, ...which: readonly ('leases' | 'routes' | 'index')[]): Promise<void> {
     await this.admin.del(...which.map(key => partition[key]));
   }
 
@@ -95,11 +92,7 @@ export class ScriptBench {
   /** Removes every key it may have made; those of the log by name of topic. */
   async clean(): Promise<void> {
     const tombstones = [...this.tombstones];
-    const keys = this.keys.partitions.flatMap(({ leases, routes, index }) => [
-      leases,
-      routes,
-      index,
-    ]);
+    const keys = this.keys.partitions.flatMap(({ leases, routes, index }) => [leases, routes, index]);
     await Promise.all([...keys, ...tombstones, ...this.#clocks()].map(key => this.admin.del(key)));
   }
 

@@ -11,10 +11,7 @@ import { RecordingLogger } from '../recording-logger.js';
 export type Answers = (script: string, request: Record<string, unknown>) => unknown;
 
 /** A node whose Redis answers what a test says, for what no real one can be brought to. */
-export function scriptedNode(
-  answers: Answers,
-  listener: ClusterListener = new RecordingListener(),
-): ClusterNode {
+export function scriptedNode(answers: Answers, listener: ClusterListener = new RecordingListener()): ClusterNode {
   const keys = new Keys({
     prefix: 't:',
     channel: 't:events',
@@ -25,8 +22,7 @@ export function scriptedNode(
   const gateway = {
     keys,
     reachable: true,
-    run: async ({ name }: { readonly name: string }, request: Record<string, unknown>) =>
-      answers(name, request),
+    run: async ({ name }: { readonly name: string }, request: Record<string, unknown>) => answers(name, request),
   };
   return {
     nodeId: 'a',

@@ -10,9 +10,7 @@ export function withGateways() {
   const gateways: RedisGateway[] = [];
   const make = (...args: Parameters<typeof gatewayOptions>) => {
     const [redis, rest] = args;
-    const gateway = new RedisGateway(
-      gatewayOptions(redis, { source: scriptSource('redis'), ...rest }),
-    );
+    const gateway = new RedisGateway(gatewayOptions(redis, { source: scriptSource('redis'), ...rest }));
     gateways.push(gateway);
     return gateway;
   };
@@ -27,8 +25,7 @@ export function withGateways() {
     if (!SseError.is(error)) throw new Error(`no SseError: ${String(error)}`);
     return error;
   };
-  const count = (gateway: RedisGateway) =>
-    gateway.run(countScript, { partition: gateway.keys.partitions[0]! });
+  const count = (gateway: RedisGateway) => gateway.run(countScript, { partition: gateway.keys.partitions[0]! });
   const publish = (gateway: RedisGateway, payload = Buffer.from('x')) =>
     gateway.run(publishScript, {
       meta: gateway.keys.logMeta,

@@ -76,7 +76,6 @@ export function withRegistry() {
       return running().run(sendScript, request);
     },
     count: () => running().run(countScript, { partition: partition() }),
-    resolve: (...conns: string[]) =>
-      running().run(resolveScript, { partition: partition(), conns }),
+    resolve: (...conns: string[]) => running().run(resolveScript, { partition: partition(), conns }),
   };
 }

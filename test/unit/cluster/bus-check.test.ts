@@ -147,10 +147,7 @@ describe('the check of a node on a MemoryBus', () => {
           if (one.is === 'connect') await world.connect(node, one.id);
           else if (one.is === 'plant') world.plant(one.kind, node, one.id);
           // Not waited for: its two looks fall between the steps that follow.
-          else
-            checks.push(
-              node.coordinator.selfCheck.reconcile(one.kind === 'orphan' ? CLUSTER : NODE),
-            );
+          else checks.push(node.coordinator.selfCheck.reconcile(one.kind === 'orphan' ? CLUSTER : NODE));
           if (one.is === 'check') await new Promise(resolve => setTimeout(resolve, one.node));
         }
         await Promise.all(checks);
@@ -163,9 +160,7 @@ describe('the check of a node on a MemoryBus', () => {
         }
         expect(world.bus.count).to.equal(world.rightful.size);
         for (const { coordinator } of world.nodes) {
-          expect(
-            (await coordinator.selfCheck.reconcile({ ...NODE, maxRepairs: 0 })).findings,
-          ).to.deep.equal([]);
+          expect((await coordinator.selfCheck.reconcile({ ...NODE, maxRepairs: 0 })).findings).to.deep.equal([]);
         }
       }),
       { numRuns: 150 },

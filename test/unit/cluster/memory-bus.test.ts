@@ -203,9 +203,7 @@ describe('MemoryBus', () => {
       let outcome: string | undefined;
       const frame = { bytes: Buffer.from('data: x\n\n') };
       const message = { connectionId: 'c1', messageId: 'm', frame, deadline: 2000 };
-      void sender.messenger
-        .send({ ...message, ack: 'owner' })
-        .then(result => (outcome = result.outcome));
+      void sender.messenger.send({ ...message, ack: 'owner' }).then(result => (outcome = result.outcome));
       await clock.tickAsync(1999);
       await turns();
       expect(outcome).to.equal(undefined);
@@ -230,9 +228,7 @@ describe('MemoryBus', () => {
     it('without a bus of its own is alone', async () => {
       const alone = new LocalCoordinator('a', LIMIT);
       await alone.start(new RecordingListener());
-      expect(await alone.routes.nodes()).to.deep.equal([
-        { nodeId: 'a', connections: 0, self: true },
-      ]);
+      expect(await alone.routes.nodes()).to.deep.equal([{ nodeId: 'a', connections: 0, self: true }]);
       await alone.close();
     });
 

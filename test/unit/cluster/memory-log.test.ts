@@ -152,12 +152,7 @@ describe('MemoryLog', () => {
           const model = new Model(log.head);
           for (const { kind, topic, retention, ms } of steps) {
             if (kind === 'wait') clock.tick(ms);
-            else
-              model.append(
-                topic,
-                log.append(topic, Buffer.from('data: x\n\n'), retention),
-                retention,
-              );
+            else model.append(topic, log.append(topic, Buffer.from('data: x\n\n'), retention), retention);
           }
           let after = model.positions[start % model.positions.length] ?? log.head;
           const wanted = [EVERYONE, ...topics.filter(topic => topic !== EVERYONE)];
@@ -221,9 +216,7 @@ class Model {
 
   replay(topics: readonly string[], after: Position): { sequences: number[]; gaps: string[] } {
     for (const topic of topics) this.#forget(topic);
-    const missed = this.#entries.filter(
-      ({ topic, position }) => topics.includes(topic) && isAfter(position, after),
-    );
+    const missed = this.#entries.filter(({ topic, position }) => topics.includes(topic) && isAfter(position, after));
     const lost = missed.filter(({ dropped }) => dropped).map(({ topic }) => topic);
     return {
       sequences: missed.filter(({ dropped }) => !dropped).map(({ position }) => position.sequence),

@@ -5,16 +5,7 @@ import type { CloseReason } from '../../../src/contracts/connection.js';
 import { SseError } from '../../../src/errors.js';
 import { amount } from '../../support/extent.js';
 import { FakeSink } from '../../support/fake-sink.js';
-import {
-  Bench,
-  type Client,
-  dataIn,
-  eventsIn,
-  FIRST,
-  frame,
-  frameOf,
-  START,
-} from './connection-bench.js';
+import { Bench, type Client, dataIn, eventsIn, FIRST, frame, frameOf, START } from './connection-bench.js';
 
 const PIECE = 64 * 1024;
 
@@ -201,10 +192,7 @@ describe('ClientConnection at its end', () => {
       draining.sink.block();
       draining.connection.close('one');
       closed.connection.cut('two');
-      expect([draining.connection.signal.reason, closed.connection.signal.reason]).to.deep.equal([
-        'one',
-        'two',
-      ]);
+      expect([draining.connection.signal.reason, closed.connection.signal.reason]).to.deep.equal(['one', 'two']);
     });
 
     it('aborts when the connection takes nothing any more: its listeners can send nothing', () => {
@@ -258,12 +246,7 @@ describe('ClientConnection at its end', () => {
       }
       closed.connection.close('one');
       cut.connection.cut('two');
-      expect(bench.news).to.deep.equal([
-        'closed stopped one',
-        'closed closed',
-        'cut stopped two',
-        'cut closed',
-      ]);
+      expect(bench.news).to.deep.equal(['closed stopped one', 'closed closed', 'cut stopped two', 'cut closed']);
       expectNothingLeft();
     });
 

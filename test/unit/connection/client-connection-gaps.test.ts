@@ -40,11 +40,7 @@ describe('ClientConnection with a gap', () => {
     connection.reportGap(gap('GAP', 3, 5));
     connection.enqueue(entry(6));
     await turn();
-    expect(eventsOf(sink.text)).to.deep.equal([
-      'entry 1',
-      `reset ${formatCursor(at(3))}`,
-      'entry 6',
-    ]);
+    expect(eventsOf(sink.text)).to.deep.equal(['entry 1', `reset ${formatCursor(at(3))}`, 'entry 6']);
     const reset = eventsIn(sink.text)[1];
     expect(JSON.parse(reset?.data ?? '')).to.deep.equal({
       reason: 'GAP',
@@ -91,11 +87,7 @@ describe('ClientConnection with a gap', () => {
     connection.enqueue(entry(10));
     connection.enqueue(entry(-4, 'e2'));
     await turn();
-    expect(eventsOf(sink.text)).to.deep.equal([
-      'entry 9',
-      `reset ${formatCursor(at(-5, 'e2'))}`,
-      'entry -4',
-    ]);
+    expect(eventsOf(sink.text)).to.deep.equal(['entry 9', `reset ${formatCursor(at(-5, 'e2'))}`, 'entry -4']);
   });
 
   it('reports the end of a log, and no earlier gap of the next one', async () => {
@@ -133,12 +125,7 @@ describe('ClientConnection with a gap', () => {
     connection.reportGap(gap('AHEAD', 4, 4));
     connection.enqueue(entry(5));
     await turn();
-    expect(eventsOf(sink.text)).to.deep.equal([
-      'entry 2',
-      'entry 9',
-      `reset ${formatCursor(at(4))}`,
-      'entry 5',
-    ]);
+    expect(eventsOf(sink.text)).to.deep.equal(['entry 2', 'entry 9', `reset ${formatCursor(at(4))}`, 'entry 5']);
   });
 
   it('writes no reset once it is closed', () => {
@@ -199,12 +186,7 @@ describe('ClientConnection with a gap', () => {
         {
           weight: 3,
           arbitrary: fc.record({
-            do: fc.constantFrom(
-              'block' as const,
-              'drain' as const,
-              'tick' as const,
-              'gap' as const,
-            ),
+            do: fc.constantFrom('block' as const, 'drain' as const, 'tick' as const, 'gap' as const),
           }),
         },
       ),

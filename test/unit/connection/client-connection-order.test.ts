@@ -25,12 +25,7 @@ const steps: fc.Arbitrary<Step[]> = fc.array(
     {
       weight: 20,
       arbitrary: fc.record({
-        kind: fc.constantFrom(
-          'tick' as const,
-          'block' as const,
-          'drain' as const,
-          'drain one' as const,
-        ),
+        kind: fc.constantFrom('tick' as const, 'block' as const, 'drain' as const, 'drain one' as const),
       }),
     },
     {

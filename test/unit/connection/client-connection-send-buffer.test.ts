@@ -25,9 +25,7 @@ describe('ClientConnection with a slow client', () => {
       it('takes up to sendBuffer.maxBytes, what the socket holds included, and loses nothing', () => {
         bench = new Bench({ policy, maxBytes: 100 });
         const { connection, sink } = blocked();
-        const outcomes = ['b', 'c', 'd', 'e'].map(
-          fill => connection.enqueue(frameOf(20, fill)).outcome,
-        );
+        const outcomes = ['b', 'c', 'd', 'e'].map(fill => connection.enqueue(frameOf(20, fill)).outcome);
         expect(outcomes).to.deep.equal(Array(4).fill('buffered'));
         expect(connection.sendBufferBytes).to.equal(100);
         sink.drain();
@@ -79,10 +77,7 @@ describe('ClientConnection with a slow client', () => {
       expect(two.connection.enqueue(frameOf(60)).outcome).to.equal('buffered');
       expect(bench.used).to.equal(1000);
       expect(two.connection.enqueue(frameOf(8)).outcome).to.equal('rejected');
-      expect([one.connection.state.kind, two.connection.state.kind]).to.deep.equal([
-        'open',
-        'closed',
-      ]);
+      expect([one.connection.state.kind, two.connection.state.kind]).to.deep.equal(['open', 'closed']);
       expect(bench.used).to.equal(920);
     });
   });
@@ -230,9 +225,7 @@ describe('ClientConnection with a slow client', () => {
       const { connection, sink } = bench.open();
       const large = frameOf(PIECE * 3);
       connection.deliver(large);
-      expect(new Set(sink.writes.map(({ buffer }) => buffer))).to.deep.equal(
-        new Set([large.bytes.buffer]),
-      );
+      expect(new Set(sink.writes.map(({ buffer }) => buffer))).to.deep.equal(new Set([large.bytes.buffer]));
     });
 
     it('are forgotten once they have left', async () => {

@@ -30,11 +30,7 @@ describe('ClientConnection over time', () => {
       expect(connection.state.kind).to.equal('open');
       clock.tick(2 * LOOK);
       expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'stale' });
-      expect([sink.destroyed, bench.used, bench.environment.watchdog.size]).to.deep.equal([
-        true,
-        0,
-        0,
-      ]);
+      expect([sink.destroyed, bench.used, bench.environment.watchdog.size]).to.deep.equal([true, 0, 0]);
     });
 
     it('leaves a quiet connection alone', () => {
@@ -138,8 +134,7 @@ describe('ClientConnection over time', () => {
       expect(connection.state.kind).to.equal('open');
       clock.tick(1000);
       expect(connection.state).to.deep.equal({ kind: 'draining', reason: 'max-age' });
-      expect(sink.text.endsWith('retry: 1234\nevent: sse.closed\ndata: {"reason":"max-age"}\n\n'))
-        .to.be.true;
+      expect(sink.text.endsWith('retry: 1234\nevent: sse.closed\ndata: {"reason":"max-age"}\n\n')).to.be.true;
     });
 
     it('means nothing to a connection that is closing', () => {

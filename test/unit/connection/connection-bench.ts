@@ -1,10 +1,6 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { ClientConnection } from '../../../src/connection/client-connection.js';
-import {
-  type ConnectionEnvironment,
-  MessageIds,
-  type SendBufferPolicy,
-} from '../../../src/connection/environment.js';
+import { type ConnectionEnvironment, MessageIds, type SendBufferPolicy } from '../../../src/connection/environment.js';
 import { WriteScheduler } from '../../../src/connection/scheduler.js';
 import { SendBufferBudget } from '../../../src/connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../../../src/connection/timers.js';

@@ -34,9 +34,7 @@ describe('HeartbeatWheel', () => {
       const connections = fill(250);
       for (let round = 1; round <= 5; round += 1) {
         clock.tick(interval);
-        expect(connections.map(({ ordinal }) => beats.get(ordinal))).to.deep.equal(
-          Array<number>(250).fill(round),
-        );
+        expect(connections.map(({ ordinal }) => beats.get(ordinal))).to.deep.equal(Array<number>(250).fill(round));
       }
     });
   }

@@ -44,10 +44,7 @@ describe('MessageMemory', () => {
     }
     memory.remember('again', BUFFERED, 1);
     memory.remember('one more', DELIVERED, 1);
-    expect([memory.recall('again', 1), memory.recall('m1', 1)]).to.deep.equal([
-      BUFFERED,
-      undefined,
-    ]);
+    expect([memory.recall('again', 1), memory.recall('m1', 1)]).to.deep.equal([BUFFERED, undefined]);
   });
 
   it('forgets message ids that are too old', () => {

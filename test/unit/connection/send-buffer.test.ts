@@ -197,11 +197,7 @@ describe('SendBuffer', () => {
       expect(sendBuffer.shift()).to.equal(expected.shift());
     }
     while (expected.length > 0) expect(sendBuffer.shift()).to.equal(expected.shift());
-    expect([sendBuffer.shift(), sendBuffer.bytes, sendBuffer.empty]).to.deep.equal([
-      undefined,
-      0,
-      true,
-    ]);
+    expect([sendBuffer.shift(), sendBuffer.bytes, sendBuffer.empty]).to.deep.equal([undefined, 0, true]);
   });
 
   it('returns a whole frame without a copy', () => {
@@ -215,11 +211,7 @@ describe('SendBuffer', () => {
     const sendBuffer = new SendBuffer(new SendBufferBudget(1000));
     sendBuffer.push(frameOfLength(10));
     sendBuffer.shiftBytes(4);
-    expect([sendBuffer.dropOldest(), sendBuffer.bytes, sendBuffer.droppable]).to.deep.equal([
-      undefined,
-      6,
-      0,
-    ]);
+    expect([sendBuffer.dropOldest(), sendBuffer.bytes, sendBuffer.droppable]).to.deep.equal([undefined, 6, 0]);
   });
 });
 

@@ -90,9 +90,7 @@ describe('Watchdog', () => {
       return connection;
     });
     clock.tick(60_000);
-    expect(connections.map(({ expiredAt }) => expiredAt)).to.deep.equal([
-      60_000, 70_000, 80_000, 90_000, 100_000,
-    ]);
+    expect(connections.map(({ expiredAt }) => expiredAt)).to.deep.equal([60_000, 70_000, 80_000, 90_000, 100_000]);
   });
 
   it('knows no age when there is no limit', () => {
@@ -100,11 +98,7 @@ describe('Watchdog', () => {
     const connection = new WaitingConnection();
     watchdog.age(connection);
     clock.tick(1e9);
-    expect([connection.expiredAt, watchdog.size, clock.countTimers()]).to.deep.equal([
-      undefined,
-      0,
-      0,
-    ]);
+    expect([connection.expiredAt, watchdog.size, clock.countTimers()]).to.deep.equal([undefined, 0, 0]);
   });
 
   it('forgets a connection entirely', () => {
@@ -114,11 +108,7 @@ describe('Watchdog', () => {
     watchdog.age(connection);
     watchdog.forget(connection);
     clock.tick(100_000);
-    expect([connection.looks, connection.expiredAt, watchdog.size]).to.deep.equal([
-      [],
-      undefined,
-      0,
-    ]);
+    expect([connection.looks, connection.expiredAt, watchdog.size]).to.deep.equal([[], undefined, 0]);
   });
 
   it('forgets only the age of a connection that is closing', () => {
@@ -138,11 +128,11 @@ describe('Watchdog', () => {
     watchdog.age(connection);
     watchdog.stop();
     clock.tick(100_000);
-    expect([
-      clock.countTimers(),
-      watchdog.size,
-      connection.looks,
-      connection.expiredAt,
-    ]).to.deep.equal([0, 0, [], undefined]);
+    expect([clock.countTimers(), watchdog.size, connection.looks, connection.expiredAt]).to.deep.equal([
+      0,
+      0,
+      [],
+      undefined,
+    ]);
   });
 });

@@ -44,11 +44,7 @@ describe('the work of a broadcast', () => {
     while (clients.some(({ sink }) => sink.writes.length === 0)) await turn();
   };
   /** How often a function is called while some work is done. */
-  const counting = async (
-    owner: object,
-    name: string,
-    work: () => Promise<void> | void,
-  ): Promise<number> => {
+  const counting = async (owner: object, name: string, work: () => Promise<void> | void): Promise<number> => {
     const original: unknown = Reflect.get(owner, name);
     if (typeof original !== 'function') throw new Error(`${name} is no function`);
     let calls = 0;

@@ -1,11 +1,6 @@
 import { expect } from 'chai';
 import { SseError } from '../../../src/errors.js';
-import {
-  controllerOf,
-  endpointsOf,
-  SseController,
-  SseEndpoint,
-} from '../../../src/koa/endpoints.js';
+import { controllerOf, endpointsOf, SseController, SseEndpoint } from '../../../src/koa/endpoints.js';
 
 class Guard {
   canConnect(): boolean {

@@ -1,11 +1,6 @@
 import { expect } from 'chai';
 import { SseError } from '../../../src/errors.js';
-import {
-  endpointRoutes,
-  matchRoutes,
-  SseController,
-  SseEndpoint,
-} from '../../../src/koa/endpoints.js';
+import { endpointRoutes, matchRoutes, SseController, SseEndpoint } from '../../../src/koa/endpoints.js';
 
 class GuardA {
   canConnect(): boolean {

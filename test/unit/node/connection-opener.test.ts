@@ -39,8 +39,7 @@ describe('ConnectionOpener', () => {
       const moment = MOMENTS.find(name => name === `${when} ${method}`);
       return moment === undefined ? undefined : onMoment(moment);
     };
-    const wrap = (inner: ClusterCoordinator): ClusterCoordinator =>
-      hookedCoordinator(subscriptions.count(inner), hook);
+    const wrap = (inner: ClusterCoordinator): ClusterCoordinator => hookedCoordinator(subscriptions.count(inner), hook);
     return cluster.node('a', { options, wrap });
   }
 
@@ -290,11 +289,7 @@ describe('ConnectionOpener', () => {
   });
 
   describe('a close by id while it opens', () => {
-    for (const moment of [
-      'before log.replay',
-      'before routes.register',
-      'after routes.register',
-    ] as const) {
+    for (const moment of ['before log.replay', 'before routes.register', 'after routes.register'] as const) {
       it(`${moment} refuses the client`, async () => {
         const sink = new RecordingSink();
         const node = interruptible();
@@ -325,8 +320,7 @@ describe('ConnectionOpener', () => {
     it('closeAllConnections refuses it as well', async () => {
       const node = interruptible();
       onMoment = async moment => {
-        if (moment === 'before routes.register')
-          await node.service.closeAllConnections('maintenance');
+        if (moment === 'before routes.register') await node.service.closeAllConnections('maintenance');
       };
       expect(await codeOf(node.connect('c1'))).to.equal('CONNECTION_CLOSED');
       await expectNothingLeft(node);
@@ -496,9 +490,7 @@ describe('ConnectionOpener', () => {
       const sink = new RecordingSink();
       expect(await codeOf(node.connect('c4', {}, sink))).to.equal('CONNECTION_LIMIT');
       expect(sink.attached).to.equal(false);
-      expect(clients.map(({ connection }) => connection.state.kind)).to.deep.equal(
-        Array(3).fill('open'),
-      );
+      expect(clients.map(({ connection }) => connection.state.kind)).to.deep.equal(Array(3).fill('open'));
       clients[0]?.sink.leave();
       await turns();
       expect((await node.connect('c4')).connection.state.kind).to.equal('open');

@@ -1,10 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import type {
-  Inconsistency,
-  ReconcileReport,
-  ReconcileRequest,
-} from '../../../src/contracts/self-check.js';
+import type { Inconsistency, ReconcileReport, ReconcileRequest } from '../../../src/contracts/self-check.js';
 import { SseError } from '../../../src/errors.js';
 import { Reconciler } from '../../../src/node/maintenance.js';
 import type { ConsistencySettings } from '../../../src/options/sse-options.js';

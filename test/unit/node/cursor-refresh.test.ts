@@ -34,8 +34,7 @@ describe('CursorRefresh', () => {
   });
 
   const present = (): string => formatCursor(cluster.bus.log.head);
-  const idsOf = (text: string): string[] =>
-    [...text.matchAll(/^id: (.*)$/gm)].map(([, id = '']) => id);
+  const idsOf = (text: string): string[] => [...text.matchAll(/^id: (.*)$/gm)].map(([, id = '']) => id);
 
   it('moves a quiet client to the head without an event', async () => {
     const { sink } = await node.connect('c1');

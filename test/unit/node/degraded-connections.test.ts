@@ -59,8 +59,7 @@ describe('DegradedConnections', () => {
     cluster.bus.cut('slow');
     const clients: TestClient[] = [];
     for (let n = 0; n < 12; n += 1) clients.push(await slow.connect(`s${n}`));
-    const open = (): number =>
-      clients.filter(({ connection }) => connection.state.kind === 'open').length;
+    const open = (): number => clients.filter(({ connection }) => connection.state.kind === 'open').length;
     cluster.bus.heal('slow');
     await until(() => open() < 12, 'the first to go');
     expect(open()).to.equal(7);

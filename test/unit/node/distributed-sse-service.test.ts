@@ -29,10 +29,7 @@ describe('DistributedSseService', () => {
         expect(await service.getClusterConnectionCount()).to.equal(1);
         expect(await service.nodes()).to.have.length(1);
       }
-      expect(clients.map(({ connection }) => connection.state.kind)).to.deep.equal([
-        'open',
-        'open',
-      ]);
+      expect(clients.map(({ connection }) => connection.state.kind)).to.deep.equal(['open', 'open']);
     });
 
     it('share no event', async () => {

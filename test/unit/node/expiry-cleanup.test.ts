@@ -89,18 +89,14 @@ describe('ExpiryCleanup', () => {
   it('closes a connection that hangs while it opens', async () => {
     const opening = new TestCluster().node('a', {
       wrap: coordinator =>
-        hookedCoordinator(coordinator, method =>
-          method === 'log.replay' ? new Promise(() => undefined) : undefined,
-        ),
+        hookedCoordinator(coordinator, method => (method === 'log.replay' ? new Promise(() => undefined) : undefined)),
     });
     const sink = new RecordingSink();
     void opening.service.createConnection('c1', sink).catch(() => undefined);
     await turns();
     expect(opening.store.opening).to.equal(1);
     await clock.tickAsync(5001);
-    expect(
-      new ExpiryCleanup(opening.store, SETTINGS, logger, opening.telemetry.maintenance).run(),
-    ).to.equal(1);
+    expect(new ExpiryCleanup(opening.store, SETTINGS, logger, opening.telemetry.maintenance).run()).to.equal(1);
     expect(opening.store.opening).to.equal(0);
     expect(sink.opened).to.equal(false);
   });
@@ -113,9 +109,7 @@ describe('ExpiryCleanup', () => {
     await turns();
     await clock.tickAsync(5001);
     cleanup.run();
-    expect(logger.lines.map(({ level, fields }) => [level, fields])).to.deep.equal([
-      ['info', { count: 2 }],
-    ]);
+    expect(logger.lines.map(({ level, fields }) => [level, fields])).to.deep.equal([['info', { count: 2 }]]);
   });
 
   it('runs every interval once started, however often, until it is stopped', async () => {
@@ -139,12 +133,7 @@ describe('ExpiryCleanup', () => {
   });
 
   it('does nothing when it is switched off', async () => {
-    const off = new ExpiryCleanup(
-      node.store,
-      { ...SETTINGS, enabled: false },
-      logger,
-      node.telemetry.maintenance,
-    );
+    const off = new ExpiryCleanup(node.store, { ...SETTINGS, enabled: false }, logger, node.telemetry.maintenance);
     const { connection } = await node.connect('c1');
     off.start();
     await clock.tickAsync(60_000);
@@ -154,8 +143,7 @@ describe('ExpiryCleanup', () => {
 
   it('does not keep the process alive', () => {
     clock.restore();
-    const timers = (): number =>
-      process.getActiveResourcesInfo().filter(kind => kind === 'Timeout').length;
+    const timers = (): number => process.getActiveResourcesInfo().filter(kind => kind === 'Timeout').length;
     const before = timers();
     cleanup.start();
     expect(timers()).to.equal(before);

@@ -125,9 +125,9 @@ describe('SseService on two nodes', () => {
 
     it('a hostile message id is refused', async () => {
       for (const messageId of ['', 'a\nb', 'x'.repeat(129)]) {
-        expect(
-          await codeOf(() => here.service.sendMessage('c1', 'note', 'x', { messageId })),
-        ).to.equal('INVALID_EVENT_ID');
+        expect(await codeOf(() => here.service.sendMessage('c1', 'note', 'x', { messageId }))).to.equal(
+          'INVALID_EVENT_ID',
+        );
       }
     });
   });
@@ -148,10 +148,7 @@ describe('SseService on two nodes', () => {
     });
 
     it('broadcastToCluster reaches every node, in one order with publishes', async () => {
-      const clients = [
-        await here.connect('a', { topics: ['t'] }),
-        await there.connect('b', { topics: ['t'] }),
-      ];
+      const clients = [await here.connect('a', { topics: ['t'] }), await there.connect('b', { topics: ['t'] })];
       await here.service.publish('t', 'e', '1');
       const receipt = await there.service.broadcastToCluster('e', '2');
       await here.service.publish('t', 'e', '3');
@@ -194,9 +191,7 @@ describe('SseService on two nodes', () => {
       expect(await codeOf(() => service.broadcast('e', big))).to.equal('EVENT_TOO_LARGE');
       expect(await codeOf(() => service.publish('t', 'e', big))).to.equal('EVENT_TOO_LARGE');
       expect(await codeOf(() => service.publish('@c1', 'e', 'x'))).to.equal('INVALID_TOPIC');
-      expect(await codeOf(() => service.broadcastToCluster('sse.x', 'x'))).to.equal(
-        'INVALID_EVENT_NAME',
-      );
+      expect(await codeOf(() => service.broadcastToCluster('sse.x', 'x'))).to.equal('INVALID_EVENT_NAME');
       expect(await codeOf(() => service.broadcast('e', 1n))).to.equal('NOT_SERIALIZABLE');
     });
   });
@@ -246,9 +241,7 @@ describe('SseService on two nodes', () => {
       expect(there.service.getConnectionCount()).to.equal(2);
       await here.service.closeAllConnections('closed', { cluster: true });
       expect(there.service.getConnectionCount()).to.equal(0);
-      expect(await codeOf(() => here.service.closeConnection('a', 'two words'))).to.equal(
-        'INVALID_REASON',
-      );
+      expect(await codeOf(() => here.service.closeConnection('a', 'two words'))).to.equal('INVALID_REASON');
     });
   });
 
@@ -281,15 +274,12 @@ describe('SseService on two nodes', () => {
 
   describe('the end', () => {
     it('a drain refuses newcomers and gives each client a time of its own to come back', async () => {
-      const clients = await Promise.all(
-        Array.from({ length: 10 }, (_, index) => here.connect(`c${index}`)),
-      );
+      const clients = await Promise.all(Array.from({ length: 10 }, (_, index) => here.connect(`c${index}`)));
       const drained = here.service.drain();
       expect(await codeOf(() => here.connect('late'))).to.equal('DRAINING');
       await drained;
       const retries = clients.map(({ sink }) => sink.retries.at(-1));
-      for (const { sink } of clients)
-        expect(sink.lastEvent?.data).to.equal('{"reason":"draining"}');
+      for (const { sink } of clients) expect(sink.lastEvent?.data).to.equal('{"reason":"draining"}');
       expect(new Set(retries).size).to.be.greaterThan(5);
       for (const retry of retries) expect(retry).to.be.within(2000, 7000);
       expect(await there.service.getClusterConnectionCount()).to.equal(0);
@@ -315,10 +305,7 @@ describe('SseService on two nodes', () => {
         })(),
       );
       const drained = here.service.drain({ timeout: 5000 });
-      await until(
-        () => here.service.health().reasons.some(({ code }) => code === 'DRAINING'),
-        'drain',
-      );
+      await until(() => here.service.health().reasons.some(({ code }) => code === 'DRAINING'), 'drain');
       release();
       await piped;
       await drained;

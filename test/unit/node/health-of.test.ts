@@ -17,8 +17,7 @@ describe('health', () => {
 
   afterEach(() => cluster.close());
 
-  const codes = ({ service }: TestNode): string[] =>
-    service.health().reasons.map(({ code }) => code);
+  const codes = ({ service }: TestNode): string[] => service.health().reasons.map(({ code }) => code);
 
   it('is well once it has started', async () => {
     const { service } = await cluster.started('a');
@@ -49,9 +48,7 @@ describe('health', () => {
     cluster.bus.cut('a');
     const health = node.service.health();
     expect(health).to.include({ live: true, ready: false, degraded: true });
-    expect(health.reasons).to.deep.equal([
-      { code: 'CLUSTER_UNREACHABLE', message: node.coordinator.status().detail },
-    ]);
+    expect(health.reasons).to.deep.equal([{ code: 'CLUSTER_UNREACHABLE', message: node.coordinator.status().detail }]);
     cluster.bus.heal('a');
     expect(node.service.health().ready).to.equal(true);
   });

@@ -133,9 +133,7 @@ describe('LeakDetection', () => {
     it(`finds nothing in ${1_000 * ROUNDS} connections that come and go`, async () => {
       const found: object[] = [];
       for (let round = 0; round < ROUNDS; round += 1) {
-        const clients = await Promise.all(
-          Array.from({ length: 1_000 }, (_, n) => node.connect(`c${n}`)),
-        );
+        const clients = await Promise.all(Array.from({ length: 1_000 }, (_, n) => node.connect(`c${n}`)));
         found.push(detection.run());
         for (const [n, { connection, sink }] of clients.entries()) {
           if (n % 3 === 0) sink.leave();

@@ -92,9 +92,7 @@ describe('MessageSender', () => {
     });
 
     it('message ids of two nodes differ', () => {
-      const receipts = [node, other].map(({ service }) =>
-        service.sendMessage('c1', 'message', 'x'),
-      );
+      const receipts = [node, other].map(({ service }) => service.sendMessage('c1', 'message', 'x'));
       expect(receipts[0]?.messageId).to.not.equal(receipts[1]?.messageId);
     });
 
@@ -125,11 +123,7 @@ describe('MessageSender', () => {
       ['an id with NUL', 'INVALID_EVENT_ID', () => sendNow('message', 'x', { id: '\0' })],
       ['a negative retry', 'INVALID_RETRY', () => sendNow('message', 'x', { retry: -1 })],
       ['an empty message id', 'INVALID_EVENT_ID', () => sendNow('message', 'x', { messageId: '' })],
-      [
-        'a message id of 129 bytes',
-        'INVALID_EVENT_ID',
-        () => sendNow('message', 'x', { messageId: 'x'.repeat(129) }),
-      ],
+      ['a message id of 129 bytes', 'INVALID_EVENT_ID', () => sendNow('message', 'x', { messageId: 'x'.repeat(129) })],
     ];
     const sendNow = (event: string, data: unknown, options = {}): unknown =>
       node.service.sendMessage('c1', event, data, options);
@@ -252,9 +246,7 @@ describe('MessageSender', () => {
       await turns();
       const receipts = [await send('c1', 'x', { messageId: 'm1' })];
       receipts.push(await send('c1', 'x', { messageId: 'm1' }));
-      receipts.push(
-        await other.service.sendMessageToConnection('c1', 'message', 'x', { messageId: 'm1' }),
-      );
+      receipts.push(await other.service.sendMessageToConnection('c1', 'message', 'x', { messageId: 'm1' }));
       expect(receipts.map(({ outcome }) => outcome)).to.deep.equal(Array(3).fill('delivered'));
       expect(receipts.map(({ messageId }) => messageId)).to.deep.equal(Array(3).fill('m1'));
       await turns();
@@ -313,9 +305,7 @@ describe('MessageSender', () => {
     it('holds for a cluster that hangs: a message that was sent is unknown', async () => {
       const sender = await cluster.started('c', {
         wrap: inner =>
-          hookedCoordinator(inner, method =>
-            method === 'messenger.send' ? new Promise(() => undefined) : undefined,
-          ),
+          hookedCoordinator(inner, method => (method === 'messenger.send' ? new Promise(() => undefined) : undefined)),
       });
       const receipt = sender.service.sendMessageToConnection('c1', 'message', 'x');
       expect(await answer(receipt)).to.deep.equal([3000, 'unknown']);
@@ -327,9 +317,7 @@ describe('MessageSender', () => {
       const sender = cluster.node('c', {
         wrap: inner =>
           hookedCoordinator(inner, (method, when) =>
-            method === 'start' && when === 'before'
-              ? new Promise<void>(resolve => (join = resolve))
-              : undefined,
+            method === 'start' && when === 'before' ? new Promise<void>(resolve => (join = resolve)) : undefined,
           ),
       });
       const options = { deadline: 500 };

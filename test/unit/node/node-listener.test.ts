@@ -98,8 +98,7 @@ describe('NodeListener', () => {
     const second = await cluster.started('c', {
       wrap: inner =>
         hookedCoordinator(inner, async (method, when) => {
-          if (method === 'routes.register' && when === 'before')
-            seen = await other.service.presence('news');
+          if (method === 'routes.register' && when === 'before') seen = await other.service.presence('news');
         }),
     });
     await second.connect('c1', { topics: ['news'] });

@@ -151,9 +151,7 @@ describe('NodeShutdown', () => {
       const never = new Promise<void>(() => undefined);
       const node = cluster.node('a', {
         wrap: inner =>
-          hookedCoordinator(inner, (called, when) =>
-            called === method && when === 'before' ? never : undefined,
-          ),
+          hookedCoordinator(inner, (called, when) => (called === method && when === 'before' ? never : undefined)),
       });
       const { sink } = await node.connect('c1');
       const drained = watch(node.service.drain({ timeout: 1000 }));
@@ -208,9 +206,7 @@ describe('NodeShutdown', () => {
   it('a close does not wait for a release that is never answered: leaving the cluster releases as well', async () => {
     const node = cluster.node('a', {
       wrap: inner =>
-        hookedCoordinator(inner, method =>
-          method === 'routes.releaseAll' ? new Promise(() => undefined) : undefined,
-        ),
+        hookedCoordinator(inner, method => (method === 'routes.releaseAll' ? new Promise(() => undefined) : undefined)),
     });
     const { sink } = await node.connect('c1');
     const closed = watch(node.service.close());

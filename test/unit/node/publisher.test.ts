@@ -57,11 +57,7 @@ describe('Publisher', () => {
 
   describe('a broadcast to the cluster', () => {
     it('reaches every subscriber once, and answers how many there were', async () => {
-      const clients = [
-        await node.connect('c1'),
-        await other.connect('c2'),
-        await node.connect('c3'),
-      ];
+      const clients = [await node.connect('c1'), await other.connect('c2'), await node.connect('c3')];
       const receipt = await node.service.broadcastToCluster('message', 'x');
       expect(receipt).to.include({ local: 2, nodes: 2 });
       expect(receipt).to.not.have.property('degraded');

@@ -37,10 +37,8 @@ describe('Replayer', () => {
     return ids;
   }
 
-  const numbers = (sink: RecordingSink): number[] =>
-    sink.data('message').map(data => parseInt(data, 10));
-  const range = (from: number, to: number): number[] =>
-    Array.from({ length: to - from }, (_, n) => from + n);
+  const numbers = (sink: RecordingSink): number[] => sink.data('message').map(data => parseInt(data, 10));
+  const range = (from: number, to: number): number[] => Array.from({ length: to - from }, (_, n) => from + n);
 
   describe('the first event', () => {
     it('names the connection and the node', async () => {
@@ -395,8 +393,7 @@ describe('Replayer', () => {
         if (page === undefined) throw new Error(`asked for page ${asked}`);
         return page;
       };
-      const wrap = (inner: ClusterCoordinator): ClusterCoordinator =>
-        alteredCoordinator(inner, { log: { replay } });
+      const wrap = (inner: ClusterCoordinator): ClusterCoordinator => alteredCoordinator(inner, { log: { replay } });
       return { node: cluster.node('scripted', { wrap }), asked: () => asked };
     }
 

@@ -32,10 +32,7 @@ describe('onReset', () => {
   };
 
   /** A client that missed so many events. */
-  const comeBack = async (
-    missed: number,
-    onReset: (client: ResetClient, reset: Reset) => void | Promise<void>,
-  ) => {
+  const comeBack = async (missed: number, onReset: (client: ResetClient, reset: Reset) => void | Promise<void>) => {
     const first = await node.connect('c1', { topics: ['news'] });
     const lastEventId = first.sink.lastId ?? '';
     first.sink.leave();

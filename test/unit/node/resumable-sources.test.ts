@@ -54,10 +54,7 @@ describe('ResumableSources', () => {
       ...(more.lastEventId === undefined ? {} : { lastEventId: more.lastEventId }),
     });
   const has = (client: TestClient, ...data: string[]): Promise<void> =>
-    until(
-      () => client.sink.data('message').join() === data.join(),
-      `${data.join()} at ${client.connection.id}`,
-    );
+    until(() => client.sink.data('message').join() === data.join(), `${data.join()} at ${client.connection.id}`);
   const ended = async (client: TestClient): Promise<void> => {
     await until(() => client.sink.ended, 'the end of the stream');
   };

@@ -79,9 +79,7 @@ describe('Subscriptions', () => {
     const { connection } = await node.connect('c1', { topics: ['0'] });
     onListen = () => turns(1);
     const { service } = node;
-    const codes = await Promise.all(
-      ['1', '2', '3', '4'].map(topic => codeOf(service.subscribe('c1', topic))),
-    );
+    const codes = await Promise.all(['1', '2', '3', '4'].map(topic => codeOf(service.subscribe('c1', topic))));
     expect(codes).to.deep.equal([undefined, undefined, 'INVALID_TOPIC', 'INVALID_TOPIC']);
     expect([...connection.topics]).to.deep.equal(['0', '1', '2']);
     expect(subscriptions.balance).to.deep.equal({ 0: 1, 1: 1, 2: 1 });

@@ -166,15 +166,11 @@ describe('environment', () => {
   }
 
   it('names the variable of a number out of range', () => {
-    expect(refusal({}, { SSE_CONNECTION_TIMEOUT: '-5' })).to.match(
-      /^SSE_CONNECTION_TIMEOUT must be .*, got -5$/,
-    );
+    expect(refusal({}, { SSE_CONNECTION_TIMEOUT: '-5' })).to.match(/^SSE_CONNECTION_TIMEOUT must be .*, got -5$/);
   });
 
   it('names the variable of an unknown word', () => {
-    expect(refusal({}, { SSE_SEND_ACK: 'all' })).to.equal(
-      `SSE_SEND_ACK must be one of 'owner', 'none', got "all"`,
-    );
+    expect(refusal({}, { SSE_SEND_ACK: 'all' })).to.equal(`SSE_SEND_ACK must be one of 'owner', 'none', got "all"`);
   });
 
   it('refuses off where a setting has no off', () => {

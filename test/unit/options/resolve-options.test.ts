@@ -6,8 +6,7 @@ import { refusal } from './refusal.js';
 describe('resolveOptions', () => {
   describe('defaults', () => {
     it("has the seed's defaults", () => {
-      const { connection, redis, script, cleanup, atomicOperation, consistency, reliability } =
-        resolveOptions();
+      const { connection, redis, script, cleanup, atomicOperation, consistency, reliability } = resolveOptions();
       expect(connection).to.include({ timeout: 30000, heartbeat: 30000, maxConnections: 1000 });
       expect(redis).to.include({ prefix: 'sse:', connectionTtl: 3600, channel: 'sse:events' });
       expect(script).to.deep.equal({
@@ -142,9 +141,7 @@ describe('resolveOptions', () => {
 
     it('means the defaults for a group', () => {
       expect(resolveOptions({ connection: undefined }).connection.timeout).to.equal(30000);
-      expect(resolveOptions({ resilience: { send: undefined } }).resilience.send.queue).to.equal(
-        10000,
-      );
+      expect(resolveOptions({ resilience: { send: undefined } }).resilience.send.queue).to.equal(10000);
     });
 
     it('drops a topic pattern', () => {
@@ -212,10 +209,7 @@ describe('resolveOptions', () => {
     });
 
     it('lets an operator overrule a wrong value in the code', () => {
-      const { connection } = resolveOptions(
-        { connection: { timeout: -1 } },
-        { SSE_CONNECTION_TIMEOUT: '3' },
-      );
+      const { connection } = resolveOptions({ connection: { timeout: -1 } }, { SSE_CONNECTION_TIMEOUT: '3' });
       expect(connection.timeout).to.equal(3);
     });
 

@@ -18,10 +18,7 @@ describe('secrets', () => {
     ['a short control secret', { control: { secret: SECRET } }],
     ['a short control secret from the environment', {}, { SSE_CONTROL_SECRET: SECRET }],
     ['a secret in the place of its group', { control: SECRET }],
-    [
-      'a client beside a url',
-      { redis: { url: `redis://u:${SECRET}@host`, client: { password: SECRET } } },
-    ],
+    ['a client beside a url', { redis: { url: `redis://u:${SECRET}@host`, client: { password: SECRET } } }],
   ];
   for (const [name, input, env] of inputs) {
     it(`are not shown: ${name}`, () => expect(refusal(input, env)).not.to.include(SECRET));

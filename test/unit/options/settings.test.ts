@@ -12,9 +12,7 @@ describe('settings', () => {
   it('has exactly the settings of the resolved options', () => {
     const leaves = (value: unknown, path: string): string[] =>
       typeof value === 'object' && value !== null && !WHOLE.has(path)
-        ? Object.entries(value).flatMap(([key, child]) =>
-            leaves(child, path === '' ? key : `${path}.${key}`),
-          )
+        ? Object.entries(value).flatMap(([key, child]) => leaves(child, path === '' ? key : `${path}.${key}`))
         : [path];
     const settings = leaves(resolveOptions(), '').filter(
       // Computed from the retry settings of other groups.
@@ -36,11 +34,7 @@ describe('settings', () => {
         { connection: { heartbeat: true } },
         `connection.heartbeat ${MS}, or false, got true`,
       ],
-      [
-        'text for a flag',
-        { cleanup: { enabled: 'true' } },
-        'cleanup.enabled must be true or false, got "true"',
-      ],
+      ['text for a flag', { cleanup: { enabled: 'true' } }, 'cleanup.enabled must be true or false, got "true"'],
       [
         'an unknown word',
         { connection: { onDuplicate: 'keep' } },
@@ -54,8 +48,7 @@ describe('settings', () => {
       [
         'text for the topics',
         { history: { topics: 'news' } },
-        'history.topics must be an object that maps topic patterns to false or ' +
-          '{ maxEntries, ttl }, got "news"',
+        'history.topics must be an object that maps topic patterns to false or ' + '{ maxEntries, ttl }, got "news"',
       ],
       [
         'true for a topic',
@@ -82,42 +75,22 @@ describe('settings', () => {
     const cases: [string, unknown, string][] = [
       ['0 ms', { connection: { timeout: 0 } }, `connection.timeout ${MS}, got 0`],
       ['a fraction', { connection: { timeout: 1.5 } }, `connection.timeout ${MS}, got 1.5`],
-      [
-        'more than a timer can wait',
-        { cleanup: { interval: 2147483648 } },
-        `cleanup.interval ${MS}, got 2147483648`,
-      ],
-      [
-        '0 for a switchable interval',
-        { connection: { heartbeat: 0 } },
-        `connection.heartbeat ${MS}, or false, got 0`,
-      ],
+      ['more than a timer can wait', { cleanup: { interval: 2147483648 } }, `cleanup.interval ${MS}, got 2147483648`],
+      ['0 for a switchable interval', { connection: { heartbeat: 0 } }, `connection.heartbeat ${MS}, or false, got 0`],
       [
         'no connection at all',
         { connection: { maxConnections: 0 } },
         'connection.maxConnections must be a whole number >= 1, got 0',
       ],
-      [
-        'a negative count',
-        { script: { retryCount: -1 } },
-        'script.retryCount must be a whole number >= 0, got -1',
-      ],
+      ['a negative count', { script: { retryCount: -1 } }, 'script.retryCount must be a whole number >= 0, got -1'],
       ['a pause of no time', { script: { retryInterval: 0 } }, `script.retryInterval ${MS}, got 0`],
       [
         'no call at once',
         { resilience: { publish: { concurrency: 0 } } },
         'resilience.publish.concurrency must be a whole number >= 1, got 0',
       ],
-      [
-        '0 bytes',
-        { limits: { maxEventBytes: 0 } },
-        'limits.maxEventBytes must be a whole number of bytes >= 1, got 0',
-      ],
-      [
-        '17 partitions',
-        { redis: { partitions: 17 } },
-        'redis.partitions must be a whole number from 1 to 16, got 17',
-      ],
+      ['0 bytes', { limits: { maxEventBytes: 0 } }, 'limits.maxEventBytes must be a whole number of bytes >= 1, got 0'],
+      ['17 partitions', { redis: { partitions: 17 } }, 'redis.partitions must be a whole number from 1 to 16, got 17'],
       [
         '1000001 entries',
         { history: { maxEntries: 1000001 } },
@@ -143,11 +116,7 @@ describe('settings', () => {
         { redis: { prefix: 'a{b}' } },
         'redis.prefix must be at most 128 characters without { or }, got "a{b}"',
       ],
-      [
-        'an empty channel',
-        { redis: { channel: '' } },
-        'redis.channel must be 1 to 256 characters, got ""',
-      ],
+      ['an empty channel', { redis: { channel: '' } }, 'redis.channel must be 1 to 256 characters, got ""'],
     ];
     for (const [name, input, message] of cases) {
       it(name, () => expect(refusal(input)).to.equal(message));

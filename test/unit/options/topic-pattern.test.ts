@@ -47,9 +47,7 @@ describe('topicPattern', () => {
     const reference = (pattern: string, topic: string): boolean => {
       if (pattern === '') return topic === '';
       if (pattern.startsWith('*')) {
-        return (
-          reference(pattern.slice(1), topic) || (topic !== '' && reference(pattern, topic.slice(1)))
-        );
+        return reference(pattern.slice(1), topic) || (topic !== '' && reference(pattern, topic.slice(1)));
       }
       return topic.startsWith(pattern[0]!) && reference(pattern.slice(1), topic.slice(1));
     };

@@ -8,18 +8,14 @@ describe('unknown names', () => {
       { connection: { maxconnection: 5 } },
       'connection.maxconnection is not a setting; did you mean connection.maxConnections?',
     ],
-    [
-      { resilience: { sendd: {} } },
-      'resilience.sendd is not a setting; did you mean resilience.send?',
-    ],
+    [{ resilience: { sendd: {} } }, 'resilience.sendd is not a setting; did you mean resilience.send?'],
     [
       { resilience: { send: { timout: 5 } } },
       'resilience.send.timout is not a setting; did you mean resilience.send.timeout?',
     ],
     [
       { history: { topics: { 'news/*': { maxEntry: 5 } } } },
-      'history.topics["news/*"].maxEntry is not a setting; ' +
-        'did you mean history.topics["news/*"].maxEntries?',
+      'history.topics["news/*"].maxEntry is not a setting; ' + 'did you mean history.topics["news/*"].maxEntries?',
     ],
   ];
   for (const [input, message] of keys) {
@@ -37,8 +33,7 @@ describe('unknown names', () => {
 
   it('are refused in the environment, with the nearest variable', () => {
     expect(refusal({}, { SSE_CONECTION_MAX_CONNECTIONS: '5' })).to.equal(
-      'SSE_CONECTION_MAX_CONNECTIONS is not a setting; ' +
-        'did you mean SSE_CONNECTION_MAX_CONNECTIONS?',
+      'SSE_CONECTION_MAX_CONNECTIONS is not a setting; ' + 'did you mean SSE_CONNECTION_MAX_CONNECTIONS?',
     );
   });
 

@@ -1,11 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import {
-  encodeComment,
-  encodeEvent,
-  type EventFields,
-  prependId,
-} from '../../../src/protocol/event-stream.js';
+import { encodeComment, encodeEvent, type EventFields, prependId } from '../../../src/protocol/event-stream.js';
 import { amount } from '../../support/extent.js';
 import { cutAt, type Noticed, readStream } from './client-parser.js';
 import { codeOf } from './code-of.js';
@@ -46,9 +41,7 @@ describe('encodeEvent', () => {
     fc.assert(
       fc.property(fc.array(part, { maxLength: 8 }), places, (parts, cuts) => {
         const stream = Buffer.concat(parts.map(({ bytes }) => bytes));
-        expect(readStream(cutAt(stream, cuts))).to.deep.equal(
-          parts.flatMap<Noticed>(({ noticed }) => noticed),
-        );
+        expect(readStream(cutAt(stream, cuts))).to.deep.equal(parts.flatMap<Noticed>(({ noticed }) => noticed));
       }),
       { numRuns: amount(500, 3_000) },
     );
@@ -87,9 +80,7 @@ describe('encodeEvent', () => {
   }
 
   it('lets an empty id through, which makes the client forget its last one', () => {
-    expect(encodeEvent({ event: 'a', data: 'x', id: '' }).toString()).to.equal(
-      'id: \nevent: a\ndata: x\n\n',
-    );
+    expect(encodeEvent({ event: 'a', data: 'x', id: '' }).toString()).to.equal('id: \nevent: a\ndata: x\n\n');
   });
 
   it('refuses an id that would break the framing', () => {
@@ -126,9 +117,7 @@ describe('encodeComment', () => {
   });
 
   it('makes a comment of each line', () => {
-    expect(encodeComment('one\r\ntwo\rthree\n').toString()).to.equal(
-      ': one\n: two\n: three\n: \n\n',
-    );
+    expect(encodeComment('one\r\ntwo\rthree\n').toString()).to.equal(': one\n: two\n: three\n: \n\n');
   });
 });
 
@@ -136,9 +125,7 @@ describe('prependId', () => {
   it('gives the id to an event that was encoded without one, and changes nothing else', () => {
     fc.assert(
       fc.property(hostileField, hostileField, hostileText, (id, event, data) => {
-        expect(readStream([prependId(id, encodeEvent({ event, data }))])).to.deep.equal(
-          noticedOf({ event, data, id }),
-        );
+        expect(readStream([prependId(id, encodeEvent({ event, data }))])).to.deep.equal(noticedOf({ event, data, id }));
       }),
       { numRuns: 1000 },
     );

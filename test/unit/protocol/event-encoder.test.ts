@@ -8,10 +8,7 @@ describe('EventEncoder', () => {
 
   it('puts name, data, id and reconnection time into one frame', () => {
     const { bytes } = encoder.encode('note', { a: 1 }, { id: '7', retry: 5 });
-    expect(readStream([bytes])).to.deep.equal([
-      { retry: 5 },
-      { event: 'note', data: '{"a":1}', id: '7' },
-    ]);
+    expect(readStream([bytes])).to.deep.equal([{ retry: 5 }, { event: 'note', data: '{"a":1}', id: '7' }]);
   });
 
   it('gives the frame no position in the log', () => {

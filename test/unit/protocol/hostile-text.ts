@@ -37,9 +37,7 @@ export const hostileText: fc.Arbitrary<string> = fc.string({
 });
 
 /** Text that is hostile, yet allowed in an event name or id. */
-export const hostileField: fc.Arbitrary<string> = hostileText.map(text =>
-  text.replace(/[\r\n\0]/g, '').toWellFormed(),
-);
+export const hostileField: fc.Arbitrary<string> = hostileText.map(text => text.replace(/[\r\n\0]/g, '').toWellFormed());
 
 /** What a client gets for a text: UTF-8 has no lone surrogates, and every line break becomes LF. */
 export function received(text: string): string {

@@ -74,10 +74,9 @@ describe('Bulkhead', () => {
   });
 
   it('agrees with a plain list in random histories', () => {
-    const steps = fc.array(
-      fc.record({ step: fc.constantFrom('come', 'leave', 'go'), which: fc.nat(9) }),
-      { maxLength: 200 },
-    );
+    const steps = fc.array(fc.record({ step: fc.constantFrom('come', 'leave', 'go'), which: fc.nat(9) }), {
+      maxLength: 200,
+    });
     fc.assert(
       fc.property(fc.nat(3), fc.nat(5), steps, (concurrency, queue, list) => {
         const subject = new Bulkhead(concurrency, queue);

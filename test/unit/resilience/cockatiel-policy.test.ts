@@ -2,11 +2,7 @@ import { AsyncLocalStorage } from 'node:async_hooks';
 import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
 import { type SinonFakeTimers, useFakeTimers } from 'sinon';
-import type {
-  OperationContext,
-  OperationKind,
-  ResilienceObserver,
-} from '../../../src/contracts/policy.js';
+import type { OperationContext, OperationKind, ResilienceObserver } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
@@ -118,10 +114,7 @@ describe('CockatielPolicy', () => {
         const last = new SseError('UNAVAILABLE', 'try 3');
         await operation.end(last);
         expect(await failure).to.equal(last);
-        expect(news).to.deep.equal([
-          `retry ${kind} 1 SseError: try 1`,
-          `retry ${kind} 2 SseError: try 2`,
-        ]);
+        expect(news).to.deep.equal([`retry ${kind} 1 SseError: try 1`, `retry ${kind} 2 SseError: try 2`]);
       });
 
       it(`of a ${kind} is passed on when its settings say 0, whatever those of other kinds say`, async () => {
@@ -255,12 +248,7 @@ describe('CockatielPolicy', () => {
       await fail('send', 2);
       expect(policy.circuit('send')).to.equal('closed');
       await fail('send', 1);
-      expect(KINDS.map(kind => policy.circuit(kind))).to.deep.equal([
-        'closed',
-        'open',
-        'closed',
-        'closed',
-      ]);
+      expect(KINDS.map(kind => policy.circuit(kind))).to.deep.equal(['closed', 'open', 'closed', 'closed']);
       expect(news).to.deep.equal(['circuit send open']);
     });
 
@@ -591,17 +579,13 @@ describe('CockatielPolicy', () => {
       expect(policy.circuit('send')).to.equal('open');
       await operation.end('the one that ran');
       const outcomes = await calls;
-      expect(outcomes.map(({ status }) => status).join(' ')).to.match(
-        /^(rejected ){3}fulfilled rejected$/,
-      );
+      expect(outcomes.map(({ status }) => status).join(' ')).to.match(/^(rejected ){3}fulfilled rejected$/);
       expect(begun.join('')).to.equal('abcd');
     });
   });
 
   it('needs no observer', async () => {
-    policy = new CockatielPolicy(
-      resolveOptions({ ...ONCE, resilience: { send: { breakerFailures: 1 } } }),
-    );
+    policy = new CockatielPolicy(resolveOptions({ ...ONCE, resilience: { send: { breakerFailures: 1 } } }));
     await fail('send', 2);
     expect(policy.circuit('send')).to.equal('open');
   });

@@ -54,9 +54,7 @@ describe("cockatiel's bulkhead", () => {
     const answer = pending();
     const running = policy.execute(() => answer.promise);
     const waiting = errorOf(policy.execute(() => 'never runs'));
-    const newcomers = answer.promise.then(() =>
-      Promise.all([policy.execute(() => 1), policy.execute(() => 2)]),
-    );
+    const newcomers = answer.promise.then(() => Promise.all([policy.execute(() => 1), policy.execute(() => 2)]));
     answer.resolve('done');
     expect(await running).to.equal('done');
     expect(await newcomers).to.deep.equal([1, 2]);
@@ -76,9 +74,7 @@ describe("cockatiel's bulkhead", () => {
     await turnOfTheLoop();
     expect(settled).to.equal(false);
     expect(policy.queueSlots).to.equal(0);
-    expect(await errorOf(policy.execute(() => 'has no room'))).to.be.instanceOf(
-      BulkheadRejectedError,
-    );
+    expect(await errorOf(policy.execute(() => 'has no room'))).to.be.instanceOf(BulkheadRejectedError);
     answer.resolve('done');
     await Promise.all([running, waiting]);
   });
@@ -150,9 +146,7 @@ describe("cockatiel's timeout", () => {
   it('ends a call when its caller gives up, whatever its operation answers', async () => {
     const caller = new AbortController();
     const answer = pending();
-    const call = errorOf(
-      timeout(1000, TimeoutStrategy.Aggressive).execute(() => answer.promise, caller.signal),
-    );
+    const call = errorOf(timeout(1000, TimeoutStrategy.Aggressive).execute(() => answer.promise, caller.signal));
     caller.abort();
     await turns();
     answer.resolve('done');

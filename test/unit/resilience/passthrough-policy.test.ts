@@ -42,9 +42,7 @@ describe('PassthroughPolicy', () => {
   it('never opens a circuit', async () => {
     const policy = new PassthroughPolicy();
     for (let call = 0; call < 20; call += 1) {
-      await policy
-        .execute('send', async () => Promise.reject(new Error('no')))
-        .catch(() => undefined);
+      await policy.execute('send', async () => Promise.reject(new Error('no'))).catch(() => undefined);
     }
     expect(policy.circuit()).to.equal('closed');
   });

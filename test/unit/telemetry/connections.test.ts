@@ -89,9 +89,7 @@ describe('telemetry of a connection', () => {
     const { connection } = await b.connect('c1');
     expect(sdk.span('sse.connect').attributes['sse.degraded']).to.equal(true);
     connection.close();
-    expect(sdk.span('sse.close').parentSpanContext?.spanId).to.equal(
-      sdk.span('sse.connect').spanContext().spanId,
-    );
+    expect(sdk.span('sse.close').parentSpanContext?.spanId).to.equal(sdk.span('sse.connect').spanContext().spanId);
     const node = { 'sse.node.id': 'b' };
     expect(await sdk.value('sse.connections.opened', node)).to.equal(1);
     expect(await sdk.value('sse.connections.closed', node)).to.equal(1);
@@ -166,9 +164,7 @@ describe('telemetry of a connection', () => {
     context.with(trace.setSpan(context.active(), other), () => {
       connection.close();
     });
-    expect(sdk.span('sse.close').spanContext().traceId).to.equal(
-      sdk.span('sse.connect').spanContext().traceId,
-    );
+    expect(sdk.span('sse.close').spanContext().traceId).to.equal(sdk.span('sse.connect').spanContext().traceId);
   });
 
   it('its end is recorded when the SDK came after its opening', async () => {
@@ -295,8 +291,7 @@ describe('telemetry of a connection', () => {
   describe('a request', () => {
     const traceparent = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01';
     const active = (headers: Record<string, string>): string | undefined =>
-      a.telemetry.connections.receiving(headers, () => trace.getSpanContext(context.active()))
-        ?.spanId;
+      a.telemetry.connections.receiving(headers, () => trace.getSpanContext(context.active()))?.spanId;
 
     it('is in the trace that its headers name', () => {
       expect(active({ traceparent })).to.equal('b7ad6b7169203331');
@@ -331,10 +326,7 @@ describe('telemetry of a connection', () => {
     const to = { scope: 'topic', topic: 't' } as const;
     expect([
       connections.receiving({}, () => 1),
-      await connections.opening(
-        { connectionId: 'c1', topics: [], source: undefined },
-        async () => local,
-      ),
+      await connections.opening({ connectionId: 'c1', topics: [], source: undefined }, async () => local),
       await connections.replaying('c1', async () => summary),
       connections.handling(connection, () => 2),
       events.sending(subject, () => sent),
@@ -345,20 +337,7 @@ describe('telemetry of a connection', () => {
       events.fanningOut({ to, ...arrived }, () => fanOut),
       maintenance.cleaning('route', () => 3),
       await maintenance.checking(async () => checked),
-    ]).to.deep.equal([
-      1,
-      local,
-      summary,
-      2,
-      sent,
-      sent,
-      fanOut,
-      { topic: 't' },
-      sent,
-      fanOut,
-      3,
-      checked,
-    ]);
+    ]).to.deep.equal([1, local, summary, 2, sent, sent, fanOut, { topic: 't' }, sent, fanOut, 3, checked]);
     let carried: string | undefined = 'nothing said';
     await events.appending('e', async text => {
       carried = text;

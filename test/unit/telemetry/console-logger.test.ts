@@ -37,9 +37,7 @@ describe('ConsoleLogger', () => {
   it('names the component, and passes the fields unchanged', () => {
     const fields = { error: new Error('why') };
     new ConsoleLogger().warn('something happened', fields);
-    expect(written).to.deep.equal([
-      { level: 'warn', args: ['[distributed-sse] something happened', fields] },
-    ]);
+    expect(written).to.deep.equal([{ level: 'warn', args: ['[distributed-sse] something happened', fields] }]);
   });
 
   describe('inside a span', () => {

@@ -84,17 +84,13 @@ describe('metrics', () => {
       return reported.some(({ descriptor }) => descriptor.name === 'sse.eventloop.delay');
     }, 'a measured event loop');
     const definitions: MetricDefinition[] = Object.values(METRICS);
-    expect(reported.map(({ descriptor }) => descriptor.name)).to.have.members(
-      definitions.map(({ name }) => name),
-    );
+    expect(reported.map(({ descriptor }) => descriptor.name)).to.have.members(definitions.map(({ name }) => name));
     for (const { descriptor, dataPointType, dataPoints } of reported) {
       const definition = definitions.find(({ name }) => name === descriptor.name);
       if (definition === undefined) expect.fail(descriptor.name);
       const { kind, unit, description, attributes } = definition;
       expect(descriptor).to.include({ unit, description });
-      expect(dataPointType, descriptor.name).to.equal(
-        { counter: 3, updown: 3, gauge: 2, histogram: 0 }[kind],
-      );
+      expect(dataPointType, descriptor.name).to.equal({ counter: 3, updown: 3, gauge: 2, histogram: 0 }[kind]);
       const shared = kind === 'histogram' ? [] : ['sse.node.id'];
       for (const point of dataPoints) {
         expect([...shared, ...attributes]).to.include.members(Object.keys(point.attributes));
@@ -193,9 +189,7 @@ describe('metrics', () => {
     sdk = RecordingSdk.start();
     let connections = 1;
     observe({ connections: () => connections, sendBufferBytes: () => 64, pendingSends: () => 7 });
-    expect(await sdk.points('sse.connections.active')).to.deep.equal([
-      { value: 1, attributes: NODE },
-    ]);
+    expect(await sdk.points('sse.connections.active')).to.deep.equal([{ value: 1, attributes: NODE }]);
     connections = 2;
     expect(await sdk.value('sse.connections.active')).to.equal(2);
     expect(await sdk.value('sse.send_buffer.bytes')).to.equal(64);

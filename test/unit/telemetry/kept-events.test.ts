@@ -55,9 +55,7 @@ describe('telemetry of what is kept', () => {
       const connect = sdk.span('sse.connect').spanContext();
       sdk.forget();
       await a.service.sendMessageToConnection('c1', 'chat', 'hi', { durable: true });
-      const deliver = sdk
-        .spans('sse.deliver')
-        .find(({ attributes }) => attributes['sse.node.id'] === 'b');
+      const deliver = sdk.spans('sse.deliver').find(({ attributes }) => attributes['sse.node.id'] === 'b');
       expect(deliver?.parentSpanContext?.spanId).to.equal(idOf('sse.route'));
       expect(deliver?.links.map(link => link.context)).to.deep.equal([connect]);
       expect(deliver?.attributes).to.include({
@@ -143,10 +141,7 @@ describe('telemetry of what is kept', () => {
       start: (source: ResumableSource) => unknown,
     ): Promise<TestClient> => {
       const client = await on.connect(id, { source: { key: 'answer', start } });
-      await until(
-        () => client.sink.data('message').length + client.sink.data('token').length > 0,
-        'an item',
-      );
+      await until(() => client.sink.data('message').length + client.sink.data('token').length > 0, 'an item');
       return client;
     };
     const gone = (client: TestClient): Promise<void> =>
@@ -185,9 +180,7 @@ describe('telemetry of what is kept', () => {
       for (const client of clients) await gone(client);
       const sent = { 'sse.scope': 'source', 'sse.outcome': 'stored' };
       expect(await sdk.value('sse.events.sent', { ...sent, 'sse.node.id': 'a' })).to.equal(2);
-      expect(await sdk.value('sse.events.sent', { ...sent, 'sse.node.id': 'b' })).to.equal(
-        undefined,
-      );
+      expect(await sdk.value('sse.events.sent', { ...sent, 'sse.node.id': 'b' })).to.equal(undefined);
       // The second item and the end; the first was its replay.
       const delivered = { 'sse.scope': 'source', 'sse.outcome': 'delivered', 'sse.node.id': 'b' };
       expect(await sdk.value('sse.deliveries', delivered)).to.equal(2);

@@ -50,10 +50,7 @@ describe('telemetry of a publication', () => {
     expect(sdk.spans()).to.have.length(3);
     expect(
       Object.fromEntries(
-        delivers.map(({ attributes }) => [
-          attributes['sse.node.id'],
-          attributes['sse.fanout.delivered'],
-        ]),
+        delivers.map(({ attributes }) => [attributes['sse.node.id'], attributes['sse.fanout.delivered']]),
       ),
     ).to.deep.equal({ a: 3, b: 2 });
     for (const { parentSpanContext } of delivers) {
@@ -145,9 +142,7 @@ describe('telemetry of a publication', () => {
   it('that fails is a failed span with the error, and counted by what it means', async () => {
     cluster.bus.cut('a');
     expect(await codeOf(a.service.publish('news', 'chat', 'hi'))).to.equal('UNAVAILABLE');
-    expect(await codeOf(a.service.publish('news', 'chat', 'x'.repeat(101)))).to.equal(
-      'EVENT_TOO_LARGE',
-    );
+    expect(await codeOf(a.service.publish('news', 'chat', 'x'.repeat(101)))).to.equal('EVENT_TOO_LARGE');
     expect(await codeOf(a.service.publish('news', 'sse.own', 'x'))).to.equal('INVALID_EVENT_NAME');
     cluster.bus.heal('a');
     const spans = sdk.spans('sse.publish');

@@ -49,16 +49,13 @@ describe('telemetry of a send', () => {
     const connect = sdk.span('sse.connect');
     sdk.forget();
     await inRequest(() => a.service.sendMessageToConnection('c1', 'chat', { text: 'hi' }));
-    expect(sdk.spans().map(({ name }) => name)).to.have.members([
-      'request',
-      'sse.send',
-      'sse.route',
-      'sse.deliver',
-    ]);
+    expect(sdk.spans().map(({ name }) => name)).to.have.members(['request', 'sse.send', 'sse.route', 'sse.deliver']);
     expect(traces()).to.equal(1);
-    const [send, route, deliver] = ['sse.send', 'sse.route', 'sse.deliver'].map(name =>
-      sdk.span(name),
-    ) as [ReadableSpan, ReadableSpan, ReadableSpan];
+    const [send, route, deliver] = ['sse.send', 'sse.route', 'sse.deliver'].map(name => sdk.span(name)) as [
+      ReadableSpan,
+      ReadableSpan,
+      ReadableSpan,
+    ];
     expect(parentOf(send)).to.equal(idOf(sdk.span('request')));
     expect(parentOf(route)).to.equal(idOf(send));
     expect(parentOf(deliver)).to.equal(idOf(route));
@@ -126,10 +123,7 @@ describe('telemetry of a send', () => {
       const sends = sdk.spans('sse.send');
       const requests = sdk.spans('request');
       expect(sends.map(parentOf)).to.deep.equal(requests.map(idOf));
-      expect(sends.map(({ attributes }) => attributes['sse.outcome'])).to.deep.equal([
-        'delivered',
-        'delivered',
-      ]);
+      expect(sends.map(({ attributes }) => attributes['sse.outcome'])).to.deep.equal(['delivered', 'delivered']);
       expect(sdk.spans()).to.have.length(4);
     });
 
@@ -151,9 +145,7 @@ describe('telemetry of a send', () => {
     connection.send('chat', 'hi');
     await connection.pipe([{ data: 1 }, { data: 2 }]);
     const outcome = { 'sse.outcome': 'delivered', 'sse.node.id': 'a' };
-    expect(await sdk.value('sse.events.sent', { ...outcome, 'sse.scope': 'connection' })).to.equal(
-      1,
-    );
+    expect(await sdk.value('sse.events.sent', { ...outcome, 'sse.scope': 'connection' })).to.equal(1);
     expect(await sdk.value('sse.events.sent', { ...outcome, 'sse.scope': 'source' })).to.equal(2);
   });
 
@@ -205,9 +197,7 @@ describe('telemetry of a send', () => {
   });
 
   it('that throws is a failed span with the error, and no event sent', async () => {
-    await inRequest(() =>
-      a.service.sendMessageToConnection('c1', 'sse.own', 'x').catch(() => undefined),
-    );
+    await inRequest(() => a.service.sendMessageToConnection('c1', 'sse.own', 'x').catch(() => undefined));
     const { status, attributes } = sdk.span('sse.send');
     expect(status.code).to.equal(SpanStatusCode.ERROR);
     expect(attributes['error.type']).to.equal('INVALID_EVENT_NAME');
@@ -308,19 +298,16 @@ describe('telemetry of a send', () => {
     };
     const node: TestNode = cluster.node('retrying', { policy });
     await node.service.sendMessageToConnection('nobody', 'chat', 'hi');
-    expect(
-      sdk.span('sse.route').events.map(({ name, attributes }) => [name, attributes]),
-    ).to.deep.equal([['sse.retry', { 'sse.operation': 'send', 'error.type': 'UNAVAILABLE' }]]);
+    expect(sdk.span('sse.route').events.map(({ name, attributes }) => [name, attributes])).to.deep.equal([
+      ['sse.retry', { 'sse.operation': 'send', 'error.type': 'UNAVAILABLE' }],
+    ]);
     expect(sdk.span('sse.send').events).to.deep.equal([]);
     expect(await sdk.value('sse.retries', { 'sse.operation': 'send' })).to.equal(1);
   });
 
   it('hides connection ids when that is on', async () => {
     const options = { telemetry: { hideConnectionIds: true } };
-    const [c, d] = [
-      await cluster.started('c', { options }),
-      await cluster.started('d', { options }),
-    ];
+    const [c, d] = [await cluster.started('c', { options }), await cluster.started('d', { options })];
     const client = await d.connect('secret-7');
     await turns();
     await c.service.sendMessageToConnection('secret-7', 'chat', 'hi');
@@ -328,9 +315,7 @@ describe('telemetry of a send', () => {
     await d.connect('secret-7', { onDuplicate: 'reject' });
     await d.connect('secret-7', { onDuplicate: 'reject' }).catch(() => undefined);
     expect(sdk.spans('sse.deliver')).to.have.length(1);
-    const recorded = sdk
-      .spans()
-      .map(({ attributes, events, status }) => [attributes, events, status]);
+    const recorded = sdk.spans().map(({ attributes, events, status }) => [attributes, events, status]);
     expect(JSON.stringify(recorded)).to.not.include('secret-7');
   });
 

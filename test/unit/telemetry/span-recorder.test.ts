@@ -1,13 +1,5 @@
 import { readFileSync } from 'node:fs';
-import {
-  context,
-  type Context,
-  ROOT_CONTEXT,
-  SpanKind,
-  SpanStatusCode,
-  trace,
-  TraceFlags,
-} from '@opentelemetry/api';
+import { context, type Context, ROOT_CONTEXT, SpanKind, SpanStatusCode, trace, TraceFlags } from '@opentelemetry/api';
 import { AlwaysOffSampler } from '@opentelemetry/sdk-trace';
 import { expect } from 'chai';
 import { SseError } from '../../../src/errors.js';
@@ -97,10 +89,7 @@ describe('SpanRecorder', () => {
     once('sse.connect', remote(TraceFlags.SAMPLED));
     const http = trace.getTracer('http').startSpan('GET', {}, ROOT_CONTEXT);
     once('sse.connect', trace.setSpan(ROOT_CONTEXT, http));
-    expect(sdk.spans('sse.connect').map(({ kind }) => kind)).to.deep.equal([
-      SpanKind.SERVER,
-      SpanKind.INTERNAL,
-    ]);
+    expect(sdk.spans('sse.connect').map(({ kind }) => kind)).to.deep.equal([SpanKind.SERVER, SpanKind.INTERNAL]);
   });
 
   it('makes no span inside one of this process that was not sampled', () => {

@@ -26,20 +26,16 @@ describe('TraceCarrier', () => {
   const plain = new TraceCarrier(false);
   const laden = new TraceCarrier(true);
 
-  const inSpan = (spanContext: SpanContext, base = ROOT_CONTEXT): Context =>
-    trace.setSpanContext(base, spanContext);
+  const inSpan = (spanContext: SpanContext, base = ROOT_CONTEXT): Context => trace.setSpanContext(base, spanContext);
   const withBaggage = (values: Record<string, string>, base = ROOT_CONTEXT): Context => {
     const entries = Object.entries(values).map(([key, value]) => [key, { value }] as const);
     return propagation.setBaggage(base, propagation.createBaggage(Object.fromEntries(entries)));
   };
   const baggageOf = (context: Context | undefined): Record<string, string> =>
     Object.fromEntries(
-      (context && propagation.getBaggage(context))
-        ?.getAllEntries()
-        .map(([key, { value }]) => [key, value]) ?? [],
+      (context && propagation.getBaggage(context))?.getAllEntries().map(([key, { value }]) => [key, value]) ?? [],
     );
-  const spanOf = (context: Context | undefined): SpanContext | undefined =>
-    context && trace.getSpanContext(context);
+  const spanOf = (context: Context | undefined): SpanContext | undefined => context && trace.getSpanContext(context);
 
   it('writes the time alone where spans are not recorded', () => {
     expect(plain.write(ROOT_CONTEXT, NOW)).to.equal(TIME);
@@ -158,11 +154,6 @@ describe('TraceCarrier', () => {
       { numRuns: 500 },
     );
     fc.assert(fc.property(fc.string({ unit: 'grapheme-ascii' }), any => void laden.read(any)));
-    fc.assert(
-      fc.property(
-        fc.string({ unit: 'grapheme-ascii' }),
-        rest => void laden.read(`${TIME} ${rest}`),
-      ),
-    );
+    fc.assert(fc.property(fc.string({ unit: 'grapheme-ascii' }), rest => void laden.read(`${TIME} ${rest}`)));
   });
 });

@@ -44,9 +44,7 @@ describe('telemetry of maintenance', () => {
     ];
     for (const [how, work] of works) {
       it(`a cleanup of kind ${kind} that answers ${how} shows in span and metric`, async () => {
-        expect(await inStaleContext(() => a.telemetry.maintenance.cleaning(kind, work))).to.equal(
-          3,
-        );
+        expect(await inStaleContext(() => a.telemetry.maintenance.cleaning(kind, work))).to.equal(3);
         const { attributes, parentSpanContext } = sdk.span('sse.cleanup');
         expect(attributes).to.deep.equal({
           'sse.node.id': 'a',
@@ -80,9 +78,7 @@ describe('telemetry of maintenance', () => {
 
   it('a cleanup that fails is a failed span, and nothing removed', async () => {
     const failing = (): Promise<number> => Promise.reject(new SseError('UNAVAILABLE', 'away'));
-    expect(await codeOf(a.telemetry.maintenance.cleaning('route', failing))).to.equal(
-      'UNAVAILABLE',
-    );
+    expect(await codeOf(a.telemetry.maintenance.cleaning('route', failing))).to.equal('UNAVAILABLE');
     expect(sdk.span('sse.cleanup').status.code).to.equal(SpanStatusCode.ERROR);
     expect(await sdk.points('sse.cleanup.removed')).to.deep.equal([]);
   });
@@ -131,9 +127,7 @@ describe('telemetry of maintenance', () => {
       found: { ghost: 4, orphan: 1 },
       repairs: { ghost: 2, orphan: 1 },
     };
-    expect(
-      await inStaleContext(() => a.telemetry.maintenance.checking(async () => summary)),
-    ).to.equal(summary);
+    expect(await inStaleContext(() => a.telemetry.maintenance.checking(async () => summary))).to.equal(summary);
     const { attributes, parentSpanContext } = sdk.span('sse.consistency');
     expect(attributes).to.deep.equal({
       'sse.node.id': 'a',
@@ -193,8 +187,7 @@ describe('telemetry of maintenance', () => {
     for (const reason of ['circuit', 'circuit', 'timeout'] as const) {
       a.telemetry.maintenance.refusing('send', reason);
     }
-    const of = (reason: string) =>
-      sdk.value('sse.refusals', { 'sse.operation': 'send', 'sse.refusal.reason': reason });
+    const of = (reason: string) => sdk.value('sse.refusals', { 'sse.operation': 'send', 'sse.refusal.reason': reason });
     expect([await of('circuit'), await of('timeout')]).to.deep.equal([2, 1]);
   });
 

@@ -80,21 +80,12 @@ describe('Keys', () => {
   });
 
   it('names another schema for every layout that could not meet', () => {
-    const layouts: Partial<KeyLayout>[] = [
-      { cluster: true },
-      { partitions: 2 },
-      { cluster: true, pubsub: 'sharded' },
-    ];
+    const layouts: Partial<KeyLayout>[] = [{ cluster: true }, { partitions: 2 }, { cluster: true, pubsub: 'sharded' }];
     expect(new Set(layouts.map(layout => make(layout).schema)).size).to.equal(3);
   });
 
   it('refuses braces in the prefix and partitions that there are none of', () => {
-    for (const layout of [
-      { prefix: 'a{b}' },
-      { partitions: 0 },
-      { partitions: 17 },
-      { partitions: 1.5 },
-    ]) {
+    for (const layout of [{ prefix: 'a{b}' }, { partitions: 0 }, { partitions: 17 }, { partitions: 1.5 }]) {
       expect(() => make(layout))
         .to.throw(SseError)
         .with.property('code', 'INVALID_OPTION');

@@ -35,10 +35,7 @@ const bring = replay('Replayer.#bring');
 
 /** Every rule of feed and client. */
 export const LOG_MUTATIONS: readonly LogMutation[] = [
-  accept(
-    'an id up to the position is dropped',
-    'if (!foreign && !isAfter(position, this.#position)) return;',
-  ),
+  accept('an id up to the position is dropped', 'if (!foreign && !isAfter(position, this.#position)) return;'),
   accept(
     'an entry is delivered only behind its predecessor',
     'followed.position !== undefined && isAfter(previous, followed.position)',
@@ -56,11 +53,7 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'this.#catchUp();',
     "this.#state = 'catching-up'; this.#goLive();",
   ),
-  catchUpOfFeed(
-    'a break during a catch-up makes it one of the past',
-    'life === this.#life',
-    'true',
-  ),
+  catchUpOfFeed('a break during a catch-up makes it one of the past', 'life === this.#life', 'true'),
   feed('LogFeed.onFrame')(
     'frames are held during a catch-up',
     'this.#held.add({ topic, frame }, frame.body.length);',
@@ -89,10 +82,7 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
   catchUp('the goal is the head of the first page', 'end ?? head', 'head'),
   catchUp('nothing behind the goal is delivered', '!isAfter(entry.position, goal)', 'true'),
   catchUp('a log that lost its end is reported', '[gapOfLostLog(lost, head)]', '[]'),
-  catchUp(
-    'a log that came past the position is none that lost its end',
-    'if (!isAfter(position, head)) continue;',
-  ),
+  catchUp('a log that came past the position is none that lost its end', 'if (!isAfter(position, head)) continue;'),
   catchUp(
     'it ends when the log lost its end',
     '!isAfter(goal, completeTo) || !isAfter(head, completeTo)',
@@ -100,11 +90,7 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
   ),
   gapsBefore('gaps are reported', 'if (gap !== undefined) gaps.push(gap);'),
   gapsBefore('the end of a log is reported', 'lost !== undefined', 'false'),
-  log('resumedFrom')(
-    'the stream goes on before the first entry',
-    'cursorBefore(first.position)',
-    'first.position',
-  ),
+  log('resumedFrom')('the stream goes on before the first entry', 'cursorBefore(first.position)', 'first.position'),
   log('merge')(
     'entries of all topics are in one order',
     'all.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));',
@@ -120,10 +106,7 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     '{ ...page, gap: undefined, lost }',
   ),
   log('LogReader.read')('bounds are no entries', 'until.sequence === 0', 'false'),
-  subscriber('RedisSubscriber.#lose')(
-    'the end of a subscription is reported',
-    'if (wasUp) this.events.onDown?.();',
-  ),
+  subscriber('RedisSubscriber.#lose')('the end of a subscription is reported', 'if (wasUp) this.events.onDown?.();'),
   subscriber('RedisSubscriber.#restore')(
     'every topic is subscribed again',
     '[this.options.probeChannel, ...this.#channels]',
@@ -134,10 +117,7 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'until === undefined || isAfter(last, until)',
     'until === undefined',
   ),
-  admits(
-    'a client drops ids up to its cursor',
-    'if (!isAfter(position, this.#position)) return false;',
-  ),
+  admits('a client drops ids up to its cursor', 'if (!isAfter(position, this.#position)) return false;'),
   admits(
     'a client drops entries of another log',
     'this.#position === undefined || position.epoch !== this.#epoch',
@@ -178,24 +158,14 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'topic === EVERYONE || topics.has(topic)',
     'true',
   ),
-  cursor('ClientCursor.resetFor')(
-    'a reset moves the cursor',
-    "if (effect === 'move') this.start(gap.resumedFrom);",
-  ),
+  cursor('ClientCursor.resetFor')('a reset moves the cursor', "if (effect === 'move') this.start(gap.resumedFrom);"),
   open('ConnectionOpener.#join')(
     'the head is read after the subscriptions are acknowledged',
     'await this.subscriptions.begin(connection, all);',
     'this.subscriptions.begin(connection, all).catch(() => undefined);',
   ),
-  bring(
-    'a replay ends at the head of its first page',
-    'connection.goLive(goal);',
-    'connection.goLive(page.head);',
-  ),
-  bring(
-    'another log is replayed to its own end',
-    'if (page.head.epoch !== epoch) goal = page.head;',
-  ),
+  bring('a replay ends at the head of its first page', 'connection.goLive(goal);', 'connection.goLive(page.head);'),
+  bring('another log is replayed to its own end', 'if (page.head.epoch !== epoch) goal = page.head;'),
   bring(
     'the first event carries the start',
     'connectedFrame(connection, this.node.options, start)',

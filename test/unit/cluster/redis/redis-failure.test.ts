@@ -22,8 +22,7 @@ describe('toSseError', () => {
   }
 
   it('finds the code inside a script error of Redis 6', () => {
-    const text =
-      "ERR Error running script (call to f_1a): @user_script:1: @user_script: 1: -READONLY You can't write";
+    const text = "ERR Error running script (call to f_1a): @user_script:1: @user_script: 1: -READONLY You can't write";
     expect(redisErrorCode(reply(text))).to.equal('READONLY');
     expect(toSseError(reply(text), 'x')).to.include({ code: 'UNAVAILABLE' });
   });

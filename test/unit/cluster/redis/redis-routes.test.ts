@@ -16,9 +16,7 @@ const QUIET = {
 
 describe('RedisRoutes', () => {
   const registryOf = async (answers: Answers): Promise<RedisRoutes> => {
-    const node = scriptedNode((script, request) =>
-      script === 'lease' ? LEASE : answers(script, request),
-    );
+    const node = scriptedNode((script, request) => (script === 'lease' ? LEASE : answers(script, request)));
     const leases = new NodeLeases(node, QUIET);
     await leases.beat();
     leases.stop();

@@ -1,10 +1,6 @@
 import { expect } from 'chai';
 import { ReplyReader } from '../../../../src/cluster/redis/script.js';
-import {
-  historyScript,
-  registerScript,
-  resolveScript,
-} from '../../../../src/cluster/redis/scripts.js';
+import { historyScript, registerScript, resolveScript } from '../../../../src/cluster/redis/scripts.js';
 import { SseError } from '../../../../src/errors.js';
 
 const refuses = (read: () => unknown) => {
@@ -19,9 +15,7 @@ describe('ReplyReader', () => {
     expect(reply.bytes(3)).to.deep.equal(Buffer.from('b'));
     expect(reply.text(3)).to.equal('b');
     expect(reply.list(4).text(0)).to.equal('q');
-    expect(reply.groups(5, 2, at => [reply.text(at), reply.integer(at + 1)])).to.deep.equal([
-      ['k', 1],
-    ]);
+    expect(reply.groups(5, 2, at => [reply.text(at), reply.integer(at + 1)])).to.deep.equal([['k', 1]]);
   });
 
   it('refuses what is not there or not of the kind', () => {

@@ -35,10 +35,7 @@ describe('RouteExpiry', () => {
   it('repeats a step that fails, and records each repetition', async () => {
     expect(await failing(2).expire()).to.equal(1);
     expect(tries).to.equal(3);
-    expect(retrying.args.map(([kind]) => String(kind))).to.deep.equal([
-      'maintenance',
-      'maintenance',
-    ]);
+    expect(retrying.args.map(([kind]) => String(kind))).to.deep.equal(['maintenance', 'maintenance']);
   });
 
   it('tries no more often than it may', async () => {

@@ -55,9 +55,7 @@ describe('the scripts in lua/', () => {
         const code = codeOf(text).join('\n');
         for (const status of header.statuses) expect(code).to.include(`'${status}'`);
         const words = [...code.matchAll(/'([A-Z]{2,})'/g)].map(([, word = '']) => word);
-        expect(
-          words.filter(word => !header.statuses.includes(word) && !COMMANDS.has(word)),
-        ).to.deep.equal([]);
+        expect(words.filter(word => !header.statuses.includes(word) && !COMMANDS.has(word))).to.deep.equal([]);
       });
 
       it(`has at most ${MOST_LINES} lines of code`, () => {
@@ -89,9 +87,7 @@ function headerOf(text: string): Header {
   const returns = header.slice(header.indexOf('RETURNS') + 1, header.indexOf('NOTES'));
   const rest = (kind: string) =>
     header.flatMap(line => {
-      const names = new RegExp(`^${kind}(?:\\[\\d+\\])? +\\.\\.\\. +([a-z][\\w ]*?),`).exec(
-        line,
-      )?.[1];
+      const names = new RegExp(`^${kind}(?:\\[\\d+\\])? +\\.\\.\\. +([a-z][\\w ]*?),`).exec(line)?.[1];
       return names === undefined ? [] : names.replace(/^.* of /, '').split(' ');
     });
   const named = (kind: string) =>
@@ -111,9 +107,7 @@ function headerOf(text: string): Header {
     args: inOrder('ARGV'),
     restArgs: rest('ARGV'),
     statuses: returns.flatMap(line => /^ {2}([A-Z]+)\b/.exec(line)?.[1] ?? []),
-    sections: [
-      ...new Set(header.flatMap(line => /^(KEYS|ARGV|RETURNS|NOTES)\b/.exec(line)?.[1] ?? [])),
-    ],
+    sections: [...new Set(header.flatMap(line => /^(KEYS|ARGV|RETURNS|NOTES)\b/.exec(line)?.[1] ?? []))],
   };
 }
 
