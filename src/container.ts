@@ -8,7 +8,7 @@ import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
-import { CursorRefresh, ExpiryCleanup, LeakDetection, Reconciler } from './node/maintenance.js';
+import { Maintenance } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
 import { MemoryConnectionStore } from './node/store.js';
 import { resolveOptions } from './options/resolve-options.js';
@@ -51,88 +51,51 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     bindService(load, ConnectionStore, overrides.connectionStore, () => new MemoryConnectionStore());
     bindPolicy(load, overrides, resolved);
     bindCoordinator(load, overrides.clusterCoordinator, resolved);
-    load
-      .bind(ExpiryCleanup)
-      .toResolvedValue(
-        (store, logger, telemetry) => new ExpiryCleanup(store, resolved.cleanup, logger, telemetry.maintenance),
-        [ConnectionStore, Logger, Telemetry],
-      )
-      .inSingletonScope()
-      .onDeactivation(cleanup => {
-        cleanup.stop();
-      });
-    load
-      .bind(CursorRefresh)
-      .toResolvedValue(
-        (store, coordinator) => new CursorRefresh(store, coordinator.log, resolved.history.ttl),
-        [ConnectionStore, ClusterCoordinator],
-      )
-      .inSingletonScope()
-      .onDeactivation(refresh => {
-        refresh.stop();
-      });
-    load
-      .bind(Reconciler)
-      .toResolvedValue(
-        (coordinator, logger, { maintenance }) =>
-          new Reconciler(resolved.consistency, {
-            coordinator,
-            logger,
-            telemetry: maintenance,
-            onInconsistency: overrides.onInconsistency,
-          }),
-        [ClusterCoordinator, Logger, Telemetry],
-      )
-      .inSingletonScope()
-      .onDeactivation(check => {
-        check.stop();
-      });
-    load
-      .bind(LeakDetection)
-      .toResolvedValue(
-        (logger, { maintenance }) => new LeakDetection(resolved.reliability.leakDetectionInterval, logger, maintenance),
-        [Logger, Telemetry],
-      )
-      .inSingletonScope()
-      .onDeactivation(detection => {
-        detection.stop();
-      });
-    load
-      .bind(SseService)
-      .toResolvedValue(
-        (store, coordinator, policy, logger, telemetry, cleanup, refresh, leaks, check) => {
-          cleanup.start();
-          if (resolved.history.enabled) refresh.start();
-          check.start();
-          const service = new DistributedSseService({
-            options: resolved,
-            store,
-            coordinator,
-            policy,
-            logger,
-            telemetry,
-            consistency: check,
-          });
-          leaks.watch([...service.leakProbes(), ...(coordinator.selfCheck?.leakProbes() ?? [])]);
-          const { enabled, resourceLeakDetection } = resolved.reliability;
-          if (enabled && resourceLeakDetection) leaks.start();
-          return service;
-        },
-        [
-          ConnectionStore,
-          ClusterCoordinator,
-          ResiliencePolicy,
-          Logger,
-          Telemetry,
-          ExpiryCleanup,
-          CursorRefresh,
-          LeakDetection,
-          Reconciler,
-        ],
-      )
-      .inSingletonScope()
-      .onDeactivation(service => service.close());
+    bindMaintenance(load, overrides.onInconsistency, resolved);
+    bindFacade(load, resolved);
   });
+}
+
+function bindMaintenance(
+  load: ContainerModuleLoadOptions,
+  onInconsistency: InconsistencyListener | undefined,
+  options: ResolvedSseOptions,
+): void {
+  load
+    .bind(Maintenance)
+    .toResolvedValue(
+      (store, coordinator, logger, { maintenance: telemetry }) =>
+        new Maintenance({ options, store, coordinator, logger, telemetry, onInconsistency }),
+      [ConnectionStore, ClusterCoordinator, Logger, Telemetry],
+    )
+    .inSingletonScope()
+    .onDeactivation(maintenance => {
+      maintenance.stop();
+    });
+}
+
+function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOptions): void {
+  load
+    .bind(SseService)
+    .toResolvedValue(
+      (store, coordinator, policy, logger, telemetry, maintenance) => {
+        const consistency = maintenance.reconciler;
+        const service = new DistributedSseService({
+          options,
+          store,
+          coordinator,
+          policy,
+          logger,
+          telemetry,
+          consistency,
+        });
+        maintenance.start(service.leakProbes());
+        return service;
+      },
+      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance],
+    )
+    .inSingletonScope()
+    .onDeactivation(service => service.close());
 }
 
 function telemetryOf({ node, telemetry }: ResolvedSseOptions): Telemetry {

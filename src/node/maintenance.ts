@@ -5,15 +5,58 @@ import type { Logger } from '../contracts/logger.js';
 import type { InconsistencyListener, LeakProbe, ReconcileReport, ReconcileRequest } from '../contracts/self-check.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
-import type { ConsistencySettings } from '../options/sse-options.js';
+import type { ConsistencySettings, ResolvedSseOptions } from '../options/sse-options.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { encodeId } from '../protocol/event-stream.js';
 import { Periodic } from '../time.js';
 
+/** Everything that {@link Maintenance} works on and reports to. */
+interface MaintenanceParts extends ReconcilerParts {
+  readonly options: Pick<ResolvedSseOptions, 'cleanup' | 'consistency' | 'history' | 'reliability'>;
+  readonly store: ConnectionStore;
+  readonly coordinator: Pick<ClusterCoordinator, 'log' | 'status' | 'selfCheck'>;
+  readonly telemetry: MaintenanceTelemetry;
+}
+
+/** The background work of one node: expires connections, moves quiet clients along, reconciles, and detects leaks. */
+export class Maintenance {
+  readonly reconciler: Reconciler;
+  readonly #cleanup: ExpiryCleanup;
+  readonly #refresh: CursorRefresh;
+  readonly #leaks: LeakDetection;
+
+  constructor(private readonly parts: MaintenanceParts) {
+    const { options, store, coordinator, logger, telemetry } = parts;
+    this.reconciler = new Reconciler(options.consistency, parts);
+    this.#cleanup = new ExpiryCleanup(store, options.cleanup, logger, telemetry);
+    this.#refresh = new CursorRefresh(store, coordinator.log, options.history.ttl);
+    this.#leaks = new LeakDetection(options.reliability.leakDetectionInterval, logger, telemetry);
+  }
+
+  /** Begins what the settings ask for. Twice is harmless. @param probes look for leaks beside those of the coordinator */
+  start(probes: readonly LeakProbe[]): void {
+    const { coordinator, options } = this.parts;
+    const { enabled, resourceLeakDetection } = options.reliability;
+    this.#cleanup.start();
+    if (options.history.enabled) this.#refresh.start();
+    this.reconciler.start();
+    this.#leaks.watch([...probes, ...(coordinator.selfCheck?.leakProbes() ?? [])]);
+    if (enabled && resourceLeakDetection) this.#leaks.start();
+  }
+
+  /** Ends it; a run under way goes on to its end. */
+  stop(): void {
+    this.#cleanup.stop();
+    this.#refresh.stop();
+    this.reconciler.stop();
+    this.#leaks.stop();
+  }
+}
+
 /**
- * Moves quiet clients along: one that is given nothing for as long as the log keeps entries would come back with an id that
- * is too old to say that nothing is missing. Writes the present place as a block that is only an id, which a browser takes
- * over without an event.
+ * Moves quiet clients along. A client without events for as long as the log keeps entries would come back with an id that
+ * is too old to prove that it missed nothing. The job writes the present position as a block with only an id, which a
+ * browser stores without an event.
  */
 export class CursorRefresh {
   readonly #job: Periodic;
@@ -54,22 +97,13 @@ export class CursorRefresh {
   }
 }
 
-/** How the cleanup works. */
-interface ExpiryCleanupSettings {
-  readonly enabled: boolean;
-  /** Milliseconds between two runs. */
-  readonly interval: number;
-  /** Milliseconds since the last accepted byte after which a connection is removed. */
-  readonly connectionTtl: number;
-}
-
 /** Removes connections of this node whose sockets have taken nothing for `cleanup.connectionTtl`. */
 export class ExpiryCleanup {
   readonly #job: Periodic;
 
   constructor(
     private readonly store: ConnectionStore,
-    private readonly settings: ExpiryCleanupSettings,
+    private readonly settings: ResolvedSseOptions['cleanup'],
     private readonly logger: Logger,
     private readonly telemetry: Pick<MaintenanceTelemetry, 'cleaning'>,
   ) {
