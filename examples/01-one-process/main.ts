@@ -11,7 +11,7 @@ try {
   // Until it listens there are no clients to say goodbye to, but others may know of this node already.
   let closeServer = (): void => undefined;
   drainOnSignals(sse, {
-    // The listener stays open during the drain: clients that come are told to go elsewhere.
+    // The listener stays open during the drain: new clients get an answer that sends them elsewhere.
     afterwards: () => {
       closeServer();
       return stopTelemetry?.();

@@ -43,7 +43,7 @@ export const SETTINGS = {
      * Milliseconds between two heartbeat comments; `false`: none, and a dead client is noticed later. Default 30000.
      */
     heartbeat: setting(millisecondsOrOff, 30_000),
-    /** Connections this node takes; further ones get 503, takeovers excepted. No connection is evicted. Default 1000. */
+    /** Connections that this node accepts; further ones get 503, except takeovers. No connection is evicted. Default 1000. */
     maxConnections: setting(count(1), 1_000),
     /** Milliseconds after which a connection is closed in any case; `false`: no limit. Default `false`. */
     maxAge: setting(millisecondsOrOff, false),
@@ -71,7 +71,7 @@ export const SETTINGS = {
     connectionTtl: setting(seconds, 3_600),
     /** Pub/Sub channel of broadcasts. Default `sse:events`. */
     channel: setting(text('1 to 256 characters', /^.{1,256}$/s), 'sse:events'),
-    /** Address of the Redis, not together with `client`; none of both: one process. Never printed. No default. */
+    /** Address of Redis, not together with `client`; without both, one process. Never printed. No default. */
     url: optional(secret(text('a redis:// or rediss:// URL', /^rediss?:\/\/\S+$/))),
     /**
      * A client of the application, also for Sentinel or Redis Cluster; duplicated, never reconfigured, frozen or closed.
@@ -134,7 +134,7 @@ export const SETTINGS = {
     statusCheckInterval: setting(milliseconds, 30_000),
     /**
      * `auto_correct`: a difference that lasts two seconds is repaired. `fail_fast`: it stays, the node is not ready
-     * (`INCONSISTENT`) and takes no new connection until a later comparison finds no difference. Default `auto_correct`.
+     * (`INCONSISTENT`) and accepts no new connection until a later comparison finds no difference. Default `auto_correct`.
      */
     inconsistencyHandlingStrategy: setting(oneOf('auto_correct', 'fail_fast'), 'auto_correct'),
     /** Whether a node that repaired something notifies the others, which then compare soon. Default true. */
