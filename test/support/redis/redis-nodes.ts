@@ -9,6 +9,8 @@ import { until } from '../until.js';
 import { randomPrefix } from './gateway-options.js';
 import { TcpProxy } from './tcp-proxy.js';
 
+const QUIET_LOOKS = 3;
+
 /** Coordinators of one cluster after the other, each with key names of its own. */
 export class RedisNodes implements ClusterFactory {
   readonly logger = new RecordingLogger();
@@ -41,8 +43,14 @@ export class RedisNodes implements ClusterFactory {
     return this.make(nodeId, this.where());
   }
 
+  /** Resolves when no node renews its routes. A renewal that was asked for begins in a later turn of the event loop. */
   quiet(): Promise<void> {
-    return until(() => this.#repairs === 0, 'the repairs to be over');
+    let looks = 0;
+    const isQuiet = (): boolean => {
+      looks = this.#repairs === 0 ? looks + 1 : 0;
+      return looks === QUIET_LOOKS;
+    };
+    return until(isQuiet, 'the repairs to be over');
   }
 
   async dispose(): Promise<void> {
