@@ -22,6 +22,8 @@ interface Followed {
   position: Position | undefined;
   /** Settles with Redis' acknowledgement of the subscription. */
   subscribed: Promise<void>;
+  /** Whether `subscribed` has settled. Frames that arrive before may be of a former subscription to the topic. */
+  acknowledged: boolean;
 }
 
 type Kept = PublicationFrame & Required<Pick<PublicationFrame, 'entry'>>;
@@ -151,8 +153,18 @@ export class LogFeed {
     if (present !== undefined) return present;
     const channel = this.node.gateway.keys.topicChannel(topic);
     const subscribed = this.#subscribe();
-    subscribed.catch(() => undefined);
-    const followed: Followed = { subscriptions: 0, joining: 0, position: undefined, subscribed };
+    const followed: Followed = {
+      subscriptions: 0,
+      joining: 0,
+      position: undefined,
+      subscribed,
+      acknowledged: false,
+    };
+    const onAnswer = (): void => {
+      followed.acknowledged = true;
+    };
+    // After a failure, the next connection subscribes the topic before it brings any frame.
+    subscribed.then(onAnswer, onAnswer);
     this.#topics.set(topic, followed);
     this.#byChannel.set(channel, topic);
     this.#joining.add(channel);
@@ -175,6 +187,8 @@ export class LogFeed {
     const { epoch, position, previous } = frame.entry;
     const followed = this.#topics.get(topic);
     if (followed === undefined || this.#position === undefined) return;
+    // No connection follows the topic yet. Entries after a frame of a former subscription may be unseen, and are no gap.
+    if (!followed.acknowledged) return;
     const foreign = epoch !== this.#position.epoch;
     if (!foreign && !isAfter(position, this.#position)) return;
     const missed = followed.position !== undefined && isAfter(previous, followed.position);
@@ -227,10 +241,9 @@ export class LogFeed {
       this.#position = position;
       end = position;
     }
-    for (const [channel, topic] of this.#byChannel) {
-      const followed = this.#topics.get(topic);
+    for (const followed of this.#topics.values()) {
       // No connection here follows a topic before it is subscribed, so none misses its entries until then.
-      if (followed !== undefined && !this.#joining.has(channel)) followed.position = end;
+      if (followed.acknowledged) followed.position = end;
     }
   }
 

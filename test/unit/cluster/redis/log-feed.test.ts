@@ -197,6 +197,26 @@ describe('LogFeed', () => {
     expect(await run.fault()).to.equal(undefined);
   });
 
+  it('resets no client for entries that came between two subscriptions, after a late frame of the first', async () => {
+    await opened(['a'], ['b']);
+    run.publish('b');
+    run.leave(1);
+    await turns();
+    first().connection?.carryOut();
+    run.publish('b');
+    // The client joins again before the first of these entries arrives; the second one never does.
+    run.join(1, first(), 0);
+    await turns();
+    await run.settle();
+    run.publish('a');
+    run.publish('b');
+    await run.settle();
+    const { sink } = run.streams[2] ?? {};
+    expect(sink?.names).to.deep.equal(['connected', 'message']);
+    expect(sink?.data('message')).to.deep.equal(['b 4']);
+    expect(await run.fault()).to.equal(undefined);
+  });
+
   it('has no position while its subscription is down, since entries may be missing', async () => {
     await opened(['a']);
     run.publish('a');

@@ -41,6 +41,7 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'followed.position !== undefined && isAfter(previous, followed.position)',
     'false',
   ),
+  accept('a frame before the acknowledgement is of a former subscription', 'if (!followed.acknowledged) return;'),
   accept('an entry of another log starts a catch-up', 'epoch !== this.#position.epoch', 'false'),
   accept(
     'a frame that vanished and was overtaken is reported',
@@ -68,11 +69,7 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'this.#exclusively',
     '(async (work: () => Promise<void>) => work())',
   ),
-  readOn(
-    'a topic that is not subscribed yet misses nothing',
-    'followed !== undefined && !this.#joining.has(channel)',
-    'followed !== undefined',
-  ),
+  readOn('a topic that is not subscribed yet misses nothing', 'followed.acknowledged', 'true'),
   readOn('a page goes on where the last one ended', 'this.#position = position;'),
   readOn(
     'a gap is reported where it begins',
