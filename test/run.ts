@@ -23,7 +23,8 @@ interface Group {
 const GROUPS: readonly Group[] = [
   { files: ['e2e/[a-k]*.test.js', 'e2e/[o-q]*.test.js'] },
   { files: ['e2e/[l-n]*.test.js', 'e2e/[r-z]*.test.js'] },
-  { files: ['contract/**/*.test.js', 'integration/koa/**/*.test.js'] },
+  { files: ['contract/redis-*.test.js'] },
+  { files: ['contract/!(redis-*).test.js', 'integration/koa/**/*.test.js'] },
   { files: ['integration/redis/!(*-model|*-at-size).test.js'] },
   {
     files: ['*.test.js', 'unit/**/*.test.js', 'integration/redis/*(*-model|*-at-size).test.js'],
