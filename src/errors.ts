@@ -31,6 +31,7 @@ const CODES = [
 /**
  * Stable codes of everything this library throws or puts into a `rejected` receipt. A code never changes its meaning
  * within a major version; messages may. The last column is the default of `retryable`; a single error may know better.
+ * `koa/middleware.ts` has the HTTP status of each code.
  *
  * | code | cause | retry? |
  * |---|---|---|

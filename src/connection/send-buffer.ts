@@ -4,7 +4,8 @@ const COMPACT_AT = 1024;
 
 /**
  * Frames that wait for one slow or opening client, first in, first out, counted in the process budget. A part of the first
- * frame may have left already. That frame cannot be dropped, since the client would see half an event.
+ * frame may have left already. That frame cannot be dropped, since the client would see half an event. What a full buffer
+ * costs is decided by the `FrameWriter`.
  */
 export class SendBuffer {
   #frames: (Frame | undefined)[] = [];

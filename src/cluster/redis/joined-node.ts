@@ -6,6 +6,7 @@ import { pause, Periodic } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
 import { CommandBus } from './commands.js';
 import { redisErrorCode } from './connections.js';
+import { RouteExpiry } from './expiry.js';
 import { LogFeed } from './feed.js';
 import { nodeIdOf, type SupersededFrame } from './frames.js';
 import { type InboxParts, NodeInbox } from './inbox.js';
@@ -14,7 +15,7 @@ import { LogReader, LogWriter } from './log.js';
 import { MessageRouter, type PendingSend } from './messages.js';
 import { NodeChannel } from './node-channel.js';
 import { Reconciler } from './reconcile.js';
-import { RedisRoutes, RouteExpiry } from './routes.js';
+import { RedisRoutes } from './routes.js';
 
 /** Milliseconds that joining waits at most for its subscriptions, which usually take a few. */
 const LONGEST_WAIT_MS = 2_000;

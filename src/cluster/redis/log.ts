@@ -175,7 +175,7 @@ function earlier(a: Position, b: Position): Position {
   return isAfter(a, b) ? b : a;
 }
 
-const PAGE_ENTRIES = 500;
+const CATCH_UP_ENTRIES = 500;
 
 /** One step of a catch-up. The gaps come before the entries; afterwards everything up to `position` is delivered. */
 export interface CatchUpStep {
@@ -196,7 +196,7 @@ export async function* catchUp(
   let position = from;
   let end: Cursor | undefined;
   for (;;) {
-    const page = await reader.read(topics(), position, PAGE_ENTRIES);
+    const page = await reader.read(topics(), position, CATCH_UP_ENTRIES);
     const { head, lost, completeTo, entries } = page;
     if (lost === 'AHEAD') {
       // The log may have grown past the position meanwhile.

@@ -7,7 +7,8 @@ import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
 import type { Partition } from './keys.js';
 import { type NodeLeases, routeTimes } from './leases.js';
-import type { RouteExpiry, RedisRoutes } from './routes.js';
+import type { RouteExpiry } from './expiry.js';
+import type { RedisRoutes } from './routes.js';
 import { ownedScript, reconcileScript, refreshScript, type RouteState } from './scripts.js';
 
 const ROUTES_PER_CALL = 200;

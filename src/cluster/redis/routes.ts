@@ -1,14 +1,11 @@
 import type { NodeInfo, Registered, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
 import { SseError } from '../../errors.js';
-import { retry } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
 import { type Partition, publishCommand } from './keys.js';
 import { routeTimes, type NodeLeases } from './leases.js';
 import {
   countScript,
-  expireScript,
-  reapScript,
   type RegisterReply,
   type RegisterRequest,
   registerScript,
@@ -179,83 +176,4 @@ export class RedisRoutes {
 
 function lost(status: 'GONE' | 'LOST'): SseError {
   return new SseError('UNAVAILABLE', `a registration must keep its lease, got ${status}; connect again`);
-}
-
-const ROUTES_TO_REAP = 200;
-/** A run that finds nothing is one call, so it compares more; that takes Redis less than a millisecond. */
-const ROUTES_TO_EXPIRE = 300;
-const BATCHES_PER_RUN = 50;
-
-type ExpiryNode = Pick<ClusterNode, 'inc' | 'options' | 'logger' | 'telemetry'> & {
-  readonly gateway: Pick<ClusterNode['gateway'], 'keys' | 'run'>;
-};
-
-/**
- * Removes routes of all nodes that are over: those of nodes whose lease ran out, and those that ran out themselves. Every
- * node does it, without a leader; each route is removed by exactly one of them.
- */
-export class RouteExpiry {
-  constructor(
-    private readonly node: ExpiryNode,
-    /** Called with the incarnation of each node that died. */
-    private readonly onDead: (inc: string) => void,
-  ) {}
-
-  /** Removes dead nodes with their routes. Returns how many routes were removed. @throws SseError */
-  reap(): Promise<number> {
-    return this.node.telemetry.cleaning('node', () => this.#reap());
-  }
-
-  async #reap(): Promise<number> {
-    let removed = 0;
-    for (const partition of this.node.gateway.keys.partitions) {
-      for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
-        const request = { partition, limit: ROUTES_TO_REAP, graceMs: 0, self: undefined };
-        const reply = await this.#retry(() => this.node.gateway.run(reapScript, request));
-        if (reply.status === 'NONE') break;
-        removed += reply.removed.length;
-        if (reply.status === 'DONE') this.#report(reply.inc);
-      }
-    }
-    return removed;
-  }
-
-  /**
-   * Removes routes that ran out: the next part of the round that all nodes share, and further parts as long as there is
-   * something to remove. Returns how many were removed. @throws SseError
-   */
-  expire(): Promise<number> {
-    return this.node.telemetry.cleaning('route', () => this.#expire());
-  }
-
-  async #expire(): Promise<number> {
-    let removed = 0;
-    for (const partition of this.node.gateway.keys.partitions) {
-      for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
-        const request = { partition, count: ROUTES_TO_EXPIRE };
-        const reply = await this.#retry(() => this.node.gateway.run(expireScript, request));
-        removed += reply.removed.length;
-        if (reply.status === 'WRAPPED' || reply.removed.length === 0) break;
-      }
-    }
-    return removed;
-  }
-
-  #retry<T>(step: () => Promise<T>): Promise<T> {
-    const { options, telemetry } = this.node;
-    const { retries, retryPause } = options.resilience.maintenance;
-    return retry(step, {
-      tries: retries + 1,
-      pauseMs: retryPause,
-      passing: error => SseError.is(error) && error.retryable,
-      onRetry: error => telemetry.retrying('maintenance', error),
-    });
-  }
-
-  #report(inc: string): void {
-    // An earlier lease of this node, which ran out while the node was stalled.
-    if (inc === this.node.inc) return;
-    this.node.logger.info('a node died; its routes were removed', { nodeId: nodeIdOf(inc) });
-    this.onDead(inc);
-  }
 }

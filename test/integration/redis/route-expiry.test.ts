@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { RouteExpiry } from '../../../src/cluster/redis/routes.js';
+import { RouteExpiry } from '../../../src/cluster/redis/expiry.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { RouteExpiry } from '../../../../src/cluster/redis/routes.js';
+import { RouteExpiry } from '../../../../src/cluster/redis/expiry.js';
 import { SseError } from '../../../../src/errors.js';
 import { resolveOptions } from '../../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../../src/options/sse-options.js';
