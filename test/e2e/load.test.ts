@@ -91,9 +91,11 @@ describe('under load', function () {
       processListeners: before.processListeners,
     });
     expect(after.sockets).to.be.at.most(before.sockets);
-    const growth = after.heapUsed / before.heapUsed - 1;
-    console.log(`      heap ${(before.heapUsed / MEBIBYTE).toFixed(1)} MiB, ${(growth * 100).toFixed(1)} %`);
-    expect(growth).to.be.lessThan(0.05);
+    const growth = after.heapUsed - before.heapUsed;
+    const share = (growth / before.heapUsed) * 100;
+    console.log(`      heap ${(before.heapUsed / MEBIBYTE).toFixed(1)} MiB, ${share.toFixed(1)} %`);
+    // After few connects the share is mostly compiled code; a connection that stays takes more than 600 bytes.
+    expect(growth).to.be.lessThan(amount(CHURN * 400, before.heapUsed * 0.05));
   });
 
   for (const policy of ['disconnect', 'drop-oldest', 'drop-newest']) {
