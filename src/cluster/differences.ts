@@ -1,4 +1,5 @@
 import type { Inconsistency, ReconcileReport } from '../contracts/self-check.js';
+import { pause } from '../time.js';
 
 /**
  * The kinds of inconsistency that the coordinators of this library find.
@@ -32,7 +33,7 @@ export async function lastingDifferences<D extends Difference>(
 ): Promise<readonly D[]> {
   const before = new Set((await compare()).map(nameOf));
   if (before.size === 0) return [];
-  await new Promise(resolve => setTimeout(resolve, settle).unref());
+  await pause(settle);
   return (await compare()).filter(difference => before.has(nameOf(difference)));
 }
 

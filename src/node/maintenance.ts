@@ -33,7 +33,7 @@ export class Maintenance {
     this.#leaks = new LeakDetection(options.reliability.leakDetectionInterval, logger, telemetry);
   }
 
-  /** Begins what the settings ask for. Twice is harmless. @param probes look for leaks beside those of the coordinator */
+  /** Begins the jobs that the settings ask for. To be called once. @param probes look for leaks beside those of the coordinator */
   start(probes: readonly LeakProbe[]): void {
     const { coordinator, options } = this.parts;
     const { enabled, resourceLeakDetection } = options.reliability;

@@ -1,6 +1,6 @@
 import type { CoordinatorStatus } from '../../contracts/cluster.js';
 import type { LeakProbe, ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
-import type { SseError } from '../../errors.js';
+import { SseError } from '../../errors.js';
 import { EVERYONE } from '../../protocol/names.js';
 import { pause, Periodic } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
@@ -241,7 +241,7 @@ export class JoinedNode implements InboxParts {
 }
 
 function isPassing(error: unknown): boolean {
-  return (error as Partial<SseError>).code === 'UNAVAILABLE';
+  return SseError.is(error, 'UNAVAILABLE');
 }
 
 /** The state of a joined node that decides its status. */
