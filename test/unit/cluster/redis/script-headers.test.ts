@@ -2,6 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { LUA_FOLDER } from '../../../../src/cluster/redis/script.js';
 import { SCRIPTS } from '../../../../src/cluster/redis/scripts.js';
+import { MUTATIONS } from '../../../integration/redis/mutation-list.js';
+import { mutateLua } from '../../../support/mutate-lua.js';
 
 const MOST_LINES = 60;
 
@@ -21,6 +23,13 @@ describe('the scripts in lua/', () => {
       .filter(file => file.endsWith('.lua') && !file.startsWith('_'))
       .map(file => file.replace(/\.lua$/, ''));
     expect(files.sort()).to.deep.equal(SCRIPTS.map(({ name }) => name).sort());
+  });
+
+  it('have each guard of the list of mutations once', () => {
+    for (const { place, find, replace } of MUTATIONS) {
+      const text = readFileSync(new URL(`${place}.lua`, LUA_FOLDER), 'utf8');
+      expect(mutateLua(text, find, replace)).to.not.equal(text);
+    }
   });
 
   for (const script of SCRIPTS) {
