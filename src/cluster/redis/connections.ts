@@ -110,6 +110,7 @@ export class RedisConnections {
     }
     const connection = pattern.duplicate(subscriberOptions());
     this.#login.applyTo(connection);
+    surviveErrors(connection);
     return connection;
   }
 
@@ -167,6 +168,7 @@ export class RedisConnections {
       this.events.onClose();
     });
     if (!isCluster(command)) {
+      surviveErrors(command);
       command.on('connect', () => {
         command.stream.once('data', (first: Buffer) => {
           this.#refusal = refusalIn(first);
@@ -177,6 +179,7 @@ export class RedisConnections {
     // A node connects once, with its first command, and is made anew after it was lost.
     cluster.on('+node', (node: Redis) => {
       this.#login.applyTo(node);
+      surviveErrors(node);
       this.#nodes.set(addressOf(node), node);
       if (cluster.status === 'ready') void wakeMasters(cluster);
     });
@@ -268,6 +271,14 @@ export class RedisConnections {
 
 /** Moves after which a node stays where it is, although commands and subscriptions are at two servers. */
 const MOST_MOVES = 6;
+
+/** Keeps the process alive when a socket fails twice, as with TLS: ioredis has a listener for the first error only. */
+function surviveErrors(connection: Redis): void {
+  connection.on('error', () => {
+    const stream: Redis['stream'] | undefined = connection.stream;
+    stream?.on('error', () => undefined);
+  });
+}
 
 /** Milliseconds that a new connection to a Redis Cluster waits for masters that do not answer. */
 const LONGEST_WAKING = 500;
