@@ -69,6 +69,11 @@ export class LogFeed {
     return this.#state === 'live' ? this.#position : undefined;
   }
 
+  /** What {@link position} was last. */
+  get lastPosition(): Cursor | undefined {
+    return this.#position;
+  }
+
   /** The topics it follows, without those of a `subscribe` under way. */
   get topics(): string[] {
     return [...this.#topics].flatMap(([topic, { joining }]) => (joining === 0 ? [topic] : []));

@@ -47,7 +47,7 @@ describe('RedisGateway in a Redis Cluster', () => {
       const counts = () =>
         Promise.all(
           gateway.keys.partitions.map(partition =>
-            gateway.run(countScript, { partition }).then(
+            gateway.run(countScript, { partition, graceMs: 0 }).then(
               () => 'OK',
               (error: unknown) => (SseError.is(error) ? error.code : 'other'),
             ),
