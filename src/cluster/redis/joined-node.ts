@@ -66,9 +66,9 @@ export class JoinedNode implements InboxParts {
       notify: repaired => this.bus.notifyAll({ t: 'sync', repaired }),
     });
     this.router = new MessageRouter(node, this.#channel, this.leases);
-    this.bus = new CommandBus(node, this.#channel, this.nodes, () => this.leases.clock);
+    this.bus = new CommandBus(node, this.#channel, this.nodes, () => node.clock.earliest);
     this.#inbox = new NodeInbox(node, this.#channel, this);
-    this.reader = new LogReader(node, () => this.leases.clock);
+    this.reader = new LogReader(node);
     this.writer = new LogWriter(node, this.nodes);
     this.feed = new LogFeed(node, this.#inbox.log, this.reader);
   }
@@ -113,7 +113,7 @@ export class JoinedNode implements InboxParts {
   /** Why this node gets no events of the cluster; `undefined` when it does. */
   subscriptionTrouble(): string | undefined {
     if (!this.#inbox.up) return 'the subscriptions are being restored';
-    return this.feed.begun ? undefined : 'the log has not been read yet';
+    return this.feed.lastPosition === undefined ? 'the log has not been read yet' : undefined;
   }
 
   /** Releases the routes and the lease of this node, as far as Redis can be reached, and ends its subscriptions. Twice is harmless. */
@@ -140,7 +140,7 @@ export class JoinedNode implements InboxParts {
 
   /** Closes a connection whose id another registration took over. */
   onSuperseded({ connectionId, token, fencingToken }: SupersededFrame): void {
-    if (!this.#channel.signs) {
+    if (!this.node.signer.signs) {
       this.node.listener.onSuperseded(connectionId, token, fencingToken);
       return;
     }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { Periodic } from '../../time.js';
+import { RedisClock } from './clock.js';
 import type { ClusterNode } from './cluster-node.js';
 import { COMMAND_TIMEOUT, redisErrorCode } from './connections.js';
 import { nodeIdOf } from './frames.js';
@@ -10,8 +11,6 @@ import { countScript, type Lease, type LeaseReply, leaseScript, reapScript } fro
 
 const ROUTES_PER_CALL = 200;
 const RETRY_MS = 1_000;
-/** Milliseconds by which an answer is late at most; what differs more is a clock that was set. */
-const CLOCK_STEP_MS = COMMAND_TIMEOUT;
 /** Milliseconds that a new connection takes at most, as a rule. */
 const RECONNECT_MS = 1_000;
 /** A late answer to one call is no silence. */
@@ -64,14 +63,9 @@ export class NodeLeases {
     });
   }
 
-  /** Redis' clock in milliseconds, reckoned from the last heartbeat; in a Redis Cluster that of one master, for all nodes. */
-  get clock(): number | undefined {
-    return this.#partitions.find(({ clock }) => clock !== undefined)?.now;
-  }
-
-  /** The clock of the Redis that has a partition, in milliseconds; `undefined` before its first answer. */
+  /** A time in milliseconds at which the Redis of a partition certainly was; `undefined` before its first answer. */
   clockOf(partition: Partition): number | undefined {
-    return this.#of(partition).now;
+    return this.#of(partition).clock.earliest;
   }
 
   /** Whether no partition answers. */
@@ -240,7 +234,8 @@ export class NodeLeases {
   }
 
   async #lease(held: PartitionLease): Promise<Extract<LeaseReply, { readonly lease: Lease }>> {
-    const { gateway, inc, options } = this.node;
+    const { gateway, inc, options, clock } = this.node;
+    const sentAt = performance.now();
     const { leaseMs, keyMs } = routeTimes(options);
     const reply = await gateway.run(leaseScript, {
       partition: held.partition,
@@ -253,7 +248,8 @@ export class NodeLeases {
     });
     if (reply.status === 'UNREADABLE') throw new UnreadableKey(reply.key);
     if (reply.status !== 'SCHEMA') {
-      held.learn(reply.now);
+      held.clock.observe(reply.now, sentAt);
+      if (held.partition.number === 0) clock.observe(reply.now, sentAt);
       return reply;
     }
     throw new SseError(
@@ -279,7 +275,7 @@ export class NodeLeases {
 /** The lease of one partition, as far as this node knows it. */
 class PartitionLease {
   lease: Lease | undefined;
-  clock: { readonly redis: number; readonly at: number } | undefined;
+  readonly clock = new RedisClock();
   trouble: Trouble | undefined;
   /** When the present unbroken stretch of renewals began. */
   aliveSince = Infinity;
@@ -288,17 +284,6 @@ class PartitionLease {
   #changes: Promise<unknown> = Promise.resolve();
 
   constructor(readonly partition: Partition) {}
-
-  /** Redis' clock in milliseconds. */
-  get now(): number | undefined {
-    return this.clock && this.clock.redis + performance.now() - this.clock.at;
-  }
-
-  /** An answer is older than the clock when it arrives, so the one that took least time is the best. */
-  learn(redis: number): void {
-    const ahead = (this.now ?? -Infinity) - redis;
-    if (ahead < 0 || ahead > CLOCK_STEP_MS) this.clock = { redis, at: performance.now() };
-  }
 
   /** Runs after the changes before it. */
   change<T>(work: () => Promise<T>): Promise<T> {

@@ -176,7 +176,7 @@ export class MessageRouter {
       epoch: this.leases.epochOf(partition),
       conn: connectionId,
       pubCommand: publishCommand(gateway.keys.nodeMode),
-      payload: this.channel.signed(encoded),
+      payload: this.channel.signed(connectionId, encoded),
     });
   }
 

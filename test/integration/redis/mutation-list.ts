@@ -14,7 +14,7 @@ export const MUTATIONS: readonly Mutation[] = [
   m('lease', 'generation is compared', 'current == gen and ', ''),
   m('lease', 'generations begin at the present second', 'math.floor(now / 1000) % 1000000', '0'),
   m('lease', 'keys are given a time to live', "redis.call('PEXPIRE', key, keyMs)"),
-  m('lease', 'a new key is given a time to live', "redis.call('PEXPIRE', leases, keyMs)"),
+  m('lease', 'a full Redis permits the rest', "redis.call('PEXPIRE', leases, keyMs)"),
   m(
     'lease',
     'a key of another type is named',
@@ -170,7 +170,7 @@ export const MUTATIONS: readonly Mutation[] = [
   m('publish', 'meta is given a time to live', "redis.call('PEXPIRE', meta, num(metaMs))"),
   m('publish-unkept', 'known key publishes nothing', "'PX', ms, 'NX'", "'PX', ms"),
   m('publish-unkept', 'mark is given a time to live', ", 'PX', ms"),
-  m('publish-unkept', 'nothing is published without a mark', 'redis.call(', 'redis.pcall('),
+  m('publish-unkept', 'nothing is published without a mark', "redis.call('SET'", "redis.pcall('SET'"),
   m('publish-unkept', 'a refused publication leaves no mark', "redis.call('PEXPIRE', mark, 0)"),
   m('history', 'epoch is compared', 'if epoch ~= current then', 'if false then'),
   m('history', 'a cursor of the future is reported', 'if not isAfter(head, ms, sequence) and', 'if false and'),

@@ -3,6 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LUA_FOLDER } from '../../../src/cluster/redis/script.js';
+import { mutateLua } from '../../support/mutate-lua.js';
 import { runMutations } from '../../support/mutation-run.js';
 import { MUTATIONS } from './mutation-list.js';
 
@@ -32,6 +33,7 @@ runMutations(MUTATIONS, wanted, {
   head: 'script | guard removed',
   first: false,
   source: ({ place }) => join(scripts, `${place}.lua`),
+  apply: (text, { find, replace }) => mutateLua(text, find, replace),
   target: ({ place }) => join(folder, `${place}.lua`),
   tests: ({ place }) => (TESTS[place] ?? REGISTRY_TESTS).map(pathOf),
   env: { LUA_FOLDER: folder },

@@ -27,7 +27,7 @@ describe('trouble of one partition', () => {
   beforeEach(async () => {
     for (const { admin } of cluster.redis.servers) await admin.config('SET', 'cluster-require-full-coverage', 'no');
     const { prefix } = nodes;
-    keys = new Keys({ prefix, channel: 'x', partitions: undefined, pubsub: 'classic', cluster: true });
+    keys = new Keys({ prefix, channel: 'x', partitions: undefined, pubsub: 'classic', cluster: true, database: 0 });
     log = await cluster.redis.ownerOf(keys.logMeta);
     listener = new RecordingListener();
     [a, b] = await Promise.all([nodes.node('a'), nodes.node('b')]);
