@@ -42,7 +42,8 @@ describe('a Redis that refuses writes', () => {
     return sink;
   }
 
-  const refuses = (service: SseService): boolean => service.health().reasons.some(({ code }) => code === 'WRITES_REFUSED');
+  const refuses = (service: SseService): boolean =>
+    service.health().reasons.some(({ code }) => code === 'WRITES_REFUSED');
 
   beforeEach(async () => {
     prefix = randomPrefix();
