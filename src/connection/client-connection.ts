@@ -116,7 +116,8 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   reopen(): boolean {
     if (this.#state.kind !== 'open' || this.#writer.blocked) return false;
     this.#writer.writeBatch();
-    if (this.#writer.blocked || this.#stopped) return false;
+    // The write itself may have closed the connection, or filled the socket.
+    if (this.#writer.gone || this.#writer.blocked) return false;
     this.#state = SENT;
     return true;
   }
