@@ -168,9 +168,7 @@ export class NodeLeases {
   async #beat(): Promise<void> {
     const renewals = await Promise.allSettled(this.#partitions.map(({ partition }) => this.reopen(partition)));
     const failures = renewals.flatMap(renewal => (renewal.status === 'rejected' ? [renewal.reason as unknown] : []));
-    // Each write that a replica refuses costs a connection.
-    if ((failures.length > 0 || this.troubles.length > 0) && !this.#isReadOnly)
-      this.#heartbeat.runWithin(this.#retryMs);
+    if (failures.length > 0 || this.troubles.length > 0) this.#heartbeat.runWithin(this.#retryMs);
     const fatal = failures.find(failure => !SseError.is(failure, 'UNAVAILABLE'));
     if (fatal !== undefined || failures.length === renewals.length) throw fatal ?? failures[0];
     this.events.onBeat();
