@@ -24,8 +24,15 @@ describe('trouble of one partition', () => {
     }
   }
 
+  /** Whether Redis Cluster stops as a whole where a part of it does. */
+  async function stopsWhole(value: 'yes' | 'no'): Promise<void> {
+    for (const { admin } of cluster.redis.servers) await admin.config('SET', 'cluster-require-full-coverage', value);
+  }
+
+  before(() => stopsWhole('no'));
+  after(() => stopsWhole('yes'));
+
   beforeEach(async () => {
-    for (const { admin } of cluster.redis.servers) await admin.config('SET', 'cluster-require-full-coverage', 'no');
     const { prefix } = nodes;
     keys = new Keys({ prefix, channel: 'x', partitions: undefined, pubsub: 'classic', cluster: true, database: 0 });
     log = await cluster.redis.ownerOf(keys.logMeta);
