@@ -13,9 +13,10 @@
 -- ARGV[7] newEpoch  epoch to begin when the partition is empty
 --
 -- RETURNS
---   RENEWED gen epoch owned now  the lease the node believed in; owned: its routes in this partition
---   OPENED  gen epoch owned now  another lease than it believed in: what it registered here is gone, restore it
---   SCHEMA  stored               the partition has another layout; nothing was changed
+--   RENEWED gen epoch owned nowMicros  the lease the node believed in; owned: its routes in this partition;
+--                                      nowMicros: microseconds
+--   OPENED  gen epoch owned nowMicros  another lease than it believed in: what it registered here is gone, restore it
+--   SCHEMA  stored                     the partition has another layout; nothing was changed
 --
 -- NOTES
 --   Generations are counted from the present second (modulo some days), not from 1: where the leases alone were lost,
@@ -41,4 +42,4 @@ extendLease(leases, current, inc, leaseMs)
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, keyMs) end
 local currentEpoch = redis.call('HGET', leases, '#ep')
 local status = current == gen and currentEpoch == epoch and 'RENEWED' or 'OPENED'
-return { status, current, currentEpoch, redis.call('ZCOUNT', index, current, current), num(now) }
+return { status, current, currentEpoch, redis.call('ZCOUNT', index, current, current), num(nowMicros) }

@@ -138,19 +138,19 @@ export class JoinedNode implements InboxParts {
   }
 
   /** Closes a connection whose id another registration took over. */
-  onSuperseded({ connectionId, token }: SupersededFrame): void {
-    if (!this.node.signer.signs) {
-      this.node.listener.onSuperseded(connectionId, token);
+  async onSuperseded({ connectionId, token }: SupersededFrame): Promise<void> {
+    const { signer, listener, inc } = this.node;
+    if (!signer.signs) {
+      listener.onSuperseded(connectionId, token);
       return;
     }
     // A script wrote the frame, unsigned: it counts only as far as the route says the same.
-    this.registry.find(connectionId).then(
-      route => {
-        if (route?.inc === this.node.inc && route.tok === token) return;
-        this.node.listener.onSuperseded(connectionId, token);
-      },
-      () => this.#reconciler.renewSoon(),
-    );
+    try {
+      const route = await this.registry.find(connectionId);
+      if (route?.inc !== inc || route.tok !== token) listener.onSuperseded(connectionId, token);
+    } catch {
+      this.#reconciler.renewSoon();
+    }
   }
 
   onError(error: SseError): void {

@@ -185,7 +185,7 @@ export class NodeLeases {
       newEpoch: randomBytes(6).toString('hex'),
     });
     if (reply.status !== 'SCHEMA') {
-      if (partition.number === 0) clock.observe(reply.now, sentAt);
+      if (partition.number === 0) clock.observe(reply.nowMicros / 1_000, sentAt);
       return reply;
     }
     throw new SseError(

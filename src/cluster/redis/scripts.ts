@@ -43,8 +43,8 @@ export const leaseScript = script({
     newEpoch: text,
   },
   replies: {
-    RENEWED: { lease, owned: integer, now: integer },
-    OPENED: { lease, owned: integer, now: integer },
+    RENEWED: { lease, owned: integer, nowMicros: integer },
+    OPENED: { lease, owned: integer, nowMicros: integer },
     SCHEMA: { stored: text },
   },
 });

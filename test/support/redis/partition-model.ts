@@ -50,7 +50,7 @@ export class PartitionModel {
     const same = believed?.gen === String(gen) && believed.epoch === this.#epoch;
     const owned = this.ownedBy(gen).length;
     const lease = { gen: String(gen), epoch: this.#epoch };
-    return { status: same ? 'RENEWED' : 'OPENED', lease, owned, now };
+    return { status: same ? 'RENEWED' : 'OPENED', lease, owned, nowMicros: now * 1_000 };
   }
 
   holds(inc: string, gen: string): boolean {
