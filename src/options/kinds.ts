@@ -118,6 +118,21 @@ export const redisClient: Kind<object> = simple(
   value => (typeof value === 'object' && value !== null) || typeof value === 'function',
 );
 
+/** User and password of Redis. */
+export interface RedisCredentials {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}
+
+/** Gives user and password; asked before each connect. */
+export type CredentialsSource = () => RedisCredentials | Promise<RedisCredentials>;
+
+/** A function that gives user and password. */
+export const redisCredentials: Kind<CredentialsSource> = simple(
+  'a function that gives { username?, password? }',
+  (value): value is CredentialsSource => typeof value === 'function',
+);
+
 /** A list of names, each not empty. */
 export function names(max: number): Kind<readonly string[]> {
   const rule = `a list of at most ${max} names`;

@@ -103,6 +103,14 @@ function refuseContradictions(
     'redis.url',
   );
   check(
+    redis.credentials === undefined || (redis.username === undefined && redis.password === undefined),
+    'absent when redis.username or redis.password is given',
+    redis.credentials,
+    'redis.credentials',
+    'redis.username',
+    'redis.password',
+  );
+  check(
     node.lease > node.heartbeat,
     `longer than node.heartbeat (${node.heartbeat})`,
     node.lease,

@@ -352,3 +352,22 @@ export function loadScripts(
   const prelude = PRELUDE.map(read).join('');
   return new Map(names.map(name => [name, prelude + read(name)]));
 }
+
+const COMMAND = /redis\.p?call\('(\w+)'/g;
+/** Of scripts, and of the connections that publish and subscribe. */
+const ALWAYS = ['+eval', '+evalsha', '+info', '+ping', '&publish', '&subscribe', '+unsubscribe'];
+const SHARDED = ['&spublish', '&ssubscribe', '+sunsubscribe', '+cluster'];
+/** Commands whose first argument is no key. */
+const KEYLESS: ReadonlySet<string> = new Set(['time', 'info', 'xinfo']);
+
+/** The permissions that nodes need to run these scripts, publish and subscribe, as `lua/access.lua` writes them. */
+export function permissionsOf(scripts: Iterable<string>, { sharded }: { readonly sharded: boolean }): string[] {
+  const permissions = new Set([...ALWAYS, ...(sharded ? SHARDED : [])]);
+  for (const text of scripts) {
+    for (const [, name = ''] of text.matchAll(COMMAND)) {
+      const command = name.toLowerCase();
+      permissions.add((KEYLESS.has(command) ? '+' : '~') + command);
+    }
+  }
+  return [...permissions];
+}
