@@ -34,6 +34,11 @@ export class TcpProxy {
     this.break();
   }
 
+  /** New connections go to another server; present ones stay where they are. */
+  point(target: number): void {
+    this.target = target;
+  }
+
   /** New connections go to another server; present ones end abruptly. */
   lead(target: number): void {
     this.target = target;
