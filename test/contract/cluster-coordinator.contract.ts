@@ -360,9 +360,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await connect(b, c1, t1);
         const result = await a.coordinator.messenger.send(message(c1, m1, 'data: hello\n\n'));
         expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
-        expect(messagesOf(b)).to.deep.equal([
-          { connectionId: c1, token: t1, messageId: m1, text: 'data: hello\n\n' },
-        ]);
+        expect(messagesOf(b)).to.deep.equal([{ connectionId: c1, token: t1, messageId: m1, text: 'data: hello\n\n' }]);
       });
 
       it('reaches a connection of the sending node as well', async () => {
