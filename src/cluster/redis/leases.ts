@@ -225,8 +225,9 @@ export class NodeLeases {
     });
     if (reply.status === 'UNREADABLE') throw new UnreadableKey(reply.key);
     if (reply.status !== 'SCHEMA') {
-      held.clock.observe(reply.now, sentAt);
-      if (held.partition.number === 0) clock.observe(reply.now, sentAt);
+      const now = reply.nowMicros / 1_000;
+      held.clock.observe(now, sentAt);
+      if (held.partition.number === 0) clock.observe(now, sentAt);
       return reply;
     }
     throw new SseError(

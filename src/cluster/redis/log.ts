@@ -25,6 +25,7 @@ export interface LogEntry {
   readonly position: Cursor;
   /** The event with its id in front. */
   readonly bytes: Buffer;
+  readonly trace: string | undefined;
   /** Names the publication, where publications are signed. */
   readonly origin: Buffer | undefined;
 }
@@ -167,8 +168,8 @@ function merge(
       const name = topicOf(topics, call, topic);
       const parsed = parsePayload(signer, name, payload);
       if (parsed.kind === 'unreadable') continue;
-      const bytes = prependId(formatCursor(position), parsed.body);
-      all.push({ topic: name, position, bytes, origin: parsed.origin });
+      const { body, trace, origin } = parsed;
+      all.push({ topic: name, position, bytes: prependId(formatCursor(position), body), trace, origin });
     }
   }
   all.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));
