@@ -313,7 +313,7 @@ export interface ClusterListener {
   onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult;
   /**
    * An event for the subscribers of a topic, or, without a topic, for everyone.
-   * @param trace as the publisher gave it; absent for what is caught up from the log
+   * @param trace as the publisher gave it
    */
   onPublication(topic: string | undefined, frame: Frame, trace?: string): void;
   /**

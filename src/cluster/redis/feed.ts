@@ -264,9 +264,9 @@ export class LogFeed {
     const steps = catchUp(this.reader, () => [...this.#topics.keys()], end);
     for await (const { gaps, entries, position } of steps) {
       for (const gap of gaps) this.#reportGap(gap);
-      for (const { topic, bytes, position: at, origin } of entries) {
+      for (const { topic, bytes, position: at, trace, origin } of entries) {
         this.node.signer.saw(origin);
-        this.#deliver(topic, { bytes, position: at }, undefined);
+        this.#deliver(topic, { bytes, position: at }, trace);
       }
       // Page by page, so that a failure later does not deliver these entries again.
       this.#position = position;

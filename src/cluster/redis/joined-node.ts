@@ -139,19 +139,20 @@ export class JoinedNode implements InboxParts {
   }
 
   /** Closes a connection whose id another registration took over. */
-  onSuperseded({ connectionId, token, fencingToken }: SupersededFrame): void {
-    if (!this.node.signer.signs) {
-      this.node.listener.onSuperseded(connectionId, token, fencingToken);
+  async onSuperseded({ connectionId, token, fencingToken }: SupersededFrame): Promise<void> {
+    const { signer, listener, inc } = this.node;
+    if (!signer.signs) {
+      listener.onSuperseded(connectionId, token, fencingToken);
       return;
     }
     // A script wrote the frame, unsigned: it counts only as far as the route says the same.
-    this.registry.find(connectionId).then(
-      route => {
-        if (route === undefined || (route.inc === this.node.inc && route.tok === token)) return;
-        this.node.listener.onSuperseded(connectionId, token, route.fencingToken);
-      },
-      () => this.#reconciler.renewSoon(),
-    );
+    try {
+      const route = await this.registry.find(connectionId);
+      if (route === undefined || (route.inc === inc && route.tok === token)) return;
+      listener.onSuperseded(connectionId, token, route.fencingToken);
+    } catch {
+      this.#reconciler.renewSoon();
+    }
   }
 
   onError(error: SseError): void {

@@ -43,8 +43,8 @@ export const leaseScript = script({
     newEpoch: text,
   },
   replies: {
-    RENEWED: { lease, owned: integer, now: integer, full: flag },
-    OPENED: { lease, owned: integer, now: integer, full: flag },
+    RENEWED: { lease, owned: integer, nowMicros: integer, full: flag },
+    OPENED: { lease, owned: integer, nowMicros: integer, full: flag },
     SCHEMA: { stored: text },
     UNREADABLE: { key: text },
   },

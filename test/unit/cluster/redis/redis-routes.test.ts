@@ -6,7 +6,7 @@ import { SseError } from '../../../../src/errors.js';
 import { codeOf } from '../../../support/code-of.js';
 import { type Answers, scriptedNode } from '../../../support/redis/scripted-node.js';
 
-const LEASE = { status: 'OPENED', lease: { gen: '1', epoch: 'e' }, owned: 0, now: 1, full: false };
+const LEASE = { status: 'OPENED', lease: { gen: '1', epoch: 'e' }, owned: 0, nowMicros: 1_000, full: false };
 const C1 = { connectionId: 'c1', token: 't1', fencingToken: 7 };
 const QUIET = {
   onOpened: () => undefined,
