@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { PARTITION_TAGS } from '../../../src/cluster/redis/keys.js';
 import type { ReconcileReport, ReconcileRequest } from '../../../src/contracts/self-check.js';
+import { amount } from '../../support/extent.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { inBatches, trafficOf } from '../../support/redis/redis-costs.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
@@ -16,7 +17,7 @@ const CHECK: ReconcileRequest = {
 };
 const FAR = '99999999999999';
 const STRETCH = 500;
-const MANY = 3_000;
+const MANY = amount(1_500, 3_000);
 /** The newest, the oldest, and where two stretches meet. */
 const PLACES = [MANY - 1, 0, STRETCH, STRETCH - 1];
 
@@ -209,7 +210,7 @@ describe('a node that is compared with Redis, however many connections it has', 
     });
 
     it('makes two script calls for each partition, and looks at the next stretch of each', async () => {
-      partitions = 4;
+      partitions = amount(2, 4);
       await connect(MANY);
       const { scripts } = await trafficOf(server.redis, () => check());
       expect(scripts).to.equal(2 * partitions);
