@@ -34,8 +34,8 @@ describe('docs/redis.md', () => {
     }
   });
 
-  it('names every key', () => {
-    const layout = { prefix: 'sse:', channel: 'sse:events', partitions: 1 };
+  it('names every key and every channel', () => {
+    const layout = { prefix: 'sse:', database: 0, channel: 'sse:events', partitions: 1 };
     const keys = new Keys({ ...layout, pubsub: 'classic', cluster: false });
     const [partition] = keys.partitions;
     const names = [
@@ -46,6 +46,11 @@ describe('docs/redis.md', () => {
       keys.topic('<topic>').stream,
       keys.topic('<topic>').last,
       keys.lock('<name>'),
+      keys.controlChannel,
+      keys.broadcastChannel,
+      keys.topicChannel('<topic>'),
+      ...keys.nodeChannels('<incarnation>'),
+      keys.probeChannel('<incarnation>:<n>'),
     ];
     for (const name of names) expect(text).to.include(`\`${name?.replace(TAGS, '{<tag>}')}\``);
   });

@@ -139,6 +139,27 @@ export function names(max: number): Kind<readonly string[]> {
   };
 }
 
+/** Text that the pattern accepts, or a list of such texts; `rule` follows "a text". */
+export function oneOrMore(max: number, rule: string, pattern: RegExp): Kind<string | readonly string[]> {
+  const whole = `a text ${rule}, or a list of 1 to ${max} of them`;
+  const accepts = (value: unknown): value is string => typeof value === 'string' && pattern.test(value);
+  return {
+    rule: whole,
+    check(value, place, problems) {
+      if (accepts(value)) return value;
+      if (Array.isArray(value) && value.length > 0 && value.length <= max && value.every(accepts)) {
+        return Object.freeze([...value]);
+      }
+      problems.refuse(place, whole, value);
+      return undefined;
+    },
+    decode: text => {
+      const lines = text.split(/\r?\n/).filter(line => line !== '');
+      return lines.length === 1 ? lines[0] : lines;
+    },
+  };
+}
+
 function simple<T>(rule: string, accepts: (value: unknown) => value is T, decode?: (text: string) => unknown): Kind<T> {
   const check: Kind<T>['check'] = (value, place, problems) =>
     accepts(value) ? value : problems.refuse(place, rule, value);

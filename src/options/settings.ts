@@ -11,6 +11,7 @@ import {
   millisecondsWithin,
   names,
   oneOf,
+  oneOrMore,
   optional,
   redisClient,
   seconds,
@@ -65,12 +66,18 @@ export const SETTINGS = {
      * Whether nodes meet in Redis; false: the node is alone, and works. Default: true when `url` or `client` is given.
      */
     enabled: computed(flag, ({ url, client }) => url !== undefined || client !== undefined),
-    /** Begins every key. Default `sse:`. */
-    prefix: setting(text('at most 128 characters without { or }', /^[^{}]{0,128}$/s), 'sse:'),
+    /** Begins every key and every channel; best ended with a colon. Default `sse:`. */
+    prefix: setting(
+      text('at most 128 characters without { or }, the last of them no digit', /^[^{}]{0,128}(?<!\d)$/s),
+      'sse:',
+    ),
     /** Seconds a route lives unless refreshed. Default 3600. */
     connectionTtl: setting(seconds, 3_600),
-    /** Pub/Sub channel of broadcasts. Default `sse:events`. */
-    channel: setting(text('1 to 256 characters', /^.{1,256}$/s), 'sse:events'),
+    /** Ends the name of the Pub/Sub channel of broadcasts, after prefix, database and `:b:`. Default `sse:events`. */
+    channel: setting(
+      text('1 to 256 characters without a digit, colon, letter, colon in a row', /^(?!.*\d:[a-z]:).{1,256}$/s),
+      'sse:events',
+    ),
     /** Address of Redis, not together with `client`; without both, one process. Never printed. No default. */
     url: optional(secret(text('a redis:// or rediss:// URL', /^rediss?:\/\/\S+$/))),
     /**
@@ -280,10 +287,15 @@ export const SETTINGS = {
   },
   /** New connections while the cluster cannot be reached: served by this node alone, or 503. Default `degrade`. */
   onUnavailable: setting(oneOf('degrade', 'reject'), 'degrade'),
-  /** Commands between nodes. */
+  /** Signatures of all frames that nodes publish. */
   control: {
-    /** Signs the commands; the same on every node; never printed. Default: unsigned. */
-    secret: optional(secret(text('at least 16 characters', /^.{16,}$/s))),
+    /**
+     * Signs every frame between nodes and every publication; the same on every node; never printed. Of a list the first
+     * secret signs and all verify; in the environment one a line. Default: unsigned.
+     */
+    secret: optional(secret(oneOrMore(8, 'of at least 16 characters', /^.{16,}$/s))),
+    /** Milliseconds after which a signed frame has no effect any more. Default 60000. */
+    maxAge: setting(millisecondsWithin(10_000), 60_000),
   },
 };
 

@@ -127,7 +127,7 @@ async function scripts(): Promise<void> {
       idempotencyMs: 0,
     });
   const publishUnkept = (n: number) => {
-    const mark = bench.keys.unkeptMark(String(n));
+    const mark = bench.keys.unkeptMark('t', String(n));
     return gateway.run(publishUnkeptScript, { mark, frame: payload, ...subscribers, ms: 60_000 });
   };
   const batch = (n: number, size: number) =>

@@ -16,12 +16,14 @@ import type { SelfCheck } from '../../contracts/self-check.js';
 import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
+import { RedisClock } from './clock.js';
 import type { Command } from './command-frames.js';
 import { newIncarnation, nodeIdOf } from './frames.js';
 import { RedisGateway } from './gateway.js';
 import { clusterProbes, JoinedNode, statusOf } from './joined-node.js';
 import { plainCommands } from './plain.js';
 import { lockScript } from './scripts.js';
+import { FrameSigner } from './signing.js';
 
 type State =
   | { readonly kind: 'new' }
@@ -113,11 +115,14 @@ export class RedisCoordinator implements ClusterCoordinator {
       const nodeId = options.node.id;
       const inc = newIncarnation(nodeId);
       const gateway = this.#gateway;
+      const clock = new RedisClock();
       const node = new JoinedNode({
         nodeId,
         inc,
         options,
         gateway,
+        clock,
+        signer: new FrameSigner(inc, options.control, clock),
         listener,
         logger,
         telemetry,

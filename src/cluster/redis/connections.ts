@@ -48,6 +48,11 @@ export class RedisConnections {
     return this.#cluster !== undefined;
   }
 
+  /** Number of the database; 0 in a Redis Cluster, which has no other. */
+  get database(): number {
+    return isCluster(this.command) ? 0 : (this.command.options.db ?? 0);
+  }
+
   /**
    * Connects for commands, in a Redis Cluster to every master that answers.
    * @throws the client's error when the first try fails; the client goes on trying.

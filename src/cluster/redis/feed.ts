@@ -12,6 +12,8 @@ const RETRY_MS = 500;
 const LOGGED_TOPICS = 20;
 /** Milliseconds after which a lost last frame is found, which no later frame reveals. */
 const CHECK_MS = 30_000;
+/** Milliseconds between two reads of the log because of frames that are no data. */
+const DOUBT_MS = 5_000;
 
 interface Followed {
   /** Calls of `subscribe` without one of `unsubscribe`. */
@@ -24,9 +26,11 @@ interface Followed {
   subscribed: Promise<void>;
   /** Whether `subscribed` has settled. Frames that arrive before may be of a former subscription to the topic. */
   acknowledged: boolean;
+  /** Redis' time from which on every frame arrived or was read; 0 where publications are not signed. */
+  since: number;
 }
 
-type Kept = PublicationFrame & Required<Pick<PublicationFrame, 'entry'>>;
+type Kept = Extract<PublicationFrame, { kind: 'kept' }>;
 
 /**
  * The node's view of the ordered log: delivers every entry of the topics it follows, in order, once. Each entry names its
@@ -46,6 +50,11 @@ export class LogFeed {
   readonly #joining = new Set<string>();
   #subscribing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #doubt: NodeJS.Timeout | undefined;
+  /** When the log was read because of a doubtful frame. */
+  #doubtedAt = -Infinity;
+  /** Redis' time at the last read of the log. */
+  #readAt = 0;
   /** Number of the subscriber's present life. */
   #life = 0;
   #closed = false;
@@ -120,6 +129,7 @@ export class LogFeed {
   /** Every channel is subscribed; frames that were published before may be lost. */
   onUp(): void {
     this.#life += 1;
+    this.#beginAnew();
     this.#catchUp();
   }
 
@@ -133,11 +143,28 @@ export class LogFeed {
   onFrame(channel: string, bytes: Buffer): void {
     const topic = this.#byChannel.get(channel);
     if (topic === undefined) return;
-    const frame = parsePublication(bytes);
-    if (frame === undefined) this.#drop();
-    else if (!isKept(frame)) this.#deliver(topic, { bytes: frame.body }, frame.trace);
-    else if (this.#state === 'live') this.#accept(topic, frame);
-    else if (this.#state === 'catching-up') this.#held.add({ topic, frame }, frame.body.length);
+    const followed = this.#topics.get(topic);
+    const state = { topic, since: followed?.since ?? 0, readAt: this.#readAt, headMs: this.#position?.ms ?? 0 };
+    const frame = parsePublication(this.node.signer, state, bytes);
+    switch (frame.kind) {
+      case 'kept':
+        if (this.#state === 'live') this.#accept(topic, frame);
+        else if (this.#state === 'catching-up') this.#held.add({ topic, frame }, frame.body.length);
+        return;
+      case 'unkept':
+        this.#deliver(topic, { bytes: frame.body }, frame.trace);
+        return;
+      case 'early':
+        if (this.#state === 'live') this.#catchUp();
+        else this.#held.overflow();
+        return;
+      case 'doubtful':
+        // Its entry, if there is one, is after everything that was delivered: the next frame shows that it is missing.
+        if (followed?.acknowledged === true) followed.position ??= this.#position;
+        this.#readAgain();
+        return;
+      case 'ignored':
+    }
   }
 
   /** Ends timers and drops what is held. Twice is harmless. */
@@ -145,6 +172,7 @@ export class LogFeed {
     this.#closed = true;
     this.#state = 'down';
     clearTimeout(this.#timer);
+    clearTimeout(this.#doubt);
     this.#held.clear();
   }
 
@@ -159,9 +187,11 @@ export class LogFeed {
       position: undefined,
       subscribed,
       acknowledged: false,
+      since: Infinity,
     };
     const onAnswer = (): void => {
       followed.acknowledged = true;
+      followed.since = this.node.signer.now;
     };
     // After a failure, the next connection subscribes the topic before it brings any frame.
     subscribed.then(onAnswer, onAnswer);
@@ -234,7 +264,8 @@ export class LogFeed {
     const steps = catchUp(this.reader, () => [...this.#topics.keys()], end);
     for await (const { gaps, entries, position } of steps) {
       for (const gap of gaps) this.#reportGap(gap);
-      for (const { topic, bytes, position: at } of entries) {
+      for (const { topic, bytes, position: at, origin } of entries) {
+        this.node.signer.saw(origin);
         this.#deliver(topic, { bytes, position: at }, undefined);
       }
       // Page by page, so that a failure later does not deliver these entries again.
@@ -250,6 +281,7 @@ export class LogFeed {
   #goLive(): void {
     if (this.#state !== 'catching-up') return;
     this.#state = 'live';
+    this.#readAt = this.node.signer.now;
     this.#catchUpAfter(CHECK_MS);
     for (const { topic, frame } of this.#held.drain()) {
       // One of them may show another gap: then the log is read once more, and with it the others.
@@ -269,6 +301,24 @@ export class LogFeed {
     }, ms).unref();
   }
 
+  /** A frame that is no data may stand for an entry: the log is read, once for a run of them. */
+  #readAgain(): void {
+    this.#drop();
+    if (this.#doubt !== undefined || this.#closed) return;
+    const wait = Math.max(0, this.#doubtedAt + DOUBT_MS - performance.now());
+    this.#doubt = setTimeout(() => {
+      this.#doubt = undefined;
+      this.#doubtedAt = performance.now();
+      if (this.#state === 'live') this.#catchUp();
+    }, wait).unref();
+  }
+
+  /** Frames from before now may be missing, so a recorded one must not be taken for a new one. */
+  #beginAnew(): void {
+    const since = this.node.signer.now;
+    for (const followed of this.#topics.values()) if (followed.acknowledged) followed.since = since;
+  }
+
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
     const done = this.#work.then(work, work);
     this.#work = done;
@@ -282,6 +332,7 @@ export class LogFeed {
   #reportGap(gap: Gap): void {
     const topics = gap.topics && [...gap.topics.keys()].slice(0, LOGGED_TOPICS);
     const { reason } = gap;
+    this.#beginAnew();
     this.node.logger.info('the log has a gap; clients that miss entries get sse.reset', {
       reason,
       topics,
@@ -292,12 +343,8 @@ export class LogFeed {
   #drop(): void {
     this.#dropped += 1;
     if (this.#dropped > 1) return;
-    this.node.logger.warn('a message on a channel of the log was none of its own and dropped');
+    this.node.logger.warn('a message on a channel of the log was dropped: no publication, or an old one');
   }
-}
-
-function isKept(frame: PublicationFrame): frame is Kept {
-  return frame.entry !== undefined;
 }
 
 const MAX_FRAMES = 10_000;
@@ -320,13 +367,16 @@ class HeldFrames<T> {
   }
 
   add(frame: T, bytes: number): void {
-    if (this.#frames.length >= MAX_FRAMES || this.#bytes + bytes > MAX_BYTES) {
-      this.clear();
-      this.#overflowed = true;
-    }
+    if (this.#frames.length >= MAX_FRAMES || this.#bytes + bytes > MAX_BYTES) this.overflow();
     if (this.#overflowed) return;
     this.#frames.push(frame);
     this.#bytes += bytes;
+  }
+
+  /** The log is to be read once more; then it has every frame that is held. */
+  overflow(): void {
+    this.clear();
+    this.#overflowed = true;
   }
 
   /** Every frame; none is held any more. */

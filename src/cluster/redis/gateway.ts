@@ -19,7 +19,7 @@ interface GatewayEvents {
 
 /** Settings of a gateway. */
 export interface GatewayOptions {
-  readonly redis: RedisAddress & Omit<KeyLayout, 'cluster'>;
+  readonly redis: RedisAddress & Omit<KeyLayout, 'cluster' | 'database'>;
   /** `script.scriptCacheEnabled`: false sends each script's text with each call. */
   readonly scriptCache: boolean;
   /** Scripts that run as plain commands instead. Default none. */
@@ -55,7 +55,8 @@ export class RedisGateway {
   constructor(private readonly options: GatewayOptions) {
     this.#connections = new RedisConnections(options.redis);
     this.#client = this.#connections.command;
-    this.keys = new Keys({ ...options.redis, cluster: this.#connections.cluster });
+    const { cluster, database } = this.#connections;
+    this.keys = new Keys({ ...options.redis, cluster, database });
     this.#scripts = loadScripts(
       SCRIPTS.map(({ name }) => name),
       options.source,

@@ -83,7 +83,7 @@ export class NodeInbox {
     const mine = new Set(nodeChannels);
     const events = {
       onMessage: (channel: string, message: Buffer) => {
-        if (mine.has(channel)) this.#onNodeMessage(message);
+        if (mine.has(channel)) this.#onNodeMessage(channel, message);
         else parts.feed.onFrame(channel, message);
       },
       onUp: () => {
@@ -104,8 +104,8 @@ export class NodeInbox {
   }
 
   /** A message on a channel of this node, or of all nodes. */
-  #onNodeMessage(message: Buffer): void {
-    if (this.#dispatch(message)) return;
+  #onNodeMessage(channel: string, message: Buffer): void {
+    if (this.#dispatch(channel, message)) return;
     this.#dropped += 1;
     if (this.#dropped % DROPS_PER_LINE !== 1) return;
     this.node.logger.warn('a frame from another node was not understood and dropped', {
@@ -113,15 +113,15 @@ export class NodeInbox {
     });
   }
 
-  /** Returns whether the message is a frame that this version knows. */
-  #dispatch(message: Buffer): boolean {
+  /** Returns whether the message is a frame that this version knows, and that was not received before. */
+  #dispatch(channel: string, message: Buffer): boolean {
     // Scripts write JSON without a token.
     if (message[0] === BRACE) {
       const superseded = parseSuperseded(message);
       if (superseded !== undefined) this.parts.onSuperseded(superseded);
       return superseded !== undefined;
     }
-    const envelope = this.channel.verified(message);
+    const envelope = this.channel.verified(channel, message);
     if (envelope === undefined) return false;
     const { token, body } = envelope;
     if (token !== undefined) {

@@ -65,7 +65,7 @@ export class JoinedNode implements InboxParts {
       notify: repaired => this.bus.notifyAll({ t: 'sync', repaired }),
     });
     this.router = new MessageRouter(node, this.#channel);
-    this.bus = new CommandBus(node, this.#channel, this.nodes, () => this.leases.clock);
+    this.bus = new CommandBus(node, this.#channel, this.nodes, () => node.clock.earliest);
     this.#inbox = new NodeInbox(node, this.#channel, this);
     this.reader = new LogReader(node);
     this.writer = new LogWriter(node, this.nodes);
@@ -139,7 +139,7 @@ export class JoinedNode implements InboxParts {
 
   /** Closes a connection whose id another registration took over. */
   onSuperseded({ connectionId, token }: SupersededFrame): void {
-    if (!this.#channel.signs) {
+    if (!this.node.signer.signs) {
       this.node.listener.onSuperseded(connectionId, token);
       return;
     }

@@ -32,7 +32,6 @@ export class NodeLeases {
   readonly #heartbeat: Periodic;
   readonly #retryMs: number;
   #beating: Promise<void> | undefined;
-  #clock: { readonly redis: number; readonly at: number } | undefined;
   #silence: { readonly because: unknown } | undefined;
   /** When the present unbroken stretch of heartbeats began. */
   #aliveSince = Infinity;
@@ -53,11 +52,6 @@ export class NodeLeases {
   /** Whether there is a lease in every partition, as far as known. */
   get held(): boolean {
     return this.#held.size === this.node.gateway.keys.partitions.length;
-  }
-
-  /** Redis' clock in milliseconds, reckoned from the last heartbeat; in a Redis Cluster that of one master, for all nodes. */
-  get clock(): number | undefined {
-    return this.#clock && this.#clock.redis + performance.now() - this.#clock.at;
   }
 
   /** Whether the last heartbeat failed. */
@@ -178,7 +172,8 @@ export class NodeLeases {
   }
 
   async #lease(partition: Partition) {
-    const { gateway, inc, options } = this.node;
+    const { gateway, inc, options, clock } = this.node;
+    const sentAt = performance.now();
     const { leaseMs, keyMs } = routeTimes(options);
     const reply = await gateway.run(leaseScript, {
       partition,
@@ -190,7 +185,7 @@ export class NodeLeases {
       newEpoch: randomBytes(6).toString('hex'),
     });
     if (reply.status !== 'SCHEMA') {
-      if (partition.number === 0) this.#clock = { redis: reply.now, at: performance.now() };
+      if (partition.number === 0) clock.observe(reply.now, sentAt);
       return reply;
     }
     throw new SseError(

@@ -13,6 +13,7 @@ import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
 import type { LiveNodes } from './leases.js';
 import { type HistoryReply, historyScript, type LogRequest, publishScript, publishUnkeptScript } from './scripts.js';
+import type { FrameSigner } from './signing.js';
 
 const TOPICS_PER_CALL = 32;
 const MAX_ENTRIES = 500;
@@ -24,6 +25,8 @@ export interface LogEntry {
   readonly position: Cursor;
   /** The event with its id in front. */
   readonly bytes: Buffer;
+  /** Names the publication, where publications are signed. */
+  readonly origin: Buffer | undefined;
 }
 
 /** A part of the log, in order. */
@@ -69,7 +72,7 @@ export class LogReader {
     const replies = await this.#ask(wanted, after, limit);
     const other = replies.find(({ status }) => status !== 'OK');
     if (other === undefined) {
-      const page = merge(wanted, replies, limit);
+      const page = merge(this.node.signer, wanted, replies, limit);
       return {
         ...page,
         gap: gapOf(missingOf(wanted, replies), resumedFrom(page)),
@@ -84,7 +87,7 @@ export class LogReader {
     const missing = missingOf(wanted, everything);
     // A bound that is no entry says nothing about a log that began since.
     for (const [topic, until] of missing) if (until.sequence === 0) missing.delete(topic);
-    const page = merge(wanted, everything, limit);
+    const page = merge(this.node.signer, wanted, everything, limit);
     return { ...page, gap: gapOf(missing, resumedFrom(page)), lost };
   }
 
@@ -108,6 +111,7 @@ export class LogReader {
 
 /** Entries of several replies in one order; complete up to where the first of them ends. */
 function merge(
+  signer: FrameSigner,
   topics: readonly string[],
   replies: readonly HistoryReply[],
   limit: number,
@@ -120,10 +124,11 @@ function merge(
     completeTo = earlier(completeTo, wellFormed(parsePosition(reply.completeTo)));
     for (const { topic, id, payload } of reply.entries) {
       const position = { epoch: reply.epoch, ...wellFormed(parsePosition(id)) };
-      const parsed = parsePayload(payload);
-      if (parsed === undefined) continue;
+      const name = topicOf(topics, call, topic);
+      const parsed = parsePayload(signer, name, payload);
+      if (parsed.kind === 'unreadable') continue;
       const bytes = prependId(formatCursor(position), parsed.body);
-      all.push({ topic: topicOf(topics, call, topic), position, bytes });
+      all.push({ topic: name, position, bytes, origin: parsed.origin });
     }
   }
   all.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));
@@ -242,21 +247,21 @@ export class LogWriter {
     return cursor === undefined ? { nodes } : { cursor, nodes };
   }
 
-  async #append({ topic = EVERYONE, retention, idempotencyKey, ...payload }: Publication) {
-    const { gateway, options } = this.node;
+  async #append({ topic = EVERYONE, retention, idempotencyKey, trace, body }: Publication) {
+    const { gateway, options, signer } = this.node;
     const { maxEntries, ttl, whole } = retention || { maxEntries: 0, ttl: 0 };
     const request = logRequest(gateway, options);
     const { id, epoch } = await gateway.run(publishScript, {
       ...request,
       metaMs: Math.max(request.metaMs, ttl),
       topic: gateway.keys.topic(topic),
-      payload: encodePayload({ trace: payload.trace, body: payload.body }),
+      payload: encodePayload(signer, topic, { trace, body }),
       maxEntries,
       maxAgeMs: whole === true ? 0 : ttl,
       streamMs: ttl,
       ...this.#subscribers(topic),
       // Every key must be given and in the log's slot, used or not.
-      idempotency: idempotencyKey === undefined ? request.meta : gateway.keys.idempotency(idempotencyKey),
+      idempotency: idempotencyKey === undefined ? request.meta : gateway.keys.idempotency(topic, idempotencyKey),
       idempotencyMs: idempotencyKey === undefined ? 0 : IDEMPOTENCY_MS,
     });
     const position = parsePosition(id);
@@ -265,15 +270,15 @@ export class LogWriter {
   }
 
   async #publish({ topic = EVERYONE, body, trace, idempotencyKey }: Publication): Promise<undefined> {
-    const { gateway } = this.node;
+    const { gateway, signer } = this.node;
     const { keys } = gateway;
-    const frame = encodeUnkept({ trace, body });
+    const frame = encodeUnkept(signer, topic, { trace, body });
     if (idempotencyKey === undefined) {
       await gateway.publish(keys.topicChannel(topic), frame, keys.logMode);
       return;
     }
     await gateway.run(publishUnkeptScript, {
-      mark: keys.unkeptMark(idempotencyKey),
+      mark: keys.unkeptMark(topic, idempotencyKey),
       frame,
       ...this.#subscribers(topic),
       ms: IDEMPOTENCY_MS,

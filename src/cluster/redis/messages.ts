@@ -170,7 +170,7 @@ export class MessageRouter {
       partition: gateway.keys.partitionOf(connectionId),
       conn: connectionId,
       pubCommand: publishCommand(gateway.keys.nodeMode),
-      payload: this.channel.signed(encoded),
+      payload: this.channel.signed(connectionId, encoded),
     });
   }
 

@@ -124,17 +124,19 @@ export class RedisRoutes {
   }
 
   async #register(registered: Registered, mode: RegisterRequest['mode']): Promise<RegisterReply> {
-    const { gateway } = this.node;
+    const { gateway, signer } = this.node;
     const partition = gateway.keys.partitionOf(registered.connectionId);
     for (let tries = 1; ; tries += 1) {
       const request = this.#request(partition, registered, mode);
       let reply: RegisterReply;
+      signer.registered(registered.token);
       try {
         reply = await gateway.run(registerScript, request);
       } catch (error) {
         this.#doubt(registered.token);
         throw error;
       }
+      if (reply.status === 'NEW' || reply.status === 'TOOK') signer.registered(registered.token, reply.now);
       if (reply.status !== 'LOST' || tries === LEASE_TRIES) return reply;
       await this.leases.reopen(partition);
     }

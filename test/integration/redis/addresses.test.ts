@@ -91,7 +91,7 @@ describe('nodes meet', () => {
     const rest = '+get +set +exists +pexpire +time +info +ping +xadd +xtrim +xrange +xinfo';
     const rules = ['+evalsha', '+eval', '+subscribe', '+unsubscribe', '+publish', '+hello'];
     const more = `${data} ${index} ${rest} +client +auth +quit +select`;
-    const account = ['on', `>${PASSWORD}`, '~sse*', '&sse*', '-@all', ...rules];
+    const account = ['on', `>${PASSWORD}`, '~sse:*', '&sse:0:*', '-@all', ...rules];
     await admin.acl('SETUSER', 'min', ...account, ...more.split(' '));
     const nodes = new RedisNodes(() => ({
       url: `redis://min:${PASSWORD}@127.0.0.1:${port}`,

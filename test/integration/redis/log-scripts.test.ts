@@ -105,7 +105,7 @@ describe('scripts of the log', () => {
   });
 
   it('answers a known idempotency key with the first result and changes nothing', async () => {
-    const key = { idempotency: bench.keys.idempotency('k'), idempotencyMs: 60_000 };
+    const key = { idempotency: bench.keys.idempotency('a', 'k'), idempotencyMs: 60_000 };
     const first = await publish('a', 'one', key);
     expect(await publish('a', 'two', key)).to.deep.equal({ ...first, status: 'KNOWN' });
     expect((await page(['a'], cursor('0-0'))).texts).to.deep.equal(['one']);

@@ -10,6 +10,7 @@ import { RecordingLogger } from '../recording-logger.js';
 import { TestNode } from '../test-node.js';
 import type { ModelConnection } from './model-connection.js';
 import { ModelRedis } from './model-redis.js';
+import { unsigned } from '../redis/signer-of.js';
 
 /** A whole node, of which only Redis is a model: service, feed, reader and subscriber are the real ones. */
 export class ModelNode {
@@ -105,6 +106,7 @@ export class ModelNode {
       inc: this.id,
       options,
       gateway,
+      signer: unsigned(),
       logger: this.logger,
       listener,
     };

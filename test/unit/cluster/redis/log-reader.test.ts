@@ -4,6 +4,7 @@ import { catchUp, type LogPage, LogReader } from '../../../../src/cluster/redis/
 import type { Cursor } from '../../../../src/contracts/events.js';
 import { resolveOptions } from '../../../../src/options/resolve-options.js';
 import { ModelRedis } from '../../../support/log/model-redis.js';
+import { unsigned } from '../../../support/redis/signer-of.js';
 import { turns } from '../../../support/turns.js';
 
 const EVENT = Buffer.from('event: x\ndata: x\n\n');
@@ -14,7 +15,7 @@ describe('LogReader', () => {
 
   beforeEach(() => {
     redis = new ModelRedis();
-    const node = { gateway: redis.gateway, options: resolveOptions({ node: { id: 'x' } }) };
+    const node = { gateway: redis.gateway, options: resolveOptions({ node: { id: 'x' } }), signer: unsigned() };
     // It reads nothing else of a node.
     reader = new LogReader(node as unknown as ClusterNode);
   });
