@@ -2,7 +2,7 @@ import type { Message } from '../../contracts/cluster.js';
 import type { LocalResult, SendResult } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import type { ClusterNode } from './cluster-node.js';
-import { redisErrorCode } from './connections.js';
+import { redisErrorCode } from './failures.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
 import { publishCommand } from './keys.js';
 import type { NodeChannel } from './node-channel.js';
