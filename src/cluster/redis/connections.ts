@@ -381,8 +381,7 @@ function clusterOptions() {
     enableAutoPipelining: false,
     scaleReads: 'master',
     maxRedirections: MAX_REDIRECTIONS,
-    // 0: ioredis must not resend what may have run before its connection closed.
-    retryDelayOnFailover: 0,
+    retryDelayOnFailover: 0, // ioredis must not resend calls that may have run before their connection closed.
     slotsRefreshInterval: SLOTS_REFRESH,
     shardedSubscribers: false,
     scripts: {},
