@@ -53,7 +53,7 @@ describe('publish-unkept.lua', () => {
     const frames = await framesDuring(async () => {
       await admin().config('SET', 'maxmemory', '1');
       try {
-        expect(await codeOf(publish('x'))).to.equal('INTERNAL');
+        expect(await codeOf(publish('x'))).to.equal('UNAVAILABLE');
       } finally {
         await admin().config('SET', 'maxmemory', '0');
       }

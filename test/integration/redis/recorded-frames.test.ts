@@ -72,7 +72,9 @@ describe('recorded frames of nodes that sign', () => {
   /** All that the frames had as effects so far. */
   const effects = () =>
     [healthy, other].map(({ messages, publications, gaps, closed, closedAll, superseded, syncs, subscriptions }) => ({
-      ...{ messages: messages.length, texts: publications.map(({ text }) => text), gaps: gaps.length },
+      // The node repeats a send that a busy machine answers late.
+      messages: messages.filter(({ text }) => !text.includes('after')).length,
+      ...{ texts: publications.map(({ text }) => text), gaps: gaps.length },
       ...{ closed: closed.length, closedAll: closedAll.length, superseded: superseded.length, syncs },
       sport: subscriptions.get('c1')?.has('sport') ?? false,
     }));
@@ -91,7 +93,7 @@ describe('recorded frames of nodes that sign', () => {
     await attacker.publish(frames);
     await goOn();
     const [now] = effects();
-    expect({ ...now, messages: (now?.messages ?? 0) - 1, texts: now?.texts.slice(0, -3) }).to.deep.equal(before[0]);
+    expect({ ...now, texts: now?.texts.slice(0, -3) }).to.deep.equal(before[0]);
   };
 
   it('have no effect when they are published again, in any order, on any channel', async () => {
