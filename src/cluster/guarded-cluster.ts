@@ -61,10 +61,9 @@ export class GuardedCluster {
     publish: publication => this.#call('publish', () => this.#coordinator.log.publish(publication)),
     replay: request => this.#call('register', () => this.#coordinator.log.replay(request)),
     subscribe: topics => this.#call('register', context => this.#subscribe(topics, context)),
-    unsubscribe: topics => {
-      this.#coordinator.log.unsubscribe(topics);
-    },
+    unsubscribe: topics => this.#coordinator.log.unsubscribe(topics),
     position: () => this.#coordinator.log.position(),
+    lastPosition: () => this.#coordinator.log.lastPosition(),
   };
 
   readonly messenger: NodeMessenger = {
@@ -123,8 +122,9 @@ export class GuardedCluster {
     await this.#coordinator.close();
   }
 
-  status(): CoordinatorStatus {
-    return this.#coordinator.status();
+  /** @param connectionId leaves out what does not concern this connection id */
+  status(connectionId?: string): CoordinatorStatus {
+    return this.#coordinator.status(connectionId);
   }
 
   /** State of the policy's circuit for calls of a kind. */

@@ -76,9 +76,10 @@ describe('the outage contract', () => {
       expect(await node.send('nobody')).to.include({ outcome: 'unavailable' });
       await ground.redis();
       await node.ready();
-      expect(await client.closeReason()).to.equal('gap');
-      await node.connect('me');
       await node.counts(1, RECOVERY);
+      expect(await node.publish('after')).to.equal(202);
+      await until(() => client.data('note').includes('after'), 'what follows', RECOVERY);
+      expect(client.data('sse.reset')).to.deep.equal([]);
     },
 
     'Redis is down at the start, `onUnavailable` is `reject`': alone(async ground => {
@@ -205,7 +206,7 @@ describe('the outage contract', () => {
       const [node, other] = await ground.nodes();
       const client = await node.connect('me');
       await redis.admin.replicaof('127.0.0.1', await freePort());
-      await node.unready(HEARTBEAT + NOTICED);
+      expect(await node.degraded(HEARTBEAT + NOTICED)).to.include('WRITES_REFUSED');
       const { body, ms } = await node.post('/sse/broadcast?event=note', '1');
       expect(body).to.deep.include({ local: 1, nodes: 0, degraded: true });
       expect(ms).to.be.lessThan(1_000 + ROOM);
@@ -244,7 +245,7 @@ describe('the outage contract', () => {
       const [node] = await ground.nodes();
       const client = await node.connect('me');
       await redis.admin.config('SET', 'maxmemory', '1');
-      expect(await node.unready(HEARTBEAT + ROOM)).to.include('OUT_OF_MEMORY');
+      expect(await node.degraded(HEARTBEAT + ROOM)).to.include('WRITES_REFUSED');
       expect(await node.publish('refused')).to.not.equal(202);
       expect(await node.send('me', 'own')).to.include({ outcome: 'delivered' });
       await redis.admin.config('SET', 'maxmemory', '0');

@@ -143,10 +143,15 @@ export class RedisConnections {
     return 'commands go to another server';
   }
 
-  /** The connection on which commands for a key go; the key has a hash tag. `undefined` while its master is not known. */
+  /**
+   * The connection on which commands for a key or channel go. In a Redis Cluster `undefined` while the master is not known, and
+   * for a name without a hash tag.
+   */
   connectionOf(key: string): Redis | undefined {
     if (!isCluster(this.command)) return this.command;
-    const tag = key.slice(key.indexOf('{') + 1, key.indexOf('}'));
+    const open = key.indexOf('{');
+    if (open < 0) return undefined;
+    const tag = key.slice(open + 1, key.indexOf('}', open));
     let slot = this.#slots.get(tag);
     if (slot === undefined) {
       slot = hashSlot(key);
@@ -376,8 +381,7 @@ function clusterOptions() {
     enableAutoPipelining: false,
     scaleReads: 'master',
     maxRedirections: MAX_REDIRECTIONS,
-    // 0: ioredis must not resend what may have run before its connection closed.
-    retryDelayOnFailover: 0,
+    retryDelayOnFailover: 0, // ioredis must not resend calls that may have run before their connection closed.
     slotsRefreshInterval: SLOTS_REFRESH,
     shardedSubscribers: false,
     scripts: {},

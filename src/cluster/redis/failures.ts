@@ -1,7 +1,19 @@
-import { SseError } from '../../errors.js';
+import { SseError, type UnavailableCode } from '../../errors.js';
 
-/** First words of Redis errors that pass by themselves. */
-const PASSING: ReadonlySet<string> = new Set(['READONLY', 'LOADING', 'CLUSTERDOWN', 'TRYAGAIN', 'MASTERDOWN', 'BUSY']);
+/** First words of Redis errors that pass by themselves. The call that got one had no effect, for this reason. */
+const PASSING: ReadonlyMap<string, UnavailableCode> = new Map([
+  ['OOM', 'WRITES_REFUSED'],
+  ['NOREPLICAS', 'WRITES_REFUSED'],
+  ['MISCONF', 'WRITES_REFUSED'],
+  ['READONLY', 'WRITES_REFUSED'],
+  ['LOADING', 'CLUSTER_UNREACHABLE'],
+  ['CLUSTERDOWN', 'CLUSTER_UNREACHABLE'],
+  ['TRYAGAIN', 'CLUSTER_UNREACHABLE'],
+  ['MASTERDOWN', 'CLUSTER_UNREACHABLE'],
+  ['BUSY', 'CLUSTER_UNREACHABLE'],
+  // Until somebody removes the key.
+  ['WRONGTYPE', 'KEY_UNREADABLE'],
+]);
 
 // Redis 6 wraps the error of a command that a script calls: "ERR Error running script (…): …: -READONLY You can't …".
 const WRAPPED = /^ERR Error running script .*: -([A-Z]+) /s;
@@ -14,9 +26,9 @@ export function redisErrorCode(error: unknown): string | undefined {
 
 /**
  * Any failure of a Redis call as an `SseError`, the failure itself as `cause`: `UNAVAILABLE` when there was no answer
- * (connection, timeout) or one of a Redis that is not ready to serve (replica, loading, slot on the move, busy), else
- * `INTERNAL`: a retry would fail as well. Without an answer Redis may have run the call: unless it is `repeatable`, the
- * error is not retryable. An `SseError` stays as it is.
+ * (connection, timeout), one of a Redis that is not ready to serve (full, replica, loading, slot on the move, busy), or that
+ * a key has another type, which is not retryable; else `INTERNAL`: a retry would fail as well. Without an answer Redis may
+ * have run the call: unless it is `repeatable`, the error is not retryable. An `SseError` stays as it is.
  */
 export function toSseError(failure: unknown, attempt: string, repeatable = true): SseError {
   if (SseError.is(failure)) return failure;
@@ -26,12 +38,20 @@ export function toSseError(failure: unknown, attempt: string, repeatable = true)
     const advice = known ?? 'see the cause';
     return new SseError('INTERNAL', `Redis must accept ${attempt}, got: ${reason}; ${advice}`, { cause: failure });
   }
-  const retryable = repeatable || redisErrorCode(failure) !== undefined;
-  const advice = retryable ? (known ?? 'try again later') : 'it may have been carried out all the same';
+  const code = redisErrorCode(failure);
+  const noEffect = code === undefined ? undefined : PASSING.get(code);
+  const retryable = code === undefined ? repeatable : noEffect !== 'KEY_UNREADABLE';
+  const advice = adviceFor(retryable, noEffect, known);
   return new SseError('UNAVAILABLE', `Redis must answer ${attempt}, got: ${reason}; ${advice}`, {
     cause: failure,
     retryable,
+    noEffect,
   });
+}
+
+function adviceFor(retryable: boolean, noEffect: UnavailableCode | undefined, known: string | undefined): string {
+  if (noEffect === 'KEY_UNREADABLE') return 'another program wrote that key; delete it';
+  return retryable ? (known ?? 'try again later') : 'it may have been carried out all the same';
 }
 
 /**

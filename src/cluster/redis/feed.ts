@@ -68,14 +68,14 @@ export class LogFeed {
     this.#follow(EVERYONE).subscriptions += 1;
   }
 
-  /** Whether it has a position in the log. */
-  get begun(): boolean {
-    return this.#position !== undefined;
-  }
-
   /** Everything up to here was delivered; `undefined` while something may be missing. */
   get position(): Cursor | undefined {
     return this.#state === 'live' ? this.#position : undefined;
+  }
+
+  /** What {@link position} was last; `undefined` before the log was read. */
+  get lastPosition(): Cursor | undefined {
+    return this.#position;
   }
 
   /** The topics it follows, without those of a `subscribe` under way. */

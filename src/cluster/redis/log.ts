@@ -43,6 +43,13 @@ export interface LogPage {
   readonly lost: 'EPOCH' | 'AHEAD' | undefined;
 }
 
+/** Milliseconds that a node's idea of Redis' clock may be wrong. */
+const CLOCK_SLACK_MS = 1_000;
+/** Milliseconds before an opening in which a publication counts as missed, where the position of the node is not known. */
+const UNKNOWN_MS = 60_000;
+/** Entries of each topic that are read to find which topics have one. */
+const PROBED_ENTRIES = 4;
+
 /** Reads the ordered log in Redis. */
 export class LogReader {
   constructor(private readonly node: ClusterNode) {}
@@ -54,12 +61,13 @@ export class LogReader {
   }
 
   /** @throws SseError */
-  async replay({ topics, after, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
+  async replay({ topics, after, opened, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
+    const wanted = broadcasts === false ? topics : [EVERYONE, ...topics];
+    if (opened !== undefined) return this.#missedSince(wanted, opened);
     if (after === undefined) {
       const head = await this.head();
       return { head, completeTo: head, frames: [] };
     }
-    const wanted = broadcasts === false ? topics : [EVERYONE, ...topics];
     const page = await this.read(wanted, after, limit);
     const { head, completeTo, entries, lost } = page;
     const frames = entries.map(({ bytes, position }) => ({ bytes, position }));
@@ -90,6 +98,28 @@ export class LogReader {
     for (const [topic, until] of missing) if (until.sequence === 0) missing.delete(topic);
     const page = merge(this.node.signer, wanted, everything, limit);
     return { ...page, gap: gapOf(missing, resumedFrom(page)), lost };
+  }
+
+  /** A gap for the topics of which a client may have missed something that opened while this node was cut off. */
+  async #missedSince(
+    topics: readonly string[],
+    { openedAt, seen }: NonNullable<ReplayRequest['opened']>,
+  ): Promise<ReplayPage> {
+    const head = await this.head();
+    const page: ReplayPage = { head, completeTo: head, frames: [] };
+    const known = seen?.epoch === head.epoch ? seen : undefined;
+    const openedMs = (this.node.clock.earliest ?? head.ms) - (performance.now() - openedAt);
+    const ms = Math.max(0, Math.floor(openedMs - (known === undefined ? UNKNOWN_MS : CLOCK_SLACK_MS)));
+    const from: Position = known !== undefined && known.ms >= ms ? known : { ms, sequence: 0 };
+    if (!isAfter(head, from)) return page;
+    const found = await this.read(topics, { epoch: head.epoch, ...from }, PROBED_ENTRIES * topics.length);
+    // Where there is more than one page, any of the topics may have an entry.
+    const isWhole = found.lost === undefined && !isAfter(found.head, found.completeTo);
+    const missed = isWhole
+      ? [...(found.gap?.topics?.keys() ?? []), ...found.entries.map(({ topic }) => topic)]
+      : topics;
+    const gap = gapOf(new Map(missed.map(topic => [topic, found.head])), found.head);
+    return gap === undefined ? page : { head: found.head, completeTo: found.head, frames: [], gap };
   }
 
   #ask(topics: readonly string[], after: Cursor | undefined, limit: number): Promise<HistoryReply[]> {

@@ -5,6 +5,7 @@ import type { ClusterNode } from './cluster-node.js';
 import { redisErrorCode } from './failures.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
 import { publishCommand } from './keys.js';
+import type { NodeLeases } from './leases.js';
 import type { NodeChannel } from './node-channel.js';
 import { type SendReply, sendScript } from './scripts.js';
 
@@ -26,6 +27,7 @@ export class MessageRouter {
   constructor(
     private readonly node: ClusterNode,
     private readonly channel: NodeChannel,
+    private readonly leases: Pick<NodeLeases, 'epochOf'>,
   ) {}
 
   /** Sends that wait for an answer. */
@@ -137,6 +139,7 @@ export class MessageRouter {
       pending.onRouted(attempt, reply.inc);
       return undefined;
     }
+    if (reply.status === 'PARTIAL') return unreached(pending, attempt);
     pending.onUnsent(attempt, 'not-connected');
     return pending.doubtful ? undefined : { outcome: 'not-connected' };
   }
@@ -146,7 +149,8 @@ export class MessageRouter {
     const { reachable } = gateway;
     try {
       const reply = await this.#publish(message, name, false);
-      if (reply.status !== 'ROUTED') return { outcome: 'not-connected' };
+      if (reply.status === 'NONE') return { outcome: 'not-connected' };
+      if (reply.status === 'PARTIAL') return { outcome: 'unavailable' };
       return gateway.keys.countsReceivers && reply.receivers === 0
         ? { outcome: 'unavailable' }
         : { outcome: 'routed', nodeId: nodeIdOf(reply.inc) };
@@ -169,8 +173,10 @@ export class MessageRouter {
       trace,
       bytes,
     });
+    const partition = gateway.keys.partitionOf(connectionId);
     return gateway.run(sendScript, {
-      partition: gateway.keys.partitionOf(connectionId),
+      partition,
+      epoch: this.leases.epochOf(partition),
       conn: connectionId,
       pubCommand: publishCommand(gateway.keys.nodeMode),
       payload: this.channel.signed(connectionId, encoded),

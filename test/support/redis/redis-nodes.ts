@@ -19,7 +19,7 @@ export class RedisNodes implements ClusterFactory {
   #repairs = 0;
   readonly #maintenance: MaintenanceTelemetry = {
     ...new SilentTelemetry().maintenance,
-    checking: async work => {
+    reconciling: async work => {
       this.#repairs += 1;
       try {
         return await work();

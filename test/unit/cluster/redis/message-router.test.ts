@@ -20,6 +20,7 @@ describe('MessageRouter', () => {
     const router = new MessageRouter(
       scriptedNode(() => []),
       channel as unknown as NodeChannel,
+      { epochOf: () => 'e' },
     );
     const count = 2 * MAX_ACKS + 1;
     for (let n = 0; n < count; n += 1) {

@@ -6,7 +6,7 @@ import { scriptedNode } from '../../../support/redis/scripted-node.js';
 const QUIET = {
   onOpened: () => undefined,
   onBeat: () => undefined,
-  onSilent: () => undefined,
+  onTrouble: () => undefined,
   onRecovered: () => undefined,
 };
 
