@@ -79,7 +79,7 @@ local function decide(old, tok, user, own)
 end
 
 local given, conns, answer = redis.call('EXISTS', unpack(KEYS, 4)) > 0, {}, { 'OK', num(now) }
-for at = 11, #ARGV, 4 do conns[#conns + 1] = ARGV[at] end
+for i = 1, #KEYS - 3 do conns[i] = ARGV[4 * i + 7] end
 local found, current, written, indexed, notices = redis.call('HMGET', routes, unpack(conns)), {}, {}, {}, {}
 for i, conn in ipairs(conns) do
   local key, status, token, owner, oldTok, route = KEYS[i + 3], 'GONE', 0, '', ''
@@ -93,7 +93,7 @@ for i, conn in ipairs(conns) do
     indexed[#indexed + 1], indexed[#indexed + 2] = gen, conn
     if owner ~= '' then notices[#notices + 1] = { owner, { v = 1, t = 'superseded', c = conn, k = oldTok, f = num(token) } } end
   end
-  for _, value in ipairs({ status, num(token), owner, oldTok }) do answer[#answer + 1] = value end
+  answer[4 * i - 1], answer[4 * i], answer[4 * i + 1], answer[4 * i + 2] = status, num(token), owner, oldTok
 end
 if #written > 0 then
   redis.call('HSET', routes, unpack(written))

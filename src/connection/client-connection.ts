@@ -114,9 +114,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
    * did; not while the socket is behind, since frames that wait would be overtaken.
    */
   reopen(): boolean {
-    if (this.#state.kind !== 'open' || this.#writer.blocked) return false;
+    if (this.#state.kind !== 'open') return false;
     this.#writer.writeBatch();
-    if (this.#writer.blocked || this.#stopped) return false;
+    // The write itself may have closed the connection, or filled the socket.
+    if (this.#writer.gone || this.#writer.blocked) return false;
     this.#state = SENT;
     return true;
   }

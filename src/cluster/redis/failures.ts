@@ -41,17 +41,13 @@ export function toSseError(failure: unknown, attempt: string, repeatable = true)
   const code = redisErrorCode(failure);
   const noEffect = code === undefined ? undefined : PASSING.get(code);
   const retryable = code === undefined ? repeatable : noEffect !== 'KEY_UNREADABLE';
-  const advice = adviceFor(retryable, noEffect, known);
+  const unknown = retryable ? 'try again later' : 'it may have been carried out all the same';
+  const advice = (retryable || noEffect !== undefined ? known : undefined) ?? unknown;
   return new SseError('UNAVAILABLE', `Redis must answer ${attempt}, got: ${reason}; ${advice}`, {
     cause: failure,
     retryable,
     noEffect,
   });
-}
-
-function adviceFor(retryable: boolean, noEffect: UnavailableCode | undefined, known: string | undefined): string {
-  if (noEffect === 'KEY_UNREADABLE') return 'another program wrote that key; delete it';
-  return retryable ? (known ?? 'try again later') : 'it may have been carried out all the same';
 }
 
 /**
@@ -161,6 +157,12 @@ const FAULTS: readonly Fault[] = [
     sign: /SELF_SIGNED|CERT_|ERR_TLS|UNABLE_TO_/,
     rule: 'the certificate of Redis must be trusted',
     advice: 'trust its authority with NODE_EXTRA_CA_CERTS, or hand in a redis.client with the option tls.ca',
+    lasts: false,
+  },
+  {
+    sign: /^WRONGTYPE/,
+    rule: 'the keys that begin with redis.prefix must be those of this library',
+    advice: 'another program wrote that key: delete it, or use another redis.prefix',
     lasts: false,
   },
   {

@@ -4,7 +4,6 @@ import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { Periodic } from '../../time.js';
 import { RedisClock } from './clock.js';
 import type { ClusterNode } from './cluster-node.js';
-import { COMMAND_TIMEOUT } from './connections.js';
 import { redisErrorCode } from './failures.js';
 import { nodeIdOf } from './frames.js';
 import type { Partition } from './keys.js';
@@ -12,11 +11,6 @@ import { countScript, type Lease, type LeaseReply, leaseScript, reapScript } fro
 
 const ROUTES_PER_CALL = 200;
 const RETRY_MS = 1_000;
-/** Milliseconds that a new connection takes at most, as a rule. */
-const RECONNECT_MS = 1_000;
-/** A late answer to one call is no silence. */
-const SILENCE_MS = 2 * COMMAND_TIMEOUT;
-
 /** Called by {@link NodeLeases}. None may throw. */
 interface LeaseEvents {
   /** The lease of a partition is a new one: the routes that this node had there are gone. */
@@ -31,7 +25,7 @@ interface LeaseEvents {
 
 /** Why this node cannot prove in a partition that it lives. */
 export type Trouble =
-  /** No answer for twice the time of a command, or Redis says that it cannot serve. */
+  /** Nothing comes from its master, or Redis says that it cannot serve. */
   | { readonly kind: 'silent'; readonly because: unknown }
   /** Redis refuses writes, with this error code. Reading goes on. */
   | { readonly kind: 'refused'; readonly code: string }
@@ -48,7 +42,6 @@ export class NodeLeases {
   readonly #heartbeat: Periodic;
   readonly #retryMs: number;
   #beating: Promise<void> | undefined;
-  #lostAt = -Infinity;
   #stopped = false;
 
   constructor(
@@ -99,25 +92,15 @@ export class NodeLeases {
     return performance.now() - this.#of(partition).aliveSince >= this.node.options.node.lease;
   }
 
-  /** A Redis that has become a replica closes the connection with each write that it refuses. */
-  get #isReconnecting(): boolean {
-    return this.#isReadOnly && performance.now() - this.#lostAt < RECONNECT_MS;
-  }
-
-  get #isReadOnly(): boolean {
-    return this.#partitions.some(({ trouble }) => trouble?.kind === 'refused' && trouble.code === 'READONLY');
-  }
-
   /** To be called when the connection to Redis is lost: the time of {@link isSteady} begins anew. */
   interrupt(): void {
-    this.#lostAt = performance.now();
     for (const each of this.#partitions) each.aliveSince = Infinity;
   }
 
   /** Why this node can ask nothing of the cluster, or nothing of one partition; `undefined` when it can. */
   obstacle(partition?: Partition): string | undefined {
-    const away = this.node.gateway.obstacle(partition?.routes);
-    if (away !== undefined && !this.#isReconnecting) return away;
+    const away = this.node.gateway.obstacle(partition?.leases);
+    if (away !== undefined) return away;
     if (this.silent || (partition && this.troubleOf(partition)?.kind === 'silent')) return 'Redis does not answer';
     const asked = partition === undefined ? this.#partitions : [this.#of(partition)];
     return asked.every(({ lease, trouble }) => lease !== undefined || trouble !== undefined)
@@ -185,9 +168,7 @@ export class NodeLeases {
   async #beat(): Promise<void> {
     const renewals = await Promise.allSettled(this.#partitions.map(({ partition }) => this.reopen(partition)));
     const failures = renewals.flatMap(renewal => (renewal.status === 'rejected' ? [renewal.reason as unknown] : []));
-    // Each write that a replica refuses costs a connection.
-    if ((failures.length > 0 || this.troubles.length > 0) && !this.#isReadOnly)
-      this.#heartbeat.runWithin(this.#retryMs);
+    if (failures.length > 0 || this.troubles.length > 0) this.#heartbeat.runWithin(this.#retryMs);
     const fatal = failures.find(failure => !SseError.is(failure, 'UNAVAILABLE'));
     if (fatal !== undefined || failures.length === renewals.length) throw fatal ?? failures[0];
     this.events.onBeat();
@@ -195,7 +176,6 @@ export class NodeLeases {
 
   async #renew(held: PartitionLease): Promise<void> {
     this.#refuseStopped();
-    const startedAt = performance.now();
     try {
       const { status, lease, full } = await this.#lease(held);
       held.lease = lease;
@@ -203,16 +183,12 @@ export class NodeLeases {
       else this.#recover(held);
       if (status === 'OPENED' && !this.#stopped) this.events.onOpened(held.partition);
     } catch (error) {
-      this.#fail(held, error, startedAt);
+      held.aliveSince = Infinity;
+      const isAway = this.node.gateway.obstacle(held.partition.leases) !== undefined;
+      const trouble = troubleFrom(error, isAway);
+      if (trouble !== undefined) this.#enter(held, trouble);
       throw error;
     }
-  }
-
-  #fail(held: PartitionLease, error: unknown, startedAt: number): void {
-    held.aliveSince = Infinity;
-    held.failedSince = Math.min(held.failedSince, startedAt);
-    const trouble = troubleFrom(error, performance.now() - held.failedSince);
-    if (trouble !== undefined) this.#enter(held, trouble);
   }
 
   #enter(held: PartitionLease, trouble: Trouble): void {
@@ -224,7 +200,6 @@ export class NodeLeases {
 
   #recover(held: PartitionLease): void {
     held.aliveSince = Math.min(held.aliveSince, performance.now());
-    held.failedSince = Infinity;
     if (held.trouble === undefined || this.#stopped) return;
     held.trouble = undefined;
     this.events.onRecovered();
@@ -250,8 +225,9 @@ export class NodeLeases {
     });
     if (reply.status === 'UNREADABLE') throw new UnreadableKey(reply.key);
     if (reply.status !== 'SCHEMA') {
-      held.clock.observe(reply.nowMicros / 1_000, sentAt);
-      if (held.partition.number === 0) clock.observe(reply.nowMicros / 1_000, sentAt);
+      const now = reply.nowMicros / 1_000;
+      held.clock.observe(now, sentAt);
+      if (held.partition.number === 0) clock.observe(now, sentAt);
       return reply;
     }
     throw new SseError(
@@ -281,8 +257,6 @@ class PartitionLease {
   trouble: Trouble | undefined;
   /** When the present unbroken stretch of renewals began. */
   aliveSince = Infinity;
-  /** When the first of the present failures in a row began. */
-  failedSince = Infinity;
   #changes: Promise<unknown> = Promise.resolve();
 
   constructor(readonly partition: Partition) {}
@@ -306,12 +280,13 @@ class UnreadableKey extends SseError {
 }
 
 /** What a failed renewal says of its partition; `undefined` when it says nothing yet. */
-function troubleFrom(error: unknown, failingMs: number): Trouble | undefined {
+function troubleFrom(error: unknown, isAway: boolean): Trouble | undefined {
   if (error instanceof UnreadableKey) return { kind: 'unreadable', key: error.key };
   const code = redisErrorCode(error instanceof Error ? error.cause : undefined);
   const isRefused = SseError.is(error) && error.noEffect === 'WRITES_REFUSED';
   if (code !== undefined && isRefused) return { kind: 'refused', code };
-  return code !== undefined || failingMs >= SILENCE_MS ? { kind: 'silent', because: error } : undefined;
+  // A late answer to one call is no silence.
+  return code !== undefined || isAway ? { kind: 'silent', because: error } : undefined;
 }
 
 const MARGIN_MS = 60_000;

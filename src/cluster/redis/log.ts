@@ -112,14 +112,24 @@ export class LogReader {
     const ms = Math.max(0, Math.floor(openedMs - (known === undefined ? UNKNOWN_MS : CLOCK_SLACK_MS)));
     const from: Position = known !== undefined && known.ms >= ms ? known : { ms, sequence: 0 };
     if (!isAfter(head, from)) return page;
-    const found = await this.read(topics, { epoch: head.epoch, ...from }, PROBED_ENTRIES * topics.length);
-    // Where there is more than one page, any of the topics may have an entry.
-    const isWhole = found.lost === undefined && !isAfter(found.head, found.completeTo);
-    const missed = isWhole
-      ? [...(found.gap?.topics?.keys() ?? []), ...found.entries.map(({ topic }) => topic)]
-      : topics;
-    const gap = gapOf(new Map(missed.map(topic => [topic, found.head])), found.head);
-    return gap === undefined ? page : { head: found.head, completeTo: found.head, frames: [], gap };
+    const missed = await this.#topicsAfter(topics, { epoch: head.epoch, ...from });
+    const gap = gapOf(new Map([...missed].map(topic => [topic, head])), head);
+    return gap === undefined ? page : { ...page, gap };
+  }
+
+  /** The topics that have an entry after a position, or had one that is gone. */
+  async #topicsAfter(topics: readonly string[], from: Cursor): Promise<ReadonlySet<string>> {
+    const found = new Set<string>();
+    for (let left = topics; left.length > 0; left = left.filter(topic => !found.has(topic))) {
+      const page = await this.read(left, from, PROBED_ENTRIES * left.length);
+      const { size } = found;
+      for (const topic of page.gap?.topics?.keys() ?? []) found.add(topic);
+      for (const { topic } of page.entries) found.add(topic);
+      if (page.lost === undefined && !isAfter(page.head, page.completeTo)) break;
+      // The page ends where one topic has more, and that topic is found. In another log any topic may have had an entry.
+      if (page.lost !== undefined || found.size === size) return new Set(topics);
+    }
+    return found;
   }
 
   #ask(topics: readonly string[], after: Cursor | undefined, limit: number): Promise<HistoryReply[]> {

@@ -71,6 +71,11 @@ describe('register.lua', () => {
     expect(notices[0]).to.include({ t: 'superseded', c: 'x', k: 't1' });
   });
 
+  it('takes the same token on another node for another connection', async () => {
+    await a.register('x', 't1');
+    expect(await b.register('x', 't1')).to.include({ status: 'TOOK', ownerInc: 'a~1', ownerTok: 't1' });
+  });
+
   it('does not let the late retry of a superseded registration win the id back', async () => {
     await a.register('x', 't1');
     for (const [node, tok] of [
@@ -234,7 +239,8 @@ describe('register.lua', () => {
     await bench.advance(LEASE_MS / 2 + 1);
     await a.register('x', 't1');
     await bench.advance(LEASE_MS / 2);
-    expect(await send('x')).to.include({ status: 'ROUTED' });
+    await b.lease();
+    expect(await b.register('x', 't2', { mode: 'nx' })).to.include({ status: 'EXISTS', ownerInc: 'a~1' });
   });
 
   describe('of an id that is taken over again and again', () => {
