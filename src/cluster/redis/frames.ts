@@ -210,6 +210,8 @@ export interface EventPayload extends Payload {
   readonly kind: 'event';
   /** Names the publication, where publications are signed. */
   readonly origin: Buffer | undefined;
+  /** Redis' time of its signature in milliseconds; 0 without a secret. */
+  readonly at: number;
 }
 
 /** A payload of another version, or without the signature that it must have. Its event is missing for this node. */
@@ -260,12 +262,13 @@ const PAYLOAD_KIND_BYTES = 2;
 /** Milliseconds between the signature of an event and its entry in the log. */
 const MAX_FLIGHT = 5_000;
 /** Milliseconds before its subscription from which on a node accepts an event that is not kept: no other way brings it. */
-const UNKEPT_SLACK = 100;
+const UNKEPT_SLACK = 50;
 
 /** `2-<trace>` LF event, or `2s<signature><trace>` LF event. */
 export function encodePayload(signer: FrameSigner, topic: string, { trace, body }: Payload, head = ''): Buffer {
-  const event = Buffer.concat([Buffer.from(`${traceText(trace)}\n`), body]);
-  return signer.sign({ kind: 'publication', topic }, event, head + (signer.signs ? SIGNED : UNSIGNED));
+  const line = `${traceText(trace)}\n`;
+  if (!signer.signs) return Buffer.concat([Buffer.from(head + UNSIGNED + line), body]);
+  return signer.sign({ kind: 'publication', topic }, Buffer.concat([Buffer.from(line), body]), head + SIGNED);
 }
 
 /** The event of an entry of this topic, whenever it was published. */
@@ -309,14 +312,13 @@ function liveEvent(
   signer: FrameSigner,
   { topic, since, readAt }: TopicState,
   payload: Buffer,
-): (EventPayload & { readonly at: number }) | Exclude<PublicationFrame, { kind: 'kept' | 'unkept' }> {
+): EventPayload | Exclude<PublicationFrame, { kind: 'kept' | 'unkept' }> {
   const rest = signedPart(signer, payload);
   if (rest === undefined) return { kind: 'doubtful' };
   const verdict = signer.verify({ kind: 'publication', topic }, rest, since, readAt - MAX_FLIGHT);
   if (verdict.kind === 'seen') return { kind: 'ignored' };
   if (verdict.kind !== 'fresh') return verdict;
-  const event = eventOf(verdict);
-  return event === undefined ? { kind: 'doubtful' } : { ...event, at: verdict.at };
+  return eventOf(verdict) ?? { kind: 'doubtful' };
 }
 
 /** The part of a payload that the signer verifies; of a signed one without the signature when this node has no secret. */
@@ -326,11 +328,11 @@ function signedPart(signer: FrameSigner, payload: Buffer): Buffer | undefined {
   return kind === UNSIGNED && !signer.signs ? payload.subarray(PAYLOAD_KIND_BYTES) : undefined;
 }
 
-function eventOf({ body: text, origin }: Authentic): EventPayload | undefined {
+function eventOf({ body: text, origin, at }: Authentic): EventPayload | undefined {
   const end = text.indexOf(LF);
   const body = text.subarray(end + 1);
   if (end < 0 || end > 1024 || !isEventText(body)) return undefined;
-  return { kind: 'event', trace: traceOf(text.toString('latin1', 0, end)), body, origin };
+  return { kind: 'event', trace: traceOf(text.toString('latin1', 0, end)), body, origin, at };
 }
 
 /** An id of the log, `<ms>-<sequence>` in decimal. */
