@@ -70,6 +70,7 @@ const OPERATIONS: Readonly<Record<OperationKind, true>> = {
   register: true,
   send: true,
   publish: true,
+  command: true,
   maintenance: true,
 };
 // The keys are just those.

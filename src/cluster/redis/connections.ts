@@ -1,7 +1,7 @@
 import { createRequire } from 'node:module';
 import type * as Ioredis from 'ioredis';
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis';
-import { SseError } from '../../errors.js';
+import { SseError, type UnavailableCode } from '../../errors.js';
 import { withTimeout } from '../../time.js';
 
 /** Where Redis is: the settings `redis.url`, `redis.client`, `redis.username` and `redis.password`. */
@@ -247,8 +247,18 @@ export function hashSlot(key: string): number {
   return crc % SLOTS;
 }
 
-/** First words of Redis errors that pass by themselves. */
-const PASSING: ReadonlySet<string> = new Set(['READONLY', 'LOADING', 'CLUSTERDOWN', 'TRYAGAIN', 'MASTERDOWN', 'BUSY']);
+/** First words of Redis errors that pass by themselves. The call that got one had no effect, for this reason. */
+const PASSING: ReadonlyMap<string, UnavailableCode> = new Map([
+  ['OOM', 'WRITES_REFUSED'],
+  ['NOREPLICAS', 'WRITES_REFUSED'],
+  ['MISCONF', 'WRITES_REFUSED'],
+  ['READONLY', 'WRITES_REFUSED'],
+  ['LOADING', 'CLUSTER_UNREACHABLE'],
+  ['CLUSTERDOWN', 'CLUSTER_UNREACHABLE'],
+  ['TRYAGAIN', 'CLUSTER_UNREACHABLE'],
+  ['MASTERDOWN', 'CLUSTER_UNREACHABLE'],
+  ['BUSY', 'CLUSTER_UNREACHABLE'],
+]);
 
 // Redis 6 wraps the error of a command that a script calls: "ERR Error running script (…): …: -READONLY You can't …".
 const WRAPPED = /^ERR Error running script .*: -([A-Z]+) /s;
@@ -261,7 +271,7 @@ export function redisErrorCode(error: unknown): string | undefined {
 
 /**
  * Any failure of a Redis call as an `SseError`, the failure itself as `cause`: `UNAVAILABLE` when there was no answer
- * (connection, timeout) or one of a Redis that is not ready to serve (replica, loading, slot on the move, busy), else
+ * (connection, timeout) or one of a Redis that is not ready to serve (full, replica, loading, slot on the move, busy), else
  * `INTERNAL`: a retry would fail as well. Without an answer Redis may have run the call: unless it is `repeatable`, the
  * error is not retryable. An `SseError` stays as it is.
  */
@@ -273,12 +283,25 @@ export function toSseError(failure: unknown, attempt: string, repeatable = true)
       cause: failure,
     });
   }
-  const retryable = repeatable || redisErrorCode(failure) !== undefined;
+  const code = redisErrorCode(failure);
+  const retryable = repeatable || code !== undefined;
   const advice = retryable ? 'try again later' : 'it may have been carried out all the same';
   return new SseError('UNAVAILABLE', `Redis must answer ${attempt}, got: ${reason}; ${advice}`, {
     cause: failure,
     retryable,
+    noEffect: code === undefined ? undefined : PASSING.get(code),
   });
+}
+
+/** A step that only reads, before anything is sent: a call that ends with its failure had no effect. */
+export async function beforeSending<T>(step: Promise<T>): Promise<T> {
+  try {
+    return await step;
+  } catch (error) {
+    if (!SseError.is(error, 'UNAVAILABLE') || error.noEffect !== undefined) throw error;
+    const { message, cause, retryable } = error;
+    throw new SseError('UNAVAILABLE', message, { cause, retryable, noEffect: 'CLUSTER_UNREACHABLE' });
+  }
 }
 
 function isPassing(failure: unknown): boolean {

@@ -1,6 +1,6 @@
 import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
-import { type RedisAddress, RedisConnections, toSseError } from './connections.js';
+import { beforeSending, type RedisAddress, RedisConnections, toSseError } from './connections.js';
 import { type KeyLayout, Keys, type PubSubMode } from './keys.js';
 import type { PlainCommand } from './plain.js';
 import { loadScripts, type Script, type ScriptSource, type ScriptValue } from './script.js';
@@ -114,7 +114,7 @@ export class RedisGateway {
   /** Runs a script, once. The error of a call that may have run and must not run twice is not retryable. */
   async run<Request, Reply>(script: Script<Request, Reply>, request: Request): Promise<Reply> {
     const attempt = `lua/${script.name}.lua`;
-    const runId = script.usesRunId ? await this.#attempt(attempt, () => this.#askRunId()) : '';
+    const runId = script.usesRunId ? await beforeSending(this.#attempt(attempt, () => this.#askRunId())) : '';
     const keys = script.keysOf(request);
     const values = [keys.length, ...keys, ...script.argsOf(request, runId)];
     const plain = this.options.plain?.get(script.name);
@@ -251,5 +251,6 @@ function commandName(script: string): string {
 function unreached(attempt: string, cause: unknown): SseError {
   return new SseError('UNAVAILABLE', `${attempt} needs a connection to Redis, got none; try again later`, {
     cause,
+    noEffect: 'CLUSTER_UNREACHABLE',
   });
 }

@@ -14,7 +14,7 @@ describe('toSseError', () => {
     });
   }
 
-  for (const code of ['WRONGTYPE', 'NOPERM', 'NOAUTH', 'WRONGPASS', 'OOM', 'ERR', 'NOSCRIPT']) {
+  for (const code of ['WRONGTYPE', 'NOPERM', 'NOAUTH', 'WRONGPASS', 'ERR', 'NOSCRIPT']) {
     it(`makes ${code} INTERNAL`, () => {
       const cause = reply(`${code} for some reason`);
       expect(toSseError(cause, 'x')).to.include({ code: 'INTERNAL', retryable: false, cause });
