@@ -56,9 +56,7 @@ export class GuardedCluster {
     publish: publication => this.#call('publish', () => this.#coordinator.log.publish(publication)),
     replay: request => this.#call('register', () => this.#coordinator.log.replay(request)),
     subscribe: topics => this.#call('register', context => this.#subscribe(topics, context)),
-    unsubscribe: topics => {
-      this.#coordinator.log.unsubscribe(topics);
-    },
+    unsubscribe: topics => this.#coordinator.log.unsubscribe(topics),
     position: () => this.#coordinator.log.position(),
   };
 

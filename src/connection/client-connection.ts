@@ -64,7 +64,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   get signal(): AbortSignal {
-    return this.#observedEnding().signal;
+    return this.#observedEnding().controller.signal;
   }
 
   get closed(): Promise<CloseReason> {
@@ -193,9 +193,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   drained(): Promise<void> {
     if (this.#stopped || !this.#writer.blocked) return Promise.resolve();
-    return new Promise(resolve => {
-      (this.#waiters ??= []).push(resolve);
-    });
+    return new Promise(resolve => (this.#waiters ??= []).push(resolve));
   }
 
   close(reason: CloseReason = 'closed', last?: Frame): void {
@@ -223,7 +221,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.watchdog.forget(this);
     if (isHeadSent(before)) this.#sink.destroy();
     if (before.kind !== 'draining') this.#stop(finalReason);
-    this.#ending?.settle(finalReason);
+    this.#ending?.resolve(finalReason);
     this.#environment.observer.onClosed(this);
   }
 
@@ -287,7 +285,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.watchdog.forgetAge(this);
     this.#memory = undefined;
     this.#wake();
-    this.#ending?.abort(reason);
+    this.#ending?.controller.abort(reason);
     this.#environment.observer.onStopped(this, reason);
   }
 
@@ -309,28 +307,15 @@ function isHeadSent(state: State): boolean {
 
 /** The signal and the promise of a connection's end. Made only for a connection whose `signal` or `closed` is read. */
 class Ending {
-  readonly #controller = new AbortController();
-  readonly closed: Promise<CloseReason>;
-  #settle: (reason: CloseReason) => void = () => undefined;
+  readonly controller = new AbortController();
+  resolve: (reason: CloseReason) => void = () => undefined;
+  readonly closed = new Promise<CloseReason>(resolve => {
+    this.resolve = resolve;
+  });
 
   /** @param state the present state of the connection, which may have ended already */
   constructor(state: State) {
-    this.closed = new Promise(resolve => {
-      this.#settle = resolve;
-    });
-    if (state.kind === 'draining' || state.kind === 'closed') this.abort(state.reason);
-    if (state.kind === 'closed') this.settle(state.reason);
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  abort(reason: CloseReason): void {
-    this.#controller.abort(reason);
-  }
-
-  settle(reason: CloseReason): void {
-    this.#settle(reason);
+    if (state.kind === 'draining' || state.kind === 'closed') this.controller.abort(state.reason);
+    if (state.kind === 'closed') this.resolve(state.reason);
   }
 }

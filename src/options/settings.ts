@@ -14,6 +14,7 @@ import {
   oneOrMore,
   optional,
   redisClient,
+  redisCredentials,
   seconds,
   secret,
   setting,
@@ -79,16 +80,22 @@ export const SETTINGS = {
       'sse:events',
     ),
     /** Address of Redis, not together with `client`; without both, one process. Never printed. No default. */
-    url: optional(secret(text('a redis:// or rediss:// URL', /^rediss?:\/\/\S+$/))),
+    url: optional(secret(text('a redis:// or rediss:// URL, or undefined for one process', /^rediss?:\/\/\S+$/))),
     /**
-     * A client of the application, also for Sentinel or Redis Cluster; duplicated, never reconfigured, frozen or closed.
-     * Not from the environment. No default.
+     * An ioredis client of the application, also for Sentinel or Redis Cluster; duplicated, never reconfigured, frozen or
+     * closed. User and password are read from its options before each connect. Not from the
+     * environment. No default.
      */
     client: optional(secret(redisClient)),
-    /** Redis ACL user. No default. */
+    /** Redis ACL user, in place of that of `url` or `client`. No default. */
     username: optional(text('text')),
-    /** Redis password; never printed. No default. */
+    /** Redis password, in place of that of `url` or `client`; never printed. No default. */
     password: optional(secret(text('text'))),
+    /**
+     * A function that gives `{ username?, password? }` or a promise of it, asked before each connect: for a password that
+     * changes. Not together with `username` and `password`. Not from the environment. No default.
+     */
+    credentials: optional(secret(redisCredentials)),
     /** Hash slots over which the keys are spread; the same on all nodes. Default: 1, on a Redis Cluster 16. */
     partitions: optional(count(1, 16)),
     /**
@@ -306,9 +313,9 @@ export const SETTINGS = {
 
 function operation({ timeout = 2_000, concurrency = 256 } = {}) {
   return {
-    /** Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `send` 600000, of `command` 5000. */
+    /** Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `send` 600000; of `command` 5000. */
     timeout: setting(milliseconds, timeout),
-    /** Calls that run at once. Default 256; of `send` and `command` 10000. */
+    /** Calls that run at once. Default 256; of `send` 10000; of `command` 10000. */
     concurrency: setting(count(1), concurrency),
     /** Calls that may wait for their turn, first come, first served; further ones fail at once. Default 10000. */
     queue: setting(count(0), 10_000),

@@ -97,7 +97,7 @@ class OperationGuard {
 
   /** `half-open` as soon as a call may try. */
   get circuit(): CircuitState {
-    const state = nameOf(this.#breaker.state);
+    const state = STATES[this.#breaker.state];
     return state === 'open' && this.#cooledDown ? 'half-open' : state;
   }
 
@@ -180,7 +180,7 @@ class OperationGuard {
     breaker.onBreak(() => {
       this.#openedAt = performance.now();
     });
-    breaker.onStateChange(state => this.observer.onCircuit?.(this.kind, nameOf(state)));
+    breaker.onStateChange(state => this.observer.onCircuit?.(this.kind, STATES[state]));
     return breaker;
   }
 
@@ -195,35 +195,33 @@ class OperationGuard {
 
   #refusal(reason: RefusalReason): SseError {
     this.observer.onRefused?.(this.kind, reason);
+    const options = { cause: reason === 'circuit' ? this.#lastFailure : undefined, retryable: reason !== 'timeout' };
+    return new SseError('UNAVAILABLE', this.#messageOf(reason), options);
+  }
+
+  #messageOf(reason: RefusalReason): string {
     const { kind, limits } = this;
+    const { timeout, breakerFailures, breakerCooldown } = limits;
     const setting = (name: keyof Limits): string => `resilience.${kind}.${name}`;
+    const running = `${limits.concurrency} calls of kind ${kind} run (${setting('concurrency')})`;
     switch (reason) {
       case 'circuit':
-        return new SseError(
-          'UNAVAILABLE',
-          `calls of kind ${kind} fail at once, since the cluster failed ${limits.breakerFailures} in a row ` +
-            `(${setting('breakerFailures')}); see the cause, and call again after ${limits.breakerCooldown} ms ` +
-            `(${setting('breakerCooldown')})`,
-          { cause: this.#lastFailure },
+        return (
+          `calls of kind ${kind} fail at once, since the cluster failed ${breakerFailures} in a row ` +
+          `(${setting('breakerFailures')}); see the cause, and call again after ${breakerCooldown} ms ` +
+          `(${setting('breakerCooldown')})`
         );
       case 'queue':
-        return new SseError(
-          'UNAVAILABLE',
-          `${limits.concurrency} calls of kind ${kind} run (${setting('concurrency')}) and ${limits.queue} wait ` +
-            `(${setting('queue')}); call less at once, or raise these limits`,
-        );
+        return `${running} and ${limits.queue} wait (${setting('queue')}); call less at once, or raise these limits`;
       case 'turn':
-        return new SseError(
-          'UNAVAILABLE',
-          `a call of kind ${kind} must get its turn within ${limits.timeout} ms (${setting('timeout')}), and ` +
-            `${limits.concurrency} others run (${setting('concurrency')}); call less at once, or raise these limits`,
+        return (
+          `a call of kind ${kind} must get its turn within ${timeout} ms (${setting('timeout')}), and ${running}; ` +
+          'call less at once, or raise these limits'
         );
       case 'timeout':
-        return new SseError(
-          'UNAVAILABLE',
-          `a call of kind ${kind} must be answered within ${limits.timeout} ms (${setting('timeout')}); it may be ` +
-            'carried out all the same, so look before you repeat it',
-          { retryable: false },
+        return (
+          `a call of kind ${kind} must be answered within ${timeout} ms (${setting('timeout')}); it may be carried ` +
+          'out all the same, so look before you repeat it'
         );
     }
   }
@@ -242,17 +240,12 @@ function isOutage(error: unknown): boolean {
   return SseError.is(error, 'UNAVAILABLE');
 }
 
-function nameOf(state: BreakerState): CircuitState {
-  switch (state) {
-    case BreakerState.Closed:
-      return 'closed';
-    case BreakerState.HalfOpen:
-      return 'half-open';
-    case BreakerState.Open:
-    case BreakerState.Isolated:
-      return 'open';
-  }
-}
+const STATES: Readonly<Record<BreakerState, CircuitState>> = {
+  [BreakerState.Closed]: 'closed',
+  [BreakerState.HalfOpen]: 'half-open',
+  [BreakerState.Open]: 'open',
+  [BreakerState.Isolated]: 'open',
+};
 
 /**
  * Logs when calls of a kind begin to fail at once and when they succeed again, once per outage. Records each retry and

@@ -34,6 +34,11 @@ export class RecordingListener implements ClusterListener {
     outcome: 'delivered',
   });
 
+  /** Forgets every call and connection, and answers as a new one. */
+  reset(): void {
+    Object.assign(this, new RecordingListener());
+  }
+
   onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult {
     const text = frame.bytes.toString();
     this.messages.push({ connectionId, token, messageId, text, ...carried(trace) });

@@ -18,7 +18,7 @@ import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { RedisClock } from './clock.js';
 import type { Command } from './command-frames.js';
-import { beforeSending } from './connections.js';
+import { beforeSending } from './failures.js';
 import { newIncarnation, nodeIdOf } from './frames.js';
 import { RedisGateway } from './gateway.js';
 import { clusterProbes, JoinedNode, statusOf } from './joined-node.js';

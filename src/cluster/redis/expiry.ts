@@ -26,7 +26,7 @@ export class RouteExpiry {
 
   /** Removes dead nodes with their routes. Returns how many routes were removed. @throws SseError */
   reap(): Promise<number> {
-    return this.node.telemetry.cleaning('node', () => this.#reap());
+    return this.node.telemetry.expiring('node', () => this.#reap());
   }
 
   async #reap(): Promise<number> {
@@ -48,7 +48,7 @@ export class RouteExpiry {
    * something to remove. Returns how many were removed. @throws SseError
    */
   expire(): Promise<number> {
-    return this.node.telemetry.cleaning('route', () => this.#expire());
+    return this.node.telemetry.expiring('route', () => this.#expire());
   }
 
   async #expire(): Promise<number> {

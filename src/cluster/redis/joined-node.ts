@@ -5,7 +5,7 @@ import { EVERYONE } from '../../protocol/names.js';
 import { pause, Periodic } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
 import { CommandBus } from './commands.js';
-import { redisErrorCode } from './connections.js';
+import { redisErrorCode } from './failures.js';
 import { RouteExpiry } from './expiry.js';
 import { LogFeed } from './feed.js';
 import { nodeIdOf, type SupersededFrame } from './frames.js';

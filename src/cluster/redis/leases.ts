@@ -79,7 +79,8 @@ export class NodeLeases {
 
   /** Why this node can ask nothing of the cluster; `undefined` when it can. */
   obstacle(): string | undefined {
-    if (!this.node.gateway.reachable) return 'there is no connection to Redis';
+    const away = this.node.gateway.obstacle();
+    if (away !== undefined) return away;
     if (this.silent) return 'Redis does not answer';
     return this.held ? undefined : 'this node has not joined yet';
   }

@@ -8,7 +8,7 @@ import { prependId } from '../../protocol/event-stream.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
-import { beforeSending } from './connections.js';
+import { beforeSending } from './failures.js';
 import { encodePayload, encodeUnkept, parsePayload, parsePosition } from './frames.js';
 import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';

@@ -90,7 +90,7 @@ export class Reconciler {
   async #renew(): Promise<void> {
     const { logger, telemetry } = this.node;
     try {
-      await telemetry.checking(async () => {
+      await telemetry.reconciling(async () => {
         const findings = new Findings();
         await this.#walk({
           renew: true,

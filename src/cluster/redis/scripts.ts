@@ -252,8 +252,18 @@ export const historyScript = script({
   },
 });
 
+/** Names the commands that the user of the connection may not run. */
+export const accessScript = script({
+  name: 'access',
+  keys: { key: text },
+  args: { channel: text },
+  restArgs: { permissions: text },
+  replies: { OK: { refused: rest(text) }, UNKNOWN: {} },
+});
+
 /** Every script of `lua/`. */
 export const SCRIPTS = [
+  accessScript,
   leaseScript,
   registerScript,
   unregisterScript,

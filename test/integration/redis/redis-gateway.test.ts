@@ -114,7 +114,7 @@ describe('RedisGateway', () => {
       const inSettings = make({ url: server.redis.url, username: 'ann', password: 'secret' });
       await inSettings.open();
       const wrong = make({ url: server.redis.url, username: 'ann', password: 'wrong' });
-      expect(await failure(wrong.open())).to.include({ code: 'INTERNAL', retryable: false });
+      expect(await failure(wrong.open())).to.include({ code: 'INVALID_OPTION', retryable: false });
     });
 
     it('answers CLOSED after close, which twice is harmless', async () => {

@@ -75,7 +75,7 @@ export class ModelNode {
       {
         mode: 'classic',
         probeChannel,
-        connect: () => {
+        connect: async () => {
           this.#connection = redis.connect();
           return ModelRedis.asRedis(this.#connection);
         },

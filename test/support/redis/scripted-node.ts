@@ -25,6 +25,7 @@ export function scriptedNode(answers: Answers, listener: ClusterListener = new R
   const gateway = {
     keys,
     reachable: true,
+    obstacle: () => undefined,
     run: async ({ name }: { readonly name: string }, request: Record<string, unknown>) => answers(name, request),
   };
   const inc = `a~${'0'.repeat(20)}`;

@@ -335,8 +335,8 @@ describe('telemetry of a connection', () => {
       await events.publishing(to, 'e', async text => ({ outcome: 'routed', topic: text ?? 't' })),
       events.delivering({ ...subject, ...arrived, connection: local }, () => sent as never),
       events.fanningOut({ to, ...arrived }, () => fanOut),
-      maintenance.cleaning('route', () => 3),
-      await maintenance.checking(async () => checked),
+      maintenance.expiring('route', () => 3),
+      await maintenance.reconciling(async () => checked),
     ]).to.deep.equal([
       1,
       local,

@@ -1,6 +1,5 @@
 import { expect } from 'chai';
-import { hashSlot, SLOTS } from '../../../../src/cluster/redis/connections.js';
-import { type KeyLayout, Keys, PARTITION_TAGS } from '../../../../src/cluster/redis/keys.js';
+import { hashSlot, type KeyLayout, Keys, PARTITION_TAGS, SLOTS } from '../../../../src/cluster/redis/keys.js';
 import { SseError } from '../../../../src/errors.js';
 
 const make = (layout: Partial<KeyLayout> = {}) =>

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { redisErrorCode, toSseError } from '../../../../src/cluster/redis/connections.js';
+import { redisErrorCode, toSseError } from '../../../../src/cluster/redis/failures.js';
 import { SseError } from '../../../../src/errors.js';
 
 function reply(message: string): Error {
