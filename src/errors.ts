@@ -85,10 +85,12 @@ const RETRYABLE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>([
  * |---|---|
  * | `CLUSTER_UNREACHABLE` | this node cannot reach the cluster |
  * | `WRITES_REFUSED` | the cluster can be reached, but keeps nothing at present: it is full, read-only, or lacks replicas |
+ * | `KEY_UNREADABLE` | the cluster can be reached, but data that this call needs cannot be read |
  * | `NODE_UNREACHABLE` | the node that owns the connection gets nothing from the cluster |
  * | `CLOSED` | the service was closed |
  */
-export type UnavailableCode = 'CLUSTER_UNREACHABLE' | 'WRITES_REFUSED' | 'NODE_UNREACHABLE' | 'CLOSED';
+export type UnavailableCode =
+  'CLUSTER_UNREACHABLE' | 'WRITES_REFUSED' | 'KEY_UNREADABLE' | 'NODE_UNREACHABLE' | 'CLOSED';
 
 const BRAND = Symbol.for('distributed-sse/SseError');
 
@@ -122,6 +124,11 @@ export class SseError extends Error {
     this.retryable = options?.retryable ?? RETRYABLE.has(code);
     this.noEffect = options?.noEffect;
     Object.defineProperty(this, BRAND, { value: true });
+  }
+
+  /** Whether the cluster answered, and could not do what was asked: no outage, and no reason to ask again at once. */
+  static isRefusal(value: unknown): boolean {
+    return SseError.is(value) && (value.noEffect === 'WRITES_REFUSED' || value.noEffect === 'KEY_UNREADABLE');
   }
 
   /** Whether `value` is an `SseError` of any copy of this package, and, when given, of that code. */

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { Keys } from '../src/cluster/redis/keys.js';
-import { MUTATIONS } from './integration/redis/mutation-list.js';
 
 const DOCS = new URL('../../docs/redis.md', import.meta.url);
 const TAGS = /\{(?!log)[^}]+\}/;
@@ -19,14 +18,6 @@ function table(text: string, name: string): string[][] {
 
 describe('docs/redis.md', () => {
   const text = readFileSync(DOCS, 'utf8');
-
-  it('has each guard of the scripts, and a test that notices when it is removed', () => {
-    const rows = table(text, 'mutations');
-    expect(rows.map(([script, guard]) => `${script}: ${guard}`)).to.deep.equal(
-      MUTATIONS.map(({ place, rule }) => `${place}: ${rule}`),
-    );
-    expect(rows.filter(([, , noticed = '']) => /^$|nothing/.test(noticed))).to.deep.equal([]);
-  });
 
   it('has figures of everything that is measured', () => {
     for (const name of ['memory', 'calls', 'scripts', 'traffic']) {

@@ -109,6 +109,19 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#writer.writeBatch();
   }
 
+  /**
+   * Begins the opening of an open connection anew: from now on what arrives is held until {@link goLive}. Returns whether it
+   * did; not while the socket is behind, since frames that wait would be overtaken.
+   */
+  reopen(): boolean {
+    if (this.#state.kind !== 'open') return false;
+    this.#writer.writeBatch();
+    // The write itself may have closed the connection, or filled the socket.
+    if (this.#writer.gone || this.#writer.blocked) return false;
+    this.#state = SENT;
+    return true;
+  }
+
   deliver(frame: Frame): LocalResult {
     if (this.#sink.closed) return NOT_CONNECTED;
     const result = this.enqueue(frame);

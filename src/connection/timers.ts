@@ -102,9 +102,9 @@ export class Watchdog {
     this.#ticks.start();
   }
 
-  /** Counts a connection's age from now on. */
+  /** Counts a connection's age from now on, unless it is counted already. */
   age(connection: Watched): void {
-    if (this.maxAge === false) return;
+    if (this.maxAge === false || this.#ages.has(connection)) return;
     this.#ages.set(connection, Date.now());
     this.#ticks.start();
   }

@@ -1,5 +1,5 @@
 import { GuardedCluster } from '../cluster/guarded-cluster.js';
-import type { CoordinatorStatus, NodeInfo, Presence } from '../contracts/cluster.js';
+import type { CoordinatorStatus, Impairment, NodeInfo, Presence } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, SseConnection } from '../contracts/connection.js';
 import type {
   BroadcastReceipt,
@@ -28,7 +28,7 @@ import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
 import { type NodeServices, type Phase, SseNode } from './node.js';
-import { ConnectionOpener, DegradedConnections, Subscriptions } from './open.js';
+import { ConnectionOpener, Subscriptions } from './open.js';
 import { LocalCopies, Publisher } from './publish.js';
 import { Replayer } from './replay.js';
 import { MessageSender } from './send.js';
@@ -55,13 +55,7 @@ export class DistributedSseService implements SseService {
     this.#node = node;
     const copies = new LocalCopies();
     this.#listener = new NodeListener(node, subscriptions, sources, copies);
-    this.#opener = new ConnectionOpener(
-      node,
-      subscriptions,
-      sources,
-      new Replayer(node),
-      new DegradedConnections(node),
-    );
+    this.#opener = new ConnectionOpener(node, subscriptions, sources, new Replayer(node));
     this.#sender = new MessageSender(node);
     this.#publisher = new Publisher(node, copies);
     this.#shutdown = new NodeShutdown(node, sources);
@@ -222,7 +216,12 @@ async function commandReceipt(command: () => Promise<boolean>): Promise<CommandR
 const TROUBLES: Readonly<Record<NonNullable<CoordinatorStatus['trouble']>, HealthReasonCode>> = {
   lease: 'LEASE_LOST',
   feed: 'FEED_BEHIND',
-  memory: 'OUT_OF_MEMORY',
+  writes: 'WRITES_REFUSED',
+};
+const IMPAIRMENTS: Readonly<Record<Impairment['kind'], HealthReasonCode>> = {
+  writes: 'WRITES_REFUSED',
+  partition: 'PARTITION_UNREACHABLE',
+  key: 'KEY_UNREADABLE',
 };
 
 /** Health from what this node knows without a call to the cluster. */
@@ -268,8 +267,9 @@ function clusterReasons({ cluster, consistency, options }: SseNode): HealthReaso
   return reasons;
 }
 
-function loadReasons({ store, options, environment: { budget } }: SseNode): HealthReason[] {
-  const reasons: HealthReason[] = [];
+function loadReasons({ phase, cluster, store, options, environment: { budget } }: SseNode): HealthReason[] {
+  const { impaired = [] } = phase === 'started' ? cluster.status() : {};
+  const reasons = impaired.map(({ kind, detail }): HealthReason => ({ code: IMPAIRMENTS[kind], message: detail }));
   const { maxConnections } = options.connection;
   if (store.size >= maxConnections) {
     const message = `${store.size} of ${maxConnections} connections; new ones are refused`;

@@ -23,6 +23,7 @@ import type {
 import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
+import { LONGEST_MS } from '../time.js';
 import { CallContext, givenUp } from './passthrough-policy.js';
 
 /** The settings that the policy reads. */
@@ -33,7 +34,7 @@ export type CockatielPolicySettings = Pick<ResolvedSseOptions, 'resilience'>;
  * - at most `concurrency` calls run and `queue` wait, each for at most `timeout` milliseconds;
  * - a call that fails with a retryable error is repeated up to `retries` times, after `retryPause` milliseconds give or
  *   take half;
- * - after `breakerFailures` failures with `UNAVAILABLE` in a row, calls fail at once for `breakerCooldown` milliseconds;
+ * - after `breakerFailures` failures with `UNAVAILABLE` in a row, refusals of a cluster that answers left out, calls fail at once for `breakerCooldown` milliseconds;
  * - each try ends after `timeout` milliseconds. It counts as a failure and is not repeated, since the cluster may carry it
  *   out all the same.
  *
@@ -163,7 +164,7 @@ class OperationGuard {
   #createRetry(): RetryPolicy {
     const { kind, limits, observer } = this;
     // Nodes that failed together must not try again together.
-    const backoff = new DelegateBackoff(() => limits.retryPause * (0.5 + Math.random()));
+    const backoff = new DelegateBackoff(() => Math.min(limits.retryPause * (0.5 + Math.random()), LONGEST_MS));
     const policy = retry(handleWhen(isRetryable), { maxAttempts: limits.retries, backoff });
     policy.onRetry(event => {
       if ('error' in event) observer.onRetry?.(kind, event.attempt, event.error);
@@ -233,11 +234,11 @@ class OperationGuard {
 }
 
 function isRetryable(error: unknown): boolean {
-  return SseError.is(error) && error.retryable;
+  return SseError.is(error) && error.retryable && !SseError.isRefusal(error);
 }
 
 function isOutage(error: unknown): boolean {
-  return SseError.is(error, 'UNAVAILABLE');
+  return SseError.is(error, 'UNAVAILABLE') && !SseError.isRefusal(error);
 }
 
 const STATES: Readonly<Record<BreakerState, CircuitState>> = {

@@ -252,6 +252,27 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(await a.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-b' });
       });
 
+      core('a connection that opened earlier, without the cluster, supersedes older registrations only', async () => {
+        const late = (connectionId: string, token: string, age: number) =>
+          b.coordinator.routes.register({
+            connectionId,
+            token,
+            onDuplicate: 'takeover',
+            openedAt: performance.now() - age,
+          });
+        await connect(a, 'c1', 't1');
+        expect(await late('c1', 't2', 60_000)).to.deep.equal({ outcome: 'exists', nodeId: 'node-a' });
+        expect(await late('c2', 't3', 60_000)).to.include({ outcome: 'registered' });
+        // The node knows the clock of the cluster only about.
+        await new Promise(resolve => setTimeout(resolve, 200));
+        for (let n = 0; n < 7; n += 1) {
+          expect(await late('c1', `u${n}`, 0)).to.include({ outcome: 'registered' });
+          await new Promise(resolve => setTimeout(resolve, 10));
+        }
+        await until(() => a.listener.superseded.length > 0, 'the notification of the takeover');
+        expect(a.listener.superseded[0]).to.deep.equal({ connectionId: 'c1', token: 't1' });
+      });
+
       it('a repeated takeover counts once', async () => {
         await register(a, c1, `${t1}-0`);
         for (let takeover = 1; takeover <= 5; takeover += 1) {
@@ -647,6 +668,21 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         const page = await replay(a, { topics: [news], after: await head(a) });
         expect(page.frames).to.deep.equal([]);
         expect(page.gap).to.equal(undefined);
+      });
+
+      it('answers a gap and no entry for what a client may have missed that opened without the cluster', async () => {
+        await listen([b], 'news', 'sport');
+        await publishAll(a, ['news', 'sport']);
+        await until(async () => isSame(b.coordinator.log.lastPosition(), await head(a)), 'the newest entry');
+        const opened = { openedAt: performance.now(), seen: b.coordinator.log.lastPosition() };
+        const nothing = await replay(b, { topics: ['news', 'sport'], opened });
+        expect([nothing.frames, nothing.gap]).to.deep.equal([[], undefined]);
+        await publishAll(a, ['sport', 'other']);
+        const page = await replay(b, { topics: ['news', 'sport'], opened });
+        expect(page.frames).to.deep.equal([]);
+        expect(page.gap?.reason).to.equal('GAP');
+        expect([...(page.gap?.topics?.keys() ?? [])]).to.deep.equal(['sport']);
+        expect(page.gap?.resumedFrom).to.deep.include({ sequence: page.head.sequence });
       });
 
       it('a topic that is named twice is replayed once', async () => {
@@ -1166,6 +1202,10 @@ async function publishAll(
     cursors.push(cursorOf(result));
   }
   return cursors;
+}
+
+function isSame(position: Cursor | undefined, other: Cursor): boolean {
+  return position?.ms === other.ms && position.sequence === other.sequence;
 }
 
 async function head(node: Node): Promise<Cursor> {

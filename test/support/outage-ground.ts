@@ -197,6 +197,21 @@ export class OutageNode {
     return reasons;
   }
 
+  /** Waits for it to say that it is ready and degraded. Resolves with the reasons. */
+  async degraded(withinMs: number): Promise<string[]> {
+    let reasons: string[] = [];
+    await until(
+      async () => {
+        const { status, body } = await this.get('/health/ready');
+        reasons = ((body['reasons'] ?? []) as { code: string }[]).map(({ code }) => code);
+        return status === 200 && body['degraded'] === true;
+      },
+      `${this.process.nodeId} to be degraded`,
+      withinMs,
+    );
+    return reasons;
+  }
+
   /** Waits for the whole cluster to have so many connections, as this node counts. */
   async counts(connections: number, withinMs: number): Promise<void> {
     await until(

@@ -28,6 +28,8 @@ export class RecordingListener implements ClusterListener {
   readonly subscriptions = new Map<string, Set<string>>();
   /** The connections this node has. */
   readonly connections = new Map<string, string>();
+  /** The fencing tokens of some of them; the others have the smallest. */
+  readonly fencingTokens = new Map<string, number>();
   /** Those that are not its own yet, as `<id> <token>`. */
   readonly opening = new Set<string>();
   answer: (connectionId: string, messageId: string) => LocalResult = () => ({
@@ -58,7 +60,8 @@ export class RecordingListener implements ClusterListener {
     this.syncs += 1;
   }
 
-  onSuperseded(connectionId: string, token: string): void {
+  onSuperseded(connectionId: string, token: string, fencingToken: number): void {
+    if ((this.fencingTokens.get(connectionId) ?? 1) >= fencingToken) return;
     this.superseded.push({ connectionId, token });
     if (this.connections.get(connectionId) === token) this.connections.delete(connectionId);
   }
@@ -108,7 +111,9 @@ export class RecordingListener implements ClusterListener {
   }
 
   *registered(): Iterable<Registered> {
-    for (const [connectionId, token] of this.connections) yield { connectionId, token };
+    for (const [connectionId, token] of this.connections) {
+      yield { connectionId, token, fencingToken: this.fencingTokens.get(connectionId) ?? 1 };
+    }
   }
 }
 

@@ -1,5 +1,7 @@
 /** Milliseconds by which a monotonic clock may go wrong in one millisecond. */
 const DRIFT = 0.0005;
+/** In milliseconds. */
+const MICROSECOND = 0.001;
 
 /**
  * Redis' clock as a node knows it: from the times in script answers, and its own monotonic clock in between. In a Redis
@@ -27,11 +29,11 @@ export class RedisClock {
     return bounds && performance.now() + bounds.high;
   }
 
-  /** @param redis milliseconds in an answer, rounded down @param sentAt monotonic time at which the call was made */
+  /** @param redis milliseconds in an answer, exact to a microsecond @param sentAt monotonic time at which the call was made */
   observe(redis: number, sentAt: number): void {
     const at = performance.now();
     const known = this.#bounds(at) ?? { low: -Infinity, high: Infinity };
-    const [low, high] = [redis - at, redis + 1 - sentAt];
+    const [low, high] = [redis - at, redis + MICROSECOND - sentAt];
     // Without a common part Redis' clock was changed, or another master answers.
     const fits = low <= known.high && known.low <= high;
     this.#begin ??= at + high;

@@ -47,12 +47,12 @@ export class RedisCoordinator implements ClusterCoordinator {
   #state: State = { kind: 'new' };
 
   readonly routes: RouteRegistry = {
-    register: async registration => this.#reach().registry.register(registration),
-    unregister: async (connectionId, token) => this.#reach().registry.unregister(connectionId, token),
+    register: async registration => this.#reach(registration.connectionId).registry.register(registration),
+    unregister: async (connectionId, token) => this.#reach(connectionId).registry.unregister(connectionId, token),
     releaseAll: async () => {
       await this.#reach().leases.release(true);
     },
-    locate: async connectionId => this.#reach().registry.locate(connectionId),
+    locate: async connectionId => this.#reach(connectionId).registry.locate(connectionId),
     count: async () => this.#reach().registry.count(),
     nodes: async () => this.#reach().registry.nodes(),
   };
@@ -63,6 +63,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     subscribe: async topics => this.#reach().feed.subscribe(topics),
     unsubscribe: topics => this.#node?.feed.unsubscribe(topics),
     position: () => this.#node?.feed.position,
+    lastPosition: () => this.#node?.feed.lastPosition,
   };
 
   readonly messenger: NodeMessenger = {
@@ -104,6 +105,7 @@ export class RedisCoordinator implements ClusterCoordinator {
         },
         onCommand: (command, ms, error) => {
           telemetry.commanded(command, ms, error);
+          if (SseError.isRefusal(error)) this.#node?.leases.onRefusal();
         },
       },
     });
@@ -149,23 +151,26 @@ export class RedisCoordinator implements ClusterCoordinator {
     await this.#gateway.close();
   }
 
-  status(): CoordinatorStatus {
+  status(connectionId?: string): CoordinatorStatus {
     const node = this.#node;
-    if (node !== undefined) return statusOf(node);
+    if (node !== undefined) {
+      return statusOf(node, connectionId === undefined ? undefined : this.#gateway.keys.partitionOf(connectionId));
+    }
     return { reachable: false, detail: `the coordinator is ${this.#state.kind}` };
   }
 
   async #send(message: Message): Promise<SendResult> {
     if (this.#state.kind === 'closed') throw closed();
     const node = this.#node;
-    if (node === undefined || node.leases.obstacle() !== undefined) {
+    const partition = this.#gateway.keys.partitionOf(message.connectionId);
+    if (node === undefined || node.leases.obstacle(partition) !== undefined) {
       return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
     }
     return node.router.send(message);
   }
 
   async #hasReached(connectionId: string, position: Position): Promise<SendResult | undefined> {
-    const { bus, registry } = this.#reach();
+    const { bus, registry } = this.#reach(connectionId);
     const route = await registry.find(connectionId);
     if (route === undefined) return undefined;
     const { ms, sequence } = position;
@@ -177,7 +182,7 @@ export class RedisCoordinator implements ClusterCoordinator {
   }
 
   async #close(connectionId: string, reason: CloseReason): Promise<CloseReceipt> {
-    const { bus, registry } = this.#reach();
+    const { bus, registry } = this.#reach(connectionId);
     const route = await beforeSending(registry.find(connectionId));
     if (route === undefined) return { closed: 0, missing: [] };
     const reply = await bus.ask(route.inc, { t: 'close', connectionId, reason });
@@ -216,7 +221,7 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   /** Asks the owner of a connection to carry out a command. */
   async #command(connectionId: string, command: Command): Promise<CommandReceipt> {
-    const { bus, registry } = this.#reach();
+    const { bus, registry } = this.#reach(connectionId);
     const route = await beforeSending(registry.find(connectionId));
     if (route === undefined) return { outcome: 'not-connected' };
     const reply = await bus.ask(route.inc, command);
@@ -236,10 +241,12 @@ export class RedisCoordinator implements ClusterCoordinator {
     return 'node' in this.#state ? this.#state.node : undefined;
   }
 
-  #reach(): JoinedNode {
+  /** @param connectionId when only the partition of that id is asked */
+  #reach(connectionId?: string): JoinedNode {
     if (this.#state.kind === 'closed') throw closed();
     const node = this.#node;
-    const obstacle = node === undefined ? 'it was not started' : node.leases.obstacle();
+    const partition = connectionId === undefined ? undefined : this.#gateway.keys.partitionOf(connectionId);
+    const obstacle = node === undefined ? 'it was not started' : node.leases.obstacle(partition);
     if (node !== undefined && obstacle === undefined) return node;
     throw new SseError('UNAVAILABLE', `the cluster cannot be reached: ${obstacle ?? ''}; try again later`, {
       noEffect: 'CLUSTER_UNREACHABLE',

@@ -285,8 +285,8 @@ const MOST_MOVES = 6;
 /** Keeps the process alive when a socket fails twice, as with TLS: ioredis has a listener for the first error only. */
 function surviveErrors(connection: Redis): void {
   connection.on('error', () => {
-    const stream: Redis['stream'] | undefined = connection.stream;
-    stream?.on('error', () => undefined);
+    // Unlike what the types say, there may be no stream yet.
+    if (Reflect.has(connection, 'stream')) connection.stream.on('error', () => undefined);
   });
 }
 
@@ -381,8 +381,7 @@ function clusterOptions() {
     enableAutoPipelining: false,
     scaleReads: 'master',
     maxRedirections: MAX_REDIRECTIONS,
-    // 0: ioredis must not resend what may have run before its connection closed.
-    retryDelayOnFailover: 0,
+    retryDelayOnFailover: 0, // ioredis must not resend calls that may have run before their connection closed.
     slotsRefreshInterval: SLOTS_REFRESH,
     shardedSubscribers: false,
     scripts: {},

@@ -11,6 +11,8 @@ const PASSING: ReadonlyMap<string, UnavailableCode> = new Map([
   ['TRYAGAIN', 'CLUSTER_UNREACHABLE'],
   ['MASTERDOWN', 'CLUSTER_UNREACHABLE'],
   ['BUSY', 'CLUSTER_UNREACHABLE'],
+  // Until somebody removes the key.
+  ['WRONGTYPE', 'KEY_UNREADABLE'],
 ]);
 
 // Redis 6 wraps the error of a command that a script calls: "ERR Error running script (…): …: -READONLY You can't …".
@@ -24,9 +26,9 @@ export function redisErrorCode(error: unknown): string | undefined {
 
 /**
  * Any failure of a Redis call as an `SseError`, the failure itself as `cause`: `UNAVAILABLE` when there was no answer
- * (connection, timeout) or one of a Redis that is not ready to serve (full, replica, loading, slot on the move, busy), else
- * `INTERNAL`: a retry would fail as well. Without an answer Redis may have run the call: unless it is `repeatable`, the
- * error is not retryable. An `SseError` stays as it is.
+ * (connection, timeout), one of a Redis that is not ready to serve (full, replica, loading, slot on the move, busy), or that
+ * a key has another type, which is not retryable; else `INTERNAL`: a retry would fail as well. Without an answer Redis may
+ * have run the call: unless it is `repeatable`, the error is not retryable. An `SseError` stays as it is.
  */
 export function toSseError(failure: unknown, attempt: string, repeatable = true): SseError {
   if (SseError.is(failure)) return failure;
@@ -37,12 +39,14 @@ export function toSseError(failure: unknown, attempt: string, repeatable = true)
     return new SseError('INTERNAL', `Redis must accept ${attempt}, got: ${reason}; ${advice}`, { cause: failure });
   }
   const code = redisErrorCode(failure);
-  const retryable = repeatable || code !== undefined;
-  const advice = retryable ? (known ?? 'try again later') : 'it may have been carried out all the same';
+  const noEffect = code === undefined ? undefined : PASSING.get(code);
+  const retryable = code === undefined ? repeatable : noEffect !== 'KEY_UNREADABLE';
+  const unknown = retryable ? 'try again later' : 'it may have been carried out all the same';
+  const advice = (retryable || noEffect !== undefined ? known : undefined) ?? unknown;
   return new SseError('UNAVAILABLE', `Redis must answer ${attempt}, got: ${reason}; ${advice}`, {
     cause: failure,
     retryable,
-    noEffect: code === undefined ? undefined : PASSING.get(code),
+    noEffect,
   });
 }
 
@@ -164,6 +168,12 @@ const FAULTS: readonly Fault[] = [
     sign: /SELF_SIGNED|CERT_|ERR_TLS|UNABLE_TO_/,
     rule: 'the certificate of Redis must be trusted',
     advice: 'trust its authority with NODE_EXTRA_CA_CERTS, or hand in a redis.client with the option tls.ca',
+    lasts: false,
+  },
+  {
+    sign: /^WRONGTYPE/,
+    rule: 'the keys that begin with redis.prefix must be those of this library',
+    advice: 'another program wrote that key: delete it, or use another redis.prefix',
     lasts: false,
   },
   {

@@ -68,14 +68,14 @@ export class LogFeed {
     this.#follow(EVERYONE).subscriptions += 1;
   }
 
-  /** Whether it has a position in the log. */
-  get begun(): boolean {
-    return this.#position !== undefined;
-  }
-
   /** Everything up to here was delivered; `undefined` while something may be missing. */
   get position(): Cursor | undefined {
     return this.#state === 'live' ? this.#position : undefined;
+  }
+
+  /** What {@link position} was last; `undefined` before the log was read. */
+  get lastPosition(): Cursor | undefined {
+    return this.#position;
   }
 
   /** The topics it follows, without those of a `subscribe` under way. */
@@ -264,9 +264,9 @@ export class LogFeed {
     const steps = catchUp(this.reader, () => [...this.#topics.keys()], end);
     for await (const { gaps, entries, position } of steps) {
       for (const gap of gaps) this.#reportGap(gap);
-      for (const { topic, bytes, position: at, origin, id } of entries) {
+      for (const { topic, bytes, position: at, trace, origin, id } of entries) {
         this.node.signer.saw(origin);
-        this.#deliver(topic, { bytes, position: at }, { trace: undefined, id });
+        this.#deliver(topic, { bytes, position: at }, { trace, id });
       }
       // Page by page, so that a failure later does not deliver these entries again.
       this.#position = position;

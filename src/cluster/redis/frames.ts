@@ -27,7 +27,7 @@ export function isIncarnation(value: unknown): value is string {
 
 /** The id of the node whose incarnation it is. */
 export function nodeIdOf(incarnation: string): string {
-  return incarnation.slice(0, incarnation.lastIndexOf('~'));
+  return incarnation.slice(0, Math.max(0, incarnation.lastIndexOf('~')));
 }
 
 /** An event on its way to the node that owns its connection. */
@@ -147,6 +147,8 @@ function isCode(text: string | undefined): text is SseErrorCode {
 export interface SupersededFrame {
   readonly connectionId: string;
   readonly token: string;
+  /** Of the registration that took the id over. */
+  readonly fencingToken: number;
 }
 
 const MAX_SUPERSEDED = 2048;
@@ -156,9 +158,11 @@ export function parseSuperseded(frame: Buffer): SupersededFrame | undefined {
   const fields = frame.length > MAX_SUPERSEDED ? undefined : parseJson(frame.toString());
   if (fields === undefined || !hasKeys(fields, ['v', 't', 'c', 'k', 'f'])) return undefined;
   const { v, t, c: connectionId, k: token, f } = fields;
-  return v === 1 && t === 'superseded' && isText(connectionId, 256) && isText(token, 16) && isText(f, 20)
-    ? { connectionId, token }
-    : undefined;
+  if (v !== 1 || t !== 'superseded' || !isText(connectionId, 256) || !isText(token, 16) || !isText(f, 20)) {
+    return undefined;
+  }
+  const fencingToken = Number(f);
+  return Number.isSafeInteger(fencingToken) ? { connectionId, token, fencingToken } : undefined;
 }
 
 /** A JSON object as another node wrote it; only own keys are read. */

@@ -26,6 +26,7 @@ export interface LogEntry {
   readonly position: Cursor;
   /** The event with its id in front. */
   readonly bytes: Buffer;
+  readonly trace: string | undefined;
   /** Names the publication, where publications are signed. */
   readonly origin: Buffer | undefined;
   /** As the publisher gave it. */
@@ -45,6 +46,13 @@ export interface LogPage {
   readonly lost: 'EPOCH' | 'AHEAD' | undefined;
 }
 
+/** Milliseconds that a node's idea of Redis' clock may be wrong. */
+const CLOCK_SLACK_MS = 1_000;
+/** Milliseconds before an opening in which a publication counts as missed, where the position of the node is not known. */
+const UNKNOWN_MS = 60_000;
+/** Entries of each topic that are read to find which topics have one. */
+const PROBED_ENTRIES = 4;
+
 /** Reads the ordered log in Redis. */
 export class LogReader {
   constructor(private readonly node: ClusterNode) {}
@@ -56,12 +64,13 @@ export class LogReader {
   }
 
   /** @throws SseError */
-  async replay({ topics, after, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
+  async replay({ topics, after, opened, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
+    const wanted = broadcasts === false ? topics : [EVERYONE, ...topics];
+    if (opened !== undefined) return this.#missedSince(wanted, opened);
     if (after === undefined) {
       const head = await this.head();
       return { head, completeTo: head, frames: [] };
     }
-    const wanted = broadcasts === false ? topics : [EVERYONE, ...topics];
     const page = await this.read(wanted, after, limit);
     const { head, completeTo, entries, lost } = page;
     const frames = entries.map(({ bytes, position }) => ({ bytes, position }));
@@ -92,6 +101,38 @@ export class LogReader {
     for (const [topic, until] of missing) if (until.sequence === 0) missing.delete(topic);
     const page = merge(this.node.signer, wanted, everything, limit);
     return { ...page, gap: gapOf(missing, resumedFrom(page)), lost };
+  }
+
+  /** A gap for the topics of which a client may have missed something that opened while this node was cut off. */
+  async #missedSince(
+    topics: readonly string[],
+    { openedAt, seen }: NonNullable<ReplayRequest['opened']>,
+  ): Promise<ReplayPage> {
+    const head = await this.head();
+    const page: ReplayPage = { head, completeTo: head, frames: [] };
+    const known = seen?.epoch === head.epoch ? seen : undefined;
+    const openedMs = (this.node.clock.earliest ?? head.ms) - (performance.now() - openedAt);
+    const ms = Math.max(0, Math.floor(openedMs - (known === undefined ? UNKNOWN_MS : CLOCK_SLACK_MS)));
+    const from: Position = known !== undefined && known.ms >= ms ? known : { ms, sequence: 0 };
+    if (!isAfter(head, from)) return page;
+    const missed = await this.#topicsAfter(topics, { epoch: head.epoch, ...from });
+    const gap = gapOf(new Map([...missed].map(topic => [topic, head])), head);
+    return gap === undefined ? page : { ...page, gap };
+  }
+
+  /** The topics that have an entry after a position, or had one that is gone. */
+  async #topicsAfter(topics: readonly string[], from: Cursor): Promise<ReadonlySet<string>> {
+    const found = new Set<string>();
+    for (let left = topics; left.length > 0; left = left.filter(topic => !found.has(topic))) {
+      const page = await this.read(left, from, PROBED_ENTRIES * left.length);
+      const { size } = found;
+      for (const topic of page.gap?.topics?.keys() ?? []) found.add(topic);
+      for (const { topic } of page.entries) found.add(topic);
+      if (page.lost === undefined && !isAfter(page.head, page.completeTo)) break;
+      // The page ends where one topic has more, and that topic is found. In another log any topic may have had an entry.
+      if (page.lost !== undefined || found.size === size) return new Set(topics);
+    }
+    return found;
   }
 
   #ask(topics: readonly string[], after: Cursor | undefined, limit: number): Promise<HistoryReply[]> {
@@ -130,8 +171,15 @@ function merge(
       const name = topicOf(topics, call, topic);
       const parsed = parsePayload(signer, name, payload);
       if (parsed.kind === 'unreadable') continue;
-      const bytes = prependId(formatCursor(position), parsed.body);
-      all.push({ topic: name, position, bytes, origin: parsed.origin, id: parsed.id });
+      const { body, trace, origin, id: publication } = parsed;
+      all.push({
+        topic: name,
+        position,
+        bytes: prependId(formatCursor(position), body),
+        trace,
+        origin,
+        id: publication,
+      });
     }
   }
   all.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));

@@ -4,6 +4,7 @@ import { SseError, type UnavailableCode } from '../../errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
 import { publishCommand } from './keys.js';
+import type { NodeLeases } from './leases.js';
 import type { NodeChannel } from './node-channel.js';
 import { type SendReply, sendScript } from './scripts.js';
 
@@ -25,6 +26,7 @@ export class MessageRouter {
   constructor(
     private readonly node: ClusterNode,
     private readonly channel: NodeChannel,
+    private readonly leases: Pick<NodeLeases, 'epochOf'>,
   ) {}
 
   /** Sends that wait for an answer. */
@@ -57,9 +59,12 @@ export class MessageRouter {
     for (const [name, pending] of this.#pending) if (pending === send) this.#pending.delete(name);
   }
 
-  /** A message for a connection of this node. */
-  onMessage(token: string, message: MessageFrame): void {
-    const result = this.#resultOf(token, message);
+  /**
+   * A message for a connection of this node. One that is `late` is for an owner before this one: its sender is answered
+   * that it is not here, and looks for the owner once more.
+   */
+  onMessage(token: string, message: MessageFrame, late = false): void {
+    const result: LocalResult = late ? { outcome: 'not-connected' } : this.#resultOf(token, message);
     if (message.ack) this.#acknowledge(message.from, { attempt: message.attempt, result });
   }
 
@@ -131,6 +136,7 @@ export class MessageRouter {
       pending.onRouted(attempt, reply.inc);
       return undefined;
     }
+    if (reply.status === 'PARTIAL') return unreached(pending, attempt, 'CLUSTER_UNREACHABLE');
     pending.onUnsent(attempt, { outcome: 'not-connected' });
     return pending.doubtful ? undefined : { outcome: 'not-connected' };
   }
@@ -138,7 +144,8 @@ export class MessageRouter {
   async #sendUnanswered(message: Message, name: string): Promise<SendResult> {
     try {
       const reply = await this.#publish(message, name, false);
-      if (reply.status !== 'ROUTED') return { outcome: 'not-connected' };
+      if (reply.status === 'NONE') return { outcome: 'not-connected' };
+      if (reply.status === 'PARTIAL') return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
       return this.node.gateway.keys.countsReceivers && reply.receivers === 0
         ? { outcome: 'unavailable', code: 'NODE_UNREACHABLE' }
         : { outcome: 'routed', nodeId: nodeIdOf(reply.inc) };
@@ -161,8 +168,10 @@ export class MessageRouter {
       trace,
       bytes,
     });
+    const partition = gateway.keys.partitionOf(connectionId);
     return gateway.run(sendScript, {
-      partition: gateway.keys.partitionOf(connectionId),
+      partition,
+      epoch: this.leases.epochOf(partition),
       conn: connectionId,
       pubCommand: publishCommand(gateway.keys.nodeMode),
       payload: this.channel.signed(connectionId, encoded),
@@ -204,12 +213,19 @@ type Unsent = Unavailable | { readonly outcome: 'not-connected' };
 
 /** The state of one attempt, as far as known. */
 type Attempt =
-  /** It may have reached an owner, `inc` when that is known. */
-  | { readonly kind: 'open'; readonly inc?: string }
+  /** It may have reached an owner, `inc` when that is known. `without`: nodes that said they do not have the connection. */
+  | { readonly kind: 'open'; readonly inc?: string; readonly without?: readonly string[] }
   /** It certainly reached no node. */
   | { readonly kind: 'unsent'; readonly because: Unsent }
   /** Its owner did not have the connection any more. */
   | { readonly kind: 'closed' };
+
+/** Nodes that are remembered for one attempt: the owner's answer is at most a few milliseconds faster than the script's. */
+const MAX_WITHOUT = 8;
+
+function withOne(incs: readonly string[] = [], inc: string): readonly string[] {
+  return [...incs, inc].slice(-MAX_WITHOUT);
+}
 
 /** One send that waits for its owner: the attempts so far, and the outcome that follows from them. */
 export class PendingSend {
@@ -237,8 +253,11 @@ export class PendingSend {
   }
 
   onRouted(attempt: number, inc: string): void {
+    const state = this.#attempts[attempt];
+    if (state?.kind !== 'open') return;
+    this.#attempts[attempt] = { kind: 'open', inc };
     // Its answer may have been faster.
-    if (this.#attempts[attempt]?.kind === 'open') this.#attempts[attempt] = { kind: 'open', inc };
+    if (state.without?.includes(inc) === true) this.#onClosed(attempt);
   }
 
   onUnsent(attempt: number, because: Unsent): void {
@@ -247,12 +266,14 @@ export class PendingSend {
 
   /** The owner's answer to an attempt; `from` is its incarnation. */
   onAnswer(attempt: number, result: LocalResult, from: string): void {
-    if (this.#attempts[attempt] === undefined) return;
+    const state = this.#attempts[attempt];
+    if (state === undefined) return;
     if (result.outcome === 'not-connected') {
-      const again = !this.#attempts.some(({ kind }) => kind === 'closed');
-      this.#attempts[attempt] = { kind: 'closed' };
-      // Another node may own it by now; that is looked up once.
-      this.#conclude(again ? 'again' : this.conclusion());
+      if (state.kind !== 'open') return;
+      // Of any other node it is no news: a recorded message may have been published there.
+      if (state.inc === from) this.#onClosed(attempt);
+      else if (state.inc === undefined)
+        this.#attempts[attempt] = { kind: 'open', without: withOne(state.without, from) };
       return;
     }
     const nodeId = nodeIdOf(from);
@@ -261,6 +282,13 @@ export class PendingSend {
         ? { outcome: 'rejected', code: result.code, nodeId }
         : { outcome: result.outcome, nodeId },
     );
+  }
+
+  /** The owner did not have the connection any more. Another node may own it by now; that is looked up once. */
+  #onClosed(attempt: number): void {
+    const again = !this.#attempts.some(({ kind }) => kind === 'closed');
+    this.#attempts[attempt] = { kind: 'closed' };
+    this.#conclude(again ? 'again' : this.conclusion());
   }
 
   /** A node died. The outcome is unknown when every attempt without an answer was dispatched to it. */

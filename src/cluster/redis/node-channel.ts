@@ -5,6 +5,8 @@ import type { Purpose } from './signing.js';
 export interface Envelope {
   /** Names the connection as the cluster knows it; `undefined` for frames that are not for one connection. */
   readonly token: string | undefined;
+  /** It was signed before the connection was registered here: for a former owner of the id, or recorded. */
+  readonly late: boolean;
   readonly body: Buffer;
 }
 
@@ -54,8 +56,7 @@ export class NodeChannel {
     const { signer } = this.node;
     const verdict = signer.verify(this.#purposeOf(channel, token), message.subarray(end + 1));
     if (verdict.kind !== 'fresh') return undefined;
-    if (token !== undefined && !signer.isFor(token, verdict.at)) return undefined;
-    return { token, body: verdict.body };
+    return { token, late: token !== undefined && !signer.isFor(token, verdict.at), body: verdict.body };
   }
 
   #purposeOf(channel: string, token: string | undefined): Purpose {

@@ -30,87 +30,104 @@ const MOST = 500;
 const KEPT_PREVS = 3;
 
 /**
- * What `lua/register.lua` does, read first and then written, with the same KEYS, ARGV and replies. Between the two another
- * node may do the same: then both believe to be owner, and the later write wins.
+ * What `lua/register.lua` does for one registration, read first and then written, with the same KEYS, ARGV and replies.
+ * Between the two another node may do the same: then both believe to be owner, and the later write wins.
  */
 async function plainRegister(
   client: Redis | Cluster,
   [leases = '', routes = '', index = '', tombstone = '']: readonly string[],
   args: readonly string[],
 ): Promise<readonly unknown[]> {
-  const [inc = '', gen = '', conn = '', tok = '', user = '', mode = ''] = args;
-  const [ttlMs = 0, leaseMs = 0, keyMs = 0, limit = 0, window = 0] = args.slice(6, 11).map(Number);
-  const [pubCommand = '', channelPrefix = ''] = args.slice(11);
+  const [inc = '', gen = '', mode = ''] = args;
+  const [ttlMs = 0, leaseMs = 0, keyMs = 0, limit = 0, window = 0] = args.slice(3, 8).map(Number);
+  const [pubCommand = '', channelPrefix = '', conn = '', tok = '', user = '', ownToken = ''] = args.slice(8);
   const [time, held, given, text] = await batch(client, [
     ['TIME'],
     ['HGET', leases, `i:${inc}`],
     ['EXISTS', tombstone],
     ['HGET', routes, conn],
   ]);
-  const [seconds = 0, micros = 0] = (time as string[]).map(Number);
-  const now = seconds * 1_000 + Math.floor(micros / 1_000);
+  const { now, micros } = clockOf(time);
   if (held !== gen) return ['LOST'];
-  if (given === 1) return ['GONE'];
-
+  if (given === 1) return ['OK', now, 'GONE', 0, '', ''];
   const old = parseRoute(text);
-  const [ownLease, oldLease] = await batch(client, [
+  const [own, others] = await batch(client, [
     ['HGET', leases, `g:${gen}`],
     ['HGET', leases, `g:${old?.gen ?? gen}`],
   ]);
-  const lease = parseLease(oldLease);
-  const same = old !== undefined && lease?.inc === inc && old.tok === tok;
-  const owner = lease?.inc ?? '';
-  const refuse = (status: string) => [status, old?.fencingToken, owner, old?.tok, now];
-  if (old !== undefined) {
-    if (same && old.gen === gen) {
-      await batch(client, [['HSET', routes, conn, formatRoute({ ...old, user, exp: now + ttlMs })]]);
-      return ['DUP', old.fencingToken, '', '', now];
-    }
-    if (!same && old.prevs.includes(`${inc}/${tok}`)) return refuse('STALE');
+  const registering = { inc, gen, tok, mode, limit, window, now, token: ownToken === '' ? micros : Number(ownToken) };
+  const { result, fencingToken, owner, formerTok, past } = judge(old, parseLease(others), registering);
+  if (past !== undefined) {
+    const writes: Command[] = [
+      ['HSET', routes, conn, formatRoute({ ...past, gen, tok, user, fencingToken, exp: now + ttlMs })],
+    ];
+    if (result !== 'DUP')
+      writes.push(['ZADD', index, gen, conn], ['PEXPIRE', routes, keyMs], ['PEXPIRE', index, keyMs]);
+    const isLeaseYoung = (parseLease(own)?.until ?? 0) >= now + leaseMs / 2;
+    if (!isLeaseYoung) writes.push(['HSET', leases, `g:${gen}`, `${now + leaseMs}|${inc}`]);
+    const notice = { v: 1, t: 'superseded', c: conn, k: formerTok, f: String(fencingToken) };
+    if (owner !== '') writes.push([pubCommand, channelPrefix + owner, JSON.stringify(notice)]);
+    await batch(client, writes);
   }
-  const live = old !== undefined && !same && (lease?.until ?? 0) > now && old.exp > now;
-  if (live && mode === 'nx') return refuse('EXISTS');
-  if (live && mode === 'restore') return refuse('MOVED');
-  const recent = old?.takeovers.filter(at => now - at < window) ?? [];
-  if (live && recent.length >= Math.min(limit, MOST)) return refuse('STORM');
+  return ['OK', now, result, fencingToken, owner, formerTok];
+}
 
-  const former = old === undefined ? [] : [`${owner === '' ? '?' : owner}/${old.tok}`, ...old.prevs];
-  const route: RouteText = {
-    gen,
-    tok,
-    fencingToken: Math.max(seconds * 1_000_000 + micros, (old?.fencingToken ?? -1) + 1),
-    exp: now + ttlMs,
-    prevs: same ? old.prevs : former.slice(0, KEPT_PREVS),
-    takeovers: live ? [...recent, now] : recent,
-    user,
+/** What decides about a registration, as ARGV and the clock name it. */
+interface Registering {
+  readonly inc: string;
+  readonly gen: string;
+  readonly tok: string;
+  readonly mode: string;
+  readonly limit: number;
+  readonly window: number;
+  readonly now: number;
+  /** Its own fencing token, or the lowest one of a new route. */
+  readonly token: number;
+}
+
+/** What becomes of a registration. */
+interface Verdict {
+  readonly result: string;
+  readonly fencingToken: number;
+  /** The owner of another registration's route, which refuses this one or is replaced by it; '' without one. */
+  readonly owner: string;
+  readonly formerTok: string;
+  /** What the route remembers; `undefined` when nothing is written. */
+  readonly past?: Pick<RouteText, 'prevs' | 'takeovers'>;
+}
+
+/** @param lease the lease that `old` names */
+function judge(old: RouteText | undefined, lease: LeaseText | undefined, registering: Registering): Verdict {
+  const { inc, gen, tok, mode, limit, window, now, token } = registering;
+  const none = { owner: '', formerTok: '' };
+  if (old === undefined) return { result: 'NEW', fencingToken: token, ...none, past: { prevs: [], takeovers: [] } };
+  const recent = old.takeovers.filter(at => now - at < window);
+  const next = Math.max(token, old.fencingToken + 1);
+  if (lease?.inc === inc && old.tok === tok) {
+    if (old.gen === gen) return { result: 'DUP', fencingToken: old.fencingToken, ...none, past: old };
+    return { result: 'NEW', fencingToken: next, ...none, past: { prevs: old.prevs, takeovers: recent } };
+  }
+  const owner = lease?.inc ?? '';
+  const former = { owner, formerTok: old.tok };
+  const refused = (result: string): Verdict => ({ result, fencingToken: old.fencingToken, ...former });
+  const isNewer = mode === 'restore' && token > old.fencingToken;
+  if (!isNewer && old.prevs.includes(`${inc}/${tok}`)) return refused('STALE');
+  const isLive = (lease?.until ?? 0) > now && old.exp > now;
+  if (isLive && mode === 'nx') return refused('EXISTS');
+  if (isLive && mode === 'restore' && !isNewer) return refused('MOVED');
+  const isTakeover = isLive && mode === 'take';
+  if (isTakeover && recent.length >= Math.min(limit, MOST)) return refused('STORM');
+  const past = {
+    prevs: [`${owner === '' ? '?' : owner}/${old.tok}`, ...old.prevs].slice(0, KEPT_PREVS),
+    takeovers: isTakeover ? [...recent, now] : recent,
   };
-  const writes: Command[] = [
-    ['HSET', routes, conn, formatRoute(route)],
-    ['ZADD', index, gen, conn],
-    ['PEXPIRE', routes, keyMs],
-    ['PEXPIRE', index, keyMs],
-  ];
-  if ((parseLease(ownLease)?.until ?? 0) < now + leaseMs / 2) {
-    writes.push(['HSET', leases, `g:${gen}`, `${now + leaseMs}|${inc}`]);
-  }
-  if (old !== undefined && !same && owner !== '') {
-    const notice = JSON.stringify({
-      v: 1,
-      t: 'superseded',
-      c: conn,
-      k: old.tok,
-      f: String(route.fencingToken),
-    });
-    writes.push([pubCommand, channelPrefix + owner, notice]);
-  }
-  await batch(client, writes);
-  if (old === undefined || same) return ['NEW', route.fencingToken, '', '', now];
-  return [live ? 'TOOK' : 'NEW', route.fencingToken, owner, old.tok, now];
+  return { result: isLive ? 'TOOK' : 'NEW', fencingToken: next, ...former, past };
 }
 
 /**
- * What `lua/unregister.lua` does, read first and then written, with the same KEYS, ARGV and replies. A registration that
- * comes between the two is removed with the route that it replaced, until the next comparison restores it.
+ * What `lua/unregister.lua` does for one registration, read first and then written, with the same KEYS, ARGV and replies.
+ * A registration that comes between the two is removed with the route that it replaced, until the next comparison restores
+ * it.
  */
 async function plainUnregister(
   client: Redis | Cluster,
@@ -122,15 +139,15 @@ async function plainUnregister(
   const route = parseRoute(answers.at(-1));
   if (route === undefined) {
     await batch(client, [['ZREM', index, conn]]);
-    return ['NONE'];
+    return ['OK', 'NONE'];
   }
   const [lease] = await batch(client, [['HGET', leases, `g:${route.gen}`]]);
-  if (route.tok !== tok || parseLease(lease)?.inc !== inc) return ['FOREIGN'];
+  if (route.tok !== tok || parseLease(lease)?.inc !== inc) return ['OK', 'FOREIGN'];
   await batch(client, [
     ['HDEL', routes, conn],
     ['ZREM', index, conn],
   ]);
-  return ['REMOVED'];
+  return ['OK', 'REMOVED'];
 }
 
 const MOST_ROUTES = 500;
@@ -146,8 +163,7 @@ async function plainReap(
 ): Promise<readonly unknown[]> {
   const limit = Math.min(Number(limitText), MOST_ROUTES);
   const [time, fields] = await batch(client, [['TIME'], ['HGETALL', leases]]);
-  const [seconds = 0, micros = 0] = (time as string[]).map(Number);
-  const now = seconds * 1_000 + Math.floor(micros / 1_000);
+  const { now } = clockOf(time);
   const found = leaseToReap(pairsOf(fields), now - Number(graceText), self);
   if (found === undefined) return ['NONE'];
   const { inc, gen, current } = found;
@@ -227,6 +243,12 @@ interface LeaseText {
 
 const ROUTE = /^(\d+)\|([^|]*)\|(\d+)\|(\d+)\|?([^|]*)\|?([^|]*)\|?(.*)$/s;
 const LEASE = /^(\d+)\|(.*)$/s;
+
+/** Redis' clock in milliseconds and in microseconds, from the answer to TIME. */
+function clockOf(time: unknown): { readonly now: number; readonly micros: number } {
+  const [seconds = 0, micros = 0] = (time as readonly string[]).map(Number);
+  return { now: seconds * 1_000 + Math.floor(micros / 1_000), micros: seconds * 1_000_000 + micros };
+}
 
 /** `undefined` for what is no route. */
 function parseRoute(text: unknown): RouteText | undefined {

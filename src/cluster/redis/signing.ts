@@ -34,7 +34,7 @@ const SENDER_BYTES = 10;
 const LANE = SENDER_BYTES;
 const NUMBER = LANE + 1;
 const TIME = NUMBER + 6;
-const ORIGIN_BYTES = TIME + 6;
+const ORIGIN_BYTES = TIME + 8;
 /** Bytes of a signature. */
 export const SIGNATURE_BYTES = MAC_BYTES + ORIGIN_BYTES;
 
@@ -79,7 +79,7 @@ export class FrameSigner {
 
   /** Redis' time that no frame which was signed before now can have; 0 without a secret. */
   get now(): number {
-    return this.signs ? Math.ceil(this.clock.latest ?? 0) : 0;
+    return this.signs ? (this.clock.latest ?? 0) : 0;
   }
 
   /** `head`, the signature if there is a secret, and the body. */
@@ -96,7 +96,7 @@ export class FrameSigner {
     this.#sender.copy(origin);
     origin.writeUInt8(lane, LANE);
     origin.writeUIntBE(number, NUMBER, 6);
-    origin.writeUIntBE(Math.max(0, Math.floor(this.clock.earliest ?? 0)), TIME, 6);
+    origin.writeDoubleBE(this.clock.earliest ?? 0, TIME);
     mac(secret, purpose, signed.subarray(head.length + MAC_BYTES)).copy(signed, head.length);
     return signed;
   }
@@ -117,7 +117,7 @@ export class FrameSigner {
     if (authentic === undefined) return { kind: 'doubtful' };
     this.saw(origin);
     if (kind === 'early') return { kind };
-    return { kind, body: authentic.body, at: origin.readUIntBE(TIME, 6), origin };
+    return { kind, body: authentic.body, at: origin.readDoubleBE(TIME), origin };
   }
 
   /** The body that was signed for this purpose, whenever that was; `undefined` when it was not. */
@@ -133,7 +133,7 @@ export class FrameSigner {
   /** Notes an authentic frame that came another way, so that the frame itself has no effect any more. */
   saw(origin: Buffer | undefined): void {
     if (origin === undefined) return;
-    const at = origin.readUIntBE(TIME, 6);
+    const at = origin.readDoubleBE(TIME);
     if (at < this.#oldest()) return;
     const key = origin.toString('latin1', 0, NUMBER);
     let window = this.#windows.get(key);
@@ -146,7 +146,7 @@ export class FrameSigner {
   }
 
   /** To be called when a connection is being registered, with no time, and when it is, with the time in the answer. */
-  registered(token: string, since = Math.floor(this.clock.earliest ?? 0)): void {
+  registered(token: string, since = this.clock.earliest ?? 0): void {
     if (!this.signs) return;
     for (const [old, time] of this.#registered) {
       if (time >= this.#oldest()) break;
@@ -167,9 +167,9 @@ export class FrameSigner {
   #noveltyOf(origin: Buffer, since: number, read: number): Verdict['kind'] {
     const { earliest, latest, begin } = this.clock;
     if (earliest === undefined || latest === undefined || begin === undefined) return 'doubtful';
-    const at = origin.readUIntBE(TIME, 6);
+    const at = origin.readDoubleBE(TIME);
     const oldest = Math.max(since - FLIGHT, earliest - this.#maxAge);
-    if (at < oldest) return at < read ? 'seen' : 'doubtful';
+    if (!(at >= oldest)) return at < read ? 'seen' : 'doubtful';
     if (at > latest + CLOCK_SLACK) return 'doubtful';
     const window = this.#windows.get(origin.toString('latin1', 0, NUMBER));
     // Of a sender that this node does not know yet, a frame from before its own start.

@@ -205,6 +205,36 @@ describe('recorded frames of nodes that sign', () => {
     expect(healthy.gaps).to.deep.equal([]);
   });
 
+  it('do not close a connection by a notice of a takeover that did not happen, and read its route seldom', async () => {
+    const [channel = ''] = (await server.redis.admin.pubsub('CHANNELS', `${nodes.prefix}0:n:a~*`)) as string[];
+    const notices = Array.from({ length: 3_000 }, (_, n) => {
+      const notice = { v: 1, t: 'superseded', c: n % 2 === 0 ? 'c1' : `c${n}`, k: 't1', f: '9007199254740991' };
+      return { channel, frame: Buffer.from(JSON.stringify(notice)) };
+    });
+    const calls = async (): Promise<number> => {
+      const stats = await server.redis.admin.info('commandstats');
+      return Number(/cmdstat_evalsha:calls=(\d+)/.exec(stats)?.[1] ?? 0);
+    };
+    const before = await calls();
+    await withoutEffect(notices);
+    expect((await calls()) - before).to.be.below(500);
+  });
+
+  it('do not make a sender believe that a connection is gone', async () => {
+    const [channel = ''] = (await server.redis.admin.pubsub('CHANNELS', `${nodes.prefix}0:n:b~*`)) as string[];
+    other.answer = () => ({ outcome: 'not-connected' });
+    const mirror = await Recorder.of(server.redis.admin, `${nodes.prefix}0:n:a~*`, ({ frame }) => {
+      void attacker.publish([{ channel, frame }]);
+    });
+    try {
+      const results = await Promise.all(Array.from({ length: 50 }, (_, n) => send(`m${n}`)));
+      expect(results).to.deep.equal(results.map(() => ({ outcome: 'delivered', nodeId: 'a' })));
+      expect(healthy.messages).to.have.length(50);
+    } finally {
+      mirror.close();
+    }
+  });
+
   it('let a flood of forged frames pass beside healthy clients', async () => {
     await work();
     const channels = (await server.redis.admin.pubsub('CHANNELS', `${nodes.prefix}*`)) as string[];

@@ -47,7 +47,7 @@ describe('RedisGateway in a Redis Cluster', () => {
       const counts = () =>
         Promise.all(
           gateway.keys.partitions.map(partition =>
-            gateway.run(countScript, { partition }).then(
+            gateway.run(countScript, { partition, graceMs: 0 }).then(
               () => 'OK',
               (error: unknown) => (SseError.is(error) ? error.code : 'other'),
             ),
@@ -67,7 +67,9 @@ describe('RedisGateway in a Redis Cluster', () => {
       await gateway.open();
       const { partitions } = gateway.keys;
       const call = () =>
-        Promise.all(partitions.map(partition => gateway.run(countScript, { partition }).catch(() => undefined)));
+        Promise.all(
+          partitions.map(partition => gateway.run(countScript, { partition, graceMs: 0 }).catch(() => undefined)),
+        );
       const silent = () => partitions.filter(({ leases }) => gateway.obstacle(leases) !== undefined);
       await call();
       const owners = await Promise.all(partitions.map(({ leases }) => cluster.redis.ownerOf(leases)));

@@ -127,12 +127,12 @@ describe('RedisGateway', () => {
       }
     });
 
-    it('rejects permanent failures at once', async () => {
+    it('rejects at once what a key of another type prevents', async () => {
       const gateway = make({ url: server.redis.url });
       await gateway.open();
       await server.redis.admin.set(gateway.keys.logMeta, 'not a hash', 'PX', 5_000);
       const error = await failure(publish(gateway));
-      expect(error).to.include({ code: 'INTERNAL', retryable: false });
+      expect(error).to.include({ code: 'UNAVAILABLE', noEffect: 'KEY_UNREADABLE', retryable: false });
       expect(error.cause).to.include({ name: 'ReplyError' });
     });
   });

@@ -11,16 +11,25 @@ export class Recorder {
   readonly frames: Recorded[] = [];
   readonly #subscriber: Redis;
 
-  private constructor(private readonly publisher: Redis) {
+  private constructor(
+    private readonly publisher: Redis,
+    onFrame: (recorded: Recorded) => void,
+  ) {
     this.#subscriber = publisher.duplicate();
-    this.#subscriber.on('pmessageBuffer', (_pattern: Buffer, channel: Buffer, frame: Buffer) =>
-      this.frames.push({ channel: channel.toString(), frame }),
-    );
+    this.#subscriber.on('pmessageBuffer', (_pattern: Buffer, channel: Buffer, frame: Buffer) => {
+      const recorded = { channel: channel.toString(), frame };
+      this.frames.push(recorded);
+      onFrame(recorded);
+    });
   }
 
-  /** @param publisher is not closed */
-  static async of(publisher: Redis, pattern: string): Promise<Recorder> {
-    const recorder = new Recorder(publisher);
+  /** @param publisher is not closed @param onFrame called with each frame at once */
+  static async of(
+    publisher: Redis,
+    pattern: string,
+    onFrame: (recorded: Recorded) => void = () => undefined,
+  ): Promise<Recorder> {
+    const recorder = new Recorder(publisher, onFrame);
     await recorder.#subscriber.psubscribe(pattern);
     return recorder;
   }

@@ -118,7 +118,6 @@ describe('telemetry of a connection', () => {
     'max-age': true,
     completed: true,
     failed: true,
-    gap: true,
     draining: true,
     shutdown: true,
     closed: true,
