@@ -259,6 +259,11 @@ export const SETTINGS = {
     send: operation({ timeout: MAX_DEADLINE_MS, concurrency: 10_000 }),
     /** Publications and broadcasts. */
     publish: operation(),
+    /**
+     * Commands to other nodes: closing, subscribing, unsubscribing. Each waits for its owner alone. A node that left
+     * `breakerFailures` commands in a row unanswered is asked no more for `breakerCooldown`; commands to other nodes go on.
+     */
+    command: operation({ timeout: 5_000, concurrency: 10_000 }),
     /** Everything else. */
     maintenance: operation(),
   },
@@ -308,9 +313,9 @@ export const SETTINGS = {
 
 function operation({ timeout = 2_000, concurrency = 256 } = {}) {
   return {
-    /** Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `send` 600000. */
+    /** Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `send` 600000; of `command` 5000. */
     timeout: setting(milliseconds, timeout),
-    /** Calls that run at once. Default 256; of `send` 10000. */
+    /** Calls that run at once. Default 256; of `send` 10000; of `command` 10000. */
     concurrency: setting(count(1), concurrency),
     /** Calls that may wait for their turn, first come, first served; further ones fail at once. Default 10000. */
     queue: setting(count(0), 10_000),

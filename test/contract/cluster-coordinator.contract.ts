@@ -11,7 +11,7 @@ import type { Cursor } from '../../src/contracts/events.js';
 import type { ReconcileReport, ReconcileRequest } from '../../src/contracts/self-check.js';
 import { formatCursor, isAfter } from '../../src/protocol/cursor.js';
 import { gapIn } from '../support/gap-in.js';
-import { codeOf } from '../support/code-of.js';
+import { codeOf, failureOf } from '../support/code-of.js';
 import { WHOLE } from '../support/extent.js';
 import { RecordingListener } from '../support/recording-listener.js';
 import { until } from '../support/until.js';
@@ -504,6 +504,29 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(b.listener.publications.filter(({ topic }) => topic === news)).to.have.length(1);
       });
 
+      core('with a key that was used for another topic is published', async () => {
+        await b.coordinator.log.subscribe(['orders', 'audit']);
+        const cursors = [];
+        for (const topic of ['orders', 'audit', undefined]) {
+          const keyed = { ...publication('orders', 'data: 1\n\n'), topic, idempotencyKey: 'order-17' };
+          cursors.push(cursorOf(await a.coordinator.log.publish(keyed)).sequence);
+          await a.coordinator.log.publish({ ...keyed, retention: false, idempotencyKey: 'order-18' });
+        }
+        expect(new Set(cursors).size).to.equal(3);
+        await until(() => b.listener.publications.length === 6, 'the publications');
+      });
+
+      it('brings its id to every node, live, and not kept as well', async () => {
+        const named = { ...broadcast('x'), id: 'pub_1-A' };
+        await a.coordinator.log.publish(named);
+        await a.coordinator.log.publish({ ...named, retention: false });
+        await a.coordinator.log.publish(broadcast('x'));
+        for (const { listener } of [a, b]) {
+          await until(() => listener.publications.length === 3, 'the publications');
+          expect(listener.publications.map(({ id }) => id)).to.deep.equal(['pub_1-A', 'pub_1-A', undefined]);
+        }
+      });
+
       it('with different keys publishes twice', async () => {
         const one = await a.coordinator.log.publish({ ...broadcast('x'), idempotencyKey: `${key}-1` });
         const other = await a.coordinator.log.publish({ ...broadcast('x'), idempotencyKey: `${key}-2` });
@@ -788,9 +811,9 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
     describe('control', () => {
       core('closes a connection at its owner, on another node and on its own', async () => {
         await connect(a, c1, t1);
-        expect(await b.coordinator.messenger.close(c1, 'kicked')).to.equal(true);
+        expect(await b.coordinator.messenger.close(c1, 'kicked')).to.deep.equal({ closed: 1, missing: [] });
         await connect(a, c2, t2);
-        expect(await a.coordinator.messenger.close(c2, 'bored')).to.equal(true);
+        expect(await a.coordinator.messenger.close(c2, 'bored')).to.deep.equal({ closed: 1, missing: [] });
         expect(a.listener.closed).to.deep.equal([
           { connectionId: c1, reason: 'kicked' },
           { connectionId: c2, reason: 'bored' },
@@ -798,10 +821,10 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(b.listener.closed).to.deep.equal([]);
       });
 
-      it('answers false when there is no connection to close', async () => {
-        expect(await a.coordinator.messenger.close(c1, 'kicked')).to.equal(false);
+      it('closes nothing when there is no connection to close', async () => {
+        expect(await a.coordinator.messenger.close(c1, 'kicked')).to.deep.equal({ closed: 0, missing: [] });
         await register(b, c1, t1);
-        expect(await a.coordinator.messenger.close(c1, 'kicked')).to.equal(false);
+        expect(await a.coordinator.messenger.close(c1, 'kicked')).to.deep.equal({ closed: 0, missing: [] });
       });
 
       core('asks the owner whether a connection has reached a position, on another node and on its own', async () => {
@@ -840,7 +863,10 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       core('closes all connections of all nodes', async () => {
-        await a.coordinator.messenger.closeAll('maintenance');
+        await connect(a, 'c1', 't1');
+        await connect(b, 'c2', 't2');
+        await connect(b, 'c3', 't3');
+        expect(await a.coordinator.messenger.closeAll('maintenance')).to.deep.equal({ closed: 3, missing: [] });
         for (const { listener } of [a, b]) {
           await until(() => listener.closedAll.length > 0, 'the command');
           expect(listener.closedAll).to.deep.equal(['maintenance']);
@@ -849,16 +875,17 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       core('subscribes and unsubscribes a connection at its owner', async () => {
         await connect(b, c1, t1);
-        expect(await a.coordinator.messenger.subscribe(c1, news)).to.equal(true);
+        expect(await a.coordinator.messenger.subscribe(c1, news)).to.deep.equal({ outcome: 'delivered' });
         expect(b.listener.onPresence(news)).to.deep.equal([c1]);
-        expect(await a.coordinator.messenger.unsubscribe(c1, news)).to.equal(true);
+        expect(await a.coordinator.messenger.unsubscribe(c1, news)).to.deep.equal({ outcome: 'delivered' });
         expect(b.listener.onPresence(news)).to.deep.equal([]);
-        expect(await b.coordinator.messenger.subscribe(c1, sport)).to.equal(true);
+        expect(await b.coordinator.messenger.subscribe(c1, sport)).to.deep.equal({ outcome: 'delivered' });
       });
 
-      it('answers false when there is no connection to subscribe', async () => {
-        expect(await a.coordinator.messenger.subscribe(c1, news)).to.equal(false);
-        expect(await a.coordinator.messenger.unsubscribe(c1, news)).to.equal(false);
+      it('answers not-connected when there is no connection to subscribe', async () => {
+        const none = { outcome: 'not-connected' };
+        expect(await a.coordinator.messenger.subscribe(c1, news)).to.deep.equal(none);
+        expect(await a.coordinator.messenger.unsubscribe(c1, news)).to.deep.equal(none);
       });
 
       core('lists the subscribed connections of every node', async () => {
@@ -982,12 +1009,13 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         }
       });
 
-      it('every method rejects with UNAVAILABLE, but send, unsubscribe and status', async () => {
+      it('every method but send, unsubscribe and status rejects with UNAVAILABLE and had no effect', async () => {
         await cut('node-a');
         await until(() => !a.coordinator.status().reachable, 'the outage');
         expect(a.coordinator.status().detail).to.be.a('string');
         for (const call of everyCall(a.coordinator)) {
-          expect(await codeOf(call)).to.equal('UNAVAILABLE');
+          const error = await failureOf(call);
+          expect(error).to.include({ code: 'UNAVAILABLE', noEffect: 'CLUSTER_UNREACHABLE' });
         }
         a.coordinator.log.unsubscribe([news]);
       });
@@ -997,7 +1025,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await cut('node-a');
         await until(() => !a.coordinator.status().reachable, 'the outage');
         const result = await a.coordinator.messenger.send(message(c1, m1));
-        expect(result).to.deep.equal({ outcome: 'unavailable' });
+        expect(result).to.deep.equal({ outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' });
         expect(messagesOf(b)).to.deep.equal([]);
       });
 
@@ -1018,16 +1046,23 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         });
       });
 
-      it('a request to a node that does not answer rejects with UNAVAILABLE', async () => {
-        await connect(b, c1, t1);
+      it('a node that does not answer is missing in a close, and a command to it is unknown', async () => {
+        await connect(a, c1, t1);
+        await connect(b, c2, t2);
         await cut('node-b');
-        const { coordinator } = a;
-        const asked = [
-          coordinator.messenger.close(c1, 'kicked'),
-          coordinator.messenger.subscribe(c1, news),
-          coordinator.messenger.unsubscribe(c1, news),
-        ];
-        for (const call of asked) expect(await codeOf(call)).to.equal('UNAVAILABLE');
+        const { messenger } = a.coordinator;
+        const answers = await Promise.all([
+          messenger.close(c2, 'kicked'),
+          messenger.subscribe(c2, news),
+          messenger.unsubscribe(c2, news),
+          messenger.closeAll('kicked'),
+        ]);
+        expect(answers).to.deep.equal([
+          { closed: 0, missing: ['node-b'] },
+          { outcome: 'unknown' },
+          { outcome: 'unknown' },
+          { closed: 1, missing: ['node-b'] },
+        ]);
       });
 
       it('is over once it is healed', async () => {

@@ -152,7 +152,7 @@ export class LogFeed {
         else if (this.#state === 'catching-up') this.#held.add({ topic, frame }, frame.body.length);
         return;
       case 'unkept':
-        this.#deliver(topic, { bytes: frame.body }, frame.trace);
+        this.#deliver(topic, { bytes: frame.body }, frame);
         return;
       case 'early':
         if (this.#state === 'live') this.#catchUp();
@@ -235,7 +235,7 @@ export class LogFeed {
     followed.position = position;
     this.#position = { epoch, ...position };
     const bytes = prependId(formatCursor(this.#position), frame.body);
-    this.#deliver(topic, { bytes, position: this.#position }, frame.trace);
+    this.#deliver(topic, { bytes, position: this.#position }, frame);
   }
 
   #catchUp(): void {
@@ -264,9 +264,9 @@ export class LogFeed {
     const steps = catchUp(this.reader, () => [...this.#topics.keys()], end);
     for await (const { gaps, entries, position } of steps) {
       for (const gap of gaps) this.#reportGap(gap);
-      for (const { topic, bytes, position: at, trace, origin } of entries) {
+      for (const { topic, bytes, position: at, trace, origin, id } of entries) {
         this.node.signer.saw(origin);
-        this.#deliver(topic, { bytes, position: at }, trace);
+        this.#deliver(topic, { bytes, position: at }, { trace, id });
       }
       // Page by page, so that a failure later does not deliver these entries again.
       this.#position = position;
@@ -325,8 +325,8 @@ export class LogFeed {
     return done;
   }
 
-  #deliver(topic: string, frame: Frame, trace: string | undefined): void {
-    this.node.listener.onPublication(addressed(topic), frame, trace);
+  #deliver(topic: string, frame: Frame, { trace, id }: Pick<Kept, 'trace' | 'id'>): void {
+    this.node.listener.onPublication(addressed(topic), frame, trace, id);
   }
 
   #reportGap(gap: Gap): void {

@@ -8,6 +8,7 @@ import { prependId } from '../../protocol/event-stream.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
+import { beforeSending } from './failures.js';
 import { encodePayload, encodeUnkept, parsePayload, parsePosition } from './frames.js';
 import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
@@ -28,6 +29,8 @@ export interface LogEntry {
   readonly trace: string | undefined;
   /** Names the publication, where publications are signed. */
   readonly origin: Buffer | undefined;
+  /** As the publisher gave it. */
+  readonly id: string | undefined;
 }
 
 /** A part of the log, in order. */
@@ -168,8 +171,15 @@ function merge(
       const name = topicOf(topics, call, topic);
       const parsed = parsePayload(signer, name, payload);
       if (parsed.kind === 'unreadable') continue;
-      const { body, trace, origin } = parsed;
-      all.push({ topic: name, position, bytes: prependId(formatCursor(position), body), trace, origin });
+      const { body, trace, origin, id: publication } = parsed;
+      all.push({
+        topic: name,
+        position,
+        bytes: prependId(formatCursor(position), body),
+        trace,
+        origin,
+        id: publication,
+      });
     }
   }
   all.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));
@@ -283,12 +293,12 @@ export class LogWriter {
   /** @throws SseError */
   async publish(publication: Publication): Promise<PublicationResult> {
     // Counted before: a failure afterwards would make the caller repeat a publication that was made.
-    const nodes = await this.liveNodes.count();
+    const nodes = await beforeSending(this.liveNodes.count());
     const cursor = await (publication.retention === false ? this.#publish(publication) : this.#append(publication));
     return cursor === undefined ? { nodes } : { cursor, nodes };
   }
 
-  async #append({ topic = EVERYONE, retention, idempotencyKey, trace, body }: Publication) {
+  async #append({ topic = EVERYONE, retention, idempotencyKey, ...event }: Publication) {
     const { gateway, options, signer } = this.node;
     const { maxEntries, ttl, whole } = retention || { maxEntries: 0, ttl: 0 };
     const request = logRequest(gateway, options);
@@ -296,7 +306,7 @@ export class LogWriter {
       ...request,
       metaMs: Math.max(request.metaMs, ttl),
       topic: gateway.keys.topic(topic),
-      payload: encodePayload(signer, topic, { trace, body }),
+      payload: encodePayload(signer, topic, event),
       maxEntries,
       maxAgeMs: whole === true ? 0 : ttl,
       streamMs: ttl,
@@ -310,10 +320,10 @@ export class LogWriter {
     return { epoch, ...position };
   }
 
-  async #publish({ topic = EVERYONE, body, trace, idempotencyKey }: Publication): Promise<undefined> {
+  async #publish({ topic = EVERYONE, idempotencyKey, ...event }: Publication): Promise<undefined> {
     const { gateway, signer } = this.node;
     const { keys } = gateway;
-    const frame = encodeUnkept(signer, topic, { trace, body });
+    const frame = encodeUnkept(signer, topic, event);
     if (idempotencyKey === undefined) {
       await gateway.publish(keys.topicChannel(topic), frame, keys.logMode);
       return;

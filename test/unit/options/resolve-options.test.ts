@@ -84,6 +84,7 @@ describe('resolveOptions', () => {
         register: bounds,
         send: { ...bounds, timeout: 600_000, concurrency: 10_000 },
         publish: bounds,
+        command: { ...bounds, timeout: 5000, concurrency: 10_000 },
         maintenance: { ...bounds, retryPause: 1000 },
       });
     });

@@ -167,6 +167,7 @@ describe('telemetry of maintenance', () => {
     register: true,
     send: true,
     publish: true,
+    command: true,
     maintenance: true,
   };
   for (const kind of Object.keys(kinds) as OperationKind[]) {

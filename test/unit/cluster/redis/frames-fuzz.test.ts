@@ -33,7 +33,8 @@ const event = fc
   .map(text => Buffer.from(`data: ${text.replace(/[\r\n]/g, '')}\n\n`));
 const trace = fc.option(fc.constant('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'), { nil: undefined });
 const name = fc.string({ minLength: 1, maxLength: 60, unit: 'grapheme' }).filter(text => !/\p{C}/u.test(text));
-const payload = fc.record({ trace, body: event });
+const publicationId = fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/);
+const payload = fc.record({ trace, id: fc.option(publicationId, { nil: undefined }), body: event });
 
 /** Bytes that are none of ours, or nearly so. */
 function damaged(genuine: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> {
