@@ -112,12 +112,13 @@ export interface ReplayPage {
   /** Complete up to and including here; older than `head` when there is more. */
   readonly completeTo: Position;
   /** Set when entries between `after` and the first frame are missing. */
-  readonly gap?: Gap;
+  readonly gap?: Gap | undefined;
   readonly frames: readonly Frame[];
 }
 
 /** Whether the cluster can be reached. */
 export interface CoordinatorStatus {
+  /** Whether connections can be registered and replayed. With `trouble` the node works, and is not ready. */
   readonly reachable: boolean;
   /** What is wrong, for people. */
   readonly detail?: string;

@@ -14,10 +14,13 @@ import {
   MAX_NAME_BYTES,
   sourceTopic,
 } from '../protocol/names.js';
-import { Periodic } from '../time.js';
+import { pause, Periodic } from '../time.js';
 import type { SseNode } from './node.js';
 import { connectedFrame, type Replayer, type ReplayStart } from './replay.js';
 import type { ResumableSources } from './sources.js';
+
+/** Milliseconds before the cluster is asked once more for a connection that opens. */
+const JOIN_PAUSE_MS = 100;
 
 /**
  * Opens connections, in the one order that neither loses nor repeats an event: store it as opening, so that it holds what
@@ -90,22 +93,38 @@ export class ConnectionOpener {
     topics: readonly string[],
     onDuplicate: 'takeover' | 'reject',
   ): Promise<ReplayStart | undefined> {
-    try {
-      const { mailbox } = this.node.options;
-      const all = mailbox.enabled ? [...topics, mailboxTopic(connection.id)] : topics;
-      if (all.length > 0) await this.subscriptions.begin(connection, all);
-      assertOpening(connection);
-      const missed = await this.replayer.begin(connection);
-      assertOpening(connection);
-      await this.#register(connection, onDuplicate);
-      assertOpening(connection);
-      return missed;
-    } catch (error) {
-      const { onUnavailable } = this.node.options;
-      if (onUnavailable === 'reject' || !SseError.is(error, 'UNAVAILABLE')) throw error;
-      assertOpening(connection);
-      return undefined;
+    const { onUnavailable, resilience } = this.node.options;
+    const deadline = performance.now() + resilience.register.timeout;
+    for (;;) {
+      try {
+        return await this.#tryToJoin(connection, topics, onDuplicate);
+      } catch (error) {
+        if (!SseError.is(error, 'UNAVAILABLE')) throw error;
+        assertOpening(connection);
+        const { reachable } = this.node.cluster.status();
+        if (!reachable && onUnavailable === 'degrade') return undefined;
+        // The failure of one call is no outage: the call is repeated while the cluster is well.
+        if (!reachable || performance.now() >= deadline) throw error;
+        await pause(JOIN_PAUSE_MS);
+        assertOpening(connection);
+      }
     }
+  }
+
+  async #tryToJoin(
+    connection: ClientConnection,
+    topics: readonly string[],
+    onDuplicate: 'takeover' | 'reject',
+  ): Promise<ReplayStart> {
+    const { mailbox } = this.node.options;
+    const all = mailbox.enabled ? [...topics, mailboxTopic(connection.id)] : topics;
+    if (all.length > 0) await this.subscriptions.begin(connection, all);
+    assertOpening(connection);
+    const missed = await this.replayer.begin(connection);
+    assertOpening(connection);
+    await this.#register(connection, onDuplicate);
+    assertOpening(connection);
+    return missed;
   }
 
   async #register(connection: ClientConnection, onDuplicate: 'takeover' | 'reject'): Promise<void> {

@@ -206,7 +206,7 @@ const TROUBLES: Readonly<Record<NonNullable<CoordinatorStatus['trouble']>, Healt
 function healthOf(node: SseNode): Health {
   const { phase } = node;
   const blocking = [...phaseReasons(phase), ...(phase === 'started' ? clusterReasons(node) : [])];
-  const degrading = loadReasons(node);
+  const degrading = [...(phase === 'started' ? circuitReasons(node.cluster, 'replay') : []), ...loadReasons(node)];
   return {
     live: phase !== 'closed',
     ready: blocking.length === 0,
@@ -231,7 +231,7 @@ function phaseReasons(phase: Phase): HealthReason[] {
 function clusterReasons({ cluster, consistency, options }: SseNode): HealthReason[] {
   const reasons: HealthReason[] = [];
   const { reachable, detail = 'no answer', trouble } = cluster.status();
-  if (!reachable) {
+  if (!reachable || trouble !== undefined) {
     const code = trouble === undefined ? 'CLUSTER_UNREACHABLE' : TROUBLES[trouble];
     reasons.push({ code, message: detail });
   }
@@ -239,10 +239,15 @@ function clusterReasons({ cluster, consistency, options }: SseNode): HealthReaso
   if (difference !== undefined) reasons.push({ code: 'INCONSISTENT', message: difference });
   // The settings have every kind and no other key.
   for (const kind of Object.keys(options.resilience) as OperationKind[]) {
-    if (cluster.circuit(kind) !== 'open') continue;
-    reasons.push({ code: 'CIRCUIT_OPEN', message: `calls of kind ${kind} fail at once` });
+    if (kind !== 'replay') reasons.push(...circuitReasons(cluster, kind));
   }
   return reasons;
+}
+
+/** A replay that fails makes clients wait that resume; everything else works. */
+function circuitReasons(cluster: SseNode['cluster'], kind: OperationKind): HealthReason[] {
+  if (cluster.circuit(kind) !== 'open') return [];
+  return [{ code: 'CIRCUIT_OPEN', message: `calls of kind ${kind} fail at once` }];
 }
 
 function loadReasons({ store, options, environment: { budget } }: SseNode): HealthReason[] {

@@ -68,6 +68,7 @@ interface Source {
 
 const OPERATIONS: Readonly<Record<OperationKind, true>> = {
   register: true,
+  replay: true,
   send: true,
   publish: true,
   maintenance: true,

@@ -11,6 +11,8 @@ export interface ClusterNode {
   readonly inc: string;
   readonly options: ResolvedSseOptions;
   readonly gateway: RedisGateway;
+  /** Reads the log on a connection of its own: its size and lateness delay no other call. */
+  readonly reading: RedisGateway;
   readonly listener: ClusterListener;
   readonly logger: Logger;
   readonly telemetry: MaintenanceTelemetry;

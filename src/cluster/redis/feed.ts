@@ -5,13 +5,21 @@ import { gapOf } from '../../protocol/gap.js';
 import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { parsePublication, type PublicationFrame } from './frames.js';
-import { catchUp, type LogReader } from './log.js';
+import { logLifeMs } from './log.js';
+import { catchUp, type CatchUpStep, type LogReader } from './log-reader.js';
 import type { RedisSubscriber } from './subscriber.js';
+import type { LogTail } from './tail.js';
 
 const RETRY_MS = 500;
 const LOGGED_TOPICS = 20;
 /** Milliseconds after which a lost last frame is found, which no later frame reveals. */
-const CHECK_MS = 30_000;
+const LOOK_MS = 30_000;
+/** Milliseconds between two looks because of frames that cannot be read. */
+const UNREADABLE_MS = 1_000;
+/** Milliseconds that a catch-up may take before the node counts as behind. */
+const BEHIND_MS = 3_000;
+/** Topics that one call subscribes. */
+const TOPICS_PER_CALL = 1_000;
 
 interface Followed {
   /** Calls of `subscribe` without one of `unsubscribe`. */
@@ -37,11 +45,14 @@ export class LogFeed {
   readonly #topics = new Map<string, Followed>();
   readonly #byChannel = new Map<string, string>();
   readonly #held = new HeldFrames<{ readonly topic: string; readonly frame: Kept }>();
-  /** The last entry that was delivered, or was there before the feed began. */
-  #position: Cursor | undefined;
   #state: 'down' | 'catching-up' | 'live' = 'down';
   /** Subscribing and catching up exclude each other: a catch-up would overtake a topic that joins in its middle. */
   #work: Promise<unknown> = Promise.resolve();
+  /** When the present catch-up began, by the monotonic clock. */
+  #behindSince: number | undefined;
+  /** Topics without a subscription, each with the time until which it is followed all the same; the oldest first. */
+  readonly #lingering = new Map<string, number>();
+  #lingerTimer: NodeJS.Timeout | undefined;
   /** Channels that are not subscribed yet. */
   readonly #joining = new Set<string>();
   #subscribing: Promise<void> | undefined;
@@ -50,28 +61,40 @@ export class LogFeed {
   #life = 0;
   #closed = false;
   #dropped = 0;
+  /** Whether a frame that cannot be read arrived during the present catch-up, which may have missed its entry. */
+  #unread = false;
+  /** When the log was last read because of such a frame, by the monotonic clock. */
+  #unreadAt = -UNREADABLE_MS;
 
   constructor(
     private readonly node: ClusterNode,
     private readonly subscriber: RedisSubscriber,
-    private readonly reader: LogReader,
+    private readonly reader: Pick<LogReader, 'head' | 'scan'>,
+    private readonly tail: LogTail,
   ) {
     this.#follow(EVERYONE).subscriptions += 1;
   }
 
   /** Whether it has a position in the log. */
   get begun(): boolean {
-    return this.#position !== undefined;
+    return this.tail.position !== undefined;
   }
 
   /** Everything up to here was delivered; `undefined` while something may be missing. */
   get position(): Cursor | undefined {
-    return this.#state === 'live' ? this.#position : undefined;
+    return this.#state === 'live' ? this.tail.position : undefined;
   }
 
-  /** The topics it follows, without those of a `subscribe` under way. */
+  /** Whether the feed has been catching up for more than a few seconds. */
+  get behind(): boolean {
+    return this.#behindSince !== undefined && performance.now() - this.#behindSince > BEHIND_MS;
+  }
+
+  /** The topics with a subscription, without those of a `subscribe` under way. */
   get topics(): string[] {
-    return [...this.#topics].flatMap(([topic, { joining }]) => (joining === 0 ? [topic] : []));
+    return [...this.#topics].flatMap(([topic, { joining, subscriptions }]) =>
+      joining === 0 && subscriptions > 0 ? [topic] : [],
+    );
   }
 
   /** Whether frames are held although the log is not read. */
@@ -98,18 +121,18 @@ export class LogFeed {
     }
   }
 
-  /** Takes back one `subscribe` of each topic; a topic without any is not followed any more. */
+  /** Takes back one `subscribe` of each topic; a topic without any is followed for `history.linger` more. */
   unsubscribe(topics: Iterable<string>): void {
+    const { linger } = this.node.options.history;
     for (const topic of topics) {
       const followed = this.#topics.get(topic);
-      if (followed === undefined) continue;
+      if (followed === undefined || followed.subscriptions === 0) continue;
       followed.subscriptions -= 1;
       if (followed.subscriptions > 0) continue;
-      const channel = this.node.gateway.keys.topicChannel(topic);
-      this.#topics.delete(topic);
-      this.#byChannel.delete(channel);
-      this.subscriber.unsubscribe(channel);
+      if (linger === 0) this.#forget([topic]);
+      else this.#lingering.set(topic, performance.now() + linger);
     }
+    this.#planForgetting();
   }
 
   /** Drops the frames that are held. */
@@ -125,7 +148,7 @@ export class LogFeed {
 
   /** Frames are lost from now on. */
   onDown(): void {
-    this.#state = 'down';
+    this.#leave('down');
     this.#held.clear();
   }
 
@@ -134,7 +157,7 @@ export class LogFeed {
     const topic = this.#byChannel.get(channel);
     if (topic === undefined) return;
     const frame = parsePublication(bytes);
-    if (frame === undefined) this.#drop();
+    if (frame === undefined) this.#onUnreadable();
     else if (!isKept(frame)) this.#deliver(topic, { bytes: frame.body }, frame.trace);
     else if (this.#state === 'live') this.#accept(topic, frame);
     else if (this.#state === 'catching-up') this.#held.add({ topic, frame }, frame.body.length);
@@ -143,13 +166,15 @@ export class LogFeed {
   /** Ends timers and drops what is held. Twice is harmless. */
   close(): void {
     this.#closed = true;
-    this.#state = 'down';
+    this.#leave('down');
     clearTimeout(this.#timer);
+    clearTimeout(this.#lingerTimer);
     this.#held.clear();
   }
 
   #follow(topic: string): Followed {
     const present = this.#topics.get(topic);
+    this.#lingering.delete(topic);
     if (present !== undefined) return present;
     const channel = this.node.gateway.keys.topicChannel(topic);
     const subscribed = this.#subscribe();
@@ -164,8 +189,12 @@ export class LogFeed {
       followed.acknowledged = true;
     };
     // After a failure, the next connection subscribes the topic before it brings any frame.
-    subscribed.then(onAnswer, onAnswer);
+    subscribed.then(() => {
+      onAnswer();
+      if (this.#topics.get(topic) === followed) this.tail.acknowledge(topic);
+    }, onAnswer);
     this.#topics.set(topic, followed);
+    this.tail.follow(topic);
     this.#byChannel.set(channel, topic);
     this.#joining.add(channel);
     return followed;
@@ -178,22 +207,50 @@ export class LogFeed {
       const channels = [...this.#joining].filter(channel => this.#byChannel.has(channel));
       this.#joining.clear();
       this.#subscribing = undefined;
-      if (channels.length > 0) await this.subscriber.subscribe(...channels);
+      for (let from = 0; from < channels.length; from += TOPICS_PER_CALL) {
+        await this.subscriber.subscribe(...channels.slice(from, from + TOPICS_PER_CALL));
+      }
     });
     return this.#subscribing;
+  }
+
+  #planForgetting(): void {
+    const [first] = this.#lingering.values();
+    if (this.#lingerTimer !== undefined || first === undefined || this.#closed) return;
+    this.#lingerTimer = setTimeout(
+      () => {
+        this.#lingerTimer = undefined;
+        const now = performance.now();
+        this.#forget([...this.#lingering].flatMap(([topic, until]) => (until <= now ? [topic] : [])));
+        this.#planForgetting();
+      },
+      Math.ceil(Math.max(1, first - performance.now())),
+    ).unref();
+  }
+
+  #forget(topics: readonly string[]): void {
+    for (const topic of topics) {
+      const channel = this.node.gateway.keys.topicChannel(topic);
+      this.#lingering.delete(topic);
+      this.#topics.delete(topic);
+      this.#byChannel.delete(channel);
+      this.tail.forget(topic);
+      this.subscriber.unsubscribe(channel);
+    }
   }
 
   #accept(topic: string, frame: Kept): void {
     const { epoch, position, previous } = frame.entry;
     const followed = this.#topics.get(topic);
-    if (followed === undefined || this.#position === undefined) return;
+    const reached = this.tail.position;
+    if (followed === undefined || reached === undefined) return;
     // No connection follows the topic yet. Entries after a frame of a former subscription may be unseen, and are no gap.
     if (!followed.acknowledged) return;
-    const foreign = epoch !== this.#position.epoch;
-    if (!foreign && !isAfter(position, this.#position)) return;
+    const foreign = epoch !== reached.epoch;
+    if (!foreign && !isAfter(position, reached)) return;
     const missed = followed.position !== undefined && isAfter(previous, followed.position);
     // A frame vanished although the subscription lived, and newer entries were delivered: it is too late for this one.
-    if (!foreign && missed && previous.sequence > 0 && !isAfter(previous, this.#position)) {
+    if (!foreign && missed && previous.sequence > 0 && !isAfter(previous, reached)) {
       const gap = gapOf(new Map([[topic, position]]), cursorBefore({ epoch, ...position }));
       if (gap !== undefined) this.#reportGap(gap);
     }
@@ -203,19 +260,23 @@ export class LogFeed {
       return;
     }
     followed.position = position;
-    this.#position = { epoch, ...position };
-    const bytes = prependId(formatCursor(this.#position), frame.body);
-    this.#deliver(topic, { bytes, position: this.#position }, frame.trace);
+    const at = { epoch, ...position };
+    const delivered = { bytes: prependId(formatCursor(at), frame.body), position: at };
+    this.tail.add({ topic, position: at, frame: delivered });
+    this.tail.moveTo(at);
+    this.#deliver(topic, delivered, frame.trace);
   }
 
   #catchUp(): void {
-    this.#state = 'catching-up';
+    this.#leave('catching-up');
+    this.#behindSince ??= performance.now();
     clearTimeout(this.#timer);
     void this.#exclusively(async () => {
       if (this.#state !== 'catching-up') return;
       const life = this.#life;
       try {
         do {
+          this.#unread = false;
           this.#held.forgetOverflow();
           await this.#readOn();
         } while (this.#held.overflowed);
@@ -225,37 +286,61 @@ export class LogFeed {
         return;
       }
       // Else the subscription broke meanwhile. Its losses are for the next catch-up, which waits already.
-      if (life === this.#life) this.#goLive();
+      if (life !== this.#life) return;
+      if (this.#unread) this.#catchUpAfter(UNREADABLE_MS);
+      else this.#goLive();
     });
   }
 
   async #readOn(): Promise<void> {
-    let end = this.#position ?? (await this.reader.head());
-    const steps = catchUp(this.reader, () => [...this.#topics.keys()], end);
-    for await (const { gaps, entries, position } of steps) {
-      for (const gap of gaps) this.#reportGap(gap);
-      for (const { topic, bytes, position: at } of entries) {
-        this.#deliver(topic, { bytes, position: at }, undefined);
-      }
-      // Page by page, so that a failure later does not deliver these entries again.
-      this.#position = position;
-      end = position;
+    const from = this.tail.position ?? (await this.reader.head());
+    let end = from;
+    for await (const step of catchUp(this.reader, () => [...this.#topics.keys()], from)) {
+      this.#deliverStep(step);
+      end = step.position;
     }
-    for (const followed of this.#topics.values()) {
+    for (const [topic, followed] of this.#topics) {
       // No connection here follows a topic before it is subscribed, so none misses its entries until then.
-      if (followed.acknowledged) followed.position = end;
+      if (!followed.acknowledged) continue;
+      followed.position = end;
+      this.tail.begin(topic, end);
     }
+  }
+
+  /** Page by page, so that a failure later does not deliver these entries again. */
+  #deliverStep({ gaps, entries, position, run }: CatchUpStep): void {
+    this.tail.belongTo(run);
+    for (const gap of gaps) this.#reportGap(gap);
+    for (const entry of entries) {
+      this.tail.add(entry);
+      this.#deliver(entry.topic, entry.frame, undefined);
+    }
+    this.tail.moveTo(position);
   }
 
   #goLive(): void {
     if (this.#state !== 'catching-up') return;
     this.#state = 'live';
-    this.#catchUpAfter(CHECK_MS);
+    this.tail.live = true;
+    this.#behindSince = undefined;
+    this.#catchUpAfter(this.#lookMs);
     for (const { topic, frame } of this.#held.drain()) {
       // One of them may show another gap: then the log is read once more, and with it the others.
       if (!this.#isLive()) return;
       this.#accept(topic, frame);
     }
+  }
+
+  /** From now on something may be missing. */
+  #leave(state: 'down' | 'catching-up'): void {
+    this.#state = state;
+    this.tail.live = false;
+    if (state === 'down') this.#behindSince = undefined;
+  }
+
+  /** A look renews the life of the log's epoch, so it comes several times in the shortest one. */
+  get #lookMs(): number {
+    return Math.min(LOOK_MS, logLifeMs(this.node.options) / 4);
   }
 
   #isLive(): boolean {
@@ -264,6 +349,7 @@ export class LogFeed {
 
   #catchUpAfter(ms: number): void {
     if (this.#closed) return;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       if (this.#state !== 'down') this.#catchUp();
     }, ms).unref();
@@ -286,13 +372,24 @@ export class LogFeed {
       reason,
       topics,
     });
+    this.tail.lose(gap);
     this.node.listener.onGap(gap);
   }
 
-  #drop(): void {
+  /** A frame of another version, or of no node: it may be an entry, so the log is read before newer ones are delivered. */
+  #onUnreadable(): void {
     this.#dropped += 1;
-    if (this.#dropped > 1) return;
-    this.node.logger.warn('a message on a channel of the log was none of its own and dropped');
+    if (this.#dropped === 1) {
+      this.node.logger.warn('a message on a channel of the log cannot be read; the log is read in its place');
+    }
+    if (this.#state === 'catching-up') this.#unread = true;
+    if (this.#state !== 'live') return;
+    this.#leave('catching-up');
+    // However many such frames come, they cost one look a second.
+    const wait = UNREADABLE_MS - (performance.now() - this.#unreadAt);
+    this.#unreadAt = performance.now() + Math.max(0, wait);
+    if (wait > 0) this.#catchUpAfter(wait);
+    else this.#catchUp();
   }
 }
 

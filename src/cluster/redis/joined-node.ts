@@ -11,11 +11,13 @@ import { LogFeed } from './feed.js';
 import { nodeIdOf, type SupersededFrame } from './frames.js';
 import { type InboxParts, NodeInbox } from './inbox.js';
 import { LiveNodes, NodeLeases } from './leases.js';
-import { LogReader, LogWriter } from './log.js';
+import { LogWriter } from './log.js';
+import { LogReader } from './log-reader.js';
 import { MessageRouter, type PendingSend } from './messages.js';
 import { NodeChannel } from './node-channel.js';
 import { Reconciler } from './reconcile.js';
 import { RedisRoutes } from './routes.js';
+import { LogTail, retentionMs } from './tail.js';
 
 /** Milliseconds that joining waits at most for its subscriptions, which usually take a few. */
 const LONGEST_WAIT_MS = 2_000;
@@ -67,9 +69,10 @@ export class JoinedNode implements InboxParts {
     this.router = new MessageRouter(node, this.#channel);
     this.bus = new CommandBus(node, this.#channel, this.nodes, () => this.leases.clock);
     this.#inbox = new NodeInbox(node, this.#channel, this);
-    this.reader = new LogReader(node);
+    const tail = new LogTail(node.options.history.tail, topic => retentionMs(node.options, topic));
+    this.reader = new LogReader({ ...node, gateway: node.reading }, tail);
     this.writer = new LogWriter(node, this.nodes);
-    this.feed = new LogFeed(node, this.#inbox.log, this.reader);
+    this.feed = new LogFeed(node, this.#inbox.log, this.reader, tail);
   }
 
   /**
@@ -81,7 +84,8 @@ export class JoinedNode implements InboxParts {
     if (this.node.options.cleanup.enabled) this.#expiring.start();
     this.#inbox.open();
     try {
-      await this.node.gateway.open();
+      // The log cannot be read before; a failure is tried again in the background, like that of the other connection.
+      await Promise.all([this.node.gateway.open(), this.node.reading.open()]);
       await this.leases.beat();
     } catch (error) {
       if (!isPassing(error)) throw error;
@@ -255,6 +259,7 @@ interface StatusSource {
     obstacle(): string | undefined;
   };
   subscriptionTrouble(): string | undefined;
+  readonly feed: { readonly behind: boolean };
 }
 
 /** Whether this node can call the cluster and gets its events; else the reason. */
@@ -265,7 +270,10 @@ export function statusOf(node: StatusSource): CoordinatorStatus {
     return { reachable: false, detail: obstacle, ...(trouble && { trouble }) };
   }
   const subscriptionTrouble = node.subscriptionTrouble();
-  if (subscriptionTrouble === undefined) return { reachable: true };
+  if (subscriptionTrouble === undefined) {
+    if (!node.feed.behind) return { reachable: true };
+    return { reachable: true, trouble: 'feed', detail: 'the node is reading what it missed of the log' };
+  }
   return { reachable: false, detail: subscriptionTrouble, trouble: 'feed' };
 }
 

@@ -25,6 +25,7 @@ describe('the status of a node on Redis', () => {
   const well = {
     reachable: true,
     leases: { silent: false, silence: undefined, obstacle: () => undefined },
+    feed: { behind: false },
     subscriptionTrouble: () => undefined,
   };
   const cases: [string, object, object][] = [
@@ -48,6 +49,11 @@ describe('the status of a node on Redis', () => {
       'subscriptions that are being restored',
       { subscriptionTrouble: () => 'x' },
       { reachable: false, detail: 'x', trouble: 'feed' },
+    ],
+    [
+      'a feed that is behind',
+      { feed: { behind: true } },
+      { reachable: true, detail: 'the node is reading what it missed of the log', trouble: 'feed' },
     ],
   ];
   for (const [what, state, status] of cases) {

@@ -30,6 +30,7 @@ export function scriptedNode(answers: Answers, listener: ClusterListener = new R
     options: resolveOptions({ node: { id: 'a' } }),
     // As much of a gateway as scripts need.
     gateway: gateway as unknown as RedisGateway,
+    reading: gateway as unknown as RedisGateway,
     listener,
     logger: new RecordingLogger(),
     telemetry: new SilentTelemetry().maintenance,
