@@ -5,6 +5,7 @@ import { gapOf } from '../../protocol/gap.js';
 import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { parsePublication, type PublicationFrame } from './frames.js';
+import { HeldFrames } from './held-frames.js';
 import { logLifeMs } from './log.js';
 import { catchUp, type CatchUpStep, type LogReader } from './log-reader.js';
 import type { RedisSubscriber } from './subscriber.js';
@@ -114,7 +115,8 @@ export class LogFeed {
     try {
       for (const { subscribed } of followed) await subscribed;
     } catch (error) {
-      this.unsubscribe(wanted);
+      // Not to be found by the next caller, who tries again.
+      this.#unsubscribe(wanted, 0);
       throw error;
     } finally {
       for (const each of followed) each.joining -= 1;
@@ -123,7 +125,10 @@ export class LogFeed {
 
   /** Takes back one `subscribe` of each topic; a topic without any is followed for `history.linger` more. */
   unsubscribe(topics: Iterable<string>): void {
-    const { linger } = this.node.options.history;
+    this.#unsubscribe(topics, this.node.options.history.linger);
+  }
+
+  #unsubscribe(topics: Iterable<string>, linger: number): void {
     for (const topic of topics) {
       const followed = this.#topics.get(topic);
       if (followed === undefined || followed.subscriptions === 0) continue;
@@ -185,14 +190,12 @@ export class LogFeed {
       subscribed,
       acknowledged: false,
     };
-    const onAnswer = (): void => {
+    const onAcknowledged = (): void => {
       followed.acknowledged = true;
+      if (this.#topics.get(topic) === followed) this.tail.acknowledge(topic);
     };
     // After a failure, the next connection subscribes the topic before it brings any frame.
-    subscribed.then(() => {
-      onAnswer();
-      if (this.#topics.get(topic) === followed) this.tail.acknowledge(topic);
-    }, onAnswer);
+    subscribed.then(onAcknowledged, () => (followed.acknowledged = true));
     this.#topics.set(topic, followed);
     this.tail.follow(topic);
     this.#byChannel.set(channel, topic);
@@ -217,15 +220,13 @@ export class LogFeed {
   #planForgetting(): void {
     const [first] = this.#lingering.values();
     if (this.#lingerTimer !== undefined || first === undefined || this.#closed) return;
-    this.#lingerTimer = setTimeout(
-      () => {
-        this.#lingerTimer = undefined;
-        const now = performance.now();
-        this.#forget([...this.#lingering].flatMap(([topic, until]) => (until <= now ? [topic] : [])));
-        this.#planForgetting();
-      },
-      Math.ceil(Math.max(1, first - performance.now())),
-    ).unref();
+    const onTime = (): void => {
+      this.#lingerTimer = undefined;
+      const now = performance.now();
+      this.#forget([...this.#lingering].flatMap(([topic, until]) => (until <= now ? [topic] : [])));
+      this.#planForgetting();
+    };
+    this.#lingerTimer = setTimeout(onTime, Math.ceil(Math.max(1, first - performance.now()))).unref();
   }
 
   #forget(topics: readonly string[]): void {
@@ -303,6 +304,7 @@ export class LogFeed {
       // No connection here follows a topic before it is subscribed, so none misses its entries until then.
       if (!followed.acknowledged) continue;
       followed.position = end;
+      this.tail.acknowledge(topic);
       this.tail.begin(topic, end);
     }
   }
@@ -395,51 +397,4 @@ export class LogFeed {
 
 function isKept(frame: PublicationFrame): frame is Kept {
   return frame.entry !== undefined;
-}
-
-const MAX_FRAMES = 10_000;
-const MAX_BYTES = 64 * 1024 * 1024;
-
-/** The frames that arrive while the log is read. Bounded: beyond the bound all are dropped, and the log is read once more. */
-class HeldFrames<T> {
-  #frames: T[] = [];
-  #bytes = 0;
-  #overflowed = false;
-
-  /** How many frames are held. */
-  get size(): number {
-    return this.#frames.length;
-  }
-
-  /** Whether frames were dropped since {@link forgetOverflow}. */
-  get overflowed(): boolean {
-    return this.#overflowed;
-  }
-
-  add(frame: T, bytes: number): void {
-    if (this.#frames.length >= MAX_FRAMES || this.#bytes + bytes > MAX_BYTES) {
-      this.clear();
-      this.#overflowed = true;
-    }
-    if (this.#overflowed) return;
-    this.#frames.push(frame);
-    this.#bytes += bytes;
-  }
-
-  /** Every frame; none is held any more. */
-  drain(): readonly T[] {
-    const frames = this.#frames;
-    this.clear();
-    return frames;
-  }
-
-  clear(): void {
-    this.#frames = [];
-    this.#bytes = 0;
-  }
-
-  /** The log is read from here on, so the frames that were dropped are read as well. */
-  forgetOverflow(): void {
-    this.#overflowed = false;
-  }
 }

@@ -35,9 +35,11 @@ export class LogReader {
   async replay({ topics, after, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
     if (after === undefined) {
-      const head = this.tail.start(wanted) ?? (await this.#headFor(wanted));
+      const head = await this.#headFor(wanted);
       return { head, completeTo: head, frames: [] };
     }
+    // No client stands at the beginning of the log: the caller wants what Redis has now.
+    if (after.ms === 0) return this.#turns.run(() => this.#page(wanted, after, limit));
     const present = this.tail.page(wanted, after, limit, PAGE_BYTES);
     if (present !== undefined) return present;
     const { position } = this.tail;
@@ -101,7 +103,7 @@ export class LogReader {
     const { head } = scan;
     this.#begin(topics, generations, head);
     const page = await scan.first(limit, slice => {
-      if (generations !== undefined) this.tail.learn(slice, head.epoch);
+      if (generations !== undefined) this.tail.learn(slice, head.epoch, scan.run);
     });
     const gap = scan.lostGap(page) ?? page.gap;
     const frames = page.entries.map(({ frame }) => frame);

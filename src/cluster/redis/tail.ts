@@ -198,39 +198,40 @@ export class LogTail {
     this.#order = [];
   }
 
-  /** What a read of a log's epoch has found; kept for topics that the feed delivers. */
-  learn({ topic, from, to, entries, ageOf }: TopicSlice, epoch: string): void {
+  /** What a read of an epoch, in a run of Redis, has found; kept for topics that the feed delivers. */
+  learn({ topic, from, to, entries, ageOf }: TopicSlice, epoch: string, run: string): void {
     const tail = this.#topics.get(topic);
     if (tail?.since === undefined || epoch !== this.#position?.epoch || !isAfter(to, from)) return;
-    const run: Run = { from, to, entries: [] };
+    if (run !== '' && run !== this.#run) return;
+    const found: Run = { from, to, entries: [] };
     for (const entry of entries) {
       const age = ageOf(entry);
       if (age < tail.ttl) {
-        run.entries.push(this.#keep(tail, entry, age));
+        found.entries.push(this.#keep(tail, entry, age));
         continue;
       }
-      this.#drop(run.entries.splice(0));
-      run.from = entry.position;
+      this.#drop(found.entries.splice(0));
+      found.from = entry.position;
     }
-    this.#insert(tail, run);
+    this.#insert(tail, found);
     this.#bound();
   }
 
-  /** Where a reader of these topics can begin: the feed delivers all that follows. `undefined`: ask Redis. */
-  start(topics: readonly string[]): Cursor | undefined {
+  /** Where a replay of these topics may end: the feed delivers all that follows. `undefined`: ask Redis. */
+  #end(topics: readonly string[]): Cursor | undefined {
     if (!this.live || this.#position === undefined) return undefined;
-    let start: Position = this.#position;
+    let end: Position = this.#position;
     for (const topic of topics) {
       const since = this.#topics.get(topic)?.since;
       if (since === undefined) return undefined;
-      start = later(start, since);
+      end = later(end, since);
     }
-    return { epoch: this.#position.epoch, ms: start.ms, sequence: start.sequence };
+    return { epoch: this.#position.epoch, ms: end.ms, sequence: end.sequence };
   }
 
   /** A page for a reader of these topics. `undefined`: ask Redis. */
   page(topics: readonly string[], after: Cursor, limit: number, maxBytes: number): ReplayPage | undefined {
-    const head = this.start(topics);
+    const head = this.#end(topics);
     if (head === undefined || after.epoch !== head.epoch || isAfter(after, head)) return undefined;
     let completeTo: Position = head;
     const found: Kept[] = [];

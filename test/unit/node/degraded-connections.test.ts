@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { SseError } from '../../../src/errors.js';
 import { parseCursor } from '../../../src/protocol/cursor.js';
+import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 import { TestCluster } from '../../support/test-cluster.js';
@@ -73,9 +74,12 @@ describe('DegradedConnections', () => {
     let away = true;
     const half = await cluster.started('b', {
       wrap: inner =>
-        hookedCoordinator(inner, method => {
-          if (away && method === 'log.replay') throw new SseError('UNAVAILABLE', 'half away');
-        }),
+        alteredCoordinator(
+          hookedCoordinator(inner, method => {
+            if (away && method === 'log.replay') throw new SseError('UNAVAILABLE', 'half away');
+          }),
+          { status: () => (away ? { reachable: false } : inner.status()) },
+        ),
     });
     const first = await node.connect('c1', { topics: ['news'] });
     await node.service.publish('news', 'message', 'missed');
