@@ -1,5 +1,6 @@
 -- What the scripts share.
---   leases  'i:<inc>' -> gen    'g:<gen>' -> '<untilMs>|<inc>'    '#gen' '#ep' '#v' '#cur'
+--   leases  'i:<inc>' -> gen    'g:<gen>' -> '<untilMs>|<inc>'    '#gen' '#ep' '#v' '#cur'    '#lost' -> ms: a node brought
+--           a lease of an earlier epoch, so routes may be missing until then
 --   routes  conn -> '<gen>|<tok>|<fencing token>|<expMs>', then '|<prev>,<prev>,<prev>|<takeoverMs>,...' after a former
 --           owner or with a user, with prev = '<inc>/<tok>', then '|<user>' with a user
 local MOST = 500 -- items that one call may touch: keeps every script well below a millisecond or two
@@ -9,16 +10,17 @@ end
 local function genOf(leases, inc)
   return redis.call('HGET', leases, 'i:' .. inc)
 end
-local function leaseOf(leases, gen) -- until, inc; 0, nil when the lease is gone
-  local lease = redis.call('HGET', leases, 'g:' .. gen)
-  if not lease then return 0, nil end
-  local till, inc = string.match(lease, '^(%d+)|(.*)$')
-  return tonumber(till), inc
+local function parseLease(lease) -- until, inc; 0, nil for what is no lease
+  local till, inc = string.match(lease or '', '^(%d+)|(.*)$')
+  return tonumber(till) or 0, inc
+end
+local function leaseOf(leases, gen) -- the same; 0, nil when the lease is gone
+  return parseLease(redis.call('HGET', leases, 'g:' .. gen))
 end
 local function extendLease(leases, gen, inc, ms)
   redis.call('HSET', leases, 'g:' .. gen, num(now + ms) .. '|' .. inc)
 end
-local function parseRoute(route) -- gen, tok, fencing token, exp, prevs, takeovers, user; exp is the only number
+local function parseRoute(route) -- gen, tok, fencing token, exp, prevs, takeovers, user; exp is the only number; nil: no route
   local gen, tok, fencingToken, exp, prevs, takeovers, user =
     string.match(route, '^(%d+)|([^|]*)|(%d+)|(%d+)|?([^|]*)|?([^|]*)|?(.*)$')
   return gen, tok, fencingToken, tonumber(exp), prevs, takeovers, user
@@ -28,6 +30,10 @@ local function routeOf(gen, tok, fencingToken, exp, prevs, takeovers, user)
   if user ~= '' then return route .. '|' .. prevs .. '|' .. takeovers .. '|' .. user end
   if prevs == '' then return route end -- nearly all: two bytes less keep 100,000 of them in a smaller size of memory
   return route .. '|' .. prevs .. '|' .. takeovers
+end
+local function isPartial(leases, epoch) -- whether routes that the sender knows of may be lost and not written again yet
+  local known = redis.call('HMGET', leases, '#ep', '#lost')
+  return known[1] ~= epoch or (tonumber(known[2]) or 0) > now
 end
 local function positionOf(id)
   local ms, sequence = string.match(id, '^(%d+)-(%d+)$')

@@ -24,9 +24,7 @@ local conns = redis.call('ZRANGEBYSCORE', index, gen, gen, 'LIMIT', offset, limi
 if #conns == 0 then return answer end
 local found = redis.call('HMGET', routes, unpack(conns))
 for i, conn in ipairs(conns) do
-  local _, tok = nil, ''
-  if found[i] then _, tok = parseRoute(found[i]) end
   answer[#answer + 1] = conn
-  answer[#answer + 1] = tok
+  answer[#answer + 1] = select(2, parseRoute(found[i] or '')) or ''
 end
 return answer

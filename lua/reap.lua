@@ -27,12 +27,10 @@ else
   local fields = redis.call('HGETALL', leases)
   for i = 1, #fields, 2 do
     local candidate = string.match(fields[i], '^g:(%d+)$')
-    if candidate then
-      local till, owner = string.match(fields[i + 1], '^(%d+)|(.*)$')
-      if tonumber(till) + graceMs <= now then
-        inc, gen = owner, candidate
-        break
-      end
+    local till, owner = parseLease(candidate and fields[i + 1])
+    if owner and till + graceMs <= now then
+      inc, gen = owner, candidate
+      break
     end
   end
   if gen and genOf(leases, inc) == gen then redis.call('HDEL', leases, 'i:' .. inc) end
@@ -44,10 +42,8 @@ local answer = { 'MORE', inc, gen }
 if #conns > 0 then
   local found = redis.call('HMGET', routes, unpack(conns))
   for i, conn in ipairs(conns) do
-    local _, tok = nil, ''
-    if found[i] then _, tok = parseRoute(found[i]) end
     answer[#answer + 1] = conn
-    answer[#answer + 1] = tok
+    answer[#answer + 1] = select(2, parseRoute(found[i] or '')) or ''
   end
   redis.call('HDEL', routes, unpack(conns))
   redis.call('ZREM', index, unpack(conns))

@@ -13,9 +13,9 @@
 --
 -- NOTES
 --   orphan: a route that ran out, or of a lease that is gone; removed. index: it names another owner, or a connection
---   without a route; corrected. half-lease: an incarnation that names a lease which is gone; removed, so that its node
---   opens another. dead-lease: never repaired here but by reap. Entries of the index that belong to no lease come first;
---   the others, and the routes, are chosen at random. A small partition is compared whole.
+--   without a route; corrected. half-lease: an incarnation that names a lease which is gone, or, by its field, a lease that
+--   cannot be read; removed, so that its node opens another. dead-lease: never repaired here but by reap. Entries of the index
+--   that belong to no lease come first; the others, and the routes, are chosen at random. A small partition is compared whole.
 local leases, routes, index = KEYS[1], KEYS[2], KEYS[3]
 local count, repairs, graceMs = math.min(tonumber(ARGV[1]), MOST), tonumber(ARGV[2]), tonumber(ARGV[3])
 
@@ -33,13 +33,13 @@ local fields, gens, known, seen = redis.call('HGETALL', leases), {}, {}, {}
 for i = 1, #fields, 2 do
   local field = fields[i]
   local inc, gen = string.match(field, '^i:(.*)$'), string.match(field, '^g:(%d+)$')
-  if inc and not select(2, leaseOf(leases, fields[i + 1])) then
-    report('half-lease', inc, function() redis.call('HDEL', leases, field) end)
+  local till, owner = parseLease(gen and fields[i + 1])
+  if inc and not select(2, leaseOf(leases, fields[i + 1])) or gen and not owner then
+    report('half-lease', inc or field, function() redis.call('HDEL', leases, field) end)
   elseif gen then
     gens[#gens + 1] = tonumber(gen)
     known[gen] = true
-    local till, owner = string.match(fields[i + 1], '^(%d+)|(.*)$')
-    if till and tonumber(till) + graceMs <= now then report('dead-lease', owner) end
+    if till + graceMs <= now then report('dead-lease', owner) end
   end
 end
 

@@ -43,9 +43,9 @@ for i, conn in ipairs(conns) do
   end
   answer[#answer + 1] = code
 end
-if #renewed > 0 then redis.call('HSET', routes, unpack(renewed)) end
-if ttlMs > 0 then
-  extendLease(leases, gen, inc, leaseMs)
+if ttlMs > 0 then -- PEXPIRE comes first, as in lease: so routes are renewed in a full Redis
   for _, key in ipairs({ leases, routes, index }) do redis.call('PEXPIRE', key, keyMs) end
+  extendLease(leases, gen, inc, leaseMs)
 end
+if #renewed > 0 then redis.call('HSET', routes, unpack(renewed)) end
 return answer

@@ -1,94 +1,107 @@
--- Makes a node the owner of a connection id:
---   1. refuses a node whose lease is gone, or which gave this registration up;
---   2. recognises an earlier attempt of this registration, and one that was superseded since;
---   3. decides by mode whether a live owner is superseded; counts takeovers;
---   4. writes route and index; notifies a former owner that was not reaped.
+-- Makes a node the owner of connection ids, one registration after the other:
+--   1. refuses a node whose lease is gone, and a registration that was given up;
+--   2. recognises an earlier attempt of a registration, and one that was superseded since;
+--   3. decides by mode and fencing token whether a live owner is superseded; counts takeovers;
+--   4. writes routes and index; notifies former owners that were not reaped.
 --
 -- KEYS[1] leases          leases of the partition
 -- KEYS[2] routes          routes of the partition
 -- KEYS[3] index           route owners of the partition
--- KEYS[4] tombstone       mark of this very registration, left by an ambiguous unregister
+-- KEYS[4] ...             tombstones, of at most 100 registrations: marks left by ambiguous unregisters
 --
 -- ARGV[1] inc             incarnation of the node
 -- ARGV[2] gen             generation of its lease
--- ARGV[3] conn            connection id
--- ARGV[4] tok             token of the connection within its node
--- ARGV[5] user            user of the connection; '' when there is none
--- ARGV[6] mode            take: supersede a live owner; nx: refuse; restore: as after a lost lease, never supersede
--- ARGV[7] ttlMs           milliseconds the route lives
--- ARGV[8] leaseMs         milliseconds the lease lives from now on
--- ARGV[9] keyMs           milliseconds the keys live when they are new
--- ARGV[10] takeoverLimit  takeovers of one id that succeed within the window; more than 500 count as 500
--- ARGV[11] takeoverWindow milliseconds
--- ARGV[12] pubCommand     PUBLISH or SPUBLISH
--- ARGV[13] channelPrefix  channel of a node without its incarnation
+-- ARGV[3] mode            take: supersede a live owner; nx: refuse; restore: supersede only a smaller fencing token
+-- ARGV[4] ttlMs           milliseconds the routes live
+-- ARGV[5] leaseMs         milliseconds the lease lives from now on
+-- ARGV[6] keyMs           milliseconds the keys live when they are new
+-- ARGV[7] takeoverLimit   takeovers of one id that succeed within the window; more than 500 count as 500
+-- ARGV[8] takeoverWindow  milliseconds
+-- ARGV[9] pubCommand      PUBLISH or SPUBLISH
+-- ARGV[10] channelPrefix  channel of a node without its incarnation
+-- ARGV[11] ...            conn tok user fencingToken, at most 100: token within the node; user, '' when there is none; the
+--                         connection's own fencing token in mode restore, else ''
 --
 -- RETURNS
---   NEW    fencingToken inc tok now  owner; inc and tok of a notified former owner that was no longer live, or ''
---   TOOK   fencingToken inc tok now  owner; inc and tok of the former owner, which was notified
---   DUP    fencingToken inc tok now  owner since an earlier attempt with this token; inc and tok are ''
---   STALE  fencingToken inc tok now  superseded since an earlier attempt; inc and tok of the present owner
---   EXISTS fencingToken inc tok now  mode nx: inc and tok of the live owner
---   MOVED  fencingToken inc tok now  mode restore: inc and tok of the live owner
---   STORM  fencingToken inc tok now  mode take: the limit is reached; inc and tok of the owner, which keeps the id
---   GONE                             the registration was given up before
---   LOST                             the lease is not that of this node any more
+--   OK now status fencingToken inc tok...  for each registration:
+--     NEW     owner; inc and tok of a notified former owner that was no longer live, or ''
+--     TOOK    owner; inc and tok of the former owner, which was notified
+--     DUP     owner since an earlier attempt with this token; inc and tok are ''
+--     STALE   superseded since an earlier attempt; inc and tok of the present owner
+--     EXISTS  mode nx: inc and tok of the live owner
+--     MOVED   mode restore: inc and tok of the live owner, whose fencing token is not smaller
+--     STORM   mode take: the limit is reached; inc and tok of the owner, which keeps the id
+--     GONE    the registration was given up before
+--   LOST                                   the lease is not that of this node any more; nothing was changed
 --
 -- NOTES
---   Only NEW, TOOK and DUP change the route. The fencing token grows with every owner of an id, also after a flush. The last
---   three superseded tokens are kept: a late retry of one must not win the id back. A route of its own under an earlier
---   lease is moved to the present one (NEW): else it would be reaped with the old lease. The former owner gets the JSON
---   {v:1, t:'superseded', c:conn, k:tok, f:fencing token} on its channel, also when its lease ran out: a node that only
---   stalled renews the lease when it wakes up, and would keep the connection until it reconciles.
-local leases, routes, index, tombstone = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local inc, gen, conn, tok, user, mode = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5], ARGV[6]
-local ttlMs, leaseMs, keyMs = tonumber(ARGV[7]), tonumber(ARGV[8]), ARGV[9]
-local takeoverLimit, takeoverWindow = math.min(tonumber(ARGV[10]), MOST), tonumber(ARGV[11])
-local pubCommand, channelPrefix = ARGV[12], ARGV[13]
+--   Only NEW, TOOK and DUP change a route. The fencing token grows with every owner of an id, also after a flush. A restored
+--   connection keeps its own: where Redis has lost writes, a live route with a smaller one is older data. The last three
+--   superseded tokens are kept: a late retry of one must not win the id back. A route of its own under an earlier lease is
+--   moved to the present one (NEW): else it would be reaped with the old lease. A former owner gets the JSON
+--   {v:1, t:'superseded', c:conn, k:tok, f:fencing token}, also when its lease ran out: a node that only stalled renews the
+--   lease when it wakes up. A route that cannot be read is none.
+local leases, routes, index, channelPrefix = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
+local inc, gen, mode, ttlMs, leaseMs, keyMs = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
+local takeoverLimit, takeoverWindow, pubCommand = math.min(tonumber(ARGV[7]), MOST), tonumber(ARGV[8]), ARGV[9]
 
 if genOf(leases, inc) ~= gen then return { 'LOST' } end
-if redis.call('EXISTS', tombstone) == 1 then return { 'GONE' } end
 
-local status, formerInc, formerTok, fencingToken, prevs, takeovers = 'NEW', '', '', nowMicros, '', {}
-local old = redis.call('HGET', routes, conn)
-if old then
-  local oldGen, oldTok, oldFencingToken, oldExp, oldPrevs, oldTakeovers = parseRoute(old)
+-- Status, fencing token, former or present owner and its token; then the new route, unless it is refused.
+local function decide(old, tok, user, own)
+  local oldGen, oldTok, oldToken, oldExp, oldPrevs, oldTakeovers = parseRoute(old or '')
+  if not oldGen then return 'NEW', own, '', '', routeOf(gen, tok, num(own), now + ttlMs, '', '', user) end
   local till, oldInc = leaseOf(leases, oldGen)
   local same = oldInc == inc and oldTok == tok
   if same and oldGen == gen then
-    redis.call('HSET', routes, conn, routeOf(gen, tok, oldFencingToken, now + ttlMs, oldPrevs, oldTakeovers, user))
-    return { 'DUP', oldFencingToken, '', '', num(now) }
+    return 'DUP', oldToken, '', '', routeOf(gen, tok, oldToken, now + ttlMs, oldPrevs, oldTakeovers, user)
   end
-  local function refuse(refusal) return { refusal, oldFencingToken, oldInc or '', oldTok, num(now) } end
-  if not same and string.find(',' .. oldPrevs .. ',', ',' .. inc .. '/' .. tok .. ',', 1, true) then return refuse('STALE') end
+  local owner = oldInc or ''
+  local newer = mode == 'restore' and own > tonumber(oldToken)
+  local superseded = string.find(',' .. oldPrevs .. ',', ',' .. inc .. '/' .. tok .. ',', 1, true)
+  if superseded and not same and not newer then return 'STALE', oldToken, owner, oldTok end
   local live = not same and oldInc and till > now and oldExp > now
-  if live and mode == 'nx' then return refuse('EXISTS') end
-  if live and mode == 'restore' then return refuse('MOVED') end
+  if live and mode == 'nx' then return 'EXISTS', oldToken, owner, oldTok end
+  if live and mode == 'restore' and not newer then return 'MOVED', oldToken, owner, oldTok end
+  local takeovers = {}
   for at in string.gmatch(oldTakeovers, '%d+') do
     if now - tonumber(at) < takeoverWindow then takeovers[#takeovers + 1] = at end
   end
-  if live and #takeovers >= takeoverLimit then return refuse('STORM') end
-  if live then takeovers[#takeovers + 1] = num(now) end
-  fencingToken = math.max(fencingToken, tonumber(oldFencingToken) + 1)
-  if same then
-    prevs = oldPrevs
-  else
-    local kept = { (oldInc or '?') .. '/' .. oldTok }
-    for prev in string.gmatch(oldPrevs, '[^,]+') do if #kept < 3 then kept[#kept + 1] = prev end end
-    status, formerInc, formerTok, prevs = live and 'TOOK' or 'NEW', oldInc or '', oldTok, table.concat(kept, ',')
-  end
+  if live and mode == 'take' and #takeovers >= takeoverLimit then return 'STORM', oldToken, owner, oldTok end
+  if live and mode == 'take' then takeovers[#takeovers + 1] = num(now) end
+  local token = newer and own or math.max(own, tonumber(oldToken) + 1)
+  local prevs = { (oldInc or '?') .. '/' .. oldTok }
+  for prev in string.gmatch(oldPrevs, '[^,]+') do if #prevs < 3 then prevs[#prevs + 1] = prev end end
+  if same then owner, oldTok = '', '' end
+  local kept = same and oldPrevs or table.concat(prevs, ',')
+  local route = routeOf(gen, tok, num(token), now + ttlMs, kept, table.concat(takeovers, ','), user)
+  return live and 'TOOK' or 'NEW', token, owner, oldTok, route
 end
 
-local route = routeOf(gen, tok, num(fencingToken), now + ttlMs, prevs, table.concat(takeovers, ','), user)
-redis.call('HSET', routes, conn, route)
-redis.call('ZADD', index, gen, conn)
-if redis.call('HLEN', routes) == 1 then
-  redis.call('PEXPIRE', routes, keyMs)
-  redis.call('PEXPIRE', index, keyMs)
+local given, conns, answer = redis.call('EXISTS', unpack(KEYS, 4)) > 0, {}, { 'OK', num(now) }
+for i = 1, #KEYS - 3 do conns[i] = ARGV[4 * i + 7] end
+local found, current, written, indexed, notices = redis.call('HMGET', routes, unpack(conns)), {}, {}, {}, {}
+for i, conn in ipairs(conns) do
+  local key, status, token, owner, oldTok, route = KEYS[i + 3], 'GONE', 0, '', ''
+  local tok, user, own = ARGV[4 * i + 8], ARGV[4 * i + 9], tonumber(ARGV[4 * i + 10]) or nowMicros
+  if not given or redis.call('EXISTS', key) == 0 then
+    status, token, owner, oldTok, route = decide(current[conn] or found[i], tok, user, own)
+  end
+  if route then
+    current[conn] = route
+    written[#written + 1], written[#written + 2] = conn, route
+    indexed[#indexed + 1], indexed[#indexed + 2] = gen, conn
+    if owner ~= '' then notices[#notices + 1] = { owner, { v = 1, t = 'superseded', c = conn, k = oldTok, f = num(token) } } end
+  end
+  answer[4 * i - 1], answer[4 * i], answer[4 * i + 1], answer[4 * i + 2] = status, num(token), owner, oldTok
 end
-if leaseOf(leases, gen) < now + leaseMs / 2 then extendLease(leases, gen, inc, leaseMs) end
-if formerInc ~= '' then
-  local notice = cjson.encode({ v = 1, t = 'superseded', c = conn, k = formerTok, f = num(fencingToken) })
-  redis.call(pubCommand, channelPrefix .. formerInc, notice)
+if #written > 0 then
+  redis.call('HSET', routes, unpack(written))
+  redis.call('ZADD', index, unpack(indexed))
+  if redis.call('HLEN', routes) <= #conns then
+    for _, key in ipairs({ routes, index }) do redis.call('PEXPIRE', key, keyMs) end
+  end
+  if leaseOf(leases, gen) < now + leaseMs / 2 then extendLease(leases, gen, inc, leaseMs) end
 end
-return { status, num(fencingToken), formerInc, formerTok, num(now) }
+for _, notice in ipairs(notices) do redis.call(pubCommand, channelPrefix .. notice[1], cjson.encode(notice[2])) end
+return answer

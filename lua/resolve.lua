@@ -3,33 +3,27 @@
 -- KEYS[1] leases  leases of the partition
 -- KEYS[2] routes  routes of the partition
 --
--- ARGV[1] ...     conns, at most 500
+-- ARGV[1] epoch   data epoch the node believes in; '' when it knows none
+-- ARGV[2] ...     conns, at most 500
 --
 -- RETURNS
---   OK live inc tok fencingToken user...  for each connection, all '' without a route; live is 1 when the route and the lease
---                                         of its owner hold; inc is '' when the lease is gone, user when there is none
+--   OK      inc tok fencingToken user...  for each connection, all '' without a route; user is '' when there is none
+--   PARTIAL inc tok fencingToken user...  the same; but routes were lost, and may not be written again yet
 --   LIMIT                                 more than 500 connections
 --
 -- NOTES
---   Changes nothing.
+--   Changes nothing. As in send, a lease or a route that ran out counts until it is removed.
 local leases, routes = KEYS[1], KEYS[2]
+local epoch = ARGV[1]
 
-if #ARGV > MOST then return { 'LIMIT' } end
+if #ARGV > MOST + 1 then return { 'LIMIT' } end
 
-local answer, owners = { 'OK' }, {}
-local found = #ARGV > 0 and redis.call('HMGET', routes, unpack(ARGV)) or {}
-for i = 1, #ARGV do
-  local live, inc, tok, fencingToken, user = '', '', '', '', ''
-  if found[i] then
-    local gen, exp, _
-    gen, tok, fencingToken, exp, _, _, user = parseRoute(found[i])
-    if not owners[gen] then
-      local till, owner = leaseOf(leases, gen)
-      owners[gen] = { till = till, inc = owner or '' }
-    end
-    inc = owners[gen].inc
-    live = owners[gen].till > now and exp > now and 1 or 0
-  end
-  for _, value in ipairs({ live, inc, tok, fencingToken, user }) do answer[#answer + 1] = value end
+local answer, owners = { isPartial(leases, epoch) and 'PARTIAL' or 'OK' }, {}
+local found = #ARGV > 1 and redis.call('HMGET', routes, unpack(ARGV, 2)) or {}
+for i = 1, #ARGV - 1 do
+  local gen, tok, fencingToken, _, _, _, user = parseRoute(found[i] or '')
+  if gen and owners[gen] == nil then owners[gen] = select(2, leaseOf(leases, gen)) or false end
+  local route = gen and owners[gen] and { owners[gen], tok, fencingToken, user } or { '', '', '', '' }
+  for _, value in ipairs(route) do answer[#answer + 1] = value end
 end
 return answer

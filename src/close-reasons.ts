@@ -14,7 +14,6 @@ const CLOSE_REASONS = {
   'max-age': { spread: true },
   completed: { spread: false },
   failed: { spread: false },
-  gap: { spread: true },
   draining: { spread: true },
   shutdown: { spread: true },
   closed: { spread: false },
@@ -33,7 +32,6 @@ const CLOSE_REASONS = {
  * | `max-age` | reached `connection.maxAge` |
  * | `completed` | the handler's source ended |
  * | `failed` | the handler or its source threw, or no node runs the resumable source any more |
- * | `gap` | this node missed events that the log does not keep, or could not reach the cluster when the connection opened |
  * | `draining` | the node drains |
  * | `shutdown` | the service was closed without a drain |
  * | `closed` | closed by the application without a reason of its own |

@@ -69,9 +69,7 @@ function bindMaintenance(
       [ConnectionStore, ClusterCoordinator, Logger, Telemetry],
     )
     .inSingletonScope()
-    .onDeactivation(maintenance => {
-      maintenance.stop();
-    });
+    .onDeactivation(maintenance => maintenance.stop());
 }
 
 function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOptions): void {

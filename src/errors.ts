@@ -78,6 +78,20 @@ const RETRYABLE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>([
   'INCONSISTENT',
 ]);
 
+/**
+ * Why something is `unavailable`: it was certainly not sent.
+ *
+ * | code | meaning |
+ * |---|---|
+ * | `CLUSTER_UNREACHABLE` | this node cannot reach the cluster |
+ * | `WRITES_REFUSED` | the cluster can be reached, but keeps nothing at present: it is full, read-only, or lacks replicas |
+ * | `KEY_UNREADABLE` | the cluster can be reached, but data that this call needs cannot be read |
+ * | `NODE_UNREACHABLE` | the node that owns the connection gets nothing from the cluster |
+ * | `CLOSED` | the service was closed |
+ */
+export type UnavailableCode =
+  'CLUSTER_UNREACHABLE' | 'WRITES_REFUSED' | 'KEY_UNREADABLE' | 'NODE_UNREACHABLE' | 'CLOSED';
+
 const BRAND = Symbol.for('distributed-sse/SseError');
 
 /** Optional fields of an {@link SseError}. */
@@ -87,6 +101,8 @@ export interface SseErrorOptions extends ErrorOptions {
    * have been carried out and must not be carried out twice. Default: the table of {@link SseErrorCode}.
    */
   readonly retryable?: boolean | undefined;
+  /** Of `UNAVAILABLE`: the call certainly had no effect, for this reason. Default: it may have been carried out. */
+  readonly noEffect?: UnavailableCode | undefined;
 }
 
 /**
@@ -99,12 +115,20 @@ export class SseError extends Error {
   readonly code: SseErrorCode;
   /** Whether the same call may be made again later without any change, and then succeed. */
   readonly retryable: boolean;
+  /** Of `UNAVAILABLE`: why the call certainly had no effect. `undefined`: it may have been carried out. */
+  readonly noEffect: UnavailableCode | undefined;
 
   constructor(code: SseErrorCode, message: string, options?: SseErrorOptions) {
     super(message, options);
     this.code = code;
     this.retryable = options?.retryable ?? RETRYABLE.has(code);
+    this.noEffect = options?.noEffect;
     Object.defineProperty(this, BRAND, { value: true });
+  }
+
+  /** Whether the cluster answered, and could not do what was asked: no outage, and no reason to ask again at once. */
+  static isRefusal(value: unknown): boolean {
+    return SseError.is(value) && (value.noEffect === 'WRITES_REFUSED' || value.noEffect === 'KEY_UNREADABLE');
   }
 
   /** Whether `value` is an `SseError` of any copy of this package, and, when given, of that code. */

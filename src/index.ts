@@ -24,6 +24,7 @@ export type { LibraryCloseReason } from './close-reasons.js';
 export type { CloseReason } from './contracts/connection.js';
 export type {
   CoordinatorStatus,
+  Impairment,
   EventLog,
   Locks,
   Message,

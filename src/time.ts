@@ -3,9 +3,12 @@
  * No timer of a periodic job keeps the process alive.
  */
 
+/** Node's timers fire at once for more milliseconds. */
+export const LONGEST_MS = 2 ** 31 - 1;
+
 /** When a {@link Periodic} job runs. */
 export interface Period {
-  /** Milliseconds from the end of one run to the begin of the next. */
+  /** Milliseconds from the end of one run to the begin of the next; more than 24 days count as 24 days. */
   readonly everyMs: number;
   /** How much a pause varies at random, as a share of it: 0.1 is ten percent more or less. Default 0. */
   readonly jitter?: number;
@@ -80,7 +83,7 @@ export class Periodic {
 
   #pause(): number {
     const { everyMs, jitter = 0 } = this.period;
-    return everyMs * (1 + jitter * (2 * Math.random() - 1));
+    return Math.min(everyMs * (1 + jitter * (2 * Math.random() - 1)), LONGEST_MS);
   }
 }
 
@@ -91,7 +94,7 @@ export class Periodic {
 export async function withTimeout<T, L>(work: Promise<T>, ms: number, onTimeout: () => L): Promise<T | L> {
   let timer: NodeJS.Timeout | undefined;
   const late = new Promise<L>(resolve => {
-    timer = setTimeout(() => resolve(onTimeout()), Math.max(0, ms));
+    timer = setTimeout(() => resolve(onTimeout()), Math.min(Math.max(0, ms), LONGEST_MS));
   });
   try {
     return await Promise.race([work, late]);
@@ -130,5 +133,5 @@ export async function retry<T>(
 
 /** Resolves after so many milliseconds. Does not keep the process alive. */
 export function pause(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms).unref());
+  return new Promise(resolve => setTimeout(resolve, Math.min(ms, LONGEST_MS)).unref());
 }

@@ -1,7 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { Keys } from '../src/cluster/redis/keys.js';
-import { MUTATIONS } from './integration/redis/mutation-list.js';
 
 const DOCS = new URL('../../docs/redis.md', import.meta.url);
 const TAGS = /\{(?!log)[^}]+\}/;
@@ -20,22 +19,14 @@ function table(text: string, name: string): string[][] {
 describe('docs/redis.md', () => {
   const text = readFileSync(DOCS, 'utf8');
 
-  it('has each guard of the scripts, and a test that notices when it is removed', () => {
-    const rows = table(text, 'mutations');
-    expect(rows.map(([script, guard]) => `${script}: ${guard}`)).to.deep.equal(
-      MUTATIONS.map(({ place, rule }) => `${place}: ${rule}`),
-    );
-    expect(rows.filter(([, , noticed = '']) => /^$|nothing/.test(noticed))).to.deep.equal([]);
-  });
-
   it('has figures of everything that is measured', () => {
     for (const name of ['memory', 'calls', 'scripts', 'traffic']) {
       expect(table(text, name).length, name).to.be.greaterThan(1);
     }
   });
 
-  it('names every key', () => {
-    const layout = { prefix: 'sse:', channel: 'sse:events', partitions: 1 };
+  it('names every key and every channel', () => {
+    const layout = { prefix: 'sse:', database: 0, channel: 'sse:events', partitions: 1 };
     const keys = new Keys({ ...layout, pubsub: 'classic', cluster: false });
     const [partition] = keys.partitions;
     const names = [
@@ -46,6 +37,11 @@ describe('docs/redis.md', () => {
       keys.topic('<topic>').stream,
       keys.topic('<topic>').last,
       keys.lock('<name>'),
+      keys.controlChannel,
+      keys.broadcastChannel,
+      keys.topicChannel('<topic>'),
+      ...keys.nodeChannels('<incarnation>'),
+      keys.probeChannel('<incarnation>:<n>'),
     ];
     for (const name of names) expect(text).to.include(`\`${name?.replace(TAGS, '{<tag>}')}\``);
   });

@@ -5,7 +5,7 @@ import { pause } from '../time.js';
  * The kinds of inconsistency that the coordinators of this library find.
  *
  * - `missing-route`: a connection without a route. Repaired by registering it again, unless another node has its id.
- * - `foreign-route`: a connection whose id another node owns. Repaired by closing it as superseded.
+ * - `foreign-route`: a connection whose id another node owns with a larger fencing token. Repaired by closing it as superseded.
  * - `wrong-token`: a connection whose route names an earlier one of the same id. Repaired by writing its own.
  * - `ghost`: a route of this node without a connection. Removed, if it still carries the token that was seen.
  * - `orphan`: a route that ran out, or whose owner has no live lease. Removed.
@@ -21,6 +21,8 @@ export interface Difference {
   readonly connectionId: string;
   /** Of the connection here; of the route where there is no connection. */
   readonly token: string;
+  /** Of the connection here. */
+  readonly fencingToken?: number;
 }
 
 /**

@@ -63,10 +63,9 @@ export class GuardedCluster {
     replay: request =>
       this.#call(request.after === undefined ? 'register' : 'replay', () => this.#coordinator.log.replay(request)),
     subscribe: topics => this.#call('register', context => this.#subscribe(topics, context)),
-    unsubscribe: topics => {
-      this.#coordinator.log.unsubscribe(topics);
-    },
+    unsubscribe: topics => this.#coordinator.log.unsubscribe(topics),
     position: () => this.#coordinator.log.position(),
+    lastPosition: () => this.#coordinator.log.lastPosition(),
   };
 
   readonly messenger: NodeMessenger = {
@@ -125,8 +124,9 @@ export class GuardedCluster {
     await this.#coordinator.close();
   }
 
-  status(): CoordinatorStatus {
-    return this.#coordinator.status();
+  /** @param connectionId leaves out what does not concern this connection id */
+  status(connectionId?: string): CoordinatorStatus {
+    return this.#coordinator.status(connectionId);
   }
 
   /** State of the policy's circuit for calls of a kind. */

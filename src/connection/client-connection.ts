@@ -64,7 +64,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   get signal(): AbortSignal {
-    return this.#observedEnding().signal;
+    return this.#observedEnding().controller.signal;
   }
 
   get closed(): Promise<CloseReason> {
@@ -107,6 +107,19 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.watchdog.age(this);
     this.#writer.release(frame => this.#due(frame));
     this.#writer.writeBatch();
+  }
+
+  /**
+   * Begins the opening of an open connection anew: from now on what arrives is held until {@link goLive}. Returns whether it
+   * did; not while the socket is behind, since frames that wait would be overtaken.
+   */
+  reopen(): boolean {
+    if (this.#state.kind !== 'open') return false;
+    this.#writer.writeBatch();
+    // The write itself may have closed the connection, or filled the socket.
+    if (this.#writer.gone || this.#writer.blocked) return false;
+    this.#state = SENT;
+    return true;
   }
 
   deliver(frame: Frame): LocalResult {
@@ -189,9 +202,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   drained(): Promise<void> {
     if (this.#stopped || !this.#writer.blocked) return Promise.resolve();
-    return new Promise(resolve => {
-      (this.#waiters ??= []).push(resolve);
-    });
+    return new Promise(resolve => (this.#waiters ??= []).push(resolve));
   }
 
   close(reason: CloseReason = 'closed', last?: Frame): void {
@@ -219,7 +230,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.watchdog.forget(this);
     if (isHeadSent(before)) this.#sink.destroy();
     if (before.kind !== 'draining') this.#stop(finalReason);
-    this.#ending?.settle(finalReason);
+    this.#ending?.resolve(finalReason);
     this.#environment.observer.onClosed(this);
   }
 
@@ -277,7 +288,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.watchdog.forgetAge(this);
     this.#memory = undefined;
     this.#wake();
-    this.#ending?.abort(reason);
+    this.#ending?.controller.abort(reason);
     this.#environment.observer.onStopped(this, reason);
   }
 
@@ -299,28 +310,15 @@ function isHeadSent(state: State): boolean {
 
 /** The signal and the promise of a connection's end. Made only for a connection whose `signal` or `closed` is read. */
 class Ending {
-  readonly #controller = new AbortController();
-  readonly closed: Promise<CloseReason>;
-  #settle: (reason: CloseReason) => void = () => undefined;
+  readonly controller = new AbortController();
+  resolve: (reason: CloseReason) => void = () => undefined;
+  readonly closed = new Promise<CloseReason>(resolve => {
+    this.resolve = resolve;
+  });
 
   /** @param state the present state of the connection, which may have ended already */
   constructor(state: State) {
-    this.closed = new Promise(resolve => {
-      this.#settle = resolve;
-    });
-    if (state.kind === 'draining' || state.kind === 'closed') this.abort(state.reason);
-    if (state.kind === 'closed') this.settle(state.reason);
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  abort(reason: CloseReason): void {
-    this.#controller.abort(reason);
-  }
-
-  settle(reason: CloseReason): void {
-    this.#settle(reason);
+    if (state.kind === 'draining' || state.kind === 'closed') this.controller.abort(state.reason);
+    if (state.kind === 'closed') this.resolve(state.reason);
   }
 }

@@ -38,14 +38,13 @@ export class SendBuffer {
 
   /** Puts a frame before all frames of which no part has left. */
   pushFirst(frame: Frame): void {
-    const at = this.#headOffset > 0 ? this.#head + 1 : this.#head;
-    this.#frames.splice(at, 0, frame);
+    this.#frames.splice(this.#firstWhole, 0, frame);
     this.#count(frame.bytes.length);
   }
 
   /** Removes and returns the oldest frame of which no part has left. */
   dropOldest(): Frame | undefined {
-    const index = this.#headOffset > 0 ? this.#head + 1 : this.#head;
+    const index = this.#firstWhole;
     const frame = this.#frames[index];
     if (frame === undefined) return undefined;
     if (index !== this.#head) this.#frames[index] = this.#frames[this.#head];
@@ -70,22 +69,16 @@ export class SendBuffer {
     return parts.length === 1 && parts[0] ? parts[0] : Buffer.concat(parts, length);
   }
 
-  /** Removes and returns the oldest frame. Only while no part of it has left. */
-  shift(): Frame | undefined {
-    const frame = this.#frames[this.#head];
-    if (frame === undefined) return undefined;
-    this.#frames[this.#head] = undefined;
-    this.#head += 1;
-    this.#count(-frame.bytes.length);
-    this.#compact();
-    return frame;
-  }
-
   clear(): void {
     this.#count(-this.#bytes);
     this.#frames = [];
     this.#head = 0;
     this.#headOffset = 0;
+  }
+
+  /** Index of the oldest frame of which no part has left. */
+  get #firstWhole(): number {
+    return this.#headOffset > 0 ? this.#head + 1 : this.#head;
   }
 
   #shiftPart(limit: number): Buffer {

@@ -39,15 +39,9 @@ export function sourceOf(value: unknown): PullSource | PushSource {
   if (value instanceof Readable) return fromReadable(value);
   if (value instanceof ReadableStream) return fromReader(value.getReader());
   if (typeof value === 'object' && value !== null) {
-    if (Symbol.asyncIterator in value) {
-      return fromIterator((value as AsyncIterable<unknown>)[Symbol.asyncIterator]());
-    }
-    if (Symbol.iterator in value) {
-      return fromIterator((value as Iterable<unknown>)[Symbol.iterator]());
-    }
-    if ('subscribe' in value && typeof value.subscribe === 'function') {
-      return fromObservable(value as ObservableLike);
-    }
+    if (Symbol.asyncIterator in value) return fromIterator((value as AsyncIterable<unknown>)[Symbol.asyncIterator]());
+    if (Symbol.iterator in value) return fromIterator((value as Iterable<unknown>)[Symbol.iterator]());
+    if ('subscribe' in value && typeof value.subscribe === 'function') return fromObservable(value as ObservableLike);
   }
   throw new SseError(
     'INVALID_SOURCE',
@@ -57,11 +51,7 @@ export function sourceOf(value: unknown): PullSource | PushSource {
 }
 
 function fromIterator(iterator: AsyncIterator<unknown> | Iterator<unknown>): PullSource {
-  return {
-    kind: 'pull',
-    next: () => iterator.next(),
-    cancel: () => iterator.return?.(),
-  };
+  return { kind: 'pull', next: () => iterator.next(), cancel: () => iterator.return?.() };
 }
 
 function fromReadable(readable: Readable): PullSource {
@@ -102,11 +92,7 @@ function fromObservable(observable: ObservableLike): PushSource {
     kind: 'push',
     subscribe: (next, error, complete) => {
       const subscription = observable.subscribe({ next, error, complete });
-      return typeof subscription === 'function'
-        ? subscription
-        : () => {
-            subscription?.unsubscribe();
-          };
+      return typeof subscription === 'function' ? subscription : () => subscription?.unsubscribe();
     },
   };
 }
@@ -167,10 +153,8 @@ export class SourceTarget implements PumpTarget {
   }
 
   onLateFailure(error: unknown): void {
-    this.environment.logger.debug('a source failed after it was cancelled', {
-      connectionId: this.connection.id,
-      error,
-    });
+    const { id: connectionId } = this.connection;
+    this.environment.logger.debug('a source failed after it was cancelled', { connectionId, error });
   }
 }
 
@@ -211,9 +195,7 @@ async function pull(source: PullSource, target: PumpTarget, stopped: Promise<voi
   const running = run(source, target);
   // One race for the whole run, so that a source that waits does not keep the pump of a closed connection alive.
   if ((await Promise.race([running, stopped])) === 'ended') return;
-  running.catch((error: unknown) => {
-    target.onLateFailure(error);
-  });
+  running.catch((error: unknown) => target.onLateFailure(error));
   void cancelQuietly(() => source.cancel(), target);
 }
 

@@ -31,10 +31,6 @@ export class HeartbeatWheel {
     this.#ticks = new Periodic(() => this.#tick(), { everyMs: interval / count });
   }
 
-  get size(): number {
-    return this.#slots.reduce((sum, slot) => sum + slot.size, 0);
-  }
-
   add(connection: Beating): void {
     this.#slotOf(connection).add(connection);
     this.#ticks.start();
@@ -94,11 +90,7 @@ export class Watchdog {
     this.#ticks = new Periodic(() => this.#tick(), { everyMs });
   }
 
-  /** Connections that it watches, each counted per limit. */
-  get size(): number {
-    return this.#stalled.size + this.#ages.size;
-  }
-
+  /** The connections that it watches, once for each limit. */
   *connections(): Iterable<Watched> {
     yield* this.#stalled;
     yield* this.#ages.keys();
@@ -110,9 +102,9 @@ export class Watchdog {
     this.#ticks.start();
   }
 
-  /** Counts a connection's age from now on. */
+  /** Counts a connection's age from now on, unless it is counted already. */
   age(connection: Watched): void {
-    if (this.maxAge === false) return;
+    if (this.maxAge === false || this.#ages.has(connection)) return;
     this.#ages.set(connection, Date.now());
     this.#ticks.start();
   }

@@ -121,7 +121,7 @@ export class FrameWriter implements Flushable {
     const held = this.#sendBuffer;
     this.#sendBuffer = undefined;
     if (held === undefined) return;
-    for (let next = held.shift(); next !== undefined; next = held.shift()) {
+    for (let next = held.dropOldest(); next !== undefined; next = held.dropOldest()) {
       const frame = due(next);
       if (frame === undefined) continue;
       if (this.#blocked) this.#waiting().push(frame);

@@ -12,13 +12,18 @@ export interface Registration {
   readonly onDuplicate: 'takeover' | 'reject';
   /** Who the connection belongs to, given by the application. Stored with the route. */
   readonly user?: string;
+  /**
+   * Given when the connection opened without the cluster: the time by `performance.now()`. Only a registration that was made
+   * before is superseded then, whatever `onDuplicate` says, and it counts as no takeover.
+   */
+  readonly openedAt?: number;
 }
 
 /** Answer to a registration. Only `registered` changes anything. */
 export type RegistrationResult =
   /** This node owns the id now. A former owner gets `onSuperseded`, on this node as well. */
   | { readonly outcome: 'registered'; readonly fencingToken: number }
-  /** `reject` was asked for and `nodeId` owns the id. */
+  /** `reject` was asked for and `nodeId` owns the id; or `openedAt` was given and its registration is newer. */
   | { readonly outcome: 'exists'; readonly nodeId: string }
   /** The id was taken over too often within the window; its owner keeps it. */
   | { readonly outcome: 'storm' };
@@ -99,6 +104,12 @@ export interface ReplayRequest {
   readonly topics: readonly string[];
   /** The client has everything up to here. Without it the page has only the head. */
   readonly after?: Cursor;
+  /**
+   * In place of `after`: the client opened without the cluster, at this time by `performance.now()`, when the position of its
+   * node was `seen`. The page has no entries. It has a gap when the client may have missed something: what was published after
+   * `seen` and since the opening, give or take a second; where `seen` is not known, since a minute before.
+   */
+  readonly opened?: { readonly openedAt: number; readonly seen: Cursor | undefined };
   /** False: without broadcasts. */
   readonly broadcasts?: false;
   /** Most entries to return in this page. */
@@ -116,21 +127,36 @@ export interface ReplayPage {
   readonly frames: readonly Frame[];
 }
 
+/** Something that does not work although the cluster can be reached. */
+export interface Impairment {
+  /**
+   * - `writes`: the cluster refuses changes: registrations and publications. Messages to connected clients go on.
+   * - `partition`: the routes of some connection ids cannot be reached.
+   * - `key`: data of the cluster, which `detail` names, cannot be read.
+   * - `feed`: publications reach this node late, since it is reading what it missed.
+   */
+  readonly kind: 'writes' | 'partition' | 'key' | 'feed';
+  /** For people. */
+  readonly detail: string;
+}
+
 /** Whether the cluster can be reached. */
 export interface CoordinatorStatus {
-  /** Whether connections can be registered and replayed. With `trouble` the node works, and is not ready. */
   readonly reachable: boolean;
   /** What is wrong, for people. */
   readonly detail?: string;
-  /** What is wrong, for programs, where it is known: no lease, no subscriptions, or no room for writes. */
-  readonly trouble?: 'lease' | 'feed' | 'memory';
+  /** What is wrong, for programs, where it is known: no lease, no subscriptions, or a cluster that refuses all calls. */
+  readonly trouble?: 'lease' | 'feed' | 'writes';
+  /** What does not work although the cluster can be reached; absent when everything works. */
+  readonly impaired?: readonly Impairment[];
 }
 
 /**
  * Who owns which connection id.
  *
  * **Guarantee.** At most one registration of an id is live in the cluster. Registrations of one id are ordered by their
- * fencing token. A former owner gets `onSuperseded`, on whatever node it is.
+ * fencing token; where two nodes believe to own an id, the larger token wins. A former owner gets `onSuperseded`, on whatever
+ * node it is.
  *
  * **Idempotence.** Every call may be repeated with the same arguments without further effect. Only the registration with
  * the same token is removed by `unregister`, so a late call of a former owner changes nothing.
@@ -176,6 +202,8 @@ export interface EventLog {
   unsubscribe(topics: Iterable<string>): void;
   /** This node's listener got everything of the log that it subscribes to up to here; `undefined` while that is not known. */
   position(): Cursor | undefined;
+  /** What {@link position} was last, also while something may be missing. */
+  lastPosition(): Cursor | undefined;
 }
 
 /**
@@ -253,8 +281,11 @@ export interface ClusterCoordinator {
   start(listener: ClusterListener): Promise<void>;
   /** Leaves the cluster: releases its routes and its proof of life. Calling it twice is harmless. */
   close(): Promise<void>;
-  /** The last known state. It makes no call. */
-  status(): CoordinatorStatus;
+  /**
+   * The last known state, by which this node decides whether a connection opens without the cluster. It makes no call.
+   * @param connectionId leaves out what does not concern this connection id
+   */
+  status(connectionId?: string): CoordinatorStatus;
 }
 
 export const ClusterCoordinator: ServiceIdentifier<ClusterCoordinator> = Symbol.for(
@@ -265,6 +296,8 @@ export const ClusterCoordinator: ServiceIdentifier<ClusterCoordinator> = Symbol.
 export interface Registered {
   readonly connectionId: string;
   readonly token: string;
+  /** As the cluster gave it. */
+  readonly fencingToken: number;
   /** As registered. */
   readonly user?: string;
 }
@@ -281,7 +314,7 @@ export interface ClusterListener {
   onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult;
   /**
    * An event for the subscribers of a topic, or, without a topic, for everyone.
-   * @param trace as the publisher gave it; absent for what is caught up from the log
+   * @param trace as the publisher gave it
    */
   onPublication(topic: string | undefined, frame: Frame, trace?: string): void;
   /**
@@ -289,8 +322,12 @@ export interface ClusterListener {
    * log, in which the stream goes on at `resumedFrom`.
    */
   onGap(gap: Gap): void;
-  /** Another registration took the id over; close the connection with this token. */
-  onSuperseded(connectionId: string, token: string): void;
+  /**
+   * Another registration took the id over: close the connection with this token, unless its fencing token is not smaller. A
+   * cluster that lost its newest routes may have restored an older one first.
+   * @param fencingToken of the other registration
+   */
+  onSuperseded(connectionId: string, token: string, fencingToken: number): void;
   /** Another node repaired a difference, and this node may have one as well: reconcile soon. */
   onSync(): void;
   /** Close the connection. Returns whether one was open. */

@@ -12,8 +12,15 @@ export type HealthReasonCode =
   | 'LEASE_LOST'
   /** The cluster answers, but publications reach this node late: it is restoring its subscriptions or catching up. */
   | 'FEED_BEHIND'
-  /** The store of the cluster is full and refuses writes. */
-  | 'OUT_OF_MEMORY'
+  /**
+   * The store of the cluster is full, read-only or lacks replicas, and refuses writes; still ready: messages to connected
+   * clients go on. Not ready where it refuses all calls.
+   */
+  | 'WRITES_REFUSED'
+  /** The routes of some connection ids cannot be reached; still ready, since all others can. */
+  | 'PARTITION_UNREACHABLE'
+  /** Data of the cluster cannot be read; still ready, since everything else works. The message names the key. */
+  | 'KEY_UNREADABLE'
   /** A check found this node and the cluster to differ, under `consistency.inconsistencyHandlingStrategy: 'fail_fast'`. */
   | 'INCONSISTENT'
   /** A circuit of the resilience policy is open. */

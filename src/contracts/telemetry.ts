@@ -159,9 +159,9 @@ export interface EventTelemetry {
 /** Records the maintenance of a node. */
 export interface MaintenanceTelemetry {
   /** One run of a cleanup; `work` answers how many it removed. */
-  cleaning<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R;
+  expiring<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R;
   /** One comparison of this node with the cluster. */
-  checking<S extends ConsistencySummary>(work: () => Promise<S>): Promise<S>;
+  reconciling<S extends ConsistencySummary>(work: () => Promise<S>): Promise<S>;
   /** The node sends its clients away. */
   draining(work: () => Promise<void>): Promise<void>;
   /** Leaked objects were found. */

@@ -32,7 +32,8 @@ export function SseEndpoint(path: string, options: SseEndpointOptions = {}) {
         `an @SseEndpoint must be a method of instances, ${String(method)} is static; remove the keyword`,
       );
     }
-    addEndpoint(prototype.constructor, { path, method, options });
+    const controller = prototype.constructor;
+    define(controller, ENDPOINTS, [...ownEndpoints(controller), { path, method, options }]);
   };
 }
 
@@ -42,9 +43,8 @@ export function SseEndpoint(path: string, options: SseEndpointOptions = {}) {
  * Writes one metadata record and nothing else.
  */
 export function SseController(prefix: string, options: GuardOptions = {}) {
-  return (controller: abstract new (...args: never[]) => unknown): void => {
-    setController(controller, { prefix, ...options });
-  };
+  return (controller: abstract new (...args: never[]) => unknown): void =>
+    define(controller, CONTROLLER, { prefix, ...options } satisfies ControllerRecord);
 }
 
 /** Settings of one endpoint, or of all endpoints of a controller. */
@@ -91,14 +91,6 @@ const CONTROLLER = Symbol.for('distributed-sse/controller');
 interface Decorated {
   readonly [ENDPOINTS]?: readonly EndpointRecord[];
   readonly [CONTROLLER]?: ControllerRecord;
-}
-
-function addEndpoint(controller: object, record: EndpointRecord): void {
-  define(controller, ENDPOINTS, [...ownEndpoints(controller), record]);
-}
-
-function setController(controller: object, record: ControllerRecord): void {
-  define(controller, CONTROLLER, record);
 }
 
 /**
@@ -171,15 +163,11 @@ export function endpointRoutes(controllers: readonly ControllerClass[]): Endpoin
 }
 
 function checkHook({ name, prototype }: ControllerClass, method: string | undefined): void {
-  if (method === undefined || isMethod((prototype as Record<string, unknown>)[method])) return;
+  if (method === undefined || typeof (prototype as Record<string, unknown>)[method] === 'function') return;
   throw new SseError(
     'INVALID_ENDPOINT',
     `onReset must name a method of ${name}, got '${method}'; write the method or leave onReset out`,
   );
-}
-
-function isMethod(value: unknown): boolean {
-  return typeof value === 'function';
 }
 
 function matcher(controller: string, path: string): EndpointRoute['match'] {

@@ -41,9 +41,7 @@ export function sseMiddleware(container: Container, { controllers = [] }: SseMid
   const telemetry = container.get(Telemetry).connections;
   const handler = new EndpointHandler({ container, logger, options, telemetry });
   service.start().catch((error: unknown) => {
-    logger.warn('the node could not join the cluster yet; it tries again with the next call', {
-      error,
-    });
+    logger.warn('the node could not join the cluster yet; it tries again with the next call', { error });
   });
 
   const serve = async (ctx: Context, next: Next): Promise<void> => {
@@ -115,8 +113,7 @@ class EndpointHandler {
       if (verdict === true) continue;
       const refusal = new SseError('FORBIDDEN', `${guardClass.name} does not admit this request`);
       this.services.telemetry.refused(undefined, refusal);
-      const status = typeof verdict === 'number' ? verdict : undefined;
-      answerError(ctx, refusal, this.services.options.reconnect, status);
+      answerError(ctx, refusal, this.services.options.reconnect, typeof verdict === 'number' ? verdict : undefined);
       return false;
     }
     return true;
@@ -155,18 +152,14 @@ const RETRY_LATER: ReadonlySet<number> = new Set([429, 503]);
  */
 function answerError(
   ctx: Context,
-  error: SseError,
-  reconnect: ResolvedSseOptions['reconnect'],
-  status: number = httpStatusOf(error.code),
+  { code, message }: SseError,
+  { retry, jitter }: ResolvedSseOptions['reconnect'],
+  status: number = httpStatusOf(code),
 ): void {
   ctx.status = status;
-  if (RETRY_LATER.has(status)) ctx.set('Retry-After', String(retryAfter(reconnect)));
-  ctx.body = { error: { code: error.code, message: error.message } };
-}
-
-/** Whole seconds, at least one, since `reconnect.retry` is at least a millisecond. */
-function retryAfter({ retry, jitter }: ResolvedSseOptions['reconnect']): number {
-  return Math.ceil((retry + Math.random() * jitter) / 1000);
+  // Whole seconds, at least one, since `reconnect.retry` is at least a millisecond.
+  if (RETRY_LATER.has(status)) ctx.set('Retry-After', String(Math.ceil((retry + Math.random() * jitter) / 1000)));
+  ctx.body = { error: { code, message } };
 }
 
 const STATUS: Readonly<Partial<Record<SseErrorCode, number>>> = {

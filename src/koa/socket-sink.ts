@@ -57,19 +57,19 @@ export class SocketSink implements RequestSink {
   attach(listener: SinkListener): void {
     this.#listener = listener;
     if (this.closed) {
-      process.nextTick(() => this.gone());
+      process.nextTick(() => this.#listener?.onClose());
       return;
     }
     const socket: SinkSocket = this.socket;
     socket[SINK] = this;
-    socket.on('drain', onDrain);
-    socket.on('close', onSocketClose);
+    socket.on('drain', SocketSink.#onDrain);
+    socket.on('close', SocketSink.#onClose);
   }
 
   detach(): void {
     this.#listener = undefined;
     const socket: SinkSocket = this.socket;
-    if (socket[SINK] === this) release(socket);
+    if (socket[SINK] === this) SocketSink.#release(socket);
   }
 
   open(): void {
@@ -93,7 +93,7 @@ export class SocketSink implements RequestSink {
     // An unread body would block the parser, and with it the detection of the client's end.
     request.resume();
     // Later: the request must have ended, and the handler must have run.
-    setImmediate(letGo, this, request, response);
+    setImmediate(SocketSink.#letGo, this, request, response);
   }
 
   write(bytes: Buffer): boolean {
@@ -109,12 +109,6 @@ export class SocketSink implements RequestSink {
 
   destroy(): void {
     this.socket.destroy();
-  }
-
-  /** @internal */
-  letGo(request: IncomingMessage, response: ServerResponse): void {
-    this.#sendHead();
-    if (this.mode !== false) detachSocket(request, response, this.socket);
   }
 
   /** Sends the head alone. */
@@ -135,36 +129,28 @@ export class SocketSink implements RequestSink {
     return more !== false;
   }
 
-  /** @internal */
-  drained(): void {
-    this.#listener?.onDrain();
+  // Static: shared by all sockets, so that a connection costs no closure.
+  static #letGo(sink: SocketSink, request: IncomingMessage, response: ServerResponse): void {
+    sink.#sendHead();
+    if (sink.mode !== false) detachSocket(request, response, sink.socket);
   }
 
-  /** @internal */
-  gone(): void {
-    this.#listener?.onClose();
+  static #onDrain(this: SinkSocket): void {
+    const sink = this[SINK];
+    if (sink !== undefined) sink.#listener?.onDrain();
   }
-}
 
-// Shared by all sockets, so that a connection costs no closure.
-function letGo(sink: SocketSink, request: IncomingMessage, response: ServerResponse): void {
-  sink.letGo(request, response);
-}
+  static #onClose(this: SinkSocket): void {
+    const sink = this[SINK];
+    SocketSink.#release(this);
+    if (sink !== undefined) sink.#listener?.onClose();
+  }
 
-function onDrain(this: SinkSocket): void {
-  this[SINK]?.drained();
-}
-
-function onSocketClose(this: SinkSocket): void {
-  const sink = this[SINK];
-  release(this);
-  sink?.gone();
-}
-
-function release(socket: SinkSocket): void {
-  socket[SINK] = undefined;
-  socket.off('drain', onDrain);
-  socket.off('close', onSocketClose);
+  static #release(socket: SinkSocket): void {
+    socket[SINK] = undefined;
+    socket.off('drain', SocketSink.#onDrain);
+    socket.off('close', SocketSink.#onClose);
+  }
 }
 
 /** The response of either protocol. */

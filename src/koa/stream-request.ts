@@ -54,7 +54,15 @@ export class StreamRequest implements SseContext {
   negotiate(connectionId?: string): void {
     this.#recordRefusal(connectionId, () => {
       checkAccept(this.ctx);
-      this.#checkStreamable();
+      if (this.ctx.req.method === 'HEAD') {
+        throw new SseError('INVALID_REQUEST', 'a HEAD request has no body to stream; send GET or POST');
+      }
+      if (this.#connecting || this.ctx.headerSent) {
+        throw new SseError(
+          'INVALID_REQUEST',
+          'a request becomes one stream, before anything else is written to it; call connect once',
+        );
+      }
     });
   }
 
@@ -77,12 +85,9 @@ export class StreamRequest implements SseContext {
     const { ctx } = this;
     ignoreDisconnects(ctx);
     const lastEventId = options.lastEventId ?? lastEventIdOf(ctx);
+    const complete = lastEventId === undefined ? options : { ...options, lastEventId };
     try {
-      return await this.service.createConnection(
-        connectionId,
-        sink,
-        lastEventId === undefined ? options : { ...options, lastEventId },
-      );
+      return await this.service.createConnection(connectionId, sink, complete);
     } catch (error) {
       // A sink that has opened still reports its end to the connection, which is closing.
       if (!ctx.headerSent) sink.detach();
@@ -96,18 +101,6 @@ export class StreamRequest implements SseContext {
     } catch (error) {
       this.telemetry.refused(connectionId, error);
       throw error;
-    }
-  }
-
-  #checkStreamable(): void {
-    if (this.ctx.req.method === 'HEAD') {
-      throw new SseError('INVALID_REQUEST', 'a HEAD request has no body to stream; send GET or POST');
-    }
-    if (this.#connecting || this.ctx.headerSent) {
-      throw new SseError(
-        'INVALID_REQUEST',
-        'a request becomes one stream, before anything else is written to it; call connect once',
-      );
     }
   }
 }
@@ -182,9 +175,7 @@ export function sinkFor(request: object, response: object, detach: ConnectionSet
     );
   }
   if (response.socket !== null) return new SocketSink(request, response as ServerResponse, response.socket, detach);
-  if (request.socket.destroyed) {
-    throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
-  }
+  if (request.socket.destroyed) throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
   throw new SseError(
     'INVALID_REQUEST',
     'a pipelined request cannot become a stream; send it on a connection of its own',

@@ -55,8 +55,9 @@ export class NodeListener implements ClusterListener {
     this.node.consistency?.runSoon();
   }
 
-  onSuperseded(connectionId: string, token: string): void {
-    this.node.store.find(connectionId, token)?.close('superseded');
+  onSuperseded(connectionId: string, token: string, fencingToken: number): void {
+    const connection = this.node.store.find(connectionId, token);
+    if ((connection?.fencingToken ?? 0) < fencingToken) connection?.close('superseded');
   }
 
   /** Closes a connection that still opens as well: its route may be known, and its client must not get in after the close. */
@@ -109,7 +110,7 @@ export class NodeListener implements ClusterListener {
   *registered(): Iterable<Registered> {
     if (this.node.routesReleased) return;
     for (const { id, token, fencingToken } of this.node.store.connections()) {
-      if (fencingToken !== undefined) yield { connectionId: id, token };
+      if (fencingToken !== undefined) yield { connectionId: id, token, fencingToken };
     }
   }
 

@@ -105,7 +105,7 @@ export class ExpiryCleanup {
     private readonly store: ConnectionStore,
     private readonly settings: ResolvedSseOptions['cleanup'],
     private readonly logger: Logger,
-    private readonly telemetry: Pick<MaintenanceTelemetry, 'cleaning'>,
+    private readonly telemetry: Pick<MaintenanceTelemetry, 'expiring'>,
   ) {
     this.#job = new Periodic(() => void this.run(), { everyMs: settings.interval });
   }
@@ -121,7 +121,7 @@ export class ExpiryCleanup {
 
   /** One pass over the store. Returns how many connections it removed. */
   run(): number {
-    return this.telemetry.cleaning('connection', () => this.#removeExpired());
+    return this.telemetry.expiring('connection', () => this.#removeExpired());
   }
 
   #removeExpired(): number {
@@ -214,7 +214,7 @@ const JITTER = 0.1;
 interface ReconcilerParts {
   readonly coordinator: Pick<ClusterCoordinator, 'status' | 'selfCheck'>;
   readonly logger: Logger;
-  readonly telemetry: Pick<MaintenanceTelemetry, 'checking'>;
+  readonly telemetry: Pick<MaintenanceTelemetry, 'reconciling'>;
   readonly onInconsistency?: InconsistencyListener | undefined;
 }
 
@@ -288,7 +288,7 @@ export class Reconciler {
     const { selfCheck } = coordinator;
     if (selfCheck === undefined) return nothingKnown('the coordinator has no self-check');
     try {
-      const report = await telemetry.checking(() => selfCheck.reconcile(this.#request(scope)));
+      const report = await telemetry.reconciling(() => selfCheck.reconcile(this.#request(scope)));
       this.#conclude(scope, report);
       return report;
     } catch (error) {

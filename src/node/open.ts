@@ -1,4 +1,5 @@
 import type { ClientConnection } from '../connection/client-connection.js';
+import type { Registration } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
@@ -14,13 +15,11 @@ import {
   MAX_NAME_BYTES,
   sourceTopic,
 } from '../protocol/names.js';
-import { pause, Periodic } from '../time.js';
+import { pause } from '../time.js';
+import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
 import type { SseNode } from './node.js';
-import { connectedFrame, type Replayer, type ReplayStart } from './replay.js';
+import type { Opened, Replayer, ReplayStart } from './replay.js';
 import type { ResumableSources } from './sources.js';
-
-/** Milliseconds before the cluster is asked once more for a connection that opens. */
-const JOIN_PAUSE_MS = 100;
 
 /**
  * Opens connections, in the one order that neither loses nor repeats an event: store it as opening, so that it holds what
@@ -28,13 +27,16 @@ const JOIN_PAUSE_MS = 100;
  * was missed; let go what was held and is newer.
  */
 export class ConnectionOpener {
+  readonly #degraded: DegradedConnections;
+
   constructor(
     private readonly node: SseNode,
     private readonly subscriptions: Subscriptions,
     private readonly sources: ResumableSources,
     private readonly replayer: Replayer,
-    private readonly degraded: DegradedConnections,
-  ) {}
+  ) {
+    this.#degraded = new DegradedConnections(node, degraded => this.#adopt(degraded));
+  }
 
   open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
     const subject = { connectionId, topics: options.topics ?? [], source: options.source?.key };
@@ -61,10 +63,11 @@ export class ConnectionOpener {
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.store.add(connection);
     try {
+      if (this.node.options.mailbox.enabled) topics.push(mailboxTopic(connectionId));
       const missed = await this.#join(connection, topics, onDuplicate);
       if (missed === undefined) {
         this.node.telemetry.connections.admitted(connection, true);
-        this.degraded.open(connection);
+        this.#degraded.open(connection, topics);
       } else {
         this.#own(connection);
         await this.replayer.finish(connection, missed);
@@ -87,50 +90,77 @@ export class ConnectionOpener {
     else if (onDuplicate === 'reject') throw duplicate(connectionId, this.node.options.node.id);
   }
 
-  /** Everything that needs the cluster; `undefined` when it cannot be reached and the connection may open without. */
+  /**
+   * Everything that needs the cluster; `undefined` when this node is cut off and the connection may open without. Calls that
+   * fail although the status is well are repeated until it changes, or the time of a registration is over.
+   */
   async #join(
     connection: ClientConnection,
     topics: readonly string[],
     onDuplicate: 'takeover' | 'reject',
   ): Promise<ReplayStart | undefined> {
     const { onUnavailable, resilience } = this.node.options;
-    const deadline = performance.now() + resilience.register.timeout;
+    const until = performance.now() + resilience.register.timeout;
     for (;;) {
       try {
-        return await this.#tryToJoin(connection, topics, onDuplicate);
+        const missed = await this.#enter(connection, topics, { onDuplicate });
+        this.node.telemetry.connections.admitted(connection);
+        return missed;
       } catch (error) {
         if (!SseError.is(error, 'UNAVAILABLE')) throw error;
         assertOpening(connection);
-        const { reachable } = this.node.cluster.status();
-        if (!reachable && onUnavailable === 'degrade') return undefined;
-        // The failure of one call is no outage: the call is repeated while the cluster is well.
-        if (!reachable || performance.now() >= deadline) throw error;
-        await pause(JOIN_PAUSE_MS);
-        assertOpening(connection);
+        // Data of one of its topics alone cannot be read, which no status knows.
+        const alone = isCutOff(this.node, connection.id) || error.noEffect === 'KEY_UNREADABLE';
+        if (alone && onUnavailable === 'degrade') return undefined;
+        if (alone || performance.now() >= until) throw error;
+        await pause(RETRY_MS * (0.5 + Math.random()));
       }
     }
   }
 
-  async #tryToJoin(
+  /** Makes a connection that opened without the cluster like any other, while its stream goes on. */
+  async #adopt({ connection, topics, openedAt, seen }: DegradedConnection): Promise<boolean> {
+    if (!connection.reopen()) return isEnded(connection);
+    let start: ReplayStart;
+    try {
+      start = await this.#enter(connection, topics, { onDuplicate: 'takeover', openedAt }, { openedAt, seen });
+    } catch (error) {
+      if (SseError.is(error, 'DUPLICATE_CONNECTION')) connection.close('superseded');
+      else this.node.logger.debug('a connection could not be adopted; trying again', { id: connection.id, error });
+      connection.goLive(undefined);
+      return isEnded(connection);
+    }
+    try {
+      await this.replayer.resume(connection, start);
+    } catch (error) {
+      // The client comes back with the id of the last entry that it was given.
+      this.node.logger.debug('a replay failed; the client resumes with its next connection', { error });
+      connection.close('failed');
+    }
+    return true;
+  }
+
+  /** @param opened when the connection opened without the cluster */
+  async #enter(
     connection: ClientConnection,
     topics: readonly string[],
-    onDuplicate: 'takeover' | 'reject',
+    how: Pick<Registration, 'onDuplicate' | 'openedAt'>,
+    opened?: Opened,
   ): Promise<ReplayStart> {
-    const { mailbox } = this.node.options;
-    const all = mailbox.enabled ? [...topics, mailboxTopic(connection.id)] : topics;
-    if (all.length > 0) await this.subscriptions.begin(connection, all);
+    const wanted = topics.filter(topic => !connection.topics.has(topic));
+    if (wanted.length > 0) await this.subscriptions.begin(connection, wanted);
     assertOpening(connection);
-    const missed = await this.replayer.begin(connection);
+    const missed = await this.replayer.begin(connection, opened);
     assertOpening(connection);
-    await this.#register(connection, onDuplicate);
+    await this.#register(connection, how);
     assertOpening(connection);
     return missed;
   }
 
-  async #register(connection: ClientConnection, onDuplicate: 'takeover' | 'reject'): Promise<void> {
-    const { cluster, telemetry, options } = this.node;
+  async #register(connection: ClientConnection, how: Pick<Registration, 'onDuplicate' | 'openedAt'>): Promise<void> {
+    const { cluster, options } = this.node;
     const { id, token } = connection;
-    const result = await cluster.routes.register({ connectionId: id, token, onDuplicate }).catch((error: unknown) => {
+    const result = await cluster.routes.register({ connectionId: id, token, ...how }).catch((error: unknown) => {
       // It may have been carried out all the same.
       this.node.releaseRoute(connection);
       throw error;
@@ -138,10 +168,8 @@ export class ConnectionOpener {
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
     if (result.outcome === 'storm') throw takeoverStorm(id, options.connection);
     // From here on the end of the connection releases the route. A connection that ended before has not.
-    if (connection.state.kind === 'opening') {
-      telemetry.connections.admitted(connection);
-      connection.fencingToken = result.fencingToken;
-    } else this.node.releaseRoute(connection);
+    if (connection.state.kind === 'opening') connection.fencingToken = result.fencingToken;
+    else this.node.releaseRoute(connection);
   }
 
   /** @throws SseError `DUPLICATE_CONNECTION` when its answer came after that of a later registration */
@@ -173,6 +201,12 @@ export class ConnectionOpener {
       );
     }
   }
+}
+
+const RETRY_MS = 50;
+
+function isEnded({ state: { kind } }: ClientConnection): boolean {
+  return kind === 'draining' || kind === 'closed';
 }
 
 /** Whether the cluster registered `one` after `other`. False for a connection that the cluster does not know. */
@@ -221,45 +255,6 @@ function takeoverStorm(connectionId: string, { takeoverLimit, takeoverWindow }: 
     `connection '${connectionId}' was taken over ${takeoverLimit} times within ${takeoverWindow} ms; ` +
       'its present owner keeps it. Give each tab an id of its own',
   );
-}
-
-const LOOK_MS = 500;
-
-/**
- * Connections that opened while the cluster could not be reached (`onUnavailable: 'degrade'`): known to this node alone,
- * they get its broadcasts and direct sends. Once the cluster is back they are sent away with reason `gap`, at the pace of
- * a drain, so that they come again, are registered, and get what they missed from the cursor they still have.
- */
-export class DegradedConnections {
-  readonly #connections = new Set<ClientConnection>();
-  readonly #look = new Periodic(() => this.#sendAway(), { everyMs: LOOK_MS });
-
-  constructor(private readonly node: SseNode) {}
-
-  /** Opens a stored connection without the cluster. Its first event carries no id: the client keeps the one it has. */
-  open(connection: ClientConnection): void {
-    this.node.store.promote(connection)?.close('superseded');
-    connection.open(connectedFrame(connection, this.node.options, undefined));
-    // An entry of the log would move the client past the entries that it missed, without a reset.
-    connection.goLive(undefined);
-    this.#connections.add(connection);
-    this.#look.start();
-  }
-
-  #sendAway(): void {
-    const { reachable } = this.node.cluster.status();
-    // The nodes are back together, and would be stormed together.
-    const paced = Math.max(1, Math.ceil((this.node.options.reconnect.rate * LOOK_MS) / 1000));
-    let left = reachable ? paced : 0;
-    for (const connection of this.#connections) {
-      if (connection.state.kind === 'open' && left > 0) {
-        left -= 1;
-        connection.close('gap');
-      }
-      if (connection.state.kind !== 'open') this.#connections.delete(connection);
-    }
-    if (this.#connections.size === 0) this.#look.stop();
-  }
 }
 
 /** The topics of this node's connections. Each of them is one `log.subscribe` of the node. */

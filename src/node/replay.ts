@@ -1,6 +1,6 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import { BUFFERED, directSend, NOT_CONNECTED } from '../connection/direct-send.js';
-import type { ReplayPage } from '../contracts/cluster.js';
+import type { ReplayPage, ReplayRequest } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
@@ -12,6 +12,9 @@ import type { SseNode } from './node.js';
 
 // Enough to keep a socket busy, little enough to hold in memory for each client that resumes.
 const PAGE_ENTRIES = 200;
+
+/** The opening of a connection without the cluster. */
+export type Opened = NonNullable<ReplayRequest['opened']>;
 
 /** The beginning of what a client missed. */
 export interface ReplayStart {
@@ -34,12 +37,13 @@ export class Replayer {
    * Reads the first page, which settles where the replay ends: what is published afterwards waits in the connection. To be
    * called before the connection can be found by its id, so that nothing of a topic that it is subscribed to later counts
    * as replayed.
+   * @param opened when it opened without the cluster: a client without a cursor gets a reset if it may have missed something
    */
-  async begin(connection: ClientConnection): Promise<ReplayStart> {
+  async begin(connection: ClientConnection, opened?: Opened): Promise<ReplayStart> {
     const { lastEventId } = connection;
     const from = lastEventId === undefined ? undefined : parseCursor(lastEventId);
     const topics = [...connection.topics];
-    const page = await this.#read(topics, from);
+    const page = await this.#read(topics, from, opened);
     const kept = from === undefined ? topics.filter(isKeptWhole) : [];
     const mail = kept.length === 0 ? undefined : await this.#mail(kept, beginningOf(page.head.epoch));
     return { from, topics, page, mail };
@@ -47,15 +51,26 @@ export class Replayer {
 
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
   async finish(connection: ClientConnection, start: ReplayStart): Promise<void> {
+    connection.open(connectedFrame(connection, this.node.options, positionOf(start)));
+    await this.#write(connection, start);
+  }
+
+  /** The same for a connection whose stream is open already. */
+  async resume(connection: ClientConnection, start: ReplayStart): Promise<void> {
+    const position = start.from === undefined && start.page.gap === undefined ? positionOf(start) : undefined;
+    // A client that stays quiet can resume from then on.
+    if (position !== undefined) connection.replay({ bytes: encodeId(formatCursor(position)) });
+    await this.#write(connection, start);
+  }
+
+  async #write(connection: ClientConnection, start: ReplayStart): Promise<void> {
     const { connections } = this.node.telemetry;
-    const nothing = start.from === undefined && start.mail === undefined;
+    const nothing = start.from === undefined && start.mail === undefined && start.page.gap === undefined;
     if (nothing) await this.#bring(connection, start);
     else await connections.replaying(connection.id, () => this.#bring(connection, start));
   }
 
-  async #bring(connection: ClientConnection, { from, topics, page, mail }: ReplayStart): Promise<ReplaySummary> {
-    const start = from === undefined ? startOf(mail, page.head) : page.gap === undefined ? from : undefined;
-    connection.open(connectedFrame(connection, this.node.options, start));
+  async #bring(connection: ClientConnection, { topics, page, mail }: ReplayStart): Promise<ReplaySummary> {
     let goal = page.head;
     let entries = mail === undefined ? 0 : await this.#writeMail(connection, topics.filter(isKeptWhole), mail, goal);
     const resets: ResetReason[] = [];
@@ -68,7 +83,7 @@ export class Replayer {
         reported = gap;
         resets.push(gap.reason);
       }
-      if (!isEmpty(page)) entries += await this.#write(connection, page, goal);
+      if (!isEmpty(page)) entries += await this.#writePage(connection, page, goal);
       if (connection.state.kind !== 'opening') return { entries, resets };
       if (!isAfter(goal, page.completeTo) || !isAfter(page.head, page.completeTo)) {
         connection.goLive(goal);
@@ -108,13 +123,14 @@ export class Replayer {
     return entries;
   }
 
-  #read(topics: readonly string[], after: Cursor | undefined): Promise<ReplayPage> {
+  #read(topics: readonly string[], after: Cursor | undefined, opened?: Opened): Promise<ReplayPage> {
     const request = { topics, limit: PAGE_ENTRIES };
+    if (after === undefined && opened !== undefined) return this.node.cluster.log.replay({ ...request, opened });
     return this.node.cluster.log.replay(after === undefined ? request : { ...request, after });
   }
 
   /** Returns how many entries it wrote. */
-  async #write(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<number> {
+  async #writePage(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<number> {
     if (page.gap !== undefined) await this.#reset(connection, page.gap);
     return this.#writeFrames(connection, page, goal);
   }
@@ -167,6 +183,12 @@ function isWithin({ reason, topics }: Gap, reported: Gap | undefined): boolean {
     if (former === undefined || isAfter(until, former)) return false;
   }
   return true;
+}
+
+/** The id that the client is given first; `undefined` when it keeps the one it has. */
+function positionOf({ from, page, mail }: ReplayStart): Cursor | undefined {
+  if (from === undefined) return startOf(mail, page.head);
+  return page.gap === undefined ? from : undefined;
 }
 
 /** Where a client begins: at the present, but not behind what waits for it. */

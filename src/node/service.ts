@@ -1,5 +1,5 @@
 import { GuardedCluster } from '../cluster/guarded-cluster.js';
-import type { CoordinatorStatus, NodeInfo, Presence } from '../contracts/cluster.js';
+import type { CoordinatorStatus, Impairment, NodeInfo, Presence } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, SseConnection } from '../contracts/connection.js';
 import type {
   BroadcastReceipt,
@@ -25,7 +25,7 @@ import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
 import { type NodeServices, type Phase, SseNode } from './node.js';
-import { ConnectionOpener, DegradedConnections, Subscriptions } from './open.js';
+import { ConnectionOpener, Subscriptions } from './open.js';
 import { Publisher } from './publish.js';
 import { Replayer } from './replay.js';
 import { MessageSender } from './send.js';
@@ -48,13 +48,7 @@ export class DistributedSseService implements SseService {
     const sources = new ResumableSources(node);
     this.#node = node;
     this.#listener = new NodeListener(node, subscriptions, sources);
-    this.#opener = new ConnectionOpener(
-      node,
-      subscriptions,
-      sources,
-      new Replayer(node),
-      new DegradedConnections(node),
-    );
+    this.#opener = new ConnectionOpener(node, subscriptions, sources, new Replayer(node));
     this.#sender = new MessageSender(node);
     this.#publisher = new Publisher(node);
     this.#shutdown = new NodeShutdown(node, sources);
@@ -199,7 +193,13 @@ export class DistributedSseService implements SseService {
 const TROUBLES: Readonly<Record<NonNullable<CoordinatorStatus['trouble']>, HealthReasonCode>> = {
   lease: 'LEASE_LOST',
   feed: 'FEED_BEHIND',
-  memory: 'OUT_OF_MEMORY',
+  writes: 'WRITES_REFUSED',
+};
+const IMPAIRMENTS: Readonly<Record<Impairment['kind'], HealthReasonCode>> = {
+  writes: 'WRITES_REFUSED',
+  partition: 'PARTITION_UNREACHABLE',
+  key: 'KEY_UNREADABLE',
+  feed: 'FEED_BEHIND',
 };
 
 /** Health from what this node knows without a call to the cluster. */
@@ -231,7 +231,7 @@ function phaseReasons(phase: Phase): HealthReason[] {
 function clusterReasons({ cluster, consistency, options }: SseNode): HealthReason[] {
   const reasons: HealthReason[] = [];
   const { reachable, detail = 'no answer', trouble } = cluster.status();
-  if (!reachable || trouble !== undefined) {
+  if (!reachable) {
     const code = trouble === undefined ? 'CLUSTER_UNREACHABLE' : TROUBLES[trouble];
     reasons.push({ code, message: detail });
   }
@@ -250,8 +250,9 @@ function circuitReasons(cluster: SseNode['cluster'], kind: OperationKind): Healt
   return [{ code: 'CIRCUIT_OPEN', message: `calls of kind ${kind} fail at once` }];
 }
 
-function loadReasons({ store, options, environment: { budget } }: SseNode): HealthReason[] {
-  const reasons: HealthReason[] = [];
+function loadReasons({ phase, cluster, store, options, environment: { budget } }: SseNode): HealthReason[] {
+  const { impaired = [] } = phase === 'started' ? cluster.status() : {};
+  const reasons = impaired.map(({ kind, detail }): HealthReason => ({ code: IMPAIRMENTS[kind], message: detail }));
   const { maxConnections } = options.connection;
   if (store.size >= maxConnections) {
     const message = `${store.size} of ${maxConnections} connections; new ones are refused`;

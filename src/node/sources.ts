@@ -36,7 +36,7 @@ export class ResumableSources {
     this.#locks = new SourceLocks(node);
     this.#watch = new Periodic(
       async () => {
-        await node.telemetry.maintenance.cleaning('source', () => this.#endLost());
+        await node.telemetry.maintenance.expiring('source', () => this.#endLost());
       },
       { everyMs: node.options.source.lease / 2 },
     );

@@ -5,7 +5,7 @@ export interface Kind<T> {
   /** Which values it takes, worded to follow "must be", so that any violation shows all of the rule. */
   readonly rule: string;
   /** The value as the service keeps it, frozen if the kind copies it; `undefined` when it was refused. Never throws. */
-  readonly check: (value: unknown, place: SettingPath, problems: OptionProblems) => T | undefined;
+  readonly check: (value: unknown, where: SettingPath, problems: OptionProblems) => T | undefined;
   /**
    * Text of the environment as a value; text that is none stays as it is, for `check` to refuse. Absent when text cannot
    * express the value.
@@ -118,20 +118,35 @@ export const redisClient: Kind<object> = simple(
   value => (typeof value === 'object' && value !== null) || typeof value === 'function',
 );
 
+/** User and password of Redis. */
+export interface RedisCredentials {
+  readonly username?: string | undefined;
+  readonly password?: string | undefined;
+}
+
+/** Gives user and password; asked before each connect. */
+export type CredentialsSource = () => RedisCredentials | Promise<RedisCredentials>;
+
+/** A function that gives user and password. */
+export const redisCredentials: Kind<CredentialsSource> = simple(
+  'a function that gives { username?, password? }',
+  (value): value is CredentialsSource => typeof value === 'function',
+);
+
 /** A list of names, each not empty. */
 export function names(max: number): Kind<readonly string[]> {
   const rule = `a list of at most ${max} names`;
   return {
     rule,
-    check(value, place, problems) {
+    check(value, where, problems) {
       if (!Array.isArray(value) || value.length > max) {
-        problems.refuse(place, rule, value);
+        problems.refuse(where, rule, value);
         return undefined;
       }
       const kept: string[] = [];
       for (const [index, name] of value.entries()) {
         if (typeof name === 'string' && name !== '') kept.push(name);
-        else problems.refuse(inside(place, index), rule, name);
+        else problems.refuse(inside(where, index), rule, name);
       }
       return Object.freeze(kept);
     },
@@ -139,9 +154,30 @@ export function names(max: number): Kind<readonly string[]> {
   };
 }
 
+/** Text that the pattern accepts, or a list of such texts; `rule` follows "a text". */
+export function oneOrMore(max: number, rule: string, pattern: RegExp): Kind<string | readonly string[]> {
+  const whole = `a text ${rule}, or a list of 1 to ${max} of them`;
+  const accepts = (value: unknown): value is string => typeof value === 'string' && pattern.test(value);
+  return {
+    rule: whole,
+    check(value, place, problems) {
+      if (accepts(value)) return value;
+      if (Array.isArray(value) && value.length > 0 && value.length <= max && value.every(accepts)) {
+        return Object.freeze([...value]);
+      }
+      problems.refuse(place, whole, value);
+      return undefined;
+    },
+    decode: text => {
+      const lines = text.split(/\r?\n/).filter(line => line !== '');
+      return lines.length === 1 ? lines[0] : lines;
+    },
+  };
+}
+
 function simple<T>(rule: string, accepts: (value: unknown) => value is T, decode?: (text: string) => unknown): Kind<T> {
-  const check: Kind<T>['check'] = (value, place, problems) =>
-    accepts(value) ? value : problems.refuse(place, rule, value);
+  const check: Kind<T>['check'] = (value, where, problems) =>
+    accepts(value) ? value : problems.refuse(where, rule, value);
   return decode === undefined ? { rule, check } : { rule, check, decode };
 }
 
@@ -155,14 +191,7 @@ function isOff(text: string): boolean {
 }
 
 function decodeFlag(text: string): unknown {
-  switch (text.trim().toLowerCase()) {
-    case 'true':
-    case '1':
-      return true;
-    case 'false':
-    case '0':
-      return false;
-    default:
-      return text;
-  }
+  const word = text.trim().toLowerCase();
+  if (word === 'true' || word === '1') return true;
+  return word === 'false' || word === '0' ? false : text;
 }

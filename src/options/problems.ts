@@ -8,11 +8,11 @@ export interface SettingPath {
   readonly secret: boolean;
 }
 
-/** The place of a key of the object at `place`; a hostile key is quoted and shortened. */
-export function inside(place: SettingPath, key: string | number, secret = false): SettingPath {
+/** The path of a key of the object at `where`; a hostile key is quoted and shortened. */
+export function inside(where: SettingPath, key: string | number, secret = false): SettingPath {
   const plain = typeof key === 'string' && /^\w{1,80}$/.test(key);
   const step = plain ? `.${key}` : `[${typeof key === 'string' ? shownValue(key) : key}]`;
-  if (place.path !== '') return { path: place.path + step, name: place.name + step, secret };
+  if (where.path !== '') return { path: where.path + step, name: where.name + step, secret };
   const path = plain ? key : step;
   return { path, name: path, secret };
 }
@@ -22,24 +22,24 @@ export class OptionProblems {
   readonly lines: string[] = [];
   readonly #refused = new Set<string>();
 
-  /** The value at the place breaks a rule, which is worded to follow "must be". */
-  refuse(place: SettingPath, rule: string, value: unknown): undefined {
-    this.#refused.add(place.path);
-    this.contradict(place, rule, value);
+  /** The value at the path breaks a rule, which is worded to follow "must be". */
+  refuse(where: SettingPath, rule: string, value: unknown): undefined {
+    this.#refused.add(where.path);
+    this.contradict(where, rule, value);
   }
 
-  /** The value at the place breaks a rule only in view of another setting. */
-  contradict(place: SettingPath, rule: string, value: unknown): void {
-    this.lines.push(`${place.name} must be ${rule}, got ${shownValue(value, place.secret)}`);
+  /** The value at the path breaks a rule only in view of another setting. */
+  contradict(where: SettingPath, rule: string, value: unknown): void {
+    this.lines.push(`${where.name} must be ${rule}, got ${shownValue(value, where.secret)}`);
   }
 
   /** Refuses each own key of the value that is not known. The values are not shown: one may be a secret. */
-  refuseUnknownKeys(place: SettingPath, value: object, known: readonly string[]): void {
+  refuseUnknownKeys(where: SettingPath, value: object, known: readonly string[]): void {
     for (const key of Object.keys(value)) {
       if (known.includes(key)) continue;
       const nearest = nearestName(key, known);
-      const hint = nearest === undefined ? '' : `; did you mean ${inside(place, nearest).path}?`;
-      this.lines.push(`${inside(place, key).name} is not a setting${hint}`);
+      const hint = nearest === undefined ? '' : `; did you mean ${inside(where, nearest).path}?`;
+      this.lines.push(`${inside(where, key).name} is not a setting${hint}`);
     }
   }
 

@@ -29,12 +29,12 @@ interface Sources {
 }
 
 /** The values of a group. A refused value is a problem and counts as absent, so that one call finds all problems. */
-function valuesOf(group: SettingGroup, given: unknown, place: SettingPath, sources: Sources): unknown {
+function valuesOf(group: SettingGroup, given: unknown, where: SettingPath, sources: Sources): unknown {
   const { variables, problems } = sources;
-  const input = groupInput(given, place, problems);
+  const input = groupInput(given, where, problems);
   const values: Record<string, unknown> = {};
   for (const [key, node] of Object.entries(group)) {
-    const at = inside(place, key, holdsSecret(node));
+    const at = inside(where, key, holdsSecret(node));
     if (!(node instanceof Setting)) {
       values[key] = valuesOf(node, input[key], at, sources);
       continue;
@@ -44,15 +44,15 @@ function valuesOf(group: SettingGroup, given: unknown, place: SettingPath, sourc
     const named = set === undefined ? at : { ...at, name: set.variable };
     values[key] = value === undefined ? undefined : node.kind.check(value, named, problems);
   }
-  problems.refuseUnknownKeys(place, input, Object.keys(group));
+  problems.refuseUnknownKeys(where, input, Object.keys(group));
   return Object.freeze(withDefaults(group, values));
 }
 
 /** The object that holds the values of a group; empty when they are absent or the group was refused. */
-function groupInput(given: unknown, place: SettingPath, problems: OptionProblems): GivenValues {
+function groupInput(given: unknown, where: SettingPath, problems: OptionProblems): GivenValues {
   if (given === undefined) return {};
   if (isRecord(given)) return given;
-  problems.refuse(place, 'an object of settings', given);
+  problems.refuse(where, 'an object of settings', given);
   return {};
 }
 
@@ -87,42 +87,33 @@ function refuseContradictions(
     const name = variables.get(path)?.variable ?? path;
     problems.contradict({ path, name, secret: false }, rule, value);
   };
+  const { enabled, url, client } = redis;
+  const { lease, heartbeat } = node;
+  const { maxBytes, maxTotalBytes: total } = sendBuffer;
+  const { maxEventBytes } = limits;
+  const reachable = url !== undefined || client !== undefined;
+  const sources = ['redis.url', 'redis.client'];
+  check(!enabled || reachable, `false without ${sources.join(' and ')}`, enabled, 'redis.enabled', ...sources);
   check(
-    !redis.enabled || redis.url !== undefined || redis.client !== undefined,
-    'false without redis.url and redis.client',
-    redis.enabled,
-    'redis.enabled',
-    'redis.url',
-    'redis.client',
-  );
-  check(
-    redis.url === undefined || redis.client === undefined,
+    url === undefined || client === undefined,
     'absent when redis.url is given',
-    redis.client,
+    client,
     'redis.client',
     'redis.url',
   );
+  const { credentials, username, password } = redis;
   check(
-    node.lease > node.heartbeat,
-    `longer than node.heartbeat (${node.heartbeat})`,
-    node.lease,
-    'node.lease',
-    'node.heartbeat',
+    credentials === undefined || (username === undefined && password === undefined),
+    'absent when redis.username or redis.password is given',
+    credentials,
+    'redis.credentials',
+    'redis.username',
+    'redis.password',
   );
-  check(
-    sendBuffer.maxTotalBytes >= sendBuffer.maxBytes,
-    `at least sendBuffer.maxBytes (${sendBuffer.maxBytes})`,
-    sendBuffer.maxTotalBytes,
-    'sendBuffer.maxTotalBytes',
-    'sendBuffer.maxBytes',
-  );
-  check(
-    limits.maxEventBytes <= sendBuffer.maxTotalBytes,
-    `at most sendBuffer.maxTotalBytes (${sendBuffer.maxTotalBytes})`,
-    limits.maxEventBytes,
-    'limits.maxEventBytes',
-    'sendBuffer.maxTotalBytes',
-  );
+  check(lease > heartbeat, `longer than node.heartbeat (${heartbeat})`, lease, 'node.lease', 'node.heartbeat');
+  const perProcess = 'sendBuffer.maxTotalBytes';
+  check(total >= maxBytes, `at least sendBuffer.maxBytes (${maxBytes})`, total, perProcess, 'sendBuffer.maxBytes');
+  check(maxEventBytes <= total, `at most ${perProcess} (${total})`, maxEventBytes, 'limits.maxEventBytes', perProcess);
 }
 
 /** The three groups that have retry settings, as one pair of values for each kind of call. */

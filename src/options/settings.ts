@@ -11,8 +11,10 @@ import {
   millisecondsWithin,
   names,
   oneOf,
+  oneOrMore,
   optional,
   redisClient,
+  redisCredentials,
   seconds,
   secret,
   setting,
@@ -65,23 +67,35 @@ export const SETTINGS = {
      * Whether nodes meet in Redis; false: the node is alone, and works. Default: true when `url` or `client` is given.
      */
     enabled: computed(flag, ({ url, client }) => url !== undefined || client !== undefined),
-    /** Begins every key. Default `sse:`. */
-    prefix: setting(text('at most 128 characters without { or }', /^[^{}]{0,128}$/s), 'sse:'),
+    /** Begins every key and every channel; best ended with a colon. Default `sse:`. */
+    prefix: setting(
+      text('at most 128 characters without { or }, the last of them no digit', /^[^{}]{0,128}(?<!\d)$/s),
+      'sse:',
+    ),
     /** Seconds a route lives unless refreshed. Default 3600. */
     connectionTtl: setting(seconds, 3_600),
-    /** Pub/Sub channel of broadcasts. Default `sse:events`. */
-    channel: setting(text('1 to 256 characters', /^.{1,256}$/s), 'sse:events'),
+    /** Ends the name of the Pub/Sub channel of broadcasts, after prefix, database and `:b:`. Default `sse:events`. */
+    channel: setting(
+      text('1 to 256 characters without a digit, colon, letter, colon in a row', /^(?!.*\d:[a-z]:).{1,256}$/s),
+      'sse:events',
+    ),
     /** Address of Redis, not together with `client`; without both, one process. Never printed. No default. */
-    url: optional(secret(text('a redis:// or rediss:// URL', /^rediss?:\/\/\S+$/))),
+    url: optional(secret(text('a redis:// or rediss:// URL, or undefined for one process', /^rediss?:\/\/\S+$/))),
     /**
-     * A client of the application, also for Sentinel or Redis Cluster; duplicated, never reconfigured, frozen or closed.
-     * Not from the environment. No default.
+     * An ioredis client of the application, also for Sentinel or Redis Cluster; duplicated, never reconfigured, frozen or
+     * closed. User and password are read from its options before each connect. Not from the
+     * environment. No default.
      */
     client: optional(secret(redisClient)),
-    /** Redis ACL user. No default. */
+    /** Redis ACL user, in place of that of `url` or `client`. No default. */
     username: optional(text('text')),
-    /** Redis password; never printed. No default. */
+    /** Redis password, in place of that of `url` or `client`; never printed. No default. */
     password: optional(secret(text('text'))),
+    /**
+     * A function that gives `{ username?, password? }` or a promise of it, asked before each connect: for a password that
+     * changes. Not together with `username` and `password`. Not from the environment. No default.
+     */
+    credentials: optional(secret(redisCredentials)),
     /** Hash slots over which the keys are spread; the same on all nodes. Default: 1, on a Redis Cluster 16. */
     partitions: optional(count(1, 16)),
     /**
@@ -292,18 +306,23 @@ export const SETTINGS = {
   },
   /** New connections while the cluster cannot be reached: served by this node alone, or 503. Default `degrade`. */
   onUnavailable: setting(oneOf('degrade', 'reject'), 'degrade'),
-  /** Commands between nodes. */
+  /** Signatures of all frames that nodes publish. */
   control: {
-    /** Signs the commands; the same on every node; never printed. Default: unsigned. */
-    secret: optional(secret(text('at least 16 characters', /^.{16,}$/s))),
+    /**
+     * Signs every frame between nodes and every publication; the same on every node; never printed. Of a list the first
+     * secret signs and all verify; in the environment one a line. Default: unsigned.
+     */
+    secret: optional(secret(oneOrMore(8, 'of at least 16 characters', /^.{16,}$/s))),
+    /** Milliseconds after which a signed frame has no effect any more. Default 60000. */
+    maxAge: setting(millisecondsWithin(10_000), 60_000),
   },
 };
 
 function operation({ timeout = 2_000, concurrency = 256 } = {}) {
   return {
-    /** Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `send` and `replay` 600000. */
+    /** Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `replay` 600000; of `send` 600000. */
     timeout: setting(milliseconds, timeout),
-    /** Calls that run at once. Default 256; of `send` and `replay` 10000. */
+    /** Calls that run at once. Default 256; of `replay` 10000; of `send` 10000. */
     concurrency: setting(count(1), concurrency),
     /** Calls that may wait for their turn, first come, first served; further ones fail at once. Default 10000. */
     queue: setting(count(0), 10_000),

@@ -45,8 +45,8 @@ type InputOf<Values> = {
   readonly [Key in keyof Values]?: InputValue<Values[Key]> | undefined;
 };
 
-/** Lists are given whole, and so is `redis.client`, which is any object. */
-type InputValue<Value> = Value extends readonly unknown[]
+/** Lists and functions are given whole, and so is `redis.client`, which is any object. */
+type InputValue<Value> = Value extends readonly unknown[] | ((...args: never[]) => unknown)
   ? Value
   : Value extends object
     ? object extends Value

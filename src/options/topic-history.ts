@@ -27,16 +27,16 @@ const EXCEPTION_KINDS = { maxEntries: entries, ttl: milliseconds };
  */
 export const topicHistories: Kind<TopicHistories> = {
   rule: `an object that maps topic patterns to ${EXCEPTION_RULE}`,
-  check(value, place, problems) {
+  check(value, where, problems) {
     if (!isPlainObject(value) || Object.hasOwn(value, '__proto__')) {
-      problems.refuse(place, topicHistories.rule, value);
+      problems.refuse(where, topicHistories.rule, value);
       return undefined;
     }
     const kept: Record<string, false | TopicHistory> = {};
     for (const [pattern, exception] of Object.entries(value)) {
-      const at = inside(place, pattern);
+      const at = inside(where, pattern);
       if (!isPattern(pattern)) {
-        problems.refuse({ ...at, name: `each key of ${place.name}` }, PATTERN_RULE, pattern);
+        problems.refuse({ ...at, name: `each key of ${where.name}` }, PATTERN_RULE, pattern);
       } else if (exception !== undefined) {
         kept[pattern] = checkException(exception, at, problems);
       }
@@ -52,19 +52,19 @@ export const topicHistories: Kind<TopicHistories> = {
   },
 };
 
-function checkException(value: unknown, place: SettingPath, problems: OptionProblems): false | TopicHistory {
+function checkException(value: unknown, where: SettingPath, problems: OptionProblems): false | TopicHistory {
   if (value === false) return false;
   const kept: { -readonly [K in keyof TopicHistory]: TopicHistory[K] } = {};
   if (typeof value !== 'object' || value === null || Array.isArray(value)) {
-    problems.refuse(place, EXCEPTION_RULE, value);
+    problems.refuse(where, EXCEPTION_RULE, value);
     return kept;
   }
   const given: { readonly [K in keyof TopicHistory]?: unknown } = value;
   for (const key of ['maxEntries', 'ttl'] as const) {
     if (given[key] === undefined) continue;
-    kept[key] = EXCEPTION_KINDS[key].check(given[key], inside(place, key), problems);
+    kept[key] = EXCEPTION_KINDS[key].check(given[key], inside(where, key), problems);
   }
-  problems.refuseUnknownKeys(place, value, Object.keys(EXCEPTION_KINDS));
+  problems.refuseUnknownKeys(where, value, Object.keys(EXCEPTION_KINDS));
   return Object.freeze(kept);
 }
 

@@ -13,7 +13,7 @@ const TOKEN = /^[A-Za-z0-9._-]{1,64}$/;
 
 /** @throws SseError `INVALID_CONNECTION_ID` unless it is 1 to 256 bytes of well-formed text without control characters. */
 export function checkConnectionId(connectionId: unknown): asserts connectionId is string {
-  checkName('INVALID_CONNECTION_ID', 'a connection id', connectionId, MAX_NAME_BYTES);
+  checkName('INVALID_CONNECTION_ID', 'a connection id', connectionId);
 }
 
 /**
@@ -21,7 +21,7 @@ export function checkConnectionId(connectionId: unknown): asserts connectionId i
  * @throws SseError `INVALID_TOPIC`
  */
 export function checkTopic(topic: unknown): asserts topic is string {
-  checkName('INVALID_TOPIC', 'a topic', topic, MAX_NAME_BYTES);
+  checkName('INVALID_TOPIC', 'a topic', topic);
   if (topic === '*' || isMailbox(topic) || isSourceTopic(topic)) {
     throw new SseError(
       'INVALID_TOPIC',
@@ -74,35 +74,26 @@ export function checkReason(reason: unknown): asserts reason is string {
   }
 }
 
-function checkName(code: SseErrorCode, what: string, value: unknown, maxBytes: number): asserts value is string {
-  if (
-    typeof value !== 'string' ||
-    value === '' ||
-    value.length > maxBytes ||
-    Buffer.byteLength(value) > maxBytes ||
-    CONTROL.test(value) ||
-    !value.isWellFormed()
-  ) {
-    throw new SseError(
-      code,
-      `${what} must be 1 to ${maxBytes} bytes of text without control characters, got ${quote(value)}`,
-    );
-  }
+function checkName(
+  code: SseErrorCode,
+  name: string,
+  value: unknown,
+  maxBytes = MAX_NAME_BYTES,
+): asserts value is string {
+  if (isText(value, maxBytes, CONTROL) && value !== '') return;
+  const rule = `1 to ${maxBytes} bytes of text without control characters`;
+  throw new SseError(code, `${name} must be ${rule}, got ${quote(value)}`);
 }
 
-function checkField(code: SseErrorCode, what: string, value: unknown): asserts value is string {
-  if (
-    typeof value !== 'string' ||
-    value.length > MAX_NAME_BYTES ||
-    Buffer.byteLength(value) > MAX_NAME_BYTES ||
-    LINE_BREAKING.test(value) ||
-    !value.isWellFormed()
-  ) {
-    throw new SseError(
-      code,
-      `${what} must be at most ${MAX_NAME_BYTES} bytes of text without CR, LF or NUL, got ${quote(value)}`,
-    );
-  }
+function checkField(code: SseErrorCode, name: string, value: unknown): asserts value is string {
+  if (isText(value, MAX_NAME_BYTES, LINE_BREAKING)) return;
+  const rule = `at most ${MAX_NAME_BYTES} bytes of text without CR, LF or NUL`;
+  throw new SseError(code, `${name} must be ${rule}, got ${quote(value)}`);
+}
+
+function isText(value: unknown, maxBytes: number, forbidden: RegExp): value is string {
+  if (typeof value !== 'string' || value.length > maxBytes || Buffer.byteLength(value) > maxBytes) return false;
+  return !forbidden.test(value) && value.isWellFormed();
 }
 
 /** The value as an error message may show it: escaped and short. */

@@ -23,6 +23,7 @@ import type {
 import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
+import { LONGEST_MS } from '../time.js';
 import { CallContext, givenUp } from './passthrough-policy.js';
 
 /** The settings that the policy reads. */
@@ -33,7 +34,7 @@ export type CockatielPolicySettings = Pick<ResolvedSseOptions, 'resilience'>;
  * - at most `concurrency` calls run and `queue` wait, each for at most `timeout` milliseconds;
  * - a call that fails with a retryable error is repeated up to `retries` times, after `retryPause` milliseconds give or
  *   take half;
- * - after `breakerFailures` failures with `UNAVAILABLE` in a row, calls fail at once for `breakerCooldown` milliseconds;
+ * - after `breakerFailures` failures with `UNAVAILABLE` in a row, refusals of a cluster that answers left out, calls fail at once for `breakerCooldown` milliseconds;
  * - each try ends after `timeout` milliseconds. It counts as a failure and is not repeated, since the cluster may carry it
  *   out all the same.
  *
@@ -97,7 +98,7 @@ class OperationGuard {
 
   /** `half-open` as soon as a call may try. */
   get circuit(): CircuitState {
-    const state = nameOf(this.#breaker.state);
+    const state = STATES[this.#breaker.state];
     return state === 'open' && this.#cooledDown ? 'half-open' : state;
   }
 
@@ -163,7 +164,7 @@ class OperationGuard {
   #createRetry(): RetryPolicy {
     const { kind, limits, observer } = this;
     // Nodes that failed together must not try again together.
-    const backoff = new DelegateBackoff(() => limits.retryPause * (0.5 + Math.random()));
+    const backoff = new DelegateBackoff(() => Math.min(limits.retryPause * (0.5 + Math.random()), LONGEST_MS));
     const policy = retry(handleWhen(isRetryable), { maxAttempts: limits.retries, backoff });
     policy.onRetry(event => {
       if ('error' in event) observer.onRetry?.(kind, event.attempt, event.error);
@@ -180,7 +181,7 @@ class OperationGuard {
     breaker.onBreak(() => {
       this.#openedAt = performance.now();
     });
-    breaker.onStateChange(state => this.observer.onCircuit?.(this.kind, nameOf(state)));
+    breaker.onStateChange(state => this.observer.onCircuit?.(this.kind, STATES[state]));
     return breaker;
   }
 
@@ -195,35 +196,33 @@ class OperationGuard {
 
   #refusal(reason: RefusalReason): SseError {
     this.observer.onRefused?.(this.kind, reason);
+    const options = { cause: reason === 'circuit' ? this.#lastFailure : undefined, retryable: reason !== 'timeout' };
+    return new SseError('UNAVAILABLE', this.#messageOf(reason), options);
+  }
+
+  #messageOf(reason: RefusalReason): string {
     const { kind, limits } = this;
+    const { timeout, breakerFailures, breakerCooldown } = limits;
     const setting = (name: keyof Limits): string => `resilience.${kind}.${name}`;
+    const running = `${limits.concurrency} calls of kind ${kind} run (${setting('concurrency')})`;
     switch (reason) {
       case 'circuit':
-        return new SseError(
-          'UNAVAILABLE',
-          `calls of kind ${kind} fail at once, since the cluster failed ${limits.breakerFailures} in a row ` +
-            `(${setting('breakerFailures')}); see the cause, and call again after ${limits.breakerCooldown} ms ` +
-            `(${setting('breakerCooldown')})`,
-          { cause: this.#lastFailure },
+        return (
+          `calls of kind ${kind} fail at once, since the cluster failed ${breakerFailures} in a row ` +
+          `(${setting('breakerFailures')}); see the cause, and call again after ${breakerCooldown} ms ` +
+          `(${setting('breakerCooldown')})`
         );
       case 'queue':
-        return new SseError(
-          'UNAVAILABLE',
-          `${limits.concurrency} calls of kind ${kind} run (${setting('concurrency')}) and ${limits.queue} wait ` +
-            `(${setting('queue')}); call less at once, or raise these limits`,
-        );
+        return `${running} and ${limits.queue} wait (${setting('queue')}); call less at once, or raise these limits`;
       case 'turn':
-        return new SseError(
-          'UNAVAILABLE',
-          `a call of kind ${kind} must get its turn within ${limits.timeout} ms (${setting('timeout')}), and ` +
-            `${limits.concurrency} others run (${setting('concurrency')}); call less at once, or raise these limits`,
+        return (
+          `a call of kind ${kind} must get its turn within ${timeout} ms (${setting('timeout')}), and ${running}; ` +
+          'call less at once, or raise these limits'
         );
       case 'timeout':
-        return new SseError(
-          'UNAVAILABLE',
-          `a call of kind ${kind} must be answered within ${limits.timeout} ms (${setting('timeout')}); it may be ` +
-            'carried out all the same, so look before you repeat it',
-          { retryable: false },
+        return (
+          `a call of kind ${kind} must be answered within ${timeout} ms (${setting('timeout')}); it may be carried ` +
+          'out all the same, so look before you repeat it'
         );
     }
   }
@@ -235,24 +234,19 @@ class OperationGuard {
 }
 
 function isRetryable(error: unknown): boolean {
-  return SseError.is(error) && error.retryable;
+  return SseError.is(error) && error.retryable && !SseError.isRefusal(error);
 }
 
 function isOutage(error: unknown): boolean {
-  return SseError.is(error, 'UNAVAILABLE');
+  return SseError.is(error, 'UNAVAILABLE') && !SseError.isRefusal(error);
 }
 
-function nameOf(state: BreakerState): CircuitState {
-  switch (state) {
-    case BreakerState.Closed:
-      return 'closed';
-    case BreakerState.HalfOpen:
-      return 'half-open';
-    case BreakerState.Open:
-    case BreakerState.Isolated:
-      return 'open';
-  }
-}
+const STATES: Readonly<Record<BreakerState, CircuitState>> = {
+  [BreakerState.Closed]: 'closed',
+  [BreakerState.HalfOpen]: 'half-open',
+  [BreakerState.Open]: 'open',
+  [BreakerState.Isolated]: 'open',
+};
 
 /**
  * Logs when calls of a kind begin to fail at once and when they succeed again, once per outage. Records each retry and

@@ -65,7 +65,5 @@ export class CallContext implements OperationContext {
 
 /** The error of a call whose caller's signal aborted before the call could run. */
 export function givenUp(caller: AbortSignal | undefined): SseError {
-  return new SseError('UNAVAILABLE', 'its caller gave the call up before it could run', {
-    cause: caller?.reason,
-  });
+  return new SseError('UNAVAILABLE', 'its caller gave the call up before it could run', { cause: caller?.reason });
 }

@@ -16,7 +16,7 @@ import type { ResetReason } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../contracts/telemetry.js';
 import { ATTRIBUTE, countedReason } from './names.js';
-import { errorType, type Reporting } from './spans.js';
+import { errorType, type Reporting, type SpanEnd } from './spans.js';
 
 /** Records clients that come and go in OpenTelemetry. */
 export class OpenConnectionTelemetry implements ConnectionTelemetry {
@@ -36,14 +36,12 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
   ): Promise<C> {
     const { spans, figures, meters } = this.reporting;
     meters.look();
-    const parent = context.active();
-    const span = spans.begin('sse.connect', parent, () => ({
+    const facts = () => ({
       ...spans.connection(connectionId),
       [ATTRIBUTE.topics]: [...topics],
       ...(source === undefined ? {} : { [ATTRIBUTE.sourceKey]: source }),
-    }));
-    const opening = span === undefined ? work() : spans.run(span, parent, work, () => ({}));
-    return opening.catch((error: unknown) => {
+    });
+    return spans.around('sse.connect', context.active(), facts, work).catch((error: unknown) => {
       figures.refused.add(errorType(error));
       throw error;
     });
@@ -66,18 +64,13 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
   replaying(connectionId: string, work: () => Promise<ReplaySummary>): Promise<ReplaySummary> {
     const { spans, figures } = this.reporting;
     const parent = context.active();
-    const span = spans.begin('sse.replay', parent, () => spans.connection(connectionId));
-    const replay =
-      span === undefined
-        ? work()
-        : spans.run(span, parent, work, ({ entries, resets }) => {
-            const attributes = {
-              [ATTRIBUTE.entries]: entries,
-              ...(resets.length === 0 ? {} : { [ATTRIBUTE.resetReason]: [...resets] }),
-            };
-            trace.getSpan(parent)?.setAttributes(attributes);
-            return { attributes };
-          });
+    const describe = ({ entries, resets }: ReplaySummary): SpanEnd => {
+      const reasons = resets.length === 0 ? {} : { [ATTRIBUTE.resetReason]: [...resets] };
+      const attributes = { [ATTRIBUTE.entries]: entries, ...reasons };
+      trace.getSpan(parent)?.setAttributes(attributes);
+      return { attributes };
+    };
+    const replay = spans.around('sse.replay', parent, () => spans.connection(connectionId), work, describe);
     return replay.then(summary => {
       figures.replayed += summary.entries;
       for (const reason of summary.resets) figures.resets.add(reason);
@@ -105,7 +98,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     const age = (Date.now() - connection.openedAt) / 1000;
     figures.closed.add(counted);
     if (reason === 'superseded') figures.takeovers += 1;
-    meters.instruments?.record('connectionDuration', age, { [ATTRIBUTE.closeReason]: counted });
+    meters.instruments?.record('sse.connection.duration', age, { [ATTRIBUTE.closeReason]: counted });
     // The span belongs to the opening, not to the running context, which may be a timer of another request.
     const span = spans.begin('sse.close', continued(ROOT_CONTEXT, connection.origin), () => ({
       ...spans.connection(connection.id),

@@ -18,6 +18,7 @@ import type {
   PublishReceipt,
   SendResult,
 } from '../contracts/events.js';
+import type { LocalConnection } from '../contracts/store.js';
 import type {
   Addressee,
   ArrivedMessage,
@@ -29,7 +30,15 @@ import type {
 } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import { ATTRIBUTE } from './names.js';
-import { fanOutEnd, fanOutOutcome, publicationEnd, publicationOutcome, type Reporting, sendEnd } from './spans.js';
+import {
+  fanOutEnd,
+  fanOutOutcome,
+  publicationEnd,
+  publicationOutcome,
+  type Reporting,
+  sendEnd,
+  type SpanEnd,
+} from './spans.js';
 import type { Carried, TraceCarrier } from './trace-carrier.js';
 
 const SEND = operation('send', 'send');
@@ -68,12 +77,11 @@ export class OpenEventTelemetry implements EventTelemetry {
     const startedAt = performance.now();
     // Only `sending` sets it.
     const parent = (subject.context as Context | undefined) ?? context.active();
-    const span = spans.begin('sse.route', parent, () => this.#messageFacts(subject));
-    const text = this.carrier.write(within(parent, span), Date.now());
-    const routed = span === undefined ? work(text) : spans.run(span, parent, () => work(text), sendEnd);
+    const traced = (within: Context) => work(this.carrier.write(within, Date.now()));
+    const routed = spans.around('sse.route', parent, () => this.#messageFacts(subject), traced, sendEnd);
     if (instruments === undefined) return routed;
     return routed.then(result => {
-      instruments.record('routeDuration', (performance.now() - startedAt) / 1000, {
+      instruments.record('sse.route.duration', (performance.now() - startedAt) / 1000, {
         [ATTRIBUTE.outcome]: result.outcome,
       });
       return result;
@@ -136,37 +144,23 @@ export class OpenEventTelemetry implements EventTelemetry {
   }
 
   delivering(message: ArrivedMessage, work: () => LocalResult): LocalResult {
-    const { spans, figures } = this.reporting;
     const carried = this.#carried(message.trace);
-    const span = this.#arrival(carried, linksTo(message.connection?.origin), () => ({
-      ...DELIVER,
-      ...this.#messageFacts(message),
-      [ATTRIBUTE.messagingEnvelopeSize]: message.size,
-      [ATTRIBUTE.scope]: 'connection',
-    }));
-    const parent = carried?.context;
-    const result = span === undefined || parent === undefined ? work() : spans.run(span, parent, work, sendEnd);
-    figures.deliveries.add('connection', result.outcome);
+    const facts = () => arrivalFacts('connection', message.size, this.#messageFacts(message));
+    const result = this.#arriving(carried, message.connection, facts, work, sendEnd);
+    this.reporting.figures.deliveries.add('connection', result.outcome);
     this.#noteLatency('connection', carried);
     return result;
   }
 
   fanningOut({ to, size, position, trace: text }: ArrivedPublication, work: () => FanOut): FanOut {
-    const { spans, figures } = this.reporting;
     const { scope } = to;
     const carried = this.#carried(text);
-    const links = scope === 'connection' ? linksTo(to.connection?.origin) : [];
-    const span = this.#arrival(carried, links, () => ({
-      ...DELIVER,
-      ...this.#facts(to),
-      [ATTRIBUTE.messagingEnvelopeSize]: size,
-      [ATTRIBUTE.scope]: scope,
-    }));
-    const parent = carried?.context;
-    const fanOut = span === undefined || parent === undefined ? work() : spans.run(span, parent, work, fanOutEnd);
+    const connection = scope === 'connection' ? to.connection : undefined;
+    const facts = () => arrivalFacts(scope, size, this.#facts(to));
+    const fanOut = this.#arriving(carried, connection, facts, work, fanOutEnd);
     this.#countFanOut(scope, fanOut);
     this.#noteLatency(scope, carried);
-    if (position !== undefined) figures.lagged(Date.now() - position.ms);
+    if (position !== undefined) this.reporting.figures.lagged(Date.now() - position.ms);
     return fanOut;
   }
 
@@ -182,17 +176,22 @@ export class OpenEventTelemetry implements EventTelemetry {
   }
 
   /** Only a sender's trace is continued: an arrival alone is a figure, not a story. */
-  #arrival(carried: Carried | undefined, links: Link[], facts: () => Attributes): Span | undefined {
-    if (carried?.context === undefined) return undefined;
-    return this.reporting.spans.begin('sse.deliver', carried.context, facts, { links });
+  #arriving<R>(
+    carried: Carried | undefined,
+    connection: LocalConnection | undefined,
+    facts: () => Attributes,
+    work: () => R,
+    describe: (result: Awaited<R>) => SpanEnd,
+  ): R {
+    if (carried?.context === undefined) return work();
+    const links = linksTo(connection?.origin);
+    return this.reporting.spans.around('sse.deliver', carried.context, facts, work, describe, { links });
   }
 
   #noteLatency(scope: Scope, carried: Carried | undefined): void {
     if (carried === undefined) return;
     const seconds = Math.max(0, Date.now() - carried.sentAt) / 1000;
-    this.reporting.meters.instruments?.record('deliveryLatency', seconds, {
-      [ATTRIBUTE.scope]: scope,
-    });
+    this.reporting.meters.instruments?.record('sse.delivery.latency', seconds, { [ATTRIBUTE.scope]: scope });
   }
 
   #countFanOut(scope: Scope, { delivered, buffered, rejected }: FanOut): void {
@@ -239,6 +238,10 @@ function operation(name: string, type: 'send' | 'process'): Attributes {
 
 function publishFacts(scope: Scope, to: Attributes, event: string): Attributes {
   return { ...PUBLISH, ...to, [ATTRIBUTE.eventName]: event, [ATTRIBUTE.scope]: scope };
+}
+
+function arrivalFacts(scope: Scope, size: number, to: Attributes): Attributes {
+  return { ...DELIVER, ...to, [ATTRIBUTE.messagingEnvelopeSize]: size, [ATTRIBUTE.scope]: scope };
 }
 
 function within(parent: Context, span: Span | undefined): Context {

@@ -8,7 +8,7 @@ import { errorType, type Reporting, type SpanEnd, whenDone } from './spans.js';
 export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
   constructor(private readonly reporting: Reporting) {}
 
-  cleaning<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R {
+  expiring<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R {
     const { spans, figures, meters } = this.reporting;
     // On an idle node no other call would notice an SDK that has started.
     meters.look();
@@ -27,28 +27,22 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
         figures.removed.add(kind, removed);
         record({ attributes: { [ATTRIBUTE.removed]: removed } });
       },
-      error => {
-        record({ failure: error });
-      },
+      error => record({ failure: error }),
     );
   }
 
-  checking<S extends ConsistencySummary>(work: () => Promise<S>): Promise<S> {
+  reconciling<S extends ConsistencySummary>(work: () => Promise<S>): Promise<S> {
     const { spans, figures } = this.reporting;
-    const span = spans.begin('sse.consistency', ROOT_CONTEXT, () => ({}));
-    const checking = (): Promise<S> => (span === undefined ? work() : spans.run(span, ROOT_CONTEXT, work, checkEnd));
-    return whenDone(checking, ({ repairs }) => {
+    const run = (): Promise<S> => spans.around('sse.consistency', ROOT_CONTEXT, () => ({}), work, reconcileEnd);
+    return whenDone(run, ({ repairs }) => {
       for (const [kind, count] of Object.entries(repairs)) figures.repairs.add(kind, count);
     });
   }
 
   draining(work: () => Promise<void>): Promise<void> {
     const { spans, figures } = this.reporting;
-    const parent = context.active();
-    const span = spans.begin('sse.drain', parent, () => ({
-      [ATTRIBUTE.connections]: figures.gauges?.connections() ?? 0,
-    }));
-    return span === undefined ? work() : spans.run(span, parent, work, () => ({}));
+    const facts = () => ({ [ATTRIBUTE.connections]: figures.gauges?.connections() ?? 0 });
+    return spans.around('sse.drain', context.active(), facts, work);
   }
 
   leaked(kind: string, count: number): void {
@@ -59,20 +53,17 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
     this.reporting.figures.retries.add(kind);
     const span = trace.getActiveSpan();
     if (span?.isRecording() !== true) return;
-    span.addEvent('sse.retry', {
-      [ATTRIBUTE.operation]: kind,
-      [ATTRIBUTE.errorType]: errorType(error),
-    });
+    span.addEvent('sse.retry', { [ATTRIBUTE.operation]: kind, [ATTRIBUTE.errorType]: errorType(error) });
   }
 
   refusing(kind: OperationKind, reason: RefusalReason): void {
-    this.reporting.figures.refusals.add(kind, reason);
+    this.reporting.figures.refuse(kind, reason);
   }
 
   commanded(command: string, ms: number, error?: unknown): void {
     const labels = { [ATTRIBUTE.redisCommand]: command };
     this.reporting.meters.instruments?.record(
-      'redisCommandDuration',
+      'sse.redis.command.duration',
       ms / 1000,
       error === undefined ? labels : { ...labels, [ATTRIBUTE.errorType]: errorType(error) },
     );
@@ -80,7 +71,7 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
 }
 
 /** The end of a comparison's span. A comparison without a result has failed, even if it repaired something. */
-function checkEnd({ checked, found, repairs, unknown }: ConsistencySummary): SpanEnd {
+function reconcileEnd({ checked, found, repairs, unknown }: ConsistencySummary): SpanEnd {
   const attributes = {
     [ATTRIBUTE.checked]: checked,
     [ATTRIBUTE.found]: sumOf(found),

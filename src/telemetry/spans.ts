@@ -22,7 +22,8 @@ import type {
   SendResult,
 } from '../contracts/events.js';
 import { SseError } from '../errors.js';
-import type { MeterWatch, NodeFigures } from './instruments.js';
+import type { NodeFigures } from './figures.js';
+import type { MeterWatch } from './instruments.js';
 import { ATTRIBUTE, SCOPE, type SpanName } from './names.js';
 
 /** The parts that all telemetry of one node uses. */
@@ -92,16 +93,26 @@ export class SpanRecorder {
     return span;
   }
 
+  /** Runs `work` in a span that begins as {@link begin} says, or without one. */
+  around<R>(
+    name: SpanName,
+    parent: Context,
+    facts: () => Attributes,
+    work: (within: Context) => R,
+    describe: (result: Awaited<R>) => SpanEnd = () => ({}),
+    options?: BeginOptions,
+  ): R {
+    const span = this.begin(name, parent, facts, options);
+    return span === undefined ? work(parent) : this.run(span, parent, work, describe);
+  }
+
   /** Runs `work` in the span's context and ends the span with the description of the result. */
-  run<R>(span: Span, parent: Context, work: () => R, describe: (result: Awaited<R>) => SpanEnd): R {
+  run<R>(span: Span, parent: Context, work: (within: Context) => R, describe: (result: Awaited<R>) => SpanEnd): R {
+    const within = trace.setSpan(parent, span);
     return whenDone(
-      () => context.with(trace.setSpan(parent, span), work),
-      result => {
-        this.end(span, () => describe(result));
-      },
-      error => {
-        this.end(span, () => ({ failure: error }));
-      },
+      () => context.with(within, work, undefined, within),
+      result => this.end(span, () => describe(result)),
+      error => this.end(span, () => ({ failure: error })),
     );
   }
 

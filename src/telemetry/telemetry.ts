@@ -8,7 +8,8 @@ import type {
 } from '../contracts/telemetry.js';
 import { OpenConnectionTelemetry } from './connections.js';
 import { OpenEventTelemetry } from './events.js';
-import { MeterWatch, NodeFigures } from './instruments.js';
+import { NodeFigures } from './figures.js';
+import { MeterWatch } from './instruments.js';
 import { OpenMaintenanceTelemetry } from './maintenance.js';
 import { type Reporting, SpanRecorder } from './spans.js';
 import { TraceCarrier } from './trace-carrier.js';
@@ -98,8 +99,8 @@ export class SilentTelemetry implements Telemetry {
   };
 
   readonly maintenance: MaintenanceTelemetry = {
-    cleaning: (_kind, work) => work(),
-    checking: work => work(),
+    expiring: (_kind, work) => work(),
+    reconciling: work => work(),
     draining: work => work(),
     leaked: nothing,
     retrying: nothing,

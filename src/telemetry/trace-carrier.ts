@@ -101,9 +101,7 @@ function readBaggage(text: string): Record<string, BaggageEntry> {
     const at = pair.indexOf('=');
     if (at <= 0) continue;
     try {
-      entries[decodeURIComponent(pair.slice(0, at))] = {
-        value: decodeURIComponent(pair.slice(at + 1)),
-      };
+      entries[decodeURIComponent(pair.slice(0, at))] = { value: decodeURIComponent(pair.slice(at + 1)) };
     } catch {
       // No node of this library writes such percent-encoding: the entry is left out.
     }

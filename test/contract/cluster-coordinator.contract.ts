@@ -16,17 +16,18 @@ import { WHOLE } from '../support/extent.js';
 import { RecordingListener } from '../support/recording-listener.js';
 import { until } from '../support/until.js';
 
-/** Makes the nodes of one cluster after the other. */
+/** Makes the nodes of a cluster. One cluster serves all tests of a contract. */
 export interface ClusterFactory {
-  /** A node of the present cluster, not started. An id may be taken over five times within 30 s. */
+  /** A node that has not started. An id may be taken over five times within 30 s. */
   node(nodeId: string): Promise<ClusterCoordinator>;
-  /** Cuts a node off from all others, without telling anybody. Left out where that cannot be done. */
+  /** Cuts a node off from all others; no node is notified. Left out where that cannot be done. */
   cut?(nodeId: string): void | Promise<void>;
+  /** Ends a cut. Does nothing for a node that is not cut off. */
   heal?(nodeId: string): void | Promise<void>;
-  /** Resolves when nothing is repaired any more that a node looked at because it joined. Left out where none does. */
+  /** Resolves when no node renews its routes, as it does after a join and after an outage. Left out where none does. */
   quiet?(): Promise<void>;
-  /** Closes all nodes and forgets the present cluster with everything in it. */
-  dispose(): Promise<void>;
+  /** Closes all nodes and deletes the cluster. Left out where it holds nothing that must be released. */
+  dispose?(): Promise<void>;
 }
 
 interface Node {
@@ -45,6 +46,9 @@ const CHECK: ReconcileRequest = {
 };
 /** Retention is a minimum: so many entries that some of them are trimmed by any implementation. */
 const MUCH = 250;
+
+/** The number of the present test, of all that run the contract in this process. */
+let present = 0;
 
 /** How much of the contract runs in `npm test`; all of it runs in `npm run test:all`. */
 export interface ContractExtent {
@@ -70,16 +74,44 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
   }
 
   describe(`${name} as a ClusterCoordinator`, () => {
+    // These two serve all tests. A test that ends a node, or counts nodes, starts another one.
     let a: Node;
     let b: Node;
+    const others: Node[] = [];
+    // Names that no other test uses.
+    let { c1, c2, c3, t1, t2, t9, m1, m2, news, sport, key, lock } = ownNames();
 
-    beforeEach(async () => {
+    before(async () => {
       [a, b] = await Promise.all([started('node-a'), started('node-b')]);
-      // A renewal after the join would repair what a test changes on purpose.
-      await factory.quiet?.();
     });
 
-    afterEach(() => factory.dispose());
+    beforeEach(async () => {
+      ({ c1, c2, c3, t1, t2, t9, m1, m2, news, sport, key, lock } = ownNames());
+      // A renewal would repair what a test changes on purpose.
+      await factory.quiet?.();
+      await Promise.all([a, b].map(({ coordinator }) => coordinator.routes.releaseAll()));
+      await settled(a, b);
+      for (const { listener } of [a, b]) listener.reset();
+    });
+
+    afterEach(async () => {
+      await Promise.all(others.splice(0).map(({ coordinator }) => coordinator.close()));
+    });
+
+    after(() => factory.dispose?.());
+
+    /** A node for one test. It is closed after the test. */
+    async function another(nodeId: string): Promise<Node> {
+      const node = await started(nodeId);
+      others.push(node);
+      await factory.quiet?.();
+      return node;
+    }
+
+    /** The takeovers of this test's connections of which a node got a notification. */
+    function takeoversAt({ listener }: Node): { connectionId: string; token: string }[] {
+      return listener.superseded.filter(({ connectionId }) => [c1, c2, c3].includes(connectionId));
+    }
 
     describe('life', () => {
       it('has a name and is reachable once it has started', () => {
@@ -91,81 +123,74 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         const { coordinator } = await unstarted('node-c');
         expect(coordinator.status().reachable).to.equal(false);
         expect(coordinator.status().detail).to.be.a('string');
-        await a.coordinator.close();
-        expect(a.coordinator.status().reachable).to.equal(false);
-        expect(a.coordinator.status().detail).to.be.a('string');
+        await coordinator.start(new RecordingListener());
+        await coordinator.close();
+        expect(coordinator.status().reachable).to.equal(false);
+        expect(coordinator.status().detail).to.be.a('string');
       });
 
       it('a second start changes nothing', async () => {
-        await connect(a, 'c1', 't1');
+        await connect(a, c1, t1);
         await a.coordinator.start(new RecordingListener());
         await b.coordinator.log.publish(broadcast('x'));
         await until(() => a.listener.publications.length === 1, 'the publication');
-        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-a' });
+        expect(await a.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-a' });
       });
 
-      it('a second close changes nothing', async () => {
-        await a.coordinator.close();
-        await a.coordinator.close();
-        expect(await names(b)).to.deep.equal(['node-b']);
+      core('close releases its routes and its lease, a second one changes nothing', async () => {
+        const c = await another('node-c');
+        await connect(c, c1, t1);
+        await connect(b, c2, t1);
+        expect(await names(b)).to.deep.equal(['node-a', 'node-b', 'node-c']);
+        for (let close = 1; close <= 2; close += 1) {
+          await c.coordinator.close();
+          expect(await b.coordinator.routes.locate(c1)).to.equal(undefined);
+          expect(await b.coordinator.routes.count()).to.equal(1);
+          expect(await names(b)).to.deep.equal(['node-a', 'node-b']);
+        }
       });
 
-      core('close releases its routes and its lease', async () => {
-        await connect(a, 'c1', 't1');
-        await connect(b, 'c2', 't1');
-        await a.coordinator.close();
-        expect(await b.coordinator.routes.locate('c1')).to.equal(undefined);
-        expect(await b.coordinator.routes.count()).to.equal(1);
-        expect(await names(b)).to.deep.equal(['node-b']);
-      });
-
-      it('calls its listener no more once it has closed', async () => {
-        await a.coordinator.close();
+      it('after close calls its listener no more, and all but close, status and unsubscribe reject with CLOSED', async () => {
+        const c = await another('node-c');
+        await c.coordinator.close();
         await b.coordinator.log.publish(broadcast('x'));
         await b.coordinator.messenger.closeAll('kicked');
         await until(() => b.listener.closedAll.length === 1, 'the command');
-        expect(a.listener.publications).to.deep.equal([]);
-        expect(a.listener.closedAll).to.deep.equal([]);
-      });
-
-      it('after close every method but close, status and unsubscribe rejects with CLOSED', async () => {
-        await a.coordinator.close();
-        const calls = [...everyCall(a.coordinator), a.coordinator.messenger.send(message('c1', 'm1'))];
-        calls.push(a.coordinator.start(a.listener));
+        await settled(a, b);
+        expect(c.listener.publications).to.deep.equal([]);
+        expect(c.listener.closedAll).to.deep.equal([]);
+        const calls = [...everyCall(c.coordinator), c.coordinator.messenger.send(message(c1, m1))];
+        calls.push(c.coordinator.start(c.listener));
         for (const call of calls) expect(await codeOf(call)).to.equal('CLOSED');
-        a.coordinator.log.unsubscribe(['t']);
+        c.coordinator.log.unsubscribe([news]);
       });
     });
 
     describe('registration', () => {
       core('makes the node the owner, for every node', async () => {
-        const result = await register(a, 'c1', 't1');
-        const route = { connectionId: 'c1', nodeId: 'node-a', fencingToken: fenceOf(result) };
-        expect(await a.coordinator.routes.locate('c1')).to.deep.equal(route);
-        expect(await b.coordinator.routes.locate('c1')).to.deep.equal(route);
+        const result = await register(a, c1, t1);
+        const route = { connectionId: c1, nodeId: 'node-a', fencingToken: fenceOf(result) };
+        expect(await a.coordinator.routes.locate(c1)).to.deep.equal(route);
+        expect(await b.coordinator.routes.locate(c1)).to.deep.equal(route);
       });
 
       it('an id that was never registered has no owner', async () => {
-        expect(await a.coordinator.routes.locate('c1')).to.equal(undefined);
+        expect(await a.coordinator.routes.locate(c1)).to.equal(undefined);
       });
 
       it('repeated with the same token answers the same and notifies no node', async () => {
-        const first = await register(a, 'c1', 't1');
-        expect(await register(a, 'c1', 't1')).to.deep.equal(first);
-        expect(await register(a, 'c1', 't1', 'reject')).to.deep.equal(first);
+        const first = await register(a, c1, t1);
+        expect(await register(a, c1, t1)).to.deep.equal(first);
+        expect(await register(a, c1, t1, 'reject')).to.deep.equal(first);
         await settled(a, b);
-        expect(a.listener.superseded).to.deep.equal([]);
+        expect(takeoversAt(a)).to.deep.equal([]);
         expect(await a.coordinator.routes.count()).to.equal(1);
       });
 
       core('fencing tokens grow with each registration of an id, also after it was free', async () => {
-        const fencingTokens = [
-          await register(a, 'c1', 't1'),
-          await register(b, 'c1', 't1'),
-          await register(a, 'c1', 't2'),
-        ];
-        await a.coordinator.routes.unregister('c1', 't2');
-        fencingTokens.push(await register(b, 'c1', 't2'));
+        const fencingTokens = [await register(a, c1, t1), await register(b, c1, t1), await register(a, c1, t2)];
+        await a.coordinator.routes.unregister(c1, t2);
+        fencingTokens.push(await register(b, c1, t2));
         const numbers = fencingTokens.map(fenceOf);
         expect(numbers).to.deep.equal([...numbers].sort((one, other) => one - other));
         expect(new Set(numbers).size).to.equal(4);
@@ -173,103 +198,124 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       core('a takeover notifies the former owner on another node once', async () => {
-        await connect(a, 'c1', 't1');
-        await register(b, 'c1', 't9');
-        await until(() => a.listener.superseded.length > 0, 'the notification of the takeover');
+        await connect(a, c1, t1);
+        await register(b, c1, t9);
+        await until(() => takeoversAt(a).length > 0, 'the notification of the takeover');
         await settled(a, b);
-        expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
-        expect(b.listener.superseded).to.deep.equal([]);
-        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
+        expect(takeoversAt(a)).to.deep.equal([{ connectionId: c1, token: t1 }]);
+        expect(takeoversAt(b)).to.deep.equal([]);
+        expect(await a.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-b' });
       });
 
       it('a takeover on the same node notifies that node once', async () => {
-        await connect(a, 'c1', 't1');
-        await register(a, 'c1', 't2');
-        await until(() => a.listener.superseded.length > 0, 'the notification of the takeover');
+        await connect(a, c1, t1);
+        await register(a, c1, t2);
+        await until(() => takeoversAt(a).length > 0, 'the notification of the takeover');
         await settled(a, b);
-        expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
+        expect(takeoversAt(a)).to.deep.equal([{ connectionId: c1, token: t1 }]);
         expect(await a.coordinator.routes.count()).to.equal(1);
       });
 
       it('the same token on another node is another connection', async () => {
-        await connect(a, 'c1', 't1');
-        await register(b, 'c1', 't1');
-        await until(() => a.listener.superseded.length === 1, 'the notification of the takeover');
-        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
+        await connect(a, c1, t1);
+        await register(b, c1, t1);
+        await until(() => takeoversAt(a).length === 1, 'the notification of the takeover');
+        expect(await a.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-b' });
       });
 
       core('rejects a duplicate when asked to and leaves its owner alone', async () => {
-        await connect(a, 'c1', 't1');
+        await connect(a, c1, t1);
         const refused = { outcome: 'exists', nodeId: 'node-a' };
-        expect(await register(b, 'c1', 't9', 'reject')).to.deep.equal(refused);
-        expect(await register(a, 'c1', 't9', 'reject')).to.deep.equal(refused);
+        expect(await register(b, c1, t9, 'reject')).to.deep.equal(refused);
+        expect(await register(a, c1, t9, 'reject')).to.deep.equal(refused);
         await settled(a, b);
-        expect(a.listener.superseded).to.deep.equal([]);
-        expect(await b.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-a' });
+        expect(takeoversAt(a)).to.deep.equal([]);
+        expect(await b.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-a' });
       });
 
       it('an id that is free is registered under reject as well', async () => {
-        expect(await register(a, 'c1', 't1', 'reject')).to.include({ outcome: 'registered' });
+        expect(await register(a, c1, t1, 'reject')).to.include({ outcome: 'registered' });
       });
 
       core('five takeovers within the window succeed, the sixth is a storm and changes no route', async () => {
-        await register(a, 'c1', 't0');
+        await register(a, c1, `${t1}-0`);
         for (let takeover = 1; takeover <= 5; takeover += 1) {
           const node = takeover % 2 === 0 ? a : b;
-          const result = await register(node, 'c1', `t${takeover}`);
+          const result = await register(node, c1, `${t1}-${takeover}`);
           expect(result).to.include({ outcome: 'registered' });
         }
-        expect(await register(a, 'c1', 't6')).to.deep.equal({ outcome: 'storm' });
-        expect(await register(b, 'c1', 't7')).to.deep.equal({ outcome: 'storm' });
-        await until(() => b.listener.superseded.length >= 2, 'the notifications of the takeovers');
+        expect(await register(a, c1, `${t1}-6`)).to.deep.equal({ outcome: 'storm' });
+        expect(await register(b, c1, `${t1}-7`)).to.deep.equal({ outcome: 'storm' });
+        await until(() => takeoversAt(b).length >= 2, 'the notifications of the takeovers');
         await settled(a, b);
-        expect(b.listener.superseded.map(({ token }) => token)).to.deep.equal(['t1', 't3']);
-        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
+        expect(takeoversAt(b).map(({ token }) => token)).to.deep.equal([`${t1}-1`, `${t1}-3`]);
+        expect(await a.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-b' });
+      });
+
+      core('a connection that opened earlier, without the cluster, supersedes older registrations only', async () => {
+        const late = (connectionId: string, token: string, age: number) =>
+          b.coordinator.routes.register({
+            connectionId,
+            token,
+            onDuplicate: 'takeover',
+            openedAt: performance.now() - age,
+          });
+        await connect(a, 'c1', 't1');
+        expect(await late('c1', 't2', 60_000)).to.deep.equal({ outcome: 'exists', nodeId: 'node-a' });
+        expect(await late('c2', 't3', 60_000)).to.include({ outcome: 'registered' });
+        // The node knows the clock of the cluster only about.
+        await new Promise(resolve => setTimeout(resolve, 200));
+        for (let n = 0; n < 7; n += 1) {
+          expect(await late('c1', `u${n}`, 0)).to.include({ outcome: 'registered' });
+          await new Promise(resolve => setTimeout(resolve, 10));
+        }
+        await until(() => a.listener.superseded.length > 0, 'the notification of the takeover');
+        expect(a.listener.superseded[0]).to.deep.equal({ connectionId: 'c1', token: 't1' });
       });
 
       it('a repeated takeover counts once', async () => {
-        await register(a, 'c1', 't0');
+        await register(a, c1, `${t1}-0`);
         for (let takeover = 1; takeover <= 5; takeover += 1) {
-          await register(a, 'c1', `t${takeover}`);
-          const repeated = await register(a, 'c1', `t${takeover}`);
+          await register(a, c1, `${t1}-${takeover}`);
+          const repeated = await register(a, c1, `${t1}-${takeover}`);
           expect(repeated).to.include({ outcome: 'registered' });
         }
       });
 
       it('a storm of one id is none of another', async () => {
-        for (let n = 0; n <= 5; n += 1) await register(a, 'c1', `t${n}`);
-        await register(a, 'c2', 't10');
-        expect(await register(b, 'c2', 't11')).to.include({ outcome: 'registered' });
+        for (let n = 0; n <= 5; n += 1) await register(a, c1, `${t1}-${n}`);
+        await register(a, c2, t1);
+        expect(await register(b, c2, t2)).to.include({ outcome: 'registered' });
       });
     });
 
     describe('release', () => {
       core('unregister removes the route, once', async () => {
-        await connect(a, 'c1', 't1');
-        expect(await a.coordinator.routes.unregister('c1', 't1')).to.equal(true);
-        expect(await b.coordinator.routes.locate('c1')).to.equal(undefined);
-        expect(await a.coordinator.routes.unregister('c1', 't1')).to.equal(false);
+        await connect(a, c1, t1);
+        expect(await a.coordinator.routes.unregister(c1, t1)).to.equal(true);
+        expect(await b.coordinator.routes.locate(c1)).to.equal(undefined);
+        expect(await a.coordinator.routes.unregister(c1, t1)).to.equal(false);
       });
 
       core('a late unregister of a former owner changes nothing', async () => {
-        await connect(a, 'c1', 't1');
-        await connect(a, 'c1', 't2');
-        expect(await a.coordinator.routes.unregister('c1', 't1')).to.equal(false);
-        await connect(b, 'c1', 't2');
-        expect(await a.coordinator.routes.unregister('c1', 't2')).to.equal(false);
-        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
+        await connect(a, c1, t1);
+        await connect(a, c1, t2);
+        expect(await a.coordinator.routes.unregister(c1, t1)).to.equal(false);
+        await connect(b, c1, t2);
+        expect(await a.coordinator.routes.unregister(c1, t2)).to.equal(false);
+        expect(await a.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-b' });
       });
 
       it('unregister of an unknown id answers false', async () => {
-        expect(await a.coordinator.routes.unregister('c1', 't1')).to.equal(false);
+        expect(await a.coordinator.routes.unregister(c1, t1)).to.equal(false);
       });
 
       core('releaseRoutes removes every route of this node and no other', async () => {
-        await connect(a, 'c1', 't1');
-        await connect(a, 'c2', 't2');
-        await connect(b, 'c3', 't1');
+        await connect(a, c1, t1);
+        await connect(a, c2, t2);
+        await connect(b, c3, t1);
         await a.coordinator.routes.releaseAll();
-        expect(await b.coordinator.routes.locate('c1')).to.equal(undefined);
+        expect(await b.coordinator.routes.locate(c1)).to.equal(undefined);
         expect(await b.coordinator.routes.count()).to.equal(1);
         expect(await names(b)).to.deep.equal(['node-a', 'node-b']);
         await a.coordinator.routes.releaseAll();
@@ -279,18 +325,18 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
     describe('counts', () => {
       core('are exact on every node', async () => {
-        await connect(a, 'c1', 't1');
-        await connect(a, 'c2', 't2');
-        await connect(b, 'c3', 't1');
-        await connect(b, 'c1', 't2');
+        await connect(a, c1, t1);
+        await connect(a, c2, t2);
+        await connect(b, c3, t1);
+        await connect(b, c1, t2);
         expect(await a.coordinator.routes.count()).to.equal(3);
         expect(await b.coordinator.routes.count()).to.equal(3);
       });
 
       it('nodes are sorted by id, each with its connections, and know themselves', async () => {
-        await started('node-0');
-        await connect(a, 'c1', 't1');
-        await connect(a, 'c2', 't2');
+        await another('node-0');
+        await connect(a, c1, t1);
+        await connect(a, c2, t2);
         expect(await a.coordinator.routes.nodes()).to.deep.equal([
           { nodeId: 'node-0', connections: 0, self: false },
           { nodeId: 'node-a', connections: 2, self: true },
@@ -301,31 +347,31 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
     describe('send', () => {
       core('dispatches the message with its token to the owner, and answers the outcome', async () => {
-        await connect(b, 'c1', 't1');
-        const result = await a.coordinator.messenger.send(message('c1', 'm1', 'data: hello\n\n'));
+        await connect(b, c1, t1);
+        const result = await a.coordinator.messenger.send(message(c1, m1, 'data: hello\n\n'));
         expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
         expect(b.listener.messages).to.deep.equal([
-          { connectionId: 'c1', token: 't1', messageId: 'm1', text: 'data: hello\n\n' },
+          { connectionId: c1, token: t1, messageId: m1, text: 'data: hello\n\n' },
         ]);
       });
 
       it('reaches a connection of the sending node as well', async () => {
-        await connect(a, 'c1', 't1');
-        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
+        await connect(a, c1, t1);
+        const result = await a.coordinator.messenger.send(message(c1, m1));
         expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-a' });
       });
 
       it('answers buffered', async () => {
-        await connect(b, 'c1', 't1');
+        await connect(b, c1, t1);
         b.listener.answer = () => ({ outcome: 'buffered' });
-        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message(c1, m1));
         expect(result).to.deep.equal({ outcome: 'buffered', nodeId: 'node-b' });
       });
 
       it('answers rejected with the code of the owner', async () => {
-        await connect(b, 'c1', 't1');
+        await connect(b, c1, t1);
         b.listener.answer = () => ({ outcome: 'rejected', code: 'SEND_BUFFER_FULL' });
-        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message(c1, m1));
         expect(result).to.deep.equal({
           outcome: 'rejected',
           code: 'SEND_BUFFER_FULL',
@@ -334,40 +380,40 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('answers not-connected without a route', async () => {
-        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message(c1, m1));
         expect(result).to.deep.equal({ outcome: 'not-connected' });
       });
 
       core('answers not-connected when the connection of the owner has closed', async () => {
-        await connect(b, 'c1', 't1');
+        await connect(b, c1, t1);
         b.listener.answer = () => ({ outcome: 'not-connected' });
-        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message(c1, m1));
         expect(result).to.deep.equal({ outcome: 'not-connected' });
       });
 
       it('with ack none answers routed, and the message arrives', async () => {
-        await connect(b, 'c1', 't1');
-        const result = await a.coordinator.messenger.send({ ...message('c1', 'm1'), ack: 'none' });
+        await connect(b, c1, t1);
+        const result = await a.coordinator.messenger.send({ ...message(c1, m1), ack: 'none' });
         expect(result).to.deep.equal({ outcome: 'routed', nodeId: 'node-b' });
         await until(() => b.listener.messages.length === 1, 'the message');
       });
 
       it('with ack none answers not-connected without a route', async () => {
-        const result = await a.coordinator.messenger.send({ ...message('c1', 'm1'), ack: 'none' });
+        const result = await a.coordinator.messenger.send({ ...message(c1, m1), ack: 'none' });
         expect(result).to.deep.equal({ outcome: 'not-connected' });
       });
 
       it('keeps the order of one sender', async () => {
-        await connect(b, 'c1', 't1');
-        const ids = Array.from({ length: 30 }, (_, n) => `m${n}`);
-        await Promise.all(ids.map(id => a.coordinator.messenger.send(message('c1', id))));
+        await connect(b, c1, t1);
+        const ids = Array.from({ length: 30 }, (_, n) => `${m1}-${n}`);
+        await Promise.all(ids.map(id => a.coordinator.messenger.send(message(c1, id))));
         expect(b.listener.messages.map(({ messageId }) => messageId)).to.deep.equal(ids);
       });
 
       core('goes to the new owner after a takeover', async () => {
-        await connect(a, 'c1', 't1');
-        await connect(b, 'c1', 't2');
-        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
+        await connect(a, c1, t1);
+        await connect(b, c1, t2);
+        const result = await a.coordinator.messenger.send(message(c1, m1));
         expect(result).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
         expect(b.listener.messages).to.have.length(1);
         expect(a.listener.messages).to.deep.equal([]);
@@ -376,14 +422,14 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
     describe('publish', () => {
       core('reaches every node with its id in front, and answers its cursor and the nodes', async () => {
-        await listen([a, b], 'news');
-        const result = await a.coordinator.log.publish(publication('news', 'data: x\n\n'));
+        await listen([a, b], news);
+        const result = await a.coordinator.log.publish(publication(news, 'data: x\n\n'));
         expect(result.nodes).to.equal(2);
         const cursor = cursorOf(result);
         for (const { listener } of [a, b]) {
           await until(() => listener.publications.length === 1, 'the publication');
           const [published] = listener.publications;
-          expect(published?.topic).to.equal('news');
+          expect(published?.topic).to.equal(news);
           expect(published?.text).to.equal(`id: ${formatCursor(cursor)}\ndata: x\n\n`);
           expect(published?.frame.position).to.deep.include({
             ms: cursor.ms,
@@ -400,8 +446,8 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       core('has one order for all nodes, which is the order of the cursors', async () => {
-        await listen([a, b], 'news', 'sport');
-        const topics = ['news', undefined, 'sport'];
+        await listen([a, b], news, sport);
+        const topics = [news, undefined, sport];
         const results = await Promise.all(
           Array.from({ length: 45 }, (_, n) =>
             (n % 2 === 0 ? a : b).coordinator.log.publish(publication(topics[n % 3], `data: ${n}\n\n`)),
@@ -417,47 +463,47 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('of one node arrives in the order of its calls', async () => {
-        await listen([b], 'news');
+        await listen([b], news);
         const texts = Array.from({ length: 20 }, (_, n) => `data: ${n}\n\n`);
-        await Promise.all(texts.map(text => a.coordinator.log.publish(publication('news', text))));
+        await Promise.all(texts.map(text => a.coordinator.log.publish(publication(news, text))));
         await until(() => b.listener.publications.length === 20, 'all publications');
         const arrived = b.listener.publications.map(({ text }) => text.replace(/^id: .*\n/, ''));
         expect(arrived).to.deep.equal(texts);
       });
 
       core('without retention has no cursor, no id, and is not kept', async () => {
-        await listen([a, b], 'news');
+        await listen([a, b], news);
         const before = await head(a);
         const result = await a.coordinator.log.publish({
-          ...publication('news', 'data: x\n\n'),
+          ...publication(news, 'data: x\n\n'),
           retention: false,
         });
         expect(result).to.deep.equal({ nodes: 2 });
         await until(() => b.listener.publications.length === 1, 'the publication');
         expect(b.listener.publications[0]?.text).to.equal('data: x\n\n');
         expect(b.listener.publications[0]?.frame.position).to.equal(undefined);
-        const page = await replay(b, { topics: ['news'], after: before });
+        const page = await replay(b, { topics: [news], after: before });
         expect(page.frames).to.deep.equal([]);
       });
 
       core('with a key that was used changes nothing and answers as before, on every node', async () => {
-        await listen([a, b], 'news');
-        const keyed = { ...publication('news', 'data: 1\n\n'), idempotencyKey: 'k' };
+        await listen([a, b], news);
+        const keyed = { ...publication(news, 'data: 1\n\n'), idempotencyKey: key };
         const first = await a.coordinator.log.publish(keyed);
         expect(await a.coordinator.log.publish(keyed)).to.deep.equal(first);
         expect(await b.coordinator.log.publish(keyed)).to.deep.equal(first);
         await settled(a, b);
-        expect(b.listener.publications.filter(({ topic }) => topic === 'news')).to.have.length(1);
+        expect(b.listener.publications.filter(({ topic }) => topic === news)).to.have.length(1);
       });
 
       it('with different keys publishes twice', async () => {
-        const one = await a.coordinator.log.publish({ ...broadcast('x'), idempotencyKey: 'k1' });
-        const other = await a.coordinator.log.publish({ ...broadcast('x'), idempotencyKey: 'k2' });
+        const one = await a.coordinator.log.publish({ ...broadcast('x'), idempotencyKey: `${key}-1` });
+        const other = await a.coordinator.log.publish({ ...broadcast('x'), idempotencyKey: `${key}-2` });
         expect(cursorOf(other).sequence).to.be.greaterThan(cursorOf(one).sequence);
       });
 
       it('without retention and with a key that was used is not delivered again', async () => {
-        const keyed: Publication = { ...broadcast('x'), retention: false, idempotencyKey: 'k' };
+        const keyed: Publication = { ...broadcast('x'), retention: false, idempotencyKey: key };
         await a.coordinator.log.publish(keyed);
         await b.coordinator.log.publish(keyed);
         await settled(a, b);
@@ -465,25 +511,25 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('still arrives when one of two subscriptions is undone', async () => {
-        await listen([b], 'news');
-        await listen([b], 'news');
-        b.coordinator.log.unsubscribe(['news']);
-        await a.coordinator.log.publish(publication('news', 'data: x\n\n'));
+        await listen([b], news);
+        await listen([b], news);
+        b.coordinator.log.unsubscribe([news]);
+        await a.coordinator.log.publish(publication(news, 'data: x\n\n'));
         await until(() => b.listener.publications.length === 1, 'the publication');
       });
 
       it('arrives again after all subscriptions are undone and a new one resolves', async () => {
-        await listen([b], 'news');
-        b.coordinator.log.unsubscribe(['news']);
-        await listen([b], 'news');
-        await a.coordinator.log.publish(publication('news', 'data: x\n\n'));
+        await listen([b], news);
+        b.coordinator.log.unsubscribe([news]);
+        await listen([b], news);
+        await a.coordinator.log.publish(publication(news, 'data: x\n\n'));
         await until(() => b.listener.publications.length === 1, 'the publication');
       });
 
       it('can be subscribed to for several topics at once', async () => {
-        await listen([b], 'news', 'sport');
-        await a.coordinator.log.publish(publication('news', 'data: 1\n\n'));
-        await a.coordinator.log.publish(publication('sport', 'data: 2\n\n'));
+        await listen([b], news, sport);
+        await a.coordinator.log.publish(publication(news, 'data: 1\n\n'));
+        await a.coordinator.log.publish(publication(sport, 'data: 2\n\n'));
         await until(() => b.listener.publications.length === 2, 'both publications');
       });
     });
@@ -492,25 +538,25 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       const TRACE = '00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01 a=1;b="~"';
 
       it('of a message reaches its owner as it is, on this node and another', async () => {
-        await connect(a, 'c1', 't1');
-        await connect(b, 'c2', 't1');
-        await a.coordinator.messenger.send({ ...message('c1', 'm1'), trace: TRACE });
-        await a.coordinator.messenger.send({ ...message('c2', 'm2'), trace: TRACE });
+        await connect(a, c1, t1);
+        await connect(b, c2, t1);
+        await a.coordinator.messenger.send({ ...message(c1, m1), trace: TRACE });
+        await a.coordinator.messenger.send({ ...message(c2, m2), trace: TRACE });
         expect(a.listener.messages).to.have.length(1);
         expect(b.listener.messages).to.have.length(1);
         for (const { listener } of [a, b]) expect(listener.messages[0]?.trace).to.equal(TRACE);
       });
 
       it('of a message with ack none reaches its owner', async () => {
-        await connect(b, 'c1', 't1');
-        await a.coordinator.messenger.send({ ...message('c1', 'm1'), ack: 'none', trace: TRACE });
+        await connect(b, c1, t1);
+        await a.coordinator.messenger.send({ ...message(c1, m1), ack: 'none', trace: TRACE });
         await until(() => b.listener.messages.length === 1, 'the message');
         expect(b.listener.messages[0]?.trace).to.equal(TRACE);
       });
 
       core('of a publication reaches every node, kept or not, and changes nothing else', async () => {
-        await listen([a, b], 'news');
-        const kept = publication('news', 'data: 1\n\n');
+        await listen([a, b], news);
+        const kept = publication(news, 'data: 1\n\n');
         await a.coordinator.log.publish({ ...kept, trace: TRACE });
         await a.coordinator.log.publish({ ...kept, topic: undefined, trace: TRACE });
         await a.coordinator.log.publish({ ...kept, retention: false, trace: TRACE });
@@ -523,15 +569,15 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('is not part of what is replayed', async () => {
         const before = await head(a);
-        await a.coordinator.log.publish({ ...publication('news', 'data: 1\n\n'), trace: TRACE });
-        const page = await replay(b, { topics: ['news'], after: before });
+        await a.coordinator.log.publish({ ...publication(news, 'data: 1\n\n'), trace: TRACE });
+        const page = await replay(b, { topics: [news], after: before });
         expect(page.frames.map(({ bytes }) => bytes.toString())).to.have.length(1);
         expect(page.frames[0]?.bytes.toString()).to.match(/^id: \S+\ndata: 1\n\n$/);
       });
 
       it('may be 1,024 characters long', async () => {
-        await connect(b, 'c1', 't1');
-        await a.coordinator.messenger.send({ ...message('c1', 'm1'), trace: 't'.repeat(1024) });
+        await connect(b, c1, t1);
+        await a.coordinator.messenger.send({ ...message(c1, m1), trace: 't'.repeat(1024) });
         expect(b.listener.messages[0]?.trace).to.equal('t'.repeat(1024));
       });
 
@@ -543,13 +589,13 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         ['not ASCII', 'tracé'],
       ] as const) {
         it(`that is ${what} is dropped, and the event arrives`, async () => {
-          await connect(b, 'c1', 't1');
-          await listen([b], 'news');
-          const result = await a.coordinator.messenger.send({ ...message('c1', 'm1'), trace });
+          await connect(b, c1, t1);
+          await listen([b], news);
+          const result = await a.coordinator.messenger.send({ ...message(c1, m1), trace });
           expect(result).to.include({ outcome: 'delivered' });
           expect(b.listener.messages).to.have.length(1);
           expect(b.listener.messages[0]?.trace).to.equal(undefined);
-          await a.coordinator.log.publish({ ...publication('news', 'data: x\n\n'), trace });
+          await a.coordinator.log.publish({ ...publication(news, 'data: x\n\n'), trace });
           await until(() => b.listener.publications.length === 1, 'the publication');
           expect(b.listener.publications[0]?.trace).to.equal(undefined);
         });
@@ -558,8 +604,8 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
     describe('replay', () => {
       it('without a cursor answers the head and nothing else', async () => {
-        await a.coordinator.log.publish(publication('news', 'data: 1\n\n'));
-        const page = await replay(b, { topics: ['news'] });
+        await a.coordinator.log.publish(publication(news, 'data: 1\n\n'));
+        const page = await replay(b, { topics: [news] });
         expect(page.frames).to.deep.equal([]);
         expect(page.gap).to.equal(undefined);
         expect(page.completeTo).to.include({ ms: page.head.ms, sequence: page.head.sequence });
@@ -573,8 +619,8 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       core('answers the entries after the cursor, of the requested topics and broadcasts, in order', async () => {
         const start = await head(a);
-        await publishAll(a, ['news', 'sport', undefined, 'news', 'other']);
-        const page = await replay(b, { topics: ['news', 'sport'], after: start });
+        await publishAll(a, [news, sport, undefined, news, `${news}-other`]);
+        const page = await replay(b, { topics: [news, sport], after: start });
         expect(texts(page)).to.deep.equal(['0', '1', '2', '3']);
         expect(page.gap).to.equal(undefined);
         expect(page.completeTo).to.deep.include({ sequence: page.head.sequence });
@@ -590,21 +636,36 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('begins behind the cursor, not at it', async () => {
-        const [first] = await publishAll(a, ['news', 'news', 'news']);
-        expect(texts(await replay(a, { topics: ['news'], after: first }))).to.deep.equal(['1', '2']);
+        const [first] = await publishAll(a, [news, news, news]);
+        expect(texts(await replay(a, { topics: [news], after: first }))).to.deep.equal(['1', '2']);
       });
 
       it('at the head answers nothing', async () => {
-        await publishAll(a, ['news']);
-        const page = await replay(a, { topics: ['news'], after: await head(a) });
+        await publishAll(a, [news]);
+        const page = await replay(a, { topics: [news], after: await head(a) });
         expect(page.frames).to.deep.equal([]);
         expect(page.gap).to.equal(undefined);
       });
 
+      it('answers a gap and no entry for what a client may have missed that opened without the cluster', async () => {
+        await listen([b], 'news', 'sport');
+        await publishAll(a, ['news', 'sport']);
+        await until(async () => isSame(b.coordinator.log.lastPosition(), await head(a)), 'the newest entry');
+        const opened = { openedAt: performance.now(), seen: b.coordinator.log.lastPosition() };
+        const nothing = await replay(b, { topics: ['news', 'sport'], opened });
+        expect([nothing.frames, nothing.gap]).to.deep.equal([[], undefined]);
+        await publishAll(a, ['sport', 'other']);
+        const page = await replay(b, { topics: ['news', 'sport'], opened });
+        expect(page.frames).to.deep.equal([]);
+        expect(page.gap?.reason).to.equal('GAP');
+        expect([...(page.gap?.topics?.keys() ?? [])]).to.deep.equal(['sport']);
+        expect(page.gap?.resumedFrom).to.deep.include({ sequence: page.head.sequence });
+      });
+
       it('a topic that is named twice is replayed once', async () => {
         const start = await head(a);
-        await publishAll(a, ['news']);
-        const page = await replay(a, { topics: ['news', 'news'], after: start });
+        await publishAll(a, [news]);
+        const page = await replay(a, { topics: [news, news], after: start });
         expect(texts(page)).to.deep.equal(['0']);
       });
 
@@ -612,12 +673,12 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         const start = await head(a);
         await publishAll(
           a,
-          Array.from({ length: 25 }, (_, n) => ['news', 'sport', undefined][n % 3]),
+          Array.from({ length: 25 }, (_, n) => [news, sport, undefined][n % 3]),
         );
         const pages: ReplayPage[] = [];
         let after: Cursor = start;
         for (;;) {
-          const page = await replay(b, { topics: ['sport', 'news'], after, limit: 7 });
+          const page = await replay(b, { topics: [sport, news], after, limit: 7 });
           pages.push(page);
           expect(page.frames.length).to.be.at.most(7);
           expect(page.gap).to.equal(undefined);
@@ -629,10 +690,10 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('pages end at the head, none of them empty', async () => {
         const start = await head(a);
-        await publishAll(a, ['news', 'news', 'news']);
+        await publishAll(a, [news, news, news]);
         const found: string[] = [];
         for (let after: Cursor = start; ;) {
-          const page = await replay(a, { topics: ['news'], after, limit: 3 });
+          const page = await replay(a, { topics: [news], after, limit: 3 });
           expect(page.frames.length).to.be.within(1, 3);
           found.push(...texts(page));
           if (!isAfter(page.head, page.completeTo)) break;
@@ -643,9 +704,9 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       core('reports a gap when much more was published than is kept, and answers the rest', async () => {
         const retention = { maxEntries: 3, ttl: 60_000 };
-        const [first] = await publishAll(a, Array<string>(MUCH).fill('news'), retention);
-        const page = await replay(b, { topics: ['news', 'sport'], after: first });
-        expect(gapIn(page)).to.deep.equal({ reason: 'GAP', topics: ['news'] });
+        const [first] = await publishAll(a, Array<string>(MUCH).fill(news), retention);
+        const page = await replay(b, { topics: [news, sport], after: first });
+        expect(gapIn(page)).to.deep.equal({ reason: 'GAP', topics: [news] });
         expect(texts(page).length).to.be.within(3, MUCH - 2);
         expect(texts(page)).to.deep.equal(numbersUpTo(MUCH).slice(-texts(page).length));
       });
@@ -663,42 +724,42 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
       it('leaves broadcasts out when they are not wanted', async () => {
         const start = await head(a);
-        await publishAll(a, ['news', undefined, 'news']);
-        const page = await replay(b, { topics: ['news'], after: start, broadcasts: false });
+        await publishAll(a, [news, undefined, news]);
+        const page = await replay(b, { topics: [news], after: start, broadcasts: false });
         expect(texts(page)).to.deep.equal(['0', '2']);
       });
 
       it('reports a gap when entries are too old', async () => {
         const start = await head(a);
-        await publishAll(a, ['news'], { maxEntries: 100, ttl: 20 });
-        const look = (): Promise<ReplayPage> => replay(b, { topics: ['news'], after: start });
+        await publishAll(a, [news], { maxEntries: 100, ttl: 20 });
+        const look = (): Promise<ReplayPage> => replay(b, { topics: [news], after: start });
         await until(async () => (await look()).gap !== undefined, 'the gap');
         const page = await look();
-        expect(gapIn(page)).to.deep.equal({ reason: 'GAP', topics: ['news'] });
+        expect(gapIn(page)).to.deep.equal({ reason: 'GAP', topics: [news] });
         expect(page.frames).to.deep.equal([]);
       });
 
       it('reports no gap to a client that has every trimmed entry', async () => {
         const retention = { maxEntries: 2, ttl: 60_000 };
-        const cursors = await publishAll(a, Array<string>(5).fill('news'), retention);
-        const page = await replay(a, { topics: ['news'], after: cursors[2] });
+        const cursors = await publishAll(a, Array<string>(5).fill(news), retention);
+        const page = await replay(a, { topics: [news], after: cursors[2] });
         expect(page.gap).to.equal(undefined);
         expect(texts(page)).to.deep.equal(['3', '4']);
       });
 
       it('reports no gap because of topics that the request does not name', async () => {
         const start = await head(a);
-        await publishAll(a, Array<string>(5).fill('sport'), { maxEntries: 1, ttl: 60_000 });
-        await publishAll(a, ['news']);
-        const page = await replay(a, { topics: ['news', 'never'], after: start });
+        await publishAll(a, Array<string>(5).fill(sport), { maxEntries: 1, ttl: 60_000 });
+        await publishAll(a, [news]);
+        const page = await replay(a, { topics: [news, `${news}-never`], after: start });
         expect(page.gap).to.equal(undefined);
         expect(texts(page)).to.deep.equal(['0']);
       });
 
       it('reports that the cursor is of another epoch, and answers every kept entry', async () => {
-        await publishAll(a, ['news', 'sport', undefined]);
+        await publishAll(a, [news, sport, undefined]);
         const page = await replay(a, {
-          topics: ['news'],
+          topics: [news],
           after: { epoch: 'other', ms: Date.now(), sequence: 1 },
         });
         expect(gapIn(page)).to.deep.equal({ reason: 'EPOCH', topics: undefined });
@@ -706,13 +767,13 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('reports that the cursor is newer than the log', async () => {
-        await publishAll(a, ['news']);
+        await publishAll(a, [news]);
         const newest = await head(a);
         for (const after of [
           { ...newest, ms: newest.ms + 10_000_000 },
           { ...newest, sequence: newest.sequence + 1 },
         ]) {
-          const page = await replay(a, { topics: ['news'], after });
+          const page = await replay(a, { topics: [news], after });
           expect(gapIn(page)).to.deep.equal({ reason: 'AHEAD', topics: undefined });
           expect(texts(page)).to.deep.equal(['0']);
         }
@@ -721,56 +782,56 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 
     describe('control', () => {
       core('closes a connection at its owner, on another node and on its own', async () => {
-        await connect(a, 'c1', 't1');
-        expect(await b.coordinator.messenger.close('c1', 'kicked')).to.equal(true);
-        await connect(a, 'c2', 't2');
-        expect(await a.coordinator.messenger.close('c2', 'bored')).to.equal(true);
+        await connect(a, c1, t1);
+        expect(await b.coordinator.messenger.close(c1, 'kicked')).to.equal(true);
+        await connect(a, c2, t2);
+        expect(await a.coordinator.messenger.close(c2, 'bored')).to.equal(true);
         expect(a.listener.closed).to.deep.equal([
-          { connectionId: 'c1', reason: 'kicked' },
-          { connectionId: 'c2', reason: 'bored' },
+          { connectionId: c1, reason: 'kicked' },
+          { connectionId: c2, reason: 'bored' },
         ]);
         expect(b.listener.closed).to.deep.equal([]);
       });
 
       it('answers false when there is no connection to close', async () => {
-        expect(await a.coordinator.messenger.close('c1', 'kicked')).to.equal(false);
-        await register(b, 'c1', 't1');
-        expect(await a.coordinator.messenger.close('c1', 'kicked')).to.equal(false);
+        expect(await a.coordinator.messenger.close(c1, 'kicked')).to.equal(false);
+        await register(b, c1, t1);
+        expect(await a.coordinator.messenger.close(c1, 'kicked')).to.equal(false);
       });
 
       core('asks the owner whether a connection has reached a position, on another node and on its own', async () => {
-        await connect(a, 'c1', 't1');
+        await connect(a, c1, t1);
         const position = { ms: 1_700_000_000_123, sequence: 7 };
         for (const { coordinator } of [a, b]) {
-          expect(await coordinator.messenger.hasReached('c1', position)).to.deep.equal({
+          expect(await coordinator.messenger.hasReached(c1, position)).to.deep.equal({
             outcome: 'delivered',
             nodeId: 'node-a',
           });
         }
-        expect(a.listener.questions).to.deep.equal(Array(2).fill({ connectionId: 'c1', position }));
+        expect(a.listener.questions).to.deep.equal(Array(2).fill({ connectionId: c1, position }));
         a.listener.reached = 'buffered';
-        expect(await b.coordinator.messenger.hasReached('c1', position)).to.include({
+        expect(await b.coordinator.messenger.hasReached(c1, position)).to.include({
           outcome: 'buffered',
         });
         a.listener.reached = undefined;
-        expect(await b.coordinator.messenger.hasReached('c1', position)).to.equal(undefined);
+        expect(await b.coordinator.messenger.hasReached(c1, position)).to.equal(undefined);
       });
 
       it('an unknown connection has reached no position', async () => {
-        expect(await a.coordinator.messenger.hasReached('c1', { ms: 1, sequence: 1 })).to.equal(undefined);
+        expect(await a.coordinator.messenger.hasReached(c1, { ms: 1, sequence: 1 })).to.equal(undefined);
       });
 
       core('gives a lock to one holder at a time, which prolongs it by acquiring it again in time', async () => {
         const [one, two] = [a.coordinator.locks, b.coordinator.locks];
-        expect(await one.lockHolder('thing')).to.equal(undefined);
-        expect(await one.acquireLock('thing', 'one', 60_000)).to.equal(true);
-        expect(await two.acquireLock('thing', 'two', 60_000)).to.equal(false);
-        expect(await two.lockHolder('thing')).to.equal('one');
-        expect(await one.acquireLock('other', 'two', 60_000)).to.equal(true);
-        expect(await one.acquireLock('thing', 'one', 20)).to.equal(true);
-        await until(() => two.acquireLock('thing', 'two', 60_000), 'the end of the lock');
-        expect(await one.acquireLock('thing', 'one', 60_000)).to.equal(false);
-        expect(await one.lockHolder('thing')).to.equal('two');
+        expect(await one.lockHolder(lock)).to.equal(undefined);
+        expect(await one.acquireLock(lock, 'one', 60_000)).to.equal(true);
+        expect(await two.acquireLock(lock, 'two', 60_000)).to.equal(false);
+        expect(await two.lockHolder(lock)).to.equal('one');
+        expect(await one.acquireLock(`${lock}-other`, 'two', 60_000)).to.equal(true);
+        expect(await one.acquireLock(lock, 'one', 20)).to.equal(true);
+        await until(() => two.acquireLock(lock, 'two', 60_000), 'the end of the lock');
+        expect(await one.acquireLock(lock, 'one', 60_000)).to.equal(false);
+        expect(await one.lockHolder(lock)).to.equal('two');
       });
 
       core('closes all connections of all nodes', async () => {
@@ -782,91 +843,91 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       core('subscribes and unsubscribes a connection at its owner', async () => {
-        await connect(b, 'c1', 't1');
-        expect(await a.coordinator.messenger.subscribe('c1', 'news')).to.equal(true);
-        expect(b.listener.onPresence('news')).to.deep.equal(['c1']);
-        expect(await a.coordinator.messenger.unsubscribe('c1', 'news')).to.equal(true);
-        expect(b.listener.onPresence('news')).to.deep.equal([]);
-        expect(await b.coordinator.messenger.subscribe('c1', 'sport')).to.equal(true);
+        await connect(b, c1, t1);
+        expect(await a.coordinator.messenger.subscribe(c1, news)).to.equal(true);
+        expect(b.listener.onPresence(news)).to.deep.equal([c1]);
+        expect(await a.coordinator.messenger.unsubscribe(c1, news)).to.equal(true);
+        expect(b.listener.onPresence(news)).to.deep.equal([]);
+        expect(await b.coordinator.messenger.subscribe(c1, sport)).to.equal(true);
       });
 
       it('answers false when there is no connection to subscribe', async () => {
-        expect(await a.coordinator.messenger.subscribe('c1', 'news')).to.equal(false);
-        expect(await a.coordinator.messenger.unsubscribe('c1', 'news')).to.equal(false);
+        expect(await a.coordinator.messenger.subscribe(c1, news)).to.equal(false);
+        expect(await a.coordinator.messenger.unsubscribe(c1, news)).to.equal(false);
       });
 
       core('lists the subscribed connections of every node', async () => {
-        await connect(a, 'c1', 't1');
-        await connect(b, 'c2', 't1');
-        await connect(b, 'c3', 't2');
-        for (const id of ['c1', 'c2']) await a.coordinator.messenger.subscribe(id, 'news');
-        const { connections, missing } = await b.coordinator.messenger.presence('news');
+        await connect(a, c1, t1);
+        await connect(b, c2, t1);
+        await connect(b, c3, t2);
+        for (const id of [c1, c2]) await a.coordinator.messenger.subscribe(id, news);
+        const { connections, missing } = await b.coordinator.messenger.presence(news);
         expect(connections).to.have.deep.members([
-          { connectionId: 'c1', nodeId: 'node-a' },
-          { connectionId: 'c2', nodeId: 'node-b' },
+          { connectionId: c1, nodeId: 'node-a' },
+          { connectionId: c2, nodeId: 'node-b' },
         ]);
         expect(missing).to.deep.equal([]);
       });
 
       it('an unknown topic has no subscribed connections', async () => {
         const nobody = { connections: [], missing: [] };
-        expect(await a.coordinator.messenger.presence('news')).to.deep.equal(nobody);
+        expect(await a.coordinator.messenger.presence(news)).to.deep.equal(nobody);
       });
     });
 
     describe('self-check', () => {
       it('finds nothing where all is well', async () => {
-        await connect(a, 'c1', 't1');
-        await connect(b, 'c2', 't1');
+        await connect(a, c1, t1);
+        await connect(b, c2, t1);
         const report = await reconcile(a, CHECK);
         expect(report).to.deep.include({ checked: 2, found: {}, repairs: {}, findings: [] });
         expect(report.unknown).to.equal(undefined);
       });
 
       it('leaves the route of a connection alone that still opens', async () => {
-        await register(a, 'c1', 't1');
+        await register(a, c1, t1);
         expect((await reconcile(a, CHECK)).findings).to.deep.equal([]);
-        expect(await b.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-a' });
+        expect(await b.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-a' });
       });
 
       core('restores the route of a connection that has none', async () => {
-        await connect(a, 'c1', 't1');
-        await a.coordinator.routes.unregister('c1', 't1');
+        await connect(a, c1, t1);
+        await a.coordinator.routes.unregister(c1, t1);
         const { findings } = await reconcile(a, CHECK);
-        const finding = { kind: 'missing-route', connectionId: 'c1', repaired: true };
+        const finding = { kind: 'missing-route', connectionId: c1, repaired: true };
         expect(findings).to.deep.equal([finding]);
-        expect(await b.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-a' });
+        expect(await b.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-a' });
         expect((await reconcile(a, CHECK)).findings).to.deep.equal([]);
       });
 
       core('removes the route of a connection that is not there', async () => {
-        await connect(a, 'c1', 't1');
-        a.listener.connections.delete('c1');
+        await connect(a, c1, t1);
+        a.listener.connections.delete(c1);
         const { found, repairs } = await reconcile(a, CHECK);
         expect([found, repairs]).to.deep.equal([{ ghost: 1 }, { ghost: 1 }]);
-        expect(await b.coordinator.routes.locate('c1')).to.equal(undefined);
+        expect(await b.coordinator.routes.locate(c1)).to.equal(undefined);
       });
 
       it('corrects a route that names an earlier connection of the same id', async () => {
-        await connect(a, 'c1', 't1');
-        a.listener.connections.set('c1', 't2');
+        await connect(a, c1, t1);
+        a.listener.connections.set(c1, t2);
         expect((await reconcile(a, CHECK)).repairs).to.deep.equal({ 'wrong-token': 1 });
-        expect(await b.coordinator.routes.unregister('c1', 't2')).to.equal(false);
-        expect(await a.coordinator.routes.unregister('c1', 't2')).to.equal(true);
+        expect(await b.coordinator.routes.unregister(c1, t2)).to.equal(false);
+        expect(await a.coordinator.routes.unregister(c1, t2)).to.equal(true);
       });
 
       core('closes a connection whose id another node owns', async () => {
-        await connect(a, 'c1', 't1');
-        await connect(b, 'c1', 't2');
-        await until(() => a.listener.superseded.length === 1, 'the notification of the takeover');
-        a.listener.connections.set('c1', 't1');
+        await connect(a, c1, t1);
+        await connect(b, c1, t2);
+        await until(() => takeoversAt(a).length === 1, 'the notification of the takeover');
+        a.listener.connections.set(c1, t1);
         expect((await reconcile(a, CHECK)).repairs).to.deep.equal({ 'foreign-route': 1 });
-        expect(a.listener.connections.has('c1')).to.equal(false);
-        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
+        expect(a.listener.connections.has(c1)).to.equal(false);
+        expect(await a.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-b' });
       });
 
       it('repairs nothing when it only compares, and no more than its limit', async () => {
-        for (const id of ['c1', 'c2', 'c3']) await connect(a, id, `t-${id}`);
+        for (const id of [c1, c2, c3]) await connect(a, id, `t-${id}`);
         a.listener.connections.clear();
         const seen = await reconcile(a, { ...CHECK, maxRepairs: 0 });
         expect([seen.found, seen.repairs]).to.deep.equal([{ ghost: 3 }, {}]);
@@ -878,18 +939,18 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('reports no difference that ends before it has lasted', async () => {
-        await connect(a, 'c1', 't1');
-        a.listener.connections.delete('c1');
+        await connect(a, c1, t1);
+        a.listener.connections.delete(c1);
         const checked = reconcile(a, { ...CHECK, settle: 100 });
-        setTimeout(() => a.listener.connections.set('c1', 't1'), 50);
+        setTimeout(() => a.listener.connections.set(c1, t1), 50);
         expect((await checked).findings).to.deep.equal([]);
-        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-a' });
+        expect(await a.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-a' });
       });
 
       core('notifies the other nodes of a repair when asked to, and of nothing else', async () => {
-        await connect(a, 'c1', 't1');
+        await connect(a, c1, t1);
         await reconcile(a, { ...CHECK, notify: true });
-        a.listener.connections.delete('c1');
+        a.listener.connections.delete(c1);
         await reconcile(a, { ...CHECK, maxRepairs: 0, notify: true });
         expect(b.listener.syncs).to.equal(0);
         await reconcile(a, { ...CHECK, notify: true });
@@ -897,7 +958,7 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('comparing the routes of all nodes finds nothing where all is well', async () => {
-        await connect(b, 'c1', 't1');
+        await connect(b, c1, t1);
         const report = await reconcile(a, { ...CHECK, scope: 'cluster' });
         expect(report.findings).to.deep.equal([]);
       });
@@ -907,6 +968,15 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
     if (cut === undefined || heal === undefined) return;
 
     describe('in an outage', () => {
+      afterEach(async () => {
+        for (const [nodeId, { coordinator }] of Object.entries({ 'node-a': a, 'node-b': b })) {
+          await heal(nodeId);
+          // The broken connections of the outage answer no call, so a call that succeeds went over new ones.
+          await until(async () => (await codeOf(coordinator.routes.locate(c1))) === undefined, 'an answer');
+          await until(() => coordinator.status().reachable, 'the end of the outage');
+        }
+      });
+
       it('every method rejects with UNAVAILABLE, but send, unsubscribe and status', async () => {
         await cut('node-a');
         await until(() => !a.coordinator.status().reachable, 'the outage');
@@ -914,43 +984,43 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         for (const call of everyCall(a.coordinator)) {
           expect(await codeOf(call)).to.equal('UNAVAILABLE');
         }
-        a.coordinator.log.unsubscribe(['news']);
+        a.coordinator.log.unsubscribe([news]);
       });
 
       it('a send of the node that is cut off answers unavailable', async () => {
-        await connect(b, 'c1', 't1');
+        await connect(b, c1, t1);
         await cut('node-a');
         await until(() => !a.coordinator.status().reachable, 'the outage');
-        const result = await a.coordinator.messenger.send(message('c1', 'm1'));
+        const result = await a.coordinator.messenger.send(message(c1, m1));
         expect(result).to.deep.equal({ outcome: 'unavailable' });
         expect(b.listener.messages).to.deep.equal([]);
       });
 
       it('a send to a node that does not answer is unknown after its deadline', async () => {
-        await connect(b, 'c1', 't1');
+        await connect(b, c1, t1);
         await cut('node-b');
-        const result = await a.coordinator.messenger.send({ ...message('c1', 'm1'), deadline: 50 });
+        const result = await a.coordinator.messenger.send({ ...message(c1, m1), deadline: 50 });
         expect(result).to.deep.equal({ outcome: 'unknown' });
       });
 
       it('a node that does not answer is missing in the presence', async () => {
-        await connect(a, 'c1', 't1');
-        await a.coordinator.messenger.subscribe('c1', 'news');
+        await connect(a, c1, t1);
+        await a.coordinator.messenger.subscribe(c1, news);
         await cut('node-b');
-        expect(await a.coordinator.messenger.presence('news')).to.deep.equal({
-          connections: [{ connectionId: 'c1', nodeId: 'node-a' }],
+        expect(await a.coordinator.messenger.presence(news)).to.deep.equal({
+          connections: [{ connectionId: c1, nodeId: 'node-a' }],
           missing: ['node-b'],
         });
       });
 
       it('a request to a node that does not answer rejects with UNAVAILABLE', async () => {
-        await connect(b, 'c1', 't1');
+        await connect(b, c1, t1);
         await cut('node-b');
         const { coordinator } = a;
         const asked = [
-          coordinator.messenger.close('c1', 'kicked'),
-          coordinator.messenger.subscribe('c1', 'news'),
-          coordinator.messenger.unsubscribe('c1', 'news'),
+          coordinator.messenger.close(c1, 'kicked'),
+          coordinator.messenger.subscribe(c1, news),
+          coordinator.messenger.unsubscribe(c1, news),
         ];
         for (const call of asked) expect(await codeOf(call)).to.equal('UNAVAILABLE');
       });
@@ -960,20 +1030,20 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await until(() => !a.coordinator.status().reachable, 'the outage');
         await heal('node-a');
         await until(() => a.coordinator.status().reachable, 'the end of the outage');
-        expect(await register(a, 'c1', 't1')).to.include({ outcome: 'registered' });
+        expect(await register(a, c1, t1)).to.include({ outcome: 'registered' });
       });
 
       it('kept entries that were published meanwhile arrive afterwards, once and in order', async () => {
-        await listen([a, b], 'news');
-        await publishAll(b, ['news']);
+        await listen([a, b], news);
+        await publishAll(b, [news]);
         await until(() => a.listener.publications.length === 1, 'the first publication');
         await cut('node-a');
-        const cursors = await publishAll(b, ['news', undefined, 'news']);
+        const cursors = await publishAll(b, [news, undefined, news]);
         await heal('node-a');
         await until(() => a.listener.publications.length >= 4, 'what was missed');
         await settled(b, a);
         const missed = a.listener.publications.slice(1, 4);
-        expect(missed.map(({ topic }) => topic)).to.deep.equal(['news', undefined, 'news']);
+        expect(missed.map(({ topic }) => topic)).to.deep.equal([news, undefined, news]);
         expect(missed.map(({ frame }) => frame.position?.sequence)).to.deep.equal(
           cursors.map(({ sequence }) => sequence),
         );
@@ -981,28 +1051,28 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
 
       it('a takeover during the outage is reported afterwards, once', async () => {
-        await connect(a, 'c1', 't1');
-        await connect(a, 'c2', 't2');
+        await connect(a, c1, t1);
+        await connect(a, c2, t2);
         await cut('node-a');
-        await register(b, 'c1', 't9');
+        await register(b, c1, t9);
         await heal('node-a');
-        await until(() => a.listener.superseded.length > 0, 'the notification of the takeover');
+        await until(() => takeoversAt(a).length > 0, 'the notification of the takeover');
         await until(() => a.coordinator.status().reachable, 'the end of the outage');
         await settled(a, b);
-        expect(a.listener.superseded).to.deep.equal([{ connectionId: 'c1', token: 't1' }]);
-        expect(await a.coordinator.routes.locate('c1')).to.include({ nodeId: 'node-b' });
-        expect(await b.coordinator.routes.locate('c2')).to.include({ nodeId: 'node-a' });
+        expect(takeoversAt(a)).to.deep.equal([{ connectionId: c1, token: t1 }]);
+        expect(await a.coordinator.routes.locate(c1)).to.include({ nodeId: 'node-b' });
+        expect(await b.coordinator.routes.locate(c2)).to.include({ nodeId: 'node-a' });
       });
 
       it('the route of a connection that ended meanwhile goes afterwards', async () => {
-        await connect(a, 'c1', 't1');
+        await connect(a, c1, t1);
         await cut('node-a');
         await until(() => !a.coordinator.status().reachable, 'the outage');
         a.listener.opening.clear();
-        a.listener.connections.delete('c1');
-        expect(await codeOf(a.coordinator.routes.unregister('c1', 't1'))).to.equal('UNAVAILABLE');
+        a.listener.connections.delete(c1);
+        expect(await codeOf(a.coordinator.routes.unregister(c1, t1))).to.equal('UNAVAILABLE');
         await heal('node-a');
-        await until(async () => (await b.coordinator.routes.locate('c1')) === undefined, 'the route to go');
+        await until(async () => (await b.coordinator.routes.locate(c1)) === undefined, 'the route to go');
         expect(await b.coordinator.routes.count()).to.equal(0);
       });
     });
@@ -1012,6 +1082,26 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 /** Stands for mocha's `it` where a test is left out. */
 function omitted(_title: string, _test: Mocha.AsyncFunc | Mocha.Func): void {
   // It is run on the main topologies, and on all of them in `npm run test:all`.
+}
+
+/** Begins a test: names that no other test uses, for its connections, tokens, messages, topics, key and lock. */
+function ownNames() {
+  present += 1;
+  const own = (name: string): string => `${name}.${present}`;
+  return {
+    c1: own('c1'),
+    c2: own('c2'),
+    c3: own('c3'),
+    t1: own('t1'),
+    t2: own('t2'),
+    t9: own('t9'),
+    m1: own('m1'),
+    m2: own('m2'),
+    news: own('news'),
+    sport: own('sport'),
+    key: own('key'),
+    lock: own('lock'),
+  };
 }
 
 /** Registers a connection that is still opening. */
@@ -1068,7 +1158,7 @@ function broadcast(text: string): Publication {
   return publication(undefined, `data: ${text}\n\n`);
 }
 
-/** Publishes `0`, `1`, … to these topics. */
+/** Publishes `0`, `1`, … of this test to these topics. */
 async function publishAll(
   { coordinator }: Node,
   topics: readonly (string | undefined)[],
@@ -1076,10 +1166,14 @@ async function publishAll(
 ): Promise<Cursor[]> {
   const cursors: Cursor[] = [];
   for (const [n, topic] of topics.entries()) {
-    const result = await coordinator.log.publish(publication(topic, `data: ${n}\n\n`, retention));
+    const result = await coordinator.log.publish(publication(topic, `data: ${present} ${n}\n\n`, retention));
     cursors.push(cursorOf(result));
   }
   return cursors;
+}
+
+function isSame(position: Cursor | undefined, other: Cursor): boolean {
+  return position?.ms === other.ms && position.sequence === other.sequence;
 }
 
 async function head(node: Node): Promise<Cursor> {
@@ -1103,8 +1197,11 @@ function replay(
   return coordinator.log.replay({ ...rest, limit, ...(after === undefined ? {} : { after }) });
 }
 
+/** The numbers of {@link publishAll} in a page. The log also keeps the broadcasts of other tests. */
 function texts({ frames }: ReplayPage): string[] {
-  return frames.map(({ bytes }) => /data: (.*)/.exec(bytes.toString())?.[1] ?? '');
+  return frames
+    .map(({ bytes }) => /data: (\d+) (\d+)/.exec(bytes.toString()))
+    .flatMap(found => (found?.[1] === `${present}` ? [found[2] ?? ''] : []));
 }
 
 function numbersUpTo(count: number): string[] {

@@ -22,12 +22,8 @@ describe('RedisCoordinator', () => {
       }),
       { only: 'core' },
     );
-  });
-
-  describe('on a Redis that does the registry with plain commands', () => {
-    const server = withRedis();
     clusterCoordinatorContract(
-      'behind a URL',
+      'with plain commands for the registry',
       new RedisNodes(() => ({ url: server.redis.url }), {
         atomicOperation: { redisAtomicEnabled: false },
       }),

@@ -3,7 +3,7 @@ import { withRedis } from '../support/redis/with-redis.js';
 import { TestCluster } from '../support/test-cluster.js';
 import { sseServiceContract } from './sse-service.contract.js';
 
-let cluster = new TestCluster();
+const cluster = new TestCluster();
 
 sseServiceContract('DistributedSseService', {
   async node(nodeId, options = {}) {
@@ -15,10 +15,7 @@ sseServiceContract('DistributedSseService', {
   heal: nodeId => {
     cluster.bus.heal(nodeId);
   },
-  async dispose() {
-    await cluster.close();
-    cluster = new TestCluster();
-  },
+  dispose: () => cluster.close(),
 });
 
 describe('over Redis', () => {

@@ -2,6 +2,7 @@ import { chmod, mkdtemp, rm, symlink, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { expect } from 'chai';
+import { Redis } from 'ioredis';
 import { ChildProgram } from '../support/child-program.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
 import { withRedis } from '../support/redis/with-redis.js';
@@ -64,19 +65,22 @@ describe('examples/02-cluster', () => {
     );
     const REAL_PATH = process.env['PATH'] ?? '';
     program = ChildProgram.start(EXAMPLE, { PORT: '0', PATH: folder, REAL_PATH });
-    await show(program);
+    const [, port = ''] = await program.printed(/three nodes meet in redis:\/\/127\.0\.0\.1:(\d+);/);
     expect(program.output).to.include('redis-server did not start');
+    const admin = new Redis(Number(port));
+    expect(await admin.ping()).to.equal('PONG');
+    admin.disconnect();
     expect(await program.stop('SIGTERM')).to.equal(0);
   });
 
   it('says what is missing where neither can start one', async () => {
-    program = ChildProgram.start(EXAMPLE, { PORT: '0', PATH: folder });
-    expect(await program.exited).to.equal(1);
-    expect(program.output).to.match(/neither redis-server nor docker .* set REDIS_URL\n/);
+    const missing = ChildProgram.start(EXAMPLE, { PORT: '0', PATH: join(folder, 'nothing') });
     await put('docker', 'echo "Cannot connect to the Docker daemon" >&2; exit 1');
-    program = ChildProgram.start(EXAMPLE, { PORT: '0', PATH: folder });
-    expect(await program.exited).to.equal(1);
-    expect(program.output).to.match(/neither redis-server nor docker .* set REDIS_URL\n/);
+    const broken = ChildProgram.start(EXAMPLE, { PORT: '0', PATH: folder });
+    for (const failed of [missing, broken]) {
+      expect(await failed.exited).to.equal(1);
+      expect(failed.output).to.match(/neither redis-server nor docker .* set REDIS_URL\n/);
+    }
   });
 
   it('uses the Redis that REDIS_URL names', async () => {

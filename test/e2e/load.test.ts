@@ -12,7 +12,7 @@ const PARALLEL = 100;
 // Several times what may wait for one client.
 const FLOOD_EVENTS = amount(6_000, 30_000);
 const FLOOD_BYTES = 1000;
-const SLOW_CLIENTS = 200;
+const SLOW_CLIENTS = amount(100, 200);
 const MEBIBYTE = 1024 * 1024;
 
 describe('under load', function () {

@@ -30,18 +30,29 @@ describe('a resumable source over Redis', () => {
       SSE_NODE_HEARTBEAT: '300',
     });
     const [, url = ''] = await program.printed(/^listening on (\S+)$/m);
-    const node = { program, url };
-    nodes.push(node);
-    return node;
+    return { program, url };
+  };
+  /** Three nodes; those that a test before has left are used again. */
+  const three = async (): Promise<readonly [Node, Node, Node]> => {
+    const left = nodes
+      .splice(0)
+      .filter(({ program: { process } }) => process.exitCode === null && process.signalCode === null);
+    nodes.push(...left, ...(await Promise.all(Array.from({ length: 3 - left.length }, start))));
+    const [first, second, third] = nodes;
+    if (first === undefined || second === undefined || third === undefined) throw new Error('three were started');
+    return [first, second, third];
   };
 
   beforeEach(() => {
     questions += 1;
   });
 
-  afterEach(async () => {
+  afterEach(() => {
     for (const client of clients.splice(0)) client.leave();
-    for (const { program } of nodes.splice(0)) await program.stop('SIGKILL');
+  });
+
+  after(async () => {
+    for (const { program } of nodes) await program.stop('SIGKILL');
   });
 
   const follow = async ({ url }: Node, pause: number, lastEventId?: string): Promise<EventStreamClient> => {
@@ -56,7 +67,7 @@ describe('a resumable source over Redis', () => {
   const lastId = (client: EventStreamClient): string => client.events.findLast(({ id }) => id !== undefined)?.id ?? '';
 
   it('reaches a client whole, in order and once, though its node is killed in the middle', async () => {
-    const [producer, edge, other] = await Promise.all([start(), start(), start()]);
+    const [producer, edge, other] = await three();
     // The node of the first client runs the source.
     const first = await follow(producer, 0);
     await first.event('word');
@@ -79,7 +90,7 @@ describe('a resumable source over Redis', () => {
   }).timeout(180_000);
 
   it('ends for every follower with sse.reset PRODUCER_LOST within its lease and a half when its node is killed', async () => {
-    const [producer, edge, other] = await Promise.all([start(), start(), start()]);
+    const [producer, edge, other] = await three();
     const first = await follow(producer, PAUSE);
     await first.event('word');
     const followers = await Promise.all([edge, edge, other, other].map(node => follow(node, PAUSE)));

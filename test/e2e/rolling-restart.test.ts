@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { runRolling } from '../soak/rolling-run.js';
 import { amount } from '../support/extent.js';
 
-const RATE = amount(40, 100);
+const RATE = amount(20, 100);
 const CLIENTS = 3 * RATE;
 // Clients of one wave of a drain, of which there are twenty a second.
 const WAVE = RATE / 20;
@@ -11,7 +11,7 @@ describe('a rolling restart of three nodes under load', () => {
   it('loses and doubles no event, and spreads the reconnections of clients', async () => {
     const report = await runRolling({
       clients: CLIENTS,
-      publishers: amount(4, 6),
+      publishers: amount(2, 6),
       pace: amount(80, 50),
       rate: RATE,
       jitter: 4_000,
@@ -27,6 +27,6 @@ describe('a rolling restart of three nodes under load', () => {
     // It was put to the test.
     expect(report.reconnects).to.be.at.least(CLIENTS);
     expect(report.mostClosed).to.be.greaterThan(RATE / 2);
-    expect(report.events).to.be.greaterThan(10_000);
+    expect(report.events).to.be.greaterThan(amount(5_000, 10_000));
   }).timeout(180_000);
 });

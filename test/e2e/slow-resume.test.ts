@@ -11,7 +11,7 @@ import { withRedis } from '../support/redis/with-redis.js';
 import { reached, until } from '../support/until.js';
 
 // Many times what may wait for the client, and more than the sockets between hold.
-const ENTRIES = amount(50_000, 100_000);
+const ENTRIES = amount(30_000, 100_000);
 const BYTES = 400;
 const OUTBOX_BYTES = 1_048_576;
 

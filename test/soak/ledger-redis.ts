@@ -94,6 +94,6 @@ async function answered<T>(command: Promise<T>): Promise<T | undefined> {
 }
 
 function streamOf(topic: string): string {
-  const layout = { prefix: 'sse:', channel: 'sse:events', partitions: 1 } as const;
+  const layout = { prefix: 'sse:', database: 0, channel: 'sse:events', partitions: 1 } as const;
   return new Keys({ ...layout, pubsub: 'classic', cluster: false }).topic(topic).stream;
 }

@@ -128,7 +128,7 @@ async function scripts(): Promise<void> {
       idempotencyMs: 0,
     });
   const publishUnkept = (n: number) => {
-    const mark = bench.keys.unkeptMark(String(n));
+    const mark = bench.keys.unkeptMark('t', String(n));
     return gateway.run(publishUnkeptScript, { mark, frame: payload, ...subscribers, ms: 60_000 });
   };
   const batch = (n: number, size: number) =>
@@ -144,6 +144,7 @@ async function scripts(): Promise<void> {
       bytes: 262_144,
     });
   const gen = (): string => b.gen();
+  const epoch = (): string => b.believed()?.epoch ?? '';
   const own = { partition, gen: '', offset: 0, limit: 500 };
   const all: readonly (readonly [string, number, (n: number) => Promise<unknown>])[] = [
     ['lease', CALLS, () => a.lease()],
@@ -152,13 +153,13 @@ async function scripts(): Promise<void> {
     ['refresh, 200 routes', 300, n => b.refresh(batch(n, 200))],
     ['refresh that compares 500', 300, n => b.refresh(batch(n % 20, 500), { ttlMs: 0 })],
     ['owned, 500 routes', 300, () => gateway.run(ownedScript, { ...own, gen: gen() })],
-    ['resolve', CALLS, n => gateway.run(resolveScript, { partition, conns: [id(n)] })],
+    ['resolve', CALLS, n => gateway.run(resolveScript, { partition, epoch: epoch(), conns: [id(n)] })],
     [
       'send, 200 bytes',
       CALLS,
-      n => gateway.run(sendScript, { partition, conn: id(n), pubCommand: 'PUBLISH', payload }),
+      n => gateway.run(sendScript, { partition, epoch: epoch(), conn: id(n), pubCommand: 'PUBLISH', payload }),
     ],
-    [`count, ${NODES} nodes`, CALLS, () => gateway.run(countScript, { partition })],
+    [`count, ${NODES} nodes`, CALLS, () => gateway.run(countScript, { partition, graceMs: 0 })],
     ['expire, 300 routes', 300, () => gateway.run(expireScript, { partition, count: 300 })],
     [
       'reconcile, 200 routes',

@@ -5,7 +5,10 @@ type MethodOf<P extends Part> = `${P}.${string & keyof NonNullable<ClusterCoordi
 type Method =
   | 'start'
   | 'close'
-  | Exclude<{ [P in Part]: MethodOf<P> }[Part], 'log.unsubscribe' | 'log.position' | 'selfCheck.leakProbes'>;
+  | Exclude<
+      { [P in Part]: MethodOf<P> }[Part],
+      'log.unsubscribe' | 'log.position' | 'log.lastPosition' | 'selfCheck.leakProbes'
+    >;
 
 /** Is called before and after each call to the cluster, and may take its time or throw. */
 export type Hook = (method: Method, when: 'before' | 'after') => void | Promise<void>;
@@ -23,7 +26,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
   const { routes, log, messenger, locks, selfCheck } = inner;
   return {
     kind: inner.kind,
-    status: () => inner.status(),
+    status: connectionId => inner.status(connectionId),
     start: around('start', listener => inner.start(listener)),
     close: around('close', () => inner.close()),
     routes: {
@@ -42,6 +45,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
         log.unsubscribe(topics);
       },
       position: () => log.position(),
+      lastPosition: () => log.lastPosition(),
     },
     messenger: {
       send: around('messenger.send', message => messenger.send(message)),

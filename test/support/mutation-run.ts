@@ -23,8 +23,8 @@ export interface Trials<M extends Mutation> {
   readonly source: (mutation: M) => string;
   /** The file that the tests run in its stead. */
   readonly target: (mutation: M) => string;
-  /** The text without the rule. Default: the first text that equals `find` is replaced. */
-  readonly apply?: (text: string, mutation: M) => string;
+  /** The text without the rule. Throws unless `find` names one piece of code. */
+  readonly apply: (text: string, mutation: M) => string;
   /** Turns the text of the one into that of the other. */
   readonly compile?: (text: string) => string;
   /** Compiled test files. */
@@ -84,15 +84,10 @@ function textWithout<M extends Mutation>(mutation: M, trials: Trials<M>): string
   const source = trials.source(mutation);
   const text = readFileSync(source, 'utf8');
   try {
-    return (trials.apply ?? replaceFirst)(text, mutation);
+    return trials.apply(text, mutation);
   } catch (cause) {
     throw new Error(`${source}: '${mutation.rule}' cannot be removed`, { cause });
   }
-}
-
-function replaceFirst(text: string, { find, replace }: Mutation): string {
-  if (!text.includes(find)) throw new Error(`the source does not have: ${find}`);
-  return text.replace(find, () => replace);
 }
 
 function passes(test: string, { args = [], env }: Pick<Trials<never>, 'args' | 'env'>): boolean {

@@ -27,11 +27,18 @@ export class RecordingListener implements ClusterListener {
   readonly subscriptions = new Map<string, Set<string>>();
   /** The connections this node has. */
   readonly connections = new Map<string, string>();
+  /** The fencing tokens of some of them; the others have the smallest. */
+  readonly fencingTokens = new Map<string, number>();
   /** Those that are not its own yet, as `<id> <token>`. */
   readonly opening = new Set<string>();
   answer: (connectionId: string, messageId: string) => LocalResult = () => ({
     outcome: 'delivered',
   });
+
+  /** Forgets every call and connection, and answers as a new one. */
+  reset(): void {
+    Object.assign(this, new RecordingListener());
+  }
 
   onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult {
     const text = frame.bytes.toString();
@@ -51,7 +58,8 @@ export class RecordingListener implements ClusterListener {
     this.syncs += 1;
   }
 
-  onSuperseded(connectionId: string, token: string): void {
+  onSuperseded(connectionId: string, token: string, fencingToken: number): void {
+    if ((this.fencingTokens.get(connectionId) ?? 1) >= fencingToken) return;
     this.superseded.push({ connectionId, token });
     if (this.connections.get(connectionId) === token) this.connections.delete(connectionId);
   }
@@ -99,7 +107,9 @@ export class RecordingListener implements ClusterListener {
   }
 
   *registered(): Iterable<Registered> {
-    for (const [connectionId, token] of this.connections) yield { connectionId, token };
+    for (const [connectionId, token] of this.connections) {
+      yield { connectionId, token, fencingToken: this.fencingTokens.get(connectionId) ?? 1 };
+    }
   }
 }
 

@@ -20,11 +20,13 @@ export interface Order {
   readonly targets: readonly string[];
   /** Every so many are durable; 0: none. */
   readonly durableEvery: number;
+  /** The first number. Default: 0. */
+  readonly first?: number;
 }
 
 /** What became of it. */
 export interface Sent {
-  /** Of each number, in {@link OUTCOMES}; -1: its promise has not settled five seconds after the last was begun. */
+  /** Of each number from the first on, in {@link OUTCOMES}; -1: its promise has not settled five seconds after the last was begun. */
   readonly outcomes: readonly number[];
   /** Milliseconds of the send that took longest. */
   readonly longestMs: number;
@@ -74,7 +76,7 @@ async function serve(): Promise<void> {
 }
 
 async function carryOut(service: SseService, order: Order): Promise<Sent> {
-  const { rate, seconds, targets, durableEvery } = order;
+  const { rate, seconds, targets, durableEvery, first = 0 } = order;
   const total = rate * seconds;
   // Beside the heap, which is watched.
   const outcomes = new Int8Array(total).fill(-1);
@@ -83,23 +85,24 @@ async function carryOut(service: SseService, order: Order): Promise<Sent> {
   loop.enable();
   let longestMs = 0;
   let open = 0;
-  const send = async (number: number): Promise<void> => {
+  const send = async (at: number): Promise<void> => {
     open += 1;
+    const number = first + at;
     const began = performance.now();
     const target = targets[number % targets.length] ?? '';
     const durable = durableEvery > 0 && number % durableEvery === 0 ? { durable: true } : {};
     const { outcome } = await service.sendMessageToConnection(target, 'note', `${number}`, durable);
-    outcomes[number] = OUTCOMES.indexOf(outcome);
+    outcomes[at] = OUTCOMES.indexOf(outcome);
     longestMs = Math.max(longestMs, performance.now() - began);
     open -= 1;
   };
   const began = performance.now();
   let nextSample = began + SAMPLE_MS;
-  for (let number = 0; number < total;) {
+  for (let at = 0; at < total;) {
     const due = ((performance.now() - began) * rate) / 1_000;
     // A machine that is late does not get later by catching up.
-    const now = Math.min(total, due, number + rate / CATCH_UP);
-    for (; number < now; number += 1) void send(number);
+    const now = Math.min(total, due, at + rate / CATCH_UP);
+    for (; at < now; at += 1) void send(at);
     await delay(TICK_MS);
     if (performance.now() < nextSample) continue;
     nextSample += SAMPLE_MS;

@@ -28,6 +28,18 @@ describe('time', () => {
       expect(runs).to.equal(3);
     });
 
+    it('runs after 24 days when its period is longer than a timer can be', () => {
+      let runs = 0;
+      const everyMs = 365 * 24 * 3_600_000;
+      for (const period of [{ everyMs }, { everyMs: 2 ** 31 - 1, jitter: 0.1 }]) {
+        const periodic = new Periodic(() => void (runs += 1), period);
+        periodic.start();
+        clock.tick(1_000_000);
+        expect(runs).to.equal(0);
+        periodic.stop();
+      }
+    });
+
     it('never overlaps itself', async () => {
       let running = 0;
       let most = 0;

@@ -6,7 +6,7 @@ import type {
   Registration,
   RegistrationResult,
 } from '../../contracts/cluster.js';
-import type { Frame, Position } from '../../contracts/events.js';
+import type { Cursor, Frame, Position } from '../../contracts/events.js';
 import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
 import { addressed, carriedTrace, EVERYONE } from '../../protocol/names.js';
@@ -94,6 +94,12 @@ export class MemoryBus {
     return findings.report();
   }
 
+  /** The newest entry that a node was given. */
+  lastPosition(nodeId: string): Cursor {
+    const { epoch, head } = this.log;
+    return { ...(this.#nodes.get(nodeId)?.cutAt ?? head), epoch };
+  }
+
   isCut(nodeId: string): boolean {
     return this.reach(nodeId) === undefined;
   }
@@ -107,8 +113,9 @@ export class MemoryBus {
   register(nodeId: string, registration: Registration, takeovers: TakeoverLimit): RegistrationResult {
     const former = this.#routes.get(registration.connectionId);
     const result = this.#routes.register(nodeId, registration, takeovers);
-    if (former !== undefined && this.#routes.get(former.connectionId) !== former) {
-      this.reach(former.nodeId)?.onSuperseded(former.connectionId, former.token);
+    const present = this.#routes.get(registration.connectionId);
+    if (former !== undefined && present !== undefined && present !== former) {
+      this.reach(former.nodeId)?.onSuperseded(former.connectionId, former.token, present.fencingToken);
     }
     return result;
   }

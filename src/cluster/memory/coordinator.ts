@@ -43,6 +43,7 @@ export class LocalCoordinator implements ClusterCoordinator {
     subscribe: async () => void this.#reachBus(),
     unsubscribe: () => undefined,
     position: () => (this.status().reachable ? this.bus.log.head : undefined),
+    lastPosition: () => this.bus.lastPosition(this.nodeId),
   };
 
   readonly messenger: NodeMessenger = {

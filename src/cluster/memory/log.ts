@@ -62,15 +62,29 @@ export class MemoryLog {
   }
 
   /** What a client at `after` has missed. */
-  replay({ topics, after, limit, broadcasts }: ReplayRequest): ReplayPage {
+  replay({ topics, after, opened, limit, broadcasts }: ReplayRequest): ReplayPage {
     const { head } = this;
-    if (after === undefined) return { head, completeTo: head, frames: [] };
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
+    if (opened !== undefined) return this.#missedSince(wanted, opened);
+    if (after === undefined) return { head, completeTo: head, frames: [] };
     const lost = after.epoch !== this.epoch ? 'EPOCH' : isAfter(after, head) ? 'AHEAD' : undefined;
     const page = this.#page(wanted, lost === undefined ? after : undefined, limit);
     const resumedFrom = this.#resumedFrom(page.frames[0]?.position);
     if (lost !== undefined) return { ...page, gap: gapOfLostLog(lost, resumedFrom) };
     const gap = gapOf(this.#missing(wanted, after), resumedFrom);
+    return gap === undefined ? page : { ...page, gap };
+  }
+
+  /** The log is that of the process, so the position of a node is always known and none of it is older. */
+  #missedSince(topics: readonly string[], { seen }: NonNullable<ReplayRequest['opened']>): ReplayPage {
+    const { head } = this;
+    const page = { head, completeTo: head, frames: [] };
+    const missing = new Map<string, Position>();
+    for (const name of topics) {
+      const last = this.#topics.get(name)?.entries.at(-1)?.position;
+      if (last !== undefined && (seen === undefined || isAfter(last, seen))) missing.set(name, last);
+    }
+    const gap = gapOf(missing, head);
     return gap === undefined ? page : { ...page, gap };
   }
 

@@ -59,7 +59,7 @@ export class NodeReconciliation {
       routes.unregister(route.nodeId, connectionId, route.token);
     }
     if (!routes.restore(nodeId, { connectionId, token })) {
-      listener.onSuperseded(connectionId, token);
+      listener.onSuperseded(connectionId, token, route?.fencingToken ?? Infinity);
     }
     return true;
   }

@@ -12,6 +12,8 @@ export interface OwnedRoute extends Route {
   readonly token: string;
   /** When the id was taken over lately, in milliseconds of `Date.now()`. */
   readonly takeovers: readonly number[];
+  /** By the monotonic clock. */
+  readonly registeredAt: number;
 }
 
 const NONE: readonly number[] = [];
@@ -41,11 +43,15 @@ export class RouteTable {
     registration: Registration,
     { takeoverLimit, takeoverWindow }: TakeoverLimit,
   ): RegistrationResult {
-    const { connectionId, token, onDuplicate } = registration;
+    const { connectionId, token, onDuplicate, openedAt } = registration;
     const former = this.#routes.get(connectionId);
     if (former === undefined) return this.#own(nodeId, registration, NONE);
     if (former.nodeId === nodeId && former.token === token) {
       return { outcome: 'registered', fencingToken: former.fencingToken };
+    }
+    if (openedAt !== undefined) {
+      if (former.registeredAt < openedAt) return this.#own(nodeId, registration, former.takeovers);
+      return { outcome: 'exists', nodeId: former.nodeId };
     }
     if (onDuplicate === 'reject') return { outcome: 'exists', nodeId: former.nodeId };
     const now = Date.now();
@@ -61,7 +67,7 @@ export class RouteTable {
   }
 
   /** Registers a connection again where its id is free. Returns whether its node has the route now, with this token. */
-  restore(nodeId: string, registered: Registered): boolean {
+  restore(nodeId: string, registered: Omit<Registered, 'fencingToken'>): boolean {
     const { connectionId, token } = registered;
     const route = this.#routes.get(connectionId);
     if (route === undefined) this.#own(nodeId, registered, NONE);
@@ -79,7 +85,11 @@ export class RouteTable {
     }
   }
 
-  #own(nodeId: string, { connectionId, token, user }: Registered, takeovers: readonly number[]): RegistrationResult {
+  #own(
+    nodeId: string,
+    { connectionId, token, user }: Omit<Registered, 'fencingToken'>,
+    takeovers: readonly number[],
+  ): RegistrationResult {
     this.#fencingToken += 1;
     const fencingToken = this.#fencingToken;
     this.#routes.set(connectionId, {
@@ -88,6 +98,7 @@ export class RouteTable {
       token,
       takeovers,
       fencingToken,
+      registeredAt: performance.now(),
       ...(user === undefined ? {} : { user }),
     });
     return { outcome: 'registered', fencingToken };

@@ -16,12 +16,14 @@ import type { SelfCheck } from '../../contracts/self-check.js';
 import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
+import { RedisClock } from './clock.js';
 import type { Command } from './command-frames.js';
 import { newIncarnation, nodeIdOf } from './frames.js';
 import { RedisGateway } from './gateway.js';
 import { clusterProbes, JoinedNode, statusOf } from './joined-node.js';
 import { plainCommands } from './plain.js';
 import { lockScript } from './scripts.js';
+import { FrameSigner } from './signing.js';
 
 type State =
   | { readonly kind: 'new' }
@@ -45,12 +47,12 @@ export class RedisCoordinator implements ClusterCoordinator {
   #state: State = { kind: 'new' };
 
   readonly routes: RouteRegistry = {
-    register: async registration => this.#reach().registry.register(registration),
-    unregister: async (connectionId, token) => this.#reach().registry.unregister(connectionId, token),
+    register: async registration => this.#reach(registration.connectionId).registry.register(registration),
+    unregister: async (connectionId, token) => this.#reach(connectionId).registry.unregister(connectionId, token),
     releaseAll: async () => {
       await this.#reach().leases.release(true);
     },
-    locate: async connectionId => this.#reach().registry.locate(connectionId),
+    locate: async connectionId => this.#reach(connectionId).registry.locate(connectionId),
     count: async () => this.#reach().registry.count(),
     nodes: async () => this.#reach().registry.nodes(),
   };
@@ -61,6 +63,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     subscribe: async topics => this.#reach().feed.subscribe(topics),
     unsubscribe: topics => this.#node?.feed.unsubscribe(topics),
     position: () => this.#node?.feed.position,
+    lastPosition: () => this.#node?.feed.lastPosition,
   };
 
   readonly messenger: NodeMessenger = {
@@ -104,7 +107,10 @@ export class RedisCoordinator implements ClusterCoordinator {
         onError: error => {
           this.#node?.onError(error);
         },
-        onCommand,
+        onCommand: (command, ms, error) => {
+          onCommand(command, ms, error);
+          if (SseError.isRefusal(error)) this.#node?.leases.onRefusal();
+        },
       },
     });
   }
@@ -116,12 +122,15 @@ export class RedisCoordinator implements ClusterCoordinator {
       const nodeId = options.node.id;
       const inc = newIncarnation(nodeId);
       const gateway = this.#gateway;
+      const clock = new RedisClock();
       const node = new JoinedNode({
         nodeId,
         inc,
         options,
         gateway,
         reading: this.#reading,
+        clock,
+        signer: new FrameSigner(inc, options.control, clock),
         listener,
         logger,
         telemetry,
@@ -147,21 +156,24 @@ export class RedisCoordinator implements ClusterCoordinator {
     await Promise.all([this.#gateway.close(), this.#reading.close()]);
   }
 
-  status(): CoordinatorStatus {
+  status(connectionId?: string): CoordinatorStatus {
     const node = this.#node;
-    if (node !== undefined) return statusOf(node);
+    if (node !== undefined) {
+      return statusOf(node, connectionId === undefined ? undefined : this.#gateway.keys.partitionOf(connectionId));
+    }
     return { reachable: false, detail: `the coordinator is ${this.#state.kind}` };
   }
 
   async #send(message: Message): Promise<SendResult> {
     if (this.#state.kind === 'closed') throw closed();
     const node = this.#node;
-    if (node?.leases.obstacle() !== undefined || node === undefined) return { outcome: 'unavailable' };
+    const partition = this.#gateway.keys.partitionOf(message.connectionId);
+    if (node === undefined || node.leases.obstacle(partition) !== undefined) return { outcome: 'unavailable' };
     return node.router.send(message);
   }
 
   async #hasReached(connectionId: string, position: Position): Promise<SendResult | undefined> {
-    const { bus, registry } = this.#reach();
+    const { bus, registry } = this.#reach(connectionId);
     const route = await registry.find(connectionId);
     if (route === undefined) return undefined;
     const { ms, sequence } = position;
@@ -202,7 +214,7 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   /** Asks the owner of a connection to carry out a command. Resolves to whether it did. */
   async #ask(connectionId: string, command: Command): Promise<boolean> {
-    const { bus, registry } = this.#reach();
+    const { bus, registry } = this.#reach(connectionId);
     const route = await registry.find(connectionId);
     return route !== undefined && (await bus.ask(route.inc, command)) === true;
   }
@@ -211,10 +223,12 @@ export class RedisCoordinator implements ClusterCoordinator {
     return 'node' in this.#state ? this.#state.node : undefined;
   }
 
-  #reach(): JoinedNode {
+  /** @param connectionId when only the partition of that id is asked */
+  #reach(connectionId?: string): JoinedNode {
     if (this.#state.kind === 'closed') throw closed();
     const node = this.#node;
-    const obstacle = node === undefined ? 'it was not started' : node.leases.obstacle();
+    const partition = connectionId === undefined ? undefined : this.#gateway.keys.partitionOf(connectionId);
+    const obstacle = node === undefined ? 'it was not started' : node.leases.obstacle(partition);
     if (node !== undefined && obstacle === undefined) return node;
     throw new SseError('UNAVAILABLE', `the cluster cannot be reached: ${obstacle ?? ''}; try again later`);
   }

@@ -1,46 +1,64 @@
-import { createRequire } from 'node:module';
-import type * as Ioredis from 'ioredis';
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis';
 import { SseError } from '../../errors.js';
 import { withTimeout } from '../../time.js';
+import { clientFor, isCluster, Login, type RedisAddress } from './address.js';
+import { redisErrorCode, refusalIn } from './failures.js';
+import { hashSlot } from './keys.js';
+import { askServer, atReplica, clusterObstacleOf, obstacleOf, type ServerInfo } from './server.js';
 
-/** Where Redis is: the settings `redis.url`, `redis.client`, `redis.username` and `redis.password`. */
-export interface RedisAddress {
-  readonly url: string | undefined;
-  readonly client: object | undefined;
-  readonly username: string | undefined;
-  readonly password: string | undefined;
+/** The listener of the connection for commands. No method may throw. */
+interface ConnectionEvents {
+  /** Calls can be sent: to the master at the address, or to the masters of a Redis Cluster. */
+  onOpen(): void;
+  onClose(): void;
+  /** Why a connection failed. */
+  onError(failure: unknown): void;
 }
 
 /**
- * Makes the connections of one node: one for commands, and one for each subscriber. A client of the application is only
- * copied (single Redis, Sentinel, Redis Cluster); it is never used, changed or closed. No connection opens before `open`.
+ * Makes the connections of one node: one for commands, and one for each subscriber. All lead to the same master: a
+ * connection that arrives at a replica is refused, and one that stayed behind when the master moved is noticed. A client of
+ * the application is only copied (single Redis, Sentinel, Redis Cluster); it is never used, changed or closed. No connection
+ * opens before `open`.
  */
 export class RedisConnections {
   /** For commands. */
   readonly command: Redis | Cluster;
   readonly #cluster: Cluster | undefined;
+  readonly #login: Login;
+  /** The nodes of a Redis Cluster by host and port. */
+  readonly #nodes = new Map<string, Redis>();
+  /** The slots of a Redis Cluster by hash tag. */
+  readonly #slots = new Map<string, number>();
+  readonly #servers = new WeakMap<Redis, ServerInfo>();
+  /** The server at which the connection for commands is open. */
+  #server: ServerInfo | undefined;
+  /** Connections in a row that did not serve. */
+  #fruitless = 0;
+  /** Moves in a row that did not bring commands and subscriptions to one server. */
+  #disputes = 0;
+  /** Why no connection is open. */
+  #failure: Error | undefined;
+  /** What went wrong in the present try to connect. */
+  #trouble: Error | undefined;
+  /** What the Redis said before it closed the present connection at once. */
+  #refusal: Error | undefined;
+  #served = false;
+  #firstTry: ((failure: Error | undefined) => void) | undefined;
 
-  /** @throws SseError `INVALID_OPTION` when there is no address, or the client is none of ioredis or has a `keyPrefix`. */
-  constructor({ url, client, username, password }: RedisAddress) {
-    if (client !== undefined) this.command = copyOf(client);
-    else if (url !== undefined) {
-      const account = {
-        ...(username !== undefined && { username }),
-        ...(password !== undefined && { password }),
-      };
-      this.command = new (loadIoredis().Redis)(url, { ...commandOptions(), ...account });
-    } else {
-      throw new SseError('INVALID_OPTION', 'redis.url or redis.client must be given, got neither');
-    }
-    this.#cluster = isCluster(this.command) ? this.command : undefined;
-    // ioredis connects a master with its first command, and fails the commands that come meanwhile. So each master gets a
-    // ping; not before ready, because ioredis' own check would fail then.
-    const cluster = this.#cluster;
-    cluster?.on('ready', () => void this.#wakeMasters());
-    cluster?.on('+node', () => {
-      if (cluster.status === 'ready') void this.#wakeMasters();
+  /** @throws SseError `INVALID_OPTION` when there is no address, or the client cannot be copied. */
+  constructor(
+    address: RedisAddress,
+    private readonly events: ConnectionEvents,
+  ) {
+    this.#login = new Login(address, error => this.events.onError(error));
+    const nextTry = (): number => this.#nextTry();
+    this.command = clientFor(address, {
+      single: { ...commandOptions(), retryStrategy: nextTry },
+      cluster: { ...clusterOptions(), clusterRetryStrategy: nextTry },
     });
+    this.#cluster = isCluster(this.command) ? this.command : undefined;
+    this.#watch();
   }
 
   /** Whether it is a Redis Cluster. */
@@ -48,108 +66,268 @@ export class RedisConnections {
     return this.#cluster !== undefined;
   }
 
+  /** Number of the database; 0 in a Redis Cluster, which has no other. */
+  get database(): number {
+    return isCluster(this.command) ? 0 : (this.command.options.db ?? 0);
+  }
+
+  /** Why no connection for commands is open. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  /** The run id of the master at the address; '' when it may not be asked. Only on a single Redis. */
+  get runId(): string {
+    return this.#server?.runId ?? '';
+  }
+
   /**
    * Connects for commands, in a Redis Cluster to every master that answers.
-   * @throws the client's error when the first try fails; the client goes on trying.
+   * @throws the client's error when the first try fails, or an SseError `INVALID_OPTION` when the Redis cannot serve; the
+   * client goes on trying
    */
   async open(): Promise<void> {
-    await firstTry(this.command);
-    await this.#wakeMasters();
+    await this.#login.refresh();
+    if (!isCluster(this.command)) this.#login.applyTo(this.command);
+    const ended = new Promise<Error | undefined>(resolve => {
+      this.#firstTry = resolve;
+      // The close of the connection follows, and has the reason.
+      this.command.connect().catch(() => undefined);
+    });
+    const failure = await withTimeout(ended, FIRST_TRY, () => this.#trouble ?? new Error('not ready'));
+    this.#firstTry = undefined;
+    if (failure !== undefined) throw failure;
   }
 
   /**
    * A new connection to subscribe with. It is not connected yet, and does not reconnect. In a Redis Cluster it goes to the
-   * master of `near`, a key or sharded channel, or, without one, to a master that varies with `attempt`.
+   * master of `near`, a key or sharded channel; without one, to a master that `id` chooses and that changes with `attempt`,
+   * so that nodes spread over the masters.
    * @throws SseError `UNAVAILABLE` when no such master is known at present.
    */
-  subscriber(attempt: number, near?: string): Redis {
+  async subscriber(attempt: number, id: string, near?: string): Promise<Redis> {
     // The connection before may have ended because slots or masters moved. This takes effect with the next attempt.
     if (attempt > 0) this.#cluster?.refreshSlotsCache(() => undefined);
-    const pattern = this.#cluster === undefined ? this.command : master(this.#cluster, attempt, near);
-    if (pattern === undefined || isCluster(pattern)) {
+    await this.#login.refresh();
+    const pattern = isCluster(this.command) ? master(this.command, hashSlot(id) + attempt, near) : this.command;
+    if (pattern === undefined) {
       throw new SseError('UNAVAILABLE', 'a master of the Redis Cluster must be known, got none yet');
     }
-    return pattern.duplicate(subscriberOptions());
+    const connection = pattern.duplicate(subscriberOptions());
+    this.#login.applyTo(connection);
+    surviveErrors(connection);
+    return connection;
   }
 
-  /** Connects to each master. A master that does not answer is tried again by the commands that need it. */
-  async #wakeMasters(): Promise<void> {
-    const masters = this.#cluster?.nodes('master') ?? [];
-    await Promise.all(masters.map(node => node.ping().catch(() => undefined)));
+  /**
+   * Admits a new connection for a subscriber. On a single Redis it must be at a master. When that is another one than that of
+   * the commands, these reconnect: the newer connection went where the address leads now.
+   * @throws SseError `UNAVAILABLE` when it is at a replica
+   */
+  async admit(connection: Redis): Promise<void> {
+    if (this.#cluster !== undefined) return;
+    const server = await askServer(connection);
+    if (server.role === 'slave') throw atReplica();
+    this.#servers.set(connection, server);
+    if (this.#agree(server)) this.#disputes = 0;
+    else if (this.#mayMove()) this.command.disconnect(true);
   }
+
+  /** Why a subscriber's connection is no longer at the right master; `undefined` when it is, as far as known. */
+  misplaced(connection: Redis, near?: string): string | undefined {
+    if (this.#cluster !== undefined) {
+      return isMaster(this.#cluster, addressOf(connection), near) ? undefined : 'its slots have another master';
+    }
+    const server = this.#servers.get(connection);
+    if (server === undefined || this.#agree(server) || !this.#mayMove()) return undefined;
+    return 'commands go to another server';
+  }
+
+  /**
+   * The connection on which commands for a key or channel go. In a Redis Cluster `undefined` while the master is not known, and
+   * for a name without a hash tag.
+   */
+  connectionOf(key: string): Redis | undefined {
+    if (!isCluster(this.command)) return this.command;
+    const open = key.indexOf('{');
+    if (open < 0) return undefined;
+    const tag = key.slice(open + 1, key.indexOf('}', open));
+    let slot = this.#slots.get(tag);
+    if (slot === undefined) {
+      slot = hashSlot(key);
+      this.#slots.set(tag, slot);
+    }
+    return this.#nodes.get(this.command.slots[slot]?.[0] ?? '');
+  }
+
+  #watch(): void {
+    const { command } = this;
+    const cluster = this.#cluster;
+    command.on('error', (failure: unknown) => this.#fail(failure));
+    command.on('ready', () => void (cluster === undefined ? this.#openSingle() : this.#openCluster(cluster)));
+    command.on('connecting', () => {
+      this.#trouble = undefined;
+      this.#refusal = undefined;
+    });
+    command.on('close', () => {
+      this.#server = undefined;
+      const closed = new Error(this.#served ? 'the connection broke' : 'Connection is closed.');
+      this.#failure = this.#refusal ?? this.#trouble ?? closed;
+      this.#served = false;
+      this.#endFirstTry(this.#failure);
+      this.events.onClose();
+    });
+    if (!isCluster(command)) {
+      surviveErrors(command);
+      command.on('connect', () => {
+        command.stream.once('data', (first: Buffer) => {
+          this.#refusal = refusalIn(first);
+        });
+      });
+    }
+    if (cluster === undefined) return;
+    // A node connects once, with its first command, and is made anew after it was lost.
+    cluster.on('+node', (node: Redis) => {
+      this.#login.applyTo(node);
+      surviveErrors(node);
+      this.#nodes.set(addressOf(node), node);
+      if (cluster.status === 'ready') void wakeMasters(cluster);
+    });
+    cluster.on('-node', (node: Redis) => {
+      void this.#login.refresh();
+      if (this.#nodes.get(addressOf(node)) === node) this.#nodes.delete(addressOf(node));
+    });
+    cluster.on('node error', (failure: unknown) => {
+      void this.#login.refresh();
+      this.#fail(failure);
+    });
+  }
+
+  /** Serves commands once the connection is at a master that can serve. */
+  async #openSingle(): Promise<void> {
+    const { command } = this;
+    if (isCluster(command)) return;
+    const { stream } = command;
+    try {
+      // ioredis goes on in database 0 when the one that was asked for cannot be selected.
+      if (this.#trouble !== undefined) throw this.#trouble;
+      const server = await askServer(command);
+      if (command.stream !== stream || command.status !== 'ready') return;
+      const obstacle = obstacleOf(server);
+      if (obstacle !== undefined) throw obstacle;
+      this.#server = server;
+      this.#serve();
+    } catch (failure) {
+      if (command.stream !== stream) return;
+      this.#fail(failure);
+      this.#failure = this.#trouble;
+      this.#endFirstTry(this.#trouble);
+      command.disconnect(true);
+    }
+  }
+
+  async #openCluster(cluster: Cluster): Promise<void> {
+    await withTimeout(wakeMasters(cluster), LONGEST_WAKING, () => undefined);
+    const [some] = cluster.nodes('master').filter(({ status }) => status === 'ready');
+    const server = some && (await askServer(some).catch(() => undefined));
+    if (cluster.status !== 'ready') return;
+    const obstacle = server && clusterObstacleOf(server);
+    if (obstacle !== undefined) {
+      this.#fail(obstacle);
+      this.#endFirstTry(obstacle);
+      return;
+    }
+    this.#serve();
+  }
+
+  #serve(): void {
+    this.#fruitless = 0;
+    this.#failure = undefined;
+    this.#served = true;
+    this.events.onOpen();
+    this.#endFirstTry(undefined);
+  }
+
+  #fail(failure: unknown): void {
+    this.#trouble = failure instanceof Error ? failure : new Error(String(failure));
+    this.events.onError(failure);
+  }
+
+  #endFirstTry(failure: Error | undefined): void {
+    this.#firstTry?.(failure);
+  }
+
+  /** Milliseconds before the next try. It uses the user and password of that time. */
+  #nextTry(): number {
+    const { command } = this;
+    void this.#login.refresh().then(() => {
+      if (!isCluster(command)) this.#login.applyTo(command);
+    });
+    return backoff(this.#fruitless++);
+  }
+
+  /** Whether a server is that of the commands, as far as known. */
+  #agree({ runId }: ServerInfo): boolean {
+    return this.#server === undefined || runId === '' || this.runId === '' || runId === this.runId;
+  }
+
+  /** An address that leads to several masters cannot be settled by moves. */
+  #mayMove(): boolean {
+    this.#disputes += 1;
+    if (this.#disputes === MOST_MOVES + 1) this.events.onError(disputed());
+    return this.#disputes <= MOST_MOVES;
+  }
+}
+
+/** Moves after which a node stays where it is, although commands and subscriptions are at two servers. */
+const MOST_MOVES = 6;
+
+/** Keeps the process alive when a socket fails twice, as with TLS: ioredis has a listener for the first error only. */
+function surviveErrors(connection: Redis): void {
+  connection.on('error', () => {
+    const stream: Redis['stream'] | undefined = connection.stream;
+    stream?.on('error', () => undefined);
+  });
+}
+
+/** Milliseconds that a new connection to a Redis Cluster waits for masters that do not answer. */
+const LONGEST_WAKING = 500;
+
+/** Connects to each master. A master that does not answer is tried again by the commands that need it. */
+async function wakeMasters(cluster: Cluster): Promise<void> {
+  // ioredis connects a master with its first command, and fails the commands that come meanwhile. So each master gets a
+  // ping; not before ready, because ioredis' own check would fail then.
+  await Promise.all(cluster.nodes('master').map(node => node.ping().catch(() => undefined)));
+}
+
+function disputed(): SseError {
+  return new SseError(
+    'UNAVAILABLE',
+    'the address of Redis must lead to one master, got several by turns; give an address that leads to one, or Sentinels',
+  );
 }
 
 /** Milliseconds after which a connection that is not ready counts as failed; Redis may be loading its data. */
 const FIRST_TRY = 3_000;
 
-/** Settles with the first try. `connect` of a Cluster does not settle when the cluster is down. */
-async function firstTry(command: Redis | Cluster): Promise<void> {
-  let end: (failure?: unknown) => void = () => undefined;
-  const onReady = (): void => end();
-  const onClose = (): void => end('closed');
-  const ended = new Promise<unknown>(resolve => {
-    end = resolve;
-    command.once('ready', onReady);
-    command.once('close', onClose);
-    command.connect().catch(resolve);
-  });
-  const failure = await withTimeout(ended, FIRST_TRY, () => 'not ready');
-  command.removeListener('ready', onReady);
-  command.removeListener('close', onClose);
-  if (failure !== undefined) {
-    throw new Error('the first try to connect failed', { cause: failure });
-  }
-}
-
-function master(cluster: Cluster, attempt: number, near: string | undefined): Redis | undefined {
+function master(cluster: Cluster, choice: number, near: string | undefined): Redis | undefined {
   const masters = cluster.nodes('master');
-  if (near === undefined) return masters[attempt % masters.length];
-  const owner = cluster.slots[hashSlot(near)]?.[0];
-  return masters.find(({ options: { host, port } }) => `${host ?? ''}:${port ?? ''}` === owner);
+  if (near === undefined) return masters[choice % masters.length];
+  return masters.find(node => isMaster(cluster, addressOf(node), near));
 }
 
-function copyOf(client: object): Redis | Cluster {
-  if (!isClient(client)) {
-    throw new SseError(
-      'INVALID_OPTION',
-      'redis.client must be a Redis or Cluster of ioredis, got another object; or give redis.url',
-    );
-  }
-  const { options } = client;
-  const redisOptions = 'redisOptions' in options ? options.redisOptions : undefined;
-  // ioredis puts it in front of keys, but not of channels.
-  if (options.keyPrefix || redisOptions?.keyPrefix) {
-    throw new SseError(
-      'INVALID_OPTION',
-      'redis.client must not have a keyPrefix; give a client without one and set redis.prefix',
-    );
-  }
-  return isCluster(client) ? client.duplicate([], clusterOptions()) : client.duplicate(commandOptions());
+function addressOf({ options: { host, port } }: Redis): string {
+  return `${host ?? ''}:${port ?? ''}`;
 }
 
-/** Loaded late, because only nodes with a `redis.url` need the package. */
-function loadIoredis(): typeof Ioredis {
-  try {
-    return createRequire(import.meta.url)('ioredis') as typeof Ioredis;
-  } catch (cause) {
-    throw new SseError('INVALID_OPTION', 'redis.url needs the package ioredis: npm install ioredis', {
-      cause,
-    });
-  }
-}
-
-function isClient(client: object): client is Redis | Cluster {
-  const { duplicate, options } = client as { duplicate?: unknown; options?: unknown };
-  return typeof duplicate === 'function' && typeof options === 'object' && options !== null;
-}
-
-// Not instanceof: the application's client may come from another copy of ioredis.
-function isCluster(client: Redis | Cluster): client is Cluster {
-  return client.isCluster;
+/** Whether an address is that of the master of `near`; without one, of any master. */
+function isMaster(cluster: Cluster, address: string, near: string | undefined): boolean {
+  if (near !== undefined) return cluster.slots[hashSlot(near)]?.[0] === address;
+  return cluster.nodes('master').some(node => addressOf(node) === address);
 }
 
 /** Milliseconds after which a command counts as unanswered. */
-const COMMAND_TIMEOUT = 1_000;
+export const COMMAND_TIMEOUT = 1_000;
 const CONNECT_TIMEOUT = 2_000;
 /** Milliseconds of silence, while commands wait, after which the socket is closed. */
 const SOCKET_TIMEOUT = 5_000;
@@ -186,8 +364,7 @@ function commandOptions() {
     // Calls are sent in the order they are made.
     enableAutoPipelining: false,
     // 1: reconnect, since the master is elsewhere now, and reject, since our own retry knows what may be repeated.
-    reconnectOnError: error => (redisErrorCode(error) === 'READONLY' ? 1 : false),
-    retryStrategy: backoff,
+    reconnectOnError: (error: Error) => (redisErrorCode(error) === 'READONLY' ? 1 : false),
     readOnly: false,
     stringNumbers: false,
     replyMapping: 'legacy',
@@ -204,11 +381,9 @@ function clusterOptions() {
     enableAutoPipelining: false,
     scaleReads: 'master',
     maxRedirections: MAX_REDIRECTIONS,
-    // 0: ioredis must not resend what may have run before its connection closed.
-    retryDelayOnFailover: 0,
+    retryDelayOnFailover: 0, // ioredis must not resend calls that may have run before their connection closed.
     slotsRefreshInterval: SLOTS_REFRESH,
     shardedSubscribers: false,
-    clusterRetryStrategy: backoff,
     scripts: {},
     redisOptions: commandOptions(),
   } satisfies ClusterOptions;
@@ -223,65 +398,3 @@ function subscriberOptions() {
     retryStrategy: null,
   } satisfies RedisOptions;
 }
-
-/** Slots of a Redis Cluster. */
-export const SLOTS = 16_384;
-
-/** The Redis Cluster slot of a key or sharded channel: CRC16 (XMODEM) of its hash tag, or of all of it without one. */
-export function hashSlot(key: string): number {
-  const open = key.indexOf('{');
-  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
-  const hashed = close > open + 1 ? key.slice(open + 1, close) : key;
-  let crc = 0;
-  for (const byte of Buffer.from(hashed)) {
-    crc ^= byte << 8;
-    for (let bit = 0; bit < 8; bit += 1) {
-      crc = crc & 0x8000 ? ((crc << 1) ^ 0x1021) & 0xffff : (crc << 1) & 0xffff;
-    }
-  }
-  return crc % SLOTS;
-}
-
-/** First words of Redis errors that pass by themselves. */
-const PASSING: ReadonlySet<string> = new Set(['READONLY', 'LOADING', 'CLUSTERDOWN', 'TRYAGAIN', 'MASTERDOWN', 'BUSY']);
-
-// Redis 6 wraps the error of a command that a script calls: "ERR Error running script (…): …: -READONLY You can't …".
-const WRAPPED = /^ERR Error running script .*: -([A-Z]+) /s;
-
-/** The error code that Redis answered with, its reply's first word; `undefined` when it did not answer. */
-export function redisErrorCode(error: unknown): string | undefined {
-  if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined;
-  return WRAPPED.exec(error.message)?.[1] ?? error.message.split(' ', 1)[0];
-}
-
-/**
- * Any failure of a Redis call as an `SseError`, the failure itself as `cause`: `UNAVAILABLE` when there was no answer
- * (connection, timeout) or one of a Redis that is not ready to serve (replica, loading, slot on the move, busy), else
- * `INTERNAL`: a retry would fail as well. Without an answer Redis may have run the call: unless it is `repeatable`, the
- * error is not retryable. An `SseError` stays as it is.
- */
-export function toSseError(failure: unknown, attempt: string, repeatable = true): SseError {
-  if (SseError.is(failure)) return failure;
-  const reason = failure instanceof Error ? failure.message : String(failure);
-  if (!isPassing(failure)) {
-    return new SseError('INTERNAL', `Redis must accept ${attempt}, got: ${reason}; see the cause`, {
-      cause: failure,
-    });
-  }
-  const retryable = repeatable || redisErrorCode(failure) !== undefined;
-  const advice = retryable ? 'try again later' : 'it may have been carried out all the same';
-  return new SseError('UNAVAILABLE', `Redis must answer ${attempt}, got: ${reason}; ${advice}`, {
-    cause: failure,
-    retryable,
-  });
-}
-
-function isPassing(failure: unknown): boolean {
-  if (!(failure instanceof Error)) return false;
-  const code = redisErrorCode(failure);
-  if (code !== undefined) return PASSING.has(code);
-  // An error that is no reply comes from the connection, unless it is a programming error.
-  return !PROGRAM_ERRORS.has(failure.name);
-}
-
-const PROGRAM_ERRORS: ReadonlySet<string> = new Set(['TypeError', 'RangeError', 'ReferenceError']);

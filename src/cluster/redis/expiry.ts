@@ -2,6 +2,8 @@ import { SseError } from '../../errors.js';
 import { retry } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
+import type { Partition } from './keys.js';
+import type { NodeLeases } from './leases.js';
 import { expireScript, reapScript } from './scripts.js';
 
 const ROUTES_TO_REAP = 200;
@@ -20,18 +22,20 @@ type ExpiryNode = Pick<ClusterNode, 'inc' | 'options' | 'logger' | 'telemetry'> 
 export class RouteExpiry {
   constructor(
     private readonly node: ExpiryNode,
+    /** Other partitions are left alone: nodes may have been cut off from them together, and must renew first. */
+    private readonly leases: Pick<NodeLeases, 'isSteady'>,
     /** Called with the incarnation of each node that died. */
     private readonly onDead: (inc: string) => void,
   ) {}
 
   /** Removes dead nodes with their routes. Returns how many routes were removed. @throws SseError */
   reap(): Promise<number> {
-    return this.node.telemetry.cleaning('node', () => this.#reap());
+    return this.node.telemetry.expiring('node', () => this.#reap());
   }
 
   async #reap(): Promise<number> {
     let removed = 0;
-    for (const partition of this.node.gateway.keys.partitions) {
+    for (const partition of this.#steadyPartitions()) {
       for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
         const request = { partition, limit: ROUTES_TO_REAP, graceMs: 0, self: undefined };
         const reply = await this.#retry(() => this.node.gateway.run(reapScript, request));
@@ -48,12 +52,12 @@ export class RouteExpiry {
    * something to remove. Returns how many were removed. @throws SseError
    */
   expire(): Promise<number> {
-    return this.node.telemetry.cleaning('route', () => this.#expire());
+    return this.node.telemetry.expiring('route', () => this.#expire());
   }
 
   async #expire(): Promise<number> {
     let removed = 0;
-    for (const partition of this.node.gateway.keys.partitions) {
+    for (const partition of this.#steadyPartitions()) {
       for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
         const request = { partition, count: ROUTES_TO_EXPIRE };
         const reply = await this.#retry(() => this.node.gateway.run(expireScript, request));
@@ -62,6 +66,10 @@ export class RouteExpiry {
       }
     }
     return removed;
+  }
+
+  #steadyPartitions(): Partition[] {
+    return this.node.gateway.keys.partitions.filter(each => this.leases.isSteady(each));
   }
 
   #retry<T>(step: () => Promise<T>): Promise<T> {

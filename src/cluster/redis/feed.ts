@@ -6,7 +6,7 @@ import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { parsePublication, type PublicationFrame } from './frames.js';
 import { HeldFrames } from './held-frames.js';
-import { logLifeMs } from './log.js';
+import { LingeringTopics } from './lingering.js';
 import { catchUp, type CatchUpStep, type LogReader } from './log-reader.js';
 import type { RedisSubscriber } from './subscriber.js';
 import type { LogTail } from './tail.js';
@@ -15,8 +15,8 @@ const RETRY_MS = 500;
 const LOGGED_TOPICS = 20;
 /** Milliseconds after which a lost last frame is found, which no later frame reveals. */
 const LOOK_MS = 30_000;
-/** Milliseconds between two looks because of frames that cannot be read. */
-const UNREADABLE_MS = 1_000;
+/** Milliseconds between two reads of the log because of frames that are no data. */
+const DOUBT_MS = 5_000;
 /** Milliseconds that a catch-up may take before the node counts as behind. */
 const BEHIND_MS = 3_000;
 /** Topics that one call subscribes. */
@@ -33,9 +33,13 @@ interface Followed {
   subscribed: Promise<void>;
   /** Whether `subscribed` has settled. Frames that arrive before may be of a former subscription to the topic. */
   acknowledged: boolean;
+  /** Redis' time from which on every frame arrived or was read; 0 where publications are not signed. */
+  since: number;
 }
 
-type Kept = PublicationFrame & Required<Pick<PublicationFrame, 'entry'>>;
+const NEW = { subscriptions: 0, joining: 0, position: undefined, acknowledged: false, since: Infinity };
+
+type Kept = Extract<PublicationFrame, { kind: 'kept' }>;
 
 /**
  * The node's view of the ordered log: delivers every entry of the topics it follows, in order, once. Each entry names its
@@ -51,39 +55,38 @@ export class LogFeed {
   #work: Promise<unknown> = Promise.resolve();
   /** When the present catch-up began, by the monotonic clock. */
   #behindSince: number | undefined;
-  /** Topics without a subscription, each with the time until which it is followed all the same; the oldest first. */
-  readonly #lingering = new Map<string, number>();
-  #lingerTimer: NodeJS.Timeout | undefined;
+  readonly #lingering = new LingeringTopics(topics => this.#forget(topics));
   /** Channels that are not subscribed yet. */
   readonly #joining = new Set<string>();
   #subscribing: Promise<void> | undefined;
   #timer: NodeJS.Timeout | undefined;
+  #doubt: NodeJS.Timeout | undefined;
+  /** When the log was read because of a doubtful frame. */
+  #doubtedAt = -Infinity;
+  /** Redis' time at the last read of the log. */
+  #readAt = 0;
   /** Number of the subscriber's present life. */
   #life = 0;
   #closed = false;
   #dropped = 0;
-  /** Whether a frame that cannot be read arrived during the present catch-up, which may have missed its entry. */
-  #unread = false;
-  /** When the log was last read because of such a frame, by the monotonic clock. */
-  #unreadAt = -UNREADABLE_MS;
 
   constructor(
     private readonly node: ClusterNode,
     private readonly subscriber: RedisSubscriber,
-    private readonly reader: Pick<LogReader, 'head' | 'scan'>,
+    private readonly reader: Pick<LogReader, 'head' | 'scan' | 'longestPauseMs'>,
     private readonly tail: LogTail,
   ) {
     this.#follow(EVERYONE).subscriptions += 1;
   }
 
-  /** Whether it has a position in the log. */
-  get begun(): boolean {
-    return this.tail.position !== undefined;
-  }
-
   /** Everything up to here was delivered; `undefined` while something may be missing. */
   get position(): Cursor | undefined {
     return this.#state === 'live' ? this.tail.position : undefined;
+  }
+
+  /** What {@link position} was last; `undefined` before the log was read. */
+  get lastPosition(): Cursor | undefined {
+    return this.tail.position;
   }
 
   /** Whether the feed has been catching up for more than a few seconds. */
@@ -135,9 +138,8 @@ export class LogFeed {
       followed.subscriptions -= 1;
       if (followed.subscriptions > 0) continue;
       if (linger === 0) this.#forget([topic]);
-      else this.#lingering.set(topic, performance.now() + linger);
+      else this.#lingering.add(topic, linger);
     }
-    this.#planForgetting();
   }
 
   /** Drops the frames that are held. */
@@ -148,6 +150,7 @@ export class LogFeed {
   /** Every channel is subscribed; frames that were published before may be lost. */
   onUp(): void {
     this.#life += 1;
+    this.#beginAnew();
     this.#catchUp();
   }
 
@@ -161,11 +164,28 @@ export class LogFeed {
   onFrame(channel: string, bytes: Buffer): void {
     const topic = this.#byChannel.get(channel);
     if (topic === undefined) return;
-    const frame = parsePublication(bytes);
-    if (frame === undefined) this.#onUnreadable();
-    else if (!isKept(frame)) this.#deliver(topic, { bytes: frame.body }, frame.trace);
-    else if (this.#state === 'live') this.#accept(topic, frame);
-    else if (this.#state === 'catching-up') this.#held.add({ topic, frame }, frame.body.length);
+    const followed = this.#topics.get(topic);
+    const state = { topic, since: followed?.since ?? 0, readAt: this.#readAt, headMs: this.tail.position?.ms ?? 0 };
+    const frame = parsePublication(this.node.signer, state, bytes);
+    switch (frame.kind) {
+      case 'kept':
+        if (this.#state === 'live') this.#accept(topic, frame);
+        else if (this.#state === 'catching-up') this.#held.add({ topic, frame }, frame.body.length);
+        return;
+      case 'unkept':
+        this.#deliver(topic, { bytes: frame.body }, frame.trace);
+        return;
+      case 'early':
+        if (this.#state === 'live') this.#catchUp();
+        else this.#held.overflow();
+        return;
+      case 'doubtful':
+        // Its entry, if there is one, is after everything that was delivered: the next frame shows that it is missing.
+        if (followed?.acknowledged === true) followed.position ??= this.tail.position;
+        this.#readAgain();
+        return;
+      case 'ignored':
+    }
   }
 
   /** Ends timers and drops what is held. Twice is harmless. */
@@ -173,7 +193,8 @@ export class LogFeed {
     this.#closed = true;
     this.#leave('down');
     clearTimeout(this.#timer);
-    clearTimeout(this.#lingerTimer);
+    this.#lingering.close();
+    clearTimeout(this.#doubt);
     this.#held.clear();
   }
 
@@ -183,19 +204,13 @@ export class LogFeed {
     if (present !== undefined) return present;
     const channel = this.node.gateway.keys.topicChannel(topic);
     const subscribed = this.#subscribe();
-    const followed: Followed = {
-      subscriptions: 0,
-      joining: 0,
-      position: undefined,
-      subscribed,
-      acknowledged: false,
-    };
-    const onAcknowledged = (): void => {
-      followed.acknowledged = true;
-      if (this.#topics.get(topic) === followed) this.tail.acknowledge(topic);
-    };
+    const followed: Followed = { ...NEW, subscribed };
+    const onAnswer = (): void => void Object.assign(followed, { acknowledged: true, since: this.node.signer.now });
     // After a failure, the next connection subscribes the topic before it brings any frame.
-    subscribed.then(onAcknowledged, () => (followed.acknowledged = true));
+    subscribed.then(() => {
+      onAnswer();
+      if (this.#topics.get(topic) === followed) this.tail.acknowledge(topic);
+    }, onAnswer);
     this.#topics.set(topic, followed);
     this.tail.follow(topic);
     this.#byChannel.set(channel, topic);
@@ -215,18 +230,6 @@ export class LogFeed {
       }
     });
     return this.#subscribing;
-  }
-
-  #planForgetting(): void {
-    const [first] = this.#lingering.values();
-    if (this.#lingerTimer !== undefined || first === undefined || this.#closed) return;
-    const onTime = (): void => {
-      this.#lingerTimer = undefined;
-      const now = performance.now();
-      this.#forget([...this.#lingering].flatMap(([topic, until]) => (until <= now ? [topic] : [])));
-      this.#planForgetting();
-    };
-    this.#lingerTimer = setTimeout(onTime, Math.ceil(Math.max(1, first - performance.now()))).unref();
   }
 
   #forget(topics: readonly string[]): void {
@@ -277,7 +280,6 @@ export class LogFeed {
       const life = this.#life;
       try {
         do {
-          this.#unread = false;
           this.#held.forgetOverflow();
           await this.#readOn();
         } while (this.#held.overflowed);
@@ -287,9 +289,7 @@ export class LogFeed {
         return;
       }
       // Else the subscription broke meanwhile. Its losses are for the next catch-up, which waits already.
-      if (life !== this.#life) return;
-      if (this.#unread) this.#catchUpAfter(UNREADABLE_MS);
-      else this.#goLive();
+      if (life === this.#life) this.#goLive();
     });
   }
 
@@ -314,8 +314,9 @@ export class LogFeed {
     this.tail.belongTo(run);
     for (const gap of gaps) this.#reportGap(gap);
     for (const entry of entries) {
+      this.node.signer.saw(entry.origin);
       this.tail.add(entry);
-      this.#deliver(entry.topic, entry.frame, undefined);
+      this.#deliver(entry.topic, entry.frame, entry.trace);
     }
     this.tail.moveTo(position);
   }
@@ -325,7 +326,8 @@ export class LogFeed {
     this.#state = 'live';
     this.tail.live = true;
     this.#behindSince = undefined;
-    this.#catchUpAfter(this.#lookMs);
+    this.#readAt = this.node.signer.now;
+    this.#catchUpAfter(Math.min(LOOK_MS, this.reader.longestPauseMs));
     for (const { topic, frame } of this.#held.drain()) {
       // One of them may show another gap: then the log is read once more, and with it the others.
       if (!this.#isLive()) return;
@@ -340,11 +342,6 @@ export class LogFeed {
     if (state === 'down') this.#behindSince = undefined;
   }
 
-  /** A look renews the life of the log's epoch, so it comes several times in the shortest one. */
-  get #lookMs(): number {
-    return Math.min(LOOK_MS, logLifeMs(this.node.options) / 4);
-  }
-
   #isLive(): boolean {
     return this.#state === 'live';
   }
@@ -355,6 +352,24 @@ export class LogFeed {
     this.#timer = setTimeout(() => {
       if (this.#state !== 'down') this.#catchUp();
     }, ms).unref();
+  }
+
+  /** A frame that is no data may stand for an entry: the log is read, once for a run of them. */
+  #readAgain(): void {
+    this.#drop();
+    if (this.#doubt !== undefined || this.#closed) return;
+    const wait = Math.max(0, this.#doubtedAt + DOUBT_MS - performance.now());
+    this.#doubt = setTimeout(() => {
+      this.#doubt = undefined;
+      this.#doubtedAt = performance.now();
+      if (this.#state === 'live') this.#catchUp();
+    }, wait).unref();
+  }
+
+  /** Frames from before now may be missing, so a recorded one must not be taken for a new one. */
+  #beginAnew(): void {
+    const since = this.node.signer.now;
+    for (const followed of this.#topics.values()) if (followed.acknowledged) followed.since = since;
   }
 
   #exclusively<T>(work: () => Promise<T>): Promise<T> {
@@ -369,32 +384,16 @@ export class LogFeed {
 
   #reportGap(gap: Gap): void {
     const topics = gap.topics && [...gap.topics.keys()].slice(0, LOGGED_TOPICS);
-    const { reason } = gap;
-    this.node.logger.info('the log has a gap; clients that miss entries get sse.reset', {
-      reason,
-      topics,
-    });
+    this.#beginAnew();
+    const { logger } = this.node;
+    logger.info('the log has a gap; clients that miss entries get sse.reset', { reason: gap.reason, topics });
     this.tail.lose(gap);
     this.node.listener.onGap(gap);
   }
 
-  /** A frame of another version, or of no node: it may be an entry, so the log is read before newer ones are delivered. */
-  #onUnreadable(): void {
+  #drop(): void {
     this.#dropped += 1;
-    if (this.#dropped === 1) {
-      this.node.logger.warn('a message on a channel of the log cannot be read; the log is read in its place');
-    }
-    if (this.#state === 'catching-up') this.#unread = true;
-    if (this.#state !== 'live') return;
-    this.#leave('catching-up');
-    // However many such frames come, they cost one look a second.
-    const wait = UNREADABLE_MS - (performance.now() - this.#unreadAt);
-    this.#unreadAt = performance.now() + Math.max(0, wait);
-    if (wait > 0) this.#catchUpAfter(wait);
-    else this.#catchUp();
+    if (this.#dropped === 1)
+      this.node.logger.warn('a message on a channel of the log was no publication, or an old one');
   }
-}
-
-function isKept(frame: PublicationFrame): frame is Kept {
-  return frame.entry !== undefined;
 }

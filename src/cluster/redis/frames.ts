@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { LocalResult, Position } from '../../contracts/events.js';
 import { SSE_ERROR_CODES, type SseErrorCode } from '../../errors.js';
 import { checkConnectionId, checkKey } from '../../protocol/names.js';
+import { type Authentic, type FrameSigner, SIGNATURE_BYTES } from './signing.js';
 
 // The formats of everything that nodes publish but commands, each with its parser. A parser returns `undefined` for bytes
 // that this version cannot have written. The first two bytes of a frame name its kind and version.
@@ -26,7 +27,7 @@ export function isIncarnation(value: unknown): value is string {
 
 /** The id of the node whose incarnation it is. */
 export function nodeIdOf(incarnation: string): string {
-  return incarnation.slice(0, incarnation.lastIndexOf('~'));
+  return incarnation.slice(0, Math.max(0, incarnation.lastIndexOf('~')));
 }
 
 /** An event on its way to the node that owns its connection. */
@@ -146,6 +147,8 @@ function isCode(text: string | undefined): text is SseErrorCode {
 export interface SupersededFrame {
   readonly connectionId: string;
   readonly token: string;
+  /** Of the registration that took the id over. */
+  readonly fencingToken: number;
 }
 
 const MAX_SUPERSEDED = 2048;
@@ -155,9 +158,11 @@ export function parseSuperseded(frame: Buffer): SupersededFrame | undefined {
   const fields = frame.length > MAX_SUPERSEDED ? undefined : parseJson(frame.toString());
   if (fields === undefined || !hasKeys(fields, ['v', 't', 'c', 'k', 'f'])) return undefined;
   const { v, t, c: connectionId, k: token, f } = fields;
-  return v === 1 && t === 'superseded' && isText(connectionId, 256) && isText(token, 16) && isText(f, 20)
-    ? { connectionId, token }
-    : undefined;
+  if (v !== 1 || t !== 'superseded' || !isText(connectionId, 256) || !isText(token, 16) || !isText(f, 20)) {
+    return undefined;
+  }
+  const fencingToken = Number(f);
+  return Number.isSafeInteger(fencingToken) ? { connectionId, token, fencingToken } : undefined;
 }
 
 /** A JSON object as another node wrote it; only own keys are read. */
@@ -194,20 +199,53 @@ export function isText(value: unknown, maxCharacters: number): value is string {
 }
 
 /** An event as the log keeps it, and as subscribers get it behind its position in the log. */
-interface PublicationPayload {
+interface Payload {
   readonly trace: string | undefined;
   /** The event without an id; a slice when it was parsed. */
   readonly body: Buffer;
 }
 
-/** A publication as it comes from a channel; one that is not kept has no entry. */
-export interface PublicationFrame extends PublicationPayload {
-  readonly entry?: {
-    readonly epoch: string;
-    readonly position: Position;
-    /** The topic's entry before it, or a bound. */
-    readonly previous: Position;
-  };
+/** An event of the log. */
+export interface EventPayload extends Payload {
+  readonly kind: 'event';
+  /** Names the publication, where publications are signed. */
+  readonly origin: Buffer | undefined;
+}
+
+/** A payload of another version, or without the signature that it must have. Its event is missing for this node. */
+interface UnreadablePayload {
+  readonly kind: 'unreadable';
+}
+
+/** A publication as it comes from a channel. */
+export type PublicationFrame =
+  | (Payload & {
+      readonly kind: 'kept';
+      readonly entry: {
+        readonly epoch: string;
+        readonly position: Position;
+        /** The topic's entry before it, or a bound. */
+        readonly previous: Position;
+      };
+    })
+  /** It has no entry. */
+  | (Payload & { readonly kind: 'unkept' })
+  /** No data, but a reason to read the log: signed before the subscription, and perhaps published after it. */
+  | { readonly kind: 'early' }
+  /** No data, but a reason to read the log once for a run of them: of another version, forged, or recorded. */
+  | { readonly kind: 'doubtful' }
+  /** Received before, or no publication. */
+  | { readonly kind: 'ignored' };
+
+/** What a subscriber knows of a topic. */
+export interface TopicState {
+  readonly topic: string;
+  /** Redis' time in milliseconds from which on every frame of the topic arrived or was read. */
+  readonly since: number;
+  /** Redis' time at the last read of the log. */
+  readonly readAt: number;
+  /** Milliseconds of the newest entry that was delivered. */
+  readonly headMs: number;
 }
 
 // Epoch, two ids of at most 2 x 16 digits, blanks.
@@ -215,39 +253,84 @@ const MAX_PUBLICATION_HEADER = 100;
 const EPOCH = /^[0-9a-z]{1,16}$/;
 const ENTRY_ID = /^([0-9]{1,16})-([0-9]{1,16})$/;
 const UNKEPT = '-';
+/** First bytes of a payload: the version of its format, and whether a signature follows. */
+const SIGNED = '2s';
+const UNSIGNED = '2-';
+const PAYLOAD_KIND_BYTES = 2;
+/** Milliseconds between the signature of an event and its entry in the log. */
+const MAX_FLIGHT = 5_000;
+/** Milliseconds before its subscription from which on a node accepts an event that is not kept: no other way brings it. */
+const UNKEPT_SLACK = 100;
 
-/** `<trace>` LF event. */
-export function encodePayload({ trace, body }: PublicationPayload): Buffer {
-  return Buffer.concat([Buffer.from(`${traceText(trace)}\n`), body]);
+/** `2-<trace>` LF event, or `2s<signature><trace>` LF event. */
+export function encodePayload(signer: FrameSigner, topic: string, { trace, body }: Payload, head = ''): Buffer {
+  const event = Buffer.concat([Buffer.from(`${traceText(trace)}\n`), body]);
+  return signer.sign({ kind: 'publication', topic }, event, head + (signer.signs ? SIGNED : UNSIGNED));
 }
 
-/** `undefined` for bytes that `encodePayload` cannot have written. */
-export function parsePayload(payload: Buffer): PublicationPayload | undefined {
-  const end = payload.indexOf(LF);
-  const body = payload.subarray(end + 1);
-  if (end < 0 || end > 1024 || !isEventText(body)) return undefined;
-  return { trace: traceOf(payload.toString('latin1', 0, end)), body };
+/** The event of an entry of this topic, whenever it was published. */
+export function parsePayload(signer: FrameSigner, topic: string, payload: Buffer): EventPayload | UnreadablePayload {
+  const rest = signedPart(signer, payload);
+  const authentic = rest && signer.authentic({ kind: 'publication', topic }, rest);
+  return (authentic && eventOf(authentic)) ?? { kind: 'unreadable' };
 }
 
 /** The frame of an event that is not kept: `- <payload>`. Frames of kept events are written by `publish.lua`. */
-export function encodeUnkept(payload: PublicationPayload): Buffer {
-  return Buffer.concat([Buffer.from(`${UNKEPT} `), encodePayload(payload)]);
+export function encodeUnkept(signer: FrameSigner, topic: string, payload: Payload): Buffer {
+  return encodePayload(signer, topic, payload, `${UNKEPT} `);
 }
 
-/** `<epoch> <id> <previous> <payload>` or `- <payload>`; `undefined` for other bytes. */
-export function parsePublication(frame: Buffer): PublicationFrame | undefined {
+/** `<epoch> <id> <previous> <payload>` or `- <payload>`. */
+export function parsePublication(signer: FrameSigner, state: TopicState, frame: Buffer): PublicationFrame {
   const first = frame.subarray(0, MAX_PUBLICATION_HEADER).indexOf(BLANK);
   const epoch = frame.toString('latin1', 0, Math.max(0, first));
-  if (epoch === UNKEPT) return parsePayload(frame.subarray(first + 1));
-  if (!EPOCH.test(epoch)) return undefined;
+  if (epoch === UNKEPT) {
+    const since = Math.max(0, state.since - UNKEPT_SLACK);
+    const event = liveEvent(signer, { ...state, since }, frame.subarray(first + 1));
+    return event.kind === 'event' ? { kind: 'unkept', trace: event.trace, body: event.body } : { kind: 'ignored' };
+  }
+  if (!EPOCH.test(epoch)) return { kind: 'doubtful' };
   const second = frame.indexOf(BLANK, first + 1);
   const third = second < 0 ? -1 : frame.indexOf(BLANK, second + 1);
-  if (third < 0 || third > MAX_PUBLICATION_HEADER) return undefined;
+  if (third < 0 || third > MAX_PUBLICATION_HEADER) return { kind: 'doubtful' };
   const position = parsePosition(frame.toString('latin1', first + 1, second));
   const previous = parsePosition(frame.toString('latin1', second + 1, third));
-  const payload = parsePayload(frame.subarray(third + 1));
-  if (position === undefined || previous === undefined || payload === undefined) return undefined;
-  return { ...payload, entry: { epoch, position, previous } };
+  if (position === undefined || previous === undefined) return { kind: 'doubtful' };
+  const event = liveEvent(signer, state, frame.subarray(third + 1));
+  if (event.kind !== 'event') return event;
+  const { trace, body, at } = event;
+  // Scripts write the position behind the signature.
+  if (signer.signs && position.ms > Math.max(at, state.headMs) + MAX_FLIGHT) return { kind: 'doubtful' };
+  return { kind: 'kept', trace, body, entry: { epoch, position, previous } };
+}
+
+/** The event of a live frame, if it is authentic and new. */
+function liveEvent(
+  signer: FrameSigner,
+  { topic, since, readAt }: TopicState,
+  payload: Buffer,
+): (EventPayload & { readonly at: number }) | Exclude<PublicationFrame, { kind: 'kept' | 'unkept' }> {
+  const rest = signedPart(signer, payload);
+  if (rest === undefined) return { kind: 'doubtful' };
+  const verdict = signer.verify({ kind: 'publication', topic }, rest, since, readAt - MAX_FLIGHT);
+  if (verdict.kind === 'seen') return { kind: 'ignored' };
+  if (verdict.kind !== 'fresh') return verdict;
+  const event = eventOf(verdict);
+  return event === undefined ? { kind: 'doubtful' } : { ...event, at: verdict.at };
+}
+
+/** The part of a payload that the signer verifies; of a signed one without the signature when this node has no secret. */
+function signedPart(signer: FrameSigner, payload: Buffer): Buffer | undefined {
+  const kind = payload.toString('latin1', 0, PAYLOAD_KIND_BYTES);
+  if (kind === SIGNED) return payload.subarray(PAYLOAD_KIND_BYTES + (signer.signs ? 0 : SIGNATURE_BYTES));
+  return kind === UNSIGNED && !signer.signs ? payload.subarray(PAYLOAD_KIND_BYTES) : undefined;
+}
+
+function eventOf({ body: text, origin }: Authentic): EventPayload | undefined {
+  const end = text.indexOf(LF);
+  const body = text.subarray(end + 1);
+  if (end < 0 || end > 1024 || !isEventText(body)) return undefined;
+  return { kind: 'event', trace: traceOf(text.toString('latin1', 0, end)), body, origin };
 }
 
 /** An id of the log, `<ms>-<sequence>` in decimal. */

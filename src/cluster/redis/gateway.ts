@@ -1,10 +1,13 @@
 import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
-import { type RedisAddress, RedisConnections, toSseError } from './connections.js';
+import type { RedisAddress } from './address.js';
+import { RedisConnections } from './connections.js';
+import { describeFailure, redisErrorCode, toSseError, toStartError } from './failures.js';
 import { type KeyLayout, Keys, type PubSubMode } from './keys.js';
 import type { PlainCommand } from './plain.js';
-import { loadScripts, type Script, type ScriptSource, type ScriptValue } from './script.js';
-import { SCRIPTS } from './scripts.js';
+import { loadScripts, permissionsOf, type Script, type ScriptSource, type ScriptValue } from './script.js';
+import { accessScript, SCRIPTS } from './scripts.js';
+import { Silence } from './silence.js';
 import { RedisSubscriber, type SubscriberEvents } from './subscriber.js';
 
 /** The listener of a gateway. No method may throw. */
@@ -19,7 +22,7 @@ interface GatewayEvents {
 
 /** Settings of a gateway. */
 export interface GatewayOptions {
-  readonly redis: RedisAddress & Omit<KeyLayout, 'cluster'>;
+  readonly redis: RedisAddress & Omit<KeyLayout, 'cluster' | 'database'>;
   /** `script.scriptCacheEnabled`: false sends each script's text with each call. */
   readonly scriptCache: boolean;
   /** Scripts that run as plain commands instead. Default none. */
@@ -45,34 +48,30 @@ export class RedisGateway {
   readonly #connections: RedisConnections;
   readonly #client: Redis | Cluster;
   readonly #scripts: ReadonlyMap<string, string>;
+  readonly #subscribers = new Set<RedisSubscriber>();
+  readonly #silence: Silence;
   #state: State = 'new';
   #reachable = false;
   #life = 0;
-  #lastError: unknown;
-  #runId: Promise<string> | undefined;
 
   /** @throws SseError `INVALID_OPTION` for settings that cannot work; `INTERNAL` when a script is missing. */
   constructor(private readonly options: GatewayOptions) {
-    this.#connections = new RedisConnections(options.redis);
+    this.#connections = new RedisConnections(options.redis, {
+      onOpen: () => this.#reached(),
+      onClose: () => this.#lost(),
+      onError: failure => {
+        if (this.#state !== 'closed') options.events?.onError?.(toSseError(failure, 'a connection'));
+      },
+    });
     this.#client = this.#connections.command;
-    this.keys = new Keys({ ...options.redis, cluster: this.#connections.cluster });
+    this.#silence = new Silence(key => this.#connections.connectionOf(key));
+    const { cluster, database } = this.#connections;
+    this.keys = new Keys({ ...options.redis, cluster, database });
     this.#scripts = loadScripts(
       SCRIPTS.map(({ name }) => name),
       options.source,
     );
     for (const [name, lua] of this.#scripts) this.#client.defineCommand(commandName(name), { lua });
-    this.#client.on('error', (error: unknown) => {
-      this.#failed(error);
-    });
-    this.#client.on('node error', (error: unknown) => {
-      this.#failed(error);
-    });
-    this.#client.on('ready', () => {
-      this.#reached();
-    });
-    this.#client.on('close', () => {
-      this.#lost();
-    });
   }
 
   /** Whether the connection for commands is open; a silent one still counts until a call times out. */
@@ -91,48 +90,78 @@ export class RedisGateway {
   }
 
   /**
+   * Why Redis cannot be reached: there is no connection, or the master of `key` has been silent for two seconds while calls
+   * waited. `undefined` when it can be reached, as far as known. Without a key only the connection counts.
+   */
+  obstacle(key?: string): string | undefined {
+    if (!this.#reachable) {
+      const { failure } = this.#connections;
+      return `there is no connection to Redis${failure === undefined ? '' : `: ${describeFailure(failure)}`}`;
+    }
+    const silence = key === undefined ? undefined : this.#silence.of(key);
+    return silence === undefined ? undefined : `Redis has been silent for ${Math.round(silence)} ms`;
+  }
+
+  /**
    * Connects. Rejects when the first try fails; tries go on in the background until `close`, and `onReachable` reports.
    * Calling it again resolves when Redis is reached at present and rejects when not.
+   * @throws SseError `INVALID_OPTION` when no try can succeed before the settings or the Redis are changed; `UNAVAILABLE`
    */
   async open(): Promise<void> {
     this.#refuseClosed();
     if (this.#state === 'open') {
-      if (!this.#reachable) throw unreached('a call', this.#lastError);
+      if (!this.#reachable) throw this.#unreached('a call');
       return;
     }
     this.#state = 'open';
     try {
       await this.#connections.open();
+      await this.#refuseMissingPermissions();
     } catch (failure) {
       this.#refuseClosed();
-      throw toSseError(this.#lastError ?? failure, 'at all');
+      throw toStartError(failure);
     }
-    this.#reached();
   }
 
   /** Runs a script, once. The error of a call that may have run and must not run twice is not retryable. */
   async run<Request, Reply>(script: Script<Request, Reply>, request: Request): Promise<Reply> {
     const attempt = `lua/${script.name}.lua`;
-    const runId = script.usesRunId ? await this.#attempt(attempt, () => this.#askRunId()) : '';
+    this.#refuseUnreached(attempt);
     const keys = script.keysOf(request);
-    const values = [keys.length, ...keys, ...script.argsOf(request, runId)];
+    const args = script.argsOf(request, script.usesRunId ? this.#runId() : '');
     const plain = this.options.plain?.get(script.name);
-    const call = (): Promise<unknown> =>
-      this.#measured(script.name, () =>
-        plain === undefined
-          ? this.#call(script, values)
-          : plain(this.#client, keys, values.slice(1 + keys.length).map(String)),
+    const begin = performance.now();
+    this.#joinWrites(keys[0] ?? '');
+    let reply: unknown;
+    try {
+      reply = await (plain === undefined
+        ? this.#call(script, [keys.length, ...keys, ...args])
+        : plain(this.#client, keys, args.map(String)));
+    } catch (failure) {
+      throw this.#failed(
+        { attempt, command: script.name, key: keys[0] ?? '', begin, failure },
+        script.repeatable(request),
       );
-    return script.parse(await this.#attempt(attempt, call, script.repeatable(request)));
+    }
+    this.options.events?.onCommand?.(script.name, performance.now() - begin);
+    return script.parse(reply);
   }
 
   /** Publishes and returns how many subscribers Redis counted: in a Redis Cluster those of one node, classic mode. */
   async publish(channel: string, payload: string | Buffer, mode: PubSubMode): Promise<number> {
+    const attempt = 'a publication';
+    this.#refuseUnreached(attempt);
     const command = mode === 'sharded' ? 'spublish' : 'publish';
-    const count = await this.#attempt('a publication', () =>
-      this.#measured(command.toUpperCase(), () => this.#client[command](channel, payload)),
-    );
-    return Number(count);
+    const begin = performance.now();
+    this.#joinWrites(channel);
+    let count: number;
+    try {
+      count = Number(await this.#client[command](channel, payload));
+    } catch (failure) {
+      throw this.#failed({ attempt, command: command.toUpperCase(), key: channel, begin, failure }, true);
+    }
+    this.options.events?.onCommand?.(command.toUpperCase(), performance.now() - begin);
+    return count;
   }
 
   /**
@@ -140,21 +169,27 @@ export class RedisGateway {
    * it connects to, in sharded mode; `id` names its probe channel and must be unique.
    */
   subscriber(mode: PubSubMode, id: string, events: SubscriberEvents, near?: string): RedisSubscriber {
-    return new RedisSubscriber(
+    const connections = this.#connections;
+    const subscriber = new RedisSubscriber(
       {
-        connect: attempt => this.#connections.subscriber(attempt, near),
+        connect: attempt => connections.subscriber(attempt, id, near),
+        admit: connection => connections.admit(connection),
+        misplaced: connection => connections.misplaced(connection, near),
         publish: (channel, payload) => this.publish(channel, payload, mode),
         probeChannel: this.keys.probeChannel(id, near),
         mode,
       },
       events,
     );
+    this.#subscribers.add(subscriber);
+    return subscriber;
   }
 
   /** Ends the connection for commands; the callers of `subscriber` close their own. Twice is harmless. */
   async close(): Promise<void> {
     if (this.#state === 'closed') return;
     this.#state = 'closed';
+    this.#subscribers.clear();
     try {
       if (this.#reachable) await this.#client.quit();
     } catch {
@@ -176,64 +211,72 @@ export class RedisGateway {
     return call.apply(this.#client, values);
   }
 
-  async #attempt<T>(attempt: string, call: () => Promise<T>, repeatable = true): Promise<T> {
+  /**
+   * Has the calls that one answer, frame or event of the event loop brings leave in one write to the socket: they are most of
+   * the cost of a call. A call that comes alone does not wait.
+   */
+  #joinWrites(key: string): void {
+    // Unlike what the types say, there is no stream before the first connect.
+    const stream: Redis['stream'] | undefined = this.#connections.connectionOf(key)?.stream;
+    if (stream === undefined || stream.writableCorked > 0) return;
+    stream.cork();
+    process.nextTick(() => stream.uncork());
+  }
+
+  /** The error of a call that failed; reports the call. */
+  #failed({ attempt, command, key, begin, failure }: FailedCall, repeatable: boolean): SseError {
+    if (redisErrorCode(failure) === undefined) this.#silence.onUnanswered(key, begin);
+    this.options.events?.onCommand?.(command, performance.now() - begin, toSseError(failure, command));
     this.#refuseClosed();
-    if (!this.#reachable) throw unreached(attempt, this.#lastError);
-    try {
-      return await call();
-    } catch (failure) {
-      this.#refuseClosed();
-      throw toSseError(failure, attempt, repeatable);
-    }
+    return toSseError(failure, attempt, repeatable);
   }
 
-  async #measured<T>(command: string, call: () => Promise<T>): Promise<T> {
-    const { events } = this.options;
-    if (events?.onCommand === undefined) return call();
-    const startedAt = performance.now();
-    try {
-      const reply = await call();
-      events.onCommand(command, performance.now() - startedAt);
-      return reply;
-    } catch (failure) {
-      events.onCommand(command, performance.now() - startedAt, toSseError(failure, command));
-      throw failure;
-    }
+  /** Kept for the life of the connection, in which it cannot change. */
+  #runId(): string {
+    return this.cluster ? ASK_THERE : this.#connections.runId;
   }
 
-  #askRunId(): Promise<string> {
-    if (this.#connections.cluster) return Promise.resolve(ASK_THERE);
-    // Kept for the life of the connection, in which it cannot change; a failure is not kept.
-    this.#runId ??= this.#readRunId().catch((failure: unknown) => {
-      this.#runId = undefined;
-      throw failure;
-    });
-    return this.#runId;
-  }
-
-  async #readRunId(): Promise<string> {
-    const info = await this.#client.info('server');
-    return /^run_id:(\w+)/m.exec(info)?.[1] ?? '';
+  /** A command that is refused later would fail a call of a client; so all are asked about at the start. */
+  async #refuseMissingPermissions(): Promise<void> {
+    const { keys } = this;
+    const { nodeMode, logMode, logMeta } = keys;
+    const sharded = [nodeMode, logMode].includes('sharded');
+    const permissions = permissionsOf(this.#scripts.values(), { sharded });
+    const reply = await this.run(accessScript, { key: logMeta, channel: keys.controlChannel, permissions });
+    if (reply.status === 'UNKNOWN' || reply.refused.length === 0) return;
+    const refused = reply.refused.map(each => each.slice(1).toUpperCase()).join(', ');
+    throw new SseError(
+      'INVALID_OPTION',
+      `the Redis user must be allowed to run every command of this library on its keys and channels, got a refusal of ` +
+        `${refused}; allow them with ACL SETUSER, on keys and channels that begin with redis.prefix (docs/redis.md)`,
+    );
   }
 
   #reached(): void {
-    if (this.#reachable || this.#state === 'closed') return;
+    if (this.#state === 'closed') return;
     this.#reachable = true;
     this.#life += 1;
-    this.#lastError = undefined;
     this.options.events?.onReachable?.(true);
+    for (const subscriber of this.#subscribers) subscriber.verifyServer();
   }
 
   #lost(): void {
-    this.#runId = undefined;
     if (!this.#reachable) return;
     this.#reachable = false;
     this.options.events?.onReachable?.(false);
   }
 
-  #failed(error: unknown): void {
-    this.#lastError = error;
-    if (this.#state !== 'closed') this.options.events?.onError?.(toSseError(error, 'a connection'));
+  #refuseUnreached(attempt: string): void {
+    this.#refuseClosed();
+    if (!this.#reachable) throw this.#unreached(attempt);
+  }
+
+  #unreached(attempt: string): SseError {
+    const { failure } = this.#connections;
+    const reason = failure === undefined ? 'none' : `none: ${describeFailure(failure)}`;
+    return new SseError('UNAVAILABLE', `${attempt} needs a connection to Redis, got ${reason}; try again later`, {
+      cause: failure,
+    });
   }
 
   #refuseClosed(): void {
@@ -242,13 +285,18 @@ export class RedisGateway {
   }
 }
 
+/** A call that Redis refused or did not answer. */
+interface FailedCall {
+  /** In words. */
+  readonly attempt: string;
+  readonly command: string;
+  readonly key: string;
+  /** When it was sent, by the monotonic clock. */
+  readonly begin: number;
+  readonly failure: unknown;
+}
+
 // Not the bare name: `publish` would hide the command.
 function commandName(script: string): string {
   return `sse_${script}`;
-}
-
-function unreached(attempt: string, cause: unknown): SseError {
-  return new SseError('UNAVAILABLE', `${attempt} needs a connection to Redis, got none; try again later`, {
-    cause,
-  });
 }

@@ -18,13 +18,16 @@ export class HeldFrames<T> {
   }
 
   add(frame: T, bytes: number): void {
-    if (this.#frames.length >= MAX_FRAMES || this.#bytes + bytes > MAX_BYTES) {
-      this.clear();
-      this.#overflowed = true;
-    }
+    if (this.#frames.length >= MAX_FRAMES || this.#bytes + bytes > MAX_BYTES) this.overflow();
     if (this.#overflowed) return;
     this.#frames.push(frame);
     this.#bytes += bytes;
+  }
+
+  /** The log is to be read once more; then it has every frame that is held. */
+  overflow(): void {
+    this.clear();
+    this.#overflowed = true;
   }
 
   /** Every frame; none is held any more. */

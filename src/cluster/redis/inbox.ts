@@ -13,8 +13,8 @@ export interface InboxParts {
   readonly router: Pick<MessageRouter, 'onMessage' | 'onAcks'>;
   readonly bus: Pick<CommandBus, 'onRequest' | 'onAnswer'>;
   readonly feed: Pick<LogFeed, 'onFrame' | 'onUp' | 'onDown'>;
-  /** Another registration took an id over. */
-  onSuperseded(frame: SupersededFrame): void;
+  /** Another registration took an id over; resolves when that was looked at. Never rejects. */
+  onSuperseded(frame: SupersededFrame): Promise<void>;
   /** The channels of this node are subscribed; frames that were published before are lost. */
   onNodeUp(): void;
   /** A connection for subscriptions failed; a new one is tried. */
@@ -24,6 +24,9 @@ export interface InboxParts {
 const BRACE = 0x7b;
 const KIND_LENGTH = ACK_KIND.length;
 const DROPS_PER_LINE = 1_000;
+/** Notices of takeovers that may wait, and whose routes are read at once. */
+const MAX_HINTS = 10_000;
+const MAX_READING = 32;
 
 /**
  * Everything that the cluster sends to this node: subscribes, and dispatches each frame by its kind. A frame that this
@@ -37,6 +40,9 @@ export class NodeInbox {
   readonly log: RedisSubscriber;
   readonly #subscribers: RedisSubscriber[] = [];
   #dropped = 0;
+  /** Notices of takeovers that wait, by connection id, and those whose routes are read. */
+  readonly #hints = new Map<string, SupersededFrame>();
+  readonly #reading = new Set<string>();
 
   constructor(
     private readonly node: ClusterNode,
@@ -83,7 +89,7 @@ export class NodeInbox {
     const mine = new Set(nodeChannels);
     const events = {
       onMessage: (channel: string, message: Buffer) => {
-        if (mine.has(channel)) this.#onNodeMessage(message);
+        if (mine.has(channel)) this.#onNodeMessage(channel, message);
         else parts.feed.onFrame(channel, message);
       },
       onUp: () => {
@@ -103,9 +109,27 @@ export class NodeInbox {
     return subscriber;
   }
 
+  /** The frame is no more than a hint, which anyone can write: a flood of them costs few calls at once. */
+  #onSuperseded(frame: SupersededFrame): void {
+    // One that does not fit is found when the node reconciles.
+    if (this.#hints.size >= MAX_HINTS || !this.node.listener.holds(frame.connectionId, frame.token)) return;
+    this.#hints.set(frame.connectionId, frame);
+    if (this.#reading.size < MAX_READING) void this.#readHints();
+  }
+
+  async #readHints(): Promise<void> {
+    for (const [connectionId, frame] of this.#hints) {
+      if (this.#reading.has(connectionId)) continue;
+      this.#hints.delete(connectionId);
+      this.#reading.add(connectionId);
+      await this.parts.onSuperseded(frame);
+      this.#reading.delete(connectionId);
+    }
+  }
+
   /** A message on a channel of this node, or of all nodes. */
-  #onNodeMessage(message: Buffer): void {
-    if (this.#dispatch(message)) return;
+  #onNodeMessage(channel: string, message: Buffer): void {
+    if (this.#dispatch(channel, message)) return;
     this.#dropped += 1;
     if (this.#dropped % DROPS_PER_LINE !== 1) return;
     this.node.logger.warn('a frame from another node was not understood and dropped', {
@@ -113,20 +137,20 @@ export class NodeInbox {
     });
   }
 
-  /** Returns whether the message is a frame that this version knows. */
-  #dispatch(message: Buffer): boolean {
+  /** Returns whether the message is a frame that this version knows, and that was not received before. */
+  #dispatch(channel: string, message: Buffer): boolean {
     // Scripts write JSON without a token.
     if (message[0] === BRACE) {
       const superseded = parseSuperseded(message);
-      if (superseded !== undefined) this.parts.onSuperseded(superseded);
+      if (superseded !== undefined) this.#onSuperseded(superseded);
       return superseded !== undefined;
     }
-    const envelope = this.channel.verified(message);
+    const envelope = this.channel.verified(channel, message);
     if (envelope === undefined) return false;
-    const { token, body } = envelope;
+    const { token, late, body } = envelope;
     if (token !== undefined) {
       const frame = parseMessage(body);
-      if (frame !== undefined) this.parts.router.onMessage(token, frame);
+      if (frame !== undefined) this.parts.router.onMessage(token, frame, late);
       return frame !== undefined;
     }
     switch (body.toString('latin1', 0, KIND_LENGTH)) {

@@ -1,16 +1,17 @@
-import type { CoordinatorStatus } from '../../contracts/cluster.js';
+import type { CoordinatorStatus, Impairment } from '../../contracts/cluster.js';
 import type { LeakProbe, ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
 import { EVERYONE } from '../../protocol/names.js';
 import { pause, Periodic } from '../../time.js';
 import type { ClusterNode } from './cluster-node.js';
 import { CommandBus } from './commands.js';
-import { redisErrorCode } from './connections.js';
+import { redisErrorCode } from './failures.js';
 import { RouteExpiry } from './expiry.js';
 import { LogFeed } from './feed.js';
 import { nodeIdOf, type SupersededFrame } from './frames.js';
 import { type InboxParts, NodeInbox } from './inbox.js';
-import { LiveNodes, NodeLeases } from './leases.js';
+import type { Partition } from './keys.js';
+import { LiveNodes, NodeLeases, type Trouble } from './leases.js';
 import { LogWriter } from './log.js';
 import { LogReader } from './log-reader.js';
 import { MessageRouter, type PendingSend } from './messages.js';
@@ -51,12 +52,12 @@ export class JoinedNode implements InboxParts {
     this.leases = new NodeLeases(node, {
       onOpened: () => this.#reconciler.renewSoon(),
       onBeat: () => this.#onBeat(),
-      onSilent: error => this.#onSilent(error),
+      onTrouble: (partition, error) => this.#onTrouble(partition, error),
       onRecovered: () => this.#reconciler.renewSoon(),
     });
     this.registry = new RedisRoutes(node, this.leases);
-    this.nodes = new LiveNodes(node);
-    this.#expiry = new RouteExpiry(node, dead => this.#onDead(dead));
+    this.nodes = new LiveNodes(node, this.leases);
+    this.#expiry = new RouteExpiry(node, this.leases, dead => this.#onDead(dead));
     this.#expiring = new Periodic(() => this.#expire(), {
       everyMs: node.options.cleanup.interval,
     });
@@ -66,8 +67,8 @@ export class JoinedNode implements InboxParts {
       expiry: this.#expiry,
       notify: repaired => this.bus.notifyAll({ t: 'sync', repaired }),
     });
-    this.router = new MessageRouter(node, this.#channel);
-    this.bus = new CommandBus(node, this.#channel, this.nodes, () => this.leases.clock);
+    this.router = new MessageRouter(node, this.#channel, this.leases);
+    this.bus = new CommandBus(node, this.#channel, this.nodes, () => node.clock.earliest);
     this.#inbox = new NodeInbox(node, this.#channel, this);
     const tail = new LogTail(node.options.history.tail, topic => retentionMs(node.options, topic));
     this.reader = new LogReader({ ...node, gateway: node.reading }, tail);
@@ -116,7 +117,7 @@ export class JoinedNode implements InboxParts {
   /** Why this node gets no events of the cluster; `undefined` when it does. */
   subscriptionTrouble(): string | undefined {
     if (!this.#inbox.up) return 'the subscriptions are being restored';
-    return this.feed.begun ? undefined : 'the log has not been read yet';
+    return this.feed.lastPosition === undefined ? 'the log has not been read yet' : undefined;
   }
 
   /** Releases the routes and the lease of this node, as far as Redis can be reached, and ends its subscriptions. Twice is harmless. */
@@ -142,19 +143,20 @@ export class JoinedNode implements InboxParts {
   }
 
   /** Closes a connection whose id another registration took over. */
-  onSuperseded({ connectionId, token }: SupersededFrame): void {
-    if (!this.#channel.signs) {
-      this.node.listener.onSuperseded(connectionId, token);
+  async onSuperseded({ connectionId, token, fencingToken }: SupersededFrame): Promise<void> {
+    const { signer, listener, inc } = this.node;
+    if (!signer.signs) {
+      listener.onSuperseded(connectionId, token, fencingToken);
       return;
     }
     // A script wrote the frame, unsigned: it counts only as far as the route says the same.
-    this.registry.find(connectionId).then(
-      route => {
-        if (route?.inc === this.node.inc && route.tok === token) return;
-        this.node.listener.onSuperseded(connectionId, token);
-      },
-      () => this.#reconciler.renewSoon(),
-    );
+    try {
+      const route = await this.registry.find(connectionId);
+      if (route === undefined || (route.inc === inc && route.tok === token)) return;
+      listener.onSuperseded(connectionId, token, route.fencingToken);
+    } catch {
+      this.#reconciler.renewSoon();
+    }
   }
 
   onError(error: SseError): void {
@@ -205,12 +207,12 @@ export class JoinedNode implements InboxParts {
 
   #onBeat(): void {
     this.nodes.forget();
-    // All nodes may have been cut off together; each gets the time to renew its lease first.
-    if (this.leases.steady) void this.#reap();
+    if (this.node.gateway.keys.partitions.some(partition => this.leases.isSteady(partition))) void this.#reap();
   }
 
-  #onSilent(error: unknown): void {
-    this.node.logger.warn('this node cannot prove that it lives; it goes on trying', { error });
+  #onTrouble({ number }: Partition, trouble: Trouble): void {
+    const because = trouble.kind === 'silent' ? trouble.because : impairmentOf(trouble, number).detail;
+    this.node.logger.warn('a partition is in trouble; this node goes on trying', { partition: number, error: because });
   }
 
   #onDead(inc: string): void {
@@ -252,40 +254,61 @@ function isPassing(error: unknown): boolean {
 interface StatusSource {
   /** Whether there is a connection to Redis. */
   readonly reachable: boolean;
-  readonly leases: {
-    /** Whether the last heartbeat failed, and why. */
-    readonly silent: boolean;
-    readonly silence: unknown;
-    obstacle(): string | undefined;
-  };
+  readonly leases: Pick<NodeLeases, 'obstacle' | 'silent' | 'troubles'>;
   subscriptionTrouble(): string | undefined;
   readonly feed: { readonly behind: boolean };
 }
 
-/** Whether this node can call the cluster and gets its events; else the reason. */
-export function statusOf(node: StatusSource): CoordinatorStatus {
-  const obstacle = node.leases.obstacle();
+/**
+ * Whether this node can call the cluster and gets its events; else the reason.
+ * @param partition leaves out what concerns other partitions
+ */
+export function statusOf(node: StatusSource, partition?: Partition): CoordinatorStatus {
+  const { reachable, leases } = node;
+  const obstacle = leases.obstacle();
   if (obstacle !== undefined) {
-    const trouble = troubleOf(node);
+    const trouble = !reachable ? undefined : leases.silent ? refusalIn(leases.troubles) : 'lease';
     return { reachable: false, detail: obstacle, ...(trouble && { trouble }) };
   }
   const subscriptionTrouble = node.subscriptionTrouble();
-  if (subscriptionTrouble === undefined) {
-    if (!node.feed.behind) return { reachable: true };
-    return { reachable: true, trouble: 'feed', detail: 'the node is reading what it missed of the log' };
+  if (subscriptionTrouble !== undefined) return { reachable: false, detail: subscriptionTrouble, trouble: 'feed' };
+  const concerned = leases.troubles.filter(
+    each => partition === undefined || each.partition.number === partition.number,
+  );
+  // A Redis that refuses writes does so in each of its partitions.
+  const details = new Map(
+    concerned
+      .map(({ trouble, partition: { number } }) => impairmentOf(trouble, number))
+      .map(each => [each.detail, each]),
+  );
+  // An opening connection does not need the feed: it reads the log itself.
+  const behind: Impairment[] = partition === undefined && node.feed.behind ? [BEHIND] : [];
+  const impaired = [...details.values(), ...behind];
+  return impaired.length === 0 ? { reachable: true } : { reachable: true, impaired };
+}
+
+const BEHIND: Impairment = { kind: 'feed', detail: 'the node is reading what it missed of the log' };
+
+function impairmentOf(trouble: Trouble, partition: number): Impairment {
+  switch (trouble.kind) {
+    case 'silent':
+      return { kind: 'partition', detail: `the Redis of partition ${partition} does not answer` };
+    case 'refused':
+      return { kind: 'writes', detail: `Redis refuses writes with ${trouble.code}` };
+    case 'unreadable':
+      return { kind: 'key', detail: `the key ${trouble.key} has another type; delete it` };
   }
-  return { reachable: false, detail: subscriptionTrouble, trouble: 'feed' };
 }
 
-function troubleOf({ reachable, leases }: StatusSource): CoordinatorStatus['trouble'] {
-  if (!reachable) return undefined;
-  if (leases.silent) return isFull(leases.silence) ? 'memory' : undefined;
-  return 'lease';
-}
-
-/** Whether Redis refused a write because of its `maxmemory`. */
-function isFull(error: unknown): boolean {
-  return error instanceof Error && redisErrorCode(error.cause) === 'OOM';
+/** Whether Redis answers, and refuses all calls. */
+function refusalIn(troubles: NodeLeases['troubles']): 'writes' | undefined {
+  const answers = troubles.some(
+    ({ trouble }) =>
+      trouble.kind === 'silent' &&
+      trouble.because instanceof Error &&
+      redisErrorCode(trouble.because.cause) !== undefined,
+  );
+  return answers ? 'writes' : undefined;
 }
 
 /** Finds sends past their deadline, subscriptions without a follower, and frames held without a gap. */

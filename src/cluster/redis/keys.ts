@@ -3,9 +3,11 @@ import { SseError } from '../../errors.js';
 
 /** What decides the names of keys and channels; must be the same on all nodes. */
 export interface KeyLayout {
-  /** Begins every key and every channel but that of broadcasts; without `{` and `}`. */
+  /** Begins every key and every channel; without `{` and `}`. */
   readonly prefix: string;
-  /** Channel of broadcasts on a single Redis. */
+  /** Number of the database; 0 in a Redis Cluster. Keys are in it, channels name it: Pub/Sub knows no databases. */
+  readonly database: number;
+  /** Ends the name of the channel of broadcasts. */
   readonly channel: string;
   /** 1 to 16; `undefined`: 1, or 16 in a Redis Cluster. */
   readonly partitions: number | undefined;
@@ -33,9 +35,19 @@ export interface TopicKeys {
 /** Command that publishes on a channel, and how its subscriber must subscribe. */
 export type PubSubMode = 'classic' | 'sharded';
 
+/** Letters of the kinds of channels. */
+const ALL_NODES = 'a';
+const BROADCASTS = 'b';
+const NODE = 'n';
+const PROBE = 'p';
+const TOPIC = 't';
+
 /**
  * The only place that names keys and channels. Everything of one partition shares one hash tag, everything of the log
  * another, so no call crosses slots. A name never depends on anything but the layout and its arguments.
+ *
+ * A key is `<prefix>{<hash tag>}:<letter>…`, a channel `<prefix><database>:<letter>:…`. The settings allow no prefix that
+ * ends with a digit, so the names of applications with other prefixes or databases differ.
  */
 export class Keys {
   /** Written into each partition; a node with another one is refused, because the two could not find each other. */
@@ -73,8 +85,8 @@ export class Keys {
     this.schema = `1/${partitions}/${this.nodeMode}`;
     this.partitions = Array.from({ length: partitions }, (_, number) => this.#partition(number, partitions));
     this.logMeta = `${prefix}{log}:m`;
-    this.broadcastChannel = cluster ? `{log}:${layout.channel}` : layout.channel;
-    this.controlChannel = `${prefix}ctl`;
+    this.broadcastChannel = this.#channel(BROADCASTS, cluster ? `{log}:${layout.channel}` : layout.channel);
+    this.controlChannel = this.#channel(ALL_NODES, 'nodes');
   }
 
   /** The partition of a connection id; every id has exactly one. */
@@ -96,9 +108,9 @@ export class Keys {
     return { stream: `${prefix}{log}:t:${topic}`, last: `${prefix}{log}:p:${topic}` };
   }
 
-  /** First result of a publication with this key. */
-  idempotency(key: string): string {
-    return `${this.layout.prefix}{log}:i:${key}`;
+  /** First result of a publication to this topic with this key. */
+  idempotency(topic: string, key: string): string {
+    return `${this.layout.prefix}{log}:i:${digestOf(topic, key)}`;
   }
 
   /** A lock, which has one holder at a time. */
@@ -106,14 +118,14 @@ export class Keys {
     return `${this.layout.prefix}{log}:s:${name}`;
   }
 
-  /** Mark of a publication with this key that is not kept. */
-  unkeptMark(key: string): string {
-    return `${this.layout.prefix}{log}:u:${key}`;
+  /** Mark of a publication to this topic with this key that is not kept. */
+  unkeptMark(topic: string, key: string): string {
+    return `${this.layout.prefix}{log}:u:${digestOf(topic, key)}`;
   }
 
   /** Channel of a topic's publications. */
   topicChannel(topic: string): string {
-    return topic === '*' ? this.broadcastChannel : `${this.layout.prefix}{log}:c:${topic}`;
+    return topic === '*' ? this.broadcastChannel : this.#channel(TOPIC, `{log}:${topic}`);
   }
 
   /** The channel of a node on which answers to it are published. */
@@ -129,7 +141,11 @@ export class Keys {
   /** Channel of a subscriber's own probes, in the slot of the channel whose subscription is probed. */
   probeChannel(id: string, near?: string): string {
     const tag = near === undefined ? undefined : /\{[^}]+\}/.exec(near)?.[0];
-    return `${this.layout.prefix}${tag === undefined ? '' : `${tag}:`}probe:${id}`;
+    return this.#channel(PROBE, tag === undefined ? id : `${tag}:${id}`);
+  }
+
+  #channel(letter: string, name: string): string {
+    return `${this.layout.prefix}${this.layout.database}:${letter}:${name}`;
   }
 
   #partition(number: number, count: number): Partition {
@@ -142,13 +158,18 @@ export class Keys {
       leases: `${prefix}${tag}:l`,
       routes: `${prefix}${tag}:r`,
       index: `${prefix}${tag}:x`,
-      channelPrefix: this.nodeMode === 'sharded' ? `${prefix}${tag}:n:` : `${prefix}n:`,
+      channelPrefix: this.#channel(NODE, this.nodeMode === 'sharded' ? `${tag}:` : ''),
     };
   }
 }
 
 function hashOf(text: string): number {
   return createHash('sha1').update(text).digest().readUInt32BE(0);
+}
+
+/** 128 bits for a key of the application, which belongs to its topic; of one length however long they are. */
+function digestOf(topic: string, key: string): string {
+  return createHash('sha256').update(`${topic.length}:${topic}${key}`).digest('base64url').slice(0, 22);
 }
 
 /**
@@ -181,4 +202,22 @@ export type PublishCommand = 'PUBLISH' | 'SPUBLISH';
 /** The command of a kind of Pub/Sub. */
 export function publishCommand(mode: PubSubMode): PublishCommand {
   return mode === 'sharded' ? 'SPUBLISH' : 'PUBLISH';
+}
+
+/** Slots of a Redis Cluster. */
+export const SLOTS = 16_384;
+
+/** The Redis Cluster slot of a key or sharded channel: CRC16 (XMODEM) of its hash tag, or of all of it without one. */
+export function hashSlot(key: string): number {
+  const open = key.indexOf('{');
+  const close = open < 0 ? -1 : key.indexOf('}', open + 1);
+  const hashed = close > open + 1 ? key.slice(open + 1, close) : key;
+  let crc = 0;
+  for (const byte of Buffer.from(hashed)) {
+    crc ^= byte << 8;
+    for (let bit = 0; bit < 8; bit += 1) {
+      crc = crc & 0x8000 ? ((crc << 1) ^ 0x1021) & 0xffff : (crc << 1) & 0xffff;
+    }
+  }
+  return crc % SLOTS;
 }

@@ -2,40 +2,46 @@ import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { Periodic } from '../../time.js';
+import { RedisClock } from './clock.js';
 import type { ClusterNode } from './cluster-node.js';
+import { redisErrorCode } from './failures.js';
 import { nodeIdOf } from './frames.js';
 import type { Partition } from './keys.js';
-import { countScript, type Lease, leaseScript, reapScript } from './scripts.js';
+import { countScript, type Lease, type LeaseReply, leaseScript, reapScript } from './scripts.js';
 
 const ROUTES_PER_CALL = 200;
 const RETRY_MS = 1_000;
-
 /** Called by {@link NodeLeases}. None may throw. */
 interface LeaseEvents {
   /** The lease of a partition is a new one: the routes that this node had there are gone. */
   onOpened(partition: Partition): void;
-  /** Every lease was renewed just now. */
+  /** Every lease that can be renewed was renewed just now. */
   onBeat(): void;
-  /** Heartbeats fail, for this reason. Called once until they succeed again. */
-  onSilent(error: unknown): void;
-  /** Heartbeats succeed again. */
+  /** A partition is in trouble. Called once until it is well again. */
+  onTrouble(partition: Partition, trouble: Trouble): void;
+  /** A partition is well again. */
   onRecovered(): void;
 }
 
+/** Why this node cannot prove in a partition that it lives. */
+export type Trouble =
+  /** Nothing comes from its master, or Redis says that it cannot serve. */
+  | { readonly kind: 'silent'; readonly because: unknown }
+  /** Redis refuses writes, with this error code. Reading goes on. */
+  | { readonly kind: 'refused'; readonly code: string }
+  /** This key has another type. */
+  | { readonly kind: 'unreadable'; readonly key: string };
+
 /**
  * The node's proofs of life, one per partition, renewed with each heartbeat. Changes of one lease happen one after the
- * other, so that a heartbeat cannot reopen a lease that is being released.
+ * other, so that a heartbeat cannot reopen a lease that is being released. Each partition has a state of its own: where one
+ * master of a Redis Cluster fails, the partitions of the others go on.
  */
 export class NodeLeases {
-  readonly #held = new Map<number, Lease>();
-  readonly #changes = new Map<number, Promise<unknown>>();
+  readonly #partitions: readonly PartitionLease[];
   readonly #heartbeat: Periodic;
   readonly #retryMs: number;
   #beating: Promise<void> | undefined;
-  #clock: { readonly redis: number; readonly at: number } | undefined;
-  #silence: { readonly because: unknown } | undefined;
-  /** When the present unbroken stretch of heartbeats began. */
-  #aliveSince = Infinity;
   #stopped = false;
 
   constructor(
@@ -44,60 +50,80 @@ export class NodeLeases {
   ) {
     const { heartbeat } = node.options.node;
     this.#retryMs = Math.min(RETRY_MS, heartbeat);
-    // A failure is reported by `onSilent`.
+    this.#partitions = node.gateway.keys.partitions.map(partition => new PartitionLease(partition));
+    // A failure is reported by `onTrouble`.
     this.#heartbeat = new Periodic(() => this.beat().catch(() => undefined), {
       everyMs: heartbeat,
     });
   }
 
-  /** Whether there is a lease in every partition, as far as known. */
-  get held(): boolean {
-    return this.#held.size === this.node.gateway.keys.partitions.length;
+  /** A time in milliseconds at which the Redis of a partition certainly was; `undefined` before its first answer. */
+  clockOf(partition: Partition): number | undefined {
+    return this.#of(partition).clock.earliest;
   }
 
-  /** Redis' clock in milliseconds, reckoned from the last heartbeat; in a Redis Cluster that of one master, for all nodes. */
-  get clock(): number | undefined {
-    return this.#clock && this.#clock.redis + performance.now() - this.#clock.at;
-  }
-
-  /** Whether the last heartbeat failed. */
+  /** Whether no partition answers. */
   get silent(): boolean {
-    return this.#silence !== undefined;
+    return this.#partitions.every(({ trouble }) => trouble?.kind === 'silent');
   }
 
-  /** Why the last heartbeat failed. */
-  get silence(): unknown {
-    return this.#silence?.because;
+  /** The partitions in trouble. */
+  get troubles(): readonly { readonly partition: Partition; readonly trouble: Trouble }[] {
+    return this.#partitions.flatMap(({ partition, trouble }) =>
+      trouble === undefined ? [] : [{ partition, trouble }],
+    );
+  }
+
+  troubleOf(partition: Partition): Trouble | undefined {
+    return this.#of(partition).trouble;
+  }
+
+  /** Milliseconds that leases may be over and count: while Redis refuses writes no node can renew its lease. */
+  get graceMs(): number {
+    const isRefused = this.#partitions.some(({ trouble }) => trouble?.kind === 'refused');
+    return isRefused ? routeTimes(this.node.options).keyMs : 0;
   }
 
   /**
-   * Whether this node has renewed its leases for the time of a lease without a break. All nodes may have been cut off
-   * together: before that time another node without a lease may only be late.
+   * Whether this node has renewed its lease in a partition for the time of a lease without a break. All nodes may have been
+   * cut off together: before that time another node without a lease may only be late.
    */
-  get steady(): boolean {
-    return performance.now() - this.#aliveSince >= this.node.options.node.lease;
+  isSteady(partition: Partition): boolean {
+    return performance.now() - this.#of(partition).aliveSince >= this.node.options.node.lease;
   }
 
-  /** To be called when the connection to Redis is lost: the time of {@link steady} begins anew. */
+  /** To be called when the connection to Redis is lost: the time of {@link isSteady} begins anew. */
   interrupt(): void {
-    this.#aliveSince = Infinity;
+    for (const each of this.#partitions) each.aliveSince = Infinity;
   }
 
-  /** Why this node can ask nothing of the cluster; `undefined` when it can. */
-  obstacle(): string | undefined {
-    if (!this.node.gateway.reachable) return 'there is no connection to Redis';
-    if (this.silent) return 'Redis does not answer';
-    return this.held ? undefined : 'this node has not joined yet';
+  /** Why this node can ask nothing of the cluster, or nothing of one partition; `undefined` when it can. */
+  obstacle(partition?: Partition): string | undefined {
+    const away = this.node.gateway.obstacle(partition?.leases);
+    if (away !== undefined) return away;
+    if (this.silent || (partition && this.troubleOf(partition)?.kind === 'silent')) return 'Redis does not answer';
+    const asked = partition === undefined ? this.#partitions : [this.#of(partition)];
+    return asked.every(({ lease, trouble }) => lease !== undefined || trouble !== undefined)
+      ? undefined
+      : 'this node has not joined yet';
   }
 
-  /** The generation of a partition's lease. @throws SseError `UNAVAILABLE` when there is none yet */
-  generation(partition: Partition): string {
-    const lease = this.#held.get(partition.number);
-    if (lease !== undefined) return lease.gen;
+  /** The lease of a partition. @throws SseError `UNAVAILABLE` when there is none yet */
+  leaseOf(partition: Partition): Lease {
+    const { lease } = this.#of(partition);
+    if (lease !== undefined) return lease;
     throw new SseError('UNAVAILABLE', 'this node has no lease in the cluster yet; try again later');
   }
 
-  /** Renews every lease, at once and with each heartbeat from now on; calls that overlap share one. @throws SseError */
+  /** The data epoch of a partition as this node knows it; '' when it knows none. */
+  epochOf(partition: Partition): string {
+    return this.#of(partition).lease?.epoch ?? '';
+  }
+
+  /**
+   * Renews every lease, at once and with each heartbeat from now on; calls that overlap share one. Rejects when no
+   * partition could be renewed. @throws SseError; `INVALID_OPTION` for another layout in any partition
+   */
   beat(): Promise<void> {
     if (!this.#stopped) this.#heartbeat.start();
     this.#beating ??= this.#beat().finally(() => {
@@ -108,7 +134,13 @@ export class NodeLeases {
 
   /** To be called when a script answered that the lease is lost. @throws SseError */
   reopen(partition: Partition): Promise<void> {
-    return this.#change(partition, () => this.#renew(partition));
+    const held = this.#of(partition);
+    return held.change(() => this.#renew(held));
+  }
+
+  /** To be called when Redis refused a call: the state of each partition is known soon afterwards. */
+  onRefusal(): void {
+    if (this.troubles.length === 0) this.#heartbeat.runWithin(0);
   }
 
   /**
@@ -116,11 +148,12 @@ export class NodeLeases {
    * @param stay opens new leases at once, for a node that goes on @throws SseError
    */
   async release(stay: boolean): Promise<void> {
+    const reachable = this.#partitions.filter(({ trouble }) => trouble?.kind !== 'silent');
     await Promise.all(
-      this.node.gateway.keys.partitions.map(partition =>
-        this.#change(partition, async () => {
-          await this.#release(partition);
-          if (stay) this.#held.set(partition.number, (await this.#lease(partition)).lease);
+      reachable.map(held =>
+        held.change(async () => {
+          await this.#release(held);
+          if (stay) held.lease = (await this.#lease(held)).lease;
         }),
       ),
     );
@@ -133,43 +166,43 @@ export class NodeLeases {
   }
 
   async #beat(): Promise<void> {
-    try {
-      await Promise.all(this.node.gateway.keys.partitions.map(partition => this.reopen(partition)));
-    } catch (error) {
-      this.#heartbeat.runWithin(this.#retryMs);
-      this.#fail(error);
-      throw error;
-    }
-    this.#aliveSince = Math.min(this.#aliveSince, performance.now());
-    this.#recover();
+    const renewals = await Promise.allSettled(this.#partitions.map(({ partition }) => this.reopen(partition)));
+    const failures = renewals.flatMap(renewal => (renewal.status === 'rejected' ? [renewal.reason as unknown] : []));
+    if (failures.length > 0 || this.troubles.length > 0) this.#heartbeat.runWithin(this.#retryMs);
+    const fatal = failures.find(failure => !SseError.is(failure, 'UNAVAILABLE'));
+    if (fatal !== undefined || failures.length === renewals.length) throw fatal ?? failures[0];
     this.events.onBeat();
   }
 
-  #fail(error: unknown): void {
-    const isFirst = !this.silent && !this.#stopped;
-    this.#silence = { because: error };
-    this.interrupt();
-    if (isFirst) this.events.onSilent(error);
-  }
-
-  #recover(): void {
-    if (!this.silent || this.#stopped) return;
-    this.#silence = undefined;
-    this.events.onRecovered();
-  }
-
-  #change<T>(partition: Partition, work: () => Promise<T>): Promise<T> {
-    const before = this.#changes.get(partition.number) ?? Promise.resolve();
-    const change = before.then(work, work);
-    this.#changes.set(partition.number, change);
-    return change;
-  }
-
-  async #renew(partition: Partition): Promise<void> {
+  async #renew(held: PartitionLease): Promise<void> {
     this.#refuseStopped();
-    const { status, lease } = await this.#lease(partition);
-    this.#held.set(partition.number, lease);
-    if (status === 'OPENED' && !this.#stopped) this.events.onOpened(partition);
+    try {
+      const { status, lease, full } = await this.#lease(held);
+      held.lease = lease;
+      if (full) this.#enter(held, { kind: 'refused', code: 'OOM' });
+      else this.#recover(held);
+      if (status === 'OPENED' && !this.#stopped) this.events.onOpened(held.partition);
+    } catch (error) {
+      held.aliveSince = Infinity;
+      const isAway = this.node.gateway.obstacle(held.partition.leases) !== undefined;
+      const trouble = troubleFrom(error, isAway);
+      if (trouble !== undefined) this.#enter(held, trouble);
+      throw error;
+    }
+  }
+
+  #enter(held: PartitionLease, trouble: Trouble): void {
+    const isFirst = held.trouble === undefined && !this.#stopped;
+    held.aliveSince = Infinity;
+    held.trouble = trouble;
+    if (isFirst) this.events.onTrouble(held.partition, trouble);
+  }
+
+  #recover(held: PartitionLease): void {
+    held.aliveSince = Math.min(held.aliveSince, performance.now());
+    if (held.trouble === undefined || this.#stopped) return;
+    held.trouble = undefined;
+    this.events.onRecovered();
   }
 
   /** A lease that is opened after the end would not be released. */
@@ -177,20 +210,24 @@ export class NodeLeases {
     if (this.#stopped) throw new SseError('CLOSED', 'the coordinator was closed; make another');
   }
 
-  async #lease(partition: Partition) {
-    const { gateway, inc, options } = this.node;
+  async #lease(held: PartitionLease): Promise<Extract<LeaseReply, { readonly lease: Lease }>> {
+    const { gateway, inc, options, clock } = this.node;
+    const sentAt = performance.now();
     const { leaseMs, keyMs } = routeTimes(options);
     const reply = await gateway.run(leaseScript, {
-      partition,
+      partition: held.partition,
       inc,
-      believed: this.#held.get(partition.number),
+      believed: held.lease,
       leaseMs,
       keyMs,
       schema: gateway.keys.schema,
       newEpoch: randomBytes(6).toString('hex'),
     });
+    if (reply.status === 'UNREADABLE') throw new UnreadableKey(reply.key);
     if (reply.status !== 'SCHEMA') {
-      if (partition.number === 0) this.#clock = { redis: reply.now, at: performance.now() };
+      const now = reply.nowMicros / 1_000;
+      held.clock.observe(now, sentAt);
+      if (held.partition.number === 0) clock.observe(now, sentAt);
       return reply;
     }
     throw new SseError(
@@ -200,11 +237,56 @@ export class NodeLeases {
     );
   }
 
-  async #release(partition: Partition): Promise<void> {
-    const request = { partition, limit: ROUTES_PER_CALL, graceMs: 0, self: this.node.inc };
-    this.#held.delete(partition.number);
+  async #release(held: PartitionLease): Promise<void> {
+    const request = { partition: held.partition, limit: ROUTES_PER_CALL, graceMs: 0, self: this.node.inc };
+    held.lease = undefined;
     while ((await this.node.gateway.run(reapScript, request)).status === 'MORE');
   }
+
+  #of(partition: Partition): PartitionLease {
+    const held = this.#partitions[partition.number];
+    if (held === undefined) throw new SseError('INTERNAL', 'a partition must be one of this layout');
+    return held;
+  }
+}
+
+/** The lease of one partition, as far as this node knows it. */
+class PartitionLease {
+  lease: Lease | undefined;
+  readonly clock = new RedisClock();
+  trouble: Trouble | undefined;
+  /** When the present unbroken stretch of renewals began. */
+  aliveSince = Infinity;
+  #changes: Promise<unknown> = Promise.resolve();
+
+  constructor(readonly partition: Partition) {}
+
+  /** Runs after the changes before it. */
+  change<T>(work: () => Promise<T>): Promise<T> {
+    const change = this.#changes.then(work, work);
+    this.#changes = change;
+    return change;
+  }
+}
+
+/** A key of the registry has another type. */
+class UnreadableKey extends SseError {
+  constructor(readonly key: string) {
+    super('UNAVAILABLE', `the key ${key} must be of the type that this library writes; delete it, or move it away`, {
+      retryable: false,
+      noEffect: 'KEY_UNREADABLE',
+    });
+  }
+}
+
+/** What a failed renewal says of its partition; `undefined` when it says nothing yet. */
+function troubleFrom(error: unknown, isAway: boolean): Trouble | undefined {
+  if (error instanceof UnreadableKey) return { kind: 'unreadable', key: error.key };
+  const code = redisErrorCode(error instanceof Error ? error.cause : undefined);
+  const isRefused = SseError.is(error) && error.noEffect === 'WRITES_REFUSED';
+  if (code !== undefined && isRefused) return { kind: 'refused', code };
+  // A late answer to one call is no silence.
+  return code !== undefined || isAway ? { kind: 'silent', because: error } : undefined;
 }
 
 const MARGIN_MS = 60_000;
@@ -228,7 +310,10 @@ export function routeTimes({ node, redis }: ResolvedSseOptions): RouteTimes {
 export class LiveNodes {
   #count: Promise<number> | undefined;
 
-  constructor(private readonly node: Pick<ClusterNode, 'gateway'>) {}
+  constructor(
+    private readonly node: Pick<ClusterNode, 'gateway'>,
+    private readonly leases: Pick<NodeLeases, 'troubleOf' | 'graceMs'>,
+  ) {}
 
   /** How many there are. @throws SseError */
   count(): Promise<number> {
@@ -242,9 +327,11 @@ export class LiveNodes {
   /** Their incarnations, read now. @throws SseError */
   async incarnations(): Promise<readonly string[]> {
     const { gateway } = this.node;
-    const [partition] = gateway.keys.partitions;
+    const { partitions } = gateway.keys;
+    // Every node has a lease in each partition, so one that is well is enough.
+    const partition = partitions.find(each => this.leases.troubleOf(each) === undefined) ?? partitions[0];
     if (partition === undefined) return [];
-    const { nodes } = await gateway.run(countScript, { partition });
+    const { nodes } = await gateway.run(countScript, { partition, graceMs: this.leases.graceMs });
     return nodes.map(({ inc }) => inc);
   }
 

@@ -2,10 +2,10 @@ import type { ReplayPage, ReplayRequest } from '../../contracts/cluster.js';
 import type { Cursor, Gap, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import { isAfter } from '../../protocol/cursor.js';
-import { gapOfLostLog } from '../../protocol/gap.js';
+import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
-import { logRequest } from './log.js';
+import { logLifeMs, logRequest } from './log.js';
 import { type LogPage, LogScan, type Look, PAGE_BYTES, type ReadTopics, wellFormed } from './log-scan.js';
 import { historyScript, lookScript } from './scripts.js';
 import type { LogEntry, LogTail } from './tail.js';
@@ -14,6 +14,10 @@ import type { LogEntry, LogTail } from './tail.js';
 const TOPICS_PER_LOOK = 1_000;
 /** With more topics a look asks for the head first, which is enough for a reader at rest. */
 const FEW_TOPICS = 256;
+/** Milliseconds between the beginning of an opening and the moment that is taken for it. */
+const CLOCK_SLACK_MS = 1_000;
+/** Milliseconds before an opening in which a publication counts as missed, where the position of the node is not known. */
+const UNKNOWN_MS = 60_000;
 /** How often a call that timed out is repeated, each time at half the size. */
 const HALVINGS = 3;
 /** Pages for clients that are read at once; other clients wait for their turn. */
@@ -31,9 +35,15 @@ export class LogReader {
     private readonly tail: LogTail,
   ) {}
 
+  /** Milliseconds between two looks at most: a look renews the life of the log's epoch. */
+  get longestPauseMs(): number {
+    return logLifeMs(this.node.options) / 4;
+  }
+
   /** A page for a client. Clients that ask for the same share one page, and few pages are read at once. @throws SseError */
-  async replay({ topics, after, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
+  async replay({ topics, after, opened, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
+    if (opened !== undefined) return this.#missedSince(wanted, opened);
     if (after === undefined) {
       const head = await this.#headFor(wanted);
       return { head, completeTo: head, frames: [] };
@@ -54,7 +64,7 @@ export class LogReader {
 
   /** Begins to read topics after a position, up to the log's present head. @throws SseError */
   async scan(topics: readonly string[], after: Cursor): Promise<LogScan> {
-    return new LogScan(this.#read, await this.#look([...new Set(topics)], after), after);
+    return new LogScan(this.node.signer, this.#read, await this.#look([...new Set(topics)], after), after);
   }
 
   /** The newest entry. @throws SseError */
@@ -108,6 +118,22 @@ export class LogReader {
     const gap = scan.lostGap(page) ?? page.gap;
     const frames = page.entries.map(({ frame }) => frame);
     return { head, completeTo: page.completeTo, frames, ...(gap && { gap }) };
+  }
+
+  /** A gap for the topics of which a client may have missed something that opened while this node was cut off. */
+  async #missedSince(
+    topics: readonly string[],
+    { openedAt, seen }: NonNullable<ReplayRequest['opened']>,
+  ): Promise<ReplayPage> {
+    const { now, head, forgotten, lasts } = await this.#ask(topics);
+    const known = seen?.epoch === head.epoch ? seen : undefined;
+    const openedMs = now - (performance.now() - openedAt);
+    const ms = Math.max(0, Math.floor(openedMs - (known === undefined ? UNKNOWN_MS : CLOCK_SLACK_MS)));
+    const from: Position = known !== undefined && known.ms >= ms ? known : { ms, sequence: 0 };
+    const missed = new Map<string, Position>();
+    for (const [topic, last = forgotten] of lasts) if (isAfter(last, from)) missed.set(topic, last);
+    const gap = gapOf(missed, head);
+    return { head, completeTo: head, frames: [], ...(gap && { gap }) };
   }
 
   /** The head was read after Redis acknowledged these subscriptions, so the feed delivers all that follows. */

@@ -5,6 +5,7 @@ import { prependId } from '../../protocol/event-stream.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { parsePayload, parsePosition } from './frames.js';
 import type { HistoryReply } from './scripts.js';
+import type { FrameSigner } from './signing.js';
 import { firstAfter, firstOf, type LogEntry, type TopicSlice } from './tail.js';
 
 /** Bytes of the entries of one page, and of one call, about. */
@@ -82,6 +83,7 @@ export class LogScan {
   #broken = false;
 
   constructor(
+    private readonly signer: FrameSigner,
     private readonly read: ReadTopics,
     private readonly look: Look,
     after: Cursor,
@@ -173,15 +175,16 @@ export class LogScan {
       topic.to = to;
       // Published since the scan began.
       if (isAfter(to, this.head)) continue;
-      const parsed = parsePayload(payload);
-      if (parsed === undefined) {
-        // Written by another version: for this node's clients it is missing.
+      const parsed = parsePayload(this.signer, topic.name, payload);
+      if (parsed.kind === 'unreadable') {
+        // Written by another version, or by no node: for this node's clients it is missing.
         this.#miss(topic, to);
         continue;
       }
       const position: Cursor = { epoch: this.head.epoch, ...to };
-      const bytes = prependId(formatCursor(position), parsed.body);
-      topic.entries.push({ topic: topic.name, position, frame: { bytes, position } });
+      const { body, trace, origin } = parsed;
+      const bytes = prependId(formatCursor(position), body);
+      topic.entries.push({ topic: topic.name, position, frame: { bytes, position }, trace, origin });
     }
     const unfinished = new Set(more);
     for (const [at, topic] of topics.slice(0, read).entries()) {

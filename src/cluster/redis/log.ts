@@ -27,21 +27,21 @@ export class LogWriter {
     return cursor === undefined ? { nodes } : { cursor, nodes };
   }
 
-  async #append({ topic = EVERYONE, retention, idempotencyKey, ...payload }: Publication) {
-    const { gateway, options } = this.node;
+  async #append({ topic = EVERYONE, retention, idempotencyKey, trace, body }: Publication) {
+    const { gateway, options, signer } = this.node;
     const { maxEntries, ttl, whole } = retention || { maxEntries: 0, ttl: 0 };
     const request = logRequest(gateway, options);
     const { id, epoch } = await gateway.run(publishScript, {
       ...request,
       metaMs: Math.max(request.metaMs, ttl),
       topic: gateway.keys.topic(topic),
-      payload: encodePayload({ trace: payload.trace, body: payload.body }),
+      payload: encodePayload(signer, topic, { trace, body }),
       maxEntries,
       maxAgeMs: whole === true ? 0 : ttl,
       streamMs: ttl,
       ...this.#subscribers(topic),
       // Every key must be given and in the log's slot, used or not.
-      idempotency: idempotencyKey === undefined ? request.meta : gateway.keys.idempotency(idempotencyKey),
+      idempotency: idempotencyKey === undefined ? request.meta : gateway.keys.idempotency(topic, idempotencyKey),
       idempotencyMs: idempotencyKey === undefined ? 0 : IDEMPOTENCY_MS,
     });
     const position = parsePosition(id);
@@ -50,15 +50,15 @@ export class LogWriter {
   }
 
   async #publish({ topic = EVERYONE, body, trace, idempotencyKey }: Publication): Promise<undefined> {
-    const { gateway } = this.node;
+    const { gateway, signer } = this.node;
     const { keys } = gateway;
-    const frame = encodeUnkept({ trace, body });
+    const frame = encodeUnkept(signer, topic, { trace, body });
     if (idempotencyKey === undefined) {
       await gateway.publish(keys.topicChannel(topic), frame, keys.logMode);
       return;
     }
     await gateway.run(publishUnkeptScript, {
-      mark: keys.unkeptMark(idempotencyKey),
+      mark: keys.unkeptMark(topic, idempotencyKey),
       frame,
       ...this.#subscribers(topic),
       ms: IDEMPOTENCY_MS,

@@ -2,9 +2,10 @@ import type { Message } from '../../contracts/cluster.js';
 import type { LocalResult, SendResult } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import type { ClusterNode } from './cluster-node.js';
-import { redisErrorCode } from './connections.js';
+import { redisErrorCode } from './failures.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
 import { publishCommand } from './keys.js';
+import type { NodeLeases } from './leases.js';
 import type { NodeChannel } from './node-channel.js';
 import { type SendReply, sendScript } from './scripts.js';
 
@@ -26,6 +27,7 @@ export class MessageRouter {
   constructor(
     private readonly node: ClusterNode,
     private readonly channel: NodeChannel,
+    private readonly leases: Pick<NodeLeases, 'epochOf'>,
   ) {}
 
   /** Sends that wait for an answer. */
@@ -58,9 +60,12 @@ export class MessageRouter {
     for (const [name, pending] of this.#pending) if (pending === send) this.#pending.delete(name);
   }
 
-  /** A message for a connection of this node. */
-  onMessage(token: string, message: MessageFrame): void {
-    const result = this.#resultOf(token, message);
+  /**
+   * A message for a connection of this node. One that is `late` is for an owner before this one: its sender is answered
+   * that it is not here, and looks for the owner once more.
+   */
+  onMessage(token: string, message: MessageFrame, late = false): void {
+    const result: LocalResult = late ? { outcome: 'not-connected' } : this.#resultOf(token, message);
     if (message.ack) this.#acknowledge(message.from, { attempt: message.attempt, result });
   }
 
@@ -134,6 +139,7 @@ export class MessageRouter {
       pending.onRouted(attempt, reply.inc);
       return undefined;
     }
+    if (reply.status === 'PARTIAL') return unreached(pending, attempt);
     pending.onUnsent(attempt, 'not-connected');
     return pending.doubtful ? undefined : { outcome: 'not-connected' };
   }
@@ -143,7 +149,8 @@ export class MessageRouter {
     const { reachable } = gateway;
     try {
       const reply = await this.#publish(message, name, false);
-      if (reply.status !== 'ROUTED') return { outcome: 'not-connected' };
+      if (reply.status === 'NONE') return { outcome: 'not-connected' };
+      if (reply.status === 'PARTIAL') return { outcome: 'unavailable' };
       return gateway.keys.countsReceivers && reply.receivers === 0
         ? { outcome: 'unavailable' }
         : { outcome: 'routed', nodeId: nodeIdOf(reply.inc) };
@@ -166,11 +173,13 @@ export class MessageRouter {
       trace,
       bytes,
     });
+    const partition = gateway.keys.partitionOf(connectionId);
     return gateway.run(sendScript, {
-      partition: gateway.keys.partitionOf(connectionId),
+      partition,
+      epoch: this.leases.epochOf(partition),
       conn: connectionId,
       pubCommand: publishCommand(gateway.keys.nodeMode),
-      payload: this.channel.signed(encoded),
+      payload: this.channel.signed(connectionId, encoded),
     });
   }
 
@@ -205,12 +214,19 @@ function unreached(pending: PendingSend, attempt: number): SendResult | undefine
 
 /** The state of one attempt, as far as known. */
 type Attempt =
-  /** It may have reached an owner, `inc` when that is known. */
-  | { readonly kind: 'open'; readonly inc?: string }
+  /** It may have reached an owner, `inc` when that is known. `without`: nodes that said they do not have the connection. */
+  | { readonly kind: 'open'; readonly inc?: string; readonly without?: readonly string[] }
   /** It certainly reached no node. */
   | { readonly kind: 'unsent'; readonly because: 'not-connected' | 'unavailable' }
   /** Its owner did not have the connection any more. */
   | { readonly kind: 'closed' };
+
+/** Nodes that are remembered for one attempt: the owner's answer is at most a few milliseconds faster than the script's. */
+const MAX_WITHOUT = 8;
+
+function withOne(incs: readonly string[] = [], inc: string): readonly string[] {
+  return [...incs, inc].slice(-MAX_WITHOUT);
+}
 
 /** One send that waits for its owner: the attempts so far, and the outcome that follows from them. */
 export class PendingSend {
@@ -238,8 +254,11 @@ export class PendingSend {
   }
 
   onRouted(attempt: number, inc: string): void {
+    const state = this.#attempts[attempt];
+    if (state?.kind !== 'open') return;
+    this.#attempts[attempt] = { kind: 'open', inc };
     // Its answer may have been faster.
-    if (this.#attempts[attempt]?.kind === 'open') this.#attempts[attempt] = { kind: 'open', inc };
+    if (state.without?.includes(inc) === true) this.#onClosed(attempt);
   }
 
   onUnsent(attempt: number, because: 'not-connected' | 'unavailable'): void {
@@ -248,12 +267,14 @@ export class PendingSend {
 
   /** The owner's answer to an attempt; `from` is its incarnation. */
   onAnswer(attempt: number, result: LocalResult, from: string): void {
-    if (this.#attempts[attempt] === undefined) return;
+    const state = this.#attempts[attempt];
+    if (state === undefined) return;
     if (result.outcome === 'not-connected') {
-      const again = !this.#attempts.some(({ kind }) => kind === 'closed');
-      this.#attempts[attempt] = { kind: 'closed' };
-      // Another node may own it by now; that is looked up once.
-      this.#conclude(again ? 'again' : this.conclusion());
+      if (state.kind !== 'open') return;
+      // Of any other node it is no news: a recorded message may have been published there.
+      if (state.inc === from) this.#onClosed(attempt);
+      else if (state.inc === undefined)
+        this.#attempts[attempt] = { kind: 'open', without: withOne(state.without, from) };
       return;
     }
     const nodeId = nodeIdOf(from);
@@ -262,6 +283,13 @@ export class PendingSend {
         ? { outcome: 'rejected', code: result.code, nodeId }
         : { outcome: result.outcome, nodeId },
     );
+  }
+
+  /** The owner did not have the connection any more. Another node may own it by now; that is looked up once. */
+  #onClosed(attempt: number): void {
+    const again = !this.#attempts.some(({ kind }) => kind === 'closed');
+    this.#attempts[attempt] = { kind: 'closed' };
+    this.#conclude(again ? 'again' : this.conclusion());
   }
 
   /** A node died. The outcome is unknown when every attempt without an answer was dispatched to it. */

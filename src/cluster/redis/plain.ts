@@ -30,17 +30,17 @@ const MOST = 500;
 const KEPT_PREVS = 3;
 
 /**
- * What `lua/register.lua` does, read first and then written, with the same KEYS, ARGV and replies. Between the two another
- * node may do the same: then both believe to be owner, and the later write wins.
+ * What `lua/register.lua` does for one registration, read first and then written, with the same KEYS, ARGV and replies.
+ * Between the two another node may do the same: then both believe to be owner, and the later write wins.
  */
 async function plainRegister(
   client: Redis | Cluster,
   [leases = '', routes = '', index = '', tombstone = '']: readonly string[],
   args: readonly string[],
 ): Promise<readonly unknown[]> {
-  const [inc = '', gen = '', conn = '', tok = '', user = '', mode = ''] = args;
-  const [ttlMs = 0, leaseMs = 0, keyMs = 0, limit = 0, window = 0] = args.slice(6, 11).map(Number);
-  const [pubCommand = '', channelPrefix = ''] = args.slice(11);
+  const [inc = '', gen = '', mode = ''] = args;
+  const [ttlMs = 0, leaseMs = 0, keyMs = 0, limit = 0, window = 0] = args.slice(3, 8).map(Number);
+  const [pubCommand = '', channelPrefix = '', conn = '', tok = '', user = '', ownToken = ''] = args.slice(8);
   const [time, held, given, text] = await batch(client, [
     ['TIME'],
     ['HGET', leases, `i:${inc}`],
@@ -50,7 +50,8 @@ async function plainRegister(
   const [seconds = 0, micros = 0] = (time as string[]).map(Number);
   const now = seconds * 1_000 + Math.floor(micros / 1_000);
   if (held !== gen) return ['LOST'];
-  if (given === 1) return ['GONE'];
+  const answer = (...values: unknown[]) => ['OK', now, ...values];
+  if (given === 1) return answer('GONE', 0, '', '');
 
   const old = parseRoute(text);
   const [ownLease, oldLease] = await batch(client, [
@@ -60,28 +61,32 @@ async function plainRegister(
   const lease = parseLease(oldLease);
   const same = old !== undefined && lease?.inc === inc && old.tok === tok;
   const owner = lease?.inc ?? '';
-  const refuse = (status: string) => [status, old?.fencingToken, owner, old?.tok, now];
+  const refuse = (result: string) => answer(result, old?.fencingToken, owner, old?.tok);
+  const own = ownToken === '' ? seconds * 1_000_000 + micros : Number(ownToken);
+  const newer = mode === 'restore' && own > (old?.fencingToken ?? -1);
+  const isLeaseYoung = (parseLease(ownLease)?.until ?? 0) >= now + leaseMs / 2;
+  const extend: Command[] = isLeaseYoung ? [] : [['HSET', leases, `g:${gen}`, `${now + leaseMs}|${inc}`]];
   if (old !== undefined) {
     if (same && old.gen === gen) {
-      await batch(client, [['HSET', routes, conn, formatRoute({ ...old, user, exp: now + ttlMs })]]);
-      return ['DUP', old.fencingToken, '', '', now];
+      await batch(client, [['HSET', routes, conn, formatRoute({ ...old, user, exp: now + ttlMs })], ...extend]);
+      return answer('DUP', old.fencingToken, '', '');
     }
-    if (!same && old.prevs.includes(`${inc}/${tok}`)) return refuse('STALE');
+    if (!same && !newer && old.prevs.includes(`${inc}/${tok}`)) return refuse('STALE');
   }
   const live = old !== undefined && !same && (lease?.until ?? 0) > now && old.exp > now;
   if (live && mode === 'nx') return refuse('EXISTS');
-  if (live && mode === 'restore') return refuse('MOVED');
+  if (live && mode === 'restore' && !newer) return refuse('MOVED');
   const recent = old?.takeovers.filter(at => now - at < window) ?? [];
-  if (live && recent.length >= Math.min(limit, MOST)) return refuse('STORM');
+  if (live && mode === 'take' && recent.length >= Math.min(limit, MOST)) return refuse('STORM');
 
   const former = old === undefined ? [] : [`${owner === '' ? '?' : owner}/${old.tok}`, ...old.prevs];
   const route: RouteText = {
     gen,
     tok,
-    fencingToken: Math.max(seconds * 1_000_000 + micros, (old?.fencingToken ?? -1) + 1),
+    fencingToken: newer ? own : Math.max(own, (old?.fencingToken ?? -1) + 1),
     exp: now + ttlMs,
     prevs: same ? old.prevs : former.slice(0, KEPT_PREVS),
-    takeovers: live ? [...recent, now] : recent,
+    takeovers: live && mode === 'take' ? [...recent, now] : recent,
     user,
   };
   const writes: Command[] = [
@@ -89,10 +94,8 @@ async function plainRegister(
     ['ZADD', index, gen, conn],
     ['PEXPIRE', routes, keyMs],
     ['PEXPIRE', index, keyMs],
+    ...extend,
   ];
-  if ((parseLease(ownLease)?.until ?? 0) < now + leaseMs / 2) {
-    writes.push(['HSET', leases, `g:${gen}`, `${now + leaseMs}|${inc}`]);
-  }
   if (old !== undefined && !same && owner !== '') {
     const notice = JSON.stringify({
       v: 1,
@@ -104,12 +107,12 @@ async function plainRegister(
     writes.push([pubCommand, channelPrefix + owner, notice]);
   }
   await batch(client, writes);
-  if (old === undefined || same) return ['NEW', route.fencingToken, '', '', now];
-  return [live ? 'TOOK' : 'NEW', route.fencingToken, owner, old.tok, now];
+  if (old === undefined || same) return answer('NEW', route.fencingToken, '', '');
+  return answer(live ? 'TOOK' : 'NEW', route.fencingToken, owner, old.tok);
 }
 
 /**
- * What `lua/unregister.lua` does, read first and then written, with the same KEYS, ARGV and replies. A registration that
+ * What `lua/unregister.lua` does for one registration, read first and then written, with the same KEYS, ARGV and replies. A registration that
  * comes between the two is removed with the route that it replaced, until the next comparison restores it.
  */
 async function plainUnregister(
@@ -122,15 +125,15 @@ async function plainUnregister(
   const route = parseRoute(answers.at(-1));
   if (route === undefined) {
     await batch(client, [['ZREM', index, conn]]);
-    return ['NONE'];
+    return ['OK', 'NONE'];
   }
   const [lease] = await batch(client, [['HGET', leases, `g:${route.gen}`]]);
-  if (route.tok !== tok || parseLease(lease)?.inc !== inc) return ['FOREIGN'];
+  if (route.tok !== tok || parseLease(lease)?.inc !== inc) return ['OK', 'FOREIGN'];
   await batch(client, [
     ['HDEL', routes, conn],
     ['ZREM', index, conn],
   ]);
-  return ['REMOVED'];
+  return ['OK', 'REMOVED'];
 }
 
 const MOST_ROUTES = 500;

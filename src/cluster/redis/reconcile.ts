@@ -18,7 +18,7 @@ const RETRY_MS = 1_000;
 
 /** The parts of this node that a {@link Reconciler} uses. */
 interface ReconcilerParts {
-  readonly leases: Pick<NodeLeases, 'generation' | 'reopen' | 'steady'>;
+  readonly leases: Pick<NodeLeases, 'leaseOf' | 'reopen' | 'isSteady' | 'troubleOf'>;
   readonly registry: Pick<RedisRoutes, 'find' | 'restore' | 'unregister'>;
   readonly expiry: Pick<RouteExpiry, 'reap'>;
   /** Notifies the other nodes of so many repairs. @throws SseError */
@@ -78,7 +78,7 @@ export class Reconciler {
     const findings = new Findings(request.maxRepairs);
     try {
       if (request.scope === 'node') await this.#compare(request.settle, findings);
-      else if (this.parts.leases.steady) await this.#sample(request.sample, findings);
+      else if (this.#steadyPartitions().length > 0) await this.#sample(request.sample, findings);
       else return findings.unknown('the nodes may just have been cut off together');
       if (request.notify && findings.repaired > 0) await this.parts.notify(findings.repaired);
     } catch (error) {
@@ -90,7 +90,7 @@ export class Reconciler {
   async #renew(): Promise<void> {
     const { logger, telemetry } = this.node;
     try {
-      await telemetry.checking(async () => {
+      await telemetry.reconciling(async () => {
         const findings = new Findings();
         await this.#walk({
           renew: true,
@@ -169,7 +169,7 @@ export class Reconciler {
   /** The leases that the node holds, as one value. */
   #generations(): string {
     const { partitions } = this.node.gateway.keys;
-    return partitions.map(each => this.parts.leases.generation(each)).join(' ');
+    return partitions.map(each => this.parts.leases.leaseOf(each).gen).join(' ');
   }
 
   /**
@@ -178,6 +178,8 @@ export class Reconciler {
    */
   async #walk(walk: Walk): Promise<boolean> {
     for (const [partition, registered] of await byPartition(this.node)) {
+      // The routes of a partition in trouble are renewed when it is well again; the others must not wait for that.
+      if (walk.renew && this.parts.leases.troubleOf(partition) !== undefined) continue;
       const { length } = registered;
       const [from, to] = walk.quick ? this.#nextStretch(partition, length) : [0, length];
       const size = walk.quick ? STRETCH : ROUTES_PER_CALL;
@@ -221,7 +223,7 @@ export class Reconciler {
     const reply = await gateway.run(refreshScript, {
       partition,
       inc,
-      gen: this.parts.leases.generation(partition),
+      gen: this.parts.leases.leaseOf(partition).gen,
       ...times,
       ttlMs: walk.renew ? times.ttlMs : 0,
       connections: registered.map(({ connectionId: conn, token: tok }) => ({ conn, tok })),
@@ -246,7 +248,7 @@ export class Reconciler {
   /** Compares routes of one partition with their connections: one script call. The routes of ids in `here` are left out. */
   async #walkRoutes(walk: Walk, partition: Partition, offset: number, limit: number, here?: ReadonlySet<string>) {
     const { gateway, listener } = this.node;
-    const gen = this.parts.leases.generation(partition);
+    const { gen } = this.parts.leases.leaseOf(partition);
     const request = { partition, gen, offset, limit };
     const { owned, all, indexed, connections } = await gateway.run(ownedScript, request);
     const { length } = connections;
@@ -271,8 +273,10 @@ export class Reconciler {
     }
     if (!listener.holds(connectionId, token)) return undefined;
     if (kind === 'wrong-token') await this.#removeFormer(connectionId);
-    if (!(await registry.restore(difference))) {
-      listener.onSuperseded(connectionId, token);
+    const { fencingToken = 0 } = difference;
+    const restored = await registry.restore({ connectionId, token, fencingToken });
+    if (restored !== true) {
+      listener.onSuperseded(connectionId, token, restored.fencingToken);
       return 'foreign-route';
     }
     // It ended while it was restored, and its own release came too early.
@@ -292,6 +296,11 @@ export class Reconciler {
     return this.parts.registry.unregister(connectionId, token);
   }
 
+  /** The partitions in which the leases of other nodes can be judged. */
+  #steadyPartitions(): Partition[] {
+    return this.node.gateway.keys.partitions.filter(each => this.parts.leases.isSteady(each));
+  }
+
   /**
    * Compares routes of all nodes, chosen at random, and all leases. Each repair is decided and made within one script, so
    * nothing can change in between.
@@ -304,13 +313,13 @@ export class Reconciler {
     const graceMs = 2 * options.node.lease;
     const dead = new Set<string>();
     const mayRepair = findings.left > 0;
-    for (const partition of partitions) {
+    for (const partition of this.#steadyPartitions()) {
       const request = { partition, count, repairs: findings.left, graceMs };
       const { compared, differences } = await gateway.run(reconcileScript, request);
       findings.checked += compared;
       for (const { kind, name, repaired } of differences) {
         if (kind === 'dead-lease') dead.add(name);
-        else if (kind === 'half-lease') findings.add({ kind: 'dead-lease', nodeId: nodeIdOf(name), repaired });
+        else if (kind === 'half-lease') findings.add({ kind: 'dead-lease', nodeId: nodeIdOf(name) || name, repaired });
         else findings.add({ kind, connectionId: name, repaired });
       }
     }

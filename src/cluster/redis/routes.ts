@@ -1,12 +1,13 @@
 import type { NodeInfo, Registered, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
 import { SseError } from '../../errors.js';
+import { Batches } from './batches.js';
 import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
 import { type Partition, publishCommand } from './keys.js';
 import { routeTimes, type NodeLeases } from './leases.js';
 import {
   countScript,
-  type RegisterReply,
+  type RegisterAnswer,
   type RegisterRequest,
   registerScript,
   type ResolvedRoute,
@@ -17,16 +18,40 @@ import {
 /** Longer than any registration that may still be under way. */
 const TOMBSTONE_MS = 60_000;
 const LEASE_TRIES = 3;
+/** Registrations, or their removals, that one script call does: this node prepares the next ones while Redis runs them. */
+const MOST_PER_CALL = 32;
 
-/** The routes of all nodes, as this node changes and reads them. */
+type Mode = RegisterRequest['mode'];
+type Registering = RegisterRequest['registrations'][number];
+type Removing = Pick<Registering, 'conn' | 'tok'>;
+
+/**
+ * The routes of all nodes, as this node changes and reads them. Registrations of one turn of the event loop and partition
+ * travel in one call, and so do their removals; each has its own answer.
+ */
 export class RedisRoutes {
   // Registrations without an answer, oldest first, with the time of that: they may arrive after the connection has ended.
   readonly #doubtful = new Map<string, number>();
+  readonly #registrations: Readonly<Record<Mode, Batches<Partition, Registering, RegisterAnswer>>>;
+  readonly #removals: Batches<Partition, Removing, 'REMOVED' | 'NONE' | 'FOREIGN'>;
 
   constructor(
     private readonly node: ClusterNode,
-    private readonly leases: NodeLeases,
-  ) {}
+    private readonly leases: Pick<NodeLeases, 'leaseOf' | 'epochOf' | 'clockOf' | 'reopen' | 'graceMs'>,
+  ) {
+    const { redisAtomicEnabled: scripts, ...atomic } = node.options.atomicOperation;
+    const registering = (mode: Mode) =>
+      new Batches<Partition, Registering, RegisterAnswer>(
+        // Plain commands do one registration per call.
+        scripts && atomic.connectionRegistrationAtomic ? MOST_PER_CALL : 1,
+        (partition, registrations) => this.#registerAll(partition, registrations, mode),
+      );
+    this.#registrations = { take: registering('take'), nx: registering('nx'), restore: registering('restore') };
+    this.#removals = new Batches(
+      scripts && atomic.connectionUnregistrationAtomic ? MOST_PER_CALL : 1,
+      (partition, removals) => this.#unregisterAll(partition, removals),
+    );
+  }
 
   /** Registrations without an answer that may still arrive. */
   get doubtful(): number {
@@ -34,59 +59,52 @@ export class RedisRoutes {
   }
 
   async register(registration: Registration): Promise<RegistrationResult> {
-    const mode = registration.onDuplicate === 'takeover' ? 'take' : 'nx';
-    const reply = await this.#register(registration, mode);
-    switch (reply.status) {
+    const { connectionId, onDuplicate, openedAt } = registration;
+    const takes = onDuplicate === 'takeover' ? 'take' : 'nx';
+    const fencingToken = openedAt === undefined ? undefined : this.#tokenOf(connectionId, openedAt);
+    const answer = await this.#register({ ...registration, fencingToken }, openedAt === undefined ? takes : 'restore');
+    switch (answer.result) {
       case 'NEW':
       case 'TOOK':
       case 'DUP':
-        return { outcome: 'registered', fencingToken: reply.fencingToken };
+        return { outcome: 'registered', fencingToken: answer.fencingToken };
       case 'STORM':
         return { outcome: 'storm' };
       case 'EXISTS':
       case 'MOVED':
       case 'STALE':
-        return { outcome: 'exists', nodeId: nodeIdOf(reply.ownerInc) };
+        return { outcome: 'exists', nodeId: nodeIdOf(answer.ownerInc) };
       case 'GONE':
-      case 'LOST':
-        throw lost(reply.status);
+        throw lost(answer.result);
     }
   }
 
   /**
-   * Registers a connection of this node again, without taking the id from a live owner. Returns whether the connection owns
-   * its id now.
+   * Registers a connection of this node again, without taking the id from a live owner whose fencing token is larger. Returns
+   * whether the connection owns its id now; else the fencing token of the owner.
    * @throws SseError
    */
-  async restore(registered: Registered): Promise<boolean> {
-    const { status } = await this.#register(registered, 'restore');
-    // A lost lease says nothing about the owner of the id.
-    if (status === 'LOST') throw lost(status);
-    return status === 'NEW' || status === 'TOOK' || status === 'DUP';
+  async restore(registered: Registered): Promise<true | { readonly fencingToken: number }> {
+    const { result, fencingToken } = await this.#register(registered, 'restore');
+    return result === 'NEW' || result === 'TOOK' || result === 'DUP' ? true : { fencingToken };
   }
 
   async unregister(connectionId: string, token: string): Promise<boolean> {
-    const { gateway, inc } = this.node;
-    const partition = gateway.keys.partitionOf(connectionId);
-    const { status } = await gateway.run(unregisterScript, {
-      partition,
-      tombstone: gateway.keys.tombstone(partition, inc, token),
-      inc,
-      conn: connectionId,
-      tok: token,
-      tombstoneMs: this.#doubtful.has(token) ? TOMBSTONE_MS : 0,
-    });
+    const partition = this.node.gateway.keys.partitionOf(connectionId);
+    const result = await this.#removals.call(partition, { conn: connectionId, tok: token });
     this.#doubtful.delete(token);
-    return status === 'REMOVED';
+    return result === 'REMOVED';
   }
 
-  /** The live route of a connection id, with the incarnation of its owner. */
+  /** The route of a connection id, with the incarnation of its owner. @throws SseError `UNAVAILABLE` while routes are lost */
   async find(connectionId: string): Promise<ResolvedRoute | undefined> {
     const { gateway } = this.node;
     const partition = gateway.keys.partitionOf(connectionId);
-    const reply = await gateway.run(resolveScript, { partition, conns: [connectionId] });
-    const route = reply.status === 'OK' ? reply.routes[0] : undefined;
-    return route?.live === true ? route : undefined;
+    const request = { partition, epoch: this.leases.epochOf(partition), conns: [connectionId] };
+    const reply = await gateway.run(resolveScript, request);
+    const route = reply.status === 'LIMIT' ? undefined : reply.routes[0];
+    if (route !== undefined || reply.status !== 'PARTIAL') return route;
+    throw new SseError('UNAVAILABLE', 'the routes of this cluster were lost and are written again; try again later');
   }
 
   async locate(connectionId: string): Promise<Route | undefined> {
@@ -120,24 +138,66 @@ export class RedisRoutes {
 
   #counts() {
     const { gateway } = this.node;
-    return Promise.all(gateway.keys.partitions.map(partition => gateway.run(countScript, { partition })));
+    const { graceMs } = this.leases;
+    return Promise.all(gateway.keys.partitions.map(partition => gateway.run(countScript, { partition, graceMs })));
   }
 
-  async #register(registered: Registered, mode: RegisterRequest['mode']): Promise<RegisterReply> {
-    const { gateway } = this.node;
-    const partition = gateway.keys.partitionOf(registered.connectionId);
+  #register(
+    { connectionId: conn, token: tok, user, fencingToken }: Omit<Registered, 'fencingToken'> & TokenOrNone,
+    mode: Mode,
+  ): Promise<RegisterAnswer> {
+    const partition = this.node.gateway.keys.partitionOf(conn);
+    return this.#registrations[mode].call(partition, { conn, tok, user, fencingToken });
+  }
+
+  async #registerAll(
+    partition: Partition,
+    registrations: readonly Registering[],
+    mode: Mode,
+  ): Promise<readonly RegisterAnswer[]> {
+    const { gateway, options, signer } = this.node;
+    const { takeoverLimit, takeoverWindow } = options.connection;
+    const { pubCommand, inc, tombstones } = this.#sender(partition, registrations);
     for (let tries = 1; ; tries += 1) {
-      const request = this.#request(partition, registered, mode);
-      let reply: RegisterReply;
-      try {
-        reply = await gateway.run(registerScript, request);
-      } catch (error) {
-        this.#doubt(registered.token);
+      const { gen } = this.leases.leaseOf(partition);
+      const limits = { ...routeTimes(options), takeoverLimit, takeoverWindow };
+      const request = { partition, tombstones, inc, gen, mode, ...limits, pubCommand, registrations };
+      for (const { tok } of registrations) signer.registered(tok);
+      const reply = await gateway.run(registerScript, request).catch((error: unknown) => {
+        for (const { tok } of registrations) this.#doubt(tok);
         throw error;
+      });
+      if (reply.status === 'OK') {
+        for (const [at, { result }] of reply.answers.entries()) {
+          if (result === 'NEW' || result === 'TOOK') signer.registered(registrations[at]?.tok ?? '', reply.now);
+        }
+        return reply.answers;
       }
-      if (reply.status !== 'LOST' || tries === LEASE_TRIES) return reply;
+      // A lost lease says nothing about the owners of the ids.
+      if (tries === LEASE_TRIES) throw lost(reply.status);
       await this.leases.reopen(partition);
     }
+  }
+
+  async #unregisterAll(partition: Partition, removals: readonly Removing[]) {
+    const { inc, tombstones } = this.#sender(partition, removals);
+    const registrations = removals.map(({ conn, tok }) => {
+      return { conn, tok, tombstoneMs: this.#doubtful.has(tok) ? TOMBSTONE_MS : 0 };
+    });
+    const request = { partition, inc, tombstones, registrations };
+    return (await this.node.gateway.run(unregisterScript, request)).results;
+  }
+
+  #sender(partition: Partition, registrations: readonly Removing[]) {
+    const { gateway, inc } = this.node;
+    const tombstones = registrations.map(({ tok }) => gateway.keys.tombstone(partition, inc, tok));
+    return { inc, tombstones, pubCommand: publishCommand(gateway.keys.nodeMode) };
+  }
+
+  /** The fencing token of a connection that opened without the cluster: that time by Redis' clock, in microseconds. */
+  #tokenOf(connectionId: string, openedAt: number): number {
+    const now = this.leases.clockOf(this.node.gateway.keys.partitionOf(connectionId)) ?? 0;
+    return Math.max(1, Math.round((now - performance.now() + openedAt) * 1_000));
   }
 
   #doubt(token: string): void {
@@ -149,29 +209,10 @@ export class RedisRoutes {
     this.#doubtful.delete(token);
     this.#doubtful.set(token, now);
   }
+}
 
-  #request(
-    partition: Partition,
-    { connectionId: conn, token: tok, user }: Registered,
-    mode: RegisterRequest['mode'],
-  ): RegisterRequest {
-    const { gateway, inc, options } = this.node;
-    const { takeoverLimit, takeoverWindow } = options.connection;
-    return {
-      partition,
-      tombstone: gateway.keys.tombstone(partition, inc, tok),
-      inc,
-      gen: this.leases.generation(partition),
-      conn,
-      tok,
-      user,
-      mode,
-      ...routeTimes(options),
-      takeoverLimit,
-      takeoverWindow,
-      pubCommand: publishCommand(gateway.keys.nodeMode),
-    };
-  }
+interface TokenOrNone {
+  readonly fencingToken: number | undefined;
 }
 
 function lost(status: 'GONE' | 'LOST'): SseError {

@@ -41,8 +41,8 @@ export interface Kind<T> {
   readonly width: number;
   /** Whether it has bytes that are not text. */
   readonly binary: boolean;
-  /** The values of a group, by name. */
-  readonly parts?: Shape;
+  /** The values of a group. */
+  readonly parts?: Fields;
   readonly isRunId?: true;
   /** @throws SseError `INTERNAL` */
   read(reply: ReplyReader, at: number): T;
@@ -50,6 +50,7 @@ export interface Kind<T> {
 
 /** Values by name, in the order of the script's. */
 export type Shape = Readonly<Record<string, Kind<unknown>>>;
+type Fields = readonly (readonly [name: string, kind: Kind<unknown>])[];
 type Of<K> = K extends Kind<infer T> ? T : never;
 type Values<S extends Shape> = { readonly [N in keyof S]: Of<S[N]> };
 type Given<S extends Shape> = {
@@ -86,21 +87,14 @@ export function numbered<const W extends string>(...words: readonly W[]): Kind<W
 
 /** Values that are one object in TypeScript and stand side by side in Redis. */
 export function group<S extends Shape>(parts: S): Kind<Values<S>> {
-  const fill = filler(parts);
-  return {
-    ...extent(parts),
-    parts,
-    // The filler gives each name of the shape a value of its kind.
-    read: (reply, at) => fill({}, reply, at) as Values<S>,
-  };
+  const fields = Object.entries(parts);
+  // Each name of the shape gets a value of its kind.
+  return { ...extent(fields), parts: fields, read: (reply, at) => fill({}, fields, reply, at) as Values<S> };
 }
 
 /** In a request `undefined` is sent as ''; in a reply the first value '' stands for `undefined`. */
 export function optional<T>(kind: Kind<T>): Kind<T | undefined> {
-  return {
-    ...kind,
-    read: (reply, at) => (reply.isEmpty(at) ? undefined : kind.read(reply, at)),
-  };
+  return { ...kind, read: (reply, at) => (reply.isEmpty(at) ? undefined : kind.read(reply, at)) };
 }
 
 /** Everything from here on, one after the other. */
@@ -148,103 +142,75 @@ export function script<
   RA extends Shape = never,
 >(described: Description<K, A, RK, RA, R>): Script<Values<K> & Given<A> & Lists<RK> & Lists<RA>, Reply<R>> {
   const { name } = described;
-  const keys = new Sender(described.keys, described.restKeys);
-  const args = new Sender(described.args, described.restArgs);
-  const fillers = new Map(Object.entries(described.replies).map(([status, shape]) => [status, filler(shape)]));
-  const statuses = [...fillers.keys()];
+  const fieldsOf = (shape: Shape = {}): Fields => Object.entries(shape);
+  const [keys, restKeys] = [fieldsOf(described.keys), fieldsOf(described.restKeys)];
+  const [args, restArgs] = [fieldsOf(described.args), fieldsOf(described.restArgs)];
+  const replies = new Map(Object.entries(described.replies).map(([status, shape]) => [status, Object.entries(shape)]));
+  const statuses = [...replies.keys()];
   return {
     name,
-    keys: keys.names,
-    args: args.names,
-    restKeys: keys.restNames,
-    restArgs: args.restNames,
+    keys: namesOf(keys),
+    args: namesOf(args),
+    restKeys: namesOf(restKeys),
+    restArgs: namesOf(restArgs),
     statuses,
-    binary: Object.values(described.replies).some(shape => extent(shape).binary),
-    usesRunId: Object.values(described.args).some(({ isRunId }) => isRunId),
+    binary: [...replies.values()].some(fields => extent(fields).binary),
+    usesRunId: args.some(([, { isRunId }]) => isRunId),
     repeatable: described.repeatable ?? (() => true),
     // Every kind of a key is text.
-    keysOf: request => keys.valuesOf(request, '') as string[],
-    argsOf: (request, runId) => args.valuesOf(request, runId),
+    keysOf: request => valuesOf(request, keys, restKeys, '') as string[],
+    argsOf: (request, runId) => valuesOf(request, args, restArgs, runId),
     parse: reply => {
       const reader = new ReplyReader(name, reply);
       const status = reader.word(0, statuses);
-      // The filler gives each name of the status' shape a value of its kind.
-      return fillers.get(status)?.({ status }, reader, 1) as Reply<R>;
+      // Each name of the status' shape gets a value of its kind.
+      return fill({ status }, replies.get(status) ?? [], reader, 1) as Reply<R>;
     },
   };
 }
 
-type Fields = Readonly<Record<string, unknown>>;
-type Filler = (values: Record<string, unknown>, reply: ReplyReader, from: number) => object;
-
-/** Adds the values of a shape to an object; they begin at `from`. */
-function filler(shape: Shape): Filler {
-  const fields = Object.entries(shape).map(([name, kind]) => ({ name, kind }));
-  return (values, reply, from) => {
-    let at = from;
-    for (const { name, kind } of fields) {
-      values[name] = kind.read(reply, at);
-      at += kind.width;
-    }
-    return values;
-  };
+/** Adds the values of a reply to an object; they begin at `from`. */
+function fill(values: Record<string, unknown>, fields: Fields, reply: ReplyReader, from: number): object {
+  let at = from;
+  for (const [name, kind] of fields) {
+    values[name] = kind.read(reply, at);
+    at += kind.width;
+  }
+  return values;
 }
 
-function extent(shape: Shape): Pick<Kind<unknown>, 'width' | 'binary'> {
-  const kinds = Object.values(shape);
+function extent(fields: Fields): Pick<Kind<unknown>, 'width' | 'binary'> {
   return {
-    width: kinds.reduce((sum, { width }) => sum + width, 0),
-    binary: kinds.some(({ binary }) => binary),
+    width: fields.reduce((sum, [, { width }]) => sum + width, 0),
+    binary: fields.some(([, { binary }]) => binary),
   };
 }
 
-/** A field of a request. */
-interface Field {
-  readonly name: string;
-  /** The group that has it. */
-  readonly within?: string;
-  readonly isRunId?: true;
+function namesOf(fields: Fields): string[] {
+  return fields.flatMap(([name, { parts }]) => (parts === undefined ? [name] : namesOf(parts)));
 }
 
-/** Puts the fields of a request in the order of the script. */
-class Sender {
-  readonly names: readonly string[];
-  readonly restNames: readonly string[];
-  readonly #fields: readonly Field[];
-
-  constructor(
-    shape: Shape,
-    private readonly repeated: Shape = {},
-  ) {
-    this.#fields = Object.entries(shape).flatMap<Field>(([name, { parts, isRunId }]) =>
-      parts === undefined
-        ? [{ name, ...(isRunId && { isRunId }) }]
-        : Object.keys(parts).map(part => ({ name: part, within: name })),
-    );
-    this.names = this.#fields.map(({ name }) => name);
-    this.restNames = Object.entries(repeated).flatMap(([name, { parts }]) =>
-      parts === undefined ? [name] : Object.keys(parts),
-    );
+/** The values of a request in the order of the script: those of `fields`, then the items of the lists in `repeated`. */
+function valuesOf(request: object, fields: Fields, repeated: Fields, runId: string): ScriptValue[] {
+  const values: ScriptValue[] = [];
+  // The type of the request has the fields and lists of the description.
+  const given = request as Readonly<Record<string, unknown>>;
+  for (const [name, kind] of fields) addValue(values, kind, given[name], runId);
+  for (const [name, kind] of repeated) {
+    for (const item of given[name] as readonly unknown[]) addValue(values, kind, item, runId);
   }
+  return values;
+}
 
-  valuesOf(request: Fields, runId: string): ScriptValue[] {
-    const values: ScriptValue[] = [];
-    for (const { name, within, isRunId } of this.#fields) {
-      // The type of the request has a group where the description has one.
-      const from = within === undefined ? request : (request[within] as Fields | undefined);
-      // Likewise, the kinds of single values admit text, numbers and bytes only.
-      values.push(isRunId ? runId : ((from?.[name] ?? '') as ScriptValue));
-    }
-    for (const [name, { parts }] of Object.entries(this.repeated)) {
-      // The type of the request has a list here, of groups or of single values.
-      const items = request[name] as readonly (ScriptValue | Readonly<Record<string, ScriptValue>>)[];
-      for (const item of items) {
-        if (parts === undefined) values.push(item as ScriptValue);
-        else for (const part of this.restNames) values.push((item as Record<string, ScriptValue>)[part] ?? '');
-      }
-    }
-    return values;
+function addValue(values: ScriptValue[], { parts, isRunId }: Kind<unknown>, given: unknown, runId: string): void {
+  if (parts === undefined) {
+    // The kinds of single values admit text, numbers and bytes only.
+    values.push(isRunId ? runId : ((given ?? '') as ScriptValue));
+    return;
   }
+  // An optional group may be absent.
+  const group = given as Readonly<Record<string, unknown>> | undefined;
+  for (const [name, kind] of parts) addValue(values, kind, group?.[name], runId);
 }
 
 /**
@@ -351,4 +317,23 @@ export function loadScripts(
   };
   const prelude = PRELUDE.map(read).join('');
   return new Map(names.map(name => [name, prelude + read(name)]));
+}
+
+const COMMAND = /redis\.p?call\('(\w+)'/g;
+/** Of scripts, and of the connections that publish and subscribe. */
+const ALWAYS = ['+eval', '+evalsha', '+info', '+ping', '&publish', '&subscribe', '+unsubscribe'];
+const SHARDED = ['&spublish', '&ssubscribe', '+sunsubscribe', '+cluster'];
+/** Commands whose first argument is no key. */
+const KEYLESS: ReadonlySet<string> = new Set(['time', 'info', 'xinfo']);
+
+/** The permissions that nodes need to run these scripts, publish and subscribe, as `lua/access.lua` writes them. */
+export function permissionsOf(scripts: Iterable<string>, { sharded }: { readonly sharded: boolean }): string[] {
+  const permissions = new Set([...ALWAYS, ...(sharded ? SHARDED : [])]);
+  for (const text of scripts) {
+    for (const [, name = ''] of text.matchAll(COMMAND)) {
+      const command = name.toLowerCase();
+      permissions.add((KEYLESS.has(command) ? '+' : '~') + command);
+    }
+  }
+  return [...permissions];
 }

@@ -43,25 +43,21 @@ export const leaseScript = script({
     newEpoch: text,
   },
   replies: {
-    RENEWED: { lease, owned: integer, now: integer },
-    OPENED: { lease, owned: integer, now: integer },
+    RENEWED: { lease, owned: integer, nowMicros: integer, full: flag },
+    OPENED: { lease, owned: integer, nowMicros: integer, full: flag },
     SCHEMA: { stored: text },
+    UNREADABLE: { key: text },
   },
 });
 
-/** The present owner when the registration was refused, else the former one; '' when there is none. */
-const registered = { fencingToken: integer, ownerInc: text, ownerTok: text, now: integer };
-
-/** Makes a node the owner of a connection id. With the same token it may be repeated. */
+/** Makes a node the owner of connection ids. A registration with the same token may be repeated. */
 export const registerScript = script({
   name: 'register',
-  keys: { partition, tombstone: text },
+  keys: { partition },
+  restKeys: { tombstones: text },
   args: {
     inc: text,
     gen: text,
-    conn: text,
-    tok: text,
-    user: optional(text),
     mode: word('take', 'nx', 'restore'),
     ttlMs: integer,
     leaseMs: integer,
@@ -71,25 +67,40 @@ export const registerScript = script({
     pubCommand,
     partition: nodeChannel,
   },
+  restArgs: {
+    registrations: group({
+      conn: text,
+      tok: text,
+      user: optional(text),
+      /** The connection's own, in mode `restore`. */
+      fencingToken: optional(integer),
+    }),
+  },
   replies: {
-    NEW: registered,
-    TOOK: registered,
-    DUP: registered,
-    STALE: registered,
-    EXISTS: registered,
-    MOVED: registered,
-    STORM: registered,
-    GONE: {},
+    OK: {
+      now: integer,
+      answers: rest(
+        group({
+          result: word('NEW', 'TOOK', 'DUP', 'STALE', 'EXISTS', 'MOVED', 'STORM', 'GONE'),
+          fencingToken: integer,
+          /** The present owner when the registration was refused, else the former one; '' when there is none. */
+          ownerInc: text,
+          ownerTok: text,
+        }),
+      ),
+    },
     LOST: {},
   },
 });
 
-/** Removes a route if it is still that of this registration. */
+/** Removes the routes that are still those of these registrations: one result for each, in their order. */
 export const unregisterScript = script({
   name: 'unregister',
-  keys: { partition, tombstone: text },
-  args: { inc: text, conn: text, tok: text, tombstoneMs: integer },
-  replies: { REMOVED: {}, NONE: {}, FOREIGN: {} },
+  keys: { partition },
+  restKeys: { tombstones: text },
+  args: { inc: text },
+  restArgs: { registrations: group({ conn: text, tok: text, tombstoneMs: integer }) },
+  replies: { OK: { results: rest(word('REMOVED', 'NONE', 'FOREIGN')) } },
 });
 
 /** Renews, or compares, routes of a node: one state for each connection, in their order. */
@@ -142,7 +153,7 @@ export const reconcileScript = script({
       differences: rest(
         group({
           kind: word('orphan', 'index', 'half-lease', 'dead-lease'),
-          /** A connection id; an incarnation where a lease differs. */
+          /** A connection id; an incarnation where a lease differs; the field of a lease that cannot be read. */
           name: text,
           repaired: flag,
         }),
@@ -157,20 +168,19 @@ const route = { inc: text, tok: text, fencingToken: integer };
 export const sendScript = script({
   name: 'send',
   keys: { partition: group({ leases: text, routes: text }) },
-  args: { conn: text, pubCommand, partition: nodeChannel, payload: bytes },
-  replies: { ROUTED: { ...route, receivers: integer }, EXPIRED: route, DEAD: route, NONE: {} },
+  args: { epoch: text, conn: text, pubCommand, partition: nodeChannel, payload: bytes },
+  replies: { ROUTED: { ...route, receivers: integer }, NONE: {}, PARTIAL: {} },
 });
+
+const resolved = { routes: rest(optional(group({ ...route, user: text }))) };
 
 /** Names the owners of connection ids: one for each, in their order, `undefined` without a route. */
 export const resolveScript = script({
   name: 'resolve',
   keys: { partition: group({ leases: text, routes: text }) },
-  args: {},
+  args: { epoch: text },
   restArgs: { conns: text },
-  replies: {
-    OK: { routes: rest(optional(group({ live: flag, ...route, user: text }))) },
-    LIMIT: {},
-  },
+  replies: { OK: resolved, PARTIAL: resolved, LIMIT: {} },
 });
 
 /** Takes, keeps or reads a lock. */
@@ -185,7 +195,7 @@ export const lockScript = script({
 export const countScript = script({
   name: 'count',
   keys: { partition: group({ leases: text, index: text }) },
-  args: {},
+  args: { graceMs: integer },
   replies: {
     OK: { live: integer, total: integer, nodes: rest(group({ inc: text, routes: integer })) },
   },
@@ -266,8 +276,18 @@ export const historyScript = script({
   },
 });
 
+/** Names the commands that the user of the connection may not run. */
+export const accessScript = script({
+  name: 'access',
+  keys: { key: text },
+  args: { channel: text },
+  restArgs: { permissions: text },
+  replies: { OK: { refused: rest(text) }, UNKNOWN: {} },
+});
+
 /** Every script of `lua/`. */
 export const SCRIPTS = [
+  accessScript,
   leaseScript,
   registerScript,
   unregisterScript,
@@ -291,6 +311,8 @@ export type Lease = NonNullable<RequestOf<typeof leaseScript>['believed']>;
 export type LeaseReply = ReplyOf<typeof leaseScript>;
 export type RegisterRequest = RequestOf<typeof registerScript>;
 export type RegisterReply = ReplyOf<typeof registerScript>;
+/** The answer to one registration. */
+export type RegisterAnswer = Extract<RegisterReply, { status: 'OK' }>['answers'][number];
 export type RefreshRequest = RequestOf<typeof refreshScript>;
 /** A connection of a node. */
 export type OwnedConnection = RefreshRequest['connections'][number];

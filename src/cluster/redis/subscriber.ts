@@ -1,6 +1,7 @@
 import type { Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
-import { backoff, toSseError } from './connections.js';
+import { backoff } from './connections.js';
+import { toSseError } from './failures.js';
 import type { PubSubMode } from './keys.js';
 
 /** The listener of a subscriber. No method may throw; calls come in the order of their causes. */
@@ -18,7 +19,11 @@ export interface SubscriberEvents {
 /** How a subscriber connects and probes. */
 interface SubscriberOptions {
   /** A new connection that is not connected yet; `attempt` grows with each one, so that another master can be tried. */
-  readonly connect: (attempt: number) => Redis;
+  readonly connect: (attempt: number) => Promise<Redis>;
+  /** Rejects when messages do not arrive at the Redis of a new connection. Default: never. */
+  readonly admit?: (connection: Redis) => Promise<void>;
+  /** Why messages no longer arrive at the Redis of a connection. Default: they do. */
+  readonly misplaced?: (connection: Redis) => string | undefined;
   /** Publishes as all messages are published. */
   readonly publish: (channel: string, payload: string) => Promise<unknown>;
   /** Channel of this subscriber alone. */
@@ -30,6 +35,7 @@ interface SubscriberOptions {
 
 type State =
   | { readonly kind: 'new' | 'closed' }
+  | { readonly kind: 'making'; readonly attempt: number }
   | { readonly kind: 'opening' | 'up'; readonly connection: Redis }
   | { readonly kind: 'waiting'; readonly timer: NodeJS.Timeout };
 
@@ -56,7 +62,13 @@ export class RedisSubscriber {
     private readonly events: SubscriberEvents,
   ) {
     const { probeChannel, publish, probeMs = PROBE_MS } = options;
-    const target = { publish: () => publish(probeChannel, ''), onDead: () => this.#replaceDead() };
+    const target = {
+      publish: async () => {
+        await publish(probeChannel, '');
+        this.verifyServer();
+      },
+      onDead: () => this.#replace('publications succeed but none arrives'),
+    };
     this.#probe = new LivenessProbe(target, probeMs);
   }
 
@@ -67,7 +79,15 @@ export class RedisSubscriber {
 
   /** Begins to connect, and goes on trying until `close`. Calling it again changes nothing. */
   open(): void {
-    if (this.#state.kind === 'new') this.#connect();
+    if (this.#state.kind === 'new') void this.#connect();
+  }
+
+  /** Moves to another connection when messages no longer arrive at the present one, as after a failover. */
+  verifyServer(): void {
+    const state = this.#state;
+    if (state.kind !== 'up') return;
+    const reason = this.options.misplaced?.(state.connection);
+    if (reason !== undefined) this.#replace(reason);
   }
 
   /**
@@ -107,14 +127,18 @@ export class RedisSubscriber {
     if ('connection' in state) state.connection.disconnect();
   }
 
-  #connect(): void {
+  async #connect(): Promise<void> {
+    const attempt = this.#attempt++;
+    const making: State = { kind: 'making', attempt };
+    this.#state = making;
     let connection: Redis;
     try {
-      connection = this.options.connect(this.#attempt++);
+      connection = await this.options.connect(attempt);
     } catch (failure) {
-      this.#wait(failure);
+      if (this.#state === making) this.#wait(failure);
       return;
     }
+    if (this.#state !== making) return;
     this.#state = { kind: 'opening', connection };
     connection.on('error', (error: unknown) => this.#report(error));
     connection.on('end', () => this.#lose(connection));
@@ -131,9 +155,12 @@ export class RedisSubscriber {
 
   async #restore(connection: Redis): Promise<void> {
     try {
+      await this.options.admit?.(connection);
       await this.#send(connection, [this.options.probeChannel, ...this.#channels]);
-    } catch {
-      return; // #send has given the connection up.
+    } catch (failure) {
+      // #send has given the connection up, and nothing more happens.
+      this.#lose(connection, failure);
+      return;
     }
     if (!this.#isCurrent(connection)) return;
     this.#state = { kind: 'up', connection };
@@ -163,10 +190,9 @@ export class RedisSubscriber {
     if (this.#channels.has(name)) this.events.onMessage(name, payload);
   }
 
-  #replaceDead(): void {
+  #replace(reason: string): void {
     const state = this.#state;
-    if (state.kind !== 'up') return;
-    this.#lose(state.connection, new Error('publications succeed but none arrives'));
+    if (state.kind === 'up') this.#lose(state.connection, new Error(reason));
   }
 
   /** Gives a connection up, if it is the present one, and plans the next. */
@@ -181,7 +207,7 @@ export class RedisSubscriber {
 
   #wait(failure: unknown): void {
     const timer = setTimeout(() => {
-      this.#connect();
+      void this.#connect();
     }, backoff(this.#fruitless++));
     this.#state = { kind: 'waiting', timer };
     if (failure !== undefined) this.#report(failure);

@@ -19,6 +19,9 @@ export interface LogEntry {
   readonly position: Cursor;
   /** The event with its id in front. */
   readonly frame: Frame;
+  readonly trace?: string | undefined;
+  /** Names the publication, where publications are signed. */
+  readonly origin?: Buffer | undefined;
 }
 
 /** What a read found of one topic: every entry after `from`, up to and including `to`. */

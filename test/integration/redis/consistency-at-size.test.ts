@@ -53,11 +53,12 @@ describe('a node that is compared with Redis, however many connections it has', 
     });
     [mine = ''] = (await routeOf('c0')).split('|');
     await nodes.quiet();
-    await allIsWell(connections);
+    await allIsWell();
   }
 
-  async function allIsWell(connections: number): Promise<void> {
-    const whole = { checked: 2 * connections, found: {}, unknown: undefined };
+  /** All routes are compared, and none is wrong. */
+  async function allIsWell(): Promise<void> {
+    const whole = { checked: 2 * listener.connections.size, found: {}, unknown: undefined };
     expect({ unknown: undefined, ...(await check()) }).to.deep.include(whole);
   }
 
@@ -91,138 +92,145 @@ describe('a node that is compared with Redis, however many connections it has', 
     await admin().hset(key('r'), id, (await routeOf(id)).replace(/\|t\d+\|/, '|t|'));
   }
 
-  beforeEach(() => {
-    partitions = 1;
-  });
-
-  afterEach(() => nodes.dispose());
-
-  for (const connections of [10, MANY]) {
-    it(`makes two script calls at rest with ${connections} connections`, async () => {
-      await connect(connections);
-      for (let times = 0; times < 3; times += 1) {
-        let report: ReconcileReport | undefined;
-        const { scripts } = await trafficOf(server.redis, async () => {
-          report = await check();
-        });
-        expect(scripts).to.equal(2);
-        const checked = 2 * Math.min(connections, STRETCH);
-        expect(report).to.deep.include({ checked, found: {} });
-      }
-    });
+  async function makesTwoCallsAtRest(): Promise<void> {
+    for (let times = 0; times < 3; times += 1) {
+      let report: ReconcileReport | undefined;
+      const { scripts } = await trafficOf(server.redis, async () => {
+        report = await check();
+      });
+      expect(scripts).to.equal(2);
+      const checked = 2 * Math.min(listener.connections.size, STRETCH);
+      expect(report).to.deep.include({ checked, found: {} });
+    }
   }
 
-  it('makes two script calls for each partition, and looks at the next stretch of each', async () => {
-    partitions = 4;
-    await connect(MANY);
-    const { scripts } = await trafficOf(server.redis, () => check());
-    expect(scripts).to.equal(2 * partitions);
-    const [first = '', ...others] = await admin().hkeys(key('r'));
-    const last = others.at(-1) ?? '';
-    expect(others.length).to.be.within(STRETCH, 2 * STRETCH - 1);
-    for (const id of [first, last]) {
-      await plantToken(id);
-      expect(await foundWithin(2), id).to.deep.equal({ 'wrong-token': 1 });
-      await allIsWell(MANY);
-    }
+  describe(`with ${MANY} connections`, () => {
+    let theirs: string;
+
+    // The tests share the node: each has connections of its own, and leaves no inconsistency.
+    before(async () => {
+      partitions = 1;
+      await connect(MANY);
+      theirs = await anotherNode();
+    });
+    after(() => nodes.dispose());
+
+    it('makes two script calls at rest', makesTwoCallsAtRest);
+
+    it('finds a missing, foreign or surplus route at the next check', async () => {
+      const planted: readonly (readonly [kind: string, plant: () => Promise<unknown>])[] = [
+        ['missing-route', () => loseRoute('c1')],
+        ['missing-route', () => admin().hdel(key('r'), 'c2')],
+        ['ghost', () => plantGhost('ghost')],
+        ['index', () => admin().zadd(key('x'), mine, 'indexed')],
+        [
+          'foreign-route',
+          () => admin().multi().hset(key('r'), 'c3', `${theirs}|t2|5|${FAR}`).zadd(key('x'), theirs, 'c3').exec(),
+        ],
+      ];
+      for (const [kind, plant] of planted) {
+        await plant();
+        expect((await check()).repairs, kind).to.deep.equal({ [kind]: 1 });
+        await allIsWell();
+        expect((await check()).checked, kind).to.equal(2 * STRETCH);
+      }
+      expect(listener.superseded).to.deep.equal([{ connectionId: 'c3', token: 't3' }]);
+    });
+
+    it('finds a wrong token, wherever it is, when all stretches were looked at', async () => {
+      for (const place of PLACES) {
+        await plantToken(`c${place}`);
+        expect(await foundWithin(MANY / STRETCH), `c${place}`).to.deep.equal({ 'wrong-token': 1 });
+        await allIsWell();
+      }
+    });
+
+    it('finds a ghost that stands for a missing route when all stretches were looked at', async () => {
+      for (const place of PLACES) {
+        await loseRoute(`c${place}`);
+        await plantGhost(`ghost${place}`);
+        expect(await foundWithin(MANY / STRETCH), `c${place}`).to.deep.equal({
+          'missing-route': 1,
+          ghost: 1,
+        });
+        await allIsWell();
+      }
+    });
+
+    it('goes on comparing everything while a found inconsistency lasts', async () => {
+      await plantToken('c0');
+      const look = { maxRepairs: 0 };
+      let checks = 0;
+      while (Object.keys((await check(look)).found).length === 0) checks += 1;
+      expect(checks).to.be.lessThan(MANY / STRETCH);
+      for (let times = 0; times < MANY / STRETCH; times += 1) {
+        const { checked, found } = await check(look);
+        expect([checked, found]).to.deep.equal([2 * listener.connections.size, { 'wrong-token': 1 }]);
+      }
+      expect((await check()).repairs).to.deep.equal({ 'wrong-token': 1 });
+      await allIsWell();
+    });
+
+    it('compares everything after a check that failed', async () => {
+      expect((await check()).checked).to.equal(2 * STRETCH);
+      await admin().rename(key('x'), key('away'));
+      await admin().set(key('x'), 'no index');
+      expect((await check()).unknown).to.be.a('string');
+      await admin().rename(key('away'), key('x'));
+      await allIsWell();
+      expect((await check()).checked).to.equal(2 * STRETCH);
+    });
+
+    it('finds a foreign route that the index does not know when all stretches were looked at', async () => {
+      for (const place of PLACES) {
+        await admin().hset(key('r'), `c${place}`, `${theirs}|t${place}|5|${FAR}`);
+        expect(await foundWithin(MANY / STRETCH), `c${place}`).to.deep.equal({ 'foreign-route': 1 });
+        await admin().zadd(key('x'), theirs, `c${place}`);
+        await allIsWell();
+      }
+    });
+
+    // The last: the index stays without the entry.
+    it('finds an entry of the index that stands for another when all stretches were looked at', async () => {
+      await admin().multi().zrem(key('x'), 'c7').zadd(key('x'), mine, 'indexed').exec();
+      expect(await foundWithin(MANY / STRETCH)).to.deep.equal({ index: 1 });
+    });
   });
 
-  it('finds a missing, foreign or surplus route at the next check', async () => {
-    await connect(MANY);
-    const theirs = await anotherNode();
-    const planted: readonly (readonly [kind: string, plant: () => Promise<unknown>])[] = [
-      ['missing-route', () => loseRoute('c1')],
-      ['missing-route', () => admin().hdel(key('r'), 'c2')],
-      ['ghost', () => plantGhost('ghost')],
-      ['index', () => admin().zadd(key('x'), mine, 'indexed')],
-      [
-        'foreign-route',
-        () => admin().multi().hset(key('r'), 'c3', `${theirs}|t2|5|${FAR}`).zadd(key('x'), theirs, 'c3').exec(),
-      ],
-    ];
-    let connections = MANY;
-    for (const [kind, plant] of planted) {
-      await plant();
-      expect((await check()).repairs, kind).to.deep.equal({ [kind]: 1 });
-      if (kind === 'foreign-route') connections -= 1;
-      await allIsWell(connections);
-      expect((await check()).checked, kind).to.equal(2 * STRETCH);
-    }
-    expect(listener.superseded).to.deep.equal([{ connectionId: 'c3', token: 't3' }]);
-  });
+  describe('with few connections, or several partitions', () => {
+    beforeEach(() => {
+      partitions = 1;
+    });
+    afterEach(() => nodes.dispose());
 
-  it('finds a wrong token, wherever it is, when all stretches were looked at', async () => {
-    await connect(MANY);
-    for (const place of PLACES) {
-      await plantToken(`c${place}`);
-      expect(await foundWithin(MANY / STRETCH), `c${place}`).to.deep.equal({ 'wrong-token': 1 });
-      await allIsWell(MANY);
-    }
-  });
+    it('makes two script calls at rest', async () => {
+      await connect(10);
+      await makesTwoCallsAtRest();
+    });
 
-  it('finds a foreign route that the index does not know when all stretches were looked at', async () => {
-    await connect(MANY);
-    const theirs = await anotherNode();
-    for (const [at, place] of PLACES.entries()) {
-      await admin().hset(key('r'), `c${place}`, `${theirs}|t${place}|5|${FAR}`);
-      expect(await foundWithin(MANY / STRETCH), `c${place}`).to.deep.equal({ 'foreign-route': 1 });
-      await admin().zadd(key('x'), theirs, `c${place}`);
-      await allIsWell(MANY - at - 1);
-    }
-  });
+    it('makes two script calls for each partition, and looks at the next stretch of each', async () => {
+      partitions = 4;
+      await connect(MANY);
+      const { scripts } = await trafficOf(server.redis, () => check());
+      expect(scripts).to.equal(2 * partitions);
+      const [first = '', ...others] = await admin().hkeys(key('r'));
+      const last = others.at(-1) ?? '';
+      expect(others.length).to.be.within(STRETCH, 2 * STRETCH - 1);
+      for (const id of [first, last]) {
+        await plantToken(id);
+        expect(await foundWithin(2), id).to.deep.equal({ 'wrong-token': 1 });
+        await allIsWell();
+      }
+    });
 
-  it('finds a ghost that stands for a missing route when all stretches were looked at', async () => {
-    await connect(MANY);
-    for (const place of PLACES) {
-      await loseRoute(`c${place}`);
-      await plantGhost(`ghost${place}`);
-      expect(await foundWithin(MANY / STRETCH), `c${place}`).to.deep.equal({
-        'missing-route': 1,
-        ghost: 1,
-      });
-      await allIsWell(MANY);
-    }
-  });
-
-  it('finds an entry of the index that stands for another when all stretches were looked at', async () => {
-    await connect(MANY);
-    await admin().multi().zrem(key('x'), 'c7').zadd(key('x'), mine, 'indexed').exec();
-    expect(await foundWithin(MANY / STRETCH)).to.deep.equal({ index: 1 });
-  });
-
-  it(`finds both inconsistencies at the next check among ${STRETCH} connections`, async () => {
-    await connect(STRETCH);
-    await plantToken('c3');
-    expect(await foundWithin(1)).to.deep.equal({ 'wrong-token': 1 });
-    await allIsWell(STRETCH);
-    await loseRoute('c4');
-    await plantGhost('ghost');
-    expect(await foundWithin(1)).to.deep.equal({ 'missing-route': 1, ghost: 1 });
-  });
-
-  it('goes on comparing everything while a found inconsistency lasts', async () => {
-    await connect(MANY);
-    await plantToken('c0');
-    const look = { maxRepairs: 0 };
-    let checks = 0;
-    while (Object.keys((await check(look)).found).length === 0) checks += 1;
-    expect(checks).to.be.lessThan(MANY / STRETCH);
-    for (let times = 0; times < MANY / STRETCH; times += 1) {
-      const { checked, found } = await check(look);
-      expect([checked, found]).to.deep.equal([2 * MANY, { 'wrong-token': 1 }]);
-    }
-    expect((await check()).repairs).to.deep.equal({ 'wrong-token': 1 });
-    await allIsWell(MANY);
-  });
-
-  it('compares everything after a check that failed', async () => {
-    await connect(MANY);
-    expect((await check()).checked).to.equal(2 * STRETCH);
-    await admin().rename(key('x'), key('away'));
-    await admin().set(key('x'), 'no index');
-    expect((await check()).unknown).to.be.a('string');
-    await admin().rename(key('away'), key('x'));
-    await allIsWell(MANY);
-    expect((await check()).checked).to.equal(2 * STRETCH);
+    it(`finds both inconsistencies at the next check among ${STRETCH} connections`, async () => {
+      await connect(STRETCH);
+      await plantToken('c3');
+      expect(await foundWithin(1)).to.deep.equal({ 'wrong-token': 1 });
+      await allIsWell();
+      await loseRoute('c4');
+      await plantGhost('ghost');
+      expect(await foundWithin(1)).to.deep.equal({ 'missing-route': 1, ghost: 1 });
+    });
   });
 });

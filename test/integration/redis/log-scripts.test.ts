@@ -119,7 +119,7 @@ describe('scripts of the log', () => {
   });
 
   it('answers a known idempotency key with the first result and changes nothing', async () => {
-    const key = { idempotency: bench.keys.idempotency('k'), idempotencyMs: 60_000 };
+    const key = { idempotency: bench.keys.idempotency('a', 'k'), idempotencyMs: 60_000 };
     const first = await publish('a', 'one', key);
     expect(await publish('a', 'two', key)).to.deep.equal({ ...first, status: 'KNOWN' });
     expect((await page(['a'], cursor('0-0'))).texts).to.deep.equal(['one']);
@@ -175,7 +175,7 @@ describe('scripts of the log', () => {
     await server.redis.admin.config('SET', 'maxmemory', '1');
     try {
       const failure: unknown = await publish('a').catch((error: unknown) => error);
-      expect(failure).to.include({ name: 'SseError', code: 'INTERNAL' });
+      expect(failure).to.include({ name: 'SseError', code: 'UNAVAILABLE', noEffect: 'WRITES_REFUSED' });
     } finally {
       await server.redis.admin.config('SET', 'maxmemory', '0');
     }

@@ -3,14 +3,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { LUA_FOLDER } from '../../../src/cluster/redis/script.js';
-import { writeSection } from '../../support/doc-section.js';
+import { mutateLua } from '../../support/mutate-lua.js';
 import { runMutations } from '../../support/mutation-run.js';
 import { MUTATIONS } from './mutation-list.js';
 
 /**
- * Removes each guard of the scripts in turn and runs their tests against what is left; prints a Markdown table, and with
- * `--write` puts it into docs/redis.md. Ends with 1 when a guard can be removed unnoticed.
- * `node dist/test/integration/redis/mutations.js [--write] [script...]`
+ * Removes each guard of the scripts in turn and runs their tests against what is left; prints a Markdown table. Ends with 1
+ * when a guard can be removed unnoticed. `node dist/test/integration/redis/mutations.js [script...]`
  */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
   publish: ['log-scripts', 'log-model'],
@@ -28,15 +27,15 @@ const folder = mkdtempSync(join(tmpdir(), 'sse-lua-'));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 cpSync(scripts, folder, { recursive: true, dereference: true });
 
-const wanted = process.argv.slice(2).filter(argument => argument !== '--write');
+const wanted = process.argv.slice(2);
 const pathOf = (test: string): string => fileURLToPath(new URL(`${test}.test.js`, import.meta.url));
-const table = runMutations(MUTATIONS, wanted, {
+runMutations(MUTATIONS, wanted, {
   head: 'script | guard removed',
   first: false,
   source: ({ place }) => join(scripts, `${place}.lua`),
+  apply: (text, { find, replace }) => mutateLua(text, find, replace),
   target: ({ place }) => join(folder, `${place}.lua`),
   tests: ({ place }) => (TESTS[place] ?? REGISTRY_TESTS).map(pathOf),
   env: { LUA_FOLDER: folder },
   args: ['--grep', ELSEWHERE, '--invert'],
 });
-if (process.argv.includes('--write')) writeSection('redis', 'mutations', table);

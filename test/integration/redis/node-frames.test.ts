@@ -8,10 +8,11 @@ import {
   parseAnswer,
   REQUEST_KIND,
 } from '../../../src/cluster/redis/command-frames.js';
+import { RedisClock } from '../../../src/cluster/redis/clock.js';
 import { encodeAcks, encodeMessage, MAX_ACKS, parseAcks } from '../../../src/cluster/redis/frames.js';
-import { FrameSigner } from '../../../src/cluster/redis/node-channel.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
+import { signerOf } from '../../support/redis/signer-of.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
 
@@ -21,7 +22,8 @@ const ME = 'z~0123456789abcdef0123';
 for (const secret of [undefined, 'a secret of at least sixteen']) {
   describe(`frames between nodes, ${secret === undefined ? 'unsigned' : 'signed'}`, () => {
     const server = withRedis();
-    const signer = new FrameSigner(secret);
+    const time = new RedisClock();
+    const signer = signerOf(secret, time, ME);
     const nodes = new RedisNodes(() => ({ url: server.redis.url }), {
       control: { secret },
       limits: { maxEventBytes: 1_000 },
@@ -33,16 +35,18 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     const received: Buffer[] = [];
 
     beforeEach(async () => {
+      const sentAt = performance.now();
+      time.observe(await clock(), sentAt);
       listener = new RecordingListener();
       listener.connections.set('c1', 't1');
       node = await nodes.node('a');
       await node.start(listener);
       await node.routes.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
-      const names = (await server.redis.admin.pubsub('CHANNELS', `${nodes.prefix}n:a~*`)) as string[];
-      inc = (names[0] ?? '').slice(`${nodes.prefix}n:`.length);
+      const names = (await server.redis.admin.pubsub('CHANNELS', `${nodes.prefix}0:n:a~*`)) as string[];
+      inc = (names[0] ?? '').slice(`${nodes.prefix}0:n:`.length);
       ear = server.redis.admin.duplicate();
       ear.on('messageBuffer', (_channel: Buffer, frame: Buffer) => received.push(frame));
-      await ear.subscribe(`${nodes.prefix}n:${ME}`);
+      await ear.subscribe(`${nodes.prefix}0:n:${ME}`);
     });
     afterEach(async () => {
       ear.disconnect();
@@ -51,9 +55,18 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       await nodes.dispose();
     });
 
-    const say = (frame: Buffer, channel = `n:${inc}`, token = '-') =>
-      server.redis.admin.publish(nodes.prefix + channel, Buffer.concat([Buffer.from(`${token} `), frame]));
-    const clock = async (): Promise<number> => Number((await server.redis.admin.time())[0]) * 1_000;
+    const publish = (frame: Buffer, channel = `0:n:${inc}`) =>
+      server.redis.admin.publish(nodes.prefix + channel, frame);
+    const signed = (frame: Buffer, by = signer): Buffer => by.sign({ kind: 'node', inc }, frame, '- ');
+    const say = (frame: Buffer) => publish(signed(frame));
+    const sayToAll = (frame: Buffer) => publish(signer.sign({ kind: 'all-nodes' }, frame, '- '), '0:a:nodes');
+    const clock = async (): Promise<number> => {
+      const [seconds, micros] = await server.redis.admin.time();
+      return Math.floor(Number(seconds) * 1_000 + Number(micros) / 1_000);
+    };
+    /** The body of an answer. */
+    const bodyOf = (frame: Buffer): Buffer =>
+      signer.authentic({ kind: 'node', inc: ME }, frame.subarray(2))?.body ?? Buffer.alloc(0);
     /** A request as it is on the wire, before it is signed. */
     const request = async (command: object, more: object = {}, kind = REQUEST_KIND) => {
       const id = randomBytes(12).toString('hex');
@@ -61,13 +74,13 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       return { id, frame: Buffer.from(kind + JSON.stringify({ ...head, command, ...more })) };
     };
     const answerTo = async (id: string): Promise<CommandAnswer> => {
-      const answers = () => received.map(frame => parseAnswer(signer.verify(frame.subarray(2)) ?? Buffer.alloc(0)));
+      const answers = () => received.map(frame => parseAnswer(bodyOf(frame)));
       await until(() => answers().some(answer => answer?.id === id), 'the answer');
       return answers().find(answer => answer?.id === id)!;
     };
     const ask = async (command: object, more: object = {}): Promise<CommandAnswer> => {
       const { id, frame } = await request(command, more);
-      await say(signer.sign(frame));
+      await say(frame);
       return answerTo(id);
     };
     /** Resolves when all frames that were sent before are received. */
@@ -86,7 +99,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
 
     it('a frame of another version or kind is counted and dropped', async () => {
       const { frame } = await request({ t: 'close', connectionId: 'c1', reason: 'kicked' }, {}, 'c2');
-      await say(signer.sign(frame));
+      await say(frame);
       await settled();
       expect(listener.closed).to.deep.equal([]);
       expect(drops()).to.deep.equal([1]);
@@ -95,7 +108,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     it('a command for another node has no effect', async () => {
       const other = `b~${'0'.repeat(20)}`;
       const { frame } = await request({ t: 'closeAll', reason: 'kicked' }, { to: other });
-      await say(signer.sign(frame), 'ctl');
+      await sayToAll(frame);
       await settled();
       expect(listener.closedAll).to.deep.equal([]);
       expect(drops()).to.deep.equal([]);
@@ -103,11 +116,13 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
 
     it('a command that arrives again is carried out once', async () => {
       const { id, frame } = await request({ t: 'closeAll', reason: 'kicked' });
-      const signed = signer.sign(frame);
-      await say(signed);
+      const once = signed(frame);
+      await publish(once);
       await answerTo(id);
-      await say(signed);
-      await say(signed, 'ctl');
+      await publish(once);
+      await publish(once, '0:a:nodes');
+      await say(frame);
+      await sayToAll(frame);
       await settled();
       expect(listener.closedAll).to.have.length(1);
     });
@@ -116,7 +131,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       for (const late of [-60_000, 60_000]) {
         const at = (await clock()) + late;
         const { frame } = await request({ t: 'closeAll', reason: 'kicked' }, { at });
-        await say(signer.sign(frame));
+        await say(frame);
       }
       await settled();
       expect(listener.closedAll).to.deep.equal([]);
@@ -126,12 +141,12 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       const close = { t: 'close', connectionId: 'c1', reason: 'kicked' };
       const { frame } = await request(close);
       for (let length = 0; length < frame.length; length += 7) {
-        await say(signer.sign(frame.subarray(0, length)));
+        await say(frame.subarray(0, length));
       }
-      await say(signer.sign(Buffer.concat([frame, Buffer.alloc(300_000, ' ')])));
-      await say(signer.sign((await request(close, { extra: 1 })).frame));
+      await say(Buffer.concat([frame, Buffer.alloc(300_000, ' ')]));
+      await say((await request(close, { extra: 1 })).frame);
       const polluting = frame.toString().replace('{', '{"__proto__":{"polluted":1},');
-      await say(signer.sign(Buffer.from(polluting)));
+      await say(Buffer.from(polluting));
       await settled();
       expect(listener.closed).to.deep.equal([]);
       expect(({} as { polluted?: number }).polluted).to.equal(undefined);
@@ -140,7 +155,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     it('an answer counts only from a node that was asked', async () => {
       const asking = node.messenger.presence('news');
       const forged = { id: '0'.repeat(24), from: ME, ok: true, data: ['ghost'] };
-      await say(signer.sign(Buffer.from(ANSWER_KIND + JSON.stringify(forged))));
+      await say(Buffer.from(ANSWER_KIND + JSON.stringify(forged)));
       expect(await asking).to.deep.equal({ connections: [], missing: [] });
     });
 
@@ -150,10 +165,9 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
       for (const [at, size] of sizes.entries()) {
         const bytes = Buffer.from(`data: ${'x'.repeat(size)}\n\n`);
         const frame = encodeMessage({ ...message, attempt: `1.${at}`, messageId: `m${at}`, bytes });
-        await say(signer.sign(frame), undefined, 't1');
+        await publish(signer.sign({ kind: 'message', partition: 0 }, frame, 't1 '));
       }
-      const acks = () =>
-        received.flatMap(frame => parseAcks(signer.verify(frame.subarray(2)) ?? Buffer.alloc(0))?.acks ?? []);
+      const acks = () => received.flatMap(frame => parseAcks(bodyOf(frame))?.acks ?? []);
       await until(() => acks().length === sizes.length, 'the acknowledgements');
       expect(acks()).to.deep.equal([
         { attempt: '1.0', result: { outcome: 'delivered' } },
@@ -166,11 +180,11 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
 
     it('a command that is signed with another secret, or not at all, is dropped', async () => {
       const { frame } = await request({ t: 'closeAll', reason: 'kicked' });
-      await say(frame);
-      await say(new FrameSigner('another secret of sixteen').sign(frame));
-      const changed = Buffer.from(signer.sign(frame));
+      await publish(Buffer.concat([Buffer.from('- '), frame]));
+      await publish(signed(frame, signerOf('another secret of sixteen', time)));
+      const changed = signed(frame);
       changed.writeUInt8((changed.at(-3) ?? 0) ^ 1, changed.length - 3);
-      await say(changed);
+      await publish(changed);
       await settled();
       expect(listener.closedAll).to.deep.equal([]);
       expect(drops()).to.deep.equal([1]);
@@ -178,7 +192,7 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
 
     it('a notice of a takeover, which Redis writes unsigned, counts only if the route says so', async () => {
       const notice = { v: 1, t: 'superseded', c: 'c1', k: 't1', f: '1' };
-      await server.redis.admin.publish(`${nodes.prefix}n:${inc}`, JSON.stringify(notice));
+      await server.redis.admin.publish(`${nodes.prefix}0:n:${inc}`, JSON.stringify(notice));
       await settled();
       expect(await node.routes.locate('c1')).to.include({ nodeId: 'a' });
       expect(listener.superseded).to.deep.equal([]);

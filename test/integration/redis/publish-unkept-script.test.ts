@@ -6,7 +6,7 @@ import { until } from '../../support/until.js';
 
 describe('publish-unkept.lua', () => {
   const { gateway, registry, admin } = withRegistry();
-  const mark = (): string => registry().bench.keys.unkeptMark('k');
+  const mark = (): string => registry().bench.keys.unkeptMark('a', 'k');
   const publish = (frame: string | Buffer, channel = registry().bench.keys.topicChannel('a')) =>
     gateway().run(publishUnkeptScript, {
       mark: mark(),

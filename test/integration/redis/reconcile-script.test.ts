@@ -36,6 +36,23 @@ describe('reconcile.lua', () => {
     expect(await admin().exists(partition().routes)).to.equal(0);
   });
 
+  it('removes a lease that cannot be read, so that its node opens another', async () => {
+    const { a, b } = registry();
+    await a.register('c1', 't1');
+    const { leases } = partition();
+    await admin().hset(leases, `g:${b.gen()}`, 'nonsense');
+    const { differences } = await reconcile(0);
+    expect(differences.map(({ kind, name, repaired }) => `${kind} ${name} ${repaired}`)).to.have.members([
+      `half-lease g:${b.gen()} false`,
+      'half-lease b~1 false',
+    ]);
+    await reconcile();
+    expect(await admin().hexists(leases, `g:${b.gen()}`)).to.equal(0);
+    expect(await b.lease()).to.include({ status: 'OPENED' });
+    expect((await reconcile()).differences).to.deep.equal([]);
+    expect(await resolve('c1')).to.include({ status: 'OK' });
+  });
+
   it('corrects the index, whichever side is wrong', async () => {
     const { a, b } = registry();
     await a.register('c1', 't1');

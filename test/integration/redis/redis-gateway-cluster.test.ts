@@ -47,7 +47,7 @@ describe('RedisGateway in a Redis Cluster', () => {
       const counts = () =>
         Promise.all(
           gateway.keys.partitions.map(partition =>
-            gateway.run(countScript, { partition }).then(
+            gateway.run(countScript, { partition, graceMs: 0 }).then(
               () => 'OK',
               (error: unknown) => (SseError.is(error) ? error.code : 'other'),
             ),
@@ -60,6 +60,49 @@ describe('RedisGateway in a Redis Cluster', () => {
       frozen?.thaw();
       expect(new Set(codes)).to.deep.equal(new Set(['OK', 'UNAVAILABLE']));
       await until(async () => new Set(await counts()).size === 1, 'recovery', 20_000);
+    });
+
+    it('calls a frozen master silent, and no other, until it answers again', async () => {
+      const gateway = make({ client: cluster.redis.admin });
+      await gateway.open();
+      const { partitions } = gateway.keys;
+      const call = () =>
+        Promise.all(
+          partitions.map(partition => gateway.run(countScript, { partition, graceMs: 0 }).catch(() => undefined)),
+        );
+      const silent = () => partitions.filter(({ leases }) => gateway.obstacle(leases) !== undefined);
+      await call();
+      const owners = await Promise.all(partitions.map(({ leases }) => cluster.redis.ownerOf(leases)));
+      const [frozen] = cluster.redis.servers;
+      frozen?.freeze();
+      try {
+        await until(async () => (await call(), silent().length > 0), 'the silence');
+        expect(new Set(silent().map(({ number }) => owners[number]))).to.deep.equal(new Set([0]));
+        expect(gateway.obstacle()).to.equal(undefined);
+      } finally {
+        frozen?.thaw();
+      }
+      await until(async () => (await call(), silent().length === 0), 'the answers', 20_000);
+    });
+
+    it('spreads the subscriptions of nodes over the masters', async () => {
+      const gateway = make({ client: cluster.redis.admin });
+      await gateway.open();
+      const events = { onMessage: () => undefined };
+      const subscribers = Array.from({ length: 12 }, (_, n) => gateway.subscriber('classic', `node-${n}:0`, events));
+      try {
+        for (const subscriber of subscribers) subscriber.open();
+        await until(() => subscribers.every(({ up }) => up), 'the subscriptions');
+        const counts = await Promise.all(
+          cluster.redis.servers.map(async ({ admin }) => {
+            const channels = (await admin.pubsub('CHANNELS', gateway.keys.probeChannel('*'))) as string[];
+            return channels.length;
+          }),
+        );
+        for (const count of counts) expect(count).to.be.greaterThan(0);
+      } finally {
+        for (const subscriber of subscribers) subscriber.close();
+      }
     });
 
     it('rejects open while slots are not served, and connects when all are served again', async () => {

@@ -63,6 +63,26 @@ describe('RedisGateway in an outage', () => {
       server.thaw();
     });
 
+    it('is silent while nothing arrives, and not while only this node is late', async () => {
+      const server = await start();
+      const gateway = make({ url: server.url });
+      await gateway.open();
+      const { leases } = gateway.keys.partitions[0]!;
+      const late = failure(count(gateway));
+      const until3s = performance.now() + 3_000;
+      while (performance.now() < until3s);
+      expect(await late).to.include({ code: 'UNAVAILABLE' });
+      await count(gateway);
+      expect(gateway.obstacle(leases)).to.equal(undefined);
+      server.freeze();
+      await until(async () => {
+        await failure(count(gateway));
+        return gateway.obstacle(leases) !== undefined;
+      }, 'the silence');
+      server.thaw();
+      await until(() => gateway.obstacle(leases) === undefined, 'the answers');
+    });
+
     it('says that an unanswered call may be repeated, but not a publication without a key', async () => {
       const server = await start();
       const gateway = make({ url: server.url });

@@ -108,7 +108,7 @@ describe('RedisGateway', () => {
       const inSettings = make({ url: server.redis.url, username: 'ann', password: 'secret' });
       await inSettings.open();
       const wrong = make({ url: server.redis.url, username: 'ann', password: 'wrong' });
-      expect(await failure(wrong.open())).to.include({ code: 'INTERNAL', retryable: false });
+      expect(await failure(wrong.open())).to.include({ code: 'INVALID_OPTION', retryable: false });
     });
 
     it('answers CLOSED after close, which twice is harmless', async () => {
@@ -121,12 +121,12 @@ describe('RedisGateway', () => {
       }
     });
 
-    it('rejects permanent failures at once', async () => {
+    it('rejects at once what a key of another type prevents', async () => {
       const gateway = make({ url: server.redis.url });
       await gateway.open();
       await server.redis.admin.set(gateway.keys.logMeta, 'not a hash', 'PX', 5_000);
       const error = await failure(publish(gateway));
-      expect(error).to.include({ code: 'INTERNAL', retryable: false });
+      expect(error).to.include({ code: 'UNAVAILABLE', noEffect: 'KEY_UNREADABLE', retryable: false });
       expect(error.cause).to.include({ name: 'ReplyError' });
     });
   });

@@ -111,8 +111,9 @@ describe('RedisSubscriber', () => {
 
     it('goes on trying while SUBSCRIBE is refused, without an unhandled rejection', async () => {
       const { admin } = server.redis;
-      await admin.acl('SETUSER', 'bob', 'on', '>secret', '~*', '&*', '+@all', '-subscribe');
+      await admin.acl('SETUSER', 'bob', 'on', '>secret', '~*', '&*', '+@all');
       const gateway = await open({ url: server.redis.url, username: 'bob', password: 'secret' });
+      await admin.acl('SETUSER', 'bob', '-subscribe');
       const { observed, events } = observe();
       const subscriber = gateway.subscriber('classic', 'me', events);
       closing.push(subscriber);
@@ -133,7 +134,7 @@ describe('RedisSubscriber', () => {
       // Its first connection goes to a Redis without publications: it looks healthy but delivers nothing.
       const subscriber = new RedisSubscriber(
         {
-          connect: attempt => (attempt === 0 ? elsewhere : here).subscriber(attempt),
+          connect: attempt => (attempt === 0 ? elsewhere : here).subscriber(attempt, 'me'),
           publish: (channel, payload) => gateway.publish(channel, payload, 'classic'),
           probeChannel: gateway.keys.probeChannel('me'),
           mode: 'classic',
@@ -214,5 +215,10 @@ describe('RedisSubscriber', () => {
 });
 
 function address({ url }: RedisServer): RedisConnections {
-  return new RedisConnections({ url, client: undefined, username: undefined, password: undefined });
+  const account = { username: undefined, password: undefined, credentials: undefined };
+  const ignore = (): void => undefined;
+  return new RedisConnections(
+    { url, client: undefined, ...account },
+    { onOpen: ignore, onClose: ignore, onError: ignore },
+  );
 }

@@ -71,6 +71,11 @@ describe('register.lua', () => {
     expect(notices[0]).to.include({ t: 'superseded', c: 'x', k: 't1' });
   });
 
+  it('takes the same token on another node for another connection', async () => {
+    await a.register('x', 't1');
+    expect(await b.register('x', 't1')).to.include({ status: 'TOOK', ownerInc: 'a~1', ownerTok: 't1' });
+  });
+
   it('does not let the late retry of a superseded registration win the id back', async () => {
     await a.register('x', 't1');
     for (const [node, tok] of [
@@ -123,13 +128,68 @@ describe('register.lua', () => {
     expect(await b.register('x', 't2', { mode: 'nx' })).to.include({ status: 'NEW' });
   });
 
-  it('never supersedes with restore', async () => {
+  it('supersedes with restore only an owner whose fencing token is smaller', async () => {
     await a.register('x', 't1');
-    expect(await b.register('x', 't2', { mode: 'restore' })).to.include({
-      status: 'MOVED',
-      ownerInc: 'a~1',
+    const now = bench.now * 1000;
+    for (const fencingToken of [now - 1, now]) {
+      const refused = await b.register('x', 't2', { mode: 'restore', fencingToken });
+      expect(refused).to.include({ status: 'MOVED', ownerInc: 'a~1', fencingToken: now });
+    }
+    const notices = await noticesToA(async () => {
+      const reply = await b.register('x', 't2', { mode: 'restore', fencingToken: now + 5 });
+      expect(reply).to.include({ status: 'TOOK', ownerInc: 'a~1', fencingToken: now + 5 });
     });
-    expect(await b.register('y', 't3', { mode: 'restore' })).to.include({ status: 'NEW' });
+    expect(notices).to.deep.equal([{ v: 1, t: 'superseded', c: 'x', k: 't1', f: String(now + 5) }]);
+    expect(await b.register('y', 't3', { mode: 'restore', fencingToken: 7 })).to.include({
+      status: 'NEW',
+      fencingToken: 7,
+    });
+  });
+
+  it('restores a connection over its own superseded attempt when its fencing token is larger', async () => {
+    const now = bench.now * 1000;
+    await b.register('x', 't2');
+    await a.register('x', 't1');
+    expect(await b.register('x', 't2', { mode: 'restore', fencingToken: now })).to.include({ status: 'STALE' });
+    expect(await b.register('x', 't2', { mode: 'restore', fencingToken: now + 9 })).to.include({ status: 'TOOK' });
+  });
+
+  it('answers each registration of a call by itself, in their order', async () => {
+    await b.register('taken', 'b1');
+    await a.unregister('given-up', 't3', { tombstoneMs: 60_000 });
+    const registrations = [
+      ['new', 't1'],
+      ['taken', 't2'],
+      ['given-up', 't3'],
+      ['new', 't4'],
+    ].map(([conn = '', tok = '']) => ({ conn, tok, user: undefined, fencingToken: undefined }));
+    const reply = await a.registerAll(registrations);
+    if (reply.status !== 'OK') throw new Error(reply.status);
+    expect(reply.answers.map(({ result, ownerTok }) => `${result} ${ownerTok}`)).to.deep.equal([
+      'NEW ',
+      'TOOK b1',
+      'GONE ',
+      'TOOK t1',
+    ]);
+    expect(await send('new')).to.include({ status: 'ROUTED', tok: 't4' });
+    const removals = [
+      ['new', 't4'],
+      ['taken', 'b1'],
+      ['new', 't4'],
+    ].map(([conn = '', tok = '']) => ({ conn, tok, tombstoneMs: 0 }));
+    expect(await a.unregisterAll(removals)).to.deep.equal(['REMOVED', 'FOREIGN', 'NONE']);
+    await a.unregister('taken', 't2');
+  });
+
+  it('treats a route or a lease that cannot be read as none', async () => {
+    await admin().hset(partition().routes, 'x', 'nonsense');
+    await admin().zadd(partition().index, a.gen(), 'x');
+    await admin().hset(partition().leases, `g:${b.gen()}`, 'nonsense');
+    expect(await send('x')).to.deep.equal({ status: 'NONE' });
+    expect(await a.register('x', 't1')).to.include({ status: 'NEW' });
+    await admin().hset(partition().routes, 'y', `${b.gen()}|t|1|9999999999999`);
+    await admin().zadd(partition().index, b.gen(), 'y');
+    expect(await a.register('y', 't2')).to.include({ status: 'NEW', ownerInc: '' });
   });
 
   it('keeps the user of a connection, until another registration takes the id over', async () => {
@@ -157,7 +217,7 @@ describe('register.lua', () => {
 
   it('refuses a registration that was given up before it arrived', async () => {
     expect(await a.unregister('x', 't1', { tombstoneMs: 60_000 })).to.equal('NONE');
-    expect(await a.register('x', 't1')).to.deep.equal({ status: 'GONE' });
+    expect(await a.register('x', 't1')).to.include({ status: 'GONE' });
     expect(await a.register('x', 't2')).to.include({ status: 'NEW' });
   });
 
@@ -232,9 +292,11 @@ describe('register.lua', () => {
       expect(await b.register('x', 't9', { ...limit, mode: 'nx' })).to.include({
         status: 'EXISTS',
       });
-      expect(await b.register('x', 't9', { ...limit, mode: 'restore' })).to.include({
-        status: 'MOVED',
-      });
+      const restore = { ...limit, mode: 'restore' as const };
+      expect(await b.register('x', 't9', { ...restore, fencingToken: 1 })).to.include({ status: 'MOVED' });
+      const fencingToken = bench.now * 1000 + 99;
+      expect(await b.register('x', 't9', { ...restore, fencingToken })).to.include({ status: 'TOOK' });
+      expect(await a.register('x', 't10', limit)).to.include({ status: 'STORM' });
     });
   });
 });

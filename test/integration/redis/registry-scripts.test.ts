@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { ownedScript } from '../../../src/cluster/redis/scripts.js';
+import { ownedScript, sendScript } from '../../../src/cluster/redis/scripts.js';
 import { type BenchNode, LEASE_MS, TTL_MS } from '../../support/redis/bench-node.js';
 import type { ScriptBench } from '../../support/redis/script-bench.js';
 import { withRegistry } from '../../support/redis/with-registry.js';
@@ -188,15 +188,48 @@ describe('scripts of the registry', () => {
   });
 
   describe('send, resolve, count, owned', () => {
-    it('distinguish no route, a route that ran out, and a dead owner', async () => {
+    it('go to the owner until its route or its lease is removed, though they ran out', async () => {
       await a.register('short', 't1', { ttlMs: 1_000 });
       await a.register('long', 't2');
       expect(await send('none')).to.deep.equal({ status: 'NONE' });
-      await bench.advance(1_000);
-      expect(await send('short')).to.include({ status: 'EXPIRED', inc: 'a~1', tok: 't1' });
-      expect(await send('long')).to.include({ status: 'ROUTED', inc: 'a~1', receivers: 0 });
       await bench.advance(LEASE_MS);
-      expect(await send('long')).to.include({ status: 'DEAD', inc: 'a~1' });
+      await b.lease();
+      expect(await send('short')).to.include({ status: 'ROUTED', inc: 'a~1', tok: 't1' });
+      expect(await send('long')).to.include({ status: 'ROUTED', inc: 'a~1', receivers: 0 });
+      expect(await resolve('long')).to.deep.nested.include({ 'routes[0].inc': 'a~1' });
+      await reap();
+      expect(await send('long')).to.deep.equal({ status: 'NONE' });
+      expect(await resolve('long')).to.deep.equal({ status: 'OK', routes: [undefined] });
+    });
+
+    it('do not say that there is no route while routes that were lost may not be written again', async () => {
+      await a.register('x', 't1');
+      await bench.lose(partition(), 'leases', 'routes', 'index');
+      expect(await send('x')).to.deep.equal({ status: 'PARTIAL' });
+      expect(await resolve('x')).to.deep.equal({ status: 'PARTIAL', routes: [undefined] });
+      await b.lease();
+      expect(await send('x')).to.deep.equal({ status: 'PARTIAL' });
+      await a.lease();
+      await bench.advance(LEASE_MS - 1);
+      expect(await send('x')).to.deep.equal({ status: 'PARTIAL' });
+      await bench.advance(1);
+      expect(await send('x')).to.deep.equal({ status: 'NONE' });
+      expect(await resolve('x')).to.deep.equal({ status: 'OK', routes: [undefined] });
+    });
+
+    it('say at once that there is no route in a partition that held nothing before', async () => {
+      await bench.lose(partition(), 'leases', 'routes', 'index');
+      const c = bench.node('c~1');
+      await c.lease();
+      const epoch = c.believed()?.epoch ?? '';
+      const request = {
+        partition: partition(),
+        epoch,
+        conn: 'x',
+        pubCommand: 'PUBLISH' as const,
+        payload: Buffer.from('x'),
+      };
+      expect(await gateway().run(sendScript, request)).to.deep.equal({ status: 'NONE' });
     });
 
     it('send brings any bytes to the owner behind its token', async () => {
@@ -219,17 +252,9 @@ describe('scripts of the registry', () => {
       const reply = await resolve('y', 'none', 'x');
       if (reply.status !== 'OK' || first.status !== 'NEW') throw new Error(reply.status);
       const [y, none, x] = reply.routes;
-      expect(y).to.include({ live: false, inc: 'b~1', tok: 't2' });
+      expect(y).to.include({ inc: 'b~1', tok: 't2' });
       expect(none).to.equal(undefined);
-      expect(x).to.deep.equal({
-        live: true,
-        inc: 'a~1',
-        tok: 't1',
-        fencingToken: first.fencingToken,
-        user: '',
-      });
-      await bench.advance(LEASE_MS);
-      expect(await resolve('x')).to.deep.nested.include({ 'routes[0].live': false });
+      expect(x).to.deep.equal({ inc: 'a~1', tok: 't1', fencingToken: first.fencingToken, user: '' });
       expect(await resolve(...Array<string>(501).fill('x'))).to.deep.equal({ status: 'LIMIT' });
       expect(await resolve()).to.deep.equal({ status: 'OK', routes: [] });
     });
@@ -248,6 +273,7 @@ describe('scripts of the registry', () => {
         total: 3,
         nodes: [{ inc: 'b~1', routes: 1 }],
       });
+      expect(await count(1)).to.deep.include({ live: 3 });
     });
 
     it('owned pages through the routes of a lease', async () => {

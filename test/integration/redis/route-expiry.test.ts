@@ -29,6 +29,7 @@ describe('the removal of expired routes', () => {
           },
         },
       },
+      { isSteady: () => true },
       () => undefined,
     );
   });

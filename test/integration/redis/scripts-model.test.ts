@@ -60,7 +60,7 @@ async function compare(
         const models = Array.from({ length: partitions }, () => new PartitionModel());
         return {
           model: { partitions: models },
-          real: { bench, nodes, tokens: new Map(), tokenCount: 0 },
+          real: { bench, nodes, tokens: new Map(), fencingTokens: new Map(), tokenCount: 0 },
         };
       };
       const steps = [...sequence];

@@ -86,7 +86,8 @@ describe('a node that checks itself', () => {
       .multi()
       .hdel(key('r'), 'missing')
       .hset(key('r'), 'wrong', `${mine}|t9|${fencingToken}|${FAR}`)
-      .hset(key('r'), 'taken', `${theirs}|t2|${fencingToken}|${FAR}`)
+      // Newer than the connection here.
+      .hset(key('r'), 'taken', `${theirs}|t2|${Number(fencingToken) + 60_000_000}|${FAR}`)
       .zadd(key('x'), theirs, 'taken')
       .hset(key('r'), 'ghost', `${mine}|t9|${fencingToken}|${FAR}`)
       .zadd(key('x'), mine, 'ghost', mine, 'indexed')

@@ -15,16 +15,17 @@ describe('the status of a node on Redis', () => {
     const coordinator = await nodes.node('a');
     await coordinator.start(new RecordingListener());
     await server.redis.admin.config('SET', 'maxmemory', '1');
-    await until(() => coordinator.status().trouble === 'memory', 'the status memory');
-    expect(coordinator.status().reachable).to.equal(false);
+    await until(() => coordinator.status().impaired !== undefined, 'the refusal of writes');
+    const impaired = [{ kind: 'writes', detail: 'Redis refuses writes with OOM' }];
+    expect(coordinator.status()).to.deep.equal({ reachable: true, impaired });
     await server.redis.admin.config('SET', 'maxmemory', '0');
-    await until(() => coordinator.status().reachable, 'the recovery');
+    await until(() => coordinator.status().impaired === undefined, 'the recovery');
     expect(coordinator.status()).to.deep.equal({ reachable: true });
   });
 
   const well = {
     reachable: true,
-    leases: { silent: false, silence: undefined, obstacle: () => undefined },
+    leases: { silent: false, troubles: [], obstacle: () => undefined },
     feed: { behind: false },
     subscriptionTrouble: () => undefined,
   };
@@ -35,11 +36,7 @@ describe('the status of a node on Redis', () => {
       { reachable: false, leases: { ...well.leases, obstacle: () => 'x' } },
       { reachable: false, detail: 'x' },
     ],
-    [
-      'silence',
-      { leases: { silent: true, silence: new Error('no answer'), obstacle: () => 'x' } },
-      { reachable: false, detail: 'x' },
-    ],
+    ['silence', { leases: { silent: true, troubles: [], obstacle: () => 'x' } }, { reachable: false, detail: 'x' }],
     [
       'a lease that is not there',
       { leases: { ...well.leases, obstacle: () => 'x' } },
@@ -53,7 +50,7 @@ describe('the status of a node on Redis', () => {
     [
       'a feed that is behind',
       { feed: { behind: true } },
-      { reachable: true, detail: 'the node is reading what it missed of the log', trouble: 'feed' },
+      { reachable: true, impaired: [{ kind: 'feed', detail: 'the node is reading what it missed of the log' }] },
     ],
   ];
   for (const [what, state, status] of cases) {

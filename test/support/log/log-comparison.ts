@@ -121,7 +121,7 @@ export class LogComparison {
     const look = await this.#look(topics);
     if (look.status === 'LIMIT' || start === undefined) return;
     const epoch = start.epoch === '' ? look.epoch : start.epoch;
-    let waiting = topics.map(topic => ({ topic, from: start as Position }));
+    let waiting = topics.map((topic): { topic: string; from: Position } => ({ topic, from: start }));
     while (waiting.length > 0) {
       const keys = this.#keys(waiting.map(({ topic }) => topic));
       const after = waiting.map(({ from: { ms, sequence } }) => ({ ms, sequence }));

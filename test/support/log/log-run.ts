@@ -179,8 +179,9 @@ export class LogRun {
       const quiet = this.nodes.every(
         ({ connection, up, feed }) => up && connection?.underWay === 0 && feed.position !== undefined,
       );
-      const begun = this.streams.every(({ joined, sink }) => joined || sink.closed);
-      if (quiet && begun && this.redis.calls === 0) return;
+      // A connect whose call failed tries again after a pause.
+      const opening = this.streams.some(({ joined, sink }) => !joined && !sink.closed);
+      if (quiet && !opening && this.redis.calls === 0) return;
       await this.clock.tickAsync(this.nodes.every(({ up }) => up) ? 20 : 600);
     }
     const state = this.nodes.map(({ id, up, connection, feed, logger }) => ({

@@ -12,6 +12,7 @@ import { RecordingLogger } from '../recording-logger.js';
 import { TestNode } from '../test-node.js';
 import type { ModelConnection } from './model-connection.js';
 import { ModelRedis } from './model-redis.js';
+import { unsigned } from '../redis/signer-of.js';
 
 /** A whole node, of which only Redis is a model: service, feed, reader and subscriber are the real ones. */
 export class ModelNode {
@@ -84,7 +85,7 @@ export class ModelNode {
       {
         mode: 'classic',
         probeChannel,
-        connect: () => {
+        connect: async () => {
           this.#connection = redis.connect();
           return ModelRedis.asRedis(this.#connection);
         },
@@ -117,6 +118,7 @@ export class ModelNode {
       inc: this.id,
       options,
       gateway,
+      signer: unsigned(),
       logger: this.logger,
       listener,
     };

@@ -4,6 +4,7 @@ import type { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { Keys } from '../../../src/cluster/redis/keys.js';
 import type { HistoryReply, HistoryRequest, LookReply, LookRequest } from '../../../src/cluster/redis/scripts.js';
 import { SseError } from '../../../src/errors.js';
+import { unsigned } from '../redis/signer-of.js';
 import { ModelConnection } from './model-connection.js';
 import { type Appended, ModelLog, text } from './model-log.js';
 
@@ -24,11 +25,13 @@ export class ModelRedis {
   readonly log = new ModelLog();
   readonly keys = new Keys({
     prefix: 'model:',
+    database: 0,
     channel: 'model:all',
     partitions: 1,
     pubsub: 'classic',
     cluster: false,
   });
+  readonly #signer = unsigned();
   readonly #connections = new Set<ModelConnection>();
   #calls: Call[] = [];
   #executed = 0;
@@ -50,7 +53,7 @@ export class ModelRedis {
   }
 
   publish(topic: string, body: Buffer): Appended {
-    const payload = encodePayload({ trace: undefined, body });
+    const payload = encodePayload(this.#signer, topic, { trace: undefined, body });
     const entry = this.log.publish(this.keys.topic(topic).stream, payload);
     const head = `${entry.epoch} ${text(entry.position)} ${text(entry.previous)} `;
     this.send(this.keys.topicChannel(topic), Buffer.concat([Buffer.from(head), payload]));

@@ -26,6 +26,7 @@ export class RealLog {
   run = 'run-0';
   readonly keys = new Keys({
     prefix: 'real:',
+    database: 0,
     channel: 'real:all',
     partitions: 1,
     pubsub: 'classic',
@@ -62,7 +63,7 @@ export class RealLog {
         streamMs: LIFE_MS,
         pubCommand: 'PUBLISH',
         channel: '',
-        idempotency: key === undefined ? this.keys.logMeta : this.keys.idempotency(key),
+        idempotency: key === undefined ? this.keys.logMeta : this.keys.idempotency('t', key),
         idempotencyMs: key === undefined ? 0 : LIFE_MS,
       }),
     );

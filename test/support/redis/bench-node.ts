@@ -5,7 +5,7 @@ import {
   leaseScript,
   type OwnedConnection,
   refreshScript,
-  type RegisterReply,
+  type RegisterAnswer,
   type RegisterRequest,
   registerScript,
   unregisterScript,
@@ -17,6 +17,17 @@ export const TTL_MS = 60_000;
 const KEY_MS = 3_600_000;
 /** In place of PUBLISH: the notification of a former owner goes to a list, which a test reads without waiting. */
 const TELL_BY_LIST = 'RPUSH' as RegisterRequest['pubCommand'];
+
+/** What one registration may say. */
+type One = Partial<Omit<RegisterRequest, 'partition' | 'registrations' | 'tombstones'>> & {
+  readonly partition?: Partition;
+  readonly user?: string | undefined;
+  readonly fencingToken?: number | undefined;
+};
+/** The answer to one registration, with its result as its status. */
+type OneReply =
+  | { readonly status: 'LOST' }
+  | (Omit<RegisterAnswer, 'result'> & { readonly status: RegisterAnswer['result']; readonly now: number });
 
 /** A node as the scripts see it: its incarnation and what it believes of its lease, in one partition or several. */
 export class BenchNode {
@@ -54,24 +65,30 @@ export class BenchNode {
       schema,
       newEpoch,
     });
-    if (reply.status !== 'SCHEMA' && !forget) this.#leases.set(partition.number, reply.lease);
+    if ('lease' in reply && !forget) this.#leases.set(partition.number, reply.lease);
     return reply;
   }
 
-  async register(
-    conn: string,
-    tok: string,
-    more: Partial<RegisterRequest> & { readonly partition?: Partition } = {},
-  ): Promise<RegisterReply> {
+  async register(conn: string, tok: string, { user, fencingToken, ...more }: One = {}): Promise<OneReply> {
+    const reply = await this.registerAll([{ conn, tok, user, fencingToken }], more);
+    if (reply.status !== 'OK') return reply;
+    const [answer] = reply.answers;
+    if (answer === undefined) throw new Error('no answer');
+    const { result, ...rest } = answer;
+    return { status: result, ...rest, now: reply.now };
+  }
+
+  /** Several registrations in one call. */
+  registerAll(
+    registrations: RegisterRequest['registrations'],
+    more: Partial<Omit<RegisterRequest, 'partition'>> & { readonly partition?: Partition } = {},
+  ) {
     const partition = more.partition ?? this.bench.partition(0);
     return this.bench.gateway.run(registerScript, {
-      partition,
-      tombstone: this.#tombstone(partition, tok),
+      tombstones: registrations.map(({ tok }) => this.#tombstone(partition, tok)),
       inc: this.inc,
       gen: this.gen(partition),
-      conn,
-      tok,
-      user: undefined,
+      registrations,
       mode: 'take',
       ttlMs: TTL_MS,
       leaseMs: LEASE_MS,
@@ -80,15 +97,12 @@ export class BenchNode {
       takeoverWindow: 30_000,
       pubCommand: 'PUBLISH',
       ...more,
+      partition,
     });
   }
 
   /** The same; its notifications are in {@link ScriptBench.notifications}. */
-  registerTelling(
-    conn: string,
-    tok: string,
-    more: Partial<RegisterRequest> & { readonly partition: Partition },
-  ): Promise<RegisterReply> {
+  registerTelling(conn: string, tok: string, more: One & { readonly partition: Partition }): Promise<OneReply> {
     const partition = {
       ...more.partition,
       channelPrefix: this.bench.notificationPrefix(more.partition),
@@ -101,9 +115,18 @@ export class BenchNode {
     tok: string,
     { partition = this.bench.partition(0), tombstoneMs = 0 }: { partition?: Partition; tombstoneMs?: number } = {},
   ) {
-    const tombstone = this.#tombstone(partition, tok);
-    const request = { partition, tombstone, inc: this.inc, conn, tok, tombstoneMs };
-    return (await this.bench.gateway.run(unregisterScript, request)).status;
+    const [result] = await this.unregisterAll([{ conn, tok, tombstoneMs }], partition);
+    return result;
+  }
+
+  /** Several removals in one call. */
+  async unregisterAll(
+    registrations: readonly { readonly conn: string; readonly tok: string; readonly tombstoneMs: number }[],
+    partition = this.bench.partition(0),
+  ) {
+    const tombstones = registrations.map(({ tok }) => this.#tombstone(partition, tok));
+    const request = { partition, tombstones, inc: this.inc, registrations };
+    return (await this.bench.gateway.run(unregisterScript, request)).results;
   }
 
   async refresh(connections: readonly OwnedConnection[], { partition = this.bench.partition(0), ttlMs = TTL_MS } = {}) {

@@ -24,7 +24,7 @@ redis.call('PEXPIRE', KEYS[1], ARGV[5])
  * their number from 1 on, and so many bytes long. Resolves to the id before the first.
  */
 export async function fillLog(admin: Redis, topic: string, entries: number, bytes: number): Promise<string> {
-  const layout = { prefix: 'sse:', channel: 'sse:events', partitions: 1 } as const;
+  const layout = { prefix: 'sse:', database: 0, channel: 'sse:events', partitions: 1 } as const;
   const keys = new Keys({ ...layout, pubsub: 'classic', cluster: false });
   const { stream, last } = keys.topic(topic);
   const ms = Date.now();

@@ -20,6 +20,7 @@ export function gatewayOptions(
       client: undefined,
       username: undefined,
       password: undefined,
+      credentials: undefined,
       partitions: undefined,
       pubsub: 'classic',
       ...redis,

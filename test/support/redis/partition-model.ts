@@ -33,6 +33,8 @@ export class PartitionModel {
   readonly routes = new Map<string, ModelRoute>();
   readonly #givenUp = new Set<string>();
   #expired = false;
+  /** Until when routes that a node knows of may be missing. */
+  #partialUntil = 0;
   #notifications: Record<string, readonly unknown[]> = {};
 
   lease(inc: string, newEpoch: string, believed: { gen: string; epoch: string } | undefined, now: number) {
@@ -48,15 +50,17 @@ export class PartitionModel {
     }
     this.leases.set(gen, { inc, until: now + LEASE_MS });
     const same = believed?.gen === String(gen) && believed.epoch === this.#epoch;
+    if (believed !== undefined && believed.epoch !== this.#epoch) this.#partialUntil = now + LEASE_MS;
     const owned = this.ownedBy(gen).length;
     const lease = { gen: String(gen), epoch: this.#epoch };
-    return { status: same ? 'RENEWED' : 'OPENED', lease, owned, now };
+    return { status: same ? 'RENEWED' : 'OPENED', lease, owned, nowMicros: now * 1_000, full: false };
   }
 
   holds(inc: string, gen: string): boolean {
     return this.#current.has(inc) && String(this.#current.get(inc)) === gen;
   }
 
+  /** @param own the connection's own fencing token, in mode `restore` */
   register(
     inc: string,
     gen: string,
@@ -64,42 +68,50 @@ export class PartitionModel {
     tok: string,
     user: string | undefined,
     mode: RegisterRequest['mode'],
+    own: number | undefined,
     now: number,
   ) {
     if (!this.holds(inc, gen)) return { status: 'LOST' };
-    if (this.#givenUp.has(`${inc}/${tok}`)) return { status: 'GONE' };
+    const token = own ?? now * 1000;
+    if (this.#givenUp.has(`${inc}/${tok}`)) {
+      return { status: 'GONE', fencingToken: 0, ownerInc: '', ownerTok: '', now };
+    }
     const old = this.routes.get(conn);
     const lease = this.leases.get(Number(gen));
     const mine = { gen: Number(gen), inc, tok, user: user ?? '', exp: now + TTL_MS };
     if (old === undefined) {
-      this.routes.set(conn, { ...mine, fencingToken: now * 1000, prevs: [], takeovers: [] });
+      this.routes.set(conn, { ...mine, fencingToken: token, prevs: [], takeovers: [] });
       this.#extend(mine, lease, now);
-      return { status: 'NEW', fencingToken: now * 1000, ownerInc: '', ownerTok: '', now };
+      return { status: 'NEW', fencingToken: token, ownerInc: '', ownerTok: '', now };
     }
     const owner = this.leases.get(old.gen)?.inc ?? '';
     const named = { ownerInc: owner, ownerTok: old.tok, now };
-    const own = owner === inc && old.tok === tok;
-    if (own && old.gen === mine.gen) {
+    const same = owner === inc && old.tok === tok;
+    if (same && old.gen === mine.gen) {
       this.routes.set(conn, { ...old, user: mine.user, exp: mine.exp });
+      this.#extend(mine, lease, now);
       return { status: 'DUP', fencingToken: old.fencingToken, ownerInc: '', ownerTok: '', now };
     }
     const refused = (status: string) => ({ status, fencingToken: old.fencingToken, ...named });
-    if (!own && old.prevs.includes(`${inc}/${tok}`)) return refused('STALE');
-    const live = this.isLive(conn, now) && !own;
+    // Where a restored connection is newer than the route, the route is older data.
+    const newer = mode === 'restore' && token > old.fencingToken;
+    if (!same && !newer && old.prevs.includes(`${inc}/${tok}`)) return refused('STALE');
+    const live = this.isLive(conn, now) && !same;
     if (live && mode === 'nx') return refused('EXISTS');
-    if (live && mode === 'restore') return refused('MOVED');
+    if (live && mode === 'restore' && !newer) return refused('MOVED');
     const recent = old.takeovers.filter(at => now - at < LIMIT.takeoverWindow);
-    if (live && recent.length >= LIMIT.takeoverLimit) return refused('STORM');
-    const fencingToken = Math.max(now * 1000, old.fencingToken + 1);
-    const prevs = own ? old.prevs : [`${owner || '?'}/${old.tok}`, ...old.prevs].slice(0, 3);
+    const isTakeover = live && mode === 'take';
+    if (isTakeover && recent.length >= LIMIT.takeoverLimit) return refused('STORM');
+    const fencingToken = newer ? token : Math.max(token, old.fencingToken + 1);
+    const prevs = same ? old.prevs : [`${owner || '?'}/${old.tok}`, ...old.prevs].slice(0, 3);
     this.routes.set(conn, {
       ...mine,
       fencingToken,
       prevs,
-      takeovers: live ? [...recent, now] : recent,
+      takeovers: isTakeover ? [...recent, now] : recent,
     });
     this.#extend(mine, lease, now);
-    if (own) return { status: 'NEW', fencingToken, ownerInc: '', ownerTok: '', now };
+    if (same) return { status: 'NEW', fencingToken, ownerInc: '', ownerTok: '', now };
     // A node that may still have the connection is notified, also when its lease or its route ran out.
     if (owner !== '') {
       this.#notifications = {
@@ -182,6 +194,7 @@ export class PartitionModel {
     this.#current.clear();
     this.leases.clear();
     this.#expired = false;
+    this.#partialUntil = 0;
   }
 
   count(now: number) {
@@ -195,18 +208,23 @@ export class PartitionModel {
     };
   }
 
-  send(conn: string, now: number) {
+  send(conn: string, epoch: string, now: number) {
     const route = this.routes.get(conn);
-    if (route === undefined) return { status: 'NONE' };
-    const lease = this.leases.get(route.gen);
-    const named = { inc: lease?.inc ?? '', tok: route.tok, fencingToken: route.fencingToken };
-    if (lease === undefined || lease.until <= now) return { status: 'DEAD', ...named };
-    if (route.exp <= now) return { status: 'EXPIRED', ...named };
-    return { status: 'ROUTED', ...named, receivers: 0 };
+    const lease = route && this.leases.get(route.gen);
+    if (route === undefined || lease === undefined) return { status: this.isPartial(epoch, now) ? 'PARTIAL' : 'NONE' };
+    const { tok, fencingToken } = route;
+    return { status: 'ROUTED', inc: lease.inc, tok, fencingToken, receivers: 0 };
+  }
+
+  /** Whether no route may mean a lost one, to a node that believes in this epoch. */
+  isPartial(epoch: string, now: number): boolean {
+    return epoch !== this.#epoch || this.#partialUntil > now;
   }
 
   isLive(conn: string, now: number): boolean {
-    return this.send(conn, now).status === 'ROUTED';
+    const route = this.routes.get(conn);
+    const lease = route && this.leases.get(route.gen);
+    return route !== undefined && lease !== undefined && lease.until > now && route.exp > now;
   }
 
   /** Connection ids by generation, in the order of the index. */
@@ -225,6 +243,7 @@ export class PartitionModel {
       leases['#v'] = schema;
     }
     if (this.#expired) leases['#cur'] = '0';
+    if (this.#partialUntil > 0) leases['#lost'] = String(this.#partialUntil);
     const routes: Record<string, string> = {};
     const index: Record<string, string> = {};
     for (const [conn, { gen, tok, fencingToken, exp, user, ...past }] of this.routes) {

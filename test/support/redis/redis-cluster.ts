@@ -65,6 +65,11 @@ export class RedisCluster {
     this.servers[at] = await startMaster(folder, former.port);
   }
 
+  /** Makes every master as new. */
+  async reset(): Promise<void> {
+    for (const server of this.servers) await server.reset();
+  }
+
   async stop(): Promise<void> {
     this.admin.disconnect();
     await Promise.all(this.servers.map(server => server.stop()));

@@ -7,7 +7,7 @@ import type { ClusterFactory } from '../../contract/cluster-coordinator.contract
 import { RecordingLogger } from '../recording-logger.js';
 import { until } from '../until.js';
 import { randomPrefix } from './gateway-options.js';
-import { TcpProxy } from './tcp-proxy.js';
+import { NodeProxies } from './tcp-proxy.js';
 
 const QUIET_LOOKS = 3;
 
@@ -19,7 +19,7 @@ export class RedisNodes implements ClusterFactory {
   #repairs = 0;
   readonly #maintenance: MaintenanceTelemetry = {
     ...new SilentTelemetry().maintenance,
-    checking: async work => {
+    reconciling: async work => {
       this.#repairs += 1;
       try {
         return await work();
@@ -72,36 +72,28 @@ export class RedisNodes implements ClusterFactory {
 
 /** The same, each node behind a proxy of its own, so that it can be cut off. */
 export class CuttableRedisNodes extends RedisNodes {
-  readonly #proxies = new Map<string, TcpProxy>();
-  readonly #cut = new Set<string>();
+  readonly #proxies: NodeProxies;
 
-  constructor(
-    private readonly port: () => number,
-    settings: SseOptions = {},
-  ) {
+  constructor(port: () => number, settings: SseOptions = {}) {
     super(() => ({}), settings);
+    this.#proxies = new NodeProxies(port);
   }
 
   override async node(nodeId: string): Promise<RedisCoordinator> {
-    const proxy = await TcpProxy.to(this.port());
-    this.#proxies.set(nodeId, proxy);
-    return this.make(nodeId, { url: `redis://127.0.0.1:${proxy.port}` });
+    return this.make(nodeId, { url: await this.#proxies.url(nodeId) });
   }
 
   override async dispose(): Promise<void> {
-    for (const nodeId of this.#cut) this.heal(nodeId);
+    this.#proxies.healAll();
     await super.dispose();
-    await Promise.all([...this.#proxies.values()].map(proxy => proxy.close()));
-    this.#proxies.clear();
+    await this.#proxies.close();
   }
 
   cut(nodeId: string): void {
-    this.#cut.add(nodeId);
-    this.#proxies.get(nodeId)?.cut();
+    this.#proxies.cut(nodeId);
   }
 
   heal(nodeId: string): void {
-    this.#cut.delete(nodeId);
-    this.#proxies.get(nodeId)?.heal();
+    this.#proxies.heal(nodeId);
   }
 }

@@ -88,11 +88,26 @@ export class RedisServer {
     this.child.kill('SIGCONT');
   }
 
+  /** Makes it as new: without keys, scripts, accounts and statistics. */
+  async reset(): Promise<void> {
+    this.thaw();
+    await this.admin.flushall();
+    await this.admin.script('FLUSH');
+    await this.admin.config('RESETSTAT');
+    const accounts = await this.admin.acl('USERS');
+    for (const account of accounts) if (account !== 'default') await this.admin.acl('DELUSER', account);
+  }
+
+  /** Whether its process has not ended. */
+  get runs(): boolean {
+    return this.child.pid !== undefined && this.child.exitCode === null && this.child.signalCode === null;
+  }
+
   /** Ends it by its process id and removes its folder. Twice is harmless. */
   async stop(): Promise<void> {
     this.admin.disconnect();
     process.removeListener('exit', this.#kill);
-    if (this.child.pid !== undefined && this.child.exitCode === null && this.child.signalCode === null) {
+    if (this.runs) {
       const exit = new Promise(resolve => this.child.once('exit', resolve));
       this.child.kill('SIGKILL');
       await exit;

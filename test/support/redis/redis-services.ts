@@ -5,23 +5,22 @@ import type { SseOptions } from '../../../src/options/sse-options.js';
 import type { ServiceFactory } from '../../contract/sse-service.contract.js';
 import { RecordingLogger } from '../recording-logger.js';
 import { randomPrefix } from './gateway-options.js';
-import { TcpProxy } from './tcp-proxy.js';
+import { NodeProxies } from './tcp-proxy.js';
 
-/** Services of one cluster in Redis after the other, each behind a proxy of its own, so that it can be cut off. */
+/** Services of one cluster in Redis, each behind a proxy of its own, so that it can be cut off. */
 export class RedisServices implements ServiceFactory {
   readonly logger = new RecordingLogger();
-  readonly #proxies = new Map<string, TcpProxy>();
-  readonly #cut = new Set<string>();
-  #services: SseService[] = [];
-  #prefix = randomPrefix();
+  readonly #proxies: NodeProxies;
+  readonly #services: SseService[] = [];
+  readonly #prefix = randomPrefix();
 
-  constructor(private readonly port: () => number) {}
+  constructor(port: () => number) {
+    this.#proxies = new NodeProxies(port);
+  }
 
   async node(nodeId: string, options: SseOptions = {}): Promise<SseService> {
-    const proxy = await TcpProxy.to(this.port());
-    this.#proxies.set(nodeId, proxy);
     const { logger } = this;
-    const url = `redis://127.0.0.1:${proxy.port}`;
+    const url = await this.#proxies.url(nodeId);
     const redis = { url, prefix: this.#prefix, channel: `${this.#prefix}events` };
     const container = new Container();
     const connection = { heartbeat: false as const, ...options.connection };
@@ -34,20 +33,16 @@ export class RedisServices implements ServiceFactory {
   }
 
   cut(nodeId: string): void {
-    this.#cut.add(nodeId);
-    this.#proxies.get(nodeId)?.cut();
+    this.#proxies.cut(nodeId);
   }
 
   heal(nodeId: string): void {
-    this.#cut.delete(nodeId);
-    this.#proxies.get(nodeId)?.heal();
+    this.#proxies.heal(nodeId);
   }
 
   async dispose(): Promise<void> {
-    for (const nodeId of this.#cut) this.heal(nodeId);
-    await Promise.all(this.#services.splice(0).map(service => service.close()));
-    await Promise.all([...this.#proxies.values()].map(proxy => proxy.close()));
-    this.#proxies.clear();
-    this.#prefix = randomPrefix();
+    this.#proxies.healAll();
+    await Promise.all(this.#services.map(service => service.close()));
+    await this.#proxies.close();
   }
 }

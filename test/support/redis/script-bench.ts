@@ -26,6 +26,7 @@ export class ScriptBench {
     const { cluster } = gateway;
     this.keys = new Keys({
       prefix,
+      database: 0,
       channel: `${prefix}all`,
       partitions,
       pubsub: 'classic',

@@ -3,7 +3,7 @@ import type { ScriptSource } from '../../../src/cluster/redis/script.js';
 
 /** Reads the clock from a key beside the first one, so that a test decides what time it is. */
 const FAKE_CLOCK = `
-local now = tonumber(redis.call('GET', string.match(KEYS[1], '^(.-{.-}):') .. ':clock'))
+local now = tonumber(redis.call('GET', string.match(KEYS[1], '^(.-{.-}):') .. ':clock') or '0')
 local nowMicros = now * 1000
 `;
 

@@ -1,6 +1,8 @@
+import { RedisClock } from '../../../src/cluster/redis/clock.js';
 import type { ClusterNode } from '../../../src/cluster/redis/cluster-node.js';
 import type { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { Keys } from '../../../src/cluster/redis/keys.js';
+import { FrameSigner } from '../../../src/cluster/redis/signing.js';
 import type { ClusterListener } from '../../../src/contracts/cluster.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
@@ -14,6 +16,7 @@ export type Answers = (script: string, request: Record<string, unknown>) => unkn
 export function scriptedNode(answers: Answers, listener: ClusterListener = new RecordingListener()): ClusterNode {
   const keys = new Keys({
     prefix: 't:',
+    database: 0,
     channel: 't:events',
     partitions: 1,
     pubsub: 'classic',
@@ -22,12 +25,18 @@ export function scriptedNode(answers: Answers, listener: ClusterListener = new R
   const gateway = {
     keys,
     reachable: true,
+    obstacle: () => undefined,
     run: async ({ name }: { readonly name: string }, request: Record<string, unknown>) => answers(name, request),
   };
+  const inc = `a~${'0'.repeat(20)}`;
+  const options = resolveOptions({ node: { id: 'a' } });
+  const clock = new RedisClock();
   return {
     nodeId: 'a',
-    inc: `a~${'0'.repeat(20)}`,
-    options: resolveOptions({ node: { id: 'a' } }),
+    inc,
+    options,
+    clock,
+    signer: new FrameSigner(inc, options.control, clock),
     // As much of a gateway as scripts need.
     gateway: gateway as unknown as RedisGateway,
     reading: gateway as unknown as RedisGateway,

@@ -34,6 +34,11 @@ export class TcpProxy {
     this.break();
   }
 
+  /** New connections go to another server; present ones stay where they are. */
+  point(target: number): void {
+    this.target = target;
+  }
+
   /** New connections go to another server; present ones end abruptly. */
   lead(target: number): void {
     this.target = target;
@@ -64,5 +69,41 @@ export class TcpProxy {
       from.pipe(to);
       if (this.#cut) from.pause();
     }
+  }
+}
+
+/** A way of its own to one server for each node, so that a test can cut single nodes off. */
+export class NodeProxies {
+  readonly #proxies = new Map<string, TcpProxy>();
+  readonly #cut = new Set<string>();
+
+  /** @param target the port of the server, asked when a way is made */
+  constructor(private readonly target: () => number) {}
+
+  /** The URL by which a node reaches the server. A later node of the same id gets another one, and the former one ends. */
+  async url(nodeId: string): Promise<string> {
+    await this.#proxies.get(nodeId)?.close();
+    const proxy = await TcpProxy.to(this.target());
+    this.#proxies.set(nodeId, proxy);
+    return `redis://127.0.0.1:${proxy.port}`;
+  }
+
+  cut(nodeId: string): void {
+    this.#cut.add(nodeId);
+    this.#proxies.get(nodeId)?.cut();
+  }
+
+  /** Does nothing for a node that is not cut off. */
+  heal(nodeId: string): void {
+    if (this.#cut.delete(nodeId)) this.#proxies.get(nodeId)?.heal();
+  }
+
+  healAll(): void {
+    for (const nodeId of this.#cut) this.heal(nodeId);
+  }
+
+  async close(): Promise<void> {
+    await Promise.all([...this.#proxies.values()].map(proxy => proxy.close()));
+    this.#proxies.clear();
   }
 }

@@ -25,7 +25,8 @@ export function withGateways() {
     if (!SseError.is(error)) throw new Error(`no SseError: ${String(error)}`);
     return error;
   };
-  const count = (gateway: RedisGateway) => gateway.run(countScript, { partition: gateway.keys.partitions[0]! });
+  const count = (gateway: RedisGateway) =>
+    gateway.run(countScript, { partition: gateway.keys.partitions[0]!, graceMs: 0 });
   const publish = (gateway: RedisGateway, payload = Buffer.from('x')) =>
     gateway.run(publishScript, {
       meta: gateway.keys.logMeta,

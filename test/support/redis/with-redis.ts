@@ -7,36 +7,50 @@ export interface Started<T> {
   readonly redis: T;
 }
 
+interface Shared {
+  reset(): Promise<void>;
+  stop(): Promise<void>;
+}
+
+/** What the suites of this process have started, by its arguments. */
+const shared = new Map<string, Promise<Shared>>();
+
+after(async () => {
+  for (const starting of shared.values()) await (await starting.catch(() => undefined))?.stop();
+});
+
 /**
- * Starts one Redis for the tests of a `describe` and ends it after them. Without a `redis-server` on PATH the tests are
- * skipped, visibly, or fail when `REQUIRE_REDIS=1`.
+ * Gives the tests of a `describe` a Redis that is as new. The suites of a process that ask for the same arguments share one
+ * server, one suite after the other. Without a `redis-server` on PATH the tests are skipped, visibly, or fail when
+ * `REQUIRE_REDIS=1`.
  */
 export function withRedis(args: readonly string[] = []): Started<RedisServer> {
-  return started(() => RedisServer.start({ args }));
+  return started(`server ${args.join(' ')}`, () => RedisServer.start({ args }));
 }
 
 /** The same with a Redis Cluster. */
 export function withRedisCluster(): Started<RedisCluster> {
-  return started(() => RedisCluster.start());
+  return started('cluster', () => RedisCluster.start());
 }
 
-function started<T extends { stop(): Promise<void> }>(start: () => Promise<T>): Started<T> {
-  let starting: Promise<T> | undefined;
+function started<T extends Shared>(name: string, start: () => Promise<T>): Started<T> {
   let running: T | undefined;
   before(async function () {
     this.timeout(60_000);
-    if (spawnSync('redis-server', ['--version']).status !== 0) {
+    if (!hasRedis()) {
       const how = 'no redis-server on PATH: install one (apt-get install redis-server)';
       if (process.env['REQUIRE_REDIS'] === '1') throw new Error(how);
       console.warn(`      skipped: ${how}`);
       this.skip();
     }
-    starting = start();
+    // The name says what it is.
+    const starting = (shared.get(name) ?? start()) as Promise<T>;
+    shared.set(name, starting);
     running = await starting;
+    await running.reset();
   });
-  after(async () => {
-    // Also when `before` gave up on it.
-    await (await starting?.catch(() => undefined))?.stop();
+  after(() => {
+    running = undefined;
   });
   return {
     get redis() {
@@ -44,4 +58,11 @@ function started<T extends { stop(): Promise<void> }>(start: () => Promise<T>): 
       return running;
     },
   };
+}
+
+let found: boolean | undefined;
+
+function hasRedis(): boolean {
+  found ??= spawnSync('redis-server', ['--version']).status === 0;
+  return found;
 }

@@ -72,10 +72,14 @@ export function withRegistry() {
       running().run(reapScript, { partition: partition(), limit, graceMs, self }),
     expire: (count = 500) => running().run(expireScript, { partition: partition(), count }),
     send: (conn: string, payload = Buffer.from('x')) => {
-      const request = { partition: partition(), conn, pubCommand: 'PUBLISH', payload } as const;
+      const epoch = registry().a.believed()?.epoch ?? '';
+      const request = { partition: partition(), epoch, conn, pubCommand: 'PUBLISH', payload } as const;
       return running().run(sendScript, request);
     },
-    count: () => running().run(countScript, { partition: partition() }),
-    resolve: (...conns: string[]) => running().run(resolveScript, { partition: partition(), conns }),
+    count: (graceMs = 0) => running().run(countScript, { partition: partition(), graceMs }),
+    resolve: (...conns: string[]) => {
+      const epoch = registry().a.believed()?.epoch ?? '';
+      return running().run(resolveScript, { partition: partition(), epoch, conns });
+    },
   };
 }

@@ -35,8 +35,8 @@ describe('ClientConnection at its end', () => {
   /** Nothing of the connection is left anywhere. */
   const expectNothingLeft = (): void => {
     expect(bench.used).to.equal(0);
-    expect(bench.environment.wheel?.size).to.equal(0);
-    expect(bench.environment.watchdog.size).to.equal(0);
+    expect([...bench.environment.wheel!.connections()].length).to.equal(0);
+    expect([...bench.environment.watchdog.connections()].length).to.equal(0);
   };
 
   describe('close', () => {

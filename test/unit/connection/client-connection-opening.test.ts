@@ -182,7 +182,10 @@ describe('ClientConnection while opening', () => {
     await turn();
     expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'failed' });
     expect(sink.writes).to.deep.equal([]);
-    expect([bench.environment.wheel?.size, bench.environment.watchdog.size]).to.deep.equal([0, 0]);
+    expect([
+      [...bench.environment.wheel!.connections()].length,
+      [...bench.environment.watchdog.connections()].length,
+    ]).to.deep.equal([0, 0]);
   });
 
   it('closes with its last event behind what was replayed, and without what it held', async () => {

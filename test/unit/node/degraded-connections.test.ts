@@ -5,7 +5,7 @@ import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 import { TestCluster } from '../../support/test-cluster.js';
-import type { TestClient, TestNode } from '../../support/test-node.js';
+import type { TestNode } from '../../support/test-node.js';
 import { until } from '../../support/until.js';
 
 describe('DegradedConnections', () => {
@@ -45,41 +45,102 @@ describe('DegradedConnections', () => {
     expect(node.service.getConnectionCount()).to.equal(1);
   });
 
-  it('are closed once the cluster is back, and resume with every entry', async () => {
-    const { connection, sink } = await node.connect('c1', { topics: ['news'] });
+  it('are adopted in place once the cluster is back: registered, subscribed, with one reset for what they may have missed', async () => {
+    const other = await cluster.started('b');
+    for (const n of [1, 2, 3]) await other.service.publish('news', 'message', `${n}`);
+    const { connection, sink } = await node.connect('c1', { topics: ['news', 'quiet'] });
+    for (const n of [4, 5, 6, 7, 8]) await other.service.publish('news', 'message', `${n}`);
     cluster.bus.heal('a');
-    await until(() => connection.state.kind !== 'open', 'the end');
-    expect(connection.state).to.include({ reason: 'gap' });
-    expect(sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"gap"}' });
-    await node.connect('c1', { topics: ['news'] });
-    expect(cluster.bus.route('c1')).to.include({ nodeId: 'a' });
+    await until(() => cluster.bus.route('c1') !== undefined, 'the route');
+    for (const n of [9, 10]) await other.service.publish('news', 'message', `${n}`);
+    await until(() => sink.data('message').length === 2, 'what follows');
+    expect(sink.data('message')).to.deep.equal(['9', '10']);
+    expect(sink.data('sse.reset').map(text => JSON.parse(text) as unknown)).to.have.length(1);
+    expect(JSON.parse(sink.data('sse.reset')[0] ?? '')).to.deep.include({ reason: 'GAP', topics: ['news'] });
+    expect(connection.state.kind).to.equal('open');
+    const sent = await other.service.sendMessageToConnection('c1', 'note', 'direct');
+    expect(sent.outcome).to.equal('delivered');
   });
 
-  it('are closed no faster than a drain closes its clients', async () => {
+  it('get no reset when nothing was published that they follow, and can resume from then on', async () => {
+    const other = await cluster.started('b');
+    const { sink } = await node.connect('c1', { topics: ['quiet'] });
+    await other.service.publish('news', 'message', 'for others');
+    cluster.bus.heal('a');
+    await until(() => /id: .+\n\n$/.test(sink.text), 'an id');
+    expect(parseCursor(/id: (.+)\n\n$/.exec(sink.text)?.[1] ?? '')).to.not.equal(undefined);
+    expect(sink.data('sse.reset')).to.deep.equal([]);
+  });
+
+  it('that brought a last id are given every entry after it, without a reset', async () => {
+    const other = await cluster.started('b');
+    cluster.bus.heal('a');
+    const first = await node.connect('c1', { topics: ['news'] });
+    const lastEventId = first.sink.lastId ?? '';
+    first.sink.leave();
+    cluster.bus.cut('a');
+    const { sink } = await node.connect('c1', { topics: ['news'], lastEventId });
+    for (const n of [1, 2]) await other.service.publish('news', 'message', `${n}`);
+    cluster.bus.heal('a');
+    await until(() => sink.data('message').length === 2, 'what was missed');
+    await other.service.publish('news', 'message', '3');
+    await until(() => sink.data('message').length === 3, 'what follows');
+    expect(sink.data('message')).to.deep.equal(['1', '2', '3']);
+    expect(sink.data('sse.reset')).to.deep.equal([]);
+  });
+
+  it('get what waits in their mailbox', async () => {
+    const other = await cluster.started('b', { options: { mailbox: { enabled: true } } });
+    const waiting = await cluster.started('c', { options: { mailbox: { enabled: true } } });
+    cluster.bus.cut('c');
+    const { sink } = await waiting.connect('c1');
+    const sent = await other.service.sendMessageToConnection('c1', 'note', 'kept', { durable: true });
+    expect(sent.outcome).to.equal('stored');
+    cluster.bus.heal('c');
+    await until(() => sink.data('note').length === 1, 'the mail');
+  });
+
+  it('are closed as superseded only when a newer connection of the same id lives elsewhere', async () => {
+    const other = await cluster.started('b');
+    await other.connect('older');
+    const older = await node.connect('older');
+    const newer = await node.connect('newer');
+    const { connection } = await other.connect('newer');
+    cluster.bus.heal('a');
+    await until(() => newer.connection.state.kind !== 'open', 'the end of one');
+    expect(newer.connection.state).to.include({ reason: 'superseded' });
+    expect(connection.state.kind).to.equal('open');
+    await until(() => cluster.bus.route('older')?.nodeId === 'a', 'the route of the other');
+    expect(older.connection.state.kind).to.equal('open');
+  });
+
+  it('are adopted no faster than a drain closes its clients', async () => {
     const slow = await cluster.started('slow', { options: { reconnect: { rate: 10 } } });
     cluster.bus.cut('slow');
-    const clients: TestClient[] = [];
-    for (let n = 0; n < 12; n += 1) clients.push(await slow.connect(`s${n}`));
-    const open = (): number => clients.filter(({ connection }) => connection.state.kind === 'open').length;
+    for (let n = 0; n < 12; n += 1) await slow.connect(`s${n}`);
+    const adopted = (): number => cluster.bus.count;
     cluster.bus.heal('slow');
-    await until(() => open() < 12, 'the first to go');
-    expect(open()).to.equal(7);
-    await until(() => open() < 7, 'the next to go');
-    expect(open()).to.equal(2);
-    await until(() => open() === 0, 'the rest to go');
+    await until(() => adopted() > 0, 'the first');
+    expect(adopted()).to.equal(5);
+    await until(() => adopted() > 5, 'the next');
+    expect(adopted()).to.equal(10);
+    await until(() => adopted() === 12, 'the rest');
   });
 
-  it('get no entries of the log, whose ids would hide a gap', async () => {
+  it('get no entries of the log before their adoption, whose ids would hide a gap', async () => {
     cluster.bus.heal('a');
     let away = true;
     const half = await cluster.started('b', {
       wrap: inner =>
-        alteredCoordinator(
-          hookedCoordinator(inner, method => {
-            if (away && method === 'log.replay') throw new SseError('UNAVAILABLE', 'half away');
-          }),
-          { status: () => (away ? { reachable: false } : inner.status()) },
-        ),
+        alteredCoordinator(inner, {
+          status: () => (away ? { reachable: true, impaired: [{ kind: 'writes', detail: 'full' }] } : inner.status()),
+          log: {
+            replay: async request => {
+              if (away) throw new SseError('UNAVAILABLE', 'half away');
+              return inner.log.replay(request);
+            },
+          },
+        }),
     });
     const first = await node.connect('c1', { topics: ['news'] });
     await node.service.publish('news', 'message', 'missed');
@@ -92,9 +153,35 @@ describe('DegradedConnections', () => {
     expect(sink.data('message')).to.deep.equal(['kept nowhere']);
     expect(sink.lastId).to.equal(undefined);
     away = false;
-    const again = await half.connect('c1', { topics: ['news'], lastEventId });
-    await until(() => again.sink.data('message').length > 2, 'everything');
-    expect(again.sink.data('message')).to.deep.equal(['missed', 'later', 'to all']);
+    await until(() => sink.data('message').length > 3, 'everything');
+    expect(sink.data('message')).to.deep.equal(['kept nowhere', 'missed', 'later', 'to all']);
+  });
+
+  it('are not made by a call that fails while the status is well: the call is repeated', async () => {
+    let failures = 2;
+    const busy = await cluster.started('b', {
+      wrap: inner =>
+        hookedCoordinator(inner, (method, when) => {
+          if (method !== 'routes.register' || when !== 'before' || failures === 0) return;
+          failures -= 1;
+          throw new SseError('UNAVAILABLE', 'no answer to one call');
+        }),
+    });
+    const { sink } = await busy.connect('c1', { topics: ['news'] });
+    expect(cluster.bus.route('c1')).to.include({ nodeId: 'b' });
+    expect(parseCursor(sink.lastEvent?.id ?? '')).to.not.equal(undefined);
+  });
+
+  it('are not made when calls fail for the time of a registration: the client is refused', async () => {
+    const busy = await cluster.started('b', {
+      options: { resilience: { register: { timeout: 200 } } },
+      wrap: inner =>
+        hookedCoordinator(inner, method => {
+          if (method === 'log.replay') throw new SseError('UNAVAILABLE', 'no answer');
+        }),
+    });
+    const refused = await busy.connect('c1').catch((error: unknown) => error);
+    expect(refused).to.include({ code: 'UNAVAILABLE' });
   });
 
   it('are counted and removed like any other', async () => {

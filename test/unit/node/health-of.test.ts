@@ -56,7 +56,7 @@ describe('health', () => {
   for (const [trouble, code] of [
     ['lease', 'LEASE_LOST'],
     ['feed', 'FEED_BEHIND'],
-    ['memory', 'OUT_OF_MEMORY'],
+    ['writes', 'WRITES_REFUSED'],
   ] as const) {
     it(`is live but not ready, with reason ${code}, when the coordinator says so`, async () => {
       const node = await cluster.started('a', {
@@ -68,6 +68,27 @@ describe('health', () => {
       expect(node.service.health()).to.deep.equal({
         live: true,
         ready: false,
+        degraded: true,
+        reasons: [{ code, message: 'why' }],
+      });
+    });
+  }
+
+  for (const [kind, code] of [
+    ['writes', 'WRITES_REFUSED'],
+    ['partition', 'PARTITION_UNREACHABLE'],
+    ['key', 'KEY_UNREADABLE'],
+  ] as const) {
+    it(`is ready and degraded, with reason ${code}, when the coordinator says so`, async () => {
+      const node = await cluster.started('a', {
+        wrap: inner =>
+          alteredCoordinator(inner, {
+            status: () => ({ reachable: true, impaired: [{ kind, detail: 'why' }] }),
+          }),
+      });
+      expect(node.service.health()).to.deep.equal({
+        live: true,
+        ready: true,
         degraded: true,
         reasons: [{ code, message: 'why' }],
       });

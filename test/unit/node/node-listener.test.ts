@@ -42,8 +42,17 @@ describe('NodeListener', () => {
     await node.connect('c1');
     const token = cluster.bus.route('c1')?.token ?? '';
     const { connection } = await node.connect('c1');
-    cluster.bus.reach('a')?.onSuperseded('c1', token);
+    cluster.bus.reach('a')?.onSuperseded('c1', token, Infinity);
     expect(connection.state.kind).to.equal('open');
+  });
+
+  it('a notification of a takeover closes only a connection whose fencing token is smaller', async () => {
+    const { connection } = await node.connect('c1');
+    const { token = '', fencingToken = 0 } = cluster.bus.route('c1') ?? {};
+    for (const older of [fencingToken - 1, fencingToken]) cluster.bus.reach('a')?.onSuperseded('c1', token, older);
+    expect(connection.state.kind).to.equal('open');
+    cluster.bus.reach('a')?.onSuperseded('c1', token, fencingToken + 1);
+    expect(connection.state).to.include({ reason: 'superseded' });
   });
 
   it('names the connections that are registered, and no others', async () => {

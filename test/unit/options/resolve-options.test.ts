@@ -112,7 +112,7 @@ describe('resolveOptions', () => {
     it('has a key for every setting without a default', () => {
       const { redis, control } = resolveOptions();
       expect(redis).to.include.keys('url', 'client', 'username', 'password', 'partitions');
-      expect(control).to.deep.equal({ secret: undefined });
+      expect(control).to.deep.equal({ secret: undefined, maxAge: 60_000 });
     });
 
     it('makes up a new node id each time', () => {

@@ -114,9 +114,23 @@ describe('settings', () => {
       [
         'a brace in the prefix',
         { redis: { prefix: 'a{b}' } },
-        'redis.prefix must be at most 128 characters without { or }, got "a{b}"',
+        'redis.prefix must be at most 128 characters without { or }, the last of them no digit, got "a{b}"',
       ],
-      ['an empty channel', { redis: { channel: '' } }, 'redis.channel must be 1 to 256 characters, got ""'],
+      [
+        'a prefix that ends with a digit',
+        { redis: { prefix: 'app1' } },
+        'redis.prefix must be at most 128 characters without { or }, the last of them no digit, got "app1"',
+      ],
+      [
+        'an empty channel',
+        { redis: { channel: '' } },
+        'redis.channel must be 1 to 256 characters without a digit, colon, letter, colon in a row, got ""',
+      ],
+      [
+        'a channel that could be one of another application',
+        { redis: { channel: '0:b:events' } },
+        'redis.channel must be 1 to 256 characters without a digit, colon, letter, colon in a row, got "0:b:events"',
+      ],
     ];
     for (const [name, input, message] of cases) {
       it(name, () => expect(refusal(input)).to.equal(message));

@@ -118,7 +118,6 @@ describe('telemetry of a connection', () => {
     'max-age': true,
     completed: true,
     failed: true,
-    gap: true,
     draining: true,
     shutdown: true,
     closed: true,
@@ -335,8 +334,8 @@ describe('telemetry of a connection', () => {
       await events.publishing(to, 'e', async text => ({ topic: text ?? 't' })),
       events.delivering({ ...subject, ...arrived, connection: local }, () => sent as never),
       events.fanningOut({ to, ...arrived }, () => fanOut),
-      maintenance.cleaning('route', () => 3),
-      await maintenance.checking(async () => checked),
+      maintenance.expiring('route', () => 3),
+      await maintenance.reconciling(async () => checked),
     ]).to.deep.equal([1, local, summary, 2, sent, sent, fanOut, { topic: 't' }, sent, fanOut, 3, checked]);
     let carried: string | undefined = 'nothing said';
     await events.appending('e', async text => {

@@ -1,6 +1,6 @@
 import type { Attributes } from '@opentelemetry/api';
 import { expect } from 'chai';
-import { LabelCount, OutcomeGrid } from '../../../src/telemetry/instruments.js';
+import { LabelCount, OutcomeGrid } from '../../../src/telemetry/figures.js';
 import { countedReason } from '../../../src/telemetry/names.js';
 
 type Readable = { read(observe: (count: number, labels: Attributes) => void): void };

@@ -61,8 +61,8 @@ describe('metrics', () => {
     await events.routing(subject, async () => ({ outcome: 'not-connected' }));
     traffic.bytesWritten += 1;
     traffic.eventsDropped += 1;
-    maintenance.cleaning('route', () => 1);
-    await maintenance.checking(async () => ({
+    maintenance.expiring('route', () => 1);
+    await maintenance.reconciling(async () => ({
       checked: 1,
       found: { ghost: 1 },
       repairs: { ghost: 1 },
@@ -131,7 +131,7 @@ describe('metrics', () => {
     telemetry.maintenance.leaked('socket', 2);
     sdk = RecordingSdk.start();
     // The next thing that happens on the node.
-    telemetry.maintenance.cleaning('connection', () => 0);
+    telemetry.maintenance.expiring('connection', () => 0);
     expect(await sdk.value('sse.connections.active')).to.equal(3);
     const chat = { 'sse.event.name': 'chat', 'sse.outcome': 'delivered' };
     expect(await sdk.value('sse.events.sent', chat)).to.equal(1);
@@ -144,7 +144,7 @@ describe('metrics', () => {
     const first = sdk;
     sdk.stop();
     sdk = RecordingSdk.start();
-    telemetry.maintenance.cleaning('connection', () => 0);
+    telemetry.maintenance.expiring('connection', () => 0);
     expect(await sdk.value('sse.connections.active')).to.equal(3);
     await first.metrics();
     await turns();
@@ -181,7 +181,7 @@ describe('metrics', () => {
     observe()();
     telemetry.maintenance.leaked('socket', 1);
     sdk = RecordingSdk.start();
-    telemetry.maintenance.cleaning('connection', () => 0);
+    telemetry.maintenance.expiring('connection', () => 0);
     expect(await sdk.metrics()).to.deep.equal([]);
   });
 

@@ -128,7 +128,7 @@ describe('the frame of a takeover', () => {
   const parse = (value: object) => parseSuperseded(Buffer.from(JSON.stringify(value)));
 
   it('is parsed as the script writes it, and not otherwise', () => {
-    expect(parse(written)).to.deep.equal({ connectionId: 'c1', token: 't1' });
+    expect(parse(written)).to.deep.equal({ connectionId: 'c1', token: 't1', fencingToken: 9 });
     for (const changed of [
       { v: 2 },
       { t: 'other' },

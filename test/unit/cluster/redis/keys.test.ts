@@ -1,11 +1,11 @@
 import { expect } from 'chai';
-import { hashSlot, SLOTS } from '../../../../src/cluster/redis/connections.js';
-import { type KeyLayout, Keys, PARTITION_TAGS } from '../../../../src/cluster/redis/keys.js';
+import { hashSlot, type KeyLayout, Keys, PARTITION_TAGS, SLOTS } from '../../../../src/cluster/redis/keys.js';
 import { SseError } from '../../../../src/errors.js';
 
 const make = (layout: Partial<KeyLayout> = {}) =>
   new Keys({
     prefix: 'sse:',
+    database: 0,
     channel: 'sse:events',
     partitions: undefined,
     pubsub: 'classic',
@@ -14,7 +14,7 @@ const make = (layout: Partial<KeyLayout> = {}) =>
   });
 
 describe('Keys', () => {
-  it('names the seed keys and channels on a single Redis', () => {
+  it('names the keys of the Java starter, and channels of its own, on a single Redis', () => {
     const keys = make();
     expect(keys.partitions).to.have.length(1);
     expect(keys.partitions[0]).to.deep.equal({
@@ -22,10 +22,10 @@ describe('Keys', () => {
       leases: 'sse:{18}:l',
       routes: 'sse:{18}:r',
       index: 'sse:{18}:x',
-      channelPrefix: 'sse:n:',
+      channelPrefix: 'sse:0:n:',
     });
-    expect(keys.broadcastChannel).to.equal('sse:events');
-    expect(keys.controlChannel).to.equal('sse:ctl');
+    expect(keys.broadcastChannel).to.equal('sse:0:b:sse:events');
+    expect(keys.controlChannel).to.equal('sse:0:a:nodes');
     expect(keys.logMeta).to.equal('sse:{log}:m');
     expect(keys.topic('a')).to.deep.equal({ stream: 'sse:{log}:t:a', last: 'sse:{log}:p:a' });
     expect(keys.schema).to.equal('1/1/classic');
@@ -54,7 +54,13 @@ describe('Keys', () => {
       expect(new Set(names.map(hashSlot)).size).to.equal(1);
     }
     const topic = keys.topic('}{x}');
-    const names = [keys.logMeta, topic.stream, topic.last, keys.idempotency('{y}')];
+    const names = [
+      keys.logMeta,
+      topic.stream,
+      topic.last,
+      keys.idempotency('{x}', '{y}'),
+      keys.unkeptMark('{x}', '{y}'),
+    ];
     const channels = [keys.topicChannel('{z}'), keys.topicChannel('*'), keys.broadcastChannel];
     const probe = keys.probeChannel('me', keys.broadcastChannel);
     expect(new Set([...names, ...channels, probe].map(hashSlot)).size).to.equal(1);
@@ -72,11 +78,38 @@ describe('Keys', () => {
   });
 
   it('has one channel for a node, or one in each partition when sharded', () => {
-    expect(make({ cluster: true }).nodeChannels('n~1')).to.deep.equal(['sse:n:n~1']);
+    expect(make({ cluster: true }).nodeChannels('n~1')).to.deep.equal(['sse:0:n:n~1']);
     const sharded = make({ cluster: true, pubsub: 'sharded' });
     expect(sharded.nodeChannels('n~1')).to.have.length(16);
     expect(sharded.nodeMode).to.equal('sharded');
     expect(make({ pubsub: 'sharded' }).nodeMode).to.equal('classic');
+  });
+
+  it('begins every channel with prefix, database and one letter for its kind', () => {
+    for (const cluster of [false, true]) {
+      const keys = make({ database: cluster ? 0 : 7, cluster, pubsub: 'sharded' });
+      const channels = {
+        a: [keys.controlChannel],
+        b: [keys.broadcastChannel, keys.topicChannel('*')],
+        n: [...keys.nodeChannels('n~1'), keys.answerChannel('n~1')],
+        p: [keys.probeChannel('me'), keys.probeChannel('me', keys.logMeta)],
+        t: [keys.topicChannel('news')],
+      };
+      for (const [letter, names] of Object.entries(channels)) {
+        for (const name of names) expect(name).to.match(new RegExp(`^sse:${cluster ? 0 : 7}:${letter}:.`));
+      }
+    }
+  });
+
+  it('has an idempotency key for each topic, of one length', () => {
+    const keys = make();
+    const long = 'k'.repeat(10_000);
+    const names = [
+      ...[keys.idempotency('a', 'bc'), keys.idempotency('ab', 'c'), keys.idempotency('a', long)],
+      ...[keys.unkeptMark('a', 'bc'), keys.unkeptMark('ab', 'c'), keys.unkeptMark('a', long)],
+    ];
+    expect(new Set(names).size).to.equal(names.length);
+    expect(new Set(names.map(({ length }) => length)).size).to.equal(1);
   });
 
   it('names another schema for every layout that could not meet', () => {

@@ -1,8 +1,9 @@
 import fc from 'fast-check';
 import { fake, useFakeTimers } from 'sinon';
+import { amount } from '../../../support/extent.js';
 import { LogRun, TOPICS, type Step } from '../../../support/log/log-run.js';
 
-const RUNS = Number(process.env['LOG_RUNS'] ?? 300);
+const RUNS = Number(process.env['LOG_RUNS'] ?? amount(80, 300));
 
 const nat = (max: number) => fc.nat({ max });
 const step = <T extends Step>(weight: number, arbitrary: fc.Arbitrary<T>) => ({

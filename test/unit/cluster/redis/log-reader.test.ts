@@ -5,6 +5,7 @@ import { type LogEntry, LogTail } from '../../../../src/cluster/redis/tail.js';
 import type { Cursor, Gap } from '../../../../src/contracts/events.js';
 import { resolveOptions } from '../../../../src/options/resolve-options.js';
 import { ModelRedis } from '../../../support/log/model-redis.js';
+import { unsigned } from '../../../support/redis/signer-of.js';
 import { turns } from '../../../support/turns.js';
 
 const EVENT = Buffer.from('event: x\ndata: x\n\n');
@@ -15,7 +16,7 @@ describe('LogReader', () => {
 
   beforeEach(() => {
     redis = new ModelRedis();
-    const node = { gateway: redis.gateway, options: resolveOptions({ node: { id: 'x' } }) };
+    const node = { gateway: redis.gateway, options: resolveOptions({ node: { id: 'x' } }), signer: unsigned() };
     // It reads nothing else of a node.
     reader = new LogReader(node as unknown as ClusterNode, new LogTail(0, () => 0));
   });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { parseAcks, MAX_ACKS } from '../../../../src/cluster/redis/frames.js';
-import { MessageRouter } from '../../../../src/cluster/redis/messages.js';
+import { MessageRouter, PendingSend } from '../../../../src/cluster/redis/messages.js';
 import type { NodeChannel } from '../../../../src/cluster/redis/node-channel.js';
 import { scriptedNode } from '../../../support/redis/scripted-node.js';
 import { turns } from '../../../support/turns.js';
@@ -20,6 +20,7 @@ describe('MessageRouter', () => {
     const router = new MessageRouter(
       scriptedNode(() => []),
       channel as unknown as NodeChannel,
+      { epochOf: () => 'e' },
     );
     const count = 2 * MAX_ACKS + 1;
     for (let n = 0; n < count; n += 1) {
@@ -31,5 +32,32 @@ describe('MessageRouter', () => {
     await turns(2);
     const acks = frames.map(frame => parseAcks(frame)?.acks.length);
     expect(acks).to.deep.equal([MAX_ACKS, MAX_ACKS, 1]);
+  });
+});
+
+describe('PendingSend', () => {
+  const [owner, other] = [`a~${'0'.repeat(20)}`, `b~${'0'.repeat(20)}`];
+  const GONE = { outcome: 'not-connected' } as const;
+
+  it('believes only the owner that the connection is gone, be its answer faster than that of the script', async () => {
+    const pending = new PendingSend(5_000);
+    pending.onSent(0);
+    pending.onAnswer(0, GONE, other);
+    expect(await pending.answerBy(0)).to.equal(undefined);
+    pending.onAnswer(0, GONE, owner);
+    expect(await pending.answerBy(0)).to.equal(undefined);
+    pending.onRouted(0, owner);
+    expect(await pending.answerBy(0)).to.equal('again');
+  });
+
+  it('gets the answer of the owner after another node said that it does not have the connection', async () => {
+    const pending = new PendingSend(5_000);
+    pending.onSent(0);
+    pending.onAnswer(0, GONE, other);
+    pending.onRouted(0, owner);
+    pending.onAnswer(0, GONE, other);
+    expect(await pending.answerBy(0)).to.equal(undefined);
+    pending.onAnswer(0, { outcome: 'delivered' }, owner);
+    expect(await pending.answerBy(0)).to.deep.equal({ outcome: 'delivered', nodeId: 'a' });
   });
 });

@@ -6,7 +6,7 @@ import { scriptedNode } from '../../../support/redis/scripted-node.js';
 const QUIET = {
   onOpened: () => undefined,
   onBeat: () => undefined,
-  onSilent: () => undefined,
+  onTrouble: () => undefined,
   onRecovered: () => undefined,
 };
 
@@ -16,7 +16,7 @@ describe('NodeLeases', () => {
     const node = scriptedNode(() => {
       asked += 1;
       const lease = { gen: '1', epoch: 'e' };
-      return { status: 'OPENED', lease, owned: 0, now: 1 };
+      return { status: 'OPENED', lease, owned: 0, nowMicros: 1_000 };
     });
     const [partition] = node.gateway.keys.partitions;
     const leases = new NodeLeases(node, QUIET);

@@ -15,6 +15,8 @@ interface Counts {
   readonly indexed: number;
 }
 
+const LEASE = { gen: '1', epoch: 'e' };
+
 describe('Reconciler, comparing a node at rest', () => {
   let listener: RecordingListener;
   let compared: Set<string>;
@@ -71,7 +73,7 @@ describe('Reconciler, comparing a node at rest', () => {
       throw new Error('a comparison must not do that');
     };
     reconciler = new Reconciler(scriptedNode(answers, listener), {
-      leases: { generation: () => '1', reopen: no, steady: true },
+      leases: { leaseOf: () => LEASE, reopen: no, isSteady: () => true, troubleOf: () => undefined },
       registry: { find: no, restore: no, unregister: no },
       expiry: { reap: no },
       notify: no,
@@ -203,12 +205,13 @@ describe('Reconciler, renewing the routes of a node', () => {
     };
     reconciler = new Reconciler(scriptedNode(answers, listener), {
       leases: {
-        generation: () => '1',
+        leaseOf: () => LEASE,
         reopen: async () => {
           reopened += 1;
           lost = false;
         },
-        steady: true,
+        isSteady: () => true,
+        troubleOf: () => undefined,
       },
       registry: {
         find: async () => undefined,

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { redisErrorCode, toSseError } from '../../../../src/cluster/redis/connections.js';
+import { redisErrorCode, toSseError } from '../../../../src/cluster/redis/failures.js';
 import { SseError } from '../../../../src/errors.js';
 
 function reply(message: string): Error {
@@ -7,14 +7,26 @@ function reply(message: string): Error {
 }
 
 describe('toSseError', () => {
-  for (const code of ['READONLY', 'LOADING', 'CLUSTERDOWN', 'TRYAGAIN', 'MASTERDOWN', 'BUSY']) {
-    it(`makes ${code} UNAVAILABLE`, () => {
-      const cause = reply(`${code} for some reason`);
-      expect(toSseError(cause, 'x')).to.include({ code: 'UNAVAILABLE', retryable: true, cause });
-    });
+  const passing = {
+    WRITES_REFUSED: ['OOM', 'NOREPLICAS', 'MISCONF', 'READONLY'],
+    CLUSTER_UNREACHABLE: ['LOADING', 'CLUSTERDOWN', 'TRYAGAIN', 'MASTERDOWN', 'BUSY'],
+  };
+  for (const [noEffect, codes] of Object.entries(passing)) {
+    for (const code of codes) {
+      it(`makes ${code} UNAVAILABLE, without an effect because of ${noEffect}`, () => {
+        const cause = reply(`${code} for some reason`);
+        expect(toSseError(cause, 'x')).to.include({ code: 'UNAVAILABLE', retryable: true, noEffect, cause });
+        expect(toSseError(cause, 'x', false)).to.include({ retryable: true });
+      });
+    }
   }
 
-  for (const code of ['WRONGTYPE', 'NOPERM', 'NOAUTH', 'WRONGPASS', 'OOM', 'ERR', 'NOSCRIPT']) {
+  it('makes WRONGTYPE UNAVAILABLE without an effect, and not retryable', () => {
+    const error = toSseError(reply('WRONGTYPE Operation against a key holding the wrong kind of value'), 'x');
+    expect(error).to.include({ code: 'UNAVAILABLE', retryable: false, noEffect: 'KEY_UNREADABLE' });
+  });
+
+  for (const code of ['NOPERM', 'NOAUTH', 'WRONGPASS', 'ERR', 'NOSCRIPT']) {
     it(`makes ${code} INTERNAL`, () => {
       const cause = reply(`${code} for some reason`);
       expect(toSseError(cause, 'x')).to.include({ code: 'INTERNAL', retryable: false, cause });

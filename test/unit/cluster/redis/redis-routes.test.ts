@@ -1,18 +1,25 @@
 import { expect } from 'chai';
 import { NodeLeases } from '../../../../src/cluster/redis/leases.js';
 import { RedisRoutes } from '../../../../src/cluster/redis/routes.js';
+import type { RegisterRequest } from '../../../../src/cluster/redis/scripts.js';
 import { SseError } from '../../../../src/errors.js';
 import { codeOf } from '../../../support/code-of.js';
 import { type Answers, scriptedNode } from '../../../support/redis/scripted-node.js';
 
-const LEASE = { status: 'OPENED', lease: { gen: '1', epoch: 'e' }, owned: 0, now: 1 };
-const C1 = { connectionId: 'c1', token: 't1' };
+const LEASE = { status: 'OPENED', lease: { gen: '1', epoch: 'e' }, owned: 0, nowMicros: 1_000, full: false };
+const C1 = { connectionId: 'c1', token: 't1', fencingToken: 7 };
 const QUIET = {
   onOpened: () => undefined,
   onBeat: () => undefined,
-  onSilent: () => undefined,
+  onTrouble: () => undefined,
   onRecovered: () => undefined,
 };
+
+/** The times of the tombstones that a call leaves. */
+function tombstonesIn(request: Record<string, unknown>): number[] {
+  const { registrations } = request as { registrations: readonly { readonly tombstoneMs: number }[] };
+  return registrations.map(({ tombstoneMs }) => tombstoneMs);
+}
 
 describe('RedisRoutes', () => {
   const registryOf = async (answers: Answers): Promise<RedisRoutes> => {
@@ -36,14 +43,16 @@ describe('RedisRoutes', () => {
 
   it('registers and restores the user of a connection, and locates the route with it', async () => {
     const users: unknown[] = [];
-    const registry = await registryOf((script, { user }) => {
+    const registry = await registryOf((script, request) => {
       const inc = `b~${'0'.repeat(20)}`;
       if (script === 'resolve') {
-        const route = { live: true, inc, tok: 't1', fencingToken: 7, user: 'ann' };
+        const route = { inc, tok: 't1', fencingToken: 7, user: 'ann' };
         return { status: 'OK', routes: [route] };
       }
-      users.push(user);
-      return { status: 'NEW', fencingToken: 7, ownerInc: '', ownerTok: '', now: 1 };
+      const { registrations } = request as Pick<RegisterRequest, 'registrations'>;
+      users.push(...registrations.map(({ user }) => user));
+      const answers = registrations.map(() => ({ result: 'NEW', fencingToken: 7, ownerInc: '', ownerTok: '' }));
+      return { status: 'OK', now: 1, answers };
     });
     await registry.register({ ...C1, user: 'ann', onDuplicate: 'takeover' });
     await registry.restore({ ...C1, user: 'ann' });
@@ -53,13 +62,54 @@ describe('RedisRoutes', () => {
     expect(await registry.locate('c1')).to.deep.equal(route);
   });
 
+  it('registers what comes in one turn with one call for each 32, and gives each its own answer', async () => {
+    const calls: number[] = [];
+    const registry = await registryOf((script, request) => {
+      const { registrations } = request as Pick<RegisterRequest, 'registrations'>;
+      calls.push(registrations.length);
+      const answers = registrations.map(({ tok }) => ({ result: 'NEW', fencingToken: Number(tok), ownerInc: '' }));
+      return script === 'register'
+        ? { status: 'OK', now: 1, answers }
+        : { status: 'OK', results: registrations.map(({ tok }) => (tok === '7' ? 'FOREIGN' : 'REMOVED')) };
+    });
+    const ids = Array.from({ length: 250 }, (_, n) => n);
+    const results = await Promise.all(
+      ids.map(n => registry.register({ connectionId: `c${n}`, token: `${n}`, onDuplicate: 'takeover' })),
+    );
+    expect(results).to.deep.equal(ids.map(n => ({ outcome: 'registered', fencingToken: n })));
+    const removed = await Promise.all(ids.map(n => registry.unregister(`c${n}`, `${n}`)));
+    expect(removed).to.deep.equal(ids.map(n => n !== 7));
+    expect(calls).to.deep.equal([32, 32, 32, 32, 32, 32, 32, 26, 32, 32, 32, 32, 32, 32, 32, 26]);
+  });
+
+  it('opens a lost lease once for all registrations of a call', async () => {
+    let opened = 0;
+    const node = scriptedNode((_, request) => {
+      if (opened === 0) return { status: 'LOST' };
+      const { registrations } = request as Pick<RegisterRequest, 'registrations'>;
+      const answers = registrations.map(() => ({ result: 'NEW', fencingToken: 7, ownerInc: '', ownerTok: '' }));
+      return { status: 'OK', now: 1, answers };
+    });
+    const registry = new RedisRoutes(node, {
+      leaseOf: () => LEASE.lease,
+      epochOf: () => LEASE.lease.epoch,
+      clockOf: () => 1,
+      graceMs: 0,
+      reopen: async () => void (opened += 1),
+    });
+    await Promise.all(
+      ['c1', 'c2', 'c3'].map(id => registry.register({ connectionId: id, token: id, onDuplicate: 'takeover' })),
+    );
+    expect(opened).to.equal(1);
+  });
+
   it('leaves a tombstone with each try to release what may still arrive, and none after', async () => {
     const tombstones: unknown[] = [];
     let fails = true;
-    const registry = await registryOf((script, { tombstoneMs }) => {
+    const registry = await registryOf((script, request) => {
       if (script === 'register') return unanswered();
-      tombstones.push(tombstoneMs);
-      return fails ? unanswered() : { status: 'NONE' };
+      tombstones.push(...tombstonesIn(request));
+      return fails ? unanswered() : { status: 'OK', results: ['NONE'] };
     });
     await codeOf(registry.register({ ...C1, onDuplicate: 'takeover' }));
     expect(await codeOf(registry.unregister('c1', 't1'))).to.equal('UNAVAILABLE');
@@ -71,10 +121,11 @@ describe('RedisRoutes', () => {
 
   it('forgets registrations without an answer that cannot arrive any more', async () => {
     const tombstones: unknown[] = [];
-    const registry = await registryOf((script, { tombstoneMs }) => {
+    const registry = await registryOf((script, request) => {
       if (script === 'register') return unanswered();
-      tombstones.push(tombstoneMs);
-      return { status: 'NONE' };
+      const marks = tombstonesIn(request);
+      tombstones.push(...marks);
+      return { status: 'OK', results: marks.map(() => 'NONE') };
     });
     const { now } = performance;
     try {

@@ -27,7 +27,7 @@ describe('RouteExpiry', () => {
     const settings = { cleanupRetryCount: 2, cleanupRetryInterval: 10, ...reliability };
     const telemetry = Object.assign(new SilentTelemetry().maintenance, { retrying });
     const options = resolveOptions({ reliability: settings });
-    return new RouteExpiry({ ...node, options, telemetry }, () => undefined);
+    return new RouteExpiry({ ...node, options, telemetry }, { isSteady: () => true }, () => undefined);
   };
 
   beforeEach(() => retrying.resetHistory());

@@ -2,6 +2,8 @@ import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { LUA_FOLDER } from '../../../../src/cluster/redis/script.js';
 import { SCRIPTS } from '../../../../src/cluster/redis/scripts.js';
+import { MUTATIONS } from '../../../integration/redis/mutation-list.js';
+import { mutateLua } from '../../../support/mutate-lua.js';
 
 const MOST_LINES = 60;
 
@@ -12,6 +14,8 @@ interface Header {
   readonly args: readonly string[];
   readonly restArgs: readonly string[];
   readonly statuses: readonly string[];
+  /** What a script that answers for each of several things says of one. */
+  readonly results: readonly string[];
   readonly sections: readonly string[];
 }
 
@@ -21,6 +25,13 @@ describe('the scripts in lua/', () => {
       .filter(file => file.endsWith('.lua') && !file.startsWith('_'))
       .map(file => file.replace(/\.lua$/, ''));
     expect(files.sort()).to.deep.equal(SCRIPTS.map(({ name }) => name).sort());
+  });
+
+  it('have each guard of the list of mutations once', () => {
+    for (const { place, find, replace } of MUTATIONS) {
+      const text = readFileSync(new URL(`${place}.lua`, LUA_FOLDER), 'utf8');
+      expect(mutateLua(text, find, replace)).to.not.equal(text);
+    }
   });
 
   for (const script of SCRIPTS) {
@@ -53,9 +64,10 @@ describe('the scripts in lua/', () => {
 
       it('answers with the statuses of the header and no others', () => {
         const code = codeOf(text).join('\n');
-        for (const status of header.statuses) expect(code).to.include(`'${status}'`);
+        const known = [...header.statuses, ...header.results];
+        for (const status of known) expect(code).to.include(`'${status}'`);
         const words = [...code.matchAll(/'([A-Z]{2,})'/g)].map(([, word = '']) => word);
-        expect(words.filter(word => !header.statuses.includes(word) && !COMMANDS.has(word))).to.deep.equal([]);
+        expect(words.filter(word => !known.includes(word) && !COMMANDS.has(word))).to.deep.equal([]);
       });
 
       it(`has at most ${MOST_LINES} lines of code`, () => {
@@ -75,7 +87,7 @@ describe('the scripts in lua/', () => {
 
 const COMMANDS: ReadonlySet<string> = new Set(
   (
-    'GET SET HGET HSET HMGET HSETNX HINCRBY HDEL HLEN HEXISTS HGETALL HSCAN EXISTS PEXPIRE ZADD ZREM ZCOUNT ZCARD ' +
+    'OOM GET SET HGET HSET HMGET HSETNX HINCRBY HDEL HLEN HEXISTS HGETALL HSCAN EXISTS PEXPIRE ZADD ZREM ZCOUNT ZCARD ' +
     'ZMSCORE ZRANGEBYSCORE ZRANDMEMBER HRANDFIELD WITHVALUES LIMIT COUNT PX NX XADD MGET XTRIM XRANGE XINFO STREAM MAXLEN MINID'
   ).split(' '),
 );
@@ -107,6 +119,7 @@ function headerOf(text: string): Header {
     args: inOrder('ARGV'),
     restArgs: rest('ARGV'),
     statuses: returns.flatMap(line => /^ {2}([A-Z]+)\b/.exec(line)?.[1] ?? []),
+    results: returns.flatMap(line => /^ {4}([A-Z]+) {2}/.exec(line)?.[1] ?? []),
     sections: [...new Set(header.flatMap(line => /^(KEYS|ARGV|RETURNS|NOTES)\b/.exec(line)?.[1] ?? []))],
   };
 }

@@ -44,7 +44,7 @@ describe('telemetry of maintenance', () => {
     ];
     for (const [how, work] of works) {
       it(`a cleanup of kind ${kind} that answers ${how} shows in span and metric`, async () => {
-        expect(await inStaleContext(() => a.telemetry.maintenance.cleaning(kind, work))).to.equal(3);
+        expect(await inStaleContext(() => a.telemetry.maintenance.expiring(kind, work))).to.equal(3);
         const { attributes, parentSpanContext } = sdk.span('sse.cleanup');
         expect(attributes).to.deep.equal({
           'sse.node.id': 'a',
@@ -58,14 +58,14 @@ describe('telemetry of maintenance', () => {
   }
 
   it('a cleanup that finds nothing leaves nothing', async () => {
-    expect(a.telemetry.maintenance.cleaning('route', () => 0)).to.equal(0);
+    expect(a.telemetry.maintenance.expiring('route', () => 0)).to.equal(0);
     expect(sdk.spans()).to.deep.equal([]);
     expect(await sdk.points('sse.cleanup.removed')).to.deep.equal([]);
   });
 
   it('a cleanup takes as long as it takes, and what it does is in no request', async () => {
     const span = await inStaleContext(() =>
-      a.telemetry.maintenance.cleaning('route', async () => {
+      a.telemetry.maintenance.expiring('route', async () => {
         expect(trace.getSpan(context.active())).to.equal(undefined);
         const until = Date.now() + 20;
         while (Date.now() < until) await Promise.resolve();
@@ -78,7 +78,7 @@ describe('telemetry of maintenance', () => {
 
   it('a cleanup that fails is a failed span, and nothing removed', async () => {
     const failing = (): Promise<number> => Promise.reject(new SseError('UNAVAILABLE', 'away'));
-    expect(await codeOf(a.telemetry.maintenance.cleaning('route', failing))).to.equal('UNAVAILABLE');
+    expect(await codeOf(a.telemetry.maintenance.expiring('route', failing))).to.equal('UNAVAILABLE');
     expect(sdk.span('sse.cleanup').status.code).to.equal(SpanStatusCode.ERROR);
     expect(await sdk.points('sse.cleanup.removed')).to.deep.equal([]);
   });
@@ -95,7 +95,7 @@ describe('telemetry of maintenance', () => {
   for (const kind of Object.keys(repairs)) {
     it(`a repair of kind ${kind} shows in span and metric`, async () => {
       const counts = { [kind]: 2 };
-      await a.telemetry.maintenance.checking(async () => ({
+      await a.telemetry.maintenance.reconciling(async () => ({
         checked: 2,
         found: counts,
         repairs: counts,
@@ -109,7 +109,7 @@ describe('telemetry of maintenance', () => {
 
   it('a comparison without a result is a failed span, with its repairs', async () => {
     const repaired = { ghost: 1 };
-    await a.telemetry.maintenance.checking(async () => ({
+    await a.telemetry.maintenance.reconciling(async () => ({
       checked: 1,
       found: repaired,
       repairs: repaired,
@@ -127,7 +127,7 @@ describe('telemetry of maintenance', () => {
       found: { ghost: 4, orphan: 1 },
       repairs: { ghost: 2, orphan: 1 },
     };
-    expect(await inStaleContext(() => a.telemetry.maintenance.checking(async () => summary))).to.equal(summary);
+    expect(await inStaleContext(() => a.telemetry.maintenance.reconciling(async () => summary))).to.equal(summary);
     const { attributes, parentSpanContext } = sdk.span('sse.consistency');
     expect(attributes).to.deep.equal({
       'sse.node.id': 'a',

@@ -1,0 +1,152 @@
+import { createRequire } from 'node:module';
+import type * as Ioredis from 'ioredis';
+import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis';
+import { SseError } from '../../errors.js';
+import type { CredentialsSource, RedisCredentials } from '../../options/kinds.js';
+import { withTimeout } from '../../time.js';
+
+/** Where Redis is, and as whom: the settings of the same names in the group `redis`. */
+export interface RedisAddress {
+  readonly url: string | undefined;
+  readonly client: object | undefined;
+  readonly username: string | undefined;
+  readonly password: string | undefined;
+  readonly credentials: CredentialsSource | undefined;
+}
+
+type LegacyReplies = RedisOptions & { readonly replyMapping: 'legacy' };
+
+/** Options of connections for commands: to one Redis, and to a Redis Cluster. */
+interface ClientOptions {
+  readonly single: LegacyReplies;
+  readonly cluster: ClusterOptions & { readonly redisOptions: LegacyReplies };
+}
+
+/**
+ * A client of this library's own for an address, not connected yet. A client of the application is only copied.
+ * @throws SseError `INVALID_OPTION` when there is no address, or the client cannot be copied or has a `keyPrefix`
+ */
+export function clientFor({ url, client }: RedisAddress, options: ClientOptions): Redis | Cluster {
+  if (client !== undefined) return copyOf(client, options);
+  if (url !== undefined) return new (loadIoredis().Redis)(url, options.single);
+  throw new SseError('INVALID_OPTION', 'redis.url or redis.client must be given, got neither');
+}
+
+// Not instanceof: the application's client may come from another copy of ioredis.
+export function isCluster(client: Redis | Cluster): client is Cluster {
+  return client.isCluster;
+}
+
+function copyOf(client: object, { single, cluster }: ClientOptions): Redis | Cluster {
+  if (!isClient(client)) {
+    throw new SseError(
+      'INVALID_OPTION',
+      `redis.client must be a Redis or Cluster of ioredis, got ${nameOf(client)}; hand in new Redis(url) or ` +
+        'new Cluster([{ host, port }]) of ioredis, or give redis.url',
+    );
+  }
+  const { options } = client;
+  const redisOptions = 'redisOptions' in options ? options.redisOptions : undefined;
+  // ioredis puts it in front of keys, but not of channels.
+  if (options.keyPrefix || redisOptions?.keyPrefix) {
+    throw new SseError(
+      'INVALID_OPTION',
+      'redis.client must not have a keyPrefix; give a client without one and set redis.prefix',
+    );
+  }
+  if (!isCluster(client)) return client.duplicate(single);
+  if (redisOptions?.db) {
+    throw new SseError(
+      'INVALID_OPTION',
+      `a Cluster as redis.client must have the database 0, got ${redisOptions.db}; a Redis Cluster has no other: leave ` +
+        'out the option db, and set redis.prefix to keep applications apart',
+    );
+  }
+  return client.duplicate([], cluster);
+}
+
+/** Loaded late, because only nodes with a `redis.url` need the package. */
+function loadIoredis(): typeof Ioredis {
+  try {
+    return createRequire(import.meta.url)('ioredis') as typeof Ioredis;
+  } catch (cause) {
+    throw new SseError('INVALID_OPTION', 'redis.url needs the package ioredis: npm install ioredis', {
+      cause,
+    });
+  }
+}
+
+function isClient(client: object): client is Redis | Cluster {
+  const { duplicate, options, defineCommand, status } = client as Partial<Record<keyof Redis, unknown>>;
+  return (
+    typeof duplicate === 'function' &&
+    typeof defineCommand === 'function' &&
+    typeof status === 'string' &&
+    typeof options === 'object' &&
+    options !== null
+  );
+}
+
+function nameOf(client: object): string {
+  if (typeof client === 'function') return 'a function';
+  if ('sendCommand' in client && !('defineCommand' in client)) return 'a client of the package redis (node-redis)';
+  return 'another object';
+}
+
+/** Milliseconds that the application may take to give user and password. */
+const LONGEST_READ = 2_000;
+
+/**
+ * User and password of the connections, read anew before each connect: from `redis.credentials`, else from the settings,
+ * else from the options of the application's client, which may change. So a node goes on after its password was rotated.
+ */
+export class Login {
+  #present: RedisCredentials | undefined;
+
+  constructor(
+    private readonly address: RedisAddress,
+    /** A failure of `redis.credentials`. The last user and password stay in force. */
+    private readonly onError: (error: SseError) => void,
+  ) {}
+
+  /** Reads user and password. Never rejects. */
+  async refresh(): Promise<void> {
+    const { credentials, client, username, password } = this.address;
+    if (credentials !== undefined) {
+      await this.#ask(credentials);
+    } else if (username !== undefined || password !== undefined) {
+      this.#present = { username, password };
+    } else if (client !== undefined && isClient(client)) {
+      const { options } = client;
+      const account = 'redisOptions' in options ? options.redisOptions : options;
+      // The types of a Redis and of a Cluster have the two names in common.
+      this.#present = account as RedisCredentials | undefined;
+    }
+  }
+
+  /** Makes the next connect of a client use the user and password that were read last. */
+  applyTo({ options }: Redis): void {
+    if (this.#present === undefined) return;
+    const { username, password } = this.#present;
+    if (username !== undefined) options.username = username;
+    if (password !== undefined) options.password = password;
+  }
+
+  async #ask(credentials: CredentialsSource): Promise<void> {
+    try {
+      const given: unknown = await withTimeout(Promise.resolve(credentials()), LONGEST_READ, () => 'no answer');
+      if (!isCredentials(given)) throw new TypeError(`it gave ${given === 'no answer' ? given : typeof given}`);
+      this.#present = given;
+    } catch (cause) {
+      const rule = `redis.credentials must give { username?, password? } as texts within ${LONGEST_READ} ms`;
+      const next = 'the next connect uses the former ones';
+      this.onError(new SseError('INVALID_OPTION', `${rule}, got: ${String(cause)}; ${next}`, { cause }));
+    }
+  }
+}
+
+function isCredentials(given: unknown): given is RedisCredentials {
+  if (typeof given !== 'object' || given === null) return false;
+  const { username, password } = given as Partial<Record<string, unknown>>;
+  return [username, password].every(part => part === undefined || typeof part === 'string');
+}

@@ -1,0 +1,61 @@
+import { SseError } from '../../errors.js';
+
+interface Waiting<Item, Answer> {
+  readonly item: Item;
+  readonly resolve: (answer: Answer) => void;
+  readonly reject: (error: unknown) => void;
+}
+
+/** Answers a batch: one answer for each item, in their order. */
+type Run<Place, Item, Answer> = (place: Place, items: readonly Item[]) => Promise<readonly Answer[]>;
+
+/**
+ * Lets calls of one turn of the event loop travel together, those to one place at most `most` at a time. Batches leave in the
+ * order in which their first calls were made. The failure of a batch is the failure of each of its calls.
+ */
+export class Batches<Place, Item, Answer> {
+  readonly #waiting = new Map<Place, Waiting<Item, Answer>[]>();
+
+  constructor(
+    private readonly most: number,
+    private readonly run: Run<Place, Item, Answer>,
+  ) {}
+
+  call(place: Place, item: Item): Promise<Answer> {
+    return new Promise((resolve, reject) => {
+      const waiting = this.#waiting.get(place) ?? this.#begin(place);
+      waiting.push({ item, resolve, reject });
+      if (waiting.length >= this.most) this.#leave(place, waiting);
+    });
+  }
+
+  #begin(place: Place): Waiting<Item, Answer>[] {
+    if (this.#waiting.size === 0) setImmediate(() => this.#leaveAll());
+    const waiting: Waiting<Item, Answer>[] = [];
+    this.#waiting.set(place, waiting);
+    return waiting;
+  }
+
+  #leaveAll(): void {
+    for (const [place, waiting] of this.#waiting) this.#leave(place, waiting);
+  }
+
+  #leave(place: Place, waiting: readonly Waiting<Item, Answer>[]): void {
+    this.#waiting.delete(place);
+    this.run(
+      place,
+      waiting.map(({ item }) => item),
+    ).then(
+      answers => {
+        for (const [at, { resolve, reject }] of waiting.entries()) {
+          const answer = answers[at];
+          if (answer === undefined) reject(new SseError('INTERNAL', 'a batch must answer each of its calls'));
+          else resolve(answer);
+        }
+      },
+      (error: unknown) => {
+        for (const { reject } of waiting) reject(error);
+      },
+    );
+  }
+}

@@ -1,0 +1,219 @@
+import { SseError, type UnavailableCode } from '../../errors.js';
+
+/** First words of Redis errors that pass by themselves. The call that got one had no effect, for this reason. */
+const PASSING: ReadonlyMap<string, UnavailableCode> = new Map([
+  ['OOM', 'WRITES_REFUSED'],
+  ['NOREPLICAS', 'WRITES_REFUSED'],
+  ['MISCONF', 'WRITES_REFUSED'],
+  ['READONLY', 'WRITES_REFUSED'],
+  ['LOADING', 'CLUSTER_UNREACHABLE'],
+  ['CLUSTERDOWN', 'CLUSTER_UNREACHABLE'],
+  ['TRYAGAIN', 'CLUSTER_UNREACHABLE'],
+  ['MASTERDOWN', 'CLUSTER_UNREACHABLE'],
+  ['BUSY', 'CLUSTER_UNREACHABLE'],
+  // Until somebody removes the key.
+  ['WRONGTYPE', 'KEY_UNREADABLE'],
+]);
+
+// Redis 6 wraps the error of a command that a script calls: "ERR Error running script (…): …: -READONLY You can't …".
+const WRAPPED = /^ERR Error running script .*: -([A-Z]+) /s;
+
+/** The error code that Redis answered with, its reply's first word; `undefined` when it did not answer. */
+export function redisErrorCode(error: unknown): string | undefined {
+  if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined;
+  return WRAPPED.exec(error.message)?.[1] ?? error.message.split(' ', 1)[0];
+}
+
+/**
+ * Any failure of a Redis call as an `SseError`, the failure itself as `cause`: `UNAVAILABLE` when there was no answer
+ * (connection, timeout), one of a Redis that is not ready to serve (full, replica, loading, slot on the move, busy), or that
+ * a key has another type, which is not retryable; else `INTERNAL`: a retry would fail as well. Without an answer Redis may
+ * have run the call: unless it is `repeatable`, the error is not retryable. An `SseError` stays as it is.
+ */
+export function toSseError(failure: unknown, attempt: string, repeatable = true): SseError {
+  if (SseError.is(failure)) return failure;
+  const reason = reasonOf(failure);
+  const known = faultOf(failure)?.advice;
+  if (!isPassing(failure)) {
+    const advice = known ?? 'see the cause';
+    return new SseError('INTERNAL', `Redis must accept ${attempt}, got: ${reason}; ${advice}`, { cause: failure });
+  }
+  const code = redisErrorCode(failure);
+  const noEffect = code === undefined ? undefined : PASSING.get(code);
+  const retryable = code === undefined ? repeatable : noEffect !== 'KEY_UNREADABLE';
+  const unknown = retryable ? 'try again later' : 'it may have been carried out all the same';
+  const advice = (retryable || noEffect !== undefined ? known : undefined) ?? unknown;
+  return new SseError('UNAVAILABLE', `Redis must answer ${attempt}, got: ${reason}; ${advice}`, {
+    cause: failure,
+    retryable,
+    noEffect,
+  });
+}
+
+/**
+ * Why the first try to connect failed: `INVALID_OPTION` where another try cannot succeed before an operator changes the
+ * settings or the Redis, else as {@link toSseError}. The message has the rule, the reason and the next step.
+ */
+export function toStartError(failure: unknown): SseError {
+  const cause = SseError.is(failure) ? failure.cause : failure;
+  const fault = faultOf(cause);
+  if (fault?.lasts !== true) return toSseError(failure, 'the first connection');
+  return new SseError('INVALID_OPTION', `${fault.rule}, got: ${reasonOf(cause)}; ${fault.advice}`, { cause });
+}
+
+/** A failure in a few words, with the next step where it is known. */
+export function describeFailure(failure: unknown): string {
+  const advice = SseError.is(failure) ? undefined : faultOf(failure)?.advice;
+  return advice === undefined ? reasonOf(failure) : `${reasonOf(failure)}; ${advice}`;
+}
+
+function isPassing(failure: unknown): boolean {
+  if (!(failure instanceof Error)) return false;
+  const code = redisErrorCode(failure);
+  if (code !== undefined) return PASSING.has(code) || REFUSED_CONNECTION.test(failure.message);
+  // An error that is no reply comes from the connection, unless it is a programming error.
+  return !PROGRAM_ERRORS.has(failure.name);
+}
+
+const PROGRAM_ERRORS: ReadonlySet<string> = new Set(['TypeError', 'RangeError', 'ReferenceError']);
+const REFUSED_CONNECTION = /^ERR max number of clients/;
+const FIRST_WORDS = /^-((?:DENIED|ERR max number of clients)[^\r\n]*)/;
+
+/** The reason in the first bytes of a Redis that closes a connection at once, which ioredis does not report. */
+export function refusalIn(first: Buffer): Error | undefined {
+  const reason = FIRST_WORDS.exec(first.toString('latin1', 0, 256))?.[1];
+  return reason === undefined ? undefined : Object.assign(new Error(reason), { name: 'ReplyError' });
+}
+
+/** A known way in which Redis is reached wrongly. */
+interface Fault {
+  readonly sign: RegExp;
+  readonly rule: string;
+  /** The next step. */
+  readonly advice: string;
+  /** Whether it lasts until somebody changes the settings or the Redis. */
+  readonly lasts: boolean;
+}
+
+const ACCOUNT = 'set redis.username and redis.password, redis.credentials, or the options of redis.client';
+
+/** In the order in which they are looked for. The sign is looked for in the message and in the error code of Node. */
+const FAULTS: readonly Fault[] = [
+  {
+    sign: /^WRONGPASS|^ERR invalid password/,
+    rule: 'Redis must accept the user and password',
+    advice: `${ACCOUNT}, to those of this Redis`,
+    lasts: true,
+  },
+  {
+    sign: /^NOAUTH|called without any password configured/,
+    rule: 'Redis must be given the password that it asks for',
+    advice: ACCOUNT,
+    lasts: true,
+  },
+  {
+    sign: /^DENIED/,
+    rule: 'Redis must accept connections from this machine',
+    advice: 'Redis is in protected mode: give its default user a password (requirepass), then set redis.password',
+    lasts: true,
+  },
+  {
+    sign: /^NOPERM|ACL failure in script|can't (?:run|access)/,
+    rule: 'the Redis user must be allowed to run every command of this library',
+    advice: 'allow it with ACL SETUSER; docs/redis.md has the least account',
+    lasts: true,
+  },
+  {
+    sign: /^MOVED|SELECT is not allowed in cluster mode/,
+    rule: 'redis.url must lead to a Redis that is not part of a Redis Cluster',
+    advice: 'give redis.client: new Cluster([{ host, port }]) of ioredis, and no database',
+    lasts: true,
+  },
+  {
+    sign: /cluster support disabled/,
+    rule: 'a Cluster as redis.client must lead to a Redis Cluster',
+    advice: 'this Redis is a single one: give redis.url, or redis.client: new Redis(url) of ioredis',
+    lasts: true,
+  },
+  {
+    sign: /DB index is out of range/,
+    rule: 'the database must exist in Redis',
+    advice: 'change the number at the end of redis.url or the option db of redis.client, or raise databases in Redis',
+    lasts: true,
+  },
+  {
+    sign: /Unknown RESP type|Protocol error/,
+    rule: 'the address must be that of a Redis',
+    advice: 'another kind of server answers there: check host and port',
+    lasts: true,
+  },
+  {
+    sign: /WRONG_VERSION_NUMBER|packet length too long|EPROTO|ERR_SSL/,
+    rule: 'the port must speak TLS for a rediss:// URL or the option tls',
+    advice: 'it answers without TLS: use redis://, or the TLS port of Redis',
+    lasts: true,
+  },
+  {
+    sign: /SELF_SIGNED|CERT_|ERR_TLS|UNABLE_TO_/,
+    rule: 'the certificate of Redis must be trusted',
+    advice: 'trust its authority with NODE_EXTRA_CA_CERTS, or hand in a redis.client with the option tls.ca',
+    lasts: false,
+  },
+  {
+    sign: /^WRONGTYPE/,
+    rule: 'the keys that begin with redis.prefix must be those of this library',
+    advice: 'another program wrote that key: delete it, or use another redis.prefix',
+    lasts: false,
+  },
+  {
+    sign: /^ERR max number of clients/,
+    rule: 'Redis must have room for the connections of this node',
+    advice: 'Redis has as many clients as it allows: raise maxclients, or end clients that are not needed',
+    lasts: false,
+  },
+  {
+    sign: /ENOTFOUND|EAI_AGAIN/,
+    rule: 'the host name must be known',
+    advice: 'check the host of redis.url or redis.client',
+    lasts: false,
+  },
+  {
+    sign: /ECONNREFUSED/,
+    rule: 'a Redis must accept connections at the address',
+    advice: 'check host and port, and that Redis runs',
+    lasts: false,
+  },
+  {
+    sign: /Connection is closed|ECONNRESET|EPIPE/,
+    rule: 'Redis must keep the connection open',
+    advice: 'where that port asks for TLS, use rediss://; a Redis that has maxclients connections closes new ones, too',
+    lasts: false,
+  },
+  {
+    sign: /ETIMEDOUT|not ready/,
+    rule: 'Redis must answer in time',
+    advice: 'check host, port and firewall; a rediss:// URL needs a port that speaks TLS',
+    lasts: false,
+  },
+];
+
+function faultOf(failure: unknown): Fault | undefined {
+  const error = rootOf(failure);
+  if (!(error instanceof Error)) return undefined;
+  const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
+  return FAULTS.find(({ sign }) => sign.test(error.message) || sign.test(code));
+}
+
+/** The failure of a node, where a Redis Cluster only says that all its nodes failed. */
+function rootOf(failure: unknown): unknown {
+  const node: unknown = failure instanceof Error && 'lastNodeError' in failure ? failure.lastNodeError : undefined;
+  return node ?? failure;
+}
+
+function reasonOf(failure: unknown): string {
+  const error = rootOf(failure);
+  if (!(error instanceof Error)) return String(error);
+  // The errors of several addresses of one host have no message of their own.
+  if (error.message !== '') return error.message;
+  return 'code' in error ? String(error.code) : error.name;
+}

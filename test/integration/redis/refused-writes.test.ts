@@ -1,0 +1,106 @@
+import { expect } from 'chai';
+import { Container } from 'inversify';
+import { sseModule } from '../../../src/container.js';
+import { SseService } from '../../../src/contracts/service.js';
+import { RecordingLogger } from '../../support/recording-logger.js';
+import { RecordingSink } from '../../support/recording-sink.js';
+import { randomPrefix } from '../../support/redis/gateway-options.js';
+import { withRedis } from '../../support/redis/with-redis.js';
+import { pause } from '../../../src/time.js';
+import { until } from '../../support/until.js';
+
+const LEASE_MS = 1_000;
+const REFUSALS = {
+  NOREPLICAS: { set: ['min-replicas-to-write', '1'], back: ['min-replicas-to-write', '0'] },
+  OOM: { set: ['maxmemory', '1'], back: ['maxmemory', '0'] },
+} as const;
+
+describe('a Redis that refuses writes', () => {
+  const server = withRedis();
+  let prefix = '';
+  let containers: Container[] = [];
+  let sinks: RecordingSink[] = [];
+  let a: SseService;
+  let b: SseService;
+
+  async function start(id: string): Promise<SseService> {
+    const container = new Container();
+    containers.push(container);
+    const redis = { url: server.redis.url, prefix, channel: `${prefix}events` };
+    const node = { id, heartbeat: 200, lease: LEASE_MS };
+    container.load(sseModule({ node, redis, connection: { heartbeat: false } }, { logger: new RecordingLogger() }));
+    const service = container.get<SseService>(SseService);
+    await service.start();
+    await until(() => service.health().ready, `node ${id}`);
+    return service;
+  }
+
+  async function connect(service: SseService, id: string, topics: readonly string[] = []): Promise<RecordingSink> {
+    const sink = new RecordingSink();
+    sinks.push(sink);
+    await service.createConnection(id, sink, { topics });
+    return sink;
+  }
+
+  const refuses = (service: SseService): boolean =>
+    service.health().reasons.some(({ code }) => code === 'WRITES_REFUSED');
+
+  beforeEach(async () => {
+    prefix = randomPrefix();
+    [a, b] = await Promise.all([start('a'), start('b')]);
+  });
+
+  afterEach(async () => {
+    for (const { back } of Object.values(REFUSALS)) await server.redis.admin.config('SET', ...back);
+    for (const sink of sinks.splice(0)) sink.leave();
+    await Promise.all(containers.splice(0).map(container => container.unbindAllAsync()));
+    containers = [];
+    sinks = [];
+  });
+
+  for (const [code, { set, back }] of Object.entries(REFUSALS)) {
+    it(`with ${code} serves the connected clients for longer than any lease, and takes new ones`, async () => {
+      const known = await connect(b, 'known', ['news']);
+      await server.redis.admin.config('SET', ...set);
+      await until(() => refuses(a) && refuses(b), 'the refusal to be known');
+      const end = performance.now() + 3 * LEASE_MS;
+      let sends = 0;
+      while (performance.now() < end) {
+        const receipt = await a.sendMessageToConnection('known', 'note', sends);
+        sends += 1;
+        expect(receipt.outcome).to.equal('delivered');
+        expect(await a.locate('known')).to.equal('b');
+        expect(await a.getClusterConnectionCount()).to.equal(1);
+        for (const service of [a, b]) expect(service.health()).to.include({ ready: true, degraded: true });
+        await pause(100);
+      }
+      expect(known.data('note')).to.have.length(sends);
+      await a.publish('news', 'unkept', 'x', { history: false });
+      await until(() => known.data('unkept').length === 1, 'the event that is not kept');
+
+      const fresh = await connect(a, 'fresh', ['news']);
+      expect(fresh.lastEvent).to.include({ event: 'connected' });
+      const receipt = await a.broadcastToCluster('all', 'y');
+      expect(receipt).to.include({ local: 1, degraded: true });
+      await until(() => fresh.data('all').length > 0, 'the broadcast');
+      expect(fresh.data('all')).to.deep.equal(['y']);
+
+      await server.redis.admin.config('SET', ...back);
+      await until(() => !refuses(a) && !refuses(b), 'the end of the refusal');
+      expect(a.health().reasons).to.deep.equal([]);
+      await until(async () => (await b.locate('fresh')) === 'a', 'the adoption');
+      await b.publish('news', 'kept', 'z');
+      await until(() => fresh.data('kept').length === 1, 'what follows');
+      expect(fresh.data('sse.reset')).to.deep.equal([]);
+      expect(fresh.data('sse.closed')).to.deep.equal([]);
+    });
+  }
+
+  it('opens no circuit, however many calls it refuses', async () => {
+    await server.redis.admin.config('SET', ...REFUSALS.NOREPLICAS.set);
+    await Promise.all(Array.from({ length: 30 }, (_, n) => connect(a, `c${n}`)));
+    await Promise.allSettled(Array.from({ length: 30 }, () => a.publish('news', 'kept', 'x')));
+    expect(a.health().reasons.map(({ code }) => code)).to.deep.equal(['WRITES_REFUSED']);
+    expect(a.health()).to.include({ ready: true, degraded: true });
+  });
+});
