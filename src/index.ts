@@ -58,13 +58,17 @@ export type { Gap, ResetReason } from './contracts/events.js';
 export type { LogFields } from './contracts/logger.js';
 export type {
   BroadcastReceipt,
+  CloseReceipt,
+  CommandReceipt,
   FanOut,
   LocalReceipt,
   LocalResult,
   Outcome,
   PublishReceipt,
+  PublishResult,
   Receipt,
   SendResult,
+  Unavailable,
 } from './contracts/events.js';
 export type { RefusalReason, ResilienceObserver } from './contracts/policy.js';
 export type { CircuitState, OperationContext, OperationKind } from './contracts/policy.js';
@@ -81,7 +85,7 @@ export type {
   SendOptions,
 } from './contracts/service.js';
 export type { GuardOptions, SseEndpointOptions } from './koa/endpoints.js';
-export type { SseErrorCode, SseErrorOptions } from './errors.js';
+export type { SseErrorCode, SseErrorOptions, UnavailableCode } from './errors.js';
 export type { ControllerClass } from './koa/endpoints.js';
 export type { ConnectOptions, SseContext } from './koa/stream-request.js';
 export type { SseMiddlewareOptions } from './koa/middleware.js';

@@ -1,6 +1,6 @@
 import Router from '@koa/router';
 import type { Context } from 'koa';
-import type { Receipt, ResolvedSseOptions, SseService } from '../../src/index.js';
+import type { BroadcastReceipt, PublishReceipt, Receipt, ResolvedSseOptions, SseService } from '../../src/index.js';
 import { HttpError } from './http-error.js';
 import { readEventData } from './request-body.js';
 
@@ -15,20 +15,32 @@ export function demoRoutes(sse: SseService, { limits }: ResolvedSseOptions): Rou
 
   router.post('/sse/broadcast', async ctx => {
     const data = await readEventData(ctx, limits.maxEventBytes);
-    const { local, nodes, degraded } = await sse.broadcastToCluster(eventName(ctx), data);
+    const receipt = await sse.broadcastToCluster(eventName(ctx), data);
+    if (receipt.outcome === 'rejected') {
+      refuse(ctx, receipt);
+      return;
+    }
+    const { local, nodes, degraded } = receipt;
     ctx.status = 202;
     ctx.body = degraded === true ? { local, nodes, degraded } : { local, nodes };
   });
 
   router.post('/sse/topics{/:topic}', async ctx => {
     const data = await readEventData(ctx, limits.maxEventBytes);
-    const { id } = await sse.publish(ctx.params['topic'] ?? '', eventName(ctx), data);
+    const receipt = await sse.publish(ctx.params['topic'] ?? '', eventName(ctx), data);
+    if (receipt.outcome !== 'stored' && receipt.outcome !== 'routed') {
+      refuse(ctx, receipt);
+      return;
+    }
     ctx.status = 202;
-    ctx.body = { id };
+    ctx.body = { id: receipt.outcome === 'stored' ? receipt.id : undefined };
   });
 
   router.delete('/sse/connections/:clientId', async ctx => {
-    if (!(await sse.closeConnection(clientId(ctx)))) throw notConnected();
+    const { closed, missing, unavailable } = await sse.closeConnection(clientId(ctx));
+    if (unavailable !== undefined) throw new HttpError(503, unavailable, 'the cluster could not be asked');
+    if (missing.length > 0) throw new HttpError(504, 'unknown', `no answer of ${missing.join(', ')}`);
+    if (closed === 0) throw notConnected();
     ctx.status = 204;
   });
 
@@ -57,7 +69,7 @@ export function demoRoutes(sse: SseService, { limits }: ResolvedSseOptions): Rou
   return router;
 }
 
-const STATUS: Readonly<Record<Receipt['outcome'], number>> = {
+const STATUS: Readonly<Record<(Receipt | PublishReceipt)['outcome'], number>> = {
   delivered: 200,
   buffered: 200,
   stored: 200,
@@ -68,14 +80,21 @@ const STATUS: Readonly<Record<Receipt['outcome'], number>> = {
   unknown: 504,
 };
 
+const REJECTED: Readonly<Partial<Record<string, number>>> = {
+  EVENT_TOO_LARGE: 413,
+  FORBIDDEN: 403,
+  INVALID_EVENT_ID: 422,
+};
+
 function answerReceipt(ctx: Context, receipt: Receipt): void {
-  ctx.status = STATUS[receipt.outcome];
-  if (ctx.status === 200) {
-    ctx.body = receipt;
-    return;
-  }
-  const code = receipt.outcome === 'rejected' ? receipt.code : receipt.outcome;
-  if (code === 'EVENT_TOO_LARGE') ctx.status = 413;
+  if (STATUS[receipt.outcome] === 200) ctx.body = receipt;
+  else refuse(ctx, receipt);
+}
+
+/** Answers that an event was not sent, or that this is not known. */
+function refuse(ctx: Context, receipt: Receipt | PublishReceipt | BroadcastReceipt): void {
+  const code = 'code' in receipt ? receipt.code : receipt.outcome;
+  ctx.status = REJECTED[code] ?? STATUS[receipt.outcome];
   if (ctx.status === 429 || ctx.status === 503) ctx.set('Retry-After', '1');
   ctx.body = {
     error: { code, message: `the event was not delivered: ${receipt.outcome}` },

@@ -7,26 +7,21 @@ import type {
   Message,
   NodeMessenger,
   Publication,
+  PublicationResult,
   Registration,
   RegistrationResult,
   RouteRegistry,
 } from '../contracts/cluster.js';
-import type { Cursor, SendResult } from '../contracts/events.js';
+import type { CloseReceipt, CommandReceipt, SendResult, Unavailable } from '../contracts/events.js';
 import type { CircuitState, OperationContext, OperationKind, ResiliencePolicy } from '../contracts/policy.js';
-import { SseError } from '../errors.js';
+import { SseError, type UnavailableCode } from '../errors.js';
 import { withTimeout } from '../time.js';
 
-/** The result of a publication with a deadline. */
-export type StoreResult =
-  { readonly outcome: 'stored'; readonly cursor: Cursor | undefined } | { readonly outcome: 'unknown' | 'unavailable' };
+/** The result of a publication that never rejects because of the cluster. */
+export type StoreResult = (PublicationResult & { readonly outcome: 'published' }) | Unanswered;
 
-/** One call with a deadline. */
-interface Attempt {
-  /** Whether something was given to the cluster, which may have carried it out although no answer came. */
-  dispatched: boolean;
-  /** Aborts at the deadline. */
-  readonly gaveUp: AbortSignal;
-}
+/** A call without an answer: it was certainly not sent, or that is not known. */
+type Unanswered = { readonly outcome: 'unknown' } | Unavailable;
 
 /**
  * The one door through which a node calls its cluster. Every call through it
@@ -35,9 +30,9 @@ interface Attempt {
  * - is bounded, repeated and refused by the {@link ResiliencePolicy}, as the kind beside each method says;
  * - is taken back when the policy gave it up and it succeeds all the same, where its caller could not do that.
  *
- * `messenger.send` and {@link store} also end at their deadline, and turn an outage into their result: `unavailable` when
- * the message was certainly not dispatched, else `unknown`. All other calls reject as their contracts say, and with
- * `UNAVAILABLE` when the policy refuses them.
+ * Sends, publications by {@link GuardedCluster.publish}, and commands to other nodes never reject because of the cluster:
+ * they turn a failure into `unavailable` when nothing was certainly sent, else into `unknown`. Sends and publications also
+ * end at their deadline. All other calls reject as their contracts say, and with `UNAVAILABLE` when the policy refuses them.
  */
 export class GuardedCluster {
   readonly #coordinator: ClusterCoordinator;
@@ -70,13 +65,11 @@ export class GuardedCluster {
 
   readonly messenger: NodeMessenger = {
     send: message => this.#send(message),
-    close: (connectionId, reason) =>
-      this.#call('maintenance', () => this.#coordinator.messenger.close(connectionId, reason)),
-    closeAll: reason => this.#call('maintenance', () => this.#coordinator.messenger.closeAll(reason)),
-    subscribe: (connectionId, topic) =>
-      this.#call('maintenance', () => this.#coordinator.messenger.subscribe(connectionId, topic)),
+    close: (connectionId, reason) => this.#closeBy(() => this.#coordinator.messenger.close(connectionId, reason)),
+    closeAll: reason => this.#closeBy(() => this.#coordinator.messenger.closeAll(reason)),
+    subscribe: (connectionId, topic) => this.#command(() => this.#coordinator.messenger.subscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
-      this.#call('maintenance', () => this.#coordinator.messenger.unsubscribe(connectionId, topic)),
+      this.#command(() => this.#coordinator.messenger.unsubscribe(connectionId, topic)),
     presence: topic => this.#call('maintenance', () => this.#coordinator.messenger.presence(topic)),
     // No policy: the owner may wait a second with its answer, which must not use up the limits of other calls.
     hasReached: async (connectionId, position) => {
@@ -91,8 +84,16 @@ export class GuardedCluster {
     lockHolder: name => this.#call('publish', () => this.#coordinator.locks.lockHolder(name)),
   };
 
-  /** @param listener is asked for when this node joins */
-  constructor(coordinator: ClusterCoordinator, policy: ResiliencePolicy, listener: () => ClusterListener) {
+  /**
+   * @param listener is asked for when this node joins
+   * @param report gets each failure that a receipt hides and that is no outage
+   */
+  constructor(
+    coordinator: ClusterCoordinator,
+    policy: ResiliencePolicy,
+    listener: () => ClusterListener,
+    private readonly report: (error: unknown) => void,
+  ) {
     this.#coordinator = coordinator;
     this.#policy = policy;
     this.#listener = listener;
@@ -135,13 +136,10 @@ export class GuardedCluster {
   }
 
   /** Publishes within so many milliseconds, and says what is certain. Never rejects because of the cluster. */
-  store(publication: Publication, deadline: number): Promise<StoreResult> {
+  publish(publication: Publication, deadline: number): Promise<StoreResult> {
     return this.#withinDeadline<StoreResult>('publish', deadline, async attempt => {
-      const { reachable, detail = 'no answer' } = this.#coordinator.status();
-      if (!reachable) throw unreachable(detail);
-      attempt.dispatched = true;
-      const { cursor } = await this.#coordinator.log.publish(publication);
-      return { outcome: 'stored', cursor };
+      const result = await attempt.run(() => this.#coordinator.log.publish(publication));
+      return { outcome: 'published', ...result };
     });
   }
 
@@ -176,17 +174,34 @@ export class GuardedCluster {
 
   #send(message: Message): Promise<SendResult> {
     return this.#withinDeadline<SendResult>('send', message.deadline, async attempt => {
-      const before = attempt.dispatched;
-      attempt.dispatched = true;
-      const result = await this.#coordinator.messenger.send(message);
-      if (result.outcome === 'not-connected' && before) return unanswered(attempt);
+      const before = attempt.doubtful;
+      const result = await attempt.run(() => this.#coordinator.messenger.send(message));
+      if (result.outcome === 'not-connected' && before) return { outcome: 'unknown' };
       if (result.outcome !== 'unavailable') return result;
-      attempt.dispatched = before;
+      attempt.doubtful = before;
       // Where only the owner cannot be reached, the coordinator has tried again already.
-      if (this.#coordinator.status().reachable) return unanswered(attempt);
+      if (this.#coordinator.status().reachable) return before ? { outcome: 'unknown' } : result;
       // The policy may repeat it, and counts it as a failure of the cluster.
-      throw unreachable('send again later');
+      throw unreachable('send again later', result.code);
     });
+  }
+
+  async #command(command: () => Promise<CommandReceipt>): Promise<CommandReceipt> {
+    const attempt = new Attempt();
+    try {
+      return await this.#call('command', () => attempt.run(command));
+    } catch (error) {
+      if (SseError.is(error, 'MESSAGE_LIMIT')) return { outcome: 'rejected', code: error.code };
+      return this.#unanswered(attempt, error);
+    }
+  }
+
+  async #closeBy(command: () => Promise<CloseReceipt>): Promise<CloseReceipt> {
+    try {
+      return await this.#call('command', command);
+    } catch (error) {
+      return { closed: 0, missing: [], unavailable: this.#reasonOf(error) };
+    }
   }
 
   /** Resolves at the deadline at the latest, whatever the cluster and the policy do. */
@@ -196,19 +211,55 @@ export class GuardedCluster {
     step: (attempt: Attempt) => Promise<R>,
   ): Promise<R | Unanswered> {
     const giveUp = new AbortController();
-    const attempt: Attempt = { dispatched: false, gaveUp: giveUp.signal };
-    const run = async (): Promise<R | Unanswered> => {
+    const attempt = new Attempt();
+    const late = unreachable(`no answer within ${deadline} ms`);
+    const run = async (): Promise<R> => {
       if (!this.#joined) await this.join();
-      return attempt.gaveUp.aborted ? unanswered(attempt) : step(attempt);
+      if (giveUp.signal.aborted) throw late;
+      return step(attempt);
     };
     try {
       return await withTimeout(this.#policy.execute(kind, run, giveUp.signal), deadline, (): Unanswered => {
-        const result = unanswered(attempt);
+        const result = this.#unanswered(attempt, late);
         giveUp.abort();
         return result;
       });
     } catch (error) {
-      if (SseError.is(error, 'UNAVAILABLE')) return unanswered(attempt);
+      return this.#unanswered(attempt, error);
+    }
+  }
+
+  /** What is certain of a call that failed. */
+  #unanswered({ doubtful }: Attempt, error: unknown): Unanswered {
+    const code = this.#reasonOf(error);
+    return doubtful ? { outcome: 'unknown' } : { outcome: 'unavailable', code };
+  }
+
+  #reasonOf(error: unknown): UnavailableCode {
+    if (SseError.is(error, 'CLOSED')) return 'CLOSED';
+    if (!SseError.is(error, 'UNAVAILABLE')) {
+      this.report(error);
+      return 'CLUSTER_UNREACHABLE';
+    }
+    // The policy refuses a call because of the failures of others.
+    const { noEffect, cause } = error;
+    return noEffect ?? (SseError.is(cause) ? cause.noEffect : undefined) ?? 'CLUSTER_UNREACHABLE';
+  }
+}
+
+/** One call through the policy, with its repetitions. */
+class Attempt {
+  /** Whether something was given to the cluster, which may have carried it out although no answer came. */
+  doubtful = false;
+
+  /** One try. A failure that had certainly no effect leaves no doubt. */
+  async run<T>(call: () => Promise<T>): Promise<T> {
+    const before = this.doubtful;
+    this.doubtful = true;
+    try {
+      return await call();
+    } catch (error) {
+      if (SseError.is(error) && error.noEffect !== undefined) this.doubtful = before;
       throw error;
     }
   }
@@ -218,15 +269,6 @@ function closed(): SseError {
   return new SseError('CLOSED', 'the service was closed; load sseModule into a new container');
 }
 
-interface Unanswered {
-  readonly outcome: 'unknown' | 'unavailable';
-}
-
-/** What is certain of a call without an answer. */
-function unanswered({ dispatched }: Attempt): Unanswered {
-  return { outcome: dispatched ? 'unknown' : 'unavailable' };
-}
-
-function unreachable(detail: string): SseError {
-  return new SseError('UNAVAILABLE', `the cluster cannot be reached: ${detail}; try again later`);
+function unreachable(detail: string, noEffect: UnavailableCode = 'CLUSTER_UNREACHABLE'): SseError {
+  return new SseError('UNAVAILABLE', `the cluster cannot be reached: ${detail}; try again later`, { noEffect });
 }

@@ -148,7 +148,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
       case 'opening':
         return this.#writer.hold(frame);
       case 'open':
-        return this.#cursor.admits(frame) ? this.#writer.enqueue(frame) : DELIVERED;
+        return this.#cursor.admits(frame) ? this.#accept(frame) : DELIVERED;
       case 'draining':
       case 'closed':
         return NOT_CONNECTED;
@@ -157,6 +157,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   hasReached(position: Position): boolean {
     return this.#cursor.hasReached(position);
+  }
+
+  wasRefused(position: Position): boolean {
+    return this.#cursor.wasRefused(position);
   }
 
   reportGap(gap: Gap): void {
@@ -267,6 +271,12 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   get #stopped(): boolean {
     return this.#state.kind === 'draining' || this.#state.kind === 'closed';
+  }
+
+  #accept(frame: Frame): LocalResult {
+    const result = this.#writer.enqueue(frame);
+    if (result.outcome === 'rejected') this.#cursor.refuse(frame);
+    return result;
   }
 
   /** The frame to write for one that was held; `undefined` when the client does not need it. */

@@ -7,6 +7,8 @@ import { EVERYONE } from '../protocol/names.js';
 export class ClientCursor {
   #epoch: string | undefined;
   #position: Position | undefined;
+  /** The first and the last entry that the send buffer refused. */
+  #refused: { readonly first: Position; readonly last: Position } | undefined;
 
   /**
    * Sets where the client begins. Without a cursor the client gets no entry of the log: the id of an entry would move the
@@ -30,6 +32,17 @@ export class ClientCursor {
   /** Whether the client was given every entry up to a position. */
   hasReached(position: Position): boolean {
     return this.#position !== undefined && !isAfter(position, this.#position);
+  }
+
+  /** The send buffer refused a frame that was admitted. */
+  refuse({ position }: Frame): void {
+    if (position !== undefined) this.#refused = { first: this.#refused?.first ?? position, last: position };
+  }
+
+  /** Whether the send buffer refused the entry at a position; also true for some entries between two that were refused. */
+  wasRefused(position: Position): boolean {
+    const refused = this.#refused;
+    return refused !== undefined && !isAfter(refused.first, position) && !isAfter(position, refused.last);
   }
 
   /** The event for a client that misses entries of a gap, else `undefined`. May move the cursor to where the stream goes on. */

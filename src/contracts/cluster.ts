@@ -1,6 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './connection.js';
-import type { Cursor, Frame, Gap, LocalResult, Position, SendResult } from './events.js';
+import type { CloseReceipt, CommandReceipt, Cursor, Frame, Gap, LocalResult, Position, SendResult } from './events.js';
 import type { SelfCheck } from './self-check.js';
 
 /** A connection that opens, as its node registers it. */
@@ -84,10 +84,12 @@ export interface Publication {
   readonly body: Buffer;
   /** False: not kept, no id, at most once. */
   readonly retention: Retention | false;
-  /** Publishing the same key again within a minute changes nothing and returns the first result. */
+  /** Publishing the same key to the same topic again within a minute changes nothing and returns the first result. */
   readonly idempotencyKey?: string;
   /** See {@link ClusterCoordinator}. */
   readonly trace?: string;
+  /** Names the publication for its receivers: 1 to 32 characters of `A-Z a-z 0-9 _ -`. Default: a random one, or none. */
+  readonly id?: string;
 }
 
 /** Answer to a publication. */
@@ -190,7 +192,8 @@ export interface RouteRegistry {
  * delivered at most once and in no order.
  *
  * **Failure.** `publish`, `replay` and `subscribe` reject with `UNAVAILABLE` while the cluster cannot be reached. A
- * publication that was rejected may have been kept all the same; an `idempotencyKey` makes repeating it safe.
+ * publication that was rejected may have been kept all the same, unless the error says `noEffect`; an `idempotencyKey` makes
+ * repeating it safe.
  */
 export interface EventLog {
   publish(publication: Publication): Promise<PublicationResult>;
@@ -215,24 +218,24 @@ export interface EventLog {
  * once. With `ack: 'none'` it reaches the owner at most once.
  *
  * **Failure.** `send` never rejects because of the cluster: it resolves to `unavailable` when the message was certainly not
- * sent, else to `unknown`. Every other method rejects with `UNAVAILABLE` while the cluster or the owner does not answer; the
- * owner may have carried it out all the same.
+ * sent, else to `unknown`. Every other method rejects with `UNAVAILABLE` when the cluster cannot be reached; then no node
+ * carried it out. A node that does not answer is no failure: its id is `missing`, or the outcome is `unknown`.
  */
 export interface NodeMessenger {
   /** Resolves within the deadline of the message. */
   send(message: Message): Promise<SendResult>;
-  /** Closes the connection at its owner. Resolves to whether one was closed. */
-  close(connectionId: string, reason: CloseReason): Promise<boolean>;
+  /** Closes the connection at its owner. */
+  close(connectionId: string, reason: CloseReason): Promise<CloseReceipt>;
   /** Closes all connections of all nodes. */
-  closeAll(reason: CloseReason): Promise<void>;
-  /** Subscribes a connection at its owner. Resolves to whether it is connected. */
-  subscribe(connectionId: string, topic: string): Promise<boolean>;
-  /** Unsubscribes a connection at its owner. Resolves to whether it is connected. */
-  unsubscribe(connectionId: string, topic: string): Promise<boolean>;
+  closeAll(reason: CloseReason): Promise<CloseReceipt>;
+  /** Subscribes a connection at its owner. */
+  subscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
+  /** Unsubscribes a connection at its owner. */
+  unsubscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
   presence(topic: string): Promise<Presence>;
   /**
-   * Asks the owner whether the connection was given everything of the log up to a position. The owner may wait about a
-   * second for that. `undefined`: not yet, or it is not connected.
+   * Asks the owner whether the connection was given the entry of its mailbox at a position. The owner may wait about a
+   * second for that. `undefined`: not yet, or not connected, or its node gives it no mailbox, or its send buffer refused it.
    */
   hasReached(connectionId: string, position: Position): Promise<SendResult | undefined>;
 }
@@ -315,8 +318,9 @@ export interface ClusterListener {
   /**
    * An event for the subscribers of a topic, or, without a topic, for everyone.
    * @param trace as the publisher gave it
+   * @param id as the publisher gave it
    */
-  onPublication(topic: string | undefined, frame: Frame, trace?: string): void;
+  onPublication(topic: string | undefined, frame: Frame, trace?: string, id?: string): void;
   /**
    * Publications are lost between the last one and the next one. `EPOCH` and `AHEAD` concern all topics and mean another
    * log, in which the stream goes on at `resumedFrom`.
@@ -330,13 +334,13 @@ export interface ClusterListener {
   onSuperseded(connectionId: string, token: string, fencingToken: number): void;
   /** Another node repaired a difference, and this node may have one as well: reconcile soon. */
   onSync(): void;
-  /** Close the connection. Returns whether one was open. */
-  onClose(connectionId: string, reason: CloseReason): boolean;
-  /** Close every connection of this node. */
-  onCloseAll(reason: CloseReason): void;
+  /** Close the connection. Returns how many streams of that id were open. */
+  onClose(connectionId: string, reason: CloseReason): number;
+  /** Close every connection of this node. Returns how many there were. */
+  onCloseAll(reason: CloseReason): number;
   /**
    * Subscribe or unsubscribe the connection. Resolves to whether it is here, once the topic's feed runs, so that nothing
-   * published afterwards is missed.
+   * published afterwards is missed. Rejects with `INVALID_TOPIC` when it follows too many, and with `UNAVAILABLE`.
    */
   onSubscribe(connectionId: string, topic: string): Promise<boolean>;
   onUnsubscribe(connectionId: string, topic: string): boolean;
@@ -349,8 +353,8 @@ export interface ClusterListener {
   /** Whether this node has a connection with that id and token, be it still opening. */
   holds(connectionId: string, token: string): boolean;
   /**
-   * Whether a connection of this node was given everything of the log up to a position. Waits for it, about a second at
-   * most; `undefined`: not yet, or it is not here.
+   * Whether a connection of this node was given the entry of its mailbox at a position. Waits for it, about a second at
+   * most; `undefined`: not yet, or it is not here, or it certainly does not get it.
    */
   hasReached(connectionId: string, position: Position): Promise<'delivered' | 'buffered' | undefined>;
 }

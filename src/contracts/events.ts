@@ -1,4 +1,4 @@
-import type { SseErrorCode } from '../errors.js';
+import type { SseErrorCode, UnavailableCode } from '../errors.js';
 
 /** Event name to data type. Untyped by default. */
 export type EventMap = Record<string, unknown>;
@@ -79,7 +79,7 @@ export interface Gap {
  * | `not-connected` | no live route, or the connection has stopped |
  * | `rejected` | the event is too large, exceeds a bound, or is not allowed; the `code` says which |
  * | `unknown` | no answer within the deadline: the event may have been delivered |
- * | `unavailable` | the cluster or the owning node cannot be reached: the event was certainly not sent |
+ * | `unavailable` | the cluster or the owning node cannot be reached: the event was certainly not sent; the `code` says why |
  */
 export type Outcome =
   'delivered' | 'buffered' | 'stored' | 'routed' | 'not-connected' | 'rejected' | 'unknown' | 'unavailable';
@@ -89,10 +89,17 @@ export type LocalResult =
   | { readonly outcome: 'delivered' | 'buffered' | 'not-connected' }
   | { readonly outcome: 'rejected'; readonly code: SseErrorCode };
 
+/** The event, or the command, was certainly not sent. */
+export interface Unavailable {
+  readonly outcome: 'unavailable';
+  readonly code: UnavailableCode;
+}
+
 /** What became of a send, wherever the connection is. */
 export type SendResult =
   | { readonly outcome: 'delivered' | 'buffered' | 'routed'; readonly nodeId: string }
-  | { readonly outcome: 'stored' | 'not-connected' | 'unknown' | 'unavailable' }
+  | { readonly outcome: 'stored' | 'not-connected' | 'unknown' }
+  | Unavailable
   | { readonly outcome: 'rejected'; readonly code: SseErrorCode; readonly nodeId?: string };
 
 interface ReceiptBase {
@@ -125,21 +132,61 @@ export interface FanOut extends Readonly<Record<Extract<Outcome, 'delivered' | '
   readonly rejected: number;
 }
 
-/** What is known about a broadcast to the cluster. */
-export interface BroadcastReceipt {
-  /** Open connections of this node when the broadcast was accepted. */
-  readonly local: number;
-  /** Nodes with a live lease, this one included; 0 when the cluster cannot be reached. */
-  readonly nodes: number;
-  /** Its position in the ordered log; absent without history. */
-  readonly id?: string;
-  /** The cluster cannot be reached: only this node's connections got it. */
-  readonly degraded?: true;
+/** What became of an event for many. */
+export type PublishResult =
+  /** Kept; the id is its position in the ordered log. */
+  | { readonly outcome: 'stored'; readonly id: string }
+  | (WithoutId &
+      (
+        | {
+            /**
+             * `routed`: without history, handed to the subscribers of the moment, at most once. `unknown`: no answer within
+             * `send.deadline`, so it may have been published; with an idempotency key it can be repeated safely.
+             */
+            readonly outcome: 'routed' | 'unknown';
+          }
+        /** Too large. */
+        | { readonly outcome: 'rejected'; readonly code: SseErrorCode }
+        | Unavailable
+      ));
+
+interface WithoutId {
+  readonly id?: undefined;
 }
 
-/** What is known about a publish. */
-export interface PublishReceipt {
-  readonly topic: string;
-  /** Its position in the ordered log; absent when the topic keeps no history. */
-  readonly id?: string;
+/** The result of a publication. */
+export type PublishReceipt = PublishResult & { readonly topic: string };
+
+/** The result of a broadcast to the cluster. The outcome speaks of other nodes. */
+export type BroadcastReceipt = PublishResult & {
+  /** Open connections of this node when the broadcast was accepted. */
+  readonly local: number;
+  /** Nodes with a live lease, this one included; 0 when the cluster did not get it, `null` when that is not known. */
+  readonly nodes: number | null;
+  /** The cluster did not get it: only connections of this node did. */
+  readonly degraded?: true;
+};
+
+/** What became of a command for one connection, wherever it is. */
+export type CommandReceipt =
+  /** The owning node carried it out. */
+  | { readonly outcome: 'delivered' }
+  /** The cluster remembers it for the next connect of the client. */
+  | { readonly outcome: 'stored' }
+  /** No node has the connection. */
+  | { readonly outcome: 'not-connected' }
+  /** The owning node refused it. */
+  | { readonly outcome: 'rejected'; readonly code: SseErrorCode }
+  /** The owning node did not answer: it may have carried it out. */
+  | { readonly outcome: 'unknown' }
+  | Unavailable;
+
+/** What became of closing connections. */
+export interface CloseReceipt {
+  /** How many streams were closed, as far as known. */
+  readonly closed: number;
+  /** The ids of nodes that did not answer: they may have closed streams, or not. */
+  readonly missing: readonly string[];
+  /** Set when the cluster could not be asked: streams of other nodes are certainly open. */
+  readonly unavailable?: UnavailableCode;
 }

@@ -3,6 +3,8 @@ import type { NodeInfo, Presence } from './cluster.js';
 import type { CloseReason, ConnectionSink, ResetHook, SseConnection } from './connection.js';
 import type {
   BroadcastReceipt,
+  CloseReceipt,
+  CommandReceipt,
   EventMap,
   EventOptions,
   FanOut,
@@ -60,7 +62,7 @@ export interface PublishOptions {
   readonly retry?: number;
   /** False: not kept for replay, at most once, cheaper. Default: as the settings say. */
   readonly history?: false;
-  /** Publishing the same key again within a minute changes nothing and returns the first id. 1 to 128 bytes of text. */
+  /** Publishing the same key to the same topic again within a minute changes nothing and returns the first id. 1 to 128 bytes of text. */
   readonly idempotencyKey?: string;
 }
 
@@ -73,8 +75,13 @@ export interface DrainOptions {
 /**
  * Everything an application does with its clients. The seed's ten methods keep their names.
  *
- * Every method that takes an event throws (or rejects with) `INVALID_EVENT_NAME`, `INVALID_EVENT_ID`, `INVALID_RETRY` or
- * `NOT_SERIALIZABLE` before anything is sent. After `close` every method but `close` and `health` fails with `CLOSED`.
+ * **Arguments.** Every method that takes an event throws (or rejects with) `INVALID_EVENT_NAME`, `INVALID_EVENT_ID`,
+ * `INVALID_RETRY` or `NOT_SERIALIZABLE` before anything is sent.
+ *
+ * **Outages.** `sendMessageToConnection`, `publish`, `broadcastToCluster`, `subscribe`, `unsubscribe`, `closeConnection` and
+ * `closeAllConnections` never reject because of the cluster, and after `close` they answer `unavailable` with code `CLOSED`:
+ * `void sse.publish(...)` is safe in a timer. Questions have no answer in an outage: they reject with `UNAVAILABLE`, and
+ * after `close` with `CLOSED`, as every other method does but `close` and `health`.
  */
 export interface SseService<Events extends EventMap = EventMap> {
   /** Name of this node, `node.id`. */
@@ -101,7 +108,7 @@ export interface SseService<Events extends EventMap = EventMap> {
   ): LocalReceipt;
   /** Sends to every connection of this node. @throws SseError `EVENT_TOO_LARGE` */
   broadcast<Name extends keyof Events & string>(event: Name, data: Events[Name], options?: EventOptions): FanOut;
-  /** Sends to a connection wherever it is. Settles within the deadline; an outage is a receipt, not a rejection. */
+  /** Sends to a connection wherever it is. Resolves within the deadline. */
   sendMessageToConnection<Name extends keyof Events & string>(
     connectionId: string,
     event: Name,
@@ -109,18 +116,18 @@ export interface SseService<Events extends EventMap = EventMap> {
     options?: ClusterSendOptions,
   ): Promise<Receipt>;
   /**
-   * Sends to every connection of every node, in one order for all, kept for replay. While the cluster cannot be reached
-   * this node's connections get it and the receipt says `degraded`. @throws SseError `EVENT_TOO_LARGE`
+   * Sends to every connection of every node, in one order for all, kept for replay. When the cluster does not get it, or
+   * does not answer, this node's connections get it all the same. Resolves within `send.deadline`.
    */
   broadcastToCluster<Name extends keyof Events & string>(
     event: Name,
     data: Events[Name],
     options?: PublishOptions,
   ): Promise<BroadcastReceipt>;
-  /** Closes a connection wherever it is. Resolves to whether one was closed. @throws SseError `INVALID_REASON`, `UNAVAILABLE` */
-  closeConnection(connectionId: string, reason?: CloseReason): Promise<boolean>;
-  /** Closes the connections of this node, or of all. @throws SseError `INVALID_REASON`, `UNAVAILABLE` */
-  closeAllConnections(reason?: CloseReason, options?: { readonly cluster?: boolean }): Promise<void>;
+  /** Closes a connection wherever it is. @throws SseError `INVALID_CONNECTION_ID`, `INVALID_REASON` */
+  closeConnection(connectionId: string, reason?: CloseReason): Promise<CloseReceipt>;
+  /** Closes the connections of this node, or of all. @throws SseError `INVALID_REASON` */
+  closeAllConnections(reason?: CloseReason, options?: { readonly cluster?: boolean }): Promise<CloseReceipt>;
   /** Whether any node has the connection. @throws SseError `UNAVAILABLE` */
   isConnected(connectionId: string): Promise<boolean>;
   /** Whether this node has the connection. */
@@ -133,8 +140,8 @@ export interface SseService<Events extends EventMap = EventMap> {
   getClusterConnectionCount(): Promise<number>;
 
   /**
-   * Sends to the subscribers of a topic, in one order for all, kept for replay when the topic has history.
-   * @throws SseError `INVALID_TOPIC`, `EVENT_TOO_LARGE`, `UNAVAILABLE`
+   * Sends to the subscribers of a topic, in one order for all, kept for replay when the topic has history. Resolves within
+   * `send.deadline`. @throws SseError `INVALID_TOPIC`
    */
   publish<Name extends keyof Events & string>(
     topic: string,
@@ -143,12 +150,12 @@ export interface SseService<Events extends EventMap = EventMap> {
     options?: PublishOptions,
   ): Promise<PublishReceipt>;
   /**
-   * Subscribes a connection wherever it is; what is published after it resolves reaches it. Resolves to whether it is
-   * connected. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE`
+   * Subscribes a connection wherever it is; after `delivered` it gets what is published from then on.
+   * @throws SseError `INVALID_CONNECTION_ID`, `INVALID_TOPIC`
    */
-  subscribe(connectionId: string, topic: string): Promise<boolean>;
-  /** Takes a subscription back. Resolves to whether the connection is connected. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
-  unsubscribe(connectionId: string, topic: string): Promise<boolean>;
+  subscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
+  /** Takes a subscription back. @throws SseError `INVALID_CONNECTION_ID`, `INVALID_TOPIC` */
+  unsubscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
   /** Who is subscribed to a topic, on every node. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
   presence(topic: string): Promise<Presence>;
   /** The live nodes and how many connections each has. @throws SseError `UNAVAILABLE` */

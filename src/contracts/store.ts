@@ -6,6 +6,8 @@ import type { FanOut, Frame, Gap, LocalResult, Position } from './events.js';
 export interface LocalConnection extends SseConnection {
   /** Names this object among all connections of this process; 1 to 16 characters. */
   readonly token: string;
+  /** Grows with each connection of this process. */
+  readonly ordinal: number;
   /** Milliseconds of `Date.now()` when it was created. */
   readonly openedAt: number;
   /** Milliseconds of `Date.now()` when its socket last accepted bytes. */
@@ -25,6 +27,8 @@ export interface LocalConnection extends SseConnection {
   enqueue(frame: Frame): LocalResult;
   /** Whether the client was given every entry of its topics up to a position. */
   hasReached(position: Position): boolean;
+  /** Whether the send buffer refused the entry at a position, as far as can be told from its neighbours. */
+  wasRefused(position: Position): boolean;
   /** As `SseConnection.close`, but with `last` as the last event; an empty frame when the client has got its last event. */
   close(reason?: CloseReason, last?: Frame): void;
   /** Gives the client the event `sse.reset`, in order with its events, if it misses entries of this gap. */

@@ -1,13 +1,14 @@
 import { NOT_CONNECTED } from '../connection/direct-send.js';
 import type { ClusterListener, Registered } from '../contracts/cluster.js';
 import type { CloseReason } from '../contracts/connection.js';
-import type { Frame, Gap, LocalResult, Position } from '../contracts/events.js';
+import type { FanOut, Frame, Gap, LocalResult, Position } from '../contracts/events.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Addressee } from '../contracts/telemetry.js';
-import { isMailbox, isSourceTopic, mailboxOwner, sourceKey } from '../protocol/names.js';
+import { isMailbox, isSourceTopic, mailboxOwner, mailboxTopic, sourceKey } from '../protocol/names.js';
 import { pause } from '../time.js';
 import type { SseNode } from './node.js';
 import type { Subscriptions } from './open.js';
+import type { Arrival, LocalCopies } from './publish.js';
 import type { ResumableSources } from './sources.js';
 
 /** The entry has usually arrived before the question whether it has, so a poll is rare. */
@@ -21,6 +22,7 @@ export class NodeListener implements ClusterListener {
     private readonly node: SseNode,
     private readonly subscriptions: Subscriptions,
     private readonly sources: ResumableSources,
+    private readonly copies: LocalCopies,
   ) {}
 
   onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult {
@@ -32,8 +34,9 @@ export class NodeListener implements ClusterListener {
     );
   }
 
-  onPublication(topic: string | undefined, frame: Frame, trace?: string): void {
+  onPublication(topic: string | undefined, frame: Frame, trace?: string, id?: string): void {
     const { store, telemetry } = this.node;
+    const late = topic === undefined ? this.copies.arrive(id, frame) : undefined;
     telemetry.events.fanningOut(
       {
         to: addresseeOf(topic, store),
@@ -41,7 +44,10 @@ export class NodeListener implements ClusterListener {
         position: frame.position,
         trace,
       },
-      () => (topic === undefined ? store.deliverToAll(frame) : store.deliverToTopic(topic, frame)),
+      () => {
+        if (late !== undefined) return this.#deliverLate(frame, late);
+        return topic === undefined ? store.deliverToAll(frame) : store.deliverToTopic(topic, frame);
+      },
     );
     if (topic !== undefined && isSourceTopic(topic)) this.sources.onEntry(topic, frame);
   }
@@ -61,15 +67,17 @@ export class NodeListener implements ClusterListener {
   }
 
   /** Closes a connection that still opens as well: its route may be known, and its client must not get in after the close. */
-  onClose(connectionId: string, reason: CloseReason): boolean {
+  onClose(connectionId: string, reason: CloseReason): number {
     const owner = this.node.store.get(connectionId);
     const connections = owner === undefined ? this.#opening(connectionId) : [owner];
     for (const connection of connections) connection.close(reason);
-    return connections.length > 0;
+    return connections.length;
   }
 
-  onCloseAll(reason: CloseReason): void {
-    for (const connection of [...this.node.store.connections()]) connection.close(reason);
+  onCloseAll(reason: CloseReason): number {
+    const connections = [...this.node.store.connections()];
+    for (const connection of connections) connection.close(reason);
+    return connections.length;
   }
 
   async onSubscribe(connectionId: string, topic: string): Promise<boolean> {
@@ -88,7 +96,9 @@ export class NodeListener implements ClusterListener {
     const until = performance.now() + LONGEST_WAIT_MS;
     for (;;) {
       const connection = this.node.store.get(connectionId);
-      if (connection === undefined) return undefined;
+      // An entry of the mailbox reaches only a connection that follows the mailbox.
+      if (connection?.topics.has(mailboxTopic(connectionId)) !== true) return undefined;
+      if (connection.wasRefused(position)) return undefined;
       if (connection.hasReached(position)) return writtenBy(connection);
       if (performance.now() >= until) return undefined;
       await pause(POLL_MS);
@@ -116,6 +126,18 @@ export class NodeListener implements ClusterListener {
 
   holds(connectionId: string, token: string): boolean {
     return !this.node.routesReleased && this.node.store.find(connectionId, token) !== undefined;
+  }
+
+  /** A broadcast of this node of which most connections have the copy that was given without the log. */
+  #deliverLate(frame: Frame, { given, instead }: Arrival): FanOut {
+    const counts = { delivered: 0, buffered: 0, rejected: 0 };
+    // A copy, because a connection whose send buffer overflows is removed from the store.
+    for (const connection of [...this.node.store.connections()]) {
+      const due = connection.ordinal <= given ? instead : frame;
+      const outcome = due === undefined ? 'delivered' : connection.enqueue(due).outcome;
+      counts[outcome === 'not-connected' ? 'rejected' : outcome] += 1;
+    }
+    return counts;
   }
 
   #opening(connectionId: string): LocalConnection[] {

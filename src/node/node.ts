@@ -105,9 +105,14 @@ export class SseNode implements ConnectionObserver {
     this.cluster.beginClose();
   }
 
+  /** Whether the application can use the node no more. */
+  get closed(): boolean {
+    return this.#ending === 'closed';
+  }
+
   /** @throws SseError `CLOSED` */
   assertOpen(): void {
-    if (this.#ending !== 'closed') return;
+    if (!this.closed) return;
     throw new SseError('CLOSED', 'the service was closed; load sseModule into a new container');
   }
 
@@ -125,6 +130,11 @@ export class SseNode implements ConnectionObserver {
   createConnection(id: string, sink: ConnectionSink, lastEventId: string | undefined): ClientConnection {
     this.#ordinal += 1;
     return new ClientConnection({ id, ordinal: this.#ordinal, lastEventId }, sink, this.environment);
+  }
+
+  /** The ordinal of the connection that was created last. */
+  get newestOrdinal(): number {
+    return this.#ordinal;
   }
 
   /** Whether this node has released all of its routes, for good. */

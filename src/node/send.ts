@@ -54,6 +54,7 @@ export class MessageSender {
     if (options.durable === true) this.#checkDurable(options);
     const prepared = this.node.encoder.prepare(subject.event, data, options);
     if ('refused' in prepared) return localReceipt(subject, rejected(prepared.refused));
+    if (this.node.closed) return closedReceipt(subject);
     if (options.durable === true) return this.#route(subject, prepared.frame, options);
     const local = this.#deliver(subject, prepared.frame, options);
     return local.outcome === 'not-connected' ? this.#route(subject, prepared.frame, options) : local;
@@ -89,9 +90,9 @@ export class MessageSender {
   async #store(message: Routed): Promise<SendResult> {
     const startedAt = performance.now();
     const { cluster } = this.node;
-    const result = await cluster.store(this.#mail(message), message.deadline);
+    const result = await cluster.publish(this.#mail(message), message.deadline);
     if (result.outcome === 'unavailable') return this.#deliverUnstored(message) ?? result;
-    if (result.outcome !== 'stored') return result;
+    if (result.outcome === 'unknown') return result;
     const stored: SendResult = { outcome: 'stored' };
     const { cursor } = result;
     if (cursor === undefined || message.ack === 'none') return stored;
@@ -125,7 +126,7 @@ export class MessageSender {
       body: frame.bytes,
       retention: { maxEntries, ttl },
       // A publication without an answer is repeated, and a send may be as well.
-      idempotencyKey: `${topic} ${messageId}`,
+      idempotencyKey: messageId,
       ...(trace === undefined ? {} : { trace }),
     };
   }
@@ -168,4 +169,8 @@ export class MessageSender {
       startedAt,
     };
   }
+}
+
+function closedReceipt({ connectionId, messageId, startedAt }: ReceiptSubject): Receipt {
+  return { outcome: 'unavailable', code: 'CLOSED', connectionId, messageId, ms: performance.now() - startedAt };
 }

@@ -3,6 +3,8 @@ import type { CoordinatorStatus, Impairment, NodeInfo, Presence } from '../contr
 import type { CloseReason, ConnectionSink, SseConnection } from '../contracts/connection.js';
 import type {
   BroadcastReceipt,
+  CloseReceipt,
+  CommandReceipt,
   EventOptions,
   FanOut,
   LocalReceipt,
@@ -20,13 +22,14 @@ import type {
   SendOptions,
   SseService,
 } from '../contracts/service.js';
+import { SseError } from '../errors.js';
 import { checkConnectionId, checkReason, checkTopic } from '../protocol/names.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
 import { type NodeServices, type Phase, SseNode } from './node.js';
 import { ConnectionOpener, Subscriptions } from './open.js';
-import { Publisher } from './publish.js';
+import { LocalCopies, Publisher } from './publish.js';
 import { Replayer } from './replay.js';
 import { MessageSender } from './send.js';
 import { ResumableSources } from './sources.js';
@@ -41,16 +44,20 @@ export class DistributedSseService implements SseService {
   readonly #shutdown: NodeShutdown;
 
   constructor(services: NodeServices) {
-    const { coordinator, policy } = services;
-    const cluster = new GuardedCluster(coordinator, policy, () => this.#listener);
+    const { coordinator, policy, logger } = services;
+    const report = (error: unknown): void => {
+      logger.error('a call to the cluster failed; its receipt says what is certain', { error });
+    };
+    const cluster = new GuardedCluster(coordinator, policy, () => this.#listener, report);
     const node = new SseNode(services, cluster);
     const subscriptions = new Subscriptions(node);
     const sources = new ResumableSources(node);
     this.#node = node;
-    this.#listener = new NodeListener(node, subscriptions, sources);
+    const copies = new LocalCopies();
+    this.#listener = new NodeListener(node, subscriptions, sources, copies);
     this.#opener = new ConnectionOpener(node, subscriptions, sources, new Replayer(node));
     this.#sender = new MessageSender(node);
-    this.#publisher = new Publisher(node);
+    this.#publisher = new Publisher(node, copies);
     this.#shutdown = new NodeShutdown(node, sources);
   }
 
@@ -87,33 +94,31 @@ export class DistributedSseService implements SseService {
     data: unknown,
     options: ClusterSendOptions = {},
   ): Promise<Receipt> {
-    this.#node.assertOpen();
     return this.#sender.send(connectionId, event, data, options);
   }
 
   async broadcastToCluster(event: string, data: unknown, options: PublishOptions = {}): Promise<BroadcastReceipt> {
-    this.#node.assertOpen();
     return this.#publisher.broadcastToCluster(event, data, options);
   }
 
-  async closeConnection(connectionId: string, reason: CloseReason = 'closed'): Promise<boolean> {
+  async closeConnection(connectionId: string, reason: CloseReason = 'closed'): Promise<CloseReceipt> {
     checkConnectionId(connectionId);
     checkReason(reason);
-    this.#node.assertOpen();
-    if (this.#listener.onClose(connectionId, reason)) return true;
-    return this.#node.cluster.messenger.close(connectionId, reason);
+    if (this.#node.closed) return CLOSED_NOTHING;
+    const closed = this.#listener.onClose(connectionId, reason);
+    return closed > 0 ? { closed, missing: [] } : this.#node.cluster.messenger.close(connectionId, reason);
   }
 
   async closeAllConnections(
     reason: CloseReason = 'closed',
     options: { readonly cluster?: boolean } = {},
-  ): Promise<void> {
+  ): Promise<CloseReceipt> {
     checkReason(reason);
-    this.#node.assertOpen();
-    await this.#node.cluster.join();
-    this.#listener.onCloseAll(reason);
-    if (options.cluster !== true) return;
-    await this.#node.cluster.messenger.closeAll(reason);
+    if (this.#node.closed) return CLOSED_NOTHING;
+    const closed = this.#listener.onCloseAll(reason);
+    if (options.cluster !== true) return { closed, missing: [] };
+    const others = await this.#node.cluster.messenger.closeAll(reason);
+    return { ...others, closed: closed + others.closed };
   }
 
   async isConnected(connectionId: string): Promise<boolean> {
@@ -143,22 +148,25 @@ export class DistributedSseService implements SseService {
   }
 
   async publish(topic: string, event: string, data: unknown, options: PublishOptions = {}): Promise<PublishReceipt> {
-    this.#node.assertOpen();
     return this.#publisher.publish(topic, event, data, options);
   }
 
-  async subscribe(connectionId: string, topic: string): Promise<boolean> {
+  async subscribe(connectionId: string, topic: string): Promise<CommandReceipt> {
     checkConnectionId(connectionId);
     checkTopic(topic);
-    if (this.hasLocal(connectionId)) return this.#listener.onSubscribe(connectionId, topic);
-    return this.#node.cluster.messenger.subscribe(connectionId, topic);
+    const { closed, cluster } = this.#node;
+    if (closed) return CLOSED;
+    if (!this.hasLocal(connectionId)) return cluster.messenger.subscribe(connectionId, topic);
+    return commandReceipt(() => this.#listener.onSubscribe(connectionId, topic));
   }
 
-  async unsubscribe(connectionId: string, topic: string): Promise<boolean> {
+  async unsubscribe(connectionId: string, topic: string): Promise<CommandReceipt> {
     checkConnectionId(connectionId);
     checkTopic(topic);
-    if (this.hasLocal(connectionId)) return this.#listener.onUnsubscribe(connectionId, topic);
-    return this.#node.cluster.messenger.unsubscribe(connectionId, topic);
+    const { closed, cluster } = this.#node;
+    if (closed) return CLOSED;
+    if (!this.hasLocal(connectionId)) return cluster.messenger.unsubscribe(connectionId, topic);
+    return commandReceipt(async () => this.#listener.onUnsubscribe(connectionId, topic));
   }
 
   async presence(topic: string): Promise<Presence> {
@@ -187,6 +195,21 @@ export class DistributedSseService implements SseService {
 
   health(): Health {
     return healthOf(this.#node);
+  }
+}
+
+const CLOSED: CommandReceipt = { outcome: 'unavailable', code: 'CLOSED' };
+const CLOSED_NOTHING: CloseReceipt = { closed: 0, missing: [], unavailable: 'CLOSED' };
+
+/** The receipt of a command that this node carries out itself. */
+async function commandReceipt(command: () => Promise<boolean>): Promise<CommandReceipt> {
+  try {
+    return { outcome: (await command()) ? 'delivered' : 'not-connected' };
+  } catch (error) {
+    if (SseError.is(error, 'INVALID_TOPIC')) return { outcome: 'rejected', code: error.code };
+    // The feed of the topic did not begin, so the connection was not subscribed.
+    if (SseError.is(error, 'CLOSED')) return CLOSED;
+    return { outcome: 'unavailable', code: (SseError.is(error) && error.noEffect) || 'CLUSTER_UNREACHABLE' };
   }
 }
 

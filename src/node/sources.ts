@@ -207,7 +207,7 @@ export class ResumableSources {
       lost ? 'sse.reset' : 'sse.closed',
       async trace => {
         const end = await this.#publish(key, body, 'end', trace);
-        return { topic: sourceTopic(key), id: formatCursor(end) };
+        return { outcome: 'stored' as const, topic: sourceTopic(key), id: formatCursor(end) };
       },
     );
     await this.#locks.recordEnd(key, { id, ending });
@@ -228,7 +228,7 @@ export class ResumableSources {
       body,
       // All of it is kept, and its end, for as long after the last one.
       retention: { maxEntries: maxEntries + 1, ttl, whole: true },
-      idempotencyKey: `${sourceTopic(key)} ${number}`,
+      idempotencyKey: number,
       ...(trace === undefined ? {} : { trace }),
     };
     const { cursor } = await this.node.cluster.log.publish(publication);

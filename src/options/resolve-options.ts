@@ -129,6 +129,7 @@ function withRetries(settings: Settings): ResolvedSseOptions['resilience'] {
     replay: Object.freeze({ ...resilience.replay, ...scripts }),
     send: Object.freeze({ ...resilience.send, ...scripts }),
     publish: Object.freeze({ ...resilience.publish, ...scripts }),
+    command: Object.freeze({ ...resilience.command, ...scripts }),
     maintenance: Object.freeze({
       ...resilience.maintenance,
       retries: reliability.enabled ? reliability.cleanupRetryCount : 0,

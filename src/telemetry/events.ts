@@ -30,15 +30,7 @@ import type {
 } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import { ATTRIBUTE } from './names.js';
-import {
-  fanOutEnd,
-  fanOutOutcome,
-  publicationEnd,
-  publicationOutcome,
-  type Reporting,
-  sendEnd,
-  type SpanEnd,
-} from './spans.js';
+import { fanOutEnd, fanOutOutcome, publicationEnd, type Reporting, sendEnd, type SpanEnd } from './spans.js';
 import type { Carried, TraceCarrier } from './trace-carrier.js';
 
 const SEND = operation('send', 'send');
@@ -119,7 +111,7 @@ export class OpenEventTelemetry implements EventTelemetry {
         ? spans.run(span, parent, () => work(text), publicationEnd)
         : work(text));
       // The end of a source is no event of the application's.
-      if (scope !== 'source') figures.sent.add(scope, publicationOutcome(receipt), 1, event);
+      if (scope !== 'source') figures.sent.add(scope, receipt.outcome, 1, event);
       return receipt;
     } catch (error) {
       if (scope !== 'source') this.#countFailure(scope, event, error);

@@ -217,8 +217,13 @@ export function fanOutEnd(fanOut: FanOut): SpanEnd {
 
 /** The end of a publication's span. */
 export function publicationEnd(receipt: BroadcastReceipt | PublishReceipt): SpanEnd {
-  const outcome = publicationOutcome(receipt);
-  return outcomeEnd(outcome, outcome, 'nodes' in receipt ? { [ATTRIBUTE.nodes]: receipt.nodes } : {});
+  const { outcome } = receipt;
+  const nodes = 'nodes' in receipt ? receipt.nodes : null;
+  return outcomeEnd(
+    outcome,
+    'code' in receipt ? receipt.code : outcome,
+    nodes === null ? {} : { [ATTRIBUTE.nodes]: nodes },
+  );
 }
 
 /** The outcome of a fan-out as a whole: the best one that any connection had. */
@@ -226,12 +231,6 @@ export function fanOutOutcome({ delivered, buffered, rejected }: FanOut): Outcom
   if (delivered > 0) return 'delivered';
   if (buffered > 0) return 'buffered';
   return rejected > 0 ? 'rejected' : 'not-connected';
-}
-
-/** The outcome of a publication: the log keeps it, it was published without history, or the cluster cannot be reached. */
-export function publicationOutcome(receipt: BroadcastReceipt | PublishReceipt): Outcome {
-  if ('degraded' in receipt) return 'unavailable';
-  return receipt.id === undefined ? 'routed' : 'stored';
 }
 
 function outcomeEnd(outcome: Outcome, failure: string, attributes: Attributes = {}): SpanEnd {

@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import type { OperationContext, OperationKind, ResiliencePolicy } from '../../src/contracts/policy.js';
 import { SseError } from '../../src/errors.js';
 
-const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'maintenance'];
+const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'command', 'maintenance'];
 
 /** What every implementation of `ResiliencePolicy` does. A policy that retries must be made to do so quickly. */
 export function resiliencePolicyContract(name: string, create: () => ResiliencePolicy): void {

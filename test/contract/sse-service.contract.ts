@@ -23,6 +23,8 @@ interface Client {
   readonly sink: RecordingSink;
 }
 
+const CUT_OFF = { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
+
 /** What every implementation of `SseService` does, alone and with others. */
 export function sseServiceContract(name: string, factory: ServiceFactory): void {
   describe(`${name} as an SseService`, () => {
@@ -325,13 +327,13 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
       it('answers how many connections it was for and its id in the log', async () => {
         await connect(here, c1);
         const { id, ...counts } = await here.broadcastToCluster('message', 'x');
-        expect(counts).to.deep.equal({ local: 1, nodes: 2 });
+        expect(counts).to.deep.equal({ outcome: 'stored', local: 1, nodes: 2 });
         expect(id).to.be.a('string');
         const published = await here.publish(news, 'message', 'x');
         expect(published.topic).to.equal(news);
         expect(published.id).to.be.a('string');
         const unkept = await here.publish(news, 'message', 'x', { history: false });
-        expect(unkept).to.deep.equal({ topic: news });
+        expect(unkept).to.deep.equal({ outcome: 'routed', topic: news });
       });
 
       it('with the same key is published once', async () => {
@@ -347,9 +349,9 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
       it('reaches exactly the connections subscribed before it was published', async () => {
         const client = await connect(there, c1);
         const bystander = await connect(there, c2);
-        expect(await here.subscribe(c1, news)).to.equal(true);
+        expect(await here.subscribe(c1, news)).to.deep.equal({ outcome: 'delivered' });
         await here.publish(news, 'message', '1');
-        expect(await here.unsubscribe(c1, news)).to.equal(true);
+        expect(await here.unsubscribe(c1, news)).to.deep.equal({ outcome: 'delivered' });
         await here.publish(news, 'message', '2');
         await here.broadcastToCluster('message', '3');
         await got(client, 2);
@@ -358,9 +360,9 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(bystander.sink.data('message')).to.deep.equal(['3']);
       });
 
-      it('subscribing or unsubscribing an unknown id answers false', async () => {
-        expect(await here.subscribe(c1, news)).to.equal(false);
-        expect(await here.unsubscribe(c1, news)).to.equal(false);
+      it('subscribing or unsubscribing an unknown id answers not-connected', async () => {
+        expect(await here.subscribe(c1, news)).to.deep.equal({ outcome: 'not-connected' });
+        expect(await here.unsubscribe(c1, news)).to.deep.equal({ outcome: 'not-connected' });
       });
 
       it('presence lists the subscribed connections, on every node', async () => {
@@ -380,22 +382,23 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
       it('of a connection ends it on any node, with the reason as its last event', async () => {
         for (const service of [here, there]) {
           const { sink } = await connect(service, c1);
-          expect(await here.closeConnection(c1, 'kicked')).to.equal(true);
+          expect(await here.closeConnection(c1, 'kicked')).to.deep.equal({ closed: 1, missing: [] });
           await until(() => sink.gone, 'the end');
           expect(sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"kicked"}' });
           await until(async () => !(await here.isConnected(c1)), 'the route to go');
         }
-        expect(await here.closeConnection(c1)).to.equal(false);
+        expect(await here.closeConnection(c1)).to.deep.equal({ closed: 0, missing: [] });
       });
 
       it('of all connections stays on this node unless the cluster is meant', async () => {
         const mine = await connect(here, c1);
         const theirs = await connect(there, c2);
-        await here.closeAllConnections();
+        expect(await here.closeAllConnections()).to.deep.equal({ closed: 1, missing: [] });
         await until(() => mine.sink.gone, 'the end here');
         expect(mine.sink.lastEvent?.data).to.equal('{"reason":"closed"}');
         expect(theirs.connection.state.kind).to.equal('open');
-        await here.closeAllConnections('maintenance', { cluster: true });
+        const all = await here.closeAllConnections('maintenance', { cluster: true });
+        expect(all).to.deep.equal({ closed: 1, missing: [] });
         await until(() => theirs.sink.gone, 'the end there');
         expect(theirs.sink.lastEvent?.data).to.equal('{"reason":"maintenance"}');
       });
@@ -459,7 +462,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(leaving.health()).to.include({ live: false, ready: false });
       });
 
-      it('after close every method but close and health fails with CLOSED', async () => {
+      it('after close questions and local calls fail with CLOSED', async () => {
         const leaving = await another('leaving');
         await leaving.close();
         const sink = new RecordingSink();
@@ -467,18 +470,11 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
           () => leaving.createConnection(c1, sink),
           () => leaving.sendMessage(c1, 'message', 'x'),
           () => leaving.broadcast('message', 'x'),
-          () => leaving.sendMessageToConnection(c1, 'message', 'x'),
-          () => leaving.broadcastToCluster('message', 'x'),
-          () => leaving.closeConnection(c1),
-          () => leaving.closeAllConnections(),
           () => leaving.isConnected(c1),
           () => leaving.hasLocal(c1),
           () => leaving.locate(c1),
           () => leaving.getConnectionCount(),
           () => leaving.getClusterConnectionCount(),
-          () => leaving.publish(news, 'message', 'x'),
-          () => leaving.subscribe(c1, news),
-          () => leaving.unsubscribe(c1, news),
           () => leaving.presence(news),
           () => leaving.nodes(),
           () => leaving.start(),
@@ -487,6 +483,27 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
           expect(await codeOf((async () => call())()), String(call)).to.equal('CLOSED');
         }
         expect(sink.attached).to.equal(false);
+      });
+
+      it('after close sends and commands answer unavailable with CLOSED, and bad arguments are refused', async () => {
+        const leaving = await another('leaving');
+        await leaving.close();
+        const closed = { outcome: 'unavailable', code: 'CLOSED' };
+        expect(await leaving.sendMessageToConnection(c1, 'message', 'x')).to.include(closed);
+        expect(await leaving.publish(news, 'message', 'x')).to.deep.equal({ ...closed, topic: news });
+        expect(await leaving.broadcastToCluster('message', 'x')).to.deep.equal({
+          ...closed,
+          local: 0,
+          nodes: 0,
+          degraded: true,
+        });
+        expect(await leaving.subscribe(c1, news)).to.deep.equal(closed);
+        expect(await leaving.unsubscribe(c1, news)).to.deep.equal(closed);
+        for (const receipt of [await leaving.closeConnection(c1), await leaving.closeAllConnections()]) {
+          expect(receipt).to.deep.equal({ closed: 0, missing: [], unavailable: 'CLOSED' });
+        }
+        expect(await codeOf(leaving.publish('*', 'message', 'x'))).to.equal('INVALID_TOPIC');
+        expect(await codeOf(leaving.closeConnection(c1, 'two words'))).to.equal('INVALID_REASON');
       });
     });
 
@@ -517,25 +534,30 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
       it('a send to another node is unavailable within its deadline', async () => {
         const options = { deadline: 1000 };
         const receipt = await here.sendMessageToConnection(c2, 'message', 'x', options);
-        expect(receipt.outcome).to.equal('unavailable');
-        expect(receipt.ms).to.be.below(2_500);
+        expect(receipt).to.include(CUT_OFF);
+        expect(receipt.ms).to.be.below(1500);
       });
 
-      it('calls that need the cluster reject with UNAVAILABLE', async () => {
+      it('questions to the cluster reject with UNAVAILABLE', async () => {
         const calls = [
           here.isConnected(c2),
           here.locate(c2),
-          here.closeConnection(c2),
-          here.closeAllConnections('closed', { cluster: true }),
           here.getClusterConnectionCount(),
-          here.publish(news, 'message', 'x'),
-          here.subscribe(c2, news),
-          here.unsubscribe(c2, news),
           here.presence(news),
           here.nodes(),
         ];
         const codes = await Promise.all(calls.map(call => codeOf(call)));
         expect(new Set(codes)).to.deep.equal(new Set(['UNAVAILABLE']));
+      });
+
+      it('publications and commands answer unavailable', async () => {
+        expect(await here.publish('news', 'message', 'x')).to.deep.equal({ ...CUT_OFF, topic: 'news' });
+        expect(await here.subscribe('c2', 'news')).to.deep.equal(CUT_OFF);
+        expect(await here.unsubscribe('c2', 'news')).to.deep.equal(CUT_OFF);
+        const closing = [here.closeConnection('c2'), here.closeAllConnections('closed', { cluster: true })];
+        for (const receipt of await Promise.all(closing)) {
+          expect(receipt).to.deep.equal({ closed: 0, missing: [], unavailable: 'CLUSTER_UNREACHABLE' });
+        }
       });
     });
 
@@ -555,7 +577,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(receipt).to.include({ outcome: 'delivered', nodeId: 'here' });
         here.broadcast('message', '2');
         const broadcast = await here.broadcastToCluster('message', '3');
-        expect(broadcast).to.deep.equal({ local: 1, nodes: 0, degraded: true });
+        expect(broadcast).to.deep.equal({ ...CUT_OFF, local: 1, nodes: 0, degraded: true });
         await got(client, 3);
         expect(client.sink.data('message')).to.deep.equal(['1', '2', '3']);
       });
@@ -563,7 +585,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
       it('they are found, and can be closed', async () => {
         expect(await here.isConnected(c1)).to.equal(true);
         expect(await here.locate(c1)).to.equal('here');
-        expect(await here.closeConnection(c1)).to.equal(true);
+        expect(await here.closeConnection(c1)).to.deep.equal({ closed: 1, missing: [] });
         expect(client.sink.lastEvent?.event).to.equal('sse.closed');
       });
 

@@ -7,6 +7,7 @@ let tokens = 0;
 /** A connection without a socket: it records its frames and answers with the set outcome. */
 export class FakeConnection implements LocalConnection {
   readonly token: string;
+  readonly ordinal: number;
   readonly fencingToken = undefined;
   readonly lastEventId = undefined;
   readonly openedAt = 0;
@@ -33,6 +34,7 @@ export class FakeConnection implements LocalConnection {
     topics: Iterable<string> = [],
   ) {
     tokens += 1;
+    this.ordinal = tokens;
     this.token = tokens.toString(36);
     this.#topics = new Set(topics);
     this.topics = this.#topics;
@@ -58,6 +60,10 @@ export class FakeConnection implements LocalConnection {
 
   hasReached(): boolean {
     return true;
+  }
+
+  wasRefused(): boolean {
+    return false;
   }
 
   reportGap(gap: Gap): void {

@@ -16,6 +16,7 @@ export class RecordingListener implements ClusterListener {
     frame: Frame;
     text: string;
     trace?: string;
+    id?: string;
   }[] = [];
   readonly gaps: { gap: Gap; after: number }[] = [];
   readonly questions: { connectionId: string; position: Position }[] = [];
@@ -46,8 +47,9 @@ export class RecordingListener implements ClusterListener {
     return this.answer(connectionId, messageId);
   }
 
-  onPublication(topic: string | undefined, frame: Frame, trace?: string): void {
-    this.publications.push({ topic, frame, text: frame.bytes.toString(), ...carried(trace) });
+  onPublication(topic: string | undefined, frame: Frame, trace?: string, id?: string): void {
+    const named = id === undefined ? {} : { id };
+    this.publications.push({ topic, frame, text: frame.bytes.toString(), ...carried(trace), ...named });
   }
 
   onGap(gap: Gap): void {
@@ -64,14 +66,16 @@ export class RecordingListener implements ClusterListener {
     if (this.connections.get(connectionId) === token) this.connections.delete(connectionId);
   }
 
-  onClose(connectionId: string, reason: CloseReason): boolean {
+  onClose(connectionId: string, reason: CloseReason): number {
     this.closed.push({ connectionId, reason });
-    return this.connections.delete(connectionId);
+    return this.connections.delete(connectionId) ? 1 : 0;
   }
 
-  onCloseAll(reason: CloseReason): void {
+  onCloseAll(reason: CloseReason): number {
+    const { size } = this.connections;
     this.closedAll.push(reason);
     this.connections.clear();
+    return size;
   }
 
   async onSubscribe(connectionId: string, topic: string): Promise<boolean> {

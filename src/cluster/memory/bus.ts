@@ -71,7 +71,7 @@ export class MemoryBus {
     for (const difference of reconciliation.differences()) reconciliation.repair(difference);
     const { entries, gap } = this.log.since(cutAt);
     if (gap !== undefined) listener.onGap(gap);
-    for (const { topic, frame } of entries) listener.onPublication(addressed(topic), frame);
+    for (const { topic, frame } of entries) listener.onPublication(addressed(topic), frame, undefined, frame.id);
   }
 
   /** Compares a node with the routes, as the contract of `SelfCheck.reconcile` says. */
@@ -144,18 +144,20 @@ export class MemoryBus {
   }
 
   publish(publication: Publication): PublicationResult {
-    const { topic, body, retention, idempotencyKey } = publication;
-    const earlier = this.#recall(idempotencyKey);
+    const { topic, body, retention, idempotencyKey, id } = publication;
+    // No topic has an empty name.
+    const key = idempotencyKey === undefined ? undefined : JSON.stringify([topic ?? '', idempotencyKey]);
+    const earlier = this.#recall(key);
     if (earlier !== undefined) return earlier;
     const nodes = this.#nodes.size;
     const trace = carriedTrace(publication.trace);
     if (retention === false) {
-      this.#deliver(topic, { bytes: body }, trace);
-      return this.#remember(idempotencyKey, { nodes });
+      this.#deliver(topic, { bytes: body }, trace, id);
+      return this.#remember(key, { nodes });
     }
-    const { cursor, frame } = this.log.append(topic ?? EVERYONE, body, retention);
-    this.#deliver(topic, frame, trace);
-    return this.#remember(idempotencyKey, { cursor, nodes });
+    const { cursor, frame } = this.log.append(topic ?? EVERYONE, body, retention, id);
+    this.#deliver(topic, frame, trace, id);
+    return this.#remember(key, { cursor, nodes });
   }
 
   acquireLock(name: string, holder: string, ms: number): boolean {
@@ -183,8 +185,8 @@ export class MemoryBus {
     for (const [other, listener] of this.listeners()) if (other !== nodeId) listener?.onSync();
   }
 
-  #deliver(topic: string | undefined, frame: Frame, trace: string | undefined): void {
-    for (const [, listener] of this.listeners()) listener?.onPublication(topic, frame, trace);
+  #deliver(topic: string | undefined, frame: Frame, trace: string | undefined, id: string | undefined): void {
+    for (const [, listener] of this.listeners()) listener?.onPublication(topic, frame, trace, id);
   }
 
   #recall(key: string | undefined): PublicationResult | undefined {

@@ -10,7 +10,7 @@ import type {
   Route,
   RouteRegistry,
 } from '../../contracts/cluster.js';
-import type { SendResult } from '../../contracts/events.js';
+import type { CommandReceipt, SendResult } from '../../contracts/events.js';
 import type { SelfCheck } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
 import { carriedTrace } from '../../protocol/names.js';
@@ -48,13 +48,24 @@ export class LocalCoordinator implements ClusterCoordinator {
 
   readonly messenger: NodeMessenger = {
     send: async message => this.#send(message),
-    close: async (connectionId, reason) => this.#owner(connectionId)?.onClose(connectionId, reason) ?? false,
-    closeAll: async reason => {
-      for (const [, listener] of this.#reachBus().listeners()) listener?.onCloseAll(reason);
+    close: async (connectionId, reason) => {
+      const { owner, nodeId } = this.#owner(connectionId);
+      if (nodeId === undefined) return { closed: 0, missing: [] };
+      if (owner === undefined) return { closed: 0, missing: [nodeId] };
+      return { closed: owner.onClose(connectionId, reason), missing: [] };
     },
-    subscribe: async (connectionId, topic) =>
-      (await this.#owner(connectionId)?.onSubscribe(connectionId, topic)) ?? false,
-    unsubscribe: async (connectionId, topic) => this.#owner(connectionId)?.onUnsubscribe(connectionId, topic) ?? false,
+    closeAll: async reason => {
+      let closed = 0;
+      const missing: string[] = [];
+      for (const [nodeId, listener] of this.#reachBus().listeners()) {
+        if (listener === undefined) missing.push(nodeId);
+        else closed += listener.onCloseAll(reason);
+      }
+      return { closed, missing };
+    },
+    subscribe: (connectionId, topic) => this.#command(connectionId, owner => owner.onSubscribe(connectionId, topic)),
+    unsubscribe: (connectionId, topic) =>
+      this.#command(connectionId, async owner => owner.onUnsubscribe(connectionId, topic)),
     presence: async topic => this.#presence(topic),
     hasReached: async (connectionId, position) => {
       const route = this.#reachBus().route(connectionId);
@@ -102,7 +113,7 @@ export class LocalCoordinator implements ClusterCoordinator {
 
   async #send(message: Message): Promise<SendResult> {
     if (this.#state === 'closed') throw closed();
-    if (!this.status().reachable) return { outcome: 'unavailable' };
+    if (!this.status().reachable) return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
     const route = this.bus.route(message.connectionId);
     if (route === undefined) return { outcome: 'not-connected' };
     const owner = this.bus.reach(route.nodeId);
@@ -139,13 +150,26 @@ export class LocalCoordinator implements ClusterCoordinator {
     return { connections, missing };
   }
 
-  #owner(connectionId: string): ClusterListener | undefined {
+  async #command(
+    connectionId: string,
+    carryOut: (owner: ClusterListener) => Promise<boolean>,
+  ): Promise<CommandReceipt> {
+    const { owner, nodeId } = this.#owner(connectionId);
+    if (nodeId === undefined) return { outcome: 'not-connected' };
+    if (owner === undefined) return { outcome: 'unknown' };
+    try {
+      return { outcome: (await carryOut(owner)) ? 'delivered' : 'not-connected' };
+    } catch (error) {
+      if (SseError.is(error, 'INVALID_TOPIC')) return { outcome: 'rejected', code: error.code };
+      throw error;
+    }
+  }
+
+  /** The node that has the connection, if any, and its listener unless it is cut off. */
+  #owner(connectionId: string): { readonly nodeId?: string; readonly owner?: ClusterListener | undefined } {
     const bus = this.#reachBus();
     const route = bus.route(connectionId);
-    if (route === undefined) return undefined;
-    const owner = bus.reach(route.nodeId);
-    if (owner === undefined) throw unreachable(`node ${route.nodeId} does not answer`);
-    return owner;
+    return route === undefined ? {} : { nodeId: route.nodeId, owner: bus.reach(route.nodeId) };
   }
 
   #reachBus(): MemoryBus {
@@ -161,5 +185,7 @@ function closed(): SseError {
 }
 
 function unreachable(detail: string): SseError {
-  return new SseError('UNAVAILABLE', `the cluster cannot be reached: ${detail}; try again later`);
+  return new SseError('UNAVAILABLE', `the cluster cannot be reached: ${detail}; try again later`, {
+    noEffect: 'CLUSTER_UNREACHABLE',
+  });
 }

@@ -12,6 +12,8 @@ const EXPIRE_EVERY = 1000;
 
 interface Entry extends Frame {
   readonly position: Cursor;
+  /** As the publisher gave it. */
+  readonly id: string | undefined;
 }
 
 interface Topic {
@@ -24,7 +26,7 @@ interface Topic {
 /** The entries of all topics after a position. */
 export interface Remainder {
   /** In order. */
-  readonly entries: readonly { readonly topic: string; readonly frame: Frame }[];
+  readonly entries: readonly { readonly topic: string; readonly frame: Entry }[];
   /** Set when entries are missing; without topics when the log does not remember which. */
   readonly gap: Gap | undefined;
 }
@@ -44,14 +46,14 @@ export class MemoryLog {
   }
 
   /** Appends an entry and returns it as the frame that every subscriber gets. */
-  append(topic: string, body: Buffer, retention: Retention): { cursor: Cursor; frame: Frame } {
+  append(topic: string, body: Buffer, retention: Retention, id?: string): { cursor: Cursor; frame: Frame } {
     const cursor = {
       epoch: this.epoch,
       ms: Math.max(this.#head.ms, Date.now()),
       sequence: this.#head.sequence + 1,
     };
     this.#head = cursor;
-    const frame = { bytes: prependId(formatCursor(cursor), body), position: cursor };
+    const frame = { bytes: prependId(formatCursor(cursor), body), position: cursor, id };
     const kept = this.#topics.get(topic) ?? newTopic(this.#forgotten);
     this.#topics.set(topic, kept);
     kept.retention = retention;

@@ -15,6 +15,7 @@ type Run<Place, Item, Answer> = (place: Place, items: readonly Item[]) => Promis
  */
 export class Batches<Place, Item, Answer> {
   readonly #waiting = new Map<Place, Waiting<Item, Answer>[]>();
+  #underWay = 0;
 
   constructor(
     private readonly most: number,
@@ -30,10 +31,16 @@ export class Batches<Place, Item, Answer> {
   }
 
   #begin(place: Place): Waiting<Item, Answer>[] {
-    if (this.#waiting.size === 0) setImmediate(() => this.#leaveAll());
+    if (this.#waiting.size === 0) this.#plan(() => this.#leaveAll());
     const waiting: Waiting<Item, Answer>[] = [];
     this.#waiting.set(place, waiting);
     return waiting;
+  }
+
+  /** A call that is alone need not wait for the end of the turn. */
+  #plan(leave: () => void): void {
+    if (this.#underWay === 0) process.nextTick(leave);
+    else setImmediate(leave);
   }
 
   #leaveAll(): void {
@@ -42,11 +49,13 @@ export class Batches<Place, Item, Answer> {
 
   #leave(place: Place, waiting: readonly Waiting<Item, Answer>[]): void {
     this.#waiting.delete(place);
+    this.#underWay += 1;
     this.run(
       place,
       waiting.map(({ item }) => item),
     ).then(
       answers => {
+        this.#underWay -= 1;
         for (const [at, { resolve, reject }] of waiting.entries()) {
           const answer = answers[at];
           if (answer === undefined) reject(new SseError('INTERNAL', 'a batch must answer each of its calls'));
@@ -54,6 +63,7 @@ export class Batches<Place, Item, Answer> {
         }
       },
       (error: unknown) => {
+        this.#underWay -= 1;
         for (const { reject } of waiting) reject(error);
       },
     );

@@ -10,7 +10,7 @@ import type {
   RouteRegistry,
 } from '../../contracts/cluster.js';
 import type { CloseReason } from '../../contracts/connection.js';
-import type { Position, SendResult } from '../../contracts/events.js';
+import type { CloseReceipt, CommandReceipt, Position, SendResult } from '../../contracts/events.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { SelfCheck } from '../../contracts/self-check.js';
 import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
@@ -18,6 +18,7 @@ import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { RedisClock } from './clock.js';
 import type { Command } from './command-frames.js';
+import { beforeSending } from './failures.js';
 import { newIncarnation, nodeIdOf } from './frames.js';
 import { RedisGateway } from './gateway.js';
 import { clusterProbes, JoinedNode, statusOf } from './joined-node.js';
@@ -68,10 +69,10 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   readonly messenger: NodeMessenger = {
     send: async message => this.#send(message),
-    close: async (connectionId, reason) => this.#ask(connectionId, { t: 'close', connectionId, reason }),
+    close: async (connectionId, reason) => this.#close(connectionId, reason),
     closeAll: async reason => this.#closeAll(reason),
-    subscribe: async (connectionId, topic) => this.#ask(connectionId, { t: 'subscribe', connectionId, topic }),
-    unsubscribe: async (connectionId, topic) => this.#ask(connectionId, { t: 'unsubscribe', connectionId, topic }),
+    subscribe: async (connectionId, topic) => this.#command(connectionId, { t: 'subscribe', connectionId, topic }),
+    unsubscribe: async (connectionId, topic) => this.#command(connectionId, { t: 'unsubscribe', connectionId, topic }),
     presence: async topic => this.#presence(topic),
     hasReached: async (connectionId, position) => this.#hasReached(connectionId, position),
   };
@@ -168,7 +169,9 @@ export class RedisCoordinator implements ClusterCoordinator {
     if (this.#state.kind === 'closed') throw closed();
     const node = this.#node;
     const partition = this.#gateway.keys.partitionOf(message.connectionId);
-    if (node === undefined || node.leases.obstacle(partition) !== undefined) return { outcome: 'unavailable' };
+    if (node === undefined || node.leases.obstacle(partition) !== undefined) {
+      return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
+    }
     return node.router.send(message);
   }
 
@@ -177,19 +180,29 @@ export class RedisCoordinator implements ClusterCoordinator {
     const route = await registry.find(connectionId);
     if (route === undefined) return undefined;
     const { ms, sequence } = position;
-    const answer = await bus.ask(route.inc, { t: 'confirm', connectionId, ms, sequence });
+    const reply = await bus.ask(route.inc, { t: 'confirm', connectionId, ms, sequence });
+    const answer = reply.kind === 'answered' ? reply.result : undefined;
     return answer === 'delivered' || answer === 'buffered'
       ? { outcome: answer, nodeId: nodeIdOf(route.inc) }
       : undefined;
   }
 
-  async #closeAll(reason: CloseReason): Promise<void> {
+  async #close(connectionId: string, reason: CloseReason): Promise<CloseReceipt> {
+    const { bus, registry } = this.#reach(connectionId);
+    const route = await beforeSending(registry.find(connectionId));
+    if (route === undefined) return { closed: 0, missing: [] };
+    const reply = await bus.ask(route.inc, { t: 'close', connectionId, reason });
+    return reply.kind === 'answered'
+      ? { closed: Number(reply.result), missing: [] }
+      : { closed: 0, missing: [nodeIdOf(route.inc)] };
+  }
+
+  async #closeAll(reason: CloseReason): Promise<CloseReceipt> {
     const { bus, nodes } = this.#reach();
-    const { missing } = await bus.askAll(await nodes.incarnations(), { t: 'closeAll', reason });
-    if (missing.length === 0) return;
-    this.logger.warn('some nodes did not say that they closed their connections', {
-      nodes: missing.map(nodeIdOf),
-    });
+    const incs = await beforeSending(nodes.incarnations());
+    const { answered, missing } = await bus.askAll(incs, { t: 'closeAll', reason });
+    const closed = [...answered.values()].flat().reduce((sum: number, count) => sum + Number(count), 0);
+    return { closed, missing: missing.map(nodeIdOf) };
   }
 
   async #presence(topic: string): Promise<Presence> {
@@ -212,11 +225,22 @@ export class RedisCoordinator implements ClusterCoordinator {
     return reply.status === 'HELD' ? reply.holder : undefined;
   }
 
-  /** Asks the owner of a connection to carry out a command. Resolves to whether it did. */
-  async #ask(connectionId: string, command: Command): Promise<boolean> {
+  /** Asks the owner of a connection to carry out a command. */
+  async #command(connectionId: string, command: Command): Promise<CommandReceipt> {
     const { bus, registry } = this.#reach(connectionId);
-    const route = await registry.find(connectionId);
-    return route !== undefined && (await bus.ask(route.inc, command)) === true;
+    const route = await beforeSending(registry.find(connectionId));
+    if (route === undefined) return { outcome: 'not-connected' };
+    const reply = await bus.ask(route.inc, command);
+    switch (reply.kind) {
+      case 'answered':
+        return { outcome: reply.result === true ? 'delivered' : 'not-connected' };
+      case 'refused':
+        return refusedReceipt(reply.reason);
+      case 'silent':
+        return { outcome: 'unknown' };
+      case 'unreached':
+        return { outcome: 'unavailable', code: 'NODE_UNREACHABLE' };
+    }
   }
 
   get #node(): JoinedNode | undefined {
@@ -230,8 +254,16 @@ export class RedisCoordinator implements ClusterCoordinator {
     const partition = connectionId === undefined ? undefined : this.#gateway.keys.partitionOf(connectionId);
     const obstacle = node === undefined ? 'it was not started' : node.leases.obstacle(partition);
     if (node !== undefined && obstacle === undefined) return node;
-    throw new SseError('UNAVAILABLE', `the cluster cannot be reached: ${obstacle ?? ''}; try again later`);
+    throw new SseError('UNAVAILABLE', `the cluster cannot be reached: ${obstacle ?? ''}; try again later`, {
+      noEffect: 'CLUSTER_UNREACHABLE',
+    });
   }
+}
+
+/** The owner did not carry a command out, for this reason: a code of its error. */
+function refusedReceipt(reason: string): CommandReceipt {
+  if (reason === 'INVALID_TOPIC') return { outcome: 'rejected', code: reason };
+  return reason === 'UNAVAILABLE' ? { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' } : { outcome: 'unknown' };
 }
 
 function closed(): SseError {

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
+import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import type { ClusterNode } from './cluster-node.js';
 import {
   type Command,
@@ -12,9 +13,10 @@ import {
   parseRequest,
   type RequestSender,
 } from './command-frames.js';
-import { nodeIdOf } from './frames.js';
 import type { LiveNodes } from './leases.js';
 import type { NodeChannel } from './node-channel.js';
+
+type OperationLimits = ResolvedSseOptions['resilience']['command'];
 
 /** Milliseconds that a node may take to answer; less than a call to the cluster may take. */
 const DEADLINE = 1_500;
@@ -27,6 +29,16 @@ interface CommandResults {
   /** Incarnations that did not answer in time. */
   readonly missing: readonly string[];
 }
+
+/** The answer of one node. */
+export type CommandReply =
+  | { readonly kind: 'answered'; readonly result: CommandResult }
+  /** The node did not carry it out. */
+  | { readonly kind: 'refused'; readonly reason: string }
+  /** No answer in time: the node may have carried it out. */
+  | { readonly kind: 'silent' }
+  /** The node did not get it: Redis counted no subscriber of it, or it left the commands before unanswered. */
+  | { readonly kind: 'unreached' };
 
 interface Pending {
   readonly expected: Set<string>;
@@ -42,6 +54,7 @@ interface Pending {
 export class CommandBus {
   readonly #pending = new Map<string, Pending>();
   readonly #guard: RequestGuard;
+  readonly #silence: SilentNodes;
 
   constructor(
     private readonly node: ClusterNode,
@@ -51,6 +64,7 @@ export class CommandBus {
     private readonly clock: () => number | undefined,
   ) {
     this.#guard = new RequestGuard(clock);
+    this.#silence = new SilentNodes(node.options.resilience.command);
   }
 
   /** Commands that wait for answers. */
@@ -58,37 +72,49 @@ export class CommandBus {
     return this.#pending.size;
   }
 
-  /** Asks one node. @throws SseError `UNAVAILABLE` when it does not answer or does not know the command */
-  async ask(inc: string, command: Command): Promise<CommandResult> {
+  /** Asks one node. @throws SseError `UNAVAILABLE` when the command was certainly not sent */
+  async ask(inc: string, command: Command): Promise<CommandReply> {
+    if (!this.#silence.admits(inc)) return { kind: 'unreached' };
     const id = newId();
     const asked = this.#await(id, [inc]);
     const frame = encodeRequest({ ...this.#head(id), to: inc, command });
     try {
-      if (!(await this.channel.publish(inc, frame))) throw silent(inc, command);
+      if (!(await this.channel.publish(inc, frame))) return this.#unreached(id);
     } catch (error) {
-      this.#pending.get(id)?.finish();
-      throw error;
+      // Without an answer of Redis the command may have been sent, and the node may answer.
+      if (!isWithoutAnswer(error)) {
+        this.#pending.get(id)?.finish();
+        throw error;
+      }
     }
     const { answered, refused } = await asked;
+    if (!answered.has(inc) && !refused.has(inc)) this.#silence.note(inc);
     const [result] = answered.get(inc) ?? [];
-    if (result !== undefined) return result;
+    if (result !== undefined) return { kind: 'answered', result };
     const reason = refused.get(inc);
-    throw reason === undefined ? silent(inc, command) : refusal(inc, command, reason);
+    return reason === undefined ? { kind: 'silent' } : { kind: 'refused', reason };
   }
 
-  /** Asks these nodes. A node that does not answer is no failure. @throws SseError `UNAVAILABLE` */
+  /**
+   * Asks these nodes. A node that does not answer is missing; one that left the commands before unanswered is not waited for.
+   * @throws SseError `UNAVAILABLE` when certainly nothing was sent
+   */
   async askAll(incs: readonly string[], command: Command, deadline = DEADLINE): Promise<CommandResults> {
     const id = newId();
-    const asked = this.#await(id, incs, deadline);
+    const awaited = incs.filter(inc => this.#silence.admits(inc));
+    const asked = this.#await(id, awaited, deadline);
     try {
       if (incs.length > 0) {
         await this.channel.publishToAll(encodeRequest({ ...this.#head(id, deadline), command }));
       }
     } catch (error) {
-      this.#pending.get(id)?.finish();
-      throw error;
+      if (!isWithoutAnswer(error)) {
+        this.#pending.get(id)?.finish();
+        throw error;
+      }
     }
-    const { answered } = await asked;
+    const { answered, refused } = await asked;
+    for (const inc of awaited) if (!answered.has(inc) && !refused.has(inc)) this.#silence.note(inc);
     return { answered, missing: incs.filter(inc => !answered.has(inc)) };
   }
 
@@ -99,6 +125,7 @@ export class CommandBus {
 
   /** A node died, so no command waits for its answer any longer. */
   onDead(inc: string): void {
+    this.#silence.end(inc);
     for (const pending of this.#pending.values()) {
       if (pending.expected.delete(inc) && pending.expected.size === 0) pending.finish();
     }
@@ -114,6 +141,7 @@ export class CommandBus {
     const answer = parseAnswer(frame);
     if (answer === undefined) return false;
     const { id, from, ok, more, data } = answer;
+    this.#silence.end(from);
     const pending = this.#pending.get(id);
     if (pending?.expected.has(from) !== true) return true;
     if (ok) pending.answered.set(from, [...(pending.answered.get(from) ?? []), data]);
@@ -172,8 +200,7 @@ export class CommandBus {
       case 'close':
         return listener.onClose(command.connectionId, command.reason);
       case 'closeAll':
-        listener.onCloseAll(command.reason);
-        return true;
+        return listener.onCloseAll(command.reason);
       case 'subscribe':
         return listener.onSubscribe(command.connectionId, command.topic);
       case 'unsubscribe':
@@ -195,6 +222,11 @@ export class CommandBus {
         this.node.logger.debug('an answer to another node was not sent', { error });
       });
     });
+  }
+
+  #unreached(id: string): CommandReply {
+    this.#pending.get(id)?.finish();
+    return { kind: 'unreached' };
   }
 
   #head(id: string, deadline = DEADLINE) {
@@ -237,15 +269,40 @@ function inParts(ids: readonly string[]): string[][] {
   return parts.length === 0 ? [[]] : parts;
 }
 
-function silent(inc: string, { t }: Command): SseError {
-  return new SseError(
-    'UNAVAILABLE',
-    `node ${nodeIdOf(inc)} must answer '${t}' within ${DEADLINE} ms, got nothing; try again later`,
-  );
+/** Whether Redis may have published although its answer did not come. */
+function isWithoutAnswer(error: unknown): boolean {
+  return SseError.is(error, 'UNAVAILABLE') && error.noEffect === undefined;
 }
 
-function refusal(inc: string, { t }: Command, reason: string): SseError {
-  return new SseError('UNAVAILABLE', `node ${nodeIdOf(inc)} must carry out '${t}', got: ${reason}; try again later`);
+/**
+ * A circuit breaker for each remote node. A node that hangs costs the callers of its own clients a moment, and the callers
+ * of other nodes nothing.
+ */
+class SilentNodes {
+  readonly #nodes = new Map<string, { unanswered: number; askedAt: number }>();
+
+  constructor(private readonly limits: Pick<OperationLimits, 'breakerFailures' | 'breakerCooldown'>) {}
+
+  /** Whether to ask a node. After too many commands without an answer, one command per cool-down is. */
+  admits(inc: string): boolean {
+    const node = this.#nodes.get(inc);
+    if (node === undefined || node.unanswered < this.limits.breakerFailures) return true;
+    const now = performance.now();
+    if (now - node.askedAt < this.limits.breakerCooldown) return false;
+    node.askedAt = now;
+    return true;
+  }
+
+  /** A node did not answer a command. */
+  note(inc: string): void {
+    const unanswered = (this.#nodes.get(inc)?.unanswered ?? 0) + 1;
+    this.#nodes.set(inc, { unanswered, askedAt: performance.now() });
+  }
+
+  /** A node answered, or is gone. */
+  end(inc: string): void {
+    this.#nodes.delete(inc);
+  }
 }
 
 /** Milliseconds that two nodes' ideas of Redis' clock may differ. */

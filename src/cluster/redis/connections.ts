@@ -285,8 +285,8 @@ const MOST_MOVES = 6;
 /** Keeps the process alive when a socket fails twice, as with TLS: ioredis has a listener for the first error only. */
 function surviveErrors(connection: Redis): void {
   connection.on('error', () => {
-    const stream: Redis['stream'] | undefined = connection.stream;
-    stream?.on('error', () => undefined);
+    // Unlike what the types say, there may be no stream yet.
+    if (Reflect.has(connection, 'stream')) connection.stream.on('error', () => undefined);
   });
 }
 

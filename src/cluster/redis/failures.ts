@@ -50,6 +50,17 @@ export function toSseError(failure: unknown, attempt: string, repeatable = true)
   });
 }
 
+/** A step that only reads, before anything is sent: a call that ends with its failure had no effect. */
+export async function beforeSending<T>(step: Promise<T>): Promise<T> {
+  try {
+    return await step;
+  } catch (error) {
+    if (!SseError.is(error, 'UNAVAILABLE') || error.noEffect !== undefined) throw error;
+    const { message, cause, retryable } = error;
+    throw new SseError('UNAVAILABLE', message, { cause, retryable, noEffect: 'CLUSTER_UNREACHABLE' });
+  }
+}
+
 /**
  * Why the first try to connect failed: `INVALID_OPTION` where another try cannot succeed before an operator changes the
  * settings or the Redis, else as {@link toSseError}. The message has the rule, the reason and the next step.

@@ -9,7 +9,7 @@ import { HeldFrames } from './held-frames.js';
 import { LingeringTopics } from './lingering.js';
 import { catchUp, type CatchUpStep, type LogReader } from './log-reader.js';
 import type { RedisSubscriber } from './subscriber.js';
-import type { LogTail } from './tail.js';
+import type { LogEntry, LogTail } from './tail.js';
 
 const RETRY_MS = 500;
 const LOGGED_TOPICS = 20;
@@ -173,7 +173,7 @@ export class LogFeed {
         else if (this.#state === 'catching-up') this.#held.add({ topic, frame }, frame.body.length);
         return;
       case 'unkept':
-        this.#deliver(topic, { bytes: frame.body }, frame.trace);
+        this.#deliver(topic, { bytes: frame.body }, frame);
         return;
       case 'early':
         if (this.#state === 'live') this.#catchUp();
@@ -268,7 +268,7 @@ export class LogFeed {
     const delivered = { bytes: prependId(formatCursor(at), frame.body), position: at };
     this.tail.add({ topic, position: at, frame: delivered });
     this.tail.moveTo(at);
-    this.#deliver(topic, delivered, frame.trace);
+    this.#deliver(topic, delivered, frame);
   }
 
   #catchUp(): void {
@@ -316,7 +316,7 @@ export class LogFeed {
     for (const entry of entries) {
       this.node.signer.saw(entry.origin);
       this.tail.add(entry);
-      this.#deliver(entry.topic, entry.frame, entry.trace);
+      this.#deliver(entry.topic, entry.frame, entry);
     }
     this.tail.moveTo(position);
   }
@@ -378,8 +378,8 @@ export class LogFeed {
     return done;
   }
 
-  #deliver(topic: string, frame: Frame, trace: string | undefined): void {
-    this.node.listener.onPublication(addressed(topic), frame, trace);
+  #deliver(topic: string, frame: Frame, { trace, id }: Pick<LogEntry, 'trace' | 'id'>): void {
+    this.node.listener.onPublication(addressed(topic), frame, trace, id);
   }
 
   #reportGap(gap: Gap): void {

@@ -200,7 +200,9 @@ export function isText(value: unknown, maxCharacters: number): value is string {
 
 /** An event as the log keeps it, and as subscribers get it behind its position in the log. */
 interface Payload {
-  readonly trace: string | undefined;
+  readonly trace?: string | undefined;
+  /** Names the publication for its receivers. */
+  readonly id?: string | undefined;
   /** The event without an id; a slice when it was parsed. */
   readonly body: Buffer;
 }
@@ -210,6 +212,8 @@ export interface EventPayload extends Payload {
   readonly kind: 'event';
   /** Names the publication, where publications are signed. */
   readonly origin: Buffer | undefined;
+  /** Redis' time of its signature in milliseconds; 0 without a secret. */
+  readonly at: number;
 }
 
 /** A payload of another version, or without the signature that it must have. Its event is missing for this node. */
@@ -260,12 +264,19 @@ const PAYLOAD_KIND_BYTES = 2;
 /** Milliseconds between the signature of an event and its entry in the log. */
 const MAX_FLIGHT = 5_000;
 /** Milliseconds before its subscription from which on a node accepts an event that is not kept: no other way brings it. */
-const UNKEPT_SLACK = 100;
+const UNKEPT_SLACK = 50;
 
-/** `2-<trace>` LF event, or `2s<signature><trace>` LF event. */
-export function encodePayload(signer: FrameSigner, topic: string, { trace, body }: Payload, head = ''): Buffer {
-  const event = Buffer.concat([Buffer.from(`${traceText(trace)}\n`), body]);
-  return signer.sign({ kind: 'publication', topic }, event, head + (signer.signs ? SIGNED : UNSIGNED));
+const TAB = '\t';
+const PUBLICATION_ID = /^[A-Za-z0-9_-]{1,32}$/;
+// A trace, a tab, an id.
+const MAX_EVENT_HEADER = 1024 + 1 + 32;
+
+/** `2-<trace>` LF event, or `2s<signature><trace>` LF event; a publication with an id has TAB and the id behind the trace. */
+export function encodePayload(signer: FrameSigner, topic: string, { trace, id, body }: Payload, head = ''): Buffer {
+  const named = id !== undefined && PUBLICATION_ID.test(id) ? TAB + id : '';
+  const line = `${traceText(trace)}${named}\n`;
+  if (!signer.signs) return Buffer.concat([Buffer.from(head + UNSIGNED + line), body]);
+  return signer.sign({ kind: 'publication', topic }, Buffer.concat([Buffer.from(line), body]), head + SIGNED);
 }
 
 /** The event of an entry of this topic, whenever it was published. */
@@ -287,7 +298,9 @@ export function parsePublication(signer: FrameSigner, state: TopicState, frame: 
   if (epoch === UNKEPT) {
     const since = Math.max(0, state.since - UNKEPT_SLACK);
     const event = liveEvent(signer, { ...state, since }, frame.subarray(first + 1));
-    return event.kind === 'event' ? { kind: 'unkept', trace: event.trace, body: event.body } : { kind: 'ignored' };
+    return event.kind === 'event'
+      ? { kind: 'unkept', trace: event.trace, id: event.id, body: event.body }
+      : { kind: 'ignored' };
   }
   if (!EPOCH.test(epoch)) return { kind: 'doubtful' };
   const second = frame.indexOf(BLANK, first + 1);
@@ -298,10 +311,10 @@ export function parsePublication(signer: FrameSigner, state: TopicState, frame: 
   if (position === undefined || previous === undefined) return { kind: 'doubtful' };
   const event = liveEvent(signer, state, frame.subarray(third + 1));
   if (event.kind !== 'event') return event;
-  const { trace, body, at } = event;
+  const { trace, id, body, at } = event;
   // Scripts write the position behind the signature.
   if (signer.signs && position.ms > Math.max(at, state.headMs) + MAX_FLIGHT) return { kind: 'doubtful' };
-  return { kind: 'kept', trace, body, entry: { epoch, position, previous } };
+  return { kind: 'kept', trace, id, body, entry: { epoch, position, previous } };
 }
 
 /** The event of a live frame, if it is authentic and new. */
@@ -309,14 +322,13 @@ function liveEvent(
   signer: FrameSigner,
   { topic, since, readAt }: TopicState,
   payload: Buffer,
-): (EventPayload & { readonly at: number }) | Exclude<PublicationFrame, { kind: 'kept' | 'unkept' }> {
+): EventPayload | Exclude<PublicationFrame, { kind: 'kept' | 'unkept' }> {
   const rest = signedPart(signer, payload);
   if (rest === undefined) return { kind: 'doubtful' };
   const verdict = signer.verify({ kind: 'publication', topic }, rest, since, readAt - MAX_FLIGHT);
   if (verdict.kind === 'seen') return { kind: 'ignored' };
   if (verdict.kind !== 'fresh') return verdict;
-  const event = eventOf(verdict);
-  return event === undefined ? { kind: 'doubtful' } : { ...event, at: verdict.at };
+  return eventOf(verdict) ?? { kind: 'doubtful' };
 }
 
 /** The part of a payload that the signer verifies; of a signed one without the signature when this node has no secret. */
@@ -326,11 +338,13 @@ function signedPart(signer: FrameSigner, payload: Buffer): Buffer | undefined {
   return kind === UNSIGNED && !signer.signs ? payload.subarray(PAYLOAD_KIND_BYTES) : undefined;
 }
 
-function eventOf({ body: text, origin }: Authentic): EventPayload | undefined {
+function eventOf({ body: text, origin, at }: Authentic): EventPayload | undefined {
   const end = text.indexOf(LF);
   const body = text.subarray(end + 1);
-  if (end < 0 || end > 1024 || !isEventText(body)) return undefined;
-  return { kind: 'event', trace: traceOf(text.toString('latin1', 0, end)), body, origin };
+  if (end < 0 || end > MAX_EVENT_HEADER || !isEventText(body)) return undefined;
+  const [trace = '', name] = text.toString('latin1', 0, end).split(TAB, 2);
+  const id = name !== undefined && PUBLICATION_ID.test(name) ? name : undefined;
+  return { kind: 'event', trace: traceOf(trace), id, body, origin, at };
 }
 
 /** An id of the log, `<ms>-<sequence>` in decimal. */

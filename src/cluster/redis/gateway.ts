@@ -276,6 +276,7 @@ export class RedisGateway {
     const reason = failure === undefined ? 'none' : `none: ${describeFailure(failure)}`;
     return new SseError('UNAVAILABLE', `${attempt} needs a connection to Redis, got ${reason}; try again later`, {
       cause: failure,
+      noEffect: 'CLUSTER_UNREACHABLE',
     });
   }
 

@@ -182,9 +182,9 @@ export class LogScan {
         continue;
       }
       const position: Cursor = { epoch: this.head.epoch, ...to };
-      const { body, trace, origin } = parsed;
+      const { body, trace, origin, id: publication } = parsed;
       const bytes = prependId(formatCursor(position), body);
-      topic.entries.push({ topic: topic.name, position, frame: { bytes, position }, trace, origin });
+      topic.entries.push({ topic: topic.name, position, frame: { bytes, position }, trace, origin, id: publication });
     }
     const unfinished = new Set(more);
     for (const [at, topic] of topics.slice(0, read).entries()) {

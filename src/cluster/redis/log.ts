@@ -4,6 +4,7 @@ import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
+import { beforeSending } from './failures.js';
 import { encodePayload, encodeUnkept, parsePosition } from './frames.js';
 import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
@@ -22,12 +23,12 @@ export class LogWriter {
   /** @throws SseError */
   async publish(publication: Publication): Promise<PublicationResult> {
     // Counted before: a failure afterwards would make the caller repeat a publication that was made.
-    const nodes = await this.liveNodes.count();
+    const nodes = await beforeSending(this.liveNodes.count());
     const cursor = await (publication.retention === false ? this.#publish(publication) : this.#append(publication));
     return cursor === undefined ? { nodes } : { cursor, nodes };
   }
 
-  async #append({ topic = EVERYONE, retention, idempotencyKey, trace, body }: Publication) {
+  async #append({ topic = EVERYONE, retention, idempotencyKey, ...event }: Publication) {
     const { gateway, options, signer } = this.node;
     const { maxEntries, ttl, whole } = retention || { maxEntries: 0, ttl: 0 };
     const request = logRequest(gateway, options);
@@ -35,7 +36,7 @@ export class LogWriter {
       ...request,
       metaMs: Math.max(request.metaMs, ttl),
       topic: gateway.keys.topic(topic),
-      payload: encodePayload(signer, topic, { trace, body }),
+      payload: encodePayload(signer, topic, event),
       maxEntries,
       maxAgeMs: whole === true ? 0 : ttl,
       streamMs: ttl,
@@ -49,10 +50,10 @@ export class LogWriter {
     return { epoch, ...position };
   }
 
-  async #publish({ topic = EVERYONE, body, trace, idempotencyKey }: Publication): Promise<undefined> {
+  async #publish({ topic = EVERYONE, idempotencyKey, ...event }: Publication): Promise<undefined> {
     const { gateway, signer } = this.node;
     const { keys } = gateway;
-    const frame = encodeUnkept(signer, topic, { trace, body });
+    const frame = encodeUnkept(signer, topic, event);
     if (idempotencyKey === undefined) {
       await gateway.publish(keys.topicChannel(topic), frame, keys.logMode);
       return;

@@ -1,8 +1,7 @@
 import type { Message } from '../../contracts/cluster.js';
-import type { LocalResult, SendResult } from '../../contracts/events.js';
-import { SseError } from '../../errors.js';
+import type { LocalResult, SendResult, Unavailable } from '../../contracts/events.js';
+import { SseError, type UnavailableCode } from '../../errors.js';
 import type { ClusterNode } from './cluster-node.js';
-import { redisErrorCode } from './failures.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
 import { publishCommand } from './keys.js';
 import type { NodeLeases } from './leases.js';
@@ -123,40 +122,36 @@ export class MessageRouter {
     attempt: number,
   ): Promise<SendResult | 'silent' | undefined> {
     pending.onSent(attempt);
-    const { reachable } = this.node.gateway;
     let reply: SendReply;
     try {
       reply = await this.#publish(message, name, true);
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
-      // It may have been published all the same, unless there was no connection to publish on when it began.
-      if (!reachable) return unreached(pending, attempt);
-      return redisErrorCode(error.cause) === undefined ? 'silent' : undefined;
+      // Without an answer of Redis it may have been published all the same.
+      return error.noEffect === undefined ? 'silent' : unreached(pending, attempt, error.noEffect);
     }
     if (reply.status === 'ROUTED') {
       const { countsReceivers } = this.node.gateway.keys;
-      if (countsReceivers && reply.receivers === 0) return unreached(pending, attempt);
+      if (countsReceivers && reply.receivers === 0) return unreached(pending, attempt, 'NODE_UNREACHABLE');
       pending.onRouted(attempt, reply.inc);
       return undefined;
     }
-    if (reply.status === 'PARTIAL') return unreached(pending, attempt);
-    pending.onUnsent(attempt, 'not-connected');
+    if (reply.status === 'PARTIAL') return unreached(pending, attempt, 'CLUSTER_UNREACHABLE');
+    pending.onUnsent(attempt, { outcome: 'not-connected' });
     return pending.doubtful ? undefined : { outcome: 'not-connected' };
   }
 
   async #sendUnanswered(message: Message, name: string): Promise<SendResult> {
-    const { gateway } = this.node;
-    const { reachable } = gateway;
     try {
       const reply = await this.#publish(message, name, false);
       if (reply.status === 'NONE') return { outcome: 'not-connected' };
-      if (reply.status === 'PARTIAL') return { outcome: 'unavailable' };
-      return gateway.keys.countsReceivers && reply.receivers === 0
-        ? { outcome: 'unavailable' }
+      if (reply.status === 'PARTIAL') return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
+      return this.node.gateway.keys.countsReceivers && reply.receivers === 0
+        ? { outcome: 'unavailable', code: 'NODE_UNREACHABLE' }
         : { outcome: 'routed', nodeId: nodeIdOf(reply.inc) };
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
-      return { outcome: reachable ? 'unknown' : 'unavailable' };
+      return error.noEffect === undefined ? { outcome: 'unknown' } : { outcome: 'unavailable', code: error.noEffect };
     }
   }
 
@@ -207,17 +202,21 @@ export class MessageRouter {
 }
 
 /** The attempt certainly reached no node. A subscriber that reconnects may be the cause, so one more attempt is made. */
-function unreached(pending: PendingSend, attempt: number): SendResult | undefined {
-  pending.onUnsent(attempt, 'unavailable');
-  return attempt > 0 && !pending.doubtful ? { outcome: 'unavailable' } : undefined;
+function unreached(pending: PendingSend, attempt: number, code: UnavailableCode): SendResult | undefined {
+  const result: Unavailable = { outcome: 'unavailable', code };
+  pending.onUnsent(attempt, result);
+  return attempt > 0 && !pending.doubtful ? result : undefined;
 }
+
+/** Why an attempt certainly reached no node. */
+type Unsent = Unavailable | { readonly outcome: 'not-connected' };
 
 /** The state of one attempt, as far as known. */
 type Attempt =
   /** It may have reached an owner, `inc` when that is known. `without`: nodes that said they do not have the connection. */
   | { readonly kind: 'open'; readonly inc?: string; readonly without?: readonly string[] }
   /** It certainly reached no node. */
-  | { readonly kind: 'unsent'; readonly because: 'not-connected' | 'unavailable' }
+  | { readonly kind: 'unsent'; readonly because: Unsent }
   /** Its owner did not have the connection any more. */
   | { readonly kind: 'closed' };
 
@@ -261,7 +260,7 @@ export class PendingSend {
     if (state.without?.includes(inc) === true) this.#onClosed(attempt);
   }
 
-  onUnsent(attempt: number, because: 'not-connected' | 'unavailable'): void {
+  onUnsent(attempt: number, because: Unsent): void {
     this.#attempts[attempt] = { kind: 'unsent', because };
   }
 
@@ -289,7 +288,8 @@ export class PendingSend {
   #onClosed(attempt: number): void {
     const again = !this.#attempts.some(({ kind }) => kind === 'closed');
     this.#attempts[attempt] = { kind: 'closed' };
-    this.#conclude(again ? 'again' : this.conclusion());
+    if (again) this.#conclude('again');
+    else if (!this.doubtful) this.#conclude(this.conclusion());
   }
 
   /** A node died. The outcome is unknown when every attempt without an answer was dispatched to it. */
@@ -326,7 +326,7 @@ export class PendingSend {
   conclusion(): SendResult {
     if (this.doubtful) return { outcome: 'unknown' };
     const last = this.#attempts.at(-1);
-    return { outcome: last?.kind === 'unsent' ? last.because : 'not-connected' };
+    return last?.kind === 'unsent' ? last.because : { outcome: 'not-connected' };
   }
 
   /** Ends the wait. */

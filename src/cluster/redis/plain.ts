@@ -47,73 +47,87 @@ async function plainRegister(
     ['EXISTS', tombstone],
     ['HGET', routes, conn],
   ]);
-  const [seconds = 0, micros = 0] = (time as string[]).map(Number);
-  const now = seconds * 1_000 + Math.floor(micros / 1_000);
+  const { now, micros } = clockOf(time);
   if (held !== gen) return ['LOST'];
-  const answer = (...values: unknown[]) => ['OK', now, ...values];
-  if (given === 1) return answer('GONE', 0, '', '');
-
+  if (given === 1) return ['OK', now, 'GONE', 0, '', ''];
   const old = parseRoute(text);
-  const [ownLease, oldLease] = await batch(client, [
+  const [own, others] = await batch(client, [
     ['HGET', leases, `g:${gen}`],
     ['HGET', leases, `g:${old?.gen ?? gen}`],
   ]);
-  const lease = parseLease(oldLease);
-  const same = old !== undefined && lease?.inc === inc && old.tok === tok;
-  const owner = lease?.inc ?? '';
-  const refuse = (result: string) => answer(result, old?.fencingToken, owner, old?.tok);
-  const own = ownToken === '' ? seconds * 1_000_000 + micros : Number(ownToken);
-  const newer = mode === 'restore' && own > (old?.fencingToken ?? -1);
-  const isLeaseYoung = (parseLease(ownLease)?.until ?? 0) >= now + leaseMs / 2;
-  const extend: Command[] = isLeaseYoung ? [] : [['HSET', leases, `g:${gen}`, `${now + leaseMs}|${inc}`]];
-  if (old !== undefined) {
-    if (same && old.gen === gen) {
-      await batch(client, [['HSET', routes, conn, formatRoute({ ...old, user, exp: now + ttlMs })], ...extend]);
-      return answer('DUP', old.fencingToken, '', '');
-    }
-    if (!same && !newer && old.prevs.includes(`${inc}/${tok}`)) return refuse('STALE');
+  const registering = { inc, gen, tok, mode, limit, window, now, token: ownToken === '' ? micros : Number(ownToken) };
+  const { result, fencingToken, owner, formerTok, past } = judge(old, parseLease(others), registering);
+  if (past !== undefined) {
+    const writes: Command[] = [
+      ['HSET', routes, conn, formatRoute({ ...past, gen, tok, user, fencingToken, exp: now + ttlMs })],
+    ];
+    if (result !== 'DUP')
+      writes.push(['ZADD', index, gen, conn], ['PEXPIRE', routes, keyMs], ['PEXPIRE', index, keyMs]);
+    const isLeaseYoung = (parseLease(own)?.until ?? 0) >= now + leaseMs / 2;
+    if (!isLeaseYoung) writes.push(['HSET', leases, `g:${gen}`, `${now + leaseMs}|${inc}`]);
+    const notice = { v: 1, t: 'superseded', c: conn, k: formerTok, f: String(fencingToken) };
+    if (owner !== '') writes.push([pubCommand, channelPrefix + owner, JSON.stringify(notice)]);
+    await batch(client, writes);
   }
-  const live = old !== undefined && !same && (lease?.until ?? 0) > now && old.exp > now;
-  if (live && mode === 'nx') return refuse('EXISTS');
-  if (live && mode === 'restore' && !newer) return refuse('MOVED');
-  const recent = old?.takeovers.filter(at => now - at < window) ?? [];
-  if (live && mode === 'take' && recent.length >= Math.min(limit, MOST)) return refuse('STORM');
+  return ['OK', now, result, fencingToken, owner, formerTok];
+}
 
-  const former = old === undefined ? [] : [`${owner === '' ? '?' : owner}/${old.tok}`, ...old.prevs];
-  const route: RouteText = {
-    gen,
-    tok,
-    fencingToken: newer ? own : Math.max(own, (old?.fencingToken ?? -1) + 1),
-    exp: now + ttlMs,
-    prevs: same ? old.prevs : former.slice(0, KEPT_PREVS),
-    takeovers: live && mode === 'take' ? [...recent, now] : recent,
-    user,
-  };
-  const writes: Command[] = [
-    ['HSET', routes, conn, formatRoute(route)],
-    ['ZADD', index, gen, conn],
-    ['PEXPIRE', routes, keyMs],
-    ['PEXPIRE', index, keyMs],
-    ...extend,
-  ];
-  if (old !== undefined && !same && owner !== '') {
-    const notice = JSON.stringify({
-      v: 1,
-      t: 'superseded',
-      c: conn,
-      k: old.tok,
-      f: String(route.fencingToken),
-    });
-    writes.push([pubCommand, channelPrefix + owner, notice]);
+/** What decides about a registration, as ARGV and the clock name it. */
+interface Registering {
+  readonly inc: string;
+  readonly gen: string;
+  readonly tok: string;
+  readonly mode: string;
+  readonly limit: number;
+  readonly window: number;
+  readonly now: number;
+  /** Its own fencing token, or the lowest one of a new route. */
+  readonly token: number;
+}
+
+/** What becomes of a registration. */
+interface Verdict {
+  readonly result: string;
+  readonly fencingToken: number;
+  /** The owner of another registration's route, which refuses this one or is replaced by it; '' without one. */
+  readonly owner: string;
+  readonly formerTok: string;
+  /** What the route remembers; `undefined` when nothing is written. */
+  readonly past?: Pick<RouteText, 'prevs' | 'takeovers'>;
+}
+
+/** @param lease the lease that `old` names */
+function judge(old: RouteText | undefined, lease: LeaseText | undefined, registering: Registering): Verdict {
+  const { inc, gen, tok, mode, limit, window, now, token } = registering;
+  const none = { owner: '', formerTok: '' };
+  if (old === undefined) return { result: 'NEW', fencingToken: token, ...none, past: { prevs: [], takeovers: [] } };
+  const recent = old.takeovers.filter(at => now - at < window);
+  const next = Math.max(token, old.fencingToken + 1);
+  if (lease?.inc === inc && old.tok === tok) {
+    if (old.gen === gen) return { result: 'DUP', fencingToken: old.fencingToken, ...none, past: old };
+    return { result: 'NEW', fencingToken: next, ...none, past: { prevs: old.prevs, takeovers: recent } };
   }
-  await batch(client, writes);
-  if (old === undefined || same) return answer('NEW', route.fencingToken, '', '');
-  return answer(live ? 'TOOK' : 'NEW', route.fencingToken, owner, old.tok);
+  const owner = lease?.inc ?? '';
+  const former = { owner, formerTok: old.tok };
+  const refused = (result: string): Verdict => ({ result, fencingToken: old.fencingToken, ...former });
+  const isNewer = mode === 'restore' && token > old.fencingToken;
+  if (!isNewer && old.prevs.includes(`${inc}/${tok}`)) return refused('STALE');
+  const isLive = (lease?.until ?? 0) > now && old.exp > now;
+  if (isLive && mode === 'nx') return refused('EXISTS');
+  if (isLive && mode === 'restore' && !isNewer) return refused('MOVED');
+  const isTakeover = isLive && mode === 'take';
+  if (isTakeover && recent.length >= Math.min(limit, MOST)) return refused('STORM');
+  const past = {
+    prevs: [`${owner === '' ? '?' : owner}/${old.tok}`, ...old.prevs].slice(0, KEPT_PREVS),
+    takeovers: isTakeover ? [...recent, now] : recent,
+  };
+  return { result: isLive ? 'TOOK' : 'NEW', fencingToken: next, ...former, past };
 }
 
 /**
- * What `lua/unregister.lua` does for one registration, read first and then written, with the same KEYS, ARGV and replies. A registration that
- * comes between the two is removed with the route that it replaced, until the next comparison restores it.
+ * What `lua/unregister.lua` does for one registration, read first and then written, with the same KEYS, ARGV and replies.
+ * A registration that comes between the two is removed with the route that it replaced, until the next comparison restores
+ * it.
  */
 async function plainUnregister(
   client: Redis | Cluster,
@@ -149,8 +163,7 @@ async function plainReap(
 ): Promise<readonly unknown[]> {
   const limit = Math.min(Number(limitText), MOST_ROUTES);
   const [time, fields] = await batch(client, [['TIME'], ['HGETALL', leases]]);
-  const [seconds = 0, micros = 0] = (time as string[]).map(Number);
-  const now = seconds * 1_000 + Math.floor(micros / 1_000);
+  const { now } = clockOf(time);
   const found = leaseToReap(pairsOf(fields), now - Number(graceText), self);
   if (found === undefined) return ['NONE'];
   const { inc, gen, current } = found;
@@ -230,6 +243,12 @@ interface LeaseText {
 
 const ROUTE = /^(\d+)\|([^|]*)\|(\d+)\|(\d+)\|?([^|]*)\|?([^|]*)\|?(.*)$/s;
 const LEASE = /^(\d+)\|(.*)$/s;
+
+/** Redis' clock in milliseconds and in microseconds, from the answer to TIME. */
+function clockOf(time: unknown): { readonly now: number; readonly micros: number } {
+  const [seconds = 0, micros = 0] = (time as readonly string[]).map(Number);
+  return { now: seconds * 1_000 + Math.floor(micros / 1_000), micros: seconds * 1_000_000 + micros };
+}
 
 /** `undefined` for what is no route. */
 function parseRoute(text: unknown): RouteText | undefined {

@@ -22,6 +22,8 @@ export interface LogEntry {
   readonly trace?: string | undefined;
   /** Names the publication, where publications are signed. */
   readonly origin?: Buffer | undefined;
+  /** As the publisher gave it. */
+  readonly id?: string | undefined;
 }
 
 /** What a read found of one topic: every entry after `from`, up to and including `to`. */

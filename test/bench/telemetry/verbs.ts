@@ -73,7 +73,7 @@ async function publish(nodes: number): Promise<void> {
   let carried: string | undefined;
   await events.publishing(NEWS, 'tick', async text => {
     carried = text;
-    return { topic: 'news' };
+    return { outcome: 'routed', topic: 'news' };
   });
   for (let n = 0; n < nodes; n += 1) {
     events.fanningOut({ to: NEWS, size: 200, position: undefined, trace: carried }, () => FAN_OUT);

@@ -175,7 +175,7 @@ describe('scripts of the log', () => {
     await server.redis.admin.config('SET', 'maxmemory', '1');
     try {
       const failure: unknown = await publish('a').catch((error: unknown) => error);
-      expect(failure).to.include({ name: 'SseError', code: 'UNAVAILABLE', noEffect: 'WRITES_REFUSED' });
+      expect(failure).to.include({ code: 'UNAVAILABLE', noEffect: 'WRITES_REFUSED' });
     } finally {
       await server.redis.admin.config('SET', 'maxmemory', '0');
     }

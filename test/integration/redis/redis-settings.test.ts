@@ -41,17 +41,16 @@ describe('the settings of redis', () => {
     expect(names.filter(name => !name.startsWith(mine) && !name.startsWith(other))).to.deep.equal([]);
   });
 
-  it('channel is where broadcasts are published', async () => {
+  it('channel ends the name of the channel where broadcasts are published', async () => {
     const prefix = randomPrefix();
-    const node = await start({ prefix, channel: `${prefix}news of all` });
+    const node = await start({ prefix, channel: 'news of all' });
     const ear = server.redis.admin.duplicate();
     const received: string[] = [];
     ear.on('message', (_channel, text) => received.push(text));
-    await ear.subscribe(`${prefix}news of all`);
+    await ear.subscribe(`${prefix}0:b:news of all`);
     const retention = { maxEntries: 10, ttl: 5_000 };
     await node.log.publish({ topic: undefined, body: Buffer.from('data: x\n\n'), retention });
-    await until(() => received.length === 1, 'the broadcast');
-    ear.disconnect();
+    await until(() => received.length === 1, 'the broadcast').finally(() => ear.disconnect());
     expect(received[0]).to.match(/data: x\n\n$/);
   });
 

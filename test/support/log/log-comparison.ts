@@ -104,7 +104,7 @@ export class LogComparison {
     const [status, entry] =
       key === undefined
         ? (['NEW', this.#model.publish(keys.stream, payload)] as const)
-        : this.#model.publishOnce(key, keys.stream, payload);
+        : this.#model.publishOnce(`${keys.stream} ${key}`, keys.stream, payload);
     if (status === 'NEW') this.#model.trim(keys.stream, keep);
     const { position, previous, epoch } = entry;
     const expected: PublishReply = { status, id: text(position), previous: text(previous), epoch };

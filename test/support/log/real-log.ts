@@ -63,7 +63,7 @@ export class RealLog {
         streamMs: LIFE_MS,
         pubCommand: 'PUBLISH',
         channel: '',
-        idempotency: key === undefined ? this.keys.logMeta : this.keys.idempotency('t', key),
+        idempotency: key === undefined ? this.keys.logMeta : this.keys.idempotency(topic.stream, key),
         idempotencyMs: key === undefined ? 0 : LIFE_MS,
       }),
     );

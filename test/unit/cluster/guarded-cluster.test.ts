@@ -24,6 +24,7 @@ const message = (deadline: number) => ({
   ack: 'owner' as const,
   deadline,
 });
+const CUT_OFF = { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
 const NEVER = new Promise<never>(() => undefined);
 
 /** Gives up at once on every operation, which goes on all the same. */
@@ -44,9 +45,11 @@ describe('GuardedCluster', () => {
   let bus: MemoryBus;
   let listener: RecordingListener;
   let inner: LocalCoordinator;
+  let failures: unknown[];
 
   beforeEach(() => {
     bus = new MemoryBus();
+    failures = [];
     listener = new RecordingListener();
     inner = new LocalCoordinator('a', LIMIT, bus);
   });
@@ -54,7 +57,13 @@ describe('GuardedCluster', () => {
   const guard = (
     coordinator: ClusterCoordinator = inner,
     policy: ResiliencePolicy = new PassthroughPolicy(),
-  ): GuardedCluster => new GuardedCluster(coordinator, policy, () => listener);
+  ): GuardedCluster =>
+    new GuardedCluster(
+      coordinator,
+      policy,
+      () => listener,
+      error => failures.push(error),
+    );
 
   describe('joining', () => {
     let joins: { resolve: () => void; reject: (error: Error) => void }[];
@@ -152,8 +161,8 @@ describe('GuardedCluster', () => {
   describe('a call with a deadline', () => {
     it('is unavailable when this node has not joined in time', async () => {
       const cluster = guard(alteredCoordinator(inner, { start: () => NEVER }));
-      expect(await cluster.messenger.send(message(10))).to.deep.equal({ outcome: 'unavailable' });
-      expect(await cluster.store(PUBLICATION, 10)).to.deep.equal({ outcome: 'unavailable' });
+      expect(await cluster.messenger.send(message(10))).to.deep.equal(CUT_OFF);
+      expect(await cluster.publish(PUBLICATION, 10)).to.deep.equal(CUT_OFF);
     });
 
     it('is unknown when it was dispatched and has no answer in time', async () => {
@@ -165,24 +174,24 @@ describe('GuardedCluster', () => {
       );
       await cluster.join();
       expect(await cluster.messenger.send(message(10))).to.deep.equal({ outcome: 'unknown' });
-      expect(await cluster.store(PUBLICATION, 10)).to.deep.equal({ outcome: 'unknown' });
+      expect(await cluster.publish(PUBLICATION, 10)).to.deep.equal({ outcome: 'unknown' });
     });
 
     it('is unavailable in an outage', async () => {
       const cluster = guard();
       await cluster.join();
       bus.cut('a');
-      expect(await cluster.messenger.send(message(10))).to.deep.equal({ outcome: 'unavailable' });
-      expect(await cluster.store(PUBLICATION, 10)).to.deep.equal({ outcome: 'unavailable' });
+      expect(await cluster.messenger.send(message(10))).to.deep.equal(CUT_OFF);
+      expect(await cluster.publish(PUBLICATION, 10)).to.deep.equal(CUT_OFF);
     });
 
-    it('is stored with its cursor', async () => {
+    it('is published with its cursor', async () => {
       const cluster = guard();
       const { cursor } = await inner
         .start(listener)
         .then(() => inner.log.publish({ ...PUBLICATION, idempotencyKey: 'k' }));
-      const stored = await cluster.store({ ...PUBLICATION, idempotencyKey: 'k' }, 1000);
-      expect(stored).to.deep.equal({ outcome: 'stored', cursor });
+      const stored = await cluster.publish({ ...PUBLICATION, idempotencyKey: 'k' }, 1000);
+      expect(stored).to.deep.equal({ outcome: 'published', cursor, nodes: 1 });
     });
   });
 });

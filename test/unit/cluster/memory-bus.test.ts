@@ -238,7 +238,7 @@ describe('MemoryBus', () => {
       const frame = { bytes: Buffer.from('data: x\n\n') };
       const message = { connectionId: 'c1', messageId: 'm', frame, deadline: 2000 };
       const result = await unstarted.messenger.send({ ...message, ack: 'owner' });
-      expect(result).to.deep.equal({ outcome: 'unavailable' });
+      expect(result).to.deep.equal({ outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' });
     });
   });
 });

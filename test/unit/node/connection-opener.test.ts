@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
 import type { ClusterCoordinator } from '../../../src/contracts/cluster.js';
+import type { CloseReceipt } from '../../../src/contracts/events.js';
 import type { ConnectionOptions } from '../../../src/contracts/service.js';
 import type { ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
@@ -338,14 +339,14 @@ describe('ConnectionOpener', () => {
       it(`${moment} refuses the client`, async () => {
         const sink = new RecordingSink();
         const node = interruptible();
-        let closed: boolean | undefined;
+        let closed: CloseReceipt | undefined;
         onMoment = async now => {
           if (now !== moment) return;
           const service = now === 'after routes.register' ? other.service : node.service;
           closed = await service.closeConnection('c1', 'kicked');
         };
         expect(await codeOf(node.connect('c1', {}, sink))).to.equal('CONNECTION_CLOSED');
-        expect(closed).to.equal(true);
+        expect(closed).to.deep.equal({ closed: 1, missing: [] });
         expect(sink.opened).to.equal(false);
         await expectNothingLeft(node);
       });

@@ -75,7 +75,7 @@ describe('DistributedSseService', () => {
       ({ service }) => service.broadcastToCluster('message', 'x'),
       ({ service }) => service.sendMessageToConnection('c1', 'message', 'x'),
       ({ service }) => service.closeConnection('c1'),
-      ({ service }) => service.closeAllConnections(),
+      ({ service }) => service.closeAllConnections('closed', { cluster: true }),
       node => node.connect('c2'),
     ];
     for (const [n, call] of calls.entries()) {

@@ -73,6 +73,37 @@ describe('Mailboxes', () => {
       expect(await send(sender, 'x')).to.include({ outcome: 'stored' });
     });
 
+    it('is stored for a client whose node has no mailboxes, and reaches it on a node that has', async () => {
+      const without = await cluster.started('c', { options: { send: options.send } });
+      const { sink } = await without.connect('c1');
+      expect(await send(other, 'x')).to.include({ outcome: 'stored' });
+      // Moves the client past the entry.
+      await other.service.broadcastToCluster('message', 'later');
+      expect(await send(other, 'y')).to.include({ outcome: 'stored' });
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['later']);
+      sink.leave();
+      const again = await node.connect('c1');
+      await turns();
+      expect(again.sink.data('message')).to.deep.equal(['x', 'y']);
+    });
+
+    it('is stored when the send buffer of its client refuses it, whatever the policy', async () => {
+      for (const policy of ['disconnect', 'drop-newest', 'drop-oldest'] as const) {
+        const tight = await cluster.started(policy, { options: { ...options, sendBuffer: { maxBytes: 400, policy } } });
+        const { sink } = await tight.connect('c1');
+        await turns();
+        sink.block();
+        tight.service.sendMessage('c1', 'message', 'fill');
+        expect(await send(tight, 'x'.repeat(500)), policy).to.include({ outcome: 'stored' });
+        sink.leave();
+        const again = await node.connect('c1', { lastEventId: sink.lastId ?? '' });
+        await turns();
+        expect(again.sink.data('message'), policy).to.deep.equal(['x'.repeat(500)]);
+        again.sink.leave();
+      }
+    });
+
     it('is buffered behind unwritten events of a slow client', async () => {
       const { sink } = await node.connect('c1');
       sink.block();
@@ -208,8 +239,9 @@ describe('Mailboxes', () => {
         options: { ...options, limits: { maxTopicsPerConnection: 2 } },
       });
       await tight.connect('c1', { topics: ['one'] });
-      expect(await tight.service.subscribe('c1', 'two')).to.equal(true);
-      expect(await codeOf(tight.service.subscribe('c1', 'three'))).to.equal('INVALID_TOPIC');
+      expect(await tight.service.subscribe('c1', 'two')).to.deep.equal({ outcome: 'delivered' });
+      const refused = { outcome: 'rejected', code: 'INVALID_TOPIC' };
+      expect(await tight.service.subscribe('c1', 'three')).to.deep.equal(refused);
     });
   });
 });

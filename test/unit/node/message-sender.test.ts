@@ -415,7 +415,7 @@ describe('MessageSender', () => {
     };
     const ask = async (): Promise<string> =>
       (await sender.service.sendMessageToConnection('c1', 'message', 'x')).outcome;
-    const unavailable: SendResult = { outcome: 'unavailable' };
+    const unavailable: SendResult = { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
 
     it('repeats what was not sent', async () => {
       const { sink } = await other.connect('c1');
@@ -496,8 +496,8 @@ describe('MessageSender', () => {
           }),
       });
       const ask = () => sender.service.sendMessageToConnection('c1', 'message', 'x');
-      expect(await codeOf(ask())).to.equal('INTERNAL');
-      expect(await codeOf(ask())).to.equal('INTERNAL');
+      expect(await ask()).to.include({ outcome: 'unknown' });
+      expect(await ask()).to.include({ outcome: 'unknown' });
     });
   });
 });

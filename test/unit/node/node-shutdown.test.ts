@@ -265,13 +265,13 @@ describe('NodeShutdown', () => {
         }),
     });
     const started = codeOf(node.service.start());
-    const published = codeOf(node.service.publish('news', 'message', 'x'));
+    const published = node.service.publish('news', 'message', 'x');
     const closed = watch(node.service.close());
     await turns();
     expect(closed()).to.equal(false);
     join();
     expect(await started).to.equal('CLOSED');
-    expect(await published).to.equal('CLOSED');
+    expect(await published).to.include({ outcome: 'unavailable', code: 'CLOSED' });
     await turns();
     expect(closed()).to.equal(true);
     expect(calls).to.deep.equal(['before start', 'after start', 'before close', 'after close']);

@@ -1,11 +1,15 @@
 import { expect } from 'chai';
 import { SseError } from '../../../src/errors.js';
 import { parseCursor } from '../../../src/protocol/cursor.js';
+import type { ClusterCoordinator } from '../../../src/contracts/cluster.js';
 import { codeOf } from '../../support/code-of.js';
+import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
 import { turns } from '../../support/turns.js';
+
+const CUT_OFF = { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
 
 describe('Publisher', () => {
   let cluster: TestCluster;
@@ -81,7 +85,7 @@ describe('Publisher', () => {
       await turns();
       const { lastId = '' } = sink;
       const receipt = await node.service.broadcastToCluster('message', 'x', { history: false });
-      expect(receipt).to.deep.equal({ local: 0, nodes: 2 });
+      expect(receipt).to.deep.equal({ outcome: 'routed', local: 0, nodes: 2 });
       const again = await other.connect('c1', { lastEventId: lastId });
       await turns();
       expect(sink.data('message')).to.deep.equal(['x']);
@@ -93,7 +97,7 @@ describe('Publisher', () => {
       const theirs = await other.connect('c2');
       cluster.bus.cut('a');
       const receipt = await node.service.broadcastToCluster('message', 'x');
-      expect(receipt).to.deep.equal({ local: 1, nodes: 0, degraded: true });
+      expect(receipt).to.deep.equal({ ...CUT_OFF, local: 1, nodes: 0, degraded: true });
       await turns();
       expect(mine.sink.data('message')).to.deep.equal(['x']);
       expect(mine.sink.lastEvent?.id).to.equal(undefined);
@@ -108,7 +112,7 @@ describe('Publisher', () => {
           }),
       });
       const receipt = await lonely.service.broadcastToCluster('message', 'x');
-      expect(receipt).to.deep.equal({ local: 0, nodes: 0, degraded: true });
+      expect(receipt).to.deep.equal({ ...CUT_OFF, local: 0, nodes: 0, degraded: true });
     });
 
     it('joins the cluster when the node has not joined before', async () => {
@@ -119,7 +123,7 @@ describe('Publisher', () => {
       expect(sink.data('message')).to.deep.equal(['x']);
     });
 
-    it('rejects with any other failure, and no client gets the event', async () => {
+    it('is unknown after any other failure, which is logged, and its own clients get the event', async () => {
       const broken = cluster.node('c', {
         wrap: inner =>
           hookedCoordinator(inner, method => {
@@ -127,9 +131,81 @@ describe('Publisher', () => {
           }),
       });
       const { sink } = await broken.connect('c1');
-      expect(await codeOf(broken.service.broadcastToCluster('message', 'x'))).to.equal('INTERNAL');
+      const receipt = await broken.service.broadcastToCluster('message', 'x');
+      expect(receipt).to.deep.equal({ outcome: 'unknown', local: 1, nodes: null });
       await turns();
-      expect(sink.data('message')).to.deep.equal([]);
+      expect(sink.data('message')).to.deep.equal(['x']);
+      expect(broken.logger.at('error')).to.have.length(1);
+    });
+  });
+
+  describe('a broadcast without an answer', () => {
+    const noAnswer = new SseError('UNAVAILABLE', 'no answer');
+
+    /** A node whose publications take this way into the log. */
+    const lossy = (publish: (inner: ClusterCoordinator) => ClusterCoordinator['log']['publish']): Promise<TestNode> =>
+      cluster.started('lossy', { wrap: inner => alteredCoordinator(inner, { log: { publish: publish(inner) } }) });
+
+    it('is unknown, and reaches each client of this node once although the log brings it late', async () => {
+      let late: (() => unknown) | undefined;
+      const lost = await lossy(inner => publication => {
+        late ??= () => inner.log.publish(publication);
+        return Promise.reject(noAnswer);
+      });
+      const { sink } = await lost.connect('c1');
+      const receipt = await lost.service.broadcastToCluster('message', 'x');
+      expect(receipt).to.deep.equal({ outcome: 'unknown', local: 1, nodes: null });
+      const newcomer = await lost.connect('c2');
+      const theirs = await other.connect('c3');
+      await late?.();
+      const after = await node.service.broadcastToCluster('message', 'y');
+      await turns();
+      for (const client of [sink, newcomer.sink, theirs.sink]) {
+        expect(client.data('message')).to.deep.equal(['x', 'y']);
+        expect(client.lastId).to.equal(after.id);
+      }
+    });
+
+    it('moves the last id of its clients past the late entry, so that they do not get it again', async () => {
+      let late: (() => unknown) | undefined;
+      const lost = await lossy(inner => publication => {
+        late = () => inner.log.publish(publication);
+        return Promise.reject(noAnswer);
+      });
+      const { sink } = await lost.connect('c1');
+      await lost.service.broadcastToCluster('message', 'x');
+      await late?.();
+      await turns();
+      // A browser takes an id over although no event comes with it.
+      const lastEventId = [...sink.text.matchAll(/^id: (.*)$/gm)].at(-1)?.[1] ?? '';
+      const again = await other.connect('c1', { lastEventId });
+      await turns();
+      expect(again.sink.names).to.deep.equal(['connected']);
+    });
+
+    it('is stored, without a number of nodes, when the log was faster than the answer', async () => {
+      const lost = await lossy(inner => async publication => {
+        await inner.log.publish(publication);
+        throw noAnswer;
+      });
+      const { sink } = await lost.connect('c1');
+      const { id, ...receipt } = await lost.service.broadcastToCluster('message', 'x');
+      expect(receipt).to.deep.equal({ outcome: 'stored', local: 1, nodes: null });
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
+      expect(sink.lastId).to.equal(id);
+    });
+
+    it('that is repeated with its key reaches each client once', async () => {
+      const { sink } = await node.connect('c1');
+      const options = { idempotencyKey: 'k' };
+      cluster.bus.cut('a');
+      const tries = [1, 2].map(() => node.service.broadcastToCluster('message', 'x', options));
+      for (const receipt of await Promise.all(tries)) expect(receipt).to.include({ degraded: true });
+      cluster.bus.heal('a');
+      expect(await node.service.broadcastToCluster('message', 'x', options)).to.include({ outcome: 'stored' });
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['x']);
     });
   });
 
@@ -172,16 +248,47 @@ describe('Publisher', () => {
         options: { history: { topics: { 'live.*': false } } },
       });
       const live = await quiet.service.publish('live.x', 'message', 'x');
-      expect(live).to.deep.equal({ topic: 'live.x' });
+      expect(live).to.deep.equal({ outcome: 'routed', topic: 'live.x' });
       expect(await quiet.service.publish('news', 'message', 'x')).to.have.property('id');
       const none = await quiet.service.publish('news', 'message', 'x', { history: false });
-      expect(none).to.deep.equal({ topic: 'news' });
+      expect(none).to.deep.equal({ outcome: 'routed', topic: 'news' });
+    });
+
+    it('of one key to two topics is two publications', async () => {
+      const { sink } = await other.connect('c1', { topics: ['orders/eu', 'audit'] });
+      const options = { idempotencyKey: 'order-17' };
+      const first = await node.service.publish('orders/eu', 'message', 'order', options);
+      const second = await node.service.publish('audit', 'message', 'audit', options);
+      expect(second.id).to.not.equal(first.id);
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['order', 'audit']);
+    });
+
+    it('that nobody waits for does not end the process, whatever the cluster does', async () => {
+      const errors = [
+        new SseError('UNAVAILABLE', 'no answer'),
+        new SseError('INTERNAL', 'broken'),
+        new SseError('CLOSED', 'closed'),
+        new Error('foreign'),
+      ];
+      for (const [index, failure] of errors.entries()) {
+        for (const method of ['start', 'log.publish'] as const) {
+          const { service } = cluster.node(`c${index}${method.slice(0, 1)}`, {
+            wrap: inner =>
+              hookedCoordinator(inner, called => {
+                if (called === method) throw failure;
+              }),
+          });
+          const receipt = await service.publish('news', 'message', 'x');
+          expect(receipt.outcome).to.equal(method === 'start' ? 'unavailable' : 'unknown');
+        }
+      }
     });
 
     it('is unavailable while the node is cut off, and its own clients do not get it either', async () => {
       const { sink } = await node.connect('c1', { topics: ['news'] });
       cluster.bus.cut('a');
-      expect(await codeOf(node.service.publish('news', 'message', 'x'))).to.equal('UNAVAILABLE');
+      expect(await node.service.publish('news', 'message', 'x')).to.deep.equal({ ...CUT_OFF, topic: 'news' });
       await turns();
       expect(sink.data('message')).to.deep.equal([]);
     });
@@ -200,15 +307,17 @@ describe('Publisher', () => {
       [service.publish('@c1', 'message', 'x'), 'INVALID_TOPIC'],
       [service.publish('news', 'sse.reset', 'x'), 'INVALID_EVENT_NAME'],
       [service.publish('news', 'message', undefined), 'NOT_SERIALIZABLE'],
-      [service.publish('news', 'message', 'x'.repeat(11)), 'EVENT_TOO_LARGE'],
       [service.publish('news', 'message', 'x', { retry: 1.5 }), 'INVALID_RETRY'],
       [service.publish('news', 'message', 'x', { idempotencyKey: '' }), 'INVALID_EVENT_ID'],
       [service.broadcastToCluster('connected', 'x'), 'INVALID_EVENT_NAME'],
-      [service.broadcastToCluster('message', 'x'.repeat(11)), 'EVENT_TOO_LARGE'],
       [service.broadcastToCluster('message', 'x', { idempotencyKey: '\n' }), 'INVALID_EVENT_ID'],
     ];
     for (const [call, code] of cases) expect(await codeOf(call)).to.equal(code);
-    expect(() => service.broadcast('message', 'x'.repeat(11))).to.throw(SseError);
+    const rejected = { outcome: 'rejected', code: 'EVENT_TOO_LARGE' };
+    const large = 'x'.repeat(11);
+    expect(await service.publish('news', 'message', large)).to.deep.equal({ ...rejected, topic: 'news' });
+    expect(await service.broadcastToCluster('message', large)).to.deep.equal({ ...rejected, local: 0, nodes: 0 });
+    expect(() => service.broadcast('message', large)).to.throw(SseError);
     expect(() => service.broadcast('sse.x', 'x')).to.throw(SseError);
   });
 });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { ClusterCoordinator, ReplayPage } from '../../../src/contracts/cluster.js';
-import type { Cursor } from '../../../src/contracts/events.js';
+import type { CommandReceipt, Cursor } from '../../../src/contracts/events.js';
 import { SseError } from '../../../src/errors.js';
 import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
 import { gapOfLostLog } from '../../../src/protocol/gap.js';
@@ -298,7 +298,7 @@ describe('Replayer', () => {
       await publish(3, { topic: 'sport' });
       const [first = ''] = await publish(401, { publisher: paged });
       const sink = new RecordingSink();
-      let subscribed: Promise<boolean> | undefined;
+      let subscribed: Promise<CommandReceipt> | undefined;
       onPage = page => {
         if (page !== 2) return;
         subscribed = node.service.subscribe('c1', 'sport').then(async answer => {
@@ -308,7 +308,7 @@ describe('Replayer', () => {
         });
       };
       await paged.connect('c1', { topics: ['news'], lastEventId: first }, sink);
-      expect(await subscribed).to.equal(true);
+      expect(await subscribed).to.deep.equal({ outcome: 'delivered' });
       await turns();
       expect(numbers(sink)).to.deep.equal([...range(1, 401), 1000, 1001]);
       expect(sink.data('sse.reset')).to.deep.equal([]);

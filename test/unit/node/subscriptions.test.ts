@@ -8,6 +8,11 @@ import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
 import { turns } from '../../support/turns.js';
 
+const DONE = { outcome: 'delivered' };
+const ABSENT = { outcome: 'not-connected' };
+const TOO_MANY = { outcome: 'rejected', code: 'INVALID_TOPIC' };
+const CUT_OFF = { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
+
 describe('Subscriptions', () => {
   let cluster: TestCluster;
   let subscriptions: SubscriptionCounter;
@@ -32,9 +37,9 @@ describe('Subscriptions', () => {
 
   it('what is published after a subscribe resolved is delivered, from any node', async () => {
     const { sink } = await node.connect('c1');
-    expect(await node.service.subscribe('c1', 'news')).to.equal(true);
+    expect(await node.service.subscribe('c1', 'news')).to.deep.equal(DONE);
     await other.service.publish('news', 'message', '1');
-    expect(await other.service.subscribe('c1', 'sport')).to.equal(true);
+    expect(await other.service.subscribe('c1', 'sport')).to.deep.equal(DONE);
     await other.service.publish('sport', 'message', '2');
     await turns();
     expect(sink.data('message')).to.deep.equal(['1', '2']);
@@ -43,8 +48,8 @@ describe('Subscriptions', () => {
 
   it('what is published after an unsubscribe is not', async () => {
     const { sink, connection } = await node.connect('c1', { topics: ['news', 'sport'] });
-    expect(await node.service.unsubscribe('c1', 'news')).to.equal(true);
-    expect(await other.service.unsubscribe('c1', 'sport')).to.equal(true);
+    expect(await node.service.unsubscribe('c1', 'news')).to.deep.equal(DONE);
+    expect(await other.service.unsubscribe('c1', 'sport')).to.deep.equal(DONE);
     for (const topic of ['news', 'sport']) await other.service.publish(topic, 'message', 'x');
     await turns();
     expect(sink.data('message')).to.deep.equal([]);
@@ -54,16 +59,16 @@ describe('Subscriptions', () => {
 
   it('a second subscribe changes nothing', async () => {
     await node.connect('c1', { topics: ['news'] });
-    expect(await node.service.subscribe('c1', 'news')).to.equal(true);
+    expect(await node.service.subscribe('c1', 'news')).to.deep.equal(DONE);
     expect(subscriptions.balance).to.deep.equal({ news: 1 });
     await node.service.unsubscribe('c1', 'news');
-    expect(await node.service.unsubscribe('c1', 'news')).to.equal(true);
+    expect(await node.service.unsubscribe('c1', 'news')).to.deep.equal(DONE);
     expect(subscriptions.balance).to.deep.equal({});
   });
 
   it('an id without a connection is not subscribed', async () => {
-    expect(await node.service.subscribe('c1', 'news')).to.equal(false);
-    expect(await node.service.unsubscribe('c1', 'news')).to.equal(false);
+    expect(await node.service.subscribe('c1', 'news')).to.deep.equal(ABSENT);
+    expect(await node.service.unsubscribe('c1', 'news')).to.deep.equal(ABSENT);
   });
 
   it('at once, of one topic, is one subscription', async () => {
@@ -71,7 +76,7 @@ describe('Subscriptions', () => {
     onListen = () => turns(1);
     const { service } = node;
     const calls = [1, 2, 3].map(() => service.subscribe('c1', 'news'));
-    expect(await Promise.all(calls)).to.deep.equal([true, true, true]);
+    expect(await Promise.all(calls)).to.deep.equal([DONE, DONE, DONE]);
     expect(subscriptions.balance).to.deep.equal({ news: 1 });
   });
 
@@ -79,8 +84,8 @@ describe('Subscriptions', () => {
     const { connection } = await node.connect('c1', { topics: ['0'] });
     onListen = () => turns(1);
     const { service } = node;
-    const codes = await Promise.all(['1', '2', '3', '4'].map(topic => codeOf(service.subscribe('c1', topic))));
-    expect(codes).to.deep.equal([undefined, undefined, 'INVALID_TOPIC', 'INVALID_TOPIC']);
+    const receipts = await Promise.all(['1', '2', '3', '4'].map(topic => service.subscribe('c1', topic)));
+    expect(receipts).to.deep.equal([DONE, DONE, TOO_MANY, TOO_MANY]);
     expect([...connection.topics]).to.deep.equal(['0', '1', '2']);
     expect(subscriptions.balance).to.deep.equal({ 0: 1, 1: 1, 2: 1 });
   });
@@ -90,13 +95,13 @@ describe('Subscriptions', () => {
     onListen = () => turns(1);
     const { service } = node;
     const calls = [1, 2].map(() => service.subscribe('c1', '2'));
-    expect(await Promise.all(calls)).to.deep.equal([true, true]);
+    expect(await Promise.all(calls)).to.deep.equal([DONE, DONE]);
     expect(subscriptions.balance).to.deep.equal({ 0: 1, 1: 1, 2: 1 });
   });
 
   it('over the limit is answered from another node as well', async () => {
     await node.connect('c1', { topics: ['0', '1', '2'] });
-    expect(await codeOf(other.service.subscribe('c1', '3'))).to.equal('INVALID_TOPIC');
+    expect(await other.service.subscribe('c1', '3')).to.deep.equal(TOO_MANY);
   });
 
   for (const when of ['before', 'after'] as const) {
@@ -105,7 +110,7 @@ describe('Subscriptions', () => {
       onListen = now => {
         if (now === when) sink.leave();
       };
-      expect(await node.service.subscribe('c1', 'news')).to.equal(false);
+      expect(await node.service.subscribe('c1', 'news')).to.deep.equal(ABSENT);
       expect(subscriptions.balance).to.deep.equal({});
       expect([...node.store.topics()]).to.deep.equal([]);
     });
@@ -116,7 +121,7 @@ describe('Subscriptions', () => {
     onListen = when => {
       if (when === 'before') throw new SseError('UNAVAILABLE', 'cut off');
     };
-    expect(await codeOf(node.service.subscribe('c1', 'news'))).to.equal('UNAVAILABLE');
+    expect(await node.service.subscribe('c1', 'news')).to.deep.equal(CUT_OFF);
     expect([...connection.topics]).to.deep.equal([]);
     expect(subscriptions.balance).to.deep.equal({});
   });
@@ -139,7 +144,7 @@ describe('Subscriptions', () => {
     });
     const { connection } = await hasty.connect('c1');
     givesUp = true;
-    expect(await codeOf(hasty.service.subscribe('c1', 'news'))).to.equal('UNAVAILABLE');
+    expect(await hasty.service.subscribe('c1', 'news')).to.deep.equal(CUT_OFF);
     await turns();
     expect([...connection.topics]).to.deep.equal([]);
     expect(subscriptions.balance).to.deep.equal({});
@@ -149,9 +154,9 @@ describe('Subscriptions', () => {
   it('works for unsubscribing while the node is cut off', async () => {
     const { connection } = await node.connect('c1', { topics: ['news'] });
     cluster.bus.cut('a');
-    expect(await node.service.unsubscribe('c1', 'news')).to.equal(true);
+    expect(await node.service.unsubscribe('c1', 'news')).to.deep.equal(DONE);
     expect([...connection.topics]).to.deep.equal([]);
-    expect(await codeOf(node.service.subscribe('c1', 'news'))).to.equal('UNAVAILABLE');
+    expect(await node.service.subscribe('c1', 'news')).to.deep.equal(CUT_OFF);
   });
 
   it('refuses what is no topic', async () => {

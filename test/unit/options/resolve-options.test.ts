@@ -87,6 +87,7 @@ describe('resolveOptions', () => {
         replay: { ...bounds, timeout: 600_000, concurrency: 10_000 },
         send: { ...bounds, timeout: 600_000, concurrency: 10_000 },
         publish: bounds,
+        command: { ...bounds, timeout: 5000, concurrency: 10_000 },
         maintenance: { ...bounds, retryPause: 1000 },
       });
     });

@@ -331,12 +331,25 @@ describe('telemetry of a connection', () => {
       events.sending(subject, () => sent),
       await events.routing(subject, async text => (text === undefined ? sent : expect.fail(text))),
       events.broadcasting('e', () => fanOut),
-      await events.publishing(to, 'e', async text => ({ topic: text ?? 't' })),
+      await events.publishing(to, 'e', async text => ({ outcome: 'routed', topic: text ?? 't' })),
       events.delivering({ ...subject, ...arrived, connection: local }, () => sent as never),
       events.fanningOut({ to, ...arrived }, () => fanOut),
       maintenance.expiring('route', () => 3),
       await maintenance.reconciling(async () => checked),
-    ]).to.deep.equal([1, local, summary, 2, sent, sent, fanOut, { topic: 't' }, sent, fanOut, 3, checked]);
+    ]).to.deep.equal([
+      1,
+      local,
+      summary,
+      2,
+      sent,
+      sent,
+      fanOut,
+      { outcome: 'routed', topic: 't' },
+      sent,
+      fanOut,
+      3,
+      checked,
+    ]);
     let carried: string | undefined = 'nothing said';
     await events.appending('e', async text => {
       carried = text;

@@ -168,6 +168,7 @@ describe('telemetry of maintenance', () => {
     replay: true,
     send: true,
     publish: true,
+    command: true,
     maintenance: true,
   };
   for (const kind of Object.keys(kinds) as OperationKind[]) {

@@ -157,12 +157,12 @@ describe('telemetry of a send', () => {
     'not-connected': { outcome: 'not-connected' },
     rejected: { outcome: 'rejected', code: 'SEND_BUFFER_FULL', nodeId: 'x' },
     unknown: { outcome: 'unknown' },
-    unavailable: { outcome: 'unavailable' },
+    unavailable: { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' },
   };
   const failures: Partial<Record<SendResult['outcome'], string>> = {
     rejected: 'SEND_BUFFER_FULL',
     unknown: 'unknown',
-    unavailable: 'unavailable',
+    unavailable: 'CLUSTER_UNREACHABLE',
   };
 
   for (const result of Object.values(results)) {

@@ -23,7 +23,7 @@ import { amount } from '../../../support/extent.js';
 import { signerOf } from '../../../support/redis/signer-of.js';
 
 const NOW = 1_800_000_000_000;
-const CLOCK = { begin: NOW - 60_000, earliest: NOW, latest: NOW };
+const CLOCK = { begin: NOW - 60_000, earliest: NOW, latest: NOW, raise: () => undefined };
 const INC = `a~${'0'.repeat(20)}`;
 const RUNS = { numRuns: amount(100, 5_000) };
 const STATE = { topic: 'news', since: NOW - 1_000, readAt: 0, headMs: NOW };
@@ -33,7 +33,8 @@ const event = fc
   .map(text => Buffer.from(`data: ${text.replace(/[\r\n]/g, '')}\n\n`));
 const trace = fc.option(fc.constant('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'), { nil: undefined });
 const name = fc.string({ minLength: 1, maxLength: 60, unit: 'grapheme' }).filter(text => !/\p{C}/u.test(text));
-const payload = fc.record({ trace, body: event });
+const publicationId = fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/);
+const payload = fc.record({ trace, id: fc.option(publicationId, { nil: undefined }), body: event });
 
 /** Bytes that are none of ours, or nearly so. */
 function damaged(genuine: fc.Arbitrary<Buffer>): fc.Arbitrary<Buffer> {
