@@ -151,12 +151,14 @@ export class LogTail {
   }
 
   /** The feed delivers every entry of a topic after this position, which was read after Redis acknowledged the subscription. */
-  begin(topic: string, { epoch, ...position }: Cursor, generation?: number): void {
+  begin(topic: string, head: Cursor, generation?: number): void {
     const tail = this.#topics.get(topic);
-    if (tail === undefined || tail.since !== undefined || epoch !== this.#position?.epoch) return;
+    if (tail === undefined || tail.since !== undefined || head.epoch !== this.#position?.epoch) return;
     if (generation !== undefined && generation !== tail.generation) return;
-    tail.since = position;
-    tail.growing = { from: position, to: position, entries: [] };
+    // What the feed has delivered since the head was read, it did not add here.
+    const { ms, sequence } = later(head, this.#position);
+    tail.since = { ms, sequence };
+    tail.growing = { from: tail.since, to: tail.since, entries: [] };
     this.#insert(tail, tail.growing);
   }
 

@@ -57,7 +57,7 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'this.#catchUp();',
     "this.#leave('catching-up'); this.#goLive();",
   ),
-  catchUpOfFeed('a break during a catch-up makes it one of the past', 'life !== this.#life', 'false'),
+  catchUpOfFeed('a break during a catch-up makes it one of the past', 'life === this.#life', 'true'),
   feed('LogFeed.onFrame')(
     'frames are held during a catch-up',
     'this.#held.add({ topic, frame }, frame.body.length);',
@@ -65,7 +65,7 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
   ),
   goLive('frames that were held are delivered', 'this.#held.drain()', '[]'),
   catchUpOfFeed('too many held frames make it read again', 'this.#held.overflowed', 'false'),
-  goLive('a lost last frame is looked for', 'this.#catchUpAfter(this.#lookMs);'),
+  goLive('a lost last frame is looked for', 'this.#catchUpAfter(Math.min(LOOK_MS, this.reader.longestPauseMs));'),
   catchUpOfFeed('a failed catch-up is repeated', 'this.#catchUpAfter(RETRY_MS);'),
   feed('LogFeed.#subscribe')(
     'topics are subscribed only outside a catch-up',
@@ -88,18 +88,12 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'cursorBefore(first.position)',
     'first.position',
   ),
-  scan('LogScan.#add')('nothing after the head is delivered', 'if (isAfter(to, this.head)) continue;'),
   scan('LogScan.#add')('an entry of another version is a gap', 'this.#miss(topic, to);'),
   scan('LogScan.#add')('bounds are no entries', 'this.lost === undefined || missing.sequence > 0', 'true'),
   scan('LogScan.next')(
     'several topics are complete up to the first end',
     'if (!topic.done) end = earlier(end, topic.to);',
     ';',
-  ),
-  scan('LogScan.#fill')(
-    'topics that a call left unread are read by the next',
-    '[...some.slice(reply.read), ...waiting.slice(some.length)]',
-    'waiting.slice(some.length)',
   ),
   tail('firstOf')(
     'entries of all topics are in one order',
@@ -108,8 +102,9 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
   tail('LogTail.lose')('the tail knows nothing before a gap', 'this.#cut(tail, until)'),
   tail('LogTail.lose')('the tail belongs to one log', 'this.clear();'),
   tail('LogTail.belongTo')('the tail belongs to one run of Redis', 'if (this.#run !== undefined) this.clear();'),
-  tail('LogTail.#end')('the tail serves only while the feed is live', '!this.live || ', ''),
-  tail('LogTail.page')('a cursor after the tail goes to Redis', ' || isAfter(after, head)', ''),
+  tail('LogTail.begin')('the tail begins no earlier than the feed', 'later(head, this.#position)', 'head'),
+  tail('LogTail.#end')('the tail serves only while the feed is live', '!this.live', 'false'),
+  tail('LogTail.page')('a cursor after the tail goes to Redis', 'isAfter(after, head)', 'false'),
   reader('LogReader.replay')(
     'a shared page ends no earlier than the feed',
     'isAfter(position, page.head) ? { ...page, head: position } : page',
@@ -168,23 +163,23 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'true',
   ),
   cursor('ClientCursor.resetFor')('a reset moves the cursor', "if (effect === 'move') this.start(gap.resumedFrom);"),
-  open('ConnectionOpener.#join')(
+  open('ConnectionOpener.#enter')(
     'the head is read after the subscriptions are acknowledged',
-    'await this.subscriptions.begin(connection, all);',
-    'this.subscriptions.begin(connection, all).catch(() => undefined);',
+    'await this.subscriptions.begin(connection, wanted);',
+    'this.subscriptions.begin(connection, wanted).catch(() => undefined);',
   ),
   bring('a replay ends at the head of its first page', 'connection.goLive(goal);', 'connection.goLive(page.head);'),
   bring('another log is replayed to its own end', 'if (page.head.epoch !== epoch) goal = page.head;'),
-  bring(
+  replay('Replayer.finish')(
     'the first event carries the start',
-    'connectedFrame(connection, this.node.options, start)',
+    'connectedFrame(connection, this.node.options, positionOf(start))',
     'connectedFrame(connection, this.node.options, undefined)',
   ),
   replay('Replayer.#writeFrames')(
     'an entry published since the first page waits for its turn',
     'if (frame.position !== undefined && isAfter(frame.position, goal)) break;',
   ),
-  replay('Replayer.#write')(
+  replay('Replayer.#writePage')(
     'a gap is reported before its page',
     'if (page.gap !== undefined) await this.#reset(connection, page.gap);',
   ),

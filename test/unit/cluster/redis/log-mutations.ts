@@ -19,7 +19,7 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   feed: ['cluster/redis/log-feed'],
   'log-reader': ['cluster/redis/log-feed', 'cluster/redis/log-reader'],
   'log-scan': ['cluster/redis/log-feed', 'cluster/redis/log-reader'],
-  tail: ['cluster/redis/log-tail', 'cluster/redis/log-feed'],
+  tail: ['cluster/redis/log-tail', 'cluster/redis/log-reader', 'cluster/redis/log-feed'],
   subscriber: ['cluster/redis/log-feed'],
   gap: ['protocol/gap'],
   cursor: ['cluster/redis/log-feed', 'node/degraded-connections', 'connection/client-connection'],

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { ClusterNode } from '../../../../src/cluster/redis/cluster-node.js';
 import { catchUp, LogReader } from '../../../../src/cluster/redis/log-reader.js';
 import { type LogEntry, LogTail } from '../../../../src/cluster/redis/tail.js';
+import type { ReplayPage } from '../../../../src/contracts/cluster.js';
 import type { Cursor, Gap } from '../../../../src/contracts/events.js';
 import { resolveOptions } from '../../../../src/options/resolve-options.js';
 import { ModelRedis } from '../../../support/log/model-redis.js';
@@ -119,5 +120,73 @@ describe('LogReader', () => {
     const gaps = rest.flatMap(step => step.gaps);
     expect(gaps.map(({ reason }) => reason)).to.deep.equal(['EPOCH']);
     expect(rest.at(-1)?.entries.map(({ position }) => position.sequence)).to.deep.equal([1]);
+  });
+
+  describe('for clients', () => {
+    let tail: LogTail;
+    let head: Cursor;
+
+    /** A reader of a node whose feed is live at the head, and follows everything. */
+    beforeEach(async () => {
+      head = await answered(reader.head());
+      const options = resolveOptions({ node: { id: 'x' } });
+      tail = new LogTail(100_000, () => 60_000);
+      // It reads nothing else of a node.
+      reader = new LogReader({ gateway: redis.gateway, options, signer: unsigned() } as unknown as ClusterNode, tail);
+      tail.moveTo(head);
+      tail.belongTo(redis.log.run);
+      for (const topic of ['*', 'news']) {
+        tail.follow(topic);
+        tail.acknowledge(topic);
+      }
+      tail.live = true;
+    });
+
+    const ask = (after: Cursor) => reader.replay({ topics: ['news'], after, limit: 100 });
+    const deliver = (): Cursor => {
+      const { epoch, position } = redis.publish('news', EVENT);
+      const at = { epoch, ...position };
+      tail.add({ topic: 'news', position: at, frame: { bytes: EVENT, position: at } });
+      tail.moveTo(at);
+      return at;
+    };
+    const sequences = ({ frames }: ReplayPage) => frames.map(({ position }) => position?.sequence);
+
+    it('asks Redis once for clients that ask for the same at once', async () => {
+      redis.publish('news', EVENT);
+      const before = redis.executed;
+      const pages = await answered(Promise.all([ask(head), ask(head), ask(head)]));
+      expect(pages.map(sequences)).to.deep.equal([[1], [1], [1]]);
+      expect(redis.executed - before).to.equal(2);
+      expect(sequences(await ask(head))).to.deep.equal([1]);
+    });
+
+    it('ends a page that was begun for another client no earlier than what the feed has delivered since', async () => {
+      const before = { ...head, sequence: head.sequence, ms: head.ms - 1 };
+      const first = ask(before);
+      await turns(1);
+      redis.execute(0);
+      const at = deliver();
+      const second = ask(before);
+      const [one, other] = await answered(Promise.all([first, second]));
+      expect(one.head).to.deep.equal(head);
+      expect(other.head).to.deep.equal(at);
+      expect(other.completeTo).to.include({ sequence: head.sequence });
+    });
+
+    it('leaves out no entry that the feed delivers between the head of a page and its answer', async () => {
+      redis.publish('news', EVENT);
+      const first = ask(head);
+      await turns(1);
+      redis.execute(0);
+      deliver();
+      await answered(first);
+      deliver();
+      const page = await ask(head);
+      expect(sequences(page)).to.deep.equal([1]);
+      expect(page.completeTo).to.include({ sequence: 1 });
+      expect(sequences(await answered(ask({ ...head, ...page.completeTo })))).to.deep.equal([2, 3]);
+      expect(sequences(await ask(head))).to.deep.equal([1, 2, 3]);
+    });
   });
 });

@@ -114,6 +114,15 @@ describe('LogTail', () => {
     expect(tail.bytes).to.equal(6 * 210);
   });
 
+  it('serves no reader that has more than the feed, though another one has read as far', () => {
+    const slice = { topic: 'a', from: at(10), to: at(20), entries: [entry('a', 15)], ageOf: () => 0 };
+    tail.learn(slice, 'e', 'run');
+    expect(page(['a'], 10)).to.deep.equal({ head: 10, to: 10, got: [] });
+    expect(page(['a'], 17)).to.equal(undefined);
+    deliver('a', 15);
+    expect(page(['a'], 10)).to.deep.equal({ head: 15, to: 15, got: [15] });
+  });
+
   it('knows nothing from before a gap, nor of another log, run of Redis or subscription', () => {
     deliver('a', 11);
     deliver('b', 12);
