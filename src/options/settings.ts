@@ -326,8 +326,8 @@ export const SETTINGS = {
 function operation({ timeout = 2_000, concurrency = 256 } = {}) {
   return {
     /**
-     * Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `replay` and `send` 600000;
-     * of `command` 5000.
+     * Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `replay` 600000; of `send`
+     * 600000; of `command` 5000.
      */
     timeout: setting(milliseconds, timeout),
     /** Calls that run at once. Default 256; of `replay` 10000; of `send` 10000; of `command` 10000. */
