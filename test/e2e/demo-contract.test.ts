@@ -388,7 +388,8 @@ describe('the demo at its end', () => {
       }));
       for (const { code, ms } of await Promise.all(ends)) {
         expect(code).to.equal(0);
-        expect(ms).to.be.lessThan(2_500);
+        // The timeout, and room for a busy machine; a node that waits for Redis would never end.
+        expect(ms).to.be.lessThan(2_000 + 4_000);
       }
       await reader.end();
       expect(reader.events.at(-1)).to.include({

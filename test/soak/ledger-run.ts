@@ -17,8 +17,8 @@ export interface LedgerPlan {
   readonly pace: number;
   /** Milliseconds between two kills of a node. */
   readonly killEvery: number;
-  /** It goes on for longer until so many nodes and subscriptions were killed. */
-  readonly least?: { readonly nodes: number; readonly subscriptions: number };
+  /** It goes on for longer until so many nodes and subscriptions were killed, and so much was published. */
+  readonly least?: { readonly nodes: number; readonly subscriptions: number; readonly published: number };
 }
 
 /** What happened, and whether the books balance. */
@@ -69,7 +69,7 @@ class LedgerRun {
   constructor(private readonly plan: LedgerPlan) {}
 
   async run(): Promise<LedgerReport> {
-    const { seconds, clients, publishers, least = { nodes: 0, subscriptions: 0 } } = this.plan;
+    const { seconds, clients, publishers, least = { nodes: 0, subscriptions: 0, published: 0 } } = this.plan;
     this.#redis = await (this.plan.redis === 'single' ? singleRedis() : clusterRedis());
     for (const [n] of NODES.entries()) {
       this.#ports[n] = await freePort({ bus: false });
@@ -87,7 +87,10 @@ class LedgerRun {
 
     const end = performance.now() + seconds * 1_000;
     const going = (): boolean =>
-      performance.now() < end || this.#nodeKills < least.nodes || this.#pubsubKills < least.subscriptions;
+      performance.now() < end ||
+      this.#nodeKills < least.nodes ||
+      this.#pubsubKills < least.subscriptions ||
+      this.#books.count < least.published;
     await Promise.all([
       ...Array.from({ length: publishers }, () => this.#publish(going)),
       this.#killPubSub(going),

@@ -12,7 +12,7 @@ export class RedisClock {
   #offset: { readonly low: number; readonly high: number; readonly at: number } | undefined;
   #begin: number | undefined;
 
-  /** A time that Redis had not passed when its first answer came; `undefined` before. */
+  /** The time in Redis' first answer; `undefined` before. */
   get begin(): number | undefined {
     return this.#begin;
   }
@@ -36,8 +36,16 @@ export class RedisClock {
     const [low, high] = [redis - at, redis + MICROSECOND - sentAt];
     // Without a common part Redis' clock was changed, or another master answers.
     const fits = low <= known.high && known.low <= high;
-    this.#begin ??= at + high;
+    this.#begin ??= redis;
     this.#offset = fits ? { low: Math.max(low, known.low), high: Math.min(high, known.high), at } : { low, high, at };
+  }
+
+  /** Notes that Redis had reached this time, as another node knew; a time that this node excludes changes nothing. */
+  raise(redis: number): void {
+    const at = performance.now();
+    const known = this.#bounds(at);
+    const low = redis - at;
+    if (known !== undefined && low > known.low && low <= known.high) this.#offset = { low, high: known.high, at };
   }
 
   #bounds(now: number): { readonly low: number; readonly high: number } | undefined {

@@ -212,6 +212,8 @@ export interface EventPayload extends Payload {
   readonly kind: 'event';
   /** Names the publication, where publications are signed. */
   readonly origin: Buffer | undefined;
+  /** Redis' time of its signature in milliseconds; 0 without a secret. */
+  readonly at: number;
 }
 
 /** A payload of another version, or without the signature that it must have. Its event is missing for this node. */
@@ -262,7 +264,7 @@ const PAYLOAD_KIND_BYTES = 2;
 /** Milliseconds between the signature of an event and its entry in the log. */
 const MAX_FLIGHT = 5_000;
 /** Milliseconds before its subscription from which on a node accepts an event that is not kept: no other way brings it. */
-const UNKEPT_SLACK = 100;
+const UNKEPT_SLACK = 50;
 
 const TAB = '\t';
 const PUBLICATION_ID = /^[A-Za-z0-9_-]{1,32}$/;
@@ -272,8 +274,9 @@ const MAX_EVENT_HEADER = 1024 + 1 + 32;
 /** `2-<trace>` LF event, or `2s<signature><trace>` LF event; a publication with an id has TAB and the id behind the trace. */
 export function encodePayload(signer: FrameSigner, topic: string, { trace, id, body }: Payload, head = ''): Buffer {
   const named = id !== undefined && PUBLICATION_ID.test(id) ? TAB + id : '';
-  const event = Buffer.concat([Buffer.from(`${traceText(trace)}${named}\n`), body]);
-  return signer.sign({ kind: 'publication', topic }, event, head + (signer.signs ? SIGNED : UNSIGNED));
+  const line = `${traceText(trace)}${named}\n`;
+  if (!signer.signs) return Buffer.concat([Buffer.from(head + UNSIGNED + line), body]);
+  return signer.sign({ kind: 'publication', topic }, Buffer.concat([Buffer.from(line), body]), head + SIGNED);
 }
 
 /** The event of an entry of this topic, whenever it was published. */
@@ -319,14 +322,13 @@ function liveEvent(
   signer: FrameSigner,
   { topic, since, readAt }: TopicState,
   payload: Buffer,
-): (EventPayload & { readonly at: number }) | Exclude<PublicationFrame, { kind: 'kept' | 'unkept' }> {
+): EventPayload | Exclude<PublicationFrame, { kind: 'kept' | 'unkept' }> {
   const rest = signedPart(signer, payload);
   if (rest === undefined) return { kind: 'doubtful' };
   const verdict = signer.verify({ kind: 'publication', topic }, rest, since, readAt - MAX_FLIGHT);
   if (verdict.kind === 'seen') return { kind: 'ignored' };
   if (verdict.kind !== 'fresh') return verdict;
-  const event = eventOf(verdict);
-  return event === undefined ? { kind: 'doubtful' } : { ...event, at: verdict.at };
+  return eventOf(verdict) ?? { kind: 'doubtful' };
 }
 
 /** The part of a payload that the signer verifies; of a signed one without the signature when this node has no secret. */
@@ -336,13 +338,13 @@ function signedPart(signer: FrameSigner, payload: Buffer): Buffer | undefined {
   return kind === UNSIGNED && !signer.signs ? payload.subarray(PAYLOAD_KIND_BYTES) : undefined;
 }
 
-function eventOf({ body: text, origin }: Authentic): EventPayload | undefined {
+function eventOf({ body: text, origin, at }: Authentic): EventPayload | undefined {
   const end = text.indexOf(LF);
   const body = text.subarray(end + 1);
   if (end < 0 || end > MAX_EVENT_HEADER || !isEventText(body)) return undefined;
   const [trace = '', name] = text.toString('latin1', 0, end).split(TAB, 2);
   const id = name !== undefined && PUBLICATION_ID.test(name) ? name : undefined;
-  return { kind: 'event', trace: traceOf(trace), id, body, origin };
+  return { kind: 'event', trace: traceOf(trace), id, body, origin, at };
 }
 
 /** An id of the log, `<ms>-<sequence>` in decimal. */

@@ -288,7 +288,8 @@ export class PendingSend {
   #onClosed(attempt: number): void {
     const again = !this.#attempts.some(({ kind }) => kind === 'closed');
     this.#attempts[attempt] = { kind: 'closed' };
-    this.#conclude(again ? 'again' : this.conclusion());
+    if (again) this.#conclude('again');
+    else if (!this.doubtful) this.#conclude(this.conclusion());
   }
 
   /** A node died. The outcome is unknown when every attempt without an answer was dispatched to it. */

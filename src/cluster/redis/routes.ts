@@ -162,17 +162,12 @@ export class RedisRoutes {
       const { gen } = this.leases.leaseOf(partition);
       const limits = { ...routeTimes(options), takeoverLimit, takeoverWindow };
       const request = { partition, tombstones, inc, gen, mode, ...limits, pubCommand, registrations };
-      for (const { tok } of registrations) signer.registered(tok);
+      for (const { tok } of registrations) signer.registering(tok);
       const reply = await gateway.run(registerScript, request).catch((error: unknown) => {
         for (const { tok } of registrations) this.#doubt(tok);
         throw error;
       });
-      if (reply.status === 'OK') {
-        for (const [at, { result }] of reply.answers.entries()) {
-          if (result === 'NEW' || result === 'TOOK') signer.registered(registrations[at]?.tok ?? '', reply.now);
-        }
-        return reply.answers;
-      }
+      if (reply.status === 'OK') return reply.answers;
       // A lost lease says nothing about the owners of the ids.
       if (tries === LEASE_TRIES) throw lost(reply.status);
       await this.leases.reopen(partition);

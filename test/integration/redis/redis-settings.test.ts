@@ -50,8 +50,7 @@ describe('the settings of redis', () => {
     await ear.subscribe(`${prefix}0:b:news of all`);
     const retention = { maxEntries: 10, ttl: 5_000 };
     await node.log.publish({ topic: undefined, body: Buffer.from('data: x\n\n'), retention });
-    await until(() => received.length === 1, 'the broadcast');
-    ear.disconnect();
+    await until(() => received.length === 1, 'the broadcast').finally(() => ear.disconnect());
     expect(received[0]).to.match(/data: x\n\n$/);
   });
 

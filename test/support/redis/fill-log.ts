@@ -1,6 +1,8 @@
 import type { Redis } from 'ioredis';
+import { encodePayload } from '../../../src/cluster/redis/frames.js';
 import { Keys } from '../../../src/cluster/redis/keys.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
+import { unsigned } from './signer-of.js';
 
 const EPOCH = 'filled';
 const PER_CALL = 10_000;
@@ -10,7 +12,7 @@ const FILL = `
 local first, last, ms, bytes = tonumber(ARGV[1]), tonumber(ARGV[2]), ARGV[3], tonumber(ARGV[4])
 for n = first, last do
   local data = string.format('%d ', n)
-  local payload = '\\nevent: message\\ndata: ' .. data .. string.rep('x', bytes - #data) .. '\\n\\n'
+  local payload = ARGV[6] .. data .. string.rep('x', bytes - #data) .. '\\n\\n'
   redis.call('XADD', KEYS[2], ms .. '-' .. n, 'p', ms .. '-' .. (n - 1), 'd', payload)
 end
 redis.call('SET', KEYS[3], ms .. '-' .. last, 'PX', ARGV[5])
@@ -27,10 +29,12 @@ export async function fillLog(admin: Redis, topic: string, entries: number, byte
   const layout = { prefix: 'sse:', database: 0, channel: 'sse:events', partitions: 1 } as const;
   const keys = new Keys({ ...layout, pubsub: 'classic', cluster: false });
   const { stream, last } = keys.topic(topic);
+  const body = Buffer.from('event: message\ndata: ');
+  const head = encodePayload(unsigned(), topic, { trace: undefined, body });
   const ms = Date.now();
   for (let from = 1; from <= entries; from += PER_CALL) {
     const to = Math.min(entries, from + PER_CALL - 1);
-    await admin.eval(FILL, 3, keys.logMeta, stream, last, from, to, ms, bytes, LIFE_MS);
+    await admin.eval(FILL, 3, keys.logMeta, stream, last, from, to, ms, bytes, LIFE_MS, head);
   }
   return formatCursor({ epoch: EPOCH, ms, sequence: 0 });
 }

@@ -1,7 +1,7 @@
 import { pathToFileURL } from 'node:url';
 import type { ScriptSource } from '../../../src/cluster/redis/script.js';
 
-/** Reads the clock from a key beside the first one, so that a test decides what time it is. */
+/** Reads the clock from a key beside the first one, so that a test decides what time it is; 0 until it has. */
 const FAKE_CLOCK = `
 local now = tonumber(redis.call('GET', string.match(KEYS[1], '^(.-{.-}):') .. ':clock') or '0')
 local nowMicros = now * 1000

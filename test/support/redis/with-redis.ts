@@ -49,12 +49,9 @@ function started<T extends Shared>(name: string, start: () => Promise<T>): Start
     running = await starting;
     await running.reset();
   });
-  after(() => {
-    running = undefined;
-  });
   return {
     get redis() {
-      if (running === undefined) throw new Error('Redis runs from before to after only');
+      if (running === undefined) throw new Error('Redis runs from before on');
       return running;
     },
   };

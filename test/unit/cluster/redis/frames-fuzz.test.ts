@@ -23,7 +23,7 @@ import { amount } from '../../../support/extent.js';
 import { signerOf } from '../../../support/redis/signer-of.js';
 
 const NOW = 1_800_000_000_000;
-const CLOCK = { begin: NOW - 60_000, earliest: NOW, latest: NOW };
+const CLOCK = { begin: NOW - 60_000, earliest: NOW, latest: NOW, raise: () => undefined };
 const INC = `a~${'0'.repeat(20)}`;
 const RUNS = { numRuns: amount(100, 5_000) };
 const STATE = { topic: 'news', since: NOW - 1_000, readAt: 0, headMs: NOW };

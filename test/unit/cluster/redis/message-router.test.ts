@@ -60,4 +60,20 @@ describe('PendingSend', () => {
     pending.onAnswer(0, { outcome: 'delivered' }, owner);
     expect(await pending.answerBy(0)).to.deep.equal({ outcome: 'delivered', nodeId: 'a' });
   });
+
+  it('waits for the answer to each attempt before it answers not-connected', async () => {
+    const pending = new PendingSend(5_000);
+    for (const attempt of [0, 1]) {
+      pending.onSent(attempt);
+      pending.onRouted(attempt, owner);
+    }
+    pending.onAnswer(0, GONE, owner);
+    expect(await pending.answerBy(0)).to.equal('again');
+    pending.onSent(2);
+    pending.onRouted(2, owner);
+    pending.onAnswer(1, GONE, owner);
+    expect(await pending.answerBy(0)).to.equal(undefined);
+    pending.onAnswer(2, GONE, owner);
+    expect(await pending.answerBy(0)).to.deep.equal({ outcome: 'not-connected' });
+  });
 });
