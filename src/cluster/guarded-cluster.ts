@@ -143,6 +143,22 @@ export class GuardedCluster {
     });
   }
 
+  /**
+   * Publishes once: the policy does not repeat it, since later publications of this node would overtake the repetition.
+   * @throws SseError
+   */
+  append(publication: Publication): Promise<PublicationResult> {
+    return this.#call('publish', async () => {
+      try {
+        return await this.#coordinator.log.publish(publication);
+      } catch (error) {
+        if (!SseError.is(error, 'UNAVAILABLE')) throw error;
+        const { message, cause, noEffect } = error;
+        throw new SseError('UNAVAILABLE', message, { cause, noEffect, retryable: false });
+      }
+    });
+  }
+
   async #join(): Promise<void> {
     try {
       await this.#coordinator.start(this.#listener());

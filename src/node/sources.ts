@@ -1,7 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import { closedFrame } from '../connection/environment.js';
-import { pump, type PumpTarget, SourceItemReader, sourceOf } from '../connection/source.js';
-import type { Publication } from '../contracts/cluster.js';
+import type { Publication, PublicationResult } from '../contracts/cluster.js';
 import type { Cursor, Frame } from '../contracts/events.js';
 import type { ResumableSource } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
@@ -12,6 +11,7 @@ import { encodeReset } from '../protocol/gap.js';
 import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } from '../protocol/names.js';
 import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
+import { SourceRun } from './source-run.js';
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 
@@ -118,18 +118,19 @@ export class ResumableSources {
   #run(key: string, start: SourceFactory): void {
     if (this.#stopped) return;
     let epoch: string | undefined;
+    // Another run of the key may follow within the minute in which an idempotency key is known.
+    const name = randomBytes(8).toString('hex');
     const run = new SourceRun(
-      {
-        append: (event, data, number) =>
-          this.node.telemetry.events.appending(event, async trace => {
-            const body = this.node.encoder.encode(event, data).bytes;
-            const cursor = await this.#publish(key, body, String(number), trace);
-            epoch ??= cursor.epoch;
-            // The log was lost, and with it the beginning.
-            if (cursor.epoch !== epoch) run.abort();
-          }),
-      },
-      this.node.options.source.maxEntries,
+      ({ event, data, number }) =>
+        this.node.telemetry.events.appending(event, async trace => {
+          const body = this.node.encoder.encode(event, data).bytes;
+          const publication = this.#publication(key, body, `${name} ${number}`, trace);
+          const cursor = kept(await this.node.cluster.append(publication));
+          epoch ??= cursor.epoch;
+          // The log was lost, and with it the beginning.
+          if (cursor.epoch !== epoch) run.abort();
+        }),
+      this.node.options.source,
       error => this.node.logger.debug('a source failed after it was cancelled', { key, error }),
     );
     this.#runs.set(key, run);
@@ -155,17 +156,21 @@ export class ResumableSources {
       run.abort();
       keeping.stop();
     }
-    await this.#end(key, ending).catch((error: unknown) => {
-      this.node.logger.warn('the end of a source could not be published; other nodes do it', {
-        key,
-        error,
+    await run
+      .persist(() => this.#end(key, ending))
+      .catch((error: unknown) => {
+        this.node.logger.warn('the end of a source could not be published; other nodes do it', {
+          key,
+          error,
+        });
       });
-    });
   }
 
   async #keep(key: string, run: SourceRun): Promise<void> {
+    const askedAt = performance.now();
     try {
-      if (!(await this.#locks.acquire(key))) run.abort();
+      if (await this.#locks.acquire(key)) run.prolong(askedAt);
+      else run.abort();
     } catch (error) {
       this.node.logger.debug('the lock of a source could not be prolonged; trying again', {
         key,
@@ -206,7 +211,8 @@ export class ResumableSources {
       { scope: 'source', key },
       lost ? 'sse.reset' : 'sse.closed',
       async trace => {
-        const end = await this.#publish(key, body, 'end', trace);
+        const publication = this.#publication(key, body, `end ${await this.#firstId(key)}`, trace);
+        const end = kept(await this.node.cluster.log.publish(publication));
         return { outcome: 'stored' as const, topic: sourceTopic(key), id: formatCursor(end) };
       },
     );
@@ -221,19 +227,22 @@ export class ResumableSources {
     return encodeReset({ reason: 'PRODUCER_LOST', topics, resumedFrom }, undefined);
   }
 
-  async #publish(key: string, body: Buffer, number: string, trace: string | undefined): Promise<Cursor> {
+  #publication(key: string, body: Buffer, idempotencyKey: string, trace: string | undefined): Publication {
     const { maxEntries, ttl } = this.node.options.source;
-    const publication: Publication = {
+    return {
       topic: sourceTopic(key),
       body,
       // All of it is kept, and its end, for as long after the last one.
       retention: { maxEntries: maxEntries + 1, ttl, whole: true },
-      idempotencyKey: number,
+      idempotencyKey,
       ...(trace === undefined ? {} : { trace }),
     };
-    const { cursor } = await this.node.cluster.log.publish(publication);
-    if (cursor === undefined) throw new SseError('INTERNAL', 'a resumable source must be kept');
-    return cursor;
+  }
+
+  /** Names a run for every node: the id of its first entry; '' for one without entries. */
+  async #firstId(key: string): Promise<string> {
+    const [first] = (await this.#page(key)).frames;
+    return first?.position === undefined ? '' : formatCursor(first.position);
   }
 
   async #hasBegun(key: string): Promise<boolean> {
@@ -246,6 +255,11 @@ export class ResumableSources {
     const topics = [sourceTopic(key)];
     return log.replay({ topics, after: beginningOf(head.epoch), limit: 1, broadcasts: false });
   }
+}
+
+function kept({ cursor }: PublicationResult): Cursor {
+  if (cursor === undefined) throw new SseError('INTERNAL', 'a resumable source must be kept');
+  return cursor;
 }
 
 /** Whether a client that has everything up to an id has all of a source that ended there. */
@@ -297,77 +311,5 @@ class SourceLocks {
     const [id = '', ending] = recorded.split(' ');
     // Only `recordEnd` writes it.
     return { id, ending: ending as SourceEnding };
-  }
-}
-
-/** Where the events of a run go. */
-interface SourceSink {
-  /** Appends an event; resolves when it is kept. @throws SseError */
-  append(event: string, data: unknown, number: number): Promise<void>;
-}
-
-/** One run of a resumable source: pulls its items one after the other, each kept before the next is asked for. */
-class SourceRun implements PumpTarget {
-  readonly #abort = new AbortController();
-  readonly #reader = new SourceItemReader();
-  #appending: Promise<void> = Promise.resolve();
-  #number = 0;
-
-  constructor(
-    private readonly sink: SourceSink,
-    private readonly maxEntries: number,
-    private readonly logFailure: (error: unknown) => void,
-  ) {}
-
-  get signal(): AbortSignal {
-    return this.#abort.signal;
-  }
-
-  /** Gives it up. */
-  abort(): void {
-    this.#abort.abort();
-  }
-
-  /** Runs the source to its end. Rejects with its failure, or when its events cannot be kept. */
-  async run(start: () => unknown): Promise<void> {
-    const begun = await this.#begin(start);
-    if (begun !== undefined) await pump(sourceOf(begun.source), this);
-    await this.#appending;
-  }
-
-  async drained(): Promise<void> {
-    await this.#appending;
-  }
-
-  accept(item: unknown): void {
-    const read = this.#reader.read(item);
-    if (read === undefined) return;
-    this.#number += 1;
-    const number = this.#number;
-    if (number > this.maxEntries) {
-      throw new SseError(
-        'INVALID_SOURCE',
-        `a resumable source has at most ${this.maxEntries} events (source.maxEntries); split it`,
-      );
-    }
-    const { event = 'message', data } = read;
-    this.#appending = this.#appending.then(() => this.sink.append(event, data, number));
-    // `drained` and `run` reject with a failure, but may be called only later.
-    this.#appending.catch(() => this.abort());
-  }
-
-  onLateFailure(error: unknown): void {
-    this.logFailure(error);
-  }
-
-  /** `undefined` when it was given up before it had begun: it may never begin, so there is no wait for that. */
-  async #begin(start: () => unknown): Promise<{ readonly source: unknown } | undefined> {
-    const starting = Promise.resolve(start()).then((source: unknown) => ({ source }));
-    const aborted = new Promise<undefined>(resolve => {
-      this.signal.addEventListener('abort', () => resolve(undefined), { once: true });
-    });
-    const begun = await Promise.race([starting, aborted]);
-    if (begun === undefined) starting.catch((error: unknown) => this.onLateFailure(error));
-    return begun;
   }
 }

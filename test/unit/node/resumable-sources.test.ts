@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { ResumableSource } from '../../../src/contracts/service.js';
+import { SseError } from '../../../src/errors.js';
 import { sourceTopic } from '../../../src/protocol/names.js';
 import { codeOf } from '../../support/code-of.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
@@ -175,6 +176,87 @@ describe('ResumableSources', () => {
     expect(late.sink.names).to.deep.equal(['connected', 'message', 'sse.reset']);
     expect(starts).to.equal(1);
     first.sink.leave();
+  });
+
+  /** Begins when its follower has opened. */
+  const slowly = (...items: string[]) =>
+    async function* (): AsyncGenerator<string> {
+      await turns(10);
+      yield* items;
+    };
+  const range = Array.from({ length: 100 }, (_, n) => `${n}`);
+
+  it('go on, in order and each event once, after appends that failed or had no answer', async () => {
+    let appends = 0;
+    let answers = 0;
+    const flaky = await cluster.started('flaky', {
+      options: { source: { lease: 5_000 } },
+      wrap: inner =>
+        hookedCoordinator(inner, (method, when) => {
+          if (method !== 'log.publish') return;
+          if (when === 'before') appends += 1;
+          else answers += 1;
+          // These are kept, and their answers are lost; those after them are refused, and so are their repetitions at first.
+          if (when === 'after' && answers > 10 && answers <= 15) throw new SseError('UNAVAILABLE', 'no answer');
+          if (when === 'before' && appends > 15 && appends <= 35) {
+            throw new SseError('UNAVAILABLE', 'refused', { noEffect: 'WRITES_REFUSED' });
+          }
+        }),
+    });
+    const client = await flaky.connect('c1', { source: { key: 'long', start: slowly(...range) } });
+    await ended(client);
+    expect(client.sink.data('message')).to.deep.equal(range);
+    expect(client.sink.data('sse.closed')).to.deep.equal(['{"reason":"completed"}']);
+  });
+
+  it('go on after a cut that is shorter than their lease', async () => {
+    const lasting = await cluster.started('lasting', { options: { source: { lease: 5_000 } } });
+    const client = await follow(lasting, 'c1');
+    await began();
+    release('0');
+    await has(client, '0');
+    cluster.bus.cut('lasting');
+    release('1');
+    release('2');
+    await turns();
+    cluster.bus.heal('lasting');
+    release(undefined);
+    await ended(client);
+    expect(client.sink.data('message')).to.deep.equal(['0', '1', '2']);
+    expect(client.sink.data('sse.closed')).to.deep.equal(['{"reason":"completed"}']);
+  });
+
+  it('append several events at once', async () => {
+    let underWay = 0;
+    let most = 0;
+    const far = await cluster.started('far', {
+      options: { source: { lease: 5_000 } },
+      wrap: inner =>
+        hookedCoordinator(inner, async (method, when) => {
+          if (method !== 'log.publish') return;
+          if (when === 'before') most = Math.max(most, (underWay += 1));
+          else await turns(3);
+          if (when === 'after') underWay -= 1;
+        }),
+    });
+    const client = await far.connect('c1', { source: { key: 'long', start: slowly(...range) } });
+    await ended(client);
+    expect(client.sink.data('message')).to.deep.equal(range);
+    expect(most).to.be.within(2, 32);
+  });
+
+  it('run again, with every event, once a short ttl is over', async () => {
+    const brief = await cluster.started('brief', { options: { source: { lease: 200, ttl: 50 } } });
+    for (const id of ['c1', 'c2']) {
+      const client = await brief.connect(id, { source: { key: 'brief', start: slowly('0', '1') } });
+      await ended(client);
+      expect(client.sink.data('message')).to.deep.equal(['0', '1']);
+      const free = async () => (await brief.coordinator.locks.lockHolder('end brief')) === undefined;
+      await until(
+        async () => (await free()) && (await brief.coordinator.locks.lockHolder('run brief')) === undefined,
+        'the end of the ttl',
+      );
+    }
   });
 
   it('of a node that closes are lost at once', async () => {

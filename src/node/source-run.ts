@@ -1,0 +1,184 @@
+import { pump, type PumpTarget, SourceItemReader, sourceOf } from '../connection/source.js';
+import { SseError } from '../errors.js';
+import type { SourceSettings } from '../options/sse-options.js';
+import { pause } from '../time.js';
+
+/** Appends that are under way at once: enough that a Redis far away does not slow a source down. */
+const WINDOW = 32;
+/** Milliseconds between two tries of appends that failed. */
+const PAUSE_MS = 100;
+
+/** An event of a run. */
+export interface SourceEntry {
+  readonly event: string;
+  readonly data: unknown;
+  /** Counts the events of the run, from 1. */
+  readonly number: number;
+}
+
+/**
+ * One run of a resumable source: pulls its items, and appends them in their order, several at once. Appends that fail because
+ * the cluster cannot be reached are repeated until the lock of the run is over; each has a key, so no event is kept twice.
+ */
+export class SourceRun implements PumpTarget {
+  readonly #abort = new AbortController();
+  readonly #reader = new SourceItemReader();
+  /** Accepted, and not under way. */
+  #waiting: SourceEntry[] = [];
+  #failed: { readonly entry: SourceEntry; readonly error: SseError }[] = [];
+  #underWay = 0;
+  /** Appends that may be under way. After a failure one append goes ahead alone, so that none overtakes it. */
+  #window = WINDOW;
+  #number = 0;
+  #newestKept = 0;
+  #failure: { readonly error: unknown } | undefined;
+  #wake: (() => void)[] = [];
+  #heldUntil: number;
+
+  /**
+   * @param append appends an event, once; resolves when it is kept. Calls are carried out in their order. @throws SseError
+   * @param logFailure of a source that was cancelled
+   */
+  constructor(
+    private readonly append: (entry: SourceEntry) => Promise<void>,
+    private readonly settings: Pick<SourceSettings, 'maxEntries' | 'lease'>,
+    private readonly logFailure: (error: unknown) => void,
+  ) {
+    this.#heldUntil = performance.now() + settings.lease;
+  }
+
+  get signal(): AbortSignal {
+    return this.#abort.signal;
+  }
+
+  /** Gives it up. */
+  abort(): void {
+    this.#abort.abort();
+    this.#changed();
+  }
+
+  /** Its lock was prolonged by a call that began at `askedAt`. */
+  prolong(askedAt: number): void {
+    this.#heldUntil = askedAt + this.settings.lease;
+  }
+
+  /** Runs the source to its end. Rejects with its failure, or when its events cannot be kept. */
+  async run(start: () => unknown): Promise<void> {
+    const begun = await this.#begin(start);
+    if (begun !== undefined) await pump(sourceOf(begun.source), this);
+    await this.#until(() => this.#underWay === 0 && (this.signal.aborted || this.#left === 0));
+  }
+
+  /** Repeats a step of the run, which needs the cluster, until its lock is over. */
+  async persist<T>(step: () => Promise<T>): Promise<T> {
+    for (;;) {
+      try {
+        return await step();
+      } catch (error) {
+        if (!SseError.is(error, 'UNAVAILABLE') || performance.now() >= this.#heldUntil) throw error;
+        await pause(PAUSE_MS);
+      }
+    }
+  }
+
+  drained(): Promise<void> {
+    return this.#until(() => this.#left < WINDOW || this.signal.aborted);
+  }
+
+  accept(item: unknown): void {
+    const read = this.#reader.read(item);
+    if (read === undefined) return;
+    this.#number += 1;
+    const { maxEntries } = this.settings;
+    if (this.#number > maxEntries) {
+      throw new SseError(
+        'INVALID_SOURCE',
+        `a resumable source has at most ${maxEntries} events (source.maxEntries); split it`,
+      );
+    }
+    const { event = 'message', data } = read;
+    this.#waiting.push({ event, data, number: this.#number });
+    this.#send();
+  }
+
+  onLateFailure(error: unknown): void {
+    this.logFailure(error);
+  }
+
+  /** Events that are not kept yet. */
+  get #left(): number {
+    return this.#waiting.length + this.#underWay + this.#failed.length;
+  }
+
+  #send(): void {
+    // After a failure everything under way ends first: what follows must not overtake what failed.
+    while (this.#underWay < this.#window && this.#failed.length === 0 && !this.signal.aborted) {
+      const entry = this.#waiting.shift();
+      if (entry === undefined) return;
+      this.#underWay += 1;
+      this.append(entry).then(
+        () => this.#onEnd(entry),
+        (error: unknown) => this.#onEnd(entry, { error }),
+      );
+    }
+  }
+
+  #onEnd(entry: SourceEntry, failure?: { readonly error: unknown }): void {
+    this.#underWay -= 1;
+    if (failure !== undefined) this.#window = 1;
+    else if (this.#failed.length === 0) this.#window = WINDOW;
+    if (failure === undefined) this.#newestKept = Math.max(this.#newestKept, entry.number);
+    else if (SseError.is(failure.error, 'UNAVAILABLE')) this.#failed.push({ entry, error: failure.error });
+    else this.#fail(failure.error);
+    if (this.#failed.length === 0) this.#send();
+    else if (this.#underWay === 0) void this.#repeat();
+    this.#changed();
+  }
+
+  /** Sends what failed again, before everything that waits. */
+  async #repeat(): Promise<void> {
+    const failed = [...this.#failed].sort((a, b) => a.entry.number - b.entry.number);
+    const overtaken = failed.find(
+      ({ entry, error }) => error.noEffect !== undefined && entry.number < this.#newestKept,
+    );
+    await pause(PAUSE_MS);
+    const [first] = failed;
+    if (overtaken !== undefined || performance.now() >= this.#heldUntil) {
+      this.abort();
+      this.#fail((overtaken ?? first)?.error);
+    }
+    this.#waiting = [...failed.map(({ entry }) => entry), ...this.#waiting];
+    this.#failed = [];
+    this.#send();
+    this.#changed();
+  }
+
+  #fail(error: unknown): void {
+    this.#failure ??= { error };
+    this.abort();
+  }
+
+  async #until(done: () => boolean): Promise<void> {
+    while (this.#failure === undefined && !done()) {
+      await new Promise<void>(resolve => this.#wake.push(resolve));
+    }
+    if (this.#failure !== undefined) throw this.#failure.error;
+  }
+
+  #changed(): void {
+    const waiters = this.#wake;
+    this.#wake = [];
+    for (const wake of waiters) wake();
+  }
+
+  /** `undefined` when it was given up before it had begun: it may never begin, so there is no wait for that. */
+  async #begin(start: () => unknown): Promise<{ readonly source: unknown } | undefined> {
+    const starting = Promise.resolve(start()).then((source: unknown) => ({ source }));
+    const aborted = new Promise<undefined>(resolve => {
+      this.signal.addEventListener('abort', () => resolve(undefined), { once: true });
+    });
+    const begun = await Promise.race([starting, aborted]);
+    if (begun === undefined) starting.catch((error: unknown) => this.onLateFailure(error));
+    return begun;
+  }
+}
