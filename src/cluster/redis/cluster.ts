@@ -97,12 +97,21 @@ export class RedisCoordinator implements ClusterCoordinator {
     const onCommand = (command: string, ms: number, error?: SseError): void => {
       telemetry.commanded(command, ms, error);
     };
-    this.#reading = new RedisGateway({ ...shared, events: { onCommand } });
+    this.#reading = new RedisGateway({
+      ...shared,
+      events: {
+        onCommand,
+        onReachable: reachable => {
+          if (reachable) this.#gateway.follow(this.#reading);
+        },
+      },
+    });
     this.#gateway = new RedisGateway({
       ...shared,
       plain: plainCommands(options.atomicOperation),
       events: {
         onReachable: reachable => {
+          if (reachable) this.#reading.follow(this.#gateway);
           this.#node?.onReachable(reachable);
         },
         onError: error => {

@@ -84,6 +84,11 @@ export class RedisGateway {
     return this.#life;
   }
 
+  /** Reconnects when a gateway of the same node that connected later is at another server. */
+  follow(other: RedisGateway): void {
+    this.#connections.follow(other.#connections);
+  }
+
   /** Whether it is a Redis Cluster. */
   get cluster(): boolean {
     return this.#connections.cluster;

@@ -85,8 +85,11 @@ export class JoinedNode implements InboxParts {
     if (this.node.options.cleanup.enabled) this.#expiring.start();
     this.#inbox.open();
     try {
-      // The log cannot be read before; a failure is tried again in the background, like that of the other connection.
-      await Promise.all([this.node.gateway.open(), this.node.reading.open()]);
+      // Both go on trying in the background after a failure.
+      const reading = this.node.reading.open();
+      reading.catch(() => undefined);
+      await this.node.gateway.open();
+      await reading;
       await this.leases.beat();
     } catch (error) {
       if (!isPassing(error)) throw error;

@@ -1,5 +1,5 @@
 import type { Redis } from 'ioredis';
-import { COMMAND_TIMEOUT } from './connections.js';
+import { COMMAND_TIMEOUT } from './client-options.js';
 
 /** Milliseconds without a byte from a master, while calls wait, after which it counts as cut off. */
 const LONGEST_SILENCE = 2 * COMMAND_TIMEOUT;
