@@ -39,6 +39,14 @@ local function positionOf(id)
   local ms, sequence = string.match(id, '^(%d+)-(%d+)$')
   return tonumber(ms), tonumber(sequence)
 end
+local function lastEntryOf(headMs, headSequence, before) -- a new master moves the head without an entry; before is the last one then
+  local id = num(headMs) .. '-' .. num(headSequence)
+  return before and string.match(before, '-(%d+)$') == num(headSequence) and before or id
+end
+local function forgottenId(metaMs, lastEntry) -- stands for a topic's last id that is forgotten, at metaMs after its entry at most
+  local ms = math.max(0, now - metaMs / 2)
+  return lastEntry and positionOf(lastEntry) < ms and lastEntry or num(ms) .. '-0'
+end
 local function runIdOf(given) -- '?': ask; '' when it may not be asked
   if given ~= '?' then return given end
   local info = redis.pcall('INFO', 'server')

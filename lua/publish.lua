@@ -22,13 +22,14 @@
 --
 -- RETURNS
 --   NEW   id previous epoch  appended; previous: the topic's entry before it
+--   KEPT  id previous epoch  appended, but Redis refused to publish it: subscribers find it when they read the log
 --   KNOWN id previous epoch  the key was published before; nothing was changed
 --
 -- NOTES
 --   Subscribers get '<epoch> <id> <previous> <payload>'. Another run id than last time is a promoted or restored master:
 --   it may have lost writes, so its ids start failoverJumpMs ahead, after every id the lost ones can have had. Where the topic's
---   last id is forgotten, previous is a bound instead: half of metaMs ago, so that older cursors see a gap. XADD is the
---   first write: when Redis is out of memory nothing is half done.
+--   last id is forgotten, previous is a bound instead: half of metaMs ago or the log's last entry, whichever is older, so
+--   that older cursors see a gap. XADD is the first write: when Redis is out of memory nothing is half done.
 local meta, stream, last, idempotency = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local payload, maxEntries, maxAgeMs, streamMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local metaMs, newEpoch, runId, failoverJumpMs = tonumber(ARGV[5]), ARGV[6], runIdOf(ARGV[7]), tonumber(ARGV[8])
@@ -39,7 +40,7 @@ if idempotencyMs ~= '0' then
   if known then return { 'KNOWN', string.match(known, '^(%S+) (%S+) (%S+)$') } end
 end
 
-local m = redis.call('HMGET', meta, 'e', 'ms', 'g', 'r')
+local m = redis.call('HMGET', meta, 'e', 'ms', 'g', 'r', 'l')
 local epoch, sequence, lastRun = m[1] or newEpoch, tonumber(m[3] or '0'), m[4] or ''
 local ms = math.max(tonumber(m[2] or '0'), now)
 if runId ~= '' and lastRun ~= '' and lastRun ~= runId then ms = math.max(ms + 1, now + failoverJumpMs) end
@@ -48,7 +49,7 @@ if previous then -- never behind the topic, even when only the meta key was lost
   local lastMs, lastSequence = positionOf(previous)
   ms, sequence = math.max(ms, lastMs), math.max(sequence, lastSequence)
 else
-  previous = num(math.max(0, now - metaMs / 2)) .. '-0'
+  previous = forgottenId(metaMs, m[1] and lastEntryOf(tonumber(m[2]), sequence, m[5]))
 end
 local id = num(ms) .. '-' .. num(sequence + 1)
 local added = redis.pcall('XADD', stream, 'MAXLEN', '~', maxEntries, id, 'p', previous, 'd', payload)
@@ -67,5 +68,5 @@ redis.call('SET', last, id, 'PX', num(metaMs))
 redis.call('HSET', meta, 'e', epoch, 'ms', num(ms), 'g', num(sequence + 1), 'r', runId ~= '' and runId or lastRun)
 redis.call('PEXPIRE', meta, num(metaMs))
 if idempotencyMs ~= '0' then redis.call('SET', idempotency, id .. ' ' .. previous .. ' ' .. epoch, 'PX', idempotencyMs) end
-if channel ~= '' then redis.call(pubCommand, channel, epoch .. ' ' .. id .. ' ' .. previous .. ' ' .. payload) end
-return { 'NEW', id, previous, epoch }
+local published = channel ~= '' and redis.pcall(pubCommand, channel, epoch .. ' ' .. id .. ' ' .. previous .. ' ' .. payload)
+return { type(published) == 'table' and 'KEPT' or 'NEW', id, previous, epoch }

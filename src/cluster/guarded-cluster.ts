@@ -54,7 +54,9 @@ export class GuardedCluster {
 
   readonly log: EventLog = {
     publish: publication => this.#call('publish', () => this.#coordinator.log.publish(publication)),
-    replay: request => this.#call('register', () => this.#coordinator.log.replay(request)),
+    // A client that begins at the present replays nothing.
+    replay: request =>
+      this.#call(request.after === undefined ? 'register' : 'replay', () => this.#coordinator.log.replay(request)),
     subscribe: topics => this.#call('register', context => this.#subscribe(topics, context)),
     unsubscribe: topics => this.#coordinator.log.unsubscribe(topics),
     position: () => this.#coordinator.log.position(),

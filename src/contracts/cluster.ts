@@ -125,7 +125,7 @@ export interface ReplayPage {
   /** Complete up to and including here; older than `head` when there is more. */
   readonly completeTo: Position;
   /** Set when entries between `after` and the first frame are missing. */
-  readonly gap?: Gap;
+  readonly gap?: Gap | undefined;
   readonly frames: readonly Frame[];
 }
 
@@ -135,8 +135,9 @@ export interface Impairment {
    * - `writes`: the cluster refuses changes: registrations and publications. Messages to connected clients go on.
    * - `partition`: the routes of some connection ids cannot be reached.
    * - `key`: data of the cluster, which `detail` names, cannot be read.
+   * - `feed`: publications reach this node late, since it is reading what it missed.
    */
-  readonly kind: 'writes' | 'partition' | 'key';
+  readonly kind: 'writes' | 'partition' | 'key' | 'feed';
   /** For people. */
   readonly detail: string;
 }

@@ -10,7 +10,7 @@ export type HealthReasonCode =
   | 'CLUSTER_UNREACHABLE'
   /** The cluster answers, but counts this node as gone until it has joined again. */
   | 'LEASE_LOST'
-  /** The cluster answers, but this node does not receive publications: it is restoring its subscriptions. */
+  /** The cluster answers, but publications reach this node late: it is restoring its subscriptions or catching up. */
   | 'FEED_BEHIND'
   /**
    * The store of the cluster is full, read-only or lacks replicas, and refuses writes; still ready: messages to connected

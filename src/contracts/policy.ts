@@ -4,7 +4,7 @@ import type { ServiceIdentifier } from 'inversify';
  * What a call to the cluster is for. Each kind has its own limits (`resilience.<kind>`), so that trouble in one kind does
  * not starve the others.
  */
-export type OperationKind = 'register' | 'send' | 'publish' | 'command' | 'maintenance';
+export type OperationKind = 'register' | 'replay' | 'send' | 'publish' | 'command' | 'maintenance';
 
 /** State of one kind's circuit. `open`: calls fail at once. `half-open`: one call may try, further ones fail at once. */
 export type CircuitState = 'closed' | 'half-open' | 'open';

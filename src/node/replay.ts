@@ -74,8 +74,15 @@ export class Replayer {
     let goal = page.head;
     let entries = mail === undefined ? 0 : await this.#writeMail(connection, topics.filter(isKeptWhole), mail, goal);
     const resets: ResetReason[] = [];
+    let reported: Gap | undefined;
     for (;;) {
-      if (page.gap !== undefined) resets.push(page.gap.reason);
+      const { gap } = page;
+      // A page that begins within a gap has it once more.
+      if (gap !== undefined && isWithin(gap, reported)) page = { ...page, gap: undefined };
+      else if (gap !== undefined) {
+        reported = gap;
+        resets.push(gap.reason);
+      }
       if (!isEmpty(page)) entries += await this.#writePage(connection, page, goal);
       if (connection.state.kind !== 'opening') return { entries, resets };
       if (!isAfter(goal, page.completeTo) || !isAfter(page.head, page.completeTo)) {
@@ -166,6 +173,16 @@ export class Replayer {
 /** Whether a page has nothing to write, as that of a client that begins at the present. */
 function isEmpty({ gap, frames }: ReplayPage): boolean {
   return gap === undefined && frames.length === 0;
+}
+
+/** Whether the client got a reset for all of a gap. */
+function isWithin({ reason, topics }: Gap, reported: Gap | undefined): boolean {
+  if (reason !== 'GAP' || topics === undefined || reported?.topics === undefined) return false;
+  for (const [topic, until] of topics) {
+    const former = reported.topics.get(topic);
+    if (former === undefined || isAfter(until, former)) return false;
+  }
+  return true;
 }
 
 /** The id that the client is given first; `undefined` when it keeps the one it has. */

@@ -222,13 +222,14 @@ const IMPAIRMENTS: Readonly<Record<Impairment['kind'], HealthReasonCode>> = {
   writes: 'WRITES_REFUSED',
   partition: 'PARTITION_UNREACHABLE',
   key: 'KEY_UNREADABLE',
+  feed: 'FEED_BEHIND',
 };
 
 /** Health from what this node knows without a call to the cluster. */
 function healthOf(node: SseNode): Health {
   const { phase } = node;
   const blocking = [...phaseReasons(phase), ...(phase === 'started' ? clusterReasons(node) : [])];
-  const degrading = loadReasons(node);
+  const degrading = [...(phase === 'started' ? circuitReasons(node.cluster, 'replay') : []), ...loadReasons(node)];
   return {
     live: phase !== 'closed',
     ready: blocking.length === 0,
@@ -261,10 +262,15 @@ function clusterReasons({ cluster, consistency, options }: SseNode): HealthReaso
   if (difference !== undefined) reasons.push({ code: 'INCONSISTENT', message: difference });
   // The settings have every kind and no other key.
   for (const kind of Object.keys(options.resilience) as OperationKind[]) {
-    if (cluster.circuit(kind) !== 'open') continue;
-    reasons.push({ code: 'CIRCUIT_OPEN', message: `calls of kind ${kind} fail at once` });
+    if (kind !== 'replay') reasons.push(...circuitReasons(cluster, kind));
   }
   return reasons;
+}
+
+/** A replay that fails makes clients wait that resume; everything else works. */
+function circuitReasons(cluster: SseNode['cluster'], kind: OperationKind): HealthReason[] {
+  if (cluster.circuit(kind) !== 'open') return [];
+  return [{ code: 'CIRCUIT_OPEN', message: `calls of kind ${kind} fail at once` }];
 }
 
 function loadReasons({ phase, cluster, store, options, environment: { budget } }: SseNode): HealthReason[] {

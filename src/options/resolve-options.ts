@@ -126,6 +126,7 @@ function withRetries(settings: Settings): ResolvedSseOptions['resilience'] {
       retries: atomicOperation.luaScriptRetryCount,
       retryPause: atomicOperation.luaScriptRetryInterval,
     }),
+    replay: Object.freeze({ ...resilience.replay, ...scripts }),
     send: Object.freeze({ ...resilience.send, ...scripts }),
     publish: Object.freeze({ ...resilience.publish, ...scripts }),
     command: Object.freeze({ ...resilience.command, ...scripts }),

@@ -214,6 +214,16 @@ export const SETTINGS = {
     /** Milliseconds an event is kept. Default 300000. */
     ttl: setting(milliseconds, 300_000),
     /**
+     * Bytes of the newest events that each node keeps itself, so that clients that come back are served without Redis; 0:
+     * none. Default 16777216 (16 MiB).
+     */
+    tail: setting(count(0), 16_777_216),
+    /**
+     * Milliseconds that a node goes on following a topic after its last subscriber left, so that a client that comes back
+     * finds it followed; 0: none. Default 10000.
+     */
+    linger: setting(millisecondsWithin(0), 10_000),
+    /**
      * Exceptions by topic pattern, `{ 'news/*': false, 'chat/*': { maxEntries: 50 } }`: a topic name in which `*` stands
      * for any characters, `/` included. `false` keeps nothing. The first matching key wins, in the order of the object
      * (in which JavaScript puts whole numbers first). Broadcasts have no topic: no pattern matches them. In the
@@ -253,8 +263,10 @@ export const SETTINGS = {
   },
   /** Bounds per kind of call to the cluster, so that trouble in one kind does not starve the others. */
   resilience: {
-    /** Registrations, replays, subscriptions of new connections. */
+    /** Registrations, and subscriptions of new connections. */
     register: operation(),
+    /** Replays of what a client missed. Each waits for its turn within the node, which is no failure. */
+    replay: operation({ timeout: MAX_DEADLINE_MS, concurrency: 10_000 }),
     /** Sends. Each has its own deadline (`send.deadline`) and waits for its owner alone: a slow one must not delay others. */
     send: operation({ timeout: MAX_DEADLINE_MS, concurrency: 10_000 }),
     /** Publications and broadcasts. */
@@ -313,9 +325,12 @@ export const SETTINGS = {
 
 function operation({ timeout = 2_000, concurrency = 256 } = {}) {
   return {
-    /** Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `send` 600000; of `command` 5000. */
+    /**
+     * Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `replay` and `send` 600000;
+     * of `command` 5000.
+     */
     timeout: setting(milliseconds, timeout),
-    /** Calls that run at once. Default 256; of `send` 10000; of `command` 10000. */
+    /** Calls that run at once. Default 256; of `replay`, `send` and `command` 10000. */
     concurrency: setting(count(1), concurrency),
     /** Calls that may wait for their turn, first come, first served; further ones fail at once. Default 10000. */
     queue: setting(count(0), 10_000),

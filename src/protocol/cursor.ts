@@ -43,3 +43,13 @@ export function beginningOf(epoch: string): Cursor {
 export function isAfter(a: Position, b: Position): boolean {
   return a.ms > b.ms || (a.ms === b.ms && a.sequence > b.sequence);
 }
+
+/** The later of two positions of one epoch. */
+export function later(a: Position, b: Position): Position {
+  return isAfter(a, b) ? a : b;
+}
+
+/** The earlier of two positions of one epoch. */
+export function earlier(a: Position, b: Position): Position {
+  return isAfter(a, b) ? b : a;
+}

@@ -9,6 +9,7 @@ import {
   lockScript,
   countScript,
   historyScript,
+  lookScript,
   ownedScript,
   publishScript,
   publishUnkeptScript,
@@ -132,8 +133,16 @@ async function scripts(): Promise<void> {
   };
   const batch = (n: number, size: number) =>
     Array.from({ length: size }, (_, at) => ({ conn: id(n * size + at), tok: 't' }));
-  const after = { epoch: 'e1', ms: 0, sequence: 0 };
-  const history = (limit: number) => gateway.run(historyScript, { ...log, topics: [topic], after, limit });
+  const many = Array.from({ length: 1_000 }, (_, n) => bench.keys.topic(`t${n}`).last);
+  const history = (limit: number) =>
+    gateway.run(historyScript, {
+      meta: log.meta,
+      topics: [topic],
+      after: [{ ms: 0, sequence: 0 }],
+      epoch: 'e1',
+      limit,
+      bytes: 262_144,
+    });
   const gen = (): string => b.gen();
   const epoch = (): string => b.believed()?.epoch ?? '';
   const own = { partition, gen: '', offset: 0, limit: 500 };
@@ -167,7 +176,8 @@ async function scripts(): Promise<void> {
     ['lock', CALLS, () => gateway.run(lockScript, { lock: bench.keys.lock('x'), holder: 'a', ms: 60_000 })],
     ['publish, 200 bytes', CALLS, publish],
     ['publish-unkept, 200 bytes', CALLS, publishUnkept],
-    ['history, head', CALLS, () => gateway.run(historyScript, { ...log, topics: [topic], after: undefined, limit: 1 })],
+    ['look, head', CALLS, () => gateway.run(lookScript, { ...log, last: [] })],
+    ['look, 1000 topics', 300, () => gateway.run(lookScript, { ...log, last: many })],
     ['history, 200 entries', 300, () => history(200)],
   ];
   const rows: unknown[][] = [];

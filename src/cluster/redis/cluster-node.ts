@@ -13,6 +13,8 @@ export interface ClusterNode {
   readonly inc: string;
   readonly options: ResolvedSseOptions;
   readonly gateway: RedisGateway;
+  /** Reads the log on a connection of its own: its size and lateness delay no other call. */
+  readonly reading: RedisGateway;
   readonly clock: RedisClock;
   readonly signer: FrameSigner;
   readonly listener: ClusterListener;

@@ -44,6 +44,7 @@ type State =
 export class RedisCoordinator implements ClusterCoordinator {
   readonly kind = 'redis';
   readonly #gateway: RedisGateway;
+  readonly #reading: RedisGateway;
   #state: State = { kind: 'new' };
 
   readonly routes: RouteRegistry = {
@@ -92,9 +93,13 @@ export class RedisCoordinator implements ClusterCoordinator {
     private readonly logger: Logger,
     private readonly telemetry: MaintenanceTelemetry,
   ) {
+    const shared = { redis: options.redis, scriptCache: options.script.scriptCacheEnabled };
+    const onCommand = (command: string, ms: number, error?: SseError): void => {
+      telemetry.commanded(command, ms, error);
+    };
+    this.#reading = new RedisGateway({ ...shared, events: { onCommand } });
     this.#gateway = new RedisGateway({
-      redis: options.redis,
-      scriptCache: options.script.scriptCacheEnabled,
+      ...shared,
       plain: plainCommands(options.atomicOperation),
       events: {
         onReachable: reachable => {
@@ -104,7 +109,7 @@ export class RedisCoordinator implements ClusterCoordinator {
           this.#node?.onError(error);
         },
         onCommand: (command, ms, error) => {
-          telemetry.commanded(command, ms, error);
+          onCommand(command, ms, error);
           if (SseError.isRefusal(error)) this.#node?.leases.onRefusal();
         },
       },
@@ -124,6 +129,7 @@ export class RedisCoordinator implements ClusterCoordinator {
         inc,
         options,
         gateway,
+        reading: this.#reading,
         clock,
         signer: new FrameSigner(inc, options.control, clock),
         listener,
@@ -148,7 +154,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     const node = this.#node;
     this.#state = { kind: 'closed' };
     await node?.leave();
-    await this.#gateway.close();
+    await Promise.all([this.#gateway.close(), this.#reading.close()]);
   }
 
   status(connectionId?: string): CoordinatorStatus {

@@ -5,15 +5,22 @@ import { gapOf } from '../../protocol/gap.js';
 import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { parsePublication, type PublicationFrame } from './frames.js';
-import { catchUp, type LogReader } from './log.js';
+import { HeldFrames } from './held-frames.js';
+import { LingeringTopics } from './lingering.js';
+import { catchUp, type CatchUpStep, type LogReader } from './log-reader.js';
 import type { RedisSubscriber } from './subscriber.js';
+import type { LogEntry, LogTail } from './tail.js';
 
 const RETRY_MS = 500;
 const LOGGED_TOPICS = 20;
 /** Milliseconds after which a lost last frame is found, which no later frame reveals. */
-const CHECK_MS = 30_000;
+const LOOK_MS = 30_000;
 /** Milliseconds between two reads of the log because of frames that are no data. */
 const DOUBT_MS = 5_000;
+/** Milliseconds that a catch-up may take before the node counts as behind. */
+const BEHIND_MS = 3_000;
+/** Topics that one call subscribes. */
+const TOPICS_PER_CALL = 1_000;
 
 interface Followed {
   /** Calls of `subscribe` without one of `unsubscribe`. */
@@ -30,6 +37,8 @@ interface Followed {
   since: number;
 }
 
+const NEW = { subscriptions: 0, joining: 0, position: undefined, acknowledged: false, since: Infinity };
+
 type Kept = Extract<PublicationFrame, { kind: 'kept' }>;
 
 /**
@@ -41,11 +50,12 @@ export class LogFeed {
   readonly #topics = new Map<string, Followed>();
   readonly #byChannel = new Map<string, string>();
   readonly #held = new HeldFrames<{ readonly topic: string; readonly frame: Kept }>();
-  /** The last entry that was delivered, or was there before the feed began. */
-  #position: Cursor | undefined;
   #state: 'down' | 'catching-up' | 'live' = 'down';
   /** Subscribing and catching up exclude each other: a catch-up would overtake a topic that joins in its middle. */
   #work: Promise<unknown> = Promise.resolve();
+  /** When the present catch-up began, by the monotonic clock. */
+  #behindSince: number | undefined;
+  readonly #lingering = new LingeringTopics(topics => this.#forget(topics));
   /** Channels that are not subscribed yet. */
   readonly #joining = new Set<string>();
   #subscribing: Promise<void> | undefined;
@@ -63,24 +73,32 @@ export class LogFeed {
   constructor(
     private readonly node: ClusterNode,
     private readonly subscriber: RedisSubscriber,
-    private readonly reader: LogReader,
+    private readonly reader: Pick<LogReader, 'head' | 'scan' | 'longestPauseMs'>,
+    private readonly tail: LogTail,
   ) {
     this.#follow(EVERYONE).subscriptions += 1;
   }
 
   /** Everything up to here was delivered; `undefined` while something may be missing. */
   get position(): Cursor | undefined {
-    return this.#state === 'live' ? this.#position : undefined;
+    return this.#state === 'live' ? this.tail.position : undefined;
   }
 
   /** What {@link position} was last; `undefined` before the log was read. */
   get lastPosition(): Cursor | undefined {
-    return this.#position;
+    return this.tail.position;
   }
 
-  /** The topics it follows, without those of a `subscribe` under way. */
+  /** Whether the feed has been catching up for more than a few seconds. */
+  get behind(): boolean {
+    return this.#behindSince !== undefined && performance.now() - this.#behindSince > BEHIND_MS;
+  }
+
+  /** The topics with a subscription, without those of a `subscribe` under way. */
   get topics(): string[] {
-    return [...this.#topics].flatMap(([topic, { joining }]) => (joining === 0 ? [topic] : []));
+    return [...this.#topics].flatMap(([topic, { joining, subscriptions }]) =>
+      joining === 0 && subscriptions > 0 ? [topic] : [],
+    );
   }
 
   /** Whether frames are held although the log is not read. */
@@ -100,24 +118,27 @@ export class LogFeed {
     try {
       for (const { subscribed } of followed) await subscribed;
     } catch (error) {
-      this.unsubscribe(wanted);
+      // Not to be found by the next caller, who tries again.
+      this.#unsubscribe(wanted, 0);
       throw error;
     } finally {
       for (const each of followed) each.joining -= 1;
     }
   }
 
-  /** Takes back one `subscribe` of each topic; a topic without any is not followed any more. */
+  /** Takes back one `subscribe` of each topic; a topic without any is followed for `history.linger` more. */
   unsubscribe(topics: Iterable<string>): void {
+    this.#unsubscribe(topics, this.node.options.history.linger);
+  }
+
+  #unsubscribe(topics: Iterable<string>, linger: number): void {
     for (const topic of topics) {
       const followed = this.#topics.get(topic);
-      if (followed === undefined) continue;
+      if (followed === undefined || followed.subscriptions === 0) continue;
       followed.subscriptions -= 1;
       if (followed.subscriptions > 0) continue;
-      const channel = this.node.gateway.keys.topicChannel(topic);
-      this.#topics.delete(topic);
-      this.#byChannel.delete(channel);
-      this.subscriber.unsubscribe(channel);
+      if (linger === 0) this.#forget([topic]);
+      else this.#lingering.add(topic, linger);
     }
   }
 
@@ -135,7 +156,7 @@ export class LogFeed {
 
   /** Frames are lost from now on. */
   onDown(): void {
-    this.#state = 'down';
+    this.#leave('down');
     this.#held.clear();
   }
 
@@ -144,7 +165,7 @@ export class LogFeed {
     const topic = this.#byChannel.get(channel);
     if (topic === undefined) return;
     const followed = this.#topics.get(topic);
-    const state = { topic, since: followed?.since ?? 0, readAt: this.#readAt, headMs: this.#position?.ms ?? 0 };
+    const state = { topic, since: followed?.since ?? 0, readAt: this.#readAt, headMs: this.tail.position?.ms ?? 0 };
     const frame = parsePublication(this.node.signer, state, bytes);
     switch (frame.kind) {
       case 'kept':
@@ -160,7 +181,7 @@ export class LogFeed {
         return;
       case 'doubtful':
         // Its entry, if there is one, is after everything that was delivered: the next frame shows that it is missing.
-        if (followed?.acknowledged === true) followed.position ??= this.#position;
+        if (followed?.acknowledged === true) followed.position ??= this.tail.position;
         this.#readAgain();
         return;
       case 'ignored':
@@ -170,32 +191,28 @@ export class LogFeed {
   /** Ends timers and drops what is held. Twice is harmless. */
   close(): void {
     this.#closed = true;
-    this.#state = 'down';
+    this.#leave('down');
     clearTimeout(this.#timer);
+    this.#lingering.close();
     clearTimeout(this.#doubt);
     this.#held.clear();
   }
 
   #follow(topic: string): Followed {
     const present = this.#topics.get(topic);
+    this.#lingering.delete(topic);
     if (present !== undefined) return present;
     const channel = this.node.gateway.keys.topicChannel(topic);
     const subscribed = this.#subscribe();
-    const followed: Followed = {
-      subscriptions: 0,
-      joining: 0,
-      position: undefined,
-      subscribed,
-      acknowledged: false,
-      since: Infinity,
-    };
-    const onAnswer = (): void => {
-      followed.acknowledged = true;
-      followed.since = this.node.signer.now;
-    };
+    const followed: Followed = { ...NEW, subscribed };
+    const onAnswer = (): void => void Object.assign(followed, { acknowledged: true, since: this.node.signer.now });
     // After a failure, the next connection subscribes the topic before it brings any frame.
-    subscribed.then(onAnswer, onAnswer);
+    subscribed.then(() => {
+      onAnswer();
+      if (this.#topics.get(topic) === followed) this.tail.acknowledge(topic);
+    }, onAnswer);
     this.#topics.set(topic, followed);
+    this.tail.follow(topic);
     this.#byChannel.set(channel, topic);
     this.#joining.add(channel);
     return followed;
@@ -208,22 +225,36 @@ export class LogFeed {
       const channels = [...this.#joining].filter(channel => this.#byChannel.has(channel));
       this.#joining.clear();
       this.#subscribing = undefined;
-      if (channels.length > 0) await this.subscriber.subscribe(...channels);
+      for (let from = 0; from < channels.length; from += TOPICS_PER_CALL) {
+        await this.subscriber.subscribe(...channels.slice(from, from + TOPICS_PER_CALL));
+      }
     });
     return this.#subscribing;
+  }
+
+  #forget(topics: readonly string[]): void {
+    for (const topic of topics) {
+      const channel = this.node.gateway.keys.topicChannel(topic);
+      this.#lingering.delete(topic);
+      this.#topics.delete(topic);
+      this.#byChannel.delete(channel);
+      this.tail.forget(topic);
+      this.subscriber.unsubscribe(channel);
+    }
   }
 
   #accept(topic: string, frame: Kept): void {
     const { epoch, position, previous } = frame.entry;
     const followed = this.#topics.get(topic);
-    if (followed === undefined || this.#position === undefined) return;
+    const reached = this.tail.position;
+    if (followed === undefined || reached === undefined) return;
     // No connection follows the topic yet. Entries after a frame of a former subscription may be unseen, and are no gap.
     if (!followed.acknowledged) return;
-    const foreign = epoch !== this.#position.epoch;
-    if (!foreign && !isAfter(position, this.#position)) return;
+    const foreign = epoch !== reached.epoch;
+    if (!foreign && !isAfter(position, reached)) return;
     const missed = followed.position !== undefined && isAfter(previous, followed.position);
     // A frame vanished although the subscription lived, and newer entries were delivered: it is too late for this one.
-    if (!foreign && missed && previous.sequence > 0 && !isAfter(previous, this.#position)) {
+    if (!foreign && missed && previous.sequence > 0 && !isAfter(previous, reached)) {
       const gap = gapOf(new Map([[topic, position]]), cursorBefore({ epoch, ...position }));
       if (gap !== undefined) this.#reportGap(gap);
     }
@@ -233,13 +264,16 @@ export class LogFeed {
       return;
     }
     followed.position = position;
-    this.#position = { epoch, ...position };
-    const bytes = prependId(formatCursor(this.#position), frame.body);
-    this.#deliver(topic, { bytes, position: this.#position }, frame);
+    const at = { epoch, ...position };
+    const delivered = { bytes: prependId(formatCursor(at), frame.body), position: at };
+    this.tail.add({ topic, position: at, frame: delivered });
+    this.tail.moveTo(at);
+    this.#deliver(topic, delivered, frame);
   }
 
   #catchUp(): void {
-    this.#state = 'catching-up';
+    this.#leave('catching-up');
+    this.#behindSince ??= performance.now();
     clearTimeout(this.#timer);
     void this.#exclusively(async () => {
       if (this.#state !== 'catching-up') return;
@@ -260,34 +294,52 @@ export class LogFeed {
   }
 
   async #readOn(): Promise<void> {
-    let end = this.#position ?? (await this.reader.head());
-    const steps = catchUp(this.reader, () => [...this.#topics.keys()], end);
-    for await (const { gaps, entries, position } of steps) {
-      for (const gap of gaps) this.#reportGap(gap);
-      for (const { topic, bytes, position: at, trace, origin, id } of entries) {
-        this.node.signer.saw(origin);
-        this.#deliver(topic, { bytes, position: at }, { trace, id });
-      }
-      // Page by page, so that a failure later does not deliver these entries again.
-      this.#position = position;
-      end = position;
+    const from = this.tail.position ?? (await this.reader.head());
+    let end = from;
+    for await (const step of catchUp(this.reader, () => [...this.#topics.keys()], from)) {
+      this.#deliverStep(step);
+      end = step.position;
     }
-    for (const followed of this.#topics.values()) {
+    for (const [topic, followed] of this.#topics) {
       // No connection here follows a topic before it is subscribed, so none misses its entries until then.
-      if (followed.acknowledged) followed.position = end;
+      if (!followed.acknowledged) continue;
+      followed.position = end;
+      this.tail.acknowledge(topic);
+      this.tail.begin(topic, end);
     }
+  }
+
+  /** Page by page, so that a failure later does not deliver these entries again. */
+  #deliverStep({ gaps, entries, position, run }: CatchUpStep): void {
+    this.tail.belongTo(run);
+    for (const gap of gaps) this.#reportGap(gap);
+    for (const entry of entries) {
+      this.node.signer.saw(entry.origin);
+      this.tail.add(entry);
+      this.#deliver(entry.topic, entry.frame, entry);
+    }
+    this.tail.moveTo(position);
   }
 
   #goLive(): void {
     if (this.#state !== 'catching-up') return;
     this.#state = 'live';
+    this.tail.live = true;
+    this.#behindSince = undefined;
     this.#readAt = this.node.signer.now;
-    this.#catchUpAfter(CHECK_MS);
+    this.#catchUpAfter(Math.min(LOOK_MS, this.reader.longestPauseMs));
     for (const { topic, frame } of this.#held.drain()) {
       // One of them may show another gap: then the log is read once more, and with it the others.
       if (!this.#isLive()) return;
       this.#accept(topic, frame);
     }
+  }
+
+  /** From now on something may be missing. */
+  #leave(state: 'down' | 'catching-up'): void {
+    this.#state = state;
+    this.tail.live = false;
+    if (state === 'down') this.#behindSince = undefined;
   }
 
   #isLive(): boolean {
@@ -296,6 +348,7 @@ export class LogFeed {
 
   #catchUpAfter(ms: number): void {
     if (this.#closed) return;
+    clearTimeout(this.#timer);
     this.#timer = setTimeout(() => {
       if (this.#state !== 'down') this.#catchUp();
     }, ms).unref();
@@ -325,74 +378,22 @@ export class LogFeed {
     return done;
   }
 
-  #deliver(topic: string, frame: Frame, { trace, id }: Pick<Kept, 'trace' | 'id'>): void {
+  #deliver(topic: string, frame: Frame, { trace, id }: Pick<LogEntry, 'trace' | 'id'>): void {
     this.node.listener.onPublication(addressed(topic), frame, trace, id);
   }
 
   #reportGap(gap: Gap): void {
     const topics = gap.topics && [...gap.topics.keys()].slice(0, LOGGED_TOPICS);
-    const { reason } = gap;
     this.#beginAnew();
-    this.node.logger.info('the log has a gap; clients that miss entries get sse.reset', {
-      reason,
-      topics,
-    });
+    const { logger } = this.node;
+    logger.info('the log has a gap; clients that miss entries get sse.reset', { reason: gap.reason, topics });
+    this.tail.lose(gap);
     this.node.listener.onGap(gap);
   }
 
   #drop(): void {
     this.#dropped += 1;
-    if (this.#dropped > 1) return;
-    this.node.logger.warn('a message on a channel of the log was dropped: no publication, or an old one');
-  }
-}
-
-const MAX_FRAMES = 10_000;
-const MAX_BYTES = 64 * 1024 * 1024;
-
-/** The frames that arrive while the log is read. Bounded: beyond the bound all are dropped, and the log is read once more. */
-class HeldFrames<T> {
-  #frames: T[] = [];
-  #bytes = 0;
-  #overflowed = false;
-
-  /** How many frames are held. */
-  get size(): number {
-    return this.#frames.length;
-  }
-
-  /** Whether frames were dropped since {@link forgetOverflow}. */
-  get overflowed(): boolean {
-    return this.#overflowed;
-  }
-
-  add(frame: T, bytes: number): void {
-    if (this.#frames.length >= MAX_FRAMES || this.#bytes + bytes > MAX_BYTES) this.overflow();
-    if (this.#overflowed) return;
-    this.#frames.push(frame);
-    this.#bytes += bytes;
-  }
-
-  /** The log is to be read once more; then it has every frame that is held. */
-  overflow(): void {
-    this.clear();
-    this.#overflowed = true;
-  }
-
-  /** Every frame; none is held any more. */
-  drain(): readonly T[] {
-    const frames = this.#frames;
-    this.clear();
-    return frames;
-  }
-
-  clear(): void {
-    this.#frames = [];
-    this.#bytes = 0;
-  }
-
-  /** The log is read from here on, so the frames that were dropped are read as well. */
-  forgetOverflow(): void {
-    this.#overflowed = false;
+    if (this.#dropped === 1)
+      this.node.logger.warn('a message on a channel of the log was no publication, or an old one');
   }
 }

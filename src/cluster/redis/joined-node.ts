@@ -12,11 +12,13 @@ import { nodeIdOf, type SupersededFrame } from './frames.js';
 import { type InboxParts, NodeInbox } from './inbox.js';
 import type { Partition } from './keys.js';
 import { LiveNodes, NodeLeases, type Trouble } from './leases.js';
-import { LogReader, LogWriter } from './log.js';
+import { LogWriter } from './log.js';
+import { LogReader } from './log-reader.js';
 import { MessageRouter, type PendingSend } from './messages.js';
 import { NodeChannel } from './node-channel.js';
 import { Reconciler } from './reconcile.js';
 import { RedisRoutes } from './routes.js';
+import { LogTail, retentionMs } from './tail.js';
 
 /** Milliseconds that joining waits at most for its subscriptions, which usually take a few. */
 const LONGEST_WAIT_MS = 2_000;
@@ -68,9 +70,10 @@ export class JoinedNode implements InboxParts {
     this.router = new MessageRouter(node, this.#channel, this.leases);
     this.bus = new CommandBus(node, this.#channel, this.nodes, () => node.clock.earliest);
     this.#inbox = new NodeInbox(node, this.#channel, this);
-    this.reader = new LogReader(node);
+    const tail = new LogTail(node.options.history.tail, topic => retentionMs(node.options, topic));
+    this.reader = new LogReader({ ...node, gateway: node.reading }, tail);
     this.writer = new LogWriter(node, this.nodes);
-    this.feed = new LogFeed(node, this.#inbox.log, this.reader);
+    this.feed = new LogFeed(node, this.#inbox.log, this.reader, tail);
   }
 
   /**
@@ -82,7 +85,8 @@ export class JoinedNode implements InboxParts {
     if (this.node.options.cleanup.enabled) this.#expiring.start();
     this.#inbox.open();
     try {
-      await this.node.gateway.open();
+      // The log cannot be read before; a failure is tried again in the background, like that of the other connection.
+      await Promise.all([this.node.gateway.open(), this.node.reading.open()]);
       await this.leases.beat();
     } catch (error) {
       if (!isPassing(error)) throw error;
@@ -252,6 +256,7 @@ interface StatusSource {
   readonly reachable: boolean;
   readonly leases: Pick<NodeLeases, 'obstacle' | 'silent' | 'troubles'>;
   subscriptionTrouble(): string | undefined;
+  readonly feed: { readonly behind: boolean };
 }
 
 /**
@@ -276,8 +281,13 @@ export function statusOf(node: StatusSource, partition?: Partition): Coordinator
       .map(({ trouble, partition: { number } }) => impairmentOf(trouble, number))
       .map(each => [each.detail, each]),
   );
-  return details.size === 0 ? { reachable: true } : { reachable: true, impaired: [...details.values()] };
+  // An opening connection does not need the feed: it reads the log itself.
+  const behind: Impairment[] = partition === undefined && node.feed.behind ? [BEHIND] : [];
+  const impaired = [...details.values(), ...behind];
+  return impaired.length === 0 ? { reachable: true } : { reachable: true, impaired };
 }
+
+const BEHIND: Impairment = { kind: 'feed', detail: 'the node is reading what it missed of the log' };
 
 function impairmentOf(trouble: Trouble, partition: number): Impairment {
   switch (trouble.kind) {

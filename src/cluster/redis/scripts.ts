@@ -221,7 +221,7 @@ export const publishScript = script({
     channel: text,
     idempotencyMs: integer,
   },
-  replies: { NEW: published, KNOWN: published },
+  replies: { NEW: published, KEPT: published, KNOWN: published },
   repeatable: ({ idempotencyMs }) => idempotencyMs > 0,
 });
 
@@ -233,31 +233,45 @@ export const publishUnkeptScript = script({
   replies: { NEW: {}, KNOWN: {} },
 });
 
-/** Reads the ordered log after a cursor. A topic of the reply is its position in the request's `topics`. */
+/** Reads where the ordered log stands, and the last ids of topics: one for each, in their order. */
+export const lookScript = script({
+  name: 'look',
+  keys: { meta: text },
+  restKeys: { last: text },
+  args: { metaMs: integer, newEpoch: text, runId, failoverJumpMs: integer },
+  replies: {
+    OK: {
+      now: integer,
+      epoch: text,
+      /** Run id of the log's last writer; '' unknown. */
+      run: text,
+      head: text,
+      /** Stands for a last id that is forgotten. */
+      forgotten: text,
+      lasts: list(optional(text)),
+    },
+    LIMIT: {},
+  },
+});
+
+/** Reads entries of topics, of each after a position of its own. A topic of the reply is its position in the request. */
 export const historyScript = script({
   name: 'history',
   keys: { meta: text },
   restKeys: { topics: topic },
-  args: {
-    after: optional(group({ epoch: text, ms: integer, sequence: integer })),
-    limit: integer,
-    metaMs: integer,
-    newEpoch: text,
-    runId,
-    failoverJumpMs: integer,
-  },
+  args: { epoch: text, limit: integer, bytes: integer },
+  restArgs: { after: group({ ms: integer, sequence: integer }) },
   replies: {
     OK: {
-      epoch: text,
-      head: text,
-      completeTo: text,
-      /** Topics with entries missing after the cursor: nothing after `until` is missing. */
-      gaps: list(group({ topic: ordinal, until: text })),
+      /** How many topics were read, the first ones of the request. */
+      read: integer,
+      /** Topics with entries missing after their position: nothing after `until` is missing; `undefined`: it is forgotten. */
+      gaps: list(group({ topic: ordinal, until: optional(text) })),
+      more: list(ordinal),
       /** Topic by topic, each in the order of ids. */
       entries: list(group({ topic: ordinal, id: text, previous: text, payload: bytes })),
     },
-    EPOCH: { epoch: text, head: text },
-    AHEAD: { epoch: text, head: text },
+    EPOCH: {},
     LIMIT: {},
   },
 });
@@ -288,6 +302,7 @@ export const SCRIPTS = [
   countScript,
   publishScript,
   publishUnkeptScript,
+  lookScript,
   historyScript,
 ] as const;
 
@@ -316,5 +331,7 @@ export type HistoryReply = ReplyOf<typeof historyScript>;
 type HistoryPage = Extract<HistoryReply, { status: 'OK' }>;
 export type HistoryEntry = HistoryPage['entries'][number];
 export type HistoryGap = HistoryPage['gaps'][number];
-/** What publishing to the log and reading it share. */
-export type LogRequest = Pick<PublishRequest & HistoryRequest, 'meta' | 'metaMs' | 'newEpoch' | 'failoverJumpMs'>;
+export type LookRequest = RequestOf<typeof lookScript>;
+export type LookReply = ReplyOf<typeof lookScript>;
+/** What publishing to the log and looking at it share. */
+export type LogRequest = Pick<PublishRequest & LookRequest, 'meta' | 'metaMs' | 'newEpoch' | 'failoverJumpMs'>;

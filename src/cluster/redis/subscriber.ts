@@ -40,7 +40,8 @@ type State =
   | { readonly kind: 'waiting'; readonly timer: NodeJS.Timeout };
 
 const PROBE_MS = 5_000;
-const CHANNELS_PER_CALL = 500;
+/** Channels of one call, which has a time limit of its own. */
+const CHANNELS_PER_CALL = 1_000;
 
 /**
  * Subscriptions on a connection of their own. The subscriber subscribes to every channel itself each time a connection is
@@ -169,13 +170,12 @@ export class RedisSubscriber {
 
   /** Resolves when all are acknowledged; otherwise the connection is given up. */
   async #send(connection: Redis, channels: readonly string[]): Promise<void> {
-    const calls: Promise<unknown>[] = [];
-    for (let from = 0; from < channels.length; from += CHANNELS_PER_CALL) {
-      const some = channels.slice(from, from + CHANNELS_PER_CALL);
-      calls.push(this.options.mode === 'sharded' ? connection.ssubscribe(...some) : connection.subscribe(...some));
-    }
     try {
-      await Promise.all(calls);
+      // One after the other: the time of a call begins when it is made, not when Redis comes to it.
+      for (let from = 0; from < channels.length; from += CHANNELS_PER_CALL) {
+        const some = channels.slice(from, from + CHANNELS_PER_CALL);
+        await (this.options.mode === 'sharded' ? connection.ssubscribe(...some) : connection.subscribe(...some));
+      }
     } catch (failure) {
       this.#lose(connection, failure);
       throw toSseError(failure, 'a subscription');

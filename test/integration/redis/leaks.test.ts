@@ -20,7 +20,7 @@ describe('leaks of a node in Redis', () => {
   beforeEach(async () => {
     const logger = new RecordingLogger();
     const telemetry = new SilentTelemetry().maintenance;
-    const options = resolveOptions({ redis: { url: server.redis.url } });
+    const options = resolveOptions({ redis: { url: server.redis.url }, history: { linger: 0 } });
     coordinator = new RedisCoordinator(options, logger, telemetry);
     listener = new RecordingListener();
     await coordinator.start(listener);

@@ -45,6 +45,7 @@ const steps = fc.oneof(
         { weight: 1, arbitrary: fc.constantFrom('nowhere' as const, 'elsewhere' as const) },
       ),
       limit: fc.constantFrom(1, 2, 3, 5, 100),
+      bytes: fc.constantFrom(1, 30, 100, 100_000),
     }),
   ),
   step(1, fc.record({ is: is('trim'), topic, keep: fc.nat(3) })),

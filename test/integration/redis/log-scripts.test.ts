@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
-import { historyScript, type PublishRequest, publishScript } from '../../../src/cluster/redis/scripts.js';
+import { historyScript, lookScript, type PublishRequest, publishScript } from '../../../src/cluster/redis/scripts.js';
 import type { Cursor } from '../../../src/contracts/events.js';
 import { gatewayOptions } from '../../support/redis/gateway-options.js';
 import { ScriptBench } from '../../support/redis/script-bench.js';
@@ -54,15 +54,29 @@ describe('scripts of the log', () => {
       idempotencyMs: 0,
       ...more,
     });
-  const history = (topics: readonly string[], after?: Cursor, limit = 100) =>
+  const look = (...topics: readonly string[]) =>
+    gateway.run(lookScript, { ...log(), last: topics.map(topic => bench.keys.topic(topic).last) });
+  const looked = async (...topics: readonly string[]) => {
+    const reply = await look(...topics);
+    if (reply.status !== 'OK') throw new Error(reply.status);
+    return reply;
+  };
+  const history = (
+    topics: readonly string[],
+    { epoch, ...after }: Cursor,
+    size: { limit?: number; bytes?: number } = {},
+  ) =>
     gateway.run(historyScript, {
-      ...log(),
+      meta: bench.keys.logMeta,
+      epoch,
       topics: topics.map(topic => bench.keys.topic(topic)),
-      after,
-      limit,
+      after: topics.map(() => after),
+      limit: 100,
+      bytes: 100_000,
+      ...size,
     });
-  const page = async (topics: readonly string[], after: Cursor, limit?: number) => {
-    const reply = await history(topics, after, limit);
+  const page = async (topics: readonly string[], after: Cursor, size?: { limit?: number; bytes?: number }) => {
+    const reply = await history(topics, after, size);
     if (reply.status !== 'OK') throw new Error(reply.status);
     return { ...reply, texts: reply.entries.map(({ payload }) => payload.toString()) };
   };
@@ -120,12 +134,14 @@ describe('scripts of the log', () => {
     expect(id).to.equal(`${now}-1`);
   });
 
-  it('history notices another master too, so that its head is after every lost id', async () => {
+  it('look notices another master too, so that its head is after every lost id', async () => {
     await publish('a');
     await server.redis.admin.hset(bench.keys.logMeta, 'r', 'another');
     const { now } = bench;
-    expect(await history(['a'])).to.include({ status: 'OK', head: `${now + FENCE_MS}-1` });
-    expect(await history(['a'])).to.include({ head: `${now + FENCE_MS}-1` });
+    const { head, run } = await looked();
+    expect(head).to.equal(`${now + FENCE_MS}-1`);
+    expect(run).to.not.equal('another');
+    expect(await looked()).to.include({ head, run });
     expect((await publish('a')).id).to.equal(`${now + FENCE_MS}-2`);
   });
 
@@ -166,52 +182,101 @@ describe('scripts of the log', () => {
     expect((await publish('a')).id).to.equal(`${bench.now}-2`);
   });
 
-  it('history gives the head, and begins the log when it is empty', async () => {
-    const empty = await history(['a']);
-    expect(empty).to.deep.include({ status: 'OK', epoch: 'e1', head: `${bench.now}-0` });
-    expect(await server.redis.admin.pttl(bench.keys.logMeta)).to.be.greaterThan(META_MS / 2);
-    const { id } = await publish('a');
-    expect(await history(['a'])).to.include({ head: id, completeTo: id });
+  it('keeps an entry that Redis refuses to publish', async () => {
+    await publish('a');
+    await server.redis.admin.acl('SETUSER', 'default', 'resetchannels');
+    try {
+      const refused = await publish('a', 'unpublished', { channel: bench.keys.topicChannel('a') });
+      expect(refused).to.include({ status: 'KEPT', id: `${bench.now}-2`, previous: `${bench.now}-1` });
+      expect((await page(['a'], cursor(`${bench.now}-1`))).texts).to.deep.equal(['unpublished']);
+    } finally {
+      await server.redis.admin.acl('SETUSER', 'default', 'allchannels');
+    }
   });
 
-  it('history answers the entries after the cursor, topic by topic', async () => {
+  it('look gives the head, begins the log when it is empty, and keeps it alive', async () => {
+    const empty = await looked();
+    expect(empty).to.deep.include({ epoch: 'e1', head: `${bench.now}-0`, now: bench.now, lasts: [] });
+    expect(await server.redis.admin.pttl(bench.keys.logMeta)).to.be.greaterThan(META_MS / 2);
+    const { id } = await publish('a');
+    await server.redis.admin.pexpire(bench.keys.logMeta, 5_000);
+    expect(await looked()).to.include({ head: id });
+    expect(await server.redis.admin.pttl(bench.keys.logMeta)).to.be.greaterThan(META_MS / 2);
+  });
+
+  it('look gives the last id of each topic, of 1000 topics and no more', async () => {
+    const a = await publish('a');
+    await publish('b');
+    const b = await publish('b');
+    expect((await looked('b', 'none', 'a')).lasts).to.deep.equal([b.id, undefined, a.id]);
+    const many = Array.from({ length: 1_000 }, (_, n) => `t${n}`);
+    expect((await looked(...many)).lasts).to.have.length(1_000);
+    expect(await look('a', ...many)).to.deep.equal({ status: 'LIMIT' });
+  });
+
+  it('look lets a forgotten last id stand for half of its life ago', async () => {
+    await publish('b');
+    await bench.advance(META_MS);
+    await publish('c');
+    const { forgotten } = await looked('a');
+    expect(forgotten).to.equal(`${bench.now - META_MS / 2}-0`);
+  });
+
+  it('look lets a forgotten last id of a quiet log stand for its last entry, however long it is quiet', async () => {
+    const { id } = await publish('b');
+    await bench.advance(META_MS);
+    expect((await looked('a')).forgotten).to.equal(id);
+    // A new master moves the head, not the last entry.
+    await server.redis.admin.hset(bench.keys.logMeta, 'r', 'another');
+    expect((await looked('a')).forgotten).to.equal(id);
+    await bench.advance(META_MS);
+    await server.redis.admin.hset(bench.keys.logMeta, 'r', 'a third');
+    expect(await looked('a')).to.include({ forgotten: id, head: `${bench.now + FENCE_MS}-1` });
+    // Nor does the first entry afterwards, whose predecessor in its topic is forgotten, show a gap.
+    await bench.advance(META_MS);
+    expect((await publish('a')).previous).to.equal(id);
+    expect((await page(['a'], cursor(id))).gaps).to.deep.equal([]);
+  });
+
+  it('history answers the entries after the position of each topic, topic by topic', async () => {
     const first = await publish('a', 'a1');
     await publish('b', 'b1');
     await publish('c', 'c1');
-    const last = await publish('a', 'a2');
+    const third = await publish('a', 'a2');
     const reply = await page(['a', 'b'], cursor(first.id));
     expect(reply.texts).to.deep.equal(['a2', 'b1']);
     expect(reply.entries.map(({ topic }) => topic)).to.deep.equal([0, 1]);
-    expect(reply).to.deep.include({ gaps: [], completeTo: last.id });
+    expect(reply).to.deep.include({ read: 2, gaps: [], more: [] });
+    const after = [first.id, third.id].map(id => ({ ms: cursor(id).ms, sequence: cursor(id).sequence }));
+    const topics = ['a', 'a'].map(topic => bench.keys.topic(topic));
+    const meta = bench.keys.logMeta;
+    const each = await gateway.run(historyScript, { meta, epoch: 'e1', topics, after, limit: 100, bytes: 100_000 });
+    expect(each).to.deep.include({ gaps: [] });
+    expect(each.status === 'OK' && each.entries.map(({ topic, id }) => [topic, id])).to.deep.equal([[0, third.id]]);
   });
 
-  it('history pages are complete up to their end, for all topics', async () => {
-    const ids: string[] = [];
-    for (let n = 0; n < 9; n += 1) ids.push((await publish(n % 3 === 0 ? 'b' : 'a', `${n}`)).id);
-    const seen: string[] = [];
-    let after = `${bench.now}-0`;
-    for (let pages = 0; after !== ids[8]; pages += 1) {
-      const { texts, completeTo } = await page(['a', 'b'], cursor(after), 4);
-      const upper = ids.indexOf(completeTo);
-      const lower = ids.indexOf(after);
-      expect([...texts].sort()).to.deep.equal(ids.slice(lower + 1, upper + 1).map(id => `${ids.indexOf(id)}`));
-      seen.push(...texts);
-      after = completeTo;
-      expect(pages).to.be.below(9);
-    }
-    expect(seen.sort()).to.deep.equal(ids.map((_, n) => `${n}`));
-  });
-
-  it('history ends a page where the first full topic ends', async () => {
-    const first: string[] = [];
-    for (let n = 0; n < 4; n += 1) first.push((await publish('a', `a${n}`)).id);
+  it('history answers an equal share of the entries for each topic, and which topics have more', async () => {
+    for (let n = 0; n < 9; n += 1) await publish('a', `a${n}`);
     for (let n = 0; n < 2; n += 1) await publish('b', `b${n}`);
-    const { texts, completeTo } = await page(['a', 'b'], cursor(`${bench.now}-0`), 4);
-    expect(texts).to.deep.equal(['a0', 'a1']);
-    expect(completeTo).to.equal(first[1]);
+    const { texts, more, read } = await page(['a', 'b'], cursor(`${bench.now}-0`), { limit: 6 });
+    expect({ texts, more, read }).to.deep.equal({ texts: ['a0', 'a1', 'a2', 'b0', 'b1'], more: [0], read: 2 });
   });
 
-  it('history reports a gap exactly when entries after the cursor were trimmed', async () => {
+  it('history answers about so many bytes, but at least one entry, and leaves the other topics unread', async () => {
+    const big = 'x'.repeat(10_000);
+    for (const topic of ['a', 'a', 'b', 'b', 'c']) await publish(topic, big);
+    const from = cursor(`${bench.now}-0`);
+    const shares = async (bytes: number) => {
+      const { entries, more, read } = await page(['a', 'b', 'c'], from, { bytes });
+      return { topics: entries.map(({ topic }) => topic), more, read };
+    };
+    expect(await shares(1)).to.deep.equal({ topics: [0], more: [0], read: 1 });
+    expect(await shares(15_000)).to.deep.equal({ topics: [0, 1], more: [0, 1], read: 2 });
+    expect(await shares(30_000)).to.deep.equal({ topics: [0, 1, 2], more: [0, 1, 2], read: 3 });
+    expect(await shares(90_000)).to.deep.equal({ topics: [0, 0, 1, 1, 2], more: [], read: 3 });
+  });
+
+  it('history reports a gap exactly when entries after the position were trimmed', async () => {
     const ids: string[] = [];
     for (let n = 0; n < 4; n += 1) ids.push((await publish('a', `${n}`)).id);
     await publish('b');
@@ -222,38 +287,23 @@ describe('scripts of the log', () => {
     await server.redis.admin.del(bench.keys.topic('a').stream);
     expect(await gapsAfter(ids[2])).to.deep.equal([{ topic: 1, until: ids[3] }]);
     expect(await gapsAfter(ids[3])).to.deep.equal([]);
+    // A last id was there when the caller asked for it.
+    await server.redis.admin.del(bench.keys.topic('a').last);
+    expect(await gapsAfter(ids[2])).to.deep.equal([{ topic: 1, until: undefined }]);
   });
 
-  it('history reports a gap when the topic is forgotten and the cursor is old', async () => {
-    const { id } = await publish('b');
-    expect((await page(['a'], cursor(id))).gaps).to.deep.equal([]);
-    await bench.advance(META_MS / 2);
-    expect((await page(['a'], cursor(id))).gaps).to.deep.equal([]);
-    await bench.advance(1);
-    const until = `${bench.now - META_MS / 2}-0`;
-    expect((await page(['a'], cursor(id))).gaps).to.deep.equal([{ topic: 0, until }]);
-  });
-
-  it('history knows cursors of another log and of a lost future', async () => {
+  it('history knows positions of another log', async () => {
     const { id } = await publish('a');
-    expect(await history(['a'], cursor(id, 'e0'))).to.deep.equal({
-      status: 'EPOCH',
-      epoch: 'e1',
-      head: id,
-    });
-    const ahead = { ...cursor(id), sequence: 2 };
-    expect(await history(['a'], ahead)).to.deep.equal({ status: 'AHEAD', epoch: 'e1', head: id });
-    expect(await history(['a'], { ...cursor(id), ms: bench.now + 1, sequence: 0 })).to.include({
-      status: 'AHEAD',
-    });
-    expect(await history(['a'], cursor(id))).to.deep.include({ status: 'OK', entries: [] });
+    expect(await history(['a'], cursor(id, 'e0'))).to.deep.equal({ status: 'EPOCH' });
+    await server.redis.admin.del(bench.keys.logMeta);
+    expect(await history(['a'], cursor(id))).to.deep.equal({ status: 'EPOCH' });
   });
 
   it('history takes 32 topics and no more', async () => {
     const topics = Array.from({ length: 33 }, (_, n) => `t${n}`);
     for (const topic of topics) await publish(topic);
-    expect((await page(topics.slice(1), cursor('0-0'), 500)).texts).to.have.length(32);
-    expect(await history(topics)).to.deep.equal({ status: 'LIMIT' });
+    expect((await page(topics.slice(1), cursor('0-0'), { limit: 500 })).texts).to.have.length(32);
+    expect(await history(topics, cursor('0-0'))).to.deep.equal({ status: 'LIMIT' });
   });
 
   it('trims by number and by age', async () => {

@@ -48,14 +48,8 @@ describe('RedisGateway', () => {
         const payload = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
         await publish(gateway, payload);
         const topics = [gateway.keys.topic('a')];
-        const log = {
-          meta: gateway.keys.logMeta,
-          metaMs: 5_000,
-          newEpoch: 'e1',
-          failoverJumpMs: 1,
-        };
-        const after = { epoch: 'e1', ms: 0, sequence: 0 };
-        const reply = await gateway.run(historyScript, { ...log, topics, after, limit: 9 });
+        const page = { meta: gateway.keys.logMeta, epoch: 'e1', limit: 9, bytes: 9_000 };
+        const reply = await gateway.run(historyScript, { ...page, topics, after: [{ ms: 0, sequence: 0 }] });
         expect(reply).to.have.nested.property('entries.length', 1);
         expect(reply).to.have.deep.nested.property('entries[0].payload', payload);
       });

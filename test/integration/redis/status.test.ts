@@ -26,6 +26,7 @@ describe('the status of a node on Redis', () => {
   const well = {
     reachable: true,
     leases: { silent: false, troubles: [], obstacle: () => undefined },
+    feed: { behind: false },
     subscriptionTrouble: () => undefined,
   };
   const cases: [string, object, object][] = [
@@ -45,6 +46,11 @@ describe('the status of a node on Redis', () => {
       'subscriptions that are being restored',
       { subscriptionTrouble: () => 'x' },
       { reachable: false, detail: 'x', trouble: 'feed' },
+    ],
+    [
+      'a feed that is behind',
+      { feed: { behind: true } },
+      { reachable: true, impaired: [{ kind: 'feed', detail: 'the node is reading what it missed of the log' }] },
     ],
   ];
   for (const [what, state, status] of cases) {

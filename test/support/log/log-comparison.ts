@@ -1,8 +1,8 @@
 import { expect } from 'chai';
 import type { SinonFakeTimers } from 'sinon';
 import { parsePosition } from '../../../src/cluster/redis/frames.js';
-import type { HistoryReply, PublishReply } from '../../../src/cluster/redis/scripts.js';
-import type { Cursor } from '../../../src/contracts/events.js';
+import type { HistoryReply, LookReply, PublishReply } from '../../../src/cluster/redis/scripts.js';
+import type { Cursor, Position } from '../../../src/contracts/events.js';
 import { ModelLog, type Question, text } from './model-log.js';
 import type { Dump, RealLog } from './real-log.js';
 
@@ -24,6 +24,7 @@ export type LogStep =
       readonly topics: readonly string[];
       readonly from: Start;
       readonly limit: number;
+      readonly bytes: number;
     }
   | { readonly is: 'trim'; readonly topic: string; readonly keep: number }
   | { readonly is: 'tick'; readonly ms: number }
@@ -66,7 +67,7 @@ export class LogComparison {
         await this.#publish(step.topic, step.keep, step.key);
         break;
       case 'read':
-        await this.#read(step.topics, this.#cursor(step.from), step.limit);
+        await this.#read(step.topics, this.#cursor(step.from), step);
         break;
       case 'trim':
         await this.#trim(step.topic, step.keep);
@@ -93,14 +94,12 @@ export class LogComparison {
 
   /** Reads everything that there is of these topics. */
   async end(topics: readonly string[]): Promise<void> {
-    const now = await this.#ask({ topics: this.#keys(topics), after: undefined, limit: 1 });
-    if (now.status !== 'OK') throw new Error('a log has a head');
-    await this.#read(topics, { epoch: now.epoch, ms: 0, sequence: 0 }, 3);
+    await this.#read(topics, { epoch: '', ms: 0, sequence: 0 }, { limit: 3, bytes: 1_000 });
   }
 
   async #publish(topic: string, keep: number, key: string | undefined): Promise<void> {
     this.#published += 1;
-    const payload = Buffer.from(`payload ${this.#published}`);
+    const payload = Buffer.from(`${this.#published}`.padEnd((this.#published * 7) % 40, '.'));
     const keys = this.real.keys.topic(topic);
     const [status, entry] =
       key === undefined
@@ -113,22 +112,42 @@ export class LogComparison {
     this.#seen.push({ epoch, ...position });
   }
 
-  async #read(topics: readonly string[], start: Cursor | undefined, limit: number): Promise<void> {
-    let after = start;
-    for (;;) {
-      const reply = await this.#ask({ topics: this.#keys(topics), after, limit });
-      if (reply.status !== 'OK' || reply.completeTo === reply.head) return;
-      after = cursorOf(reply.epoch, reply.completeTo);
+  /** @param start where each topic is read from; without an epoch in the present log */
+  async #read(
+    topics: readonly string[],
+    start: Cursor | undefined,
+    { limit, bytes }: Pick<Question, 'limit' | 'bytes'>,
+  ): Promise<void> {
+    const look = await this.#look(topics);
+    if (look.status === 'LIMIT' || start === undefined) return;
+    const epoch = start.epoch === '' ? look.epoch : start.epoch;
+    let waiting = topics.map((topic): { topic: string; from: Position } => ({ topic, from: start }));
+    while (waiting.length > 0) {
+      const keys = this.#keys(waiting.map(({ topic }) => topic));
+      const after = waiting.map(({ from: { ms, sequence } }) => ({ ms, sequence }));
+      const reply = await this.#ask({ topics: keys, after, epoch, limit, bytes });
+      if (reply.status !== 'OK') return;
+      waiting = waiting.flatMap(({ topic, from }, at) => {
+        const last = reply.entries.findLast(entry => entry.topic === at);
+        if (at < reply.read && !reply.more.includes(at)) return [];
+        return { topic, from: last === undefined ? from : cursorOf(epoch, last.id) };
+      });
     }
+  }
+
+  async #look(topics: readonly string[]): Promise<LookReply> {
+    const keys = this.#keys(topics);
+    const reply = this.#model.look(keys.map(({ stream }) => stream));
+    this.#compare(await this.real.look(keys), reply);
+    if (reply.status === 'OK') this.#seen.push(cursorOf(reply.epoch, reply.head));
+    return reply;
   }
 
   async #ask(question: Question): Promise<HistoryReply> {
     const reply = this.#model.history(question);
     this.#compare(await this.real.history(question), reply);
-    if (reply.status === 'LIMIT') return reply;
-    const ids = [reply.head];
-    if (reply.status === 'OK') ids.push(reply.completeTo, ...reply.gaps.map(({ until }) => until));
-    this.#seen.push(...ids.map(id => cursorOf(reply.epoch, id)));
+    if (reply.status !== 'OK') return reply;
+    for (const { until } of reply.gaps) if (until !== undefined) this.#seen.push(cursorOf(question.epoch, until));
     return reply;
   }
 
@@ -166,7 +185,7 @@ export class LogComparison {
     return { epoch, ms: ms + start.ms, sequence: Math.max(0, sequence + start.sequence) };
   }
 
-  #compare(actual: PublishReply | HistoryReply, expected: PublishReply | HistoryReply): void {
+  #compare<Reply extends PublishReply | LookReply | HistoryReply>(actual: Reply, expected: Reply): void {
     this.#answers += 1;
     expect(actual).to.deep.equal(expected);
   }

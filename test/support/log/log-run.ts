@@ -1,5 +1,6 @@
 import type { SinonFakeTimers } from 'sinon';
 import { MemoryBus } from '../../../src/cluster/memory/bus.js';
+import type { SseOptions } from '../../../src/options/sse-options.js';
 import { encodeEvent } from '../../../src/protocol/event-stream.js';
 import { RecordingSink } from '../recording-sink.js';
 import { turns } from '../turns.js';
@@ -52,9 +53,10 @@ export class LogRun {
     private readonly clock: SinonFakeTimers,
     /** Whether Redis shows its run id. */
     private readonly runIds: boolean,
+    history: SseOptions['history'] = {},
   ) {
     if (!runIds) this.redis.log.run = '';
-    for (let n = 0; n < NODES; n += 1) this.nodes.push(new ModelNode(`n${n}`, this.redis, this.#bus));
+    for (let n = 0; n < NODES; n += 1) this.nodes.push(new ModelNode(`n${n}`, this.redis, this.#bus, history));
   }
 
   async start(): Promise<void> {

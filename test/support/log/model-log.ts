@@ -1,9 +1,15 @@
-import type { HistoryEntry, HistoryGap, HistoryReply, HistoryRequest } from '../../../src/cluster/redis/scripts.js';
-import type { Cursor, Position } from '../../../src/contracts/events.js';
+import type {
+  HistoryEntry,
+  HistoryGap,
+  HistoryReply,
+  HistoryRequest,
+  LookReply,
+} from '../../../src/cluster/redis/scripts.js';
+import type { Position } from '../../../src/contracts/events.js';
 import { isAfter } from '../../../src/protocol/cursor.js';
 
 /** What is asked of the log. */
-export type Question = Pick<HistoryRequest, 'topics' | 'after' | 'limit'>;
+export type Question = Omit<HistoryRequest, 'meta'>;
 
 /** An entry as `publish.lua` appends it. */
 export interface Appended {
@@ -17,8 +23,11 @@ export interface Appended {
 interface State {
   epoch: string | undefined;
   head: Position;
+  /** The newest entry, or where the log began; a new master moves the head without one. */
+  lastEntry: Position;
   run: string;
   readonly streams: ReadonlyMap<string, readonly Appended[]>;
+  /** By stream. */
   readonly last: ReadonlyMap<string, Position>;
   /** First results by idempotency key; for as long as nothing is lost. */
   readonly known: ReadonlyMap<string, Appended>;
@@ -26,6 +35,9 @@ interface State {
 
 const MOST_TOPICS = 32;
 const MOST_ENTRIES = 500;
+const MOST_LASTS = 1_000;
+/** Entries that history.lua reads at once, at most. */
+const AT_ONCE = 8;
 /** Milliseconds that epoch and last ids live. */
 export const META_MS = 3_000_000;
 /** Milliseconds that a new master jumps ahead. */
@@ -33,13 +45,14 @@ export const FENCE_MS = 60_000;
 const EMPTY: State = {
   epoch: undefined,
   head: { ms: 0, sequence: 0 },
+  lastEntry: { ms: 0, sequence: 0 },
   run: '',
   streams: new Map(),
   last: new Map(),
   known: new Map(),
 };
 
-/** The ordered log as `publish.lua` and `history.lua` keep it in Redis, in memory. */
+/** The ordered log as `publish.lua`, `look.lua` and `history.lua` keep it in Redis, in memory. */
 export class ModelLog {
   /** Run id of the master that is reached; '' when it is not known. */
   run = 'run-0';
@@ -52,7 +65,7 @@ export class ModelLog {
     let { ms, sequence } = { ...meta.head, ms: Math.max(meta.head.ms, now) };
     if (this.run !== '' && meta.run !== '' && meta.run !== this.run) ms = Math.max(ms + 1, now + FENCE_MS);
     let previous = last.get(stream);
-    if (previous === undefined) previous = { ms: Math.max(0, now - META_MS / 2), sequence: 0 };
+    if (previous === undefined) previous = this.#forgotten();
     else
       ({ ms, sequence } = {
         ms: Math.max(ms, previous.ms),
@@ -65,6 +78,7 @@ export class ModelLog {
       ...this.#state,
       epoch,
       head: position,
+      lastEntry: position,
       run: this.run === '' ? meta.run : this.run,
       streams: new Map(streams).set(stream, [...(streams.get(stream) ?? []), entry]),
       last: new Map(last).set(stream, position),
@@ -81,16 +95,37 @@ export class ModelLog {
     return ['NEW', entry];
   }
 
-  history({ topics, after, limit }: Question): HistoryReply {
-    if (topics.length > MOST_TOPICS) return { status: 'LIMIT' };
+  /** @param streams the topics whose last ids are asked for */
+  look(streams: readonly string[]): LookReply {
+    if (streams.length > MOST_LASTS) return { status: 'LIMIT' };
     this.#touch();
-    const { head } = this.#state;
-    const epoch = this.#state.epoch ?? '';
-    const log = { epoch, head: text(head) };
-    if (after === undefined) return { status: 'OK', ...log, completeTo: log.head, gaps: [], entries: [] };
-    if (after.epoch !== epoch) return { status: 'EPOCH', ...log };
-    if (isAfter(after, head)) return { status: 'AHEAD', ...log };
-    return { status: 'OK', ...log, ...this.#page(topics, after, limit) };
+    const { epoch = '', run, head, last } = this.#state;
+    const lasts = streams.map(stream => last.get(stream)).map(position => position && text(position));
+    return { status: 'OK', now: Date.now(), epoch, run, head: text(head), forgotten: text(this.#forgotten()), lasts };
+  }
+
+  history({ topics, after, epoch, limit, bytes }: Question): HistoryReply {
+    if (topics.length > MOST_TOPICS) return { status: 'LIMIT' };
+    if (epoch !== this.#state.epoch) return { status: 'EPOCH' };
+    const gaps: HistoryGap[] = [];
+    const more: number[] = [];
+    const entries: HistoryEntry[] = [];
+    const share = bytes / topics.length;
+    const most = Math.max(1, Math.floor(Math.min(limit, MOST_ENTRIES) / topics.length));
+    let read = 0;
+    for (let used = 0; read < topics.length && (read === 0 || used < bytes); read += 1) {
+      const { stream } = topics[read] ?? { stream: '' };
+      const from = after[read] ?? { ms: 0, sequence: 0 };
+      const page = this.#readTopic(stream, from, share, most);
+      const until = page.found[0]?.previous ?? this.#state.last.get(stream);
+      if (until === undefined || isAfter(until, from)) gaps.push({ topic: read, until: until && text(until) });
+      if (page.more) more.push(read);
+      for (const { position, previous, payload } of page.found) {
+        entries.push({ topic: read, id: text(position), previous: text(previous), payload });
+        used += payload.length;
+      }
+    }
+    return { status: 'OK', read, gaps, more, entries };
   }
 
   /** Keeps the newest entries of a topic only. */
@@ -121,38 +156,33 @@ export class ModelLog {
     const { epoch, run, head } = this.#state;
     if (epoch === undefined) {
       const begun = { ms: Date.now(), sequence: 0 };
-      this.#state = { ...this.#state, epoch: this.#newEpoch(), head: begun, run: this.run };
+      this.#state = { ...this.#state, epoch: this.#newEpoch(), head: begun, lastEntry: begun, run: this.run };
     } else if (this.run !== '' && run !== this.run) {
       const ms = run === '' ? head.ms : Math.max(head.ms + 1, Date.now() + FENCE_MS);
       this.#state = { ...this.#state, head: { ...head, ms }, run: this.run };
     }
   }
 
-  #page(topics: Question['topics'], after: Cursor, limit: number) {
-    const { streams, last, head } = this.#state;
-    const count = Math.ceil(Math.min(limit, MOST_ENTRIES) / topics.length);
-    const gaps: HistoryGap[] = [];
-    let completeTo = head;
-    const pages = topics.map(({ stream }, topic) => {
-      const page = (streams.get(stream) ?? []).filter(({ position }) => isAfter(position, after)).slice(0, count);
-      const newest = page[0]?.previous ??
-        last.get(stream) ?? { ms: Math.max(0, Date.now() - META_MS / 2), sequence: 0 };
-      if (isAfter(newest, after)) gaps.push({ topic, until: text(newest) });
-      const end = page[count - 1]?.position;
-      if (end !== undefined && !isAfter(end, completeTo)) completeTo = end;
-      return page;
-    });
-    const entries: HistoryEntry[] = pages.flatMap((page, topic) =>
-      page
-        .filter(({ position }) => !isAfter(position, completeTo))
-        .map(({ position, previous, payload }) => ({
-          topic,
-          id: text(position),
-          previous: text(previous),
-          payload,
-        })),
-    );
-    return { completeTo: text(completeTo), gaps, entries };
+  #readTopic(stream: string, from: Position, share: number, most: number) {
+    const all = (this.#state.streams.get(stream) ?? []).filter(({ position }) => isAfter(position, from));
+    let count = 0;
+    let size = 0;
+    for (;;) {
+      const fitting = Math.max(1, Math.floor(((share - size) * count) / size));
+      const asked = count === 0 ? 1 : Math.min(AT_ONCE, most - count, fitting);
+      const got = all.slice(count, count + asked);
+      count += got.length;
+      for (const { payload } of got) size += payload.length;
+      if (got.length < asked) return { found: all, more: false };
+      if (count >= most || size >= share) return { found: all.slice(0, count), more: true };
+    }
+  }
+
+  /** Stands for the last id of a topic that is forgotten. */
+  #forgotten(): Position {
+    const { epoch, lastEntry } = this.#state;
+    const bound = { ms: Math.max(0, Date.now() - META_MS / 2), sequence: 0 };
+    return epoch !== undefined && lastEntry.ms < bound.ms ? lastEntry : bound;
   }
 
   #newEpoch(): string {

@@ -1,10 +1,12 @@
 import type { MemoryBus } from '../../../src/cluster/memory/bus.js';
 import type { ClusterNode } from '../../../src/cluster/redis/cluster-node.js';
 import { LogFeed } from '../../../src/cluster/redis/feed.js';
-import { LogReader } from '../../../src/cluster/redis/log.js';
+import { LogReader } from '../../../src/cluster/redis/log-reader.js';
 import { RedisSubscriber } from '../../../src/cluster/redis/subscriber.js';
+import { LogTail, retentionMs } from '../../../src/cluster/redis/tail.js';
 import type { ClusterCoordinator, ClusterListener } from '../../../src/contracts/cluster.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
+import type { ResolvedSseOptions, SseOptions } from '../../../src/options/sse-options.js';
 import { alteredCoordinator } from '../altered-coordinator.js';
 import { RecordingLogger } from '../recording-logger.js';
 import { TestNode } from '../test-node.js';
@@ -18,7 +20,9 @@ export class ModelNode {
   readonly logger = new RecordingLogger();
   /** Numbers of the entries that the feed delivered, in order. */
   readonly delivered: number[] = [];
+  readonly #options: ResolvedSseOptions;
   #feed: LogFeed | undefined;
+  #reader: LogReader | undefined;
   #subscriber: RedisSubscriber | undefined;
   #connection: ModelConnection | undefined;
 
@@ -26,11 +30,18 @@ export class ModelNode {
     readonly id: string,
     private readonly redis: ModelRedis,
     bus: MemoryBus,
+    history: SseOptions['history'] = {},
   ) {
+    this.#options = resolveOptions({ node: { id }, history });
     this.node = new TestNode(id, bus, {
       options: { onUnavailable: 'reject', mailbox: { enabled: false } },
       wrap: inner => this.#coordinator(inner),
     });
+  }
+
+  get reader(): LogReader {
+    if (this.#reader === undefined) throw new Error('the node has not started');
+    return this.#reader;
   }
 
   get feed(): LogFeed {
@@ -53,7 +64,6 @@ export class ModelNode {
   }
 
   #coordinator(inner: ClusterCoordinator): ClusterCoordinator {
-    const reader = (): LogReader => new LogReader(this.#shared(undefined));
     return alteredCoordinator(inner, {
       start: async listener => {
         await inner.start(listener);
@@ -63,7 +73,7 @@ export class ModelNode {
         subscribe: async topics => this.feed.subscribe(topics),
         unsubscribe: topics => this.#feed?.unsubscribe(topics),
         position: () => this.#feed?.position,
-        replay: async request => reader().replay(request),
+        replay: async request => this.reader.replay(request),
       },
     });
   }
@@ -94,12 +104,14 @@ export class ModelNode {
     };
     const watched: object = { onPublication: { value: onPublication } };
     const shared = this.#shared(Object.create(listener, watched as PropertyDescriptorMap) as ClusterListener);
-    this.#feed = new LogFeed(shared, subscriber, new LogReader(shared));
+    const tail = new LogTail(this.#options.history.tail, topic => retentionMs(this.#options, topic));
+    this.#reader = new LogReader(shared, tail);
+    this.#feed = new LogFeed(shared, subscriber, this.#reader, tail);
     subscriber.open();
   }
 
-  #shared(listener: ClusterListener | undefined): ClusterNode {
-    const options = resolveOptions({ node: { id: this.id } });
+  #shared(listener: ClusterListener): ClusterNode {
+    const options = this.#options;
     const { gateway } = this.redis;
     const shared = {
       nodeId: this.id,
@@ -110,7 +122,7 @@ export class ModelNode {
       logger: this.logger,
       listener,
     };
-    // Neither feed nor reader reports maintenance, and a reader notifies no listener.
+    // Neither feed nor reader reports maintenance.
     return shared as unknown as ClusterNode;
   }
 }

@@ -2,7 +2,7 @@ import type { Redis } from 'ioredis';
 import { encodePayload } from '../../../src/cluster/redis/frames.js';
 import type { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { Keys } from '../../../src/cluster/redis/keys.js';
-import type { HistoryReply, HistoryRequest } from '../../../src/cluster/redis/scripts.js';
+import type { HistoryReply, HistoryRequest, LookReply, LookRequest } from '../../../src/cluster/redis/scripts.js';
 import { SseError } from '../../../src/errors.js';
 import { unsigned } from '../redis/signer-of.js';
 import { ModelConnection } from './model-connection.js';
@@ -10,10 +10,10 @@ import { type Appended, ModelLog, text } from './model-log.js';
 
 /** A call that Redis has not answered yet. */
 interface Call {
-  readonly request: HistoryRequest;
+  readonly request: HistoryRequest | LookRequest;
   /** Set once it was executed. */
-  reply: HistoryReply | undefined;
-  readonly resolve: (reply: HistoryReply) => void;
+  reply: HistoryReply | LookReply | undefined;
+  readonly resolve: (reply: HistoryReply | LookReply) => void;
   readonly reject: (error: Error) => void;
 }
 
@@ -34,10 +34,22 @@ export class ModelRedis {
   readonly #signer = unsigned();
   readonly #connections = new Set<ModelConnection>();
   #calls: Call[] = [];
+  #executed = 0;
+  #read = 0;
 
   /** Commands and answers that are under way. */
   get calls(): number {
     return this.#calls.length;
+  }
+
+  /** Calls that were carried out. */
+  get executed(): number {
+    return this.#executed;
+  }
+
+  /** Entries that were read by these calls. */
+  get read(): number {
+    return this.#read;
   }
 
   publish(topic: string, body: Buffer): Appended {
@@ -62,19 +74,31 @@ export class ModelRedis {
 
   /** What the log's reader and feed need of a gateway. */
   get gateway(): RedisGateway {
-    const run = (_script: unknown, request: HistoryRequest): Promise<HistoryReply> =>
+    const run = (_script: unknown, request: Call['request']): Promise<HistoryReply | LookReply> =>
       new Promise((resolve, reject) => {
         this.#calls.push({ request, reply: undefined, resolve, reject });
       });
-    // Of everything else nothing is called.
-    return { keys: this.keys, run } as unknown as RedisGateway;
+    // Of everything else nothing is called. A call that fails is not repeated by the reader, but by its callers.
+    return { keys: this.keys, run, reachable: false } as unknown as RedisGateway;
   }
 
   /** Carries out one of the calls. */
   execute(at: number): void {
     const waiting = this.#calls.filter(({ reply }) => reply === undefined);
     const call = waiting[at % waiting.length];
-    if (call !== undefined) call.reply = this.log.history(call.request);
+    if (call === undefined) return;
+    const { request } = call;
+    this.#executed += 1;
+    if ('topics' in request) {
+      const reply = this.log.history(request);
+      if (reply.status === 'OK') this.#read += reply.entries.length;
+      call.reply = reply;
+    } else call.reply = this.log.look(request.last.map(key => this.#streamOf(key)));
+  }
+
+  /** The stream of the topic whose last id has this key. */
+  #streamOf(last: string): string {
+    return last.replace('{log}:p:', '{log}:t:');
   }
 
   /** One of the answers arrives, or its connection breaks before. */

@@ -4,6 +4,8 @@ import { loadScripts, type Script } from '../../../src/cluster/redis/script.js';
 import {
   type HistoryReply,
   historyScript,
+  type LookReply,
+  lookScript,
   type PublishReply,
   publishScript,
 } from '../../../src/cluster/redis/scripts.js';
@@ -38,7 +40,7 @@ export class RealLog {
   ) {}
 
   static async in(client: Redis): Promise<RealLog> {
-    const texts = loadScripts([publishScript.name, historyScript.name], scriptSource('fake'));
+    const texts = loadScripts([publishScript.name, lookScript.name, historyScript.name], scriptSource('fake'));
     const scripts = new Map<string, string>();
     for (const [name, text] of texts) {
       scripts.set(name, (await client.script('LOAD', text)) as string);
@@ -67,8 +69,13 @@ export class RealLog {
     );
   }
 
+  look(topics: readonly TopicKeys[]): Promise<LookReply> {
+    const last = topics.map(topic => topic.last);
+    return this.#offerEpoch(newEpoch => this.#run(lookScript, { ...this.#shared(newEpoch), last }));
+  }
+
   history(question: Question): Promise<HistoryReply> {
-    return this.#offerEpoch(newEpoch => this.#run(historyScript, { ...this.#shared(newEpoch), ...question }));
+    return this.#run(historyScript, { meta: this.keys.logMeta, ...question });
   }
 
   async trim({ stream }: TopicKeys, keep: number): Promise<void> {

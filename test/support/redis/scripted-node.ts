@@ -39,6 +39,7 @@ export function scriptedNode(answers: Answers, listener: ClusterListener = new R
     signer: new FrameSigner(inc, options.control, clock),
     // As much of a gateway as scripts need.
     gateway: gateway as unknown as RedisGateway,
+    reading: gateway as unknown as RedisGateway,
     listener,
     logger: new RecordingLogger(),
     telemetry: new SilentTelemetry().maintenance,

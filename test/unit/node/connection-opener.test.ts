@@ -3,9 +3,12 @@ import sinon from 'sinon';
 import type { ClusterCoordinator } from '../../../src/contracts/cluster.js';
 import type { CloseReceipt } from '../../../src/contracts/events.js';
 import type { ConnectionOptions } from '../../../src/contracts/service.js';
+import type { ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 import { parseCursor } from '../../../src/protocol/cursor.js';
+import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
 import { codeOf } from '../../support/code-of.js';
 import { type Hook, hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { SubscriptionCounter } from '../../support/subscription-counter.js';
@@ -35,13 +38,13 @@ describe('ConnectionOpener', () => {
   let onMoment: (moment: Moment) => void | Promise<void>;
 
   /** A node whose calls to the cluster a test can interrupt. */
-  function interruptible(options: SseOptions = {}): TestNode {
+  function interruptible(options: SseOptions = {}, policy?: ResiliencePolicy): TestNode {
     const hook: Hook = (method, when) => {
       const moment = MOMENTS.find(name => name === `${when} ${method}`);
       return moment === undefined ? undefined : onMoment(moment);
     };
     const wrap = (inner: ClusterCoordinator): ClusterCoordinator => hookedCoordinator(subscriptions.count(inner), hook);
-    return cluster.node('a', { options, wrap });
+    return cluster.node('a', { options, wrap, ...(policy && { policy }) });
   }
 
   async function expectNothingLeft(node: TestNode): Promise<void> {
@@ -60,6 +63,48 @@ describe('ConnectionOpener', () => {
   });
 
   afterEach(() => cluster.close());
+
+  describe('a call that fails while the cluster is well', () => {
+    it('is made again, and the connection opens like any other', async () => {
+      const node = interruptible();
+      let failures = 2;
+      onMoment = moment => {
+        if (moment === 'before log.replay' && failures-- > 0)
+          throw new SseError('UNAVAILABLE', 'too late', { retryable: false });
+      };
+      const { sink } = await node.connect('c1', { topics: ['news'] });
+      expect(parseCursor(sink.lastEvent?.id ?? '')).to.not.equal(undefined);
+      expect(cluster.bus.route('c1')).to.include({ nodeId: 'a' });
+      sink.leave();
+      await expectNothingLeft(node);
+    });
+
+    it('refuses the connection when it fails for longer than a registration may take', async () => {
+      const node = interruptible({ resilience: { register: { timeout: 50 } } });
+      onMoment = moment => {
+        if (moment === 'before log.replay') throw new SseError('UNAVAILABLE', 'too late', { retryable: false });
+      };
+      expect(await codeOf(node.connect('c1', { topics: ['news'] }))).to.equal('UNAVAILABLE');
+      await expectNothingLeft(node);
+    });
+
+    it('of clients that resume never keeps out one that begins at the present', async () => {
+      const node = interruptible({ resilience: { register: { timeout: 50 } } }, new CockatielPolicy(resolveOptions()));
+      const { sink } = await other.connect('c0', { topics: ['news'] });
+      const lastEventId = sink.lastId ?? '';
+      onMoment = moment => {
+        if (moment === 'before log.replay') throw new SseError('UNAVAILABLE', 'too late', { retryable: false });
+      };
+      for (const id of ['r1', 'r2', 'r3']) {
+        expect(await codeOf(node.connect(id, { topics: ['news'], lastEventId }))).to.equal('UNAVAILABLE');
+      }
+      expect(node.service.health()).to.include({ ready: true, degraded: true });
+      onMoment = () => undefined;
+      const fresh = await node.connect('c1', { topics: ['news'] });
+      expect(parseCursor(fresh.sink.lastEvent?.id ?? '')).to.not.equal(undefined);
+      expect(cluster.bus.route('c1')).to.include({ nodeId: 'a' });
+    });
+  });
 
   describe('the options', () => {
     const refusals: [string, string, ConnectionOptions, string][] = [

@@ -62,6 +62,8 @@ describe('resolveOptions', () => {
         enabled: true,
         maxEntries: 1000,
         ttl: 300000,
+        tail: 16777216,
+        linger: 10000,
         topics: {},
       });
       expect(options.send).to.deep.equal({ ack: 'owner', deadline: 3000, maxPending: 10000 });
@@ -82,6 +84,7 @@ describe('resolveOptions', () => {
       };
       expect(resolveOptions().resilience).to.deep.equal({
         register: bounds,
+        replay: { ...bounds, timeout: 600_000, concurrency: 10_000 },
         send: { ...bounds, timeout: 600_000, concurrency: 10_000 },
         publish: bounds,
         command: { ...bounds, timeout: 5000, concurrency: 10_000 },
@@ -97,6 +100,7 @@ describe('resolveOptions', () => {
       });
       expect(resilience.send).to.include({ retries: 1, retryPause: 2 });
       expect(resilience.publish).to.include({ retries: 1, retryPause: 2 });
+      expect(resilience.replay).to.include({ retries: 1, retryPause: 2 });
       expect(resilience.register).to.include({ retries: 3, retryPause: 4 });
       expect(resilience.maintenance).to.include({ retries: 5, retryPause: 6 });
     });

@@ -94,6 +94,7 @@ describe('CockatielPolicy', () => {
         ...ONCE,
         atomicOperation: { luaScriptRetryCount: 2, luaScriptRetryInterval: 400 },
       },
+      replay: { ...ONCE, script: { retryCount: 2, retryInterval: 400 } },
       send: { ...ONCE, script: { retryCount: 2, retryInterval: 400 } },
       publish: { ...ONCE, script: { retryCount: 2, retryInterval: 400 } },
       command: { ...ONCE, script: { retryCount: 2, retryInterval: 400 } },
@@ -120,7 +121,7 @@ describe('CockatielPolicy', () => {
 
       it(`of a ${kind} is passed on when its settings say 0, whatever those of other kinds say`, async () => {
         make({
-          script: { retryCount: ['send', 'publish', 'command'].includes(kind) ? 0 : 3 },
+          script: { retryCount: kind === 'register' || kind === 'maintenance' ? 3 : 0 },
           atomicOperation: { luaScriptRetryCount: kind === 'register' ? 0 : 3 },
           reliability: { cleanupRetryCount: kind === 'maintenance' ? 0 : 3 },
         });

@@ -165,6 +165,7 @@ describe('telemetry of maintenance', () => {
 
   const kinds: Record<OperationKind, true> = {
     register: true,
+    replay: true,
     send: true,
     publish: true,
     command: true,

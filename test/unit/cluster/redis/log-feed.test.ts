@@ -12,7 +12,7 @@ describe('LogFeed', () => {
   beforeEach(() => {
     clock = useFakeTimers({
       now: START,
-      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
     });
   });
   afterEach(() => {
@@ -79,6 +79,19 @@ describe('LogFeed', () => {
     expect(first().connection).to.equal(connection);
   });
 
+  it('resets no client of a quiet log, however long, nor with the first entry afterwards', async () => {
+    await opened(['a'], ['b']);
+    for (let minute = 0; minute < 120; minute += 1) {
+      if (minute === 30) await run.lose(0);
+      await clock.tickAsync(60_000);
+      await run.settle();
+    }
+    run.publish('a');
+    await run.settle();
+    expect(run.streams.map(({ sink }) => sink.names)).to.deep.equal([['connected', 'message'], ['connected']]);
+    expect(await run.fault()).to.equal(undefined);
+  });
+
   it('reports a frame that vanished while newer entries were delivered', async () => {
     await opened(['a', 'b'], ['b']);
     run.publish('a');
@@ -126,7 +139,6 @@ describe('LogFeed', () => {
     await clock.tickAsync(600);
     first().connection?.carryOut();
     await deliver();
-    await answer();
     run.publish('a');
     await run.settle();
     expect(had(0)).to.deep.equal(['a 1', 'a 2']);
@@ -142,6 +154,7 @@ describe('LogFeed', () => {
     run.publish('a');
     run.publish('a');
     await deliver();
+    await answer();
     await answer();
     expect(had(0)).to.deep.equal(['a 1', 'a 2', 'a 3']);
     const sequence = position?.sequence ?? 0;
@@ -198,7 +211,10 @@ describe('LogFeed', () => {
   });
 
   it('resets no client for entries that came between two subscriptions, after a late frame of the first', async () => {
-    await opened(['a'], ['b']);
+    run = new LogRun([['a'], ['b']], clock, true, { linger: 0 });
+    await run.start();
+    for (const client of [0, 1]) run.join(client, first(), 0);
+    await run.settle();
     run.publish('b');
     run.leave(1);
     await turns();

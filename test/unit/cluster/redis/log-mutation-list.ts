@@ -16,7 +16,9 @@ const inFile =
   };
 
 const feed = inFile('cluster/redis/feed.ts');
-const log = inFile('cluster/redis/log.ts');
+const reader = inFile('cluster/redis/log-reader.ts');
+const scan = inFile('cluster/redis/log-scan.ts');
+const tail = inFile('cluster/redis/tail.ts');
 const subscriber = inFile('cluster/redis/subscriber.ts');
 const gap = inFile('protocol/gap.ts');
 const cursor = inFile('connection/cursor.ts');
@@ -26,33 +28,34 @@ const replay = inFile('node/replay.ts');
 const accept = feed('LogFeed.#accept');
 const catchUpOfFeed = feed('LogFeed.#catchUp');
 const readOn = feed('LogFeed.#readOn');
+const deliverStep = feed('LogFeed.#deliverStep');
 const goLive = feed('LogFeed.#goLive');
-const catchUp = log('catchUp');
-const gapsBefore = log('gapsBefore');
+const catchUp = reader('catchUp');
+const gapsOf = reader('gapsOf');
 const admits = cursor('ClientCursor.admits');
 const effectOf = cursor('ClientCursor.#effectOf');
 const bring = replay('Replayer.#bring');
 
 /** Every rule of feed and client. */
 export const LOG_MUTATIONS: readonly LogMutation[] = [
-  accept('an id up to the position is dropped', 'if (!foreign && !isAfter(position, this.#position)) return;'),
+  accept('an id up to the position is dropped', 'if (!foreign && !isAfter(position, reached)) return;'),
   accept(
     'an entry is delivered only behind its predecessor',
     'followed.position !== undefined && isAfter(previous, followed.position)',
     'false',
   ),
   accept('a frame before the acknowledgement is of a former subscription', 'if (!followed.acknowledged) return;'),
-  accept('an entry of another log starts a catch-up', 'epoch !== this.#position.epoch', 'false'),
+  accept('an entry of another log starts a catch-up', 'epoch !== reached.epoch', 'false'),
   accept(
     'a frame that vanished and was overtaken is reported',
-    '!foreign && missed && previous.sequence > 0 && !isAfter(previous, this.#position)',
+    '!foreign && missed && previous.sequence > 0 && !isAfter(previous, reached)',
     'false',
   ),
-  feed('LogFeed.onDown')('the feed pauses when the subscription closes', "this.#state = 'down';"),
+  feed('LogFeed.onDown')('the feed pauses when the subscription closes', "this.#leave('down');"),
   feed('LogFeed.onUp')(
     'a new subscription catches up before it goes live',
     'this.#catchUp();',
-    "this.#state = 'catching-up'; this.#goLive();",
+    "this.#leave('catching-up'); this.#goLive();",
   ),
   catchUpOfFeed('a break during a catch-up makes it one of the past', 'life === this.#life', 'true'),
   feed('LogFeed.onFrame')(
@@ -62,47 +65,51 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
   ),
   goLive('frames that were held are delivered', 'this.#held.drain()', '[]'),
   catchUpOfFeed('too many held frames make it read again', 'this.#held.overflowed', 'false'),
-  goLive('a lost last frame is looked for', 'this.#catchUpAfter(CHECK_MS);'),
+  goLive('a lost last frame is looked for', 'this.#catchUpAfter(Math.min(LOOK_MS, this.reader.longestPauseMs));'),
   catchUpOfFeed('a failed catch-up is repeated', 'this.#catchUpAfter(RETRY_MS);'),
   feed('LogFeed.#subscribe')(
     'topics are subscribed only outside a catch-up',
     'this.#exclusively',
     '(async (work: () => Promise<void>) => work())',
   ),
-  readOn('a topic that is not subscribed yet misses nothing', 'followed.acknowledged', 'true'),
-  readOn('a page goes on where the last one ended', 'this.#position = position;'),
-  readOn(
+  readOn('a topic that is not subscribed yet misses nothing', '!followed.acknowledged', 'false'),
+  deliverStep('a page goes on where the last one ended', 'this.tail.moveTo(position);'),
+  deliverStep(
     'a gap is reported where it begins',
     'for (const gap of gaps) this.#reportGap(gap);',
     'queueMicrotask(() => { for (const gap of gaps) this.#reportGap(gap); });',
   ),
-  catchUp('the goal is the head of the first page', 'end ?? head', 'head'),
-  catchUp('nothing behind the goal is delivered', '!isAfter(entry.position, goal)', 'true'),
   catchUp('a log that lost its end is reported', '[gapOfLostLog(lost, head)]', '[]'),
-  catchUp('a log that came past the position is none that lost its end', 'if (!isAfter(position, head)) continue;'),
-  catchUp(
-    'it ends when the log lost its end',
-    '!isAfter(goal, completeTo) || !isAfter(head, completeTo)',
-    '!isAfter(goal, completeTo)',
+  catchUp('a log that is lost on the way is read again', 'if (!scan.broken) return;', 'return;'),
+  gapsOf('gaps are reported', '[gap, lost]', '[lost]'),
+  gapsOf('the end of a log is reported', '[gap, lost]', '[gap]'),
+  scan('LogScan.#resumedFrom')(
+    'the stream goes on before the first entry',
+    'cursorBefore(first.position)',
+    'first.position',
   ),
-  gapsBefore('gaps are reported', 'if (gap !== undefined) gaps.push(gap);'),
-  gapsBefore('the end of a log is reported', 'lost !== undefined', 'false'),
-  log('resumedFrom')('the stream goes on before the first entry', 'cursorBefore(first.position)', 'first.position'),
-  log('merge')(
+  scan('LogScan.#add')('an entry of another version is a gap', 'this.#miss(topic, to);'),
+  scan('LogScan.#add')('bounds are no entries', 'this.lost === undefined || missing.sequence > 0', 'true'),
+  scan('LogScan.next')(
+    'several topics are complete up to the first end',
+    'if (!topic.done) end = earlier(end, topic.to);',
+    ';',
+  ),
+  tail('firstOf')(
     'entries of all topics are in one order',
-    'all.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));',
+    'found.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));',
   ),
-  log('merge')(
-    'several calls are complete up to the first end',
-    'earlier(completeTo, wellFormed(parsePosition(reply.completeTo)))',
-    'wellFormed(parsePosition(reply.completeTo))',
+  tail('LogTail.lose')('the tail knows nothing before a gap', 'this.#cut(tail, until)'),
+  tail('LogTail.lose')('the tail belongs to one log', 'this.clear();'),
+  tail('LogTail.belongTo')('the tail belongs to one run of Redis', 'if (this.#run !== undefined) this.clear();'),
+  tail('LogTail.begin')('the tail begins no earlier than the feed', 'later(head, this.#position)', 'head'),
+  tail('LogTail.#end')('the tail serves only while the feed is live', '!this.live', 'false'),
+  tail('LogTail.page')('a cursor after the tail goes to Redis', 'isAfter(after, head)', 'false'),
+  reader('LogReader.replay')(
+    'a shared page ends no earlier than the feed',
+    'isAfter(position, page.head) ? { ...page, head: position } : page',
+    'page',
   ),
-  log('LogReader.read')(
-    'another log may have gaps already',
-    '{ ...page, gap: gapOf(missing, resumedFrom(page)), lost }',
-    '{ ...page, gap: undefined, lost }',
-  ),
-  log('LogReader.read')('bounds are no entries', 'until.sequence === 0', 'false'),
   subscriber('RedisSubscriber.#lose')('the end of a subscription is reported', 'if (wasUp) this.events.onDown?.();'),
   subscriber('RedisSubscriber.#restore')(
     'every topic is subscribed again',
@@ -156,23 +163,23 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'true',
   ),
   cursor('ClientCursor.resetFor')('a reset moves the cursor', "if (effect === 'move') this.start(gap.resumedFrom);"),
-  open('ConnectionOpener.#join')(
+  open('ConnectionOpener.#enter')(
     'the head is read after the subscriptions are acknowledged',
-    'await this.subscriptions.begin(connection, all);',
-    'this.subscriptions.begin(connection, all).catch(() => undefined);',
+    'await this.subscriptions.begin(connection, wanted);',
+    'this.subscriptions.begin(connection, wanted).catch(() => undefined);',
   ),
   bring('a replay ends at the head of its first page', 'connection.goLive(goal);', 'connection.goLive(page.head);'),
   bring('another log is replayed to its own end', 'if (page.head.epoch !== epoch) goal = page.head;'),
-  bring(
+  replay('Replayer.finish')(
     'the first event carries the start',
-    'connectedFrame(connection, this.node.options, start)',
+    'connectedFrame(connection, this.node.options, positionOf(start))',
     'connectedFrame(connection, this.node.options, undefined)',
   ),
   replay('Replayer.#writeFrames')(
     'an entry published since the first page waits for its turn',
     'if (frame.position !== undefined && isAfter(frame.position, goal)) break;',
   ),
-  replay('Replayer.#write')(
+  replay('Replayer.#writePage')(
     'a gap is reported before its page',
     'if (page.gap !== undefined) await this.#reset(connection, page.gap);',
   ),

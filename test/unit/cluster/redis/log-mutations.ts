@@ -17,7 +17,9 @@ const compilerOptions = { target: ts.ScriptTarget.ES2023, module: ts.ModuleKind.
 /** The directed tests of a file below `src`: all that begin so. The random one comes last. */
 const TESTS: Readonly<Record<string, readonly string[]>> = {
   feed: ['cluster/redis/log-feed'],
-  log: ['cluster/redis/log-feed', 'cluster/redis/log-reader'],
+  'log-reader': ['cluster/redis/log-feed', 'cluster/redis/log-reader'],
+  'log-scan': ['cluster/redis/log-feed', 'cluster/redis/log-reader'],
+  tail: ['cluster/redis/log-tail', 'cluster/redis/log-reader', 'cluster/redis/log-feed'],
   subscriber: ['cluster/redis/log-feed'],
   gap: ['protocol/gap'],
   cursor: ['cluster/redis/log-feed', 'node/degraded-connections', 'connection/client-connection'],

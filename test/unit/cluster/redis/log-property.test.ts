@@ -40,7 +40,7 @@ describe('feed and client', () => {
         async (clients, runIds, happenings) => {
           const clock = useFakeTimers({
             now: 1_800_000_000_000,
-            toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+            toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
           });
           const { random } = Math;
           Math.random = fake.returns(0.5);

@@ -36,18 +36,17 @@ describe('parsers of the scripts', () => {
     refuses(() => registerScript.parse(['TOOK', '1']));
     refuses(() => registerScript.parse(['OTHER']));
     refuses(() => resolveScript.parse(['OK', 1, 'inc', 'tok']));
-    refuses(() => historyScript.parse(['OK', 'e', '1-1', '1-1', []]));
+    refuses(() => historyScript.parse(['OK', 1, [], []]));
   });
 
   it('keep the bytes of an entry', () => {
     const payload = Buffer.from([0, 255]);
     const entry = [1, ...['2-2', '1-1'].map(id => Buffer.from(id)), payload];
-    expect(historyScript.parse(['OK', 'e', '2-2', '2-2', [1, '1-1'], entry])).to.deep.equal({
+    expect(historyScript.parse(['OK', 1, [1, '1-1'], [1], entry])).to.deep.equal({
       status: 'OK',
-      epoch: 'e',
-      head: '2-2',
-      completeTo: '2-2',
+      read: 1,
       gaps: [{ topic: 0, until: '1-1' }],
+      more: [0],
       entries: [{ topic: 0, id: '2-2', previous: '1-1', payload }],
     });
   });

@@ -1,0 +1,258 @@
+import type { ReplayPage, ReplayRequest } from '../../contracts/cluster.js';
+import type { Cursor, Gap, Position } from '../../contracts/events.js';
+import { SseError } from '../../errors.js';
+import { isAfter } from '../../protocol/cursor.js';
+import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
+import { EVERYONE } from '../../protocol/names.js';
+import type { ClusterNode } from './cluster-node.js';
+import { logLifeMs, logRequest } from './log.js';
+import { type LogPage, LogScan, type Look, PAGE_BYTES, type ReadTopics, wellFormed } from './log-scan.js';
+import { historyScript, lookScript } from './scripts.js';
+import type { LogEntry, LogTail } from './tail.js';
+
+/** Topics whose last ids one call reads. */
+const TOPICS_PER_LOOK = 1_000;
+/** With more topics a look asks for the head first, which is enough for a reader at rest. */
+const FEW_TOPICS = 256;
+/** Milliseconds between the beginning of an opening and the moment that is taken for it. */
+const CLOCK_SLACK_MS = 1_000;
+/** Milliseconds before an opening in which a publication counts as missed, where the position of the node is not known. */
+const UNKNOWN_MS = 60_000;
+/** How often a call that timed out is repeated, each time at half the size. */
+const HALVINGS = 3;
+/** Pages for clients that are read at once; other clients wait for their turn. */
+const PAGES_AT_ONCE = 4;
+
+/** Reads the ordered log: for clients, from the tail or from Redis, and for the feed. */
+export class LogReader {
+  readonly #turns = new Turns(PAGES_AT_ONCE);
+  /** Pages that are being read, by what was asked for. */
+  readonly #underWay = new Map<string, Promise<ReplayPage>>();
+
+  /** @param tail serves what it has in place of Redis, and gets what is read for clients */
+  constructor(
+    private readonly node: ClusterNode,
+    private readonly tail: LogTail,
+  ) {}
+
+  /** Milliseconds between two looks at most: a look renews the life of the log's epoch. */
+  get longestPauseMs(): number {
+    return logLifeMs(this.node.options) / 4;
+  }
+
+  /** A page for a client. Clients that ask for the same share one page, and few pages are read at once. @throws SseError */
+  async replay({ topics, after, opened, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
+    const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
+    if (opened !== undefined) return this.#missedSince(wanted, opened);
+    if (after === undefined) {
+      const head = await this.#headFor(wanted);
+      return { head, completeTo: head, frames: [] };
+    }
+    // No client stands at the beginning of the log: the caller wants what Redis has now.
+    if (after.ms === 0) return this.#turns.run(() => this.#page(wanted, after, limit));
+    const present = this.tail.page(wanted, after, limit, PAGE_BYTES);
+    if (present !== undefined) return present;
+    const { position } = this.tail;
+    const generations = this.tail.generations(wanted);
+    const read = (): Promise<ReplayPage> => this.#inTurn(wanted, after, limit);
+    if (generations === undefined) return read();
+    const page = await this.#shared(JSON.stringify([wanted, after, limit, generations]), read);
+    // What the feed delivered before this call, its client was not there to hold; the page may have been read even earlier.
+    if (position === undefined || position.epoch !== page.head.epoch) return position === undefined ? page : read();
+    return isAfter(position, page.head) ? { ...page, head: position } : page;
+  }
+
+  /** Begins to read topics after a position, up to the log's present head. @throws SseError */
+  async scan(topics: readonly string[], after: Cursor): Promise<LogScan> {
+    return new LogScan(this.node.signer, this.#read, await this.#look([...new Set(topics)], after), after);
+  }
+
+  /** The newest entry. @throws SseError */
+  async head(): Promise<Cursor> {
+    return (await this.#ask([])).head;
+  }
+
+  /** A call that timed out is repeated at half the size. */
+  readonly #read: ReadTopics = async (topics, epoch, limit) => {
+    const { gateway } = this.node;
+    const request = {
+      meta: gateway.keys.logMeta,
+      topics: topics.map(({ name }) => gateway.keys.topic(name)),
+      after: topics.map(({ to: { ms, sequence } }) => ({ ms, sequence })),
+      epoch,
+    };
+    for (let part = 1; ; part *= 2) {
+      const size = { limit: Math.ceil(limit / part), bytes: Math.ceil(PAGE_BYTES / part) };
+      try {
+        const reply = await gateway.run(historyScript, { ...request, ...size });
+        if (reply.status === 'LIMIT') throw refused('history');
+        return reply.status === 'EPOCH' ? 'EPOCH' : reply;
+      } catch (error) {
+        if (part >= 2 ** HALVINGS || !SseError.is(error, 'UNAVAILABLE') || !gateway.reachable) throw error;
+      }
+    }
+  };
+
+  async #headFor(topics: readonly string[]): Promise<Cursor> {
+    const generations = this.tail.generations(topics);
+    const head = await this.head();
+    this.#begin(topics, generations, head);
+    return head;
+  }
+
+  #inTurn(topics: readonly string[], after: Cursor, limit: number): Promise<ReplayPage> {
+    return this.#turns.run(async () => {
+      // Another client may have read it meanwhile.
+      return this.tail.page(topics, after, limit, PAGE_BYTES) ?? (await this.#page(topics, after, limit));
+    });
+  }
+
+  async #page(topics: readonly string[], after: Cursor, limit: number): Promise<ReplayPage> {
+    const generations = this.tail.generations(topics);
+    const scan = await this.scan(topics, after);
+    const { head } = scan;
+    this.#begin(topics, generations, head);
+    const page = await scan.first(limit, slice => {
+      if (generations !== undefined) this.tail.learn(slice, head.epoch, scan.run);
+    });
+    const gap = scan.lostGap(page) ?? page.gap;
+    const frames = page.entries.map(({ frame }) => frame);
+    return { head, completeTo: page.completeTo, frames, ...(gap && { gap }) };
+  }
+
+  /** A gap for the topics of which a client may have missed something that opened while this node was cut off. */
+  async #missedSince(
+    topics: readonly string[],
+    { openedAt, seen }: NonNullable<ReplayRequest['opened']>,
+  ): Promise<ReplayPage> {
+    const { now, head, forgotten, lasts } = await this.#ask(topics);
+    const known = seen?.epoch === head.epoch ? seen : undefined;
+    const openedMs = now - (performance.now() - openedAt);
+    const ms = Math.max(0, Math.floor(openedMs - (known === undefined ? UNKNOWN_MS : CLOCK_SLACK_MS)));
+    const from: Position = known !== undefined && known.ms >= ms ? known : { ms, sequence: 0 };
+    const missed = new Map<string, Position>();
+    for (const [topic, last = forgotten] of lasts) if (isAfter(last, from)) missed.set(topic, last);
+    const gap = gapOf(missed, head);
+    return { head, completeTo: head, frames: [], ...(gap && { gap }) };
+  }
+
+  /** The head was read after Redis acknowledged these subscriptions, so the feed delivers all that follows. */
+  #begin(topics: readonly string[], generations: readonly number[] | undefined, head: Cursor): void {
+    if (generations === undefined) return;
+    for (const [at, topic] of topics.entries()) this.tail.begin(topic, head, generations[at]);
+  }
+
+  #shared(key: string, read: () => Promise<ReplayPage>): Promise<ReplayPage> {
+    const present = this.#underWay.get(key);
+    if (present !== undefined) return present;
+    const page = read().finally(() => this.#underWay.delete(key));
+    this.#underWay.set(key, page);
+    return page;
+  }
+
+  /** Where the log stands, and the last ids of these topics unless the reader has everything. */
+  async #look(topics: readonly string[], after: Cursor): Promise<Look> {
+    for (;;) {
+      const few = topics.length <= FEW_TOPICS;
+      const look = await this.#ask(few ? topics : []);
+      const { epoch, ms, sequence } = look.head;
+      if (few || (epoch === after.epoch && ms === after.ms && sequence === after.sequence)) return look;
+      const lasts = new Map<string, Position | undefined>();
+      let isOne = true;
+      for (let from = 0; isOne && from < topics.length; from += TOPICS_PER_LOOK) {
+        const part = await this.#ask(topics.slice(from, from + TOPICS_PER_LOOK));
+        isOne = part.head.epoch === epoch;
+        for (const [topic, last] of part.lasts) lasts.set(topic, last);
+      }
+      // Else the log was lost in between.
+      if (isOne) return { ...look, lasts };
+    }
+  }
+
+  async #ask(topics: readonly string[]): Promise<Look> {
+    const { gateway, options } = this.node;
+    const last = topics.map(topic => gateway.keys.topic(topic).last);
+    const reply = await gateway.run(lookScript, { ...logRequest(gateway, options), last });
+    if (reply.status === 'LIMIT') throw refused('look');
+    const { now, run, epoch } = reply;
+    const lasts = new Map(topics.map((topic, at) => [topic, positionOf(reply.lasts[at])]));
+    return { now, run, head: { epoch, ...wellFormed(reply.head) }, forgotten: wellFormed(reply.forgotten), lasts };
+  }
+}
+
+function positionOf(id: string | undefined): Position | undefined {
+  return id === undefined ? undefined : wellFormed(id);
+}
+
+function refused(script: string): SseError {
+  return new SseError('INTERNAL', `${script}.lua must answer, got its refusal of so many topics`);
+}
+
+/** Lets so many calls run at once; the others wait, first come, first served. */
+class Turns {
+  #free: number;
+  readonly #waiting: (() => void)[] = [];
+
+  constructor(atOnce: number) {
+    this.#free = atOnce;
+  }
+
+  async run<T>(call: () => Promise<T>): Promise<T> {
+    if (this.#free > 0) this.#free -= 1;
+    else await new Promise<void>(resolve => this.#waiting.push(resolve));
+    try {
+      return await call();
+    } finally {
+      const next = this.#waiting.shift();
+      if (next === undefined) this.#free += 1;
+      else next();
+    }
+  }
+}
+
+const CATCH_UP_ENTRIES = 500;
+
+/** One step of a catch-up. The gaps come before the entries; afterwards everything up to `position` is delivered. */
+export interface CatchUpStep {
+  readonly gaps: readonly Gap[];
+  readonly entries: readonly LogEntry[];
+  readonly position: Cursor;
+  /** Run id of the log's last writer; '' unknown. */
+  readonly run: string;
+}
+
+/**
+ * Reads what was published after a position, up to the head when it began: entries that are published meanwhile do not
+ * prolong it. A gap is in the step of the first entry after it. @throws SseError
+ */
+export async function* catchUp(
+  reader: Pick<LogReader, 'scan'>,
+  topics: () => readonly string[],
+  from: Cursor,
+): AsyncGenerator<CatchUpStep, void, void> {
+  let position = from;
+  for (;;) {
+    const scan = await reader.scan(topics(), position);
+    const { head, lost, run } = scan;
+    if (lost === 'AHEAD') {
+      // The entries that are left were delivered before.
+      yield { gaps: [gapOfLostLog(lost, head)], entries: [], position: head, run };
+      return;
+    }
+    let isFirst = true;
+    do {
+      const page = await scan.next(CATCH_UP_ENTRIES);
+      const { completeTo, entries } = page;
+      position = { epoch: head.epoch, ms: completeTo.ms, sequence: completeTo.sequence };
+      yield { gaps: gapsOf(page, isFirst ? scan.lostGap(page) : undefined), entries, position, run };
+      isFirst = false;
+    } while (!scan.ended);
+    if (!scan.broken) return;
+  }
+}
+
+/** The gaps to report before the entries of a page. */
+function gapsOf({ gap }: LogPage, lost: Gap | undefined): Gap[] {
+  // In another log this gap concerns only clients that are in it already. All others get the reset of the former log's end.
+  return [gap, lost].filter(each => each !== undefined);
+}

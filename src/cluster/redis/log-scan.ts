@@ -1,0 +1,218 @@
+import type { Cursor, Gap, Position } from '../../contracts/events.js';
+import { SseError } from '../../errors.js';
+import { cursorBefore, earlier, formatCursor, isAfter, later } from '../../protocol/cursor.js';
+import { prependId } from '../../protocol/event-stream.js';
+import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
+import { parsePayload, parsePosition } from './frames.js';
+import type { HistoryReply } from './scripts.js';
+import type { FrameSigner } from './signing.js';
+import { firstAfter, firstOf, type LogEntry, type TopicSlice } from './tail.js';
+
+/** Bytes of the entries of one page, and of one call, about. */
+export const PAGE_BYTES = 256 * 1024;
+/** Topics of one call. */
+const TOPICS_PER_CALL = 32;
+const ORIGIN: Position = { ms: 0, sequence: 0 };
+
+/** A part of the log, in order. */
+export interface LogPage {
+  /** Complete up to here. */
+  readonly completeTo: Position;
+  readonly entries: readonly LogEntry[];
+  /** Set when entries after the reader's position are missing; in another log, entries after its beginning. */
+  readonly gap: Gap | undefined;
+}
+
+/** The state of the log, and the last ids of topics. */
+export interface Look {
+  /** Milliseconds of Redis' clock. */
+  readonly now: number;
+  /** Run id of the log's last writer; '' unknown. */
+  readonly run: string;
+  /** The newest entry. */
+  readonly head: Cursor;
+  /** Stands for a last id that is forgotten. */
+  readonly forgotten: Position;
+  /** By topic; `undefined` when it is forgotten. Empty when the reader's position is the head. */
+  readonly lasts: ReadonlyMap<string, Position | undefined>;
+}
+
+/** A topic with entries that a scan has not returned yet. */
+export interface ScannedTopic {
+  readonly name: string;
+  /** The last id when the scan began. */
+  readonly last: Position;
+  /** Every entry up to here was read. */
+  readonly to: Position;
+}
+
+interface Scanned extends ScannedTopic {
+  to: Position;
+  /** Entries that were read and not returned. */
+  entries: LogEntry[];
+  /** Whether nothing is left to be read. */
+  done: boolean;
+}
+
+type HistoryPage = Extract<HistoryReply, { status: 'OK' }>;
+
+/** Reads entries of a few topics, each after its position; `EPOCH` when the log was lost. */
+export type ReadTopics = (
+  topics: readonly ScannedTopic[],
+  epoch: string,
+  limit: number,
+) => Promise<HistoryPage | 'EPOCH'>;
+
+/**
+ * One reading of several topics from a position to the head of the log, in pages. Reads only topics that have something,
+ * and each entry once. A gap is in the page of the first entry after it.
+ */
+export class LogScan {
+  /** The end of the scan: what is published later does not prolong it. */
+  readonly head: Cursor;
+  readonly run: string;
+  /** Set when the position was of another log, or newer than the log: then the scan begins at the log's beginning. */
+  readonly lost: 'EPOCH' | 'AHEAD' | undefined;
+  /** Where it begins. */
+  readonly #from: Position;
+  /** Topics with something to read or to return. */
+  #pending: Scanned[] = [];
+  /** The newest missing entry of each topic with a gap that no page has yet. */
+  readonly #missing = new Map<string, Position>();
+  #completeTo: Position;
+  #broken = false;
+
+  constructor(
+    private readonly signer: FrameSigner,
+    private readonly read: ReadTopics,
+    private readonly look: Look,
+    after: Cursor,
+  ) {
+    const { head, lasts, forgotten, run } = look;
+    this.head = head;
+    this.run = run;
+    const known = after.epoch === head.epoch && !isAfter(after, head);
+    this.lost = known ? undefined : after.epoch === head.epoch ? 'AHEAD' : 'EPOCH';
+    this.#from = known ? after : ORIGIN;
+    this.#completeTo = this.#from;
+    for (const [name, last] of lasts) {
+      if (last !== undefined && isAfter(last, this.#from)) {
+        this.#pending.push({ name, last, to: this.#from, entries: [], done: false });
+      } else if (last === undefined && known && isAfter(forgotten, after)) this.#missing.set(name, forgotten);
+    }
+  }
+
+  /** Whether every page was returned. */
+  get ended(): boolean {
+    return this.#broken || !isAfter(this.head, this.#completeTo);
+  }
+
+  /** Whether the log was lost on the way, so that it ended before the head. */
+  get broken(): boolean {
+    return this.#broken;
+  }
+
+  /** The next page. @throws SseError */
+  async next(limit: number): Promise<LogPage> {
+    await this.#fill(limit);
+    let end: Position = this.head;
+    const found: LogEntry[] = [];
+    for (const topic of this.#pending) if (!topic.done) end = earlier(end, topic.to);
+    for (const { entries } of this.#pending) for (const entry of entries) found.push(entry);
+    const { completeTo, entries } = firstOf(found, end, limit, PAGE_BYTES);
+    for (const topic of this.#pending) topic.entries.splice(0, firstAfter(topic.entries, completeTo));
+    this.#pending = this.#pending.filter(({ done, entries }) => !done || entries.length > 0);
+    this.#completeTo = completeTo;
+    const gap = gapOf(new Map(this.#missing), this.#resumedFrom(entries));
+    this.#missing.clear();
+    return { completeTo, entries, gap };
+  }
+
+  /** The gap of a reader that comes from another log, or from a future that was lost; for the first page. */
+  lostGap({ entries }: Pick<LogPage, 'entries'>): Gap | undefined {
+    return this.lost && gapOfLostLog(this.lost, this.#resumedFrom(entries));
+  }
+
+  /** Reads the first page, and hands on everything that it found, beyond the page as well, before it returns the page. */
+  async first(limit: number, learn: (slice: TopicSlice) => void): Promise<LogPage> {
+    await this.#fill(limit);
+    const { head, look } = this;
+    const ageOf = ({ position }: LogEntry): number => Math.max(0, look.now - position.ms);
+    const pending = new Map(this.#pending.map(topic => [topic.name, topic]));
+    for (const topic of this.#broken ? [] : look.lasts.keys()) {
+      const { to = head, entries = [], done = true } = pending.get(topic) ?? {};
+      const from = this.#missing.get(topic) ?? this.#from;
+      learn({ topic, from, to: done ? head : to, entries: [...entries], ageOf });
+    }
+    return this.next(limit);
+  }
+
+  /** Reads on in every topic of which nothing is left to return. */
+  async #fill(limit: number): Promise<void> {
+    let waiting = this.#pending.filter(({ entries, done }) => entries.length === 0 && !done);
+    while (waiting.length > 0 && !this.#broken) {
+      const some = waiting.slice(0, TOPICS_PER_CALL);
+      const reply = await this.read(some, this.head.epoch, limit);
+      if (reply === 'EPOCH') {
+        this.#broken = true;
+        return;
+      }
+      this.#add(some, reply);
+      waiting = [...some.slice(reply.read), ...waiting.slice(some.length)];
+    }
+  }
+
+  #add(topics: readonly Scanned[], { read, gaps, more, entries }: HistoryPage): void {
+    for (const { topic: at, until } of gaps) {
+      const topic = topicAt(topics, at);
+      const missing = until === undefined ? topic.last : earlier(wellFormed(until), topic.last);
+      // A bound that is no entry says nothing about a log that began since.
+      if (this.lost === undefined || missing.sequence > 0) this.#miss(topic, missing);
+    }
+    for (const { topic: at, id, payload } of entries) {
+      const topic = topicAt(topics, at);
+      const to = wellFormed(id);
+      topic.to = to;
+      // Published since the scan began.
+      if (isAfter(to, this.head)) continue;
+      const parsed = parsePayload(this.signer, topic.name, payload);
+      if (parsed.kind === 'unreadable') {
+        // Written by another version, or by no node: for this node's clients it is missing.
+        this.#miss(topic, to);
+        continue;
+      }
+      const position: Cursor = { epoch: this.head.epoch, ...to };
+      const { body, trace, origin, id: publication } = parsed;
+      const bytes = prependId(formatCursor(position), body);
+      topic.entries.push({ topic: topic.name, position, frame: { bytes, position }, trace, origin, id: publication });
+    }
+    const unfinished = new Set(more);
+    for (const [at, topic] of topics.slice(0, read).entries()) {
+      topic.done = !unfinished.has(at) || !isAfter(topic.last, topic.to);
+    }
+  }
+
+  #miss({ name }: Scanned, until: Position): void {
+    this.#missing.set(name, later(this.#missing.get(name) ?? until, until));
+  }
+
+  /** Just before the first entry, so that a client that leaves now gets that entry later. */
+  #resumedFrom([first]: readonly LogEntry[]): Cursor {
+    if (first !== undefined) return cursorBefore(first.position);
+    const { ms, sequence } = this.#completeTo;
+    return { epoch: this.head.epoch, ms, sequence };
+  }
+}
+
+function topicAt(topics: readonly Scanned[], at: number): Scanned {
+  const topic = topics[at];
+  if (topic === undefined) throw new SseError('INTERNAL', 'history.lua answered another topic');
+  return topic;
+}
+
+/** @throws SseError `INTERNAL` */
+export function wellFormed(id: string): Position {
+  const position = parsePosition(id);
+  if (position === undefined) throw new SseError('INTERNAL', `the log must have ids of its own, got '${id}'`);
+  return position;
+}

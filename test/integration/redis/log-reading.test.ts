@@ -1,0 +1,139 @@
+import { expect } from 'chai';
+import type { ReplayPage } from '../../../src/contracts/cluster.js';
+import type { Cursor } from '../../../src/contracts/events.js';
+import { encodeEvent } from '../../../src/protocol/event-stream.js';
+import { amount } from '../../support/extent.js';
+import { RecordingListener } from '../../support/recording-listener.js';
+import { RedisNodes } from '../../support/redis/redis-nodes.js';
+import { withRedis } from '../../support/redis/with-redis.js';
+import { until } from '../../support/until.js';
+
+const RETENTION = { maxEntries: 10_000, ttl: 300_000 };
+const TOPICS = amount(2_000, 10_000);
+const CLIENTS = amount(200, 1_000);
+
+describe('reading the log in Redis', function () {
+  this.timeout(120_000);
+  const server = withRedis();
+  const nodes = new RedisNodes(() => ({ url: server.redis.url }));
+
+  afterEach(async () => {
+    await nodes.dispose();
+    await server.redis.admin.flushall();
+  });
+
+  const started = async (id: string) => {
+    const node = await nodes.node(id);
+    const listener = new RecordingListener();
+    await node.start(listener);
+    await until(() => node.log.position() !== undefined, 'the node to be live');
+    return { node, listener };
+  };
+  type Started = Awaited<ReturnType<typeof started>>;
+  const publish = ({ node }: Started, topic: string, bytes = 20) => {
+    const body = encodeEvent({ event: 'message', data: 'x'.repeat(bytes) });
+    return node.log.publish({ topic, body, retention: RETENTION });
+  };
+  const inBatches = async (count: number, call: (n: number) => Promise<unknown>) => {
+    for (let from = 0; from < count; from += 200) {
+      await Promise.all(Array.from({ length: Math.min(200, count - from) }, (_, n) => call(from + n)));
+    }
+  };
+  /** Calls of a command so far. */
+  const calls = async (command: string): Promise<number> => {
+    const info = await server.redis.admin.info('commandstats');
+    return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(info)?.[1] ?? 0);
+  };
+  /** Everything that a client at a position missed, as a connection reads it. */
+  const resume = async ({ node }: Started, topics: readonly string[], after: Cursor): Promise<ReplayPage[]> => {
+    const pages: ReplayPage[] = [];
+    let from = after;
+    for (let goal: Cursor | undefined; ;) {
+      const page = await node.log.replay({ topics, after: from, limit: 200 });
+      pages.push(page);
+      goal ??= page.head;
+      from = { epoch: page.head.epoch, ms: page.completeTo.ms, sequence: page.completeTo.sequence };
+      if (from.sequence >= goal.sequence) return pages;
+    }
+  };
+  const entriesOf = (pages: readonly ReplayPage[]) => pages.flatMap(({ frames }) => frames);
+
+  it(`costs a node that missed 3 entries of each of ${TOPICS} topics calls in proportion to these entries`, async () => {
+    const writer = await started('w');
+    const reader = await started('r');
+    const topics = Array.from({ length: TOPICS }, (_, n) => `t${n}`);
+    await reader.node.log.subscribe(topics);
+    await server.redis.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await inBatches(3 * TOPICS, n => publish(writer, `t${n % TOPICS}`));
+    await until(() => reader.listener.publications.length >= 3 * TOPICS, 'the entries', 60_000);
+    const before = { ranges: await calls('xrange'), output: await output() };
+    await reader.node.log.subscribe(['more']);
+    const { length } = reader.listener.publications;
+    await server.redis.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await inBatches(3 * TOPICS, n => publish(writer, `t${n % TOPICS}`));
+    await until(() => reader.listener.publications.length >= length + 3 * TOPICS, 'the entries', 60_000);
+    expect((await calls('xrange')) - before.ranges).to.be.at.most(3 * 2 * TOPICS + 100);
+    expect((await output()) - before.output).to.be.below(3 * TOPICS * 500);
+    expect(reader.listener.gaps).to.deep.equal([]);
+  });
+
+  const output = async (): Promise<number> =>
+    Number(/total_net_output_bytes:(\d+)/.exec(await server.redis.admin.info('stats'))?.[1]);
+
+  it('costs a node at rest one call, which no topic makes longer', async () => {
+    const reader = await started('r');
+    await reader.node.log.subscribe(Array.from({ length: 1_500 }, (_, n) => `t${n}`));
+    const mgets = await calls('mget');
+    await server.redis.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await until(() => reader.node.log.position() === undefined, 'the end of the subscription');
+    await until(() => reader.node.log.position() !== undefined, 'the node to be live');
+    expect((await calls('mget')) - mgets).to.equal(0);
+  });
+
+  it(`serves ${CLIENTS} clients that come back at once by reading each entry about once`, async () => {
+    const writer = await started('w');
+    const { head } = await writer.node.log.replay({ topics: [], limit: 1 });
+    await inBatches(100, () => publish(writer, 'news', 10_000));
+    const reader = await started('r');
+    await reader.node.log.subscribe(['news']);
+    const [ranges, bytes] = [await calls('xrange'), await output()];
+    const all = await Promise.all(Array.from({ length: CLIENTS }, () => resume(reader, ['news'], head)));
+    for (const pages of all) expect(entriesOf(pages)).to.have.length(100);
+    expect((await calls('xrange')) - ranges).to.be.at.most(150);
+    expect((await output()) - bytes).to.be.below(3 * 1_000_000);
+    const before = await calls('xrange');
+    await Promise.all(Array.from({ length: CLIENTS }, () => resume(reader, ['news'], head)));
+    expect((await calls('xrange')) - before).to.equal(0);
+  });
+
+  it('bounds pages in bytes, so that readers of large entries cost neither node its lease', async () => {
+    const a = await started('a');
+    const b = await started('b');
+    const { head } = await a.node.log.replay({ topics: [], limit: 1 });
+    await inBatches(64, () => publish(a, 'large', 512 * 1024));
+    const outages: string[] = [];
+    const timer = setInterval(() => {
+      for (const { node } of [a, b]) if (!node.status().reachable) outages.push(node.status().detail ?? '');
+    }, 20);
+    const beginning = { epoch: head.epoch, ms: 0, sequence: 0 };
+    const all = await Promise.all(Array.from({ length: 64 }, () => resume(a, ['large'], beginning)));
+    clearInterval(timer);
+    for (const pages of all) {
+      expect(entriesOf(pages)).to.have.length(64);
+      for (const { frames } of pages) expect(frames.length).to.be.at.most(2);
+    }
+    expect(outages).to.deep.equal([]);
+  });
+
+  it('catches up in order after a broken subscription missed entries of 200 kB, and is live again', async () => {
+    const writer = await started('w');
+    const reader = await started('r');
+    await reader.node.log.subscribe(['large']);
+    await server.redis.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await inBatches(100, () => publish(writer, 'large', 200_000));
+    await until(() => reader.listener.publications.length >= 100, 'the entries', 60_000);
+    const sequences = reader.listener.publications.map(({ frame }) => frame.position?.sequence ?? 0);
+    expect(sequences).to.deep.equal([...sequences].sort((x, y) => x - y));
+    await until(() => reader.node.log.position() !== undefined, 'the node to be live');
+  });
+});
