@@ -326,11 +326,11 @@ export const SETTINGS = {
 function operation({ timeout = 2_000, concurrency = 256 } = {}) {
   return {
     /**
-     * Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `replay` and `send` 600000;
-     * of `command` 5000.
+     * Milliseconds one try of a call may take, and a call may wait for its turn. Default 2000; of `replay` 600000; of `send`
+     * 600000; of `command` 5000.
      */
     timeout: setting(milliseconds, timeout),
-    /** Calls that run at once. Default 256; of `replay`, `send` and `command` 10000. */
+    /** Calls that run at once. Default 256; of `replay` 10000; of `send` 10000; of `command` 10000. */
     concurrency: setting(count(1), concurrency),
     /** Calls that may wait for their turn, first come, first served; further ones fail at once. Default 10000. */
     queue: setting(count(0), 10_000),
