@@ -26,6 +26,7 @@ const GROUPS: readonly Group[] = [
   { files: /^e2e\/(ledger|outages|resumable-sources|rolling-restart)\./ },
   { files: /^e2e\/(load|real-clients|receipts|slow-resume)\./ },
   { files: /^contract\/redis-/ },
+  { files: /^integration\/redis\/[a-m](?!.*-(model|at-size)\.)/ },
   { files: /^integration\/redis\/(?!.*-(model|at-size)\.)/ },
   { files: /^e2e\// },
   { files: /^(contract|integration\/koa)\// },

@@ -299,8 +299,8 @@ describe('the outage contract', () => {
       await has(returned, 'meanwhile');
       expect(await other.send('me', 'here')).to.include({ outcome: 'delivered', nodeId: 'b' });
       await other.counts(1, forgets());
-      expect(await other.send('gone')).to.include({ outcome: 'not-connected' });
       await until(async () => (await redis.admin.hlen(ROUTES)) === 1, 'its routes to be gone', forgets());
+      expect(await other.send('gone')).to.include({ outcome: 'not-connected' });
     },
 
     'a node gets a signal to end': async ground => {

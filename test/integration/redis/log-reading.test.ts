@@ -34,9 +34,9 @@ describe('reading the log in Redis', function () {
     const body = encodeEvent({ event: 'message', data: 'x'.repeat(bytes) });
     return node.log.publish({ topic, body, retention: RETENTION });
   };
-  const inBatches = async (count: number, call: (n: number) => Promise<unknown>) => {
-    for (let from = 0; from < count; from += 200) {
-      await Promise.all(Array.from({ length: Math.min(200, count - from) }, (_, n) => call(from + n)));
+  const inBatches = async (count: number, call: (n: number) => Promise<unknown>, size = 200) => {
+    for (let from = 0; from < count; from += size) {
+      await Promise.all(Array.from({ length: Math.min(size, count - from) }, (_, n) => call(from + n)));
     }
   };
   /** Calls of a command so far. */
@@ -110,7 +110,7 @@ describe('reading the log in Redis', function () {
     const a = await started('a');
     const b = await started('b');
     const { head } = await a.node.log.replay({ topics: [], limit: 1 });
-    await inBatches(64, () => publish(a, 'large', 512 * 1024));
+    await inBatches(64, () => publish(a, 'large', 512 * 1024), 8);
     const outages: string[] = [];
     const timer = setInterval(() => {
       for (const { node } of [a, b]) if (!node.status().reachable) outages.push(node.status().detail ?? '');
@@ -130,7 +130,7 @@ describe('reading the log in Redis', function () {
     const reader = await started('r');
     await reader.node.log.subscribe(['large']);
     await server.redis.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
-    await inBatches(100, () => publish(writer, 'large', 200_000));
+    await inBatches(100, () => publish(writer, 'large', 200_000), 20);
     await until(() => reader.listener.publications.length >= 100, 'the entries', 60_000);
     const sequences = reader.listener.publications.map(({ frame }) => frame.position?.sequence ?? 0);
     expect(sequences).to.deep.equal([...sequences].sort((x, y) => x - y));
