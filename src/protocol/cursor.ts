@@ -53,3 +53,16 @@ export function later(a: Position, b: Position): Position {
 export function earlier(a: Position, b: Position): Position {
   return isAfter(a, b) ? b : a;
 }
+
+/** Index of the first entry after a position, by halving: topics may keep a million entries. */
+export function firstAfter(entries: readonly { readonly position: Position }[], after: Position): number {
+  let low = 0;
+  let high = entries.length;
+  while (low < high) {
+    const middle = (low + high) >>> 1;
+    const entry = entries[middle];
+    if (entry !== undefined && isAfter(entry.position, after)) high = middle;
+    else low = middle + 1;
+  }
+  return low;
+}

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ReplayPage, ReplayRequest, Retention } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
-import { cursorBefore, formatCursor, isAfter } from '../../protocol/cursor.js';
+import { cursorBefore, firstAfter, formatCursor, isAfter } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
@@ -166,17 +166,4 @@ function trim(topic: Topic): void {
   if (surplus === 0) return;
   topic.trimmed = topic.entries[surplus - 1]?.position;
   topic.entries.splice(0, surplus);
-}
-
-/** Index of the first entry after a position, by halving: topics may keep a million entries. */
-function firstAfter(entries: readonly Entry[], after: Position): number {
-  let low = 0;
-  let high = entries.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const entry = entries[middle];
-    if (entry !== undefined && isAfter(entry.position, after)) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }

@@ -1,12 +1,12 @@
 import type { Cursor, Gap, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
-import { cursorBefore, earlier, formatCursor, isAfter, later } from '../../protocol/cursor.js';
+import { cursorBefore, earlier, firstAfter, formatCursor, isAfter, later } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { parsePayload, parsePosition } from './frames.js';
 import type { HistoryReply } from './scripts.js';
 import type { FrameSigner } from './signing.js';
-import { firstAfter, firstOf, type LogEntry, type TopicSlice } from './tail.js';
+import { firstOf, type LogEntry, type TopicSlice } from './tail.js';
 
 /** Bytes of the entries of one page, and of one call, about. */
 export const PAGE_BYTES = 256 * 1024;

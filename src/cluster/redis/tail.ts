@@ -2,7 +2,7 @@ import type { ReplayPage } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { retentionFor } from '../../options/topic-history.js';
-import { isAfter, later } from '../../protocol/cursor.js';
+import { firstAfter, isAfter, later } from '../../protocol/cursor.js';
 import { EVERYONE, isMailbox, isSourceTopic } from '../../protocol/names.js';
 
 /** Milliseconds that the entries of a topic are kept, as the settings say. */
@@ -371,17 +371,4 @@ export function firstOf<E extends { readonly position: Cursor; readonly frame: F
     bytes += entry.frame?.bytes.length ?? 0;
   }
   return { completeTo, entries };
-}
-
-/** Index of the first entry after a position, by halving. */
-export function firstAfter(entries: readonly { readonly position: Position }[], after: Position): number {
-  let low = 0;
-  let high = entries.length;
-  while (low < high) {
-    const middle = (low + high) >>> 1;
-    const entry = entries[middle];
-    if (entry !== undefined && isAfter(entry.position, after)) high = middle;
-    else low = middle + 1;
-  }
-  return low;
 }
