@@ -65,6 +65,11 @@ export class RedisCluster {
     this.servers[at] = await startMaster(folder, former.port);
   }
 
+  /** Whether no master has ended. */
+  get runs(): boolean {
+    return this.servers.every(({ runs }) => runs);
+  }
+
   /** Makes every master as new. */
   async reset(): Promise<void> {
     for (const server of this.servers) await server.reset();

@@ -8,6 +8,8 @@ export interface Started<T> {
 }
 
 interface Shared {
+  /** Whether all its processes run. */
+  readonly runs: boolean;
   reset(): Promise<void>;
   stop(): Promise<void>;
 }
@@ -44,8 +46,11 @@ function started<T extends Shared>(name: string, start: () => Promise<T>): Start
       this.skip();
     }
     // The name says what it is.
-    const starting = (shared.get(name) ?? start()) as Promise<T>;
+    const former = (await shared.get(name)) as T | undefined;
+    const starting = former?.runs === true ? Promise.resolve(former) : start();
     shared.set(name, starting);
+    // A suite may have ended it.
+    if (former?.runs === false) await former.stop();
     running = await starting;
     await running.reset();
   });
