@@ -102,7 +102,9 @@ export class RedisCoordinator implements ClusterCoordinator {
       events: {
         onCommand,
         onReachable: reachable => {
-          if (reachable) this.#gateway.follow(this.#reading);
+          if (!reachable) return;
+          this.#gateway.follow(this.#reading);
+          this.#node?.onReader();
         },
       },
     });

@@ -129,6 +129,11 @@ export class JoinedNode implements InboxParts {
     return this.#left;
   }
 
+  /** The connection that reads the log is open, perhaps at another server than before. */
+  onReader(): void {
+    if (this.#left === undefined && this.#inbox.up) this.feed.onUp();
+  }
+
   onReachable(reachable: boolean): void {
     if (this.#left !== undefined) return;
     if (reachable) {
