@@ -1183,6 +1183,8 @@ async function listen(nodes: readonly Node[], ...topics: string[]): Promise<void
 async function settled(...nodes: readonly Node[]): Promise<void> {
   const marker = `data: settled ${Math.random()}\n\n`;
   for (const { coordinator } of nodes) {
+    // After an outage a node may catch up with the log before its other connection is back.
+    await until(() => coordinator.status().reachable, 'the node to reach the cluster');
     await coordinator.log.publish({
       topic: undefined,
       body: Buffer.from(marker),
