@@ -19,8 +19,6 @@ const LOOK_MS = 30_000;
 const DOUBT_MS = 5_000;
 /** Milliseconds that a catch-up may take before the node counts as behind. */
 const BEHIND_MS = 3_000;
-/** Topics that one call subscribes. */
-const TOPICS_PER_CALL = 1_000;
 
 interface Followed {
   /** Calls of `subscribe` without one of `unsubscribe`. */
@@ -225,9 +223,7 @@ export class LogFeed {
       const channels = [...this.#joining].filter(channel => this.#byChannel.has(channel));
       this.#joining.clear();
       this.#subscribing = undefined;
-      for (let from = 0; from < channels.length; from += TOPICS_PER_CALL) {
-        await this.subscriber.subscribe(...channels.slice(from, from + TOPICS_PER_CALL));
-      }
+      if (channels.length > 0) await this.subscriber.subscribe(channels);
     });
     return this.#subscribing;
   }

@@ -104,7 +104,7 @@ export class NodeInbox {
     const id = `${this.node.inc}:${this.#subscribers.length}`;
     const subscriber = this.node.gateway.subscriber(mode, id, events, near);
     // Wanted from the first connection on; it cannot succeed before there is one.
-    subscriber.subscribe(...nodeChannels).catch(() => undefined);
+    subscriber.subscribe(nodeChannels).catch(() => undefined);
     this.#subscribers.push(subscriber);
     return subscriber;
   }

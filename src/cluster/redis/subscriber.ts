@@ -95,7 +95,7 @@ export class RedisSubscriber {
    * When it rejects, the channels stay wanted and are subscribed with the next connection, unless `unsubscribe` is called.
    * @throws SseError `UNAVAILABLE` when there is no connection or it breaks before; `CLOSED` after `close`.
    */
-  async subscribe(...channels: string[]): Promise<void> {
+  async subscribe(channels: readonly string[]): Promise<void> {
     const state = this.#state;
     if (state.kind === 'closed') throw new SseError('CLOSED', 'the subscriber was closed; make another');
     for (const channel of channels) this.#channels.add(channel);

@@ -51,7 +51,7 @@ describe('RedisSubscriber', () => {
 
     it('gives every message after the acknowledgement, in order, any bytes', async () => {
       const { gateway, subscriber, observed } = await start();
-      await subscriber.subscribe('c1', 'c2');
+      await subscriber.subscribe(['c1', 'c2']);
       const bytes = Buffer.from([0, 255, 10]);
       await Promise.all([
         gateway.publish('c1', bytes, 'classic'),
@@ -66,7 +66,7 @@ describe('RedisSubscriber', () => {
 
     it('ends single subscriptions', async () => {
       const { gateway, subscriber, observed } = await start();
-      await subscriber.subscribe('c1', 'c2');
+      await subscriber.subscribe(['c1', 'c2']);
       subscriber.unsubscribe('c1');
       await until(async () => (await gateway.publish('c1', 'x', 'classic')) === 0, 'the end');
       await gateway.publish('c2', 'y', 'classic');
@@ -77,7 +77,7 @@ describe('RedisSubscriber', () => {
     it('subscribes again to everything after its connection was killed', async () => {
       const { gateway, subscriber, observed } = await start();
       const channels = Array.from({ length: 1_200 }, (_, n) => `c${n}`);
-      await subscriber.subscribe(...channels);
+      await subscriber.subscribe(channels);
       for (let kills = 1; kills <= 3; kills += 1) {
         await server.redis.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
         await until(() => observed.life.length === 1 + 2 * kills, 'the next life');
@@ -92,7 +92,7 @@ describe('RedisSubscriber', () => {
       const { gateway, subscriber, observed } = await start();
       await server.redis.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
       await until(() => observed.life.includes('down'), 'the break');
-      const failure: unknown = await subscriber.subscribe('late').catch((e: unknown) => e);
+      const failure: unknown = await subscriber.subscribe(['late']).catch((e: unknown) => e);
       expect(failure).to.include({ code: 'UNAVAILABLE' });
       await until(() => subscriber.up, 'the next life');
       expect(await gateway.publish('late', 'x', 'classic')).to.equal(1);
@@ -100,12 +100,12 @@ describe('RedisSubscriber', () => {
 
     it('reports nothing after close', async () => {
       const { gateway, subscriber, observed } = await start();
-      await subscriber.subscribe('c1');
+      await subscriber.subscribe(['c1']);
       subscriber.close();
       subscriber.close();
       await until(async () => (await gateway.publish('c1', 'x', 'classic')) === 0, 'the end');
       expect(observed).to.deep.equal({ messages: [], life: ['up'], errors: [] });
-      const failure: unknown = await subscriber.subscribe('c2').catch((e: unknown) => e);
+      const failure: unknown = await subscriber.subscribe(['c2']).catch((e: unknown) => e);
       expect(failure).to.include({ code: 'CLOSED' });
     });
 
@@ -146,7 +146,7 @@ describe('RedisSubscriber', () => {
       subscriber.open();
       await until(() => observed.life.length >= 3, 'the next life');
       expect(observed.life).to.deep.equal(['up', 'down', 'up']);
-      await subscriber.subscribe('c1');
+      await subscriber.subscribe(['c1']);
       await gateway.publish('c1', 'x', 'classic');
       await until(() => observed.messages.length > 0, 'the message');
     });
@@ -163,7 +163,7 @@ describe('RedisSubscriber', () => {
       closing.push(subscriber);
       subscriber.open();
       await until(() => subscriber.up, 'the subscriber');
-      await subscriber.subscribe(channel, gateway.keys.topicChannel('b'));
+      await subscriber.subscribe([channel, gateway.keys.topicChannel('b')]);
       await gateway.publish(channel, 'x', 'sharded');
       await until(() => observed.messages.length > 0, 'the message');
       expect(observed.messages).to.deep.equal([`${channel}=x`]);
@@ -176,7 +176,7 @@ describe('RedisSubscriber', () => {
       closing.push(subscriber);
       subscriber.open();
       await until(() => subscriber.up, 'the subscriber');
-      await subscriber.subscribe('c1');
+      await subscriber.subscribe(['c1']);
       for (const { admin } of cluster.redis.servers) await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
       await until(() => observed.life.length === 3, 'the next life');
       await gateway.publish('c1', 'x', 'classic');
@@ -191,7 +191,7 @@ describe('RedisSubscriber', () => {
       closing.push(subscriber);
       subscriber.open();
       await until(() => subscriber.up, 'the subscriber');
-      await subscriber.subscribe(channel);
+      await subscriber.subscribe([channel]);
       const slot = await cluster.redis.admin.cluster('KEYSLOT', channel);
       const owners = await Promise.all(
         cluster.redis.servers.map(async ({ admin }) => String(await admin.call('CLUSTER', 'MYID'))),
