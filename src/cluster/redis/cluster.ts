@@ -44,6 +44,7 @@ type State =
 export class RedisCoordinator implements ClusterCoordinator {
   readonly kind = 'redis';
   readonly #gateway: RedisGateway;
+  /** Reads the log on a connection of its own. */
   readonly #reading: RedisGateway;
   #state: State = { kind: 'new' };
 
@@ -183,7 +184,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     if (node === undefined || node.leases.obstacle(partition) !== undefined) {
       return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
     }
-    return node.router.send(message);
+    return node.router.send({ ...message, partition });
   }
 
   async #hasReached(connectionId: string, position: Position): Promise<SendResult | undefined> {

@@ -3,7 +3,7 @@ import type { LocalResult, SendResult, Unavailable } from '../../contracts/event
 import { SseError, type UnavailableCode } from '../../errors.js';
 import type { ClusterNode } from './cluster-node.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
-import { publishCommand } from './keys.js';
+import { type Partition, publishCommand } from './keys.js';
 import type { NodeLeases } from './leases.js';
 import type { NodeChannel } from './node-channel.js';
 import { type SendReply, sendScript } from './scripts.js';
@@ -12,6 +12,9 @@ import { type SendReply, sendScript } from './scripts.js';
 const ATTEMPTS = [0, 250, 750, 1_750];
 /** Bytes of an encoded event at most: a `data: ` for each line break, and a name. */
 const mostBytes = (maxEventBytes: number): number => 7 * maxEventBytes + 1_024;
+
+/** A message with the partition of its connection. */
+type RoutedMessage = Message & { readonly partition: Partition };
 
 /**
  * Dispatches messages to the node that owns their connection, and resolves to their outcome: the owner's answer, or the
@@ -34,7 +37,7 @@ export class MessageRouter {
     return this.#pending.size;
   }
 
-  async send(message: Message): Promise<SendResult> {
+  async send(message: RoutedMessage): Promise<SendResult> {
     this.#sends += 1;
     const name = this.#sends.toString(36);
     if (message.ack === 'none') return this.#sendUnanswered(message, `${name}.0`);
@@ -95,7 +98,7 @@ export class MessageRouter {
     for (const pending of this.#pending.values()) pending.end();
   }
 
-  async #deliver(message: Message, name: string, pending: PendingSend): Promise<SendResult> {
+  async #deliver(message: RoutedMessage, name: string, pending: PendingSend): Promise<SendResult> {
     const { gateway } = this.node;
     let silentLife: number | undefined;
     for (const [attempt, at] of ATTEMPTS.entries()) {
@@ -116,7 +119,7 @@ export class MessageRouter {
 
   /** The result, when it is certain without an answer; `silent` when Redis did not answer the script either. */
   async #attempt(
-    message: Message,
+    message: RoutedMessage,
     name: string,
     pending: PendingSend,
     attempt: number,
@@ -141,7 +144,7 @@ export class MessageRouter {
     return pending.doubtful ? undefined : { outcome: 'not-connected' };
   }
 
-  async #sendUnanswered(message: Message, name: string): Promise<SendResult> {
+  async #sendUnanswered(message: RoutedMessage, name: string): Promise<SendResult> {
     try {
       const reply = await this.#publish(message, name, false);
       if (reply.status === 'NONE') return { outcome: 'not-connected' };
@@ -155,9 +158,9 @@ export class MessageRouter {
     }
   }
 
-  #publish(message: Message, attempt: string, ack: boolean): Promise<SendReply> {
+  #publish(message: RoutedMessage, attempt: string, ack: boolean): Promise<SendReply> {
     const { gateway, inc } = this.node;
-    const { connectionId, messageId, frame, trace } = message;
+    const { connectionId, messageId, frame, trace, partition } = message;
     const { bytes } = frame;
     const encoded = encodeMessage({
       from: inc,
@@ -168,13 +171,12 @@ export class MessageRouter {
       trace,
       bytes,
     });
-    const partition = gateway.keys.partitionOf(connectionId);
     return gateway.run(sendScript, {
       partition,
       epoch: this.leases.epochOf(partition),
       conn: connectionId,
       pubCommand: publishCommand(gateway.keys.nodeMode),
-      payload: this.channel.signed(connectionId, encoded),
+      payload: this.channel.signed(partition, encoded),
     });
   }
 

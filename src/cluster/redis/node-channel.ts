@@ -1,4 +1,5 @@
 import type { ClusterNode } from './cluster-node.js';
+import type { Partition } from './keys.js';
 import type { Purpose } from './signing.js';
 
 /** A frame as a node receives it: behind the token of its connection, and its signature if frames are signed. */
@@ -23,10 +24,9 @@ export class NodeChannel {
   constructor(private readonly node: ClusterNode) {}
 
   /** A message in the form in which `send.lua` publishes it behind a token. */
-  signed(connectionId: string, frame: Buffer): Buffer {
-    const { gateway, signer } = this.node;
-    if (!signer.signs) return frame;
-    return signer.sign({ kind: 'message', partition: gateway.keys.partitionOf(connectionId).number }, frame);
+  signed({ number }: Partition, frame: Buffer): Buffer {
+    const { signer } = this.node;
+    return signer.signs ? signer.sign({ kind: 'message', partition: number }, frame) : frame;
   }
 
   /** Publishes a frame to one node. Resolves to false when Redis counted no subscriber, so that the node is not there. */
