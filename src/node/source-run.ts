@@ -1,7 +1,7 @@
 import { pump, type PumpTarget, SourceItemReader, sourceOf } from '../connection/source.js';
 import { SseError } from '../errors.js';
 import type { SourceSettings } from '../options/sse-options.js';
-import { pause } from '../time.js';
+import { pause, retry } from '../time.js';
 
 /** Appends that are under way at once: enough that a Redis far away does not slow a source down. */
 const WINDOW = 32;
@@ -70,15 +70,10 @@ export class SourceRun implements PumpTarget {
   }
 
   /** Repeats a step of the run, which needs the cluster, until its lock is over. */
-  async persist<T>(step: () => Promise<T>): Promise<T> {
-    for (;;) {
-      try {
-        return await step();
-      } catch (error) {
-        if (!SseError.is(error, 'UNAVAILABLE') || performance.now() >= this.#heldUntil) throw error;
-        await pause(PAUSE_MS);
-      }
-    }
+  persist<T>(step: () => Promise<T>): Promise<T> {
+    const passing = (error: unknown): boolean =>
+      SseError.is(error, 'UNAVAILABLE') && performance.now() < this.#heldUntil;
+    return retry(step, { tries: Infinity, pauseMs: PAUSE_MS, passing });
   }
 
   drained(): Promise<void> {
