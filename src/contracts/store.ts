@@ -27,7 +27,7 @@ export interface LocalConnection extends SseConnection {
   enqueue(frame: Frame): LocalResult;
   /** Whether the client was given every entry of its topics up to a position. */
   hasReached(position: Position): boolean;
-  /** Whether the send buffer refused the entry at a position, as far as can be told from its neighbours. */
+  /** Whether the send buffer refused the entry at a position, as far as its neighbours show. */
   wasRefused(position: Position): boolean;
   /** As `SseConnection.close`, but with `last` as the last event; an empty frame when the client has got its last event. */
   close(reason?: CloseReason, last?: Frame): void;

@@ -160,12 +160,12 @@ export function oneOrMore(max: number, rule: string, pattern: RegExp): Kind<stri
   const accepts = (value: unknown): value is string => typeof value === 'string' && pattern.test(value);
   return {
     rule: whole,
-    check(value, place, problems) {
+    check(value, where, problems) {
       if (accepts(value)) return value;
       if (Array.isArray(value) && value.length > 0 && value.length <= max && value.every(accepts)) {
         return Object.freeze([...value]);
       }
-      problems.refuse(place, whole, value);
+      problems.refuse(where, whole, value);
       return undefined;
     },
     decode: text => {

@@ -7,33 +7,33 @@ interface Waiting<Item, Answer> {
 }
 
 /** Answers a batch: one answer for each item, in their order. */
-type Run<Place, Item, Answer> = (place: Place, items: readonly Item[]) => Promise<readonly Answer[]>;
+type Run<Target, Item, Answer> = (target: Target, items: readonly Item[]) => Promise<readonly Answer[]>;
 
 /**
- * Lets calls of one turn of the event loop travel together, those to one place at most `most` at a time. Batches leave in the
+ * Lets calls of one turn of the event loop travel together, those to one target at most `most` at a time. Batches leave in the
  * order in which their first calls were made. The failure of a batch is the failure of each of its calls.
  */
-export class Batches<Place, Item, Answer> {
-  readonly #waiting = new Map<Place, Waiting<Item, Answer>[]>();
+export class Batches<Target, Item, Answer> {
+  readonly #waiting = new Map<Target, Waiting<Item, Answer>[]>();
   #underWay = 0;
 
   constructor(
     private readonly most: number,
-    private readonly run: Run<Place, Item, Answer>,
+    private readonly run: Run<Target, Item, Answer>,
   ) {}
 
-  call(place: Place, item: Item): Promise<Answer> {
+  call(target: Target, item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const waiting = this.#waiting.get(place) ?? this.#begin(place);
+      const waiting = this.#waiting.get(target) ?? this.#begin(target);
       waiting.push({ item, resolve, reject });
-      if (waiting.length >= this.most) this.#leave(place, waiting);
+      if (waiting.length >= this.most) this.#leave(target, waiting);
     });
   }
 
-  #begin(place: Place): Waiting<Item, Answer>[] {
+  #begin(target: Target): Waiting<Item, Answer>[] {
     if (this.#waiting.size === 0) this.#plan(() => this.#leaveAll());
     const waiting: Waiting<Item, Answer>[] = [];
-    this.#waiting.set(place, waiting);
+    this.#waiting.set(target, waiting);
     return waiting;
   }
 
@@ -44,14 +44,14 @@ export class Batches<Place, Item, Answer> {
   }
 
   #leaveAll(): void {
-    for (const [place, waiting] of this.#waiting) this.#leave(place, waiting);
+    for (const [target, waiting] of this.#waiting) this.#leave(target, waiting);
   }
 
-  #leave(place: Place, waiting: readonly Waiting<Item, Answer>[]): void {
-    this.#waiting.delete(place);
+  #leave(target: Target, waiting: readonly Waiting<Item, Answer>[]): void {
+    this.#waiting.delete(target);
     this.#underWay += 1;
     this.run(
-      place,
+      target,
       waiting.map(({ item }) => item),
     ).then(
       answers => {

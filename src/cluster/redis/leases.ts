@@ -11,6 +11,7 @@ import { countScript, type Lease, type LeaseReply, leaseScript, reapScript } fro
 
 const ROUTES_PER_CALL = 200;
 const RETRY_MS = 1_000;
+
 /** Called by {@link NodeLeases}. None may throw. */
 interface LeaseEvents {
   /** The lease of a partition is a new one: the routes that this node had there are gone. */

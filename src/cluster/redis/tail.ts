@@ -115,13 +115,12 @@ export class LogTail {
   follow(topic: string): void {
     this.#generation += 1;
     const ttl = this.ttlOf(topic);
-    const growing = undefined;
     const tail: TopicTail = {
       generation: this.#generation,
       ttl,
       acknowledged: false,
       since: undefined,
-      growing,
+      growing: undefined,
       runs: [],
     };
     this.#topics.set(topic, tail);
