@@ -37,7 +37,9 @@ export class Jaeger {
    * Starts one, or says why there is none: no container engine answers, or the image cannot be had.
    * @param load imports `testcontainers`, which throws at import on some machines
    */
-  static async start(load = () => import('testcontainers')): Promise<Jaeger | string> {
+  static async start(
+    load: () => Promise<typeof import('testcontainers')> = () => import('testcontainers'),
+  ): Promise<Jaeger | string> {
     try {
       const { GenericContainer, Wait } = await load();
       const container = new GenericContainer(IMAGE)
