@@ -11,8 +11,8 @@ import {
   checkTopic,
   isMailbox,
   isSourceTopic,
+  legalLastEventId,
   mailboxTopic,
-  MAX_NAME_BYTES,
   sourceTopic,
 } from '../protocol/names.js';
 import { pause } from '../time.js';
@@ -50,7 +50,7 @@ export class ConnectionOpener {
     this.node.assertAccepting();
     await this.node.cluster.join();
     this.#assertWelcome(connectionId, sink, onDuplicate);
-    const lastEventId = usableLastEventId(options.lastEventId);
+    const lastEventId = legalLastEventId(options.lastEventId);
     const { source } = options;
     if (source !== undefined) {
       checkKey('a source key', source.key);
@@ -242,11 +242,6 @@ function duplicate(connectionId: string, owner: string): SseError {
     'DUPLICATE_CONNECTION',
     `connection '${connectionId}' is connected already (${owner}); close it first or use another id`,
   );
-}
-
-/** The header as a client may have sent it, bounded; longer ones are no id of anybody's. */
-function usableLastEventId(value: string | undefined): string | undefined {
-  return value === undefined || value === '' || value.length > MAX_NAME_BYTES ? undefined : value;
 }
 
 function takeoverStorm(connectionId: string, { takeoverLimit, takeoverWindow }: ConnectionSettings): SseError {

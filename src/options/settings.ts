@@ -294,6 +294,12 @@ export const SETTINGS = {
     jitter: setting(millisecondsWithin(0), 5_000),
     /** Connections per second that a drain closes at most. Default 1000. */
     rate: setting(count(1), 1_000),
+    /**
+     * How a client is sent away that may come back: `stream` is a stream that only says when, since a browser's EventSource
+     * gives up at any other status than 200; `status` is 429 or 503 with `Retry-After`, for a balancer that tries the next
+     * node. A request whose Accept does not name text/event-stream gets the status. Default `stream`.
+     */
+    refusal: setting(oneOf('stream', 'status'), 'stream'),
   },
   /** What the node records with OpenTelemetry; without an SDK nothing is recorded. */
   telemetry: {
