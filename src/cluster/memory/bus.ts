@@ -5,6 +5,8 @@ import type {
   PublicationResult,
   Registration,
   RegistrationResult,
+  ReplayPage,
+  ReplayRequest,
 } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Position } from '../../contracts/events.js';
 import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
@@ -13,6 +15,7 @@ import { addressed, carriedTrace, EVERYONE } from '../../protocol/names.js';
 import { Findings, lastingDifferences } from '../differences.js';
 import { MemoryLog } from './log.js';
 import { NodeReconciliation } from './reconcile.js';
+import { RememberedSubscriptions } from './remembered.js';
 import { type OwnedRoute, RouteTable, type TakeoverLimit } from './routes.js';
 
 export type { TakeoverLimit } from './routes.js';
@@ -31,6 +34,7 @@ const IDEMPOTENCY_MS = 60_000;
  */
 export class MemoryBus {
   readonly log = new MemoryLog();
+  readonly remembered = new RememberedSubscriptions();
   readonly #routes = new RouteTable();
   readonly #nodes = new Map<string, BusNode>();
   readonly #locks = new Map<string, { readonly holder: string; readonly until: number }>();
@@ -158,6 +162,11 @@ export class MemoryBus {
     const { cursor, frame } = this.log.append(topic ?? EVERYONE, body, retention, id);
     this.#deliver(topic, frame, trace, id);
     return this.#remember(key, { cursor, nodes });
+  }
+
+  replay(request: ReplayRequest): ReplayPage {
+    if (request.forgets !== undefined) this.remembered.forget(request.forgets);
+    return this.log.replay(request);
   }
 
   acquireLock(name: string, holder: string, ms: number): boolean {
