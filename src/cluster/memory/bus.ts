@@ -163,12 +163,12 @@ export class MemoryBus {
   acquireLock(name: string, holder: string, ms: number): boolean {
     const present = this.lockHolder(name);
     if (present !== undefined && present !== holder) return false;
-    this.#locks.set(name, { holder, until: Date.now() + ms });
+    this.#locks.set(name, { holder, until: performance.now() + ms });
     return true;
   }
 
   lockHolder(name: string): string | undefined {
-    const now = Date.now();
+    const now = performance.now();
     for (const [other, { until }] of this.#locks) if (until <= now) this.#locks.delete(other);
     return this.#locks.get(name)?.holder;
   }
@@ -190,7 +190,7 @@ export class MemoryBus {
   }
 
   #recall(key: string | undefined): PublicationResult | undefined {
-    const now = Date.now();
+    const now = performance.now();
     for (const [oldKey, { at }] of this.#published) {
       if (now - at < IDEMPOTENCY_MS) break;
       this.#published.delete(oldKey);
@@ -199,7 +199,7 @@ export class MemoryBus {
   }
 
   #remember(key: string | undefined, result: PublicationResult): PublicationResult {
-    if (key !== undefined) this.#published.set(key, { at: Date.now(), result });
+    if (key !== undefined) this.#published.set(key, { at: performance.now(), result });
     return result;
   }
 }

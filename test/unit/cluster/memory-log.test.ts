@@ -15,7 +15,7 @@ describe('MemoryLog', () => {
   let clock: sinon.SinonFakeTimers;
 
   beforeEach(() => {
-    clock = sinon.useFakeTimers({ now: START, toFake: ['Date'] });
+    clock = sinon.useFakeTimers({ now: START, toFake: ['Date', 'performance'] });
   });
 
   afterEach(() => {

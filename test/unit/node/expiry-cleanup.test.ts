@@ -19,7 +19,7 @@ describe('ExpiryCleanup', () => {
 
   beforeEach(() => {
     clock = sinon.useFakeTimers({
-      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
     });
     cluster = new TestCluster();
     node = cluster.node('a', { options: { connection: { timeout: 60_000 } } });
