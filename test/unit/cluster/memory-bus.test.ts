@@ -161,9 +161,9 @@ describe('MemoryBus', () => {
       publish('sport', 'x');
       bus.heal('a');
       const { epoch = '', ms = 0, sequence = 0 } = first ?? {};
-      const until = { epoch, ms, sequence };
+      const until = { ms, sequence };
       const topics = new Map([['news', until]]);
-      const gap = { reason: 'GAP', topics, resumedFrom: until, until };
+      const gap = { reason: 'GAP', topics, resumedFrom: { epoch, ms, sequence }, until };
       expect(a.gaps).to.deep.equal([{ gap, after: 0 }]);
       expect(a.publications).to.have.length(4);
     });

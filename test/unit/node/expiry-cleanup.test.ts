@@ -49,6 +49,16 @@ describe('ExpiryCleanup', () => {
     expect(busy.connection.state.kind).to.equal('open');
   });
 
+  it('removes nobody because the wall clock steps', async () => {
+    const { connection, sink } = await node.connect('quiet');
+    await turns();
+    sink.block();
+    connection.send('news', 'x');
+    clock.setSystemTime(Date.now() + 7_200_000);
+    await clock.tickAsync(2_000);
+    expect([cleanup.run(), connection.state.kind]).to.deep.equal([0, 'open']);
+  });
+
   it('a connection lives for the whole of its time', async () => {
     await node.connect('quiet');
     await turns();
