@@ -52,7 +52,6 @@ export class MemoryBus {
       );
     }
     this.#nodes.set(nodeId, { listener, cutAt: undefined });
-    this.#expiry.start();
   }
 
   leave(nodeId: string): void {
@@ -161,12 +160,12 @@ export class MemoryBus {
     const trace = carriedTrace(publication.trace);
     if (retention === false) {
       this.#deliver(topic, { bytes: body }, trace, id);
-      if (idempotencyKey !== undefined) this.#published.remember(topic, idempotencyKey, Math.round(performance.now()));
+      this.#remember(topic, idempotencyKey, Math.round(performance.now()));
       return { nodes };
     }
     const { cursor, frame, entry } = this.log.append(topic ?? EVERYONE, body, retention, id);
     this.#deliver(topic, frame, trace, id);
-    if (idempotencyKey !== undefined) this.#published.remember(topic, idempotencyKey, entry);
+    this.#remember(topic, idempotencyKey, entry);
     return { cursor, nodes };
   }
 
@@ -174,6 +173,7 @@ export class MemoryBus {
     const present = this.lockHolder(name);
     if (present !== undefined && present !== holder) return false;
     this.#locks.set(name, { holder, until: performance.now() + ms });
+    this.#expiry.start();
     return true;
   }
 
@@ -198,10 +198,17 @@ export class MemoryBus {
     for (const [, listener] of this.listeners()) listener?.onPublication(topic, frame, trace, id);
   }
 
+  #remember(topic: string | undefined, key: string | undefined, published: Published): void {
+    if (key === undefined) return;
+    this.#published.remember(topic, key, published);
+    this.#expiry.start();
+  }
+
   #expire(): void {
     const now = performance.now();
     for (const [name, { until }] of this.#locks) if (until <= now) this.#locks.delete(name);
     this.#published.expire();
+    if (this.#locks.size === 0 && this.#published.empty) this.#expiry.stop();
   }
 }
 
@@ -227,6 +234,10 @@ class PublishedKeys {
     // Deleted first, so that it stands last in the order of time.
     keys.delete(key);
     keys.set(key, published);
+  }
+
+  get empty(): boolean {
+    return this.#topics.size === 0;
   }
 
   expire(): void {

@@ -119,6 +119,15 @@ describe('MemoryBus', () => {
     });
   });
 
+  it('forgets keys and locks that are over without a further call, and stops its timer then', () => {
+    publish('news', 'x', 'k');
+    bus.acquireLock('job', 'a', 90_000);
+    expect(clock.countTimers()).to.equal(1);
+    clock.tick(90_000);
+    expect(clock.countTimers()).to.equal(0);
+    expect(bus.lockHolder('job')).to.equal(undefined);
+  });
+
   describe('a cut', () => {
     it('reports the newest entry from which the healed node goes on, also when it is cut twice', () => {
       publish('news', '0');
