@@ -45,13 +45,16 @@ export function sseMiddleware(container: Container, { controllers = [] }: SseMid
   });
 
   const serve = async (ctx: Context, next: Next): Promise<void> => {
-    const stream = new StreamRequest(ctx, service, telemetry, options.connection.detach);
+    const stream = new StreamRequest(ctx, service, telemetry, options.connection);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
     try {
       const matched = ctx.method === 'OPTIONS' ? [] : matchRoutes(routes, ctx.path);
-      if (matched.length === 0) await next();
-      else await handler.handle(chooseByMethod(matched, ctx), ctx, stream);
+      if (matched.length > 0) await handler.handle(chooseByMethod(matched, ctx), ctx, stream);
+      else {
+        await next();
+        stream.dropBody();
+      }
     } catch (error) {
       stream.connection?.close('failed');
       if (stream.connection !== undefined || !SseError.is(error)) throw error;
@@ -103,7 +106,12 @@ class EndpointHandler {
       },
     );
     if (resumable !== undefined) return;
-    void this.services.telemetry.handling(connection, () => this.#run(connection, () => handle(connection)));
+    const running = this.services.telemetry.handling(connection, () => this.#run(connection, () => handle(connection)));
+    // Only then: a promise would keep the context as long as the source runs.
+    if (ctx.req.readableFlowing === null)
+      void running.then(() => {
+        stream.dropBody();
+      });
   }
 
   async #admitted(route: EndpointRoute, ctx: Context, request: SseRequest): Promise<boolean> {
