@@ -1,4 +1,4 @@
-import type { StartedTestContainer } from 'testcontainers';
+import type * as Testcontainers from 'testcontainers';
 
 const IMAGE = 'jaegertracing/jaeger:2.11.0';
 const OTLP = 4318;
@@ -31,13 +31,15 @@ export interface JaegerSpan {
 
 /** Jaeger in a container, taking OTLP over HTTP. */
 export class Jaeger {
-  private constructor(private readonly container: StartedTestContainer) {}
+  private constructor(private readonly container: Testcontainers.StartedTestContainer) {}
 
   /**
    * Starts one, or says why there is none: no container engine answers, or the image cannot be had.
    * @param load imports `testcontainers`, which throws at import on some machines
    */
-  static async start(load = () => import('testcontainers')): Promise<Jaeger | string> {
+  static async start(
+    load: () => Promise<typeof Testcontainers> = () => import('testcontainers'),
+  ): Promise<Jaeger | string> {
     try {
       const { GenericContainer, Wait } = await load();
       const container = new GenericContainer(IMAGE)
