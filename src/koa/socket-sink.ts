@@ -164,7 +164,9 @@ export class SocketSink implements RequestSink {
     const sink = this[SINK];
     SocketSink.#release(this);
     if (sink === undefined) return;
-    if (this._httpMessage === DETACHED && sink.#reattached() !== undefined) closeResponse?.call(this);
+    // Node's own listener came too late for this event.
+    if (this._httpMessage === DETACHED && sink.#reattached())
+      listener(this, 'close', 'onServerResponseClose')?.call(this);
     sink.#listener?.onClose();
   }
 
@@ -214,7 +216,7 @@ export function writeStreamHead(response: AnyResponse, more: OutgoingHttpHeaders
   response.writeHead(200, { ...HEADERS, ...more });
 }
 
-type Listener = () => void;
+type Listener = (this: unknown) => void;
 
 /** A private method of Node's responses, the same in all releases. Only this file calls it. */
 type PrivateResponse = ServerResponse & { _send(text: string, encoding: 'latin1'): boolean };
@@ -238,13 +240,9 @@ const KNOWN_MAJORS: ReadonlySet<number> = new Set([20, 22, 24, 26]);
 const KNOWN = KNOWN_MAJORS.has(Number.parseInt(process.versions.node, 10));
 // The HTTP server gives each of its sockets methods that look after the parser.
 const METHODS = ['on', 'addListener', 'prependListener', 'setEncoding'] as const;
-// The calls by which an application uses a response whose head is sent.
-const USES = ['write', 'end'] as const;
 
 const detachedOf = new WeakMap<Server, Set<Socket>>();
 const finished = channel('http.server.response.finish');
-// Node's own listener, which emits `close` of a response.
-let closeResponse: Listener | undefined;
 
 /**
  * Frees what Node's HTTP server holds for a response that has become a stream, several kilobytes per connection: the parser,
@@ -264,12 +262,11 @@ function detachSocket(request: IncomingMessage, response: ServerResponse, socket
   if (parser?.incoming !== request || http._paused === true || socket.destroyed) return false;
   if (finished.hasSubscribers || isAwaited(response)) return false;
   const close = listener(http, 'close', 'bound socketOnClose');
-  closeResponse = listener(http, 'close', 'onServerResponseClose');
   const data = listener(http, 'data', 'bound socketOnData');
   const end = listener(http, 'end', 'bound socketOnEnd');
   const drain = listener(http, 'drain', 'bound socketOnDrain');
   const finish = listener(response, 'finish', 'bound resOnFinish');
-  if (!close || !closeResponse || !data || !end || !drain || !finish) return false;
+  if (!close || !data || !end || !drain || !finish) return false;
 
   socket.on('data', drop);
   // The server's own steps when a connection closes: it frees the parser and removes the socket from its lists. The error
@@ -278,13 +275,15 @@ function detachSocket(request: IncomingMessage, response: ServerResponse, socket
   Error.stackTraceLimit = 0;
   close();
   Error.stackTraceLimit = stackTraceLimit;
-  socket.off('close', close).off('close', closeResponse).off('data', data).off('end', end).off('drain', drain);
+  socket.off('close', close).off('data', data).off('end', end).off('drain', drain);
   if (server.httpAllowHalfOpen !== true) socket.allowHalfOpen = false;
   // Assigned, since a deleted property would turn the socket into a dictionary.
   for (const name of METHODS) Reflect.set(socket, name, Reflect.get(Socket.prototype, name));
+  response.detachSocket(socket);
   http._httpMessage = DETACHED;
+  Reflect.set(response, 'socket', socket);
   response.off('finish', finish).on('finish', endSocket).on('newListener', reattachThis);
-  for (const name of USES) Reflect.set(response, name, USE[name]);
+  Object.assign(response, USES);
   keep(server, socket);
   return true;
 }
@@ -299,16 +298,17 @@ function reattach(response: ServerResponse): void {
   const socket: HttpSocket | null = response.socket;
   if (socket?._httpMessage !== DETACHED) return;
   response.off('newListener', reattachThis);
-  for (const name of USES) Reflect.deleteProperty(response, name);
-  socket._httpMessage = response;
-  if (closeResponse !== undefined) socket.on('close', closeResponse);
+  for (const name of Object.keys(USES)) Reflect.deleteProperty(response, name);
+  socket._httpMessage = null;
+  response.assignSocket(socket);
 }
 
 function reattachThis(this: ServerResponse): void {
   reattach(this);
 }
 
-const USE = {
+/** The calls by which an application uses a response whose head is sent. */
+const USES = {
   write(this: ServerResponse, ...args: Parameters<ServerResponse['write']>): boolean {
     reattach(this);
     return this.write(...args);
