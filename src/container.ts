@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { ContainerModule, type ContainerModuleLoadOptions, type Newable, type ServiceIdentifier } from 'inversify';
 import { LocalCoordinator } from './cluster/memory/coordinator.js';
 import { RedisCoordinator } from './cluster/redis/cluster.js';
@@ -11,6 +12,8 @@ import { Telemetry } from './contracts/telemetry.js';
 import { Maintenance } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
 import { MemoryConnectionStore } from './node/store.js';
+import type { EnvironmentOption } from './options/environment.js';
+import { assertKnownKeys } from './options/problems.js';
 import { resolveOptions } from './options/resolve-options.js';
 import { ResolvedSseOptions, type SseOptions } from './options/sse-options.js';
 import { CockatielPolicy, policyObserver } from './resilience/cockatiel-policy.js';
@@ -21,7 +24,7 @@ import { OpenTelemetry, SilentTelemetry } from './telemetry/telemetry.js';
 /** A service of one's own: a class the container builds once, or a ready object. */
 export type Override<T> = Newable<T> | (T & object);
 
-/** Services to use instead of the library's. The service closes the coordinator it is given. */
+/** Services to use instead of the library's, and where settings come from. The service closes the coordinator it is given. */
 export interface SseOverrides {
   readonly connectionStore?: Override<ConnectionStore>;
   readonly clusterCoordinator?: Override<ClusterCoordinator>;
@@ -29,7 +32,21 @@ export interface SseOverrides {
   readonly logger?: Override<Logger>;
   /** Called for each difference between this node and the cluster that a check found, see `consistency`. */
   readonly onInconsistency?: InconsistencyListener;
+  /**
+   * `{ prefix: 'MYAPP_' }`: settings come from variables such as `MYAPP_CONNECTION_MAX_CONNECTIONS`; `false`: none comes from
+   * the environment. Default `{ prefix: 'SSE_' }`.
+   */
+  readonly environment?: EnvironmentOption;
 }
+
+const OVERRIDES: Readonly<Record<keyof SseOverrides, true>> = {
+  connectionStore: true,
+  clusterCoordinator: true,
+  resiliencePolicy: true,
+  logger: true,
+  onInconsistency: true,
+  environment: true,
+};
 
 /**
  * Binds everything: `container.load(sseModule({ … }))`. `container.unbindAllAsync()` closes it. Settings come from the
@@ -39,7 +56,8 @@ export interface SseOverrides {
  * @throws SseError `INVALID_OPTION`
  */
 export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}): ContainerModule {
-  const resolved = resolveOptions(options, process.env);
+  assertKnownKeys('sseModule', overrides, Object.keys(OVERRIDES));
+  const resolved = resolveOptions(options, process.env, overrides.environment);
 
   return new ContainerModule(load => {
     load.bind(ResolvedSseOptions).toConstantValue(resolved);
@@ -88,6 +106,8 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
           consistency,
         });
         maintenance.start(service.leakProbes());
+        // The node id is opaque, since clients see it.
+        logger.info('this process is a node', { nodeId: options.node.id, host: hostname(), pid: process.pid });
         return service;
       },
       [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance],

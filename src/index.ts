@@ -89,6 +89,7 @@ export type { SseErrorCode, SseErrorOptions, UnavailableCode } from './errors.js
 export type { ControllerClass } from './koa/endpoints.js';
 export type { ConnectOptions, SseContext } from './koa/stream-request.js';
 export type { SseMiddlewareOptions } from './koa/middleware.js';
+export type { EnvironmentOption } from './options/environment.js';
 export type { SseOptions } from './options/sse-options.js';
 export type { CockatielPolicySettings } from './resilience/cockatiel-policy.js';
 export type { DrainOnSignalsOptions } from './node/drain.js';

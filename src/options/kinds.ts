@@ -112,6 +112,17 @@ export function text(rule: string, pattern = /^/): Kind<string> {
   return simple(rule, accepts, given => given);
 }
 
+/** An address of Redis. Blank text counts as absent, so that an unset variable of the application can be passed on. */
+export const redisUrl: Kind<string> = {
+  rule: 'a redis:// or rediss:// URL; undefined or empty for one process',
+  check(value, where, problems) {
+    if (typeof value === 'string' && /^rediss?:\/\/\S+$/.test(value)) return value;
+    if (typeof value !== 'string' || value.trim() !== '') problems.refuse(where, redisUrl.rule, value);
+    return undefined;
+  },
+  decode: given => given,
+};
+
 /** An object of a client library, or a function that has its methods. It is kept as given. */
 export const redisClient: Kind<object> = simple(
   'a Redis client, an object',

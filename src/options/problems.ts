@@ -1,3 +1,5 @@
+import { SseError } from '../errors.js';
+
 /** Where a value stands in the settings, and how messages name it. */
 export interface SettingPath {
   /** The keys from the outside in: `history.topics["news/*"].ttl`; empty for the options as a whole. */
@@ -35,9 +37,7 @@ export class OptionProblems {
 
   /** Refuses each own key of the value that is not known. The values are not shown: one may be a secret. */
   refuseUnknownKeys(where: SettingPath, value: object, known: readonly string[]): void {
-    for (const key of Object.keys(value)) {
-      if (known.includes(key)) continue;
-      const nearest = nearestName(key, known);
+    for (const [key, nearest] of unknownKeys(value, known)) {
       const hint = nearest === undefined ? '' : `; did you mean ${inside(where, nearest).path}?`;
       this.lines.push(`${inside(where, key).name} is not a setting${hint}`);
     }
@@ -48,6 +48,30 @@ export class OptionProblems {
     if (this.#refused.has('')) return true;
     return [...this.#refused].some(bad => path === bad || path.startsWith(`${bad}.`));
   }
+}
+
+/**
+ * Refuses options with a name that is not known, before they are ignored in silence.
+ * @param where whose options they are, to begin the message
+ * @throws SseError of that code
+ */
+export function assertKnownKeys(
+  where: string,
+  options: object,
+  known: readonly string[],
+  code: 'INVALID_OPTION' | 'INVALID_ENDPOINT' = 'INVALID_OPTION',
+): void {
+  const [first] = unknownKeys(options, known);
+  if (first === undefined) return;
+  const [key, nearest] = first;
+  const hint = nearest === undefined ? `it has: ${known.join(', ')}` : `did you mean ${nearest}?`;
+  throw new SseError(code, `${where} has no option ${shownValue(key)}; ${hint}`);
+}
+
+/** The own keys of an object that are not known, each with the known name that it is nearly. */
+function unknownKeys(given: object, known: readonly string[]): [key: string, nearest: string | undefined][] {
+  const unknown = Object.keys(given).filter(key => !known.includes(key));
+  return unknown.map(key => [key, nearestName(key, known)]);
 }
 
 const MAX_SHOWN_CHARACTERS = 100;
@@ -80,19 +104,26 @@ function shortened(text: string): string {
 }
 
 /**
- * The candidate that takes the fewest single-character changes to become `name`, upper and lower case alike; the first
- * of equals. `undefined` only without candidates. Time grows with the product of the lengths.
+ * The candidate that takes the fewest single-character changes to become `name`, upper and lower case and underscores
+ * ignored; the first of equals. `undefined` when that takes more than `limit` changes, or more than one for three
+ * characters: a reader would not recognize the name. Time grows with the product of the lengths.
  */
-export function nearestName(name: string, candidates: Iterable<string>): string | undefined {
+export function nearestName(name: string, candidates: Iterable<string>, limit = 3): string | undefined {
   let nearest: string | undefined;
   let least = Infinity;
   // No candidate is longer than that; a hostile name must not cost seconds.
-  const wanted = name.slice(0, 100).toLowerCase();
+  const wanted = letters(name.slice(0, 100));
   for (const candidate of candidates) {
-    const distance = editDistance(wanted, candidate.toLowerCase());
-    if (distance < least) [nearest, least] = [candidate, distance];
+    const given = letters(candidate);
+    const distance = editDistance(wanted, given);
+    const allowed = Math.min(limit, Math.floor(Math.max(wanted.length, given.length) / 3));
+    if (distance < least && distance <= allowed) [nearest, least] = [candidate, distance];
   }
   return nearest;
+}
+
+function letters(name: string): string {
+  return name.replaceAll('_', '').toLowerCase();
 }
 
 /** Levenshtein distance, one row at a time. */

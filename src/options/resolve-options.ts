@@ -1,5 +1,5 @@
 import { SseError } from '../errors.js';
-import { readEnvironment, type SettingGroup, type VariableValue } from './environment.js';
+import { type EnvironmentOption, readEnvironment, type SettingGroup, type VariableValue } from './environment.js';
 import { type GivenValues, Setting } from './kinds.js';
 import { inside, OptionProblems, type SettingPath } from './problems.js';
 import { SETTINGS } from './settings.js';
@@ -11,10 +11,15 @@ import type { ResolvedSseOptions, Settings, SseOptions } from './sse-options.js'
  * `node.id` is new each time. `redis.client` is passed on as given.
  * @throws SseError `INVALID_OPTION` with one line for each unknown name, wrong value and contradiction. Secrets are not
  * shown.
+ * @param source which variables of `env` are settings; default those that begin with `SSE_`
  */
-export function resolveOptions(input: SseOptions = {}, env: NodeJS.ProcessEnv = {}): ResolvedSseOptions {
+export function resolveOptions(
+  input: SseOptions = {},
+  env: NodeJS.ProcessEnv = {},
+  source?: EnvironmentOption,
+): ResolvedSseOptions {
   const problems = new OptionProblems();
-  const variables = readEnvironment(env, problems);
+  const variables = readEnvironment(env, problems, source);
   const whole: SettingPath = { path: '', name: 'the options', secret: true };
   // The values follow the table, from which the type is made.
   const settings = valuesOf(SETTINGS, input, whole, { variables, problems }) as Settings;

@@ -1,5 +1,4 @@
 import { randomBytes } from 'node:crypto';
-import { hostname } from 'node:os';
 import {
   autoOrOff,
   bytes,
@@ -15,6 +14,7 @@ import {
   optional,
   redisClient,
   redisCredentials,
+  redisUrl,
   seconds,
   secret,
   setting,
@@ -85,8 +85,8 @@ export const SETTINGS = {
       text('1 to 256 characters without a digit, colon, letter, colon in a row', /^(?!.*\d:[a-z]:).{1,256}$/s),
       'sse:events',
     ),
-    /** Address of Redis, not together with `client`; without both, one process. Never printed. No default. */
-    url: optional(secret(text('a redis:// or rediss:// URL, or undefined for one process', /^rediss?:\/\/\S+$/))),
+    /** Address of Redis, not together with `client`; without both, or empty, one process. Never printed. No default. */
+    url: optional(secret(redisUrl)),
     /**
      * An ioredis client of the application, also for Sentinel or Redis Cluster; duplicated, never reconfigured, frozen or
      * closed. User and password are read from its options before each connect. Not from the
@@ -185,10 +185,10 @@ export const SETTINGS = {
   /** This process as a node of the cluster. */
   node: {
     /**
-     * Name of this process in receipts and routes, unique in the cluster. Default: host name, process id and six random
-     * characters.
+     * Name of this process in receipts and routes, unique in the cluster. Clients see it in `connected`. Default: a random
+     * one, which the log line at start (level `info`) names with host and process.
      */
-    id: computed(text('1 to 80 characters of A-Z a-z 0-9 _ . -', NODE_ID), () => defaultNodeId()),
+    id: computed(text('1 to 80 characters of A-Z a-z 0-9 _ . -', NODE_ID), () => randomBytes(8).toString('hex')),
     /** Milliseconds without a heartbeat after which the node counts as dead; longer than `heartbeat`. Default 15000. */
     lease: setting(milliseconds, 15_000),
     /** Milliseconds between two proofs of life. Default 5000. */
@@ -345,16 +345,4 @@ function operation({ timeout = 2_000, concurrency = 256 } = {}) {
     /** Milliseconds after that until one call is let through; its success ends the refusals. Default 1000. */
     breakerCooldown: setting(milliseconds, 1_000),
   };
-}
-
-// Leaves room for a process id of any platform and the random part.
-const MAX_HOST_CHARACTERS = 60;
-
-/**
- * A node id that no other process has: host name, process id, six random hex characters. The random part distinguishes
- * containers, which often share a host name and have process id 1. Always matches {@link NODE_ID}.
- */
-export function defaultNodeId(host = hostname(), pid = process.pid): string {
-  const name = host.replace(/[^A-Za-z0-9_.-]/g, '-').slice(0, MAX_HOST_CHARACTERS);
-  return `${name === '' ? 'node' : name}-${pid}-${randomBytes(3).toString('hex')}`;
 }

@@ -59,6 +59,8 @@ export class KoaApp {
     for (const middleware of [...before, library, ...after]) this.app.use(middleware);
     this.service = this.container.get(SseService);
     this.store = this.container.get(ConnectionStore);
+    // Tests look at the lines that requests cause.
+    this.logger.lines.length = 0;
   }
 
   static async start(settings: KoaAppSettings = {}): Promise<KoaApp> {

@@ -26,7 +26,15 @@ The environment overrules the code. The name of a variable is the path of its se
 Flags are \`true\`, \`false\`, \`1\` or \`0\`; \`false\` and \`off\` switch off a setting that takes \`false\`; lists are separated by
 commas; \`history.topics\` is JSON. An empty variable counts as unset.
 
-Unknown names, wrong values and contradictions fail the start with \`INVALID_OPTION\`. The error names each of them, with the
+A variable that begins with \`SSE_\` and is nearly the name of a setting fails the start. Others are ignored: those of a Kubernetes
+Service named \`sse\` (\`SSE_SERVICE_HOST\`, \`SSE_PORT\`), and those of other programs (\`SSE_KMS_KEY_ID\`). Another prefix, or none:
+
+\`\`\`ts
+sseModule({}, { environment: { prefix: 'MYAPP_' } }); // MYAPP_CONNECTION_MAX_CONNECTIONS
+sseModule({}, { environment: false });
+\`\`\`
+
+Unknown names in code, wrong values and contradictions fail the start with \`INVALID_OPTION\`. The error names each of them, with the
 rule, the received value and the nearest known setting. It never shows a secret.`;
 
 /** What the comment of a setting says. */

@@ -1,3 +1,4 @@
+import { hostname } from 'node:os';
 import { expect } from 'chai';
 import { Container, inject, injectable } from 'inversify';
 import { type SinonFakeTimers, useFakeTimers } from 'sinon';
@@ -107,6 +108,28 @@ describe('sseModule', () => {
     setEnvironment('SSE_CONNECTION_MAX_CONNECTIONS', '9');
     container.load(sseModule({ connection: { maxConnections: 7 } }));
     expect(container.get(ResolvedSseOptions).connection.maxConnections).to.equal(9);
+  });
+
+  it('reads the environment by the prefix of the application, or not at all', () => {
+    setEnvironment('SSE_CONNECTION_MAX_CONECTIONS', '9');
+    setEnvironment('MYAPP_NODE_ID', 'mine');
+    container.load(sseModule({}, { environment: { prefix: 'MYAPP_' } }));
+    expect(container.get(SseService).nodeId).to.equal('mine');
+    sseModule({}, { environment: false });
+  });
+
+  it('logs which host and process the node is', () => {
+    const logger = new RecordingLogger();
+    container.load(sseModule({ node: { id: 'a' } }, { logger }));
+    container.get(SseService);
+    const fields = { nodeId: 'a', host: hostname(), pid: process.pid };
+    expect(logger.lines).to.deep.equal([{ level: 'info', message: 'this process is a node', fields }]);
+  });
+
+  it('refuses an override of an unknown name', () => {
+    // As a JavaScript caller may write it.
+    const misspelt = { loger: new RecordingLogger() } as object;
+    expect(() => sseModule({}, misspelt)).to.throw(/^sseModule has no option "loger"; did you mean logger\?$/);
   });
 
   it('refuses wrong settings at once', () => {

@@ -191,8 +191,68 @@ describe('environment', () => {
   });
 
   it('does not take a client', () => {
-    expect(refusal({}, { SSE_REDIS_CLIENT: 'x' })).to.match(/^SSE_REDIS_CLIENT is not a setting/);
+    expect(refusal({}, { SSE_REDIS_CLIENT: 'x' })).to.equal(
+      'SSE_REDIS_CLIENT cannot be set in the environment; give redis.client to sseModule',
+    );
   });
+
+  // What Kubernetes 1.33 sets in every container of a namespace with these Services.
+  for (const service of ['SSE', 'SSE_REDIS', 'SSE_NODE', 'SSE_CONNECTION_TIMEOUT']) {
+    it(`ignores a Service of Kubernetes whose variables begin with ${service}`, () => {
+      const names = ['SERVICE_HOST', 'SERVICE_PORT', 'SERVICE_PORT_HTTP', 'PORT', 'PORT_80_TCP', 'PORT_53_UDP'];
+      const parts = ['PROTO', 'PORT', 'ADDR'].map(part => `PORT_80_TCP_${part}`);
+      resolveOptions(
+        {},
+        Object.fromEntries([...names, ...parts].map(name => [`${service}_${name}`, 'tcp://10.0.0.1:80'])),
+      );
+    });
+  }
+
+  it('ignores variables of other programs that begin the same way', () => {
+    const foreign = [
+      'KMS_KEY_ID',
+      'CUSTOMER_ALGORITHM',
+      'BUCKET',
+      'TOKEN',
+      'X',
+      'NODE_NAME',
+      'REDIS_HOST',
+      'LOG_LEVEL',
+    ];
+    resolveOptions({}, Object.fromEntries(foreign.map(name => [`SSE_${name}`, '1'])));
+  });
+
+  for (const [wrong, meant] of [
+    ['SSE_MAX_CONNECTIONS', 'SSE_CONNECTION_MAX_CONNECTIONS'],
+    ['SSE_CONNECTION_MAXCONNECTIONS', 'SSE_CONNECTION_MAX_CONNECTIONS'],
+    ['SSE_SENDBUFFER_MAXTOTALBYTES', 'SSE_SEND_BUFFER_MAX_TOTAL_BYTES'],
+    ['SSE_REDIS_URI', 'SSE_REDIS_URL'],
+    ['SSE_NODEID', 'SSE_NODE_ID'],
+    ['SSE_HISTORY_TOPIC', 'SSE_HISTORY_TOPICS'],
+  ] as const) {
+    it(`refuses ${wrong}, which is nearly ${meant}`, () => {
+      expect(refusal({}, { [wrong]: '1' })).to.include(`${wrong} is not a setting; did you mean ${meant}?`);
+    });
+  }
+
+  it('has another prefix where the application says so, and no other then', () => {
+    const env = { SSE_NODE_ID: 'a', SSE_CONECTION_TIMEOUT: '7', MYAPP_NODE_ID: 'b' };
+    expect(resolveOptions({}, env, { prefix: 'MYAPP_' }).node.id).to.equal('b');
+    expect(() => resolveOptions({}, { MYAPP_NODEID: 'b' }, { prefix: 'MYAPP_' })).to.throw(/mean MYAPP_NODE_ID\?/);
+  });
+
+  it('is not read where the application says so', () => {
+    const env = { SSE_CONNECTION_TIMEOUT: '7', SSE_CONECTION_TIMEOUT: '7' };
+    expect(resolveOptions({}, env, false).connection.timeout).to.equal(30_000);
+  });
+
+  for (const source of [true, {}, { prefix: '' }, { prefix: 'A-B' }, null]) {
+    it(`refuses ${JSON.stringify(source)} for where it comes from`, () => {
+      // As a JavaScript caller may write it.
+      const wrong = source as unknown as false;
+      expect(() => resolveOptions({}, {}, wrong)).to.throw(/^environment must be false, or \{ prefix \}/);
+    });
+  }
 
   it('refuses a name that is empty, by its variable', () => {
     expect(refusal({}, { SSE_TELEMETRY_EVENT_NAMES: 'chat,,tick' })).to.equal(

@@ -9,15 +9,19 @@ describe('nearestName', () => {
     ['heartbaet', 'heartbeat'],
     ['HEARTBEAT', 'heartbeat'],
     ['timeot', 'timeout'],
-    ['', 'ttl'],
+    ['time_out', 'timeout'],
+    ['tt', 'ttl'],
+    ['', undefined],
+    ['xyz', undefined],
+    ['clock', undefined],
   ] as const) {
-    it(`finds ${expected} for ${JSON.stringify(name)}`, () => {
+    it(`finds ${expected ?? 'nothing'} for ${JSON.stringify(name)}`, () => {
       expect(nearestName(name, ['heartbeat', 'timeout', 'ttl'])).to.equal(expected);
     });
   }
 
   it('takes the first of equals', () => {
-    expect(nearestName('x', ['a', 'b'])).to.equal('a');
+    expect(nearestName('abc', ['abd', 'abe'])).to.equal('abd');
   });
 
   it('finds nothing among nothing', () => {

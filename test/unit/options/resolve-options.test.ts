@@ -116,9 +116,17 @@ describe('resolveOptions', () => {
       expect(control).to.deep.equal({ secret: undefined, maxAge: 60_000 });
     });
 
-    it('makes up a new node id each time', () => {
-      expect(resolveOptions().node.id).not.to.equal(resolveOptions().node.id);
+    it('makes up a new node id each time, which says nothing of host and process', () => {
+      const { id } = resolveOptions().node;
+      expect(id).not.to.equal(resolveOptions().node.id);
+      expect(id).to.match(/^[0-9a-f]{16}$/);
     });
+
+    for (const url of ['', ' ']) {
+      it(`is one process with the url ${JSON.stringify(url)}`, () => {
+        expect(resolveOptions({ redis: { url } }).redis).to.include({ enabled: false, url: undefined });
+      });
+    }
 
     it('enables Redis when a url is given', () => {
       expect(resolveOptions({ redis: { url: 'redis://host' } }).redis.enabled).to.be.true;
@@ -289,10 +297,10 @@ describe('resolveOptions', () => {
     it('list all problems of one call, one per line', () => {
       const lines = refusal(
         { connection: { timeout: 0, heartbeet: 1 }, node: { lease: 1 }, onUnavailable: 'maybe' },
-        { SSE_SEND_ACK: 'all', SSE_NOPE: '1' },
+        { SSE_SEND_ACK: 'all', SSE_SENDACK: '1' },
       ).split('\n');
       expect(lines.map(line => line.split(' ')[0])).to.have.members([
-        'SSE_NOPE',
+        'SSE_SENDACK',
         'connection.timeout',
         'connection.heartbeet',
         'onUnavailable',

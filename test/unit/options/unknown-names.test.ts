@@ -33,7 +33,8 @@ describe('unknown names', () => {
 
   it('are refused in the environment, with the nearest variable', () => {
     expect(refusal({}, { SSE_CONECTION_MAX_CONNECTIONS: '5' })).to.equal(
-      'SSE_CONECTION_MAX_CONNECTIONS is not a setting; ' + 'did you mean SSE_CONNECTION_MAX_CONNECTIONS?',
+      'SSE_CONECTION_MAX_CONNECTIONS is not a setting; did you mean SSE_CONNECTION_MAX_CONNECTIONS? ' +
+        "If another program uses it, give sseModule { environment: { prefix: 'MYAPP_' } }",
     );
   });
 
