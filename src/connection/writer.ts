@@ -106,13 +106,14 @@ export class FrameWriter implements Flushable {
   /** Writes this tick's batch now. */
   writeBatch(now = performance.now()): void {
     if (this.#batch.bytes === 0) return;
-    const bytes = this.#batch.join();
+    const batch = this.#batch;
     this.#batch = this.environment.scheduler.empty;
-    if (bytes.length > PIECE_BYTES && this.owner.state.kind === 'open') {
-      this.#waiting().push({ bytes });
+    if (batch.bytes > PIECE_BYTES && this.owner.state.kind === 'open') {
+      this.#waiting().push({ bytes: batch.join() });
       this.#pump();
     } else {
-      this.#put(bytes, now);
+      const { encode } = this.sink;
+      this.#put(encode === undefined ? batch.join() : batch.encode(encode), now);
     }
   }
 
@@ -225,7 +226,8 @@ export class FrameWriter implements Flushable {
     const sendBuffer = this.#sendBuffer;
     if (sendBuffer === undefined) return;
     while (!this.#blocked && !sendBuffer.empty) {
-      this.#put(sendBuffer.shiftBytes(PIECE_BYTES), performance.now());
+      const piece = sendBuffer.shiftBytes(PIECE_BYTES);
+      this.#put(this.sink.encode?.(piece) ?? piece, performance.now());
     }
     if (!sendBuffer.empty) return;
     this.#sendBuffer = undefined;

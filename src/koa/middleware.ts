@@ -56,7 +56,7 @@ export function sseMiddleware(container: Container, { controllers = [] }: SseMid
   });
 
   const serve = async (ctx: Context, next: Next): Promise<void> => {
-    const stream = new StreamRequest(ctx, service, telemetry, options.connection.detach, logger);
+    const stream = new StreamRequest(ctx, service, telemetry, options.connection, logger);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
     const matched = matchRoutes(routes, ctx.path);
@@ -68,6 +68,7 @@ export function sseMiddleware(container: Container, { controllers = [] }: SseMid
       }
       await next();
       await stream.finish();
+      stream.dropBody();
     } catch (error) {
       await stream.finish();
       failed({ ctx, stream, error, isEndpoint: chosen !== undefined });
@@ -158,7 +159,12 @@ class EndpointHandler {
       },
     );
     if (resumable !== undefined) return;
-    void this.services.telemetry.handling(connection, () => this.#run(connection, () => handle(connection)));
+    const running = this.services.telemetry.handling(connection, () => this.#run(connection, () => handle(connection)));
+    // Only then: a promise would keep the context as long as the source runs.
+    if (ctx.req.readableFlowing === null)
+      void running.then(() => {
+        stream.dropBody();
+      });
   }
 
   /** @throws SseError `FORBIDDEN` */
