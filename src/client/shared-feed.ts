@@ -12,6 +12,9 @@ type Message =
   | { readonly kind: 'block'; readonly block: Block; readonly before: string | undefined }
   | { readonly kind: 'wake' | 'restart' };
 
+/** How long the leader of a stream that has ended keeps the lock. */
+const UNLOCK_MS = 1_000;
+
 /** Whether tabs can share a stream here: a secure page of a browser, or a worker. */
 export function canShare(): boolean {
   return typeof BroadcastChannel === 'function' && typeof navigator !== 'undefined' && 'locks' in navigator;
@@ -134,7 +137,12 @@ export class SharedFeed implements Feed {
     this.#position = this.#connection?.lastEventId ?? this.#position;
     this.#post({ kind: 'state', state, id: this.#position });
     this.listener.onState(state);
-    if (state.kind === 'closed') this.close();
+    if (state.kind !== 'closed') return;
+    const unlock = this.#unlock;
+    this.#unlock = () => undefined;
+    this.close();
+    // The other tabs hear of the end before one of them can lead.
+    setTimeout(unlock, UNLOCK_MS);
   }
 
   #onMessage(message: Message): void {

@@ -1,7 +1,7 @@
 import { readFile } from 'node:fs/promises';
 import type Koa from 'koa';
 import type { BrowserContext, Page } from 'playwright-core';
-import type { ConnectOptions, RequestHeaders, SseStream } from '../../src/client/index.js';
+import type * as client from '../../src/client/index.js';
 
 const FOLDER = new URL('../../src/client/', import.meta.url);
 const PAGE = `<!doctype html><title>client</title>
@@ -9,17 +9,17 @@ const PAGE = `<!doctype html><title>client</title>
 
 /** What the page of a test has in its global scope. */
 interface PageScope {
-  readonly sse: typeof import('../../src/client/index.js');
+  readonly sse: typeof client;
   readonly got: unknown[];
   readonly gaps: unknown[];
   readonly states: { readonly kind: string; readonly reason?: string }[];
-  stream: SseStream;
+  stream: client.SseStream;
 }
 
 /** Options that can be sent to a page. */
-type PageOptions = Pick<ConnectOptions, 'delay' | 'method' | 'pauseHidden' | 'resume' | 'share'> & {
+type PageOptions = Pick<client.ConnectOptions, 'delay' | 'method' | 'pauseHidden' | 'resume' | 'share'> & {
   readonly body?: string;
-  readonly headers?: RequestHeaders;
+  readonly headers?: client.RequestHeaders;
 };
 
 /** Serves the client's modules below `/client/` and pages without content below `/page`. */
