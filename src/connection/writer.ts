@@ -42,7 +42,7 @@ export class FrameWriter implements Flushable {
   #accepted = 0;
   // Bytes of the socket's own buffer that are counted in the process budget.
   #charged = 0;
-  #progressAt = Date.now();
+  #progressAt = performance.now();
   #waitingSince: number | undefined;
   // When an asynchronous sink last began to have bytes that wait.
   #startedAt = 0;
@@ -55,7 +55,7 @@ export class FrameWriter implements Flushable {
     this.#batch = environment.scheduler.empty;
   }
 
-  /** Milliseconds of `Date.now()` when the socket last accepted bytes. */
+  /** When the socket last accepted bytes, by the monotonic clock. */
   get progressAt(): number {
     return this.#progressAt;
   }
@@ -77,7 +77,7 @@ export class FrameWriter implements Flushable {
   get keepsUp(): boolean {
     if (this.sink.pendingBytes === 0) return true;
     if (this.#blocked || this.sink.asynchronous !== true) return false;
-    return Date.now() - Math.max(this.#progressAt, this.#startedAt) < LATE_MS;
+    return performance.now() - Math.max(this.#progressAt, this.#startedAt) < LATE_MS;
   }
 
   /** Whether bytes can no longer reach the client. */
@@ -119,7 +119,7 @@ export class FrameWriter implements Flushable {
   }
 
   /** Writes this tick's batch now. */
-  writeBatch(now = Date.now()): void {
+  writeBatch(now = performance.now()): void {
     if (this.#batch.bytes === 0) return;
     const batch = this.#batch;
     this.#batch = this.environment.scheduler.empty;
@@ -153,7 +153,7 @@ export class FrameWriter implements Flushable {
   /** The socket can accept more bytes. */
   onDrain(): void {
     this.#blocked = false;
-    this.#noteProgress(Date.now());
+    this.#noteProgress(performance.now());
     this.#charge(0);
     if (this.owner.state.kind !== 'opening') this.#pump();
   }
@@ -242,7 +242,7 @@ export class FrameWriter implements Flushable {
     if (sendBuffer === undefined) return;
     while (!this.#blocked && !sendBuffer.empty) {
       const piece = sendBuffer.shiftBytes(PIECE_BYTES);
-      this.#put(this.sink.encode?.(piece) ?? piece, Date.now());
+      this.#put(this.sink.encode?.(piece) ?? piece, performance.now());
     }
     if (!sendBuffer.empty) return;
     this.#sendBuffer = undefined;

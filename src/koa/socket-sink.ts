@@ -199,7 +199,8 @@ function mayHaveBody({ method, headers }: IncomingMessage): boolean {
 /** The response of either protocol. */
 type AnyResponse = ServerResponse | Http2ServerResponse;
 
-const HEADERS = {
+/** The head of an event stream, beside what the protocol adds. */
+export const STREAM_HEADERS = {
   'Content-Type': 'text/event-stream',
   // no-transform keeps compressing middleware and proxies away; nginx buffers without the third header.
   'Cache-Control': 'no-cache, no-transform',
@@ -213,7 +214,7 @@ const HEADERS = {
 export function writeStreamHead(response: AnyResponse, more: OutgoingHttpHeaders): void {
   response.removeHeader('Content-Length');
   response.removeHeader('Content-Encoding');
-  response.writeHead(200, { ...HEADERS, ...more });
+  response.writeHead(200, { ...STREAM_HEADERS, ...more });
 }
 
 type Listener = (this: unknown) => void;

@@ -116,12 +116,17 @@ for (const { protocol, name, open } of COMBINATIONS) {
       expect(plain.text).to.equal('plain');
     });
 
-    it('is refused for HEAD', async () => {
+    it('has a head for HEAD, and no connection', async () => {
       const client = await open('/sse/a', { method: 'HEAD' });
-      expect(client.status).to.equal(405);
-      expect(client.headers['allow']).to.equal('GET, POST');
-      await client.ended();
+      expect(client.status).to.equal(200);
+      expect(client.headers).to.include({
+        'content-type': 'text/event-stream',
+        'cache-control': 'no-cache, no-transform',
+        'x-accel-buffering': 'no',
+      });
+      expect(await client.ended()).to.equal('clean');
       expect(client.text).to.equal('');
+      expect(app.store.size + app.store.opening).to.equal(0);
     });
 
     it('is no error of the application when its client leaves', async () => {
