@@ -176,6 +176,10 @@ export class MemoryBus {
     return true;
   }
 
+  releaseLock(name: string, holder: string): void {
+    if (this.lockHolder(name) === holder) this.#locks.delete(name);
+  }
+
   lockHolder(name: string): string | undefined {
     const now = Date.now();
     for (const [other, { until }] of this.#locks) if (until <= now) this.#locks.delete(other);
