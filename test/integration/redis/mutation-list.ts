@@ -193,6 +193,8 @@ export const MUTATIONS: readonly Mutation[] = [
   m('remember', 'the memory is given a time to live', "redis.call('PEXPIRE', followed, ms)"),
   m('recall', 'a question prolongs', 'if #answer[i + 1] > 0 then', 'if false then'),
   m('recall', 'number of ids is limited', 'if #KEYS > 32 then', 'if false then'),
+  m('lock', 'only its holder gives it up', 'elseif ms < 0 and present == holder then', 'elseif ms < 0 then'),
+  m('forget', 'entries are deleted', "redis.call('PEXPIRE', stream, 0)"),
   m('history', 'epoch is compared', "if redis.call('HGET', meta, 'e') ~= epoch then", 'if false then'),
   m('history', 'trimmed entries are a gap', 'if count == 0 and isMissed(fields[2]) then', 'if false then'),
   m('history', 'a lost stream is a gap', "if last == '' or isMissed(last) then", "if last == '' then"),
