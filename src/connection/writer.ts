@@ -88,9 +88,12 @@ export class FrameWriter implements Flushable, BudgetHolder {
 
   /** As {@link enqueue}, but whatever its size: the caller waits between two pages of a replay. */
   replay(frame: Frame): void {
-    if (!this.#blocked) return this.#write(frame);
-    this.#waiting().push(frame);
-    this.environment.budget.enforce();
+    if (this.#blocked) {
+      this.#waiting().push(frame);
+      this.environment.budget.enforce();
+    } else {
+      this.#write(frame);
+    }
   }
 
   /** Called at the end of a tick in which a frame was put into the batch. */
@@ -102,13 +105,14 @@ export class FrameWriter implements Flushable, BudgetHolder {
   /** Writes this tick's batch now. */
   writeBatch(now = performance.now()): void {
     if (this.#batch.bytes === 0) return;
-    const bytes = this.#batch.join();
+    const batch = this.#batch;
     this.#batch = this.environment.scheduler.empty;
-    if (bytes.length > PIECE_BYTES) {
-      this.#waiting().push({ bytes });
+    if (batch.bytes > PIECE_BYTES) {
+      this.#waiting().push({ bytes: batch.join() });
       this.#pump();
     } else {
-      this.#put(bytes, now);
+      const { encode } = this.sink;
+      this.#put(encode === undefined ? batch.join() : batch.encode(encode), now);
     }
   }
 
@@ -275,7 +279,8 @@ export class FrameWriter implements Flushable, BudgetHolder {
     const sendBuffer = this.#sendBuffer;
     if (sendBuffer === undefined) return;
     while (!this.#blocked && !sendBuffer.empty) {
-      this.#put(sendBuffer.shiftBytes(PIECE_BYTES), performance.now());
+      const piece = sendBuffer.shiftBytes(PIECE_BYTES);
+      this.#put(this.sink.encode?.(piece) ?? piece, performance.now());
     }
     if (!sendBuffer.empty) return;
     this.#sendBuffer = undefined;

@@ -5,6 +5,8 @@ import type {
   PublicationResult,
   Registration,
   RegistrationResult,
+  ReplayPage,
+  ReplayRequest,
 } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Position } from '../../contracts/events.js';
 import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
@@ -14,6 +16,7 @@ import { Periodic } from '../../time.js';
 import { Findings, lastingDifferences } from '../differences.js';
 import { type Entry, MemoryLog } from './log.js';
 import { NodeReconciliation } from './reconcile.js';
+import { RememberedSubscriptions } from './remembered.js';
 import { type OwnedRoute, RouteTable, type TakeoverLimit } from './routes.js';
 
 export type { TakeoverLimit } from './routes.js';
@@ -32,6 +35,7 @@ const IDEMPOTENCY_MS = 60_000;
  */
 export class MemoryBus {
   readonly log: MemoryLog;
+  readonly remembered = new RememberedSubscriptions();
   readonly #routes = new RouteTable();
   readonly #nodes = new Map<string, BusNode>();
   readonly #locks = new Map<string, { readonly holder: string; readonly until: number }>();
@@ -167,6 +171,11 @@ export class MemoryBus {
     this.#deliver(topic, frame, trace, id);
     this.#remember(topic, idempotencyKey, entry);
     return { cursor, nodes };
+  }
+
+  replay(request: ReplayRequest): ReplayPage {
+    if (request.forgets !== undefined) this.remembered.forget(request.forgets);
+    return this.log.replay(request);
   }
 
   acquireLock(name: string, holder: string, ms: number): boolean {

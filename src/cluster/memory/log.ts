@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ReplayPage, ReplayRequest, Retention } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
-import { cursorBefore, firstAfter, formatCursor, isAfter } from '../../protocol/cursor.js';
+import { cursorBefore, firstAfter, formatCursor, isAfter, later } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
@@ -9,6 +9,7 @@ import { EVERYONE } from '../../protocol/names.js';
 // Of so many topics the log knows exactly what was trimmed, even if nothing of them is left.
 const MAX_REMEMBERED_TOPICS = 10_000;
 const EXPIRE_EVERY = 1000;
+const NOWHERE: NonNullable<ReplayRequest['since']> = new Map();
 /** Bytes of the entries that a log keeps unless it is given another bound. */
 const DEFAULT_MAX_BYTES = 67_108_864;
 // A page is written to one client, and waits in its send buffer.
@@ -148,16 +149,25 @@ export class MemoryLog {
   }
 
   /** What a client at `after` has missed. */
-  replay({ topics, after, opened, limit, broadcasts }: ReplayRequest): ReplayPage {
+  replay({ topics, after, opened, limit, broadcasts, since = NOWHERE }: ReplayRequest): ReplayPage {
     const { head } = this;
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
     if (opened !== undefined) return this.#missedSince(wanted, opened);
     if (after === undefined) return { head, completeTo: head, frames: [] };
     const lost = after.epoch !== this.epoch ? 'EPOCH' : isAfter(after, head) ? 'AHEAD' : undefined;
-    const page = this.#page(wanted, lost === undefined ? after : undefined, limit);
+    const from = (topic: string): Position | undefined => {
+      const start = since.get(topic);
+      const begun = lost === undefined ? after : undefined;
+      if (start?.epoch !== this.epoch) return begun;
+      return begun === undefined ? start : later(start, begun);
+    };
+    const page = this.#page(wanted, from, limit);
     const resumedFrom = this.#resumedFrom(page.frames[0]?.position);
     if (lost !== undefined) return { ...page, gap: gapOfLostLog(lost, resumedFrom) };
-    const gap = gapOf(this.#missing(wanted, after), resumedFrom);
+    const gap = gapOf(
+      this.#missing(wanted, topic => from(topic) ?? after),
+      resumedFrom,
+    );
     return gap === undefined ? page : { ...page, gap };
   }
 
@@ -187,15 +197,22 @@ export class MemoryLog {
       const gap: Gap = { reason: 'GAP', topics: undefined, resumedFrom, until: this.head };
       return { entries, gap };
     }
-    return { entries, gap: gapOf(this.#missing(this.#topics.keys(), position), resumedFrom) };
+    return {
+      entries,
+      gap: gapOf(
+        this.#missing(this.#topics.keys(), () => position),
+        resumedFrom,
+      ),
+    };
   }
 
-  #page(topics: readonly string[], after: Position | undefined, limit: number): ReplayPage {
+  #page(topics: readonly string[], from: (topic: string) => Position | undefined, limit: number): ReplayPage {
     const entries: Entry[] = [];
     for (const name of topics) {
       const topic = this.#topics.get(name);
       if (topic === undefined) continue;
       this.#trim(topic);
+      const after = from(name);
       const first = after === undefined ? 0 : firstAfter(topic.entries, after);
       // One more than is asked for, because that shows whether there is more.
       for (const entry of topic.entries.slice(first, first + limit + 1)) entries.push(entry);
@@ -212,13 +229,13 @@ export class MemoryLog {
     return { head: this.head, completeTo: completeTo ?? this.#head, frames };
   }
 
-  /** The topics of which entries after a position are missing, each with the newest missing entry. */
-  #missing(names: Iterable<string>, after: Position): Map<string, Position> {
+  /** The topics of which entries after a position of each are missing, each with the newest missing entry. */
+  #missing(names: Iterable<string>, from: (topic: string) => Position): Map<string, Position> {
     const missing = new Map<string, Position>();
     for (const name of names) {
       const topic = this.#topics.get(name);
       const until = topic === undefined ? this.#forgotten : topic.trimmed;
-      if (until !== undefined && isAfter(until, after)) missing.set(name, until);
+      if (until !== undefined && isAfter(until, from(name))) missing.set(name, until);
     }
     return missing;
   }

@@ -103,6 +103,7 @@ const VARIABLES: Record<string, [text: string, value: unknown]> = {
   SSE_RECONNECT_RETRY: ['86', 86],
   SSE_RECONNECT_JITTER: ['87', 87],
   SSE_RECONNECT_RATE: ['88', 88],
+  SSE_RECONNECT_REFUSAL: ['status', 'status'],
   SSE_TELEMETRY_ENABLED: ['false', false],
   SSE_TELEMETRY_HIDE_CONNECTION_IDS: ['true', true],
   SSE_TELEMETRY_EVENT_NAMES: ['chat, tick', ['chat', 'tick']],
