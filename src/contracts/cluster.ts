@@ -17,7 +17,15 @@ export interface Registration {
    * before is superseded then, whatever `onDuplicate` says, and it counts as no takeover.
    */
   readonly openedAt?: number;
+  /**
+   * The client brought no last id: a page was loaded, and its takeover counts towards {@link PAGE_LOAD_TAKEOVERS}. Default
+   * false: the client came back, and its takeover counts towards `connection.takeoverLimit`.
+   */
+  readonly pageLoad?: boolean;
 }
+
+/** Takeovers of one id by page loads that succeed within `connection.takeoverWindow`. */
+export const PAGE_LOAD_TAKEOVERS = 19;
 
 /** Answer to a registration. Only `registered` changes anything. */
 export type RegistrationResult =

@@ -19,7 +19,7 @@ describe('MemoryBus', () => {
   beforeEach(() => {
     clock = sinon.useFakeTimers({
       now: 1_700_000_000_000,
-      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
     });
     bus = new MemoryBus();
     a = new RecordingListener();
