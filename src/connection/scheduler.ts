@@ -2,7 +2,7 @@ import type { Frame } from '../contracts/events.js';
 
 /** A writer with bytes to write at the end of the tick. */
 export interface Flushable {
-  /** @param now milliseconds of `Date.now()`, read once per slice */
+  /** @param now by the monotonic clock, read once per slice */
   flush(now: number): void;
 }
 
@@ -48,8 +48,8 @@ export class WriteScheduler {
 
   /** @internal */
   flushSlice(): void {
-    const until = this.now() + this.slice;
-    const time = Date.now();
+    const time = this.now();
+    const until = time + this.slice;
     this.empty.forget();
     try {
       for (let flushed = 1; this.#flushNext(time); flushed += 1) {

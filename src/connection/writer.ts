@@ -39,7 +39,7 @@ export class FrameWriter implements Flushable {
   #accepted = 0;
   // Bytes of the socket's own buffer that are counted in the process budget.
   #charged = 0;
-  #progressAt = Date.now();
+  #progressAt = performance.now();
   #waitingSince: number | undefined;
 
   constructor(
@@ -50,7 +50,7 @@ export class FrameWriter implements Flushable {
     this.#batch = environment.scheduler.empty;
   }
 
-  /** Milliseconds of `Date.now()` when the socket last accepted bytes. */
+  /** When the socket last accepted bytes, by the monotonic clock. */
   get progressAt(): number {
     return this.#progressAt;
   }
@@ -104,7 +104,7 @@ export class FrameWriter implements Flushable {
   }
 
   /** Writes this tick's batch now. */
-  writeBatch(now = Date.now()): void {
+  writeBatch(now = performance.now()): void {
     if (this.#batch.bytes === 0) return;
     const bytes = this.#batch.join();
     this.#batch = this.environment.scheduler.empty;
@@ -137,7 +137,7 @@ export class FrameWriter implements Flushable {
   /** The socket can accept more bytes. */
   onDrain(): void {
     this.#blocked = false;
-    this.#noteProgress(Date.now());
+    this.#noteProgress(performance.now());
     this.#charge(0);
     if (this.owner.state.kind !== 'opening') this.#pump();
   }
@@ -225,7 +225,7 @@ export class FrameWriter implements Flushable {
     const sendBuffer = this.#sendBuffer;
     if (sendBuffer === undefined) return;
     while (!this.#blocked && !sendBuffer.empty) {
-      this.#put(sendBuffer.shiftBytes(PIECE_BYTES), Date.now());
+      this.#put(sendBuffer.shiftBytes(PIECE_BYTES), performance.now());
     }
     if (!sendBuffer.empty) return;
     this.#sendBuffer = undefined;

@@ -42,7 +42,8 @@ export const SETTINGS = {
      */
     timeout: setting(milliseconds, 30_000),
     /**
-     * Milliseconds between two heartbeat comments; `false`: none, and a dead client is noticed later. Default 30000.
+     * Milliseconds within which each client gets a heartbeat comment: one is sent after 80 to 90 % of it; `false`: none,
+     * and a dead client is noticed later. Default 30000.
      */
     heartbeat: setting(millisecondsOrOff, 30_000),
     /** Connections that this node accepts; further ones get 503, except takeovers. No connection is evicted. Default 1000. */
@@ -216,6 +217,11 @@ export const SETTINGS = {
     maxEntries: setting(entries, 1_000),
     /** Milliseconds an event is kept. Default 300000. */
     ttl: setting(milliseconds, 300_000),
+    /**
+     * Bytes that kept events take in a process without Redis, about; beyond it the oldest ones go, events of resumable
+     * sources included. Default 67108864 (64 MiB).
+     */
+    maxBytes: setting(bytes, 67_108_864),
     /**
      * Bytes of the newest events that each node keeps itself, so that clients that come back are served without Redis; 0:
      * none. Default 16777216 (16 MiB).

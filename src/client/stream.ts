@@ -1,0 +1,253 @@
+import { Connection, factsIn, type Feed, type FeedListener, isLibraryEvent } from './connection.js';
+import { isNotAfter } from './cursor.js';
+import type {
+  AllEvents,
+  AnyEvent,
+  Block,
+  ClosedState,
+  ConnectOptions,
+  EventMap,
+  EventName,
+  Gap,
+  ReceivedEvent,
+  StreamState,
+} from './options.js';
+import { followPage } from './page.js';
+
+/** Called with the data of each event of a name. */
+export type Listener<Name extends string = string, Data = unknown> = (
+  data: Data,
+  event: ReceivedEvent<Name, Data>,
+) => void;
+
+type AnyListener = (data: never, event: never) => void;
+
+/** Events that wait for the reader of an async iteration, in number. */
+const MOST_QUEUED = 10_000;
+
+/**
+ * Opens a stream, which connects, reconnects and resumes by itself until it is closed. Events of the log come in order and
+ * once; what is missing is reported to {@link SseStream.onGap}.
+ * @param url relative to the page; outside of a page it must be absolute
+ * @throws TypeError for a URL that is none
+ */
+export function connect<Events extends object = EventMap>(
+  url: string | URL,
+  options: ConnectOptions = {},
+): SseStream<Events> {
+  const base = typeof location === 'undefined' ? undefined : location.href;
+  return new SseStream(new URL(url, base).href, options);
+}
+
+/** One stream of events, over any number of connections. Made by {@link connect}. */
+export class SseStream<Events extends object = EventMap> implements AsyncIterable<AnyEvent<Events>> {
+  /** Resolves when the stream has ended for good, with the reason. Never rejects. */
+  readonly closed: Promise<ClosedState>;
+
+  readonly #options: ConnectOptions;
+  readonly #storageKey: string;
+  readonly #feed: Feed;
+  readonly #listeners = new Map<string, Set<AnyListener>>();
+  readonly #stateListeners = new Set<(state: StreamState) => void>();
+  readonly #readers = new Set<(event: ReceivedEvent | undefined) => void>();
+  readonly #names = new Set<string>();
+  readonly #leavePage: () => void;
+  #state: StreamState = { kind: 'connecting', attempt: 0 };
+  #lastEventId: string | undefined;
+  #resolveClosed: (state: ClosedState) => void = () => undefined;
+
+  /** @internal */
+  constructor(url: string, options: ConnectOptions) {
+    this.#options = options;
+    this.#storageKey = `sse:${url}`;
+    this.#lastEventId = options.lastEventId ?? this.#kept();
+    this.closed = new Promise(resolve => (this.#resolveClosed = resolve));
+    const listener: FeedListener = {
+      onBlock: block => this.#onBlock(block),
+      onState: state => this.#onState(state),
+    };
+    this.#feed = new Connection({ url, options, names: this.#names }, listener, this.#lastEventId);
+    this.#leavePage = followPage(
+      {
+        wake: () => this.#feed.wake(),
+        // What the server asked for holds on another network as well.
+        onNetwork: () => (this.#state.kind === 'waiting' ? this.#feed.wake() : this.#feed.restart()),
+        pause: reason => this.#feed.pause(reason),
+        resume: () => this.#feed.resume(),
+        onLeave: () => this.#keep(),
+      },
+      options.pauseHidden ?? false,
+    );
+    const { signal } = options;
+    if (signal?.aborted === true) this.#end('aborted');
+    signal?.addEventListener('abort', () => this.#end('aborted'), { once: true });
+  }
+
+  /** What the stream does at present. */
+  get state(): StreamState {
+    return this.#state;
+  }
+
+  /** Where the stream resumes; `undefined` until the server has sent an id. */
+  get lastEventId(): string | undefined {
+    return this.#lastEventId;
+  }
+
+  /** Calls the listener with each event of a name. Returns a function that ends this. */
+  on<Name extends EventName<Events>>(name: Name, listener: Listener<Name, AllEvents<Events>[Name]>): () => void {
+    const listeners = this.#listeners.get(name) ?? new Set();
+    this.#listeners.set(name, listeners);
+    this.#names.add(name);
+    // Called only with events of this name.
+    listeners.add(listener);
+    return () => this.off(name, listener);
+  }
+
+  /** The same for the next event of a name only. */
+  once<Name extends EventName<Events>>(name: Name, listener: Listener<Name, AllEvents<Events>[Name]>): () => void {
+    const off = this.on(name, (data, event) => {
+      off();
+      listener(data, event);
+    });
+    return off;
+  }
+
+  /** Ends what {@link on} began. */
+  off<Name extends EventName<Events>>(name: Name, listener: Listener<Name, AllEvents<Events>[Name]>): void {
+    this.#listeners.get(name)?.delete(listener);
+  }
+
+  /**
+   * Calls the listener when entries are missing, before any event that comes after them. The application loads the topics
+   * of the gap anew.
+   */
+  onGap(listener: (gap: Gap) => void): () => void {
+    return this.on('sse.reset', listener);
+  }
+
+  /** Calls the listener with each change of {@link state}. */
+  onState(listener: (state: StreamState) => void): () => void {
+    this.#stateListeners.add(listener);
+    return () => this.#stateListeners.delete(listener);
+  }
+
+  /** Connects anew at once, for example with new credentials. Does nothing when the stream is closed. */
+  reconnect(): void {
+    if (this.#state.kind !== 'closed') this.#feed.restart();
+  }
+
+  /** Ends the stream for good. */
+  close(): void {
+    this.#end('client');
+  }
+
+  /**
+   * Every event from the first `next()` on, the library's included. Ends with the stream; throws if the server refused it, and
+   * when more than 10,000 events wait to be read.
+   */
+  async *[Symbol.asyncIterator](): AsyncGenerator<AnyEvent<Events>, void, undefined> {
+    const events: ReceivedEvent[] = [];
+    const room = { left: true };
+    let wake = (): void => undefined;
+    const reader = (event: ReceivedEvent | undefined): void => {
+      if (events.length >= MOST_QUEUED) room.left = false;
+      else if (event !== undefined) events.push(event);
+      wake();
+    };
+    this.#readers.add(reader);
+    try {
+      for (;;) {
+        for (let event = events.shift(); event !== undefined; event = events.shift()) {
+          // The server sends the data that `Events` names.
+          yield event as unknown as AnyEvent<Events>;
+        }
+        if (!room.left) throw new Error(`more than ${MOST_QUEUED} events waited to be read; read faster, or use on()`);
+        const state = this.#state;
+        if (state.kind === 'closed') {
+          if (state.reason === 'refused') throw new Error(state.message);
+          return;
+        }
+        await new Promise<void>(resolve => (wake = resolve));
+      }
+    } finally {
+      this.#readers.delete(reader);
+    }
+  }
+
+  #onBlock(block: Block): void {
+    if (!this.#moves(block)) return;
+    const { event: name, data: text } = block;
+    if (text === undefined) return;
+    const { parse = parseJson } = this.#options;
+    let data: unknown;
+    const parsed = this.#guard(() => (data = isLibraryEvent(name) ? parseJson(text) : parse(text, name)));
+    if (!parsed) return;
+    const event = { event: name, data, lastEventId: this.#lastEventId };
+    for (const reader of this.#readers) reader(event);
+    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
+      this.#guard(() => listener(data as never, event as never));
+    }
+  }
+
+  /**
+   * Moves the last id. Returns false for an entry of the log that was delivered before: ids of one epoch grow, unless the
+   * server says that this client is ahead of the log.
+   */
+  #moves({ event, data, id }: Block): boolean {
+    if (id === undefined) return true;
+    const known = this.#lastEventId !== undefined && isNotAfter(id, this.#lastEventId);
+    if (!known || (event === 'sse.reset' && factsIn(data).reason === 'AHEAD')) this.#lastEventId = id || undefined;
+    return !known || isLibraryEvent(event);
+  }
+
+  #onState(state: StreamState): void {
+    if (this.#state.kind === 'closed') return;
+    this.#state = state;
+    for (const listener of [...this.#stateListeners]) this.#guard(() => listener(state));
+    if (state.kind !== 'closed') return;
+    this.#leavePage();
+    this.#keep();
+    for (const reader of this.#readers) reader(undefined);
+    this.#resolveClosed(state);
+  }
+
+  #end(reason: string): void {
+    this.#feed.close();
+    this.#onState({ kind: 'closed', reason });
+  }
+
+  /** Runs code of the application, whose failure must not end the stream. Returns whether it succeeded. */
+  #guard(run: () => void): boolean {
+    try {
+      run();
+      return true;
+    } catch (error) {
+      (this.#options.onError ?? reportUncaught)(error);
+      return false;
+    }
+  }
+
+  #kept(): string | undefined {
+    return this.#options.resume === 'session' ? (sessionStorage.getItem(this.#storageKey) ?? undefined) : undefined;
+  }
+
+  #keep(): void {
+    if (this.#options.resume !== 'session' || this.#lastEventId === undefined) return;
+    // The storage may be full or forbidden; the stream goes on without.
+    this.#guard(() => sessionStorage.setItem(this.#storageKey, this.#lastEventId ?? ''));
+  }
+}
+
+function parseJson(text: string): unknown {
+  try {
+    return JSON.parse(text);
+  } catch {
+    return text;
+  }
+}
+
+function reportUncaught(error: unknown): void {
+  setTimeout(() => {
+    throw error;
+  });
+}
