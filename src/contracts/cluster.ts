@@ -18,14 +18,11 @@ export interface Registration {
    */
   readonly openedAt?: number;
   /**
-   * The client brought no last id: a page was loaded, and its takeover counts towards {@link PAGE_LOAD_TAKEOVERS}. Default
-   * false: the client came back, and its takeover counts towards `connection.takeoverLimit`.
+   * The client brought no last id: a page was loaded, and its takeover is counted apart: 19 within
+   * `connection.takeoverWindow` succeed. Default false: the client came back, and `connection.takeoverLimit` is its limit.
    */
   readonly pageLoad?: boolean;
 }
-
-/** Takeovers of one id by page loads that succeed within `connection.takeoverWindow`. */
-export const PAGE_LOAD_TAKEOVERS = 19;
 
 /** Answer to a registration. Only `registered` changes anything. */
 export type RegistrationResult =

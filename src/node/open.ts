@@ -1,10 +1,10 @@
 import type { ClientConnection } from '../connection/client-connection.js';
-import { PAGE_LOAD_TAKEOVERS, type Registration } from '../contracts/cluster.js';
+import type { Registration } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import type { ConnectionSettings } from '../options/sse-options.js';
+import { type ConnectionSettings, PAGE_LOAD_TAKEOVERS } from '../options/sse-options.js';
 import { checkConnectionId, checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
 import { pause } from '../time.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';

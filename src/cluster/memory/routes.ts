@@ -1,10 +1,5 @@
-import {
-  PAGE_LOAD_TAKEOVERS,
-  type Registered,
-  type Registration,
-  type RegistrationResult,
-  type Route,
-} from '../../contracts/cluster.js';
+import type { Registered, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
+import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
 
 /** How often an id may be taken over. */
 export interface TakeoverLimit {

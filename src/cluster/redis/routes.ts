@@ -1,12 +1,6 @@
-import {
-  type NodeInfo,
-  PAGE_LOAD_TAKEOVERS,
-  type Registered,
-  type Registration,
-  type RegistrationResult,
-  type Route,
-} from '../../contracts/cluster.js';
+import type { NodeInfo, Registered, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
 import { SseError } from '../../errors.js';
+import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
 import { Batches } from './batches.js';
 import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
