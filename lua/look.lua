@@ -1,7 +1,8 @@
 -- Reads where the ordered log stands, and the last ids of topics. Without topics it is the look of a node at rest.
 --
 -- KEYS[1] meta      epoch and last id of the log
--- KEYS[2] ...       last, of at most 1000 topics
+-- KEYS[2] forgets   what is remembered of a connection id that begins anew, to be deleted; the meta key: nothing
+-- KEYS[3] ...       last, of at most 1000 topics
 --
 -- ARGV[1] metaMs    milliseconds the log's epoch lives from now on
 -- ARGV[2] newEpoch  epoch to begin when the log is empty
@@ -16,7 +17,7 @@
 -- NOTES
 --   A topic has no entry after its last id. A forgotten last id stands for half of its life ago, but never for more than the
 --   log's own last entry: after that one nothing was published. Asking keeps the epoch alive.
-local meta, topics = KEYS[1], #KEYS - 1
+local meta, forgets, topics = KEYS[1], KEYS[2], #KEYS - 2
 local metaMs, newEpoch, runId, failoverJumpMs = tonumber(ARGV[1]), ARGV[2], runIdOf(ARGV[3]), tonumber(ARGV[4])
 
 if topics > 1000 then return { 'LIMIT' } end
@@ -34,7 +35,8 @@ elseif runId ~= '' and run ~= runId then -- as in publish
   redis.call('HSET', meta, 'ms', num(ms), 'r', run, 'l', lastEntry)
 end
 redis.call('PEXPIRE', meta, num(metaMs))
+if forgets ~= meta then redis.call('PEXPIRE', forgets, 0) end
 
-local lasts = topics > 0 and redis.call('MGET', unpack(KEYS, 2)) or {}
+local lasts = topics > 0 and redis.call('MGET', unpack(KEYS, 3)) or {}
 for t = 1, topics do lasts[t] = lasts[t] or '' end
 return { 'OK', now, epoch, run, num(ms) .. '-' .. num(sequence), forgottenId(metaMs, lastEntry), lasts }

@@ -11,6 +11,7 @@ import type {
   Registration,
   RegistrationResult,
   RouteRegistry,
+  SubscriptionChange,
 } from '../contracts/cluster.js';
 import type { CloseReceipt, CommandReceipt, SendResult, Unavailable } from '../contracts/events.js';
 import type { CircuitState, OperationContext, OperationKind, ResiliencePolicy } from '../contracts/policy.js';
@@ -59,6 +60,8 @@ export class GuardedCluster {
       this.#call(request.after === undefined ? 'register' : 'replay', () => this.#coordinator.log.replay(request)),
     subscribe: topics => this.#call('register', context => this.#subscribe(topics, context)),
     unsubscribe: topics => this.#coordinator.log.unsubscribe(topics),
+    remember: change => this.#call('command', () => this.#coordinator.log.remember(change)),
+    recall: (connectionId, ttl) => this.#call('register', () => this.#coordinator.log.recall(connectionId, ttl)),
     position: () => this.#coordinator.log.position(),
     lastPosition: () => this.#coordinator.log.lastPosition(),
   };
@@ -156,6 +159,14 @@ export class GuardedCluster {
         const { message, cause, noEffect } = error;
         throw new SseError('UNAVAILABLE', message, { cause, noEffect, retryable: false });
       }
+    });
+  }
+
+  /** Remembers a change of what a client follows that is away. Never rejects because of the cluster. */
+  remember(change: SubscriptionChange): Promise<CommandReceipt> {
+    return this.#command(async () => {
+      const remembered = await this.#coordinator.log.remember(change);
+      return remembered ? { outcome: 'stored' } : { outcome: 'rejected', code: 'INVALID_TOPIC' };
     });
   }
 

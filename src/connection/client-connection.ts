@@ -27,7 +27,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   readonly id: string;
   readonly ordinal: number;
   readonly lastEventId: string | undefined;
-  readonly openedAt = Date.now();
+  readonly openedAt = performance.now();
   /** Set when the cluster has registered the connection. */
   fencingToken: number | undefined = undefined;
   origin: unknown = undefined;
@@ -132,7 +132,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   deliverOnce(messageId: string, frame: Frame): LocalResult {
-    const now = Date.now();
+    const now = performance.now();
     const earlier = this.#memory?.recall(messageId, now);
     if (earlier !== undefined) return earlier;
     const result = this.deliver(frame);

@@ -39,7 +39,7 @@ export class FrameWriter implements Flushable {
   #accepted = 0;
   // Bytes of the socket's own buffer that are counted in the process budget.
   #charged = 0;
-  #progressAt = Date.now();
+  #progressAt = performance.now();
   #waitingSince: number | undefined;
 
   constructor(
@@ -50,7 +50,7 @@ export class FrameWriter implements Flushable {
     this.#batch = environment.scheduler.empty;
   }
 
-  /** Milliseconds of `Date.now()` when the socket last accepted bytes. */
+  /** When the socket last accepted bytes, by the monotonic clock. */
   get progressAt(): number {
     return this.#progressAt;
   }
@@ -104,15 +104,16 @@ export class FrameWriter implements Flushable {
   }
 
   /** Writes this tick's batch now. */
-  writeBatch(now = Date.now()): void {
+  writeBatch(now = performance.now()): void {
     if (this.#batch.bytes === 0) return;
-    const bytes = this.#batch.join();
+    const batch = this.#batch;
     this.#batch = this.environment.scheduler.empty;
-    if (bytes.length > PIECE_BYTES && this.owner.state.kind === 'open') {
-      this.#waiting().push({ bytes });
+    if (batch.bytes > PIECE_BYTES && this.owner.state.kind === 'open') {
+      this.#waiting().push({ bytes: batch.join() });
       this.#pump();
     } else {
-      this.#put(bytes, now);
+      const { encode } = this.sink;
+      this.#put(encode === undefined ? batch.join() : batch.encode(encode), now);
     }
   }
 
@@ -137,7 +138,7 @@ export class FrameWriter implements Flushable {
   /** The socket can accept more bytes. */
   onDrain(): void {
     this.#blocked = false;
-    this.#noteProgress(Date.now());
+    this.#noteProgress(performance.now());
     this.#charge(0);
     if (this.owner.state.kind !== 'opening') this.#pump();
   }
@@ -225,7 +226,8 @@ export class FrameWriter implements Flushable {
     const sendBuffer = this.#sendBuffer;
     if (sendBuffer === undefined) return;
     while (!this.#blocked && !sendBuffer.empty) {
-      this.#put(sendBuffer.shiftBytes(PIECE_BYTES), Date.now());
+      const piece = sendBuffer.shiftBytes(PIECE_BYTES);
+      this.#put(this.sink.encode?.(piece) ?? piece, performance.now());
     }
     if (!sendBuffer.empty) return;
     this.#sendBuffer = undefined;

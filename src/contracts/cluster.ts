@@ -112,6 +112,10 @@ export interface ReplayRequest {
    * `seen` and since the opening, give or take a second; where `seen` is not known, since a minute before.
    */
   readonly opened?: { readonly openedAt: number; readonly seen: Cursor | undefined };
+  /** The reader follows some of the topics only from these positions on: it gets no earlier entry, and no gap before. */
+  readonly since?: ReadonlyMap<string, Cursor>;
+  /** A connection id whose client begins anew: what is remembered of the subscriptions of that id is forgotten. */
+  readonly forgets?: string;
   /** False: without broadcasts. */
   readonly broadcasts?: false;
   /** Most entries to return in this page. */
@@ -128,6 +132,25 @@ export interface ReplayPage {
   readonly gap?: Gap | undefined;
   readonly frames: readonly Frame[];
 }
+
+/** A change of what a connection id follows, to be remembered for a client that comes back. */
+export interface SubscriptionChange {
+  readonly connectionId: string;
+  readonly topic: string;
+  /**
+   * - `add`: it is subscribed, and followed the topic by nothing else; when it is dropped, nothing remains to be remembered.
+   * - `keep`: it is subscribed.
+   * - `drop`: it is unsubscribed.
+   */
+  readonly change: 'add' | 'keep' | 'drop';
+  /** Most topics to remember of the id. */
+  readonly limit: number;
+  /** Milliseconds to remember all that is remembered of the id, from now on. */
+  readonly ttl: number;
+}
+
+/** What is remembered of a topic: the client follows it, from the entry after `since` on, or does not follow it. */
+export type RememberedTopic = { readonly kind: 'followed'; readonly since?: Cursor } | { readonly kind: 'dropped' };
 
 /** Something that does not work although the cluster can be reached. */
 export interface Impairment {
@@ -191,7 +214,7 @@ export interface RouteRegistry {
  * order; for what is lost it gets `onGap` before anything that comes after the gap. Publications without retention are
  * delivered at most once and in no order.
  *
- * **Failure.** `publish`, `replay` and `subscribe` reject with `UNAVAILABLE` while the cluster cannot be reached. A
+ * **Failure.** All methods that return a promise reject with `UNAVAILABLE` while the cluster cannot be reached. A
  * publication that was rejected may have been kept all the same, unless the error says `noEffect`; an `idempotencyKey` makes
  * repeating it safe.
  */
@@ -203,6 +226,13 @@ export interface EventLog {
   subscribe(topics: Iterable<string>): Promise<void>;
   /** Takes back one `subscribe` of each topic. Never throws. */
   unsubscribe(topics: Iterable<string>): void;
+  /**
+   * Remembers a change of what a client follows; a topic that is subscribed is followed from the present head on. Resolves to
+   * false, and changes nothing, when the id has `limit` topics already.
+   */
+  remember(change: SubscriptionChange): Promise<boolean>;
+  /** What is remembered of a connection id, by topic. It is remembered for `ttl` more milliseconds. */
+  recall(connectionId: string, ttl: number): Promise<ReadonlyMap<string, RememberedTopic>>;
   /** This node's listener got everything of the log that it subscribes to up to here; `undefined` while that is not known. */
   position(): Cursor | undefined;
   /** What {@link position} was last, also while something may be missing. */
@@ -343,7 +373,7 @@ export interface ClusterListener {
    * published afterwards is missed. Rejects with `INVALID_TOPIC` when it follows too many, and with `UNAVAILABLE`.
    */
   onSubscribe(connectionId: string, topic: string): Promise<boolean>;
-  onUnsubscribe(connectionId: string, topic: string): boolean;
+  onUnsubscribe(connectionId: string, topic: string): Promise<boolean>;
   /** The connections of this node that are subscribed to the topic. */
   onPresence(topic: string): readonly string[];
   /** Whether a connection of this node is subscribed to the topic, be it still opening. */

@@ -150,11 +150,17 @@ export interface SseService<Events extends EventMap = EventMap> {
     options?: PublishOptions,
   ): Promise<PublishReceipt>;
   /**
-   * Subscribes a connection wherever it is; after `delivered` it gets what is published from then on.
+   * Subscribes a connection wherever it is; after `delivered` it gets what is published from then on. The subscription is
+   * remembered until `history.ttl` after the end of the connection, at least: a client that comes back with a last id, on any
+   * node, follows the topic again and gets what it missed since the subscription began. `stored`: no node has the
+   * connection, and its client follows the topic when it comes back like that. A client without a last id begins anew.
    * @throws SseError `INVALID_CONNECTION_ID`, `INVALID_TOPIC`
    */
   subscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
-  /** Takes a subscription back. @throws SseError `INVALID_CONNECTION_ID`, `INVALID_TOPIC` */
+  /**
+   * Takes a subscription back, one of `topics` as well, and remembers that in the same way.
+   * @throws SseError `INVALID_CONNECTION_ID`, `INVALID_TOPIC`
+   */
   unsubscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
   /** Who is subscribed to a topic, on every node. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
   presence(topic: string): Promise<Presence>;

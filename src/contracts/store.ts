@@ -8,9 +8,9 @@ export interface LocalConnection extends SseConnection {
   readonly token: string;
   /** Grows with each connection of this process. */
   readonly ordinal: number;
-  /** Milliseconds of `Date.now()` when it was created. */
+  /** Milliseconds of `performance.now()` when it was created: a step of the wall clock ages nobody. */
   readonly openedAt: number;
-  /** Milliseconds of `Date.now()` when its socket last accepted bytes. */
+  /** Milliseconds of `performance.now()` when its socket last accepted bytes. */
   readonly lastProgressAt: number;
   /** Whether a source runs, see `pipe`. */
   readonly piping: boolean;

@@ -1,5 +1,4 @@
 import type { Container, Newable } from 'inversify';
-import type { Context } from 'koa';
 import { match, type MatchFunction, pathToRegexp } from 'path-to-regexp';
 import { SseError } from '../errors.js';
 import { shownValue } from '../options/problems.js';
@@ -233,13 +232,16 @@ export function matchRoutes(routes: readonly EndpointRoute[], path: string): Mat
   return matched;
 }
 
-/** The first of them that answers the request's method. @throws SseError `METHOD_NOT_ALLOWED`; `Allow` is set */
-export function chooseByMethod(matched: readonly MatchedRoute[], ctx: Context): MatchedRoute {
-  const chosen = matched.find(({ route }) => route.methods.includes(ctx.method));
-  if (chosen !== undefined) return chosen;
-  const allowed = [...new Set(matched.flatMap(({ route }) => route.methods))].join(', ');
-  ctx.set('Allow', allowed);
-  throw new SseError('METHOD_NOT_ALLOWED', `this path answers ${allowed}, got ${ctx.method}`);
+/** The first of them that answers a request method; HEAD is answered as GET is. */
+export function chooseByMethod(matched: readonly MatchedRoute[], method: string): MatchedRoute | undefined {
+  const wanted = method === 'HEAD' ? 'GET' : method;
+  return matched.find(({ route }) => route.methods.includes(wanted));
+}
+
+/** The header `Allow` of a path that these routes have. */
+export function allowedMethods(matched: readonly MatchedRoute[]): string {
+  const methods = new Set(matched.flatMap(({ route }) => route.methods));
+  return [...methods].flatMap(method => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
 }
 
 /** Path parameters as path-to-regexp finds them; an optional one may be absent. */

@@ -7,9 +7,9 @@ import type { Addressee } from '../contracts/telemetry.js';
 import { isMailbox, isSourceTopic, mailboxOwner, mailboxTopic, sourceKey } from '../protocol/names.js';
 import { pause } from '../time.js';
 import type { SseNode } from './node.js';
-import type { Subscriptions } from './open.js';
 import type { Arrival, LocalCopies } from './publish.js';
 import type { ResumableSources } from './sources.js';
+import type { Subscriptions } from './subscriptions.js';
 
 /** The entry has usually arrived before the question whether it has, so a poll is rare. */
 const POLL_MS = 10;
@@ -85,11 +85,9 @@ export class NodeListener implements ClusterListener {
     return connection !== undefined && this.subscriptions.add(connection, topic);
   }
 
-  onUnsubscribe(connectionId: string, topic: string): boolean {
+  async onUnsubscribe(connectionId: string, topic: string): Promise<boolean> {
     const connection = this.node.store.get(connectionId);
-    if (connection === undefined) return false;
-    this.subscriptions.remove(connection, topic);
-    return true;
+    return connection !== undefined && this.subscriptions.remove(connection, topic);
   }
 
   async hasReached(connectionId: string, position: Position): Promise<'delivered' | 'buffered' | undefined> {

@@ -5,21 +5,13 @@ import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ConnectionSettings } from '../options/sse-options.js';
-import {
-  checkConnectionId,
-  checkKey,
-  checkTopic,
-  isMailbox,
-  isSourceTopic,
-  mailboxTopic,
-  MAX_NAME_BYTES,
-  sourceTopic,
-} from '../protocol/names.js';
+import { checkConnectionId, checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
 import { pause } from '../time.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
 import type { SseNode } from './node.js';
 import type { Opened, Replayer, ReplayStart } from './replay.js';
 import type { ResumableSources } from './sources.js';
+import type { Subscriptions } from './subscriptions.js';
 
 /**
  * Opens connections, in the one order that neither loses nor repeats an event: store it as opening, so that it holds what
@@ -50,7 +42,7 @@ export class ConnectionOpener {
     this.node.assertAccepting();
     await this.node.cluster.join();
     this.#assertWelcome(connectionId, sink, onDuplicate);
-    const lastEventId = usableLastEventId(options.lastEventId);
+    const lastEventId = legalLastEventId(options.lastEventId);
     const { source } = options;
     if (source !== undefined) {
       checkKey('a source key', source.key);
@@ -147,10 +139,11 @@ export class ConnectionOpener {
     how: Pick<Registration, 'onDuplicate' | 'openedAt'>,
     opened?: Opened,
   ): Promise<ReplayStart> {
-    const wanted = topics.filter(topic => !connection.topics.has(topic));
+    const { wanted, since } = await this.subscriptions.remembered(connection, topics);
+    assertOpening(connection);
     if (wanted.length > 0) await this.subscriptions.begin(connection, wanted);
     assertOpening(connection);
-    const missed = await this.replayer.begin(connection, opened);
+    const missed = await this.replayer.begin(connection, since, opened);
     assertOpening(connection);
     await this.#register(connection, how);
     assertOpening(connection);
@@ -244,74 +237,10 @@ function duplicate(connectionId: string, owner: string): SseError {
   );
 }
 
-/** The header as a client may have sent it, bounded; longer ones are no id of anybody's. */
-function usableLastEventId(value: string | undefined): string | undefined {
-  return value === undefined || value === '' || value.length > MAX_NAME_BYTES ? undefined : value;
-}
-
 function takeoverStorm(connectionId: string, { takeoverLimit, takeoverWindow }: ConnectionSettings): SseError {
   return new SseError(
     'TAKEOVER_STORM',
     `connection '${connectionId}' was taken over ${takeoverLimit} times within ${takeoverWindow} ms; ` +
       'its present owner keeps it. Give each tab an id of its own',
   );
-}
-
-/** The topics of this node's connections. Each of them is one `log.subscribe` of the node. */
-export class Subscriptions {
-  constructor(private readonly node: SseNode) {}
-
-  /** The distinct topics of a new connection. @throws SseError `INVALID_TOPIC` */
-  check(topics: readonly string[]): string[] {
-    const distinct = [...new Set(topics)];
-    for (const topic of distinct) checkTopic(topic);
-    if (distinct.length > this.#limit) throw this.#tooMany(distinct.length);
-    return distinct;
-  }
-
-  /** Subscribes a new connection that is stored, unless it stops meanwhile. @throws SseError `UNAVAILABLE` */
-  async begin(connection: LocalConnection, topics: readonly string[]): Promise<void> {
-    await this.node.cluster.log.subscribe(topics);
-    for (const topic of topics) this.#subscribe(connection, topic);
-  }
-
-  /** Subscribes a live connection; resolves to whether it still is. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
-  async add(connection: LocalConnection, topic: string): Promise<boolean> {
-    if (connection.topics.has(topic)) return true;
-    await this.node.cluster.log.subscribe([topic]);
-    const own = [...connection.topics].filter(isInternal).length;
-    const count = connection.topics.size - own + 1;
-    // Looked at only now, since calls like this one may have been faster.
-    if (count > this.#limit && !connection.topics.has(topic)) {
-      this.node.cluster.log.unsubscribe([topic]);
-      throw this.#tooMany(count);
-    }
-    this.#subscribe(connection, topic);
-    return this.node.store.find(connection.id, connection.token) !== undefined;
-  }
-
-  remove(connection: LocalConnection, topic: string): void {
-    if (this.node.store.unsubscribe(connection, topic)) this.node.cluster.log.unsubscribe([topic]);
-  }
-
-  /** Follows a `log.subscribe`, which is taken back when the connection has stopped or is subscribed already. */
-  #subscribe(connection: LocalConnection, topic: string): void {
-    if (!this.node.store.subscribe(connection, topic)) this.node.cluster.log.unsubscribe([topic]);
-  }
-
-  get #limit(): number {
-    return this.node.options.limits.maxTopicsPerConnection;
-  }
-
-  #tooMany(count: number): SseError {
-    return new SseError(
-      'INVALID_TOPIC',
-      `a connection follows at most ${this.#limit} topics (limits.maxTopicsPerConnection), got ${count}`,
-    );
-  }
-}
-
-/** Whether a topic is one that no application named. */
-function isInternal(topic: string): boolean {
-  return isMailbox(topic) || isSourceTopic(topic);
 }

@@ -17,11 +17,16 @@ const PAGE_ENTRIES = 200;
 /** The opening of a connection without the cluster. */
 export type Opened = NonNullable<ReplayRequest['opened']>;
 
+/** The positions from which on a client follows some topics. */
+type Since = NonNullable<ReplayRequest['since']>;
+
 /** The beginning of what a client missed. */
 export interface ReplayStart {
   /** Where the client stands; `undefined` for one that begins at the present. */
   readonly from: Cursor | undefined;
   readonly topics: readonly string[];
+  /** Where it began to follow some of them, if after `from`. */
+  readonly since: Since;
   readonly page: ReplayPage;
   /** What is in the mailbox of a client that begins at the present. */
   readonly mail: ReplayPage | undefined;
@@ -38,16 +43,18 @@ export class Replayer {
    * Reads the first page, which settles where the replay ends: what is published afterwards waits in the connection. To be
    * called before the connection can be found by its id, so that nothing of a topic that it is subscribed to later counts
    * as replayed.
+   * @param since where the client began to follow some of its topics
    * @param opened when it opened without the cluster: a client without a cursor gets a reset if it may have missed something
    */
-  async begin(connection: ClientConnection, opened?: Opened): Promise<ReplayStart> {
-    const { lastEventId } = connection;
-    const from = lastEventId === undefined ? undefined : parseCursor(lastEventId);
+  async begin(connection: ClientConnection, since: Since, opened?: Opened): Promise<ReplayStart> {
+    const from = cursorOf(connection);
     const topics = [...connection.topics];
-    const page = await this.#read(topics, from, opened);
+    const page = await (from === undefined
+      ? this.node.cluster.log.replay({ topics, limit: PAGE_ENTRIES, forgets: connection.id, ...(opened && { opened }) })
+      : this.#read(topics, from, since));
     const kept = from === undefined ? topics.filter(isKeptWhole) : [];
     const mail = kept.length === 0 ? undefined : await this.#mail(kept, beginningOf(page.head.epoch));
-    return { from, topics, page, mail };
+    return { from, topics, since, page, mail };
   }
 
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
@@ -71,7 +78,7 @@ export class Replayer {
     else await connections.replaying(connection.id, () => this.#bring(connection, start));
   }
 
-  async #bring(connection: ClientConnection, { topics, page, mail }: ReplayStart): Promise<ReplaySummary> {
+  async #bring(connection: ClientConnection, { topics, since, page, mail }: ReplayStart): Promise<ReplaySummary> {
     let goal = page.head;
     let entries = mail === undefined ? 0 : await this.#writeMail(connection, topics.filter(isKeptWhole), mail, goal);
     const resets: ResetReason[] = [];
@@ -91,7 +98,7 @@ export class Replayer {
         return { entries, resets };
       }
       const { epoch } = page.head;
-      page = await this.#read(topics, { epoch, ...page.completeTo });
+      page = await this.#read(topics, { epoch, ...page.completeTo }, since);
       // The log was lost meanwhile; positions of the old one say nothing about the new one.
       if (page.head.epoch !== epoch) goal = page.head;
     }
@@ -124,10 +131,9 @@ export class Replayer {
     return entries;
   }
 
-  #read(topics: readonly string[], after: Cursor | undefined, opened?: Opened): Promise<ReplayPage> {
-    const request = { topics, limit: PAGE_ENTRIES };
-    if (after === undefined && opened !== undefined) return this.node.cluster.log.replay({ ...request, opened });
-    return this.node.cluster.log.replay(after === undefined ? request : { ...request, after });
+  #read(topics: readonly string[], after: Cursor, since: Since): Promise<ReplayPage> {
+    const request = { topics, after, limit: PAGE_ENTRIES };
+    return this.node.cluster.log.replay(since.size === 0 ? request : { ...request, since });
   }
 
   /** Returns how many entries it wrote. */
@@ -169,6 +175,11 @@ export class Replayer {
     }
     return entries;
   }
+}
+
+/** Where the client of a connection stands; `undefined` for one that begins at the present. */
+export function cursorOf({ lastEventId }: Pick<ClientConnection, 'lastEventId'>): Cursor | undefined {
+  return lastEventId === undefined ? undefined : parseCursor(lastEventId);
 }
 
 /** Whether a page has nothing to write, as that of a client that begins at the present. */

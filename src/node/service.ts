@@ -22,23 +22,24 @@ import type {
   SendOptions,
   SseService,
 } from '../contracts/service.js';
-import { SseError } from '../errors.js';
 import { checkArguments } from '../options/arguments.js';
 import { checkConnectionId, checkReason, checkTopic } from '../protocol/names.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
 import { type NodeServices, type Phase, SseNode } from './node.js';
-import { ConnectionOpener, Subscriptions } from './open.js';
+import { ConnectionOpener } from './open.js';
 import { LocalCopies, Publisher } from './publish.js';
 import { Replayer } from './replay.js';
 import { MessageSender } from './send.js';
 import { ResumableSources } from './sources.js';
+import { Subscriptions } from './subscriptions.js';
 
 /** The facade: each method checks its arguments and delegates to one use case. */
 export class DistributedSseService implements SseService {
   readonly #node: SseNode;
   readonly #listener: NodeListener;
+  readonly #subscriptions: Subscriptions;
   readonly #opener: ConnectionOpener;
   readonly #sender: MessageSender;
   readonly #publisher: Publisher;
@@ -54,6 +55,7 @@ export class DistributedSseService implements SseService {
     const subscriptions = new Subscriptions(node);
     const sources = new ResumableSources(node);
     this.#node = node;
+    this.#subscriptions = subscriptions;
     const copies = new LocalCopies();
     this.#listener = new NodeListener(node, subscriptions, sources, copies);
     this.#opener = new ConnectionOpener(node, subscriptions, sources, new Replayer(node));
@@ -160,21 +162,11 @@ export class DistributedSseService implements SseService {
   }
 
   async subscribe(connectionId: string, topic: string): Promise<CommandReceipt> {
-    checkConnectionId(connectionId);
-    checkTopic(topic);
-    const { closed, cluster } = this.#node;
-    if (closed) return CLOSED;
-    if (!this.hasLocal(connectionId)) return cluster.messenger.subscribe(connectionId, topic);
-    return commandReceipt(() => this.#listener.onSubscribe(connectionId, topic));
+    return this.#subscriptions.change(connectionId, topic, 'subscribe');
   }
 
   async unsubscribe(connectionId: string, topic: string): Promise<CommandReceipt> {
-    checkConnectionId(connectionId);
-    checkTopic(topic);
-    const { closed, cluster } = this.#node;
-    if (closed) return CLOSED;
-    if (!this.hasLocal(connectionId)) return cluster.messenger.unsubscribe(connectionId, topic);
-    return commandReceipt(async () => this.#listener.onUnsubscribe(connectionId, topic));
+    return this.#subscriptions.change(connectionId, topic, 'unsubscribe');
   }
 
   async presence(topic: string): Promise<Presence> {
@@ -194,12 +186,7 @@ export class DistributedSseService implements SseService {
   }
 
   drain(options: DrainOptions = {}): Promise<void> {
-    try {
-      checkArguments('drain', options);
-    } catch (error: unknown) {
-      // It throws nothing else.
-      return Promise.reject(error as SseError);
-    }
+    checkArguments('drain', options);
     return this.#shutdown.drain(options.timeout ?? this.#node.options.reliability.gracefulShutdownTimeout);
   }
 
@@ -212,20 +199,7 @@ export class DistributedSseService implements SseService {
   }
 }
 
-const CLOSED: CommandReceipt = { outcome: 'unavailable', code: 'CLOSED' };
 const CLOSED_NOTHING: CloseReceipt = { closed: 0, missing: [], unavailable: 'CLOSED' };
-
-/** The receipt of a command that this node carries out itself. */
-async function commandReceipt(command: () => Promise<boolean>): Promise<CommandReceipt> {
-  try {
-    return { outcome: (await command()) ? 'delivered' : 'not-connected' };
-  } catch (error) {
-    if (SseError.is(error, 'INVALID_TOPIC')) return { outcome: 'rejected', code: error.code };
-    // The feed of the topic did not begin, so the connection was not subscribed.
-    if (SseError.is(error, 'CLOSED')) return CLOSED;
-    return { outcome: 'unavailable', code: (SseError.is(error) && error.noEffect) || 'CLUSTER_UNREACHABLE' };
-  }
-}
 
 const TROUBLES: Readonly<Record<NonNullable<CoordinatorStatus['trouble']>, HealthReasonCode>> = {
   lease: 'LEASE_LOST',

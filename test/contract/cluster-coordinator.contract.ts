@@ -693,6 +693,26 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(page.gap?.resumedFrom).to.deep.include({ sequence: page.head.sequence });
       });
 
+      core('of a topic that is followed since a position has nothing before it, entry or gap', async () => {
+        const few = { maxEntries: 1, ttl: 60_000 };
+        const [start] = await publishAll(a, [sport]);
+        const entries = await publishAll(a, [news, sport, news, sport, news]);
+        const since = (cursor: Cursor | undefined) => new Map(cursor && [[news, cursor]]);
+        const page = await replay(b, { topics: [news, sport], after: start, since: since(entries[2]) });
+        expect([texts(page), page.gap]).to.deep.equal([['1', '3', '4'], undefined]);
+        const older = await replay(b, { topics: [news, sport], after: entries[3], since: since(entries[2]) });
+        expect(texts(older)).to.deep.equal(['4']);
+        const trimmed = await publishAll(
+          a,
+          Array.from({ length: MUCH }, () => news),
+          few,
+        );
+        const gapSince = async (at: Cursor | undefined) =>
+          (await replay(b, { topics: [news], after: start, since: since(at) })).gap;
+        expect((await gapSince(entries[4]))?.reason).to.equal('GAP');
+        expect(await gapSince(trimmed.at(-1))).to.equal(undefined);
+      });
+
       it('a topic that is named twice is replayed once', async () => {
         const start = await head(a);
         await publishAll(a, [news]);
@@ -808,6 +828,68 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
           expect(gapIn(page)).to.deep.equal({ reason: 'AHEAD', topics: undefined });
           expect(texts(page)).to.deep.equal(['0']);
         }
+      });
+    });
+
+    describe('memory of subscriptions', () => {
+      const remember = ({ coordinator }: Node, topic: string, change: 'add' | 'keep' | 'drop', ttl = 60_000) =>
+        coordinator.log.remember({ connectionId: c1, topic, change, limit: 2, ttl });
+      const recalled = async ({ coordinator }: Node) => Object.fromEntries(await coordinator.log.recall(c1, 60_000));
+      const dropped = { kind: 'dropped' };
+
+      core('is the same on every node, each topic since the head when it began', async () => {
+        const [first, second] = await publishAll(a, [news, sport]);
+        expect(await remember(a, news, 'add')).to.equal(true);
+        await publishAll(a, [news]);
+        expect(await remember(b, news, 'keep')).to.equal(true);
+        const followed = { kind: 'followed', since: second };
+        expect(first).to.not.deep.equal(second);
+        expect(await recalled(b)).to.deep.equal({ [news]: followed });
+        expect(await recalled(a)).to.deep.equal({ [news]: followed });
+      });
+
+      core('has nothing of an id whose client begins anew', async () => {
+        await remember(a, news, 'add');
+        await replay(b, { topics: [] });
+        expect(await recalled(a)).to.have.property(news);
+        await replay(b, { topics: [], forgets: c1 });
+        expect(await recalled(a)).to.deep.equal({});
+        await remember(a, news, 'add');
+        const opened = { openedAt: performance.now(), seen: undefined };
+        await replay(b, { topics: [], opened, forgets: c1 });
+        expect(await recalled(a)).to.deep.equal({});
+      });
+
+      it('has nothing of an added topic that was dropped, and else that it was', async () => {
+        await remember(a, news, 'add');
+        await remember(a, news, 'drop');
+        await remember(a, sport, 'drop');
+        expect(await recalled(b)).to.deep.equal({ [sport]: dropped });
+        await remember(a, sport, 'add');
+        expect((await recalled(b))[sport]?.kind).to.equal('followed');
+        await remember(a, sport, 'drop');
+        await remember(a, news, 'keep');
+        await remember(a, news, 'drop');
+        expect(await recalled(b)).to.deep.equal({ [sport]: dropped, [news]: dropped });
+      });
+
+      it('has at most so many topics of one id', async () => {
+        expect(await remember(a, news, 'add')).to.equal(true);
+        expect(await remember(a, sport, 'drop')).to.equal(true);
+        for (const change of ['add', 'keep', 'drop'] as const) {
+          expect(await remember(a, `${news}-2`, change)).to.equal(false);
+        }
+        expect(await remember(a, news, 'keep')).to.equal(true);
+        expect(Object.keys(await recalled(a))).to.have.members([news, sport]);
+      });
+
+      it('ends after its time, which a question prolongs', async () => {
+        await remember(a, news, 'add', 20);
+        await until(async () => (await b.coordinator.log.recall(c1, 1)).size === 0, 'the end of the memory');
+        await remember(a, news, 'add', 5_000);
+        await recalled(b);
+        await remember(a, sport, 'add', 60_000);
+        expect(Object.keys(await recalled(b))).to.have.members([news, sport]);
       });
     });
 
@@ -1285,6 +1367,8 @@ function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
     coordinator.routes.nodes(),
     coordinator.log.publish(publication('news', 'data: x\n\n')),
     coordinator.log.subscribe(['news']),
+    coordinator.log.remember({ connectionId: 'c', topic: 'news', change: 'add', limit: 1, ttl: 1_000 }),
+    coordinator.log.recall('c', 1_000),
     coordinator.log.replay({ topics: [], limit: 1 }),
     coordinator.messenger.hasReached('c', { ms: 1, sequence: 1 }),
     coordinator.locks.acquireLock('thing', 'me', 1000),

@@ -360,9 +360,21 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(bystander.sink.data('message')).to.deep.equal(['3']);
       });
 
-      it('subscribing or unsubscribing an unknown id answers not-connected', async () => {
-        expect(await here.subscribe(c1, news)).to.deep.equal({ outcome: 'not-connected' });
-        expect(await here.unsubscribe(c1, news)).to.deep.equal({ outcome: 'not-connected' });
+      it('a client that comes back to another node follows what it was subscribed to, also while it was away', async () => {
+        const { sink } = await connect(here, c1);
+        expect(await there.subscribe(c1, news)).to.deep.equal({ outcome: 'delivered' });
+        sink.leave();
+        await until(async () => !(await there.isConnected(c1)), 'the client to be gone');
+        expect(await here.subscribe(c1, `${news}-2`)).to.deep.equal({ outcome: 'stored' });
+        await here.publish(news, 'message', '1');
+        await here.publish(`${news}-2`, 'message', '2');
+        const lastEventId = sink.lastId ?? '';
+        const again = await connect(there, c1, { lastEventId });
+        await got(again, 2);
+        expect(again.sink.data('message')).to.deep.equal(['1', '2']);
+        await here.publish(news, 'message', '3');
+        await got(again, 3);
+        expect(await here.unsubscribe(c1, news)).to.deep.equal({ outcome: 'delivered' });
       });
 
       it('presence lists the subscribed connections, on every node', async () => {

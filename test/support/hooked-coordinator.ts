@@ -44,6 +44,8 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
       unsubscribe: topics => {
         log.unsubscribe(topics);
       },
+      remember: around('log.remember', change => log.remember(change)),
+      recall: around('log.recall', (id, ttl) => log.recall(id, ttl)),
       position: () => log.position(),
       lastPosition: () => log.lastPosition(),
     },

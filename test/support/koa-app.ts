@@ -29,6 +29,8 @@ export interface KoaAppSettings {
   readonly bind?: (container: Container) => void;
   /** Middleware in front of the library's. */
   readonly before?: readonly Koa.Middleware[];
+  /** Properties of every context, of packages that extend an application. */
+  readonly context?: object;
   /** Middleware behind it, plain routes. */
   readonly after?: readonly Koa.Middleware[];
 }
@@ -49,6 +51,9 @@ export class KoaApp {
   private constructor(private readonly settings: KoaAppSettings) {
     const { controllers = [], before = [], after = [], matching, bind, options, overrides } = settings;
     this.container.load(sseModule(options, { logger: this.logger, ...overrides }));
+    if (settings.context !== undefined) {
+      Object.defineProperties(this.app.context, Object.getOwnPropertyDescriptors(settings.context));
+    }
     for (const controller of controllers) this.container.bind(controller).toSelf();
     bind?.(this.container);
     this.app.on('error', error => this.errors.push(error));

@@ -85,7 +85,7 @@ export class RecordingListener implements ClusterListener {
     return true;
   }
 
-  onUnsubscribe(connectionId: string, topic: string): boolean {
+  async onUnsubscribe(connectionId: string, topic: string): Promise<boolean> {
     this.subscriptions.get(topic)?.delete(connectionId);
     return this.connections.has(connectionId);
   }

@@ -38,10 +38,12 @@ export class LocalCoordinator implements ClusterCoordinator {
 
   readonly log: EventLog = {
     publish: async publication => this.#reachBus().publish(publication),
-    replay: async request => this.#reachBus().log.replay(request),
+    replay: async request => this.#reachBus().replay(request),
     // A node of a bus gets every publication, so it has no subscriptions to begin or end.
     subscribe: async () => void this.#reachBus(),
     unsubscribe: () => undefined,
+    remember: async change => this.#reachBus().remembered.remember(change, this.bus.log.head),
+    recall: async (connectionId, ttl) => this.#reachBus().remembered.recall(connectionId, ttl),
     position: () => (this.status().reachable ? this.bus.log.head : undefined),
     lastPosition: () => this.bus.lastPosition(this.nodeId),
   };
@@ -65,7 +67,7 @@ export class LocalCoordinator implements ClusterCoordinator {
     },
     subscribe: (connectionId, topic) => this.#command(connectionId, owner => owner.onSubscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
-      this.#command(connectionId, async owner => owner.onUnsubscribe(connectionId, topic)),
+      this.#command(connectionId, owner => owner.onUnsubscribe(connectionId, topic)),
     presence: async topic => this.#presence(topic),
     hasReached: async (connectionId, position) => {
       const route = this.#reachBus().route(connectionId);

@@ -64,6 +64,8 @@ export class RedisCoordinator implements ClusterCoordinator {
     replay: async request => this.#reach().reader.replay(request),
     subscribe: async topics => this.#reach().feed.subscribe(topics),
     unsubscribe: topics => this.#node?.feed.unsubscribe(topics),
+    remember: async change => this.#reach().remembered.remember(change),
+    recall: async (connectionId, ttl) => this.#reach().remembered.recall(connectionId, ttl),
     position: () => this.#node?.feed.position,
     lastPosition: () => this.#node?.feed.lastPosition,
   };

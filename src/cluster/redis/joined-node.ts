@@ -17,6 +17,7 @@ import { LogReader } from './log-reader.js';
 import { MessageRouter, type PendingSend } from './messages.js';
 import { NodeChannel } from './node-channel.js';
 import { Reconciler } from './reconcile.js';
+import { RememberedSubscriptions } from './remembered.js';
 import { RedisRoutes } from './routes.js';
 import { LogTail, retentionMs } from './tail.js';
 
@@ -38,6 +39,7 @@ export class JoinedNode implements InboxParts {
   readonly reader: LogReader;
   readonly writer: LogWriter;
   readonly feed: LogFeed;
+  readonly remembered: RememberedSubscriptions;
   readonly nodes: LiveNodes;
   readonly #reconciler: Reconciler;
   readonly #expiry: RouteExpiry;
@@ -73,6 +75,7 @@ export class JoinedNode implements InboxParts {
     const tail = new LogTail(node.options.history.tail, topic => retentionMs(node.options, topic));
     this.reader = new LogReader({ ...node, gateway: node.reading }, tail);
     this.writer = new LogWriter(node, this.nodes);
+    this.remembered = new RememberedSubscriptions(node);
     this.feed = new LogFeed(node, this.#inbox.log, this.reader, tail);
   }
 

@@ -108,6 +108,11 @@ export class Keys {
     return { stream: `${prefix}{log}:t:${topic}`, last: `${prefix}{log}:p:${topic}` };
   }
 
+  /** What is remembered of the subscriptions of a connection id. */
+  followed(connectionId: string): string {
+    return `${this.layout.prefix}{log}:f:${connectionId}`;
+  }
+
   /** First result of a publication to this topic with this key. */
   idempotency(topic: string, key: string): string {
     return `${this.layout.prefix}{log}:i:${digestOf(topic, key)}`;

@@ -10,6 +10,8 @@ import { type LogPage, LogScan, type Look, PAGE_BYTES, type ReadTopics, wellForm
 import { historyScript, lookScript } from './scripts.js';
 import type { LogEntry, LogTail } from './tail.js';
 
+type Since = NonNullable<ReplayRequest['since']>;
+const NONE: Since = new Map();
 /** Topics whose last ids one call reads. */
 const TOPICS_PER_LOOK = 1_000;
 /** With more topics a look asks for the head first, which is enough for a reader at rest. */
@@ -41,30 +43,38 @@ export class LogReader {
   }
 
   /** A page for a client. Clients that ask for the same share one page, and few pages are read at once. @throws SseError */
-  async replay({ topics, after, opened, limit, broadcasts }: ReplayRequest): Promise<ReplayPage> {
+  async replay({
+    topics,
+    after,
+    opened,
+    limit,
+    broadcasts,
+    since = NONE,
+    forgets,
+  }: ReplayRequest): Promise<ReplayPage> {
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
-    if (opened !== undefined) return this.#missedSince(wanted, opened);
+    if (opened !== undefined) return this.#missedSince(wanted, opened, forgets);
     if (after === undefined) {
-      const head = await this.#headFor(wanted);
+      const head = await this.#headFor(wanted, forgets);
       return { head, completeTo: head, frames: [] };
     }
     // No client stands at the beginning of the log: the caller wants what Redis has now.
-    if (after.ms === 0) return this.#turns.run(() => this.#page(wanted, after, limit));
-    const present = this.tail.page(wanted, after, limit, PAGE_BYTES);
+    if (after.ms === 0) return this.#turns.run(() => this.#page(wanted, after, since, limit));
+    const present = this.tail.page(wanted, after, limit, PAGE_BYTES, since);
     if (present !== undefined) return present;
     const { position } = this.tail;
     const generations = this.tail.generations(wanted);
-    const read = (): Promise<ReplayPage> => this.#inTurn(wanted, after, limit);
+    const read = (): Promise<ReplayPage> => this.#inTurn(wanted, after, since, limit);
     if (generations === undefined) return read();
-    const page = await this.#shared(JSON.stringify([wanted, after, limit, generations]), read);
+    const page = await this.#shared(JSON.stringify([wanted, after, limit, generations, ...since]), read);
     // What the feed delivered before this call, its client was not there to hold; the page may have been read even earlier.
     if (position === undefined || position.epoch !== page.head.epoch) return position === undefined ? page : read();
     return isAfter(position, page.head) ? { ...page, head: position } : page;
   }
 
   /** Begins to read topics after a position, up to the log's present head. @throws SseError */
-  async scan(topics: readonly string[], after: Cursor): Promise<LogScan> {
-    return new LogScan(this.node.signer, this.#read, await this.#look([...new Set(topics)], after), after);
+  async scan(topics: readonly string[], after: Cursor, since: Since = NONE): Promise<LogScan> {
+    return new LogScan(this.node.signer, this.#read, await this.#look([...new Set(topics)], after), after, since);
   }
 
   /** The newest entry. @throws SseError */
@@ -93,23 +103,24 @@ export class LogReader {
     }
   };
 
-  async #headFor(topics: readonly string[]): Promise<Cursor> {
+  async #headFor(topics: readonly string[], forgets: string | undefined): Promise<Cursor> {
     const generations = this.tail.generations(topics);
-    const head = await this.head();
+    const { head } = await this.#ask([], forgets);
     this.#begin(topics, generations, head);
     return head;
   }
 
-  #inTurn(topics: readonly string[], after: Cursor, limit: number): Promise<ReplayPage> {
+  #inTurn(topics: readonly string[], after: Cursor, since: Since, limit: number): Promise<ReplayPage> {
     return this.#turns.run(async () => {
       // Another client may have read it meanwhile.
-      return this.tail.page(topics, after, limit, PAGE_BYTES) ?? (await this.#page(topics, after, limit));
+      const present = this.tail.page(topics, after, limit, PAGE_BYTES, since);
+      return present ?? (await this.#page(topics, after, since, limit));
     });
   }
 
-  async #page(topics: readonly string[], after: Cursor, limit: number): Promise<ReplayPage> {
+  async #page(topics: readonly string[], after: Cursor, since: Since, limit: number): Promise<ReplayPage> {
     const generations = this.tail.generations(topics);
-    const scan = await this.scan(topics, after);
+    const scan = await this.scan(topics, after, since);
     const { head } = scan;
     this.#begin(topics, generations, head);
     const page = await scan.first(limit, slice => {
@@ -124,8 +135,9 @@ export class LogReader {
   async #missedSince(
     topics: readonly string[],
     { openedAt, seen }: NonNullable<ReplayRequest['opened']>,
+    forgets: string | undefined,
   ): Promise<ReplayPage> {
-    const { now, head, forgotten, lasts } = await this.#ask(topics);
+    const { now, head, forgotten, lasts } = await this.#ask(topics, forgets);
     const known = seen?.epoch === head.epoch ? seen : undefined;
     const openedMs = now - (performance.now() - openedAt);
     const ms = Math.max(0, Math.floor(openedMs - (known === undefined ? UNKNOWN_MS : CLOCK_SLACK_MS)));
@@ -169,10 +181,13 @@ export class LogReader {
     }
   }
 
-  async #ask(topics: readonly string[]): Promise<Look> {
+  /** @param forgets a connection id of which nothing shall be remembered */
+  async #ask(topics: readonly string[], forgets?: string): Promise<Look> {
     const { gateway, options } = this.node;
-    const last = topics.map(topic => gateway.keys.topic(topic).last);
-    const reply = await gateway.run(lookScript, { ...logRequest(gateway, options), last });
+    const { keys } = gateway;
+    const last = topics.map(topic => keys.topic(topic).last);
+    const followed = forgets === undefined ? keys.logMeta : keys.followed(forgets);
+    const reply = await gateway.run(lookScript, { ...logRequest(gateway, options), forgets: followed, last });
     if (reply.status === 'LIMIT') throw refused('look');
     const { now, run, epoch } = reply;
     const lasts = new Map(topics.map((topic, at) => [topic, positionOf(reply.lasts[at])]));

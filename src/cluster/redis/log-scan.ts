@@ -82,11 +82,13 @@ export class LogScan {
   #completeTo: Position;
   #broken = false;
 
+  /** @param since where the reader began to follow some of the topics, if after its position */
   constructor(
     private readonly signer: FrameSigner,
     private readonly read: ReadTopics,
     private readonly look: Look,
     after: Cursor,
+    private readonly since: ReadonlyMap<string, Cursor> = new Map(),
   ) {
     const { head, lasts, forgotten, run } = look;
     this.head = head;
@@ -96,9 +98,10 @@ export class LogScan {
     this.#from = known ? after : ORIGIN;
     this.#completeTo = this.#from;
     for (const [name, last] of lasts) {
-      if (last !== undefined && isAfter(last, this.#from)) {
-        this.#pending.push({ name, last, to: this.#from, entries: [], done: false });
-      } else if (last === undefined && known && isAfter(forgotten, after)) this.#missing.set(name, forgotten);
+      const to = this.#begin(name);
+      if (last !== undefined && isAfter(last, to)) {
+        this.#pending.push({ name, last, to, entries: [], done: false });
+      } else if (last === undefined && known && isAfter(forgotten, to)) this.#missing.set(name, forgotten);
     }
   }
 
@@ -141,10 +144,16 @@ export class LogScan {
     const pending = new Map(this.#pending.map(topic => [topic.name, topic]));
     for (const topic of this.#broken ? [] : look.lasts.keys()) {
       const { to = head, entries = [], done = true } = pending.get(topic) ?? {};
-      const from = this.#missing.get(topic) ?? this.#from;
+      const from = this.#missing.get(topic) ?? this.#begin(topic);
       learn({ topic, from, to: done ? head : to, entries: [...entries], ageOf });
     }
     return this.next(limit);
+  }
+
+  /** Where the scan of a topic begins. */
+  #begin(topic: string): Position {
+    const since = this.since.get(topic);
+    return since?.epoch === this.head.epoch ? later(since, this.#from) : this.#from;
   }
 
   /** Reads on in every topic of which nothing is left to return. */

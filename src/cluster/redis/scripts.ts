@@ -236,7 +236,7 @@ export const publishUnkeptScript = script({
 /** Reads where the ordered log stands, and the last ids of topics: one for each, in their order. */
 export const lookScript = script({
   name: 'look',
-  keys: { meta: text },
+  keys: { meta: text, forgets: text },
   restKeys: { last: text },
   args: { metaMs: integer, newEpoch: text, runId, failoverJumpMs: integer },
   replies: {
@@ -276,6 +276,23 @@ export const historyScript = script({
   },
 });
 
+/** Remembers what a connection id follows, or follows no more. */
+export const rememberScript = script({
+  name: 'remember',
+  keys: { meta: text, followed: text },
+  args: { topic: text, change: word('add', 'keep', 'drop'), limit: integer, ms: integer },
+  replies: { OK: {}, FULL: {} },
+});
+
+/** Reads what is remembered of connection ids: the topics of each, in their order, and remembers it longer. */
+export const recallScript = script({
+  name: 'recall',
+  keys: {},
+  restKeys: { followed: text },
+  args: { ms: integer },
+  replies: { OK: { remembered: rest(list(group({ topic: text, state: text }))) }, LIMIT: {} },
+});
+
 /** Names the commands that the user of the connection may not run. */
 export const accessScript = script({
   name: 'access',
@@ -304,6 +321,8 @@ export const SCRIPTS = [
   publishUnkeptScript,
   lookScript,
   historyScript,
+  rememberScript,
+  recallScript,
 ] as const;
 
 /** A lease as its node knows it. */
@@ -333,5 +352,6 @@ export type HistoryEntry = HistoryPage['entries'][number];
 export type HistoryGap = HistoryPage['gaps'][number];
 export type LookRequest = RequestOf<typeof lookScript>;
 export type LookReply = ReplyOf<typeof lookScript>;
+export type RememberRequest = RequestOf<typeof rememberScript>;
 /** What publishing to the log and looking at it share. */
 export type LogRequest = Pick<PublishRequest & LookRequest, 'meta' | 'metaMs' | 'newEpoch' | 'failoverJumpMs'>;

@@ -235,19 +235,27 @@ export class LogTail {
     return { epoch: this.#position.epoch, ms: end.ms, sequence: end.sequence };
   }
 
-  /** A page for a reader of these topics. `undefined`: ask Redis. */
-  page(topics: readonly string[], after: Cursor, limit: number, maxBytes: number): ReplayPage | undefined {
+  /** A page for a reader of these topics, some of which it follows only `since` a position. `undefined`: ask Redis. */
+  page(
+    topics: readonly string[],
+    after: Cursor,
+    limit: number,
+    maxBytes: number,
+    since: ReadonlyMap<string, Cursor> = new Map(),
+  ): ReplayPage | undefined {
     const head = this.#end(topics);
     if (head === undefined || after.epoch !== head.epoch || isAfter(after, head)) return undefined;
     let completeTo: Position = head;
     const found: Kept[] = [];
     for (const topic of topics) {
       const tail = this.#topics.get(topic);
-      const run = tail && this.#runAt(tail, after);
+      const start = since.get(topic);
+      const from = start?.epoch === head.epoch ? later(start, after) : after;
+      const run = tail && this.#runAt(tail, from);
       if (tail === undefined || run === undefined) return undefined;
       const end = this.#endOf(tail, run);
       if (isAfter(completeTo, end)) completeTo = end;
-      const first = firstAfter(run.entries, after);
+      const first = firstAfter(run.entries, from);
       // One more than is asked for, since the page must know where it ends.
       for (const kept of run.entries.slice(first, first + limit + 1)) found.push(kept);
     }

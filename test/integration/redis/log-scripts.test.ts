@@ -1,6 +1,14 @@
 import { expect } from 'chai';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
-import { historyScript, lookScript, type PublishRequest, publishScript } from '../../../src/cluster/redis/scripts.js';
+import {
+  historyScript,
+  lookScript,
+  type PublishRequest,
+  publishScript,
+  recallScript,
+  type RememberRequest,
+  rememberScript,
+} from '../../../src/cluster/redis/scripts.js';
 import type { Cursor } from '../../../src/contracts/events.js';
 import { gatewayOptions } from '../../support/redis/gateway-options.js';
 import { ScriptBench } from '../../support/redis/script-bench.js';
@@ -8,6 +16,7 @@ import { scriptSource } from '../../support/redis/script-source.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
 
+const MEMORY_MS = 60_000;
 const META_MS = 3_000_000;
 const FENCE_MS = 60_000;
 
@@ -55,7 +64,11 @@ describe('scripts of the log', () => {
       ...more,
     });
   const look = (...topics: readonly string[]) =>
-    gateway.run(lookScript, { ...log(), last: topics.map(topic => bench.keys.topic(topic).last) });
+    gateway.run(lookScript, {
+      ...log(),
+      forgets: bench.keys.logMeta,
+      last: topics.map(topic => bench.keys.topic(topic).last),
+    });
   const looked = async (...topics: readonly string[]) => {
     const reply = await look(...topics);
     if (reply.status !== 'OK') throw new Error(reply.status);
@@ -313,5 +326,66 @@ describe('scripts of the log', () => {
     await bench.advance(300_001);
     await publish('a', 'x');
     expect(await server.redis.admin.xlen(stream)).to.be.below(101);
+  });
+
+  describe('memory of subscriptions', () => {
+    const remember = async (topic: string, change: RememberRequest['change'], limit = 2) => {
+      const { status } = await gateway.run(rememberScript, {
+        meta: bench.keys.logMeta,
+        followed: bench.keys.followed('me'),
+        topic,
+        change,
+        limit,
+        ms: MEMORY_MS,
+      });
+      return status;
+    };
+    const recall = async (...ids: string[]) => {
+      const reply = await gateway.run(recallScript, {
+        followed: ids.map(id => bench.keys.followed(id)),
+        ms: 2 * MEMORY_MS,
+      });
+      if (reply.status !== 'OK') return reply.status;
+      return reply.remembered.map(topics => Object.fromEntries(topics.map(({ topic, state }) => [topic, state])));
+    };
+    const pttl = () => server.redis.admin.pttl(bench.keys.followed('me'));
+
+    it('is kept for its time, and longer when it is read', async () => {
+      await remember('a', 'add');
+      expect(await pttl()).to.be.within(1, MEMORY_MS);
+      await recall('me', 'other');
+      expect(await pttl()).to.be.greaterThan(MEMORY_MS);
+    });
+
+    it('has the position at which a subscription began, and the mark that says what remains of it', async () => {
+      expect(await remember('a', 'add')).to.equal('OK');
+      const { id } = await publish('x');
+      await remember('a', 'keep');
+      await remember('b', 'drop');
+      expect(await recall('me')).to.deep.equal([{ a: '+', b: '-' }]);
+      await remember('a', 'drop');
+      await remember('b', 'add');
+      expect(await recall('none', 'me')).to.deep.equal([{}, { b: `=e1 ${id}` }]);
+      await remember('b', 'drop');
+      expect(await recall('me')).to.deep.equal([{ b: '-' }]);
+    });
+
+    it('has few topics of an id, and few ids are asked for at once', async () => {
+      for (const topic of ['a', 'b']) expect(await remember(topic, 'add')).to.equal('OK');
+      for (const change of ['add', 'keep', 'drop'] as const) expect(await remember('c', change)).to.equal('FULL');
+      expect(await remember('a', 'drop')).to.equal('OK');
+      expect(await recall(...Array.from({ length: 33 }, (_, n) => `${n}`))).to.equal('LIMIT');
+    });
+
+    it('is forgotten with a look of a client that begins anew, and with no other', async () => {
+      const keys = () => server.redis.admin.keys(`${bench.keys.followed('*')}`);
+      await remember('a', 'add');
+      await looked('a');
+      expect(await keys()).to.have.length(1);
+      const epoch = (await looked()).epoch;
+      await gateway.run(lookScript, { ...log('e2'), forgets: bench.keys.followed('me'), last: [] });
+      expect(await keys()).to.deep.equal([]);
+      expect((await looked()).epoch).to.equal(epoch);
+    });
   });
 });

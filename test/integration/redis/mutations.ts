@@ -15,6 +15,9 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   publish: ['log-scripts', 'log-model'],
   'publish-unkept': ['publish-unkept-script'],
   history: ['log-scripts', 'log-model'],
+  look: ['log-scripts', 'log-model'],
+  remember: ['log-scripts'],
+  recall: ['log-scripts'],
   reconcile: ['reconcile-script'],
   lock: ['lock-script'],
 };

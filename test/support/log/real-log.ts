@@ -71,7 +71,9 @@ export class RealLog {
 
   look(topics: readonly TopicKeys[]): Promise<LookReply> {
     const last = topics.map(topic => topic.last);
-    return this.#offerEpoch(newEpoch => this.#run(lookScript, { ...this.#shared(newEpoch), last }));
+    return this.#offerEpoch(newEpoch =>
+      this.#run(lookScript, { ...this.#shared(newEpoch), forgets: this.keys.logMeta, last }),
+    );
   }
 
   history(question: Question): Promise<HistoryReply> {

@@ -219,7 +219,7 @@ describe('SseService on two nodes', () => {
     it('subscribes, lists and unsubscribes a connection wherever it is', async () => {
       const { sink, connection } = await there.connect('b');
       expect(await here.service.subscribe('b', 't')).to.deep.equal({ outcome: 'delivered' });
-      expect(await here.service.subscribe('nobody', 't')).to.deep.equal({ outcome: 'not-connected' });
+      expect(await here.service.subscribe('nobody', 't')).to.deep.equal({ outcome: 'stored' });
       expect([...connection.topics]).to.deep.equal(['t']);
       expect(await here.service.presence('t')).to.deep.equal({
         connections: [{ connectionId: 'b', nodeId: 'there' }],

@@ -1,15 +1,17 @@
 import { expect } from 'chai';
+import { useFakeTimers } from 'sinon';
 import type { ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
 import { codeOf } from '../../support/code-of.js';
 import { type Hook, hookedCoordinator } from '../../support/hooked-coordinator.js';
+import type { RecordingSink } from '../../support/recording-sink.js';
 import { SubscriptionCounter } from '../../support/subscription-counter.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
 import { turns } from '../../support/turns.js';
 
 const DONE = { outcome: 'delivered' };
-const ABSENT = { outcome: 'not-connected' };
+const STORED = { outcome: 'stored' };
 const TOO_MANY = { outcome: 'rejected', code: 'INVALID_TOPIC' };
 const CUT_OFF = { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
 
@@ -66,11 +68,6 @@ describe('Subscriptions', () => {
     expect(subscriptions.balance).to.deep.equal({});
   });
 
-  it('an id without a connection is not subscribed', async () => {
-    expect(await node.service.subscribe('c1', 'news')).to.deep.equal(ABSENT);
-    expect(await node.service.unsubscribe('c1', 'news')).to.deep.equal(ABSENT);
-  });
-
   it('at once, of one topic, is one subscription', async () => {
     await node.connect('c1');
     onListen = () => turns(1);
@@ -105,12 +102,12 @@ describe('Subscriptions', () => {
   });
 
   for (const when of ['before', 'after'] as const) {
-    it(`a client that leaves ${when} the feed runs is not subscribed and leaves no feed`, async () => {
+    it(`a client that leaves ${when} the feed runs leaves no feed, and follows the topic when it comes back`, async () => {
       const { sink } = await node.connect('c1');
       onListen = now => {
         if (now === when) sink.leave();
       };
-      expect(await node.service.subscribe('c1', 'news')).to.deep.equal(ABSENT);
+      expect(await node.service.subscribe('c1', 'news')).to.deep.equal(STORED);
       expect(subscriptions.balance).to.deep.equal({});
       expect([...node.store.topics()]).to.deep.equal([]);
     });
@@ -166,4 +163,94 @@ describe('Subscriptions', () => {
       expect(await codeOf(node.service.unsubscribe('c1', topic))).to.equal('INVALID_TOPIC');
     }
   });
+
+  describe('of a client that comes back', () => {
+    const resumed = async (at: TestNode, lastEventId: string | undefined, topics: readonly string[] = []) => {
+      const { sink } = await at.connect('c1', { topics, ...(lastEventId !== undefined && { lastEventId }) });
+      await turns();
+      return sink;
+    };
+
+    it('goes on, on another node, with what was missed since the subscription began', async () => {
+      const { sink } = await node.connect('c1');
+      await node.service.publish('room-7', 'message', 'before');
+      await other.service.subscribe('c1', 'room-7');
+      await node.service.publish('room-7', 'message', '1');
+      sink.leave();
+      await node.service.publish('room-7', 'message', '2');
+      // The client has the id of its first event alone.
+      const again = await resumed(other, firstId(sink));
+      expect(again.data('message')).to.deep.equal(['1', '2']);
+      await node.service.publish('room-7', 'message', '3');
+      await turns();
+      expect(again.data('message')).to.deep.equal(['1', '2', '3']);
+      expect(again.names).to.not.include('sse.reset');
+    });
+
+    it('goes on after a second return, which has no event of its own', async () => {
+      const { sink } = await node.connect('c1');
+      await node.service.subscribe('c1', 'room-7');
+      sink.leave();
+      (await resumed(other, sink.lastId)).leave();
+      await node.service.publish('room-7', 'message', '1');
+      expect((await resumed(node, sink.lastId)).data('message')).to.deep.equal(['1']);
+    });
+
+    it('begins and ends while the client is away', async () => {
+      const { sink } = await node.connect('c1', { topics: ['news', 'sport'] });
+      sink.leave();
+      expect(await other.service.subscribe('c1', 'room-7')).to.deep.equal(STORED);
+      expect(await other.service.unsubscribe('c1', 'news')).to.deep.equal(STORED);
+      for (const topic of ['news', 'sport', 'room-7']) await node.service.publish(topic, 'message', topic);
+      const again = await resumed(node, sink.lastId, ['news', 'sport']);
+      expect(again.data('message')).to.deep.equal(['sport', 'room-7']);
+      expect(await other.service.unsubscribe('c1', 'room-7')).to.deep.equal(DONE);
+      again.leave();
+      await node.service.publish('room-7', 'message', 'later');
+      expect((await resumed(node, again.lastId, ['news', 'sport'])).data('message')).to.deep.equal([]);
+    });
+
+    it('is not inherited by a client without a last id, nor by its later connections', async () => {
+      const { sink } = await node.connect('c1');
+      await node.service.subscribe('c1', 'room-7');
+      sink.leave();
+      const anew = await resumed(other, undefined);
+      anew.leave();
+      await node.service.publish('room-7', 'message', '1');
+      expect((await resumed(node, anew.lastId)).data('message')).to.deep.equal([]);
+    });
+
+    it('reports a gap of entries since the subscription began, and none of earlier ones', async () => {
+      const options = { history: { topics: { 'room-*': { maxEntries: 1 } } } };
+      const third = await cluster.started('c', { options });
+      const { sink } = await third.connect('c1');
+      for (const text of ['1', '2', '3']) await third.service.publish('room-7', 'message', text);
+      await third.service.subscribe('c1', 'room-7');
+      const start = sink.lastId;
+      sink.leave();
+      expect((await resumed(third, start)).names).to.deep.equal(['connected']);
+      for (const text of ['4', '5']) await third.service.publish('room-7', 'message', text);
+      expect((await resumed(third, start)).names).to.deep.equal(['connected', 'sse.reset', 'message']);
+    });
+
+    it('that was unsubscribed while the node was cut off has ended once the node is back', async () => {
+      const clock = useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+      try {
+        const { sink } = await node.connect('c1', { topics: ['news'] });
+        cluster.bus.cut('a');
+        await node.service.unsubscribe('c1', 'news');
+        cluster.bus.heal('a');
+        await clock.tickAsync(1_500);
+        sink.leave();
+        await node.service.publish('news', 'message', '1');
+        expect((await resumed(other, sink.lastId, ['news'])).data('message')).to.deep.equal([]);
+      } finally {
+        clock.restore();
+      }
+    });
+  });
 });
+
+function firstId({ events }: RecordingSink): string | undefined {
+  return events[0]?.id;
+}

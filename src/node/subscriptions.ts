@@ -1,0 +1,228 @@
+import type { ClientConnection } from '../connection/client-connection.js';
+import type { SubscriptionChange } from '../contracts/cluster.js';
+import type { CommandReceipt, Cursor } from '../contracts/events.js';
+import type { LocalConnection } from '../contracts/store.js';
+import { SseError } from '../errors.js';
+import { checkConnectionId, checkTopic, isMailbox, isSourceTopic } from '../protocol/names.js';
+import { Periodic } from '../time.js';
+import type { SseNode } from './node.js';
+import { cursorOf } from './replay.js';
+
+const CLOSED: CommandReceipt = { outcome: 'unavailable', code: 'CLOSED' };
+
+/** What a connection follows from its beginning. */
+export interface InitialTopics {
+  /** Topics to be subscribed. */
+  readonly wanted: readonly string[];
+  /** Where the client began to follow some of them. */
+  readonly since: ReadonlyMap<string, Cursor>;
+}
+
+/**
+ * The topics of this node's connections. Each of them is one `log.subscribe` of the node. Changes by `subscribe` and
+ * `unsubscribe` are remembered by the cluster, for a client that comes back on any node.
+ */
+export class Subscriptions {
+  /**
+   * Topics that a connection follows because of `subscribe`, here or on another node before, and topics that it does not
+   * follow any more although the cluster does not know that yet.
+   */
+  readonly #changed = new Map<LocalConnection, Map<string, 'add' | 'drop'>>();
+  readonly #keeping: Periodic;
+
+  constructor(private readonly node: SseNode) {
+    this.#keeping = new Periodic(() => this.#keep(), { everyMs: node.options.history.ttl / 2, jitter: 0.1 });
+  }
+
+  /** The distinct topics of a new connection. @throws SseError `INVALID_TOPIC` */
+  check(topics: readonly string[]): string[] {
+    const distinct = [...new Set(topics)];
+    for (const topic of distinct) checkTopic(topic);
+    if (distinct.length > this.#limit) throw this.#tooMany(distinct.length);
+    return distinct;
+  }
+
+  /** The topics of a new connection, those of its client's former connection among them. @throws SseError `UNAVAILABLE` */
+  async remembered(connection: ClientConnection, topics: readonly string[]): Promise<InitialTopics> {
+    const followed = new Set(topics);
+    const since = new Map<string, Cursor>();
+    if (cursorOf(connection) !== undefined) {
+      for (const [topic, state] of await this.node.cluster.log.recall(connection.id, this.#ttl)) {
+        if (state.kind === 'dropped') followed.delete(topic);
+        else if (!followed.has(topic)) {
+          followed.add(topic);
+          this.#note(connection, topic, 'add');
+          if (state.since !== undefined) since.set(topic, state.since);
+        }
+      }
+    }
+    return { wanted: [...followed].filter(topic => !connection.topics.has(topic)), since };
+  }
+
+  /** Subscribes a new connection that is stored, unless it stops meanwhile. @throws SseError `UNAVAILABLE` */
+  async begin(connection: LocalConnection, topics: readonly string[]): Promise<void> {
+    await this.node.cluster.log.subscribe(topics);
+    for (const topic of topics) this.#subscribe(connection, topic);
+  }
+
+  /** Changes what a connection follows, wherever it is. @throws SseError `INVALID_CONNECTION_ID`, `INVALID_TOPIC` */
+  async change(connectionId: string, topic: string, how: 'subscribe' | 'unsubscribe'): Promise<CommandReceipt> {
+    checkConnectionId(connectionId);
+    checkTopic(topic);
+    const { closed, cluster, store } = this.node;
+    if (closed) return CLOSED;
+    const connection = store.get(connectionId);
+    const receipt = await (connection === undefined
+      ? cluster.messenger[how](connectionId, topic)
+      : receiptOf(how === 'subscribe' ? this.add(connection, topic) : this.remove(connection, topic)));
+    if (receipt.outcome !== 'not-connected') return receipt;
+    return cluster.remember(this.#change(connectionId, topic, how === 'subscribe' ? 'keep' : 'drop'));
+  }
+
+  /** Subscribes a live connection; resolves to whether it still is. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
+  async add(connection: LocalConnection, topic: string): Promise<boolean> {
+    if (connection.topics.has(topic)) return true;
+    await this.node.cluster.log.subscribe([topic]);
+    const own = [...connection.topics].filter(isInternal).length;
+    const count = connection.topics.size - own + 1;
+    // Looked at only now, since calls like this one may have been faster.
+    if (count > this.#limit && !connection.topics.has(topic)) {
+      this.node.cluster.log.unsubscribe([topic]);
+      throw this.#tooMany(count);
+    }
+    if (!this.#subscribe(connection, topic)) return this.#isHere(connection);
+    try {
+      await this.#remember(connection, topic, 'add');
+    } catch (error) {
+      this.#unsubscribe(connection, topic);
+      throw error;
+    }
+    this.#note(connection, topic, 'add');
+    return this.#isHere(connection);
+  }
+
+  /** Unsubscribes a live connection, cut off as well; resolves to whether it still is live. @throws SseError `INVALID_TOPIC` */
+  async remove(connection: LocalConnection, topic: string): Promise<boolean> {
+    this.#unsubscribe(connection, topic);
+    this.#note(connection, topic, 'drop');
+    try {
+      await this.#drop(connection, topic);
+    } catch (error) {
+      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
+      this.#keeping.runWithin(RETRY_MS);
+    }
+    return this.#isHere(connection);
+  }
+
+  /** Makes the cluster remember that a connection does not follow a topic, unless it follows the topic again. */
+  async #drop(connection: LocalConnection, topic: string): Promise<void> {
+    const topics = this.#changed.get(connection);
+    if (topics?.get(topic) !== 'drop') return;
+    await this.#remember(connection, topic, 'drop');
+    if (topics.get(topic) === 'drop') topics.delete(topic);
+  }
+
+  /** Follows a `log.subscribe`, which is taken back when the connection has stopped or is subscribed already. */
+  #subscribe(connection: LocalConnection, topic: string): boolean {
+    const subscribed = this.node.store.subscribe(connection, topic);
+    if (!subscribed) this.node.cluster.log.unsubscribe([topic]);
+    return subscribed;
+  }
+
+  #unsubscribe(connection: LocalConnection, topic: string): void {
+    if (this.node.store.unsubscribe(connection, topic)) this.node.cluster.log.unsubscribe([topic]);
+  }
+
+  #isHere({ id, token }: LocalConnection): boolean {
+    return this.node.store.find(id, token) !== undefined;
+  }
+
+  /** @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
+  async #remember({ id }: LocalConnection, topic: string, change: SubscriptionChange['change']): Promise<void> {
+    if (await this.node.cluster.log.remember(this.#change(id, topic, change))) return;
+    throw this.#tooMany(this.#limit + 1);
+  }
+
+  #change(connectionId: string, topic: string, change: SubscriptionChange['change']): SubscriptionChange {
+    // A connection that follows as many topics as it may can leave all of them.
+    const limit = change === 'keep' ? this.#limit : 2 * this.#limit;
+    return { connectionId, topic, change, limit, ttl: this.#ttl };
+  }
+
+  #note(connection: LocalConnection, topic: string, change: 'add' | 'drop'): void {
+    const topics = this.#changed.get(connection) ?? new Map<string, 'add' | 'drop'>();
+    this.#changed.set(connection, topics.set(topic, change));
+    this.#keeping.start();
+  }
+
+  /** Prolongs what is remembered of this node's connections, and writes what the cluster does not know. */
+  async #keep(): Promise<void> {
+    const { closed, logger } = this.node;
+    for (const [connection, topics] of this.#changed) {
+      if (isEnded(connection)) for (const [topic, change] of topics) if (change === 'add') topics.delete(topic);
+      if (topics.size === 0 || closed) this.#changed.delete(connection);
+    }
+    if (this.#changed.size === 0) this.#keeping.stop();
+    const connections = [...this.#changed];
+    for (let from = 0; from < connections.length; from += KEPT_AT_ONCE) {
+      const some = connections.slice(from, from + KEPT_AT_ONCE);
+      const results = await Promise.allSettled(some.map(([connection, topics]) => this.#keepOne(connection, topics)));
+      const failure = results.find(result => result.status === 'rejected');
+      if (failure === undefined) continue;
+      const error: unknown = failure.reason;
+      logger.debug('the subscriptions of clients could not be remembered; trying again', { error });
+      this.#keeping.runWithin(RETRY_MS);
+      return;
+    }
+  }
+
+  async #keepOne(connection: LocalConnection, topics: ReadonlyMap<string, 'add' | 'drop'>): Promise<void> {
+    const known = await this.node.cluster.log.recall(connection.id, this.#ttl);
+    for (const [topic, change] of topics) {
+      if (change === 'drop') await this.#drop(connection, topic);
+      else if (!known.has(topic)) await this.#remember(connection, topic, 'add');
+    }
+  }
+
+  /** What is remembered lives so long that a client finds it `history.ttl` after a run of {@link #keep} that failed. */
+  get #ttl(): number {
+    return 2 * this.node.options.history.ttl;
+  }
+
+  get #limit(): number {
+    return this.node.options.limits.maxTopicsPerConnection;
+  }
+
+  #tooMany(count: number): SseError {
+    return new SseError(
+      'INVALID_TOPIC',
+      `a connection follows at most ${this.#limit} topics (limits.maxTopicsPerConnection), got ${count}`,
+    );
+  }
+}
+
+/** Milliseconds after which a failure is repeated, about. */
+const RETRY_MS = 1_000;
+/** Calls that are under way at once; those of one turn of the event loop travel together. */
+const KEPT_AT_ONCE = 320;
+
+/** The receipt of a command that this node carries out itself. */
+async function receiptOf(command: Promise<boolean>): Promise<CommandReceipt> {
+  try {
+    return { outcome: (await command) ? 'delivered' : 'not-connected' };
+  } catch (error) {
+    if (SseError.is(error, 'INVALID_TOPIC')) return { outcome: 'rejected', code: error.code };
+    // The connection does not follow the topic: its feed did not begin, or the subscription was taken back.
+    if (SseError.is(error, 'CLOSED')) return CLOSED;
+    return { outcome: 'unavailable', code: (SseError.is(error) && error.noEffect) || 'CLUSTER_UNREACHABLE' };
+  }
+}
+
+function isEnded({ state: { kind } }: LocalConnection): boolean {
+  return kind === 'draining' || kind === 'closed';
+}
+
+/** Whether a topic is one that no application named. */
+function isInternal(topic: string): boolean {
+  return isMailbox(topic) || isSourceTopic(topic);
+}
