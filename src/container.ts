@@ -1,5 +1,6 @@
 import { hostname } from 'node:os';
 import { ContainerModule, type ContainerModuleLoadOptions, type Newable, type ServiceIdentifier } from 'inversify';
+import { MemoryBus } from './cluster/memory/bus.js';
 import { LocalCoordinator } from './cluster/memory/coordinator.js';
 import { RedisCoordinator } from './cluster/redis/cluster.js';
 import { ClusterCoordinator } from './contracts/cluster.js';
@@ -145,7 +146,9 @@ function bindCoordinator(
       .inSingletonScope();
     return;
   }
-  bindService(load, ClusterCoordinator, override, () => new LocalCoordinator(options.node.id, options.connection));
+  const create = (): ClusterCoordinator =>
+    new LocalCoordinator(options.node.id, options.connection, new MemoryBus(options.history.maxBytes));
+  bindService(load, ClusterCoordinator, override, create);
 }
 
 function bindPolicy(

@@ -16,6 +16,7 @@ const CODES = [
   'CONNECTION_LIMIT',
   'DUPLICATE_CONNECTION',
   'TAKEOVER_STORM',
+  'RATE_LIMITED',
   'SOURCE_ENDED',
   'CONNECTION_CLOSED',
   'NOT_ACCEPTABLE',
@@ -31,7 +32,6 @@ const CODES = [
 /**
  * Stable codes of everything this library throws or puts into a `rejected` receipt. A code never changes its meaning
  * within a major version; messages may. The last column is the default of `retryable`; a single error may know better.
- * `koa/middleware.ts` has the HTTP status of each code.
  *
  * | code | cause | retry? |
  * |---|---|---|
@@ -52,6 +52,7 @@ const CODES = [
  * | `CONNECTION_LIMIT` | the node holds `connection.maxConnections` connections | yes |
  * | `DUPLICATE_CONNECTION` | the id is connected and `connection.onDuplicate` is `reject` | yes |
  * | `TAKEOVER_STORM` | the id was taken over too often; the newcomer must stop | no |
+ * | `RATE_LIMITED` | too many requests of one kind within a time, such as page loads of one id | yes |
  * | `SOURCE_ENDED` | the resumable source has ended and this client has all of it | no |
  * | `CONNECTION_CLOSED` | the client was gone before its connection opened, or the connection has closed | no |
  * | `NOT_ACCEPTABLE` | the `Accept` header excludes `text/event-stream` | no |
@@ -73,10 +74,44 @@ const RETRYABLE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>([
   'MESSAGE_LIMIT',
   'CONNECTION_LIMIT',
   'DUPLICATE_CONNECTION',
+  'RATE_LIMITED',
   'DRAINING',
   'UNAVAILABLE',
   'INCONSISTENT',
 ]);
+
+const STATUS: Readonly<Partial<Record<SseErrorCode, number>>> = {
+  INVALID_REQUEST: 400,
+  INVALID_CONNECTION_ID: 400,
+  FORBIDDEN: 403,
+  METHOD_NOT_ALLOWED: 405,
+  NOT_ACCEPTABLE: 406,
+  DUPLICATE_CONNECTION: 409,
+  CONNECTION_CLOSED: 410,
+  EVENT_TOO_LARGE: 413,
+  INVALID_EVENT_NAME: 422,
+  INVALID_EVENT_ID: 422,
+  INVALID_RETRY: 422,
+  INVALID_TOPIC: 422,
+  INVALID_REASON: 422,
+  NOT_SERIALIZABLE: 422,
+  SEND_BUFFER_FULL: 429,
+  MESSAGE_LIMIT: 429,
+  RATE_LIMITED: 429,
+  CONNECTION_LIMIT: 503,
+  DRAINING: 503,
+  CLOSED: 503,
+  UNAVAILABLE: 503,
+  INCONSISTENT: 503,
+  // The only status that stops an EventSource for good (HTML standard, section 9.2.3).
+  TAKEOVER_STORM: 204,
+  SOURCE_ENDED: 204,
+};
+
+/** The HTTP status of an error code; 500 for errors of the server itself. */
+export function httpStatusOf(code: SseErrorCode): number {
+  return STATUS[code] ?? 500;
+}
 
 /**
  * Why something is `unavailable`: it was certainly not sent.
@@ -103,6 +138,8 @@ export interface SseErrorOptions extends ErrorOptions {
   readonly retryable?: boolean | undefined;
   /** Of `UNAVAILABLE`: the call certainly had no effect, for this reason. Default: it may have been carried out. */
   readonly noEffect?: UnavailableCode | undefined;
+  /** The HTTP status that answers it, where the code alone does not decide it. */
+  readonly status?: number | undefined;
 }
 
 /**
@@ -115,6 +152,10 @@ export class SseError extends Error {
   readonly code: SseErrorCode;
   /** Whether the same call may be made again later without any change, and then succeed. */
   readonly retryable: boolean;
+  /** The HTTP status that answers it, as in http-errors: error handlers of Koa applications read it. */
+  readonly status: number;
+  /** Whether its message may be shown to the client, as in http-errors: below 500. */
+  readonly expose: boolean;
   /** Of `UNAVAILABLE`: why the call certainly had no effect. `undefined`: it may have been carried out. */
   readonly noEffect: UnavailableCode | undefined;
 
@@ -123,6 +164,8 @@ export class SseError extends Error {
     this.code = code;
     this.retryable = options?.retryable ?? RETRYABLE.has(code);
     this.noEffect = options?.noEffect;
+    this.status = options?.status ?? httpStatusOf(code);
+    this.expose = this.status < 500;
     Object.defineProperty(this, BRAND, { value: true });
   }
 

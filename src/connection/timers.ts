@@ -9,39 +9,54 @@ export interface Beating {
   beat(): void;
 }
 
-/** A comment, which clients ignore. */
-export const HEARTBEAT: Frame = { bytes: Buffer.from(':\n\n') };
+/** A comment, which clients ignore. Without a blank line: to some clients a blank line is an event. */
+export const HEARTBEAT: Frame = { bytes: Buffer.from(':\n') };
 
 const MAX_BEAT_SLOTS = 120;
 const MIN_BEAT_MS = 50;
+// When a heartbeat is due, as parts of the interval: random, and early enough for one more tick.
+const EARLIEST = 0.8;
+const SPREAD = 0.05;
+const LARGEST_TICK = 0.05;
+
+/** Connections whose heartbeats are sent together. */
+interface Slot {
+  readonly connections: Set<Beating>;
+  /** By the monotonic clock. */
+  due: number;
+}
 
 /**
- * One timer for the heartbeats of all connections of a node. The connections are spread over slots. Each tick visits one
- * slot, so that each connection has one heartbeat per interval, without a burst and without a timer of its own.
+ * One timer for the heartbeats of all connections of a node. The connections are spread over slots with due times of their
+ * own, so that there is no burst and no timer per connection. A slot is visited again after 80 to 90 % of the interval, so
+ * that an intermediary that cuts a stream after an equally long silence does not cut a quiet one.
  */
 export class HeartbeatWheel {
-  readonly #slots: Set<Beating>[];
+  readonly #slots: Slot[];
   readonly #ticks: Periodic;
-  #current = 0;
 
-  /** @param interval `connection.heartbeat` in milliseconds */
-  constructor(interval: number) {
+  /** @param interval `connection.heartbeat` in milliseconds: no heartbeat comes later */
+  constructor(private readonly interval: number) {
     const count = Math.max(1, Math.min(MAX_BEAT_SLOTS, Math.floor(interval / MIN_BEAT_MS)));
-    this.#slots = Array.from({ length: count }, () => new Set<Beating>());
-    this.#ticks = new Periodic(() => this.#tick(), { everyMs: interval / count });
+    const now = performance.now();
+    this.#slots = Array.from({ length: count }, (_, index) => ({
+      connections: new Set(),
+      due: now + (interval * EARLIEST * (index + 1)) / count,
+    }));
+    this.#ticks = new Periodic(() => this.#tick(), { everyMs: Math.min(interval / count, interval * LARGEST_TICK) });
   }
 
   add(connection: Beating): void {
-    this.#slotOf(connection).add(connection);
+    this.#slotOf(connection).connections.add(connection);
     this.#ticks.start();
   }
 
   remove(connection: Beating): void {
-    this.#slotOf(connection).delete(connection);
+    this.#slotOf(connection).connections.delete(connection);
   }
 
   *connections(): Iterable<Beating> {
-    for (const slot of this.#slots) yield* slot;
+    for (const { connections } of this.#slots) yield* connections;
   }
 
   stop(): void {
@@ -49,11 +64,15 @@ export class HeartbeatWheel {
   }
 
   #tick(): void {
-    this.#current = (this.#current + 1) % this.#slots.length;
-    for (const connection of this.#slots[this.#current] ?? []) connection.beat();
+    const now = performance.now();
+    for (const slot of this.#slots) {
+      if (slot.due > now) continue;
+      slot.due = now + this.interval * (EARLIEST + SPREAD * Math.random());
+      for (const connection of slot.connections) connection.beat();
+    }
   }
 
-  #slotOf(connection: Beating): Set<Beating> {
+  #slotOf(connection: Beating): Slot {
     const slot = this.#slots[connection.ordinal % this.#slots.length];
     if (slot === undefined) throw new RangeError(`no slot for ordinal ${connection.ordinal}`);
     return slot;
@@ -62,7 +81,10 @@ export class HeartbeatWheel {
 
 /** A connection as the watchdog sees it. */
 export interface Watched {
-  /** Looks for progress of the socket; closes the connection when there was none for too long. Returns whether to look again. */
+  /**
+   * Looks for progress of the socket; closes the connection when there was none for too long. Returns whether to look again.
+   * @param now by the monotonic clock
+   */
   checkStall(now: number): boolean;
   /** Closes the connection because of its age. */
   expire(): void;
@@ -105,7 +127,7 @@ export class Watchdog {
   /** Counts a connection's age from now on, unless it is counted already. */
   age(connection: Watched): void {
     if (this.maxAge === false || this.#ages.has(connection)) return;
-    this.#ages.set(connection, Date.now());
+    this.#ages.set(connection, performance.now());
     this.#ticks.start();
   }
 
@@ -126,7 +148,7 @@ export class Watchdog {
   }
 
   #tick(): void {
-    const now = Date.now();
+    const now = performance.now();
     for (const connection of this.#stalled) {
       if (!connection.checkStall(now)) this.#stalled.delete(connection);
     }

@@ -8,9 +8,9 @@ export interface LocalConnection extends SseConnection {
   readonly token: string;
   /** Grows with each connection of this process. */
   readonly ordinal: number;
-  /** Milliseconds of `Date.now()` when it was created. */
+  /** Milliseconds of `performance.now()` when it was created: a step of the wall clock ages nobody. */
   readonly openedAt: number;
-  /** Milliseconds of `Date.now()` when its socket last accepted bytes. */
+  /** Milliseconds of `performance.now()` when its socket last accepted bytes. */
   readonly lastProgressAt: number;
   /** Whether a source runs, see `pipe`. */
   readonly piping: boolean;
@@ -33,6 +33,8 @@ export interface LocalConnection extends SseConnection {
   close(reason?: CloseReason, last?: Frame): void;
   /** Gives the client the event `sse.reset`, in order with its events, if it misses entries of this gap. */
   reportGap(gap: Gap): void;
+  /** As `ConnectionSink.goAway`, at the beginning of a drain. */
+  goAway(): void;
   /** Cuts the socket without a last event; for clients that do not read. Does nothing when the connection has closed. */
   cut(reason: CloseReason): void;
   /** Only the store calls these two methods: they keep `topics` in step with its index. */

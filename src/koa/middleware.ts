@@ -1,26 +1,40 @@
 import type { Container } from 'inversify';
 import type { Context, Middleware, Next } from 'koa';
-import type { SseRequest } from '../contracts/authorization.js';
 import type { ResetHook, SseConnection } from '../contracts/connection.js';
 import { Logger } from '../contracts/logger.js';
 import { type ResumableSource, SseService } from '../contracts/service.js';
 import { type ConnectionTelemetry, Telemetry } from '../contracts/telemetry.js';
-import { SseError, type SseErrorCode } from '../errors.js';
+import { httpStatusOf, SseError } from '../errors.js';
+import { assertKnownKeys } from '../options/problems.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
 import { noteHttpRoute } from '../telemetry/connections.js';
+import type { EndpointRequest } from './endpoints.js';
 import {
+  allowedMethods,
+  assertBound,
   chooseByMethod,
   type ControllerClass,
   decodeParams,
   type EndpointRoute,
   endpointRoutes,
   type MatchedRoute,
+  type MatchingOptions,
   matchRoutes,
-} from './endpoints.js';
+} from './routes.js';
+import {
+  answerHead,
+  answerRefusal,
+  asRefusal,
+  completeAnswer,
+  isAnsweredByStream,
+  isUnanswered,
+  keepFromCaches,
+  type Reconnect,
+} from './refusal.js';
 import { ignoreDisconnects, type SseContext, StreamRequest } from './stream-request.js';
 
 /** Settings of the middleware. */
-export interface SseMiddlewareOptions {
+export interface SseMiddlewareOptions extends MatchingOptions {
   /** Classes with `@SseEndpoint` methods, bound in the container. */
   readonly controllers?: readonly ControllerClass[];
 }
@@ -33,8 +47,10 @@ export interface SseMiddlewareOptions {
  * The middleware starts the service in the background, so that health is known before the first client connects.
  * @throws SseError `INVALID_ENDPOINT`
  */
-export function sseMiddleware(container: Container, { controllers = [] }: SseMiddlewareOptions = {}): Middleware {
-  const routes = endpointRoutes(controllers);
+export function sseMiddleware(container: Container, settings: SseMiddlewareOptions = {}): Middleware {
+  assertKnownKeys('sseMiddleware', settings, ['controllers', 'sensitive', 'strict'], 'INVALID_ENDPOINT');
+  const routes = endpointRoutes(settings.controllers ?? [], settings);
+  assertBound(container, routes);
   const service = container.get(SseService);
   const logger = container.get(Logger);
   const options = container.get(ResolvedSseOptions);
@@ -45,26 +61,66 @@ export function sseMiddleware(container: Container, { controllers = [] }: SseMid
   });
 
   const serve = async (ctx: Context, next: Next): Promise<void> => {
-    const stream = new StreamRequest(ctx, service, telemetry, options.connection.detach);
+    const stream = new StreamRequest(ctx, service, telemetry, options.connection, logger);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
+    const matched = matchRoutes(routes, ctx.path);
+    const chosen = chooseByMethod(matched, ctx.method);
     try {
-      const matched = ctx.method === 'OPTIONS' ? [] : matchRoutes(routes, ctx.path);
-      if (matched.length === 0) await next();
-      else await handler.handle(chooseByMethod(matched, ctx), ctx, stream);
-    } catch (error) {
-      stream.connection?.close('failed');
-      if (stream.connection !== undefined || !SseError.is(error)) throw error;
-      if (!ctx.headerSent) {
-        // An error of the server itself is reported to Koa as well.
-        if (httpStatusOf(error.code) === 500) ctx.app.emit('error', error, ctx);
-        answerError(ctx, error, options.reconnect);
-      } else if (error.code !== 'CONNECTION_CLOSED') {
-        logger.warn('a request was refused after its head was out', { error });
+      if (chosen !== undefined) {
+        await handler.handle(chosen, ctx, stream);
+        return;
       }
+      await next();
+      await stream.finish();
+    } catch (error) {
+      await stream.finish();
+      failed({ ctx, stream, error, isEndpoint: chosen !== undefined });
+      return;
     }
+    if (stream.connection !== undefined) return;
+    if (stream.refusal !== undefined) completeAnswer(ctx, stream.refusal, options.reconnect);
+    else if (matched.length > 0 && isUnanswered(ctx)) answerNotAllowed(ctx, matched, options.reconnect);
+  };
+
+  /** Answers an error, or gives it to Koa. */
+  const failed = ({ ctx, stream, error, isEndpoint }: Failure): void => {
+    stream.connection?.close('failed');
+    if (stream.connection !== undefined) throw error;
+    const isOurs = SseError.is(error);
+    if (ctx.headerSent) {
+      if (!isOurs) throw error;
+      if (error.code !== 'CONNECTION_CLOSED') logger.warn('a request was refused after its head was out', { error });
+      return;
+    }
+    const refusal = asRefusal(error);
+    // A route of the application may be no stream at all.
+    const streams = (isEndpoint || ctx.method === 'GET') && isAnsweredByStream(ctx, refusal, options.reconnect);
+    if (!isOurs && !streams) {
+      if (isEndpoint) keepFromCaches(ctx, error);
+      throw error;
+    }
+    // An error of the server itself is reported to Koa as well.
+    if (refusal.status >= 500 && (!isOurs || httpStatusOf(error.code) === 500)) ctx.app.emit('error', error, ctx);
+    answerRefusal(ctx, refusal, options.reconnect);
   };
   return (ctx, next) => telemetry.receiving(ctx.headers, () => serve(ctx, next));
+}
+
+/** A request that ended with an error. */
+interface Failure {
+  readonly ctx: Context;
+  readonly stream: StreamRequest;
+  readonly error: unknown;
+  /** Whether it was for an endpoint, not for a route of the application. */
+  readonly isEndpoint: boolean;
+}
+
+/** No route of the application has answered a request for the path of an endpoint. */
+function answerNotAllowed(ctx: Context, matched: readonly MatchedRoute[], reconnect: Reconnect): void {
+  const allowed = allowedMethods(matched);
+  ctx.set('Allow', allowed);
+  answerRefusal(ctx, new SseError('METHOD_NOT_ALLOWED', `this path answers ${allowed}, got ${ctx.method}`), reconnect);
 }
 
 /** The services that all endpoints of one middleware use. */
@@ -75,7 +131,7 @@ interface EndpointServices {
   readonly telemetry: ConnectionTelemetry;
 }
 
-type Handler = (subject: SseConnection | ResumableSource, request: SseRequest) => unknown;
+type Handler = (subject: SseConnection | ResumableSource, request: EndpointRequest) => unknown;
 
 /** Answers a request for an endpoint: checks Accept, asks the guards, opens the connection, calls the controller. */
 class EndpointHandler {
@@ -84,39 +140,47 @@ class EndpointHandler {
   async handle({ route, params }: MatchedRoute, ctx: Context, stream: StreamRequest): Promise<void> {
     ignoreDisconnects(ctx);
     noteHttpRoute(route.path);
-    const request: SseRequest = Object.assign(ctx, { params: decodeParams(params) });
+    const request: EndpointRequest = Object.assign(ctx, { params: decodeParams(params) });
     stream.negotiate();
-    if (!(await this.#admitted(route, ctx, request))) return;
+    await this.#admit(route, request);
+    if (ctx.method === 'HEAD') {
+      answerHead(ctx);
+      return;
+    }
     // Built before the connection registers: if the controller cannot be built, no other client is displaced.
     const controller = await this.services.container.getAsync(route.controller);
-    const { topics = [], connectionId, onDuplicate, onReset, resumable } = route.options;
+    const { topics = [], onDuplicate, onReset, resumable } = route.options;
     const handle = (subject: SseConnection | ResumableSource): unknown =>
       // The decorator accepts methods only, and only methods of this class.
       (controller as Record<typeof route.method, Handler>)[route.method]?.(subject, request);
-    const connection = await stream.connect(
-      connectionId?.(request) ?? request.params['connectionId'] ?? request.params['clientId'],
-      {
-        topics: typeof topics === 'function' ? topics(request) : topics,
-        ...(onDuplicate === undefined ? {} : { onDuplicate }),
-        ...(onReset === undefined ? {} : { onReset: hookOf(controller, onReset) }),
-        ...(resumable === undefined ? {} : { source: { key: resumable(request), start: handle } }),
-      },
-    );
+    const connection = await stream.open(route.connectionIdOf(request), {
+      topics: typeof topics === 'function' ? topics(request) : topics,
+      ...(onDuplicate === undefined ? {} : { onDuplicate }),
+      ...(onReset === undefined ? {} : { onReset: hookOf(controller, onReset) }),
+      ...(resumable === undefined ? {} : { source: { key: resumable(request), start: handle } }),
+    });
     if (resumable !== undefined) return;
-    void this.services.telemetry.handling(connection, () => this.#run(connection, () => handle(connection)));
+    const running = this.services.telemetry.handling(connection, () => this.#run(connection, () => handle(connection)));
+    // Only then: a promise would keep the context as long as the source runs.
+    if (ctx.req.readableFlowing === null)
+      void running.then(() => {
+        stream.dropBody();
+      });
   }
 
-  async #admitted(route: EndpointRoute, ctx: Context, request: SseRequest): Promise<boolean> {
+  /** @throws SseError `FORBIDDEN` */
+  async #admit(route: EndpointRoute, request: EndpointRequest): Promise<void> {
+    const { container, logger, telemetry } = this.services;
     for (const guardClass of route.guards) {
-      const guard = await this.services.container.getAsync(guardClass);
+      const guard = await container.getAsync(guardClass);
       const verdict: unknown = await guard.canConnect(request);
       if (verdict === true) continue;
-      const refusal = new SseError('FORBIDDEN', `${guardClass.name} does not admit this request`);
-      this.services.telemetry.refused(undefined, refusal);
-      answerError(ctx, refusal, this.services.options.reconnect, typeof verdict === 'number' ? verdict : undefined);
-      return false;
+      const status = typeof verdict === 'number' ? verdict : undefined;
+      const refusal = new SseError('FORBIDDEN', 'this request is not admitted', { status });
+      logger.debug('a guard does not admit a request', { guard: guardClass.name, path: route.path });
+      telemetry.refused(undefined, refusal);
+      throw refusal;
     }
-    return true;
   }
 
   /** Runs the handler and its source. The response is a stream by now, so a failure ends the stream and is logged. */
@@ -142,54 +206,4 @@ class EndpointHandler {
 /** `checkHook` has made sure that the method exists. */
 function hookOf(controller: object, method: string): ResetHook {
   return (client, reset) => (controller as Record<string, ResetHook | undefined>)[method]?.(client, reset);
-}
-
-const RETRY_LATER: ReadonlySet<number> = new Set([429, 503]);
-
-/**
- * Answers a request with an error: `{"error":{"code","message"}}`. With 429 and 503 each client gets a random
- * `Retry-After`, so that clients that were refused together do not return together.
- */
-function answerError(
-  ctx: Context,
-  { code, message }: SseError,
-  { retry, jitter }: ResolvedSseOptions['reconnect'],
-  status: number = httpStatusOf(code),
-): void {
-  ctx.status = status;
-  // Whole seconds, at least one, since `reconnect.retry` is at least a millisecond.
-  if (RETRY_LATER.has(status)) ctx.set('Retry-After', String(Math.ceil((retry + Math.random() * jitter) / 1000)));
-  ctx.body = { error: { code, message } };
-}
-
-const STATUS: Readonly<Partial<Record<SseErrorCode, number>>> = {
-  INVALID_REQUEST: 400,
-  INVALID_CONNECTION_ID: 400,
-  FORBIDDEN: 403,
-  METHOD_NOT_ALLOWED: 405,
-  NOT_ACCEPTABLE: 406,
-  DUPLICATE_CONNECTION: 409,
-  CONNECTION_CLOSED: 410,
-  EVENT_TOO_LARGE: 413,
-  INVALID_EVENT_NAME: 422,
-  INVALID_EVENT_ID: 422,
-  INVALID_RETRY: 422,
-  INVALID_TOPIC: 422,
-  INVALID_REASON: 422,
-  NOT_SERIALIZABLE: 422,
-  SEND_BUFFER_FULL: 429,
-  MESSAGE_LIMIT: 429,
-  CONNECTION_LIMIT: 503,
-  DRAINING: 503,
-  CLOSED: 503,
-  UNAVAILABLE: 503,
-  INCONSISTENT: 503,
-  // The only status that stops an EventSource for good (HTML standard, section 9.2.3).
-  TAKEOVER_STORM: 204,
-  SOURCE_ENDED: 204,
-};
-
-/** The HTTP status of an error code; 500 for errors of the server itself. */
-export function httpStatusOf(code: SseErrorCode): number {
-  return STATUS[code] ?? 500;
 }

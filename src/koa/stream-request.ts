@@ -1,3 +1,4 @@
+import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
 import { IncomingMessage, ServerResponse } from 'node:http';
 import { Http2ServerResponse } from 'node:http2';
@@ -5,14 +6,18 @@ import type { Context } from 'koa';
 import type { SseConnection } from '../contracts/connection.js';
 import type { ConnectionOptions, SseService } from '../contracts/service.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
+import type { Logger } from '../contracts/logger.js';
 import { SseError } from '../errors.js';
-import type { ConnectionSettings } from '../options/sse-options.js';
+import { legalLastEventId } from '../protocol/names.js';
 import { ResponseSink } from './response-sink.js';
-import { type RequestSink, SocketSink } from './socket-sink.js';
+import { type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
 
 /** Settings of `ctx.sse.connect`. */
 export interface ConnectOptions extends ConnectionOptions {
-  /** Default: the header `Last-Event-ID`, else the query parameter `lastEventId`. */
+  /**
+   * Default: the header `Last-Event-ID`, else the last of the query parameters `lastEventId`, `last_event_id`,
+   * `evs_last_event_id` and `lastEventID`.
+   */
   readonly lastEventId?: string;
 }
 
@@ -20,9 +25,9 @@ export interface ConnectOptions extends ConnectionOptions {
 export interface SseContext {
   /**
    * Turns this request into an event stream and resolves once it is open. Koa does not respond then; the handler may
-   * return, the stream goes on. The id defaults to a random one.
-   * @throws SseError what `SseService.createConnection` throws, `NOT_ACCEPTABLE`, `INVALID_REQUEST`; the middleware
-   * answers it.
+   * return, the stream goes on. The id defaults to a random one. To be called while the request is being handled; the
+   * middleware waits for it, and answers a refusal that the route has not answered.
+   * @throws SseError what `SseService.createConnection` throws, `NOT_ACCEPTABLE`, `INVALID_REQUEST`
    */
   connect(connectionId?: string, options?: ConnectOptions): Promise<SseConnection>;
 }
@@ -37,12 +42,16 @@ declare module 'koa' {
 export class StreamRequest implements SseContext {
   #connecting = false;
   #connection: SseConnection | undefined;
+  #pending: Promise<SseConnection> | undefined;
+  #refusal: SseError | undefined;
+  #over = false;
 
   constructor(
     private readonly ctx: Context,
     private readonly service: SseService,
     private readonly telemetry: ConnectionTelemetry,
-    private readonly detach: ConnectionSettings['detach'],
+    private readonly settings: StreamSettings,
+    private readonly logger: Logger,
   ) {}
 
   /** The stream, once it is open. */
@@ -50,35 +59,82 @@ export class StreamRequest implements SseContext {
     return this.#connection;
   }
 
+  /** Why the latest `connect` of a route opened no stream. */
+  get refusal(): SseError | undefined {
+    return this.#refusal;
+  }
+
   /** @throws SseError `NOT_ACCEPTABLE`, `INVALID_REQUEST` when the request cannot become a stream */
   negotiate(connectionId?: string): void {
     this.#recordRefusal(connectionId, () => {
-      checkAccept(this.ctx);
-      if (this.ctx.req.method === 'HEAD') {
-        throw new SseError('INVALID_REQUEST', 'a HEAD request has no body to stream; send GET or POST');
+      if (acceptOf(this.ctx) === 'excluded') {
+        throw new SseError(
+          'NOT_ACCEPTABLE',
+          `this answers with ${MEDIA_TYPE}, which the Accept header excludes; accept it, or send no Accept header`,
+        );
       }
-      if (this.#connecting || this.ctx.headerSent) {
+      if (this.#over || this.#connecting || this.ctx.headerSent) {
         throw new SseError(
           'INVALID_REQUEST',
-          'a request becomes one stream, before anything else is written to it; call connect once',
+          'a request becomes one stream, before anything else is written to it; call connect once, and wait for it',
         );
       }
     });
   }
 
-  async connect(connectionId: string = randomUUID(), options: ConnectOptions = {}): Promise<SseConnection> {
+  connect(connectionId?: string, options?: ConnectOptions): Promise<SseConnection> {
+    const first = !this.#connecting;
+    const connecting = this.open(connectionId, options);
+    if (first) this.#pending = connecting;
+    // The route need not wait. Its middleware answers the refusal.
+    connecting.catch((error: unknown) => this.#onRefused(error));
+    return connecting;
+  }
+
+  /** As {@link connect}, for a caller that handles the error. */
+  async open(connectionId: string = randomUUID(), options: ConnectOptions = {}): Promise<SseConnection> {
     this.negotiate(connectionId);
-    const { req, res } = this.ctx;
-    const sink = this.#recordRefusal(connectionId, () => sinkFor(req, res, this.detach));
+    const { req, res, method } = this.ctx;
+    if (method === 'HEAD') {
+      throw new SseError('CONNECTION_CLOSED', 'a HEAD request gets the head of a stream, and no connection');
+    }
+    const sink = this.#recordRefusal(connectionId, () => sinkFor(req, res, this.settings));
     this.#connecting = true;
     try {
+      const session = sessionOf(this.ctx);
+      if (session !== undefined) await session.manuallyCommit();
       this.#connection = await this.#open(connectionId, sink, options);
-      this.ctx.respond = false;
-      if (this.detach !== false) forgetContext(this.ctx);
+      if (this.settings.detach !== false) forgetContext(this.ctx);
       return this.#connection;
     } finally {
       this.#connecting = false;
+      // Also after a failure: the stream has begun, so an answer of Koa would be written into it.
+      if (this.ctx.headerSent) becomeStream(this.ctx);
     }
+  }
+
+  /** Waits for a `connect` that the route has begun. No other can begin afterwards. Never rejects. */
+  async finish(): Promise<void> {
+    if (this.#pending !== undefined && this.#connection === undefined) {
+      await this.#pending.then(undefined, () => undefined);
+    }
+    this.#over = true;
+    this.dropBody();
+  }
+
+  #onRefused(error: unknown): void {
+    if (SseError.is(error)) this.#refusal = error;
+    if (!this.#over) return;
+    this.logger.error('a route called connect after it had returned; call connect before, and wait for it', { error });
+  }
+
+  /**
+   * Drops a body that is not being read. Called when no handler runs any more: a large body that waits to be read would
+   * hide the end of the client.
+   */
+  dropBody(): void {
+    const { req } = this.ctx;
+    if (this.#connection !== undefined && req.readableFlowing === null) req.resume();
   }
 
   async #open(connectionId: string, sink: RequestSink, options: ConnectOptions): Promise<SseConnection> {
@@ -105,31 +161,106 @@ export class StreamRequest implements SseContext {
   }
 }
 
-const MEDIA_TYPE = 'text/event-stream';
-
-/** @throws SseError `NOT_ACCEPTABLE` */
-function checkAccept(ctx: Context): void {
-  const { accept } = ctx.req.headers;
-  // Nearly every client sends one of these; they need no parsing.
-  if (accept === undefined || accept === MEDIA_TYPE || accept === '*/*') return;
-  if (ctx.accepts(MEDIA_TYPE) !== false) return;
-  throw new SseError(
-    'NOT_ACCEPTABLE',
-    `this answers with ${MEDIA_TYPE}, which the Accept header excludes; accept it, or send no Accept header`,
-  );
+/** A session of koa-session. */
+interface Session {
+  manuallyCommit(): Promise<void>;
 }
 
 /**
- * The client's last id: the header `Last-Event-ID`, else the query parameter `lastEventId`, since a browser cannot set the
- * header on its first request.
+ * The session of koa-session, to be saved now, since its cookie must be in the head of the stream. The package itself saves
+ * it when the other middleware has returned.
  */
-function lastEventIdOf(ctx: Context): string | undefined {
-  const header = ctx.req.headers['last-event-id'];
-  // Clients send UTF-8 (HTML standard, section 9.2.3), which Node reads as Latin-1.
-  if (typeof header === 'string' && header !== '') return Buffer.from(header, 'latin1').toString('utf8');
-  if (ctx.req.url?.includes('?') !== true) return undefined;
-  const { lastEventId } = ctx.query;
-  return typeof lastEventId === 'string' ? lastEventId : undefined;
+function sessionOf(ctx: Context): Session | undefined {
+  const session: unknown = ctx['session'];
+  if (typeof session !== 'object' || session === null || !('manuallyCommit' in session)) return undefined;
+  // The type of the package: other sessions have no such method.
+  return session as Session;
+}
+
+/** Keeps Koa and other middleware from writing an answer, or headers, into the stream. */
+function becomeStream(ctx: Context): void {
+  ctx.respond = false;
+  // Koa's own methods ignore headers that come too late; the package cookies calls the response, which would throw.
+  ctx.res.setHeader = ignoreHeader;
+}
+
+function ignoreHeader<T>(this: T): T {
+  return this;
+}
+
+const MEDIA_TYPE = 'text/event-stream';
+
+/** What an Accept header says about event streams: it names the type, allows it without naming it, or excludes it. */
+type Acceptance = 'named' | 'allowed' | 'excluded';
+
+/** Whether the client asks for an event stream by name, as an EventSource does. */
+export function namesStream(ctx: Context): boolean {
+  return acceptOf(ctx) === 'named';
+}
+
+// The most specific range decides (RFC 9110, section 12.5.1).
+const RANGES: readonly string[] = [MEDIA_TYPE, 'text/*', '*/*'];
+
+function acceptOf({ req }: Context): Acceptance {
+  const { accept } = req.headers;
+  // Nearly every client sends one of these; they need no parsing.
+  if (accept === MEDIA_TYPE) return 'named';
+  if (accept === undefined || accept === '*/*' || accept.trim() === '') return 'allowed';
+  const weights = RANGES.map(() => -1);
+  for (const part of accept.split(',')) {
+    const [range = '', ...parameters] = part.split(';').map(each => each.trim().toLowerCase());
+    const index = RANGES.indexOf(range);
+    // Other parameters, such as a character set, choose no other stream.
+    if (index >= 0) weights[index] = Math.max(weights[index] ?? -1, weightOf(parameters));
+  }
+  const index = weights.findIndex(weight => weight >= 0);
+  if ((weights[index] ?? 0) === 0) return 'excluded';
+  return index === 0 ? 'named' : 'allowed';
+}
+
+function weightOf(parameters: readonly string[]): number {
+  const weight = Number(parameters.find(parameter => parameter.startsWith('q='))?.slice(2) ?? 1);
+  return Number.isNaN(weight) ? 1 : weight;
+}
+
+// The names that polyfills of EventSource use, which cannot set the header.
+const QUERY_NAMES: ReadonlySet<string> = new Set(['lastEventId', 'last_event_id', 'evs_last_event_id', 'lastEventID']);
+
+/**
+ * The client's last id if it is a legal one: the header `Last-Event-ID`, else the last query parameter of one of the names,
+ * since a browser cannot set the header on its first request.
+ */
+export function lastEventIdOf({ req }: Context): string | undefined {
+  const header = req.headers['last-event-id'];
+  if (typeof header === 'string' && header !== '') {
+    // Node joins repeated headers by commas, and an id may have one in it.
+    const value = header.includes(', ') ? lastHeader(req.rawHeaders) : header;
+    // Clients send UTF-8 (HTML standard, section 9.2.3), which Node reads as Latin-1.
+    const bytes = Buffer.from(value, 'latin1');
+    return isUtf8(bytes) ? legalLastEventId(bytes.toString('utf8')) : undefined;
+  }
+  const url = req.url ?? '';
+  const start = url.indexOf('?');
+  return start < 0 ? undefined : lastEventIdInQuery(url.slice(start + 1));
+}
+
+function lastHeader(raw: readonly string[]): string {
+  const index = raw.findLastIndex((name, at) => at % 2 === 0 && name.toLowerCase() === 'last-event-id');
+  return raw[index + 1] ?? '';
+}
+
+function lastEventIdInQuery(query: string): string | undefined {
+  let last: string | undefined;
+  for (const pair of query.split('&')) {
+    const [name = '', ...value] = pair.split('=');
+    if (QUERY_NAMES.has(name) && value.join('=') !== '') last = value.join('=');
+  }
+  try {
+    return last && legalLastEventId(decodeURIComponent(last.replaceAll('+', ' ')));
+  } catch {
+    // Broken percent-encoding is no id.
+    return undefined;
+  }
 }
 
 /**
@@ -160,13 +291,14 @@ function forgetContext({ res }: Context): void {
   if (response.__onFinished?.queue?.length === 1) response.emit('end');
 }
 
+const DEFAULTS: StreamSettings = { detach: 'auto', keepAlive: false };
+
 /**
  * The sink for a request that is to become a stream.
- * @param detach `connection.detach`
  * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
  * `CONNECTION_CLOSED` when the client is gone already.
  */
-export function sinkFor(request: object, response: object, detach: ConnectionSettings['detach'] = 'auto'): RequestSink {
+export function sinkFor(request: object, response: object, settings = DEFAULTS): RequestSink {
   if (response instanceof Http2ServerResponse) return new ResponseSink(response as Http2ServerResponse);
   if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
     throw new SseError(
@@ -174,7 +306,7 @@ export function sinkFor(request: object, response: object, detach: ConnectionSet
       "a stream needs the request and response of node:http, node:https or node:http2's compatibility layer",
     );
   }
-  if (response.socket !== null) return new SocketSink(request, response as ServerResponse, response.socket, detach);
+  if (response.socket !== null) return new SocketSink(request, response as ServerResponse, response.socket, settings);
   if (request.socket.destroyed) throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
   throw new SseError(
     'INVALID_REQUEST',

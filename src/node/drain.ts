@@ -85,17 +85,18 @@ class Drainer {
 
   /** @param timeout milliseconds until everything is cut */
   async drain(timeout: number): Promise<void> {
-    const deadline = Date.now() + timeout;
+    const deadline = performance.now() + timeout;
     const connections = [...this.node.store.connections()];
     // At once, so that none registers a route after the release.
     for (const connection of connections) {
+      connection.goAway();
       if (connection.state.kind === 'opening') connection.close('draining');
     }
     await withTimeout(this.node.releaseRoutes(), Math.min(timeout * RELEASE, LONGEST_RELEASE_MS), () => undefined);
     const idle = connections.filter(({ state, piping }) => state.kind === 'open' && !piping);
-    await this.#closeInWaves(idle, (deadline - Date.now()) * (1 - RESERVE));
+    await this.#closeInWaves(idle, (deadline - performance.now()) * (1 - RESERVE));
     await this.#finishSources(deadline - timeout * RESERVE);
-    await this.node.departed(Math.max(0, deadline - Date.now()));
+    await this.node.departed(Math.max(0, deadline - performance.now()));
     await this.#finishSends(deadline);
   }
 
@@ -115,13 +116,13 @@ class Drainer {
 
   async #finishSources(until: number): Promise<void> {
     const busy = (): boolean => [...this.node.store.connections()].some(({ piping }) => piping);
-    while (busy() && Date.now() < until) await pause(WAVE_MS);
+    while (busy() && performance.now() < until) await pause(WAVE_MS);
     for (const connection of [...this.node.store.connections()]) connection.close('draining');
   }
 
   /** Whoever sent something is still to learn what became of it. */
   async #finishSends(until: number): Promise<void> {
-    while (this.node.pendingSends > 0 && Date.now() < until) await pause(WAVE_MS);
+    while (this.node.pendingSends > 0 && performance.now() < until) await pause(WAVE_MS);
   }
 }
 

@@ -125,7 +125,7 @@ export class ExpiryCleanup {
   }
 
   #removeExpired(): number {
-    const oldest = Date.now() - this.settings.connectionTtl;
+    const oldest = performance.now() - this.settings.connectionTtl;
     const expired = [...this.store.connections()].filter(({ lastProgressAt }) => lastProgressAt < oldest);
     for (const connection of expired) connection.close('expired');
     if (expired.length > 0) this.logger.info('expired connections removed', { count: expired.length });

@@ -5,7 +5,7 @@ import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ConnectionSettings } from '../options/sse-options.js';
-import { checkConnectionId, checkKey, mailboxTopic, MAX_NAME_BYTES, sourceTopic } from '../protocol/names.js';
+import { checkConnectionId, checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
 import { pause } from '../time.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
 import type { SseNode } from './node.js';
@@ -42,7 +42,7 @@ export class ConnectionOpener {
     this.node.assertAccepting();
     await this.node.cluster.join();
     this.#assertWelcome(connectionId, sink, onDuplicate);
-    const lastEventId = usableLastEventId(options.lastEventId);
+    const lastEventId = legalLastEventId(options.lastEventId);
     const { source } = options;
     if (source !== undefined) {
       checkKey('a source key', source.key);
@@ -235,11 +235,6 @@ function duplicate(connectionId: string, owner: string): SseError {
     'DUPLICATE_CONNECTION',
     `connection '${connectionId}' is connected already (${owner}); close it first or use another id`,
   );
-}
-
-/** The header as a client may have sent it, bounded; longer ones are no id of anybody's. */
-function usableLastEventId(value: string | undefined): string | undefined {
-  return value === undefined || value === '' || value.length > MAX_NAME_BYTES ? undefined : value;
 }
 
 function takeoverStorm(connectionId: string, { takeoverLimit, takeoverWindow }: ConnectionSettings): SseError {

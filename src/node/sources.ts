@@ -191,12 +191,12 @@ export class ResumableSources {
     if (this.#closing) return;
     let epoch: string | undefined;
     // Another run of the key may follow within the minute in which an idempotency key is known.
-    const name = randomBytes(8).toString('hex');
+    const name = randomBytes(4).toString('base64url');
     const run = new SourceRun(
       ({ event, data, number }) =>
         this.node.telemetry.events.appending(event, async trace => {
           const body = this.node.encoder.encode(event, data).bytes;
-          const publication = this.#publication(key, body, `${name} ${number}`, trace);
+          const publication = this.#publication(key, body, `${name} ${number.toString(36)}`, trace);
           const cursor = kept(await this.node.cluster.append(publication));
           epoch ??= cursor.epoch;
           // The log was lost, and with it the beginning.

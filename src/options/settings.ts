@@ -42,7 +42,8 @@ export const SETTINGS = {
      */
     timeout: setting(milliseconds, 30_000),
     /**
-     * Milliseconds between two heartbeat comments; `false`: none, and a dead client is noticed later. Default 30000.
+     * Milliseconds within which each client gets a heartbeat comment: one is sent after 80 to 90 % of it; `false`: none,
+     * and a dead client is noticed later. Default 30000.
      */
     heartbeat: setting(millisecondsOrOff, 30_000),
     /** Connections that this node accepts; further ones get 503, except takeovers. No connection is evicted. Default 1000. */
@@ -57,9 +58,15 @@ export const SETTINGS = {
     takeoverWindow: setting(milliseconds, 30_000),
     /**
      * Whether an open HTTP/1 stream releases its request, response, parser and Koa context, which saves several
-     * kilobytes per connection; `auto`: where the release of Node is known to allow it; `false`: never. Default `auto`.
+     * kilobytes per connection. `auto`: where the release of Node allows it and nothing waits for the response; `false`:
+     * never. Default `auto`.
      */
     detach: setting(autoOrOff, 'auto'),
+    /**
+     * Milliseconds of silence on an HTTP/1 socket before TCP asks the client's host for a sign of life; ten probes without
+     * an answer end the stream. False: no probes. Default 12000.
+     */
+    keepAlive: setting(millisecondsOrOff, 12_000),
   },
   /** The Redis in which nodes meet. */
   redis: {
@@ -214,6 +221,11 @@ export const SETTINGS = {
     /** Milliseconds an event is kept. Default 300000. */
     ttl: setting(milliseconds, 300_000),
     /**
+     * Bytes that kept events take in a process without Redis, about; beyond it the oldest ones go, events of resumable
+     * sources included. Default 67108864 (64 MiB).
+     */
+    maxBytes: setting(bytes, 67_108_864),
+    /**
      * Bytes of the newest events that each node keeps itself, so that clients that come back are served without Redis; 0:
      * none. Default 16777216 (16 MiB).
      */
@@ -294,6 +306,12 @@ export const SETTINGS = {
     jitter: setting(millisecondsWithin(0), 5_000),
     /** Connections per second that a drain closes at most. Default 1000. */
     rate: setting(count(1), 1_000),
+    /**
+     * How a client is sent away that may come back: `stream` is a stream that only says when, since a browser's EventSource
+     * gives up at any other status than 200; `status` is 429 or 503 with `Retry-After`, for a balancer that tries the next
+     * node. A request whose Accept does not name text/event-stream gets the status. Default `stream`.
+     */
+    refusal: setting(oneOf('stream', 'status'), 'stream'),
   },
   /** What the node records with OpenTelemetry; without an SDK nothing is recorded. */
   telemetry: {

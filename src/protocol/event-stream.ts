@@ -72,7 +72,7 @@ export function encodeEvent({ event, data, id, retry }: EventFields): Buffer {
 
 /** A comment, which clients ignore; each of its lines becomes a comment line. */
 export function encodeComment(text: string): Buffer {
-  return Buffer.from(`: ${text.split(LINE_BREAK).join('\n: ')}\n\n`);
+  return Buffer.from(`: ${text.split(LINE_BREAK).join('\n: ')}\n`);
 }
 
 /** Sets the client's last id; fires no event. @throws SseError `INVALID_EVENT_ID` */

@@ -54,6 +54,19 @@ export function checkEventId(id: unknown): asserts id is string {
   checkField('INVALID_EVENT_ID', 'an event id', id);
 }
 
+// A header loses the blanks around its value (RFC 9110, section 5.5).
+const BLANK_AT_END = /^[ \t]|[ \t]$/;
+
+/**
+ * The last id that a client brought, if a stream can give it back unchanged: 1 to 256 bytes of well-formed text without CR,
+ * LF or NUL, and without a blank at either end. `undefined` for anything else, which counts as no last id. Refusals,
+ * `connected` and replays use it alike.
+ */
+export function legalLastEventId(value: unknown): string | undefined {
+  if (!isText(value, MAX_NAME_BYTES, LINE_BREAKING) || value === '' || BLANK_AT_END.test(value)) return undefined;
+  return value;
+}
+
 /** @throws SseError `INVALID_RETRY` */
 export function checkRetry(retry: unknown): asserts retry is number {
   if (!Number.isSafeInteger(retry) || (retry as number) < 0) {

@@ -95,7 +95,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     if (connection.origin === undefined) return;
     const { spans, figures, meters } = this.reporting;
     const counted = countedReason(reason);
-    const age = (Date.now() - connection.openedAt) / 1000;
+    const age = (performance.now() - connection.openedAt) / 1000;
     figures.closed.add(counted);
     if (reason === 'superseded') figures.takeovers += 1;
     meters.instruments?.record('sse.connection.duration', age, { [ATTRIBUTE.closeReason]: counted });

@@ -289,7 +289,7 @@ describe('the demo', () => {
     }
 
     it('405 names the methods that are allowed', async () => {
-      expect((await post('/sse/connect/c1', 'x')).headers.get('Allow')).to.equal('GET');
+      expect((await post('/sse/connect/c1', 'x')).headers.get('Allow')).to.equal('GET, HEAD');
     });
 
     for (const [title, id] of [

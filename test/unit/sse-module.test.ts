@@ -231,7 +231,7 @@ describe('sseModule', () => {
 
     beforeEach(() => {
       clock = useFakeTimers({
-        toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+        toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
       });
     });
     afterEach(() => {

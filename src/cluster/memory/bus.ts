@@ -12,8 +12,9 @@ import type { Cursor, Frame, Position } from '../../contracts/events.js';
 import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
 import { addressed, carriedTrace, EVERYONE } from '../../protocol/names.js';
+import { Periodic } from '../../time.js';
 import { Findings, lastingDifferences } from '../differences.js';
-import { MemoryLog } from './log.js';
+import { type Entry, MemoryLog } from './log.js';
 import { NodeReconciliation } from './reconcile.js';
 import { RememberedSubscriptions } from './remembered.js';
 import { type OwnedRoute, RouteTable, type TakeoverLimit } from './routes.js';
@@ -33,12 +34,18 @@ const IDEMPOTENCY_MS = 60_000;
  * behave as several nodes, which is how an application tests its cluster behaviour without a network.
  */
 export class MemoryBus {
-  readonly log = new MemoryLog();
+  readonly log: MemoryLog;
   readonly remembered = new RememberedSubscriptions();
   readonly #routes = new RouteTable();
   readonly #nodes = new Map<string, BusNode>();
   readonly #locks = new Map<string, { readonly holder: string; readonly until: number }>();
-  readonly #published = new Map<string, { readonly at: number; readonly result: PublicationResult }>();
+  readonly #published = new PublishedKeys();
+  readonly #expiry = new Periodic(() => this.#expire(), { everyMs: IDEMPOTENCY_MS / 2 });
+
+  /** @param maxBytes bytes of the entries that its log keeps. Default 67108864 (64 MiB). */
+  constructor(maxBytes?: number) {
+    this.log = new MemoryLog(maxBytes);
+  }
 
   /** @throws SseError `INVALID_OPTION` when a node of that id is there already. */
   join(nodeId: string, listener: ClusterListener): void {
@@ -54,6 +61,7 @@ export class MemoryBus {
   leave(nodeId: string): void {
     this.releaseRoutes(nodeId);
     this.#nodes.delete(nodeId);
+    if (this.#nodes.size === 0) this.#expiry.stop();
   }
 
   /** Cuts a node off: no other node can be reached from it, and it cannot be reached, until {@link heal}. For tests of an application's outages. */
@@ -75,7 +83,7 @@ export class MemoryBus {
     for (const difference of reconciliation.differences()) reconciliation.repair(difference);
     const { entries, gap } = this.log.since(cutAt);
     if (gap !== undefined) listener.onGap(gap);
-    for (const { topic, frame } of entries) listener.onPublication(addressed(topic), frame, undefined, frame.id);
+    for (const { topic, frame, id } of entries) listener.onPublication(addressed(topic), frame, undefined, id);
   }
 
   /** Compares a node with the routes, as the contract of `SelfCheck.reconcile` says. */
@@ -149,19 +157,20 @@ export class MemoryBus {
 
   publish(publication: Publication): PublicationResult {
     const { topic, body, retention, idempotencyKey, id } = publication;
-    // No topic has an empty name.
-    const key = idempotencyKey === undefined ? undefined : JSON.stringify([topic ?? '', idempotencyKey]);
-    const earlier = this.#recall(key);
-    if (earlier !== undefined) return earlier;
     const nodes = this.#nodes.size;
+    const earlier = idempotencyKey === undefined ? undefined : this.#published.recall(topic, idempotencyKey);
+    if (earlier !== undefined)
+      return typeof earlier === 'number' ? { nodes } : { cursor: earlier.cursor(this.log.epoch), nodes };
     const trace = carriedTrace(publication.trace);
     if (retention === false) {
       this.#deliver(topic, { bytes: body }, trace, id);
-      return this.#remember(key, { nodes });
+      this.#remember(topic, idempotencyKey, Math.round(performance.now()));
+      return { nodes };
     }
-    const { cursor, frame } = this.log.append(topic ?? EVERYONE, body, retention, id);
+    const { cursor, frame, entry } = this.log.append(topic ?? EVERYONE, body, retention, id);
     this.#deliver(topic, frame, trace, id);
-    return this.#remember(key, { cursor, nodes });
+    this.#remember(topic, idempotencyKey, entry);
+    return { cursor, nodes };
   }
 
   replay(request: ReplayRequest): ReplayPage {
@@ -172,7 +181,8 @@ export class MemoryBus {
   acquireLock(name: string, holder: string, ms: number): boolean {
     const present = this.lockHolder(name);
     if (present !== undefined && present !== holder) return false;
-    this.#locks.set(name, { holder, until: Date.now() + ms });
+    this.#locks.set(name, { holder, until: performance.now() + ms });
+    this.#expiry.start();
     return true;
   }
 
@@ -181,9 +191,8 @@ export class MemoryBus {
   }
 
   lockHolder(name: string): string | undefined {
-    const now = Date.now();
-    for (const [other, { until }] of this.#locks) if (until <= now) this.#locks.delete(other);
-    return this.#locks.get(name)?.holder;
+    const lock = this.#locks.get(name);
+    return lock !== undefined && lock.until > performance.now() ? lock.holder : undefined;
   }
 
   *listeners(): Iterable<[nodeId: string, listener: ClusterListener | undefined]> {
@@ -202,17 +211,59 @@ export class MemoryBus {
     for (const [, listener] of this.listeners()) listener?.onPublication(topic, frame, trace, id);
   }
 
-  #recall(key: string | undefined): PublicationResult | undefined {
-    const now = Date.now();
-    for (const [oldKey, { at }] of this.#published) {
-      if (now - at < IDEMPOTENCY_MS) break;
-      this.#published.delete(oldKey);
-    }
-    return key === undefined ? undefined : this.#published.get(key)?.result;
+  #remember(topic: string | undefined, key: string | undefined, published: Published): void {
+    if (key === undefined) return;
+    this.#published.remember(topic, key, published);
+    this.#expiry.start();
   }
 
-  #remember(key: string | undefined, result: PublicationResult): PublicationResult {
-    if (key !== undefined) this.#published.set(key, { at: Date.now(), result });
-    return result;
+  #expire(): void {
+    const now = performance.now();
+    for (const [name, { until }] of this.#locks) if (until <= now) this.#locks.delete(name);
+    this.#published.expire();
+    if (this.#locks.size === 0 && this.#published.empty) this.#expiry.stop();
   }
+}
+
+/**
+ * A publication with a key, as small as it can be, since each event of a resumable source has a key: its entry or, where it
+ * was not kept, its time, by the monotonic clock.
+ */
+type Published = Entry | number;
+
+/** The idempotency keys of the last minute. */
+class PublishedKeys {
+  // By topic, then by key, in the order of their publication.
+  readonly #topics = new Map<string | undefined, Map<string, Published>>();
+
+  recall(topic: string | undefined, key: string): Published | undefined {
+    const published = this.#topics.get(topic)?.get(key);
+    return published === undefined || isOver(published) ? undefined : published;
+  }
+
+  remember(topic: string | undefined, key: string, published: Published): void {
+    let keys = this.#topics.get(topic);
+    if (keys === undefined) this.#topics.set(topic, (keys = new Map<string, Published>()));
+    // Deleted first, so that it stands last in the order of time.
+    keys.delete(key);
+    keys.set(key, published);
+  }
+
+  get empty(): boolean {
+    return this.#topics.size === 0;
+  }
+
+  expire(): void {
+    for (const [topic, keys] of this.#topics) {
+      for (const [key, published] of keys) {
+        if (!isOver(published)) break;
+        keys.delete(key);
+      }
+      if (keys.size === 0) this.#topics.delete(topic);
+    }
+  }
+}
+
+function isOver(published: Published): boolean {
+  return performance.now() - (typeof published === 'number' ? published : published.at) >= IDEMPOTENCY_MS;
 }

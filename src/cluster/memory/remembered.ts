@@ -2,6 +2,7 @@ import type { RememberedTopic, SubscriptionChange } from '../../contracts/cluste
 import type { Cursor } from '../../contracts/events.js';
 
 interface Remembered {
+  /** By the monotonic clock. */
   readonly until: number;
   readonly topics: Map<string, State>;
 }
@@ -47,7 +48,7 @@ export class RememberedSubscriptions {
   }
 
   #topicsOf(connectionId: string): Map<string, State> | undefined {
-    const now = Date.now();
+    const now = performance.now();
     // Those with a longer life may keep others a little longer.
     for (const [id, { until }] of this.#ids) {
       if (until > now) break;
@@ -59,6 +60,6 @@ export class RememberedSubscriptions {
 
   #keep(connectionId: string, topics: Map<string, State>, ttl: number): void {
     this.#ids.delete(connectionId);
-    this.#ids.set(connectionId, { until: Date.now() + ttl, topics });
+    this.#ids.set(connectionId, { until: performance.now() + ttl, topics });
   }
 }

@@ -10,7 +10,7 @@ export interface TakeoverLimit {
 /** A route with what only its owner knows. */
 export interface OwnedRoute extends Route {
   readonly token: string;
-  /** When the id was taken over lately, in milliseconds of `Date.now()`. */
+  /** When the id was taken over lately, by the monotonic clock. */
   readonly takeovers: readonly number[];
   /** By the monotonic clock. */
   readonly registeredAt: number;
@@ -54,7 +54,7 @@ export class RouteTable {
       return { outcome: 'exists', nodeId: former.nodeId };
     }
     if (onDuplicate === 'reject') return { outcome: 'exists', nodeId: former.nodeId };
-    const now = Date.now();
+    const now = performance.now();
     const recent = former.takeovers.filter(at => now - at < takeoverWindow);
     if (recent.length >= takeoverLimit) return { outcome: 'storm' };
     return this.#own(nodeId, registration, [...recent, now]);

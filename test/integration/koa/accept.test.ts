@@ -7,12 +7,23 @@ const WELCOME = [
   undefined,
   'text/event-stream',
   'TEXT/Event-Stream',
+  'text/event-stream;charset=utf-8',
+  'text/event-stream; charset="UTF-8"; q=0.9',
+  'text/*;level=1',
   'text/*',
+  '',
   '*/*',
   'text/html, text/event-stream;q=0.1',
   'application/json, */*;q=0.5',
 ];
-const UNWELCOME = ['application/json', 'text/html', 'text/event-stream;q=0', '*/*;q=0', 'text/event-stream;q=0, */*'];
+const UNWELCOME = [
+  'application/json',
+  'text/html',
+  'text/event-stream;q=0',
+  '*/*;q=0',
+  'text/event-stream;charset=utf-8;q=0',
+  'text/event-stream;q=0, */*',
+];
 
 class StreamController {
   @SseEndpoint('/endpoint/:clientId')

@@ -20,8 +20,8 @@ class IdController {
     // Only held open.
   }
 
-  @SseEndpoint('/by-both/:clientId/:connectionId')
-  byBoth(): void {
+  @SseEndpoint('/by-option/:clientId/:tab', { connectionId: 'tab' })
+  byOption(): void {
     // Only held open.
   }
 
@@ -94,11 +94,6 @@ class MethodController {
     connection.send('answered', 'write');
   }
 
-  @SseEndpoint('/shared')
-  shadowed(connection: SseConnection): void {
-    connection.send('answered', 'shadowed');
-  }
-
   @SseEndpoint('/get-only', { methods: ['GET'] })
   getOnly(connection: SseConnection): void {
     connection.send('answered', 'get-only');
@@ -156,7 +151,7 @@ describe('@SseEndpoint', () => {
       ],
       after: [
         ctx => {
-          ctx.body = `passed ${ctx.method} ${ctx.path}`;
+          if (!('unanswered' in ctx.query)) ctx.body = `passed ${ctx.method} ${ctx.path}`;
         },
       ],
     });
@@ -193,8 +188,8 @@ describe('@SseEndpoint', () => {
     expect(await connectedAs('/by-client/c2')).to.equal('c2');
   });
 
-  it('prefers :connectionId', async () => {
-    expect(await connectedAs('/by-both/client/connection')).to.equal('connection');
+  it('takes the id from the parameter that the endpoint names', async () => {
+    expect(await connectedAs('/by-option/ann/tab-1')).to.equal('tab-1');
   });
 
   it('takes the id from a function of the request before anything else', async () => {
@@ -243,30 +238,22 @@ describe('@SseEndpoint', () => {
     expect(await answerOf('/shared', { method: 'POST' })).to.equal('write');
   });
 
-  it('refuses other methods and lists all that the path answers', async () => {
-    const client = await open('/shared', { method: 'DELETE' });
-    expect(client.status).to.equal(405);
-    expect(client.headers['allow']).to.equal('GET, POST');
-    expect(await client.errorCode()).to.equal('METHOD_NOT_ALLOWED');
+  it('passes other methods on, and lists all that the path answers when nothing answers them', async () => {
+    for (const method of ['DELETE', 'OPTIONS']) {
+      const passed = await open('/shared', { method });
+      await passed.ended();
+      expect(passed.text).to.equal(`passed ${method} /shared`);
+      const client = await open('/shared?unanswered', { method });
+      expect(client.status).to.equal(405);
+      expect(client.headers).to.include({ allow: 'GET, HEAD, POST', 'cache-control': 'no-store' });
+      expect(await client.errorCode()).to.equal('METHOD_NOT_ALLOWED');
+    }
   });
 
   it('refuses POST where only GET is answered', async () => {
-    const client = await open('/get-only', { method: 'POST' });
+    const client = await open('/get-only?unanswered', { method: 'POST' });
     expect(client.status).to.equal(405);
-    expect(client.headers['allow']).to.equal('GET');
-  });
-
-  it('refuses HEAD', async () => {
-    const client = await open('/both', { method: 'HEAD' });
-    expect(client.status).to.equal(405);
-    expect(await client.ended()).to.equal('clean');
-    expect(client.text).to.equal('');
-  });
-
-  it('lets OPTIONS pass, so that CORS middleware behind it answers', async () => {
-    const client = await open('/both', { method: 'OPTIONS' });
-    await client.ended();
-    expect(client.text).to.equal('passed OPTIONS /both');
+    expect(client.headers['allow']).to.equal('GET, HEAD');
   });
 
   it('lets other paths pass', async () => {
@@ -289,7 +276,7 @@ describe('@SseEndpoint', () => {
 
   it('serves a method that a subclass decorates again as the subclass says', async () => {
     expect(await answerOf('/child/replaced', { method: 'POST' })).to.equal('child');
-    const client = await open('/child/replaced');
+    const client = await open('/child/replaced?unanswered');
     expect(client.status).to.equal(405);
     expect(client.headers['allow']).to.equal('POST');
   });

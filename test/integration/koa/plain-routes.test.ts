@@ -1,4 +1,4 @@
-import { setImmediate as turn } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { Context, Middleware } from 'koa';
 import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
@@ -197,11 +197,43 @@ describe('ctx.sse.connect', () => {
     expect(line?.fields?.['error']).to.include({ code: 'INVALID_REQUEST' });
   });
 
-  it('refuses HEAD, whose response has no body', async () => {
+  it('gives HEAD the head of a stream, and no connection', async () => {
     await start(ctx => ctx.sse.connect('me'));
     const client = await open('/', { method: 'HEAD' });
-    expect(client.status).to.equal(400);
+    expect(client.status).to.equal(200);
+    expect(client.headers['content-type']).to.equal('text/event-stream');
     await client.ended();
+    expect(app.store.size + app.store.opening).to.equal(0);
+  });
+
+  for (const [what, wait] of [
+    ['without a wait', () => undefined],
+    ['without a wait, and does something else meanwhile', () => delay(1)],
+  ] as const) {
+    it(`may be called ${what}`, async () => {
+      await start(ctx => {
+        void ctx.sse.connect(ctx.path === '/' ? 'me' : '');
+        return wait();
+      });
+      const client = await open();
+      await client.event('connected');
+      expect(client.status).to.equal(200);
+      client.leave();
+      const refused = await open('/refused');
+      expect(refused.status).to.equal(400);
+      expect(await refused.errorCode()).to.equal('INVALID_CONNECTION_ID');
+      expect(app.errors).to.deep.equal([]);
+    });
+  }
+
+  it('is refused once the route has returned, and the log says how to call it', async () => {
+    await start(ctx => {
+      setImmediate(() => void ctx.sse.connect('late'));
+    });
+    const client = await open();
+    expect(client.status).to.equal(404);
+    await until(() => app.logger.at('error').length > 0, 'the error');
+    expect(app.logger.at('error')[0]?.fields?.['error']).to.include({ code: 'INVALID_REQUEST' });
     expect(app.store.size + app.store.opening).to.equal(0);
   });
 
@@ -224,7 +256,7 @@ describe('ctx.sse.connect', () => {
     const client = await open();
     expect(client.status).to.equal(503);
     expect(await client.json()).to.deep.equal({
-      error: { code: 'DRAINING', message: 'of another copy' },
+      error: { code: 'DRAINING', message: 'Service Unavailable' },
     });
   });
 
@@ -360,4 +392,49 @@ describe('a stream that fails while it opens', () => {
     expect(app.store.size + app.store.opening).to.equal(0);
     expect(await app.service.getClusterConnectionCount()).to.equal(0);
   });
+
+  for (const { detach, protocol } of [
+    { detach: 'auto', protocol: 'http' },
+    { detach: false, protocol: 'http' },
+    { detach: 'auto', protocol: 'h2c' },
+  ] as const) {
+    for (const reason of ['superseded', 'draining'] as const) {
+      it(`after the head ends with sse.closed alone: ${reason}, ${protocol}, detach ${String(detach)}`, async () => {
+        let reading = false;
+        let goOn = (): void => undefined;
+        const mayGoOn = new Promise<void>(resolve => (goOn = resolve));
+        const inner = new LocalCoordinator('n', { takeoverLimit: 5, takeoverWindow: 30_000 });
+        const replay: EventLog['replay'] = async request => {
+          reading = (request.after?.sequence ?? 0) > 1;
+          if (reading) await mayGoOn;
+          return inner.log.replay(request);
+        };
+        await start(ctx => ctx.sse.connect('me', { topics: ['news'] }), {
+          protocol,
+          options: { connection: { detach } },
+          overrides: { clusterCoordinator: alteredCoordinator(inner, { log: { replay } }) },
+          before: [
+            (ctx, next) => {
+              ctx.res.on('close', () => undefined);
+              return next();
+            },
+          ],
+        });
+        const { id = '' } = await app.service.publish('news', 'note', 0);
+        for (let number = 1; number <= 250; number += 1) await app.service.publish('news', 'note', number);
+        const connect = protocol === 'http' ? EventStreamClient.open : EventStreamClient.open2;
+        const client = await connect(app.url, { headers: { 'Last-Event-ID': id } });
+        await until(() => reading, 'the second page');
+        const other = reason === 'superseded' ? await connect(app.url) : undefined;
+        const drained = reason === 'draining' ? app.service.drain({ timeout: 5_000 }) : undefined;
+        await client.event('sse.closed');
+        goOn();
+        expect(await client.ended()).to.equal('clean');
+        expect(await client.closeReason()).to.equal(reason);
+        expect(client.text).to.match(/event: sse\.closed\ndata: .*\n\n$/);
+        other?.leave();
+        await drained;
+      });
+    }
+  }
 });

@@ -122,7 +122,7 @@ export const MUTATIONS: readonly Mutation[] = [
   m('expire', 'no leases key is made', "if redis.call('EXISTS', leases) == 1 then", 'if true then'),
   m('send', 'the owner must have a lease', '  if inc then\n', "  inc = inc or ''\n  do\n"),
   m('send', 'lost routes are no missing ones', "isPartial(leases, epoch) and 'PARTIAL' or", ''),
-  m('resolve', 'the owner must have a lease', 'or false end', "or '?' end"),
+  m('resolve', 'the owner must have a lease', 'or false end', "or 'gone~1' end"),
   m('resolve', 'lost routes are no missing ones', "isPartial(leases, epoch) and 'PARTIAL' or", ''),
   m('resolve', 'number is limited', 'if #ARGV > MOST + 1 then', 'if false then'),
   m('count', 'only leases that hold are summed', 'till + graceMs > now', 'true'),

@@ -19,7 +19,7 @@ describe('MemoryBus', () => {
   beforeEach(() => {
     clock = sinon.useFakeTimers({
       now: 1_700_000_000_000,
-      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
     });
     bus = new MemoryBus();
     a = new RecordingListener();
@@ -119,6 +119,15 @@ describe('MemoryBus', () => {
     });
   });
 
+  it('forgets keys and locks that are over without a further call, and stops its timer then', () => {
+    publish('news', 'x', 'k');
+    bus.acquireLock('job', 'a', 90_000);
+    expect(clock.countTimers()).to.equal(1);
+    clock.tick(90_000);
+    expect(clock.countTimers()).to.equal(0);
+    expect(bus.lockHolder('job')).to.equal(undefined);
+  });
+
   describe('a cut', () => {
     it('reports the newest entry from which the healed node goes on, also when it is cut twice', () => {
       publish('news', '0');
@@ -161,9 +170,9 @@ describe('MemoryBus', () => {
       publish('sport', 'x');
       bus.heal('a');
       const { epoch = '', ms = 0, sequence = 0 } = first ?? {};
-      const until = { epoch, ms, sequence };
+      const until = { ms, sequence };
       const topics = new Map([['news', until]]);
-      const gap = { reason: 'GAP', topics, resumedFrom: until, until };
+      const gap = { reason: 'GAP', topics, resumedFrom: { epoch, ms, sequence }, until };
       expect(a.gaps).to.deep.equal([{ gap, after: 0 }]);
       expect(a.publications).to.have.length(4);
     });

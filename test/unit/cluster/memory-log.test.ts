@@ -6,6 +6,7 @@ import type { Retention } from '../../../src/contracts/cluster.js';
 import type { Cursor, Position } from '../../../src/contracts/events.js';
 import { formatCursor, isAfter } from '../../../src/protocol/cursor.js';
 import { EVERYONE } from '../../../src/protocol/names.js';
+import { collectGarbage } from '../../support/collect-garbage.js';
 import { gapIn } from '../../support/gap-in.js';
 
 const KEEP: Retention = { maxEntries: 100, ttl: 60_000 };
@@ -15,7 +16,7 @@ describe('MemoryLog', () => {
   let clock: sinon.SinonFakeTimers;
 
   beforeEach(() => {
-    clock = sinon.useFakeTimers({ now: START, toFake: ['Date'] });
+    clock = sinon.useFakeTimers({ now: START, toFake: ['Date', 'performance'] });
   });
 
   afterEach(() => {
@@ -66,6 +67,72 @@ describe('MemoryLog', () => {
     for (let n = 0; n < 5; n += 1) append(log, 'news', `${n}`);
     append(log, 'news', '5', { maxEntries: 2, ttl: 60_000 });
     expect(texts(log, ['news'], start)).to.deep.equal(['4', '5']);
+  });
+
+  it('keeps so many bytes and no more; the oldest entries of all topics go, and a gap is reported', () => {
+    const log = new MemoryLog(100_000);
+    const start = log.head;
+    const whole: Retention = { maxEntries: 1_000_000, ttl: 60_000, whole: true };
+    for (let n = 0; n < 1_000; n += 1) {
+      append(log, 'source', `${n}`, whole);
+      append(log, `topic ${n % 10}`, 'x'.repeat(1_000), { maxEntries: 1_000_000, ttl: 60_000 });
+      expect(log.bytes).to.be.at.most(100_000);
+    }
+    expect(log.bytes).to.be.at.least(97_000);
+    const page = log.replay({ topics: ['source'], after: start, limit: 1_000 });
+    expect(gapIn(page)).to.deep.equal({ reason: 'GAP', topics: ['source'] });
+    const left = page.frames.length;
+    expect(page.frames.map(({ bytes }) => textOf(bytes))).to.deep.equal(
+      Array.from({ length: left }, (_, index) => `${1_000 - left + index}`),
+    );
+  });
+
+  it('counts no entry twice when its topic trims it first', () => {
+    const log = new MemoryLog(50_000);
+    append(log, 'old', 'x', { maxEntries: 1, ttl: 60_000 });
+    for (let n = 0; n < 10_000; n += 1) append(log, 'busy', `${n}`, { maxEntries: 3, ttl: 60_000 });
+    const start = { epoch: log.epoch, ms: 0, sequence: 0 };
+    expect(texts(log, ['old'], start)).to.deep.equal(['x']);
+    append(log, 'large', 'x'.repeat(49_800), KEEP);
+    expect(texts(log, ['old', 'busy'], start)).to.deep.equal([]);
+    expect(log.bytes).to.be.at.most(50_000);
+  });
+
+  it('keeps no entry longer or shorter because the wall clock steps', () => {
+    const log = new MemoryLog();
+    const start = log.head;
+    append(log, 'news', '0');
+    clock.setSystemTime(START + 7_200_000);
+    expect(texts(log, ['news'], start)).to.deep.equal(['0']);
+    append(log, 'news', '1');
+    clock.setSystemTime(START);
+    clock.tick(60_001);
+    expect(texts(log, ['news'], start)).to.deep.equal([]);
+  });
+
+  it('a page has at most 256 KiB, and at least one entry', () => {
+    const log = new MemoryLog();
+    const start = log.head;
+    for (let n = 0; n < 5; n += 1) append(log, 'news', `${n}${'x'.repeat(100_000)}`);
+    append(log, 'news', `5${'x'.repeat(1_000_000)}`);
+    const sizes: number[] = [];
+    for (let after = start; isAfter(log.head, after);) {
+      const { frames, completeTo } = log.replay({ topics: ['news'], after, limit: 200 });
+      sizes.push(frames.length);
+      after = { epoch: log.epoch, ...completeTo };
+    }
+    expect(sizes).to.deep.equal([2, 2, 1, 1]);
+  });
+
+  it('an entry of a few bytes takes less than 200 bytes, and none of the memory that Node shares', async () => {
+    clock.restore();
+    const log = new MemoryLog();
+    const retention = { maxEntries: 1_000_000, ttl: 60_000, whole: true } as const;
+    const before = await collectedBytes();
+    for (let n = 0; n < 20_000; n += 1) append(log, 'source', 'abcde', retention);
+    const perEntry = ((await collectedBytes()) - before) / 20_000;
+    expect(perEntry).to.be.below(200);
+    expect(log.replay({ topics: ['source'], after: { ...log.head, ms: 0 }, limit: 1 }).frames).to.have.length(1);
   });
 
   it('an entry is kept for as long as its ttl and no longer', () => {
@@ -249,5 +316,12 @@ function textOf(bytes: Buffer): string {
 
 function entryBefore(entry: Remainder['entries'][number] | undefined): Position | undefined {
   const position = entry?.frame.position;
-  return position && { ...position, sequence: position.sequence - 1 };
+  return position && { ms: position.ms, sequence: position.sequence - 1 };
+}
+
+/** Memory in use after a collection, that of buffers included. */
+async function collectedBytes(): Promise<number> {
+  await collectGarbage();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
 }

@@ -278,7 +278,7 @@ describe('ClientConnection', () => {
     });
 
     it('writes a message id again after a minute', () => {
-      const clock = sinon.useFakeTimers({ toFake: ['Date'] });
+      const clock = sinon.useFakeTimers({ toFake: ['Date', 'performance'] });
       try {
         const { connection, sink } = bench.open();
         connection.deliverOnce('m1', frame('a'));
@@ -404,7 +404,7 @@ describe('ClientConnection', () => {
       connection.comment('one\ntwo');
       connection.enqueue(frame('b'));
       await turn();
-      expect(sink.text).to.equal('data: a\n\n: one\n: two\n\ndata: b\n\n');
+      expect(sink.text).to.equal('data: a\n\n: one\n: two\ndata: b\n\n');
       expect(dataIn(sink.text)).to.deep.equal(['a', 'b']);
     });
 

@@ -9,7 +9,7 @@ describe('HeartbeatWheel', () => {
 
   beforeEach(() => {
     clock = sinon.useFakeTimers({
-      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
     });
     beats = new Map();
   });
@@ -28,28 +28,48 @@ describe('HeartbeatWheel', () => {
     return connections;
   };
 
-  for (const interval of [10, 50, 75, 130, 1000, 30_000]) {
-    it(`visits each connection exactly once in each interval of ${interval} ms`, () => {
+  for (const interval of [20, 75, 1000, 30_000]) {
+    it(`visits each connection again after 80 to 90 % of ${interval} ms`, () => {
       wheel = new HeartbeatWheel(interval);
-      const connections = fill(250);
-      for (let round = 1; round <= 5; round += 1) {
-        clock.tick(interval);
-        expect(connections.map(({ ordinal }) => beats.get(ordinal))).to.deep.equal(Array<number>(250).fill(round));
+      const times = new Map<number, number[]>();
+      for (let ordinal = 0; ordinal < 250; ordinal += 1) {
+        times.set(ordinal, [performance.now()]);
+        wheel.add({ ordinal, beat: () => times.get(ordinal)?.push(performance.now()) });
+      }
+      clock.tick(6 * interval);
+      const [longest, shortest] = [interval * 0.9 + 1, interval * 0.8];
+      for (const [opened, first, ...others] of times.values()) {
+        expect(others.length).to.be.at.least(5);
+        expect((first ?? Infinity) - (opened ?? 0)).to.be.at.most(longest);
+        let former = first ?? 0;
+        for (const time of others) {
+          expect(time - former).to.be.within(shortest, longest);
+          former = time;
+        }
       }
     });
   }
 
-  it('spreads the connections evenly over the interval', () => {
+  it('visits a connection in time when its timer is late each time', () => {
+    wheel = new HeartbeatWheel(30_000);
+    const times = [performance.now()];
+    wheel.add({ ordinal: 7, beat: () => times.push(performance.now()) });
+    for (let turn = 0; turn < 600; turn += 1) {
+      clock.jump(265);
+    }
+    for (const [index, time] of times.slice(1).entries()) expect(time - (times[index] ?? 0)).to.be.at.most(27_300);
+  });
+
+  it('spreads the connections over the interval', () => {
     wheel = new HeartbeatWheel(30_000);
     fill(1200);
-    const perTick: number[] = [];
-    let before = 0;
+    let [before, most] = [0, 0];
     for (let tick = 0; tick < 120; tick += 1) {
       clock.tick(250);
-      perTick.push(beats.size - before);
+      most = Math.max(most, beats.size - before);
       before = beats.size;
     }
-    expect(perTick).to.deep.equal(Array<number>(120).fill(10));
+    expect([beats.size, most]).to.deep.equal([1200, 20]);
   });
 
   it('uses one timer for all connections', () => {
@@ -62,10 +82,12 @@ describe('HeartbeatWheel', () => {
   it('never visits a removed connection again', () => {
     wheel = new HeartbeatWheel(1000);
     const [first, second] = fill(2);
-    clock.tick(1000);
+    clock.tick(900);
+    const visited = beats.get(first!.ordinal);
     wheel.remove(first!);
     clock.tick(5000);
-    expect([beats.get(first!.ordinal), beats.get(second!.ordinal)]).to.deep.equal([1, 6]);
+    expect(beats.get(first!.ordinal)).to.equal(visited);
+    expect(beats.get(second!.ordinal)).to.be.at.least(6);
     expect([...wheel.connections()].length).to.equal(1);
   });
 
@@ -88,7 +110,7 @@ describe('HeartbeatWheel', () => {
     const one = connectionAt(1);
     wheel.add(one);
     wheel.add(one);
-    clock.tick(1000);
+    clock.tick(900);
     expect([[...wheel.connections()].length, beats.get(1)]).to.deep.equal([1, 1]);
   });
 

@@ -24,7 +24,7 @@ describe('Watchdog', () => {
 
   beforeEach(() => {
     clock = sinon.useFakeTimers({
-      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
     });
   });
   afterEach(() => {

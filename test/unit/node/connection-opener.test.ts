@@ -492,7 +492,7 @@ describe('ConnectionOpener', () => {
     let clock: sinon.SinonFakeTimers;
 
     beforeEach(() => {
-      clock = sinon.useFakeTimers({ toFake: ['Date'] });
+      clock = sinon.useFakeTimers({ toFake: ['Date', 'performance'] });
     });
 
     afterEach(() => {

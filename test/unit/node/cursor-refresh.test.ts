@@ -16,7 +16,7 @@ describe('CursorRefresh', () => {
 
   beforeEach(async () => {
     clock = sinon.useFakeTimers({
-      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
     });
     cluster = new TestCluster();
     const history = { ttl: TTL };

@@ -16,7 +16,7 @@ describe('Drainer', () => {
 
   beforeEach(async () => {
     clock = sinon.useFakeTimers({
-      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
     });
     cluster = new TestCluster();
     other = await cluster.started('other');

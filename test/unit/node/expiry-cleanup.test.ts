@@ -19,7 +19,7 @@ describe('ExpiryCleanup', () => {
 
   beforeEach(() => {
     clock = sinon.useFakeTimers({
-      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
     });
     cluster = new TestCluster();
     node = cluster.node('a', { options: { connection: { timeout: 60_000 } } });
@@ -47,6 +47,16 @@ describe('ExpiryCleanup', () => {
     expect(quiet.connection.state).to.deep.include({ reason: 'expired' });
     expect(quiet.sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"expired"}' });
     expect(busy.connection.state.kind).to.equal('open');
+  });
+
+  it('removes nobody because the wall clock steps', async () => {
+    const { connection, sink } = await node.connect('quiet');
+    await turns();
+    sink.block();
+    connection.send('news', 'x');
+    clock.setSystemTime(Date.now() + 7_200_000);
+    await clock.tickAsync(2_000);
+    expect([cleanup.run(), connection.state.kind]).to.deep.equal([0, 'open']);
   });
 
   it('a connection lives for the whole of its time', async () => {

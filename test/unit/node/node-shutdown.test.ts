@@ -12,7 +12,7 @@ describe('NodeShutdown', () => {
 
   beforeEach(() => {
     clock = sinon.useFakeTimers({
-      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date'],
+      toFake: ['setTimeout', 'clearTimeout', 'setInterval', 'clearInterval', 'Date', 'performance'],
     });
     cluster = new TestCluster();
   });

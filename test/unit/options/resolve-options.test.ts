@@ -64,11 +64,12 @@ describe('resolveOptions', () => {
         ttl: 300000,
         tail: 16777216,
         linger: 10000,
+        maxBytes: 67_108_864,
         topics: {},
       });
       expect(options.send).to.deep.equal({ ack: 'owner', deadline: 3000, maxPending: 10000 });
       expect(options.limits).to.deep.equal({ maxEventBytes: 1048576, maxTopicsPerConnection: 128 });
-      expect(options.reconnect).to.deep.equal({ retry: 2000, jitter: 5000, rate: 1000 });
+      expect(options.reconnect).to.deep.equal({ retry: 2000, jitter: 5000, rate: 1000, refusal: 'stream' });
       expect(options.onUnavailable).to.equal('degrade');
     });
 

@@ -117,7 +117,7 @@ describe('encodeComment', () => {
   });
 
   it('makes a comment of each line', () => {
-    expect(encodeComment('one\r\ntwo\rthree\n').toString()).to.equal(': one\n: two\n: three\n: \n\n');
+    expect(encodeComment('one\r\ntwo\rthree\n').toString()).to.equal(': one\n: two\n: three\n: \n');
   });
 });
 

@@ -47,7 +47,7 @@ describe('metrics', () => {
   /** Makes each metric have a value. */
   async function useAll(): Promise<void> {
     const { connections, events, maintenance, traffic } = telemetry;
-    const connection = { id: 'c1', openedAt: Date.now(), topics: new Set() } as never;
+    const connection = { id: 'c1', openedAt: performance.now(), topics: new Set() } as never;
     connections.refused('c1', new Error('x'));
     connections.admitted(connection);
     connections.stopped(connection, 'superseded');
