@@ -31,7 +31,7 @@ const COMPONENT = `
   import { useSse } from './dist/src/react/index.js';
   function Notes({ url }) {
     const [notes, setNotes] = useState([]);
-    const { state } = useSse(url, { note: note => setNotes([...notes, note]) });
+    const { state } = useSse(url, { note: note => setNotes(before => [...before, note]) });
     return createElement('p', { 'data-state': state.kind }, notes.join(' '));
   }
   const root = createRoot(document.body.appendChild(document.createElement('div')));
