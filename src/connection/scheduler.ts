@@ -89,6 +89,8 @@ function flushSlice(scheduler: WriteScheduler): void {
   scheduler.flushSlice();
 }
 
+type Encode = (bytes: Buffer) => Buffer;
+
 /**
  * The frames a connection got in one tick, as an immutable list whose tail is shared: connections that got the same
  * frames hold the same `Batch`, so the list and its joined bytes are made once, whatever their number.
@@ -101,6 +103,8 @@ export class Batch {
 
   #next: Batch | undefined;
   #joined: Buffer | undefined;
+  #encoded: Buffer | undefined;
+  #encoder: Encode | undefined;
 
   private constructor(
     private readonly previous: Batch | undefined,
@@ -115,6 +119,16 @@ export class Batch {
       this.#next = new Batch(this, frame, this.bytes + frame.bytes.length);
     }
     return this.#next;
+  }
+
+  /** All frames in one buffer, encoded. Connections with the same encoding share the result. */
+  encode(encode: Encode): Buffer {
+    if (this.#encoder !== encode) {
+      this.#encoder = encode;
+      this.#encoded = undefined;
+    }
+    this.#encoded ??= encode(this.join());
+    return this.#encoded;
   }
 
   /** All frames in one buffer. */

@@ -21,6 +21,8 @@ interface PullSource {
   next(): Promise<IteratorResult<unknown>> | IteratorResult<unknown>;
   /** Ends the source early; `next` is not called again. */
   cancel(): unknown;
+  /** Rejects when the source fails, also while nothing asks it for an item. */
+  readonly failed?: Promise<never>;
 }
 
 /** A source that decides by itself when it emits an item. */
@@ -57,21 +59,28 @@ function fromIterator(iterator: AsyncIterator<unknown> | Iterator<unknown>): Pul
 function fromReadable(readable: Readable): PullSource {
   const iterator = readable[Symbol.asyncIterator]();
   let cancelled = false;
+  // The iterator listens for errors only from its first `next` until its end.
+  const failed = new Promise<never>((_, reject) => readable.on('error', reject));
+  failed.catch(() => undefined);
   return {
     kind: 'pull',
+    failed,
     next: async () => {
       try {
         return await iterator.next();
       } catch (error) {
-        // Destroying the stream fails a pending read. That is no failure of the stream.
-        if (cancelled && readable.errored === null) return { done: true, value: undefined };
+        // Destroying the stream fails a pending read. A failure of the stream is reported by `cancel`.
+        if (cancelled) return { done: true, value: undefined };
         throw error;
       }
     },
     // The iterator's `return` waits for the pending read, `destroy` does not.
     cancel: () => {
       cancelled = true;
+      if (readable.closed) return undefined;
+      const closed = new Promise(resolve => readable.once('close', resolve));
       readable.destroy();
+      return Promise.race([failed, closed]);
     },
   };
 }
@@ -194,7 +203,9 @@ export async function pump(source: PullSource | PushSource, target: PumpTarget):
 async function pull(source: PullSource, target: PumpTarget, stopped: Promise<void>): Promise<void> {
   const running = run(source, target);
   // One race for the whole run, so that a source that waits does not keep the pump of a closed connection alive.
-  if ((await Promise.race([running, stopped])) === 'ended') return;
+  const ends: Promise<unknown>[] = [running, stopped];
+  if (source.failed !== undefined) ends.push(source.failed);
+  if ((await Promise.race(ends)) === 'ended') return;
   running.catch((error: unknown) => target.onLateFailure(error));
   void cancelQuietly(() => source.cancel(), target);
 }

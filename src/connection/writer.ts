@@ -21,6 +21,9 @@ interface WriterOwner extends Watched {
 // Large writes go out in pieces, so that the progress of a slow socket shows between them.
 const PIECE_BYTES = 64 * 1024;
 
+// An asynchronous sink that has accepted nothing for so long is slow. Long enough for a turn of a busy event loop.
+const LATE_MS = 1000;
+
 /**
  * Writes the frames of one connection to its sink, in order and within the bounds of `sendBuffer.*`.
  *
@@ -41,6 +44,8 @@ export class FrameWriter implements Flushable {
   #charged = 0;
   #progressAt = performance.now();
   #waitingSince: number | undefined;
+  // When an asynchronous sink last began to have bytes that wait.
+  #startedAt = 0;
 
   constructor(
     private readonly sink: ConnectionSink,
@@ -63,6 +68,16 @@ export class FrameWriter implements Flushable {
   /** Whether the socket asked for a pause. */
   get blocked(): boolean {
     return this.#blocked;
+  }
+
+  /**
+   * Whether the socket keeps up: nothing waits for it, or, where it accepts bytes only after the call, nothing has waited
+   * for long.
+   */
+  get keepsUp(): boolean {
+    if (this.sink.pendingBytes === 0) return true;
+    if (this.#blocked || this.sink.asynchronous !== true) return false;
+    return performance.now() - Math.max(this.#progressAt, this.#startedAt) < LATE_MS;
   }
 
   /** Whether bytes can no longer reach the client. */
@@ -106,13 +121,14 @@ export class FrameWriter implements Flushable {
   /** Writes this tick's batch now. */
   writeBatch(now = performance.now()): void {
     if (this.#batch.bytes === 0) return;
-    const bytes = this.#batch.join();
+    const batch = this.#batch;
     this.#batch = this.environment.scheduler.empty;
-    if (bytes.length > PIECE_BYTES && this.owner.state.kind === 'open') {
-      this.#waiting().push({ bytes });
+    if (batch.bytes > PIECE_BYTES && this.owner.state.kind === 'open') {
+      this.#waiting().push({ bytes: batch.join() });
       this.#pump();
     } else {
-      this.#put(bytes, now);
+      const { encode } = this.sink;
+      this.#put(encode === undefined ? batch.join() : batch.encode(encode), now);
     }
   }
 
@@ -225,7 +241,8 @@ export class FrameWriter implements Flushable {
     const sendBuffer = this.#sendBuffer;
     if (sendBuffer === undefined) return;
     while (!this.#blocked && !sendBuffer.empty) {
-      this.#put(sendBuffer.shiftBytes(PIECE_BYTES), performance.now());
+      const piece = sendBuffer.shiftBytes(PIECE_BYTES);
+      this.#put(this.sink.encode?.(piece) ?? piece, performance.now());
     }
     if (!sendBuffer.empty) return;
     this.#sendBuffer = undefined;
@@ -235,6 +252,7 @@ export class FrameWriter implements Flushable {
   #put(bytes: Buffer, now: number): void {
     this.#written += bytes.length;
     this.environment.traffic.bytesWritten += bytes.length;
+    if (this.sink.asynchronous === true && this.sink.pendingBytes === 0) this.#startedAt = now;
     const more = this.#writeToSink(bytes);
     const pending = this.sink.pendingBytes;
     this.#noteProgress(now, pending);

@@ -101,12 +101,27 @@ export interface ConnectionSink {
   readonly closed: boolean;
   /** Bytes accepted by `write` that the operating system has not accepted yet. */
   readonly pendingBytes: number;
+  /**
+   * Whether the operating system accepts bytes only after the call of `write`, as with TLS and HTTP/2. Then pending bytes
+   * alone do not mean that the client is slow. Default false.
+   */
+  readonly asynchronous?: boolean;
+  /**
+   * Encodes the bytes of one write for the protocol, for example as one chunk of HTTP/1.1; `write` gets the result. Sinks
+   * with the same function share it. Read after `open`. Default: the bytes as they are.
+   */
+  readonly encode?: ((bytes: Buffer) => Buffer) | undefined;
   /** Sets the listener of drain and close. Called once, before every other method. */
   attach(listener: SinkListener): void;
   /** Sends the response head: status 200 and the headers of an event stream. */
   open(): void;
   /** Writes whole frames. Returns false to ask for a pause until `onDrain`; the bytes were accepted nevertheless. */
   write(bytes: Buffer): boolean;
+  /**
+   * Asks the client to send further requests over another connection, while this stream goes on. Only a protocol with many
+   * streams on one connection has it.
+   */
+  goAway?(): void;
   /** Ends the response cleanly once everything accepted has left. */
   end(): void;
   /** Cuts the socket at once. */

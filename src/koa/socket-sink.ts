@@ -1,3 +1,4 @@
+import { channel } from 'node:diagnostics_channel';
 import type { EventEmitter } from 'node:events';
 import type { IncomingMessage, OutgoingHttpHeaders, Server, ServerResponse } from 'node:http';
 import type { Http2ServerResponse } from 'node:http2';
@@ -7,8 +8,9 @@ import type { ConnectionSettings } from '../options/sse-options.js';
 import { endHttpServerSpan } from '../telemetry/connections.js';
 
 const CLOSE = { Connection: 'close' } as const;
+const CHUNKED = { Connection: 'close', 'Transfer-Encoding': 'chunked' } as const;
 const SINK = Symbol('distributed-sse/sink');
-type SinkSocket = Socket & { [SINK]?: SocketSink | undefined };
+type SinkSocket = HttpSocket & { [SINK]?: SocketSink | undefined };
 
 /** The sink of a request that may still get an ordinary answer. */
 export interface RequestSink extends ConnectionSink {
@@ -20,34 +22,41 @@ export interface RequestSink extends ConnectionSink {
 }
 
 /**
- * HTTP/1.x: the head goes through Node's response, then frames go to the socket as they are. The body has no chunk
- * framing and ends with the connection (RFC 9112, section 6.3). A write then costs one system call instead of a vector of
- * four pieces, and its result says at once whether the operating system took the bytes.
+ * HTTP/1.x: the head goes through Node's response, then frames go to the socket. On HTTP/1.1 each write is one chunk, so
+ * that a stream that breaks is an error for its reader (RFC 9112, section 8); on HTTP/1.0 the body ends with the connection.
+ * A write is one buffer and one system call, and its result says at once whether the operating system accepted the bytes.
+ *
+ * For the rest of the process the response is like any other: it ends, finishes and closes with the stream.
  */
 export class SocketSink implements RequestSink {
+  encode: ((bytes: Buffer) => Buffer) | undefined;
+  readonly asynchronous: boolean;
   #listener: SinkListener | undefined;
   // Set until the head is written.
   #request: IncomingMessage | undefined;
-  #response: ServerResponse | undefined;
-  // The response whose head waits for the first write.
-  #unsent: ServerResponse | undefined;
+  // Of an open stream: a weak reference once the stream is detached.
+  #response: ServerResponse | WeakRef<ServerResponse>;
+  // Whether the head waits for the first write.
+  #unsent = false;
+  #ended = false;
 
   /**
    * @param socket the response's socket; a pipelined response has none yet and cannot become a stream
-   * @param mode `connection.detach`
+   * @param settings `connection.detach` and `connection.keepAlive`
    */
   constructor(
     request: IncomingMessage,
     response: ServerResponse,
     private readonly socket: Socket,
-    private readonly mode: ConnectionSettings['detach'],
+    private readonly settings: StreamSettings,
   ) {
     this.#request = request;
     this.#response = response;
+    this.asynchronous = 'encrypted' in socket;
   }
 
   get closed(): boolean {
-    return !this.socket.writable;
+    return this.#ended || !this.socket.writable;
   }
 
   get pendingBytes(): number {
@@ -73,37 +82,42 @@ export class SocketSink implements RequestSink {
   }
 
   open(): void {
-    if (this.closed) return;
-    const { socket } = this;
     const request = this.#request;
     const response = this.#response;
-    if (request === undefined || response === undefined) return;
+    if (this.closed || request === undefined || response instanceof WeakRef) return;
     this.#request = undefined;
-    this.#response = undefined;
     // Earlier middleware may have set another status, whose text Koa would leave here.
     response.statusMessage = '';
-    // Without it the body is not chunked.
-    response.removeHeader('Transfer-Encoding');
-    writeStreamHead(response, CLOSE);
-    this.#unsent = response;
+    if (request.httpVersion === '1.0') response.removeHeader('Transfer-Encoding');
+    else this.encode = chunk;
+    writeStreamHead(response, this.encode === undefined ? CLOSE : CHUNKED);
+    this.#unsent = true;
     // A TLS socket that is reset before its first write reports nothing.
-    if ('encrypted' in socket) this.#sendHead();
+    if (this.asynchronous) this.#sendHead();
     endHttpServerSpan(response);
+    const { socket, settings } = this;
     socket.setTimeout(0);
-    // An unread body would block the parser, and with it the detection of the client's end.
-    request.resume();
+    if (settings.keepAlive !== false) socket.setKeepAlive(true, settings.keepAlive);
+    // A request without a body is over; a body stays for the handler, which may read it later.
+    if (!mayHaveBody(request)) request.resume();
     // Later: the request must have ended, and the handler must have run.
     setImmediate(SocketSink.#letGo, this, request, response);
   }
 
   write(bytes: Buffer): boolean {
     if (this.closed) return true;
-    return this.#unsent === undefined ? this.socket.write(bytes) : this.#writeFirst(bytes);
+    return this.#unsent ? this.#writeFirst(bytes) : this.socket.write(bytes);
   }
 
   end(): void {
     if (this.closed) return;
-    this.#sendHead();
+    this.#ended = true;
+    const response = this.#reattached();
+    if (response !== undefined) {
+      response.end();
+      return;
+    }
+    if (this.encode !== undefined) this.socket.write(LAST_CHUNK, 'latin1');
     this.socket.destroySoon();
   }
 
@@ -111,28 +125,34 @@ export class SocketSink implements RequestSink {
     this.socket.destroy();
   }
 
-  /** Sends the head alone. */
-  #sendHead(): void {
-    this.#unsent?.flushHeaders();
-    this.#unsent = undefined;
+  /** The response, if anything still refers to it, as the one that the socket serves. */
+  #reattached(): ServerResponse | undefined {
+    const response = this.#response;
+    if (!(response instanceof WeakRef)) return response;
+    const alive = response.deref();
+    if (alive !== undefined) reattach(alive);
+    return alive;
   }
 
-  /** Writes text, since Node joins only text with the head: one system call and one buffer for both. */
+  /** Sends the head alone. */
+  #sendHead(): void {
+    if (this.#unsent && !(this.#response instanceof WeakRef)) this.#response.flushHeaders();
+    this.#unsent = false;
+  }
+
+  /** Writes head and bytes as one text: one system call and one buffer for both. */
   #writeFirst(bytes: Buffer): boolean {
-    const { socket } = this;
-    const response = this.#unsent;
-    this.#unsent = undefined;
-    // A response holds its first write until the next tick, unless its socket is corked already.
-    socket.cork();
-    const more = response?.write(bytes.toString('latin1'), 'latin1');
-    socket.uncork();
-    return more !== false;
+    this.#unsent = false;
+    // The types have no private method. It is no weak reference yet, since the head is unsent.
+    const response = this.#response as PrivateResponse;
+    return response._send(bytes.toString('latin1'), 'latin1');
   }
 
   // Static: shared by all sockets, so that a connection costs no closure.
   static #letGo(sink: SocketSink, request: IncomingMessage, response: ServerResponse): void {
     sink.#sendHead();
-    if (sink.mode !== false) detachSocket(request, response, sink.socket);
+    if (sink.settings.detach === false || sink.#ended) return;
+    if (detachSocket(request, response, sink.socket)) sink.#response = new WeakRef(response);
   }
 
   static #onDrain(this: SinkSocket): void {
@@ -143,7 +163,11 @@ export class SocketSink implements RequestSink {
   static #onClose(this: SinkSocket): void {
     const sink = this[SINK];
     SocketSink.#release(this);
-    if (sink !== undefined) sink.#listener?.onClose();
+    if (sink === undefined) return;
+    // Node's own listener came too late for this event.
+    if (this._httpMessage === DETACHED && sink.#reattached())
+      listener(this, 'close', 'onServerResponseClose')?.call(this);
+    sink.#listener?.onClose();
   }
 
   static #release(socket: SinkSocket): void {
@@ -151,6 +175,25 @@ export class SocketSink implements RequestSink {
     socket.off('drain', SocketSink.#onDrain);
     socket.off('close', SocketSink.#onClose);
   }
+}
+
+/** What the sink of a request needs of the settings. */
+export type StreamSettings = Pick<ConnectionSettings, 'detach' | 'keepAlive'>;
+
+const LAST_CHUNK = '0\r\n\r\n';
+
+/** One chunk of HTTP/1.1 (RFC 9112, section 7.1). */
+function chunk(bytes: Buffer): Buffer {
+  const size = `${bytes.length.toString(16)}\r\n`;
+  const framed = Buffer.allocUnsafe(size.length + bytes.length + 2);
+  framed.write(size, 'latin1');
+  framed.set(bytes, size.length);
+  framed.write('\r\n', framed.length - 2, 'latin1');
+  return framed;
+}
+
+function mayHaveBody({ method, headers }: IncomingMessage): boolean {
+  return method !== 'GET' || headers['content-length'] !== undefined || headers['transfer-encoding'] !== undefined;
 }
 
 /** The response of either protocol. */
@@ -174,15 +217,24 @@ export function writeStreamHead(response: AnyResponse, more: OutgoingHttpHeaders
   response.writeHead(200, { ...STREAM_HEADERS, ...more });
 }
 
-type Listener = () => void;
+type Listener = (this: unknown) => void;
+
+/** A private method of Node's responses, the same in all releases. Only this file calls it. */
+type PrivateResponse = ServerResponse & { _send(text: string, encoding: 'latin1'): boolean };
 
 /** Private fields that Node's HTTP server sets on a socket. Only this file reads them. */
 type HttpSocket = Socket & {
   server?: Server & { httpAllowHalfOpen?: boolean };
-  parser?: object | null;
-  _httpMessage?: ServerResponse | null;
+  parser?: { readonly incoming?: IncomingMessage | null } | null;
+  _httpMessage?: ServerResponse | typeof DETACHED | null;
   _paused?: boolean;
 };
+
+/**
+ * Stands on a socket for the response that it serves and that nothing refers to. Libraries that end a server look there for a
+ * response that is under way, and so does Node.
+ */
+const DETACHED = { headersSent: true, _headerSent: true, finished: false, emit: (): boolean => false } as const;
 
 /** Releases whose HTTP server this file is tested with. */
 const KNOWN_MAJORS: ReadonlySet<number> = new Set([20, 22, 24, 26]);
@@ -191,29 +243,31 @@ const KNOWN = KNOWN_MAJORS.has(Number.parseInt(process.versions.node, 10));
 const METHODS = ['on', 'addListener', 'prependListener', 'setEncoding'] as const;
 
 const detachedOf = new WeakMap<Server, Set<Socket>>();
+const finished = channel('http.server.response.finish');
 
 /**
  * Frees what Node's HTTP server holds for a response that has become a stream, several kilobytes per connection: the parser,
  * its listeners, the request and the response. Bytes that the client sends from now on are dropped. The client's end is
- * handled as before, `closeAllConnections` still reaches the socket, and listeners of the response still get `close`.
+ * handled as before, and `closeAllConnections` still reaches the socket. A response that the application refers to is
+ * reattached by {@link reattach} when it is used or its stream ends.
  *
- * @returns false, and nothing was changed, where this is not the plain HTTP/1 connection of a known release of Node, or
- * its request is still on the way
+ * @returns false, and nothing was changed, where this is not the plain HTTP/1 connection of a known release of Node, its
+ * request is still on the way, another request follows it, or something waits for an event of the response
  */
 function detachSocket(request: IncomingMessage, response: ServerResponse, socket: Socket): boolean {
   const http: HttpSocket = socket;
-  const { server } = http;
+  const { server, parser } = http;
   // A destroyed request was read to its end; the server has no request to abort then.
   if (!KNOWN || !request.complete || !request.destroyed || server === undefined) return false;
   if (Object.getPrototypeOf(socket) !== Socket.prototype || http._httpMessage !== response) return false;
-  if (http.parser == null || http._paused === true || socket.destroyed) return false;
+  if (parser?.incoming !== request || http._paused === true || socket.destroyed) return false;
+  if (finished.hasSubscribers || isAwaited(response)) return false;
   const close = listener(http, 'close', 'bound socketOnClose');
-  const closeToo = listener(http, 'close', 'onServerResponseClose');
   const data = listener(http, 'data', 'bound socketOnData');
   const end = listener(http, 'end', 'bound socketOnEnd');
   const drain = listener(http, 'drain', 'bound socketOnDrain');
   const finish = listener(response, 'finish', 'bound resOnFinish');
-  if (!close || !closeToo || !data || !end || !drain || !finish) return false;
+  if (!close || !data || !end || !drain || !finish) return false;
 
   socket.on('data', drop);
   // The server's own steps when a connection closes: it frees the parser and removes the socket from its lists. The error
@@ -224,17 +278,47 @@ function detachSocket(request: IncomingMessage, response: ServerResponse, socket
   Error.stackTraceLimit = stackTraceLimit;
   socket.off('close', close).off('data', data).off('end', end).off('drain', drain);
   if (server.httpAllowHalfOpen !== true) socket.allowHalfOpen = false;
-  response.off('finish', finish).on('finish', endSocket);
   // Assigned, since a deleted property would turn the socket into a dictionary.
   for (const name of METHODS) Reflect.set(socket, name, Reflect.get(Socket.prototype, name));
-  if (response.listenerCount('close') === 0) {
-    http._httpMessage = null;
-    socket.off('close', closeToo);
-    response.on('newListener', emitCloseToLateListener);
-  }
+  response.detachSocket(socket);
+  http._httpMessage = DETACHED;
+  Reflect.set(response, 'socket', socket);
+  response.off('finish', finish).on('finish', endSocket).on('newListener', reattachThis);
+  Object.assign(response, USES);
   keep(server, socket);
   return true;
 }
+
+/** Whether anything but the server waits for an event of the response. */
+function isAwaited(response: ServerResponse): boolean {
+  return response.listenerCount('finish') > 1 || response.eventNames().length > 1;
+}
+
+/** Makes the response of a detached stream the one that its socket serves again. */
+function reattach(response: ServerResponse): void {
+  const socket: HttpSocket | null = response.socket;
+  if (socket?._httpMessage !== DETACHED) return;
+  response.off('newListener', reattachThis);
+  for (const name of Object.keys(USES)) Reflect.deleteProperty(response, name);
+  socket._httpMessage = null;
+  response.assignSocket(socket);
+}
+
+function reattachThis(this: ServerResponse): void {
+  reattach(this);
+}
+
+/** The calls by which an application uses a response whose head is sent. */
+const USES = {
+  write(this: ServerResponse, ...args: Parameters<ServerResponse['write']>): boolean {
+    reattach(this);
+    return this.write(...args);
+  },
+  end(this: ServerResponse, ...args: Parameters<ServerResponse['end']>): ServerResponse {
+    reattach(this);
+    return this.end(...args);
+  },
+};
 
 /** One of the server's own listeners. */
 function listener(emitter: EventEmitter, event: string, name: string): Listener | undefined {
@@ -250,12 +334,6 @@ function drop(): void {
 
 function endSocket(this: ServerResponse): void {
   this.socket?.destroySoon();
-}
-
-function emitCloseToLateListener(this: ServerResponse, event: string | symbol): void {
-  if (event !== 'close') return;
-  this.off('newListener', emitCloseToLateListener);
-  this.socket?.once('close', () => this.emit('close'));
 }
 
 /** The server knows its connections by their parsers. This set keeps the sockets without one. */

@@ -8,10 +8,9 @@ import type { ConnectionOptions, SseService } from '../contracts/service.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import type { Logger } from '../contracts/logger.js';
 import { SseError } from '../errors.js';
-import type { ConnectionSettings } from '../options/sse-options.js';
 import { legalLastEventId } from '../protocol/names.js';
 import { ResponseSink } from './response-sink.js';
-import { type RequestSink, SocketSink } from './socket-sink.js';
+import { type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
 
 /** Settings of `ctx.sse.connect`. */
 export interface ConnectOptions extends ConnectionOptions {
@@ -51,7 +50,7 @@ export class StreamRequest implements SseContext {
     private readonly ctx: Context,
     private readonly service: SseService,
     private readonly telemetry: ConnectionTelemetry,
-    private readonly detach: ConnectionSettings['detach'],
+    private readonly settings: StreamSettings,
     private readonly logger: Logger,
   ) {}
 
@@ -99,15 +98,18 @@ export class StreamRequest implements SseContext {
     if (method === 'HEAD') {
       throw new SseError('CONNECTION_CLOSED', 'a HEAD request gets the head of a stream, and no connection');
     }
-    const sink = this.#recordRefusal(connectionId, () => sinkFor(req, res, this.detach));
+    const sink = this.#recordRefusal(connectionId, () => sinkFor(req, res, this.settings));
     this.#connecting = true;
     try {
+      const session = sessionOf(this.ctx);
+      if (session !== undefined) await session.manuallyCommit();
       this.#connection = await this.#open(connectionId, sink, options);
-      this.ctx.respond = false;
-      if (this.detach !== false) forgetContext(this.ctx);
+      if (this.settings.detach !== false) forgetContext(this.ctx);
       return this.#connection;
     } finally {
       this.#connecting = false;
+      // Also after a failure: the stream has begun, so an answer of Koa would be written into it.
+      if (this.ctx.headerSent) becomeStream(this.ctx);
     }
   }
 
@@ -117,12 +119,22 @@ export class StreamRequest implements SseContext {
       await this.#pending.then(undefined, () => undefined);
     }
     this.#over = true;
+    this.dropBody();
   }
 
   #onRefused(error: unknown): void {
     if (SseError.is(error)) this.#refusal = error;
     if (!this.#over) return;
     this.logger.error('a route called connect after it had returned; call connect before, and wait for it', { error });
+  }
+
+  /**
+   * Drops a body that is not being read. Called when no handler runs any more: a large body that waits to be read would
+   * hide the end of the client.
+   */
+  dropBody(): void {
+    const { req } = this.ctx;
+    if (this.#connection !== undefined && req.readableFlowing === null) req.resume();
   }
 
   async #open(connectionId: string, sink: RequestSink, options: ConnectOptions): Promise<SseConnection> {
@@ -147,6 +159,33 @@ export class StreamRequest implements SseContext {
       throw error;
     }
   }
+}
+
+/** A session of koa-session. */
+interface Session {
+  manuallyCommit(): Promise<void>;
+}
+
+/**
+ * The session of koa-session, to be saved now, since its cookie must be in the head of the stream. The package itself saves
+ * it when the other middleware has returned.
+ */
+function sessionOf(ctx: Context): Session | undefined {
+  const session: unknown = ctx['session'];
+  if (typeof session !== 'object' || session === null || !('manuallyCommit' in session)) return undefined;
+  // The type of the package: other sessions have no such method.
+  return session as Session;
+}
+
+/** Keeps Koa and other middleware from writing an answer, or headers, into the stream. */
+function becomeStream(ctx: Context): void {
+  ctx.respond = false;
+  // Koa's own methods ignore headers that come too late; the package cookies calls the response, which would throw.
+  ctx.res.setHeader = ignoreHeader;
+}
+
+function ignoreHeader<T>(this: T): T {
+  return this;
 }
 
 const MEDIA_TYPE = 'text/event-stream';
@@ -252,13 +291,14 @@ function forgetContext({ res }: Context): void {
   if (response.__onFinished?.queue?.length === 1) response.emit('end');
 }
 
+const DEFAULTS: StreamSettings = { detach: 'auto', keepAlive: false };
+
 /**
  * The sink for a request that is to become a stream.
- * @param detach `connection.detach`
  * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
  * `CONNECTION_CLOSED` when the client is gone already.
  */
-export function sinkFor(request: object, response: object, detach: ConnectionSettings['detach'] = 'auto'): RequestSink {
+export function sinkFor(request: object, response: object, settings = DEFAULTS): RequestSink {
   if (response instanceof Http2ServerResponse) return new ResponseSink(response as Http2ServerResponse);
   if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
     throw new SseError(
@@ -266,7 +306,7 @@ export function sinkFor(request: object, response: object, detach: ConnectionSet
       "a stream needs the request and response of node:http, node:https or node:http2's compatibility layer",
     );
   }
-  if (response.socket !== null) return new SocketSink(request, response as ServerResponse, response.socket, detach);
+  if (response.socket !== null) return new SocketSink(request, response as ServerResponse, response.socket, settings);
   if (request.socket.destroyed) throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
   throw new SseError(
     'INVALID_REQUEST',

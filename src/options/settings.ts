@@ -61,9 +61,15 @@ export const SETTINGS = {
     takeoverWindow: setting(milliseconds, 30_000),
     /**
      * Whether an open HTTP/1 stream releases its request, response, parser and Koa context, which saves several
-     * kilobytes per connection; `auto`: where the release of Node is known to allow it; `false`: never. Default `auto`.
+     * kilobytes per connection. `auto`: where the release of Node allows it and nothing waits for the response; `false`:
+     * never. Default `auto`.
      */
     detach: setting(autoOrOff, 'auto'),
+    /**
+     * Milliseconds of silence on an HTTP/1 socket before TCP asks the client's host for a sign of life; ten probes without
+     * an answer end the stream. False: no probes. Default 12000.
+     */
+    keepAlive: setting(millisecondsOrOff, 12_000),
   },
   /** The Redis in which nodes meet. */
   redis: {

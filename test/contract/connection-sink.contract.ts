@@ -44,6 +44,8 @@ export function describeConnectionSink(name: string, open: () => Promise<SinkPai
       attach();
       pair.sink.open();
     };
+    /** Writes as a connection does. */
+    const write = (bytes: Buffer): boolean => pair.sink.write(pair.sink.encode?.(bytes) ?? bytes);
     /** Resolves when the end was reported and had time to be reported twice. */
     const closed = async (): Promise<void> => {
       await until(() => listener.closes > 0, 'onClose');
@@ -52,7 +54,7 @@ export function describeConnectionSink(name: string, open: () => Promise<SinkPai
     /** Writes until the sink asks to wait. Returns the bytes written. */
     const fill = (): number => {
       for (let writes = 1; writes <= MOST_WRITES; writes += 1) {
-        if (!pair.sink.write(MEBIBYTE)) return writes * MEBIBYTE.length;
+        if (!write(MEBIBYTE)) return writes * MEBIBYTE.length;
       }
       throw new Error(`${MOST_WRITES} MiB were taken without a pause`);
     };
@@ -72,8 +74,8 @@ export function describeConnectionSink(name: string, open: () => Promise<SinkPai
     it('delivers what is written, in order and byte for byte', async () => {
       attachAndOpen();
       const bytes = Buffer.from(Array.from({ length: 256 }, (_, byte) => byte));
-      pair.sink.write(bytes);
-      pair.sink.write(Buffer.from('next'));
+      write(bytes);
+      write(Buffer.from('next'));
       await until(() => pair.client.body.length >= 260, 'the bytes');
       expect(pair.client.body).to.equal(`${bytes.toString('latin1')}next`);
     });
@@ -150,7 +152,8 @@ export function describeConnectionSink(name: string, open: () => Promise<SinkPai
       await until(() => pair.client.status !== undefined, 'the head');
       pair.client.pause();
       const written = fill();
-      expect(pair.sink.pendingBytes).to.be.at.most(written);
+      // Each mebibyte may have a few bytes of the protocol around it.
+      expect(pair.sink.pendingBytes).to.be.at.most(written + MOST_WRITES * 16);
     });
 
     it('ends only when every written byte has left', async () => {
@@ -158,7 +161,7 @@ export function describeConnectionSink(name: string, open: () => Promise<SinkPai
       await until(() => pair.client.status !== undefined, 'the head');
       pair.client.pause();
       const written = fill();
-      pair.sink.write(Buffer.from('last'));
+      write(Buffer.from('last'));
       pair.sink.end();
       pair.client.resume();
       await until(() => pair.client.gone, 'the end');
@@ -190,10 +193,10 @@ export function describeConnectionSink(name: string, open: () => Promise<SinkPai
 
     it('writes nothing after its end', async () => {
       attachAndOpen();
-      pair.sink.write(Buffer.from('first'));
+      write(Buffer.from('first'));
       pair.sink.end();
       pair.sink.open();
-      pair.sink.write(Buffer.from('second'));
+      write(Buffer.from('second'));
       pair.sink.end();
       await until(() => pair.client.gone, 'the end');
       expect(pair.client.body).to.equal('first');

@@ -86,11 +86,12 @@ class Http1SinkClient implements SinkClient {
 
   get body(): string {
     const end = this.#received.indexOf('\r\n\r\n');
-    return end < 0 ? '' : this.#received.slice(end + 4);
+    return end < 0 ? '' : unchunked(this.#received.slice(end + 4)).body;
   }
 
   get ended(): boolean {
-    return this.#ended;
+    const end = this.#received.indexOf('\r\n\r\n');
+    return this.#ended && unchunked(this.#received.slice(end + 4)).complete;
   }
 
   get gone(): boolean {
@@ -111,6 +112,19 @@ class Http1SinkClient implements SinkClient {
 
   reset(): void {
     this.raw.resetAndDestroy();
+  }
+}
+
+/** The body of chunks (RFC 9112, section 7.1), as far as they are there, and whether the last chunk is. */
+export function unchunked(text: string): { body: string; complete: boolean } {
+  const parts: string[] = [];
+  for (let at = 0; ;) {
+    const line = text.indexOf('\r\n', at);
+    const size = line < 0 ? NaN : Number.parseInt(text.slice(at, line), 16);
+    if (Number.isNaN(size)) return { body: parts.join(''), complete: false };
+    if (size === 0) return { body: parts.join(''), complete: true };
+    parts.push(text.slice(line + 2, line + 2 + size));
+    at = line + 2 + size + 2;
   }
 }
 
@@ -190,7 +204,7 @@ async function pair<Client extends SinkClient>(
 ): Promise<SinkPair<Client>> {
   const [request, response] = (await once(server, 'request')) as [http.IncomingMessage, http.ServerResponse];
   return {
-    sink: sinkFor(request, response, detach),
+    sink: sinkFor(request, response, { detach, keepAlive: 5_000 }),
     client,
     close: async () => {
       const closed = once(server, 'close');

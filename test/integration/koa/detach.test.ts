@@ -1,6 +1,9 @@
-import type { Server } from 'node:http';
+import { subscribe, unsubscribe } from 'node:diagnostics_channel';
+import { once } from 'node:events';
+import type { Server, ServerResponse } from 'node:http';
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
+import { createHttpTerminator } from 'http-terminator';
 import type { Context } from 'koa';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 import { collectGarbage } from '../../support/collect-garbage.js';
@@ -18,16 +21,20 @@ for (const detach of MODES) {
     let client: RawClient;
     let context: WeakRef<Context>;
     let opened: (ctx: Context) => void;
+    let after: ((ctx: Context) => Promise<void>) | undefined;
 
     beforeEach(async () => {
       opened = () => undefined;
+      after = undefined;
       app = await KoaApp.start({
         options: { connection: { detach, heartbeat: false } },
         after: [
           async ctx => {
             context = new WeakRef(ctx);
             opened(ctx);
+            if (ctx.path !== '/') return;
             await ctx.sse.connect('me');
+            await after?.(ctx);
           },
         ],
       });
@@ -91,33 +98,125 @@ for (const detach of MODES) {
       await until(() => app.store.size === 0, 'the connection to go');
     });
 
-    it('ends when the application ends its response', async () => {
-      let end = (): void => undefined;
-      opened = ({ res }) => {
-        end = () => res.end();
+    describe('whose response the application refers to', () => {
+      let response: ServerResponse;
+      const seen: string[] = [];
+      const watch = (): void => {
+        for (const name of ['finish', 'close', 'error']) response.on(name, () => seen.push(name));
       };
-      await connect();
-      end();
-      await client.isClosed();
-      expect(client.ended).to.equal(true);
+
+      for (const watched of ['before it opened', 'afterwards', 'not at all']) {
+        it(`ends as any other response, watched ${watched}`, async () => {
+          seen.length = 0;
+          opened = ({ res }) => {
+            response = res;
+            if (watched === 'before it opened') watch();
+          };
+          await connect();
+          if (watched === 'afterwards') watch();
+          expect(response).to.include({ headersSent: true, writableEnded: false, destroyed: false });
+          expect(seen).to.deep.equal([]);
+          await app.service.closeConnection('me');
+          await client.isClosed();
+          await until(() => app.sockets.size === 0, 'the socket to close');
+          await turn();
+          expect(response).to.include({
+            writableEnded: true,
+            writableFinished: true,
+            destroyed: true,
+            statusCode: 200,
+          });
+          expect(seen).to.deep.equal(watched === 'not at all' ? [] : ['finish', 'close']);
+          expect(client.received).to.match(/"closed"\}\n\n\r\n0\r\n\r\n$/);
+        });
+
+        it(`closes unfinished when its client leaves, watched ${watched}`, async () => {
+          seen.length = 0;
+          opened = ({ res }) => {
+            response = res;
+            if (watched === 'before it opened') watch();
+          };
+          await connect();
+          if (watched === 'afterwards') watch();
+          client.reset();
+          await until(() => app.sockets.size === 0, 'the socket to close');
+          await turn();
+          expect(response).to.include({ writableEnded: false, writableFinished: false, destroyed: true });
+          expect(seen).to.deep.equal(watched === 'not at all' ? [] : ['close']);
+        });
+      }
+
+      it('carries what the application writes, and ends when the application ends it', async () => {
+        opened = ({ res }) => (response = res);
+        await connect();
+        response.write(': own\n');
+        response.end();
+        await client.isClosed();
+        expect(client.received).to.match(/\r\n6\r\n: own\n\r\n0\r\n\r\n$/);
+        await until(() => app.store.size === 0, 'the connection to go');
+      });
     });
 
-    for (const early of [true, false]) {
-      it(`emits close to listeners added to its response ${early ? 'before' : 'after'} it opened`, async () => {
-        let closes = 0;
-        let listen = (): void => undefined;
-        opened = ({ res }) => {
-          listen = () => res.on('close', () => (closes += 1));
-          if (early) listen();
-        };
+    it('reports its end to diagnostics_channel', async () => {
+      const finished: unknown[] = [];
+      const note = (message: unknown): void => void finished.push(message);
+      subscribe('http.server.response.finish', note);
+      try {
         await connect();
-        if (!early) listen();
-        expect(closes).to.equal(0);
-        client.reset();
-        await until(() => closes > 0, 'the close event');
-        expect(closes).to.equal(1);
-      });
-    }
+        expect(finished).to.deep.equal([]);
+        await app.service.closeConnection('me');
+        await client.isClosed();
+        expect(finished).to.have.length(1);
+      } finally {
+        unsubscribe('http.server.response.finish', note);
+      }
+    });
+
+    it('is a response under way for http-terminator', async () => {
+      const terminator = createHttpTerminator({ server: app.server as Server, gracefulTerminationTimeout: 5_000 });
+      await connect();
+      const terminated = terminator.terminate();
+      await turn();
+      await works('still here');
+      await app.service.closeConnection('me');
+      await terminated;
+      expect(client.received).to.contain('sse.closed');
+      // For the hook that closes it again.
+      (app.server as Server).listen(0);
+      await once(app.server, 'listening');
+    });
+
+    it('leaves a request alone that came in the same packet', async () => {
+      const later: string[] = [];
+      let bodies = 0;
+      opened = ctx => {
+        if (ctx.path !== '/later') return;
+        ctx.req.on('aborted', () => later.push('aborted')).on('error', () => later.push('error'));
+        ctx.req.on('data', () => (bodies += 1));
+      };
+      const [first, second] = ['GET / HTTP/1.1', 'POST /later HTTP/1.1\r\nContent-Length: 4'];
+      client = await RawClient.connect(app.port);
+      client.send(`${first}\r\nHost: localhost\r\n\r\n${second}\r\nHost: localhost\r\n\r\nbody`);
+      await client.receives('"connectionId":"me"');
+      await until(() => bodies === 1, 'the body of the second request');
+      await works('beside it');
+      expect(later).to.deep.equal([]);
+    });
+
+    it('lets its handler read the body after an await', async () => {
+      let body = '';
+      opened = () => undefined;
+      after = async ctx => {
+        await turn();
+        await turn();
+        for await (const piece of ctx.req) body += String(piece);
+      };
+      client = await RawClient.request(app.port, '/', ['Content-Length: 5'], 'POST');
+      client.send('12345');
+      await client.receives('"connectionId":"me"');
+      await until(() => body === '12345', 'the body');
+      await works('afterwards');
+    });
 
     it(
       detach === 'auto'

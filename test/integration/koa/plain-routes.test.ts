@@ -392,4 +392,49 @@ describe('a stream that fails while it opens', () => {
     expect(app.store.size + app.store.opening).to.equal(0);
     expect(await app.service.getClusterConnectionCount()).to.equal(0);
   });
+
+  for (const { detach, protocol } of [
+    { detach: 'auto', protocol: 'http' },
+    { detach: false, protocol: 'http' },
+    { detach: 'auto', protocol: 'h2c' },
+  ] as const) {
+    for (const reason of ['superseded', 'draining'] as const) {
+      it(`after the head ends with sse.closed alone: ${reason}, ${protocol}, detach ${String(detach)}`, async () => {
+        let reading = false;
+        let goOn = (): void => undefined;
+        const mayGoOn = new Promise<void>(resolve => (goOn = resolve));
+        const inner = new LocalCoordinator('n', { takeoverLimit: 5, takeoverWindow: 30_000 });
+        const replay: EventLog['replay'] = async request => {
+          reading = (request.after?.sequence ?? 0) > 1;
+          if (reading) await mayGoOn;
+          return inner.log.replay(request);
+        };
+        await start(ctx => ctx.sse.connect('me', { topics: ['news'] }), {
+          protocol,
+          options: { connection: { detach } },
+          overrides: { clusterCoordinator: alteredCoordinator(inner, { log: { replay } }) },
+          before: [
+            (ctx, next) => {
+              ctx.res.on('close', () => undefined);
+              return next();
+            },
+          ],
+        });
+        const { id = '' } = await app.service.publish('news', 'note', 0);
+        for (let number = 1; number <= 250; number += 1) await app.service.publish('news', 'note', number);
+        const connect = protocol === 'http' ? EventStreamClient.open : EventStreamClient.open2;
+        const client = await connect(app.url, { headers: { 'Last-Event-ID': id } });
+        await until(() => reading, 'the second page');
+        const other = reason === 'superseded' ? await connect(app.url) : undefined;
+        const drained = reason === 'draining' ? app.service.drain({ timeout: 5_000 }) : undefined;
+        await client.event('sse.closed');
+        goOn();
+        expect(await client.ended()).to.equal('clean');
+        expect(await client.closeReason()).to.equal(reason);
+        expect(client.text).to.match(/event: sse\.closed\ndata: .*\n\n$/);
+        other?.leave();
+        await drained;
+      });
+    }
+  }
 });

@@ -4,6 +4,7 @@ import * as http2 from 'node:http2';
 import { expect } from 'chai';
 import type { SseConnection } from '../../../src/contracts/connection.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
+import type { SseOptions } from '../../../src/options/sse-options.js';
 import { EventStreamClient, type StreamInit } from '../../support/event-stream-client.js';
 import { KoaApp, type Protocol } from '../../support/koa-app.js';
 import { RawClient } from '../../support/raw-client.js';
@@ -18,8 +19,9 @@ class StreamController {
 
 let app: KoaApp;
 
-const start = async (protocol: Protocol): Promise<void> => {
+const start = async (protocol: Protocol, options: SseOptions = {}): Promise<void> => {
   app = await KoaApp.start({
+    options,
     protocol,
     controllers: [StreamController],
     after: [
@@ -66,6 +68,26 @@ for (const { protocol, name, open } of COMBINATIONS) {
       const data = 'äöü😀'.repeat(80_000);
       app.service.sendMessage('a', 'large', data);
       expect((await client.event('large')).data).to.equal(data);
+      client.leave();
+    });
+
+    it('says delivered of each event that its client reads', async () => {
+      const client = await open('/sse/a');
+      await client.event('welcome');
+      const outcomes = new Set<string>();
+      for (let n = 0; n < 50; n += 1) {
+        outcomes.add(app.service.sendMessage('a', 'note', n).outcome);
+        outcomes.add((await app.service.sendMessageToConnection('a', 'note', n)).outcome);
+      }
+      expect([...outcomes]).to.deep.equal(['delivered']);
+      client.leave();
+    });
+
+    it('says buffered of events that its client does not read', async () => {
+      const client = await open('/sse/a');
+      await client.event('welcome');
+      client.pause();
+      await until(() => app.service.sendMessage('a', 'note', 'x'.repeat(50_000)).outcome === 'buffered', 'the outcome');
       client.leave();
     });
 
@@ -141,6 +163,23 @@ describe('an HTTP/2 session', () => {
     session.destroy();
   });
 
+  it('is asked to go when the drain begins, and its streams end as others do', async () => {
+    const session = http2.connect(app.url);
+    const stream = session.request({ ':path': '/sse/a' });
+    let text = '';
+    stream.setEncoding('utf8').on('data', (piece: string) => (text += piece));
+    await until(() => text.includes('welcome'), 'the stream');
+    const news: unknown[] = [];
+    session.on('goaway', (code: number, lastStreamId: number) =>
+      news.push(code, lastStreamId, text.includes('sse.closed')),
+    );
+    await app.service.drain({ timeout: 5_000 });
+    await once(stream, 'end');
+    expect(text).to.contain('"draining"');
+    expect(news.slice(0, 3)).to.deep.equal([http2.constants.NGHTTP2_NO_ERROR, stream.id, false]);
+    session.destroy();
+  });
+
   it('gets no header that HTTP/2 forbids', async () => {
     const client = await open2('/sse/a');
     expect(client.headers).to.not.have.any.keys('connection', 'transfer-encoding', 'keep-alive');
@@ -165,28 +204,43 @@ describe('an HTTP/1.1 connection', () => {
     agent.destroy();
   });
 
-  it('says that it ends with the stream, which is not chunked', async () => {
+  it('says that it ends with the stream, whose body is chunked', async () => {
     const client = await RawClient.request(app.port, '/sse/a');
     await client.receives('data: hello\n\n');
     const [head = '', body = ''] = client.received.split('\r\n\r\n', 2);
     expect(head).to.match(/^HTTP\/1\.1 200 OK\r\n/);
     expect(head).to.match(/^connection: close$/im);
-    expect(head).to.not.match(/^(transfer-encoding|content-length|keep-alive):/im);
-    expect(body).to.match(/^(event|id|retry|data|:)/);
+    expect(head).to.match(/^transfer-encoding: chunked$/im);
+    expect(head).to.not.match(/^(content-length|keep-alive):/im);
+    expect(body).to.match(/^[0-9a-f]+\r\n(event|id|retry|data|:)/);
     await app.service.closeConnection('a');
     await client.isClosed();
     expect(client.ended).to.equal(true);
     expect(client.error).to.equal(undefined);
-    expect(client.received).to.match(/event: sse\.closed\ndata: \{"reason":"closed"\}\n\n$/);
+    expect(client.received).to.match(/event: sse\.closed\ndata: \{"reason":"closed"\}\n\n\r\n0\r\n\r\n$/);
   });
 
   it('of HTTP/1.0 can become a stream', async () => {
     const client = await RawClient.connect(app.port);
     client.send('GET /sse/a HTTP/1.0\r\n\r\n');
     await client.receives('data: hello');
+    const [head = '', body = ''] = client.received.split('\r\n\r\n', 2);
+    expect(head).to.not.match(/^transfer-encoding:/im);
+    expect(body).to.match(/^(event|id|retry|data|:)/);
     client.end();
     await until(() => app.store.size === 0, 'the end');
   });
+
+  for (const detach of ['auto', false] as const) {
+    it(`that breaks is an error for its reader, detach: ${String(detach)}`, async () => {
+      await app.close();
+      await start('http', { connection: { detach } });
+      const client = await open1('/sse/a');
+      await client.event('welcome');
+      for (const socket of app.sockets) socket.destroy();
+      expect(await client.ended()).to.equal('broken');
+    });
+  }
 
   it('refuses a stream that is pipelined behind another request', async () => {
     const client = await RawClient.connect(app.port);

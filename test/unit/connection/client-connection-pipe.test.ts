@@ -1,4 +1,5 @@
 import { getEventListeners } from 'node:events';
+import { createReadStream } from 'node:fs';
 import { Readable } from 'node:stream';
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
@@ -565,6 +566,16 @@ describe('ClientConnection.pipe', () => {
       });
     }
 
+    it('ends a Readable that waits for a socket that does not read', async () => {
+      client.sink.block();
+      client.connection.deliver(frameOf(1000, 'o'));
+      const missing = createReadStream('/no/such/file');
+      expect(await failureOf(pipe(missing))).to.include({ code: 'ENOENT' });
+      const snapshot = new Readable({ read: () => undefined });
+      setImmediate(() => snapshot.destroy(failure));
+      expect(await failureOf(pipe(snapshot))).to.equal(failure);
+    });
+
     it('rejects when a Readable is destroyed before its end', async () => {
       const readable = new Readable({ read: () => undefined });
       const piped = pipe(readable);
@@ -711,6 +722,21 @@ describe('ClientConnection.pipe', () => {
     it('of a Readable is logged', async () => {
       const readable = new Readable({
         read: () => undefined,
+        destroy: (_error, done) => {
+          done(failure);
+        },
+      });
+      const piped = pipe(readable);
+      await turn();
+      client.connection.close();
+      await piped;
+      await expectLogged();
+    });
+
+    it('of a Readable that was not read is logged', async () => {
+      client.sink.block();
+      client.connection.deliver(frameOf(1000, 'o'));
+      const readable = new Readable({
         destroy: (_error, done) => {
           done(failure);
         },
