@@ -17,10 +17,7 @@ export interface Registration {
    * before is superseded then, whatever `onDuplicate` says, and it counts as no takeover.
    */
   readonly openedAt?: number;
-  /**
-   * The client brought no last id: a page was loaded, and its takeover is counted apart: 19 within
-   * `connection.takeoverWindow` succeed. Default false: the client came back, and `connection.takeoverLimit` is its limit.
-   */
+  /** The client brought no last id. Its takeover counts apart: 19 within `connection.takeoverWindow` succeed. Default false. */
   readonly pageLoad?: boolean;
 }
 
