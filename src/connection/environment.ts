@@ -8,6 +8,7 @@ import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
 import { type Comeback, ENDED, failedId } from '../protocol/cursor.js';
 import { encodeEvent, type EventEncoder } from '../protocol/event-stream.js';
 import { legalLastEventId } from '../protocol/names.js';
+import { LONGEST_MS } from '../time.js';
 import type { WriteScheduler } from './scheduler.js';
 import type { SendBufferBudget } from './send-buffer.js';
 import type { HeartbeatWheel, Watchdog } from './timers.js';
@@ -21,6 +22,8 @@ export interface ConnectionObserver {
   onStopped(connection: LocalConnection, reason: CloseReason): void;
   /** The client of an open connection gets `sse.reset`, ahead of every later event. */
   onReset(connection: LocalConnection, reset: Reset): void;
+  /** The client has taken its resets and everything before them; one call for all of them. */
+  onResetReached(connection: LocalConnection, reset: Reset): void;
   /** The socket is gone as well. Called exactly once, after `onStopped`. */
   onClosed(connection: LocalConnection): void;
 }
@@ -102,15 +105,17 @@ export function lastFrame(
   if (reason === 'failed') {
     const row = openMs < STEADY_MS ? failures : 0;
     const id = failedId({ lastEventId, failures: row + 1 });
-    const after = Math.min(retry * 2 ** row, LONGEST_RETRY_MS) * (1 + Math.random());
-    return closedFrame(reason, { retry: Math.round(after), ...(isLegal(id) && { id }) });
+    const least = Math.max(retry, Math.min(retry * 2 ** row, LONGEST_RETRY_MS));
+    const isLegal = legalLastEventId(id) !== undefined;
+    return closedFrame(reason, { retry: wait(least * (1 + Math.random())), ...(isLegal && { id }) });
   }
   return closedFrame(reason, {
-    ...(isSpread(reason) && { retry: Math.round(retry + Math.random() * jitter) }),
+    ...(isSpread(reason) && { retry: wait(retry + Math.random() * jitter) }),
     ...(lastEventId !== undefined && { id: lastEventId }),
   });
 }
 
-function isLegal(id: string): boolean {
-  return legalLastEventId(id) !== undefined;
+/** The timers of clients know no longer waits: they fire at once. */
+function wait(ms: number): number {
+  return Math.min(Math.round(ms), LONGEST_MS);
 }

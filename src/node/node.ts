@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
 import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
 import { WriteScheduler } from '../connection/scheduler.js';
@@ -14,6 +15,7 @@ import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
+import { joinResets } from '../protocol/gap.js';
 import { withTimeout } from '../time.js';
 import type { Reconciler } from './maintenance.js';
 
@@ -163,9 +165,12 @@ export class SseNode implements ConnectionObserver {
     if (connection.fencingToken !== undefined && !this.routesReleased) this.releaseRoute(connection);
   }
 
-  onReset(connection: LocalConnection, reset: Reset): void {
-    this.telemetry.connections.reset(reset.reason);
-    this.resetHooks.onReset(connection, reset);
+  onReset(_connection: LocalConnection, { reason }: Reset): void {
+    this.telemetry.connections.reset(reason);
+  }
+
+  onResetReached(connection: LocalConnection, reset: Reset): void {
+    this.resetHooks.run(connection, reset);
   }
 
   onClosed(connection: LocalConnection): void {
@@ -212,35 +217,59 @@ export class SseNode implements ConnectionObserver {
 /** Milliseconds that a replay waits for a hook. */
 const HOOK_MS = 10_000;
 
+/** The hook of one connection. */
+interface OwnHook {
+  readonly hook: ResetHook;
+  /** The asynchronous context of the request that connected. */
+  readonly scope: AsyncResource;
+  running: boolean;
+  /** The resets that the client got while the hook ran. */
+  next: Reset | undefined;
+}
+
 /** The hooks that applications set for clients that miss entries. A failure of a hook is logged; the stream goes on. */
 class ResetHooks {
-  readonly #hooks = new WeakMap<LocalConnection, ResetHook>();
+  readonly #hooks = new WeakMap<LocalConnection, OwnHook>();
 
   constructor(
     private readonly logger: Logger,
     private readonly telemetry: Pick<Telemetry['connections'], 'handling'>,
   ) {}
 
+  /** Sets the hook of a connection, which runs in the present asynchronous context. */
   set(connection: LocalConnection, hook: ResetHook): void {
-    this.#hooks.set(connection, hook);
+    const scope = new AsyncResource('distributed-sse.onReset');
+    this.#hooks.set(connection, { hook, scope, running: false, next: undefined });
   }
 
-  /** Runs the hook of an open connection, after the client was given `sse.reset`. */
-  onReset(connection: LocalConnection, reset: Reset): void {
-    const hook = this.#hooks.get(connection);
-    if (hook === undefined) return;
-    queueMicrotask(() => {
-      if (connection.state.kind !== 'open') return;
-      void this.telemetry.handling(connection, () => this.#run(hook, connection, reset));
-    });
+  /** Runs the hook of an open connection whose client has taken `sse.reset`; never twice at the same time. */
+  run(connection: LocalConnection, reset: Reset): void {
+    const own = this.#hooks.get(connection);
+    if (own === undefined) return;
+    if (own.running) own.next = joinResets(own.next, reset);
+    else void this.#runAll(own, connection, reset);
+  }
+
+  async #runAll(own: OwnHook, connection: LocalConnection, first: Reset): Promise<void> {
+    own.running = true;
+    for (let reset: Reset | undefined = first; reset !== undefined; reset = own.next) {
+      own.next = undefined;
+      if (connection.state.kind !== 'open') break;
+      const due = reset;
+      await own.scope.runInAsyncScope(() =>
+        this.telemetry.handling(connection, () => this.#run(own.hook, connection, due)),
+      );
+    }
+    own.running = false;
   }
 
   /** Runs the hook of a connection during its replay, and waits for the hook up to 10 s. */
   async replaying(connection: LocalConnection, reset: Reset, send: ResetClient['send']): Promise<void> {
-    const hook = this.#hooks.get(connection);
-    if (hook === undefined) return;
+    const own = this.#hooks.get(connection);
+    if (own === undefined) return;
     const { id, topics } = connection;
-    await withTimeout(this.#run(hook, { id, topics, send }, reset), HOOK_MS, () => {
+    const running = own.scope.runInAsyncScope(() => this.#run(own.hook, { id, topics, send }, reset));
+    await withTimeout(running, HOOK_MS, () => {
       this.#report(id, new SseError('INTERNAL', `onReset must settle within ${HOOK_MS} ms`));
     });
   }
