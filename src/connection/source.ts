@@ -144,6 +144,7 @@ export class SourceTarget implements PumpTarget {
   constructor(
     private readonly connection: LocalConnection,
     private readonly environment: ConnectionEnvironment,
+    private readonly onId: (id: string) => void,
   ) {
     this.signal = connection.signal;
   }
@@ -158,6 +159,7 @@ export class SourceTarget implements PumpTarget {
     const { event = 'message', data, ...options } = read;
     const { encoder, events } = this.environment;
     const { outcome } = this.connection.enqueue(encoder.encode(event, data, options));
+    if (options.id !== undefined) this.onId(options.id);
     events.sent('source', event, outcome);
   }
 
