@@ -64,6 +64,11 @@ if type(added) == 'table' and added.err then
   redis.call('XADD', stream, id, 'p', previous, 'd', payload)
 end
 if maxAgeMs > 0 then redis.call('XTRIM', stream, 'MINID', '~', num(now - maxAgeMs)) end
+if redis.call('XLEN', stream) == 1 then -- Redis reserves 4 kB for the first entries: most topics of many have few
+  local optional = redis.pcall
+  local dump = optional('DUMP', stream)
+  if type(dump) == 'string' then optional('RESTORE', stream, streamMs, dump, 'REPLACE') end
+end
 redis.call('PEXPIRE', stream, streamMs)
 redis.call('SET', last, id, 'PX', num(metaMs))
 redis.call('HSET', meta, 'e', epoch, 'ms', num(ms), 'g', num(sequence + 1), 'r', runId ~= '' and runId or lastRun)
