@@ -1,5 +1,5 @@
 import type { ClientConnection } from '../connection/client-connection.js';
-import { BUFFERED, directSend, NOT_CONNECTED } from '../connection/direct-send.js';
+import { directSend } from '../connection/direct-send.js';
 import type { ReplayPage, ReplayRequest } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
@@ -8,6 +8,7 @@ import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '.
 import { encodeEvent, encodeId } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
+import { LONGEST_MS } from '../time.js';
 import type { SseNode } from './node.js';
 
 // Enough to keep a socket busy, little enough to hold in memory for each client that resumes.
@@ -150,10 +151,7 @@ export class Replayer {
       directSend(
         {
           id: connection.id,
-          deliver: frame => {
-            connection.replay(frame);
-            return connection.state.kind === 'opening' ? BUFFERED : NOT_CONNECTED;
-          },
+          deliver: frame => connection.insert(frame),
         },
         this.node.environment,
         event,
@@ -170,8 +168,8 @@ export class Replayer {
       if (frame.position !== undefined && isAfter(frame.position, goal)) break;
       connection.replay(frame);
       entries += 1;
-      await connection.drained();
     }
+    await connection.drained();
     return entries;
   }
 }
@@ -224,7 +222,7 @@ export function connectedFrame(
       event: 'connected',
       id: start && formatCursor(start),
       // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
-      retry: Math.round(reconnect.retry * (0.5 + Math.random())),
+      retry: Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS),
       data: `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`,
     }),
   };
