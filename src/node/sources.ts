@@ -131,6 +131,7 @@ export class ResumableSources {
           if (cursor.epoch !== epoch) run.abort();
         }),
       this.node.options.source,
+      this.node.environment.turns,
       error => this.node.logger.debug('a source failed after it was cancelled', { key, error }),
     );
     this.#runs.set(key, run);
