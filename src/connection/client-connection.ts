@@ -142,7 +142,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     if (result !== DELIVERED) return result;
     this.#writer.writeBatch();
     if (this.#writer.gone) return NOT_CONNECTED;
-    return this.#sink.pendingBytes === 0 ? DELIVERED : BUFFERED;
+    return this.#writer.keepsUp ? DELIVERED : BUFFERED;
   }
 
   deliverOnce(messageId: string, frame: Frame): LocalResult {
@@ -234,6 +234,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     // Entries before the held ones may be missing.
     if (kind === 'opening') this.#writer.dropHeld();
     this.#writer.finish(last ?? closedFrame(reason, this.#environment.reconnect));
+  }
+
+  goAway(): void {
+    this.#sink.goAway?.();
   }
 
   /** Closes without a last event. Leaves a sink whose head was not written to its creator. */

@@ -21,6 +21,9 @@ interface WriterOwner extends Watched {
 // Large writes go out in pieces, so that the progress of a slow socket shows between them.
 const PIECE_BYTES = 64 * 1024;
 
+// An asynchronous sink that has accepted nothing for so long is slow. Long enough for a turn of a busy event loop.
+const LATE_MS = 1000;
+
 /**
  * Writes the frames of one connection to its sink, in order and within the bounds of `sendBuffer.*`.
  *
@@ -44,6 +47,8 @@ export class FrameWriter implements Flushable, BudgetHolder {
   #charged = 0;
   #progressAt = performance.now();
   #waitingSince: number | undefined;
+  // When an asynchronous sink last began to have bytes that wait.
+  #startedAt = 0;
 
   constructor(
     private readonly sink: ConnectionSink,
@@ -66,6 +71,16 @@ export class FrameWriter implements Flushable, BudgetHolder {
   /** Whether the socket asked for a pause. Nothing waits in the send buffer of a connection that is not blocked. */
   get blocked(): boolean {
     return this.#blocked;
+  }
+
+  /**
+   * Whether the socket keeps up: nothing waits for it, or, where it accepts bytes only after the call, nothing has waited
+   * for long.
+   */
+  get keepsUp(): boolean {
+    if (this.sink.pendingBytes === 0) return true;
+    if (this.#blocked || this.sink.asynchronous !== true) return false;
+    return performance.now() - Math.max(this.#progressAt, this.#startedAt) < LATE_MS;
   }
 
   /** Whether bytes can no longer reach the client. */
@@ -290,6 +305,7 @@ export class FrameWriter implements Flushable, BudgetHolder {
   #put(bytes: Buffer, now: number): void {
     this.#written += bytes.length;
     this.environment.traffic.bytesWritten += bytes.length;
+    if (this.sink.asynchronous === true && this.sink.pendingBytes === 0) this.#startedAt = now;
     const more = this.#writeToSink(bytes);
     const pending = this.sink.pendingBytes;
     this.#noteProgress(now, pending);

@@ -117,6 +117,11 @@ export interface ConnectionSink {
   open(): void;
   /** Writes whole frames. Returns false to ask for a pause until `onDrain`; the bytes were accepted nevertheless. */
   write(bytes: Buffer): boolean;
+  /**
+   * Asks the client to send further requests over another connection, while this stream goes on. Only a protocol with many
+   * streams on one connection has it.
+   */
+  goAway?(): void;
   /** Ends the response cleanly once everything accepted has left. */
   end(): void;
   /** Cuts the socket at once. */

@@ -33,6 +33,8 @@ export interface LocalConnection extends SseConnection {
   close(reason?: CloseReason, last?: Frame): void;
   /** Gives the client the event `sse.reset`, in order with its events, if it misses entries of this gap. */
   reportGap(gap: Gap): void;
+  /** As `ConnectionSink.goAway`, at the beginning of a drain. */
+  goAway(): void;
   /** Cuts the socket without a last event; for clients that do not read. Does nothing when the connection has closed. */
   cut(reason: CloseReason): void;
   /** Only the store calls these two methods: they keep `topics` in step with its index. */

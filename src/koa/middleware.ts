@@ -73,7 +73,6 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
       }
       await next();
       await stream.finish();
-      stream.dropBody();
     } catch (error) {
       await stream.finish();
       failed({ ctx, stream, error, isEndpoint: chosen !== undefined });

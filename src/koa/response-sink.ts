@@ -1,9 +1,13 @@
-import type { Http2ServerResponse } from 'node:http2';
+import { constants, type Http2ServerResponse, type Http2Session } from 'node:http2';
 import type { SinkListener } from '../contracts/connection.js';
 import { type RequestSink, writeStreamHead } from './socket-sink.js';
 
+// Sessions whose clients were asked to go.
+const leaving = new WeakSet<Http2Session>();
+
 /** HTTP/2 through Node's compatibility layer: one stream of a shared session. */
 export class ResponseSink implements RequestSink {
+  readonly asynchronous = true;
   #listener: SinkListener | undefined;
   #ended = false;
 
@@ -39,6 +43,14 @@ export class ResponseSink implements RequestSink {
 
   write(bytes: Buffer): boolean {
     return this.closed || this.response.write(bytes);
+  }
+
+  goAway(): void {
+    const { session } = this.response.stream;
+    if (session === undefined || session.destroyed || leaving.has(session)) return;
+    leaving.add(session);
+    // It names the last request that was accepted; clients repeat later ones elsewhere (RFC 9113, section 6.8).
+    session.goaway(constants.NGHTTP2_NO_ERROR);
   }
 
   end(): void {

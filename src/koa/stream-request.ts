@@ -119,6 +119,13 @@ export class StreamRequest implements SseContext {
       await this.#pending.then(undefined, () => undefined);
     }
     this.#over = true;
+    this.dropBody();
+  }
+
+  #onRefused(error: unknown): void {
+    if (SseError.is(error)) this.#refusal = error;
+    if (!this.#over) return;
+    this.logger.error('a route called connect after it had returned; call connect before, and wait for it', { error });
   }
 
   /**
@@ -128,12 +135,6 @@ export class StreamRequest implements SseContext {
   dropBody(): void {
     const { req } = this.ctx;
     if (this.#connection !== undefined && req.readableFlowing === null) req.resume();
-  }
-
-  #onRefused(error: unknown): void {
-    if (SseError.is(error)) this.#refusal = error;
-    if (!this.#over) return;
-    this.logger.error('a route called connect after it had returned; call connect before, and wait for it', { error });
   }
 
   async #open(connectionId: string, sink: RequestSink, options: ConnectOptions): Promise<SseConnection> {

@@ -89,6 +89,7 @@ class Drainer {
     const connections = [...this.node.store.connections()];
     // At once, so that none registers a route after the release.
     for (const connection of connections) {
+      connection.goAway();
       if (connection.state.kind === 'opening') connection.close('draining');
     }
     await withTimeout(this.node.releaseRoutes(), Math.min(timeout * RELEASE, LONGEST_RELEASE_MS), () => undefined);

@@ -8,6 +8,7 @@ import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '.
 import { encodeEvent, encodeId } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
+import { LONGEST_MS } from '../time.js';
 import type { SseNode } from './node.js';
 
 // Enough to keep a socket busy, little enough to hold in memory for each client that resumes.
@@ -223,7 +224,7 @@ export function connectedFrame(
       event: 'connected',
       id: start && formatCursor(start),
       // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
-      retry: Math.round(reconnect.retry * (0.5 + Math.random())),
+      retry: Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS),
       data: `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`,
     }),
   };

@@ -94,6 +94,10 @@ export class FakeConnection implements LocalConnection {
     this.ends += 1;
   }
 
+  goAway(): void {
+    // Nothing to ask.
+  }
+
   cut(): void {
     this.ends += 1;
   }

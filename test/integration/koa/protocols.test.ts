@@ -71,6 +71,26 @@ for (const { protocol, name, open } of COMBINATIONS) {
       client.leave();
     });
 
+    it('says delivered of each event that its client reads', async () => {
+      const client = await open('/sse/a');
+      await client.event('welcome');
+      const outcomes = new Set<string>();
+      for (let n = 0; n < 50; n += 1) {
+        outcomes.add(app.service.sendMessage('a', 'note', n).outcome);
+        outcomes.add((await app.service.sendMessageToConnection('a', 'note', n)).outcome);
+      }
+      expect([...outcomes]).to.deep.equal(['delivered']);
+      client.leave();
+    });
+
+    it('says buffered of events that its client does not read', async () => {
+      const client = await open('/sse/a');
+      await client.event('welcome');
+      client.pause();
+      await until(() => app.service.sendMessage('a', 'note', 'x'.repeat(50_000)).outcome === 'buffered', 'the outcome');
+      client.leave();
+    });
+
     it('ends cleanly with a last event', async () => {
       const client = await open('/sse/a');
       await client.event('welcome');
@@ -140,6 +160,23 @@ describe('an HTTP/2 session', () => {
     await until(() => got('a') && got('c'), 'the event');
     expect(got('b')).to.equal(false);
     expect(session.destroyed).to.equal(false);
+    session.destroy();
+  });
+
+  it('is asked to go when the drain begins, and its streams end as others do', async () => {
+    const session = http2.connect(app.url);
+    const stream = session.request({ ':path': '/sse/a' });
+    let text = '';
+    stream.setEncoding('utf8').on('data', (piece: string) => (text += piece));
+    await until(() => text.includes('welcome'), 'the stream');
+    const news: unknown[] = [];
+    session.on('goaway', (code: number, lastStreamId: number) =>
+      news.push(code, lastStreamId, text.includes('sse.closed')),
+    );
+    await app.service.drain({ timeout: 5_000 });
+    await once(stream, 'end');
+    expect(text).to.contain('"draining"');
+    expect(news.slice(0, 3)).to.deep.equal([http2.constants.NGHTTP2_NO_ERROR, stream.id, false]);
     session.destroy();
   });
 
