@@ -9,7 +9,7 @@ import { type Comeback, ENDED, failedId } from '../protocol/cursor.js';
 import { encodeEvent, type EventEncoder } from '../protocol/event-stream.js';
 import { legalLastEventId } from '../protocol/names.js';
 import { LONGEST_MS } from '../time.js';
-import type { WriteScheduler } from './scheduler.js';
+import type { TurnBudget, WriteScheduler } from './scheduler.js';
 import type { SendBufferBudget } from './send-buffer.js';
 import type { HeartbeatWheel, Watchdog } from './timers.js';
 
@@ -39,6 +39,7 @@ export interface ConnectionEnvironment {
   readonly reconnect: ReconnectTimes;
   readonly budget: SendBufferBudget;
   readonly scheduler: WriteScheduler;
+  readonly turns: TurnBudget;
   readonly watchdog: Watchdog;
   /** Undefined when `connection.heartbeat` is off. */
   readonly wheel: HeartbeatWheel | undefined;
