@@ -1,12 +1,14 @@
-import type { CloseReason, ConnectionSink, ConnectionState, SinkListener } from '../contracts/connection.js';
+import { AsyncResource } from 'node:async_hooks';
+import type { CloseReason, ConnectionSink, ConnectionState, Reset, SinkListener } from '../contracts/connection.js';
 import type { Cursor, EventOptions, Frame, Gap, LocalReceipt, LocalResult, Position } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
+import { formatCursor } from '../protocol/cursor.js';
 import { encodeComment } from '../protocol/event-stream.js';
-import { GapReport, ResetFrame } from '../protocol/gap.js';
+import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
 import { ClientCursor } from './cursor.js';
 import { BUFFERED, DELIVERED, directSend, MessageMemory, NOT_CONNECTED } from './direct-send.js';
-import { closedFrame, type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
+import { type ConnectionEnvironment, type ConnectionIdentity, lastFrame } from './environment.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
 import { type Beating, HEARTBEAT, type Watched } from './timers.js';
 import { FrameWriter } from './writer.js';
@@ -27,6 +29,8 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   readonly id: string;
   readonly ordinal: number;
   readonly lastEventId: string | undefined;
+  /** How often in a row the streams of its client have failed. */
+  readonly failures: number;
   readonly openedAt = performance.now();
   /** Set when the cluster has registered the connection. */
   fencingToken: number | undefined = undefined;
@@ -40,11 +44,15 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #topics: Set<string> | undefined;
   #sources = 0;
   #memory: MessageMemory | undefined;
+  /** The id of the newest event that has one of the application. */
+  #newestId: string | undefined;
   #ending: Ending | undefined;
   #waiters: (() => void)[] | undefined;
+  // The resets that the client was given and of which the observer has not been notified.
+  #resets: Reset | undefined;
 
   constructor(identity: ConnectionIdentity, sink: ConnectionSink, environment: ConnectionEnvironment) {
-    ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId } = identity);
+    ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId, failures: this.failures = 0 } = identity);
     this.#sink = sink;
     this.#environment = environment;
     this.#writer = new FrameWriter(sink, environment, this);
@@ -64,7 +72,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   get signal(): AbortSignal {
-    return this.#observedEnding().controller.signal;
+    return this.#observedEnding().signal;
   }
 
   get closed(): Promise<CloseReason> {
@@ -90,9 +98,19 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.replay(first);
   }
 
-  /** Writes a frame ahead of all held frames. Only in state `opening`, after {@link open}. */
+  /**
+   * Writes a frame ahead of all held frames, whatever its size. Only in state `opening`, after {@link open}; wait for
+   * {@link drained} between two pages.
+   */
   replay(frame: Frame): void {
-    if (this.#state.kind === 'opening') this.#writer.write(frame);
+    if (this.#state.kind === 'opening') this.#writer.replay(frame);
+  }
+
+  /** As {@link replay}, for an event that is no part of a page: within the bounds of `sendBuffer.*`. */
+  insert(frame: Frame): LocalResult {
+    if (this.#state.kind !== 'opening') return NOT_CONNECTED;
+    const result = this.#writer.enqueue(frame);
+    return result === DELIVERED ? BUFFERED : result;
   }
 
   /**
@@ -107,6 +125,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.watchdog.age(this);
     this.#writer.release(frame => this.#due(frame));
     this.#writer.writeBatch();
+    this.#reportResets();
   }
 
   /**
@@ -182,19 +201,19 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   resetForDropped(dropped: Frame): ResetFrame | undefined {
-    const frame = this.#cursor.resetForDropped(dropped, this.topics);
-    if (frame !== undefined) this.#environment.observer.onReset(this, frame.reset);
-    return frame;
+    return this.#given(this.#cursor.resetForDropped(dropped, this.topics));
   }
 
   send(event: string, data: unknown, options?: EventOptions): LocalReceipt {
+    if (options?.id !== undefined) this.#newestId = options.id;
     return directSend(this, this.#environment, event, data, options);
   }
 
   async pipe(source: unknown): Promise<void> {
     this.#sources += 1;
     try {
-      await pump(sourceOf(source), new SourceTarget(this, this.#environment));
+      const note = (id: string): unknown => (this.#newestId = id);
+      await pump(sourceOf(source), new SourceTarget(this, this.#environment, note));
     } finally {
       this.#sources -= 1;
     }
@@ -221,7 +240,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#stop(reason);
     // Entries before the held ones may be missing.
     if (kind === 'opening') this.#writer.dropHeld();
-    this.#writer.finish(last ?? closedFrame(reason, this.#environment.reconnect));
+    this.#writer.finish(last ?? this.#lastFrame(reason, kind));
   }
 
   goAway(): void {
@@ -252,7 +271,9 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   onDrain(): void {
     this.#writer.onDrain();
-    if (!this.#writer.blocked) this.#wake();
+    if (this.#writer.blocked) return;
+    this.#wake();
+    this.#reportResets();
   }
 
   onClose(): void {
@@ -273,6 +294,14 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.close('max-age');
   }
 
+  #lastFrame(reason: CloseReason, kind: ConnectionState['kind']): Frame {
+    const { cursor } = this.#cursor;
+    // A replay that was broken off has given the client ids that nothing here knows.
+    const position = kind === 'opening' ? undefined : cursor && formatCursor(cursor);
+    const comeback = { lastEventId: this.#newestId ?? position, failures: this.failures };
+    return lastFrame(reason, this.#environment.reconnect, { ...comeback, openMs: performance.now() - this.openedAt });
+  }
+
   get #stopped(): boolean {
     return this.#state.kind === 'draining' || this.#state.kind === 'closed';
   }
@@ -291,9 +320,24 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   /** The event for the client, if it misses entries of the gap. */
   #resetFor(report: GapReport): ResetFrame | undefined {
-    const frame = this.#cursor.resetFor(report, this.topics);
-    if (frame !== undefined) this.#environment.observer.onReset(this, frame.reset);
+    return this.#given(this.#cursor.resetFor(report, this.topics));
+  }
+
+  #given(frame: ResetFrame | undefined): ResetFrame | undefined {
+    if (frame === undefined) return undefined;
+    this.#environment.observer.onReset(this, frame.reset);
+    // The frame itself has not been written yet.
+    if (this.#resets === undefined) queueMicrotask(() => this.#reportResets());
+    this.#resets = joinResets(this.#resets, frame.reset);
     return frame;
+  }
+
+  /** Notifies the observer once the client has taken all that was to be written when it got its resets. */
+  #reportResets(): void {
+    const resets = this.#resets;
+    if (resets === undefined || this.#state.kind !== 'open' || this.#writer.blocked) return;
+    this.#resets = undefined;
+    this.#environment.observer.onResetReached(this, resets);
   }
 
   /** Ends all that belongs to a connection that accepts events. Called once, when its state has become `draining` or `closed`. */
@@ -302,7 +346,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.watchdog.forgetAge(this);
     this.#memory = undefined;
     this.#wake();
-    this.#ending?.controller.abort(reason);
+    this.#ending?.abort(reason);
     this.#environment.observer.onStopped(this, reason);
   }
 
@@ -322,9 +366,12 @@ function isHeadSent(state: State): boolean {
   return state.kind !== 'opening' || state.head === 'sent';
 }
 
-/** The signal and the promise of a connection's end. Made only for a connection whose `signal` or `closed` is read. */
-class Ending {
-  readonly controller = new AbortController();
+/**
+ * The signal and the promise of a connection's end. Made only for a connection whose `signal` or `closed` is read. Listeners
+ * of the signal run in the asynchronous context of the first reader: the handler, not whoever closes the connection.
+ */
+class Ending extends AsyncResource {
+  readonly #controller = new AbortController();
   resolve: (reason: CloseReason) => void = () => undefined;
   readonly closed = new Promise<CloseReason>(resolve => {
     this.resolve = resolve;
@@ -332,7 +379,16 @@ class Ending {
 
   /** @param state the present state of the connection, which may have ended already */
   constructor(state: State) {
-    if (state.kind === 'draining' || state.kind === 'closed') this.controller.abort(state.reason);
+    super('distributed-sse.connection');
+    if (state.kind === 'draining' || state.kind === 'closed') this.#controller.abort(state.reason);
     if (state.kind === 'closed') this.resolve(state.reason);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  abort(reason: CloseReason): void {
+    this.runInAsyncScope(() => this.#controller.abort(reason));
   }
 }

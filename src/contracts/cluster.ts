@@ -17,6 +17,8 @@ export interface Registration {
    * before is superseded then, whatever `onDuplicate` says, and it counts as no takeover.
    */
   readonly openedAt?: number;
+  /** The client brought no last id, so that its takeover is counted apart: 19 within `connection.takeoverWindow` succeed. */
+  readonly pageLoad?: boolean;
 }
 
 /** Answer to a registration. Only `registered` changes anything. */
@@ -159,8 +161,9 @@ export interface Impairment {
    * - `partition`: the routes of some connection ids cannot be reached.
    * - `key`: data of the cluster, which `detail` names, cannot be read.
    * - `feed`: publications reach this node late, since it is reading what it missed.
+   * - `eviction`: the cluster may delete what it keeps before its time.
    */
-  readonly kind: 'writes' | 'partition' | 'key' | 'feed';
+  readonly kind: 'writes' | 'partition' | 'key' | 'feed' | 'eviction';
   /** For people. */
   readonly detail: string;
 }
@@ -284,10 +287,7 @@ export interface NodeMessenger {
  * whether it was.
  */
 export interface Locks {
-  /**
-   * Acquires the lock, or prolongs it for its holder, for so many milliseconds from now on. Resolves to whether `holder` has
-   * it.
-   */
+  /** Acquires the lock, or prolongs it, for so many milliseconds from now on. Resolves to whether `holder` has it. */
   acquireLock(name: string, holder: string, ms: number): Promise<boolean>;
   /** Gives the lock up, if `holder` has it. */
   releaseLock(name: string, holder: string): Promise<void>;

@@ -1,5 +1,5 @@
 import type { ClientConnection } from '../connection/client-connection.js';
-import { BUFFERED, directSend, NOT_CONNECTED } from '../connection/direct-send.js';
+import { directSend } from '../connection/direct-send.js';
 import type { ReplayPage, ReplayRequest } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
@@ -8,6 +8,7 @@ import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '.
 import { encodeEvent, encodeId } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
+import { LONGEST_MS } from '../time.js';
 import type { SseNode } from './node.js';
 
 // Enough to keep a socket busy, little enough to hold in memory for each client that resumes.
@@ -150,10 +151,7 @@ export class Replayer {
       directSend(
         {
           id: connection.id,
-          deliver: frame => {
-            connection.replay(frame);
-            return connection.state.kind === 'opening' ? BUFFERED : NOT_CONNECTED;
-          },
+          deliver: frame => connection.insert(frame),
         },
         this.node.environment,
         event,
@@ -170,8 +168,10 @@ export class Replayer {
       if (frame.position !== undefined && isAfter(frame.position, goal)) break;
       connection.replay(frame);
       entries += 1;
-      await connection.drained();
     }
+    await connection.drained();
+    const { turns } = this.node.environment;
+    if (turns.over) await turns.next();
     return entries;
   }
 }
@@ -213,18 +213,18 @@ function isKeptWhole(topic: string): boolean {
   return isMailbox(topic) || isSourceTopic(topic);
 }
 
-/** The first event of a stream. @param start where it starts; without it the client keeps the id it has */
+/** The first event of a stream. @param start where it starts; without it the event repeats the id that the client has */
 export function connectedFrame(
-  { id: connectionId }: ClientConnection,
+  { id: connectionId, lastEventId }: ClientConnection,
   { node, reconnect }: ResolvedSseOptions,
   start: Cursor | undefined,
 ): Frame {
   return {
     bytes: encodeEvent({
       event: 'connected',
-      id: start && formatCursor(start),
+      id: start ? formatCursor(start) : lastEventId,
       // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
-      retry: Math.round(reconnect.retry * (0.5 + Math.random())),
+      retry: Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS),
       data: `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`,
     }),
   };

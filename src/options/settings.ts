@@ -52,7 +52,10 @@ export const SETTINGS = {
     maxAge: setting(millisecondsOrOff, false),
     /** When a connected id connects again: the newer connection wins, or gets 409. Default `takeover`. */
     onDuplicate: setting(oneOf('takeover', 'reject'), 'takeover'),
-    /** Takeovers of one id within `takeoverWindow` that succeed; the next connect gets 204. Default 5. */
+    /**
+     * Takeovers of one id by clients that bring a last id, within `takeoverWindow`, that succeed; the next such client gets
+     * 204. Page loads are counted apart: from their twentieth on they are sent away for 30 s and more. Default 5.
+     */
     takeoverLimit: setting(count(1), 5),
     /** Milliseconds over which takeovers of one id are counted. Default 30000. */
     takeoverWindow: setting(milliseconds, 30_000),
@@ -298,9 +301,20 @@ export const SETTINGS = {
     /** Topics of one connection; 0: broadcasts and direct sends only. Default 128. */
     maxTopicsPerConnection: setting(count(0), 128),
   },
+  /** Guards of endpoints. */
+  guards: {
+    /**
+     * Milliseconds in which the guards of a request must have answered; then the client is sent away for a while, as in an
+     * outage. Default 10000.
+     */
+    timeout: setting(milliseconds, 10_000),
+  },
   /** How clients that are sent away come back: spread out, so that they do not arrive all at once. */
   reconnect: {
-    /** Milliseconds a client waits at least before it reconnects. Default 2000. */
+    /**
+     * Milliseconds a client waits before it reconnects, give or take half; a client that is sent away waits at least these.
+     * Default 2000.
+     */
     retry: setting(milliseconds, 2_000),
     /** Milliseconds up to which a random part is added; 0: none. Default 5000. */
     jitter: setting(millisecondsWithin(0), 5_000),
