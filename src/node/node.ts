@@ -194,6 +194,11 @@ export class SseNode implements ConnectionObserver {
         this.#onDeparted.add(done);
       });
     }
+    this.cutDeparting();
+  }
+
+  /** Cuts every stopped connection whose socket has not taken its last bytes. */
+  cutDeparting(): void {
     for (const connection of [...this.#departing]) connection.cut('shutdown');
   }
 
