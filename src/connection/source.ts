@@ -167,6 +167,7 @@ export class SourceTarget implements PumpTarget {
   constructor(
     private readonly connection: LocalConnection,
     private readonly environment: ConnectionEnvironment,
+    private readonly onId: (id: string) => void,
   ) {
     this.signal = connection.signal;
     this.turns = environment.turns;
@@ -182,6 +183,7 @@ export class SourceTarget implements PumpTarget {
     const { event = 'message', data, ...options } = read;
     const { encoder, events } = this.environment;
     const { outcome } = this.connection.enqueue(encoder.encode(event, data, options));
+    if (options.id !== undefined) this.onId(options.id);
     events.sent('source', event, outcome);
   }
 

@@ -14,6 +14,7 @@ import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
+import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
 import { joinResets } from '../protocol/gap.js';
 import { withTimeout } from '../time.js';
@@ -134,9 +135,9 @@ export class SseNode implements ConnectionObserver {
   }
 
   /** A new connection in state `opening`, not stored yet. */
-  createConnection(id: string, sink: ConnectionSink, lastEventId: string | undefined): ClientConnection {
+  createConnection(id: string, sink: ConnectionSink, comeback: Comeback): ClientConnection {
     this.#ordinal += 1;
-    return new ClientConnection({ id, ordinal: this.#ordinal, lastEventId }, sink, this.environment);
+    return new ClientConnection({ id, ordinal: this.#ordinal, ...comeback }, sink, this.environment);
   }
 
   /** The ordinal of the connection that was created last. */

@@ -6,6 +6,7 @@ import { TurnBudget, WriteScheduler } from '../../../src/connection/scheduler.js
 import { SendBufferBudget } from '../../../src/connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../../../src/connection/timers.js';
 import type { Cursor, Frame } from '../../../src/contracts/events.js';
+import type { Comeback } from '../../../src/protocol/cursor.js';
 import { EventEncoder } from '../../../src/protocol/event-stream.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { FakeSink } from '../../support/fake-sink.js';
@@ -80,15 +81,15 @@ export class Bench {
   }
 
   /** A connection in state `opening` that has written nothing. */
-  opening(id = `c${this.#ordinal + 1}`, sink = new FakeSink()): Client {
+  opening(id = `c${this.#ordinal + 1}`, sink = new FakeSink(), comeback?: Partial<Comeback>): Client {
     this.#ordinal += 1;
-    const identity = { id, ordinal: this.#ordinal, lastEventId: undefined };
+    const identity = { id, ordinal: this.#ordinal, lastEventId: undefined, ...comeback };
     return { connection: new ClientConnection(identity, sink, this.environment), sink };
   }
 
   /** An open connection. Its first event has been written and is not part of what its sink remembers. */
-  open(id?: string, sink?: FakeSink): Client {
-    const client = this.opening(id, sink);
+  open(id?: string, sink?: FakeSink, comeback?: Partial<Comeback>): Client {
+    const client = this.opening(id, sink, comeback);
     client.connection.open(FIRST);
     client.connection.goLive(START);
     client.sink.writes.length = 0;
