@@ -14,6 +14,7 @@ const LEVELS: Readonly<Record<string, number>> = {
   'time.ts': 0,
   // It runs in browsers: nothing of the server's half may come with it.
   client: 0,
+  react: 1,
   contracts: 1,
   options: 2,
   protocol: 2,
@@ -34,6 +35,7 @@ const CONFINED: Readonly<Record<string, { folders: readonly string[]; typesIn?: 
   },
   koa: { folders: ['koa'] },
   'path-to-regexp': { folders: ['koa'] },
+  react: { folders: ['react'] },
   ioredis: { folders: ['cluster'] },
   cockatiel: { folders: ['resilience'] },
   '@opentelemetry/api': { folders: ['telemetry'] },
