@@ -4,7 +4,7 @@ import type { Logger } from '../contracts/logger.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
 import type { EventEncoder } from '../protocol/event-stream.js';
-import type { WriteScheduler } from './scheduler.js';
+import type { TurnBudget, WriteScheduler } from './scheduler.js';
 import type { SendBufferBudget } from './send-buffer.js';
 import type { HeartbeatWheel, Watchdog } from './timers.js';
 
@@ -34,6 +34,7 @@ export interface ConnectionEnvironment {
   readonly reconnect: ReconnectTimes;
   readonly budget: SendBufferBudget;
   readonly scheduler: WriteScheduler;
+  readonly turns: TurnBudget;
   readonly watchdog: Watchdog;
   /** Undefined when `connection.heartbeat` is off. */
   readonly wheel: HeartbeatWheel | undefined;

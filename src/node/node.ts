@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
 import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
-import { WriteScheduler } from '../connection/scheduler.js';
+import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
@@ -77,6 +77,7 @@ export class SseNode implements ConnectionObserver {
       policy: sendBuffer.policy,
       budget: new SendBufferBudget(sendBuffer.maxTotalBytes),
       scheduler: new WriteScheduler(sendBuffer.slice),
+      turns: new TurnBudget(sendBuffer.slice),
       watchdog: new Watchdog(connection.timeout, connection.maxAge),
       wheel: connection.heartbeat === false ? undefined : new HeartbeatWheel(connection.heartbeat),
       encoder: this.encoder,

@@ -170,6 +170,8 @@ export class Replayer {
       entries += 1;
     }
     await connection.written();
+    const { turns } = this.node.environment;
+    if (turns.over) await turns.next();
     return entries;
   }
 }

@@ -207,6 +207,7 @@ export class ResumableSources {
           if (cursor.epoch !== epoch) run.abort();
         }),
       this.node.options.source,
+      this.node.environment.turns,
       error => this.node.logger.debug('a source failed after it was cancelled', { key, error }),
     );
     // After this turn, so that the run is known before it can end.

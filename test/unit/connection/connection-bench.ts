@@ -1,7 +1,7 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { ClientConnection } from '../../../src/connection/client-connection.js';
 import { type ConnectionEnvironment, MessageIds, type SendBufferPolicy } from '../../../src/connection/environment.js';
-import { WriteScheduler } from '../../../src/connection/scheduler.js';
+import { TurnBudget, WriteScheduler } from '../../../src/connection/scheduler.js';
 import { SendBufferBudget } from '../../../src/connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../../../src/connection/timers.js';
 import type { Cursor, Frame } from '../../../src/contracts/events.js';
@@ -26,6 +26,7 @@ export interface BenchSettings {
   readonly heartbeat?: number | false;
   readonly maxEventBytes?: number;
   readonly retry?: number;
+  readonly turns?: TurnBudget;
 }
 
 /** A connection together with its socket. */
@@ -54,6 +55,7 @@ export class Bench {
       budget: new SendBufferBudget(settings.maxTotalBytes ?? 100_000_000),
       // Long enough that a busy machine does not split a flush; write-scheduler.test.ts tests the slices.
       scheduler: new WriteScheduler(60_000),
+      turns: settings.turns ?? new TurnBudget(10),
       watchdog: new Watchdog(timeout, maxAge),
       wheel: this.#wheel,
       encoder: new EventEncoder(settings.maxEventBytes ?? 2_000_000),
