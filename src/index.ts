@@ -6,8 +6,7 @@ export { ConnectionStore } from './contracts/store.js';
 export { Logger } from './contracts/logger.js';
 export { ResiliencePolicy } from './contracts/policy.js';
 export { SseService } from './contracts/service.js';
-export { SseController } from './koa/endpoints.js';
-export { SseEndpoint } from './koa/endpoints.js';
+export { SseController, SseEndpoint } from './koa/endpoints.js';
 export { SseError } from './errors.js';
 export { sseMiddleware } from './koa/middleware.js';
 export { ResolvedSseOptions } from './options/sse-options.js';
@@ -84,9 +83,9 @@ export type {
   PublishOptions,
   SendOptions,
 } from './contracts/service.js';
-export type { GuardOptions, SseEndpointOptions } from './koa/endpoints.js';
+export type { EndpointRequest, GuardOptions, SseEndpointOptions } from './koa/endpoints.js';
 export type { SseErrorCode, SseErrorOptions, UnavailableCode } from './errors.js';
-export type { ControllerClass } from './koa/endpoints.js';
+export type { ControllerClass, MatchingOptions } from './koa/routes.js';
 export type { ConnectOptions, SseContext } from './koa/stream-request.js';
 export type { SseMiddlewareOptions } from './koa/middleware.js';
 export type { EnvironmentOption } from './options/environment.js';

@@ -4,10 +4,12 @@ import { fetchTransport } from './transports.js';
 
 /** What a stream gets its events from: a connection of its own, or that of another tab. */
 export interface Feed {
-  /** Connects anew at once, from `lastEventId` if given. */
-  restart(lastEventId?: string): void;
+  /** Connects anew at once. */
+  restart(): void;
   /** Ends a pause between two attempts early, and a connection that is silent for too long. */
   wake(): void;
+  /** The network is another one: an open connection may be dead. */
+  onNetwork(): void;
   /** Ends the connection until `resume`. */
   pause(reason: 'hidden' | 'cached'): void;
   resume(): void;
@@ -54,6 +56,7 @@ export class Connection implements Feed {
     void this.#run();
   }
 
+  /** @param lastEventId where to resume instead */
   restart(lastEventId?: string): void {
     if (lastEventId !== undefined) this.lastEventId = lastEventId;
     this.#running?.finish(undefined);
@@ -63,6 +66,12 @@ export class Connection implements Feed {
   wake(): void {
     this.#running?.checkSilence();
     this.#wait?.shorten();
+  }
+
+  onNetwork(): void {
+    // What the server asked for holds on another network as well.
+    if (this.#running === undefined) this.wake();
+    else this.restart();
   }
 
   pause(reason: 'hidden' | 'cached'): void {

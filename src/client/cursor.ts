@@ -1,15 +1,15 @@
 const CURSOR = /^([0-9a-z]{1,16})\.([0-9a-z]{1,11})-([0-9a-z]{1,11})$/;
 
 /**
- * Whether the library's log gave both ids, in one epoch, and `id` does not come after `other`. Ids of an application's own
- * have no order, so the answer for them is `false`.
+ * Negative when `a` comes before `b` in the library's log, 0 when they are equal, positive otherwise. `NaN` for ids of two
+ * epochs; `undefined` when the log gave only one of them, or none: ids of an application's own have no order.
  */
-export function isNotAfter(id: string, other: string): boolean {
-  const a = CURSOR.exec(id);
-  const b = CURSOR.exec(other);
-  if (a === null || b === null || a[1] !== b[1]) return false;
-  const ms = number(a[2]) - number(b[2]);
-  return ms < 0 || (ms === 0 && number(a[3]) <= number(b[3]));
+export function compareIds(a = '', b = ''): number | undefined {
+  const one = CURSOR.exec(a);
+  const other = CURSOR.exec(b);
+  if (one === null || other === null) return undefined;
+  if (one[1] !== other[1]) return NaN;
+  return number(one[2]) - number(other[2]) || number(one[3]) - number(other[3]);
 }
 
 function number(digits = ''): number {

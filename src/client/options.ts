@@ -111,6 +111,11 @@ export interface ConnectOptions {
   readonly lastEventId?: string;
   /** `session` keeps the last id in `sessionStorage`, by URL, so that a reload goes on where the page was. */
   readonly resume?: 'session';
+  /**
+   * One connection for all tabs with the same URL, through Web Locks and BroadcastChannel. A string sets streams of one URL
+   * apart, such as the user's name. Without these interfaces (an insecure page, Node 20) each tab has its own connection.
+   */
+  readonly share?: boolean | string;
   /** First pause before a reconnect, until the server sends `retry:`. Default 1000. */
   readonly delay?: number;
   /** Longest pause that grows from failed attempts; the server may ask for more. Default 30000. */

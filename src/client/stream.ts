@@ -1,5 +1,5 @@
 import { Connection, factsIn, type Feed, type FeedListener, isLibraryEvent } from './connection.js';
-import { isNotAfter } from './cursor.js';
+import { compareIds } from './cursor.js';
 import type {
   AllEvents,
   AnyEvent,
@@ -13,6 +13,7 @@ import type {
   StreamState,
 } from './options.js';
 import { followPage } from './page.js';
+import { canShare, SharedFeed } from './shared-feed.js';
 
 /** Called with the data of each event of a name. */
 export type Listener<Name extends string = string, Data = unknown> = (
@@ -66,12 +67,16 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
       onBlock: block => this.#onBlock(block),
       onState: state => this.#onState(state),
     };
-    this.#feed = new Connection({ url, options, names: this.#names }, listener, this.#lastEventId);
+    const settings = { url, options, names: this.#names };
+    const { share = false } = options;
+    this.#feed =
+      share !== false && canShare()
+        ? new SharedFeed(`sse:${share}:${url}`, settings, listener, () => this.#lastEventId)
+        : new Connection(settings, listener, this.#lastEventId);
     this.#leavePage = followPage(
       {
         wake: () => this.#feed.wake(),
-        // What the server asked for holds on another network as well.
-        onNetwork: () => (this.#state.kind === 'waiting' ? this.#feed.wake() : this.#feed.restart()),
+        onNetwork: () => this.#feed.onNetwork(),
         pause: reason => this.#feed.pause(reason),
         resume: () => this.#feed.resume(),
         onLeave: () => this.#keep(),
@@ -195,7 +200,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
    */
   #moves({ event, data, id }: Block): boolean {
     if (id === undefined) return true;
-    const known = this.#lastEventId !== undefined && isNotAfter(id, this.#lastEventId);
+    const known = (compareIds(id, this.#lastEventId) ?? 1) <= 0;
     if (!known || (event === 'sse.reset' && factsIn(data).reason === 'AHEAD')) this.#lastEventId = id || undefined;
     return !known || isLibraryEvent(event);
   }

@@ -60,6 +60,7 @@ export class GuardedCluster {
       this.#call(request.after === undefined ? 'register' : 'replay', () => this.#coordinator.log.replay(request)),
     subscribe: topics => this.#call('register', context => this.#subscribe(topics, context)),
     unsubscribe: topics => this.#coordinator.log.unsubscribe(topics),
+    forget: topic => this.#call('publish', () => this.#coordinator.log.forget(topic)),
     remember: change => this.#call('command', () => this.#coordinator.log.remember(change)),
     recall: (connectionId, ttl) => this.#call('register', () => this.#coordinator.log.recall(connectionId, ttl)),
     position: () => this.#coordinator.log.position(),
@@ -73,6 +74,7 @@ export class GuardedCluster {
     subscribe: (connectionId, topic) => this.#command(() => this.#coordinator.messenger.subscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
       this.#command(() => this.#coordinator.messenger.unsubscribe(connectionId, topic)),
+    endSource: key => this.#command(() => this.#coordinator.messenger.endSource(key)),
     presence: topic => this.#call('maintenance', () => this.#coordinator.messenger.presence(topic)),
     // No policy: the owner may wait a second with its answer, which must not use up the limits of other calls.
     hasReached: async (connectionId, position) => {
@@ -84,6 +86,7 @@ export class GuardedCluster {
   readonly locks: Locks = {
     acquireLock: (name, holder, ms) =>
       this.#call('publish', () => this.#coordinator.locks.acquireLock(name, holder, ms)),
+    releaseLock: (name, holder) => this.#call('publish', () => this.#coordinator.locks.releaseLock(name, holder)),
     lockHolder: name => this.#call('publish', () => this.#coordinator.locks.lockHolder(name)),
   };
 

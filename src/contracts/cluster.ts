@@ -222,6 +222,8 @@ export interface EventLog {
   publish(publication: Publication): Promise<PublicationResult>;
   /** One page of the log. Needs no subscription. */
   replay(request: ReplayRequest): Promise<ReplayPage>;
+  /** Deletes the entries of a topic; readers that are before them get a gap. */
+  forget(topic: string): Promise<void>;
   /** Subscribes this node. Calls are counted per topic. */
   subscribe(topics: Iterable<string>): Promise<void>;
   /** Takes back one `subscribe` of each topic. Never throws. */
@@ -263,6 +265,8 @@ export interface NodeMessenger {
   /** Unsubscribes a connection at its owner. */
   unsubscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
   presence(topic: string): Promise<Presence>;
+  /** Ends a resumable source on the node that runs it. */
+  endSource(key: string): Promise<CommandReceipt>;
   /**
    * Asks the owner whether the connection was given the entry of its mailbox at a position. The owner may wait about a
    * second for that. `undefined`: not yet, or not connected, or its node gives it no mailbox, or its send buffer refused it.
@@ -271,12 +275,12 @@ export interface NodeMessenger {
 }
 
 /**
- * Exclusive rights for a time. There is no release: a lock ends with its time.
+ * Exclusive rights for a time. A lock ends with its time, or when its holder gives it up.
  *
  * **Guarantee.** A lock has at most one holder at a time, by the clock of the cluster. A holder that cannot prolong its
  * lock in time must assume that another has it.
  *
- * **Failure.** Both methods reject with `UNAVAILABLE`; a lock may have been acquired all the same; `lockHolder` says
+ * **Failure.** All methods reject with `UNAVAILABLE`; a lock may have been acquired all the same; `lockHolder` says
  * whether it was.
  */
 export interface Locks {
@@ -285,6 +289,8 @@ export interface Locks {
    * it.
    */
   acquireLock(name: string, holder: string, ms: number): Promise<boolean>;
+  /** Gives the lock up, if `holder` has it. */
+  releaseLock(name: string, holder: string): Promise<void>;
   /** Who has the lock now; `undefined` when it is free. */
   lockHolder(name: string): Promise<string | undefined>;
 }
@@ -374,6 +380,8 @@ export interface ClusterListener {
    */
   onSubscribe(connectionId: string, topic: string): Promise<boolean>;
   onUnsubscribe(connectionId: string, topic: string): Promise<boolean>;
+  /** End a resumable source. Resolves to whether it ran here, once its last event was published. */
+  onEndSource(key: string): Promise<boolean>;
   /** The connections of this node that are subscribed to the topic. */
   onPresence(topic: string): readonly string[];
   /** Whether a connection of this node is subscribed to the topic, be it still opening. */

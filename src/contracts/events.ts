@@ -1,7 +1,9 @@
 import type { SseErrorCode, UnavailableCode } from '../errors.js';
 
-/** Event name to data type. Untyped by default. */
-export type EventMap = Record<string, unknown>;
+/** Event name to data type, as a type or an interface. Untyped by default. */
+// An interface has no index signature, and is assignable to one only where that is of `any`.
+// eslint-disable-next-line @typescript-eslint/no-explicit-any
+export type EventMap = Record<string, any>;
 
 /** Settings of one event. */
 export interface EventOptions {

@@ -162,6 +162,16 @@ export interface SseService<Events extends EventMap = EventMap> {
    * @throws SseError `INVALID_CONNECTION_ID`, `INVALID_TOPIC`
    */
   unsubscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
+  /**
+   * Ends a resumable source on whatever node it runs, as if it had completed: its streams end, and their clients do not come
+   * back. `not-connected`: no node runs it. `unknown`: a node did not answer. @throws SseError `INVALID_EVENT_ID`
+   */
+  stopSource(key: string): Promise<CommandReceipt>;
+  /**
+   * Stops a resumable source, as {@link stopSource}, and lets its key run again before `source.ttl` is over: its events and its
+   * end are forgotten. `delivered`: the next follower begins a new run. @throws SseError `INVALID_EVENT_ID`
+   */
+  forgetSource(key: string): Promise<CommandReceipt>;
   /** Who is subscribed to a topic, on every node. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
   presence(topic: string): Promise<Presence>;
   /** The live nodes and how many connections each has. @throws SseError `UNAVAILABLE` */

@@ -1,12 +1,35 @@
 import type { Newable } from 'inversify';
-import { match, type MatchFunction } from 'path-to-regexp';
+import type { Context } from 'koa';
 import type { SseGuard, SseRequest } from '../contracts/authorization.js';
 import type { SseConnection } from '../contracts/connection.js';
 import { SseError } from '../errors.js';
+import { assertKnownKeys, shownValue } from '../options/problems.js';
 
-/** Written as a method, so that a handler may name a narrower request (Koa's context) or typed events. */
+/** The request of an endpoint: Koa's context with the decoded parameters of the path. */
+export type EndpointRequest = SseRequest & Context;
+
+/** Written as a method, so that a handler may name a wider request or typed events. */
 interface Endpoint {
-  handle(connection: SseConnection, request: SseRequest): unknown;
+  handle(connection: SseConnection, request: EndpointRequest): unknown;
+}
+
+/** What standard decorators get as their second argument; those of `experimentalDecorators` get a name. */
+interface StandardContext {
+  readonly kind: string;
+  readonly name: string | symbol;
+  readonly static: boolean;
+  readonly private: boolean;
+  readonly metadata?: object;
+}
+
+/** Generic in the method, since a descriptor's type is invariant. The second form is that of standard decorators. */
+interface EndpointDecorator {
+  <Handler extends Endpoint['handle']>(
+    prototype: object,
+    method: string | symbol,
+    descriptor: TypedPropertyDescriptor<Handler>,
+  ): void;
+  (method: Endpoint['handle'], context: StandardContext & { readonly kind: 'method' }): void;
 }
 
 /**
@@ -15,41 +38,58 @@ interface Endpoint {
  * The method is called with the open connection and the request. It may return nothing, or a source of events (see
  * `SseConnection.pipe`); then the stream ends with the source. An error that it throws ends the stream with reason `failed`.
  *
- * Writes one metadata record and nothing else; `sseMiddleware` serves it.
- * @throws SseError `INVALID_ENDPOINT` on a static method
+ * Writes one metadata record and nothing else; `sseMiddleware` checks and serves it. Works with `experimentalDecorators` and
+ * with standard decorators.
+ * @throws SseError `INVALID_ENDPOINT` on a static or private method, and for an option that is unknown or has a wrong value
  */
-export function SseEndpoint(path: string, options: SseEndpointOptions = {}) {
-  // Generic in the method, since a descriptor's type is invariant.
-  return <Handler extends Endpoint['handle']>(
-    prototype: object,
-    method: string | symbol,
-    _descriptor: TypedPropertyDescriptor<Handler>,
-  ): void => {
-    if (typeof prototype === 'function') {
+export function SseEndpoint(path: string, options: SseEndpointOptions = {}): EndpointDecorator {
+  checkOptions(`@SseEndpoint('${path}')`, options, OPTION_RULES);
+  return (target: object, method: string | symbol | StandardContext): void => {
+    if (typeof method !== 'object') {
+      if (typeof target === 'function') throw noMethodOfInstances(method);
+      addRecord(target.constructor, { path, method, options });
+      return;
+    }
+    const { kind, name, metadata } = method;
+    if (kind !== 'method' || method.static || method.private) throw noMethodOfInstances(name);
+    if (metadata === undefined) {
       throw new SseError(
         'INVALID_ENDPOINT',
-        `an @SseEndpoint must be a method of instances, ${String(method)} is static; remove the keyword`,
+        `@SseEndpoint needs decorator metadata, which this compiler does not write for ${String(name)}; ` +
+          'set experimentalDecorators in tsconfig.json, or update the compiler',
       );
     }
-    const controller = prototype.constructor;
-    define(controller, ENDPOINTS, [...ownEndpoints(controller), { path, method, options }]);
+    addRecord(metadata, { path, method: name, options });
   };
 }
 
+function noMethodOfInstances(name: string | symbol): SseError {
+  return new SseError(
+    'INVALID_ENDPOINT',
+    `an @SseEndpoint must be a public method of instances, ${String(name)} is none; remove static or #`,
+  );
+}
+
 /**
- * Optional on a controller: puts `prefix` before the paths of its endpoints, and `guards` before theirs.
+ * Optional on a controller: puts `prefix` before the paths of its endpoints, and `guards` before theirs. On a subclass it
+ * replaces the prefix of the parent and adds to the guards of the parent.
  *
  * Writes one metadata record and nothing else.
+ * @throws SseError `INVALID_ENDPOINT` for an option that is unknown or has a wrong value
  */
 export function SseController(prefix: string, options: GuardOptions = {}) {
+  checkOptions(`@SseController('${prefix}')`, options, { guards: OPTION_RULES.guards });
   return (controller: abstract new (...args: never[]) => unknown): void =>
-    define(controller, CONTROLLER, { prefix, ...options } satisfies ControllerRecord);
+    define(controller, CONTROLLER, { prefix, options } satisfies ControllerRecord);
 }
+
+/** A guard whose method may ask for Koa's context. */
+type GuardClass = Newable<{ canConnect(request: EndpointRequest): ReturnType<SseGuard['canConnect']> }>;
 
 /** Settings of one endpoint, or of all endpoints of a controller. */
 export interface GuardOptions {
   /** Classes that the container builds; all must let the request pass, in this order. */
-  readonly guards?: readonly Newable<SseGuard>[];
+  readonly guards?: readonly GuardClass[];
 }
 
 /** Settings of `@SseEndpoint`. */
@@ -57,9 +97,12 @@ export interface SseEndpointOptions extends GuardOptions {
   /** The request methods it answers. Default both. */
   readonly methods?: readonly ('GET' | 'POST')[];
   /** Topics its connections follow from the start. */
-  readonly topics?: readonly string[] | ((request: SseRequest) => readonly string[]);
-  /** The connection id. Default: the path parameter `connectionId` or `clientId`, else a random one. */
-  readonly connectionId?: (request: SseRequest) => string;
+  readonly topics?: readonly string[] | ((request: EndpointRequest) => readonly string[]);
+  /**
+   * The connection id: the name of a path parameter, or a function of the request. Default: the parameter `clientId`, else
+   * `connectionId`, else a random id. An endpoint with one other parameter must say it, unless it is resumable.
+   */
+  readonly connectionId?: string | ((request: EndpointRequest) => string);
   /** Default `connection.onDuplicate`. */
   readonly onDuplicate?: 'takeover' | 'reject';
   /**
@@ -67,9 +110,43 @@ export interface SseEndpointOptions extends GuardOptions {
    * asked first. It gets a {@link ResumableSource} instead of a connection and returns a source of events. Every client
    * that asks for the key follows that source, from its start or from the client's last id, on any node.
    */
-  readonly resumable?: (request: SseRequest) => string;
+  readonly resumable?: (request: EndpointRequest) => string;
   /** Name of the controller's method that is called as a `ResetHook` whenever a client gets `sse.reset`. */
   readonly onReset?: string;
+}
+
+/** Which values an option takes, worded to follow "must be", and in code. */
+type OptionRule = readonly [rule: string, accepts: (value: unknown) => boolean];
+
+const isFunction = (value: unknown): boolean => typeof value === 'function';
+const isText = (value: unknown): boolean => typeof value === 'string';
+const isListOf = (value: unknown, accepts: (item: unknown) => boolean): value is readonly unknown[] =>
+  Array.isArray(value) && value.every(accepts);
+
+const OPTION_RULES: Readonly<Record<keyof SseEndpointOptions, OptionRule>> = {
+  guards: ['a list of classes', value => isListOf(value, isFunction)],
+  methods: [
+    "a list of 'GET' and 'POST'",
+    value => isListOf(value, item => item === 'GET' || item === 'POST') && value.length > 0,
+  ],
+  topics: ['a list of topics or a function of the request', value => isFunction(value) || isListOf(value, isText)],
+  connectionId: [
+    'the name of a path parameter or a function of the request',
+    value => isText(value) || isFunction(value),
+  ],
+  onDuplicate: ["'takeover' or 'reject'", value => value === 'takeover' || value === 'reject'],
+  resumable: ['a function of the request', isFunction],
+  onReset: ['the name of a method of the controller', isText],
+};
+
+/** @throws SseError `INVALID_ENDPOINT` */
+function checkOptions(where: string, options: object, rules: Readonly<Record<string, OptionRule>>): void {
+  assertKnownKeys(where, options, Object.keys(rules), 'INVALID_ENDPOINT');
+  for (const [name, value] of Object.entries(options)) {
+    const [rule, accepts] = rules[name] ?? [];
+    if (value === undefined || accepts?.(value) === true) continue;
+    throw new SseError('INVALID_ENDPOINT', `${name} of ${where} must be ${rule ?? 'known'}, got ${shownValue(value)}`);
+  }
 }
 
 /** One decorated method. */
@@ -80,8 +157,9 @@ interface EndpointRecord {
 }
 
 /** One decorated class. */
-interface ControllerRecord extends GuardOptions {
+interface ControllerRecord {
   readonly prefix: string;
+  readonly options: GuardOptions;
 }
 
 const ENDPOINTS = Symbol.for('distributed-sse/endpoints');
@@ -93,142 +171,71 @@ interface Decorated {
 }
 
 /**
- * The endpoints of a class, inherited ones first. A class that decorates a method again replaces the records of its parents,
- * so that an inherited record cannot bypass the guards of the new one.
+ * `Symbol.metadata` of the decorator metadata proposal, where standard decorators leave their records. Node has none yet, and
+ * TypeScript writes no metadata without it.
+ */
+const METADATA = definedMetadata();
+
+function definedMetadata(): symbol {
+  const existing: unknown = Reflect.get(Symbol, 'metadata');
+  if (typeof existing === 'symbol') return existing;
+  const value = Symbol.for('Symbol.metadata');
+  Object.defineProperty(Symbol, 'metadata', { value });
+  return value;
+}
+
+/**
+ * The endpoints of a class, inherited ones first. A class that decorates a method again replaces the records of its parents
+ * and keeps their guards: a subclass can add guards, not drop them.
  */
 export function endpointsOf(controller: object): readonly EndpointRecord[] {
   const own = ownEndpoints(controller);
+  const parent = parentOf(controller);
+  if (parent === undefined) return own;
+  const inherited = endpointsOf(parent);
+  return [
+    ...inherited.filter(({ method }) => own.every(record => record.method !== method)),
+    ...own.map(record => {
+      const replaced = inherited.filter(({ method }) => method === record.method);
+      const guards = replaced.flatMap(({ options }) => options.guards ?? []);
+      return guards.length === 0 ? record : { ...record, options: withGuards(guards, record.options) };
+    }),
+  ];
+}
+
+/** What `@SseController` says on a class and its parents: the nearest prefix, and all guards. */
+export function controllerOf(controller: object): Required<ControllerRecord> {
+  const parent = parentOf(controller);
+  const above = parent === undefined ? { prefix: '', options: {} } : controllerOf(parent);
+  // The class is a function, which may have the property.
+  const own = Object.hasOwn(controller, CONTROLLER) ? (controller as Decorated)[CONTROLLER] : undefined;
+  if (own === undefined) return above;
+  return { prefix: own.prefix, options: withGuards(above.options.guards ?? [], own.options) };
+}
+
+function withGuards<Options extends GuardOptions>(guards: readonly GuardClass[], options: Options): Options {
+  if (guards.length === 0) return options;
+  return { ...options, guards: [...new Set([...guards, ...(options.guards ?? [])])] };
+}
+
+function parentOf(controller: object): object | undefined {
   const parent: unknown = Object.getPrototypeOf(controller);
-  if (typeof parent !== 'function') return own;
-  const inherited = endpointsOf(parent).filter(({ method }) => own.every(record => record.method !== method));
-  return [...inherited, ...own];
+  return typeof parent === 'function' ? parent : undefined;
 }
 
-/** The `@SseController` record of a class or its nearest parent. Default: no prefix and no guards. */
-export function controllerOf(controller: object): ControllerRecord {
-  return (controller as Decorated)[CONTROLLER] ?? { prefix: '' };
-}
-
+/** The records of a class itself: on the class by `experimentalDecorators`, in its metadata by standard decorators. */
 function ownEndpoints(controller: object): readonly EndpointRecord[] {
-  return (Object.hasOwn(controller, ENDPOINTS) && (controller as Decorated)[ENDPOINTS]) || [];
+  const metadata: unknown = Object.hasOwn(controller, METADATA) ? Reflect.get(controller, METADATA) : undefined;
+  const holders = typeof metadata === 'object' && metadata !== null ? [controller, metadata] : [controller];
+  // Either may have the property; only this file writes it.
+  return holders.flatMap(holder => (Object.hasOwn(holder, ENDPOINTS) && (holder as Decorated)[ENDPOINTS]) || []);
 }
 
-function define(controller: object, key: symbol, value: unknown): void {
-  Object.defineProperty(controller, key, { value, configurable: true });
+function addRecord(holder: object, record: EndpointRecord): void {
+  const before = (Object.hasOwn(holder, ENDPOINTS) && (holder as Decorated)[ENDPOINTS]) || [];
+  define(holder, ENDPOINTS, [...before, record]);
 }
 
-/** A class with at least one `@SseEndpoint`. */
-export type ControllerClass = Newable<object>;
-
-/** One endpoint, ready to be matched. */
-export interface EndpointRoute {
-  readonly controller: ControllerClass;
-  readonly method: string | symbol;
-  readonly methods: readonly string[];
-  readonly guards: readonly Newable<SseGuard>[];
-  readonly options: SseEndpointOptions;
-  /** The path pattern, for messages and spans. */
-  readonly path: string;
-  readonly match: MatchFunction<PathParams>;
-}
-
-const DEFAULT_METHODS = ['GET', 'POST'] as const;
-
-/**
- * The routes of some controllers, in the order given.
- * @throws SseError `INVALID_ENDPOINT` for a class without endpoints, or a path that path-to-regexp does not understand
- */
-export function endpointRoutes(controllers: readonly ControllerClass[]): EndpointRoute[] {
-  return controllers.flatMap(controller => {
-    const endpoints = endpointsOf(controller);
-    if (endpoints.length === 0) {
-      throw new SseError(
-        'INVALID_ENDPOINT',
-        `a controller needs at least one @SseEndpoint, ${controller.name} has none; decorate a method or leave it out`,
-      );
-    }
-    const { prefix, guards = [] } = controllerOf(controller);
-    for (const { options } of endpoints) checkHook(controller, options.onReset);
-    return endpoints.map(({ path, method, options }) => ({
-      controller,
-      method,
-      methods: options.methods ?? DEFAULT_METHODS,
-      guards: [...guards, ...(options.guards ?? [])],
-      options,
-      path: prefix + path,
-      match: matcher(controller.name, prefix + path),
-    }));
-  });
-}
-
-function checkHook({ name, prototype }: ControllerClass, method: string | undefined): void {
-  if (method === undefined || typeof (prototype as Record<string, unknown>)[method] === 'function') return;
-  throw new SseError(
-    'INVALID_ENDPOINT',
-    `onReset must name a method of ${name}, got '${method}'; write the method or leave onReset out`,
-  );
-}
-
-function matcher(controller: string, path: string): EndpointRoute['match'] {
-  try {
-    // Parameters stay encoded: broken percent-encoding must be answered with 400, not as a route that does not match.
-    return match<PathParams>(path, { decode: false });
-  } catch (error) {
-    throw new SseError(
-      'INVALID_ENDPOINT',
-      `the path of ${controller} must be path-to-regexp 8 syntax, got '${path}': /a/:id, /a{/:id}, /a/*rest`,
-      { cause: error },
-    );
-  }
-}
-
-/** A route whose path matches a request's. */
-export interface MatchedRoute {
-  readonly route: EndpointRoute;
-  /** Path parameters, still percent-encoded. */
-  readonly params: PathParams;
-}
-
-/** The routes with this path in their order, for every method. */
-export function matchRoutes(routes: readonly EndpointRoute[], path: string): MatchedRoute[] {
-  const matched: MatchedRoute[] = [];
-  for (const route of routes) {
-    const result = route.match(path);
-    if (result !== false) matched.push({ route, params: result.params });
-  }
-  return matched;
-}
-
-/** The first of them that answers a request method; HEAD is answered as GET is. */
-export function chooseByMethod(matched: readonly MatchedRoute[], method: string): MatchedRoute | undefined {
-  const wanted = method === 'HEAD' ? 'GET' : method;
-  return matched.find(({ route }) => route.methods.includes(wanted));
-}
-
-/** The header `Allow` of a path that these routes have. */
-export function allowedMethods(matched: readonly MatchedRoute[]): string {
-  const methods = new Set(matched.flatMap(({ route }) => route.methods));
-  return [...methods].flatMap(method => (method === 'GET' ? ['GET', 'HEAD'] : [method])).join(', ');
-}
-
-/** Path parameters as path-to-regexp finds them; an optional one may be absent. */
-type PathParams = Readonly<Partial<Record<string, string>>>;
-
-/** Decodes path parameters. @throws SseError `INVALID_REQUEST` */
-export function decodeParams(params: PathParams): Record<string, string> {
-  const decoded: Record<string, string> = {};
-  for (const [name, value] of Object.entries(params)) {
-    if (value !== undefined) decoded[name] = decode(value);
-  }
-  return decoded;
-}
-
-function decode(value: string): string {
-  try {
-    return decodeURIComponent(value);
-  } catch (error) {
-    throw new SseError('INVALID_REQUEST', `the path must be percent-encoded UTF-8, got '${value.slice(0, 80)}'`, {
-      cause: error,
-    });
-  }
+function define(holder: object, key: symbol, value: unknown): void {
+  Object.defineProperty(holder, key, { value, configurable: true });
 }

@@ -1,23 +1,26 @@
 import type { Container } from 'inversify';
 import type { Context, Middleware, Next } from 'koa';
-import type { SseRequest } from '../contracts/authorization.js';
 import type { ResetHook, SseConnection } from '../contracts/connection.js';
 import { Logger } from '../contracts/logger.js';
 import { type ResumableSource, SseService } from '../contracts/service.js';
 import { type ConnectionTelemetry, Telemetry } from '../contracts/telemetry.js';
 import { httpStatusOf, SseError } from '../errors.js';
+import { assertKnownKeys } from '../options/problems.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
 import { noteHttpRoute } from '../telemetry/connections.js';
+import type { EndpointRequest } from './endpoints.js';
 import {
   allowedMethods,
+  assertBound,
   chooseByMethod,
   type ControllerClass,
   decodeParams,
   type EndpointRoute,
   endpointRoutes,
   type MatchedRoute,
+  type MatchingOptions,
   matchRoutes,
-} from './endpoints.js';
+} from './routes.js';
 import {
   answerHead,
   answerRefusal,
@@ -31,7 +34,7 @@ import {
 import { ignoreDisconnects, type SseContext, StreamRequest } from './stream-request.js';
 
 /** Settings of the middleware. */
-export interface SseMiddlewareOptions {
+export interface SseMiddlewareOptions extends MatchingOptions {
   /** Classes with `@SseEndpoint` methods, bound in the container. */
   readonly controllers?: readonly ControllerClass[];
 }
@@ -44,8 +47,10 @@ export interface SseMiddlewareOptions {
  * The middleware starts the service in the background, so that health is known before the first client connects.
  * @throws SseError `INVALID_ENDPOINT`
  */
-export function sseMiddleware(container: Container, { controllers = [] }: SseMiddlewareOptions = {}): Middleware {
-  const routes = endpointRoutes(controllers);
+export function sseMiddleware(container: Container, settings: SseMiddlewareOptions = {}): Middleware {
+  assertKnownKeys('sseMiddleware', settings, ['controllers', 'sensitive', 'strict'], 'INVALID_ENDPOINT');
+  const routes = endpointRoutes(settings.controllers ?? [], settings);
+  assertBound(container, routes);
   const service = container.get(SseService);
   const logger = container.get(Logger);
   const options = container.get(ResolvedSseOptions);
@@ -126,7 +131,7 @@ interface EndpointServices {
   readonly telemetry: ConnectionTelemetry;
 }
 
-type Handler = (subject: SseConnection | ResumableSource, request: SseRequest) => unknown;
+type Handler = (subject: SseConnection | ResumableSource, request: EndpointRequest) => unknown;
 
 /** Answers a request for an endpoint: checks Accept, asks the guards, opens the connection, calls the controller. */
 class EndpointHandler {
@@ -135,7 +140,7 @@ class EndpointHandler {
   async handle({ route, params }: MatchedRoute, ctx: Context, stream: StreamRequest): Promise<void> {
     ignoreDisconnects(ctx);
     noteHttpRoute(route.path);
-    const request: SseRequest = Object.assign(ctx, { params: decodeParams(params) });
+    const request: EndpointRequest = Object.assign(ctx, { params: decodeParams(params) });
     stream.negotiate();
     await this.#admit(route, request);
     if (ctx.method === 'HEAD') {
@@ -144,19 +149,16 @@ class EndpointHandler {
     }
     // Built before the connection registers: if the controller cannot be built, no other client is displaced.
     const controller = await this.services.container.getAsync(route.controller);
-    const { topics = [], connectionId, onDuplicate, onReset, resumable } = route.options;
+    const { topics = [], onDuplicate, onReset, resumable } = route.options;
     const handle = (subject: SseConnection | ResumableSource): unknown =>
       // The decorator accepts methods only, and only methods of this class.
       (controller as Record<typeof route.method, Handler>)[route.method]?.(subject, request);
-    const connection = await stream.open(
-      connectionId?.(request) ?? request.params['connectionId'] ?? request.params['clientId'],
-      {
-        topics: typeof topics === 'function' ? topics(request) : topics,
-        ...(onDuplicate === undefined ? {} : { onDuplicate }),
-        ...(onReset === undefined ? {} : { onReset: hookOf(controller, onReset) }),
-        ...(resumable === undefined ? {} : { source: { key: resumable(request), start: handle } }),
-      },
-    );
+    const connection = await stream.open(route.connectionIdOf(request), {
+      topics: typeof topics === 'function' ? topics(request) : topics,
+      ...(onDuplicate === undefined ? {} : { onDuplicate }),
+      ...(onReset === undefined ? {} : { onReset: hookOf(controller, onReset) }),
+      ...(resumable === undefined ? {} : { source: { key: resumable(request), start: handle } }),
+    });
     if (resumable !== undefined) return;
     const running = this.services.telemetry.handling(connection, () => this.#run(connection, () => handle(connection)));
     // Only then: a promise would keep the context as long as the source runs.
@@ -167,7 +169,7 @@ class EndpointHandler {
   }
 
   /** @throws SseError `FORBIDDEN` */
-  async #admit(route: EndpointRoute, request: SseRequest): Promise<void> {
+  async #admit(route: EndpointRoute, request: EndpointRequest): Promise<void> {
     const { container, logger, telemetry } = this.services;
     for (const guardClass of route.guards) {
       const guard = await container.getAsync(guardClass);

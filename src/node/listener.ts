@@ -103,6 +103,10 @@ export class NodeListener implements ClusterListener {
     }
   }
 
+  onEndSource(key: string): Promise<boolean> {
+    return this.sources.end(key);
+  }
+
   onPresence(topic: string): readonly string[] {
     const { store } = this.node;
     return [...store.subscribers(topic)]

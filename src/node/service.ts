@@ -22,7 +22,7 @@ import type {
   SendOptions,
   SseService,
 } from '../contracts/service.js';
-import { checkConnectionId, checkReason, checkTopic } from '../protocol/names.js';
+import { checkConnectionId, checkKey, checkReason, checkTopic } from '../protocol/names.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
@@ -39,6 +39,7 @@ export class DistributedSseService implements SseService {
   readonly #node: SseNode;
   readonly #listener: NodeListener;
   readonly #subscriptions: Subscriptions;
+  readonly #sources: ResumableSources;
   readonly #opener: ConnectionOpener;
   readonly #sender: MessageSender;
   readonly #publisher: Publisher;
@@ -55,6 +56,7 @@ export class DistributedSseService implements SseService {
     const sources = new ResumableSources(node);
     this.#node = node;
     this.#subscriptions = subscriptions;
+    this.#sources = sources;
     const copies = new LocalCopies();
     this.#listener = new NodeListener(node, subscriptions, sources, copies);
     this.#opener = new ConnectionOpener(node, subscriptions, sources, new Replayer(node));
@@ -159,6 +161,19 @@ export class DistributedSseService implements SseService {
 
   async unsubscribe(connectionId: string, topic: string): Promise<CommandReceipt> {
     return this.#subscriptions.change(connectionId, topic, 'unsubscribe');
+  }
+
+  async stopSource(key: string): Promise<CommandReceipt> {
+    checkKey('a source key', key);
+    if (this.#node.closed) return { outcome: 'unavailable', code: 'CLOSED' };
+    if (await this.#sources.end(key)) return { outcome: 'delivered' };
+    return this.#node.cluster.messenger.endSource(key);
+  }
+
+  async forgetSource(key: string): Promise<CommandReceipt> {
+    const stopped = await this.stopSource(key);
+    if (stopped.outcome !== 'delivered' && stopped.outcome !== 'not-connected') return stopped;
+    return this.#sources.forget(key);
   }
 
   async presence(topic: string): Promise<Presence> {

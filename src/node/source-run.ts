@@ -57,9 +57,9 @@ export class SourceRun implements PumpTarget {
     this.#changed();
   }
 
-  /** Its lock was prolonged by a call that began at `askedAt`. */
-  prolong(askedAt: number): void {
-    this.#heldUntil = askedAt + this.settings.lease;
+  /** Its lock is held until then, by the monotonic clock. */
+  prolong(until: number): void {
+    this.#heldUntil = until;
   }
 
   /** Runs the source to its end. Rejects with its failure, or when its events cannot be kept. */

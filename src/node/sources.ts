@@ -1,19 +1,27 @@
 import { randomBytes } from 'node:crypto';
 import { closedFrame } from '../connection/environment.js';
 import type { Publication, PublicationResult } from '../contracts/cluster.js';
-import type { Cursor, Frame } from '../contracts/events.js';
+import type { CommandReceipt, Cursor, Frame } from '../contracts/events.js';
 import type { ResumableSource } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import type { SourceSettings } from '../options/sse-options.js';
 import { beginningOf, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeReset } from '../protocol/gap.js';
 import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } from '../protocol/names.js';
 import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
+import { RUN_LOCK_MS, type SourceEnd, SourceLocks } from './source-locks.js';
 import { SourceRun } from './source-run.js';
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
+/** Sources of which a watch finds out anew who runs them, although their node is known. */
+const LOOKED_AT_AGAIN = 16;
+
+interface Run {
+  readonly run: SourceRun;
+  /** Resolves when its end was published, or cannot be. */
+  readonly ended: Promise<void>;
+}
 
 /** Starts a source; called at most once per key in the cluster, by the node that runs it. */
 type SourceFactory = (source: ResumableSource) => unknown;
@@ -21,16 +29,25 @@ type SourceFactory = (source: ResumableSource) => unknown;
 /**
  * Sources that run once in the cluster, however many clients follow them. Their events are entries of the log in a topic of
  * their own, so that any client follows them from the start, or from its last id, on any node. The last entry ends all of
- * their streams at the same position. The node that runs a source holds its lock; when the lock runs out, any node with
- * followers acquires it and ends the source as lost.
+ * their streams at the same position. The node that runs a source holds its lock; when the node proves no more that it lives,
+ * any node with followers takes the lock over and ends the source as lost. At rest a node proves its life, and asks for the
+ * proofs of the nodes that run what is followed here: the number of sources costs nothing.
  */
 export class ResumableSources {
-  readonly #runs = new Map<string, SourceRun>();
+  readonly #runs = new Map<string, Run>();
+  readonly #stopped = new Set<SourceRun>();
+  /** The nodes that run what is followed here, by key; the oldest knowledge first. */
+  readonly #runners = new Map<string, string>();
+  /** The ends of sources that are followed here. */
+  readonly #endings = new Map<string, SourceEnd>();
   readonly #locks: SourceLocks;
-  readonly #ends = new Set<Promise<void>>();
   readonly #beginning = new Map<string, Promise<void>>();
   readonly #watch: Periodic;
-  #stopped = false;
+  readonly #keeping: Periodic;
+  /** Until then this node holds the locks of its runs, by the monotonic clock; it renews them before. */
+  #provenUntil = 0;
+  #renewAt = 0;
+  #closing = false;
 
   constructor(private readonly node: SseNode) {
     this.#locks = new SourceLocks(node);
@@ -40,6 +57,7 @@ export class ResumableSources {
       },
       { everyMs: node.options.source.lease / 2 },
     );
+    this.#keeping = new Periodic(() => this.#keep(), { everyMs: node.options.source.lease / 3 });
   }
 
   /**
@@ -50,6 +68,10 @@ export class ResumableSources {
   async begin(key: string, lastEventId: string | undefined, start: SourceFactory): Promise<void> {
     this.#watch.start();
     if (this.#runs.has(key)) return;
+    // What is known of a source is kept up to date only while it is followed here.
+    const [follower] = this.node.store.subscribers(sourceTopic(key));
+    if (follower === undefined) this.#forgetHere(key);
+    else if (this.#runners.has(key)) return;
     const ended = await this.#locks.endOf(key);
     if (ended !== undefined) {
       if (hasAll(lastEventId, ended.id))
@@ -63,17 +85,31 @@ export class ResumableSources {
   }
 
   async #begin(key: string, start: SourceFactory): Promise<void> {
-    if (this.#stopped || this.#runs.has(key) || !(await this.#locks.acquire(key))) return;
+    if (this.#closing || this.#runs.has(key) || !(await this.#acquire(key))) return;
     // The node that ran it is gone. The source is not begun again.
     if (await this.#hasBegun(key)) await this.#end(key, 'lost');
     else this.#run(key, start);
   }
 
+  /** Acquires the right to run a source, that of a dead node as well. */
+  async #acquire(key: string): Promise<boolean> {
+    await this.#prove();
+    if (await this.#locks.acquire(key)) return true;
+    const runner = await this.#locks.runnerOf(key);
+    if (runner !== undefined) {
+      if (await this.#locks.lives(runner)) return false;
+      await this.#locks.release(key, runner);
+    }
+    return this.#locks.acquire(key);
+  }
+
   /** An entry was given to the followers here; at the last one their streams end. */
-  onEntry(topic: string, { bytes }: Frame): void {
+  onEntry(topic: string, { bytes, position }: Frame): void {
     const ending = endingOf(bytes);
     if (ending === undefined) return;
-    this.#runs.get(sourceKey(topic))?.abort();
+    const key = sourceKey(topic);
+    if (position !== undefined) this.#endings.set(key, { id: formatCursor(position), ending });
+    this.#runs.get(key)?.run.abort();
     for (const connection of [...this.node.store.subscribers(topic)]) {
       if (connection.state.kind === 'open') this.#close(connection, ending);
     }
@@ -82,7 +118,8 @@ export class ResumableSources {
   /** Ends the streams of followers here that were given the last entry while they opened, or whose end was not noted yet. */
   async closeEnded(key: string): Promise<void> {
     try {
-      const ended = await this.#locks.endOf(key);
+      // Later in any case, since the caller still opens the stream.
+      const ended = await (this.#endings.get(key) ?? this.#locks.endOf(key));
       const end = ended === undefined ? undefined : parseCursor(ended.id);
       if (ended === undefined || end === undefined) return;
       for (const connection of [...this.node.store.subscribers(sourceTopic(key))]) {
@@ -94,19 +131,54 @@ export class ResumableSources {
     }
   }
 
+  /** Ends a source as completed, if it runs here. Resolves to whether it did, once its end was published. */
+  async end(key: string): Promise<boolean> {
+    const found = this.#runs.get(key);
+    if (found === undefined) return false;
+    this.#stopped.add(found.run);
+    found.run.abort();
+    await found.ended;
+    return true;
+  }
+
+  /** Lets a source that does not run be run again, and forgets its events. Never rejects because of the cluster. */
+  async forget(key: string): Promise<CommandReceipt> {
+    try {
+      const runner = await this.#locks.runnerOf(key);
+      // It has begun since it was stopped.
+      if (runner !== undefined && (await this.#locks.lives(runner))) return { outcome: 'unknown' };
+      await this.node.cluster.log.forget(sourceTopic(key));
+      await this.#locks.forgetEnd(key);
+      if (runner !== undefined) await this.#locks.release(key, runner);
+      this.#forgetHere(key);
+      return { outcome: 'delivered' };
+    } catch (error) {
+      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
+      return error.noEffect === undefined ? { outcome: 'unknown' } : { outcome: 'unavailable', code: error.noEffect };
+    }
+  }
+
   /** Resolves when none runs here any more, or after so many milliseconds. */
   async ended(timeout: number): Promise<void> {
-    if (this.#ends.size === 0) return;
-    await withTimeout(Promise.all(this.#ends), timeout, () => undefined);
+    if (this.#runs.size > 0) await withTimeout(this.#allEnded(), timeout, () => undefined);
   }
 
   /** Gives up what still runs here, so that its followers hear of it at once. Never rejects. */
   async stop(): Promise<void> {
-    this.#stopped = true;
+    this.#closing = true;
     this.#watch.stop();
-    const left = [...this.#runs];
-    for (const [, run] of left) run.abort();
-    await Promise.all(this.#ends);
+    for (const { run } of [...this.#runs.values()]) run.abort();
+    await this.#allEnded();
+    this.#keeping.stop();
+  }
+
+  #forgetHere(key: string): void {
+    this.#endings.delete(key);
+    this.#runners.delete(key);
+  }
+
+  async #allEnded(): Promise<void> {
+    await Promise.all([...this.#runs.values()].map(({ ended }) => ended));
   }
 
   /** Ends the stream of a client that has been given the last entry. */
@@ -116,7 +188,7 @@ export class ResumableSources {
   }
 
   #run(key: string, start: SourceFactory): void {
-    if (this.#stopped) return;
+    if (this.#closing) return;
     let epoch: string | undefined;
     // Another run of the key may follow within the minute in which an idempotency key is known.
     const name = randomBytes(4).toString('base64url');
@@ -133,29 +205,28 @@ export class ResumableSources {
       this.node.options.source,
       error => this.node.logger.debug('a source failed after it was cancelled', { key, error }),
     );
-    this.#runs.set(key, run);
-    const ended = this.#runToEnd(key, run, start).finally(() => {
-      this.#runs.delete(key);
-      this.#ends.delete(ended);
-    });
-    this.#ends.add(ended);
+    // After this turn, so that the run is known before it can end.
+    const ended = Promise.resolve()
+      .then(() => this.#runToEnd(key, run, start))
+      .finally(() => {
+        this.#runs.delete(key);
+        this.#stopped.delete(run);
+      });
+    this.#runs.set(key, { run, ended });
+    run.prolong(this.#provenUntil);
+    this.#keeping.start();
   }
 
   async #runToEnd(key: string, run: SourceRun, start: SourceFactory): Promise<void> {
-    const { lease } = this.node.options.source;
-    const keeping = new Periodic(() => this.#keep(key, run), { everyMs: lease / 3 });
-    keeping.start();
     let ending: SourceEnding = 'completed';
     try {
       await run.run(() => start({ signal: run.signal }));
-      if (run.signal.aborted) ending = 'lost';
     } catch (error) {
-      ending = run.signal.aborted ? 'lost' : 'failed';
+      ending = 'failed';
       this.node.logger.error('a resumable source failed; its streams were ended', { key, error });
-    } finally {
-      run.abort();
-      keeping.stop();
     }
+    if (run.signal.aborted) ending = this.#stopped.has(run) ? 'completed' : 'lost';
+    run.abort();
     await run
       .persist(() => this.#end(key, ending))
       .catch((error: unknown) => {
@@ -166,31 +237,46 @@ export class ResumableSources {
       });
   }
 
-  async #keep(key: string, run: SourceRun): Promise<void> {
+  /** Proves that this node lives, which prolongs the locks of its runs. @throws SseError `UNAVAILABLE` */
+  async #prove(): Promise<void> {
     const askedAt = performance.now();
-    try {
-      if (await this.#locks.acquire(key)) run.prolong(askedAt);
+    if (askedAt < this.#provenUntil - this.node.options.source.lease / 2) return;
+    await this.#locks.proveLife();
+    const isGap = askedAt >= this.#provenUntil;
+    this.#provenUntil = askedAt + this.node.options.source.lease;
+    if (!isGap && askedAt < this.#renewAt) {
+      for (const { run } of this.#runs.values()) run.prolong(this.#provenUntil);
+      return;
+    }
+    this.#renewAt = askedAt + RUN_LOCK_MS / 4;
+    // Another node may have taken them over.
+    for (const [key, { run }] of [...this.#runs]) {
+      if (await this.#locks.acquire(key)) run.prolong(this.#provenUntil);
       else run.abort();
-    } catch (error) {
-      this.node.logger.debug('the lock of a source could not be prolonged; trying again', {
-        key,
-        error,
+    }
+  }
+
+  async #keep(): Promise<void> {
+    if (this.#runs.size === 0) this.#keeping.stop();
+    else {
+      await this.#prove().catch((error: unknown) => {
+        this.node.logger.debug('the locks of the sources could not be prolonged; trying again', { error });
       });
     }
   }
 
   /** Ends the sources that are followed here and whose node is gone. Returns how many it ended. */
   async #endLost(): Promise<number> {
+    const followed = new Set([...this.node.store.topics()].filter(isSourceTopic).map(sourceKey));
+    for (const key of [...this.#endings.keys()]) if (!followed.has(key)) this.#endings.delete(key);
+    let again = LOOKED_AT_AGAIN;
+    for (const key of [...this.#runners.keys()]) if (!followed.has(key) || again-- > 0) this.#runners.delete(key);
     let lost = 0;
-    for (const topic of [...this.node.store.topics()].filter(isSourceTopic)) {
-      const key = sourceKey(topic);
+    const lives = new Map<string, boolean>();
+    for (const key of followed) {
       if (this.#runs.has(key)) continue;
       try {
-        if ((await this.#locks.endOf(key)) !== undefined) {
-          await this.closeEnded(key);
-        } else if (!(await this.#locks.isHeld(key)) && (await this.#locks.acquire(key))) {
-          if (await this.#end(key, 'lost')) lost += 1;
-        }
+        if (await this.#isLost(key, lives)) lost += 1;
       } catch (error) {
         this.node.logger.debug('the node of a source could not be looked up; trying again', {
           key,
@@ -201,10 +287,42 @@ export class ResumableSources {
     return lost;
   }
 
-  /** Publishes the last entry, if this node has the lock. Returns whether it did. */
+  /** Whether this node has ended a source now, whose node is gone. @param lives which nodes are known to live */
+  async #isLost(key: string, lives: Map<string, boolean>): Promise<boolean> {
+    if (this.#endings.has(key)) {
+      await this.closeEnded(key);
+      return false;
+    }
+    let runner = this.#runners.get(key);
+    if (runner === undefined) {
+      if ((await this.#locks.endOf(key)) !== undefined) {
+        await this.closeEnded(key);
+        return false;
+      }
+      runner = await this.#locks.runnerOf(key);
+    }
+    if (runner !== undefined) {
+      const alive = lives.get(runner) ?? (await this.#locks.lives(runner));
+      lives.set(runner, alive);
+      if (alive) {
+        this.#runners.set(key, runner);
+        return false;
+      }
+      this.#runners.delete(key);
+    }
+    return (await this.#acquire(key)) && this.#end(key, 'lost');
+  }
+
+  /** Publishes the last entry, if this node can have the lock. Returns whether it did. */
   async #end(key: string, ending: SourceEnding): Promise<boolean> {
-    if ((await this.#locks.endOf(key)) !== undefined) return false;
     if (!(await this.#locks.acquire(key))) return false;
+    const ended = await this.#locks.endOf(key);
+    if (ended === undefined) await this.#publishEnd(key, ending);
+    await this.#locks.release(key);
+    return ended === undefined;
+  }
+
+  async #publishEnd(key: string, ending: SourceEnding): Promise<void> {
     const lost = ending === 'lost';
     const body = lost ? await this.#lostBody(key) : closedFrame(ending, undefined).bytes;
     const { id } = await this.node.telemetry.events.publishing(
@@ -217,7 +335,6 @@ export class ResumableSources {
       },
     );
     await this.#locks.recordEnd(key, { id, ending });
-    return true;
   }
 
   async #lostBody(key: string): Promise<Buffer> {
@@ -267,49 +384,4 @@ function hasAll(lastEventId: string | undefined, ended: string): boolean {
   const has = lastEventId === undefined ? undefined : parseCursor(lastEventId);
   const end = parseCursor(ended);
   return has !== undefined && end !== undefined && has.epoch === end.epoch && !isAfter(end, has);
-}
-
-/** How and where a source ended. */
-interface SourceEnd {
-  /** The id of its last entry. */
-  readonly id: string;
-  readonly ending: SourceEnding;
-}
-
-/** Which node runs which resumable source, and which have ended, as locks of the cluster. */
-class SourceLocks {
-  /** Names this node's runs; another process of the same node id has another name. */
-  readonly #holder: string;
-  readonly #settings: SourceSettings;
-
-  constructor(private readonly node: SseNode) {
-    this.#holder = `${node.options.node.id}~${randomBytes(8).toString('hex')}`;
-    this.#settings = node.options.source;
-  }
-
-  /** Acquires or prolongs the right to run a source. @throws SseError `UNAVAILABLE` */
-  acquire(key: string): Promise<boolean> {
-    const { locks } = this.node.cluster;
-    return locks.acquireLock(`run ${key}`, this.#holder, this.#settings.lease);
-  }
-
-  /** Whether a node runs it. @throws SseError `UNAVAILABLE` */
-  async isHeld(key: string): Promise<boolean> {
-    return (await this.node.cluster.locks.lockHolder(`run ${key}`)) !== undefined;
-  }
-
-  /** Records its end, as the holder of a lock that is not prolonged. @throws SseError `UNAVAILABLE` */
-  async recordEnd(key: string, { id, ending }: SourceEnd): Promise<void> {
-    const { locks } = this.node.cluster;
-    await locks.acquireLock(`end ${key}`, `${id} ${ending}`, this.#settings.ttl);
-  }
-
-  /** Its end, once it has ended. @throws SseError `UNAVAILABLE` */
-  async endOf(key: string): Promise<SourceEnd | undefined> {
-    const recorded = await this.node.cluster.locks.lockHolder(`end ${key}`);
-    if (recorded === undefined) return undefined;
-    const [id = '', ending] = recorded.split(' ');
-    // Only `recordEnd` writes it.
-    return { id, ending: ending as SourceEnding };
-  }
 }

@@ -80,7 +80,7 @@ const MAX_SHOWN_CHARACTERS = 100;
  * A value as a message may show it: JSON for primitives, at most 100 characters; only the type of objects and of
  * secrets. Calls nothing of the value.
  */
-function shownValue(value: unknown, secret = false): string {
+export function shownValue(value: unknown, secret = false): string {
   switch (typeof value) {
     case 'undefined':
       return 'undefined';

@@ -713,6 +713,18 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(await gapSince(trimmed.at(-1))).to.equal(undefined);
       });
 
+      it('has nothing of a topic that was forgotten but a gap, and everything published afterwards', async () => {
+        const [start] = await publishAll(a, [sport, news, news]);
+        await b.coordinator.log.forget(news);
+        const page = await replay(b, { topics: [news], after: start });
+        expect(texts(page)).to.deep.equal([]);
+        expect([...(page.gap?.topics?.keys() ?? [])]).to.deep.equal([news]);
+        const { head: end } = page;
+        await publishAll(a, [news]);
+        const later = await replay(b, { topics: [news], after: end });
+        expect([texts(later), later.gap]).to.deep.equal([['0'], undefined]);
+      });
+
       it('a topic that is named twice is replayed once', async () => {
         const start = await head(a);
         await publishAll(a, [news]);
@@ -945,6 +957,10 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         await until(() => two.acquireLock(lock, 'two', 60_000), 'the end of the lock');
         expect(await one.acquireLock(lock, 'one', 60_000)).to.equal(false);
         expect(await one.lockHolder(lock)).to.equal('two');
+        await one.releaseLock(lock, 'one');
+        expect(await one.lockHolder(lock)).to.equal('two');
+        await one.releaseLock(lock, 'two');
+        expect(await two.lockHolder(lock)).to.equal(undefined);
       });
 
       core('closes all connections of all nodes', async () => {
@@ -971,6 +987,17 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         const none = { outcome: 'not-connected' };
         expect(await a.coordinator.messenger.subscribe(c1, news)).to.deep.equal(none);
         expect(await a.coordinator.messenger.unsubscribe(c1, news)).to.deep.equal(none);
+      });
+
+      core('ends a source on the node that runs it', async () => {
+        const ran = { outcome: 'delivered' };
+        b.listener.sources.add('one').add('two');
+        a.listener.sources.add('three');
+        for (const source of ['one', 'three']) {
+          expect(await a.coordinator.messenger.endSource(source)).to.deep.equal(ran);
+        }
+        expect(await a.coordinator.messenger.endSource('four')).to.deep.equal({ outcome: 'not-connected' });
+        expect([...a.listener.sources, ...b.listener.sources]).to.deep.equal(['two']);
       });
 
       core('lists the subscribed connections of every node', async () => {
@@ -1373,6 +1400,9 @@ function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
     coordinator.messenger.hasReached('c', { ms: 1, sequence: 1 }),
     coordinator.locks.acquireLock('thing', 'me', 1000),
     coordinator.locks.lockHolder('thing'),
+    coordinator.locks.releaseLock('thing', 'me'),
+    coordinator.log.forget('news'),
+    coordinator.messenger.endSource('key'),
     coordinator.messenger.close('c', 'kicked'),
     coordinator.messenger.closeAll('kicked'),
     coordinator.messenger.subscribe('c', 'news'),

@@ -9,6 +9,8 @@ export async function launchBrowser(): Promise<Browser | undefined> {
   if (executablePath === undefined) return undefined;
   return chromium.launch({
     executablePath,
+    // Playwright switches the back/forward cache off.
+    ignoreDefaultArgs: ['--disable-back-forward-cache'],
     // The tests also run as root, in closed networks.
     args: [
       '--no-sandbox',

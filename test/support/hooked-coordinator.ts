@@ -44,6 +44,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
       unsubscribe: topics => {
         log.unsubscribe(topics);
       },
+      forget: around('log.forget', topic => log.forget(topic)),
       remember: around('log.remember', change => log.remember(change)),
       recall: around('log.recall', (id, ttl) => log.recall(id, ttl)),
       position: () => log.position(),
@@ -55,11 +56,13 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
       closeAll: around('messenger.closeAll', reason => messenger.closeAll(reason)),
       subscribe: around('messenger.subscribe', (id, topic) => messenger.subscribe(id, topic)),
       unsubscribe: around('messenger.unsubscribe', (id, topic) => messenger.unsubscribe(id, topic)),
+      endSource: around('messenger.endSource', key => messenger.endSource(key)),
       presence: around('messenger.presence', topic => messenger.presence(topic)),
       hasReached: around('messenger.hasReached', (id, at) => messenger.hasReached(id, at)),
     },
     locks: {
       acquireLock: around('locks.acquireLock', (name, holder, ms) => locks.acquireLock(name, holder, ms)),
+      releaseLock: around('locks.releaseLock', (name, holder) => locks.releaseLock(name, holder)),
       lockHolder: around('locks.lockHolder', name => locks.lockHolder(name)),
     },
     ...(selfCheck && {

@@ -8,8 +8,8 @@ import Koa from 'koa';
 import { sseModule, type SseOverrides } from '../../src/container.js';
 import { SseService } from '../../src/contracts/service.js';
 import { ConnectionStore } from '../../src/contracts/store.js';
-import type { ControllerClass } from '../../src/koa/endpoints.js';
-import { sseMiddleware } from '../../src/koa/middleware.js';
+import { sseMiddleware, type SseMiddlewareOptions } from '../../src/koa/middleware.js';
+import type { ControllerClass } from '../../src/koa/routes.js';
 import type { SseOptions } from '../../src/options/sse-options.js';
 import { selfSigned } from './certificate.js';
 import { RecordingLogger } from './recording-logger.js';
@@ -22,6 +22,8 @@ export interface KoaAppSettings {
   readonly options?: SseOptions;
   readonly overrides?: SseOverrides;
   readonly controllers?: readonly ControllerClass[];
+  /** How paths are matched. */
+  readonly matching?: Omit<SseMiddlewareOptions, 'controllers'>;
   readonly protocol?: Protocol;
   /** Binds what controllers and guards need. */
   readonly bind?: (container: Container) => void;
@@ -47,7 +49,7 @@ export class KoaApp {
   #server: http.Server | http2.Http2Server | undefined;
 
   private constructor(private readonly settings: KoaAppSettings) {
-    const { controllers = [], before = [], after = [], bind, options, overrides } = settings;
+    const { controllers = [], before = [], after = [], matching, bind, options, overrides } = settings;
     this.container.load(sseModule(options, { logger: this.logger, ...overrides }));
     if (settings.context !== undefined) {
       Object.defineProperties(this.app.context, Object.getOwnPropertyDescriptors(settings.context));
@@ -55,7 +57,7 @@ export class KoaApp {
     for (const controller of controllers) this.container.bind(controller).toSelf();
     bind?.(this.container);
     this.app.on('error', error => this.errors.push(error));
-    const library = sseMiddleware(this.container, { controllers });
+    const library = sseMiddleware(this.container, { controllers, ...matching });
     for (const middleware of [...before, library, ...after]) this.app.use(middleware);
     this.service = this.container.get(SseService);
     this.store = this.container.get(ConnectionStore);

@@ -22,6 +22,8 @@ export class RecordingListener implements ClusterListener {
   readonly questions: { connectionId: string; position: Position }[] = [];
   reached: 'delivered' | 'buffered' | undefined = 'delivered';
   syncs = 0;
+  /** The sources this node runs. */
+  readonly sources = new Set<string>();
   readonly superseded: { connectionId: string; token: string }[] = [];
   readonly closed: { connectionId: string; reason: CloseReason }[] = [];
   readonly closedAll: CloseReason[] = [];
@@ -96,6 +98,10 @@ export class RecordingListener implements ClusterListener {
       position: { ms: position.ms, sequence: position.sequence },
     });
     return this.connections.has(connectionId) ? this.reached : undefined;
+  }
+
+  onEndSource(key: string): Promise<boolean> {
+    return Promise.resolve(this.sources.delete(key));
   }
 
   onPresence(topic: string): readonly string[] {

@@ -1,5 +1,6 @@
 /** Compiled and never run: each `@ts-expect-error` fails the build when the compiler lets the line pass. */
 import { Container, inject, injectable } from 'inversify';
+import type { RouterContext } from '@koa/router';
 import Koa, { type Context } from 'koa';
 import {
   SseController,
@@ -7,12 +8,21 @@ import {
   sseMiddleware,
   sseModule,
   SseService,
+  type EndpointRequest,
   type SseConnection,
   type SseGuard,
   type SseRequest,
 } from '../../src/index.js';
 
-type Events = { note: { text: string } };
+interface Events {
+  note: { text: string };
+}
+
+class PlainKoaGuard {
+  canConnect(ctx: Context): boolean {
+    return ctx.get('Authorization') !== '';
+  }
+}
 
 /** Injected by token, under `emitDecoratorMetadata`. */
 @injectable()
@@ -37,8 +47,22 @@ export class TypedController {
 
   // The request is Koa's context.
   @SseEndpoint('/context')
-  context(connection: SseConnection, ctx: SseRequest & Context): void {
+  context(connection: SseConnection, ctx: EndpointRequest): void {
     connection.send('note', [ctx.get('X-Header'), ctx.params['id']]);
+  }
+
+  @SseEndpoint('/koa/:id', {
+    connectionId: (ctx: Context) => ctx.get('X-Id'),
+    topics: ctx => [ctx.get('X-Topic'), ctx.params['id'] ?? ''],
+    guards: [PlainKoaGuard],
+  })
+  koaContext(connection: SseConnection<Events>, ctx: Context): void {
+    connection.send('note', { text: ctx.get('X-Header') });
+  }
+
+  @SseEndpoint('/router/:id', { connectionId: 'id' })
+  routerContext(_connection: SseConnection, ctx: RouterContext): void {
+    ctx.set('X-Id', ctx.params['id'] ?? '');
   }
 
   @SseEndpoint('/source')

@@ -1,11 +1,14 @@
 /** Compiled and never run: each `@ts-expect-error` fails the build when the compiler lets the line pass. */
 import type { SseConnection, SseService } from '../../src/index.js';
 
-// A type, because an interface has no index signature.
-type Events = {
+interface Events {
   note: { text: string };
   tick: number;
-};
+}
+
+// An alias serves as well, and so do the untyped services.
+type Aliased = { note: { text: string } };
+export const narrowed = (sse: SseService): SseService<Aliased> => sse;
 
 export async function service(sse: SseService<Events>): Promise<void> {
   sse.sendMessage('id', 'note', { text: 'hello' });

@@ -186,6 +186,10 @@ export class MemoryBus {
     return true;
   }
 
+  releaseLock(name: string, holder: string): void {
+    if (this.lockHolder(name) === holder) this.#locks.delete(name);
+  }
+
   lockHolder(name: string): string | undefined {
     const lock = this.#locks.get(name);
     return lock !== undefined && lock.until > performance.now() ? lock.holder : undefined;

@@ -42,6 +42,7 @@ export class LocalCoordinator implements ClusterCoordinator {
     // A node of a bus gets every publication, so it has no subscriptions to begin or end.
     subscribe: async () => void this.#reachBus(),
     unsubscribe: () => undefined,
+    forget: async topic => this.#reachBus().log.forget(topic),
     remember: async change => this.#reachBus().remembered.remember(change, this.bus.log.head),
     recall: async (connectionId, ttl) => this.#reachBus().remembered.recall(connectionId, ttl),
     position: () => (this.status().reachable ? this.bus.log.head : undefined),
@@ -68,6 +69,14 @@ export class LocalCoordinator implements ClusterCoordinator {
     subscribe: (connectionId, topic) => this.#command(connectionId, owner => owner.onSubscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
       this.#command(connectionId, owner => owner.onUnsubscribe(connectionId, topic)),
+    endSource: async key => {
+      let isMissing = false;
+      for (const [, listener] of this.#reachBus().listeners()) {
+        if (listener === undefined) isMissing = true;
+        else if (await listener.onEndSource(key)) return { outcome: 'delivered' };
+      }
+      return { outcome: isMissing ? 'unknown' : 'not-connected' };
+    },
     presence: async topic => this.#presence(topic),
     hasReached: async (connectionId, position) => {
       const route = this.#reachBus().route(connectionId);
@@ -79,6 +88,7 @@ export class LocalCoordinator implements ClusterCoordinator {
 
   readonly locks: Locks = {
     acquireLock: async (name, holder, ms) => this.#reachBus().acquireLock(name, holder, ms),
+    releaseLock: async (name, holder) => this.#reachBus().releaseLock(name, holder),
     lockHolder: async name => this.#reachBus().lockHolder(name),
   };
 

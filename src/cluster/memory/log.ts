@@ -184,6 +184,14 @@ export class MemoryLog {
     return gap === undefined ? page : { ...page, gap };
   }
 
+  /** Deletes the entries of a topic. */
+  forget(topic: string): void {
+    const kept = this.#topics.get(topic);
+    kept?.entries.splice(0, Math.max(0, kept.entries.length - 1));
+    const [last] = kept?.entries.splice(0) ?? [];
+    if (kept !== undefined && last !== undefined) kept.trimmed = last.position;
+  }
+
   /** Everything after a position, whatever its topic. */
   since(position: Position): Remainder {
     const kept = [...this.#topics].flatMap(([topic, each]) => {

@@ -6,20 +6,16 @@ import type {
   Locks,
   Message,
   NodeMessenger,
-  Presence,
   RouteRegistry,
 } from '../../contracts/cluster.js';
-import type { CloseReason } from '../../contracts/connection.js';
-import type { CloseReceipt, CommandReceipt, Position, SendResult } from '../../contracts/events.js';
+import type { SendResult } from '../../contracts/events.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { SelfCheck } from '../../contracts/self-check.js';
 import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { RedisClock } from './clock.js';
-import type { Command } from './command-frames.js';
-import { beforeSending } from './failures.js';
-import { newIncarnation, nodeIdOf } from './frames.js';
+import { newIncarnation } from './frames.js';
 import { RedisGateway } from './gateway.js';
 import { clusterProbes, JoinedNode, statusOf } from './joined-node.js';
 import { plainCommands } from './plain.js';
@@ -64,6 +60,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     replay: async request => this.#reach().reader.replay(request),
     subscribe: async topics => this.#reach().feed.subscribe(topics),
     unsubscribe: topics => this.#node?.feed.unsubscribe(topics),
+    forget: async topic => this.#reach().writer.forget(topic),
     remember: async change => this.#reach().remembered.remember(change),
     recall: async (connectionId, ttl) => this.#reach().remembered.recall(connectionId, ttl),
     position: () => this.#node?.feed.position,
@@ -72,16 +69,22 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   readonly messenger: NodeMessenger = {
     send: async message => this.#send(message),
-    close: async (connectionId, reason) => this.#close(connectionId, reason),
-    closeAll: async reason => this.#closeAll(reason),
-    subscribe: async (connectionId, topic) => this.#command(connectionId, { t: 'subscribe', connectionId, topic }),
-    unsubscribe: async (connectionId, topic) => this.#command(connectionId, { t: 'unsubscribe', connectionId, topic }),
-    presence: async topic => this.#presence(topic),
-    hasReached: async (connectionId, position) => this.#hasReached(connectionId, position),
+    close: async (connectionId, reason) => this.#reach(connectionId).commands.close(connectionId, reason),
+    closeAll: async reason => this.#reach().commands.closeAll(reason),
+    subscribe: async (connectionId, topic) =>
+      this.#reach(connectionId).commands.subscription({ t: 'subscribe', connectionId, topic }),
+    unsubscribe: async (connectionId, topic) =>
+      this.#reach(connectionId).commands.subscription({ t: 'unsubscribe', connectionId, topic }),
+    presence: async topic => this.#reach().commands.presence(topic),
+    endSource: async key => this.#reach().commands.endSource(key),
+    hasReached: async (connectionId, position) => this.#reach(connectionId).commands.hasReached(connectionId, position),
   };
 
   readonly locks: Locks = {
     acquireLock: async (name, holder, ms) => (await this.#lock(name, holder, ms)) === holder,
+    releaseLock: async (name, holder) => {
+      await this.#lock(name, holder, -1);
+    },
     lockHolder: async name => this.#lock(name, '', 0),
   };
 
@@ -189,72 +192,12 @@ export class RedisCoordinator implements ClusterCoordinator {
     return node.router.send({ ...message, partition });
   }
 
-  async #hasReached(connectionId: string, position: Position): Promise<SendResult | undefined> {
-    const { bus, registry } = this.#reach(connectionId);
-    const route = await registry.find(connectionId);
-    if (route === undefined) return undefined;
-    const { ms, sequence } = position;
-    const reply = await bus.ask(route.inc, { t: 'confirm', connectionId, ms, sequence });
-    const answer = reply.kind === 'answered' ? reply.result : undefined;
-    return answer === 'delivered' || answer === 'buffered'
-      ? { outcome: answer, nodeId: nodeIdOf(route.inc) }
-      : undefined;
-  }
-
-  async #close(connectionId: string, reason: CloseReason): Promise<CloseReceipt> {
-    const { bus, registry } = this.#reach(connectionId);
-    const route = await beforeSending(registry.find(connectionId));
-    if (route === undefined) return { closed: 0, missing: [] };
-    const reply = await bus.ask(route.inc, { t: 'close', connectionId, reason });
-    return reply.kind === 'answered'
-      ? { closed: Number(reply.result), missing: [] }
-      : { closed: 0, missing: [nodeIdOf(route.inc)] };
-  }
-
-  async #closeAll(reason: CloseReason): Promise<CloseReceipt> {
-    const { bus, nodes } = this.#reach();
-    const incs = await beforeSending(nodes.incarnations());
-    const { answered, missing } = await bus.askAll(incs, { t: 'closeAll', reason });
-    const closed = [...answered.values()].flat().reduce((sum: number, count) => sum + Number(count), 0);
-    return { closed, missing: missing.map(nodeIdOf) };
-  }
-
-  async #presence(topic: string): Promise<Presence> {
-    const { bus, nodes } = this.#reach();
-    const incs = await nodes.incarnations();
-    const { answered, missing } = await bus.askAll(incs, { t: 'presence', topic });
-    const connections = [...answered].flatMap(([inc, parts]) =>
-      parts
-        .flatMap(part => (Array.isArray(part) ? part : []))
-        .map(connectionId => ({ connectionId, nodeId: nodeIdOf(inc) })),
-    );
-    return { connections, missing: missing.map(nodeIdOf) };
-  }
-
-  /** The holder of a lock, after `holder` asked for it for so many milliseconds. With 0 the lock does not change. */
+  /** The holder of a lock, after `holder` asked for it for so many milliseconds. With 0 the lock does not change, with -1 it gives the lock up. */
   async #lock(name: string, holder: string, ms: number): Promise<string | undefined> {
     this.#reach();
     const lock = this.#gateway.keys.lock(name);
     const reply = await this.#gateway.run(lockScript, { lock, holder, ms });
     return reply.status === 'HELD' ? reply.holder : undefined;
-  }
-
-  /** Asks the owner of a connection to carry out a command. */
-  async #command(connectionId: string, command: Command): Promise<CommandReceipt> {
-    const { bus, registry } = this.#reach(connectionId);
-    const route = await beforeSending(registry.find(connectionId));
-    if (route === undefined) return { outcome: 'not-connected' };
-    const reply = await bus.ask(route.inc, command);
-    switch (reply.kind) {
-      case 'answered':
-        return { outcome: reply.result === true ? 'delivered' : 'not-connected' };
-      case 'refused':
-        return refusedReceipt(reply.reason);
-      case 'silent':
-        return { outcome: 'unknown' };
-      case 'unreached':
-        return { outcome: 'unavailable', code: 'NODE_UNREACHABLE' };
-    }
   }
 
   get #node(): JoinedNode | undefined {
@@ -272,12 +215,6 @@ export class RedisCoordinator implements ClusterCoordinator {
       noEffect: 'CLUSTER_UNREACHABLE',
     });
   }
-}
-
-/** The owner did not carry a command out, for this reason: a code of its error. */
-function refusedReceipt(reason: string): CommandReceipt {
-  if (reason === 'INVALID_TOPIC') return { outcome: 'rejected', code: reason };
-  return reason === 'UNAVAILABLE' ? { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' } : { outcome: 'unknown' };
 }
 
 function closed(): SseError {

@@ -1,4 +1,4 @@
-import { checkConnectionId, checkReason, checkTopic } from '../../protocol/names.js';
+import { checkConnectionId, checkKey, checkReason, checkTopic } from '../../protocol/names.js';
 import { asObject, hasKeys, isIncarnation, isText, type JsonFields, parseJson } from './frames.js';
 
 type Guard = (value: unknown) => boolean;
@@ -6,6 +6,7 @@ type Guard = (value: unknown) => boolean;
 const isConnectionId = passes(checkConnectionId);
 const isTopic = passes(checkTopic);
 const isReason = passes(checkReason);
+const isKey = passes((value: unknown): asserts value is string => checkKey('a source key', value));
 
 /** Every command by its name `t`: its fields and what each may be. No command has other fields. */
 const COMMANDS = {
@@ -18,6 +19,7 @@ const COMMANDS = {
   closeAll: { reason: isReason },
   subscribe: { connectionId: isConnectionId, topic: isTopic },
   unsubscribe: { connectionId: isConnectionId, topic: isTopic },
+  endSource: { key: isKey },
   confirm: { connectionId: isConnectionId, ms: isCount, sequence: isCount },
   presence: { topic: isTopic },
 } satisfies Record<string, Record<string, Guard>>;

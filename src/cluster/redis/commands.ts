@@ -205,6 +205,8 @@ export class CommandBus {
         return listener.onSubscribe(command.connectionId, command.topic);
       case 'unsubscribe':
         return listener.onUnsubscribe(command.connectionId, command.topic);
+      case 'endSource':
+        return listener.onEndSource(command.key);
       case 'confirm':
         return (await listener.hasReached(command.connectionId, command)) ?? false;
       case 'presence':

@@ -16,6 +16,7 @@ import { LogWriter } from './log.js';
 import { LogReader } from './log-reader.js';
 import { MessageRouter, type PendingSend } from './messages.js';
 import { NodeChannel } from './node-channel.js';
+import { NodeCommands } from './node-commands.js';
 import { Reconciler } from './reconcile.js';
 import { RememberedSubscriptions } from './remembered.js';
 import { RedisRoutes } from './routes.js';
@@ -36,6 +37,7 @@ export class JoinedNode implements InboxParts {
   readonly registry: RedisRoutes;
   readonly router: MessageRouter;
   readonly bus: CommandBus;
+  readonly commands: NodeCommands;
   readonly reader: LogReader;
   readonly writer: LogWriter;
   readonly feed: LogFeed;
@@ -71,6 +73,7 @@ export class JoinedNode implements InboxParts {
     });
     this.router = new MessageRouter(node, this.#channel, this.leases);
     this.bus = new CommandBus(node, this.#channel, this.nodes, () => node.clock.earliest);
+    this.commands = new NodeCommands(this.bus, this.registry, this.nodes);
     this.#inbox = new NodeInbox(node, this.#channel, this);
     const tail = new LogTail(node.options.history.tail, topic => retentionMs(node.options, topic));
     this.reader = new LogReader({ ...node, gateway: node.reading }, tail);

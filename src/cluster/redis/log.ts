@@ -9,7 +9,7 @@ import { encodePayload, encodeUnkept, parsePosition } from './frames.js';
 import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
 import type { LiveNodes } from './leases.js';
-import { type LogRequest, publishScript, publishUnkeptScript } from './scripts.js';
+import { forgetScript, type LogRequest, publishScript, publishUnkeptScript } from './scripts.js';
 
 const IDEMPOTENCY_MS = 60_000;
 
@@ -26,6 +26,12 @@ export class LogWriter {
     const nodes = await beforeSending(this.liveNodes.count());
     const cursor = await (publication.retention === false ? this.#publish(publication) : this.#append(publication));
     return cursor === undefined ? { nodes } : { cursor, nodes };
+  }
+
+  /** Deletes the entries of a topic. @throws SseError */
+  async forget(topic: string): Promise<void> {
+    const { gateway } = this.node;
+    await gateway.run(forgetScript, { stream: gateway.keys.topic(topic).stream });
   }
 
   async #append({ topic = EVERYONE, retention, idempotencyKey, ...event }: Publication) {

@@ -183,7 +183,7 @@ export const resolveScript = script({
   replies: { OK: resolved, PARTIAL: resolved, LIMIT: {} },
 });
 
-/** Takes, keeps or reads a lock. */
+/** Takes, keeps, gives up or reads a lock. */
 export const lockScript = script({
   name: 'lock',
   keys: { lock: text },
@@ -293,6 +293,14 @@ export const recallScript = script({
   replies: { OK: { remembered: rest(list(group({ topic: text, state: text }))) }, LIMIT: {} },
 });
 
+/** Deletes the entries of a topic of the ordered log. */
+export const forgetScript = script({
+  name: 'forget',
+  keys: { stream: text },
+  args: {},
+  replies: { OK: {} },
+});
+
 /** Names the commands that the user of the connection may not run. */
 export const accessScript = script({
   name: 'access',
@@ -323,6 +331,7 @@ export const SCRIPTS = [
   historyScript,
   rememberScript,
   recallScript,
+  forgetScript,
 ] as const;
 
 /** A lease as its node knows it. */

@@ -20,8 +20,8 @@ class IdController {
     // Only held open.
   }
 
-  @SseEndpoint('/by-both/:clientId/:connectionId')
-  byBoth(): void {
+  @SseEndpoint('/by-option/:clientId/:tab', { connectionId: 'tab' })
+  byOption(): void {
     // Only held open.
   }
 
@@ -92,11 +92,6 @@ class MethodController {
   @SseEndpoint('/shared', { methods: ['POST'] })
   write(connection: SseConnection): void {
     connection.send('answered', 'write');
-  }
-
-  @SseEndpoint('/shared')
-  shadowed(connection: SseConnection): void {
-    connection.send('answered', 'shadowed');
   }
 
   @SseEndpoint('/get-only', { methods: ['GET'] })
@@ -193,8 +188,8 @@ describe('@SseEndpoint', () => {
     expect(await connectedAs('/by-client/c2')).to.equal('c2');
   });
 
-  it('prefers :connectionId', async () => {
-    expect(await connectedAs('/by-both/client/connection')).to.equal('connection');
+  it('takes the id from the parameter that the endpoint names', async () => {
+    expect(await connectedAs('/by-option/ann/tab-1')).to.equal('tab-1');
   });
 
   it('takes the id from a function of the request before anything else', async () => {

@@ -80,6 +80,22 @@ class OpenParent {
   }
 }
 
+@SseController('/admin', { guards: [HasToken] })
+class AdminParent {
+  @SseEndpoint('/users')
+  open(): void {
+    // Only held open.
+  }
+}
+
+@SseController('/admin/v2')
+class AdminChild extends AdminParent {
+  @SseEndpoint('/users')
+  override open(): void {
+    // Only held open.
+  }
+}
+
 class StrictChild extends OpenParent {
   @SseEndpoint('/same', { guards: [HasToken] })
   override open(): void {
@@ -90,7 +106,7 @@ class StrictChild extends OpenParent {
 describe('guards', () => {
   before(async () => {
     app = await KoaApp.start({
-      controllers: [GuardedController, TokenController, StrictChild],
+      controllers: [GuardedController, TokenController, StrictChild, AdminParent, AdminChild],
       bind: container => {
         for (const guard of [First, Second, Third]) container.bind<SseGuard>(guard).toSelf();
         container.bind(HasToken).toSelf();
@@ -181,6 +197,12 @@ describe('guards', () => {
     admitted.leave();
     const refused = await open('/token/ann', { 'X-Token': 'open' });
     expect(refused.status).to.equal(401);
+  });
+
+  it('of a controller hold for its subclasses, whatever prefix these have', async () => {
+    for (const path of ['/admin/users', '/admin/v2/users', '/ADMIN/V2/USERS/']) {
+      expect((await open(path)).status).to.equal(401);
+    }
   });
 
   it('of a subclass cannot be got round by the record of its parent', async () => {

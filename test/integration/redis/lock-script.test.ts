@@ -26,6 +26,13 @@ describe('lock.lua', () => {
     expect(await admin().pttl(key())).to.be.within(49_000, 50_000);
   });
 
+  it('is given up by its holder alone', async () => {
+    await ask('a', 5_000);
+    expect(await ask('b', -1)).to.deep.equal({ status: 'HELD', holder: 'a' });
+    expect(await ask('a', -1)).to.deep.equal({ status: 'FREE' });
+    expect(await ask('b', 5_000)).to.deep.equal({ status: 'HELD', holder: 'b' });
+  });
+
   it('only names the holder when it is asked for no time', async () => {
     expect(await ask('a', 0)).to.deep.equal({ status: 'FREE' });
     expect(await admin().exists(key())).to.equal(0);

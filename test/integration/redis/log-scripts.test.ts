@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import {
+  forgetScript,
   historyScript,
   lookScript,
   type PublishRequest,
@@ -328,6 +329,15 @@ describe('scripts of the log', () => {
     expect(await server.redis.admin.xlen(stream)).to.be.below(101);
   });
 
+  it('a topic that was forgotten has no entry, and a reader that is before it gets a gap', async () => {
+    await publish('a', '1');
+    const { id } = await publish('a', '2');
+    await gateway.run(forgetScript, { stream: bench.keys.topic('a').stream });
+    const { texts, gaps } = await page(['a'], cursor('0-0'));
+    expect(texts).to.deep.equal([]);
+    expect(gaps).to.deep.equal([{ topic: 0, until: id }]);
+  });
+
   describe('memory of subscriptions', () => {
     const remember = async (topic: string, change: RememberRequest['change'], limit = 2) => {
       const { status } = await gateway.run(rememberScript, {
@@ -378,7 +388,7 @@ describe('scripts of the log', () => {
     });
 
     it('is forgotten with a look of a client that begins anew, and with no other', async () => {
-      const keys = () => server.redis.admin.keys(`${bench.keys.followed('*')}`);
+      const keys = () => server.redis.admin.keys(bench.keys.followed('*'));
       await remember('a', 'add');
       await looked('a');
       expect(await keys()).to.have.length(1);

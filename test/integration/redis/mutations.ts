@@ -18,6 +18,7 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   look: ['log-scripts', 'log-model'],
   remember: ['log-scripts'],
   recall: ['log-scripts'],
+  forget: ['log-scripts'],
   reconcile: ['reconcile-script'],
   lock: ['lock-script'],
 };

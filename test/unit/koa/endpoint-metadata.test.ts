@@ -1,4 +1,6 @@
 import { expect } from 'chai';
+import { transform } from 'esbuild';
+import ts from 'typescript';
 import { SseError } from '../../../src/errors.js';
 import { controllerOf, endpointsOf, SseController, SseEndpoint } from '../../../src/koa/endpoints.js';
 
@@ -7,6 +9,8 @@ class Guard {
     return true;
   }
 }
+
+class OtherGuard extends Guard {}
 
 const pathsOf = (controller: object): string[] => endpointsOf(controller).map(({ path }) => path);
 
@@ -142,6 +146,31 @@ describe('@SseEndpoint', () => {
       expect(pathsOf(Child)).to.deep.equal(['/parent', '/mine-2', '/mine-1']);
     });
 
+    it('keeps the guards of a method that is decorated again, before those of the subclass', () => {
+      class Guarded {
+        @SseEndpoint('/same', { guards: [Guard] })
+        open(): void {
+          // Never called.
+        }
+      }
+      class Child extends Guarded {
+        @SseEndpoint('/same', { guards: [OtherGuard], topics: ['news'] })
+        override open(): void {
+          // Never called.
+        }
+      }
+      class Grandchild extends Child {
+        @SseEndpoint('/other')
+        override open(): void {
+          // Never called.
+        }
+      }
+      const optionsOf = (controller: object): unknown => endpointsOf(controller).map(({ options }) => options);
+      expect(optionsOf(Child)).to.deep.equal([{ guards: [Guard, OtherGuard], topics: ['news'] }]);
+      expect(optionsOf(Grandchild)).to.deep.equal([{ guards: [Guard, OtherGuard] }]);
+      expect(optionsOf(Guarded)).to.deep.equal([{ guards: [Guard] }]);
+    });
+
     it('keeps the records of a method that is overridden without a decorator', () => {
       class Child extends Parent {
         override parent(): void {
@@ -157,28 +186,31 @@ describe('@SseController', () => {
   it('writes prefix and guards', () => {
     @SseController('/v1', { guards: [Guard] })
     class Controller {}
-    expect(controllerOf(Controller)).to.deep.equal({ prefix: '/v1', guards: [Guard] });
+    expect(controllerOf(Controller)).to.deep.equal({ prefix: '/v1', options: { guards: [Guard] } });
   });
 
   it('is optional', () => {
     class Controller {}
-    expect(controllerOf(Controller)).to.deep.equal({ prefix: '' });
+    expect(controllerOf(Controller)).to.deep.equal({ prefix: '', options: {} });
   });
 
   it('is inherited', () => {
     @SseController('/v1', { guards: [Guard] })
     class Parent {}
     class Child extends Parent {}
-    expect(controllerOf(Child)).to.deep.equal({ prefix: '/v1', guards: [Guard] });
+    expect(controllerOf(Child)).to.deep.equal({ prefix: '/v1', options: { guards: [Guard] } });
   });
 
-  it('replaces that of the parent, and leaves the parent as it was', () => {
+  it('replaces the prefix of the parent and adds to its guards, and leaves the parent as it was', () => {
     @SseController('/v1', { guards: [Guard] })
     class Parent {}
     @SseController('/v2')
     class Child extends Parent {}
-    expect(controllerOf(Child)).to.deep.equal({ prefix: '/v2' });
-    expect(controllerOf(Parent)).to.include({ prefix: '/v1' });
+    @SseController('/v3', { guards: [OtherGuard, Guard] })
+    class Grandchild extends Child {}
+    expect(controllerOf(Child)).to.deep.equal({ prefix: '/v2', options: { guards: [Guard] } });
+    expect(controllerOf(Grandchild)).to.deep.equal({ prefix: '/v3', options: { guards: [Guard, OtherGuard] } });
+    expect(controllerOf(Parent)).to.deep.equal({ prefix: '/v1', options: { guards: [Guard] } });
   });
 
   it('takes abstract classes', () => {
@@ -192,5 +224,58 @@ describe('@SseController', () => {
       }
     }
     expect(controllerOf(Concrete)).to.include({ prefix: '/base' });
+  });
+});
+
+describe('standard decorators', () => {
+  const endpoints = new URL('../../../src/koa/endpoints.js', import.meta.url).href;
+  const source = `
+    import { SseController, SseEndpoint } from '${endpoints}';
+    class Guard {}
+    class Other {}
+    const logged = (method, context) => function (...args) { return method.apply(this, args); };
+    @SseController('/v1', { guards: [Guard] })
+    class Parent {
+      @logged @SseEndpoint('/a', { guards: [Guard] }) open() { return 'opened'; }
+      @SseEndpoint('/b') other() {}
+    }
+    @SseController('/v2')
+    class Child extends Parent {
+      @SseEndpoint('/c', { guards: [Other] }) open() { return 'again'; }
+    }
+    export const classes = { Parent, Child };
+    export const misuse = {
+      static: () => { class A { @SseEndpoint('/a') static open() {} } return A; },
+      private: () => { class A { @SseEndpoint('/a') #open() {} } return A; },
+      field: () => { class A { @SseEndpoint('/a') open = 1; } return A; },
+    };`;
+  const compilers: Record<string, () => Promise<string>> = {
+    TypeScript: async () =>
+      ts.transpileModule(source, { compilerOptions: { target: ts.ScriptTarget.ES2022, module: ts.ModuleKind.ESNext } })
+        .outputText,
+    esbuild: async () => (await transform(source, { loader: 'ts', target: 'es2022' })).code,
+  };
+  for (const [compiler, compile] of Object.entries(compilers)) {
+    it(`work for endpoints and controllers as ${compiler} compiles them`, async () => {
+      const code = `data:text/javascript,${encodeURIComponent(await compile())}`;
+      const { classes, misuse } = (await import(code)) as {
+        classes: Record<'Parent' | 'Child', new () => { open(): string }>;
+        misuse: Record<string, () => unknown>;
+      };
+      expect(pathsOf(classes.Parent)).to.deep.equal(['/a', '/b']);
+      expect(pathsOf(classes.Child)).to.deep.equal(['/b', '/c']);
+      expect(endpointsOf(classes.Child)[1]?.options.guards?.map(({ name }) => name)).to.deep.equal(['Guard', 'Other']);
+      const { prefix, options } = controllerOf(classes.Child);
+      expect([prefix, options.guards?.length]).to.deep.equal(['/v2', 1]);
+      expect(new classes.Child().open()).to.equal('again');
+      for (const make of Object.values(misuse)) {
+        expect(make).to.throw(/^an @SseEndpoint must be a public method of instances, #?open is none/);
+      }
+    });
+  }
+
+  it('without metadata name the setting that helps', () => {
+    const context = { kind: 'method', name: 'open', static: false, private: false } as const;
+    expect(() => SseEndpoint('/a')(() => undefined, context)).to.throw(/set experimentalDecorators in tsconfig\.json/);
   });
 });

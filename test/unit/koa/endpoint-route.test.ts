@@ -1,6 +1,14 @@
 import { expect } from 'chai';
-import { SseError } from '../../../src/errors.js';
-import { endpointRoutes, matchRoutes, SseController, SseEndpoint } from '../../../src/koa/endpoints.js';
+import { Container } from 'inversify';
+import type { SseRequest } from '../../../src/contracts/authorization.js';
+import { SseError, type SseErrorCode } from '../../../src/errors.js';
+import {
+  type EndpointRequest,
+  SseController,
+  SseEndpoint,
+  type SseEndpointOptions,
+} from '../../../src/koa/endpoints.js';
+import { assertBound, type ControllerClass, endpointRoutes, matchRoutes } from '../../../src/koa/routes.js';
 
 class GuardA {
   canConnect(): boolean {
@@ -15,18 +23,44 @@ class GuardB {
 
 @SseController('/v1', { guards: [GuardA] })
 class Controller {
-  @SseEndpoint('/a/:id', { guards: [GuardB], methods: ['POST'] })
+  @SseEndpoint('/a/:clientId', { guards: [GuardB], methods: ['POST'] })
   first(): void {
     // Never called.
   }
 
-  @SseEndpoint('/a/:other')
+  @SseEndpoint('/a/:connectionId', { methods: ['GET'] })
   second(): void {
     // Never called.
   }
 }
 
-const isInvalid = (error: unknown): boolean => SseError.is(error, 'INVALID_ENDPOINT');
+/** A controller with one endpoint at each path. */
+function controllerAt(...paths: readonly (string | readonly [string, SseEndpointOptions])[]): ControllerClass {
+  class Anonymous {
+    open(): void {
+      // Never called.
+    }
+  }
+  for (const each of paths) {
+    const [path, options] = typeof each === 'string' ? [each, {}] : each;
+    SseEndpoint(path, options)(Anonymous.prototype, 'open', { value: () => undefined });
+  }
+  return Anonymous;
+}
+
+/** The message of the refusal. */
+function refusalOf(make: () => unknown, code: SseErrorCode = 'INVALID_ENDPOINT'): string {
+  try {
+    make();
+  } catch (error) {
+    if (SseError.is(error, code)) return error.message;
+    throw error;
+  }
+  throw new Error('it was not refused');
+}
+
+/** As a JavaScript caller may write it. */
+const wrong = (value: unknown): never => value as never;
 
 describe('endpointRoutes', () => {
   it('joins what the controller and the endpoint say', () => {
@@ -36,39 +70,161 @@ describe('endpointRoutes', () => {
       method: 'first',
       methods: ['POST'],
       guards: [GuardA, GuardB],
+      path: '/v1/a/:clientId',
     });
-    expect(second).to.deep.include({ methods: ['GET', 'POST'], guards: [GuardA] });
+    expect(second).to.deep.include({ methods: ['GET'], guards: [GuardA] });
   });
 
-  it('refuses a class without endpoints', () => {
+  it('refuses a class without endpoints, and what is no class', () => {
     class Empty {}
-    expect(() => endpointRoutes([Empty]))
-      .to.throw()
-      .that.satisfies(isInvalid);
+    expect(refusalOf(() => endpointRoutes([Empty]))).to.include('Empty has none');
+    expect(refusalOf(() => endpointRoutes([wrong(new Controller())]))).to.include('a list of classes, got an object');
+    expect(refusalOf(() => endpointRoutes([wrong(undefined)]))).to.include('got undefined');
   });
 
   it('refuses an onReset that names no method', () => {
-    class Hooked {
-      @SseEndpoint('/a', { onReset: 'snapshot' })
-      open(): void {
-        // Never called.
-      }
-    }
-    expect(() => endpointRoutes([Hooked]))
-      .to.throw()
-      .that.satisfies(isInvalid);
+    expect(refusalOf(() => endpointRoutes([controllerAt(['/a', { onReset: 'snapshot' }])]))).to.include("'snapshot'");
   });
 
   it('refuses a path that path-to-regexp does not understand, and keeps its error', () => {
-    class Old {
-      @SseEndpoint('/a/:id?')
-      open(): void {
-        // Never called.
-      }
-    }
-    expect(() => endpointRoutes([Old]))
+    expect(() => endpointRoutes([controllerAt('/a/:id?')]))
       .to.throw()
-      .that.satisfies((error: unknown) => isInvalid(error) && (error as Error).cause !== undefined);
+      .that.satisfies((error: Error) => SseError.is(error, 'INVALID_ENDPOINT') && error.cause !== undefined);
+  });
+
+  for (const path of ['feed', ':clientId', '//feed', '/a//b', '']) {
+    it(`refuses the path '${path}'`, () => {
+      expect(refusalOf(() => endpointRoutes([controllerAt(path)]))).to.include('path of Anonymous.open must');
+    });
+  }
+
+  for (const [prefix, path] of [
+    ['v1', '/feed'],
+    ['/v1', 'feed'],
+    ['/v1/', '/feed'],
+  ] as const) {
+    it(`refuses the prefix '${prefix}' before '${path}'`, () => {
+      const controller = controllerAt(path);
+      SseController(prefix)(controller);
+      expect(refusalOf(() => endpointRoutes([controller]))).to.include('path of Anonymous.open must');
+    });
+  }
+
+  it('takes a prefix alone, and one before an optional segment', () => {
+    const controller = controllerAt('', '{/:clientId}/feed');
+    SseController('/v1')(controller);
+    expect(endpointRoutes([controller]).map(({ path }) => path)).to.deep.equal(['/v1', '/v1{/:clientId}/feed']);
+  });
+
+  for (const [one, other] of [
+    ['/a', '/a'],
+    ['/a/:clientId', '/a/:connectionId'],
+    ['/a', '/A'],
+    ['/a', '/a/'],
+  ] as const) {
+    it(`refuses ${other} after ${one}, of one controller or of two`, () => {
+      const message = /^two endpoints answer GET .*: Anonymous\.open and Anonymous\.open/;
+      expect(refusalOf(() => endpointRoutes([controllerAt(one, other)]))).to.match(message);
+      expect(refusalOf(() => endpointRoutes([controllerAt(one), controllerAt(other)]))).to.match(message);
+    });
+  }
+
+  it('takes one path with different methods, and paths that differ where case and slash count', () => {
+    endpointRoutes([controllerAt(['/a', { methods: ['GET'] }], ['/a', { methods: ['POST'] }])]);
+    endpointRoutes([controllerAt('/a', '/A')], { sensitive: true });
+    endpointRoutes([controllerAt('/a', '/a/')], { strict: true });
+  });
+});
+
+describe('options of an endpoint', () => {
+  for (const [options, message] of [
+    [{ guard: [GuardA] }, `@SseEndpoint('/a') has no option "guard"; did you mean guards?`],
+    [{ guards: GuardA }, `guards of @SseEndpoint('/a') must be a list of classes, got a function`],
+    [{ guards: [undefined] }, `guards of @SseEndpoint('/a') must be a list of classes, got an array`],
+    [{ methods: ['HEAD'] }, `methods of @SseEndpoint('/a') must be a list of 'GET' and 'POST', got an array`],
+    [{ methods: [] }, `methods of @SseEndpoint('/a') must be a list of 'GET' and 'POST', got an array`],
+    [
+      { topics: 'news' },
+      `topics of @SseEndpoint('/a') must be a list of topics or a function of the request, got "news"`,
+    ],
+    [{ onDuplicate: 'keep' }, `onDuplicate of @SseEndpoint('/a') must be 'takeover' or 'reject', got "keep"`],
+    [{ resumable: 'key' }, `resumable of @SseEndpoint('/a') must be a function of the request, got "key"`],
+  ] as const) {
+    it(`are refused: ${message}`, () => {
+      expect(refusalOf(() => SseEndpoint('/a', wrong(options)))).to.equal(message);
+    });
+  }
+
+  it('of a controller are refused as well', () => {
+    const message = refusalOf(() => SseController('/v1', wrong({ gaurds: [GuardA] })));
+    expect(message).to.equal(`@SseController('/v1') has no option "gaurds"; did you mean guards?`);
+  });
+});
+
+describe('the connection id of an endpoint', () => {
+  const idOf = (path: string, options: SseEndpointOptions, params: SseRequest['params']): string | undefined => {
+    const [route] = endpointRoutes([controllerAt([path, options])]);
+    // Only the parameters are read.
+    return route?.connectionIdOf({ params } as EndpointRequest);
+  };
+
+  it('is the parameter clientId, else connectionId', () => {
+    expect(idOf('/:clientId', {}, { clientId: 'a' })).to.equal('a');
+    expect(idOf('/:connectionId', {}, { connectionId: 'b' })).to.equal('b');
+    expect(idOf('/:connectionId/:clientId', {}, { connectionId: 'b', clientId: 'a' })).to.equal('a');
+  });
+
+  it('is the parameter that the option names', () => {
+    expect(idOf('/:id', { connectionId: 'id' }, { id: 'c' })).to.equal('c');
+    expect(idOf('/:clientId/:tab', { connectionId: 'tab' }, { clientId: 'a', tab: 'd' })).to.equal('d');
+  });
+
+  it('is what the function of the request returns', () => {
+    const connectionId = ({ params }: SseRequest): string => `${params['user'] ?? ''}/${params['tab'] ?? ''}`;
+    expect(idOf('/:user/:tab', { connectionId }, { user: 'ann', tab: '1' })).to.equal('ann/1');
+  });
+
+  it('is never random because a function returned no text', () => {
+    for (const value of [undefined, null, 5, Promise.resolve('a')]) {
+      const options = { connectionId: () => wrong(value) };
+      refusalOf(() => idOf('/:clientId', options, { clientId: 'a' }), 'INVALID_CONNECTION_ID');
+    }
+  });
+
+  it('is random for a path without parameters, with an absent one, and with two others', () => {
+    expect(idOf('/a', {}, {})).to.equal(undefined);
+    expect(idOf('/a{/:clientId}', {}, {})).to.equal(undefined);
+    expect(idOf('/:room/:topic', {}, { room: '1', topic: '2' })).to.equal(undefined);
+  });
+
+  it('must be said when there is one other parameter, unless that is the key of a source', () => {
+    expect(refusalOf(() => idOf('/sse/:id', {}, {}))).to.match(
+      /must say whether 'id' of '\/sse\/:id' is the connection id/,
+    );
+    expect(refusalOf(() => idOf('/files/*path', {}, {}))).to.include("'path'");
+    expect(idOf('/answers/:id', { resumable: () => 'key' }, { id: 'x' })).to.equal(undefined);
+  });
+
+  it('must name a parameter of the path', () => {
+    expect(refusalOf(() => idOf('/:id', { connectionId: 'user' }, {}))).to.include("got 'user'");
+  });
+});
+
+describe('controllers and guards', () => {
+  const routes = endpointRoutes([Controller]);
+
+  it('must be bound, or the start fails with what to do', () => {
+    const container = new Container();
+    expect(refusalOf(() => assertBound(container, routes))).to.include('container.bind(Controller).toSelf()');
+    container.bind(Controller).toSelf();
+    expect(refusalOf(() => assertBound(container, routes))).to.include('container.bind(GuardA).toSelf()');
+    for (const guard of [GuardA, GuardB]) container.bind<object>(guard).toSelf();
+    assertBound(container, routes);
+    assertBound(new Container({ parent: container }), routes);
+  });
+
+  it('need no binding in a container that binds by itself', () => {
+    assertBound(new Container({ autobind: true }), routes);
   });
 });
 
@@ -78,9 +234,15 @@ describe('matchRoutes', () => {
   it('finds every route of the path, in order, with encoded parameters', () => {
     const matched = matchRoutes(routes, '/v1/a/x%20y');
     expect(matched.map(({ route, params }) => [route, { ...params }])).to.deep.equal([
-      [routes[0], { id: 'x%20y' }],
-      [routes[1], { other: 'x%20y' }],
+      [routes[0], { clientId: 'x%20y' }],
+      [routes[1], { connectionId: 'x%20y' }],
     ]);
+  });
+
+  it('ignores case and a slash at the end as @koa/router does, unless it is said', () => {
+    expect(matchRoutes(routes, '/V1/A/x/')).to.have.lengthOf(2);
+    expect(matchRoutes(endpointRoutes([Controller], { sensitive: true }), '/V1/a/x')).to.deep.equal([]);
+    expect(matchRoutes(endpointRoutes([Controller], { strict: true }), '/v1/a/x/')).to.deep.equal([]);
   });
 
   it('finds nothing elsewhere', () => {

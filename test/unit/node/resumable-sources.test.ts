@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { useFakeTimers } from 'sinon';
 import type { ResumableSource } from '../../../src/contracts/service.js';
 import { SseError } from '../../../src/errors.js';
 import { sourceTopic } from '../../../src/protocol/names.js';
@@ -280,6 +281,72 @@ describe('ResumableSources', () => {
     await ended(second);
     expect(second.sink.data('sse.closed')).to.deep.equal(['{"reason":"completed"}']);
     await drained;
+  });
+
+  it('that are stopped end for all followers as completed, on whatever node they run', async () => {
+    const first = await follow(node, 'c1');
+    await began();
+    release('0');
+    await has(first, '0');
+    const second = await follow(other, 'c2');
+    expect(await other.service.stopSource('answer')).to.deep.equal({ outcome: 'delivered' });
+    for (const client of [first, second]) {
+      await ended(client);
+      expect(client.sink.data('message')).to.deep.equal(['0']);
+      expect(client.sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"completed"}' });
+    }
+    const lastEventId = first.sink.lastId ?? '';
+    expect(await codeOf(follow(other, 'c1', { lastEventId }))).to.equal('SOURCE_ENDED');
+    expect(await node.service.stopSource('answer')).to.deep.equal({ outcome: 'not-connected' });
+  });
+
+  it('that are forgotten run again, without the events of the former run', async () => {
+    const first = await follow(node, 'c1');
+    await began();
+    release('0');
+    await has(first, '0');
+    expect(await other.service.forgetSource('answer')).to.deep.equal({ outcome: 'delivered' });
+    await ended(first);
+    starts = 0;
+    const second = await follow(other, 'c2');
+    await began();
+    release('1');
+    await has(second, '1');
+    expect(second.sink.names).to.not.include('sse.reset');
+    const third = await follow(node, 'c3');
+    await has(third, '1');
+    expect(await node.service.forgetSource('never')).to.deep.equal({ outcome: 'delivered' });
+    cluster.bus.cut('a');
+    const none = { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
+    expect(await node.service.forgetSource('answer')).to.deep.equal(none);
+  });
+
+  it('at rest ask the cluster as often as few of them, on the node that runs them and on others', async () => {
+    let calls = 0;
+    const counted = (id: string) =>
+      cluster.started(id, {
+        options: { source: { lease: 100 } },
+        wrap: inner =>
+          hookedCoordinator(inner, (method, when) => {
+            if (when === 'before' && method.startsWith('locks.')) calls += 1;
+          }),
+      });
+    const clock = useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    try {
+      const [runner, follower] = [await counted('runner'), await counted('follower')];
+      for (let n = 0; n < 100; n += 1) {
+        await runner.connect(`r-${n}`, { source: { key: `answer-${n}`, start } });
+        await follower.connect(`f-${n}`, { source: { key: `answer-${n}`, start } });
+      }
+      // The follower finds out who runs them.
+      await clock.tickAsync(100);
+      calls = 0;
+      await clock.tickAsync(500);
+      // Ten times one question about the runner, and two about each of a few sources.
+      expect(calls).to.be.within(10, 10 * 35);
+    } finally {
+      clock.restore();
+    }
   });
 
   it('run once, however many ask for it at once', async () => {

@@ -64,6 +64,7 @@ describe('resolveOptions', () => {
         ttl: 300000,
         tail: 16777216,
         linger: 10000,
+        maxBytes: 67_108_864,
         topics: {},
       });
       expect(options.send).to.deep.equal({ ack: 'owner', deadline: 3000, maxPending: 10000 });

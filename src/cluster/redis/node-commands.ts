@@ -1,0 +1,87 @@
+import type { Presence } from '../../contracts/cluster.js';
+import type { CloseReason } from '../../contracts/connection.js';
+import type { CloseReceipt, CommandReceipt, Position, SendResult } from '../../contracts/events.js';
+import type { Command } from './command-frames.js';
+import type { CommandBus } from './commands.js';
+import { beforeSending } from './failures.js';
+import { nodeIdOf } from './frames.js';
+import type { LiveNodes } from './leases.js';
+import type { RedisRoutes } from './routes.js';
+
+/** What nodes ask of each other, each with the result that is certain. Every method rejects with `UNAVAILABLE`. */
+export class NodeCommands {
+  constructor(
+    private readonly bus: CommandBus,
+    private readonly registry: RedisRoutes,
+    private readonly nodes: LiveNodes,
+  ) {}
+
+  async close(connectionId: string, reason: CloseReason): Promise<CloseReceipt> {
+    const route = await beforeSending(this.registry.find(connectionId));
+    if (route === undefined) return { closed: 0, missing: [] };
+    const reply = await this.bus.ask(route.inc, { t: 'close', connectionId, reason });
+    return reply.kind === 'answered'
+      ? { closed: Number(reply.result), missing: [] }
+      : { closed: 0, missing: [nodeIdOf(route.inc)] };
+  }
+
+  async closeAll(reason: CloseReason): Promise<CloseReceipt> {
+    const { results, missing } = await this.#askAll({ t: 'closeAll', reason });
+    const closed = results.flatMap(([, parts]) => parts).reduce((sum: number, count) => sum + Number(count), 0);
+    return { closed, missing };
+  }
+
+  async presence(topic: string): Promise<Presence> {
+    const { results, missing } = await this.#askAll({ t: 'presence', topic });
+    const connections = results.flatMap(([nodeId, parts]) =>
+      parts.flatMap(part => (Array.isArray(part) ? part : [])).map(connectionId => ({ connectionId, nodeId })),
+    );
+    return { connections, missing };
+  }
+
+  async endSource(key: string): Promise<CommandReceipt> {
+    const { results, missing } = await this.#askAll({ t: 'endSource', key });
+    if (results.some(([, parts]) => parts.includes(true))) return { outcome: 'delivered' };
+    return { outcome: missing.length === 0 ? 'not-connected' : 'unknown' };
+  }
+
+  /** Asks the owner of a connection to subscribe it, or to unsubscribe it. */
+  async subscription(command: Command & { readonly t: 'subscribe' | 'unsubscribe' }): Promise<CommandReceipt> {
+    const route = await beforeSending(this.registry.find(command.connectionId));
+    if (route === undefined) return { outcome: 'not-connected' };
+    const reply = await this.bus.ask(route.inc, command);
+    switch (reply.kind) {
+      case 'answered':
+        return { outcome: reply.result === true ? 'delivered' : 'not-connected' };
+      case 'refused':
+        return refusedReceipt(reply.reason);
+      case 'silent':
+        return { outcome: 'unknown' };
+      case 'unreached':
+        return { outcome: 'unavailable', code: 'NODE_UNREACHABLE' };
+    }
+  }
+
+  async hasReached(connectionId: string, { ms, sequence }: Position): Promise<SendResult | undefined> {
+    const route = await this.registry.find(connectionId);
+    if (route === undefined) return undefined;
+    const reply = await this.bus.ask(route.inc, { t: 'confirm', connectionId, ms, sequence });
+    const answer = reply.kind === 'answered' ? reply.result : undefined;
+    if (answer !== 'delivered' && answer !== 'buffered') return undefined;
+    return { outcome: answer, nodeId: nodeIdOf(route.inc) };
+  }
+
+  /** The answers of all nodes, and the ids of those that did not answer. */
+  async #askAll(command: Command) {
+    const incs = await beforeSending(this.nodes.incarnations());
+    const { answered, missing } = await this.bus.askAll(incs, command);
+    const results = [...answered].map(([inc, parts]) => [nodeIdOf(inc), parts] as const);
+    return { results, missing: missing.map(nodeIdOf) };
+  }
+}
+
+/** The owner did not carry a command out, for this reason: a code of its error. */
+function refusedReceipt(reason: string): CommandReceipt {
+  if (reason === 'INVALID_TOPIC') return { outcome: 'rejected', code: reason };
+  return reason === 'UNAVAILABLE' ? { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' } : { outcome: 'unknown' };
+}

@@ -1,0 +1,208 @@
+import { expect } from 'chai';
+import { injectable } from 'inversify';
+import type Koa from 'koa';
+import type { Browser, BrowserContext } from 'playwright-core';
+import { SseEndpoint } from '../../src/index.js';
+import { launchBrowser } from '../support/browser.js';
+import { ClientPage, clientPages } from '../support/client-page.js';
+import { amount } from '../support/extent.js';
+import { KoaApp } from '../support/koa-app.js';
+import { until } from '../support/until.js';
+
+@injectable()
+class Streams {
+  @SseEndpoint('/sse/:clientId', { topics: ['news'], methods: ['GET', 'POST'] })
+  connect(): void {
+    // Events come from the test.
+  }
+}
+
+/** Answers of a server that cannot serve, by path and in order. */
+const REFUSALS = new Map<string, (ctx: Koa.Context) => void>();
+
+const refuse: Koa.Middleware = async (ctx, next) => {
+  const answer = REFUSALS.get(ctx.path);
+  REFUSALS.delete(ctx.path);
+  if (answer === undefined) await next();
+  else answer(ctx);
+};
+
+describe('client in a browser', () => {
+  let browser: Browser | undefined;
+  let context: BrowserContext;
+  let app: KoaApp;
+  let streams = 0;
+  let published = 0;
+
+  before(async function () {
+    this.timeout(60_000);
+    browser = await launchBrowser();
+    if (browser === undefined) {
+      console.log('      no Chromium on this machine: apt-get install chromium');
+      if (process.env['REQUIRE_BROWSER'] === '1') throw new Error('REQUIRE_BROWSER=1, none found');
+      this.skip();
+    }
+    app = await KoaApp.start({
+      controllers: [Streams],
+      before: [refuse],
+      after: [clientPages],
+      options: { reconnect: { retry: 100, jitter: 50 } },
+    });
+  });
+  beforeEach(async () => {
+    context = await (browser as Browser).newContext();
+    published = 0;
+    streams += 1;
+  });
+  afterEach(async () => {
+    await context.close();
+    await until(() => app.service.getConnectionCount() === 0, 'every stream to be gone');
+  });
+  after(async () => {
+    await browser?.close();
+    if (browser !== undefined) await app.close();
+  });
+
+  const url = (): string => `/sse/s${streams}`;
+  const open = (path?: string): Promise<ClientPage> => ClientPage.open(context, app.url, path);
+  const publish = async (count = 1): Promise<void> => {
+    for (let number = 0; number < count; number += 1) await app.service.publish('news', 'note', (published += 1));
+  };
+  const all = (): number[] => Array.from({ length: published }, (_, index) => index + 1);
+
+  it('receives and comes back after a status and after a refusal that is a stream', async () => {
+    REFUSALS.set(url(), ctx => (ctx.status = 503));
+    const page = await open();
+    await page.connect(url(), { delay: 50 });
+    await page.state('open');
+    await publish();
+    await page.received(1);
+    REFUSALS.set(url(), ctx => {
+      ctx.type = 'text/event-stream';
+      ctx.body = 'retry: 100\nevent: sse.closed\ndata: {"reason":"full"}\n\n';
+    });
+    await app.service.closeConnection(`s${streams}`, 'closed');
+    await page.page.waitForFunction("window.states.some(state => state.reason === 'full')");
+    await publish();
+    await page.received(2);
+    expect(await page.got()).to.deep.equal(all());
+    const reasons = (await page.states()).flatMap(({ kind, reason }) => (kind === 'waiting' ? [reason] : []));
+    expect(reasons).to.deep.equal(['refused', 'closed', 'full']);
+  });
+
+  it('stops when a newer stream of its id takes over', async () => {
+    const [older, newer] = [await open(), await open()];
+    await older.connect(url());
+    await older.state('open');
+    await newer.connect(url());
+    await older.state('closed', 'superseded');
+    await newer.state('open');
+  });
+
+  it('reads a POST stream, and one of EventSource', async () => {
+    const page = await open();
+    await page.connect(url(), { method: 'POST', body: '{}', headers: { 'content-type': 'application/json' } });
+    await page.state('open');
+    await page.run('window.stream.close()');
+    await page.run(`
+      window.stream = window.sse.connect('${url()}', { transport: window.sse.eventSourceTransport, delay: 50 });
+      window.stream.on('note', data => window.got.push(data));`);
+    await page.state('open');
+    await publish();
+    await page.received(1);
+    await app.service.closeConnection(`s${streams}`, 'max-age');
+    await publish();
+    await page.received(2);
+    expect(await page.got()).to.deep.equal(all());
+  });
+
+  it('resumes when the network is back', async () => {
+    const page = await open();
+    await page.connect(url(), { delay: 100 });
+    await page.state('open');
+    await publish();
+    await page.received(1);
+    await context.setOffline(true);
+    for (const socket of app.sockets) socket.destroy();
+    await page.state('waiting');
+    await publish(2);
+    await context.setOffline(false);
+    await page.received(3);
+    expect(await page.got()).to.deep.equal(all());
+  });
+
+  it('resumes after the back/forward cache, and after a reload', async () => {
+    const page = await open();
+    // A lock or a channel of a shared stream would keep the page out of the cache as well.
+    await page.connect(url(), { resume: 'session', share: true });
+    await page.state('open');
+    await publish();
+    await page.received(1);
+    await page.run("addEventListener('pageshow', event => (window.persisted = event.persisted))");
+    await page.page.goto(`${app.url}/page/other`);
+    await until(() => app.service.getConnectionCount() === 0, 'the page to end its connection');
+    await publish(2);
+    await page.page.goBack({ waitUntil: 'commit' });
+    await page.received(3);
+    expect(await page.page.evaluate('window.persisted'), 'the page was in the cache').to.equal(true);
+    expect(await page.got()).to.deep.equal(all());
+
+    await page.page.reload();
+    await until(() => app.service.getConnectionCount() === 0, 'the page to end its connection');
+    await publish(2);
+    await page.page.waitForFunction('window.states');
+    await page.connect(url(), { resume: 'session' });
+    await page.received(2);
+    expect(await page.got()).to.deep.equal(all().slice(-2));
+  });
+
+  it('gives up the connection of a hidden page, and resumes with the page', async () => {
+    const page = await open();
+    await page.connect(url(), { pauseHidden: 50 });
+    await page.state('open');
+    // A headless browser hides no page by itself.
+    const become = (state: string): Promise<void> =>
+      page.run(`Object.defineProperty(document, 'visibilityState', { value: '${state}', configurable: true });
+        document.dispatchEvent(new Event('visibilitychange'));`);
+    await become('hidden');
+    await page.state('paused', 'hidden');
+    await until(() => app.service.getConnectionCount() === 0, 'the page to end its connection');
+    await publish();
+    await become('visible');
+    await page.received(1);
+  });
+
+  describe('that shares', () => {
+    it('has one connection for ten tabs, and loses nothing when the leader closes', async function () {
+      this.timeout(120_000);
+      const rounds = amount(3, 20);
+      const tabs: ClientPage[] = [];
+      const join = async (): Promise<void> => {
+        const page = await open();
+        await page.connect(url(), { share: true, delay: 50 });
+        tabs.push(page);
+        // Tabs lead in the order in which they joined.
+        await page.state('open');
+      };
+      for (let tab = 0; tab < 10; tab += 1) await join();
+      expect(app.service.getConnectionCount()).to.equal(1);
+      // What a tab has received by the time it joins, so that the rest is what it must receive.
+      const joined = new Map(tabs.map(tab => [tab, 0]));
+      for (let round = 0; round < rounds; round += 1) {
+        await publish(2);
+        const leader = tabs.shift();
+        const closing = round % 2 === 0 ? leader?.page.close() : leader?.run('window.stream.close()');
+        await publish(2);
+        await closing;
+        await publish(2);
+        for (const tab of tabs) await tab.received(published - (joined.get(tab) ?? 0));
+        await join();
+        const newest = tabs.at(-1);
+        if (newest !== undefined) joined.set(newest, published);
+      }
+      for (const tab of tabs) expect(await tab.got()).to.deep.equal(all().slice(joined.get(tab)));
+      for (const tab of tabs) expect(await tab.gaps()).to.deep.equal([]);
+      expect(app.service.getConnectionCount()).to.equal(1);
+    });
+  });
+});

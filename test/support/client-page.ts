@@ -1,0 +1,88 @@
+import { readFile } from 'node:fs/promises';
+import type Koa from 'koa';
+import type { BrowserContext, Page } from 'playwright-core';
+import type * as client from '../../src/client/index.js';
+
+const FOLDER = new URL('../../src/client/', import.meta.url);
+const PAGE = `<!doctype html><title>client</title>
+<script type="module">import * as sse from '/client/index.js'; Object.assign(window, { sse, got: [], gaps: [], states: [] });</script>`;
+
+/** What the page of a test has in its global scope. */
+interface PageScope {
+  readonly sse: typeof client;
+  readonly got: unknown[];
+  readonly gaps: unknown[];
+  readonly states: { readonly kind: string; readonly reason?: string }[];
+  stream: client.SseStream;
+}
+
+/** Options that can be sent to a page. */
+type PageOptions = Pick<client.ConnectOptions, 'delay' | 'method' | 'pauseHidden' | 'resume' | 'share'> & {
+  readonly body?: string;
+  readonly headers?: client.RequestHeaders;
+};
+
+/** Serves the client's modules below `/client/` and pages without content below `/page`. */
+export const clientPages: Koa.Middleware = async (ctx, next) => {
+  const [, name] = /^\/client\/([a-z-]+\.js)$/.exec(ctx.path) ?? [];
+  if (name !== undefined) {
+    ctx.type = 'js';
+    ctx.body = await readFile(new URL(name, FOLDER));
+  } else if (ctx.path.startsWith('/page')) {
+    ctx.type = 'html';
+    ctx.body = PAGE;
+  } else await next();
+};
+
+/** A page with a stream; what it receives under the name `note` is kept in the page. */
+export class ClientPage {
+  private constructor(readonly page: Page) {}
+
+  static async open(context: BrowserContext, origin: string, path = '/page'): Promise<ClientPage> {
+    const page = await context.newPage();
+    await page.goto(origin + path);
+    await page.waitForFunction('window.states');
+    return new ClientPage(page);
+  }
+
+  async connect(url: string, options: PageOptions = {}): Promise<void> {
+    await this.page.evaluate(
+      ([target, settings]) => {
+        // The script of the page has set these.
+        const scope = globalThis as unknown as PageScope;
+        scope.stream = scope.sse.connect(target, settings);
+        scope.stream.on('note', data => scope.got.push(data));
+        scope.stream.onGap(gap => scope.gaps.push(gap));
+        scope.stream.onState(state => scope.states.push(state));
+      },
+      [url, options] as const,
+    );
+  }
+
+  /** Resolves when the stream is in this state. */
+  async state(kind: string, reason?: string): Promise<void> {
+    const of = `(state => state.kind === '${kind}' && ${reason === undefined} || state.reason === '${reason ?? ''}')`;
+    await this.page.waitForFunction(`${of}(window.stream.state)`);
+  }
+
+  /** Resolves when the page has received so many notes. */
+  async received(count: number): Promise<void> {
+    await this.page.waitForFunction(`window.got.length >= ${count}`);
+  }
+
+  got(): Promise<unknown[]> {
+    return this.page.evaluate(() => (globalThis as unknown as PageScope).got);
+  }
+
+  gaps(): Promise<unknown[]> {
+    return this.page.evaluate(() => (globalThis as unknown as PageScope).gaps);
+  }
+
+  states(): Promise<PageScope['states']> {
+    return this.page.evaluate(() => (globalThis as unknown as PageScope).states);
+  }
+
+  async run(code: string): Promise<void> {
+    await this.page.evaluate(code);
+  }
+}
