@@ -1,6 +1,6 @@
 import { constants, type Http2ServerResponse, type Http2Session } from 'node:http2';
 import type { SinkListener } from '../contracts/connection.js';
-import { type RequestSink, writeStreamHead } from './socket-sink.js';
+import { type RequestSink, STREAM_HEADERS, writeStreamHead } from './socket-sink.js';
 
 // Sessions whose clients were asked to go.
 const leaving = new WeakSet<Http2Session>();
@@ -38,7 +38,7 @@ export class ResponseSink implements RequestSink {
 
   open(): void {
     if (this.closed) return;
-    writeStreamHead(this.response, {});
+    writeStreamHead(this.response, STREAM_HEADERS);
   }
 
   write(bytes: Buffer): boolean {
