@@ -11,11 +11,12 @@
 --
 -- ARGV[1] inc             incarnation of the node
 -- ARGV[2] gen             generation of its lease
--- ARGV[3] mode            take: supersede a live owner; nx: refuse; restore: supersede only a smaller fencing token
+-- ARGV[3] mode            take: supersede a live owner; load: the same, counted apart; nx: refuse; restore: supersede only
+--                         a smaller fencing token
 -- ARGV[4] ttlMs           milliseconds the routes live
 -- ARGV[5] leaseMs         milliseconds the lease lives from now on
 -- ARGV[6] keyMs           milliseconds the keys live when they are new
--- ARGV[7] takeoverLimit   takeovers of one id that succeed within the window; more than 500 count as 500
+-- ARGV[7] takeoverLimit   takeovers of one id and mode that succeed within the window; more than 500 count as 500
 -- ARGV[8] takeoverWindow  milliseconds
 -- ARGV[9] pubCommand      PUBLISH or SPUBLISH
 -- ARGV[10] channelPrefix  channel of a node without its incarnation
@@ -30,7 +31,7 @@
 --     STALE   superseded since an earlier attempt; inc and tok of the present owner
 --     EXISTS  mode nx: inc and tok of the live owner
 --     MOVED   mode restore: inc and tok of the live owner, whose fencing token is not smaller
---     STORM   mode take: the limit is reached; inc and tok of the owner, which keeps the id
+--     STORM   mode take or load: the limit is reached; inc and tok of the owner, which keeps the id
 --     GONE    the registration was given up before
 --   LOST                                   the lease is not that of this node any more; nothing was changed
 --
@@ -56,25 +57,25 @@ local function decide(old, tok, user, own)
   if same and oldGen == gen then
     return 'DUP', oldToken, '', '', routeOf(gen, tok, oldToken, now + ttlMs, oldPrevs, oldTakeovers, user)
   end
-  local owner = oldInc or ''
-  local newer = mode == 'restore' and own > tonumber(oldToken)
+  local owner, newer = oldInc or '', mode == 'restore' and own > tonumber(oldToken)
   local superseded = string.find(',' .. oldPrevs .. ',', ',' .. inc .. '/' .. tok .. ',', 1, true)
   if superseded and not same and not newer then return 'STALE', oldToken, owner, oldTok end
   local live = not same and oldInc and till > now and oldExp > now
   if live and mode == 'nx' then return 'EXISTS', oldToken, owner, oldTok end
   if live and mode == 'restore' and not newer then return 'MOVED', oldToken, owner, oldTok end
-  local takeovers = {}
-  for at in string.gmatch(oldTakeovers, '%d+') do
-    if now - tonumber(at) < takeoverWindow then takeovers[#takeovers + 1] = at end
+  local takes, mark, counted, takeovers = live and (mode == 'take' or mode == 'load'), mode == 'load' and 'l' or '', 0, {}
+  for kind, at in string.gmatch(oldTakeovers, '(l?)(%d+)') do
+    local recent = now - tonumber(at) < takeoverWindow
+    if recent then takeovers[#takeovers + 1] = kind .. at end
+    if recent and kind == mark then counted = counted + 1 end
   end
-  if live and mode == 'take' and #takeovers >= takeoverLimit then return 'STORM', oldToken, owner, oldTok end
-  if live and mode == 'take' then takeovers[#takeovers + 1] = num(now) end
-  local token = newer and own or math.max(own, tonumber(oldToken) + 1)
-  local prevs = { (oldInc or '?') .. '/' .. oldTok }
+  if takes and counted >= takeoverLimit then return 'STORM', oldToken, owner, oldTok end
+  if takes then takeovers[#takeovers + 1] = mark .. num(now) end
+  local token, prevs = newer and own or math.max(own, tonumber(oldToken) + 1), { (oldInc or '?') .. '/' .. oldTok }
   for prev in string.gmatch(oldPrevs, '[^,]+') do if #prevs < 3 then prevs[#prevs + 1] = prev end end
   if same then owner, oldTok = '', '' end
-  local kept = same and oldPrevs or table.concat(prevs, ',')
-  local route = routeOf(gen, tok, num(token), now + ttlMs, kept, table.concat(takeovers, ','), user)
+  local past = same and oldPrevs or table.concat(prevs, ',')
+  local route = routeOf(gen, tok, num(token), now + ttlMs, past, table.concat(takeovers, ','), user)
   return live and 'TOOK' or 'NEW', token, owner, oldTok, route
 end
 

@@ -1,8 +1,9 @@
-import type { CloseReason, ConnectionSink, ConnectionState, SinkListener } from '../contracts/connection.js';
+import { AsyncResource } from 'node:async_hooks';
+import type { CloseReason, ConnectionSink, ConnectionState, Reset, SinkListener } from '../contracts/connection.js';
 import type { Cursor, EventOptions, Frame, Gap, LocalReceipt, LocalResult, Position } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { encodeComment } from '../protocol/event-stream.js';
-import { GapReport, ResetFrame } from '../protocol/gap.js';
+import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
 import { ClientCursor } from './cursor.js';
 import { BUFFERED, DELIVERED, directSend, MessageMemory, NOT_CONNECTED } from './direct-send.js';
@@ -42,6 +43,8 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #memory: MessageMemory | undefined;
   #ending: Ending | undefined;
   #waiters: (() => void)[] | undefined;
+  // The resets that the client was given and of which the observer has not been notified.
+  #resets: Reset | undefined;
 
   constructor(identity: ConnectionIdentity, sink: ConnectionSink, environment: ConnectionEnvironment) {
     ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId } = identity);
@@ -64,7 +67,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   get signal(): AbortSignal {
-    return this.#observedEnding().controller.signal;
+    return this.#observedEnding().signal;
   }
 
   get closed(): Promise<CloseReason> {
@@ -90,9 +93,19 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.replay(first);
   }
 
-  /** Writes a frame ahead of all held frames. Only in state `opening`, after {@link open}. */
+  /**
+   * Writes a frame ahead of all held frames, whatever its size. Only in state `opening`, after {@link open}; wait for
+   * {@link drained} between two pages.
+   */
   replay(frame: Frame): void {
-    if (this.#state.kind === 'opening') this.#writer.write(frame);
+    if (this.#state.kind === 'opening') this.#writer.replay(frame);
+  }
+
+  /** As {@link replay}, for an event that is no part of a page: within the bounds of `sendBuffer.*`. */
+  insert(frame: Frame): LocalResult {
+    if (this.#state.kind !== 'opening') return NOT_CONNECTED;
+    const result = this.#writer.enqueue(frame);
+    return result === DELIVERED ? BUFFERED : result;
   }
 
   /**
@@ -107,6 +120,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.watchdog.age(this);
     this.#writer.release(frame => this.#due(frame));
     this.#writer.writeBatch();
+    this.#reportResets();
   }
 
   /**
@@ -182,9 +196,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   resetForDropped(dropped: Frame): ResetFrame | undefined {
-    const frame = this.#cursor.resetForDropped(dropped, this.topics);
-    if (frame !== undefined) this.#environment.observer.onReset(this, frame.reset);
-    return frame;
+    return this.#given(this.#cursor.resetForDropped(dropped, this.topics));
   }
 
   send(event: string, data: unknown, options?: EventOptions): LocalReceipt {
@@ -252,7 +264,9 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   onDrain(): void {
     this.#writer.onDrain();
-    if (!this.#writer.blocked) this.#wake();
+    if (this.#writer.blocked) return;
+    this.#wake();
+    this.#reportResets();
   }
 
   onClose(): void {
@@ -291,9 +305,24 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   /** The event for the client, if it misses entries of the gap. */
   #resetFor(report: GapReport): ResetFrame | undefined {
-    const frame = this.#cursor.resetFor(report, this.topics);
-    if (frame !== undefined) this.#environment.observer.onReset(this, frame.reset);
+    return this.#given(this.#cursor.resetFor(report, this.topics));
+  }
+
+  #given(frame: ResetFrame | undefined): ResetFrame | undefined {
+    if (frame === undefined) return undefined;
+    this.#environment.observer.onReset(this, frame.reset);
+    // The frame itself has not been written yet.
+    if (this.#resets === undefined) queueMicrotask(() => this.#reportResets());
+    this.#resets = joinResets(this.#resets, frame.reset);
     return frame;
+  }
+
+  /** Notifies the observer once the client has taken all that was to be written when it got its resets. */
+  #reportResets(): void {
+    const resets = this.#resets;
+    if (resets === undefined || this.#state.kind !== 'open' || this.#writer.blocked) return;
+    this.#resets = undefined;
+    this.#environment.observer.onResetReached(this, resets);
   }
 
   /** Ends all that belongs to a connection that accepts events. Called once, when its state has become `draining` or `closed`. */
@@ -302,7 +331,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.watchdog.forgetAge(this);
     this.#memory = undefined;
     this.#wake();
-    this.#ending?.controller.abort(reason);
+    this.#ending?.abort(reason);
     this.#environment.observer.onStopped(this, reason);
   }
 
@@ -322,9 +351,12 @@ function isHeadSent(state: State): boolean {
   return state.kind !== 'opening' || state.head === 'sent';
 }
 
-/** The signal and the promise of a connection's end. Made only for a connection whose `signal` or `closed` is read. */
-class Ending {
-  readonly controller = new AbortController();
+/**
+ * The signal and the promise of a connection's end. Made only for a connection whose `signal` or `closed` is read. Listeners
+ * of the signal run in the asynchronous context of the first reader: the handler, not whoever closes the connection.
+ */
+class Ending extends AsyncResource {
+  readonly #controller = new AbortController();
   resolve: (reason: CloseReason) => void = () => undefined;
   readonly closed = new Promise<CloseReason>(resolve => {
     this.resolve = resolve;
@@ -332,7 +364,16 @@ class Ending {
 
   /** @param state the present state of the connection, which may have ended already */
   constructor(state: State) {
-    if (state.kind === 'draining' || state.kind === 'closed') this.controller.abort(state.reason);
+    super('distributed-sse.connection');
+    if (state.kind === 'draining' || state.kind === 'closed') this.#controller.abort(state.reason);
     if (state.kind === 'closed') this.resolve(state.reason);
+  }
+
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  abort(reason: CloseReason): void {
+    this.runInAsyncScope(() => this.#controller.abort(reason));
   }
 }

@@ -19,6 +19,8 @@ export interface ConnectionObserver {
   onStopped(connection: LocalConnection, reason: CloseReason): void;
   /** The client of an open connection gets `sse.reset`, ahead of every later event. */
   onReset(connection: LocalConnection, reset: Reset): void;
+  /** The client has taken its resets and everything before them; one call for all of them. */
+  onResetReached(connection: LocalConnection, reset: Reset): void;
   /** The socket is gone as well. Called exactly once, after `onStopped`. */
   onClosed(connection: LocalConnection): void;
 }

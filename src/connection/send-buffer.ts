@@ -5,7 +5,7 @@ const COMPACT_AT = 1024;
 /**
  * Frames that wait for one slow or opening client, first in, first out, counted in the process budget. A part of the first
  * frame may have left already. That frame cannot be dropped, since the client would see half an event. What a full buffer
- * costs is decided by the `FrameWriter`.
+ * costs is decided by the `FrameWriter`. Every call takes the same time, however many frames wait.
  */
 export class SendBuffer {
   #frames: (Frame | undefined)[] = [];
@@ -13,7 +13,11 @@ export class SendBuffer {
   #headOffset = 0;
   #bytes = 0;
 
-  constructor(private readonly budget: SendBufferBudget) {}
+  /** @param holder pays when the bytes of the process do not fit */
+  constructor(
+    private readonly budget: SendBufferBudget,
+    private readonly holder: BudgetHolder,
+  ) {}
 
   /** Bytes waiting. */
   get bytes(): number {
@@ -38,7 +42,14 @@ export class SendBuffer {
 
   /** Puts a frame before all frames of which no part has left. */
   pushFirst(frame: Frame): void {
-    this.#frames.splice(this.#firstWhole, 0, frame);
+    if (this.#head === 0) {
+      this.#frames.splice(this.#firstWhole, 0, frame);
+    } else {
+      // A frame was dropped before, so there is room in front.
+      this.#head -= 1;
+      if (this.#headOffset > 0) this.#frames[this.#head] = this.#frames[this.#head + 1];
+      this.#frames[this.#firstWhole] = frame;
+    }
     this.#count(frame.bytes.length);
   }
 
@@ -51,6 +62,15 @@ export class SendBuffer {
     this.#frames[this.#head] = undefined;
     this.#head += 1;
     this.#count(-frame.bytes.length);
+    this.#compact();
+    return frame;
+  }
+
+  /** Removes and returns the newest frame, unless a part of it has left. */
+  dropNewest(): Frame | undefined {
+    if (this.#frames.length === this.#firstWhole) return undefined;
+    const frame = this.#frames.pop();
+    if (frame !== undefined) this.#count(-frame.bytes.length);
     this.#compact();
     return frame;
   }
@@ -98,7 +118,7 @@ export class SendBuffer {
 
   #count(bytes: number): void {
     this.#bytes += bytes;
-    this.budget.add(bytes);
+    this.budget.add(bytes, this.holder);
   }
 
   #compact(): void {
@@ -112,9 +132,18 @@ export class SendBuffer {
   }
 }
 
-/** Bytes that wait for slow clients in the whole process, against one bound. */
+/** A connection as the budget sees it. */
+export interface BudgetHolder {
+  /** Counts anew what can change without a call: the bytes in its socket's own buffer. */
+  recount(): void;
+  /** Gives up so many of its bytes, or all it can if it has fewer. */
+  pay(bytes: number): void;
+}
+
+/** Bytes that wait for clients in the whole process, against one bound. When it is full, the largest holder pays. */
 export class SendBufferBudget {
   #used = 0;
+  readonly #holders = new Map<BudgetHolder, number>();
 
   /** @param limit `sendBuffer.maxTotalBytes` */
   constructor(readonly limit: number) {}
@@ -130,7 +159,48 @@ export class SendBufferBudget {
   }
 
   /** Counts bytes that began to wait; a negative number, bytes that no longer do. */
-  add(bytes: number): void {
+  add(bytes: number, holder: BudgetHolder): void {
+    if (bytes === 0) return;
     this.#used += bytes;
+    const held = (this.#holders.get(holder) ?? 0) + bytes;
+    if (held === 0) this.#holders.delete(holder);
+    else this.#holders.set(holder, held);
+  }
+
+  /**
+   * Makes room for so many bytes of a holder at the cost of those that hold more. Returns false when there is none: the
+   * holder itself has to pay.
+   */
+  makeRoom(bytes: number, holder: BudgetHolder): boolean {
+    const own = (): number => (this.#holders.get(holder) ?? 0) + bytes;
+    while (!this.admits(bytes)) {
+      const largest = this.#largest();
+      if (largest === undefined || largest.holder === holder || largest.bytes <= own()) return this.admits(bytes);
+      if (!this.#charge(largest.holder, bytes)) return false;
+    }
+    return true;
+  }
+
+  /** Brings the bytes back within the bound, after some that no call could refuse. */
+  enforce(): void {
+    while (!this.admits(0)) {
+      const largest = this.#largest();
+      if (largest === undefined || !this.#charge(largest.holder, 0)) return;
+    }
+  }
+
+  /** Returns whether the holder paid anything. */
+  #charge(holder: BudgetHolder, bytes: number): boolean {
+    const before = this.#used;
+    if (!this.admits(bytes)) holder.pay(before + bytes - this.limit);
+    return this.#used < before || this.admits(bytes);
+  }
+
+  #largest(): { readonly holder: BudgetHolder; readonly bytes: number } | undefined {
+    for (const holder of this.#holders.keys()) holder.recount();
+    let largest: BudgetHolder | undefined;
+    let most = 0;
+    for (const [holder, bytes] of this.#holders) if (bytes > most) [largest, most] = [holder, bytes];
+    return largest && { holder: largest, bytes: most };
   }
 }

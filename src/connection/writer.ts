@@ -4,7 +4,7 @@ import { ResetFrame } from '../protocol/gap.js';
 import { BUFFERED, DELIVERED, rejected } from './direct-send.js';
 import type { ConnectionEnvironment } from './environment.js';
 import type { Batch, Flushable } from './scheduler.js';
-import { SendBuffer } from './send-buffer.js';
+import { type BudgetHolder, SendBuffer } from './send-buffer.js';
 import type { Watched } from './timers.js';
 
 const FULL = rejected('SEND_BUFFER_FULL');
@@ -28,16 +28,19 @@ const LATE_MS = 1000;
  * Writes the frames of one connection to its sink, in order and within the bounds of `sendBuffer.*`.
  *
  * While the socket keeps up, frames gather in a {@link Batch} and leave at the end of the tick. Once the socket asks for a
- * pause, frames wait in a {@link SendBuffer}. While the connection is `opening`, frames that are held wait there as well,
- * and only {@link write} writes. While it is `draining`, the waiting frames leave and then the sink ends.
+ * pause, frames wait in a {@link SendBuffer}. While the connection is `opening`, frames that are held wait in another one,
+ * behind everything that is written meanwhile. While it is `draining`, the waiting frames leave and then the sink ends.
  */
-export class FrameWriter implements Flushable {
+export class FrameWriter implements Flushable, BudgetHolder {
   #batch: Batch;
   #sendBuffer: SendBuffer | undefined;
+  // Frames that arrived while the connection opened.
+  #held: SendBuffer | undefined;
   // Follows all frames that wait: it stands for later frames, which were rejected.
   #reset: ResetFrame | undefined;
   #scheduled = false;
   #blocked = false;
+  #finishing = false;
   #written = 0;
   #accepted = 0;
   // Bytes of the socket's own buffer that are counted in the process budget.
@@ -62,10 +65,10 @@ export class FrameWriter implements Flushable {
 
   /** Bytes of all frames that the socket has not accepted. */
   get pendingBytes(): number {
-    return this.#batch.bytes + (this.#sendBuffer?.bytes ?? 0) + this.sink.pendingBytes;
+    return this.#batch.bytes + (this.#sendBuffer?.bytes ?? 0) + (this.#held?.bytes ?? 0) + this.sink.pendingBytes;
   }
 
-  /** Whether the socket asked for a pause. */
+  /** Whether the socket asked for a pause. Nothing waits in the send buffer of a connection that is not blocked. */
   get blocked(): boolean {
     return this.#blocked;
   }
@@ -85,34 +88,30 @@ export class FrameWriter implements Flushable {
     return this.owner.state.kind === 'closed' || this.sink.closed;
   }
 
-  /** Puts a frame into this tick's batch, or behind the frames that wait. */
+  /** Puts a frame into this tick's batch, or behind the frames that wait for the socket, as far as these may grow. */
   enqueue(frame: Frame): LocalResult {
-    if (this.#blocked) return this.hold(frame);
-    this.write(frame);
+    if (this.#blocked) return this.#wait(frame, this.#waiting(), this.sink.pendingBytes);
+    this.#write(frame);
     return DELIVERED;
   }
 
-  /** Puts a frame behind the frames that wait. */
+  /** Puts a frame behind the frames that were held. Only while the connection opens. */
   hold(frame: Frame): LocalResult {
-    const sendBuffer = this.#waiting();
-    const size = frame.bytes.length + (this.#reset?.bytes.length ?? 0);
-    if (!this.#admits(size, sendBuffer) && !this.#makeRoom(size, sendBuffer)) return this.#reject(frame);
-    this.#pushReset(sendBuffer);
-    sendBuffer.push(frame);
-    return BUFFERED;
+    this.#held ??= new SendBuffer(this.environment.budget, this);
+    return this.#wait(frame, this.#held, 0);
   }
 
-  /** Puts a frame into this tick's batch, ahead of the frames that wait. */
-  write(frame: Frame): void {
-    this.#batch = this.#batch.append(frame);
-    if (!this.#scheduled) {
-      this.#scheduled = true;
-      this.environment.scheduler.schedule(this);
+  /** As {@link enqueue}, but whatever its size: the caller waits between two pages of a replay. */
+  replay(frame: Frame): void {
+    if (this.#blocked) {
+      this.#waiting().push(frame);
+      this.environment.budget.enforce();
+    } else {
+      this.#write(frame);
     }
-    if (this.#batch.bytes >= PIECE_BYTES) this.writeBatch();
   }
 
-  /** Called at the end of a tick in which {@link write} was called. */
+  /** Called at the end of a tick in which a frame was put into the batch. */
   flush(now: number): void {
     this.#scheduled = false;
     this.writeBatch(now);
@@ -123,7 +122,7 @@ export class FrameWriter implements Flushable {
     if (this.#batch.bytes === 0) return;
     const batch = this.#batch;
     this.#batch = this.environment.scheduler.empty;
-    if (batch.bytes > PIECE_BYTES && this.owner.state.kind === 'open') {
+    if (batch.bytes > PIECE_BYTES) {
       this.#waiting().push({ bytes: batch.join() });
       this.#pump();
     } else {
@@ -134,28 +133,27 @@ export class FrameWriter implements Flushable {
 
   /** Writes the frames that were held, now that the connection is open. @param due the frame to write for a held one */
   release(due: (frame: Frame) => Frame | undefined): void {
-    const held = this.#sendBuffer;
-    this.#sendBuffer = undefined;
+    const held = this.#held;
+    this.#held = undefined;
     if (held === undefined) return;
     for (let next = held.dropOldest(); next !== undefined; next = held.dropOldest()) {
       const frame = due(next);
-      if (frame === undefined) continue;
-      if (this.#blocked) this.#waiting().push(frame);
-      else this.write(frame);
+      if (frame !== undefined) this.replay(frame);
     }
   }
 
   /** Drops the frames that were held. */
   dropHeld(): void {
-    this.#sendBuffer?.clear();
+    this.#held?.clear();
+    this.#held = undefined;
   }
 
   /** The socket can accept more bytes. */
   onDrain(): void {
     this.#blocked = false;
     this.#noteProgress(performance.now());
-    this.#charge(0);
-    if (this.owner.state.kind !== 'opening') this.#pump();
+    this.#charge(this.sink.pendingBytes);
+    this.#pump();
   }
 
   /** Writes all frames that wait and `last`, as fast as the socket accepts them, and then ends the sink. */
@@ -165,6 +163,7 @@ export class FrameWriter implements Flushable {
     const sendBuffer = this.#waiting();
     this.#pushReset(sendBuffer);
     sendBuffer.push(last);
+    this.#finishing = true;
     this.#pump();
   }
 
@@ -173,6 +172,7 @@ export class FrameWriter implements Flushable {
     this.#batch = this.environment.scheduler.empty;
     this.#sendBuffer?.clear();
     this.#sendBuffer = undefined;
+    this.dropHeld();
     this.#reset = undefined;
     this.#charge(0);
   }
@@ -180,9 +180,51 @@ export class FrameWriter implements Flushable {
   /** Whether bytes wait, and whether the socket accepted none for `connection.timeout`: then it is stale. */
   stall(now: number): 'idle' | 'waiting' | 'stale' {
     this.#noteProgress(now);
+    this.recount();
     if (this.sink.pendingBytes === 0) return 'idle';
     this.#waitingSince ??= now;
     return now - this.#waitingSince < this.environment.watchdog.timeout ? 'waiting' : 'stale';
+  }
+
+  recount(): void {
+    if (this.#charged > 0) this.#charge(this.sink.pendingBytes);
+  }
+
+  /** The process budget is full, and this connection holds most of it. */
+  pay(bytes: number): void {
+    const sendBuffer = this.#sendBuffer;
+    const { policy } = this.environment;
+    if (policy === 'disconnect' || this.owner.state.kind !== 'open' || sendBuffer === undefined) {
+      this.owner.cut('slow');
+      return;
+    }
+    const goal = sendBuffer.bytes - bytes;
+    if (policy === 'drop-oldest') this.#dropOldest(sendBuffer, more => sendBuffer.bytes + more <= goal);
+    else this.#dropNewest(sendBuffer, goal);
+  }
+
+  /** Puts a frame into this tick's batch. */
+  #write(frame: Frame): void {
+    this.#batch = this.#batch.append(frame);
+    if (!this.#scheduled) {
+      this.#scheduled = true;
+      this.environment.scheduler.schedule(this);
+    }
+    if (this.#batch.bytes >= PIECE_BYTES) this.writeBatch();
+  }
+
+  /** Puts a frame behind those of a send buffer. @param ahead bytes that count in the bound of the connection as well */
+  #wait(frame: Frame, sendBuffer: SendBuffer, ahead: number): LocalResult {
+    const { maxBytes, budget } = this.environment;
+    const admits = (bytes: number): boolean => sendBuffer.bytes + ahead + bytes <= maxBytes && budget.admits(bytes);
+    const size = frame.bytes.length + (this.#reset?.bytes.length ?? 0);
+    const fits = sendBuffer.bytes + ahead + size <= maxBytes && budget.makeRoom(size, this);
+    // The room may have cost this connection itself.
+    if (this.owner.state.kind === 'closed') return FULL;
+    if (!fits && !this.#makeRoom(size, sendBuffer, admits)) return this.#reject(frame);
+    this.#pushReset(sendBuffer);
+    sendBuffer.push(frame);
+    return BUFFERED;
   }
 
   #reject(frame: Frame): LocalResult {
@@ -201,11 +243,16 @@ export class FrameWriter implements Flushable {
   }
 
   /** Drops the oldest frames if the policy says so. Drops none for a frame that would not fit even then. */
-  #makeRoom(size: number, sendBuffer: SendBuffer): boolean {
+  #makeRoom(size: number, sendBuffer: SendBuffer, admits: (bytes: number) => boolean): boolean {
     if (this.environment.policy !== 'drop-oldest' || this.owner.state.kind === 'opening') return false;
-    if (!this.#admits(size - sendBuffer.droppable, sendBuffer)) return false;
+    if (!admits(size - sendBuffer.droppable)) return false;
+    return this.#dropOldest(sendBuffer, more => admits(size + more));
+  }
+
+  /** Drops the oldest frames until the rest fits with a reset of so many bytes. Returns whether it does. */
+  #dropOldest(sendBuffer: SendBuffer, fits: (more: number) => boolean): boolean {
     let reset: ResetFrame | undefined;
-    while (!this.#admits(size + (reset?.bytes.length ?? 0), sendBuffer)) {
+    while (!fits(reset?.bytes.length ?? 0)) {
       const dropped = sendBuffer.dropOldest();
       if (dropped === undefined) {
         // Only the reset does not fit: it stands for the new frame as well.
@@ -219,20 +266,26 @@ export class FrameWriter implements Flushable {
     return true;
   }
 
+  /** Drops the newest frames until so many bytes are left, if that is possible. One reset stands for them. */
+  #dropNewest(sendBuffer: SendBuffer, goal: number): void {
+    let first: Frame | undefined;
+    while (sendBuffer.bytes > goal) {
+      const dropped = sendBuffer.dropNewest();
+      if (dropped === undefined) break;
+      if (!(dropped instanceof ResetFrame)) this.environment.traffic.eventsDropped += 1;
+      if (dropped instanceof ResetFrame || dropped.position !== undefined) first = dropped;
+    }
+    if (first !== undefined) this.#reset = this.#resetFor(first);
+  }
+
   #pushReset(sendBuffer: SendBuffer): void {
     if (this.#reset === undefined) return;
     sendBuffer.push(this.#reset);
     this.#reset = undefined;
   }
 
-  /** Whether the send buffer may grow by so many bytes. */
-  #admits(bytes: number, sendBuffer: SendBuffer): boolean {
-    const { maxBytes, budget } = this.environment;
-    return sendBuffer.bytes + this.sink.pendingBytes + bytes <= maxBytes && budget.admits(bytes);
-  }
-
   #waiting(): SendBuffer {
-    this.#sendBuffer ??= new SendBuffer(this.environment.budget);
+    this.#sendBuffer ??= new SendBuffer(this.environment.budget, this);
     return this.#sendBuffer;
   }
 
@@ -246,7 +299,7 @@ export class FrameWriter implements Flushable {
     }
     if (!sendBuffer.empty) return;
     this.#sendBuffer = undefined;
-    if (this.owner.state.kind === 'draining') this.sink.end();
+    if (this.#finishing && this.owner.state.kind === 'draining') this.sink.end();
   }
 
   #put(bytes: Buffer, now: number): void {
@@ -256,14 +309,14 @@ export class FrameWriter implements Flushable {
     const more = this.#writeToSink(bytes);
     const pending = this.sink.pendingBytes;
     this.#noteProgress(now, pending);
-    if (more && pending === 0) return;
+    if (more && pending === 0 && this.#charged === 0) return;
     // The write itself may have closed the connection.
     if (this.owner.state.kind === 'closed') return;
-    if (!more) {
-      this.#blocked = true;
-      this.#charge(pending);
-    }
-    if (pending > 0) this.environment.watchdog.watch(this.owner);
+    this.#blocked = !more;
+    this.#charge(pending);
+    if (pending === 0) return;
+    this.environment.watchdog.watch(this.owner);
+    this.environment.budget.enforce();
   }
 
   #noteProgress(now: number, pending = this.sink.pendingBytes): void {
@@ -287,7 +340,7 @@ export class FrameWriter implements Flushable {
   }
 
   #charge(bytes: number): void {
-    this.environment.budget.add(bytes - this.#charged);
+    this.environment.budget.add(bytes - this.#charged, this);
     this.#charged = bytes;
   }
 }

@@ -17,6 +17,11 @@ export interface Registration {
    * before is superseded then, whatever `onDuplicate` says, and it counts as no takeover.
    */
   readonly openedAt?: number;
+  /**
+   * The client brought no last id: a page was loaded, and its takeover is counted apart: 19 within
+   * `connection.takeoverWindow` succeed. Default false: the client came back, and `connection.takeoverLimit` is its limit.
+   */
+  readonly pageLoad?: boolean;
 }
 
 /** Answer to a registration. Only `registered` changes anything. */

@@ -1,3 +1,4 @@
+import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
 import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
 import { WriteScheduler } from '../connection/scheduler.js';
@@ -13,6 +14,7 @@ import type { Telemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { EventEncoder } from '../protocol/event-stream.js';
+import { joinResets } from '../protocol/gap.js';
 import { withTimeout } from '../time.js';
 import type { Reconciler } from './maintenance.js';
 
@@ -38,6 +40,7 @@ export interface NodeServices {
 export class SseNode implements ConnectionObserver {
   readonly environment: ConnectionEnvironment;
   readonly resetHooks: ResetHooks;
+  readonly evictions: Evictions;
   readonly encoder: EventEncoder;
   readonly options: ResolvedSseOptions;
   readonly store: ConnectionStore;
@@ -63,6 +66,7 @@ export class SseNode implements ConnectionObserver {
     this.store = store;
     this.logger = logger;
     this.telemetry = telemetry;
+    this.evictions = new Evictions(logger);
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
     const { connection, sendBuffer, limits } = options;
     this.encoder = new EventEncoder(limits.maxEventBytes);
@@ -152,6 +156,7 @@ export class SseNode implements ConnectionObserver {
 
   onStopped(connection: LocalConnection, reason: CloseReason): void {
     this.telemetry.connections.stopped(connection, reason);
+    if (reason === 'superseded') this.evictions.superseded(connection.id);
     this.store.remove(connection);
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
@@ -159,9 +164,12 @@ export class SseNode implements ConnectionObserver {
     if (connection.fencingToken !== undefined && !this.routesReleased) this.releaseRoute(connection);
   }
 
-  onReset(connection: LocalConnection, reset: Reset): void {
-    this.telemetry.connections.reset(reset.reason);
-    this.resetHooks.onReset(connection, reset);
+  onReset(_connection: LocalConnection, { reason }: Reset): void {
+    this.telemetry.connections.reset(reason);
+  }
+
+  onResetReached(connection: LocalConnection, reset: Reset): void {
+    this.resetHooks.run(connection, reset);
   }
 
   onClosed(connection: LocalConnection): void {
@@ -208,35 +216,59 @@ export class SseNode implements ConnectionObserver {
 /** Milliseconds that a replay waits for a hook. */
 const HOOK_MS = 10_000;
 
+/** The hook of one connection. */
+interface OwnHook {
+  readonly hook: ResetHook;
+  /** The asynchronous context of the request that connected. */
+  readonly scope: AsyncResource;
+  running: boolean;
+  /** The resets that the client got while the hook ran. */
+  next: Reset | undefined;
+}
+
 /** The hooks that applications set for clients that miss entries. A failure of a hook is logged; the stream goes on. */
 class ResetHooks {
-  readonly #hooks = new WeakMap<LocalConnection, ResetHook>();
+  readonly #hooks = new WeakMap<LocalConnection, OwnHook>();
 
   constructor(
     private readonly logger: Logger,
     private readonly telemetry: Pick<Telemetry['connections'], 'handling'>,
   ) {}
 
+  /** Sets the hook of a connection, which runs in the present asynchronous context. */
   set(connection: LocalConnection, hook: ResetHook): void {
-    this.#hooks.set(connection, hook);
+    const scope = new AsyncResource('distributed-sse.onReset');
+    this.#hooks.set(connection, { hook, scope, running: false, next: undefined });
   }
 
-  /** Runs the hook of an open connection, after the client was given `sse.reset`. */
-  onReset(connection: LocalConnection, reset: Reset): void {
-    const hook = this.#hooks.get(connection);
-    if (hook === undefined) return;
-    queueMicrotask(() => {
-      if (connection.state.kind !== 'open') return;
-      void this.telemetry.handling(connection, () => this.#run(hook, connection, reset));
-    });
+  /** Runs the hook of an open connection whose client has taken `sse.reset`; never twice at the same time. */
+  run(connection: LocalConnection, reset: Reset): void {
+    const own = this.#hooks.get(connection);
+    if (own === undefined) return;
+    if (own.running) own.next = joinResets(own.next, reset);
+    else void this.#runAll(own, connection, reset);
+  }
+
+  async #runAll(own: OwnHook, connection: LocalConnection, first: Reset): Promise<void> {
+    own.running = true;
+    for (let reset: Reset | undefined = first; reset !== undefined; reset = own.next) {
+      own.next = undefined;
+      if (connection.state.kind !== 'open') break;
+      const due = reset;
+      await own.scope.runInAsyncScope(() =>
+        this.telemetry.handling(connection, () => this.#run(own.hook, connection, due)),
+      );
+    }
+    own.running = false;
   }
 
   /** Runs the hook of a connection during its replay, and waits for the hook up to 10 s. */
   async replaying(connection: LocalConnection, reset: Reset, send: ResetClient['send']): Promise<void> {
-    const hook = this.#hooks.get(connection);
-    if (hook === undefined) return;
+    const own = this.#hooks.get(connection);
+    if (own === undefined) return;
     const { id, topics } = connection;
-    await withTimeout(this.#run(hook, { id, topics, send }, reset), HOOK_MS, () => {
+    const running = own.scope.runInAsyncScope(() => this.#run(own.hook, { id, topics, send }, reset));
+    await withTimeout(running, HOOK_MS, () => {
       this.#report(id, new SseError('INTERNAL', `onReset must settle within ${HOOK_MS} ms`));
     });
   }
@@ -254,5 +286,59 @@ class ResetHooks {
       connectionId,
       error,
     });
+  }
+}
+
+/** Takeovers of one id in a row that are no coincidence. */
+const EVICTIONS = 3;
+/** Milliseconds after which a takeover begins a new row. */
+const ROW_MS = 60_000;
+/** Connection ids that are remembered at once. */
+const MOST_IDS = 1_000;
+
+interface Row {
+  count: number;
+  at: number;
+  logged: boolean;
+}
+
+/** Finds clients that take one connection id from each other, as two tabs with one id do, and logs each id once. */
+class Evictions {
+  /** By connection id, the longest quiet first. */
+  readonly #rows = new Map<string, Row>();
+
+  constructor(private readonly logger: Logger) {}
+
+  /** A connection of this node was taken over. */
+  superseded(connectionId: string): void {
+    const row = this.#rowOf(connectionId);
+    row.count += 1;
+    if (row.count >= EVICTIONS) this.#log(connectionId, row);
+  }
+
+  /** A takeover was one too many. */
+  refused(connectionId: string): void {
+    this.#log(connectionId, this.#rowOf(connectionId));
+  }
+
+  #rowOf(connectionId: string): Row {
+    const now = performance.now();
+    const former = this.#rows.get(connectionId);
+    const row = former !== undefined && now - former.at < ROW_MS ? former : { count: 0, at: now, logged: false };
+    row.at = now;
+    this.#rows.delete(connectionId);
+    this.#rows.set(connectionId, row);
+    const [oldest] = this.#rows.keys();
+    if (this.#rows.size > MOST_IDS && oldest !== undefined) this.#rows.delete(oldest);
+    return row;
+  }
+
+  #log(connectionId: string, row: Row): void {
+    if (row.logged) return;
+    row.logged = true;
+    this.logger.warn(
+      'clients take one connection id from each other; give each tab and each device an id of its own, or let the library choose one',
+      { connectionId },
+    );
   }
 }

@@ -4,7 +4,7 @@ import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import type { ConnectionSettings } from '../options/sse-options.js';
+import { type ConnectionSettings, PAGE_LOAD_TAKEOVERS } from '../options/sse-options.js';
 import { checkConnectionId, checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
 import { pause } from '../time.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
@@ -152,14 +152,20 @@ export class ConnectionOpener {
 
   async #register(connection: ClientConnection, how: Pick<Registration, 'onDuplicate' | 'openedAt'>): Promise<void> {
     const { cluster, options } = this.node;
-    const { id, token } = connection;
-    const result = await cluster.routes.register({ connectionId: id, token, ...how }).catch((error: unknown) => {
-      // It may have been carried out all the same.
-      this.node.releaseRoute(connection);
-      throw error;
-    });
+    const { id, token, lastEventId } = connection;
+    const pageLoad = lastEventId === undefined;
+    const result = await cluster.routes
+      .register({ connectionId: id, token, pageLoad, ...how })
+      .catch((error: unknown) => {
+        // It may have been carried out all the same.
+        this.node.releaseRoute(connection);
+        throw error;
+      });
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
-    if (result.outcome === 'storm') throw takeoverStorm(id, options.connection);
+    if (result.outcome === 'storm') {
+      this.node.evictions.refused(id);
+      throw pageLoad ? tooManyLoads(id, options.connection) : takeoverStorm(id, options.connection);
+    }
     // From here on the end of the connection releases the route. A connection that ended before has not.
     if (connection.state.kind === 'opening') connection.fencingToken = result.fencingToken;
     else this.node.releaseRoute(connection);
@@ -241,6 +247,14 @@ function takeoverStorm(connectionId: string, { takeoverLimit, takeoverWindow }: 
   return new SseError(
     'TAKEOVER_STORM',
     `connection '${connectionId}' was taken over ${takeoverLimit} times within ${takeoverWindow} ms; ` +
+      'its present owner keeps it. Give each tab an id of its own',
+  );
+}
+
+function tooManyLoads(connectionId: string, { takeoverWindow }: ConnectionSettings): SseError {
+  return new SseError(
+    'RATE_LIMITED',
+    `connection '${connectionId}' was taken over ${PAGE_LOAD_TAKEOVERS} times by page loads within ${takeoverWindow} ms; ` +
       'its present owner keeps it. Give each tab an id of its own',
   );
 }

@@ -1,5 +1,5 @@
 import type { ClientConnection } from '../connection/client-connection.js';
-import { BUFFERED, directSend, NOT_CONNECTED } from '../connection/direct-send.js';
+import { directSend } from '../connection/direct-send.js';
 import type { ReplayPage, ReplayRequest } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
@@ -150,10 +150,7 @@ export class Replayer {
       directSend(
         {
           id: connection.id,
-          deliver: frame => {
-            connection.replay(frame);
-            return connection.state.kind === 'opening' ? BUFFERED : NOT_CONNECTED;
-          },
+          deliver: frame => connection.insert(frame),
         },
         this.node.environment,
         event,
@@ -170,8 +167,8 @@ export class Replayer {
       if (frame.position !== undefined && isAfter(frame.position, goal)) break;
       connection.replay(frame);
       entries += 1;
-      await connection.drained();
     }
+    await connection.drained();
     return entries;
   }
 }

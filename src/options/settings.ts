@@ -52,7 +52,10 @@ export const SETTINGS = {
     maxAge: setting(millisecondsOrOff, false),
     /** When a connected id connects again: the newer connection wins, or gets 409. Default `takeover`. */
     onDuplicate: setting(oneOf('takeover', 'reject'), 'takeover'),
-    /** Takeovers of one id within `takeoverWindow` that succeed; the next connect gets 204. Default 5. */
+    /**
+     * Takeovers of one id by clients that bring a last id, within `takeoverWindow`, that succeed; the next such client gets
+     * 204. Page loads are counted apart: from their twentieth on they are sent away for 30 s and more. Default 5.
+     */
     takeoverLimit: setting(count(1), 5),
     /** Milliseconds over which takeovers of one id are counted. Default 30000. */
     takeoverWindow: setting(milliseconds, 30_000),

@@ -59,3 +59,6 @@ type InputValue<Value> = Value extends readonly unknown[] | ((...args: never[]) 
  * takes it. The environment overrules it: `SSE_CONNECTION_MAX_CONNECTIONS=5000` is `connection.maxConnections`.
  */
 export type SseOptions = InputOf<Settings>;
+
+/** Takeovers of one id by page loads that succeed within `connection.takeoverWindow`. */
+export const PAGE_LOAD_TAKEOVERS = 19;

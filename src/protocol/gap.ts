@@ -57,6 +57,12 @@ export class GapReport {
   }
 }
 
+/** Two resets that one client got, as one: the topics of both, and where the stream goes on after the later one. */
+export function joinResets(earlier: Reset | undefined, later: Reset): Reset {
+  if (earlier === undefined) return later;
+  return { ...later, topics: [...new Set([...earlier.topics, ...later.topics])] };
+}
+
 /** The event `sse.reset` as one of the frames of a connection. */
 export class ResetFrame implements Frame {
   constructor(

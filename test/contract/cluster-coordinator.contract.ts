@@ -273,6 +273,16 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
         expect(a.listener.superseded[0]).to.deep.equal({ connectionId: 'c1', token: 't1' });
       });
 
+      core('takeovers by page loads are counted apart, and the twentieth is a storm', async () => {
+        const load = (n: number) =>
+          a.coordinator.routes.register({ connectionId: c1, token: `l${n}`, onDuplicate: 'takeover', pageLoad: true });
+        await register(a, c1, `${t1}-0`);
+        for (let n = 1; n <= 5; n += 1) await register(a, c1, `${t1}-${n}`);
+        for (let n = 1; n <= 19; n += 1) expect(await load(n)).to.include({ outcome: 'registered' });
+        expect(await load(20)).to.deep.equal({ outcome: 'storm' });
+        expect(await register(b, c1, `${t1}-6`)).to.deep.equal({ outcome: 'storm' });
+      });
+
       it('a repeated takeover counts once', async () => {
         await register(a, c1, `${t1}-0`);
         for (let takeover = 1; takeover <= 5; takeover += 1) {

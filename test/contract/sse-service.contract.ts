@@ -151,11 +151,12 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
       });
 
       it('is taken over five times, and then the newcomer is refused', async () => {
+        const back = { lastEventId: 'where it was' };
         await connect(here, c1);
-        let owner = await connect(there, c1);
-        for (const service of [here, there, here, there]) owner = await connect(service, c1);
+        let owner = await connect(there, c1, back);
+        for (const service of [here, there, here, there]) owner = await connect(service, c1, back);
         const sink = new RecordingSink();
-        expect(await codeOf(here.createConnection(c1, sink))).to.equal('TAKEOVER_STORM');
+        expect(await codeOf(here.createConnection(c1, sink, back))).to.equal('TAKEOVER_STORM');
         expect(owner.connection.state.kind).to.equal('open');
         expect(await here.locate(c1)).to.equal('there');
       });

@@ -1,4 +1,5 @@
 import type { Registered, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
+import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
 
 /** How often an id may be taken over. */
 export interface TakeoverLimit {
@@ -10,13 +11,19 @@ export interface TakeoverLimit {
 /** A route with what only its owner knows. */
 export interface OwnedRoute extends Route {
   readonly token: string;
-  /** When the id was taken over lately, by the monotonic clock. */
-  readonly takeovers: readonly number[];
+  /** How the id was taken over lately. */
+  readonly takeovers: readonly Takeover[];
   /** By the monotonic clock. */
   readonly registeredAt: number;
 }
 
-const NONE: readonly number[] = [];
+interface Takeover {
+  /** By the monotonic clock. */
+  readonly at: number;
+  readonly pageLoad: boolean;
+}
+
+const NONE: readonly Takeover[] = [];
 
 /** Who owns which connection id. */
 export class RouteTable {
@@ -43,7 +50,7 @@ export class RouteTable {
     registration: Registration,
     { takeoverLimit, takeoverWindow }: TakeoverLimit,
   ): RegistrationResult {
-    const { connectionId, token, onDuplicate, openedAt } = registration;
+    const { connectionId, token, onDuplicate, openedAt, pageLoad = false } = registration;
     const former = this.#routes.get(connectionId);
     if (former === undefined) return this.#own(nodeId, registration, NONE);
     if (former.nodeId === nodeId && former.token === token) {
@@ -55,9 +62,10 @@ export class RouteTable {
     }
     if (onDuplicate === 'reject') return { outcome: 'exists', nodeId: former.nodeId };
     const now = performance.now();
-    const recent = former.takeovers.filter(at => now - at < takeoverWindow);
-    if (recent.length >= takeoverLimit) return { outcome: 'storm' };
-    return this.#own(nodeId, registration, [...recent, now]);
+    const recent = former.takeovers.filter(({ at }) => now - at < takeoverWindow);
+    const counted = recent.filter(takeover => takeover.pageLoad === pageLoad).length;
+    if (counted >= (pageLoad ? PAGE_LOAD_TAKEOVERS : takeoverLimit)) return { outcome: 'storm' };
+    return this.#own(nodeId, registration, [...recent, { at: now, pageLoad }]);
   }
 
   unregister(nodeId: string, connectionId: string, token: string): boolean {
@@ -88,7 +96,7 @@ export class RouteTable {
   #own(
     nodeId: string,
     { connectionId, token, user }: Omit<Registered, 'fencingToken'>,
-    takeovers: readonly number[],
+    takeovers: readonly Takeover[],
   ): RegistrationResult {
     this.#fencingToken += 1;
     const fencingToken = this.#fencingToken;

@@ -101,7 +101,7 @@ function judge(old: RouteText | undefined, lease: LeaseText | undefined, registe
   const { inc, gen, tok, mode, limit, window, now, token } = registering;
   const none = { owner: '', formerTok: '' };
   if (old === undefined) return { result: 'NEW', fencingToken: token, ...none, past: { prevs: [], takeovers: [] } };
-  const recent = old.takeovers.filter(at => now - at < window);
+  const recent = old.takeovers.filter(at => now - takeoverTime(at) < window);
   const next = Math.max(token, old.fencingToken + 1);
   if (lease?.inc === inc && old.tok === tok) {
     if (old.gen === gen) return { result: 'DUP', fencingToken: old.fencingToken, ...none, past: old };
@@ -115,11 +115,13 @@ function judge(old: RouteText | undefined, lease: LeaseText | undefined, registe
   const isLive = (lease?.until ?? 0) > now && old.exp > now;
   if (isLive && mode === 'nx') return refused('EXISTS');
   if (isLive && mode === 'restore' && !isNewer) return refused('MOVED');
-  const isTakeover = isLive && mode === 'take';
-  if (isTakeover && recent.length >= Math.min(limit, MOST)) return refused('STORM');
+  const isTakeover = isLive && (mode === 'take' || mode === 'load');
+  const mark = mode === 'load' ? PAGE_LOAD : '';
+  const counted = recent.filter(at => at.startsWith(PAGE_LOAD) === (mark === PAGE_LOAD)).length;
+  if (isTakeover && counted >= Math.min(limit, MOST)) return refused('STORM');
   const past = {
     prevs: [`${owner === '' ? '?' : owner}/${old.tok}`, ...old.prevs].slice(0, KEPT_PREVS),
-    takeovers: isTakeover ? [...recent, now] : recent,
+    takeovers: isTakeover ? [...recent, `${mark}${now}`] : recent,
   };
   return { result: isLive ? 'TOOK' : 'NEW', fencingToken: next, ...former, past };
 }
@@ -228,10 +230,17 @@ interface RouteText {
   readonly exp: number;
   /** Superseded registrations as `<inc>/<tok>`, newest first. */
   readonly prevs: readonly string[];
-  /** When it was taken over lately, in milliseconds. */
-  readonly takeovers: readonly number[];
+  /** When it was taken over lately, in milliseconds; with {@link PAGE_LOAD} in front by a page load. */
+  readonly takeovers: readonly string[];
   /** '' when there is none. */
   readonly user: string;
+}
+
+/** Begins the time of a takeover by a client without a last id. */
+const PAGE_LOAD = 'l';
+
+function takeoverTime(text: string): number {
+  return Number(text.startsWith(PAGE_LOAD) ? text.slice(PAGE_LOAD.length) : text);
 }
 
 /** A lease of a node. */
@@ -261,7 +270,7 @@ function parseRoute(text: unknown): RouteText | undefined {
     fencingToken: Number(fencingToken),
     exp: Number(exp),
     prevs: listOf(prevs),
-    takeovers: listOf(takeovers).map(Number),
+    takeovers: listOf(takeovers),
     user,
   };
 }

@@ -1,5 +1,6 @@
 import type { NodeInfo, Registered, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
 import { SseError } from '../../errors.js';
+import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
 import { Batches } from './batches.js';
 import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
@@ -46,7 +47,12 @@ export class RedisRoutes {
         scripts && atomic.connectionRegistrationAtomic ? MOST_PER_CALL : 1,
         (partition, registrations) => this.#registerAll(partition, registrations, mode),
       );
-    this.#registrations = { take: registering('take'), nx: registering('nx'), restore: registering('restore') };
+    this.#registrations = {
+      take: registering('take'),
+      load: registering('load'),
+      nx: registering('nx'),
+      restore: registering('restore'),
+    };
     this.#removals = new Batches(
       scripts && atomic.connectionUnregistrationAtomic ? MOST_PER_CALL : 1,
       (partition, removals) => this.#unregisterAll(partition, removals),
@@ -59,8 +65,8 @@ export class RedisRoutes {
   }
 
   async register(registration: Registration): Promise<RegistrationResult> {
-    const { connectionId, onDuplicate, openedAt } = registration;
-    const takes = onDuplicate === 'takeover' ? 'take' : 'nx';
+    const { connectionId, onDuplicate, openedAt, pageLoad = false } = registration;
+    const takes = onDuplicate === 'reject' ? 'nx' : pageLoad ? 'load' : 'take';
     const fencingToken = openedAt === undefined ? undefined : this.#tokenOf(connectionId, openedAt);
     const answer = await this.#register({ ...registration, fencingToken }, openedAt === undefined ? takes : 'restore');
     switch (answer.result) {
@@ -156,7 +162,8 @@ export class RedisRoutes {
     mode: Mode,
   ): Promise<readonly RegisterAnswer[]> {
     const { gateway, options, signer } = this.node;
-    const { takeoverLimit, takeoverWindow } = options.connection;
+    const { takeoverWindow } = options.connection;
+    const takeoverLimit = mode === 'load' ? PAGE_LOAD_TAKEOVERS : options.connection.takeoverLimit;
     const { pubCommand, inc, tombstones } = this.#sender(partition, registrations);
     for (let tries = 1; ; tries += 1) {
       const { gen } = this.leases.leaseOf(partition);

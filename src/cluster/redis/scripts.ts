@@ -58,7 +58,7 @@ export const registerScript = script({
   args: {
     inc: text,
     gen: text,
-    mode: word('take', 'nx', 'restore'),
+    mode: word('take', 'load', 'nx', 'restore'),
     ttlMs: integer,
     leaseMs: integer,
     keyMs: integer,

@@ -160,17 +160,31 @@ describe('a refused stream', () => {
 
   it('answers 204 without a body to a takeover storm, and leaves the owner alone', async () => {
     await start({ connection: { takeoverLimit: 1 } });
+    const headers = { 'Last-Event-ID': 'where it was' };
     const loser = await connected('/sse/a');
-    const owner = await connected('/sse/a');
+    const owner = await connected('/sse/a', { headers });
     expect(await loser.closeReason()).to.equal('superseded');
-    const client = await open('/sse/a');
+    const client = await open('/sse/a', { headers });
     expect(client.status).to.equal(204);
+    expect(client.headers).to.include({ 'cache-control': 'no-store' });
     expect(client.headers).to.not.have.any.keys('content-type', 'content-length', 'retry-after');
     await client.ended();
     expect(client.text).to.equal('');
     app.service.sendMessage('a', 'note', 'still mine');
     expect((await owner.event('note')).data).to.equal('still mine');
     owner.leave();
+  });
+
+  it('sends a page that is loaded again and again away for at least 30 s, and never with 204', async () => {
+    await start();
+    for (let load = 0; load <= 19; load += 1) await connected('/sse/a');
+    const client = await open('/sse/a', { headers: { Accept: 'text/event-stream' } });
+    expect(await client.closeReason()).to.equal('rate-limited');
+    expect(Number(/^retry: (\d+)$/m.exec(client.text)?.[1])).to.be.at.least(30_000);
+    const other = await open('/sse/a');
+    expect(other.status).to.equal(429);
+    expect(Number(other.headers['retry-after'])).to.be.at.least(30);
+    expect(app.logger.at('warn')).to.have.length(1);
   });
 
   it('is answered as JSON whatever earlier middleware set on the response', async () => {
@@ -190,12 +204,13 @@ describe('a refused stream', () => {
 
   describe('on a kept-alive connection', () => {
     const agent = new http.Agent({ keepAlive: true, maxSockets: 1 });
+    const headers = { 'Last-Event-ID': 'where it was' };
     let owner: EventStreamClient;
 
     beforeEach(async () => {
       await start({ connection: { takeoverLimit: 1 } });
       await connected('/sse/taken');
-      owner = await connected('/sse/taken');
+      owner = await connected('/sse/taken', { headers });
       await until(() => app.sockets.size === 1, 'the loser to go');
     });
     afterEach(() => {
@@ -205,7 +220,7 @@ describe('a refused stream', () => {
 
     /** A request that is refused only after its sink was attached. */
     const refuse = async (): Promise<void> => {
-      const refused = await open('/sse/taken', { agent });
+      const refused = await open('/sse/taken', { agent, headers });
       expect(refused.status).to.equal(204);
       await refused.ended();
     };

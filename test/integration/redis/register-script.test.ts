@@ -258,6 +258,17 @@ describe('register.lua', () => {
       expect(await bench.state()).to.deep.equal(before);
     });
 
+    it('counts page loads apart', async () => {
+      const load = (n: number) => nodes()[n % 2]!.register('x', `l${n}`, { ...limit, mode: 'load' });
+      await take(0);
+      for (let n = 1; n <= 2; n += 1) {
+        expect(await load(n)).to.include({ status: 'TOOK' });
+        expect(await take(n)).to.include({ status: 'TOOK' });
+      }
+      expect(await load(3)).to.include({ status: 'STORM' });
+      expect(await take(3)).to.include({ status: 'STORM' });
+    });
+
     it('counts only what is within the window', async () => {
       await take(0);
       await take(1);

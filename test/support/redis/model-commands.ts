@@ -32,6 +32,7 @@ export function modelCommands(partitions: number): fc.Arbitrary<Iterable<Command
   const which = fc.oneof(often(4, fc.constant(0)), often(3, fc.constant(1)), often(1, fc.integer({ min: 2, max: 3 })));
   const mode = fc.oneof(
     often(4, fc.constant('take' as const)),
+    often(2, fc.constant('load' as const)),
     often(2, fc.constant('restore' as const)),
     often(1, fc.constant('nx' as const)),
   );

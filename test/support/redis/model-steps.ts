@@ -102,7 +102,7 @@ export function register(
   n: number,
   conn: string,
   which: number,
-  mode: 'take' | 'nx' | 'restore',
+  mode: 'take' | 'load' | 'nx' | 'restore',
 ): Command {
   return new Compared(`register(${n}, ${conn}, ${which}, ${mode})`, partition, (model, real) =>
     runRegister(model, real, partition, n, conn, which, mode),
@@ -241,7 +241,7 @@ async function runRegister(
   n: number,
   conn: string,
   which: number,
-  mode: 'take' | 'nx' | 'restore',
+  mode: 'take' | 'load' | 'nx' | 'restore',
 ): Promise<void> {
   const node = nodeOf(real, n);
   const partition = real.bench.partition(p);

@@ -14,7 +14,8 @@ interface ModelRoute {
   readonly fencingToken: number;
   readonly exp: number;
   readonly prevs: readonly string[];
-  readonly takeovers: readonly number[];
+  /** As stored: a time, with `l` in front for a page load. */
+  readonly takeovers: readonly string[];
   readonly user: string;
 }
 
@@ -99,16 +100,18 @@ export class PartitionModel {
     const live = this.isLive(conn, now) && !same;
     if (live && mode === 'nx') return refused('EXISTS');
     if (live && mode === 'restore' && !newer) return refused('MOVED');
-    const recent = old.takeovers.filter(at => now - at < LIMIT.takeoverWindow);
-    const isTakeover = live && mode === 'take';
-    if (isTakeover && recent.length >= LIMIT.takeoverLimit) return refused('STORM');
+    const recent = old.takeovers.filter(at => now - Number(at.replace('l', '')) < LIMIT.takeoverWindow);
+    const isTakeover = live && (mode === 'take' || mode === 'load');
+    const mark = mode === 'load' ? 'l' : '';
+    const counted = recent.filter(at => at.startsWith('l') === (mark === 'l')).length;
+    if (isTakeover && counted >= LIMIT.takeoverLimit) return refused('STORM');
     const fencingToken = newer ? token : Math.max(token, old.fencingToken + 1);
     const prevs = same ? old.prevs : [`${owner || '?'}/${old.tok}`, ...old.prevs].slice(0, 3);
     this.routes.set(conn, {
       ...mine,
       fencingToken,
       prevs,
-      takeovers: isTakeover ? [...recent, now] : recent,
+      takeovers: isTakeover ? [...recent, `${mark}${now}`] : recent,
     });
     this.#extend(mine, lease, now);
     if (same) return { status: 'NEW', fencingToken, ownerInc: '', ownerTok: '', now };

@@ -322,6 +322,7 @@ describe('ClientConnection at its end', () => {
       connection.deliver(frame('held'));
       sink.failWith(failure);
       connection.close('mine');
+      sink.drain();
       expect(connection.state.kind).to.equal('closed');
       expectNothingLeft();
     });

@@ -5,6 +5,8 @@ import type { Frame } from '../../../src/contracts/events.js';
 import { FakeSink } from '../../support/fake-sink.js';
 import { Bench, dataIn, entry, FIRST, frame, frameOf, START } from './connection-bench.js';
 
+const PIECE = 64 * 1024;
+
 describe('ClientConnection while opening', () => {
   let bench: Bench;
 
@@ -102,7 +104,7 @@ describe('ClientConnection while opening', () => {
     connection.deliver(frame('held 2'));
     connection.goLive(START);
     connection.deliver(frame('live'));
-    expect(dataIn(sink.text)).to.deep.equal(['first', 'replayed']);
+    expect(dataIn(sink.text)).to.deep.equal(['first']);
     sink.drain();
     expect(dataIn(sink.text)).to.deep.equal(['first', 'replayed', 'held 1', 'held 2', 'live']);
     expect(bench.used).to.equal(0);
@@ -135,6 +137,49 @@ describe('ClientConnection while opening', () => {
     sink.drain();
     await waited;
     expect(resumed).to.be.true;
+  });
+
+  it('counts a page that waits for its client in the process budget, and takes it whatever its size', async () => {
+    bench = new Bench({ maxBytes: 100 });
+    const { connection, sink } = bench.opening();
+    connection.open(FIRST);
+    await turn();
+    sink.block();
+    for (let index = 0; index < 5; index += 1) connection.replay(frameOf(60_000));
+    expect(connection.deliver(frameOf(100)).outcome).to.equal('buffered');
+    expect([bench.used, connection.sendBufferBytes]).to.deep.equal([300_100, 300_100]);
+    sink.drain();
+    expect([bench.used, connection.state.kind]).to.deep.equal([100, 'opening']);
+  });
+
+  it('writes a large replayed event in pieces, so that the progress of its client shows', async () => {
+    const { connection, sink } = bench.opening();
+    connection.open(FIRST);
+    await turn();
+    sink.block();
+    connection.replay(frameOf(PIECE * 3));
+    for (let piece = 1; piece <= 3; piece += 1) {
+      expect([sink.writes.length, sink.pendingBytes]).to.deep.equal([piece + 1, PIECE]);
+      sink.drain(true);
+    }
+    expect(bench.used).to.equal(0);
+  });
+
+  it('holds what is inserted within sendBuffer.maxBytes, ahead of what it holds', async () => {
+    bench = new Bench({ maxBytes: 100, policy: 'drop-newest' });
+    const { connection, sink } = bench.opening();
+    connection.open(FIRST);
+    connection.deliver(frame('held'));
+    await turn();
+    sink.block();
+    expect(connection.insert(frame('snapshot 1')).outcome).to.equal('buffered');
+    await turn();
+    const outcomes = [40, 40, 40].map(size => connection.insert(frameOf(size)).outcome);
+    expect(outcomes).to.deep.equal(['buffered', 'buffered', 'rejected']);
+    sink.drain();
+    connection.goLive(START);
+    const received = dataIn(sink.text).map(data => data.replace(/x+/, 'x'));
+    expect(received).to.deep.equal(['first', 'snapshot 1', 'x', 'x', 'held']);
   });
 
   it('gives up when it would have to hold more than its bound', () => {

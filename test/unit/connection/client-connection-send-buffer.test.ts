@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import type { SendBufferPolicy } from '../../../src/connection/environment.js';
-import { Bench, type Client, dataIn, frame, frameOf } from './connection-bench.js';
+import { Bench, type Client, dataIn, entry, frame, frameOf } from './connection-bench.js';
 
 const PIECE = 64 * 1024;
 
@@ -70,15 +70,21 @@ describe('ClientConnection with a slow client', () => {
       expect([sink.destroyed, sink.ended, bench.used]).to.deep.equal([true, false, 0]);
     });
 
-    it('cuts the connection that would exceed the process budget, and no other', () => {
+    it('cuts the connection that holds most when the process budget is full, and no other', () => {
       bench = new Bench({ policy: 'disconnect', maxBytes: 1000, maxTotalBytes: 1000 });
       const [one, two] = [blocked(), blocked()];
       one.connection.enqueue(frameOf(900));
       expect(two.connection.enqueue(frameOf(60)).outcome).to.equal('buffered');
       expect(bench.used).to.equal(1000);
-      expect(two.connection.enqueue(frameOf(8)).outcome).to.equal('rejected');
-      expect([one.connection.state.kind, two.connection.state.kind]).to.deep.equal(['open', 'closed']);
-      expect(bench.used).to.equal(920);
+      expect(two.connection.enqueue(frameOf(8)).outcome).to.equal('buffered');
+      expect([one.connection.state, two.connection.state.kind]).to.deep.equal([
+        { kind: 'closed', reason: 'slow' },
+        'open',
+      ]);
+      expect(bench.used).to.equal(88);
+      const three = blocked();
+      expect(two.connection.enqueue(frameOf(900)).outcome).to.equal('rejected');
+      expect([two.connection.state.kind, three.connection.state.kind]).to.deep.equal(['closed', 'open']);
     });
   });
 
@@ -100,13 +106,15 @@ describe('ClientConnection with a slow client', () => {
       expect(connection.state.kind).to.equal('open');
     });
 
-    it('refuses what would exceed the process budget', () => {
+    it('drops the newest frames of the connection that holds most when the process budget is full', () => {
       bench = new Bench({ policy: 'drop-newest', maxBytes: 1000, maxTotalBytes: 1000 });
       const [one, two] = [blocked(), blocked()];
-      one.connection.enqueue(frameOf(900));
-      expect(two.connection.enqueue(frameOf(61)).outcome).to.equal('rejected');
-      expect(two.connection.enqueue(frameOf(60)).outcome).to.equal('buffered');
-      expect(bench.used).to.equal(1000);
+      for (const fill of ['b', 'c', 'd']) one.connection.enqueue(frameOf(300, fill));
+      expect(one.connection.enqueue(frameOf(61)).outcome).to.equal('rejected');
+      expect(two.connection.enqueue(frameOf(61)).outcome).to.equal('buffered');
+      expect(bench.used).to.equal(20 + 600 + 20 + 61);
+      one.sink.drain();
+      expect(dataIn(one.sink.text).map(data => data[0])).to.deep.equal(['a', 'b', 'c']);
     });
   });
 
@@ -151,15 +159,30 @@ describe('ClientConnection with a slow client', () => {
       expect(dataIn(sink.text).map(data => data[0])).to.deep.equal(['a', 'e']);
     });
 
-    it('drops nothing when other connections use up the process budget', () => {
+    it('drops the oldest frames of the connection that holds most when the process budget is full', () => {
       bench = new Bench({ policy: 'drop-oldest', maxBytes: 1000, maxTotalBytes: 1000 });
       const [one, two] = [blocked(), blocked()];
       two.connection.enqueue(frameOf(40, 'b'));
-      one.connection.enqueue(frameOf(920, 'x'));
-      expect(two.connection.enqueue(frameOf(41, 'c')).outcome).to.equal('rejected');
-      expect(two.connection.enqueue(frameOf(40, 'd')).outcome).to.equal('buffered');
-      two.sink.drain();
-      expect(dataIn(two.sink.text).map(data => data[0])).to.deep.equal(['a', 'd']);
+      one.connection.enqueue(frameOf(420, 'x'));
+      one.connection.enqueue(frameOf(500, 'y'));
+      expect(two.connection.enqueue(frameOf(41, 'c')).outcome).to.equal('buffered');
+      expect(bench.used).to.equal(20 + 500 + 20 + 40 + 41);
+      for (const { sink } of [one, two]) sink.drain();
+      expect(dataIn(one.sink.text).map(data => data[0])).to.deep.equal(['a', 'y']);
+      expect(dataIn(two.sink.text).map(data => data[0])).to.deep.equal(['a', 'b', 'c']);
+    });
+
+    it('takes no longer per event when more events wait', () => {
+      const msFor = (waiting: number): number => {
+        bench = new Bench({ policy: 'drop-oldest', maxBytes: waiting * 30, maxTotalBytes: 1e9 });
+        const { connection } = blocked();
+        for (let index = 0; index < waiting; index += 1) connection.enqueue(entry(index + 1));
+        const before = performance.now();
+        for (let index = 0; index < 20_000; index += 1) connection.enqueue(entry(waiting + index + 1));
+        return performance.now() - before;
+      };
+      msFor(100);
+      expect(msFor(100_000)).to.be.below(20 * msFor(100));
     });
 
     it('never holds more than the newest frames of a flood', () => {
@@ -177,6 +200,19 @@ describe('ClientConnection with a slow client', () => {
       );
       // A frame of 4 digits has 12 bytes; 20 are the socket's.
       expect(numbers).to.have.length(Math.floor(980 / 12));
+    });
+  });
+
+  describe('a socket that asks for no pause', () => {
+    it('counts in the process budget with what it has not written, until it has', () => {
+      bench = new Bench({ maxBytes: 1000 });
+      const { connection, sink } = bench.open();
+      sink.block(10_000);
+      connection.deliver(frameOf(300));
+      expect(bench.used).to.equal(300);
+      sink.progress(300);
+      connection.checkStall(performance.now());
+      expect(bench.used).to.equal(0);
     });
   });
 

@@ -210,6 +210,24 @@ describe('ClientConnection over time', () => {
     });
   });
 
+  describe('a replay', () => {
+    it('of a large event to a client that reads slowly but steadily is not stale', () => {
+      bench = new Bench({ timeout: TIMEOUT });
+      const { connection, sink } = bench.opening();
+      connection.open(FIRST);
+      bench.environment.scheduler.flushSlice();
+      sink.block();
+      connection.replay(frameOf(12_000_000));
+      bench.environment.scheduler.flushSlice();
+      let drains = 0;
+      for (; sink.pendingBytes > 0; drains += 1) {
+        clock.tick(TIMEOUT / 2);
+        sink.drain(true);
+      }
+      expect([connection.state.kind, drains]).to.deep.equal(['opening', Math.ceil(12_000_000 / 65_536)]);
+    });
+  });
+
   describe('lastProgressAt', () => {
     it('is the time of its creation while nothing was written', () => {
       clock.tick(500);

@@ -59,6 +59,7 @@ export class Bench {
       observer: {
         onStopped: ({ id }, reason) => this.news.push(`${id} stopped ${reason}`),
         onReset: ({ id }, { reason }) => this.news.push(`${id} reset ${reason}`),
+        onResetReached: ({ id }, { topics }) => this.news.push(`${id} reached ${topics.join(' ')}`),
         onClosed: ({ id }) => this.news.push(`${id} closed`),
       },
       logger: this.logger,

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { SendBuffer, SendBufferBudget } from '../../../src/connection/send-buffer.js';
+import { type BudgetHolder, SendBuffer, SendBufferBudget } from '../../../src/connection/send-buffer.js';
 import type { Frame } from '../../../src/contracts/events.js';
 
 /** The expected content of a send buffer: for each frame, the bytes not written yet, and whether some were written. */
@@ -16,6 +16,9 @@ interface Real {
 }
 
 type OutboxCommand = fc.Command<Model, Real>;
+
+/** A holder that pays nothing. */
+const NOBODY: BudgetHolder = { recount: () => undefined, pay: () => undefined };
 
 let number = 0;
 
@@ -141,6 +144,22 @@ class Shift implements OutboxCommand {
   }
 }
 
+class DropNewest implements OutboxCommand {
+  check(): boolean {
+    return true;
+  }
+
+  run(model: Model, real: Real): void {
+    const expected = model.frames.at(-1)?.cut === false ? model.frames.pop() : undefined;
+    expect(real.sendBuffer.dropNewest()?.bytes).to.equal(expected?.rest);
+    expectSame(model, real);
+  }
+
+  toString(): string {
+    return 'dropNewest()';
+  }
+}
+
 class Clear implements OutboxCommand {
   check(): boolean {
     return true;
@@ -166,6 +185,7 @@ describe('SendBuffer', () => {
         fc.integer({ min: 1, max: 30 }).map(limit => new Take(limit)),
         fc.integer({ min: 1, max: 20 }).map(length => new PushFirst(length)),
         fc.constant(new DropOldest()),
+        fc.constant(new DropNewest()),
         fc.constant(new Shift()),
         fc.constant(new Clear()),
       ],
@@ -175,10 +195,10 @@ describe('SendBuffer', () => {
       fc.property(commands, run => {
         fc.modelRun(() => {
           const budget = new SendBufferBudget(1000);
-          budget.add(7);
+          budget.add(7, NOBODY);
           return {
             model: { frames: [] },
-            real: { sendBuffer: new SendBuffer(budget), budget, others: 7 },
+            real: { sendBuffer: new SendBuffer(budget, NOBODY), budget, others: 7 },
           };
         }, run);
       }),
@@ -187,7 +207,7 @@ describe('SendBuffer', () => {
   });
 
   it('keeps its order over thousands of frames that come and go', () => {
-    const sendBuffer = new SendBuffer(new SendBufferBudget(1e9));
+    const sendBuffer = new SendBuffer(new SendBufferBudget(1e9), NOBODY);
     const expected: Frame[] = [];
     for (let round = 0; round < 5000; round += 1) {
       const [one, two] = [frameOfLength(3), frameOfLength(3)];
@@ -201,14 +221,14 @@ describe('SendBuffer', () => {
   });
 
   it('returns a whole frame without a copy', () => {
-    const sendBuffer = new SendBuffer(new SendBufferBudget(1000));
+    const sendBuffer = new SendBuffer(new SendBufferBudget(1000), NOBODY);
     const frame = frameOfLength(10);
     sendBuffer.push(frame);
     expect(sendBuffer.shiftBytes(10)).to.equal(frame.bytes);
   });
 
   it('never drops a frame of which a part was written', () => {
-    const sendBuffer = new SendBuffer(new SendBufferBudget(1000));
+    const sendBuffer = new SendBuffer(new SendBufferBudget(1000), NOBODY);
     sendBuffer.push(frameOfLength(10));
     sendBuffer.shiftBytes(4);
     expect([sendBuffer.dropOldest(), sendBuffer.bytes, sendBuffer.droppable]).to.deep.equal([undefined, 6, 0]);
@@ -218,14 +238,45 @@ describe('SendBuffer', () => {
 describe('SendBufferBudget', () => {
   it('admits up to its limit and not one byte more', () => {
     const budget = new SendBufferBudget(100);
-    budget.add(40);
+    budget.add(40, NOBODY);
     expect([budget.admits(60), budget.admits(61)]).to.deep.equal([true, false]);
   });
 
   it('counts bytes that are added and subtracted', () => {
     const budget = new SendBufferBudget(100);
-    budget.add(40);
-    budget.add(-15);
+    budget.add(40, NOBODY);
+    budget.add(-15, NOBODY);
     expect(budget.used).to.equal(25);
+  });
+
+  it('lets the largest holder pay, as much as is missing, and the others nothing', () => {
+    const budget = new SendBufferBudget(100);
+    const paid: string[] = [];
+    const holder = (name: string, held: number): BudgetHolder => {
+      const one: BudgetHolder = {
+        recount: () => undefined,
+        pay: bytes => {
+          paid.push(`${name} ${bytes}`);
+          budget.add(-bytes, one);
+        },
+      };
+      budget.add(held, one);
+      return one;
+    };
+    const small = holder('small', 10);
+    holder('large', 50);
+    holder('middle', 38);
+    expect([budget.makeRoom(12, small), budget.used, paid]).to.deep.equal([true, 88, ['large 10']]);
+    expect([budget.makeRoom(50, small), paid.length]).to.deep.equal([false, 1]);
+    budget.add(27, small);
+    budget.enforce();
+    expect([budget.used, paid]).to.deep.equal([100, ['large 10', 'large 15']]);
+  });
+
+  it('counts sockets anew before it lets a holder pay', () => {
+    const budget = new SendBufferBudget(100);
+    const read: BudgetHolder = { recount: () => budget.add(-90, read), pay: () => expect.fail() };
+    budget.add(90, read);
+    expect(budget.makeRoom(20, NOBODY)).to.equal(true);
   });
 });

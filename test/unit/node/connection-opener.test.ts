@@ -489,24 +489,28 @@ describe('ConnectionOpener', () => {
   });
 
   describe('a storm', () => {
+    const back = { lastEventId: 'where it was' };
     let clock: sinon.SinonFakeTimers;
+    let node: TestNode;
 
-    beforeEach(() => {
+    beforeEach(async () => {
       clock = sinon.useFakeTimers({ toFake: ['Date', 'performance'] });
+      node = await cluster.started('a');
     });
 
     afterEach(() => {
       clock.restore();
     });
 
-    it('begins with the sixth takeover within 30 s, across nodes, and leaves the owner connected', async () => {
-      const node = await cluster.started('a');
+    const advice = () => [...node.logger.at('warn'), ...other.logger.at('warn')].map(({ fields }) => fields);
+
+    it('begins with the sixth takeover by clients that come back within 30 s, across nodes; the owner stays', async () => {
       await node.connect('c1');
-      let owner = await other.connect('c1');
-      for (const next of [node, other, node, other]) owner = await next.connect('c1');
+      let owner = await other.connect('c1', back);
+      for (const next of [node, other, node, other]) owner = await next.connect('c1', back);
       for (const next of [node, other]) {
         const sink = new RecordingSink();
-        expect(await codeOf(next.connect('c1', {}, sink))).to.equal('TAKEOVER_STORM');
+        expect(await codeOf(next.connect('c1', back, sink))).to.equal('TAKEOVER_STORM');
         expect(sink.opened).to.equal(false);
         expect(next.store.opening).to.equal(0);
       }
@@ -517,12 +521,41 @@ describe('ConnectionOpener', () => {
     });
 
     it('is over when the window has passed', async () => {
-      const node = await cluster.started('a');
-      for (let takeover = 0; takeover <= 5; takeover += 1) await node.connect('c1');
-      expect(await codeOf(node.connect('c1'))).to.equal('TAKEOVER_STORM');
+      for (let takeover = 0; takeover <= 5; takeover += 1) await node.connect('c1', back);
+      expect(await codeOf(node.connect('c1', back))).to.equal('TAKEOVER_STORM');
       clock.tick(30_000);
-      const { connection } = await node.connect('c1');
+      const { connection } = await node.connect('c1', back);
       expect(connection.state.kind).to.equal('open');
+    });
+
+    it('of page loads begins with the twentieth takeover, may pass, and leaves those that come back their count', async () => {
+      for (let load = 0; load <= 19; load += 1) await node.connect('c1');
+      expect(await codeOf(node.connect('c1'))).to.equal('RATE_LIMITED');
+      for (let takeover = 1; takeover <= 5; takeover += 1) await node.connect('c1', back);
+      expect(await codeOf(node.connect('c1', back))).to.equal('TAKEOVER_STORM');
+    });
+
+    it('is logged once per node, with the id', async () => {
+      for (let load = 0; load <= 22; load += 1) await node.connect('c1').catch(() => undefined);
+      expect(advice()).to.deep.equal([{ connectionId: 'c1' }]);
+    });
+
+    it('that is slow is logged as well: an id that changes its owner again and again', async () => {
+      await node.connect('c1');
+      for (let takeover = 1; takeover <= 10; takeover += 1) {
+        clock.tick(20_000);
+        await node.connect('c1', back);
+      }
+      expect(advice()).to.deep.equal([{ connectionId: 'c1' }]);
+    });
+
+    it('is none when a client comes back now and then', async () => {
+      await node.connect('c1');
+      for (let takeover = 1; takeover <= 10; takeover += 1) {
+        clock.tick(61_000);
+        await node.connect('c1', back);
+      }
+      expect(advice()).to.deep.equal([]);
     });
   });
 

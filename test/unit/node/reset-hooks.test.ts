@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { expect } from 'chai';
 import sinon from 'sinon';
 import type { Reset, ResetClient } from '../../../src/contracts/connection.js';
@@ -77,6 +78,80 @@ describe('onReset', () => {
     expect(resets[0]).to.include({ reason: 'GAP' });
     expect(sink.data('snapshot')).to.have.length(1);
     expect(sink.data('message')).to.deep.equal(['2', '3']);
+  });
+
+  for (const policy of ['drop-newest', 'drop-oldest'] as const) {
+    describe(`under ${policy}`, () => {
+      const slow = { ...options, sendBuffer: { policy, maxBytes: 600, maxTotalBytes: 2_000_000 } };
+
+      it('is called once, when its client has drained to the reset, and its snapshot arrives', async () => {
+        const reader = await cluster.started('c', { options: slow });
+        const { sink, connection } = await reader.connect('c1', { topics: ['news'], onReset: snapshot });
+        await turns();
+        sink.block();
+        await publish(1);
+        await turns();
+        await publish(79);
+        expect([resets.length, connection.state.kind]).to.deep.equal([0, 'open']);
+        sink.unblock();
+        await turns();
+        expect(resets.map(({ reason, topics }) => [reason, topics])).to.deep.equal([['OVERFLOW', ['news']]]);
+        expect(sink.names.filter(name => name === 'sse.reset')).to.have.length(1);
+        expect(sink.names.at(-1)).to.equal('snapshot');
+      });
+
+      it('is called once for all gaps of a client that is slow for a while', async () => {
+        const reader = await cluster.started('c', { options: slow });
+        const { sink } = await reader.connect('c1', { topics: ['news'], onReset: snapshot });
+        await turns();
+        sink.block();
+        for (let n = 0; n < 40; n += 1) {
+          await publish(2);
+          sink.gulp();
+          await turns();
+        }
+        await publish(80);
+        expect(resets).to.have.length(0);
+        sink.unblock();
+        await turns();
+        expect([resets.length, sink.data('snapshot').length]).to.deep.equal([1, 1]);
+      });
+    });
+  }
+
+  it('runs in the asynchronous context of the connection, as listeners of its signal do', async () => {
+    const context = new AsyncLocalStorage<string>();
+    const seen: (string | undefined)[] = [];
+    const onReset = (): void => void seen.push(context.getStore());
+    const { connection } = await context.run('request', () => node.connect('c1', { topics: ['news'], onReset }));
+    context.run('request', () => connection.signal.addEventListener('abort', onReset));
+    await context.run('publisher', async () => {
+      cluster.bus.cut('a');
+      await publish(4);
+      cluster.bus.heal('a');
+      await turns();
+      connection.close();
+    });
+    expect(seen).to.deep.equal(['request', 'request']);
+  });
+
+  it('is called again after it has ended for a reset that came meanwhile', async () => {
+    const ends: (() => void)[] = [];
+    const onReset = (_: ResetClient, reset: Reset): Promise<void> => {
+      resets.push(reset);
+      return new Promise(resolve => ends.push(resolve));
+    };
+    await node.connect('c1', { topics: ['news'], onReset });
+    for (let n = 0; n < 3; n += 1) {
+      cluster.bus.cut('a');
+      await publish(4);
+      cluster.bus.heal('a');
+      await turns();
+    }
+    expect(resets).to.have.length(1);
+    ends[0]?.();
+    await turns();
+    expect(resets).to.have.length(2);
   });
 
   it('that fails, costs its client nothing else, and is logged', async () => {
