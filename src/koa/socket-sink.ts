@@ -88,7 +88,7 @@ export class SocketSink implements RequestSink {
     response.statusMessage = '';
     if (request.httpVersion === '1.0') response.removeHeader('Transfer-Encoding');
     else this.encode = chunk;
-    writeStreamHead(response, this.encode === undefined ? CLOSE : CHUNKED);
+    writeStreamHead(response, this.encode === undefined ? CLOSE : CHUNKED, this.settings.encoding);
     this.#unsent = true;
     // A TLS socket that is reset before its first write reports nothing.
     if (this.asynchronous) this.#sendHead();
@@ -176,8 +176,14 @@ export class SocketSink implements RequestSink {
   }
 }
 
+/** How the body of a stream is compressed. */
+export type ContentEncoding = 'gzip' | 'br';
+
 /** What the sink of a request needs of the settings. */
-export type StreamSettings = Pick<ConnectionSettings, 'detach' | 'keepAlive'>;
+export interface StreamSettings extends Pick<ConnectionSettings, 'detach' | 'keepAlive'> {
+  /** Names in the head how the body is compressed. Default: not at all. */
+  readonly encoding?: ContentEncoding | undefined;
+}
 
 const LAST_CHUNK = '0\r\n\r\n';
 
@@ -213,9 +219,14 @@ const CHUNKED = { ...CLOSE, 'Transfer-Encoding': 'chunked' } as const;
  * Writes the head that makes a response an event stream, which proxies and compression leave alone.
  * @param headers those of {@link STREAM_HEADERS}, and more of the protocol
  */
-export function writeStreamHead(response: AnyResponse, headers: OutgoingHttpHeaders): void {
+export function writeStreamHead(
+  response: AnyResponse,
+  headers: OutgoingHttpHeaders,
+  encoding: ContentEncoding | undefined,
+): void {
   response.removeHeader('Content-Length');
-  response.removeHeader('Content-Encoding');
+  if (encoding === undefined) response.removeHeader('Content-Encoding');
+  else response.setHeader('Content-Encoding', encoding);
   response.writeHead(200, headers);
 }
 
