@@ -1,19 +1,23 @@
-import { readFile } from 'node:fs/promises';
+import { readdir, readFile } from 'node:fs/promises';
 import Router from '@koa/router';
 
 // The page is plain files that the compiler does not copy; both the sources and dist lie below the project's top.
-const FOLDER = new URL('../../../examples/01-one-process/page/', import.meta.url);
+const PAGE = new URL('../../../examples/01-one-process/page/', import.meta.url);
 const FILES = [
-  { path: '/', name: 'index.html', type: 'html' },
-  { path: '/page.css', name: 'page.css', type: 'css' },
-  { path: '/page.js', name: 'page.js', type: 'js' },
+  { path: '/', file: new URL('index.html', PAGE), type: 'html' },
+  { path: '/page.css', file: new URL('page.css', PAGE), type: 'css' },
+  { path: '/page.js', file: new URL('page.js', PAGE), type: 'js' },
 ];
+// `distributed-sse/client`, as it is in the package. An application would let its bundler do this.
+const CLIENT = new URL('../../src/client/', import.meta.url);
 
-/** Serves the demo's page. */
+/** Serves the demo's page, and the library's client for it. */
 export async function pageFiles(): Promise<Router> {
   const router = new Router();
-  for (const { path, name, type } of FILES) {
-    const content = await readFile(new URL(name, FOLDER));
+  const modules = (await readdir(CLIENT)).filter(name => name.endsWith('.js'));
+  const client = modules.map(name => ({ path: `/client/${name}`, file: new URL(name, CLIENT), type: 'js' }));
+  for (const { path, file, type } of [...FILES, ...client]) {
+    const content = await readFile(file);
     router.get(path, ctx => {
       ctx.type = type;
       ctx.set('Content-Security-Policy', "default-src 'self'; img-src 'self' data:");

@@ -1,4 +1,5 @@
 import 'reflect-metadata';
+import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
 import { Container } from 'inversify';
 import Koa from 'koa';
@@ -15,9 +16,11 @@ container.bind(AnswerController).toSelf().inSingletonScope();
 
 const app = new Koa();
 app.use(sseMiddleware(container, { controllers: [AnswerController] }));
-app.use(ctx => {
-  ctx.type = 'html';
-  ctx.body = PAGE;
+app.use(async ctx => {
+  const [, module] = /^\/client\/([a-z-]+\.js)$/.exec(ctx.path) ?? [];
+  ctx.type = module === undefined ? 'html' : 'js';
+  // `distributed-sse/client`, as it is in the package. An application would let its bundler do this.
+  ctx.body = module === undefined ? PAGE : await readFile(new URL(`../../src/client/${module}`, import.meta.url));
 });
 
 const server = app.listen(Number(PORT), '127.0.0.1', () => {

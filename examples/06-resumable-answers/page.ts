@@ -4,14 +4,14 @@ export const PAGE = `<!doctype html>
 <h1>An answer, word by word</h1>
 <p id="answer"></p>
 <p id="state">connecting</p>
-<script>
+<script type="module">
+  import { connect } from '/client/index.js';
   const question = new URLSearchParams(location.search).get('q') ?? 'anything';
-  const source = new EventSource('/answers/' + encodeURIComponent(question));
+  const stream = connect('/answers/' + encodeURIComponent(question));
   const answer = document.getElementById('answer');
   const state = document.getElementById('state');
-  source.addEventListener('connected', () => (state.textContent = 'following'));
-  source.addEventListener('word', ({ data }) => answer.append(JSON.parse(data).word + ' '));
-  source.addEventListener('sse.reset', ({ data }) => (state.textContent = JSON.parse(data).reason));
-  source.addEventListener('sse.closed', ({ data }) => (state.textContent = JSON.parse(data).reason));
+  stream.on('word', ({ word }) => answer.append(word + ' '));
+  stream.onGap(({ reason }) => (state.textContent = 'words are missing: ' + reason));
+  stream.onState(({ kind, reason }) => (state.textContent = reason ?? kind));
 </script>
 `;

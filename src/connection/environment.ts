@@ -6,6 +6,7 @@ import type { Logger } from '../contracts/logger.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
 import { encodeEvent, type EventEncoder } from '../protocol/event-stream.js';
+import { LONGEST_MS } from '../time.js';
 import type { WriteScheduler } from './scheduler.js';
 import type { SendBufferBudget } from './send-buffer.js';
 import type { HeartbeatWheel, Watchdog } from './timers.js';
@@ -84,5 +85,6 @@ export function closedFrame(reason: CloseReason, reconnect: ReconnectTimes | und
 }
 
 function reconnectIn({ retry, jitter }: ReconnectTimes): number {
-  return Math.round(retry + Math.random() * jitter);
+  // The timers of clients know no longer waits either: they fire at once.
+  return Math.min(Math.round(retry + Math.random() * jitter), LONGEST_MS);
 }

@@ -17,10 +17,7 @@ export interface Registration {
    * before is superseded then, whatever `onDuplicate` says, and it counts as no takeover.
    */
   readonly openedAt?: number;
-  /**
-   * The client brought no last id: a page was loaded, and its takeover is counted apart: 19 within
-   * `connection.takeoverWindow` succeed. Default false: the client came back, and `connection.takeoverLimit` is its limit.
-   */
+  /** The client brought no last id, so that its takeover is counted apart: 19 within `connection.takeoverWindow` succeed. */
   readonly pageLoad?: boolean;
 }
 
@@ -289,10 +286,7 @@ export interface NodeMessenger {
  * whether it was.
  */
 export interface Locks {
-  /**
-   * Acquires the lock, or prolongs it for its holder, for so many milliseconds from now on. Resolves to whether `holder` has
-   * it.
-   */
+  /** Acquires the lock, or prolongs it, for so many milliseconds from now on. Resolves to whether `holder` has it. */
   acquireLock(name: string, holder: string, ms: number): Promise<boolean>;
   /** Gives the lock up, if `holder` has it. */
   releaseLock(name: string, holder: string): Promise<void>;

@@ -98,17 +98,17 @@ export class StreamRequest implements SseContext {
   }
 
   /** As {@link connect}, for a caller that handles the error. */
-  async open(connectionId: string = randomUUID(), options: ConnectOptions = {}): Promise<SseConnection> {
+  async open(connectionId: string = randomUUID(), settings: ConnectOptions = {}): Promise<SseConnection> {
+    const { compression, ...options } = settings;
     this.negotiate(connectionId);
     const { req, res, method } = this.ctx;
     if (method === 'HEAD') {
       throw new SseError('CONNECTION_CLOSED', 'a HEAD request gets the head of a stream, and no connection');
     }
-    const { settings } = this;
-    const encoding = options.compression === true ? encodingOf(req.headers) : undefined;
-    if (options.compression === true) this.ctx.vary('Accept-Encoding');
+    const encoding = compression === true ? encodingOf(req.headers) : undefined;
+    if (compression === true) this.ctx.vary('Accept-Encoding');
     const sink = this.#recordRefusal(connectionId, () =>
-      sinkFor(req, res, encoding === undefined ? settings : { ...settings, encoding }),
+      sinkFor(req, res, encoding === undefined ? this.settings : { ...this.settings, encoding }),
     );
     this.#connecting = true;
     try {

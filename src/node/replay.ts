@@ -8,6 +8,7 @@ import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '.
 import { encodeId } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
+import { LONGEST_MS } from '../time.js';
 import type { SseNode } from './node.js';
 
 // Enough to keep a socket busy, little enough to hold in memory for each client that resumes.
@@ -217,7 +218,7 @@ export function connectedFrame(
   start: Cursor | undefined,
 ): Frame {
   // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
-  const retry = Math.round(reconnect.retry * (0.5 + Math.random()));
+  const retry = Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS);
   const id = start === undefined ? '' : `id: ${formatCursor(start)}\n`;
   const data = `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`;
   // Each part is known to be legal, and JSON has no line breaks.

@@ -22,6 +22,7 @@ import type {
   SendOptions,
   SseService,
 } from '../contracts/service.js';
+import { checkArguments } from '../options/arguments.js';
 import { checkConnectionId, checkKey, checkReason, checkTopic } from '../protocol/names.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
@@ -74,21 +75,24 @@ export class DistributedSseService implements SseService {
     return this.#node.options.node.id;
   }
 
-  createConnection(
+  async createConnection(
     connectionId: string,
     sink: ConnectionSink,
     options: ConnectionOptions = {},
   ): Promise<SseConnection> {
+    checkArguments('createConnection', options);
     return this.#opener.open(connectionId, sink, options);
   }
 
   sendMessage(connectionId: string, event: string, data: unknown, options: SendOptions = {}): LocalReceipt {
     this.#node.assertOpen();
+    checkArguments('sendMessage', options);
     return this.#sender.sendLocal(connectionId, event, data, options);
   }
 
   broadcast(event: string, data: unknown, options: EventOptions = {}): FanOut {
     this.#node.assertOpen();
+    checkArguments('broadcast', options);
     return this.#publisher.broadcast(event, data, options);
   }
 
@@ -98,10 +102,12 @@ export class DistributedSseService implements SseService {
     data: unknown,
     options: ClusterSendOptions = {},
   ): Promise<Receipt> {
+    checkArguments('sendMessageToConnection', options);
     return this.#sender.send(connectionId, event, data, options);
   }
 
   async broadcastToCluster(event: string, data: unknown, options: PublishOptions = {}): Promise<BroadcastReceipt> {
+    checkArguments('broadcastToCluster', options);
     return this.#publisher.broadcastToCluster(event, data, options);
   }
 
@@ -118,6 +124,7 @@ export class DistributedSseService implements SseService {
     options: { readonly cluster?: boolean } = {},
   ): Promise<CloseReceipt> {
     checkReason(reason);
+    checkArguments('closeAllConnections', options);
     if (this.#node.closed) return CLOSED_NOTHING;
     const closed = this.#listener.onCloseAll(reason);
     if (options.cluster !== true) return { closed, missing: [] };
@@ -152,6 +159,7 @@ export class DistributedSseService implements SseService {
   }
 
   async publish(topic: string, event: string, data: unknown, options: PublishOptions = {}): Promise<PublishReceipt> {
+    checkArguments('publish', options);
     return this.#publisher.publish(topic, event, data, options);
   }
 
@@ -192,8 +200,9 @@ export class DistributedSseService implements SseService {
     await this.#node.cluster.join();
   }
 
-  drain({ timeout = this.#node.options.reliability.gracefulShutdownTimeout }: DrainOptions = {}): Promise<void> {
-    return this.#shutdown.drain(timeout);
+  drain(options: DrainOptions = {}): Promise<void> {
+    checkArguments('drain', options);
+    return this.#shutdown.drain(options.timeout ?? this.#node.options.reliability.gracefulShutdownTimeout);
   }
 
   close(): Promise<void> {

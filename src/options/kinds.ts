@@ -1,3 +1,4 @@
+import { LONGEST_MS } from '../time.js';
 import { inside, type OptionProblems, type SettingPath } from './problems.js';
 
 /** A kind of setting: which values it takes, in words and in code. */
@@ -51,9 +52,6 @@ export function secret<T>(kind: Kind<T>): Kind<T> {
   return { ...kind, secret: true };
 }
 
-/** Longest wait that a Node.js timer can take, in milliseconds; longer ones fire at once. */
-const MAX_TIMER_MS = 2_147_483_647;
-
 function wholeNumber(unit: string, min: number, max = Number.MAX_SAFE_INTEGER): Kind<number> {
   const noun = unit === '' ? 'a whole number' : `a whole number of ${unit}`;
   const rule = max === Number.MAX_SAFE_INTEGER ? `${noun} >= ${min}` : `${noun} from ${min} to ${max}`;
@@ -65,22 +63,22 @@ function isWhole(value: unknown, min: number, max: number): value is number {
 }
 
 /** Whole milliseconds that a timer can wait, at least 1. */
-export const milliseconds = wholeNumber('milliseconds', 1, MAX_TIMER_MS);
+export const milliseconds = wholeNumber('milliseconds', 1, LONGEST_MS);
 
 /** Whole milliseconds between two bounds. */
-export function millisecondsWithin(min: number, max = MAX_TIMER_MS): Kind<number> {
+export function millisecondsWithin(min: number, max = LONGEST_MS): Kind<number> {
   return wholeNumber('milliseconds', min, max);
 }
 
 /** Whole milliseconds, or `false` for off. */
 export const millisecondsOrOff: Kind<number | false> = simple(
   `${milliseconds.rule}, or false`,
-  value => value === false || isWhole(value, 1, MAX_TIMER_MS),
+  value => value === false || isWhole(value, 1, LONGEST_MS),
   text => (isOff(text) ? false : decodeNumber(text)),
 );
 
 /** Whole seconds, at least 1. */
-export const seconds = wholeNumber('seconds', 1, MAX_TIMER_MS);
+export const seconds = wholeNumber('seconds', 1, LONGEST_MS);
 
 /** Whole bytes, at least 1. */
 export const bytes = wholeNumber('bytes', 1);
@@ -186,7 +184,12 @@ export function oneOrMore(max: number, rule: string, pattern: RegExp): Kind<stri
   };
 }
 
-function simple<T>(rule: string, accepts: (value: unknown) => value is T, decode?: (text: string) => unknown): Kind<T> {
+/** The values that `accepts` accepts, kept as they are. */
+export function simple<T>(
+  rule: string,
+  accepts: (value: unknown) => value is T,
+  decode?: (text: string) => unknown,
+): Kind<T> {
   const check: Kind<T>['check'] = (value, where, problems) =>
     accepts(value) ? value : problems.refuse(where, rule, value);
   return decode === undefined ? { rule, check } : { rule, check, decode };

@@ -303,7 +303,10 @@ export const SETTINGS = {
   },
   /** How clients that are sent away come back: spread out, so that they do not arrive all at once. */
   reconnect: {
-    /** Milliseconds a client waits at least before it reconnects. Default 2000. */
+    /**
+     * Milliseconds a client waits before it reconnects, give or take half; a client that is sent away waits at least these.
+     * Default 2000.
+     */
     retry: setting(milliseconds, 2_000),
     /** Milliseconds up to which a random part is added; 0: none. Default 5000. */
     jitter: setting(millisecondsWithin(0), 5_000),

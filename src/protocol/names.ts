@@ -1,4 +1,5 @@
 import { SseError, type SseErrorCode } from '../errors.js';
+import { LONGEST_MS } from '../time.js';
 
 /** Longest connection id, topic, event name and event id, in bytes of UTF-8. */
 export const MAX_NAME_BYTES = 256;
@@ -69,12 +70,11 @@ export function legalLastEventId(value: unknown): string | undefined {
 
 /** @throws SseError `INVALID_RETRY` */
 export function checkRetry(retry: unknown): asserts retry is number {
-  if (!Number.isSafeInteger(retry) || (retry as number) < 0) {
-    throw new SseError(
-      'INVALID_RETRY',
-      `retry must be a whole, non-negative number of milliseconds, got ${quote(retry)}`,
-    );
-  }
+  if (Number.isInteger(retry) && (retry as number) >= 0 && (retry as number) <= LONGEST_MS) return;
+  throw new SseError(
+    'INVALID_RETRY',
+    `retry must be a whole number of milliseconds from 0 to ${LONGEST_MS}, got ${quote(retry)}`,
+  );
 }
 
 /** @throws SseError `INVALID_REASON` */

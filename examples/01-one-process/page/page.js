@@ -1,22 +1,20 @@
+import { connect as connectStream } from '/client/index.js';
+
 const MAX_OPEN_CLIENTS = 4;
 const MAX_CLOSED_CARDS = 4;
 const MAX_ROWS = 500;
 const MAX_SHOWN_CHARACTERS = 20_000;
-const MAX_REOPENS = 10;
 const TICK_MS = 1000;
 const TICKS_PER_POLL = 2;
 const POLL_TIMEOUT_MS = 5000;
 const ACTION_TIMEOUT_MS = 15_000;
 
-const LIBRARY_EVENTS = ['connected', 'message', 'sse.reset', 'sse.closed'];
-const REASONS_TO_COME_BACK = new Set(['draining', 'max-age', 'slow', 'stale', 'shutdown', 'completed']);
 const CAP_REACHED =
   `At most ${MAX_OPEN_CLIENTS} open clients: over HTTP/1.1 a browser holds only 6 connections to a host, ` +
   'all tabs together, and would stall the rest. Close one first.';
 
 const $ = id => document.getElementById(id);
 const clients = new Set();
-const sentNames = new Set();
 
 // --- Requests -------------------------------------------------------------------------------------------------------
 
@@ -78,22 +76,16 @@ function splitNames(text) {
 
 // --- One client -----------------------------------------------------------------------------------------------------
 
-/** An EventSource and its card. */
+/** A stream and its card. The library's client connects, comes back and resumes. */
 class Client {
-  #source;
-  #listening = new Set();
+  #stream;
   #card = $('client-template').content.firstElementChild.cloneNode(true);
   #topics;
-  #state = { kind: 'connecting' };
-  #lastEventId = '';
   #received = 0;
-  #opened = false;
-  #reopens = 0;
 
-  constructor(id, topics, names) {
+  constructor(id, topics) {
     this.id = id;
     this.#topics = topics;
-    this.names = new Set([...LIBRARY_EVENTS, ...names]);
     this.#fillCard();
     this.open();
   }
@@ -103,133 +95,76 @@ class Client {
   }
 
   get isClosed() {
-    return this.#state.kind === 'closed';
+    return this.#stream.state.kind === 'closed';
   }
 
   open() {
-    const query = { topics: this.#topics };
-    // A new EventSource knows nothing of the one before it, and a page cannot set the Last-Event-ID header.
-    if (this.#lastEventId !== '') query.lastEventId = this.#lastEventId;
-    const source = new EventSource(pathOf(['sse', 'connect', this.id], query));
-    this.#source = source;
-    this.#listening.clear();
-    this.#become({ kind: 'connecting' });
-    source.addEventListener('open', event => this.#onOpen(event));
-    source.addEventListener('error', event => this.#onError(event));
-    for (const name of this.names) this.listen(name);
+    const lastEventId = this.#stream?.lastEventId;
+    // The page shows texts as they came.
+    const options = { parse: text => text, ...(lastEventId && { lastEventId }) };
+    this.#stream = connectStream(pathOf(['sse', 'connect', this.id], { topics: this.#topics }), options);
+    this.#stream.onState(state => this.#onState(state));
+    void this.#read(this.#stream);
+    this.#onState(this.#stream.state);
   }
 
-  listen(name) {
-    this.names.add(name);
-    if (this.#listening.has(name)) return;
-    this.#listening.add(name);
-    this.#source.addEventListener(name, event => this.#onEvent(event));
+  close() {
+    this.#stream.close();
   }
 
-  reopen() {
-    this.#opened = false;
-    this.#reopens = 0;
-    this.open();
+  tick() {
+    this.#showState();
   }
 
-  close(reason) {
-    this.#source.close();
-    this.#become({ kind: 'closed', reason });
-  }
-
-  tick(now) {
-    if (this.#state.kind !== 'reconnecting') return;
-    if (this.#state.at !== undefined && this.#state.at <= now) this.open();
-    else this.#showState();
-  }
-
-  #onOpen(event) {
-    if (event instanceof MessageEvent) return;
-    this.#opened = true;
-    this.#reopens = 0;
-    this.#become({ kind: 'open' });
-  }
-
-  #onError(event) {
-    // An event that the server named `error` comes to the same listener.
-    if (event instanceof MessageEvent) return;
-    if (this.#source.readyState === EventSource.CLOSED) void this.#onRefused();
-    else this.#becomeReconnecting();
-  }
-
-  #becomeReconnecting() {
-    const since = this.#state.kind === 'reconnecting' ? this.#state.since : Date.now();
-    this.#become({ kind: 'reconnecting', since });
-  }
-
-  /** An EventSource gives up for good on any answer but a stream, such as the 503 of a node that drains. */
-  async #onRefused() {
-    const source = this.#source;
-    this.#becomeReconnecting();
-    const worthwhile = this.#opened || !(await isReady());
-    if (this.#source !== source || this.isClosed) return;
-    if (!worthwhile || this.#reopens >= MAX_REOPENS) return this.close('refused by the server');
-    this.#reopens += 1;
-    const wait = Math.min(30_000, 1000 * 2 ** this.#reopens) * (0.5 + Math.random() / 2);
-    this.#become({ ...this.#state, at: Date.now() + wait });
-  }
-
-  #onEvent(event) {
-    // The EventSource's own `open` and `error` come here when somebody listens to events of these names.
-    if (!(event instanceof MessageEvent)) return;
-    this.#received += 1;
-    this.#lastEventId = event.lastEventId;
-    this.#showNumbers();
-    addRow(this.id, event);
-    if (event.type === 'connected') this.#onConnected(parseJson(event.data));
-    else if (event.type === 'sse.closed') this.#onClosed(parseJson(event.data));
-  }
-
-  #onConnected({ nodeId }) {
-    setText(this.#part('.node'), nodeId ?? '–');
-    showNode(nodeId);
-    announce(`${this.id} is open on ${nodeId ?? 'a node'}.`);
-  }
-
-  #onClosed({ reason = 'unknown' }) {
-    if (REASONS_TO_COME_BACK.has(reason)) {
-      this.#card.dataset.reason = reason;
-      announce(`The server ended the stream of ${this.id} (${reason}); it comes back.`);
-    } else {
-      this.close(String(reason));
-      announce(`${this.id} was closed: ${reason}.`);
+  async #read(stream) {
+    try {
+      for await (const event of stream) this.#onEvent(event);
+    } catch (error) {
+      announce(`${this.id}: ${error.message}.`, 'bad');
     }
   }
 
-  #become(state) {
-    this.#state = state;
-    if (state.kind === 'closed') this.#card.dataset.reason = state.reason;
-    else if (state.kind !== 'reconnecting') delete this.#card.dataset.reason;
-    this.#card.dataset.state = state.kind;
-    this.#part('.reopen').hidden = !this.isClosed;
-    this.#nameButton('.close', this.isClosed ? 'Remove' : 'Close');
+  #onEvent(event) {
+    this.#received += 1;
+    setText(this.#part('.last-id'), event.lastEventId ?? '–');
+    setText(this.#part('.received'), String(this.#received));
+    addRow(this.id, event);
+  }
+
+  #onState(state) {
+    const { kind, reason, nodeId } = state;
+    if (reason === undefined) delete this.#card.dataset.reason;
+    else this.#card.dataset.reason = reason;
+    this.#card.dataset.state = this.#shownKind();
+    if (kind === 'open') {
+      setText(this.#part('.node'), nodeId ?? '–');
+      showNode(nodeId);
+      announce(`${this.id} is open on ${nodeId ?? 'a node'}.`);
+    } else if (kind === 'waiting') announce(`The stream of ${this.id} ended (${reason}); it comes back.`);
+    else if (kind === 'closed') announce(`${this.id} was closed: ${reason}.`);
+    this.#part('.reopen').hidden = kind !== 'closed';
+    this.#nameButton('.close', kind === 'closed' ? 'Remove' : 'Close');
     this.#showState();
     clientsChanged();
   }
 
+  #shownKind() {
+    const { kind, attempt } = this.#stream.state;
+    return kind === 'waiting' || attempt > 0 ? 'reconnecting' : kind;
+  }
+
   #showState() {
-    const tones = { connecting: 'idle', open: 'good', reconnecting: 'warn', closed: 'bad' };
+    const tones = { connecting: 'idle', open: 'good', reconnecting: 'warn', paused: 'idle', closed: 'bad' };
     const badge = this.#part('.state');
-    badge.dataset.tone = tones[this.#state.kind];
+    badge.dataset.tone = tones[this.#shownKind()];
     setText(badge, this.#stateText());
   }
 
   #stateText() {
-    const { kind, reason, at, since } = this.#state;
+    const { kind, reason, retryAt } = this.#stream.state;
     if (kind === 'closed') return `closed: ${reason}`;
-    if (kind !== 'reconnecting') return kind;
-    if (at !== undefined) return `reconnecting in ${secondsFrom(Date.now(), at)} s`;
-    return `reconnecting for ${secondsFrom(since, Date.now())} s`;
-  }
-
-  #showNumbers() {
-    setText(this.#part('.last-id'), this.#lastEventId || '–');
-    setText(this.#part('.received'), String(this.#received));
+    if (kind === 'waiting') return `reconnecting in ${secondsUntil(retryAt)} s`;
+    return this.#shownKind();
   }
 
   #fillCard() {
@@ -252,8 +187,8 @@ class Client {
   }
 }
 
-function secondsFrom(start, end) {
-  return Math.max(0, Math.round((end - start) / 1000));
+function secondsUntil(time) {
+  return Math.max(0, Math.round((time - Date.now()) / 1000));
 }
 
 /** Long names are cut off by the style sheet; the title keeps them readable. */
@@ -274,8 +209,7 @@ function connect(event) {
   const id = $('client-id').value;
   try {
     const topics = splitNames($('topics').value).join(',');
-    const names = [...splitNames($('event-names').value), ...sentNames];
-    const client = new Client(id, topics, names);
+    const client = new Client(id, topics);
     removeClosed(id);
     clients.add(client);
     $('clients').prepend(client.card);
@@ -296,12 +230,11 @@ function capReached() {
 
 function closeOrRemove(client) {
   if (client.isClosed) return removeClient(client);
-  client.close('by this page');
-  announce(`${client.id} was closed by this page.`);
+  client.close();
 }
 
 function reopenClient(client) {
-  if (!capReached()) client.reopen();
+  if (!capReached()) client.open();
 }
 
 function removeClient(client) {
@@ -381,16 +314,9 @@ async function closeConnection(event) {
 }
 
 function post(segments, name, body, type = 'text/plain') {
-  hearEverywhere(name);
   markPending();
   const headers = { 'content-type': type };
   return request('POST', segments, { query: { event: name }, headers, body });
-}
-
-function hearEverywhere(name) {
-  if (name === '') return;
-  sentNames.add(name);
-  for (const client of clients) client.listen(name);
 }
 
 function markPending() {
@@ -446,14 +372,14 @@ function addRow(clientId, event) {
   else showRow(row);
 }
 
-function makeRow(clientId, { type, lastEventId, data }) {
+function makeRow(clientId, { event, lastEventId = '', data }) {
   const row = $('row-template').content.firstElementChild.cloneNode(true);
-  Object.assign(row.dataset, { client: clientId, event: type, id: lastEventId });
+  Object.assign(row.dataset, { client: clientId, event, id: lastEventId });
   row.querySelector('.time').textContent = timeText(new Date());
   setText(row.querySelector('.client-id'), clientId);
-  setText(row.querySelector('.event'), type);
+  setText(row.querySelector('.event'), event);
   setText(row.querySelector('.event-id'), lastEventId);
-  row.querySelector('.data > div').textContent = shorten(data);
+  row.querySelector('.data > div').textContent = shorten(typeof data === 'string' ? data : JSON.stringify(data));
   return row;
 }
 
@@ -519,15 +445,7 @@ function showEmpty() {
 async function poll() {
   // One after the other: with four open streams a browser has two connections left, and a send needs one of them.
   showCounts(await request('GET', ['sse', 'connections'], { timeout: POLL_TIMEOUT_MS }));
-  showReady(await askReady());
-}
-
-function askReady() {
-  return request('GET', ['health', 'ready'], { timeout: POLL_TIMEOUT_MS });
-}
-
-async function isReady() {
-  return (await askReady()).ok;
+  showReady(await request('GET', ['health', 'ready'], { timeout: POLL_TIMEOUT_MS }));
 }
 
 function showCounts({ ok, status, body }) {
@@ -592,8 +510,7 @@ function showBadge(id, text, tone) {
 const clock = { timer: undefined, ticks: 0, polling: false };
 
 function tick() {
-  const now = Date.now();
-  for (const client of clients) client.tick(now);
+  for (const client of clients) client.tick();
   if (clock.ticks++ % TICKS_PER_POLL === 0) void pollOnce();
 }
 

@@ -2,6 +2,7 @@ import type { RememberedTopic, SubscriptionChange } from '../../contracts/cluste
 import type { Cursor } from '../../contracts/events.js';
 
 interface Remembered {
+  /** By the monotonic clock. */
   readonly until: number;
   readonly topics: Map<string, State>;
 }

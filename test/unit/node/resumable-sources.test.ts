@@ -331,7 +331,7 @@ describe('ResumableSources', () => {
             if (when === 'before' && method.startsWith('locks.')) calls += 1;
           }),
       });
-    const clock = useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
+    const clock = useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     try {
       const [runner, follower] = [await counted('runner'), await counted('follower')];
       for (let n = 0; n < 100; n += 1) {

@@ -13,7 +13,7 @@ const fields: fc.Arbitrary<EventFields> = fc.record({
   event: hostileField,
   data: hostileText,
   id: fc.option(hostileField, { nil: undefined }),
-  retry: fc.option(fc.maxSafeNat(), { nil: undefined }),
+  retry: fc.option(fc.nat(), { nil: undefined }),
 });
 const places = fc.array(fc.nat(), { maxLength: 6 });
 
@@ -90,7 +90,7 @@ describe('encodeEvent', () => {
   });
 
   it('refuses a reconnection time that is no whole number of milliseconds', () => {
-    for (const retry of [-1, 1.5, Number.NaN, Infinity, 2 ** 53]) {
+    for (const retry of [-1, 1.5, Number.NaN, Infinity, 2 ** 31]) {
       expect(codeOf(() => encodeEvent({ event: 'a', data: 'x', retry }))).to.equal('INVALID_RETRY');
     }
   });

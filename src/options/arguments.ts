@@ -1,0 +1,73 @@
+import type { ClusterSendOptions, ConnectionOptions, DrainOptions, PublishOptions } from '../contracts/service.js';
+import { SseError } from '../errors.js';
+import { flag, type Kind, milliseconds, simple, text } from './kinds.js';
+import { assertKnownKeys, OptionProblems, shownValue } from './problems.js';
+import { SETTINGS } from './settings.js';
+
+/** The options of a method with their kinds. `checked`: the method refuses wrong values itself, with a code of its own. */
+type Rules<Options> = { readonly [Name in keyof Options]-?: Kind<unknown> | 'checked' };
+
+const SEND: Rules<ClusterSendOptions> = {
+  id: 'checked',
+  retry: 'checked',
+  messageId: 'checked',
+  ack: SETTINGS.send.ack.kind,
+  deadline: SETTINGS.send.deadline.kind,
+  durable: flag,
+};
+const PUBLISH: Rules<PublishOptions> = {
+  retry: 'checked',
+  history: simple('false, or undefined for what the settings say', (value): value is false => value === false),
+  idempotencyKey: 'checked',
+};
+const CONNECTION: Rules<ConnectionOptions> = {
+  topics: simple('a list of topics', (value): value is unknown[] => Array.isArray(value)),
+  lastEventId: text('text'),
+  onDuplicate: SETTINGS.connection.onDuplicate.kind,
+  source: simple('an object { key, start } with a function start', isSource),
+  onReset: simple('a function', value => typeof value === 'function'),
+};
+const DRAIN: Rules<DrainOptions> = { timeout: milliseconds };
+const CLOSE_ALL: Rules<{ cluster?: boolean }> = { cluster: flag };
+
+const METHODS = {
+  createConnection: CONNECTION,
+  sendMessage: SEND,
+  sendMessageToConnection: SEND,
+  broadcast: { id: 'checked', retry: 'checked' },
+  broadcastToCluster: PUBLISH,
+  publish: PUBLISH,
+  closeAllConnections: CLOSE_ALL,
+  drain: DRAIN,
+} as const;
+
+/**
+ * Checks the options that a method of the service was given as strictly as settings: unknown names, wrong types, values out
+ * of range.
+ * @throws SseError `INVALID_OPTION`
+ */
+export function checkArguments(method: keyof typeof METHODS, options: object): void {
+  const rules: Readonly<Record<string, Kind<unknown> | 'checked'>> = METHODS[method];
+  if (typeof options !== 'object' || (options as object | null) === null) {
+    throw new SseError('INVALID_OPTION', `the options of ${method} must be an object, got ${shownValue(options)}`);
+  }
+  // Nothing is allocated for a call without options, or with sound ones.
+  for (const name in options) {
+    const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
+    if (rule === undefined) assertKnownKeys(method, options, Object.keys(rules));
+    else if (rule !== 'checked')
+      checkArgument(method, name, rule, (options as Readonly<Record<string, unknown>>)[name]);
+  }
+}
+
+function isSource(value: unknown): value is ConnectionOptions['source'] {
+  return typeof value === 'object' && value !== null && 'start' in value && typeof value.start === 'function';
+}
+
+function checkArgument(method: string, name: string, kind: Kind<unknown>, value: unknown): void {
+  if (value === undefined) return;
+  const problems = new OptionProblems();
+  kind.check(value, { path: name, name: `${name} of ${method}`, secret: false }, problems);
+  const [problem] = problems.lines;
+  if (problem !== undefined) throw new SseError('INVALID_OPTION', problem);
+}
