@@ -43,8 +43,16 @@ local function lastEntryOf(headMs, headSequence, before) -- a new master moves t
   local id = num(headMs) .. '-' .. num(headSequence)
   return before and string.match(before, '-(%d+)$') == num(headSequence) and before or id
 end
-local function forgottenId(metaMs, lastEntry) -- stands for a topic's last id that is forgotten, at metaMs after its entry at most
-  local ms = math.max(0, now - metaMs / 2)
+local function evictedAt(meta, evicts) -- when a key was found evicted last; 0 for never, and where Redis evicts none
+  local info = evicts == '1' and redis.pcall('INFO', 'stats')
+  local count = type(info) == 'string' and string.match(info, 'evicted_keys:(%d+)') or '0'
+  local known = redis.call('HMGET', meta, 'ev', 'at')
+  if count == (known[1] or '0') then return tonumber(known[2] or '0') end
+  redis.call('HSET', meta, 'ev', count, 'at', num(now + 1))
+  return now + 1
+end
+local function forgottenId(metaMs, lastEntry, evicted) -- stands for a topic's last id that expired, or was evicted, by then
+  local ms = math.max(0, now - metaMs / 2, evicted)
   return lastEntry and positionOf(lastEntry) < ms and lastEntry or num(ms) .. '-0'
 end
 local function runIdOf(given) -- '?': ask; '' when it may not be asked

@@ -8,6 +8,7 @@
 -- ARGV[2] newEpoch  epoch to begin when the log is empty
 -- ARGV[3] runId     run id of the Redis that is reached; '' unknown; '?' ask it here
 -- ARGV[4] failoverJumpMs  milliseconds that a new master jumps ahead
+-- ARGV[5] evicts    1 when Redis may evict keys
 --
 -- RETURNS
 --   OK    now epoch run head forgotten lasts  run: run id of the log's last writer; forgotten: stands for a last id that
@@ -15,10 +16,12 @@
 --   LIMIT                                     more than 1000 topics
 --
 -- NOTES
---   A topic has no entry after its last id. A forgotten last id stands for half of its life ago, but never for more than the
---   log's own last entry: after that one nothing was published. Asking keeps the epoch alive.
+--   A topic has no entry after its last id. A forgotten last id stands for half of its life ago, or for the time at which a key
+--   was found evicted last, but never for more than the log's own last entry: after that one nothing was published. Asking
+--   keeps the epoch alive.
 local meta, forgets, topics = KEYS[1], KEYS[2], #KEYS - 2
 local metaMs, newEpoch, runId, failoverJumpMs = tonumber(ARGV[1]), ARGV[2], runIdOf(ARGV[3]), tonumber(ARGV[4])
+local evicts = ARGV[5]
 
 if topics > 1000 then return { 'LIMIT' } end
 
@@ -37,6 +40,7 @@ end
 redis.call('PEXPIRE', meta, num(metaMs))
 if forgets ~= meta then redis.call('PEXPIRE', forgets, 0) end
 
+local evicted = topics > 0 and evictedAt(meta, evicts) or 0
 local lasts = topics > 0 and redis.call('MGET', unpack(KEYS, 3)) or {}
 for t = 1, topics do lasts[t] = lasts[t] or '' end
-return { 'OK', now, epoch, run, num(ms) .. '-' .. num(sequence), forgottenId(metaMs, lastEntry), lasts }
+return { 'OK', now, epoch, run, num(ms) .. '-' .. num(sequence), forgottenId(metaMs, lastEntry, evicted), lasts }

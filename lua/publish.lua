@@ -19,6 +19,7 @@
 -- ARGV[9] pubCommand      PUBLISH or SPUBLISH
 -- ARGV[10] channel        channel of the topic; '' publishes nothing
 -- ARGV[11] idempotencyMs  milliseconds the key is known; 0: no key
+-- ARGV[12] evicts         1 when Redis may evict keys
 --
 -- RETURNS
 --   NEW   id previous epoch  appended; previous: the topic's entry before it
@@ -28,12 +29,11 @@
 -- NOTES
 --   Subscribers get '<epoch> <id> <previous> <payload>'. Another run id than last time is a promoted or restored master:
 --   it may have lost writes, so its ids start failoverJumpMs ahead, after every id the lost ones can have had. Where the topic's
---   last id is forgotten, previous is a bound instead: half of metaMs ago or the log's last entry, whichever is older, so
---   that older cursors see a gap. XADD is the first write: when Redis is out of memory nothing is half done.
+--   last id is forgotten, previous is a bound instead, as look answers it, so that older cursors see a gap. XADD is the first write: when Redis is out of memory nothing is half done.
 local meta, stream, last, idempotency = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 local payload, maxEntries, maxAgeMs, streamMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
 local metaMs, newEpoch, runId, failoverJumpMs = tonumber(ARGV[5]), ARGV[6], runIdOf(ARGV[7]), tonumber(ARGV[8])
-local pubCommand, channel, idempotencyMs = ARGV[9], ARGV[10], ARGV[11]
+local pubCommand, channel, idempotencyMs, evicts = ARGV[9], ARGV[10], ARGV[11], ARGV[12]
 
 if idempotencyMs ~= '0' then
   local known = redis.call('GET', idempotency)
@@ -49,7 +49,8 @@ if previous then -- never behind the topic, even when only the meta key was lost
   local lastMs, lastSequence = positionOf(previous)
   ms, sequence = math.max(ms, lastMs), math.max(sequence, lastSequence)
 else
-  previous = forgottenId(metaMs, m[1] and lastEntryOf(tonumber(m[2]), sequence, m[5]))
+  local lastEntry = m[1] and lastEntryOf(tonumber(m[2]), sequence, m[5])
+  previous = forgottenId(metaMs, lastEntry, m[1] and evictedAt(meta, evicts) or 0)
 end
 local id = num(ms) .. '-' .. num(sequence + 1)
 local added = redis.pcall('XADD', stream, 'MAXLEN', '~', maxEntries, id, 'p', previous, 'd', payload)
@@ -63,6 +64,11 @@ if type(added) == 'table' and added.err then
   redis.call('XADD', stream, id, 'p', previous, 'd', payload)
 end
 if maxAgeMs > 0 then redis.call('XTRIM', stream, 'MINID', '~', num(now - maxAgeMs)) end
+if redis.call('XLEN', stream) == 1 then -- Redis reserves 4 kB for the first entries: most topics of many have few
+  local optional = redis.pcall
+  local dump = optional('DUMP', stream)
+  if type(dump) == 'string' then optional('RESTORE', stream, streamMs, dump, 'REPLACE') end
+end
 redis.call('PEXPIRE', stream, streamMs)
 redis.call('SET', last, id, 'PX', num(metaMs))
 redis.call('HSET', meta, 'e', epoch, 'ms', num(ms), 'g', num(sequence + 1), 'r', runId ~= '' and runId or lastRun)

@@ -14,6 +14,7 @@ const LEVELS: Readonly<Record<string, number>> = {
   'time.ts': 0,
   // It runs in browsers: nothing of the server's half may come with it.
   client: 0,
+  react: 1,
   contracts: 1,
   options: 2,
   protocol: 2,
@@ -24,16 +25,18 @@ const LEVELS: Readonly<Record<string, number>> = {
   node: 5,
   koa: 6,
   'container.ts': 7,
+  testing: 8,
 };
 
 /** Who may import which package. `types` allows `import type` everywhere below that folder's level and above. */
 const CONFINED: Readonly<Record<string, { folders: readonly string[]; typesIn?: readonly string[] }>> = {
   inversify: {
-    folders: ['container.ts'],
+    folders: ['container.ts', 'testing'],
     typesIn: ['contracts', 'options', 'koa'],
   },
   koa: { folders: ['koa'] },
   'path-to-regexp': { folders: ['koa'] },
+  react: { folders: ['react'] },
   ioredis: { folders: ['cluster'] },
   cockatiel: { folders: ['resilience'] },
   '@opentelemetry/api': { folders: ['telemetry'] },

@@ -161,8 +161,9 @@ export interface Impairment {
    * - `partition`: the routes of some connection ids cannot be reached.
    * - `key`: data of the cluster, which `detail` names, cannot be read.
    * - `feed`: publications reach this node late, since it is reading what it missed.
+   * - `eviction`: the cluster may delete what it keeps before its time.
    */
-  readonly kind: 'writes' | 'partition' | 'key' | 'feed';
+  readonly kind: 'writes' | 'partition' | 'key' | 'feed' | 'eviction';
   /** For people. */
   readonly detail: string;
 }

@@ -21,6 +21,11 @@ export type HealthReasonCode =
   | 'PARTITION_UNREACHABLE'
   /** Data of the cluster cannot be read; still ready, since everything else works. The message names the key. */
   | 'KEY_UNREADABLE'
+  /**
+   * The store of the cluster deletes entries, routes and locks when its memory is full (`maxmemory-policy`); still ready. A
+   * client that resumes gets `sse.reset` for entries that were deleted.
+   */
+  | 'EVICTION_POLICY'
   /** A check found this node and the cluster to differ, under `consistency.inconsistencyHandlingStrategy: 'fail_fast'`. */
   | 'INCONSISTENT'
   /** A circuit of the resilience policy is open. */

@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
 import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
-import { WriteScheduler } from '../connection/scheduler.js';
+import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
@@ -13,6 +13,7 @@ import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
+import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
 import { joinResets } from '../protocol/gap.js';
 import { withTimeout } from '../time.js';
@@ -76,6 +77,7 @@ export class SseNode implements ConnectionObserver {
       policy: sendBuffer.policy,
       budget: new SendBufferBudget(sendBuffer.maxTotalBytes),
       scheduler: new WriteScheduler(sendBuffer.slice),
+      turns: new TurnBudget(sendBuffer.slice),
       watchdog: new Watchdog(connection.timeout, connection.maxAge),
       wheel: connection.heartbeat === false ? undefined : new HeartbeatWheel(connection.heartbeat),
       encoder: this.encoder,
@@ -131,9 +133,9 @@ export class SseNode implements ConnectionObserver {
   }
 
   /** A new connection in state `opening`, not stored yet. */
-  createConnection(id: string, sink: ConnectionSink, lastEventId: string | undefined): ClientConnection {
+  createConnection(id: string, sink: ConnectionSink, comeback: Comeback): ClientConnection {
     this.#ordinal += 1;
-    return new ClientConnection({ id, ordinal: this.#ordinal, lastEventId }, sink, this.environment);
+    return new ClientConnection({ id, ordinal: this.#ordinal, ...comeback }, sink, this.environment);
   }
 
   /** The ordinal of the connection that was created last. */

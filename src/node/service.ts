@@ -226,6 +226,7 @@ const IMPAIRMENTS: Readonly<Record<Impairment['kind'], HealthReasonCode>> = {
   partition: 'PARTITION_UNREACHABLE',
   key: 'KEY_UNREADABLE',
   feed: 'FEED_BEHIND',
+  eviction: 'EVICTION_POLICY',
 };
 
 /** Health from what this node knows without a call to the cluster. */

@@ -301,6 +301,14 @@ export const SETTINGS = {
     /** Topics of one connection; 0: broadcasts and direct sends only. Default 128. */
     maxTopicsPerConnection: setting(count(0), 128),
   },
+  /** Guards of endpoints. */
+  guards: {
+    /**
+     * Milliseconds in which the guards of a request must have answered; then the client is sent away for a while, as in an
+     * outage. Default 10000.
+     */
+    timeout: setting(milliseconds, 10_000),
+  },
   /** How clients that are sent away come back: spread out, so that they do not arrive all at once. */
   reconnect: {
     /**

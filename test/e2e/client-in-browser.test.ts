@@ -172,6 +172,20 @@ describe('client in a browser', () => {
     await page.received(1);
   });
 
+  it('is a React hook, whose stream lives as long as its component', async () => {
+    const { page } = await open();
+    await page.addScriptTag({ url: '/react.js', type: 'module' });
+    await page.waitForFunction('window.show');
+    await page.evaluate(`window.show('${url()}')`);
+    await page.waitForSelector('p[data-state=open]', { state: 'attached' });
+    await publish(2);
+    await page.waitForFunction("document.querySelector('p').textContent === '1 2'");
+    expect(app.service.getConnectionCount()).to.equal(1);
+    await page.evaluate('window.show(null)');
+    await page.waitForSelector('p[data-state=closed]', { state: 'attached' });
+    await until(() => app.service.getConnectionCount() === 0, 'the end of the stream');
+  });
+
   describe('that shares', () => {
     it('has one connection for ten tabs, and loses nothing when the leader closes', async function () {
       this.timeout(120_000);

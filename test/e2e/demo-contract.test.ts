@@ -148,14 +148,15 @@ describe('the demo', () => {
     expect((await winner.event('message')).data).to.equal('for the winner');
   });
 
-  it('answers 204 after five takeovers within 30 s and leaves the owner alone', async () => {
+  it('answers 204 after five clients with a last id took an id over within 30 s, and leaves the owner alone', async () => {
     let owner = await open('/sse/connect/stolen');
-    await owner.event('connected');
+    const { id = '' } = await owner.event('connected');
+    const headers = { 'Last-Event-ID': id };
     for (let takeover = 0; takeover < 5; takeover += 1) {
-      owner = await open('/sse/connect/stolen');
+      owner = await open('/sse/connect/stolen', { headers });
       await owner.event('connected');
     }
-    const { status, body } = await request('GET', '/sse/connect/stolen');
+    const { status, body } = await request('GET', '/sse/connect/stolen', { headers });
     expect(status).to.equal(204);
     expect(body).to.equal('');
     await post('/sse/send/stolen', 'still here');

@@ -112,7 +112,7 @@ async function scripts(): Promise<void> {
   const ids = Array.from({ length: 10_000 }, () => randomUUID());
   const id = (n: number): string => ids[n % ids.length] ?? '';
   const payload = Buffer.from(`data: ${'x'.repeat(200)}\n\n`);
-  const log = { meta: bench.keys.logMeta, metaMs: 60_000, newEpoch: 'e1', failoverJumpMs: 1 };
+  const log = { meta: bench.keys.logMeta, metaMs: 60_000, newEpoch: 'e1', failoverJumpMs: 1, evicts: false };
   const topic = bench.keys.topic('t');
   const subscribers = { pubCommand: 'PUBLISH', channel: bench.keys.topicChannel('t') } as const;
   const publish = () =>

@@ -1,4 +1,6 @@
 import { readFile } from 'node:fs/promises';
+import { fileURLToPath } from 'node:url';
+import { build } from 'esbuild';
 import type Koa from 'koa';
 import type { BrowserContext, Page } from 'playwright-core';
 import type * as client from '../../src/client/index.js';
@@ -22,12 +24,40 @@ type PageOptions = Pick<client.ConnectOptions, 'delay' | 'method' | 'pauseHidden
   readonly headers?: client.RequestHeaders;
 };
 
-/** Serves the client's modules below `/client/` and pages without content below `/page`. */
+/** A component whose stream is the one of its `url`, in strict mode; `window.show(url)` renders it. */
+const COMPONENT = `
+  import { createElement, StrictMode, useState } from 'react';
+  import { createRoot } from 'react-dom/client';
+  import { useSse } from './dist/src/react/index.js';
+  function Notes({ url }) {
+    const [notes, setNotes] = useState([]);
+    const { state } = useSse(url, { note: note => setNotes(before => [...before, note]) });
+    return createElement('p', { 'data-state': state.kind }, notes.join(' '));
+  }
+  const root = createRoot(document.body.appendChild(document.createElement('div')));
+  window.show = url => root.render(createElement(StrictMode, null, createElement(Notes, { url })));
+`;
+
+async function bundledComponent(): Promise<string> {
+  const { outputFiles } = await build({
+    stdin: { contents: COMPONENT, resolveDir: fileURLToPath(new URL('../../../', import.meta.url)) },
+    bundle: true,
+    format: 'esm',
+    define: { 'process.env.NODE_ENV': '"development"' },
+    write: false,
+  });
+  return outputFiles[0]?.text ?? '';
+}
+
+/** Serves a component at `/react.js`, the client's modules below `/client/` and pages without content below `/page`. */
 export const clientPages: Koa.Middleware = async (ctx, next) => {
   const [, name] = /^\/client\/([a-z-]+\.js)$/.exec(ctx.path) ?? [];
   if (name !== undefined) {
     ctx.type = 'js';
     ctx.body = await readFile(new URL(name, FOLDER));
+  } else if (ctx.path === '/react.js') {
+    ctx.type = 'js';
+    ctx.body = await bundledComponent();
   } else if (ctx.path.startsWith('/page')) {
     ctx.type = 'html';
     ctx.body = PAGE;

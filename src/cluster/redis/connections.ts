@@ -5,7 +5,7 @@ import { clientFor, isCluster, Login, type RedisAddress } from './address.js';
 import { backoff, clusterOptions, commandOptions, subscriberOptions } from './client-options.js';
 import { refusalIn } from './failures.js';
 import { hashSlot } from './keys.js';
-import { askServer, atReplica, clusterObstacleOf, obstacleOf, type ServerInfo } from './server.js';
+import { askServer, atReplica, clusterObstacleOf, evictionPolicyOf, obstacleOf, type ServerInfo } from './server.js';
 
 /** The listener of the connection for commands. No method may throw. */
 interface ConnectionEvents {
@@ -34,6 +34,8 @@ export class RedisConnections {
   readonly #servers = new WeakMap<Redis, ServerInfo>();
   /** The server at which the connection for commands is open. */
   #server: ServerInfo | undefined;
+  /** By which policy the Redis deletes keys before their time. */
+  #evictionPolicy: string | undefined;
   /** Connections in a row that did not serve. */
   #fruitless = 0;
   /** Moves in a row that did not bring commands and subscriptions to one server. */
@@ -80,6 +82,11 @@ export class RedisConnections {
   /** The run id of the master at the address; '' when it may not be asked. Only on a single Redis. */
   get runId(): string {
     return this.#server?.runId ?? '';
+  }
+
+  /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, or may not be asked. */
+  get evictionPolicy(): string | undefined {
+    return this.#evictionPolicy;
   }
 
   /**
@@ -222,7 +229,7 @@ export class RedisConnections {
       const obstacle = obstacleOf(server);
       if (obstacle !== undefined) throw obstacle;
       this.#server = server;
-      this.#serve();
+      this.#serve(server);
     } catch (failure) {
       if (command.stream !== stream) return;
       this.#fail(failure);
@@ -243,10 +250,11 @@ export class RedisConnections {
       this.#endFirstTry(obstacle);
       return;
     }
-    this.#serve();
+    this.#serve(server);
   }
 
-  #serve(): void {
+  #serve(server: ServerInfo | undefined): void {
+    this.#evictionPolicy = server && evictionPolicyOf(server);
     this.#fruitless = 0;
     this.#failure = undefined;
     this.#served = true;

@@ -89,6 +89,16 @@ export class RedisGateway {
     this.#connections.follow(other.#connections);
   }
 
+  /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, as far as known. */
+  get evictionPolicy(): string | undefined {
+    return this.#connections.evictionPolicy;
+  }
+
+  /** Whether keys may be gone before their time. Each master of a Redis Cluster has a policy of its own. */
+  get mayEvict(): boolean {
+    return this.cluster || this.evictionPolicy !== undefined;
+  }
+
   /** Whether it is a Redis Cluster. */
   get cluster(): boolean {
     return this.#connections.cluster;

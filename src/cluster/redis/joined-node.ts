@@ -113,6 +113,10 @@ export class JoinedNode implements InboxParts {
     return this.node.gateway.reachable;
   }
 
+  get evictionPolicy(): string | undefined {
+    return this.node.gateway.evictionPolicy;
+  }
+
   /** Whether a connection of this node follows a topic. */
   isFollowed(topic: string): boolean {
     return this.node.listener.follows(topic);
@@ -143,6 +147,8 @@ export class JoinedNode implements InboxParts {
   onReachable(reachable: boolean): void {
     if (this.#left !== undefined) return;
     if (reachable) {
+      const { evictionPolicy } = this.node.gateway;
+      if (evictionPolicy !== undefined) this.node.logger.warn(evictionOf(evictionPolicy).detail);
       // A failure is planned again by the heartbeats.
       this.leases.beat().catch(() => undefined);
       return;
@@ -270,6 +276,8 @@ interface StatusSource {
   readonly reachable: boolean;
   readonly leases: Pick<NodeLeases, 'obstacle' | 'silent' | 'troubles'>;
   subscriptionTrouble(): string | undefined;
+  /** The policy by which Redis deletes keys when its memory is full. */
+  readonly evictionPolicy: string | undefined;
   readonly feed: { readonly behind: boolean };
 }
 
@@ -296,9 +304,17 @@ export function statusOf(node: StatusSource, partition?: Partition): Coordinator
       .map(each => [each.detail, each]),
   );
   // An opening connection does not need the feed: it reads the log itself.
-  const behind: Impairment[] = partition === undefined && node.feed.behind ? [BEHIND] : [];
-  const impaired = [...details.values(), ...behind];
+  const whole: Impairment[] = [];
+  if (partition === undefined && node.feed.behind) whole.push(BEHIND);
+  // A connection opens all the same, and its client gets a reset for what was deleted.
+  if (partition === undefined && node.evictionPolicy !== undefined) whole.push(evictionOf(node.evictionPolicy));
+  const impaired = [...details.values(), ...whole];
   return impaired.length === 0 ? { reachable: true } : { reachable: true, impaired };
+}
+
+function evictionOf(policy: string): Impairment {
+  const detail = `maxmemory-policy of Redis must be noeviction, got ${policy}: entries and routes may be lost; change it`;
+  return { kind: 'eviction', detail };
 }
 
 const BEHIND: Impairment = { kind: 'feed', detail: 'the node is reading what it missed of the log' };

@@ -84,12 +84,13 @@ const FAILOVER_JUMP_MS = 60_000;
 const MEMORY_FACTOR = 10;
 
 /** The part of a request that publishing to the log and looking at it share. */
-export function logRequest({ keys }: RedisGateway, options: ResolvedSseOptions): LogRequest {
+export function logRequest({ keys, mayEvict }: RedisGateway, options: ResolvedSseOptions): LogRequest {
   return {
     meta: keys.logMeta,
     metaMs: logLifeMs(options),
     newEpoch: randomBytes(6).toString('hex'),
     failoverJumpMs: FAILOVER_JUMP_MS,
+    evicts: mayEvict,
   };
 }
 

@@ -204,8 +204,8 @@ function valuesOf(request: object, fields: Fields, repeated: Fields, runId: stri
 
 function addValue(values: ScriptValue[], { parts, isRunId }: Kind<unknown>, given: unknown, runId: string): void {
   if (parts === undefined) {
-    // The kinds of single values admit text, numbers and bytes only.
-    values.push(isRunId ? runId : ((given ?? '') as ScriptValue));
+    // The kinds of single values admit text, numbers, flags and bytes only.
+    values.push(isRunId ? runId : typeof given === 'boolean' ? Number(given) : ((given ?? '') as ScriptValue));
     return;
   }
   // An optional group may be absent.

@@ -220,6 +220,7 @@ export const publishScript = script({
     pubCommand,
     channel: text,
     idempotencyMs: integer,
+    evicts: flag,
   },
   replies: { NEW: published, KEPT: published, KNOWN: published },
   repeatable: ({ idempotencyMs }) => idempotencyMs > 0,
@@ -238,7 +239,7 @@ export const lookScript = script({
   name: 'look',
   keys: { meta: text, forgets: text },
   restKeys: { last: text },
-  args: { metaMs: integer, newEpoch: text, runId, failoverJumpMs: integer },
+  args: { metaMs: integer, newEpoch: text, runId, failoverJumpMs: integer, evicts: flag },
   replies: {
     OK: {
       now: integer,
@@ -363,4 +364,7 @@ export type LookRequest = RequestOf<typeof lookScript>;
 export type LookReply = ReplyOf<typeof lookScript>;
 export type RememberRequest = RequestOf<typeof rememberScript>;
 /** What publishing to the log and looking at it share. */
-export type LogRequest = Pick<PublishRequest & LookRequest, 'meta' | 'metaMs' | 'newEpoch' | 'failoverJumpMs'>;
+export type LogRequest = Pick<
+  PublishRequest & LookRequest,
+  'meta' | 'metaMs' | 'newEpoch' | 'failoverJumpMs' | 'evicts'
+>;

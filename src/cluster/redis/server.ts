@@ -9,6 +9,8 @@ export interface ServerInfo {
   readonly role: string;
   readonly version: string;
   readonly mode: string;
+  /** What it does when its memory is full. */
+  readonly memoryPolicy: string;
 }
 
 /** Asks a Redis what it is. @throws the failure of the connection */
@@ -21,7 +23,18 @@ export async function askServer(connection: Redis): Promise<ServerInfo> {
     if (redisErrorCode(failure) === undefined) throw failure;
   }
   const field = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(text)?.[1] ?? '';
-  return { runId: field('run_id'), role: field('role'), version: field('redis_version'), mode: field('redis_mode') };
+  return {
+    runId: field('run_id'),
+    role: field('role'),
+    version: field('redis_version'),
+    mode: field('redis_mode'),
+    memoryPolicy: field('maxmemory_policy'),
+  };
+}
+
+/** The policy by which a Redis deletes keys before their time when its memory is full; `undefined` when it does not. */
+export function evictionPolicyOf({ memoryPolicy }: ServerInfo): string | undefined {
+  return memoryPolicy === '' || memoryPolicy === 'noeviction' ? undefined : memoryPolicy;
 }
 
 /** Why a single Redis cannot serve; `undefined` when it can. */

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { Redis } from 'ioredis';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import {
   forgetScript,
@@ -49,6 +50,7 @@ describe('scripts of the log', () => {
     metaMs: META_MS,
     newEpoch,
     failoverJumpMs: FENCE_MS,
+    evicts: false,
   });
   const publish = (topic: string, text: string | Buffer = topic, more: Partial<PublishRequest> = {}) =>
     gateway.run(publishScript, {
@@ -329,6 +331,28 @@ describe('scripts of the log', () => {
     expect(await server.redis.admin.xlen(stream)).to.be.below(101);
   });
 
+  it('an evicted last id stands for the time at which an eviction was found, for readers and for entries', async () => {
+    const at = async (evicts: boolean) => {
+      const last = [bench.keys.topic('a').last];
+      const reply = await gateway.run(lookScript, { ...log(), evicts, forgets: bench.keys.logMeta, last });
+      return reply.status === 'OK' ? [reply.lasts[0], reply.forgotten] : reply.status;
+    };
+    await publish('a');
+    const { id } = await publish('b');
+    const old = `${bench.now - META_MS / 2}-0`;
+    await server.redis.admin.del(bench.keys.topic('a').last, bench.keys.topic('a').stream);
+    expect(await at(true)).to.deep.equal([undefined, old]);
+    await evictOne(server.redis.admin);
+    expect(await at(false)).to.deep.equal([undefined, old]);
+    expect(await at(true)).to.deep.equal([undefined, id]);
+    await bench.advance(1_000);
+    const after = await publish('b');
+    const found = `${bench.now - 999}-0`;
+    expect(await at(true)).to.deep.equal([undefined, found]);
+    expect(after.id > found).to.equal(true);
+    expect((await publish('a', 'again', { evicts: true })).previous).to.equal(found);
+  });
+
   it('a topic that was forgotten has no entry, and a reader that is before it gets a gap', async () => {
     await publish('a', '1');
     const { id } = await publish('a', '2');
@@ -399,3 +423,13 @@ describe('scripts of the log', () => {
     });
   });
 });
+
+/** Has Redis evict a key of its own, the one with the shortest life, and no other. */
+async function evictOne(admin: Redis): Promise<void> {
+  await admin.set('victim', 'x'.repeat(1_000_000), 'PX', 30_000);
+  await admin.config('SET', 'maxmemory-samples', '64', 'maxmemory-policy', 'volatile-ttl');
+  const used = /used_memory:(\d+)/.exec(await admin.info('memory'))?.[1];
+  await admin.config('SET', 'maxmemory', String(Number(used) - 500_000));
+  await until(async () => (await admin.exists('victim')) === 0, 'the eviction');
+  await admin.config('SET', 'maxmemory', '0', 'maxmemory-policy', 'noeviction');
+}

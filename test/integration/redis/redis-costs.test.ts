@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { bytesPerRoute, idleTraffic } from '../../support/redis/redis-costs.js';
+import { bytesPerRoute, bytesPerTopic, idleTraffic } from '../../support/redis/redis-costs.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 
 const BEATS = 4;
@@ -11,6 +11,13 @@ describe('what a cluster costs Redis', () => {
   it('is at most 300 bytes for a route', async () => {
     // As full as 100,000 leave their hash tables, which grow by doubling.
     expect(await bytesPerRoute(server.redis, 12_500)).to.be.within(100, 300);
+  });
+
+  it('is at most 1,000 bytes for a topic with one event of 200 bytes, and for each further event at most 300', async () => {
+    const event = 'x'.repeat(200);
+    expect(await bytesPerTopic(server.redis, 2_000, [event])).to.be.within(300, 1_000);
+    const nine = await bytesPerTopic(server.redis, 500, Array<string>(9).fill(event));
+    expect(nine).to.be.within(2_000, 1_000 + 8 * 300);
   });
 
   it('grows with the nodes and not with their connections, while nothing happens', async () => {

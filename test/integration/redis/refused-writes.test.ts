@@ -96,6 +96,36 @@ describe('a Redis that refuses writes', () => {
     });
   }
 
+  it('or that evicts keys is a reason in health, and a client that resumes gets a reset for what was evicted', async () => {
+    const { admin } = server.redis;
+    await admin.config('SET', 'maxmemory-policy', 'volatile-ttl');
+    try {
+      const c = await start('c');
+      expect(c.health()).to.include({ ready: true, degraded: true });
+      expect(c.health().reasons.map(({ code }) => code)).to.deep.equal(['EVICTION_POLICY']);
+      const known = await connect(c, 'known', ['news']);
+      known.leave();
+      await c.publish('news', 'kept', 'x');
+      await c.publish('sport', 'kept', 'y');
+      await admin.del(`${prefix}{log}:t:news`, `${prefix}{log}:p:news`);
+      await admin.set('victim', 'x'.repeat(1_000_000), 'PX', 30_000);
+      const used = /used_memory:(\d+)/.exec(await admin.info('memory'))?.[1];
+      await admin.config('SET', 'maxmemory-samples', '64', 'maxmemory', String(Number(used) - 500_000));
+      await until(async () => (await admin.exists('victim')) === 0, 'the eviction');
+      await admin.config('SET', 'maxmemory', '0');
+      // Another node, since this one still has the event.
+      const d = await start('d');
+      const again = new RecordingSink();
+      sinks.push(again);
+      await d.createConnection('known', again, { topics: ['news'], lastEventId: known.lastId ?? '' });
+      await until(() => again.names.includes('sse.reset'), 'the reset');
+      expect(again.names).to.deep.equal(['connected', 'sse.reset']);
+      expect(again.data('sse.reset')[0]).to.include('"reason":"GAP"');
+    } finally {
+      await admin.config('SET', 'maxmemory', '0', 'maxmemory-policy', 'noeviction');
+    }
+  });
+
   it('opens no circuit, however many calls it refuses', async () => {
     await server.redis.admin.config('SET', ...REFUSALS.NOREPLICAS.set);
     await Promise.all(Array.from({ length: 30 }, (_, n) => connect(a, `c${n}`)));

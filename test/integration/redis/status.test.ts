@@ -27,6 +27,7 @@ describe('the status of a node on Redis', () => {
     reachable: true,
     leases: { silent: false, troubles: [], obstacle: () => undefined },
     feed: { behind: false },
+    evictionPolicy: undefined,
     subscriptionTrouble: () => undefined,
   };
   const cases: [string, object, object][] = [
@@ -51,6 +52,20 @@ describe('the status of a node on Redis', () => {
       'a feed that is behind',
       { feed: { behind: true } },
       { reachable: true, impaired: [{ kind: 'feed', detail: 'the node is reading what it missed of the log' }] },
+    ],
+    [
+      'a Redis that evicts',
+      { evictionPolicy: 'allkeys-lru' },
+      {
+        reachable: true,
+        impaired: [
+          {
+            kind: 'eviction',
+            detail:
+              'maxmemory-policy of Redis must be noeviction, got allkeys-lru: entries and routes may be lost; change it',
+          },
+        ],
+      },
     ],
   ];
   for (const [what, state, status] of cases) {

@@ -111,7 +111,7 @@ export class RealLog {
   }
 
   #shared(newEpoch: string) {
-    return { meta: this.keys.logMeta, metaMs: META_MS, newEpoch, failoverJumpMs: FENCE_MS };
+    return { meta: this.keys.logMeta, metaMs: META_MS, newEpoch, failoverJumpMs: FENCE_MS, evicts: false };
   }
 
   /** Offers the next epoch, which is used when the log is empty. */

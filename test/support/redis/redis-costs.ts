@@ -46,6 +46,28 @@ export async function bytesPerRoute(server: RedisServer, routes: number, partiti
   }
 }
 
+/** Bytes that Redis needs for each of so many topics with these events, everything included. */
+export async function bytesPerTopic(server: RedisServer, topics: number, events: readonly string[]): Promise<number> {
+  const nodes = new RedisNodes(() => ({ url: server.url }));
+  const coordinator = await nodes.node('a');
+  try {
+    await coordinator.start(new RecordingListener());
+    const before = await memory(server);
+    for (const event of events) {
+      await inBatches(topics, n =>
+        coordinator.log.publish({
+          topic: `topic-${n}`,
+          body: Buffer.from(event),
+          retention: { maxEntries: 1_000, ttl: 300_000 },
+        }),
+      );
+    }
+    return ((await memory(server)) - before) / topics;
+  } finally {
+    await nodes.dispose();
+  }
+}
+
 /** Nodes at rest, and for how long they are watched. */
 export interface Rest {
   readonly nodes: number;

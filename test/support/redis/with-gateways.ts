@@ -33,6 +33,7 @@ export function withGateways() {
       metaMs: 5_000,
       newEpoch: 'e1',
       failoverJumpMs: 60_000,
+      evicts: false,
       topic: gateway.keys.topic('a'),
       payload,
       maxEntries: 10,

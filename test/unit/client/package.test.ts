@@ -32,6 +32,12 @@ describe('client: the package', () => {
     expect(inputs.filter(path => !path.startsWith('dist/src/client/'))).to.deep.equal([]);
   });
 
+  it('adds at most 1 KB for the React hook', async () => {
+    const external = ['react', './dist/src/client/*'];
+    const { bytes } = await cost("export { useSse } from './dist/src/react/index.js'", external);
+    expect(bytes).to.be.within(100, KB);
+  });
+
   it('has no types of Node in its declarations', () => {
     const folder = join(ROOT, 'dist/src/client');
     const declarations = readdirSync(folder).filter(name => name.endsWith('.d.ts'));
