@@ -5,7 +5,7 @@ import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/eve
 import type { ReplaySummary } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
-import { encodeEvent, encodeId } from '../protocol/event-stream.js';
+import { encodeId } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
 import { LONGEST_MS } from '../time.js';
@@ -219,13 +219,11 @@ export function connectedFrame(
   { node, reconnect }: ResolvedSseOptions,
   start: Cursor | undefined,
 ): Frame {
-  return {
-    bytes: encodeEvent({
-      event: 'connected',
-      id: start ? formatCursor(start) : lastEventId,
-      // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
-      retry: Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS),
-      data: `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`,
-    }),
-  };
+  // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
+  const retry = Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS);
+  const id = start === undefined ? lastEventId : formatCursor(start);
+  const idLine = id === undefined ? '' : `id: ${id}\n`;
+  const data = `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`;
+  // Each part is known to be legal, and JSON has no line breaks.
+  return { bytes: Buffer.from(`${idLine}retry: ${retry}\nevent: connected\ndata: ${data}\n\n`) };
 }

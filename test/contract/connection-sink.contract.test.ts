@@ -8,6 +8,8 @@ import { describeConnectionSink } from './connection-sink.contract.js';
 describeConnectionSink('SocketSink over HTTP/1.1', () => openHttp1(false));
 describeConnectionSink('SocketSink over HTTP/1.1, detach: false', () => openHttp1(false, false));
 describeConnectionSink('SocketSink over HTTPS/1.1', () => openHttp1(true));
+describeConnectionSink('CompressingSink, gzip', () => openHttp1(false, 'auto', 'gzip'), 'gzip');
+describeConnectionSink('CompressingSink, br', () => openHttp1(false, 'auto', 'br'), 'br');
 describeConnectionSink('ResponseSink over HTTP/2', () => openHttp2(false));
 describeConnectionSink('ResponseSink over HTTP/2 with TLS', () => openHttp2(true));
 
