@@ -64,8 +64,8 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
     const stream = new StreamRequest(ctx, service, telemetry, options.connection, logger);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
-    const matched = matchRoutes(routes, ctx.path);
-    const chosen = chooseByMethod(matched, ctx.method);
+    const matched = matchRoutes(routes, ctx.request.path);
+    const chosen = chooseByMethod(matched, ctx.request.method);
     try {
       if (chosen !== undefined) {
         await handler.handle(chosen, ctx, stream);
@@ -104,7 +104,7 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
     if (refusal.status >= 500 && (!isOurs || httpStatusOf(error.code) === 500)) ctx.app.emit('error', error, ctx);
     answerRefusal(ctx, refusal, options.reconnect);
   };
-  return (ctx, next) => telemetry.receiving(ctx.headers, () => serve(ctx, next));
+  return (ctx, next) => telemetry.receiving(ctx.req.headers, () => serve(ctx, next));
 }
 
 /** A request that ended with an error. */

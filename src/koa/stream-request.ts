@@ -79,7 +79,7 @@ export class StreamRequest implements SseContext {
           `this answers with ${MEDIA_TYPE}, which the Accept header excludes; accept it, or send no Accept header`,
         );
       }
-      if (this.#over || this.#connecting || this.ctx.headerSent) {
+      if (this.#over || this.#connecting || this.ctx.res.headersSent) {
         throw new SseError(
           'INVALID_REQUEST',
           'a request becomes one stream, before anything else is written to it; call connect once, and wait for it',
@@ -120,7 +120,7 @@ export class StreamRequest implements SseContext {
     } finally {
       this.#connecting = false;
       // Also after a failure: the stream has begun, so an answer of Koa would be written into it.
-      if (this.ctx.headerSent) becomeStream(this.ctx);
+      if (this.ctx.res.headersSent) becomeStream(this.ctx);
     }
   }
 
@@ -157,7 +157,7 @@ export class StreamRequest implements SseContext {
       return await this.service.createConnection(connectionId, sink, complete);
     } catch (error) {
       // A sink that has opened still reports its end to the connection, which is closing.
-      if (!ctx.headerSent) sink.detach();
+      if (!ctx.res.headersSent) sink.detach();
       throw error;
     }
   }

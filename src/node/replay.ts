@@ -60,7 +60,8 @@ export class Replayer {
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
   async finish(connection: ClientConnection, start: ReplayStart): Promise<void> {
     connection.open(connectedFrame(connection, this.node.options, positionOf(start)));
-    await this.#write(connection, start);
+    if (isAtPresent(start)) connection.goLive(start.page.head);
+    else await this.#write(connection, start);
   }
 
   /** The same for a connection whose stream is open already. */
@@ -182,6 +183,11 @@ export function cursorOf({ lastEventId }: Pick<ClientConnection, 'lastEventId'>)
 }
 
 /** Whether a page has nothing to write, as that of a client that begins at the present. */
+/** Whether a client that begins at the present has nothing to wait for. */
+function isAtPresent({ from, mail, page }: ReplayStart): boolean {
+  return from === undefined && mail === undefined && isEmpty(page) && !isAfter(page.head, page.completeTo);
+}
+
 function isEmpty({ gap, frames }: ReplayPage): boolean {
   return gap === undefined && frames.length === 0;
 }
