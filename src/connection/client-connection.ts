@@ -1,7 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import type { CloseReason, ConnectionSink, ConnectionState, Reset, SinkListener } from '../contracts/connection.js';
 import type { Cursor, EventOptions, Frame, Gap, LocalReceipt, LocalResult, Position } from '../contracts/events.js';
-import type { LocalConnection } from '../contracts/store.js';
+import type { LocalConnection, MessageResults } from '../contracts/store.js';
 import { encodeComment } from '../protocol/event-stream.js';
 import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
@@ -78,6 +78,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#writer.pendingBytes;
   }
 
+  get results(): MessageResults | undefined {
+    return this.#memory;
+  }
+
   get piping(): boolean {
     return this.#sources > 0;
   }
@@ -147,7 +151,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   deliverOnce(messageId: string, frame: Frame): LocalResult {
     const now = performance.now();
-    const earlier = this.#memory?.recall(messageId, now);
+    const earlier = this.#stopped ? undefined : this.#memory?.recall(messageId, now);
     if (earlier !== undefined) return earlier;
     const result = this.deliver(frame);
     if (result === DELIVERED || result === BUFFERED) {
@@ -329,7 +333,6 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #stop(reason: CloseReason): void {
     this.#environment.wheel?.remove(this);
     this.#environment.watchdog.forgetAge(this);
-    this.#memory = undefined;
     this.#wake();
     this.#ending?.abort(reason);
     this.#environment.observer.onStopped(this, reason);

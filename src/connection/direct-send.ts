@@ -1,5 +1,5 @@
 import type { EventOptions, LocalReceipt, LocalResult } from '../contracts/events.js';
-import type { LocalConnection } from '../contracts/store.js';
+import type { LocalConnection, MessageResults } from '../contracts/store.js';
 import type { SseErrorCode } from '../errors.js';
 import type { ConnectionEnvironment } from './environment.js';
 
@@ -67,7 +67,7 @@ export const MAX_REMEMBERED = 4_096;
 export const REMEMBER_MS = 60_000;
 
 /** The results of the messages a connection got lately: a repeated message gets its first result and is not written again. */
-export class MessageMemory {
+export class MessageMemory implements MessageResults {
   readonly #results = new Map<string, { readonly result: LocalResult; readonly at: number }>();
 
   get size(): number {
@@ -87,5 +87,33 @@ export class MessageMemory {
       if (this.#results.size <= MAX_REMEMBERED && now - at <= REMEMBER_MS) return;
       this.#results.delete(oldest);
     }
+  }
+}
+
+/** Connection ids of which the results are kept after the end of their connections. */
+const MAX_FORMER = 10_000;
+
+/** The results of connections that ended within the last minute: a message may be sent again after its client has moved. */
+export class FormerResults {
+  /** In the order in which the connections ended. */
+  readonly #former = new Map<string, { readonly results: readonly MessageResults[]; readonly at: number }>();
+
+  /** A connection of this id has ended. @param now by the monotonic clock */
+  keep(connectionId: string, results: MessageResults, now: number): void {
+    const earlier = this.#former.get(connectionId)?.results ?? [];
+    this.#former.delete(connectionId);
+    this.#former.set(connectionId, { results: [...earlier.slice(-3), results], at: now });
+    for (const [oldest, { at }] of this.#former) {
+      if (this.#former.size <= MAX_FORMER && now - at <= REMEMBER_MS) return;
+      this.#former.delete(oldest);
+    }
+  }
+
+  recall(connectionId: string, messageId: string, now: number): LocalResult | undefined {
+    for (const results of this.#former.get(connectionId)?.results ?? []) {
+      const result = results.recall(messageId, now);
+      if (result !== undefined) return result;
+    }
+    return undefined;
   }
 }

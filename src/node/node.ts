@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
 import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
+import { FormerResults } from '../connection/direct-send.js';
 import { WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
@@ -47,6 +48,9 @@ export class SseNode implements ConnectionObserver {
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   readonly consistency: Consistency | undefined;
+  /** By the monotonic clock. */
+  readonly createdAt = performance.now();
+  readonly formerResults = new FormerResults();
   /** Sends that wait for an answer of the cluster. */
   pendingSends = 0;
   readonly #unobserve: () => void;
@@ -160,6 +164,8 @@ export class SseNode implements ConnectionObserver {
     this.store.remove(connection);
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
+    const { results } = connection;
+    if (results !== undefined) this.formerResults.keep(connection.id, results, performance.now());
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
     if (connection.fencingToken !== undefined && !this.routesReleased) this.releaseRoute(connection);
   }

@@ -1,4 +1,5 @@
-import type { ClusterListener, Registered } from '../../src/contracts/cluster.js';
+import type { ClusterListener, Registered } from '../../src/contracts/listener.js';
+import type { RememberedOutcome } from '../../src/contracts/listener.js';
 import type { CloseReason } from '../../src/contracts/connection.js';
 import type { Frame, Gap, LocalResult, Position } from '../../src/contracts/events.js';
 
@@ -22,6 +23,8 @@ export class RecordingListener implements ClusterListener {
   readonly questions: { connectionId: string; position: Position }[] = [];
   reached: 'delivered' | 'buffered' | undefined = 'delivered';
   syncs = 0;
+  /** What it remembers of messages, by `<connection id> <message id>`. */
+  readonly outcomes = new Map<string, RememberedOutcome>();
   /** The sources this node runs. */
   readonly sources = new Set<string>();
   readonly superseded: { connectionId: string; token: string }[] = [];
@@ -98,6 +101,10 @@ export class RecordingListener implements ClusterListener {
       position: { ms: position.ms, sequence: position.sequence },
     });
     return this.connections.has(connectionId) ? this.reached : undefined;
+  }
+
+  onOutcomeOf(connectionId: string, messageId: string): RememberedOutcome {
+    return this.outcomes.get(`${connectionId} ${messageId}`) ?? 'none';
   }
 
   onEndSource(key: string): Promise<boolean> {
