@@ -89,13 +89,13 @@ export class Periodic {
 
 /**
  * The result of `work`, or what `onTimeout` returns when `work` takes longer than so many milliseconds. The work goes on in
- * the background then, and its failure is ignored; a failure in time rejects.
+ * the background then, and its failure is ignored; a failure in time rejects, and so does one of `onTimeout`.
  */
 export async function withTimeout<T, L>(work: Promise<T>, ms: number, onTimeout: () => L): Promise<T | L> {
   let timer: NodeJS.Timeout | undefined;
-  const late = new Promise<L>(resolve => {
-    timer = setTimeout(() => resolve(onTimeout()), Math.min(Math.max(0, ms), LONGEST_MS));
-  });
+  const late = new Promise<void>(resolve => {
+    timer = setTimeout(resolve, Math.min(Math.max(0, ms), LONGEST_MS));
+  }).then(onTimeout);
   try {
     return await Promise.race([work, late]);
   } finally {

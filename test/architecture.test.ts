@@ -25,12 +25,13 @@ const LEVELS: Readonly<Record<string, number>> = {
   node: 5,
   koa: 6,
   'container.ts': 7,
+  testing: 8,
 };
 
 /** Who may import which package. `types` allows `import type` everywhere below that folder's level and above. */
 const CONFINED: Readonly<Record<string, { folders: readonly string[]; typesIn?: readonly string[] }>> = {
   inversify: {
-    folders: ['container.ts'],
+    folders: ['container.ts', 'testing'],
     typesIn: ['contracts', 'options', 'koa'],
   },
   koa: { folders: ['koa'] },

@@ -2,12 +2,14 @@ import { AsyncResource } from 'node:async_hooks';
 import type { CloseReason, ConnectionSink, ConnectionState, Reset, SinkListener } from '../contracts/connection.js';
 import type { Cursor, EventOptions, Frame, Gap, LocalReceipt, LocalResult, Position } from '../contracts/events.js';
 import type { LocalConnection, MessageResults } from '../contracts/store.js';
+import { formatCursor } from '../protocol/cursor.js';
 import { encodeComment } from '../protocol/event-stream.js';
 import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
 import { ClientCursor } from './cursor.js';
-import { BUFFERED, DELIVERED, directSend, MessageMemory, NOT_CONNECTED } from './direct-send.js';
-import { closedFrame, type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
+import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED } from './direct-send.js';
+import { type ConnectionEnvironment, type ConnectionIdentity, lastFrame } from './environment.js';
+import { MessageMemory } from './message-memory.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
 import { type Beating, HEARTBEAT, type Watched } from './timers.js';
 import { FrameWriter } from './writer.js';
@@ -28,6 +30,8 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   readonly id: string;
   readonly ordinal: number;
   readonly lastEventId: string | undefined;
+  /** How often in a row the streams of its client have failed. */
+  readonly failures: number;
   readonly openedAt = performance.now();
   /** Set when the cluster has registered the connection. */
   fencingToken: number | undefined = undefined;
@@ -41,13 +45,15 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #topics: Set<string> | undefined;
   #sources = 0;
   #memory: MessageMemory | undefined;
+  /** The id of the newest event that has one of the application. */
+  #newestId: string | undefined;
   #ending: Ending | undefined;
   #waiters: (() => void)[] | undefined;
   // The resets that the client was given and of which the observer has not been notified.
   #resets: Reset | undefined;
 
   constructor(identity: ConnectionIdentity, sink: ConnectionSink, environment: ConnectionEnvironment) {
-    ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId } = identity);
+    ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId, failures: this.failures = 0 } = identity);
     this.#sink = sink;
     this.#environment = environment;
     this.#writer = new FrameWriter(sink, environment, this);
@@ -157,6 +163,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     if (result === DELIVERED || result === BUFFERED) {
       this.#memory ??= new MessageMemory();
       this.#memory.remember(messageId, result, now);
+      this.#environment.memories.watch(this.#memory);
     }
     return result;
   }
@@ -204,13 +211,15 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   send(event: string, data: unknown, options?: EventOptions): LocalReceipt {
+    if (options?.id !== undefined) this.#newestId = options.id;
     return directSend(this, this.#environment, event, data, options);
   }
 
   async pipe(source: unknown): Promise<void> {
     this.#sources += 1;
     try {
-      await pump(sourceOf(source), new SourceTarget(this, this.#environment));
+      const note = (id: string): unknown => (this.#newestId = id);
+      await pump(sourceOf(source), new SourceTarget(this, this.#environment, note));
     } finally {
       this.#sources -= 1;
     }
@@ -237,7 +246,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#stop(reason);
     // Entries before the held ones may be missing.
     if (kind === 'opening') this.#writer.dropHeld();
-    this.#writer.finish(last ?? closedFrame(reason, this.#environment.reconnect));
+    this.#writer.finish(last ?? this.#lastFrame(reason, kind));
   }
 
   goAway(): void {
@@ -291,6 +300,14 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.close('max-age');
   }
 
+  #lastFrame(reason: CloseReason, kind: ConnectionState['kind']): Frame {
+    const { cursor } = this.#cursor;
+    // A replay that was broken off has given the client ids that nothing here knows.
+    const position = kind === 'opening' ? undefined : cursor && formatCursor(cursor);
+    const comeback = { lastEventId: this.#newestId ?? position, failures: this.failures };
+    return lastFrame(reason, this.#environment.reconnect, { ...comeback, openMs: performance.now() - this.openedAt });
+  }
+
   get #stopped(): boolean {
     return this.#state.kind === 'draining' || this.#state.kind === 'closed';
   }
@@ -333,6 +350,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #stop(reason: CloseReason): void {
     this.#environment.wheel?.remove(this);
     this.#environment.watchdog.forgetAge(this);
+    if (this.#memory !== undefined) this.#environment.memories.end(this.id, this.#memory);
     this.#wake();
     this.#ending?.abort(reason);
     this.#environment.observer.onStopped(this, reason);

@@ -19,6 +19,12 @@ export class ClientCursor {
     this.#position = cursor;
   }
 
+  /** Where the client stands, when everything that was accepted for it has left. */
+  get cursor(): Cursor | undefined {
+    if (this.#epoch === undefined || this.#position === undefined) return undefined;
+    return { epoch: this.#epoch, ms: this.#position.ms, sequence: this.#position.sequence };
+  }
+
   /** Whether the client gets this frame: any frame outside the log, and entries after the cursor. Moves the cursor. */
   admits({ position }: Frame): boolean {
     if (position === undefined) return true;

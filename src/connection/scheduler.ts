@@ -91,6 +91,61 @@ function flushSlice(scheduler: WriteScheduler): void {
 
 type Encode = (bytes: Buffer) => Buffer;
 
+// The least that one of several waiting sources gets of a turn: less would be spent on the turns themselves.
+const LEAST_SHARE_MS = 1;
+
+/**
+ * The time of one turn of the event loop that work which is always ready may take, sources above all. All of it shares one
+ * budget, so that new clients and other work are not kept waiting. When it is over the others wait in a queue: the first
+ * one goes on in the next turn, for its share.
+ */
+export class TurnBudget {
+  readonly #waiting: (() => void)[] = [];
+  #until = 0;
+  #running = false;
+
+  /**
+   * @param slice `sendBuffer.slice`
+   * @param now milliseconds of a monotonic clock
+   */
+  constructor(
+    private readonly slice: number,
+    private readonly now: () => number = () => performance.now(),
+  ) {}
+
+  /** Whether the time of this turn is over; then wait for {@link next}. The first question begins the time. */
+  get over(): boolean {
+    if (this.#running) return this.now() >= this.#until;
+    this.#begin();
+    return false;
+  }
+
+  /** Resolves in a later turn, in the order of the calls. */
+  next(): Promise<void> {
+    return new Promise(resolve => this.#waiting.push(resolve));
+  }
+
+  /** @internal */
+  endTurn(): void {
+    this.#running = false;
+    const next = this.#waiting.shift();
+    if (next === undefined) return;
+    this.#begin();
+    next();
+  }
+
+  #begin(): void {
+    this.#running = true;
+    const share = this.slice / (this.#waiting.length + 1);
+    this.#until = this.now() + Math.max(Math.min(LEAST_SHARE_MS, this.slice), share);
+    setImmediate(endTurn, this);
+  }
+}
+
+function endTurn(budget: TurnBudget): void {
+  budget.endTurn();
+}
+
 /**
  * The frames a connection got in one tick, as an immutable list whose tail is shared: connections that got the same
  * frames hold the same `Batch`, so the list and its joined bytes are made once, whatever their number.

@@ -1,10 +1,10 @@
 import { Readable } from 'node:stream';
-import { setImmediate as nextTurn } from 'node:timers/promises';
 import { TextDecoder } from 'node:util';
 import type { SseEvent } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ConnectionEnvironment } from './environment.js';
+import type { TurnBudget } from './scheduler.js';
 
 /** An object that accepts an observer, as in RxJS and the TC39 proposal. */
 interface ObservableLike {
@@ -42,7 +42,7 @@ export function sourceOf(value: unknown): PullSource | PushSource {
   if (value instanceof ReadableStream) return fromReader(value.getReader());
   if (typeof value === 'object' && value !== null) {
     if (Symbol.asyncIterator in value) return fromIterator((value as AsyncIterable<unknown>)[Symbol.asyncIterator]());
-    if (Symbol.iterator in value) return fromIterator((value as Iterable<unknown>)[Symbol.iterator]());
+    if (Symbol.iterator in value) return fromIterable((value as Iterable<unknown>)[Symbol.iterator]());
     if ('subscribe' in value && typeof value.subscribe === 'function') return fromObservable(value as ObservableLike);
   }
   throw new SseError(
@@ -52,8 +52,30 @@ export function sourceOf(value: unknown): PullSource | PushSource {
   );
 }
 
-function fromIterator(iterator: AsyncIterator<unknown> | Iterator<unknown>): PullSource {
+function fromIterator(iterator: AsyncIterator<unknown>): PullSource {
   return { kind: 'pull', next: () => iterator.next(), cancel: () => iterator.return?.() };
+}
+
+/** Promises among the items are awaited, as `for await` does. */
+function fromIterable(iterator: Iterator<unknown>): PullSource {
+  const cancel = (): unknown => iterator.return?.();
+  const settled = async (value: PromiseLike<unknown>): Promise<IteratorResult<unknown>> => {
+    try {
+      return { done: false, value: await value };
+    } catch (error) {
+      cancel();
+      throw error;
+    }
+  };
+  const next = (): Promise<IteratorResult<unknown>> | IteratorResult<unknown> => {
+    const result = iterator.next();
+    return result.done === true || !isPromise(result.value) ? result : settled(result.value);
+  };
+  return { kind: 'pull', next, cancel };
+}
+
+function isPromise(value: unknown): value is PromiseLike<unknown> {
+  return typeof value === 'object' && value !== null && 'then' in value && typeof value.then === 'function';
 }
 
 function fromReadable(readable: Readable): PullSource {
@@ -139,13 +161,16 @@ function isEvent(item: unknown): item is SseEvent {
 /** A connection as the target of a pump. The events of one tick leave in one write. */
 export class SourceTarget implements PumpTarget {
   readonly signal: AbortSignal;
+  readonly turns: TurnBudget;
   readonly #reader = new SourceItemReader();
 
   constructor(
     private readonly connection: LocalConnection,
     private readonly environment: ConnectionEnvironment,
+    private readonly onId: (id: string) => void,
   ) {
     this.signal = connection.signal;
+    this.turns = environment.turns;
   }
 
   drained(): Promise<void> {
@@ -158,6 +183,7 @@ export class SourceTarget implements PumpTarget {
     const { event = 'message', data, ...options } = read;
     const { encoder, events } = this.environment;
     const { outcome } = this.connection.enqueue(encoder.encode(event, data, options));
+    if (options.id !== undefined) this.onId(options.id);
     events.sent('source', event, outcome);
   }
 
@@ -171,6 +197,8 @@ export class SourceTarget implements PumpTarget {
 export interface PumpTarget {
   /** Aborts when the target accepts no more items. */
   readonly signal: AbortSignal;
+  /** The time of a turn that all sources of the process share. */
+  readonly turns: TurnBudget;
   /** Resolves when the client can accept more, or the connection has stopped. */
   drained(): Promise<void>;
   /** Sends one item. Throws when the item cannot be an event. */
@@ -179,12 +207,10 @@ export interface PumpTarget {
   onLateFailure(error: unknown): void;
 }
 
-// The longest time that a source with its next item always ready may keep the event loop.
-const TURN_MS = 10;
-
 /**
  * Moves the items of a source to a target until the source ends or the target's signal aborts; then cancels the source.
- * A pull source is asked for its next item only when the client can accept it. Rejects when the source fails.
+ * A pull source is asked for its next item only when the client can accept it, and the present turn of the event loop has
+ * time left for sources. Rejects when the source fails.
  */
 export async function pump(source: PullSource | PushSource, target: PumpTarget): Promise<void> {
   let onAbort: () => void = () => undefined;
@@ -212,10 +238,15 @@ async function pull(source: PullSource, target: PumpTarget, stopped: Promise<voi
 
 /** Resolves when the source has ended by itself, or the connection has stopped. */
 async function run(source: PullSource, target: PumpTarget): Promise<'ended' | 'stopped'> {
-  let turnStarted = performance.now();
+  const { turns } = target;
   for (;;) {
     await target.drained();
     if (isAborted(target)) return 'stopped';
+    // Asked last, since the other sources are asked at the same time.
+    if (turns.over) {
+      await turns.next();
+      continue;
+    }
     const result = await source.next();
     if (result.done === true) return 'ended';
     // Other events may have filled the client's send buffer meanwhile.
@@ -227,9 +258,6 @@ async function run(source: PullSource, target: PumpTarget): Promise<'ended' | 's
       void cancelQuietly(() => source.cancel(), target);
       throw error;
     }
-    if (performance.now() - turnStarted < TURN_MS) continue;
-    await nextTurn();
-    turnStarted = performance.now();
   }
 }
 

@@ -18,8 +18,8 @@ export interface SseRequest {
 /**
  * Decides whether a request may become a stream, before anything is registered. The container builds it.
  *
- * Only `true` lets the request pass. `false` answers 403, a number is the status to answer; anything thrown is the
- * application's own error.
+ * Only `true` lets the request pass. `false` answers 403, a number from 400 to 599 is the status to answer; any other number
+ * and anything thrown is the application's own error. The guards of a request have `guards.timeout` together.
  */
 export interface SseGuard {
   canConnect(request: SseRequest): boolean | number | Promise<boolean | number>;

@@ -3,19 +3,19 @@ import type { Context, Middleware, Next } from 'koa';
 import type { ResetHook, SseConnection } from '../contracts/connection.js';
 import { Logger } from '../contracts/logger.js';
 import { type ResumableSource, SseService } from '../contracts/service.js';
-import { type ConnectionTelemetry, Telemetry } from '../contracts/telemetry.js';
+import { Telemetry } from '../contracts/telemetry.js';
 import { httpStatusOf, SseError } from '../errors.js';
 import { assertKnownKeys } from '../options/problems.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
 import { noteHttpRoute } from '../telemetry/connections.js';
 import type { EndpointRequest } from './endpoints.js';
+import { admit, type GuardServices } from './guards.js';
 import {
   allowedMethods,
   assertBound,
   chooseByMethod,
   type ControllerClass,
   decodeParams,
-  type EndpointRoute,
   endpointRoutes,
   type MatchedRoute,
   type MatchingOptions,
@@ -55,7 +55,7 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
   const logger = container.get(Logger);
   const options = container.get(ResolvedSseOptions);
   const telemetry = container.get(Telemetry).connections;
-  const handler = new EndpointHandler({ container, logger, options, telemetry });
+  const handler = new EndpointHandler({ container, logger, options, telemetry, timeout: options.guards.timeout });
   service.start().catch((error: unknown) => {
     logger.warn('the node could not join the cluster yet; it tries again with the next call', { error });
   });
@@ -124,11 +124,8 @@ function answerNotAllowed(ctx: Context, matched: readonly MatchedRoute[], reconn
 }
 
 /** The services that all endpoints of one middleware use. */
-interface EndpointServices {
-  readonly container: Container;
-  readonly logger: Logger;
+interface EndpointServices extends GuardServices {
   readonly options: ResolvedSseOptions;
-  readonly telemetry: ConnectionTelemetry;
 }
 
 type Handler = (subject: SseConnection | ResumableSource, request: EndpointRequest) => unknown;
@@ -142,7 +139,7 @@ class EndpointHandler {
     noteHttpRoute(route.path);
     const request: EndpointRequest = Object.assign(ctx, { params: decodeParams(params) });
     stream.negotiate();
-    await this.#admit(route, request);
+    await admit(route, request, this.services);
     if (ctx.method === 'HEAD') {
       answerHead(ctx);
       return;
@@ -166,21 +163,6 @@ class EndpointHandler {
       void running.then(() => {
         stream.dropBody();
       });
-  }
-
-  /** @throws SseError `FORBIDDEN` */
-  async #admit(route: EndpointRoute, request: EndpointRequest): Promise<void> {
-    const { container, logger, telemetry } = this.services;
-    for (const guardClass of route.guards) {
-      const guard = await container.getAsync(guardClass);
-      const verdict: unknown = await guard.canConnect(request);
-      if (verdict === true) continue;
-      const status = typeof verdict === 'number' ? verdict : undefined;
-      const refusal = new SseError('FORBIDDEN', 'this request is not admitted', { status });
-      logger.debug('a guard does not admit a request', { guard: guardClass.name, path: route.path });
-      telemetry.refused(undefined, refusal);
-      throw refusal;
-    }
   }
 
   /** Runs the handler and its source. The response is a stream by now, so a failure ends the stream and is logged. */

@@ -4,6 +4,7 @@ import type { Context } from 'koa';
 import { httpStatusOf, SseError, type SseErrorCode } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { encodeEvent } from '../protocol/event-stream.js';
+import { LONGEST_MS } from '../time.js';
 import { STREAM_HEADERS } from './socket-sink.js';
 import { lastEventIdOf, namesStream } from './stream-request.js';
 
@@ -112,7 +113,7 @@ const RETRY_LATER: ReadonlySet<number> = new Set([429, 503]);
 
 /** Milliseconds; random, so that clients that were refused together do not return together. */
 function waitOf(least: number, { retry, jitter }: Reconnect): number {
-  return Math.round(Math.max(retry, least) + Math.random() * jitter);
+  return Math.min(Math.round(Math.max(retry, least) + Math.random() * jitter), LONGEST_MS);
 }
 
 function closeAfterwards(ctx: Context): void {

@@ -107,7 +107,7 @@ export class NodeListener implements ClusterListener {
     const { node } = this;
     const now = performance.now();
     const present = node.store.get(connectionId)?.results?.recall(messageId, now);
-    const outcome = (present ?? node.formerResults.recall(connectionId, messageId, now))?.outcome;
+    const outcome = (present ?? node.environment.memories.recall(connectionId, messageId, now))?.outcome;
     if (outcome === 'delivered' || outcome === 'buffered') return outcome;
     return now - age < node.createdAt ? 'unknown' : 'none';
   }

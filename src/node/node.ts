@@ -1,8 +1,8 @@
 import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
 import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
-import { FormerResults } from '../connection/direct-send.js';
-import { WriteScheduler } from '../connection/scheduler.js';
+import { MessageMemories } from '../connection/message-memory.js';
+import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
@@ -14,6 +14,7 @@ import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
+import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
 import { joinResets } from '../protocol/gap.js';
 import { withTimeout } from '../time.js';
@@ -50,7 +51,6 @@ export class SseNode implements ConnectionObserver {
   readonly consistency: Consistency | undefined;
   /** By the monotonic clock. */
   readonly createdAt = performance.now();
-  readonly formerResults = new FormerResults();
   /** Sends that wait for an answer of the cluster. */
   pendingSends = 0;
   readonly #unobserve: () => void;
@@ -80,6 +80,7 @@ export class SseNode implements ConnectionObserver {
       policy: sendBuffer.policy,
       budget: new SendBufferBudget(sendBuffer.maxTotalBytes),
       scheduler: new WriteScheduler(sendBuffer.slice),
+      turns: new TurnBudget(sendBuffer.slice),
       watchdog: new Watchdog(connection.timeout, connection.maxAge),
       wheel: connection.heartbeat === false ? undefined : new HeartbeatWheel(connection.heartbeat),
       encoder: this.encoder,
@@ -88,6 +89,7 @@ export class SseNode implements ConnectionObserver {
       events: telemetry.events,
       traffic: telemetry.traffic,
       messageIds: new MessageIds(),
+      memories: new MessageMemories(),
       reconnect: options.reconnect,
     };
     this.#unobserve = telemetry.observe({
@@ -135,9 +137,9 @@ export class SseNode implements ConnectionObserver {
   }
 
   /** A new connection in state `opening`, not stored yet. */
-  createConnection(id: string, sink: ConnectionSink, lastEventId: string | undefined): ClientConnection {
+  createConnection(id: string, sink: ConnectionSink, comeback: Comeback): ClientConnection {
     this.#ordinal += 1;
-    return new ClientConnection({ id, ordinal: this.#ordinal, lastEventId }, sink, this.environment);
+    return new ClientConnection({ id, ordinal: this.#ordinal, ...comeback }, sink, this.environment);
   }
 
   /** The ordinal of the connection that was created last. */
@@ -164,8 +166,6 @@ export class SseNode implements ConnectionObserver {
     this.store.remove(connection);
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
-    const { results } = connection;
-    if (results !== undefined) this.formerResults.keep(connection.id, results, performance.now());
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
     if (connection.fencingToken !== undefined && !this.routesReleased) this.releaseRoute(connection);
   }
@@ -197,6 +197,11 @@ export class SseNode implements ConnectionObserver {
         this.#onDeparted.add(done);
       });
     }
+    this.cutDeparting();
+  }
+
+  /** Cuts every stopped connection whose socket has not taken its last bytes. */
+  cutDeparting(): void {
     for (const connection of [...this.#departing]) connection.cut('shutdown');
   }
 
@@ -216,6 +221,7 @@ export class SseNode implements ConnectionObserver {
     this.#unobserve();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
+    this.environment.memories.stop();
   }
 }
 

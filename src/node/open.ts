@@ -5,6 +5,7 @@ import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import { type ConnectionSettings, PAGE_LOAD_TAKEOVERS } from '../options/sse-options.js';
+import { comebackOf, ENDED } from '../protocol/cursor.js';
 import { checkConnectionId, checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
 import { pause } from '../time.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
@@ -39,19 +40,23 @@ export class ConnectionOpener {
     checkConnectionId(connectionId);
     const topics = this.subscriptions.check(options.topics ?? []);
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
+    const brought = legalLastEventId(options.lastEventId);
+    if (brought === ENDED) {
+      throw new SseError('SOURCE_ENDED', 'the source of this stream has ended and its client has all of it');
+    }
+    const comeback = comebackOf(brought);
     this.node.assertAccepting();
     await this.node.cluster.join();
     this.#assertWelcome(connectionId, sink, onDuplicate);
-    const lastEventId = legalLastEventId(options.lastEventId);
     const { source } = options;
     if (source !== undefined) {
       checkKey('a source key', source.key);
-      await this.sources.begin(source.key, lastEventId, source.start);
+      await this.sources.begin(source.key, comeback.lastEventId, source.start);
       topics.push(sourceTopic(source.key));
       // Much may have happened meanwhile.
       this.#assertWelcome(connectionId, sink, onDuplicate);
     }
-    const connection = this.node.createConnection(connectionId, sink, lastEventId);
+    const connection = this.node.createConnection(connectionId, sink, comeback);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.store.add(connection);
     try {
@@ -152,8 +157,8 @@ export class ConnectionOpener {
 
   async #register(connection: ClientConnection, how: Pick<Registration, 'onDuplicate' | 'openedAt'>): Promise<void> {
     const { cluster, options } = this.node;
-    const { id, token, lastEventId } = connection;
-    const pageLoad = lastEventId === undefined;
+    const { id, token, lastEventId, failures } = connection;
+    const pageLoad = lastEventId === undefined && failures === 0;
     const result = await cluster.routes
       .register({ connectionId: id, token, pageLoad, ...how })
       .catch((error: unknown) => {

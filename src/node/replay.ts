@@ -170,6 +170,8 @@ export class Replayer {
       entries += 1;
     }
     await connection.drained();
+    const { turns } = this.node.environment;
+    if (turns.over) await turns.next();
     return entries;
   }
 }
@@ -211,16 +213,16 @@ function isKeptWhole(topic: string): boolean {
   return isMailbox(topic) || isSourceTopic(topic);
 }
 
-/** The first event of a stream. @param start where it starts; without it the client keeps the id it has */
+/** The first event of a stream. @param start where it starts; without it the event repeats the id that the client has */
 export function connectedFrame(
-  { id: connectionId }: ClientConnection,
+  { id: connectionId, lastEventId }: ClientConnection,
   { node, reconnect }: ResolvedSseOptions,
   start: Cursor | undefined,
 ): Frame {
   return {
     bytes: encodeEvent({
       event: 'connected',
-      id: start && formatCursor(start),
+      id: start ? formatCursor(start) : lastEventId,
       // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
       retry: Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS),
       data: `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`,

@@ -1,4 +1,5 @@
-import { localReceipt, NOT_CONNECTED, type ReceiptSubject, rejected, REMEMBER_MS } from '../connection/direct-send.js';
+import { localReceipt, NOT_CONNECTED, type ReceiptSubject, rejected } from '../connection/direct-send.js';
+import { REMEMBER_MS } from '../connection/message-memory.js';
 import type { Publication } from '../contracts/cluster.js';
 import type { Cursor, Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/service.js';

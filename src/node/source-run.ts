@@ -1,4 +1,5 @@
 import { pump, type PumpTarget, SourceItemReader, sourceOf } from '../connection/source.js';
+import type { TurnBudget } from '../connection/scheduler.js';
 import { SseError } from '../errors.js';
 import type { SourceSettings } from '../options/sse-options.js';
 import { pause, retry } from '../time.js';
@@ -42,6 +43,7 @@ export class SourceRun implements PumpTarget {
   constructor(
     private readonly append: (entry: SourceEntry) => Promise<void>,
     private readonly settings: Pick<SourceSettings, 'maxEntries' | 'lease'>,
+    readonly turns: TurnBudget,
     private readonly logFailure: (error: unknown) => void,
   ) {
     this.#heldUntil = performance.now() + settings.lease;

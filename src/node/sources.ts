@@ -5,7 +5,8 @@ import type { CommandReceipt, Cursor, Frame } from '../contracts/events.js';
 import type { ResumableSource } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import { beginningOf, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import { beginningOf, ENDED, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import { encodeId } from '../protocol/event-stream.js';
 import { encodeReset } from '../protocol/gap.js';
 import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } from '../protocol/names.js';
 import { Periodic, withTimeout } from '../time.js';
@@ -14,6 +15,8 @@ import { RUN_LOCK_MS, type SourceEnd, SourceLocks } from './source-locks.js';
 import { SourceRun } from './source-run.js';
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
+/** After the last entry of a source. Its end is known as long as the client has it, not only for `source.ttl`. */
+const HAS_ALL: Frame = { bytes: encodeId(ENDED) };
 /** Sources of which a watch finds out anew who runs them, although their node is known. */
 const LOOKED_AT_AGAIN = 16;
 
@@ -184,7 +187,8 @@ export class ResumableSources {
   /** Ends the stream of a client that has been given the last entry. */
   #close(connection: LocalConnection, ending: SourceEnding): void {
     if (ending === 'lost') this.node.telemetry.connections.reset('PRODUCER_LOST');
-    connection.close(ending === 'completed' ? 'completed' : 'failed', NOTHING);
+    const completed = ending === 'completed';
+    connection.close(completed ? 'completed' : 'failed', completed ? HAS_ALL : NOTHING);
   }
 
   #run(key: string, start: SourceFactory): void {
@@ -203,6 +207,7 @@ export class ResumableSources {
           if (cursor.epoch !== epoch) run.abort();
         }),
       this.node.options.source,
+      this.node.environment.turns,
       error => this.node.logger.debug('a source failed after it was cancelled', { key, error }),
     );
     // After this turn, so that the run is known before it can end.
@@ -324,7 +329,7 @@ export class ResumableSources {
 
   async #publishEnd(key: string, ending: SourceEnding): Promise<void> {
     const lost = ending === 'lost';
-    const body = lost ? await this.#lostBody(key) : closedFrame(ending, undefined).bytes;
+    const body = lost ? await this.#lostBody(key) : closedFrame(ending).bytes;
     const { id } = await this.node.telemetry.events.publishing(
       { scope: 'source', key },
       lost ? 'sse.reset' : 'sse.closed',

@@ -12,6 +12,7 @@ import {
   oneOf,
   oneOrMore,
   optional,
+  redisClass,
   redisClient,
   redisCredentials,
   redisUrl,
@@ -97,6 +98,11 @@ export const SETTINGS = {
      * environment. No default.
      */
     client: optional(secret(redisClient)),
+    /**
+     * The class `Redis` of ioredis, for a bundle that cannot find the package by itself: `{ url, class: Redis }`. Not from the
+     * environment. No default.
+     */
+    class: optional(redisClass),
     /** Redis ACL user, in place of that of `url` or `client`. No default. */
     username: optional(text('text')),
     /** Redis password, in place of that of `url` or `client`; never printed. No default. */
@@ -300,6 +306,14 @@ export const SETTINGS = {
     maxEventBytes: setting(bytes, 1_048_576),
     /** Topics of one connection; 0: broadcasts and direct sends only. Default 128. */
     maxTopicsPerConnection: setting(count(0), 128),
+  },
+  /** Guards of endpoints. */
+  guards: {
+    /**
+     * Milliseconds in which the guards of a request must have answered; then the client is sent away for a while, as in an
+     * outage. Default 10000.
+     */
+    timeout: setting(milliseconds, 10_000),
   },
   /** How clients that are sent away come back: spread out, so that they do not arrive all at once. */
   reconnect: {

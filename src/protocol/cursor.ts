@@ -66,3 +66,30 @@ export function firstAfter(entries: readonly { readonly position: Position }[], 
   }
   return low;
 }
+
+/** The id of the last event of a stream whose source has ended: any node answers a client that comes back with it by 204. */
+export const ENDED = '~ended';
+
+const FAILED = /^~failed([0-9]{1,2})\.(.*)$/s;
+const MOST_FAILURES = 99;
+
+/** What a client that comes back says with its last id. */
+export interface Comeback {
+  /** Where it stands. */
+  readonly lastEventId: string | undefined;
+  /** How often in a row its stream has failed. */
+  readonly failures: number;
+}
+
+/** The id of the last event of a stream that failed, so that any node can count. @param lastEventId where the client stands */
+export function failedId({ failures, lastEventId = '' }: Comeback): string {
+  return `~failed${Math.min(failures, MOST_FAILURES)}.${lastEventId}`;
+}
+
+/** Reads the last id of a client. */
+export function comebackOf(id: string | undefined): Comeback {
+  const match = id === undefined ? null : FAILED.exec(id);
+  if (match === null) return { lastEventId: id, failures: 0 };
+  const [, failures, lastEventId = ''] = match;
+  return { lastEventId: lastEventId === '' ? undefined : lastEventId, failures: Number(failures) };
+}

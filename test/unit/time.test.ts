@@ -106,6 +106,16 @@ describe('time', () => {
   });
 
   describe('a bounded wait', () => {
+    it('rejects with what is thrown when the time is over', async () => {
+      const late = withTimeout(new Promise(() => undefined), 100, () => {
+        throw new Error('too late');
+      }).catch((error: unknown) => error);
+      await clock.tickAsync(100);
+      expect(await late)
+        .to.be.an('error')
+        .with.property('message', 'too late');
+    });
+
     it('has the result, or the failure, that comes in time', async () => {
       expect(await withTimeout(Promise.resolve(1), 100, () => 2)).to.equal(1);
       const failure = new Error('no');

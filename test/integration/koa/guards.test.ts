@@ -1,9 +1,12 @@
 import { setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { inject, injectable } from 'inversify';
+import { spy } from 'sinon';
 import type { Context } from 'koa';
 import type { SseGuard, SseRequest } from '../../../src/contracts/authorization.js';
 import type { SseConnection } from '../../../src/contracts/connection.js';
+import { Telemetry } from '../../../src/contracts/telemetry.js';
+import { SseError } from '../../../src/errors.js';
 import { SseController, SseEndpoint } from '../../../src/koa/endpoints.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
@@ -32,6 +35,8 @@ class Second implements SseGuard {
         throw new Error('the guard broke');
       case 'truthy':
         return 'yes' as unknown as boolean;
+      case 'hang':
+        return new Promise(() => undefined);
       case undefined:
         return true;
       default:
@@ -106,6 +111,7 @@ class StrictChild extends OpenParent {
 describe('guards', () => {
   before(async () => {
     app = await KoaApp.start({
+      options: { guards: { timeout: 100 } },
       controllers: [GuardedController, TokenController, StrictChild, AdminParent, AdminChild],
       bind: container => {
         for (const guard of [First, Second, Third]) container.bind<SseGuard>(guard).toSelf();
@@ -173,9 +179,34 @@ describe('guards', () => {
     expect(client.status).to.equal(403);
   });
 
-  it('do not admit by a status that does not exist', async () => {
-    const client = await open('/guarded/a?verdict=7');
-    expect(client.status).to.equal(500);
+  for (const verdict of [200, 101, 204, 302, 0, -1, 7, 600, 403.5, NaN]) {
+    it(`that answer ${verdict} fail as the application does, and the request is not admitted`, async () => {
+      const client = await open(`/guarded/a?verdict=${verdict}`);
+      expect(client.status).to.equal(500);
+      await client.ended();
+      expect(client.text).to.not.include('Second');
+      expect(app.errors).to.have.lengthOf(1);
+      expect((app.errors[0] as Error).message).to.equal(
+        `Second must answer true, false or a status from 400 to 599, got ${verdict}`,
+      );
+      expect(asked).to.not.include('handler');
+    });
+  }
+
+  it('that hang are given up after guards.timeout, and counted as refusals', async () => {
+    const refused = spy(app.container.get(Telemetry).connections, 'refused');
+    const client = await open('/guarded/a?verdict=hang');
+    expect(client.status).to.equal(503);
+    expect(client.headers['retry-after']).to.match(/^[1-9]\d*$/);
+    expect(await client.errorCode()).to.equal('UNAVAILABLE');
+    const browser = await open('/guarded/a?verdict=hang', { Accept: 'text/event-stream' });
+    expect(browser.status).to.equal(200);
+    expect(await browser.closeReason()).to.equal('unavailable');
+    const codes = refused.args.map(([, error]) => SseError.is(error) && error.code);
+    refused.restore();
+    expect(codes).to.deep.equal(['UNAVAILABLE', 'UNAVAILABLE']);
+    expect(app.logger.at('warn').map(({ fields }) => fields?.['guard'])).to.deep.equal(['Second', 'Second']);
+    expect(asked).to.not.include('handler');
   });
 
   it('that throw leave the answer to Koa', async () => {

@@ -159,6 +159,40 @@ describe('a handler', () => {
     expect(client.text).to.match(/^retry: ?1234$/m);
   });
 
+  it('that ended is not run again by a client that comes back: its last id answers with 204, on any node', async () => {
+    const client = await open('/events');
+    await client.ended();
+    const lastId = client.events.at(-1)?.id ?? '';
+    const node = await KoaApp.start({ controllers: [SourceController] });
+    try {
+      for (const url of [app.url, node.url]) {
+        for (const init of [{ headers: { 'Last-Event-ID': lastId, Accept: 'text/event-stream' } }, {}]) {
+          const query = init.headers === undefined ? `?lastEventId=${lastId}` : '';
+          const again = await EventStreamClient.open(`${url}/events${query}`, init);
+          expect(again.status).to.equal(204);
+          expect(again.headers['cache-control']).to.equal('no-store');
+          await again.ended();
+        }
+      }
+    } finally {
+      await node.close();
+    }
+  });
+
+  it('that fails makes its client come back later each time, from where it was', async () => {
+    const waits: number[] = [];
+    let headers: Record<string, string> = {};
+    for (let failure = 1; failure <= 4; failure += 1) {
+      const client = await EventStreamClient.open(`${app.url}/fails/x`, { headers });
+      await client.ended();
+      waits.push(Number(/^retry: (\d+)\nevent: sse.closed$/m.exec(client.text)?.[1]));
+      const [connected] = client.events;
+      expect(client.events.at(-1)?.id).to.equal(`~failed${failure}.${connected?.id ?? ''}`);
+      headers = { 'Last-Event-ID': client.events.at(-1)?.id ?? '' };
+    }
+    expect(waits).to.deep.equal([...new Set(waits)].sort((a, b) => a - b));
+  });
+
   it('that returns an empty source ends its stream', async () => {
     const client = await open('/empty');
     expect(await client.closeReason()).to.equal('completed');

@@ -47,7 +47,6 @@ class AccessLog {
   of(url: string): { pretty: string[]; json: Line[] } {
     return {
       // Without the colours.
-      // eslint-disable-next-line no-control-regex
       pretty: this.pretty.filter(line => line.includes(url)).map(line => line.replaceAll(/\u001b\[\d+m/g, '').trim()),
       json: this.json.filter(({ req }) => req.url === url),
     };
@@ -72,8 +71,8 @@ for (const detach of ['auto', false] as const) {
     before(async () => {
       const pino = pinoHttp({}, log.stream);
       const setSession: Middleware = async (ctx, next) => {
-        const { session: own } = ctx;
-        if (own !== undefined && own !== null) own['visits'] = 1;
+        const own: unknown = ctx['session'];
+        if (typeof own === 'object' && own !== null) Object.assign(own, { visits: 1 });
         await next();
       };
       const koa = new Koa();

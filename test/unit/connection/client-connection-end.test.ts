@@ -1,11 +1,13 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
+import sinon from 'sinon';
 import type { CloseReason } from '../../../src/contracts/connection.js';
 import { SseError } from '../../../src/errors.js';
+import { comebackOf, ENDED, formatCursor } from '../../../src/protocol/cursor.js';
 import { amount } from '../../support/extent.js';
 import { FakeSink } from '../../support/fake-sink.js';
-import { Bench, type Client, dataIn, eventsIn, FIRST, frame, frameOf, START } from './connection-bench.js';
+import { Bench, type Client, dataIn, entry, eventsIn, FIRST, frame, frameOf, START } from './connection-bench.js';
 
 const PIECE = 64 * 1024;
 
@@ -60,7 +62,7 @@ describe('ClientConnection at its end', () => {
       expect(eventsIn(sink.text)).to.deep.equal([
         { event: undefined, data: 'a', id: undefined },
         { event: undefined, data: 'b', id: undefined },
-        { event: 'sse.closed', data: '{"reason":"mine"}', id: undefined },
+        { event: 'sse.closed', data: '{"reason":"mine"}', id: formatCursor(START) },
       ]);
       expect([sink.ended, sink.destroyed]).to.deep.equal([true, true]);
     });
@@ -100,7 +102,51 @@ describe('ClientConnection at its end', () => {
       bench = new Bench({ retry: 4321 });
       const { connection, sink } = bench.open();
       connection.close('draining');
-      expect(sink.text).to.equal('retry: 4321\nevent: sse.closed\ndata: {"reason":"draining"}\n\n');
+      expect(sink.text).to.equal(
+        `id: ${formatCursor(START)}\nretry: 4321\nevent: sse.closed\ndata: {"reason":"draining"}\n\n`,
+      );
+    });
+
+    it('repeats in its last event where the client stands, for clients that forget it at an event without an id', () => {
+      const { connection, sink } = bench.open();
+      connection.deliver(entry(3));
+      connection.close();
+      const { epoch, ms, sequence } = START;
+      expect(eventsIn(sink.text).at(-1)?.id).to.equal(formatCursor({ epoch, ms, sequence: sequence + 3 }));
+      const mine = bench.open();
+      mine.connection.send('note', 1, { id: 'mine-1' });
+      mine.connection.close();
+      expect(eventsIn(mine.sink.text).at(-1)?.id).to.equal('mine-1');
+    });
+
+    it('ends a completed stream with an id that says so, whatever the client has', () => {
+      const { connection, sink } = bench.open();
+      connection.close('completed');
+      expect(eventsIn(sink.text).at(-1)?.id).to.equal(ENDED);
+    });
+
+    it('counts failures in a row in the id of the last event, and doubles the reconnection time with each', () => {
+      bench = new Bench({ retry: 1000 });
+      const waits = [0, 1, 2, 3, 20].map(failures => {
+        const { connection, sink } = bench.open(undefined, undefined, { failures });
+        connection.close('failed');
+        const id = eventsIn(sink.text).at(-1)?.id;
+        expect(comebackOf(id)).to.deep.equal({ failures: failures + 1, lastEventId: formatCursor(START) });
+        return Number(/^retry: (\d+)$/m.exec(sink.text)?.[1]);
+      });
+      expect(waits[0]).to.be.within(1000, 2000);
+      expect(waits[1]).to.be.within(2000, 4000);
+      expect(waits[3]).to.be.within(8000, 16_000);
+      expect(waits[4]).to.be.within(300_000, 600_000);
+    });
+
+    it('begins to count anew after a minute without a failure', () => {
+      const clock = sinon.useFakeTimers({ toFake: ['performance'] });
+      const { connection, sink } = bench.open(undefined, undefined, { failures: 7 });
+      clock.tick(60_000);
+      connection.close('failed');
+      clock.restore();
+      expect(comebackOf(eventsIn(sink.text).at(-1)?.id)).to.include({ failures: 1 });
     });
 
     it('refuses a reason that is no token, and stays open', () => {

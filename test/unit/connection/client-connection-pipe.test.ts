@@ -5,6 +5,7 @@ import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import { EMPTY, Observable, of, Subject, throwError } from 'rxjs';
 import { type SinonFakeTimers, useFakeTimers } from 'sinon';
+import { TurnBudget } from '../../../src/connection/scheduler.js';
 import { SseError } from '../../../src/errors.js';
 import { until } from '../../support/until.js';
 import { Bench, type Client, dataIn, eventsIn, frameOf } from './connection-bench.js';
@@ -358,6 +359,35 @@ describe('ClientConnection.pipe', () => {
       expect(received().slice(1)).to.deep.equal(['a', 'b']);
     });
 
+    it('shares the time of a turn among all sources, so that none is left behind', async () => {
+      const SLICE = 5;
+      const ITEM = 0.25;
+      let now = 0;
+      bench = new Bench({ turns: new TurnBudget(SLICE, () => now) });
+      const pulls = new Array<number>(50).fill(0);
+      const clients = pulls.map(() => bench.open());
+      for (const [index, { connection }] of clients.entries()) {
+        void connection.pipe(
+          (function* () {
+            for (;;) {
+              now += ITEM;
+              pulls[index] = (pulls[index] ?? 0) + 1;
+              yield 'x';
+            }
+          })(),
+        );
+      }
+      const times: number[] = [];
+      for (let turns = 0; turns < 200; turns += 1) {
+        const before = now;
+        await turn();
+        times.push(now - before);
+      }
+      for (const { connection } of clients) connection.cut('closed');
+      expect(Math.max(...times)).to.be.at.most(SLICE + ITEM);
+      expect(Math.max(...pulls)).to.be.at.most(3 * Math.min(...pulls));
+    });
+
     it('lets other connections run while a source is always ready', async () => {
       let pulls = 0;
       const piped = pipe(
@@ -375,6 +405,26 @@ describe('ClientConnection.pipe', () => {
       await piped;
       expect(pulls).to.be.greaterThan(0);
     });
+  });
+
+  it('awaits promises in an iterable, and fails with the first that rejects', async () => {
+    const pending = (async () => {
+      await turn();
+      return 'later';
+    })();
+    await pipe(['now', pending, Promise.resolve({ event: 'named', data: 1 })]);
+    await turn();
+    expect(received()).to.deep.equal(['now', 'later', '1']);
+    const failure = new Error('no such row');
+    let closed = false;
+    const rows = (function* () {
+      try {
+        yield Promise.reject(failure);
+      } finally {
+        closed = true;
+      }
+    })();
+    expect([await pipe(rows).catch((error: unknown) => error), closed]).to.deep.equal([failure, true]);
   });
 
   describe('when the connection closes', () => {

@@ -1,10 +1,12 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { ClientConnection } from '../../../src/connection/client-connection.js';
 import { type ConnectionEnvironment, MessageIds, type SendBufferPolicy } from '../../../src/connection/environment.js';
-import { WriteScheduler } from '../../../src/connection/scheduler.js';
+import { MessageMemories } from '../../../src/connection/message-memory.js';
+import { TurnBudget, WriteScheduler } from '../../../src/connection/scheduler.js';
 import { SendBufferBudget } from '../../../src/connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../../../src/connection/timers.js';
 import type { Cursor, Frame } from '../../../src/contracts/events.js';
+import type { Comeback } from '../../../src/protocol/cursor.js';
 import { EventEncoder } from '../../../src/protocol/event-stream.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { FakeSink } from '../../support/fake-sink.js';
@@ -25,6 +27,7 @@ export interface BenchSettings {
   readonly heartbeat?: number | false;
   readonly maxEventBytes?: number;
   readonly retry?: number;
+  readonly turns?: TurnBudget;
 }
 
 /** A connection together with its socket. */
@@ -53,6 +56,7 @@ export class Bench {
       budget: new SendBufferBudget(settings.maxTotalBytes ?? 100_000_000),
       // Long enough that a busy machine does not split a flush; write-scheduler.test.ts tests the slices.
       scheduler: new WriteScheduler(60_000),
+      turns: settings.turns ?? new TurnBudget(10),
       watchdog: new Watchdog(timeout, maxAge),
       wheel: this.#wheel,
       encoder: new EventEncoder(settings.maxEventBytes ?? 2_000_000),
@@ -66,6 +70,7 @@ export class Bench {
       events: this.telemetry.events,
       traffic: this.telemetry.traffic,
       messageIds: new MessageIds('m'),
+      memories: new MessageMemories(),
       reconnect: { retry: settings.retry ?? 0, jitter: 0 },
     };
   }
@@ -76,15 +81,15 @@ export class Bench {
   }
 
   /** A connection in state `opening` that has written nothing. */
-  opening(id = `c${this.#ordinal + 1}`, sink = new FakeSink()): Client {
+  opening(id = `c${this.#ordinal + 1}`, sink = new FakeSink(), comeback?: Partial<Comeback>): Client {
     this.#ordinal += 1;
-    const identity = { id, ordinal: this.#ordinal, lastEventId: undefined };
+    const identity = { id, ordinal: this.#ordinal, lastEventId: undefined, ...comeback };
     return { connection: new ClientConnection(identity, sink, this.environment), sink };
   }
 
   /** An open connection. Its first event has been written and is not part of what its sink remembers. */
-  open(id?: string, sink?: FakeSink): Client {
-    const client = this.opening(id, sink);
+  open(id?: string, sink?: FakeSink, comeback?: Partial<Comeback>): Client {
+    const client = this.opening(id, sink, comeback);
     client.connection.open(FIRST);
     client.connection.goLive(START);
     client.sink.writes.length = 0;
@@ -95,6 +100,7 @@ export class Bench {
   stop(): void {
     this.#wheel?.stop();
     this.environment.watchdog.stop();
+    this.environment.memories.stop();
   }
 }
 

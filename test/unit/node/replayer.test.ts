@@ -167,7 +167,7 @@ describe('Replayer', () => {
       await turns();
       expect(sink.names).to.deep.equal(['connected', 'sse.reset', 'message', 'message']);
       const [connected, resetEvent] = sink.events;
-      expect(connected?.id).to.equal(undefined);
+      expect(connected?.id).to.equal(first);
       expect(reset(sink)).to.deep.equal({
         reason: 'GAP',
         topics: ['news'],

@@ -102,6 +102,7 @@ const VARIABLES: Record<string, [text: string, value: unknown]> = {
   SSE_LIMITS_MAX_TOPICS_PER_CONNECTION: ['85', 85],
   SSE_CONNECTION_KEEP_ALIVE: ['94', 94],
   SSE_HISTORY_MAX_BYTES: ['2000000', 2_000_000],
+  SSE_GUARDS_TIMEOUT: ['95', 95],
   SSE_RECONNECT_RETRY: ['86', 86],
   SSE_RECONNECT_JITTER: ['87', 87],
   SSE_RECONNECT_RATE: ['88', 88],
@@ -120,7 +121,7 @@ describe('environment', () => {
     const variables = listSettings().map(({ variable }) => variable);
     expect(variables.filter(name => name !== undefined)).to.have.members(Object.keys(VARIABLES));
     const without = listSettings().filter(({ variable }) => variable === undefined);
-    expect(without.map(({ path }) => path)).to.deep.equal(['redis.client', 'redis.credentials']);
+    expect(without.map(({ path }) => path)).to.deep.equal(['redis.client', 'redis.class', 'redis.credentials']);
   });
 
   for (const { path, variable } of listSettings()) {

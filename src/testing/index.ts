@@ -1,0 +1,8 @@
+export { TestClient } from './client.js';
+export {
+  createTestCluster,
+  type TestCluster,
+  type TestClusterOptions,
+  type TestConnectOptions,
+  type TestNode,
+} from './cluster.js';
