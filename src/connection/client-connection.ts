@@ -7,8 +7,9 @@ import { encodeComment } from '../protocol/event-stream.js';
 import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
 import { ClientCursor } from './cursor.js';
-import { BUFFERED, DELIVERED, directSend, MessageMemory, NOT_CONNECTED } from './direct-send.js';
+import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED } from './direct-send.js';
 import { type ConnectionEnvironment, type ConnectionIdentity, lastFrame } from './environment.js';
+import { MessageMemory } from './message-memory.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
 import { type Beating, HEARTBEAT, type Watched } from './timers.js';
 import { FrameWriter } from './writer.js';
@@ -158,6 +159,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     if (result === DELIVERED || result === BUFFERED) {
       this.#memory ??= new MessageMemory();
       this.#memory.remember(messageId, result, now);
+      this.#environment.memories.watch(this.#memory);
     }
     return result;
   }
@@ -344,6 +346,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #stop(reason: CloseReason): void {
     this.#environment.wheel?.remove(this);
     this.#environment.watchdog.forgetAge(this);
+    if (this.#memory !== undefined) this.#environment.memories.forget(this.#memory);
     this.#memory = undefined;
     this.#wake();
     this.#ending?.abort(reason);

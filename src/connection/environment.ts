@@ -9,6 +9,7 @@ import { type Comeback, ENDED, failedId } from '../protocol/cursor.js';
 import { encodeEvent, type EventEncoder } from '../protocol/event-stream.js';
 import { legalLastEventId } from '../protocol/names.js';
 import { LONGEST_MS } from '../time.js';
+import type { MessageMemories } from './message-memory.js';
 import type { TurnBudget, WriteScheduler } from './scheduler.js';
 import type { SendBufferBudget } from './send-buffer.js';
 import type { HeartbeatWheel, Watchdog } from './timers.js';
@@ -45,6 +46,7 @@ export interface ConnectionEnvironment {
   readonly wheel: HeartbeatWheel | undefined;
   readonly encoder: EventEncoder;
   readonly messageIds: MessageIds;
+  readonly memories: MessageMemories;
   readonly observer: ConnectionObserver;
   readonly logger: Logger;
   readonly events: Pick<EventTelemetry, 'sent'>;
