@@ -1,14 +1,15 @@
 import type { CloseReason, ConnectionSink, ConnectionState, Reset, SinkListener } from '../contracts/connection.js';
 import type { Cursor, EventOptions, Frame, Gap, LocalReceipt, LocalResult, Position } from '../contracts/events.js';
-import type { LocalConnection } from '../contracts/store.js';
+import type { LocalConnection, MessageResults } from '../contracts/store.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { encodeComment } from '../protocol/event-stream.js';
 import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
 import { ClientCursor } from './cursor.js';
-import { BUFFERED, DELIVERED, directSend, MessageMemory, NOT_CONNECTED } from './direct-send.js';
+import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED } from './direct-send.js';
 import { Ending, Handling, lastFrame } from './end.js';
 import { type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
+import { MessageMemory } from './message-memory.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
 import { type Beating, HEARTBEAT, type Watched } from './timers.js';
 import { FrameWriter } from './writer.js';
@@ -83,6 +84,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   get sendBufferBytes(): number {
     return this.#writer.pendingBytes;
+  }
+
+  get results(): MessageResults | undefined {
+    return this.#memory;
   }
 
   get piping(): boolean {
@@ -163,12 +168,13 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   deliverOnce(messageId: string, frame: Frame): LocalResult {
     const now = performance.now();
-    const earlier = this.#memory?.recall(messageId, now);
+    const earlier = this.#stopped ? undefined : this.#memory?.recall(messageId, now);
     if (earlier !== undefined) return earlier;
     const result = this.deliver(frame);
     if (result === DELIVERED || result === BUFFERED) {
       this.#memory ??= new MessageMemory();
       this.#memory.remember(messageId, result, now);
+      this.#environment.memories.watch(this.#memory);
     }
     return result;
   }
@@ -365,7 +371,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #stop(reason: CloseReason): void {
     this.#environment.wheel?.remove(this);
     this.#environment.watchdog.forgetAge(this);
-    this.#memory = undefined;
+    if (this.#memory !== undefined) this.#environment.memories.end(this.id, this.#memory);
     this.#handling?.onUse();
     this.#handling = undefined;
     this.#wake();

@@ -4,6 +4,7 @@ import type { Logger } from '../contracts/logger.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
 import type { EventEncoder } from '../protocol/event-stream.js';
+import type { MessageMemories } from './message-memory.js';
 import type { TurnBudget, WriteScheduler } from './scheduler.js';
 import type { SendBufferBudget } from './send-buffer.js';
 import type { HeartbeatWheel, Watchdog } from './timers.js';
@@ -40,6 +41,7 @@ export interface ConnectionEnvironment {
   readonly wheel: HeartbeatWheel | undefined;
   readonly encoder: EventEncoder;
   readonly messageIds: MessageIds;
+  readonly memories: MessageMemories;
   readonly observer: ConnectionObserver;
   readonly logger: Logger;
   readonly events: Pick<EventTelemetry, 'sent'>;

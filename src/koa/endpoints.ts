@@ -105,6 +105,8 @@ export interface SseEndpointOptions extends GuardOptions {
    * `connectionId`, else a random id. An endpoint with one other parameter must say it, unless it is resumable.
    */
   readonly connectionId?: string | ((request: EndpointRequest) => string);
+  /** As `compression` of `ctx.sse.connect`. Default false. */
+  readonly compression?: boolean;
   /** Default `connection.onDuplicate`. */
   readonly onDuplicate?: 'takeover' | 'reject';
   /**
@@ -136,6 +138,7 @@ const OPTION_RULES: Readonly<Record<keyof SseEndpointOptions, OptionRule>> = {
     'the name of a path parameter or a function of the request',
     value => isText(value) || isFunction(value),
   ],
+  compression: ['true or false', value => typeof value === 'boolean'],
   onDuplicate: ["'takeover' or 'reject'", value => value === 'takeover' || value === 'reject'],
   resumable: ['a function of the request', isFunction],
   onReset: ['the name of a method of the controller', isText],

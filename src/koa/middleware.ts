@@ -64,8 +64,8 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
     const stream = new StreamRequest(ctx, service, telemetry, options.connection, logger);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
-    const matched = matchRoutes(routes, ctx.path);
-    const chosen = chooseByMethod(matched, ctx.method);
+    const matched = matchRoutes(routes, ctx.request.path);
+    const chosen = chooseByMethod(matched, ctx.request.method);
     try {
       if (chosen !== undefined) {
         await handler.handle(chosen, ctx, stream);
@@ -104,7 +104,7 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
     if (refusal.status >= 500 && (!isOurs || httpStatusOf(error.code) === 500)) ctx.app.emit('error', error, ctx);
     answerRefusal(ctx, refusal, options.reconnect);
   };
-  return (ctx, next) => telemetry.receiving(ctx.headers, () => serve(ctx, next));
+  return (ctx, next) => telemetry.receiving(ctx.req.headers, () => serve(ctx, next));
 }
 
 /** A request that ended with an error. */
@@ -146,7 +146,7 @@ class EndpointHandler {
     }
     // Built before the connection registers: if the controller cannot be built, no other client is displaced.
     const controller = await this.services.container.getAsync(route.controller);
-    const { topics = [], onDuplicate, onReset, resumable } = route.options;
+    const { topics = [], compression, onDuplicate, onReset, resumable } = route.options;
     const handle = (subject: SseConnection | ResumableSource): unknown =>
       // The decorator accepts methods only, and only methods of this class.
       (controller as Record<typeof route.method, Handler>)[route.method]?.(subject, request);
@@ -154,6 +154,7 @@ class EndpointHandler {
     const begin = (connection: SseConnection): unknown => (running = begun(() => withFirstItem(handle(connection))));
     const options = {
       topics: typeof topics === 'function' ? topics(request) : topics,
+      ...(compression === undefined ? {} : { compression }),
       ...(onDuplicate === undefined ? {} : { onDuplicate }),
       ...(onReset === undefined ? {} : { onReset: hookOf(controller, onReset) }),
       ...(resumable === undefined ? { beforeOpen: begin } : { source: { key: resumable(request), start: handle } }),

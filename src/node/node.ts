@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
 import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
+import { MessageMemories } from '../connection/message-memory.js';
 import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
@@ -50,6 +51,8 @@ export class SseNode implements ConnectionObserver {
   readonly consistency: Consistency | undefined;
   /** Connections whose handler runs before they are registered, by id. */
   readonly handled = new Map<string, LocalConnection>();
+  /** By the monotonic clock. */
+  readonly createdAt = performance.now();
   /** Sends that wait for an answer of the cluster. */
   pendingSends = 0;
   readonly #unobserve: () => void;
@@ -88,6 +91,7 @@ export class SseNode implements ConnectionObserver {
       events: telemetry.events,
       traffic: telemetry.traffic,
       messageIds: new MessageIds(),
+      memories: new MessageMemories(),
       reconnect: options.reconnect,
     };
     this.#unobserve = telemetry.observe({
@@ -200,6 +204,11 @@ export class SseNode implements ConnectionObserver {
         this.#onDeparted.add(done);
       });
     }
+    this.cutDeparting();
+  }
+
+  /** Cuts every stopped connection whose socket has not taken its last bytes. */
+  cutDeparting(): void {
     for (const connection of [...this.#departing]) connection.cut('shutdown');
   }
 
@@ -219,6 +228,7 @@ export class SseNode implements ConnectionObserver {
     this.#unobserve();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
+    this.environment.memories.stop();
   }
 }
 

@@ -46,7 +46,7 @@ export class ConnectionOpener {
     }
     const comeback = comebackOf(brought);
     this.node.assertAccepting();
-    await this.node.cluster.join();
+    if (!this.node.cluster.joined) await this.node.cluster.join();
     this.#assertWelcome(connectionId, sink, onDuplicate);
     const { source } = options;
     if (source !== undefined) {
@@ -171,7 +171,9 @@ export class ConnectionOpener {
     { admit, ...how }: Pick<Registration, 'onDuplicate' | 'openedAt'> & { readonly admit?: () => Promise<void> },
     opened?: Opened,
   ): Promise<ReplayStart> {
-    const { wanted, since } = await this.subscriptions.remembered(connection, topics);
+    const initial = this.subscriptions.remembered(connection, topics);
+    // A page load has nothing to wait for.
+    const { wanted, since } = initial instanceof Promise ? await initial : initial;
     assertOpening(connection);
     if (wanted.length > 0) await this.subscriptions.begin(connection, wanted);
     assertOpening(connection);
