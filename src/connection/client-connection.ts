@@ -6,8 +6,8 @@ import { formatCursor } from '../protocol/cursor.js';
 import { encodeComment } from '../protocol/event-stream.js';
 import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
-import { ClientCursor } from './cursor.js';
-import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED } from './direct-send.js';
+import { ClientCursor, ClientIds } from './cursor.js';
+import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED, OTHER_ID } from './direct-send.js';
 import { type ConnectionEnvironment, type ConnectionIdentity, lastFrame } from './environment.js';
 import { MessageMemory } from './message-memory.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
@@ -32,6 +32,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   readonly lastEventId: string | undefined;
   /** How often in a row the streams of its client have failed. */
   readonly failures: number;
+  readonly ownIds: boolean;
   readonly openedAt = performance.now();
   /** Set when the cluster has registered the connection. */
   fencingToken: number | undefined = undefined;
@@ -45,14 +46,15 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #topics: Set<string> | undefined;
   #sources = 0;
   #memory: MessageMemory | undefined;
-  /** The id of the newest event that has one of the application. */
-  #newestId: string | undefined;
+  readonly #ids: ClientIds;
   #ending: Ending | undefined;
   #waiters: (() => void)[] | undefined;
   // The resets that the client was given and of which the observer has not been notified.
   #resets: Reset | undefined;
 
   constructor(identity: ConnectionIdentity, sink: ConnectionSink, environment: ConnectionEnvironment) {
+    this.ownIds = identity.ids === 'application';
+    this.#ids = new ClientIds(this.ownIds);
     ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId, failures: this.failures = 0 } = identity);
     this.#sink = sink;
     this.#environment = environment;
@@ -110,6 +112,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   /** As {@link replay}, for an event that is no part of a page: within the bounds of `sendBuffer.*`. */
   insert(frame: Frame): LocalResult {
     if (this.#state.kind !== 'opening') return NOT_CONNECTED;
+    if (!this.#ids.admits(frame)) return OTHER_ID;
     const result = this.#writer.enqueue(frame);
     return result === DELIVERED ? BUFFERED : result;
   }
@@ -144,6 +147,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   deliver(frame: Frame): LocalResult {
     if (this.#sink.closed) return NOT_CONNECTED;
+    if (!this.#ids.admits(frame)) return OTHER_ID;
     const result = this.enqueue(frame);
     if (result !== DELIVERED) return result;
     this.#writer.writeBatch();
@@ -169,7 +173,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
       case 'opening':
         return this.#writer.hold(frame);
       case 'open':
-        return this.#cursor.admits(frame) ? this.#accept(frame) : DELIVERED;
+        return this.#cursor.admits(frame) ? this.#accept(this.#ids.shown(frame)) : DELIVERED;
       case 'draining':
       case 'closed':
         return NOT_CONNECTED;
@@ -185,6 +189,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   reportGap(gap: Gap): void {
+    if (this.ownIds) return;
     const report = GapReport.of(gap);
     switch (this.#state.kind) {
       case 'opening':
@@ -196,9 +201,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
         if (frame !== undefined) this.#writer.enqueue(frame);
         break;
       }
-      case 'draining':
-      case 'closed':
-        break;
+      default:
     }
   }
 
@@ -207,15 +210,13 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   send(event: string, data: unknown, options?: EventOptions): LocalReceipt {
-    if (options?.id !== undefined) this.#newestId = options.id;
     return directSend(this, this.#environment, event, data, options);
   }
 
   async pipe(source: unknown): Promise<void> {
     this.#sources += 1;
     try {
-      const note = (id: string): unknown => (this.#newestId = id);
-      await pump(sourceOf(source), new SourceTarget(this, this.#environment, note));
+      await pump(sourceOf(source), new SourceTarget(this, this.#environment, id => (this.#ids.newest = id)));
     } finally {
       this.#sources -= 1;
     }
@@ -300,8 +301,9 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     const { cursor } = this.#cursor;
     // A replay that was broken off has given the client ids that nothing here knows.
     const position = kind === 'opening' ? undefined : cursor && formatCursor(cursor);
-    const comeback = { lastEventId: this.#newestId ?? position, failures: this.failures };
-    return lastFrame(reason, this.#environment.reconnect, { ...comeback, openMs: performance.now() - this.openedAt });
+    const lastEventId = this.#ids.last(position, this.lastEventId);
+    const openMs = performance.now() - this.openedAt;
+    return lastFrame(reason, this.#environment.reconnect, { lastEventId, failures: this.failures, openMs });
   }
 
   get #stopped(): boolean {
@@ -317,7 +319,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   /** The frame to write for one that was held; `undefined` when the client does not need it. */
   #due(held: Frame): Frame | undefined {
     if (held instanceof ResetFrame) return this.#resetFor(held.report);
-    return this.#cursor.admits(held) ? held : undefined;
+    return this.#cursor.admits(held) ? this.#ids.shown(held) : undefined;
   }
 
   /** The event for the client, if it misses entries of the gap. */

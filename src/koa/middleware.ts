@@ -146,12 +146,13 @@ class EndpointHandler {
     }
     // Built before the connection registers: if the controller cannot be built, no other client is displaced.
     const controller = await this.services.container.getAsync(route.controller);
-    const { topics = [], onDuplicate, onReset, resumable } = route.options;
+    const { topics = [], ids, onDuplicate, onReset, resumable } = route.options;
     const handle = (subject: SseConnection | ResumableSource): unknown =>
       // The decorator accepts methods only, and only methods of this class.
       (controller as Record<typeof route.method, Handler>)[route.method]?.(subject, request);
     const connection = await stream.open(route.connectionIdOf(request), {
       topics: typeof topics === 'function' ? topics(request) : topics,
+      ...(ids === undefined ? {} : { ids }),
       ...(onDuplicate === undefined ? {} : { onDuplicate }),
       ...(onReset === undefined ? {} : { onReset: hookOf(controller, onReset) }),
       ...(resumable === undefined ? {} : { source: { key: resumable(request), start: handle } }),

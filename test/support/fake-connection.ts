@@ -13,6 +13,7 @@ export class FakeConnection implements LocalConnection {
   readonly openedAt = 0;
   readonly lastProgressAt = 0;
   readonly piping = false;
+  readonly ownIds = false;
   readonly sendBufferBytes = 0;
   readonly topics: ReadonlySet<string>;
   state: ConnectionState = { kind: 'open' };
