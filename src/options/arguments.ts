@@ -29,6 +29,7 @@ const CONNECTION: Rules<ConnectionOptions> = {
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
   ids: oneOf('application'),
   source: simple('an object { key, start } with a function start', isSource),
+  beforeOpen: simple('a function', isFunction),
   onReset: simple('a function', isFunction),
 };
 const DRAIN: Rules<DrainOptions> = { timeout: milliseconds };
