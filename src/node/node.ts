@@ -10,6 +10,7 @@ import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, Reset, ResetClient, ResetHook } from '../contracts/connection.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/policy.js';
+import type { ConnectionOptions } from '../contracts/service.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
@@ -144,7 +145,11 @@ export class SseNode implements ConnectionObserver {
   }
 
   /** A new connection in state `opening`, not stored yet. */
-  createConnection(id: string, sink: ConnectionSink, comeback: Comeback): ClientConnection {
+  createConnection(
+    id: string,
+    sink: ConnectionSink,
+    comeback: Comeback & Pick<ConnectionOptions, 'ids'>,
+  ): ClientConnection {
     this.#ordinal += 1;
     return new ClientConnection({ id, ordinal: this.#ordinal, ...comeback }, sink, this.environment);
   }

@@ -39,6 +39,7 @@ export class ConnectionOpener {
   async #open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
     checkConnectionId(connectionId);
     const topics = this.subscriptions.check(options.topics ?? []);
+    if (options.ids !== undefined) refuseTopics(options);
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
     const brought = legalLastEventId(options.lastEventId);
     if (brought === ENDED) {
@@ -56,11 +57,16 @@ export class ConnectionOpener {
       // Much may have happened meanwhile.
       this.#assertWelcome(connectionId, sink, onDuplicate);
     }
-    const connection = this.node.createConnection(connectionId, sink, comeback);
+    const { ids } = options;
+    const connection = this.node.createConnection(
+      connectionId,
+      sink,
+      ids === undefined ? comeback : { ...comeback, ids },
+    );
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.store.add(connection);
     try {
-      if (this.node.options.mailbox.enabled) topics.push(mailboxTopic(connectionId));
+      if (this.node.options.mailbox.enabled && !connection.ownIds) topics.push(mailboxTopic(connectionId));
       const admit = once(async () => this.#handle(connection, options.beforeOpen));
       const missed = await this.#join(connection, topics, onDuplicate, admit);
       if (missed === undefined) {
@@ -246,6 +252,15 @@ const HANDLER_MS = 200;
 function once(work: () => Promise<void>): () => Promise<void> {
   let done: Promise<void> | undefined;
   return () => (done ??= work());
+}
+
+/** @throws SseError `INVALID_OPTION` for a connection that cannot resume where its client is in the log */
+function refuseTopics({ topics = [], source, onReset }: ConnectionOptions): void {
+  if (topics.length === 0 && source === undefined && onReset === undefined) return;
+  throw new SseError(
+    'INVALID_OPTION',
+    "a connection with ids: 'application' must have no topics, source or onReset, which need the ids of the log; leave them out",
+  );
 }
 
 function isEnded({ state: { kind } }: ClientConnection): boolean {
