@@ -170,7 +170,7 @@ export class Replayer {
       connection.replay(frame);
       entries += 1;
     }
-    await connection.drained();
+    await connection.written();
     const { turns } = this.node.environment;
     if (turns.over) await turns.next();
     return entries;

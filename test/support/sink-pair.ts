@@ -5,36 +5,10 @@ import * as https from 'node:https';
 import { type AddressInfo, connect, type Server, type Socket } from 'node:net';
 import * as tls from 'node:tls';
 import { brotliDecompressSync, constants, gunzipSync } from 'node:zlib';
-import type { ConnectionSink } from '../../src/contracts/connection.js';
 import type { ContentEncoding, StreamSettings } from '../../src/koa/socket-sink.js';
 import { sinkFor } from '../../src/koa/stream-request.js';
+import type { SinkClient, SinkPair } from '../../src/testing/contracts/connection-sink.js';
 import { selfSigned } from './certificate.js';
-
-/** The client's end of a sink. */
-export interface SinkClient {
-  readonly status: number | undefined;
-  readonly headers: Readonly<Record<string, string>>;
-  /** What came of the body, one character per byte. */
-  readonly body: string;
-  /** The response ended as its protocol has it. */
-  readonly ended: boolean;
-  /** The response ended, one way or the other. */
-  readonly gone: boolean;
-  /** Reads no more until {@link resume}. */
-  pause(): void;
-  resume(): void;
-  /** Leaves politely. */
-  leave(): void;
-  /** Leaves with a TCP reset. */
-  reset(): void;
-}
-
-/** A sink with its client, over a real socket. */
-export interface SinkPair<Client extends SinkClient = SinkClient> {
-  readonly sink: ConnectionSink;
-  readonly client: Client;
-  close(): Promise<void>;
-}
 
 /** The sink of an HTTP/1.1 request. */
 export async function openHttp1(
