@@ -74,9 +74,9 @@ export class Subscriptions {
   async change(connectionId: string, topic: string, how: 'subscribe' | 'unsubscribe'): Promise<CommandReceipt> {
     checkConnectionId(connectionId);
     checkTopic(topic);
-    const { closed, cluster, store } = this.node;
+    const { closed, cluster } = this.node;
     if (closed) return CLOSED;
-    const connection = store.get(connectionId);
+    const connection = this.node.connectionOf(connectionId);
     const receipt = await (connection === undefined
       ? cluster.messenger[how](connectionId, topic)
       : receiptOf(how === 'subscribe' ? this.add(connection, topic) : this.remove(connection, topic)));
