@@ -1,0 +1,180 @@
+import { expect } from 'chai';
+import type { Browser, Page } from 'playwright-core';
+import { launchBrowser } from '../support/browser.js';
+import { selfSigned } from '../support/certificate.js';
+import { DemoProcess } from '../support/demo-process.js';
+import { amount } from '../support/extent.js';
+import { Nginx } from '../support/nginx.js';
+import { freePort } from '../support/redis/free-port.js';
+import { RedisServer } from '../support/redis/redis-server.js';
+import { until } from '../support/until.js';
+
+const NODES = ['a', 'b'];
+// A browser opens six connections to one host, and a page has five streams.
+const HOSTS = ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'];
+const STREAMS_PER_PAGE = 5;
+/** nginx asks a node again that long after a request to it failed. */
+const FAIL_TIMEOUT_MS = 10_000;
+
+/** What the native EventSources of a page have seen. */
+interface Streams {
+  readonly entries: number[][];
+  readonly states: number[];
+  readonly resets: number;
+}
+
+describe('native EventSources behind nginx, while nodes are restarted', () => {
+  let browser: Browser | undefined;
+  let redis: RedisServer;
+  let nginx: Nginx | undefined;
+  let tlsPort: number;
+  const ports: number[] = [];
+  const nodes: DemoProcess[] = [];
+  const pages: Page[] = [];
+  let published = 0;
+  let publishing = false;
+
+  const startNode = async (n: number): Promise<void> => {
+    nodes[n] = await DemoProcess.start({
+      NODE_ID: NODES[n] ?? '',
+      PORT: String(ports[n]),
+      REDIS_URL: redis.url,
+      SSE_RECONNECT_RETRY: '200',
+      SSE_RECONNECT_JITTER: '300',
+    });
+  };
+
+  before(async function () {
+    this.timeout(60_000);
+    browser = await launchBrowser();
+    if (browser === undefined && process.env['REQUIRE_BROWSER'] === '1') throw new Error('no Chromium');
+    if (browser === undefined || !(await Nginx.isInstalled())) {
+      await browser?.close();
+      return this.skip();
+    }
+    redis = await RedisServer.start();
+    for (const [n] of NODES.entries()) ports[n] = await freePort();
+    await Promise.all(NODES.map((_, n) => startNode(n)));
+    tlsPort = await freePort();
+    nginx = await Nginx.start(
+      port => servers(port, tlsPort, ports),
+      await selfSigned().then(({ key, cert }) => ({ key, cert })),
+    );
+    const context = await browser.newContext({ ignoreHTTPSErrors: true });
+    const origins = [...HOSTS.map(host => `http://${host}:${nginx?.port ?? 0}`), `https://127.0.0.1:${tlsPort}`];
+    for (const origin of origins) {
+      const page = await context.newPage();
+      // A page of the same origin.
+      await page.goto(`${origin}/health/live`);
+      await page.evaluate(openStreams, [`page-${pages.length}`, STREAMS_PER_PAGE] as const);
+      pages.push(page);
+    }
+    await until(allOpen, 'every stream to be open', 20_000);
+  });
+  after(async () => {
+    if (nginx === undefined) return;
+    publishing = false;
+    await browser?.close();
+    await nginx.stop();
+    await Promise.all(nodes.map(node => node.stop('SIGKILL')));
+    await redis.stop();
+  });
+
+  const seen = (): Promise<Streams[]> => Promise.all(pages.map(page => page.evaluate(readStreams)));
+  const allOpen = async (): Promise<boolean> =>
+    (await seen()).every(({ states }) => states.length === STREAMS_PER_PAGE && states.every(state => state === 1));
+
+  /** Short requests beside the streams: by their answers nginx knows a node that is back. */
+  const publish = async (): Promise<void> => {
+    while (publishing) {
+      const url = `http://127.0.0.1:${nginx?.port ?? 0}/sse/topics/news?event=entry`;
+      const { status } = await fetch(url, { method: 'POST', body: String(published + 1) });
+      // A node that ends certainly has not published then.
+      expect(status).to.be.oneOf([202, 503]);
+      if (status === 202) published += 1;
+      await new Promise(resolve => setTimeout(resolve, 40));
+    }
+  };
+
+  it('come back, all of them, over HTTP/1.1 and HTTP/2, and miss nothing', async () => {
+    publishing = true;
+    const publisher = publish();
+    for (let restart = 0; restart < amount(1, 4); restart += 1) {
+      const n = restart % NODES.length;
+      const before = published;
+      expect(await nodes[n]?.stop('SIGTERM')).to.equal(0);
+      await until(
+        async () => (await seen()).every(({ entries }) => entries.every(list => (list.at(-1) ?? 0) > before)),
+        'the streams to go on',
+        30_000,
+      );
+      await startNode(n);
+      await new Promise(resolve => setTimeout(resolve, amount(0, FAIL_TIMEOUT_MS * 1.2)));
+    }
+    publishing = false;
+    await publisher;
+    const complete = (list: number[]): boolean => list.at(-1) === published;
+    await until(async () => (await seen()).every(({ entries }) => entries.every(complete)), 'the last entry', 30_000);
+    const all = Array.from({ length: published }, (_, n) => n + 1);
+    for (const { entries, states, resets } of await seen()) {
+      for (const list of entries) expect(list).to.deep.equal(all);
+      expect(states).to.deep.equal(entries.map(() => 1));
+      expect(resets).to.equal(0);
+    }
+    expect(published).to.be.greaterThan(20);
+  }).timeout(180_000);
+});
+
+/** What a page's script keeps on its window. */
+interface StreamsOfPage {
+  streams: { readonly source: EventSource; readonly entries: number[] }[];
+  resets: number;
+}
+
+/** Runs in the page. */
+function openStreams([name, count]: readonly [string, number]): void {
+  const own = globalThis as unknown as StreamsOfPage;
+  own.streams = [];
+  own.resets = 0;
+  for (let n = 0; n < count; n += 1) {
+    const source = new EventSource(`/sse/connect/${name}-${n}?topics=news`);
+    const entries: number[] = [];
+    source.addEventListener('entry', event => entries.push(Number(event instanceof MessageEvent && event.data)));
+    source.addEventListener('sse.reset', () => (own.resets += 1));
+    own.streams.push({ source, entries });
+  }
+}
+
+/** Runs in the page. */
+function readStreams(): Streams {
+  const { streams, resets } = globalThis as unknown as StreamsOfPage;
+  return {
+    entries: streams.map(({ entries }) => entries),
+    states: streams.map(({ source }) => source.readyState),
+    resets,
+  };
+}
+
+/** As distributions configure it, with two nodes behind it, plain and over TLS with HTTP/2. */
+function servers(port: number, tlsPort: number, nodes: readonly number[]): string {
+  const location = `
+    location = /ready { return 204; }
+    location / {
+      proxy_pass http://nodes;
+      proxy_http_version 1.1;
+      proxy_set_header Connection "";
+      proxy_set_header Host $host;
+    }`;
+  return `
+  upstream nodes { ${nodes.map(node => `server 127.0.0.1:${node};`).join(' ')} }
+  server {
+    ${HOSTS.map(host => `listen ${host}:${port};`).join('\n    ')}
+    ${location}
+  }
+  server {
+    listen 127.0.0.1:${tlsPort} ssl http2;
+    ssl_certificate cert;
+    ssl_certificate_key key;
+    ${location}
+  }`;
+}
