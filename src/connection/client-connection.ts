@@ -1,6 +1,6 @@
 import type { CloseReason, ConnectionSink, ConnectionState, Reset, SinkListener } from '../contracts/connection.js';
 import type { Cursor, EventOptions, Frame, Gap, LocalReceipt, LocalResult, Position } from '../contracts/events.js';
-import type { LocalConnection } from '../contracts/store.js';
+import type { LocalConnection, MessageResults } from '../contracts/store.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { encodeComment } from '../protocol/event-stream.js';
 import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
@@ -86,6 +86,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#writer.pendingBytes;
   }
 
+  get results(): MessageResults | undefined {
+    return this.#memory;
+  }
+
   get piping(): boolean {
     return this.#sources > 0;
   }
@@ -164,7 +168,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   deliverOnce(messageId: string, frame: Frame): LocalResult {
     const now = performance.now();
-    const earlier = this.#memory?.recall(messageId, now);
+    const earlier = this.#stopped ? undefined : this.#memory?.recall(messageId, now);
     if (earlier !== undefined) return earlier;
     const result = this.deliver(frame);
     if (result === DELIVERED || result === BUFFERED) {
@@ -367,8 +371,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #stop(reason: CloseReason): void {
     this.#environment.wheel?.remove(this);
     this.#environment.watchdog.forgetAge(this);
-    if (this.#memory !== undefined) this.#environment.memories.forget(this.#memory);
-    this.#memory = undefined;
+    if (this.#memory !== undefined) this.#environment.memories.end(this.id, this.#memory);
     this.#handling?.onUse();
     this.#handling = undefined;
     this.#wake();

@@ -44,7 +44,11 @@ export interface ConnectionOptions {
 
 /** Settings of a direct send. */
 export interface SendOptions extends EventOptions {
-  /** Send the same id again after `unknown` or `unavailable`: the owner delivers it once. 1 to 128 bytes of text. Default: a new one. */
+  /**
+   * Send the same id again, on this node and within a minute, after `unknown` or `unavailable`: the client gets the event once,
+   * also where it has moved to another node. The outcome is `unknown` again while no node can know whether the client has it.
+   * 1 to 128 bytes of text. Default: a new one.
+   */
   readonly messageId?: string;
 }
 

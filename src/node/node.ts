@@ -49,6 +49,8 @@ export class SseNode implements ConnectionObserver {
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   readonly consistency: Consistency | undefined;
+  /** By the monotonic clock. */
+  readonly createdAt = performance.now();
   /** Sends that wait for an answer of the cluster. */
   pendingSends = 0;
   readonly #unobserve: () => void;

@@ -1,6 +1,5 @@
 import type {
   ClusterCoordinator,
-  ClusterListener,
   CoordinatorStatus,
   EventLog,
   Locks,
@@ -8,6 +7,7 @@ import type {
   NodeMessenger,
   RouteRegistry,
 } from '../../contracts/cluster.js';
+import type { ClusterListener } from '../../contracts/listener.js';
 import type { SendResult } from '../../contracts/events.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { SelfCheck } from '../../contracts/self-check.js';
@@ -84,6 +84,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     unsubscribe: async (connectionId, topic) =>
       this.#reach(connectionId).commands.subscription({ t: 'unsubscribe', connectionId, topic }),
     presence: async topic => this.#reach().commands.presence(topic),
+    outcomeOf: async message => this.#reach().commands.outcomeOf(message),
     endSource: async key => this.#reach().commands.endSource(key),
     hasReached: async (connectionId, position) => this.#reach(connectionId).commands.hasReached(connectionId, position),
   };
