@@ -34,13 +34,16 @@ export type {
   PublicationResult,
   Registration,
   RegistrationResult,
+  RememberedTopic,
   ReplayPage,
   ReplayRequest,
   Retention,
   Route,
   RouteRegistry,
+  SentMessage,
+  SubscriptionChange,
 } from './contracts/cluster.js';
-export type { ClusterListener, Registered } from './contracts/cluster.js';
+export type { ClusterListener, Registered, RememberedOutcome } from './contracts/listener.js';
 export type {
   Inconsistency,
   InconsistencyListener,

@@ -1,6 +1,5 @@
 import type {
   ClusterCoordinator,
-  ClusterListener,
   CoordinatorStatus,
   EventLog,
   Locks,
@@ -13,6 +12,7 @@ import type {
   RouteRegistry,
   SubscriptionChange,
 } from '../contracts/cluster.js';
+import type { ClusterListener } from '../contracts/listener.js';
 import type { CloseReceipt, CommandReceipt, SendResult, Unavailable } from '../contracts/events.js';
 import type { CircuitState, OperationContext, OperationKind, ResiliencePolicy } from '../contracts/policy.js';
 import { SseError, type UnavailableCode } from '../errors.js';
@@ -74,6 +74,7 @@ export class GuardedCluster {
     subscribe: (connectionId, topic) => this.#command(() => this.#coordinator.messenger.subscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
       this.#command(() => this.#coordinator.messenger.unsubscribe(connectionId, topic)),
+    outcomeOf: message => this.#call('command', () => this.#coordinator.messenger.outcomeOf(message)),
     endSource: key => this.#command(() => this.#coordinator.messenger.endSource(key)),
     presence: topic => this.#call('maintenance', () => this.#coordinator.messenger.presence(topic)),
     // No policy: the owner may wait a second with its answer, which must not use up the limits of other calls.
@@ -190,7 +191,7 @@ export class GuardedCluster {
 
   async #register(registration: Registration, context: OperationContext): Promise<RegistrationResult> {
     const result = await this.#coordinator.routes.register(registration);
-    if (result.outcome === 'registered' && context.signal.aborted) {
+    if (result.outcome === 'registered' && isGivenUp(context)) {
       // A failure leaves a route without a connection, which is repaired like any other.
       this.routes.unregister(registration.connectionId, registration.token).catch(() => undefined);
     }
@@ -199,7 +200,7 @@ export class GuardedCluster {
 
   async #subscribe(topics: Iterable<string>, context: OperationContext): Promise<void> {
     await this.#coordinator.log.subscribe(topics);
-    if (context.signal.aborted) this.#coordinator.log.unsubscribe(topics);
+    if (isGivenUp(context)) this.#coordinator.log.unsubscribe(topics);
   }
 
   #send(message: Message): Promise<SendResult> {
@@ -293,6 +294,10 @@ class Attempt {
       throw error;
     }
   }
+}
+
+function isGivenUp(context: OperationContext): boolean {
+  return context.aborted ?? context.signal.aborted;
 }
 
 function closed(): SseError {

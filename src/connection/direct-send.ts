@@ -60,32 +60,3 @@ export const NOT_CONNECTED: LocalResult = { outcome: 'not-connected' };
 export function rejected(code: SseErrorCode): LocalResult {
   return { outcome: 'rejected', code };
 }
-
-/** Message ids remembered per connection: as many as a busy one gets while a lost connection to Redis is restored. */
-export const MAX_REMEMBERED = 4_096;
-/** How long a message id is remembered, in milliseconds: longer than any retry of a send takes. */
-export const REMEMBER_MS = 60_000;
-
-/** The results of the messages a connection got lately: a repeated message gets its first result and is not written again. */
-export class MessageMemory {
-  readonly #results = new Map<string, { readonly result: LocalResult; readonly at: number }>();
-
-  get size(): number {
-    return this.#results.size;
-  }
-
-  /** The result of the message with this id, if it came within the last minute. */
-  recall(messageId: string, now: number): LocalResult | undefined {
-    const known = this.#results.get(messageId);
-    return known && now - known.at <= REMEMBER_MS ? known.result : undefined;
-  }
-
-  remember(messageId: string, result: LocalResult, now: number): void {
-    this.#results.delete(messageId);
-    this.#results.set(messageId, { result, at: now });
-    for (const [oldest, { at }] of this.#results) {
-      if (this.#results.size <= MAX_REMEMBERED && now - at <= REMEMBER_MS) return;
-      this.#results.delete(oldest);
-    }
-  }
-}

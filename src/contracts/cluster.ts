@@ -1,6 +1,7 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './connection.js';
-import type { CloseReceipt, CommandReceipt, Cursor, Frame, Gap, LocalResult, Position, SendResult } from './events.js';
+import type { CloseReceipt, CommandReceipt, Cursor, Frame, Gap, Position, SendResult } from './events.js';
+import type { ClusterListener } from './listener.js';
 import type { SelfCheck } from './self-check.js';
 
 /** A connection that opens, as its node registers it. */
@@ -67,6 +68,16 @@ export interface Message {
   readonly deadline: number;
   /** See {@link ClusterCoordinator}. */
   readonly trace?: string;
+}
+
+/** A message that was sent, without a certain outcome. */
+export interface SentMessage {
+  readonly connectionId: string;
+  readonly messageId: string;
+  /** The node that was asked to deliver it, where that is known. */
+  readonly nodeId?: string | undefined;
+  /** Milliseconds since it was sent. */
+  readonly age: number;
 }
 
 /** How many entries of a topic the log keeps at least, and for how long. */
@@ -268,6 +279,11 @@ export interface NodeMessenger {
   /** Unsubscribes a connection at its owner. */
   unsubscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
   presence(topic: string): Promise<Presence>;
+  /**
+   * Asks all nodes what became of a message whose outcome was `unknown`. `undefined`: no node delivered the message, and none
+   * will. `unknown` while the node that may have delivered it cannot say so.
+   */
+  outcomeOf(message: SentMessage): Promise<SendResult | undefined>;
   /** Ends a resumable source on the node that runs it. */
   endSource(key: string): Promise<CommandReceipt>;
   /**
@@ -330,69 +346,3 @@ export interface ClusterCoordinator {
 export const ClusterCoordinator: ServiceIdentifier<ClusterCoordinator> = Symbol.for(
   'distributed-sse/ClusterCoordinator',
 );
-
-/** A registered connection of this node. */
-export interface Registered {
-  readonly connectionId: string;
-  readonly token: string;
-  /** As the cluster gave it. */
-  readonly fencingToken: number;
-  /** As registered. */
-  readonly user?: string;
-}
-
-/**
- * The way back: what the cluster asks of this node. A coordinator calls it from `start` until `close` has resolved; all
- * deliveries are synchronous, so the order of calls is the order of delivery. None throws.
- */
-export interface ClusterListener {
-  /**
-   * An event for one connection. A message id that this connection had already gets its first answer again.
-   * @param trace as the sender gave it
-   */
-  onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult;
-  /**
-   * An event for the subscribers of a topic, or, without a topic, for everyone.
-   * @param trace as the publisher gave it
-   * @param id as the publisher gave it
-   */
-  onPublication(topic: string | undefined, frame: Frame, trace?: string, id?: string): void;
-  /**
-   * Publications are lost between the last one and the next one. `EPOCH` and `AHEAD` concern all topics and mean another
-   * log, in which the stream goes on at `resumedFrom`.
-   */
-  onGap(gap: Gap): void;
-  /**
-   * Another registration took the id over: close the connection with this token, unless its fencing token is not smaller. A
-   * cluster that lost its newest routes may have restored an older one first.
-   * @param fencingToken of the other registration
-   */
-  onSuperseded(connectionId: string, token: string, fencingToken: number): void;
-  /** Another node repaired a difference, and this node may have one as well: reconcile soon. */
-  onSync(): void;
-  /** Close the connection. Returns how many streams of that id were open. */
-  onClose(connectionId: string, reason: CloseReason): number;
-  /** Close every connection of this node. Returns how many there were. */
-  onCloseAll(reason: CloseReason): number;
-  /**
-   * Subscribe or unsubscribe the connection. Resolves to whether it is here, once the topic's feed runs, so that nothing
-   * published afterwards is missed. Rejects with `INVALID_TOPIC` when it follows too many, and with `UNAVAILABLE`.
-   */
-  onSubscribe(connectionId: string, topic: string): Promise<boolean>;
-  onUnsubscribe(connectionId: string, topic: string): Promise<boolean>;
-  /** End a resumable source. Resolves to whether it ran here, once its last event was published. */
-  onEndSource(key: string): Promise<boolean>;
-  /** The connections of this node that are subscribed to the topic. */
-  onPresence(topic: string): readonly string[];
-  /** Whether a connection of this node is subscribed to the topic, be it still opening. */
-  follows(topic: string): boolean;
-  /** The connections of this node that the cluster should know. */
-  registered(): Iterable<Registered>;
-  /** Whether this node has a connection with that id and token, be it still opening. */
-  holds(connectionId: string, token: string): boolean;
-  /**
-   * Whether a connection of this node was given the entry of its mailbox at a position. Waits for it, about a second at
-   * most; `undefined`: not yet, or it is not here, or it certainly does not get it.
-   */
-  hasReached(connectionId: string, position: Position): Promise<'delivered' | 'buffered' | undefined>;
-}

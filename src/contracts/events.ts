@@ -100,7 +100,9 @@ export interface Unavailable {
 /** What became of a send, wherever the connection is. */
 export type SendResult =
   | { readonly outcome: 'delivered' | 'buffered' | 'routed'; readonly nodeId: string }
-  | { readonly outcome: 'stored' | 'not-connected' | 'unknown' }
+  | { readonly outcome: 'stored' | 'not-connected' }
+  /** The node is the one that did not answer, where it is known. */
+  | { readonly outcome: 'unknown'; readonly nodeId?: string }
   | Unavailable
   | { readonly outcome: 'rejected'; readonly code: SseErrorCode; readonly nodeId?: string };
 

@@ -32,13 +32,23 @@ export interface ConnectionOptions {
     readonly key: string;
     readonly start: (source: ResumableSource) => unknown;
   };
+  /**
+   * Called once, before the response head is sent and any former connection of this id is closed. The connection is `opening`:
+   * it holds what arrives and what is sent to it. The head waits for the promise until it settles, something is sent, or
+   * 200 ms have passed; an error until then refuses the connection and is thrown by the call.
+   */
+  readonly beforeOpen?: (connection: SseConnection) => unknown;
   /** Called whenever this client gets `sse.reset`. */
   readonly onReset?: ResetHook;
 }
 
 /** Settings of a direct send. */
 export interface SendOptions extends EventOptions {
-  /** Send the same id again after `unknown` or `unavailable`: the owner delivers it once. 1 to 128 bytes of text. Default: a new one. */
+  /**
+   * Send the same id again, on this node and within a minute, after `unknown` or `unavailable`: the client gets the event once,
+   * also where it has moved to another node. The outcome is `unknown` again while no node can know whether the client has it.
+   * 1 to 128 bytes of text. Default: a new one.
+   */
   readonly messageId?: string;
 }
 

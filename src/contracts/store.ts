@@ -2,6 +2,12 @@ import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason, SseConnection } from './connection.js';
 import type { FanOut, Frame, Gap, LocalResult, Position } from './events.js';
 
+/** The results of the messages of the last minute. */
+export interface MessageResults {
+  /** @param now by the monotonic clock */
+  recall(messageId: string, now: number): LocalResult | undefined;
+}
+
 /** A connection as the store and the service handle it. */
 export interface LocalConnection extends SseConnection {
   /** Names this object among all connections of this process; 1 to 16 characters. */
@@ -20,6 +26,8 @@ export interface LocalConnection extends SseConnection {
   deliver(frame: Frame): LocalResult;
   /** As {@link deliver}, but a message id of the last minute gets its first result again and is not written again. */
   deliverOnce(messageId: string, frame: Frame): LocalResult;
+  /** What {@link deliverOnce} remembers, also after the connection has stopped; `undefined` when there was no message. */
+  readonly results: MessageResults | undefined;
   /**
    * Accepts a frame. All frames of one tick leave in one write: at the end of the tick or, when many connections have
    * frames to write, a few turns of the event loop later. {@link deliver} writes these frames first, so order is kept.

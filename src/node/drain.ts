@@ -27,18 +27,26 @@ export class NodeShutdown {
 
   /**
    * With `reliability.gracefulShutdown` off it closes.
-   * @param timeout milliseconds after which it resolves, whatever does not answer; connections that are left are cut shortly before
+   * @param timeout milliseconds after which it resolves, whatever does not answer; connections that are left are cut by then
    */
   drain(timeout: number): Promise<void> {
     if (this.#closing !== undefined) return this.#closing;
     const { gracefulShutdown } = this.node.options.reliability;
-    this.#draining ??= withTimeout(gracefulShutdown ? this.#drain(timeout) : this.close(), timeout, () => undefined);
+    this.#draining ??= withTimeout(gracefulShutdown ? this.#drain(timeout) : this.close(), timeout, () =>
+      this.#cutAll(),
+    );
     return this.#draining;
   }
 
   close(): Promise<void> {
     this.#closing ??= this.#close();
     return this.#closing;
+  }
+
+  /** The time is over: on a busy machine it may be before the steps of a drain come to that. */
+  #cutAll(): void {
+    for (const connection of [...this.node.store.connections()]) connection.close('draining');
+    this.node.cutDeparting();
   }
 
   async #drain(timeout: number): Promise<void> {

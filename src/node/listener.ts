@@ -1,5 +1,5 @@
 import { NOT_CONNECTED } from '../connection/direct-send.js';
-import type { ClusterListener, Registered } from '../contracts/cluster.js';
+import type { ClusterListener, Registered, RememberedOutcome } from '../contracts/listener.js';
 import type { CloseReason } from '../contracts/connection.js';
 import type { FanOut, Frame, Gap, LocalResult, Position } from '../contracts/events.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
@@ -101,6 +101,15 @@ export class NodeListener implements ClusterListener {
       if (performance.now() >= until) return undefined;
       await pause(POLL_MS);
     }
+  }
+
+  onOutcomeOf(connectionId: string, messageId: string, age: number): RememberedOutcome {
+    const { node } = this;
+    const now = performance.now();
+    const present = node.store.get(connectionId)?.results?.recall(messageId, now);
+    const outcome = (present ?? node.environment.memories.recall(connectionId, messageId, now))?.outcome;
+    if (outcome === 'delivered' || outcome === 'buffered') return outcome;
+    return now - age < node.createdAt ? 'unknown' : 'none';
   }
 
   onEndSource(key: string): Promise<boolean> {

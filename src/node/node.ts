@@ -1,6 +1,7 @@
 import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
 import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
+import { MessageMemories } from '../connection/message-memory.js';
 import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
@@ -48,6 +49,8 @@ export class SseNode implements ConnectionObserver {
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   readonly consistency: Consistency | undefined;
+  /** By the monotonic clock. */
+  readonly createdAt = performance.now();
   /** Sends that wait for an answer of the cluster. */
   pendingSends = 0;
   readonly #unobserve: () => void;
@@ -86,6 +89,7 @@ export class SseNode implements ConnectionObserver {
       events: telemetry.events,
       traffic: telemetry.traffic,
       messageIds: new MessageIds(),
+      memories: new MessageMemories(),
       reconnect: options.reconnect,
     };
     this.#unobserve = telemetry.observe({
@@ -193,6 +197,11 @@ export class SseNode implements ConnectionObserver {
         this.#onDeparted.add(done);
       });
     }
+    this.cutDeparting();
+  }
+
+  /** Cuts every stopped connection whose socket has not taken its last bytes. */
+  cutDeparting(): void {
     for (const connection of [...this.#departing]) connection.cut('shutdown');
   }
 
@@ -212,6 +221,7 @@ export class SseNode implements ConnectionObserver {
     this.#unobserve();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
+    this.environment.memories.stop();
   }
 }
 

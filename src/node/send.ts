@@ -1,4 +1,5 @@
 import { localReceipt, NOT_CONNECTED, type ReceiptSubject, rejected } from '../connection/direct-send.js';
+import { REMEMBER_MS } from '../connection/message-memory.js';
 import type { Publication } from '../contracts/cluster.js';
 import type { Cursor, Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/service.js';
@@ -27,6 +28,8 @@ interface Routed {
  * connection follows, its mailbox: it is kept until the client has it.
  */
 export class MessageSender {
+  readonly #doubts = new Doubts();
+
   constructor(private readonly node: SseNode) {}
 
   sendLocal(connectionId: string, event: string, data: unknown, options: SendOptions): LocalReceipt {
@@ -56,8 +59,29 @@ export class MessageSender {
     if ('refused' in prepared) return localReceipt(subject, rejected(prepared.refused));
     if (this.node.closed) return closedReceipt(subject);
     if (options.durable === true) return this.#route(subject, prepared.frame, options);
-    const local = this.#deliver(subject, prepared.frame, options);
-    return local.outcome === 'not-connected' ? this.#route(subject, prepared.frame, options) : local;
+    const doubt = options.messageId === undefined ? undefined : this.#doubts.of(subject);
+    if (doubt !== undefined) return this.#again(subject, prepared.frame, options, doubt);
+    return this.#sendOnce(subject, prepared.frame, options);
+  }
+
+  #sendOnce(subject: Subject, frame: Frame, options: ClusterSendOptions): Receipt | Promise<Receipt> {
+    const local = this.#deliver(subject, frame, options);
+    return local.outcome === 'not-connected' ? this.#route(subject, frame, options) : local;
+  }
+
+  /** Sends a message again whose outcome was unknown, unless a node delivered it. */
+  async #again(subject: Subject, frame: Frame, options: ClusterSendOptions, doubt: Doubt): Promise<Receipt> {
+    const { connectionId, messageId, startedAt } = subject;
+    const { nodeId } = doubt;
+    const unknown: SendResult = { outcome: 'unknown', ...(nodeId !== undefined && { nodeId }) };
+    const { deadline = this.node.options.send.deadline } = options;
+    const age = startedAt - doubt.sentAt;
+    const question = this.node.cluster.messenger.outcomeOf({ connectionId, messageId, nodeId, age });
+    const known = await withTimeout(question, deadline, () => unknown).catch(() => unknown);
+    const ms = performance.now() - startedAt;
+    if (known !== undefined) return { ...known, connectionId, messageId, ms };
+    this.#doubts.end(subject);
+    return this.#sendOnce(subject, frame, { ...options, deadline: Math.max(1, deadline - ms) });
   }
 
   async #route(subject: Subject, frame: Frame, options: ClusterSendOptions): Promise<Receipt> {
@@ -72,6 +96,7 @@ export class MessageSender {
         return this.node.cluster.messenger.send(carrying);
       }),
     );
+    if (result.outcome === 'unknown' && options.durable !== true) this.#doubts.add(subject, result.nodeId);
     return { ...result, connectionId, messageId, ms: performance.now() - startedAt };
   }
 
@@ -173,4 +198,44 @@ export class MessageSender {
 
 function closedReceipt({ connectionId, messageId, startedAt }: ReceiptSubject): Receipt {
   return { outcome: 'unavailable', code: 'CLOSED', connectionId, messageId, ms: performance.now() - startedAt };
+}
+
+/** A message whose outcome is unknown. */
+interface Doubt {
+  /** The node that did not answer, where it is known. */
+  readonly nodeId: string | undefined;
+  /** By the monotonic clock. */
+  readonly sentAt: number;
+}
+
+const MOST_DOUBTS = 10_000;
+
+/** The messages of the last minute of which this node does not know the outcome. */
+class Doubts {
+  /** By connection id and message id, in the order in which they were sent. */
+  readonly #doubts = new Map<string, Doubt>();
+
+  of(subject: ReceiptSubject): Doubt | undefined {
+    const doubt = this.#doubts.get(keyOf(subject));
+    return doubt !== undefined && performance.now() - doubt.sentAt <= REMEMBER_MS ? doubt : undefined;
+  }
+
+  add(subject: ReceiptSubject, nodeId: string | undefined): void {
+    const key = keyOf(subject);
+    this.#doubts.delete(key);
+    this.#doubts.set(key, { nodeId, sentAt: subject.startedAt });
+    for (const [oldest, { sentAt }] of this.#doubts) {
+      if (this.#doubts.size <= MOST_DOUBTS && performance.now() - sentAt <= REMEMBER_MS) return;
+      this.#doubts.delete(oldest);
+    }
+  }
+
+  end(subject: ReceiptSubject): void {
+    this.#doubts.delete(keyOf(subject));
+  }
+}
+
+/** Neither id has a line break. */
+function keyOf({ connectionId, messageId }: ReceiptSubject): string {
+  return `${connectionId}\n${messageId}`;
 }

@@ -25,6 +25,7 @@ const CONNECTION: Rules<ConnectionOptions> = {
   lastEventId: text('text'),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
   source: simple('an object { key, start } with a function start', isSource),
+  beforeOpen: simple('a function', value => typeof value === 'function'),
   onReset: simple('a function', value => typeof value === 'function'),
 };
 const DRAIN: Rules<DrainOptions> = { timeout: milliseconds };

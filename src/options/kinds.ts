@@ -127,6 +127,13 @@ export const redisClient: Kind<object> = simple(
   value => (typeof value === 'object' && value !== null) || typeof value === 'function',
 );
 
+/** A class whose objects are clients of ioredis. */
+export const redisClass: Kind<new (...args: never[]) => object> = simple(
+  'the class Redis of ioredis',
+  (value): value is new (...args: never[]) => object =>
+    typeof value === 'function' && typeof (value.prototype as { duplicate?: unknown } | null)?.duplicate === 'function',
+);
+
 /** User and password of Redis. */
 export interface RedisCredentials {
   readonly username?: string | undefined;

@@ -12,6 +12,7 @@ import {
   oneOf,
   oneOrMore,
   optional,
+  redisClass,
   redisClient,
   redisCredentials,
   redisUrl,
@@ -97,6 +98,11 @@ export const SETTINGS = {
      * environment. No default.
      */
     client: optional(secret(redisClient)),
+    /**
+     * The class `Redis` of ioredis, for a bundle that cannot find the package by itself: `{ url, class: Redis }`. Not from the
+     * environment. No default.
+     */
+    class: optional(redisClass),
     /** Redis ACL user, in place of that of `url` or `client`. No default. */
     username: optional(text('text')),
     /** Redis password, in place of that of `url` or `client`; never printed. No default. */

@@ -9,6 +9,8 @@ import { MOCHA } from '../support/runner.js';
 connectionSinkContract(MOCHA, 'SocketSink over HTTP/1.1', () => openHttp1(false));
 connectionSinkContract(MOCHA, 'SocketSink over HTTP/1.1, detach: false', () => openHttp1(false, false));
 connectionSinkContract(MOCHA, 'SocketSink over HTTPS/1.1', () => openHttp1(true));
+connectionSinkContract(MOCHA, 'CompressingSink, gzip', () => openHttp1(false, 'auto', 'gzip'), 'gzip');
+connectionSinkContract(MOCHA, 'CompressingSink, br', () => openHttp1(false, 'auto', 'br'), 'br');
 connectionSinkContract(MOCHA, 'ResponseSink over HTTP/2', () => openHttp2(false));
 connectionSinkContract(MOCHA, 'ResponseSink over HTTP/2 with TLS', () => openHttp2(true));
 

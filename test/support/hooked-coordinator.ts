@@ -56,6 +56,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
       closeAll: around('messenger.closeAll', reason => messenger.closeAll(reason)),
       subscribe: around('messenger.subscribe', (id, topic) => messenger.subscribe(id, topic)),
       unsubscribe: around('messenger.unsubscribe', (id, topic) => messenger.unsubscribe(id, topic)),
+      outcomeOf: around('messenger.outcomeOf', sent => messenger.outcomeOf(sent)),
       endSource: around('messenger.endSource', key => messenger.endSource(key)),
       presence: around('messenger.presence', topic => messenger.presence(topic)),
       hasReached: around('messenger.hasReached', (id, at) => messenger.hasReached(id, at)),

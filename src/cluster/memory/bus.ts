@@ -1,5 +1,4 @@
 import type {
-  ClusterListener,
   NodeInfo,
   Publication,
   PublicationResult,
@@ -8,6 +7,7 @@ import type {
   ReplayPage,
   ReplayRequest,
 } from '../../contracts/cluster.js';
+import type { ClusterListener } from '../../contracts/listener.js';
 import type { Cursor, Frame, Position } from '../../contracts/events.js';
 import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';

@@ -1,6 +1,5 @@
 import type {
   ClusterCoordinator,
-  ClusterListener,
   CoordinatorStatus,
   EventLog,
   Locks,
@@ -10,10 +9,13 @@ import type {
   Route,
   RouteRegistry,
 } from '../../contracts/cluster.js';
+import type { ClusterListener } from '../../contracts/listener.js';
 import type { CommandReceipt, SendResult } from '../../contracts/events.js';
 import type { SelfCheck } from '../../contracts/self-check.js';
+import type { RememberedOutcome } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
 import { carriedTrace } from '../../protocol/names.js';
+import { certainOutcome } from '../outcomes.js';
 import { MemoryBus, type TakeoverLimit } from './bus.js';
 
 /** The coordinator of one process: a node on a {@link MemoryBus}, by default its own and alone there. */
@@ -69,6 +71,13 @@ export class LocalCoordinator implements ClusterCoordinator {
     subscribe: (connectionId, topic) => this.#command(connectionId, owner => owner.onSubscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
       this.#command(connectionId, owner => owner.onUnsubscribe(connectionId, topic)),
+    outcomeOf: async ({ connectionId, messageId, nodeId, age }) => {
+      const answers = new Map<string, RememberedOutcome>();
+      for (const [id, listener] of this.#reachBus().listeners()) {
+        answers.set(id, listener?.onOutcomeOf(connectionId, messageId, age) ?? 'unknown');
+      }
+      return certainOutcome(answers, nodeId);
+    },
     endSource: async key => {
       let isMissing = false;
       for (const [, listener] of this.#reachBus().listeners()) {
@@ -149,7 +158,7 @@ export class LocalCoordinator implements ClusterCoordinator {
   async #unanswered(message: Message, route: Route): Promise<SendResult> {
     if (message.ack === 'none') return { outcome: 'routed', nodeId: route.nodeId };
     await new Promise(resolve => setTimeout(resolve, message.deadline));
-    return { outcome: 'unknown' };
+    return { outcome: 'unknown', nodeId: route.nodeId };
   }
 
   #presence(topic: string): Presence {

@@ -1,4 +1,4 @@
-import type { ClusterListener } from '../../contracts/cluster.js';
+import type { ClusterListener } from '../../contracts/listener.js';
 import type { Difference } from '../differences.js';
 import type { OwnedRoute, RouteTable } from './routes.js';
 

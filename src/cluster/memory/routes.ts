@@ -1,4 +1,5 @@
-import type { Registered, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
+import type { Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
+import type { Registered } from '../../contracts/listener.js';
 import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
 
 /** How often an id may be taken over. */

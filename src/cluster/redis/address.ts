@@ -1,18 +1,21 @@
-import { createRequire } from 'node:module';
-import type * as Ioredis from 'ioredis';
 import type { Cluster, ClusterOptions, Redis, RedisOptions } from 'ioredis';
 import { SseError } from '../../errors.js';
 import type { CredentialsSource, RedisCredentials } from '../../options/kinds.js';
+import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { withTimeout } from '../../time.js';
 
 /** Where Redis is, and as whom: the settings of the same names in the group `redis`. */
 export interface RedisAddress {
   readonly url: string | undefined;
   readonly client: object | undefined;
+  readonly class: RedisClass | undefined;
   readonly username: string | undefined;
   readonly password: string | undefined;
   readonly credentials: CredentialsSource | undefined;
 }
+
+/** The class `Redis` of ioredis. */
+export type RedisClass = typeof Redis;
 
 type LegacyReplies = RedisOptions & { readonly replyMapping: 'legacy' };
 
@@ -23,13 +26,43 @@ interface ClientOptions {
 }
 
 /**
- * A client of this library's own for an address, not connected yet. A client of the application is only copied.
- * @throws SseError `INVALID_OPTION` when there is no address, or the client cannot be copied or has a `keyPrefix`
+ * Refuses an address that no client can be made for.
+ * @throws SseError `INVALID_OPTION` when there is none, or the client cannot be copied or has a `keyPrefix`
  */
-export function clientFor({ url, client }: RedisAddress, options: ClientOptions): Redis | Cluster {
+export function checkAddress({ url, client }: Pick<RedisAddress, 'url' | 'client'>): void {
+  if (client !== undefined) checkedClient(client);
+  else if (url === undefined) {
+    throw new SseError('INVALID_OPTION', 'redis.url or redis.client must be given, got neither');
+  }
+}
+
+/**
+ * The class for clients of an address: that of `redis.class`, else that of the package. It is loaded late, because only nodes
+ * with a `redis.url` need the package, and by a literal import, which bundlers follow.
+ * @throws SseError `INVALID_OPTION` when the package is missing
+ */
+export async function loadClass({ url, class: given }: ResolvedSseOptions['redis']): Promise<RedisClass | undefined> {
+  // The kind of the setting has looked at it.
+  if (given !== undefined) return given as RedisClass;
+  if (url === undefined) return undefined;
+  try {
+    const { Redis } = await import('ioredis');
+    return Redis;
+  } catch (cause) {
+    throw new SseError('INVALID_OPTION', 'redis.url needs the package ioredis: npm install ioredis', { cause });
+  }
+}
+
+/**
+ * A client of this library's own for an address, not connected yet. A client of the application is only copied.
+ * @throws SseError `INVALID_OPTION` as {@link checkAddress}, and for a URL without its class
+ */
+export function clientFor(address: RedisAddress, options: ClientOptions): Redis | Cluster {
+  checkAddress(address);
+  const { url, client, class: redisClass } = address;
   if (client !== undefined) return copyOf(client, options);
-  if (url !== undefined) return new (loadIoredis().Redis)(url, options.single);
-  throw new SseError('INVALID_OPTION', 'redis.url or redis.client must be given, got neither');
+  if (url !== undefined && redisClass !== undefined) return new redisClass(url, options.single);
+  throw new SseError('INVALID_OPTION', 'redis.url needs redis.class, the class Redis of ioredis, got none');
 }
 
 // Not instanceof: the application's client may come from another copy of ioredis.
@@ -38,6 +71,12 @@ export function isCluster(client: Redis | Cluster): client is Cluster {
 }
 
 function copyOf(client: object, { single, cluster }: ClientOptions): Redis | Cluster {
+  const checked = checkedClient(client);
+  return isCluster(checked) ? checked.duplicate([], cluster) : checked.duplicate(single);
+}
+
+/** @throws SseError `INVALID_OPTION` */
+function checkedClient(client: object): Redis | Cluster {
   if (!isClient(client)) {
     throw new SseError(
       'INVALID_OPTION',
@@ -54,26 +93,14 @@ function copyOf(client: object, { single, cluster }: ClientOptions): Redis | Clu
       'redis.client must not have a keyPrefix; give a client without one and set redis.prefix',
     );
   }
-  if (!isCluster(client)) return client.duplicate(single);
-  if (redisOptions?.db) {
+  if (isCluster(client) && redisOptions?.db) {
     throw new SseError(
       'INVALID_OPTION',
       `a Cluster as redis.client must have the database 0, got ${redisOptions.db}; a Redis Cluster has no other: leave ` +
         'out the option db, and set redis.prefix to keep applications apart',
     );
   }
-  return client.duplicate([], cluster);
-}
-
-/** Loaded late, because only nodes with a `redis.url` need the package. */
-function loadIoredis(): typeof Ioredis {
-  try {
-    return createRequire(import.meta.url)('ioredis') as typeof Ioredis;
-  } catch (cause) {
-    throw new SseError('INVALID_OPTION', 'redis.url needs the package ioredis: npm install ioredis', {
-      cause,
-    });
-  }
+  return client;
 }
 
 function isClient(client: object): client is Redis | Cluster {

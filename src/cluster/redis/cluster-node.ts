@@ -1,4 +1,4 @@
-import type { ClusterListener } from '../../contracts/cluster.js';
+import type { ClusterListener } from '../../contracts/listener.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';

@@ -1,6 +1,5 @@
 import type {
   ClusterCoordinator,
-  ClusterListener,
   CoordinatorStatus,
   EventLog,
   Locks,
@@ -8,12 +7,14 @@ import type {
   NodeMessenger,
   RouteRegistry,
 } from '../../contracts/cluster.js';
+import type { ClusterListener } from '../../contracts/listener.js';
 import type { SendResult } from '../../contracts/events.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { SelfCheck } from '../../contracts/self-check.js';
 import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
+import { checkAddress, loadClass, type RedisClass } from './address.js';
 import { RedisClock } from './clock.js';
 import { newIncarnation } from './frames.js';
 import { RedisGateway } from './gateway.js';
@@ -31,6 +32,13 @@ type State =
     }
   | { readonly kind: 'closed' };
 
+/** What calls of a node go through. */
+interface Gateways {
+  readonly gateway: RedisGateway;
+  /** Reads the log on a connection of its own. */
+  readonly reading: RedisGateway;
+}
+
 /**
  * Nodes that meet in Redis: a single one, one behind Sentinels, or a Redis Cluster.
  *
@@ -39,9 +47,9 @@ type State =
  */
 export class RedisCoordinator implements ClusterCoordinator {
   readonly kind = 'redis';
-  readonly #gateway: RedisGateway;
-  /** Reads the log on a connection of its own. */
-  readonly #reading: RedisGateway;
+  /** Set once the package ioredis was loaded. */
+  #gateways: Gateways | undefined;
+  #loading: Promise<Gateways> | undefined;
   #state: State = { kind: 'new' };
 
   readonly routes: RouteRegistry = {
@@ -76,6 +84,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     unsubscribe: async (connectionId, topic) =>
       this.#reach(connectionId).commands.subscription({ t: 'unsubscribe', connectionId, topic }),
     presence: async topic => this.#reach().commands.presence(topic),
+    outcomeOf: async message => this.#reach().commands.outcomeOf(message),
     endSource: async key => this.#reach().commands.endSource(key),
     hasReached: async (connectionId, position) => this.#reach(connectionId).commands.hasReached(connectionId, position),
   };
@@ -99,27 +108,44 @@ export class RedisCoordinator implements ClusterCoordinator {
     private readonly logger: Logger,
     private readonly telemetry: MaintenanceTelemetry,
   ) {
-    const shared = { redis: options.redis, scriptCache: options.script.scriptCacheEnabled };
+    checkAddress(options.redis);
+  }
+
+  /** Makes the gateways, once. A failure is that of loading ioredis, and the next call tries again. */
+  #load(): Promise<Gateways> {
+    this.#loading ??= loadClass(this.options.redis).then(
+      redisClass => (this.#gateways = this.#makeGateways(redisClass)),
+      (error: unknown) => {
+        this.#loading = undefined;
+        throw error;
+      },
+    );
+    return this.#loading;
+  }
+
+  #makeGateways(redisClass: RedisClass | undefined): Gateways {
+    const { options, telemetry } = this;
+    const shared = { redis: { ...options.redis, class: redisClass }, scriptCache: options.script.scriptCacheEnabled };
     const onCommand = (command: string, ms: number, error?: SseError): void => {
       telemetry.commanded(command, ms, error);
     };
-    this.#reading = new RedisGateway({
+    const reading: RedisGateway = new RedisGateway({
       ...shared,
       events: {
         onCommand,
         onReachable: reachable => {
           if (!reachable) return;
-          this.#gateway.follow(this.#reading);
+          gateway.follow(reading);
           this.#node?.onReader();
         },
       },
     });
-    this.#gateway = new RedisGateway({
+    const gateway = new RedisGateway({
       ...shared,
       plain: plainCommands(options.atomicOperation),
       events: {
         onReachable: reachable => {
-          if (reachable) this.#reading.follow(this.#gateway);
+          if (reachable) reading.follow(gateway);
           this.#node?.onReachable(reachable);
         },
         onError: error => {
@@ -131,22 +157,23 @@ export class RedisCoordinator implements ClusterCoordinator {
         },
       },
     });
+    return { gateway, reading };
   }
 
   async start(listener: ClusterListener): Promise<void> {
-    if (this.#state.kind === 'closed') throw closed();
-    if (this.#state.kind === 'new') {
+    this.#refuseClosed();
+    const gateways = this.#gateways ?? (await this.#load());
+    this.#refuseClosed();
+    if (this.#state.kind !== 'joining' && this.#state.kind !== 'joined') {
       const { options, logger, telemetry } = this;
       const nodeId = options.node.id;
       const inc = newIncarnation(nodeId);
-      const gateway = this.#gateway;
       const clock = new RedisClock();
       const node = new JoinedNode({
         nodeId,
         inc,
         options,
-        gateway,
-        reading: this.#reading,
+        ...gateways,
         clock,
         signer: new FrameSigner(inc, options.control, clock),
         listener,
@@ -171,22 +198,23 @@ export class RedisCoordinator implements ClusterCoordinator {
     const node = this.#node;
     this.#state = { kind: 'closed' };
     await node?.leave();
-    await Promise.all([this.#gateway.close(), this.#reading.close()]);
+    const gateways = await this.#loading?.catch(() => undefined);
+    if (gateways !== undefined) await Promise.all([gateways.gateway.close(), gateways.reading.close()]);
   }
 
   status(connectionId?: string): CoordinatorStatus {
     const node = this.#node;
     if (node !== undefined) {
-      return statusOf(node, connectionId === undefined ? undefined : this.#gateway.keys.partitionOf(connectionId));
+      return statusOf(node, this.#partitionOf(connectionId));
     }
     return { reachable: false, detail: `the coordinator is ${this.#state.kind}` };
   }
 
   async #send(message: Message): Promise<SendResult> {
-    if (this.#state.kind === 'closed') throw closed();
+    this.#refuseClosed();
     const node = this.#node;
-    const partition = this.#gateway.keys.partitionOf(message.connectionId);
-    if (node === undefined || node.leases.obstacle(partition) !== undefined) {
+    const partition = this.#partitionOf(message.connectionId);
+    if (node === undefined || partition === undefined || node.leases.obstacle(partition) !== undefined) {
       return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
     }
     return node.router.send({ ...message, partition });
@@ -195,9 +223,18 @@ export class RedisCoordinator implements ClusterCoordinator {
   /** The holder of a lock, after `holder` asked for it for so many milliseconds. With 0 the lock does not change, with -1 it gives the lock up. */
   async #lock(name: string, holder: string, ms: number): Promise<string | undefined> {
     this.#reach();
-    const lock = this.#gateway.keys.lock(name);
-    const reply = await this.#gateway.run(lockScript, { lock, holder, ms });
+    const { gateway } = await this.#load();
+    const lock = gateway.keys.lock(name);
+    const reply = await gateway.run(lockScript, { lock, holder, ms });
     return reply.status === 'HELD' ? reply.holder : undefined;
+  }
+
+  #refuseClosed(): void {
+    if (this.#state.kind === 'closed') throw closed();
+  }
+
+  #partitionOf(connectionId: string | undefined) {
+    return connectionId === undefined ? undefined : this.#gateways?.gateway.keys.partitionOf(connectionId);
   }
 
   get #node(): JoinedNode | undefined {
@@ -206,9 +243,9 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   /** @param connectionId when only the partition of that id is asked */
   #reach(connectionId?: string): JoinedNode {
-    if (this.#state.kind === 'closed') throw closed();
+    this.#refuseClosed();
     const node = this.#node;
-    const partition = connectionId === undefined ? undefined : this.#gateway.keys.partitionOf(connectionId);
+    const partition = this.#partitionOf(connectionId);
     const obstacle = node === undefined ? 'it was not started' : node.leases.obstacle(partition);
     if (node !== undefined && obstacle === undefined) return node;
     throw new SseError('UNAVAILABLE', `the cluster cannot be reached: ${obstacle ?? ''}; try again later`, {

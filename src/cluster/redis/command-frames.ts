@@ -20,6 +20,7 @@ const COMMANDS = {
   subscribe: { connectionId: isConnectionId, topic: isTopic },
   unsubscribe: { connectionId: isConnectionId, topic: isTopic },
   endSource: { key: isKey },
+  outcomeOf: { connectionId: isConnectionId, messageId: isKey, age: isCount },
   confirm: { connectionId: isConnectionId, ms: isCount, sequence: isCount },
   presence: { topic: isTopic },
 } satisfies Record<string, Record<string, Guard>>;

@@ -205,6 +205,8 @@ export class CommandBus {
         return listener.onSubscribe(command.connectionId, command.topic);
       case 'unsubscribe':
         return listener.onUnsubscribe(command.connectionId, command.topic);
+      case 'outcomeOf':
+        return listener.onOutcomeOf(command.connectionId, command.messageId, command.age);
       case 'endSource':
         return listener.onEndSource(command.key);
       case 'confirm':

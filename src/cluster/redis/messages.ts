@@ -41,7 +41,8 @@ export class MessageRouter {
     this.#sends += 1;
     const name = this.#sends.toString(36);
     if (message.ack === 'none') return this.#sendUnanswered(message, `${name}.0`);
-    const pending = new PendingSend(message.deadline);
+    // A little earlier than its caller gives up, who would not learn which node did not answer.
+    const pending = new PendingSend(message.deadline * 0.98);
     this.#pending.set(name, pending);
     try {
       return await this.#deliver(message, name, pending);
@@ -299,7 +300,7 @@ export class PendingSend {
     const waiting = this.#attempts.filter(({ kind }) => kind === 'open');
     if (waiting.length === 0) return;
     if (waiting.every(attempt => attempt.kind === 'open' && attempt.inc === inc)) {
-      this.#conclude({ outcome: 'unknown' });
+      this.#conclude({ outcome: 'unknown', nodeId: nodeIdOf(inc) });
     }
   }
 
@@ -326,9 +327,15 @@ export class PendingSend {
 
   /** The outcome when no more answers come. */
   conclusion(): SendResult {
-    if (this.doubtful) return { outcome: 'unknown' };
+    if (this.doubtful) return { outcome: 'unknown', ...this.#asked() };
     const last = this.#attempts.at(-1);
     return last?.kind === 'unsent' ? last.because : { outcome: 'not-connected' };
+  }
+
+  /** The node that was asked last and did not answer. */
+  #asked(): { readonly nodeId?: string } {
+    const open = this.#attempts.findLast(attempt => attempt.kind === 'open');
+    return open?.kind === 'open' && open.inc !== undefined ? { nodeId: nodeIdOf(open.inc) } : {};
   }
 
   /** Ends the wait. */

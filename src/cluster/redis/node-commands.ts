@@ -1,12 +1,16 @@
-import type { Presence } from '../../contracts/cluster.js';
+import type { Presence, SentMessage } from '../../contracts/cluster.js';
 import type { CloseReason } from '../../contracts/connection.js';
 import type { CloseReceipt, CommandReceipt, Position, SendResult } from '../../contracts/events.js';
+import type { RememberedOutcome } from '../../contracts/listener.js';
+import { certainOutcome } from '../outcomes.js';
 import type { Command } from './command-frames.js';
 import type { CommandBus } from './commands.js';
 import { beforeSending } from './failures.js';
 import { nodeIdOf } from './frames.js';
 import type { LiveNodes } from './leases.js';
 import type { RedisRoutes } from './routes.js';
+
+const OUTCOMES: readonly RememberedOutcome[] = ['delivered', 'buffered', 'none', 'unknown'];
 
 /** What nodes ask of each other, each with the result that is certain. Every method rejects with `UNAVAILABLE`. */
 export class NodeCommands {
@@ -43,6 +47,14 @@ export class NodeCommands {
     const { results, missing } = await this.#askAll({ t: 'endSource', key });
     if (results.some(([, parts]) => parts.includes(true))) return { outcome: 'delivered' };
     return { outcome: missing.length === 0 ? 'not-connected' : 'unknown' };
+  }
+
+  async outcomeOf({ connectionId, messageId, nodeId, age }: SentMessage): Promise<SendResult | undefined> {
+    const command = { t: 'outcomeOf', connectionId, messageId, age: Math.ceil(age) } as const;
+    const { results, missing } = await this.#askAll(command);
+    const answers = new Map<string, RememberedOutcome>(missing.map(id => [id, 'unknown']));
+    for (const [id, [answer]] of results) answers.set(id, OUTCOMES.find(known => known === answer) ?? 'unknown');
+    return certainOutcome(answers, nodeId);
   }
 
   /** Asks the owner of a connection to subscribe it, or to unsubscribe it. */

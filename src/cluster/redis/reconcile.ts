@@ -1,4 +1,4 @@
-import type { Registered } from '../../contracts/cluster.js';
+import type { Registered } from '../../contracts/listener.js';
 import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
 import { Periodic } from '../../time.js';

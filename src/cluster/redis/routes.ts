@@ -1,4 +1,5 @@
-import type { NodeInfo, Registered, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
+import type { NodeInfo, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
+import type { Registered } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
 import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
 import { Batches } from './batches.js';

@@ -1,5 +1,5 @@
-import { readFileSync } from 'node:fs';
 import { SseError } from '../../errors.js';
+import { LUA } from './lua.js';
 
 /** What a script can be given. */
 export type ScriptValue = string | number | Buffer;
@@ -285,38 +285,29 @@ export class ReplyReader {
   }
 }
 
-/** The folder `lua` of the package, as seen from `dist/src/cluster/redis`. */
-export const LUA_FOLDER = new URL('../../../../lua/', import.meta.url);
-
 const PRELUDE = ['_clock', '_common'];
 
 /** Where scripts come from. */
 export interface ScriptSource {
-  readonly folder?: URL;
-  /** Text in place of a file, by its name without `.lua`; tests put their own clock in place of `_clock`. */
+  /** Texts in place of those of the package, by name; tests put their own clock in place of `_clock`. */
   readonly replaced?: Readonly<Record<string, string>>;
 }
 
 /**
- * Reads scripts and puts what they share in front: clock, then common functions. The result maps each name to the text
- * that Redis runs. Synchronous; to be called once at start.
- * @throws SseError `INTERNAL` when a file cannot be read: the package is incomplete.
+ * Scripts with what they share in front: clock, then common functions. The result maps each name to the text that Redis runs.
+ * @throws SseError `INTERNAL` for an unknown name
  */
 export function loadScripts(
   names: readonly string[],
-  { folder = LUA_FOLDER, replaced = {} }: ScriptSource = {},
+  { replaced = {} }: ScriptSource = {},
 ): ReadonlyMap<string, string> {
-  const read = (name: string): string => {
-    try {
-      return replaced[name] ?? readFileSync(new URL(`${name}.lua`, folder), 'utf8');
-    } catch (cause) {
-      throw new SseError('INTERNAL', `lua/${name}.lua must be part of the package; reinstall it`, {
-        cause,
-      });
-    }
+  const textOf = (name: string): string => {
+    const lua = replaced[name] ?? LUA[name];
+    if (lua !== undefined) return lua;
+    throw new SseError('INTERNAL', `lua/${name}.lua must be part of the package; build it again`);
   };
-  const prelude = PRELUDE.map(read).join('');
-  return new Map(names.map(name => [name, prelude + read(name)]));
+  const prelude = PRELUDE.map(textOf).join('');
+  return new Map(names.map(name => [name, prelude + textOf(name)]));
 }
 
 const COMMAND = /redis\.p?call\('(\w+)'/g;

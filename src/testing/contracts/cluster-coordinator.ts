@@ -432,6 +432,20 @@ export function clusterCoordinatorContract(
         expect(messagesOf(b).map(({ messageId }) => messageId)).to.deep.equal(ids);
       });
 
+      core('can be asked what became of it, as the nodes remember', async () => {
+        const asked = (nodeId?: string) =>
+          a.coordinator.messenger.outcomeOf({ connectionId: c1, messageId: m1, nodeId, age: 5 });
+        expect(await asked()).to.equal(undefined);
+        expect(await asked('node-b')).to.equal(undefined);
+        const gone = { outcome: 'unknown', nodeId: 'node-x' };
+        expect(await asked('node-x')).to.deep.equal(gone);
+        b.listener.outcomes.set(`${c1} ${m1}`, 'unknown');
+        expect(await asked()).to.deep.equal({ outcome: 'unknown' });
+        expect(await asked('node-a')).to.equal(undefined);
+        b.listener.outcomes.set(`${c1} ${m1}`, 'buffered');
+        expect(await asked('node-a')).to.deep.equal({ outcome: 'buffered', nodeId: 'node-b' });
+      });
+
       core('goes to the new owner after a takeover', async () => {
         await connect(a, c1, t1);
         await connect(b, c1, t2);
@@ -1160,7 +1174,7 @@ export function clusterCoordinatorContract(
         await connect(b, c1, t1);
         await cut('node-b');
         const result = await a.coordinator.messenger.send({ ...message(c1, m1), deadline: 50 });
-        expect(result).to.deep.equal({ outcome: 'unknown' });
+        expect(result).to.deep.equal({ outcome: 'unknown', nodeId: 'node-b' });
       });
 
       it('a node that does not answer is missing in the presence', async () => {
@@ -1418,6 +1432,7 @@ function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
     coordinator.locks.releaseLock('thing', 'me'),
     coordinator.log.forget('news'),
     coordinator.messenger.endSource('key'),
+    coordinator.messenger.outcomeOf({ connectionId: 'c', messageId: 'm', age: 1 }),
     coordinator.messenger.close('c', 'kicked'),
     coordinator.messenger.closeAll('kicked'),
     coordinator.messenger.subscribe('c', 'news'),

@@ -12,6 +12,7 @@ export class FakeConnection implements LocalConnection {
   readonly lastEventId = undefined;
   readonly openedAt = 0;
   readonly lastProgressAt = 0;
+  readonly results = undefined;
   readonly piping = false;
   readonly sendBufferBytes = 0;
   readonly topics: ReadonlySet<string>;

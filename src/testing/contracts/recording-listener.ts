@@ -1,6 +1,6 @@
-import type { ClusterListener, Registered } from '../../contracts/cluster.js';
 import type { CloseReason } from '../../contracts/connection.js';
 import type { Frame, Gap, LocalResult, Position } from '../../contracts/events.js';
+import type { ClusterListener, Registered, RememberedOutcome } from '../../contracts/listener.js';
 
 /** A node as its coordinator sees it: records every call and answers as the test sets. */
 export class RecordingListener implements ClusterListener {
@@ -22,6 +22,8 @@ export class RecordingListener implements ClusterListener {
   readonly questions: { connectionId: string; position: Position }[] = [];
   reached: 'delivered' | 'buffered' | undefined = 'delivered';
   syncs = 0;
+  /** What it remembers of messages, by `<connection id> <message id>`. */
+  readonly outcomes = new Map<string, RememberedOutcome>();
   /** The sources this node runs. */
   readonly sources = new Set<string>();
   readonly superseded: { connectionId: string; token: string }[] = [];
@@ -98,6 +100,10 @@ export class RecordingListener implements ClusterListener {
       position: { ms: position.ms, sequence: position.sequence },
     });
     return this.connections.has(connectionId) ? this.reached : undefined;
+  }
+
+  onOutcomeOf(connectionId: string, messageId: string): RememberedOutcome {
+    return this.outcomes.get(`${connectionId} ${messageId}`) ?? 'none';
   }
 
   onEndSource(key: string): Promise<boolean> {

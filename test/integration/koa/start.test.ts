@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
-import type { ClusterListener } from '../../../src/contracts/cluster.js';
+import type { ClusterListener } from '../../../src/contracts/listener.js';
 import { SseError } from '../../../src/errors.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';

@@ -2,9 +2,9 @@ import { cpSync, mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { LUA_FOLDER } from '../../../src/cluster/redis/script.js';
 import { mutateLua } from '../../support/mutate-lua.js';
 import { runMutations } from '../../support/mutation-run.js';
+import { LUA_FOLDER } from '../../support/redis/script-source.js';
 import { MUTATIONS } from './mutation-list.js';
 
 /**
@@ -26,7 +26,7 @@ const REGISTRY_TESTS = ['lease-script', 'register-script', 'registry-scripts', '
 // They say nothing more of a script's text than a single Redis does, and take longer to start.
 const ELSEWHERE = 'on a Redis Cluster|plain commands';
 
-const scripts = fileURLToPath(LUA_FOLDER);
+const scripts = LUA_FOLDER;
 const folder = mkdtempSync(join(tmpdir(), 'sse-lua-'));
 process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
 cpSync(scripts, folder, { recursive: true, dereference: true });

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { Redis } from 'ioredis';
 import { RedisConnections } from '../../../src/cluster/redis/connections.js';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { RedisSubscriber } from '../../../src/cluster/redis/subscriber.js';
@@ -218,7 +219,7 @@ function address({ url }: RedisServer): RedisConnections {
   const account = { username: undefined, password: undefined, credentials: undefined };
   const ignore = (): void => undefined;
   return new RedisConnections(
-    { url, client: undefined, ...account },
+    { url, client: undefined, class: Redis, ...account },
     { onOpen: ignore, onClose: ignore, onError: ignore },
   );
 }

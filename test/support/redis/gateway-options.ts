@@ -1,4 +1,5 @@
 import { randomBytes } from 'node:crypto';
+import { Redis } from 'ioredis';
 import type { GatewayOptions } from '../../../src/cluster/redis/gateway.js';
 
 /** A key prefix that no other test uses. */
@@ -18,6 +19,7 @@ export function gatewayOptions(
       channel: `${prefix}events`,
       url: undefined,
       client: undefined,
+      class: Redis,
       username: undefined,
       password: undefined,
       credentials: undefined,

@@ -1,6 +1,7 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { ClientConnection } from '../../../src/connection/client-connection.js';
 import { type ConnectionEnvironment, MessageIds, type SendBufferPolicy } from '../../../src/connection/environment.js';
+import { MessageMemories } from '../../../src/connection/message-memory.js';
 import { TurnBudget, WriteScheduler } from '../../../src/connection/scheduler.js';
 import { SendBufferBudget } from '../../../src/connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../../../src/connection/timers.js';
@@ -69,6 +70,7 @@ export class Bench {
       events: this.telemetry.events,
       traffic: this.telemetry.traffic,
       messageIds: new MessageIds('m'),
+      memories: new MessageMemories(),
       reconnect: { retry: settings.retry ?? 0, jitter: 0 },
     };
   }
@@ -98,6 +100,7 @@ export class Bench {
   stop(): void {
     this.#wheel?.stop();
     this.environment.watchdog.stop();
+    this.environment.memories.stop();
   }
 }
 

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
-import { MAX_REMEMBERED, MessageMemory, REMEMBER_MS } from '../../../src/connection/direct-send.js';
+import { useFakeTimers } from 'sinon';
+import { MAX_REMEMBERED, MessageMemories, MessageMemory, REMEMBER_MS } from '../../../src/connection/message-memory.js';
 import type { LocalResult } from '../../../src/contracts/events.js';
 
 const DELIVERED: LocalResult = { outcome: 'delivered' };
@@ -51,7 +52,28 @@ describe('MessageMemory', () => {
     for (let index = 0; index < MAX_REMEMBERED; index += 1) {
       memory.remember(`m${index}`, DELIVERED, 0);
     }
-    memory.remember('later', DELIVERED, REMEMBER_MS + 1);
+    memory.remember('later', DELIVERED, 1);
+    memory.expire(REMEMBER_MS + 1);
     expect(memory.size).to.equal(1);
+  });
+
+  it('of a quiet connection is emptied by the one job of its node, which ends with the last of them', () => {
+    const clock = useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    try {
+      const memories = new MessageMemories();
+      const all = Array.from({ length: 3 }, () => new MessageMemory());
+      for (const one of all) {
+        one.remember('a', DELIVERED, performance.now());
+        memories.watch(one);
+      }
+      expect(clock.countTimers()).to.equal(1);
+      clock.tick(REMEMBER_MS);
+      expect(all.map(({ size }) => size)).to.deep.equal([1, 1, 1]);
+      clock.tick(REMEMBER_MS / 4);
+      expect(all.map(({ size }) => size)).to.deep.equal([0, 0, 0]);
+      expect(clock.countTimers()).to.equal(0);
+    } finally {
+      clock.restore();
+    }
   });
 });

@@ -323,6 +323,14 @@ describe('SseService on two nodes', () => {
       expect(sink.destroyed).to.equal(true);
     });
 
+    it('a drain on a machine that is busy for longer than its time cuts that client too', async () => {
+      const { sink } = await here.connect('stuck', {}, new RecordingSink(true));
+      const drained = here.service.drain({ timeout: 5 });
+      for (const until = performance.now() + 20; performance.now() < until;);
+      await drained;
+      expect(sink.destroyed).to.equal(true);
+    });
+
     it('both end once, and afterwards questions and local calls are CLOSED', async () => {
       const { sink } = await here.connect('c1');
       await Promise.all([here.service.close(), here.service.close(), here.service.drain()]);

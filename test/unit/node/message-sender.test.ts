@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
+import type { ClusterCoordinator } from '../../../src/contracts/cluster.js';
 import type { Receipt, SendResult } from '../../../src/contracts/events.js';
 import type { ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
@@ -253,6 +254,62 @@ describe('MessageSender', () => {
       expect(sink.data('message')).to.deep.equal(['x']);
     });
 
+    describe('with the id of one that was unknown', () => {
+      /** The owner delivers, or does not, and its answer is lost; then the client moves. */
+      const lost = async (delivers: boolean, goesTo: TestNode) => {
+        const first = await other.connect('c1');
+        const wrap = (inner: ClusterCoordinator): ClusterCoordinator =>
+          alteredCoordinator(inner, {
+            messenger: {
+              send: async message => {
+                if (isLost && delivers) await inner.messenger.send(message);
+                return isLost ? { outcome: 'unknown', nodeId: 'b' } : inner.messenger.send(message);
+              },
+            },
+          });
+        let isLost = true;
+        const sender = await cluster.started('sender', { wrap });
+        const { messageId, ...receipt } = await sender.service.sendMessageToConnection('c1', 'message', 'x');
+        expect(receipt).to.include({ outcome: 'unknown', nodeId: 'b' });
+        isLost = false;
+        first.sink.leave();
+        await turns();
+        const again = await (goesTo === node ? node : sender).connect('c1', { lastEventId: first.sink.lastId ?? '' });
+        const resend = () => sender.service.sendMessageToConnection('c1', 'message', 'x', { messageId });
+        return { resend, got: () => [...first.sink.data('message'), ...again.sink.data('message')] };
+      };
+
+      for (const [where, goesTo] of [
+        ['another node', () => node],
+        ['the node of the sender', () => other],
+      ] as const) {
+        it(`is written once, after the client had it and moved to ${where}`, async () => {
+          const { resend, got } = await lost(true, goesTo());
+          expect(await resend()).to.include({ outcome: 'delivered', nodeId: 'b' });
+          expect(got()).to.deep.equal(['x']);
+        });
+
+        it(`is written when the client did not have it and moved to ${where}`, async () => {
+          const { resend, got } = await lost(false, goesTo());
+          expect((await resend()).outcome).to.equal('delivered');
+          await turns();
+          expect(got()).to.deep.equal(['x']);
+        });
+      }
+
+      it('is unknown again while the former owner cannot be asked, and after it has gone', async () => {
+        const { resend, got } = await lost(true, node);
+        cluster.bus.cut('b');
+        expect(await resend()).to.include({ outcome: 'unknown', nodeId: 'b' });
+        cluster.bus.heal('b');
+        await other.service.close();
+        expect(await resend()).to.include({ outcome: 'unknown', nodeId: 'b' });
+        await cluster.started('b');
+        expect(await resend()).to.include({ outcome: 'unknown', nodeId: 'b' });
+        expect(got()).to.deep.equal(['x']);
+      });
+    });
+
     it('keeps the order of calls that do not wait for each other', async () => {
       const { sink } = await other.connect('c1');
       await Promise.all(Array.from({ length: 20 }, (_, n) => send('c1', `${n}`)));
@@ -342,6 +399,8 @@ describe('MessageSender', () => {
     it('leaves no timer behind when the answer comes', async () => {
       await other.connect('c1');
       await turns();
+      // The first message begins the job that forgets old message ids.
+      await send('c1');
       const before = clock.countTimers();
       await send('c1');
       expect(clock.countTimers()).to.equal(before);

@@ -121,7 +121,7 @@ describe('environment', () => {
     const variables = listSettings().map(({ variable }) => variable);
     expect(variables.filter(name => name !== undefined)).to.have.members(Object.keys(VARIABLES));
     const without = listSettings().filter(({ variable }) => variable === undefined);
-    expect(without.map(({ path }) => path)).to.deep.equal(['redis.client', 'redis.credentials']);
+    expect(without.map(({ path }) => path)).to.deep.equal(['redis.client', 'redis.class', 'redis.credentials']);
   });
 
   for (const { path, variable } of listSettings()) {

@@ -65,6 +65,11 @@ describe('settings', () => {
         { redis: { client: 5 } },
         'redis.client must be a Redis client, an object, got a number (not shown)',
       ],
+      [
+        'a function for the class',
+        { redis: { class: () => undefined } },
+        'redis.class must be the class Redis of ioredis, got a function',
+      ],
     ];
     for (const [name, input, message] of cases) {
       it(name, () => expect(refusal(input)).to.equal(message));

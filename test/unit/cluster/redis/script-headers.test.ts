@@ -1,9 +1,9 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { LUA_FOLDER } from '../../../../src/cluster/redis/script.js';
+import { LUA } from '../../../../src/cluster/redis/lua.js';
 import { SCRIPTS } from '../../../../src/cluster/redis/scripts.js';
 import { MUTATIONS } from '../../../integration/redis/mutation-list.js';
 import { mutateLua } from '../../../support/mutate-lua.js';
+import { LUA_FOLDER, textsIn } from '../../../support/redis/script-source.js';
 
 const MOST_LINES = 60;
 
@@ -21,22 +21,24 @@ interface Header {
 
 describe('the scripts in lua/', () => {
   it('each have a wrapper, and each wrapper has a script', () => {
-    const files = readdirSync(LUA_FOLDER)
-      .filter(file => file.endsWith('.lua') && !file.startsWith('_'))
-      .map(file => file.replace(/\.lua$/, ''));
+    const files = Object.keys(LUA).filter(name => !name.startsWith('_'));
     expect(files.sort()).to.deep.equal(SCRIPTS.map(({ name }) => name).sort());
+  });
+
+  it('are in the built code as text; `npm run build` writes it', () => {
+    expect(LUA).to.deep.equal(textsIn(LUA_FOLDER));
   });
 
   it('have each guard of the list of mutations once', () => {
     for (const { place, find, replace } of MUTATIONS) {
-      const text = readFileSync(new URL(`${place}.lua`, LUA_FOLDER), 'utf8');
+      const text = LUA[place] ?? '';
       expect(mutateLua(text, find, replace)).to.not.equal(text);
     }
   });
 
   for (const script of SCRIPTS) {
     describe(script.name, () => {
-      const text = readFileSync(new URL(`${script.name}.lua`, LUA_FOLDER), 'utf8');
+      const text = LUA[script.name] ?? '';
       const header = headerOf(text);
 
       it('begins with what it does, then KEYS, ARGV, RETURNS, NOTES', () => {

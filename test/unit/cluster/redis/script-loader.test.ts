@@ -11,13 +11,13 @@ describe('loadScripts', () => {
     expect(found).to.deep.equal([...found].sort((a, b) => a - b));
   });
 
-  it('accepts a text instead of a file', () => {
+  it('accepts another text', () => {
     const lua = loadScripts(['count'], { replaced: { _clock: 'local now = 1\n' } }).get('count') ?? '';
     expect(lua.startsWith('local now = 1\n')).to.equal(true);
     expect(lua).to.not.include("'TIME'");
   });
 
-  it('names a file that is missing', () => {
+  it('names a script that is missing', () => {
     expect(() => loadScripts(['nope']))
       .to.throw(SseError)
       .with.property('code', 'INTERNAL');

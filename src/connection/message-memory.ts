@@ -1,0 +1,101 @@
+import type { LocalResult } from '../contracts/events.js';
+import type { MessageResults } from '../contracts/store.js';
+import { Periodic } from '../time.js';
+
+/** Message ids remembered per connection: as many as a busy one gets while a lost connection to Redis is restored. */
+export const MAX_REMEMBERED = 4_096;
+/** How long a message id is remembered, in milliseconds: longer than any retry of a send takes. */
+export const REMEMBER_MS = 60_000;
+
+/** The results of the messages a connection got lately: a repeated message gets its first result and is not written again. */
+export class MessageMemory implements MessageResults {
+  readonly #results = new Map<string, { readonly result: LocalResult; readonly at: number }>();
+
+  get size(): number {
+    return this.#results.size;
+  }
+
+  /** The result of the message with this id, if it came within the last minute. @param now by the monotonic clock */
+  recall(messageId: string, now: number): LocalResult | undefined {
+    const known = this.#results.get(messageId);
+    return known && now - known.at <= REMEMBER_MS ? known.result : undefined;
+  }
+
+  remember(messageId: string, result: LocalResult, now: number): void {
+    this.#results.delete(messageId);
+    this.#results.set(messageId, { result, at: now });
+    if (this.#results.size <= MAX_REMEMBERED) return;
+    for (const oldest of this.#results.keys()) {
+      this.#results.delete(oldest);
+      return;
+    }
+  }
+
+  /** Forgets what came more than a minute ago. */
+  expire(now: number): void {
+    for (const [oldest, { at }] of this.#results) {
+      if (now - at <= REMEMBER_MS) return;
+      this.#results.delete(oldest);
+    }
+  }
+}
+
+/** Connection ids of which results are kept after the end of their connections. */
+const MAX_FORMER = 10_000;
+/** Of one id. */
+const MOST_OF_ONE = 4;
+
+/**
+ * The message memories of all connections of a node, those that ended within the last minute included: a message may be sent
+ * again after its client has moved. One periodic job forgets what is too old, of quiet connections too.
+ */
+export class MessageMemories {
+  readonly #memories = new Set<MessageMemory>();
+  /** Of connections that have stopped, by id, in the order in which they did. */
+  readonly #former = new Map<string, readonly MessageMemory[]>();
+  readonly #job = new Periodic(() => this.#expire(), { everyMs: REMEMBER_MS / 4 });
+
+  /** Looks after a memory until it is empty. */
+  watch(memory: MessageMemory): void {
+    this.#memories.add(memory);
+    this.#job.start();
+  }
+
+  /** The connection has stopped. Its memory is kept until it is empty. */
+  end(connectionId: string, memory: MessageMemory): void {
+    const former = this.#former.get(connectionId) ?? [];
+    this.#former.delete(connectionId);
+    this.#former.set(connectionId, [...former.slice(1 - MOST_OF_ONE), memory]);
+    for (const oldest of this.#former.keys()) {
+      if (this.#former.size <= MAX_FORMER) return;
+      this.#former.delete(oldest);
+    }
+  }
+
+  /** The result of a message for a connection that has stopped. @param now by the monotonic clock */
+  recall(connectionId: string, messageId: string, now: number): LocalResult | undefined {
+    for (const memory of this.#former.get(connectionId) ?? []) {
+      const result = memory.recall(messageId, now);
+      if (result !== undefined) return result;
+    }
+    return undefined;
+  }
+
+  stop(): void {
+    this.#job.stop();
+    this.#memories.clear();
+    this.#former.clear();
+  }
+
+  #expire(): void {
+    const now = performance.now();
+    for (const memory of this.#memories) {
+      memory.expire(now);
+      if (memory.size === 0) this.#memories.delete(memory);
+    }
+    for (const [connectionId, memories] of this.#former) {
+      if (memories.every(({ size }) => size === 0)) this.#former.delete(connectionId);
+    }
+    if (this.#memories.size === 0) this.#job.stop();
+  }
+}
