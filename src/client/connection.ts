@@ -42,6 +42,8 @@ export class Connection implements Feed {
   #wait: Wait | undefined;
   #paused: 'hidden' | 'cached' | undefined;
   #closed = false;
+  /** Whether the next attempt begins without a pause. */
+  #atOnce = false;
   #failures = 0;
   #retry: number;
   #refusedCredentials = false;
@@ -59,6 +61,7 @@ export class Connection implements Feed {
   /** @param lastEventId where to resume instead */
   restart(lastEventId?: string): void {
     if (lastEventId !== undefined) this.lastEventId = lastEventId;
+    this.#atOnce = true;
     this.#running?.finish(undefined);
     this.#wait?.end();
   }
@@ -122,7 +125,8 @@ export class Connection implements Feed {
       }
       this.#failures += 1;
       this.listener.onState({ kind: 'waiting', ...step.end, retryAt: Date.now() + step.ms });
-      await this.#sleep(step.ms, step.atLeast);
+      // The listener may have closed the stream, or asked for a connection.
+      if (!this.#atOnce) await this.#sleep(step.ms, step.atLeast);
     }
   }
 
@@ -130,6 +134,7 @@ export class Connection implements Feed {
     this.listener.onState({ kind: 'connecting', attempt: this.#failures });
     // The listener may have closed or paused the stream.
     if (this.#closed || this.#paused !== undefined) return undefined;
+    this.#atOnce = false;
     this.#running = new RunningAttempt(this.settings, this);
     const end = await this.#running.ended;
     if (this.#running.openFor > LASTING) this.#failures = 0;

@@ -24,6 +24,8 @@ export interface History {
   readonly refusedCredentials: boolean;
 }
 
+/** A server that asks for no pause at all gets a short one. */
+const LEAST_BACK_OFF = 100;
 /** Statuses that pass by themselves, beside all of 500 and more. */
 const TEMPORARY: ReadonlySet<number> = new Set([408, 425, 429]);
 const ENDS_WITH_CREDENTIALS: ReadonlySet<string> = new Set(['revoked', 'expired']);
@@ -67,7 +69,7 @@ function pause(
   { maxDelay = 30_000 }: ConnectOptions,
   { failures, retry }: History,
 ): Step {
-  const backOff = Math.min(Math.max(maxDelay, retry), retry * 2 ** failures);
+  const backOff = Math.min(Math.max(maxDelay, retry), Math.max(retry, LEAST_BACK_OFF) * 2 ** failures);
   const least = Math.max(retry, backOff / 2);
   const most = Math.max(backOff, retry * 1.5);
   const ms = Math.max(least, asked) + Math.random() * (most - least);

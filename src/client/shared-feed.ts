@@ -15,6 +15,9 @@ type Message =
 /** How long the leader of a stream that has ended keeps the lock. */
 const UNLOCK_MS = 1_000;
 
+/** How long a tab waits when it leads after another one. */
+const HANDOVER_MS = 100;
+
 /** Whether tabs can share a stream here: a secure page of a browser, or a worker. */
 export function canShare(): boolean {
   return typeof BroadcastChannel === 'function' && typeof navigator !== 'undefined' && 'locks' in navigator;
@@ -36,6 +39,8 @@ export class SharedFeed implements Feed {
   /** Leader: position of the connection before the next block, and the state. */
   #position: string | undefined;
   #state: StreamState = { kind: 'connecting', attempt: 0 };
+  /** Whether another tab has led. */
+  #followed = false;
   /** Follower: the position from which it has asked the leader to go on. */
   #asked: string | undefined;
   #timer: ReturnType<typeof setTimeout> | undefined;
@@ -107,8 +112,10 @@ export class SharedFeed implements Feed {
     }
   }
 
-  #lead(channel: BroadcastChannel | undefined): Promise<void> | undefined {
-    if (channel === undefined || channel !== this.#channel) return undefined;
+  async #lead(channel: BroadcastChannel | undefined): Promise<void> {
+    // The server learns first that the former leader is gone; else this would be one more takeover.
+    if (this.#followed) await new Promise(resolve => setTimeout(resolve, HANDOVER_MS));
+    if (channel === undefined || channel !== this.#channel) return;
     this.#position = this.position();
     this.#connection = new Connection(
       this.settings,
@@ -116,7 +123,7 @@ export class SharedFeed implements Feed {
       this.#position,
     );
     this.#watch();
-    return new Promise(resolve => (this.#unlock = resolve));
+    await new Promise<void>(resolve => (this.#unlock = resolve));
   }
 
   #stopLeading(): void {
@@ -170,6 +177,7 @@ export class SharedFeed implements Feed {
 
   #followState({ state, id }: Message & { readonly kind: 'state' }): void {
     this.#onHeard();
+    this.#followed = true;
     this.#asked = undefined;
     const own = this.position();
     // From now on this tab can lead as well.

@@ -56,6 +56,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
   #state: StreamState = { kind: 'connecting', attempt: 0 };
   #lastEventId: string | undefined;
   #resolveClosed: (state: ClosedState) => void = () => undefined;
+  readonly #onAbort = (): void => this.#end('aborted');
 
   /** @internal */
   constructor(url: string, options: ConnectOptions) {
@@ -85,7 +86,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
     );
     const { signal } = options;
     if (signal?.aborted === true) this.#end('aborted');
-    signal?.addEventListener('abort', () => this.#end('aborted'), { once: true });
+    signal?.addEventListener('abort', this.#onAbort);
   }
 
   /** What the stream does at present. */
@@ -211,6 +212,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
     for (const listener of [...this.#stateListeners]) this.#guard(() => listener(state));
     if (state.kind !== 'closed') return;
     this.#leavePage();
+    this.#options.signal?.removeEventListener('abort', this.#onAbort);
     this.#keep();
     for (const reader of this.#readers) reader(undefined);
     this.#resolveClosed(state);

@@ -1,3 +1,4 @@
+import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
 import sinon from 'sinon';
 import { connect, type ConnectOptions, type Gap, type SseStream } from '../../../src/client/index.js';
@@ -348,6 +349,33 @@ describe('client: a stream', () => {
       expect(stream.state).to.deep.include({ kind: 'waiting', reason: 'silent' });
     });
 
+    it('not at once when the server asks for no pause', async () => {
+      await start();
+      server.last.open(undefined, 0);
+      server.last.end();
+      await settled();
+      await comesBack(50, 100);
+      server.last.fail('no network');
+      await settled();
+      await comesBack(100, 200);
+    });
+
+    it('at once when a listener asks for it, and never when it closes the stream', async () => {
+      await start();
+      stream.onState(({ kind }) => {
+        if (kind !== 'waiting') return;
+        if (server.requests.length < 3) stream.reconnect();
+        else stream.close();
+      });
+      for (let request = 1; request <= 3; request += 1) {
+        expect(server.requests).to.have.length(request);
+        server.last.fail('no network');
+        await settled();
+      }
+      expect(stream.state).to.deep.equal({ kind: 'closed', reason: 'client' });
+      expect(clock.countTimers(), 'timers that keep the process alive').to.equal(0);
+    });
+
     it('at once when the application asks for it', async () => {
       await start();
       server.last.open(id(1));
@@ -377,6 +405,7 @@ describe('client: a stream', () => {
       await start({ signal: controller.signal });
       controller.abort();
       expect(await stream.closed).to.deep.equal({ kind: 'closed', reason: 'aborted' });
+      expect(getEventListeners(controller.signal, 'abort')).to.deep.equal([]);
       await start({ signal: controller.signal });
       expect(stream.state).to.deep.equal({ kind: 'closed', reason: 'aborted' });
       expect(server.requests).to.have.length(1);
