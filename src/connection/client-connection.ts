@@ -100,15 +100,15 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#writer.progressAt;
   }
 
-  /** A handler begins. @param onUse called when it uses the connection, and when the connection stops */
-  beginHandling(onUse: () => void): void {
-    this.#handling = new Handling(onUse);
+  /** A handler begins. */
+  beginHandling(): Handling {
+    return (this.#handling = new Handling());
   }
 
   /** Writes the response head and the first event. Once, in state `opening`. */
   open(first: Frame): void {
-    if (this.#state.kind === 'opening') this.#state = SENT;
     this.#sink.open();
+    if (this.#state.kind === 'opening') this.#state = SENT;
     this.replay(first);
   }
 
@@ -225,12 +225,12 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   send(event: string, data: unknown, options?: EventOptions): LocalReceipt {
-    this.#handling?.onUse();
+    this.#handling?.use();
     return directSend(this, this.#environment, event, data, options);
   }
 
   async pipe(source: unknown): Promise<void> {
-    this.#handling?.onUse();
+    this.#handling?.use();
     this.#sources += 1;
     try {
       await pump(sourceOf(source), new SourceTarget(this, this.#environment, id => (this.#ids.newest = id)));
@@ -240,12 +240,12 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   comment(text: string): void {
-    this.#handling?.onUse();
+    this.#handling?.use();
     this.enqueue({ bytes: encodeComment(text) });
   }
 
   drained(): Promise<void> {
-    this.#handling?.onUse();
+    this.#handling?.use();
     // A handler that sends as fast as it may would fill the send buffer while the connection opens.
     return this.#state.kind === 'opening' ? this.#wait() : this.written();
   }
@@ -374,7 +374,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.wheel?.remove(this);
     this.#environment.watchdog.forgetAge(this);
     if (this.#memory !== undefined) this.#environment.memories.end(this.id, this.#memory);
-    this.#handling?.onUse();
+    this.#handling?.use();
     this.#handling = undefined;
     this.#wake();
     this.#ending?.abort(reason);

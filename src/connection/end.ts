@@ -40,13 +40,32 @@ export class Handling {
   /** Why the connection closes once it has opened. */
   deferred: CloseReason | undefined;
 
-  constructor(readonly onUse: () => void) {}
+  #used = false;
+  #resolve: (() => void) | undefined;
+
+  /** Whether the handler has sent something, or the connection has stopped. */
+  get used(): boolean {
+    return this.#used;
+  }
+
+  use(): void {
+    this.#used = true;
+    this.#resolve?.();
+  }
+
+  /** Resolves when the handler sends something, or the connection stops. */
+  whenUsed(): Promise<void> {
+    return new Promise(resolve => {
+      this.#resolve = resolve;
+      if (this.#used) resolve();
+    });
+  }
 
   /** Whether a close waits for the head: one of the application's, so that its client learns the reason. */
   defers(reason: CloseReason): boolean {
     if (isLibraryReason(reason) && reason !== 'closed' && reason !== 'completed') return false;
     this.deferred ??= reason;
-    this.onUse();
+    this.use();
     return true;
   }
 }

@@ -67,10 +67,11 @@ export class ConnectionOpener {
     this.node.store.add(connection);
     try {
       if (this.node.options.mailbox.enabled && !connection.ownIds) topics.push(mailboxTopic(connectionId));
-      const admit = once(async () => this.#handle(connection, options.beforeOpen));
+      const { beforeOpen } = options;
+      const admit = beforeOpen && once(() => this.#handle(connection, beforeOpen));
       const missed = await this.#join(connection, topics, onDuplicate, admit);
       if (missed === undefined) {
-        await admit();
+        await admit?.();
         assertOpening(connection);
         this.node.telemetry.connections.admitted(connection, true);
         this.#degraded.open(connection, topics);
@@ -106,13 +107,13 @@ export class ConnectionOpener {
     connection: ClientConnection,
     topics: readonly string[],
     onDuplicate: 'takeover' | 'reject',
-    admit: () => Promise<void>,
+    admit: (() => Promise<void>) | undefined,
   ): Promise<ReplayStart | undefined> {
     const { onUnavailable, resilience } = this.node.options;
     const until = performance.now() + resilience.register.timeout;
     for (;;) {
       try {
-        const missed = await this.#enter(connection, topics, { onDuplicate, admit });
+        const missed = await this.#enter(connection, topics, { onDuplicate, ...(admit && { admit }) });
         this.node.telemetry.connections.admitted(connection);
         return missed;
       } catch (error) {
@@ -128,24 +129,17 @@ export class ConnectionOpener {
   }
 
   /** Runs the handler of an opening connection until it has admitted the client. Rejects when the handler refuses it. */
-  async #handle(connection: ClientConnection, handler: ConnectionOptions['beforeOpen']): Promise<void> {
-    if (handler === undefined) return;
-    let isUsed = false;
-    let onUse: () => void = () => undefined;
-    const used = new Promise<void>(resolve => (onUse = resolve));
-    connection.beginHandling(() => {
-      isUsed = true;
-      onUse();
-    });
+  async #handle(connection: ClientConnection, handler: Handler): Promise<void> {
+    const handling = connection.beginHandling();
     this.node.handled.set(connection.id, connection);
     const running = handler(connection);
     // Most handlers only register the connection somewhere.
     if (!(running instanceof Promise)) return;
     const decided = running.catch((error: unknown) => {
       // An event was sent already: the caller ends the stream.
-      if (!isUsed) throw error;
+      if (!handling.used) throw error;
     });
-    await withTimeout(Promise.race([decided, used]), HANDLER_MS, () => undefined);
+    await withTimeout(Promise.race([decided, handling.whenUsed()]), HANDLER_MS, () => undefined);
   }
 
   /** Makes a connection that opened without the cluster like any other, while its stream goes on. */
@@ -247,6 +241,8 @@ export class ConnectionOpener {
 const RETRY_MS = 50;
 /** Milliseconds that the head waits for a handler. */
 const HANDLER_MS = 200;
+
+type Handler = NonNullable<ConnectionOptions['beforeOpen']>;
 
 /** Does the work once, however often the call that needs it is repeated. */
 function once(work: () => Promise<void>): () => Promise<void> {

@@ -226,6 +226,20 @@ describe('ctx.sse.connect', () => {
     });
   }
 
+  it('writes nothing into a response that the route has begun meanwhile', async () => {
+    await start(async ctx => {
+      const connecting = ctx.sse.connect('me');
+      ctx.res.writeHead(200);
+      ctx.res.write('something else');
+      await connecting.catch(() => undefined);
+      ctx.res.end();
+    });
+    const client = await open();
+    expect(await client.ended()).to.equal('clean');
+    expect(client.text).to.equal('something else');
+    expect(app.store.size + app.store.opening).to.equal(0);
+  });
+
   it('is refused once the route has returned, and the log says how to call it', async () => {
     await start(ctx => {
       setImmediate(() => void ctx.sse.connect('late'));
