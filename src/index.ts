@@ -94,5 +94,5 @@ export type { SseMiddlewareOptions } from './koa/middleware.js';
 export type { EnvironmentOption } from './options/environment.js';
 export type { SseOptions } from './options/sse-options.js';
 export type { CockatielPolicySettings } from './resilience/cockatiel-policy.js';
-export type { DrainOnSignalsOptions } from './node/drain.js';
+export type { ClosableServer, DrainOnSignalsOptions } from './node/drain.js';
 export type { LogLevel } from './telemetry/console-logger.js';

@@ -1,3 +1,4 @@
+import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { drainOnSignals, SseError } from '../../src/index.js';
 
@@ -8,24 +9,15 @@ try {
   // Not before: telemetry takes hold of modules when they are loaded.
   const { createDemo } = await import('./create-demo.js');
   const { app, sse, coordinator } = await createDemo(process.env);
-  // Until it listens there are no clients to say goodbye to, but others may know of this node already.
-  let closeServer = (): void => undefined;
-  drainOnSignals(sse, {
-    // The listener stays open during the drain: new clients get an answer that sends them elsewhere.
-    afterwards: () => {
-      closeServer();
-      return stopTelemetry?.();
-    },
-  });
+  let server: Server | undefined = undefined;
+  // Before it listens, since other nodes may know of this one already.
+  drainOnSignals(sse, { server: () => server, afterwards: () => stopTelemetry?.() });
   await sse.start();
-  const server = app.listen(Number(PORT), HOST);
-  closeServer = () => {
-    server.close();
-    server.closeAllConnections();
-  };
-  server.once('error', fail);
-  server.once('listening', () => {
-    const { port } = server.address() as AddressInfo;
+  const listener = app.listen(Number(PORT), HOST);
+  server = listener;
+  listener.once('error', fail);
+  listener.once('listening', () => {
+    const { port } = listener.address() as AddressInfo;
     console.log(`listening on http://${HOST}:${port} node=${sse.nodeId} coordinator=${coordinator}`);
   });
 } catch (error) {

@@ -191,7 +191,7 @@ export class GuardedCluster {
 
   async #register(registration: Registration, context: OperationContext): Promise<RegistrationResult> {
     const result = await this.#coordinator.routes.register(registration);
-    if (result.outcome === 'registered' && context.signal.aborted) {
+    if (result.outcome === 'registered' && isGivenUp(context)) {
       // A failure leaves a route without a connection, which is repaired like any other.
       this.routes.unregister(registration.connectionId, registration.token).catch(() => undefined);
     }
@@ -200,7 +200,7 @@ export class GuardedCluster {
 
   async #subscribe(topics: Iterable<string>, context: OperationContext): Promise<void> {
     await this.#coordinator.log.subscribe(topics);
-    if (context.signal.aborted) this.#coordinator.log.unsubscribe(topics);
+    if (isGivenUp(context)) this.#coordinator.log.unsubscribe(topics);
   }
 
   #send(message: Message): Promise<SendResult> {
@@ -294,6 +294,10 @@ class Attempt {
       throw error;
     }
   }
+}
+
+function isGivenUp(context: OperationContext): boolean {
+  return context.aborted ?? context.signal.aborted;
 }
 
 function closed(): SseError {

@@ -1,4 +1,3 @@
-import { AsyncResource } from 'node:async_hooks';
 import type { CloseReason, ConnectionSink, ConnectionState, Reset, SinkListener } from '../contracts/connection.js';
 import type { Cursor, EventOptions, Frame, Gap, LocalReceipt, LocalResult, Position } from '../contracts/events.js';
 import type { LocalConnection, MessageResults } from '../contracts/store.js';
@@ -8,7 +7,8 @@ import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
 import { ClientCursor } from './cursor.js';
 import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED } from './direct-send.js';
-import { type ConnectionEnvironment, type ConnectionIdentity, lastFrame } from './environment.js';
+import { Ending, Handling, lastFrame } from './end.js';
+import { type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
 import { MessageMemory } from './message-memory.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
 import { type Beating, HEARTBEAT, type Watched } from './timers.js';
@@ -45,6 +45,8 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #topics: Set<string> | undefined;
   #sources = 0;
   #memory: MessageMemory | undefined;
+  /** While a handler runs before the head is sent. */
+  #handling: Handling | undefined;
   /** The id of the newest event that has one of the application. */
   #newestId: string | undefined;
   #ending: Ending | undefined;
@@ -96,6 +98,11 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#writer.progressAt;
   }
 
+  /** A handler begins. @param onUse called when it uses the connection, and when the connection stops */
+  beginHandling(onUse: () => void): void {
+    this.#handling = new Handling(onUse);
+  }
+
   /** Writes the response head and the first event. Once, in state `opening`. */
   open(first: Frame): void {
     if (this.#state.kind === 'opening') this.#state = SENT;
@@ -131,6 +138,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#writer.release(frame => this.#due(frame));
     this.#writer.writeBatch();
     this.#reportResets();
+    if (!this.#writer.blocked) this.#wake();
+    const deferred = this.#handling?.deferred;
+    this.#handling = undefined;
+    if (deferred !== undefined) this.close(deferred);
   }
 
   /**
@@ -211,11 +222,13 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   send(event: string, data: unknown, options?: EventOptions): LocalReceipt {
+    this.#handling?.onUse();
     if (options?.id !== undefined) this.#newestId = options.id;
     return directSend(this, this.#environment, event, data, options);
   }
 
   async pipe(source: unknown): Promise<void> {
+    this.#handling?.onUse();
     this.#sources += 1;
     try {
       const note = (id: string): unknown => (this.#newestId = id);
@@ -226,18 +239,26 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   comment(text: string): void {
+    this.#handling?.onUse();
     this.enqueue({ bytes: encodeComment(text) });
   }
 
   drained(): Promise<void> {
-    if (this.#stopped || !this.#writer.blocked) return Promise.resolve();
-    return new Promise(resolve => (this.#waiters ??= []).push(resolve));
+    this.#handling?.onUse();
+    // A handler that sends as fast as it may would fill the send buffer while the connection opens.
+    return this.#state.kind === 'opening' ? this.#wait() : this.written();
+  }
+
+  /** As {@link drained}, for a replay. */
+  written(): Promise<void> {
+    return this.#stopped || !this.#writer.blocked ? Promise.resolve() : this.#wait();
   }
 
   close(reason: CloseReason = 'closed', last?: Frame): void {
     checkReason(reason);
     if (this.#stopped) return;
     const { kind } = this.#state;
+    if (this.#handling?.defers(reason) === true) return;
     if (!isHeadSent(this.#state) || this.#sink.closed) {
       this.cut(reason);
       return;
@@ -351,9 +372,15 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.wheel?.remove(this);
     this.#environment.watchdog.forgetAge(this);
     if (this.#memory !== undefined) this.#environment.memories.end(this.id, this.#memory);
+    this.#handling?.onUse();
+    this.#handling = undefined;
     this.#wake();
     this.#ending?.abort(reason);
     this.#environment.observer.onStopped(this, reason);
+  }
+
+  #wait(): Promise<void> {
+    return new Promise(resolve => (this.#waiters ??= []).push(resolve));
   }
 
   #wake(): void {
@@ -363,38 +390,11 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   #observedEnding(): Ending {
-    this.#ending ??= new Ending(this.#state);
+    this.#ending ??= new Ending(this.state);
     return this.#ending;
   }
 }
 
 function isHeadSent(state: State): boolean {
   return state.kind !== 'opening' || state.head === 'sent';
-}
-
-/**
- * The signal and the promise of a connection's end. Made only for a connection whose `signal` or `closed` is read. Listeners
- * of the signal run in the asynchronous context of the first reader: the handler, not whoever closes the connection.
- */
-class Ending extends AsyncResource {
-  readonly #controller = new AbortController();
-  resolve: (reason: CloseReason) => void = () => undefined;
-  readonly closed = new Promise<CloseReason>(resolve => {
-    this.resolve = resolve;
-  });
-
-  /** @param state the present state of the connection, which may have ended already */
-  constructor(state: State) {
-    super('distributed-sse.connection');
-    if (state.kind === 'draining' || state.kind === 'closed') this.#controller.abort(state.reason);
-    if (state.kind === 'closed') this.resolve(state.reason);
-  }
-
-  get signal(): AbortSignal {
-    return this.#controller.signal;
-  }
-
-  abort(reason: CloseReason): void {
-    this.runInAsyncScope(() => this.#controller.abort(reason));
-  }
 }

@@ -1,14 +1,9 @@
 import { randomBytes } from 'node:crypto';
-import { isSpread } from '../close-reasons.js';
 import type { CloseReason, Reset } from '../contracts/connection.js';
-import type { Frame } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
-import { type Comeback, ENDED, failedId } from '../protocol/cursor.js';
-import { encodeEvent, type EventEncoder } from '../protocol/event-stream.js';
-import { legalLastEventId } from '../protocol/names.js';
-import { LONGEST_MS } from '../time.js';
+import type { EventEncoder } from '../protocol/event-stream.js';
 import type { MessageMemories } from './message-memory.js';
 import type { TurnBudget, WriteScheduler } from './scheduler.js';
 import type { SendBufferBudget } from './send-buffer.js';
@@ -80,45 +75,4 @@ export interface ConnectionIdentity {
   readonly lastEventId: string | undefined;
   /** How often in a row the streams of its client have failed. Default 0. */
   readonly failures?: number;
-}
-
-/** The last event of a stream, `sse.closed`, with the reason; without an id and a time the client keeps those that it has. */
-export function closedFrame(
-  reason: CloseReason,
-  fields: { readonly id?: string; readonly retry?: number } = {},
-): Frame {
-  return { bytes: encodeEvent({ event: 'sse.closed', data: JSON.stringify({ reason }), ...fields }) };
-}
-
-/** Milliseconds after which a failure no longer belongs to those before it. */
-const STEADY_MS = 60_000;
-const LONGEST_RETRY_MS = 300_000;
-
-/**
- * The last event of a connection. A client that is sent away comes back later, at a time of its own; after a failure twice as
- * late as after the one before. A client whose source has ended does not come back. Otherwise the event repeats where
- * the client stands, since some clients forget it at an event without an id.
- */
-export function lastFrame(
-  reason: CloseReason,
-  { retry, jitter }: ReconnectTimes,
-  { lastEventId, failures, openMs }: Comeback & { readonly openMs: number },
-): Frame {
-  if (reason === 'completed') return closedFrame(reason, { id: ENDED });
-  if (reason === 'failed') {
-    const row = openMs < STEADY_MS ? failures : 0;
-    const id = failedId({ lastEventId, failures: row + 1 });
-    const least = Math.max(retry, Math.min(retry * 2 ** row, LONGEST_RETRY_MS));
-    const isLegal = legalLastEventId(id) !== undefined;
-    return closedFrame(reason, { retry: wait(least * (1 + Math.random())), ...(isLegal && { id }) });
-  }
-  return closedFrame(reason, {
-    ...(isSpread(reason) && { retry: wait(retry + Math.random() * jitter) }),
-    ...(lastEventId !== undefined && { id: lastEventId }),
-  });
-}
-
-/** The timers of clients know no longer waits: they fire at once. */
-function wait(ms: number): number {
-  return Math.min(Math.round(ms), LONGEST_MS);
 }

@@ -16,6 +16,8 @@ export interface OperationContext {
    * operations that do not read it pay nothing for it.
    */
   readonly signal: AbortSignal;
+  /** Whether that signal has aborted; reading it creates no signal. Default: what the signal says. */
+  readonly aborted?: boolean;
 }
 
 /**

@@ -32,6 +32,12 @@ export interface ConnectionOptions {
     readonly key: string;
     readonly start: (source: ResumableSource) => unknown;
   };
+  /**
+   * Called once, before the response head is sent and any former connection of this id is closed. The connection is `opening`:
+   * it holds what arrives and what is sent to it. The head waits for the promise until it settles, something is sent, or
+   * 200 ms have passed; an error until then refuses the connection and is thrown by the call.
+   */
+  readonly beforeOpen?: (connection: SseConnection) => unknown;
   /** Called whenever this client gets `sse.reset`. */
   readonly onReset?: ResetHook;
 }

@@ -35,8 +35,10 @@ interface EndpointDecorator {
 /**
  * Makes a controller's method an event-stream endpoint. Path syntax is path-to-regexp 8: `/sse/:clientId`, `/a{/:b}`.
  *
- * The method is called with the open connection and the request. It may return nothing, or a source of events (see
- * `SseConnection.pipe`); then the stream ends with the source. An error that it throws ends the stream with reason `failed`.
+ * The method is called with the connection, which is `opening`, and the request. It may refuse: until it returns, sends something,
+ * or 200 ms have passed, the head waits, and an error that it throws is the answer. For a generator the first item counts as the
+ * return. A later error ends the stream with reason `failed`. The method may return nothing, or a source of events (see
+ * `SseConnection.pipe`); then the stream ends with the source.
  *
  * Writes one metadata record and nothing else; `sseMiddleware` checks and serves it. Works with `experimentalDecorators` and
  * with standard decorators.
@@ -103,6 +105,8 @@ export interface SseEndpointOptions extends GuardOptions {
    * `connectionId`, else a random id. An endpoint with one other parameter must say it, unless it is resumable.
    */
   readonly connectionId?: string | ((request: EndpointRequest) => string);
+  /** As `compression` of `ctx.sse.connect`. Default false. */
+  readonly compression?: boolean;
   /** Default `connection.onDuplicate`. */
   readonly onDuplicate?: 'takeover' | 'reject';
   /**
@@ -134,6 +138,7 @@ const OPTION_RULES: Readonly<Record<keyof SseEndpointOptions, OptionRule>> = {
     'the name of a path parameter or a function of the request',
     value => isText(value) || isFunction(value),
   ],
+  compression: ['true or false', value => typeof value === 'boolean'],
   onDuplicate: ["'takeover' or 'reject'", value => value === 'takeover' || value === 'reject'],
   resumable: ['a function of the request', isFunction],
   onReset: ['the name of a method of the controller', isText],

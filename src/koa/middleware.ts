@@ -64,8 +64,8 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
     const stream = new StreamRequest(ctx, service, telemetry, options.connection, logger);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
-    const matched = matchRoutes(routes, ctx.path);
-    const chosen = chooseByMethod(matched, ctx.method);
+    const matched = matchRoutes(routes, ctx.request.path);
+    const chosen = chooseByMethod(matched, ctx.request.method);
     try {
       if (chosen !== undefined) {
         await handler.handle(chosen, ctx, stream);
@@ -104,7 +104,7 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
     if (refusal.status >= 500 && (!isOurs || httpStatusOf(error.code) === 500)) ctx.app.emit('error', error, ctx);
     answerRefusal(ctx, refusal, options.reconnect);
   };
-  return (ctx, next) => telemetry.receiving(ctx.headers, () => serve(ctx, next));
+  return (ctx, next) => telemetry.receiving(ctx.req.headers, () => serve(ctx, next));
 }
 
 /** A request that ended with an error. */
@@ -146,29 +146,44 @@ class EndpointHandler {
     }
     // Built before the connection registers: if the controller cannot be built, no other client is displaced.
     const controller = await this.services.container.getAsync(route.controller);
-    const { topics = [], onDuplicate, onReset, resumable } = route.options;
+    const { topics = [], compression, onDuplicate, onReset, resumable } = route.options;
     const handle = (subject: SseConnection | ResumableSource): unknown =>
       // The decorator accepts methods only, and only methods of this class.
       (controller as Record<typeof route.method, Handler>)[route.method]?.(subject, request);
-    const connection = await stream.open(route.connectionIdOf(request), {
+    let running: unknown;
+    const begin = (connection: SseConnection): unknown => (running = begun(() => withFirstItem(handle(connection))));
+    const options = {
       topics: typeof topics === 'function' ? topics(request) : topics,
+      ...(compression === undefined ? {} : { compression }),
       ...(onDuplicate === undefined ? {} : { onDuplicate }),
       ...(onReset === undefined ? {} : { onReset: hookOf(controller, onReset) }),
-      ...(resumable === undefined ? {} : { source: { key: resumable(request), start: handle } }),
+      ...(resumable === undefined ? { beforeOpen: begin } : { source: { key: resumable(request), start: handle } }),
+    };
+    const connection = await stream.open(route.connectionIdOf(request), options).catch((error: unknown) => {
+      this.#abandon(running, error);
+      throw error;
     });
     if (resumable !== undefined) return;
-    const running = this.services.telemetry.handling(connection, () => this.#run(connection, () => handle(connection)));
+    const run = this.services.telemetry.handling(connection, () => this.#run(connection, running));
     // Only then: a promise would keep the context as long as the source runs.
     if (ctx.req.readableFlowing === null)
-      void running.then(() => {
+      void run.then(() => {
         stream.dropBody();
       });
   }
 
-  /** Runs the handler and its source. The response is a stream by now, so a failure ends the stream and is logged. */
-  async #run(connection: SseConnection, handler: () => unknown): Promise<void> {
+  /** The stream did not open, and its handler may still run. */
+  #abandon(running: unknown, refusal: unknown): void {
+    if (!(running instanceof Promise)) return;
+    running.catch((error: unknown) => {
+      if (error !== refusal) this.services.logger.debug('a handler failed whose stream did not open', { error });
+    });
+  }
+
+  /** Waits for the handler and runs its source. The response is a stream by now: a failure ends the stream and is logged. */
+  async #run(connection: SseConnection, handler: unknown): Promise<void> {
     try {
-      const source = await handler();
+      const source = await handler;
       if (source === undefined) return;
       await connection.pipe(source);
       connection.close('completed');
@@ -183,6 +198,48 @@ class EndpointHandler {
       connection.close('failed');
     }
   }
+}
+
+/** What a handler returns; a promise that rejects for one that throws, since it may have sent something before. */
+function begun(handler: () => unknown): unknown {
+  try {
+    return handler();
+  } catch (error) {
+    // eslint-disable-next-line @typescript-eslint/prefer-promise-reject-errors -- whatever it threw is passed on
+    return Promise.reject(error);
+  }
+}
+
+/**
+ * A generator that a handler returned, with its first item: until then it may refuse the request, as an asynchronous handler
+ * may. Anything else is returned as it is.
+ */
+function withFirstItem(result: unknown): unknown {
+  if (!isGenerator(result)) return result;
+  const generator = result;
+  const first = generator.next();
+  const resumed = (item: IteratorResult<unknown>): AsyncIterableIterator<unknown> => {
+    let pending: IteratorResult<unknown> | undefined = item;
+    return {
+      next: async () => {
+        const next = pending ?? (await generator.next());
+        pending = undefined;
+        return next;
+      },
+      return: async value => generator.return(value),
+      [Symbol.asyncIterator]() {
+        return this;
+      },
+    };
+  };
+  return first instanceof Promise ? first.then(resumed) : resumed(first);
+}
+
+type AnyGenerator = Generator | AsyncGenerator;
+
+function isGenerator(value: unknown): value is AnyGenerator {
+  const kind = Object.prototype.toString.call(value);
+  return kind === '[object AsyncGenerator]' || kind === '[object Generator]';
 }
 
 /** `checkHook` has made sure that the method exists. */

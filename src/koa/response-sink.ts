@@ -1,6 +1,6 @@
 import { constants, type Http2ServerResponse, type Http2Session } from 'node:http2';
 import type { SinkListener } from '../contracts/connection.js';
-import { type RequestSink, writeStreamHead } from './socket-sink.js';
+import { type ContentEncoding, type RequestSink, STREAM_HEADERS, writeStreamHead } from './socket-sink.js';
 
 // Sessions whose clients were asked to go.
 const leaving = new WeakSet<Http2Session>();
@@ -11,7 +11,10 @@ export class ResponseSink implements RequestSink {
   #listener: SinkListener | undefined;
   #ended = false;
 
-  constructor(private readonly response: Http2ServerResponse) {}
+  constructor(
+    private readonly response: Http2ServerResponse,
+    private readonly encoding: ContentEncoding | undefined,
+  ) {}
 
   get closed(): boolean {
     return this.#ended || this.response.stream.destroyed || this.response.stream.closed;
@@ -38,7 +41,7 @@ export class ResponseSink implements RequestSink {
 
   open(): void {
     if (this.closed) return;
-    writeStreamHead(this.response, {});
+    writeStreamHead(this.response, STREAM_HEADERS, this.encoding);
   }
 
   write(bytes: Buffer): boolean {

@@ -7,8 +7,6 @@ import type { ConnectionSink, SinkListener } from '../contracts/connection.js';
 import type { ConnectionSettings } from '../options/sse-options.js';
 import { endHttpServerSpan } from '../telemetry/connections.js';
 
-const CLOSE = { Connection: 'close' } as const;
-const CHUNKED = { Connection: 'close', 'Transfer-Encoding': 'chunked' } as const;
 const SINK = Symbol('distributed-sse/sink');
 type SinkSocket = HttpSocket & { [SINK]?: SocketSink | undefined };
 
@@ -90,7 +88,7 @@ export class SocketSink implements RequestSink {
     response.statusMessage = '';
     if (request.httpVersion === '1.0') response.removeHeader('Transfer-Encoding');
     else this.encode = chunk;
-    writeStreamHead(response, this.encode === undefined ? CLOSE : CHUNKED);
+    writeStreamHead(response, this.encode === undefined ? CLOSE : CHUNKED, this.settings.encoding);
     this.#unsent = true;
     // A TLS socket that is reset before its first write reports nothing.
     if (this.asynchronous) this.#sendHead();
@@ -164,6 +162,7 @@ export class SocketSink implements RequestSink {
     const sink = this[SINK];
     SocketSink.#release(this);
     if (sink === undefined) return;
+    if (this.server !== undefined) detachedOf.get(this.server)?.delete(this);
     // Node's own listener came too late for this event.
     if (this._httpMessage === DETACHED && sink.#reattached())
       listener(this, 'close', 'onServerResponseClose')?.call(this);
@@ -177,8 +176,14 @@ export class SocketSink implements RequestSink {
   }
 }
 
+/** How the body of a stream is compressed. */
+export type ContentEncoding = 'gzip' | 'br';
+
 /** What the sink of a request needs of the settings. */
-export type StreamSettings = Pick<ConnectionSettings, 'detach' | 'keepAlive'>;
+export interface StreamSettings extends Pick<ConnectionSettings, 'detach' | 'keepAlive'> {
+  /** Names in the head how the body is compressed. Default: not at all. */
+  readonly encoding?: ContentEncoding | undefined;
+}
 
 const LAST_CHUNK = '0\r\n\r\n';
 
@@ -207,20 +212,31 @@ export const STREAM_HEADERS = {
   'X-Accel-Buffering': 'no',
 } as const;
 
+const CLOSE = { ...STREAM_HEADERS, Connection: 'close' } as const;
+const CHUNKED = { ...CLOSE, 'Transfer-Encoding': 'chunked' } as const;
+
 /**
  * Writes the head that makes a response an event stream, which proxies and compression leave alone.
- * @param more further headers of the protocol
+ * @param headers those of {@link STREAM_HEADERS}, and more of the protocol
  */
-export function writeStreamHead(response: AnyResponse, more: OutgoingHttpHeaders): void {
+export function writeStreamHead(
+  response: AnyResponse,
+  headers: OutgoingHttpHeaders,
+  encoding: ContentEncoding | undefined,
+): void {
   response.removeHeader('Content-Length');
-  response.removeHeader('Content-Encoding');
-  response.writeHead(200, { ...STREAM_HEADERS, ...more });
+  if (encoding === undefined) response.removeHeader('Content-Encoding');
+  else response.setHeader('Content-Encoding', encoding);
+  response.writeHead(200, headers);
 }
 
 type Listener = (this: unknown) => void;
 
 /** A private method of Node's responses, the same in all releases. Only this file calls it. */
-type PrivateResponse = ServerResponse & { _send(text: string, encoding: 'latin1'): boolean };
+type PrivateResponse = ServerResponse & {
+  readonly _eventsCount?: number;
+  _send(text: string, encoding: 'latin1'): boolean;
+};
 
 /** Private fields that Node's HTTP server sets on a socket. Only this file reads them. */
 type HttpSocket = Socket & {
@@ -283,22 +299,22 @@ function detachSocket(request: IncomingMessage, response: ServerResponse, socket
   response.detachSocket(socket);
   http._httpMessage = DETACHED;
   Reflect.set(response, 'socket', socket);
-  response.off('finish', finish).on('finish', endSocket).on('newListener', reattachThis);
+  response.off('finish', finish).on('newListener', reattachThis);
   Object.assign(response, USES);
   keep(server, socket);
   return true;
 }
 
 /** Whether anything but the server waits for an event of the response. */
-function isAwaited(response: ServerResponse): boolean {
-  return response.listenerCount('finish') > 1 || response.eventNames().length > 1;
+function isAwaited(response: Pick<PrivateResponse, '_eventsCount' | 'listenerCount'>): boolean {
+  return response.listenerCount('finish') > 1 || response._eventsCount !== 1;
 }
 
 /** Makes the response of a detached stream the one that its socket serves again. */
 function reattach(response: ServerResponse): void {
   const socket: HttpSocket | null = response.socket;
   if (socket?._httpMessage !== DETACHED) return;
-  response.off('newListener', reattachThis);
+  response.off('newListener', reattachThis).on('finish', endSocket);
   for (const name of Object.keys(USES)) Reflect.deleteProperty(response, name);
   socket._httpMessage = null;
   response.assignSocket(socket);
@@ -350,9 +366,4 @@ function keep(server: Server, socket: Socket): void {
     };
   }
   detached.add(socket);
-  socket.on('close', forget);
-}
-
-function forget(this: HttpSocket): void {
-  if (this.server !== undefined) detachedOf.get(this.server)?.delete(this);
 }

@@ -9,6 +9,7 @@ import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import type { Logger } from '../contracts/logger.js';
 import { SseError } from '../errors.js';
 import { legalLastEventId } from '../protocol/names.js';
+import { CompressingSink, encodingOf } from './compression.js';
 import { ResponseSink } from './response-sink.js';
 import { type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
 
@@ -19,6 +20,11 @@ export interface ConnectOptions extends ConnectionOptions {
    * `evs_last_event_id` and `lastEventID`.
    */
   readonly lastEventId?: string;
+  /**
+   * Compresses the stream by gzip or brotli when the client accepts it, and flushes with each write. Costs memory and
+   * processor time for each connection; see the README. Default false.
+   */
+  readonly compression?: boolean;
 }
 
 /** What the middleware puts on every context as `ctx.sse`. */
@@ -73,7 +79,7 @@ export class StreamRequest implements SseContext {
           `this answers with ${MEDIA_TYPE}, which the Accept header excludes; accept it, or send no Accept header`,
         );
       }
-      if (this.#over || this.#connecting || this.ctx.headerSent) {
+      if (this.#over || this.#connecting || this.ctx.res.headersSent) {
         throw new SseError(
           'INVALID_REQUEST',
           'a request becomes one stream, before anything else is written to it; call connect once, and wait for it',
@@ -92,13 +98,18 @@ export class StreamRequest implements SseContext {
   }
 
   /** As {@link connect}, for a caller that handles the error. */
-  async open(connectionId: string = randomUUID(), options: ConnectOptions = {}): Promise<SseConnection> {
+  async open(connectionId: string = randomUUID(), settings: ConnectOptions = {}): Promise<SseConnection> {
+    const { compression, ...options } = settings;
     this.negotiate(connectionId);
     const { req, res, method } = this.ctx;
     if (method === 'HEAD') {
       throw new SseError('CONNECTION_CLOSED', 'a HEAD request gets the head of a stream, and no connection');
     }
-    const sink = this.#recordRefusal(connectionId, () => sinkFor(req, res, this.settings));
+    const encoding = compression === true ? encodingOf(req.headers) : undefined;
+    if (compression === true) this.ctx.vary('Accept-Encoding');
+    const sink = this.#recordRefusal(connectionId, () =>
+      sinkFor(req, res, encoding === undefined ? this.settings : { ...this.settings, encoding }),
+    );
     this.#connecting = true;
     try {
       const session = sessionOf(this.ctx);
@@ -109,7 +120,7 @@ export class StreamRequest implements SseContext {
     } finally {
       this.#connecting = false;
       // Also after a failure: the stream has begun, so an answer of Koa would be written into it.
-      if (this.ctx.headerSent) becomeStream(this.ctx);
+      if (this.ctx.res.headersSent) becomeStream(this.ctx);
     }
   }
 
@@ -146,7 +157,7 @@ export class StreamRequest implements SseContext {
       return await this.service.createConnection(connectionId, sink, complete);
     } catch (error) {
       // A sink that has opened still reports its end to the connection, which is closing.
-      if (!ctx.headerSent) sink.detach();
+      if (!ctx.res.headersSent) sink.detach();
       throw error;
     }
   }
@@ -299,7 +310,13 @@ const DEFAULTS: StreamSettings = { detach: 'auto', keepAlive: false };
  * `CONNECTION_CLOSED` when the client is gone already.
  */
 export function sinkFor(request: object, response: object, settings = DEFAULTS): RequestSink {
-  if (response instanceof Http2ServerResponse) return new ResponseSink(response as Http2ServerResponse);
+  const sink = plainSinkFor(request, response, settings);
+  return settings.encoding === undefined ? sink : new CompressingSink(sink, settings.encoding);
+}
+
+function plainSinkFor(request: object, response: object, settings: StreamSettings): RequestSink {
+  if (response instanceof Http2ServerResponse)
+    return new ResponseSink(response as Http2ServerResponse, settings.encoding);
   if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
     throw new SseError(
       'INVALID_REQUEST',

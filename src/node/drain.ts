@@ -1,5 +1,6 @@
 import type { SseService } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
+import { checkArguments } from '../options/arguments.js';
 import { pause, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
 import type { ResumableSources } from './sources.js';
@@ -51,14 +52,19 @@ export class NodeShutdown {
 
   async #drain(timeout: number): Promise<void> {
     this.node.beginDrain();
-    if (this.node.cluster.joined)
+    const delay = Math.min(this.node.options.reconnect.drainDelay, timeout / 2);
+    // Everything works meanwhile but new connections, so that a balancer can notice.
+    if (delay > 0) await pause(delay);
+    if (this.node.cluster.joined) {
+      const left = timeout - delay;
       await this.node.telemetry.maintenance.draining(async () => {
         // Their followers are elsewhere soon, and hear the rest there.
-        const finished = this.sources.ended(timeout * SOURCES_SHARE);
-        const leaving = Math.min(timeout * LEAVING_SHARE, LONGEST_LEAVING_MS);
-        await this.#drainer.drain(timeout - leaving);
+        const finished = this.sources.ended(left * SOURCES_SHARE);
+        const leaving = Math.min(left * LEAVING_SHARE, LONGEST_LEAVING_MS);
+        await this.#drainer.drain(left - leaving);
         await finished;
       });
+    }
     await this.close();
   }
 
@@ -134,41 +140,62 @@ class Drainer {
   }
 }
 
-// Longer than closing a listener and a last export of telemetry take.
+// Longer than a last export of telemetry takes.
 const AFTERWARDS_MS = 5_000;
+// Most requests are answered by then; and half of what a supervisor usually waits before it kills the process is left.
+const REQUESTS_MS = 10_000;
+const LOOK_MS = 50;
+
+/** A server of `node:http`, `node:https` or `node:http2`, as far as its end needs it. */
+export interface ClosableServer {
+  close(onClosed?: (error?: Error) => void): unknown;
+  on(
+    event: 'session',
+    listener: (session: { close(): void; once(event: 'close', gone: () => void): unknown }) => void,
+  ): unknown;
+  /** Of HTTP/1. */
+  closeIdleConnections?(): void;
+}
 
 /** Settings of {@link drainOnSignals}. */
 export interface DrainOnSignalsOptions {
   /** Default `SIGTERM` and `SIGINT`. */
   readonly signals?: readonly NodeJS.Signals[];
-  /** Ends what else the process has, its listener for example, once the clients are gone. It may take five seconds. */
+  /**
+   * The listener of the application. It stays open during the drain. Then it closes, and requests that are under way have
+   * `requestsTimeout` to get their answers. A function for a server that is made later; it may return `undefined`.
+   */
+  readonly server?: ClosableServer | (() => ClosableServer | undefined);
+  /** Milliseconds that requests of `server` may take after the drain. Default 10000. */
+  readonly requestsTimeout?: number;
+  /** Ends what else the process has, telemetry for example, once the clients are gone and `server` is closed. It may take five seconds. */
   readonly afterwards?: () => unknown;
   /** Is called with the failure of a drain or of `afterwards`. Default: prints it. */
   readonly onError?: (error: unknown) => void;
 }
 
 /**
- * Ends the process as it should: at the first signal the service drains, within `reliability.gracefulShutdownTimeout`, then
- * the process exits with 0, or with 1 when something failed. A second signal exits with 1 at once.
+ * Ends the process as it should: at the first signal the service drains, within `reliability.gracefulShutdownTimeout`, the
+ * server closes when its requests are answered, then the process exits with 0, or with 1 when something failed. A second
+ * signal exits with 1 at once.
  *
  * To be called before `start`, so that a signal that comes meanwhile is no crash; `start` is rejected with `CLOSED` then.
  * Returns what takes it back.
+ * @throws SseError `INVALID_OPTION`
  */
-export function drainOnSignals(
-  service: Pick<SseService, 'drain'>,
-  {
-    signals = ['SIGTERM', 'SIGINT'],
-    afterwards = () => undefined,
-    onError = error => console.error(error),
-  }: DrainOnSignalsOptions = {},
-): () => void {
+export function drainOnSignals(service: Pick<SseService, 'drain'>, options: DrainOnSignalsOptions = {}): () => void {
+  checkArguments('drainOnSignals', options);
+  const { signals = ['SIGTERM', 'SIGINT'], server, requestsTimeout = REQUESTS_MS, afterwards, onError } = options;
+  const closing = server === undefined ? undefined : new ServerEnd(server);
   let ending = false;
   const end = async (): Promise<void> => {
     try {
       await service.drain();
-      await withTimeout(Promise.resolve(afterwards()), AFTERWARDS_MS, () => undefined);
+      await closing?.close(requestsTimeout);
+      await withTimeout(Promise.resolve(afterwards?.()), AFTERWARDS_MS, () => undefined);
     } catch (error) {
-      onError(error);
+      if (onError === undefined) console.error(error);
+      else onError(error);
       process.exit(1);
     }
     process.exit(0);
@@ -182,4 +209,34 @@ export function drainOnSignals(
   return () => {
     for (const signal of signals) process.off(signal, onSignal);
   };
+}
+
+/** The end of a listener that waits for its requests. */
+class ServerEnd {
+  /** Sessions of HTTP/2, which a server does not close by itself. */
+  readonly #sessions = new Set<{ close(): void }>();
+
+  constructor(private readonly server: NonNullable<DrainOnSignalsOptions['server']>) {
+    if (typeof server === 'function') return;
+    server.on('session', session => {
+      this.#sessions.add(session);
+      session.once('close', () => this.#sessions.delete(session));
+    });
+  }
+
+  /** Resolves when every request was answered, or so many milliseconds have passed. */
+  async close(timeout: number): Promise<void> {
+    const server = typeof this.server === 'function' ? this.server() : this.server;
+    if (server === undefined) return;
+    const state = { open: true };
+    // It fails when the server does not listen, which is as good.
+    const closed = new Promise<void>(resolve => server.close(() => resolve())).then(() => (state.open = false));
+    for (const session of this.#sessions) session.close();
+    const until = performance.now() + timeout;
+    // A connection that was busy when the server closed is kept alive for a next request.
+    for (let left = timeout; state.open && left > 0; left = until - performance.now()) {
+      server.closeIdleConnections?.();
+      await withTimeout(closed, Math.min(LOOK_MS, left), () => undefined);
+    }
+  }
 }

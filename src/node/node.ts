@@ -49,6 +49,8 @@ export class SseNode implements ConnectionObserver {
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   readonly consistency: Consistency | undefined;
+  /** Connections whose handler runs before they are registered, by id. */
+  readonly handled = new Map<string, LocalConnection>();
   /** By the monotonic clock. */
   readonly createdAt = performance.now();
   /** Sends that wait for an answer of the cluster. */
@@ -98,6 +100,11 @@ export class SseNode implements ConnectionObserver {
       pendingSends: () => this.pendingSends,
       circuit: kind => cluster.circuit(kind),
     });
+  }
+
+  /** The connection of this node that calls by id mean: in a handler, its own before the former one. */
+  connectionOf(connectionId: string): LocalConnection | undefined {
+    return this.handled.get(connectionId) ?? this.store.get(connectionId);
   }
 
   get phase(): Phase {

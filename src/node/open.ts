@@ -7,7 +7,7 @@ import { SseError } from '../errors.js';
 import { type ConnectionSettings, PAGE_LOAD_TAKEOVERS } from '../options/sse-options.js';
 import { comebackOf, ENDED } from '../protocol/cursor.js';
 import { checkConnectionId, checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
-import { pause } from '../time.js';
+import { pause, withTimeout } from '../time.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
 import type { SseNode } from './node.js';
 import type { Opened, Replayer, ReplayStart } from './replay.js';
@@ -46,7 +46,7 @@ export class ConnectionOpener {
     }
     const comeback = comebackOf(brought);
     this.node.assertAccepting();
-    await this.node.cluster.join();
+    if (!this.node.cluster.joined) await this.node.cluster.join();
     this.#assertWelcome(connectionId, sink, onDuplicate);
     const { source } = options;
     if (source !== undefined) {
@@ -61,8 +61,11 @@ export class ConnectionOpener {
     this.node.store.add(connection);
     try {
       if (this.node.options.mailbox.enabled) topics.push(mailboxTopic(connectionId));
-      const missed = await this.#join(connection, topics, onDuplicate);
+      const admit = once(async () => this.#handle(connection, options.beforeOpen));
+      const missed = await this.#join(connection, topics, onDuplicate, admit);
       if (missed === undefined) {
+        await admit();
+        assertOpening(connection);
         this.node.telemetry.connections.admitted(connection, true);
         this.#degraded.open(connection, topics);
       } else {
@@ -75,6 +78,8 @@ export class ConnectionOpener {
     } catch (error) {
       connection.close('failed');
       throw error;
+    } finally {
+      if (this.node.handled.get(connectionId) === connection) this.node.handled.delete(connectionId);
     }
   }
 
@@ -95,12 +100,13 @@ export class ConnectionOpener {
     connection: ClientConnection,
     topics: readonly string[],
     onDuplicate: 'takeover' | 'reject',
+    admit: () => Promise<void>,
   ): Promise<ReplayStart | undefined> {
     const { onUnavailable, resilience } = this.node.options;
     const until = performance.now() + resilience.register.timeout;
     for (;;) {
       try {
-        const missed = await this.#enter(connection, topics, { onDuplicate });
+        const missed = await this.#enter(connection, topics, { onDuplicate, admit });
         this.node.telemetry.connections.admitted(connection);
         return missed;
       } catch (error) {
@@ -113,6 +119,27 @@ export class ConnectionOpener {
         await pause(RETRY_MS * (0.5 + Math.random()));
       }
     }
+  }
+
+  /** Runs the handler of an opening connection until it has admitted the client. Rejects when the handler refuses it. */
+  async #handle(connection: ClientConnection, handler: ConnectionOptions['beforeOpen']): Promise<void> {
+    if (handler === undefined) return;
+    let isUsed = false;
+    let onUse: () => void = () => undefined;
+    const used = new Promise<void>(resolve => (onUse = resolve));
+    connection.beginHandling(() => {
+      isUsed = true;
+      onUse();
+    });
+    this.node.handled.set(connection.id, connection);
+    const running = handler(connection);
+    // Most handlers only register the connection somewhere.
+    if (!(running instanceof Promise)) return;
+    const decided = running.catch((error: unknown) => {
+      // An event was sent already: the caller ends the stream.
+      if (!isUsed) throw error;
+    });
+    await withTimeout(Promise.race([decided, used]), HANDLER_MS, () => undefined);
   }
 
   /** Makes a connection that opened without the cluster like any other, while its stream goes on. */
@@ -141,14 +168,18 @@ export class ConnectionOpener {
   async #enter(
     connection: ClientConnection,
     topics: readonly string[],
-    how: Pick<Registration, 'onDuplicate' | 'openedAt'>,
+    { admit, ...how }: Pick<Registration, 'onDuplicate' | 'openedAt'> & { readonly admit?: () => Promise<void> },
     opened?: Opened,
   ): Promise<ReplayStart> {
-    const { wanted, since } = await this.subscriptions.remembered(connection, topics);
+    const initial = this.subscriptions.remembered(connection, topics);
+    // A page load has nothing to wait for.
+    const { wanted, since } = initial instanceof Promise ? await initial : initial;
     assertOpening(connection);
     if (wanted.length > 0) await this.subscriptions.begin(connection, wanted);
     assertOpening(connection);
     const missed = await this.replayer.begin(connection, since, opened);
+    assertOpening(connection);
+    await admit?.();
     assertOpening(connection);
     await this.#register(connection, how);
     assertOpening(connection);
@@ -208,6 +239,14 @@ export class ConnectionOpener {
 }
 
 const RETRY_MS = 50;
+/** Milliseconds that the head waits for a handler. */
+const HANDLER_MS = 200;
+
+/** Does the work once, however often the call that needs it is repeated. */
+function once(work: () => Promise<void>): () => Promise<void> {
+  let done: Promise<void> | undefined;
+  return () => (done ??= work());
+}
 
 function isEnded({ state: { kind } }: ClientConnection): boolean {
   return kind === 'draining' || kind === 'closed';

@@ -5,7 +5,7 @@ import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/eve
 import type { ReplaySummary } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
-import { encodeEvent, encodeId } from '../protocol/event-stream.js';
+import { encodeId } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
 import { LONGEST_MS } from '../time.js';
@@ -60,7 +60,8 @@ export class Replayer {
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
   async finish(connection: ClientConnection, start: ReplayStart): Promise<void> {
     connection.open(connectedFrame(connection, this.node.options, positionOf(start)));
-    await this.#write(connection, start);
+    if (isAtPresent(start)) connection.goLive(start.page.head);
+    else await this.#write(connection, start);
   }
 
   /** The same for a connection whose stream is open already. */
@@ -169,7 +170,7 @@ export class Replayer {
       connection.replay(frame);
       entries += 1;
     }
-    await connection.drained();
+    await connection.written();
     const { turns } = this.node.environment;
     if (turns.over) await turns.next();
     return entries;
@@ -182,6 +183,11 @@ export function cursorOf({ lastEventId }: Pick<ClientConnection, 'lastEventId'>)
 }
 
 /** Whether a page has nothing to write, as that of a client that begins at the present. */
+/** Whether a client that begins at the present has nothing to wait for. */
+function isAtPresent({ from, mail, page }: ReplayStart): boolean {
+  return from === undefined && mail === undefined && isEmpty(page) && !isAfter(page.head, page.completeTo);
+}
+
 function isEmpty({ gap, frames }: ReplayPage): boolean {
   return gap === undefined && frames.length === 0;
 }
@@ -219,13 +225,11 @@ export function connectedFrame(
   { node, reconnect }: ResolvedSseOptions,
   start: Cursor | undefined,
 ): Frame {
-  return {
-    bytes: encodeEvent({
-      event: 'connected',
-      id: start ? formatCursor(start) : lastEventId,
-      // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
-      retry: Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS),
-      data: `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`,
-    }),
-  };
+  // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
+  const retry = Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS);
+  const id = start === undefined ? lastEventId : formatCursor(start);
+  const idLine = id === undefined ? '' : `id: ${id}\n`;
+  const data = `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`;
+  // Each part is known to be legal, and JSON has no line breaks.
+  return { bytes: Buffer.from(`${idLine}retry: ${retry}\nevent: connected\ndata: ${data}\n\n`) };
 }

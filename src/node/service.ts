@@ -85,13 +85,11 @@ export class DistributedSseService implements SseService {
   }
 
   sendMessage(connectionId: string, event: string, data: unknown, options: SendOptions = {}): LocalReceipt {
-    this.#node.assertOpen();
     checkArguments('sendMessage', options);
     return this.#sender.sendLocal(connectionId, event, data, options);
   }
 
   broadcast(event: string, data: unknown, options: EventOptions = {}): FanOut {
-    this.#node.assertOpen();
     checkArguments('broadcast', options);
     return this.#publisher.broadcast(event, data, options);
   }

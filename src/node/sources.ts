@@ -1,5 +1,5 @@
 import { randomBytes } from 'node:crypto';
-import { closedFrame } from '../connection/environment.js';
+import { closedFrame } from '../connection/end.js';
 import type { Publication, PublicationResult } from '../contracts/cluster.js';
 import type { CommandReceipt, Cursor, Frame } from '../contracts/events.js';
 import type { ResumableSource } from '../contracts/service.js';

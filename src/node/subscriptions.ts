@@ -18,6 +18,8 @@ export interface InitialTopics {
   readonly since: ReadonlyMap<string, Cursor>;
 }
 
+const NOWHERE: InitialTopics['since'] = new Map();
+
 /**
  * The topics of this node's connections. Each of them is one `log.subscribe` of the node. Changes by `subscribe` and
  * `unsubscribe` are remembered by the cluster, for a client that comes back on any node.
@@ -43,17 +45,20 @@ export class Subscriptions {
   }
 
   /** The topics of a new connection, those of its client's former connection among them. @throws SseError `UNAVAILABLE` */
-  async remembered(connection: ClientConnection, topics: readonly string[]): Promise<InitialTopics> {
+  remembered(connection: ClientConnection, topics: readonly string[]): InitialTopics | Promise<InitialTopics> {
+    if (cursorOf(connection) !== undefined) return this.#recalled(connection, topics);
+    return { wanted: topics.filter(topic => !connection.topics.has(topic)), since: NOWHERE };
+  }
+
+  async #recalled(connection: ClientConnection, topics: readonly string[]): Promise<InitialTopics> {
     const followed = new Set(topics);
     const since = new Map<string, Cursor>();
-    if (cursorOf(connection) !== undefined) {
-      for (const [topic, state] of await this.node.cluster.log.recall(connection.id, this.#ttl)) {
-        if (state.kind === 'dropped') followed.delete(topic);
-        else if (!followed.has(topic)) {
-          followed.add(topic);
-          this.#note(connection, topic, 'add');
-          if (state.since !== undefined) since.set(topic, state.since);
-        }
+    for (const [topic, state] of await this.node.cluster.log.recall(connection.id, this.#ttl)) {
+      if (state.kind === 'dropped') followed.delete(topic);
+      else if (!followed.has(topic)) {
+        followed.add(topic);
+        this.#note(connection, topic, 'add');
+        if (state.since !== undefined) since.set(topic, state.since);
       }
     }
     return { wanted: [...followed].filter(topic => !connection.topics.has(topic)), since };
@@ -69,9 +74,9 @@ export class Subscriptions {
   async change(connectionId: string, topic: string, how: 'subscribe' | 'unsubscribe'): Promise<CommandReceipt> {
     checkConnectionId(connectionId);
     checkTopic(topic);
-    const { closed, cluster, store } = this.node;
+    const { closed, cluster } = this.node;
     if (closed) return CLOSED;
-    const connection = store.get(connectionId);
+    const connection = this.node.connectionOf(connectionId);
     const receipt = await (connection === undefined
       ? cluster.messenger[how](connectionId, topic)
       : receiptOf(how === 'subscribe' ? this.add(connection, topic) : this.remove(connection, topic)));

@@ -1,3 +1,4 @@
+import { constants } from 'node:os';
 import type { ClusterSendOptions, ConnectionOptions, DrainOptions, PublishOptions } from '../contracts/service.js';
 import { SseError } from '../errors.js';
 import { flag, type Kind, milliseconds, simple, text } from './kinds.js';
@@ -6,6 +7,8 @@ import { SETTINGS } from './settings.js';
 
 /** The options of a method with their kinds. `checked`: the method refuses wrong values itself, with a code of its own. */
 type Rules<Options> = { readonly [Name in keyof Options]-?: Kind<unknown> | 'checked' };
+
+const isFunction = (value: unknown): value is () => unknown => typeof value === 'function';
 
 const SEND: Rules<ClusterSendOptions> = {
   id: 'checked',
@@ -25,10 +28,22 @@ const CONNECTION: Rules<ConnectionOptions> = {
   lastEventId: text('text'),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
   source: simple('an object { key, start } with a function start', isSource),
-  onReset: simple('a function', value => typeof value === 'function'),
+  beforeOpen: simple('a function', isFunction),
+  onReset: simple('a function', isFunction),
 };
 const DRAIN: Rules<DrainOptions> = { timeout: milliseconds };
 const CLOSE_ALL: Rules<{ cluster?: boolean }> = { cluster: flag };
+
+const DRAIN_ON_SIGNALS = {
+  signals: simple('a list of signals', (value): value is unknown[] => Array.isArray(value) && value.every(isSignal)),
+  server: simple(
+    'a server, or a function that returns one',
+    (value): value is object => isFunction(value) || hasClose(value),
+  ),
+  requestsTimeout: milliseconds,
+  afterwards: simple('a function', isFunction),
+  onError: simple('a function', isFunction),
+};
 
 const METHODS = {
   createConnection: CONNECTION,
@@ -39,10 +54,11 @@ const METHODS = {
   publish: PUBLISH,
   closeAllConnections: CLOSE_ALL,
   drain: DRAIN,
+  drainOnSignals: DRAIN_ON_SIGNALS,
 } as const;
 
 /**
- * Checks the options that a method of the service was given as strictly as settings: unknown names, wrong types, values out
+ * Checks the options that a method of the service, or `drainOnSignals`, was given as strictly as settings: unknown names, wrong types, values out
  * of range.
  * @throws SseError `INVALID_OPTION`
  */
@@ -62,6 +78,14 @@ export function checkArguments(method: keyof typeof METHODS, options: object): v
 
 function isSource(value: unknown): value is ConnectionOptions['source'] {
   return typeof value === 'object' && value !== null && 'start' in value && typeof value.start === 'function';
+}
+
+function hasClose(value: unknown): boolean {
+  return typeof value === 'object' && value !== null && 'close' in value && isFunction(value.close);
+}
+
+function isSignal(value: unknown): boolean {
+  return typeof value === 'string' && value in constants.signals;
 }
 
 function checkArgument(method: string, name: string, kind: Kind<unknown>, value: unknown): void {

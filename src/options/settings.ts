@@ -327,6 +327,12 @@ export const SETTINGS = {
     /** Connections per second that a drain closes at most. Default 1000. */
     rate: setting(count(1), 1_000),
     /**
+     * Milliseconds between the begin of a drain, when the node is not ready any more, and the first connection that it closes: at
+     * most half of the time of the drain. For a balancer that needs longer than `retry` to notice, or that sends plain
+     * requests as well; 5000 suits Kubernetes. 0: none. Default 0.
+     */
+    drainDelay: setting(millisecondsWithin(0), 0),
+    /**
      * How a client is sent away that may come back: `stream` is a stream that only says when, since a browser's EventSource
      * gives up at any other status than 200; `status` is 429 or 503 with `Retry-After`, for a balancer that tries the next
      * node. A request whose Accept does not name text/event-stream gets the status. Default `stream`.

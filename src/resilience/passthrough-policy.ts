@@ -3,22 +3,34 @@ import { SseError } from '../errors.js';
 
 /** Runs every operation once and limits nothing. For a process alone, which has no cluster to call, and for tests. */
 export class PassthroughPolicy implements ResiliencePolicy {
-  async execute<T>(
+  execute<T>(
     _kind: OperationKind,
     operation: (context: OperationContext) => Promise<T>,
     signal?: AbortSignal,
   ): Promise<T> {
-    if (signal?.aborted === true) throw givenUp(signal);
+    if (signal !== undefined) return this.#until(signal, operation);
+    try {
+      return operation(new CallContext(undefined));
+    } catch (error) {
+      // Thrown before there is a promise.
+      return (async () => {
+        throw error;
+      })();
+    }
+  }
+
+  circuit(): CircuitState {
+    return 'closed';
+  }
+
+  async #until<T>(signal: AbortSignal, operation: (context: OperationContext) => Promise<T>): Promise<T> {
+    if (signal.aborted) throw givenUp(signal);
     const context = new CallContext(signal);
     try {
       return await operation(context);
     } finally {
       context.end();
     }
-  }
-
-  circuit(): CircuitState {
-    return 'closed';
   }
 }
 
@@ -36,6 +48,10 @@ export class CallContext implements OperationContext {
   get signal(): AbortSignal {
     this.#controller ??= this.#begin();
     return this.#controller.signal;
+  }
+
+  get aborted(): boolean {
+    return this.#gaveUp !== undefined || this.caller?.aborted === true;
   }
 
   /** The policy or the caller gives up on the operation: its signal aborts with this reason. */

@@ -1,13 +1,17 @@
-import { amount } from '../support/extent.js';
+import { amount, WHOLE } from '../support/extent.js';
 import { withRedis, withRedisCluster } from '../support/redis/with-redis.js';
 import { CuttableRedisNodes, RedisNodes } from '../support/redis/redis-nodes.js';
-import { clusterCoordinatorContract } from './cluster-coordinator.contract.js';
+import { clusterCoordinatorContract, type ContractExtent } from '../../src/testing/contracts/cluster-coordinator.js';
+import { MOCHA } from '../support/runner.js';
+
+// The main topology runs every test.
+const CORE: ContractExtent = WHOLE ? {} : { only: 'core' };
 
 describe('RedisCoordinator', () => {
   describe('on a single Redis', () => {
     const server = withRedis();
     const nodes = new CuttableRedisNodes(() => server.redis.port);
-    clusterCoordinatorContract('behind a URL', {
+    clusterCoordinatorContract(MOCHA, 'behind a URL', {
       node: id => nodes.node(id),
       cut: id => nodes.cut(id),
       heal: id => nodes.heal(id),
@@ -15,19 +19,21 @@ describe('RedisCoordinator', () => {
       dispose: () => nodes.dispose(),
     });
     clusterCoordinatorContract(
+      MOCHA,
       'with sixteen partitions, signed frames and a client of the application',
       new RedisNodes(() => ({ client: server.redis.admin, partitions: 16 }), {
         control: { secret: 'a secret of at least sixteen' },
         script: { scriptCacheEnabled: false },
       }),
-      { only: 'core' },
+      CORE,
     );
     clusterCoordinatorContract(
+      MOCHA,
       'with plain commands for the registry',
       new RedisNodes(() => ({ url: server.redis.url }), {
         atomicOperation: { redisAtomicEnabled: false },
       }),
-      { only: 'core' },
+      CORE,
     );
   });
 
@@ -36,14 +42,16 @@ describe('RedisCoordinator', () => {
     // Two on each master; a node subscribes to channels of each.
     const partitions = amount(6, 16);
     clusterCoordinatorContract(
+      MOCHA,
       'with classic Pub/Sub',
       new RedisNodes(() => ({ client: cluster.redis.admin, partitions })),
-      { only: 'core' },
+      CORE,
     );
     clusterCoordinatorContract(
+      MOCHA,
       'with sharded Pub/Sub',
       new RedisNodes(() => ({ client: cluster.redis.admin, partitions, pubsub: 'sharded' })),
-      { only: 'core' },
+      CORE,
     );
   });
 });

@@ -1,11 +1,13 @@
 import { resolveOptions } from '../../src/options/resolve-options.js';
 import { CockatielPolicy } from '../../src/resilience/cockatiel-policy.js';
 import { PassthroughPolicy } from '../../src/resilience/passthrough-policy.js';
-import { resiliencePolicyContract } from './resilience-policy.contract.js';
+import { resiliencePolicyContract } from '../../src/testing/contracts/resilience-policy.js';
+import { MOCHA } from '../support/runner.js';
 
-resiliencePolicyContract('PassthroughPolicy', () => new PassthroughPolicy());
+resiliencePolicyContract(MOCHA, 'PassthroughPolicy', () => new PassthroughPolicy());
 
 resiliencePolicyContract(
+  MOCHA,
   'CockatielPolicy',
   () =>
     new CockatielPolicy(

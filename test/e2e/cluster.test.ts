@@ -89,15 +89,17 @@ describe('three demo nodes over Redis', () => {
     expect((await post(c, '/sse/send/me')).status).to.equal(404);
   });
 
-  it('let the newer connection of an id win; five takeovers succeed and the next gets 204', async () => {
+  it('let the newer connection of an id win; five clients that come back succeed and the next gets 204', async () => {
     const nodes = [a, b, c];
     let former = await connect(a, 'me');
+    const { id } = await former.event('connected');
+    const headers = { 'Last-Event-ID': id };
     for (let takeover = 1; takeover <= 5; takeover += 1) {
-      const newer = await connect(nodes[takeover % 3], 'me');
+      const newer = await connect(nodes[takeover % 3], 'me', { headers });
       expect(await former.closeReason()).to.equal('superseded');
       former = newer;
     }
-    expect((await connect(b, 'me')).status).to.equal(204);
+    expect((await connect(b, 'me', { headers })).status).to.equal(204);
     expect((await post(a, '/sse/send/me?event=note', 'still here')).body['nodeId']).to.equal('c');
     expect((await former.event('note')).data).to.equal('still here');
   });

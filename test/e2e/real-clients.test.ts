@@ -3,6 +3,7 @@ import { once } from 'node:events';
 import { expect } from 'chai';
 import { EventSource } from 'eventsource';
 import type { Browser, Page } from 'playwright-core';
+import { connect as connectClient } from '../../src/client/index.js';
 import { launchBrowser } from '../support/browser.js';
 import { DemoProcess } from '../support/demo-process.js';
 import { StreamReader } from '../support/stream-reader.js';
@@ -61,6 +62,25 @@ describe('real clients', () => {
       }
     });
   }
+
+  it('the client of this package comes back after a restart, and reports the gap before what follows it', async () => {
+    const stream = connectClient(`${demo.url}/sse/connect/own?topics=a`, { delay: 100 });
+    const received: string[] = [];
+    stream.on('note', data => received.push(String(data)));
+    stream.onGap(({ reason }) => received.push(reason));
+    try {
+      await until(() => stream.state.kind === 'open', 'the connection');
+      await send('own', 'note', 'before');
+      await restart('SIGKILL');
+      await until(() => stream.state.kind === 'open', 'the reconnection');
+      await send('own', 'note', 'after');
+      await until(() => received.length === 3, 'both events and the gap');
+      // Its last id is from before the restart.
+      expect(received).to.deep.equal(['before', 'EPOCH', 'after']);
+    } finally {
+      stream.close();
+    }
+  });
 
   it('npm eventsource gets every event published while it was disconnected', async () => {
     const source = new EventSource(`${demo.url}/sse/connect/es?topics=a`);

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import type { Browser, Page } from 'playwright-core';
+import type * as client from '../../src/client/index.js';
 import { launchBrowser } from '../support/browser.js';
 import { selfSigned } from '../support/certificate.js';
 import { DemoProcess } from '../support/demo-process.js';
@@ -9,21 +10,21 @@ import { freePort } from '../support/redis/free-port.js';
 import { RedisServer } from '../support/redis/redis-server.js';
 import { until } from '../support/until.js';
 
-const NODES = ['a', 'b'];
+const NODES = ['a', 'b', 'c'];
 // A browser opens six connections to one host, and a page has five streams.
 const HOSTS = ['127.0.0.1', '127.0.0.2', '127.0.0.3', '127.0.0.4'];
 const STREAMS_PER_PAGE = 5;
 /** nginx asks a node again that long after a request to it failed. */
 const FAIL_TIMEOUT_MS = 10_000;
 
-/** What the native EventSources of a page have seen. */
+/** What the streams of a page have seen: native EventSources, and those of the client. */
 interface Streams {
   readonly entries: number[][];
-  readonly states: number[];
+  readonly open: boolean[];
   readonly resets: number;
 }
 
-describe('native EventSources behind nginx, while nodes are restarted', () => {
+describe('streams of a browser behind nginx, while nodes are restarted', () => {
   let browser: Browser | undefined;
   let redis: RedisServer;
   let nginx: Nginx | undefined;
@@ -82,7 +83,7 @@ describe('native EventSources behind nginx, while nodes are restarted', () => {
 
   const seen = (): Promise<Streams[]> => Promise.all(pages.map(page => page.evaluate(readStreams)));
   const allOpen = async (): Promise<boolean> =>
-    (await seen()).every(({ states }) => states.length === STREAMS_PER_PAGE && states.every(state => state === 1));
+    (await seen()).every(({ open }) => open.length === STREAMS_PER_PAGE && open.every(Boolean));
 
   /** Short requests beside the streams: by their answers nginx knows a node that is back. */
   const publish = async (): Promise<void> => {
@@ -96,10 +97,10 @@ describe('native EventSources behind nginx, while nodes are restarted', () => {
     }
   };
 
-  it('come back, all of them, over HTTP/1.1 and HTTP/2, and miss nothing', async () => {
+  it('come back, native ones and those of the client, over HTTP/1.1 and HTTP/2, and miss nothing', async () => {
     publishing = true;
     const publisher = publish();
-    for (let restart = 0; restart < amount(1, 4); restart += 1) {
+    for (let restart = 0; restart < amount(1, NODES.length); restart += 1) {
       const n = restart % NODES.length;
       const before = published;
       expect(await nodes[n]?.stop('SIGTERM')).to.equal(0);
@@ -116,9 +117,9 @@ describe('native EventSources behind nginx, while nodes are restarted', () => {
     const complete = (list: number[]): boolean => list.at(-1) === published;
     await until(async () => (await seen()).every(({ entries }) => entries.every(complete)), 'the last entry', 30_000);
     const all = Array.from({ length: published }, (_, n) => n + 1);
-    for (const { entries, states, resets } of await seen()) {
+    for (const { entries, open, resets } of await seen()) {
       for (const list of entries) expect(list).to.deep.equal(all);
-      expect(states).to.deep.equal(entries.map(() => 1));
+      expect(open).to.deep.equal(entries.map(() => true));
       expect(resets).to.equal(0);
     }
     expect(published).to.be.greaterThan(20);
@@ -127,21 +128,31 @@ describe('native EventSources behind nginx, while nodes are restarted', () => {
 
 /** What a page's script keeps on its window. */
 interface StreamsOfPage {
-  streams: { readonly source: EventSource; readonly entries: number[] }[];
+  streams: { readonly isOpen: () => boolean; readonly entries: number[] }[];
   resets: number;
 }
 
-/** Runs in the page. */
-function openStreams([name, count]: readonly [string, number]): void {
+/** Runs in the page. Each second stream is one of the client, which the demo serves. */
+async function openStreams([name, count]: readonly [string, number]): Promise<void> {
+  const module = '/client/index.js';
+  const { connect } = (await import(module)) as typeof client;
   const own = globalThis as unknown as StreamsOfPage;
   own.streams = [];
   own.resets = 0;
   for (let n = 0; n < count; n += 1) {
-    const source = new EventSource(`/sse/connect/${name}-${n}?topics=news`);
+    const url = `/sse/connect/${name}-${n}?topics=news`;
     const entries: number[] = [];
-    source.addEventListener('entry', event => entries.push(Number(event instanceof MessageEvent && event.data)));
-    source.addEventListener('sse.reset', () => (own.resets += 1));
-    own.streams.push({ source, entries });
+    if (n % 2 === 0) {
+      const source = new EventSource(url);
+      source.addEventListener('entry', event => entries.push(Number(event instanceof MessageEvent && event.data)));
+      source.addEventListener('sse.reset', () => (own.resets += 1));
+      own.streams.push({ isOpen: () => source.readyState === 1, entries });
+    } else {
+      const stream = connect(url);
+      stream.on('entry', data => entries.push(Number(data)));
+      stream.onGap(() => (own.resets += 1));
+      own.streams.push({ isOpen: () => stream.state.kind === 'open', entries });
+    }
   }
 }
 
@@ -150,12 +161,12 @@ function readStreams(): Streams {
   const { streams, resets } = globalThis as unknown as StreamsOfPage;
   return {
     entries: streams.map(({ entries }) => entries),
-    states: streams.map(({ source }) => source.readyState),
+    open: streams.map(({ isOpen }) => isOpen()),
     resets,
   };
 }
 
-/** As distributions configure it, with two nodes behind it, plain and over TLS with HTTP/2. */
+/** As distributions configure it, with the nodes behind it, plain and over TLS with HTTP/2. */
 function servers(port: number, tlsPort: number, nodes: readonly number[]): string {
   const location = `
     location = /ready { return 204; }

@@ -4,44 +4,24 @@ import * as http2 from 'node:http2';
 import * as https from 'node:https';
 import { type AddressInfo, connect, type Server, type Socket } from 'node:net';
 import * as tls from 'node:tls';
-import type { ConnectionSink } from '../../src/contracts/connection.js';
+import { brotliDecompressSync, constants, gunzipSync } from 'node:zlib';
+import type { ContentEncoding, StreamSettings } from '../../src/koa/socket-sink.js';
 import { sinkFor } from '../../src/koa/stream-request.js';
+import type { SinkClient, SinkPair } from '../../src/testing/contracts/connection-sink.js';
 import { selfSigned } from './certificate.js';
 
-/** The client's end of a sink. */
-export interface SinkClient {
-  readonly status: number | undefined;
-  readonly headers: Readonly<Record<string, string>>;
-  /** What came of the body, one character per byte. */
-  readonly body: string;
-  /** The response ended as its protocol has it. */
-  readonly ended: boolean;
-  /** The response ended, one way or the other. */
-  readonly gone: boolean;
-  /** Reads no more until {@link resume}. */
-  pause(): void;
-  resume(): void;
-  /** Leaves politely. */
-  leave(): void;
-  /** Leaves with a TCP reset. */
-  reset(): void;
-}
-
-/** A sink with its client, over a real socket. */
-export interface SinkPair<Client extends SinkClient = SinkClient> {
-  readonly sink: ConnectionSink;
-  readonly client: Client;
-  close(): Promise<void>;
-}
-
 /** The sink of an HTTP/1.1 request. */
-export async function openHttp1(secure: boolean, detach: 'auto' | false = 'auto'): Promise<SinkPair> {
+export async function openHttp1(
+  secure: boolean,
+  detach: 'auto' | false = 'auto',
+  encoding?: ContentEncoding,
+): Promise<SinkPair> {
   const server = secure ? https.createServer(await selfSigned()) : http.createServer();
   const raw = await connectTo(server);
   const socket = secure ? tls.connect({ socket: raw, rejectUnauthorized: false }) : raw;
   const client = new Http1SinkClient(socket, raw);
   socket.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
-  return pair(server, client, detach);
+  return pair(server, client, { detach, keepAlive: 5_000, encoding });
 }
 
 /** The sink of an HTTP/2 request. */
@@ -86,7 +66,9 @@ class Http1SinkClient implements SinkClient {
 
   get body(): string {
     const end = this.#received.indexOf('\r\n\r\n');
-    return end < 0 ? '' : unchunked(this.#received.slice(end + 4)).body;
+    if (end < 0) return '';
+    const { body } = unchunked(this.#received.slice(end + 4));
+    return uncompressed(body, this.headers['content-encoding']);
   }
 
   get ended(): boolean {
@@ -126,6 +108,17 @@ export function unchunked(text: string): { body: string; complete: boolean } {
     parts.push(text.slice(line + 2, line + 2 + size));
     at = line + 2 + size + 2;
   }
+}
+
+/** A body that was compressed, as far as it is there. */
+function uncompressed(body: string, encoding: string | undefined): string {
+  if (encoding === undefined) return body;
+  const bytes = Buffer.from(body, 'latin1');
+  const plain =
+    encoding === 'gzip'
+      ? gunzipSync(bytes, { finishFlush: constants.Z_SYNC_FLUSH })
+      : brotliDecompressSync(bytes, { finishFlush: constants.BROTLI_OPERATION_FLUSH });
+  return plain.toString('latin1');
 }
 
 /** A client that can also give up its stream alone. */
@@ -200,11 +193,11 @@ async function encrypt(socket: Socket): Promise<tls.TLSSocket> {
 async function pair<Client extends SinkClient>(
   server: Server | http2.Http2Server,
   client: Client,
-  detach: 'auto' | false = 'auto',
+  settings?: StreamSettings,
 ): Promise<SinkPair<Client>> {
   const [request, response] = (await once(server, 'request')) as [http.IncomingMessage, http.ServerResponse];
   return {
-    sink: sinkFor(request, response, { detach, keepAlive: 5_000 }),
+    sink: sinkFor(request, response, settings),
     client,
     close: async () => {
       const closed = once(server, 'close');

@@ -281,7 +281,7 @@ export class LogTail {
 
   #keep({ ttl }: TopicTail, { topic, position, frame }: LogEntry, age: number): Kept {
     const size = frame.bytes.length + OVERHEAD;
-    const kept = { topic, position, size, expiresAt: performance.now() + ttl - age, frame };
+    const kept = { topic, position, size, expiresAt: performance.now() + ttl - age, frame: withOwnBytes(frame) };
     this.#order.push(kept);
     this.#bytes += size;
     return kept;
@@ -356,6 +356,15 @@ export class LogTail {
     run.from = position;
     if (run !== tail.growing && !isAfter(run.to, run.from)) tail.runs = tail.runs.filter(other => other !== run);
   }
+}
+
+/** A frame whose bytes are no part of a buffer that Node shares among many: a kept part keeps all of that buffer. */
+function withOwnBytes(frame: Frame): Frame {
+  const { bytes } = frame;
+  if (bytes.buffer.byteLength === bytes.length) return frame;
+  const own = Buffer.allocUnsafeSlow(bytes.length);
+  own.set(bytes);
+  return { ...frame, bytes: own };
 }
 
 /** The first entries, in order, within a number and a number of bytes, but at least one; complete up to where they end. */

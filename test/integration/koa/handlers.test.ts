@@ -1,7 +1,10 @@
+import * as http from 'node:http';
 import { Readable } from 'node:stream';
-import { setTimeout as delay } from 'node:timers/promises';
+import { setImmediate as turn, setTimeout as delay } from 'node:timers/promises';
 import { expect } from 'chai';
 import { interval, map, of, take, throwError } from 'rxjs';
+import type { Context } from 'koa';
+import type { SseRequest } from '../../../src/contracts/authorization.js';
 import type { SseConnection } from '../../../src/contracts/connection.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
@@ -10,7 +13,12 @@ import { until } from '../../support/until.js';
 
 const THREE = ['one', 'two', 'three'];
 const cancelled: string[] = [];
+let release: () => void = () => undefined;
 let aborted: unknown;
+
+let app: KoaApp;
+
+const notFound = (): Error => Object.assign(new Error('no such job'), { status: 404, expose: true });
 
 class SourceController {
   @SseEndpoint('/async-iterable')
@@ -116,6 +124,54 @@ class SourceController {
     yield { event: 'two\nlines', data: 1 };
   }
 
+  @SseEndpoint('/missing/:clientId')
+  async missing(): Promise<void> {
+    await delay(1);
+    throw notFound();
+  }
+
+  @SseEndpoint('/missing-items/:clientId')
+  async *missingItems(): AsyncIterable<string> {
+    await delay(1);
+    if (THREE.length > 0) throw notFound();
+    yield 'never';
+  }
+
+  @SseEndpoint('/uses/:clientId')
+  async uses(connection: SseConnection, { query }: SseRequest): Promise<void> {
+    if (query['how'] === 'send') connection.send('early', 1);
+    if (query['how'] === 'wait') await delay(220);
+    if (query['how'] === 'close') connection.close('done');
+    else throw notFound();
+  }
+
+  @SseEndpoint('/sends-and-throws/:clientId')
+  sendsAndThrows(connection: SseConnection): void {
+    connection.send('early', 1);
+    throw notFound();
+  }
+
+  @SseEndpoint('/by-id/:clientId')
+  async byId({ id }: SseConnection): Promise<void> {
+    const { outcome } = await app.service.subscribe(id, 'room');
+    await app.service.sendMessageToConnection(id, 'subscribed', outcome);
+  }
+
+  @SseEndpoint('/slow/:clientId')
+  async slow(connection: SseConnection, request: SseRequest & Context): Promise<void> {
+    await new Promise<void>(resolve => (release = resolve));
+    request.set('X-Handler', 'was here');
+    connection.send('late', connection.state.kind);
+  }
+
+  @SseEndpoint('/floods/:clientId')
+  async floods(connection: SseConnection): Promise<void> {
+    while (!connection.signal.aborted) {
+      connection.send('flood', 'x'.repeat(1000));
+      await connection.drained();
+    }
+  }
+
   @SseEndpoint('/waits/:clientId')
   async waits(connection: SseConnection): Promise<void> {
     try {
@@ -128,8 +184,6 @@ class SourceController {
 }
 
 describe('a handler', () => {
-  let app: KoaApp;
-
   beforeEach(async () => {
     cancelled.length = 0;
     aborted = undefined;
@@ -232,8 +286,6 @@ describe('a handler', () => {
   });
 
   for (const [path, message] of [
-    ['throws', 'broken handler'],
-    ['rejects', 'broken promise'],
     ['fails', 'broken source'],
     ['fails-observable', 'broken observable'],
   ] as const) {
@@ -246,6 +298,109 @@ describe('a handler', () => {
       expect(app.errors).to.deep.equal([]);
     });
   }
+
+  describe('before the head', () => {
+    const refused = async (path: string, headers = {}): Promise<EventStreamClient> => {
+      const client = await EventStreamClient.open(app.url + path, { headers });
+      await client.ended();
+      expect(app.store.size + app.store.opening).to.equal(0);
+      return client;
+    };
+
+    for (const path of ['missing', 'missing-items']) {
+      it(`may refuse: the status that it throws is the answer, after an await as well (${path})`, async () => {
+        const client = await refused(`/${path}/x`, { Accept: 'text/event-stream' });
+        expect([client.status, client.text]).to.deep.equal([404, 'no such job']);
+        expect(client.headers['cache-control']).to.equal('no-store');
+        expect(failures()).to.deep.equal([]);
+      });
+    }
+
+    for (const [path, message] of [
+      ['throws', 'broken handler'],
+      ['rejects', 'broken promise'],
+    ] as const) {
+      it(`that ${path} is answered with 500, or with a stream for clients that name one, and reported to Koa`, async () => {
+        expect((await refused(`/${path}/x`)).status).to.equal(500);
+        const client = await refused(`/${path}/x`, { Accept: 'text/event-stream' });
+        expect(await client.closeReason()).to.equal('error');
+        expect(app.errors.map(error => (error as Error).message)).to.deep.equal([message, message]);
+      });
+    }
+
+    it('that refuses leaves the former owner of the id alone', async () => {
+      const owner = await open('/held/x');
+      await owner.event('connected');
+      expect((await open('/missing/x')).status).to.equal(404);
+      app.service.sendMessage('x', 'note', 'still mine');
+      expect((await owner.event('note')).data).to.equal('still mine');
+      owner.leave();
+    });
+
+    for (const [path, sent] of [
+      ['/uses/x?how=send', ['1']],
+      ['/sends-and-throws/x', ['1']],
+      ['/uses/x?how=wait', []],
+    ] as const) {
+      it(`no longer refuses after it sent something or took more than 200 ms: ${path}`, async () => {
+        const client = await open(path);
+        expect(client.status).to.equal(200);
+        expect(await client.closeReason()).to.equal('failed');
+        expect(client.data('early')).to.deep.equal(sent);
+        expect(failures()).to.deep.equal(['no such job']);
+      });
+    }
+
+    it('may close: the client gets the head and the reason', async () => {
+      const client = await open('/uses/x?how=close');
+      expect(await client.closeReason()).to.equal('done');
+      expect(client.events.map(({ event }) => event)).to.deep.equal(['connected', 'sse.closed']);
+    });
+
+    it('reaches its own connection by id, not the former one', async () => {
+      const former = await open('/held/x');
+      await former.event('connected');
+      const client = await open('/by-id/x');
+      expect((await client.event('subscribed')).data).to.equal('delivered');
+      expect(await former.closeReason()).to.equal('superseded');
+      expect(former.events.map(({ event }) => event)).to.deep.equal(['connected', 'sse.closed']);
+      await app.service.publish('room', 'note', 'to the room');
+      expect((await client.event('note')).data).to.equal('to the room');
+      client.leave();
+    });
+
+    it('may set headers; what arrives meanwhile is held, and what it sends comes in order', async () => {
+      const opening = open('/slow/x');
+      await until(() => app.store.opening === 1, 'the handler');
+      app.service.broadcast('note', 'held');
+      release();
+      const client = await opening;
+      await client.event('late');
+      expect(client.headers['x-handler']).to.equal('was here');
+      expect(client.events.map(({ event }) => event)).to.deep.equal(['connected', 'note', 'late']);
+      expect(client.data('late')).to.deep.equal(['opening']);
+      client.leave();
+    });
+
+    it('may send as fast as its client reads', async () => {
+      const client = await open('/floods/x');
+      await until(() => client.data('flood').length > 500, 'many events');
+      expect(client.events[0]?.event).to.equal('connected');
+      client.leave();
+      await until(() => app.store.size === 0, 'the end');
+    });
+
+    it('that runs on when its client leaves is no error', async () => {
+      const leaving = http.get(`${app.url}/slow/x`).on('error', () => undefined);
+      await until(() => app.store.opening === 1, 'the handler');
+      leaving.destroy();
+      await until(() => app.store.opening === 0, 'the end');
+      release();
+      await turn();
+      expect(failures()).to.deep.equal([]);
+      expect(app.errors).to.deep.equal([]);
+    });
+  });
 
   it('that returns no source ends its stream', async () => {
     const client = await open('/no-source');

@@ -12,9 +12,15 @@ import { pinoHttp } from 'pino-http';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
+import { StreamReader } from '../../support/stream-reader.js';
 import { until } from '../../support/until.js';
 
 class StreamController {
+  @SseEndpoint('/compressed/:clientId', { compression: true })
+  compressed(): void {
+    // Only held open.
+  }
+
   @SseEndpoint('/endpoint/:clientId')
   stream(): void {
     // Only held open.
@@ -140,6 +146,37 @@ for (const detach of ['auto', false] as const) {
         expect(Number(milliseconds)).to.be.at.least(OPEN_MS);
         expect(pretty).to.have.length(2);
         expect(app.errors).to.deep.equal([]);
+      });
+    }
+
+    const encodings = { 'gzip, deflate, br': 'gzip', br: 'br', 'gzip;q=0.5, br;q=0.9': 'br', '*': 'gzip' };
+    for (const [accepted, encoding] of Object.entries(encodings)) {
+      it(`is compressed when its endpoint says so and its client accepts ${accepted}`, async () => {
+        const reader = await StreamReader.open(`${app.url}/compressed/c`, { headers: { 'accept-encoding': accepted } });
+        expect(reader.response.headers.get('content-encoding')).to.equal(encoding);
+        expect(reader.response.headers.get('vary')).to.match(/Accept-Encoding/);
+        await reader.event('connected');
+        for (let n = 0; n < 3; n += 1) {
+          expect(app.service.sendMessage('c', `note-${n}`, 'x'.repeat(10_000)).outcome).to.equal('delivered');
+          expect((await reader.event(`note-${n}`)).data).to.have.length(10_000);
+        }
+        const [socket] = app.sockets;
+        expect(socket?.bytesWritten).to.be.lessThan(4_000);
+        await app.service.closeConnection('c');
+        expect((await reader.event('sse.closed')).data).to.contain('closed');
+        await reader.end();
+      });
+    }
+
+    for (const accepted of ['identity', 'gzip;q=0, identity', 'deflate', 'identity, gzip;q=0.5']) {
+      it(`is not compressed when its client accepts ${accepted}`, async () => {
+        const client = await EventStreamClient.open(`${app.url}/compressed/d`, {
+          headers: { 'Accept-Encoding': accepted },
+        });
+        await client.event('connected');
+        expect(client.headers).to.not.have.property('content-encoding');
+        client.leave();
+        await until(() => app.store.size === 0, 'the end');
       });
     }
 

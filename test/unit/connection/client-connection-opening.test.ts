@@ -126,12 +126,12 @@ describe('ClientConnection while opening', () => {
     const { connection, sink } = bench.opening();
     connection.deliver(frame('held'));
     connection.open(FIRST);
-    await connection.drained();
+    await connection.written();
     sink.block();
     connection.replay(frame('replayed'));
     await turn();
     let resumed = false;
-    const waited = connection.drained().then(() => (resumed = true));
+    const waited = connection.written().then(() => (resumed = true));
     await turn();
     expect(resumed).to.be.false;
     sink.drain();

@@ -1,7 +1,12 @@
+import { once } from 'node:events';
+import { createServer, get, Agent, type IncomingMessage, type Server, type ServerResponse } from 'node:http';
+import * as http2 from 'node:http2';
+import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import sinon from 'sinon';
 import { drainOnSignals } from '../../../src/node/drain.js';
 import { turns } from '../../support/turns.js';
+import { until } from '../../support/until.js';
 
 describe('drainOnSignals', () => {
   let exit: sinon.SinonStub;
@@ -75,5 +80,93 @@ describe('drainOnSignals', () => {
     expect(process.listenerCount('SIGUSR2')).to.equal(before + 1);
     undo();
     expect(process.listenerCount('SIGUSR2')).to.equal(before);
+  });
+});
+
+describe('drainOnSignals with a server', () => {
+  const service = { drain: async () => undefined };
+  const answers: ServerResponse[] = [];
+  let exit: sinon.SinonStub;
+  let undo: () => void;
+
+  beforeEach(() => {
+    answers.length = 0;
+    exit = sinon.stub(process, 'exit');
+  });
+  afterEach(() => {
+    undo();
+    sinon.restore();
+  });
+
+  const listening = async (server: Server | http2.Http2Server): Promise<number> => {
+    server.listen(0, '127.0.0.1');
+    await once(server, 'listening');
+    return (server.address() as AddressInfo).port;
+  };
+
+  it('exits when the requests under way are answered, however long their connections stay open', async () => {
+    const server = createServer((_request, response) => answers.push(response));
+    const port = await listening(server);
+    const steps: string[] = [];
+    undo = drainOnSignals(service, { server: () => server, afterwards: () => steps.push('afterwards') });
+    const agent = new Agent({ keepAlive: true });
+    const answered = once(get({ port, agent }), 'response') as Promise<[IncomingMessage]>;
+    await until(() => answers.length === 1, 'the request');
+    process.emit('SIGTERM');
+    await until(() => !server.listening, 'the end of the listener');
+    await turns();
+    expect(exit.called).to.equal(false);
+    answers[0]?.end('done');
+    const [response] = await answered;
+    expect(response.statusCode).to.equal(200);
+    response.resume();
+    await until(() => exit.called, 'the exit');
+    expect(steps).to.deep.equal(['afterwards']);
+    expect(exit.args).to.deep.equal([[0]]);
+    agent.destroy();
+  });
+
+  it('closes the sessions of HTTP/2, which end with their requests', async () => {
+    const server = http2.createServer();
+    const port = await listening(server);
+    undo = drainOnSignals(service, { server });
+    const session = http2.connect(`http://127.0.0.1:${port}`);
+    const [received] = (await once(session, 'connect').then(async () => {
+      const request = session.request();
+      const [stream] = (await once(server, 'stream')) as [http2.ServerHttp2Stream];
+      return [{ request, stream }];
+    })) as [{ request: http2.ClientHttp2Stream; stream: http2.ServerHttp2Stream }];
+    process.emit('SIGTERM');
+    await once(session, 'goaway');
+    expect(exit.called).to.equal(false);
+    received.stream.respond({ ':status': 200 }, { endStream: true });
+    received.request.resume();
+    await until(() => exit.called, 'the exit');
+    expect(exit.args).to.deep.equal([[0]]);
+  });
+
+  it('waits for requests no longer than requestsTimeout, and for no server that does not listen', async () => {
+    const server = createServer((_request, response) => answers.push(response));
+    const port = await listening(server);
+    undo = drainOnSignals(service, { server, requestsTimeout: 20 });
+    const request = get({ port });
+    request.on('error', () => undefined);
+    await until(() => answers.length === 1, 'the request');
+    process.emit('SIGTERM');
+    await until(() => exit.called, 'the exit');
+    request.destroy();
+    undo();
+    exit.resetHistory();
+    undo = drainOnSignals(service, { server: createServer() });
+    process.emit('SIGTERM');
+    await until(() => exit.called, 'the exit');
+    expect(exit.args).to.deep.equal([[0]]);
+  });
+
+  it('refuses options that it does not have, or not with such a value', () => {
+    undo = () => undefined;
+    for (const options of [{ servers: 1 }, { server: 'x' }, { signals: ['SIGNOPE'] }, { requestsTimeout: Infinity }]) {
+      expect(() => drainOnSignals(service, options as object)).to.throw(/drainOnSignals/);
+    }
   });
 });

@@ -67,6 +67,26 @@ describe('Drainer', () => {
     expect(node.service.health().reasons[0]?.code).to.equal('CLOSED');
   });
 
+  it('begins after reconnect.drainDelay, in which the node is not ready and serves the clients it has', async () => {
+    const node = await cluster.started('a', { options: { reconnect: { drainDelay: 5_000 } } });
+    const [client] = await connect(node, 1);
+    const drained = duration(node.service.drain());
+    await clock.tickAsync(4_900);
+    expect(node.service.health().ready).to.equal(false);
+    expect(client?.connection.state.kind).to.equal('open');
+    expect(await other.service.sendMessageToConnection('c0', 'note', 1)).to.include({ outcome: 'delivered' });
+    expect(await codeOf(node.connect('late'))).to.equal('DRAINING');
+    await clock.tickAsync(200);
+    expect(client?.connection.state.kind).to.not.equal('open');
+    expect(await drained).to.be.within(5_000, 6_000);
+  });
+
+  it('begins after half of its time at the latest', async () => {
+    const node = await cluster.started('a', { options: { reconnect: { drainDelay: 60_000 } } });
+    await connect(node, 1);
+    expect(await duration(node.service.drain({ timeout: 2_000 }))).to.be.within(1_000, 2_000);
+  });
+
   it('ends at once when the node has not joined the cluster', async () => {
     const node = cluster.node('a');
     expect(await duration(node.service.drain())).to.equal(0);

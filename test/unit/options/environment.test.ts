@@ -105,6 +105,7 @@ const VARIABLES: Record<string, [text: string, value: unknown]> = {
   SSE_GUARDS_TIMEOUT: ['95', 95],
   SSE_RECONNECT_RETRY: ['86', 86],
   SSE_RECONNECT_JITTER: ['87', 87],
+  SSE_RECONNECT_DRAIN_DELAY: ['96', 96],
   SSE_RECONNECT_RATE: ['88', 88],
   SSE_RECONNECT_REFUSAL: ['status', 'status'],
   SSE_TELEMETRY_ENABLED: ['false', false],

@@ -69,7 +69,13 @@ describe('resolveOptions', () => {
       });
       expect(options.send).to.deep.equal({ ack: 'owner', deadline: 3000, maxPending: 10000 });
       expect(options.limits).to.deep.equal({ maxEventBytes: 1048576, maxTopicsPerConnection: 128 });
-      expect(options.reconnect).to.deep.equal({ retry: 2000, jitter: 5000, rate: 1000, refusal: 'stream' });
+      expect(options.reconnect).to.deep.equal({
+        retry: 2000,
+        jitter: 5000,
+        rate: 1000,
+        drainDelay: 0,
+        refusal: 'stream',
+      });
       expect(options.onUnavailable).to.equal('degrade');
     });
 

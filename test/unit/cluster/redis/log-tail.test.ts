@@ -54,6 +54,16 @@ describe('LogTail', () => {
     expect(page(['b'], 13)).to.deep.equal({ head: 13, to: 13, got: [] });
   });
 
+  it('keeps of an event its bytes, and not the buffer of which they are a part', () => {
+    const position = at(11);
+    const pool = Buffer.alloc(8192, 'x');
+    tail.add({ topic: 'a', position, frame: { bytes: pool.subarray(100, 150), position } });
+    tail.moveTo(position);
+    const [kept] = tail.page(['a'], at(10), 100, 100_000)?.frames ?? [];
+    expect(kept?.bytes.toString()).to.equal('x'.repeat(50));
+    expect(kept?.bytes.buffer.byteLength).to.equal(50);
+  });
+
   it('ends a page at its number of entries, or of bytes, after at least one', () => {
     for (const sequence of [11, 12, 13]) deliver('a', sequence, 50);
     expect(page(['a'], 10, 2)).to.deep.equal({ head: 13, to: 12, got: [11, 12] });

@@ -1,4 +1,3 @@
-import { expect } from 'chai';
 import type {
   ClusterCoordinator,
   Publication,
@@ -6,15 +5,15 @@ import type {
   ReplayPage,
   ReplayRequest,
   Retention,
-} from '../../src/contracts/cluster.js';
-import type { Cursor } from '../../src/contracts/events.js';
-import type { ReconcileReport, ReconcileRequest } from '../../src/contracts/self-check.js';
-import { formatCursor, isAfter } from '../../src/protocol/cursor.js';
-import { gapIn } from '../support/gap-in.js';
-import { codeOf, failureOf } from '../support/code-of.js';
-import { WHOLE } from '../support/extent.js';
-import { RecordingListener } from '../support/recording-listener.js';
-import { until } from '../support/until.js';
+} from '../../contracts/cluster.js';
+import type { Cursor, Gap } from '../../contracts/events.js';
+import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
+import { formatCursor, isAfter } from '../../protocol/cursor.js';
+import { codeOf, failureOf } from './code-of.js';
+import { expect } from './expect.js';
+import { RecordingListener } from './recording-listener.js';
+import type { TestRunner } from './runner.js';
+import { until } from './until.js';
 
 /** Makes the nodes of a cluster. One cluster serves all tests of a contract. */
 export interface ClusterFactory {
@@ -48,18 +47,23 @@ const CHECK: ReconcileRequest = {
 const MUCH = 250;
 
 /** The number of the present test, of all that run the contract in this process. */
-let present = 0;
+const test = { present: 0 };
 
-/** How much of the contract runs in `npm test`; all of it runs in `npm run test:all`. */
+/** How much of the contract runs. */
 export interface ContractExtent {
   /** Only the tests that are marked `core`: one for each method and each promise that depends on the topology. */
   readonly only?: 'core';
 }
 
 /** What every implementation of `ClusterCoordinator` does. */
-export function clusterCoordinatorContract(name: string, factory: ClusterFactory, { only }: ContractExtent = {}): void {
-  const core = globalThis.it;
-  const it = only === 'core' && !WHOLE ? omitted : core;
+export function clusterCoordinatorContract(
+  runner: TestRunner,
+  name: string,
+  factory: ClusterFactory,
+  { only }: ContractExtent = {},
+): void {
+  const { describe, before, after, beforeEach, afterEach, it: core } = runner;
+  const it = only === 'core' ? omitted : core;
 
   async function unstarted(nodeId: string): Promise<Node> {
     return { coordinator: await factory.node(nodeId), listener: new RecordingListener() };
@@ -1132,8 +1136,9 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
       });
     });
 
-    const { cut, heal } = factory;
-    if (cut === undefined || heal === undefined) return;
+    if (factory.cut === undefined || factory.heal === undefined) return;
+    const cut = factory.cut.bind(factory);
+    const heal = factory.heal.bind(factory);
 
     describe('in an outage', () => {
       afterEach(async () => {
@@ -1256,14 +1261,14 @@ export function clusterCoordinatorContract(name: string, factory: ClusterFactory
 }
 
 /** Stands for mocha's `it` where a test is left out. */
-function omitted(_title: string, _test: Mocha.AsyncFunc | Mocha.Func): void {
-  // It is run on the main topologies, and on all of them in `npm run test:all`.
+function omitted(): void {
+  // Its promise does not depend on the topology.
 }
 
 /** Begins a test: names that no other test uses, for its connections, tokens, messages, topics, key and lock. */
 function ownNames() {
-  present += 1;
-  const own = (name: string): string => `${name}.${present}`;
+  test.present += 1;
+  const own = (name: string): string => `${name}.${test.present}`;
   return {
     c1: own('c1'),
     c2: own('c2'),
@@ -1350,7 +1355,7 @@ async function publishAll(
 ): Promise<Cursor[]> {
   const cursors: Cursor[] = [];
   for (const [n, topic] of topics.entries()) {
-    const result = await coordinator.log.publish(publication(topic, `data: ${present} ${n}\n\n`, retention));
+    const result = await coordinator.log.publish(publication(topic, `data: ${test.present} ${n}\n\n`, retention));
     cursors.push(cursorOf(result));
   }
   return cursors;
@@ -1385,7 +1390,7 @@ function replay(
 function texts({ frames }: ReplayPage): string[] {
   return frames
     .map(({ bytes }) => /data: (\d+) (\d+)/.exec(bytes.toString()))
-    .flatMap(found => (found?.[1] === `${present}` ? [found[2] ?? ''] : []));
+    .flatMap(found => (found?.[1] === `${test.present}` ? [found[2] ?? ''] : []));
 }
 
 function numbersUpTo(count: number): string[] {
@@ -1435,4 +1440,13 @@ function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
     coordinator.messenger.presence('news'),
     ...(coordinator.selfCheck === undefined ? [] : [coordinator.selfCheck.reconcile(CHECK)]),
   ];
+}
+
+/** The reason of the gap in a page and its topics, without positions. */
+export function gapIn({
+  gap,
+}: {
+  readonly gap?: Gap | undefined;
+}): { reason: Gap['reason']; topics: string[] | undefined } | undefined {
+  return gap && { reason: gap.reason, topics: gap.topics && [...gap.topics.keys()] };
 }

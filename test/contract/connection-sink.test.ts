@@ -3,13 +3,16 @@ import { expect } from 'chai';
 import type { ConnectionSink } from '../../src/contracts/connection.js';
 import { openHttp1, openHttp2 } from '../support/sink-pair.js';
 import { until } from '../support/until.js';
-import { describeConnectionSink } from './connection-sink.contract.js';
+import { connectionSinkContract } from '../../src/testing/contracts/connection-sink.js';
+import { MOCHA } from '../support/runner.js';
 
-describeConnectionSink('SocketSink over HTTP/1.1', () => openHttp1(false));
-describeConnectionSink('SocketSink over HTTP/1.1, detach: false', () => openHttp1(false, false));
-describeConnectionSink('SocketSink over HTTPS/1.1', () => openHttp1(true));
-describeConnectionSink('ResponseSink over HTTP/2', () => openHttp2(false));
-describeConnectionSink('ResponseSink over HTTP/2 with TLS', () => openHttp2(true));
+connectionSinkContract(MOCHA, 'SocketSink over HTTP/1.1', () => openHttp1(false));
+connectionSinkContract(MOCHA, 'SocketSink over HTTP/1.1, detach: false', () => openHttp1(false, false));
+connectionSinkContract(MOCHA, 'SocketSink over HTTPS/1.1', () => openHttp1(true));
+connectionSinkContract(MOCHA, 'CompressingSink, gzip', () => openHttp1(false, 'auto', 'gzip'), 'gzip');
+connectionSinkContract(MOCHA, 'CompressingSink, br', () => openHttp1(false, 'auto', 'br'), 'br');
+connectionSinkContract(MOCHA, 'ResponseSink over HTTP/2', () => openHttp2(false));
+connectionSinkContract(MOCHA, 'ResponseSink over HTTP/2 with TLS', () => openHttp2(true));
 
 describe('ResponseSink', () => {
   const { NGHTTP2_CANCEL, NGHTTP2_INTERNAL_ERROR, NGHTTP2_NO_ERROR } = constants;

@@ -1,13 +1,15 @@
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { getEventListeners } from 'node:events';
-import { expect } from 'chai';
-import type { OperationContext, OperationKind, ResiliencePolicy } from '../../src/contracts/policy.js';
-import { SseError } from '../../src/errors.js';
+import type { OperationContext, OperationKind, ResiliencePolicy } from '../../contracts/policy.js';
+import { SseError } from '../../errors.js';
+import { expect } from './expect.js';
+import type { TestRunner } from './runner.js';
 
 const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'command', 'maintenance'];
 
 /** What every implementation of `ResiliencePolicy` does. A policy that retries must be made to do so quickly. */
-export function resiliencePolicyContract(name: string, create: () => ResiliencePolicy): void {
+export function resiliencePolicyContract(runner: TestRunner, name: string, create: () => ResiliencePolicy): void {
+  const { describe, it, beforeEach } = runner;
   describe(`${name} as a ResiliencePolicy`, () => {
     let policy: ResiliencePolicy;
 

@@ -1,0 +1,117 @@
+import type { IncomingHttpHeaders } from 'node:http';
+import { type BrotliCompress, constants, createBrotliCompress, createGzip, type Gzip } from 'node:zlib';
+import type { SinkListener } from '../contracts/connection.js';
+import type { ContentEncoding, RequestSink } from './socket-sink.js';
+
+// In the order of choice where the client has none: brotli compresses events as well and takes more than three times the memory.
+const ENCODINGS: readonly ContentEncoding[] = ['gzip', 'br'];
+
+/** The encoding that a client prefers by its header `Accept-Encoding` (RFC 9110, section 12.5.3); `undefined`: none. */
+export function encodingOf(headers: IncomingHttpHeaders): ContentEncoding | undefined {
+  const accepted = headers['accept-encoding'];
+  if (accepted === undefined) return undefined;
+  const weights = new Map<string, number>();
+  for (const part of accepted.toLowerCase().split(',')) {
+    const [name = '', ...parameters] = part.split(';').map(each => each.trim());
+    const weight = Number(parameters.find(parameter => parameter.startsWith('q='))?.slice(2) ?? 1);
+    weights.set(name, Number.isNaN(weight) ? 0 : weight);
+  }
+  const weightOf = (name: string): number => weights.get(name) ?? weights.get('*') ?? 0;
+  const best = ENCODINGS.toSorted((one, other) => weightOf(other) - weightOf(one))[0];
+  return best !== undefined && weightOf(best) > 0 && weightOf(best) >= (weights.get('identity') ?? 0)
+    ? best
+    : undefined;
+}
+
+/**
+ * Compresses what a connection writes, and gives it to the sink of the request. The bytes of each write leave at once, so
+ * no event waits for the next one. Each connection has a compressor of its own, which remembers what it sent before.
+ */
+export class CompressingSink implements RequestSink {
+  readonly asynchronous = true;
+  #listener: SinkListener | undefined;
+  // Created with the head: a refused request needs none.
+  #compressor: Gzip | BrotliCompress | undefined;
+  #ended = false;
+
+  constructor(
+    private readonly sink: RequestSink,
+    private readonly encoding: ContentEncoding,
+  ) {}
+
+  get closed(): boolean {
+    return this.#ended || this.sink.closed;
+  }
+
+  get pendingBytes(): number {
+    return (this.#compressor?.writableLength ?? 0) + this.sink.pendingBytes;
+  }
+
+  attach(listener: SinkListener): void {
+    this.#listener = listener;
+    this.sink.attach({
+      onDrain: () => this.#compressor?.resume(),
+      onClose: () => {
+        this.#compressor?.destroy();
+        listener.onClose();
+      },
+    });
+  }
+
+  detach(): void {
+    this.#listener = undefined;
+    this.sink.detach();
+  }
+
+  open(): void {
+    if (this.closed || this.#compressor !== undefined) return;
+    this.sink.open();
+    const compressor = compressorOf(this.encoding);
+    this.#compressor = compressor;
+    compressor.on('data', (bytes: Buffer) => {
+      if (!this.sink.write(this.sink.encode?.(bytes) ?? bytes)) compressor.pause();
+    });
+    compressor.on('drain', () => this.#listener?.onDrain());
+    compressor.on('end', () => {
+      this.sink.end();
+    });
+    compressor.on('error', () => {
+      this.sink.destroy();
+    });
+  }
+
+  write(bytes: Buffer): boolean {
+    return this.closed || this.#compressor === undefined || this.#compressor.write(bytes);
+  }
+
+  goAway(): void {
+    this.sink.goAway?.();
+  }
+
+  end(): void {
+    if (this.closed) return;
+    this.#ended = true;
+    this.#compressor?.end();
+  }
+
+  destroy(): void {
+    this.#compressor?.destroy();
+    this.sink.destroy();
+  }
+}
+
+// A window of 16 KB: 210 KB of memory for gzip, 740 KB for brotli, and events as small as with larger windows.
+function compressorOf(encoding: ContentEncoding): Gzip | BrotliCompress {
+  if (encoding === 'gzip') {
+    return createGzip({ flush: constants.Z_SYNC_FLUSH, windowBits: 14, memLevel: 6, chunkSize: 4096 });
+  }
+  return createBrotliCompress({
+    flush: constants.BROTLI_OPERATION_FLUSH,
+    chunkSize: 4096,
+    params: {
+      [constants.BROTLI_PARAM_QUALITY]: 4,
+      [constants.BROTLI_PARAM_LGWIN]: 14,
+      [constants.BROTLI_PARAM_MODE]: constants.BROTLI_MODE_TEXT,
+    },
+  });
+}
