@@ -207,16 +207,18 @@ describe('the outage contract', () => {
       const [node, other] = await ground.nodes();
       const client = await node.connect('me');
       await redis.admin.replicaof('127.0.0.1', await freePort());
-      await node.unready(HEARTBEAT + NOTICED);
+      const refuses = async (): Promise<boolean> => (await node.degraded(HEARTBEAT + ROOM)).includes('WRITES_REFUSED');
+      await until(refuses, 'the refusal');
+      await node.ready();
+      expect(await node.publish('refused')).to.equal(503);
       const { body, ms } = await node.post('/sse/broadcast?event=note', '1');
       expect(body).to.deep.include({ local: 1, nodes: 0, degraded: true });
       expect(ms).to.be.lessThan(1_000 + ROOM);
-      await has(client, '1');
-      expect(await other.publish('refused')).to.equal(503);
+      expect((await other.send('me', 'sent')).outcome).to.equal('delivered');
+      await has(client, '1', 'sent');
       await redis.admin.replicaof('NO', 'ONE');
-      await Promise.all([node.ready(), other.ready()]);
       await until(async () => (await other.publish('2')) === 202, 'a publication', RECOVERY);
-      await has(client, '1', '2');
+      await has(client, '1', 'sent', '2');
     },
 
     'Redis does not answer': async ground => {

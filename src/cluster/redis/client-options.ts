@@ -20,7 +20,7 @@ export function backoff(attempt: number): number {
  * The options of a connection for commands, whatever the options of the application's own client are. With them each call
  * settles within about a second, runs at most once, and never waits in a queue while Redis cannot be reached.
  */
-export function commandOptions() {
+export function commandOptions(seeksMaster = () => true) {
   return {
     lazyConnect: true,
     enableReadyCheck: true,
@@ -39,7 +39,7 @@ export function commandOptions() {
     // Calls are sent in the order they are made.
     enableAutoPipelining: false,
     // 1: reconnect, since the master is elsewhere now, and reject, since our own retry knows what may be repeated.
-    reconnectOnError: (error: Error) => (redisErrorCode(error) === 'READONLY' ? 1 : false),
+    reconnectOnError: (error: Error) => (redisErrorCode(error) === 'READONLY' && seeksMaster() ? 1 : false),
     readOnly: false,
     stringNumbers: false,
     replyMapping: 'legacy',

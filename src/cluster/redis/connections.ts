@@ -1,6 +1,6 @@
 import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
-import { withTimeout } from '../../time.js';
+import { pause, withTimeout } from '../../time.js';
 import { clientFor, isCluster, Login, type RedisAddress } from './address.js';
 import { backoff, clusterOptions, commandOptions, subscriberOptions } from './client-options.js';
 import { refusalIn } from './failures.js';
@@ -18,7 +18,8 @@ interface ConnectionEvents {
 
 /**
  * Makes the connections of one node: one for commands, and one for each subscriber. All lead to the same master: a
- * connection that arrives at a replica is refused, and one that stayed behind when the master moved is noticed. A client of
+ * connection that arrives at a replica is refused, unless the master became one: then the node goes on without writes, and
+ * moves as soon as the address leads to a master. One that stayed behind when the master moved is noticed. A client of
  * the application is only copied (single Redis, Sentinel, Redis Cluster); it is never used, changed or closed. No connection
  * opens before `open`.
  */
@@ -47,6 +48,7 @@ export class RedisConnections {
   /** What the Redis said before it closed the present connection at once. */
   #refusal: Error | undefined;
   #served = false;
+  #everServed = false;
   #firstTry: ((failure: Error | undefined) => void) | undefined;
 
   /** @throws SseError `INVALID_OPTION` when there is no address, or the client cannot be copied. */
@@ -57,7 +59,7 @@ export class RedisConnections {
     this.#login = new Login(address, error => this.events.onError(error));
     const nextTry = (): number => this.#nextTry();
     this.command = clientFor(address, {
-      single: { ...commandOptions(), retryStrategy: nextTry },
+      single: { ...commandOptions(() => !this.#atReplica), retryStrategy: nextTry },
       cluster: { ...clusterOptions(), clusterRetryStrategy: nextTry },
     });
     this.#cluster = isCluster(this.command) ? this.command : undefined;
@@ -82,6 +84,11 @@ export class RedisConnections {
   /** The run id of the master at the address; '' when it may not be asked. Only on a single Redis. */
   get runId(): string {
     return this.#server?.runId ?? '';
+  }
+
+  /** Whether the master became a replica, which refuses writes, and no other master is known. */
+  get #atReplica(): boolean {
+    return this.#server?.role === 'slave';
   }
 
   /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, or may not be asked. */
@@ -130,12 +137,12 @@ export class RedisConnections {
   /**
    * Admits a new connection for a subscriber. On a single Redis it must be at a master. When that is another one than that of
    * the commands, these reconnect: the newer connection went where the address leads now.
-   * @throws SseError `UNAVAILABLE` when it is at a replica
+   * @throws SseError `UNAVAILABLE` when it is at a replica, and the commands are not
    */
   async admit(connection: Redis): Promise<void> {
     if (this.#cluster !== undefined) return;
     const server = await askServer(connection);
-    if (server.role === 'slave') throw atReplica();
+    if (server.role === 'slave' && !this.#atReplica) throw atReplica();
     this.#servers.set(connection, server);
     this.follow(server);
   }
@@ -227,9 +234,10 @@ export class RedisConnections {
       const server = await askServer(command);
       if (command.stream !== stream || command.status !== 'ready') return;
       const obstacle = obstacleOf(server);
-      if (obstacle !== undefined) throw obstacle;
+      if (obstacle !== undefined && !(server.role === 'slave' && this.#everServed)) throw obstacle;
       this.#server = server;
       this.#serve(server);
+      if (this.#atReplica) void this.#seekMaster(command);
     } catch (failure) {
       if (command.stream !== stream) return;
       this.#fail(failure);
@@ -253,11 +261,32 @@ export class RedisConnections {
     this.#serve(server);
   }
 
+  /** Reconnects as soon as the address leads to a master. */
+  async #seekMaster(command: Redis): Promise<void> {
+    const here = this.#server;
+    while (this.#server === here) {
+      await pause(SEEK_MS);
+      const probe = command.duplicate(subscriberOptions());
+      this.#login.applyTo(probe);
+      surviveErrors(probe);
+      try {
+        await probe.connect();
+        const { role } = await askServer(probe);
+        if (role !== 'slave' && this.#server === here) command.disconnect(true);
+      } catch (failure) {
+        this.events.onError(failure);
+      } finally {
+        probe.disconnect();
+      }
+    }
+  }
+
   #serve(server: ServerInfo | undefined): void {
     this.#evictionPolicy = server && evictionPolicyOf(server);
     this.#fruitless = 0;
     this.#failure = undefined;
     this.#served = true;
+    this.#everServed = true;
     this.events.onOpen();
     this.#endFirstTry(undefined);
   }
@@ -293,6 +322,8 @@ export class RedisConnections {
   }
 }
 
+/** Milliseconds between two looks for a master, from a replica. */
+const SEEK_MS = 500;
 /** Moves after which a node stays where it is, although commands and subscriptions are at two servers. */
 const MOST_MOVES = 6;
 
