@@ -82,6 +82,7 @@ export type { SseGuard, SseRequest } from './contracts/authorization.js';
 export type {
   ClusterSendOptions,
   ConnectionOptions,
+  BroadcastOptions,
   DrainOptions,
   PublishOptions,
   SendOptions,

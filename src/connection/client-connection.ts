@@ -5,8 +5,8 @@ import { formatCursor } from '../protocol/cursor.js';
 import { encodeComment } from '../protocol/event-stream.js';
 import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
-import { ClientCursor } from './cursor.js';
-import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED } from './direct-send.js';
+import { ClientCursor, ClientIds } from './cursor.js';
+import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED, OTHER_ID } from './direct-send.js';
 import { Ending, Handling, lastFrame } from './end.js';
 import { type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
 import { MessageMemory } from './message-memory.js';
@@ -32,6 +32,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   readonly lastEventId: string | undefined;
   /** How often in a row the streams of its client have failed. */
   readonly failures: number;
+  readonly ownIds: boolean;
   readonly openedAt = performance.now();
   /** Set when the cluster has registered the connection. */
   fencingToken: number | undefined = undefined;
@@ -47,14 +48,15 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   #memory: MessageMemory | undefined;
   /** While a handler runs before the head is sent. */
   #handling: Handling | undefined;
-  /** The id of the newest event that has one of the application. */
-  #newestId: string | undefined;
+  readonly #ids: ClientIds;
   #ending: Ending | undefined;
   #waiters: (() => void)[] | undefined;
   // The resets that the client was given and of which the observer has not been notified.
   #resets: Reset | undefined;
 
   constructor(identity: ConnectionIdentity, sink: ConnectionSink, environment: ConnectionEnvironment) {
+    this.ownIds = identity.ids === 'application';
+    this.#ids = new ClientIds(this.ownIds);
     ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId, failures: this.failures = 0 } = identity);
     this.#sink = sink;
     this.#environment = environment;
@@ -121,6 +123,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   /** As {@link replay}, for an event that is no part of a page: within the bounds of `sendBuffer.*`. */
   insert(frame: Frame): LocalResult {
     if (this.#state.kind !== 'opening') return NOT_CONNECTED;
+    if (!this.#ids.admits(frame)) return OTHER_ID;
     const result = this.#writer.enqueue(frame);
     return result === DELIVERED ? BUFFERED : result;
   }
@@ -159,6 +162,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   deliver(frame: Frame): LocalResult {
     if (this.#sink.closed) return NOT_CONNECTED;
+    if (!this.#ids.admits(frame)) return OTHER_ID;
     const result = this.enqueue(frame);
     if (result !== DELIVERED) return result;
     this.#writer.writeBatch();
@@ -184,7 +188,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
       case 'opening':
         return this.#writer.hold(frame);
       case 'open':
-        return this.#cursor.admits(frame) ? this.#accept(frame) : DELIVERED;
+        return this.#cursor.admits(frame) ? this.#accept(this.#ids.shown(frame)) : DELIVERED;
       case 'draining':
       case 'closed':
         return NOT_CONNECTED;
@@ -200,6 +204,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   reportGap(gap: Gap): void {
+    if (this.ownIds) return;
     const report = GapReport.of(gap);
     switch (this.#state.kind) {
       case 'opening':
@@ -211,9 +216,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
         if (frame !== undefined) this.#writer.enqueue(frame);
         break;
       }
-      case 'draining':
-      case 'closed':
-        break;
+      default:
     }
   }
 
@@ -223,7 +226,6 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   send(event: string, data: unknown, options?: EventOptions): LocalReceipt {
     this.#handling?.onUse();
-    if (options?.id !== undefined) this.#newestId = options.id;
     return directSend(this, this.#environment, event, data, options);
   }
 
@@ -231,8 +233,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#handling?.onUse();
     this.#sources += 1;
     try {
-      const note = (id: string): unknown => (this.#newestId = id);
-      await pump(sourceOf(source), new SourceTarget(this, this.#environment, note));
+      await pump(sourceOf(source), new SourceTarget(this, this.#environment, id => (this.#ids.newest = id)));
     } finally {
       this.#sources -= 1;
     }
@@ -325,8 +326,9 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     const { cursor } = this.#cursor;
     // A replay that was broken off has given the client ids that nothing here knows.
     const position = kind === 'opening' ? undefined : cursor && formatCursor(cursor);
-    const comeback = { lastEventId: this.#newestId ?? position, failures: this.failures };
-    return lastFrame(reason, this.#environment.reconnect, { ...comeback, openMs: performance.now() - this.openedAt });
+    const lastEventId = this.#ids.last(position, this.lastEventId);
+    const openMs = performance.now() - this.openedAt;
+    return lastFrame(reason, this.#environment.reconnect, { lastEventId, failures: this.failures, openMs });
   }
 
   get #stopped(): boolean {
@@ -342,7 +344,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   /** The frame to write for one that was held; `undefined` when the client does not need it. */
   #due(held: Frame): Frame | undefined {
     if (held instanceof ResetFrame) return this.#resetFor(held.report);
-    return this.#cursor.admits(held) ? held : undefined;
+    return this.#cursor.admits(held) ? this.#ids.shown(held) : undefined;
   }
 
   /** The event for the client, if it misses entries of the gap. */
@@ -395,6 +397,4 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 }
 
-function isHeadSent(state: State): boolean {
-  return state.kind !== 'opening' || state.head === 'sent';
-}
+const isHeadSent = (state: State): boolean => state.kind !== 'opening' || state.head === 'sent';

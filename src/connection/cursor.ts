@@ -1,5 +1,6 @@
 import type { Cursor, Frame, Gap, Position } from '../contracts/events.js';
 import { cursorBefore, isAfter } from '../protocol/cursor.js';
+import { idOf, withoutId } from '../protocol/event-stream.js';
 import { GapReport, type ResetFrame } from '../protocol/gap.js';
 import { EVERYONE } from '../protocol/names.js';
 
@@ -96,5 +97,37 @@ export class ClientCursor {
         if (this.#epoch !== resumedFrom.epoch || !isAfter(until, here)) return 'none';
         return isAfter(resumedFrom, here) ? 'move' : 'stay';
     }
+  }
+}
+
+const NOTHING: Frame = { bytes: Buffer.alloc(0) };
+
+/** Whose ids the last id of one client is made of: those of the log, or those of the application. */
+export class ClientIds {
+  /** The id of the newest event that has one of the application. */
+  newest: string | undefined;
+
+  /** @param own `ids: 'application'` */
+  constructor(readonly own: boolean) {}
+
+  /** Whether the client may get a direct send: one with an id only where ids are the application's. */
+  admits({ bytes, position }: Frame): boolean {
+    if (position !== undefined) return true;
+    const id = idOf(bytes);
+    if (id === undefined) return true;
+    if (this.own) this.newest = id;
+    return this.own;
+  }
+
+  /** A frame as the client gets it: an entry of the log without its id, where ids are the application's. */
+  shown(frame: Frame): Frame {
+    if (!this.own || frame.position === undefined) return frame;
+    const bytes = withoutId(frame.bytes);
+    return bytes === undefined ? NOTHING : { bytes };
+  }
+
+  /** The last id of the client. @param position that of the log @param brought the id of the request */
+  last(position: string | undefined, brought: string | undefined): string | undefined {
+    return this.newest ?? (this.own ? brought : position);
   }
 }

@@ -56,6 +56,9 @@ export const BUFFERED: LocalResult = { outcome: 'buffered' };
 /** The connection has stopped, or this node does not have it. */
 export const NOT_CONNECTED: LocalResult = { outcome: 'not-connected' };
 
+/** The event has an id, which would overwrite the position from which its client resumes. */
+export const OTHER_ID: LocalResult = { outcome: 'rejected', code: 'INVALID_EVENT_ID' };
+
 /** The result of an event that was refused before any write. */
 export function rejected(code: SseErrorCode): LocalResult {
   return { outcome: 'rejected', code };

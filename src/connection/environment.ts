@@ -73,6 +73,8 @@ export interface ConnectionIdentity {
   /** Number of the connection within its node. */
   readonly ordinal: number;
   readonly lastEventId: string | undefined;
+  /** `application`: its events have ids of the application. */
+  readonly ids?: 'application' | undefined;
   /** How often in a row the streams of its client have failed. Default 0. */
   readonly failures?: number;
 }

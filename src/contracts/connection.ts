@@ -26,7 +26,10 @@ export interface SseConnection<Events extends EventMap = EventMap> {
   readonly topics: ReadonlySet<string>;
   /** What the client sent as `Last-Event-ID` or `lastEventId`, at most 256 characters; not necessarily one of our cursors. */
   readonly lastEventId: string | undefined;
-  /** Aborts when the connection accepts no more events. The abort reason is the close reason. */
+  /**
+   * Aborts when the connection accepts no more events. The abort reason is the close reason. Listeners run in the
+   * asynchronous context in which the signal was first read.
+   */
   readonly signal: AbortSignal;
   /** Resolves when the socket is gone. Never rejects. */
   readonly closed: Promise<CloseReason>;
@@ -45,7 +48,7 @@ export interface SseConnection<Events extends EventMap = EventMap> {
   /**
    * Sends what a source yields until it ends or the connection stops, and then cancels it: an async iterable, an iterable,
    * a Node `Readable`, a web `ReadableStream`, or anything with `subscribe`. All but the last are pulled only as fast as
-   * the client reads. An item `{ event?, data, id?, retry? }` is an event, bytes are text, anything else is the data of a
+   * the client reads, and share `sendBuffer.slice` of each turn of the event loop. Promises in an iterable are awaited. An item `{ event?, data, id?, retry? }` is an event, bytes are text, anything else is the data of a
    * `message`. The connection stays open afterwards. Rejects with the source's failure, or with SseError
    * `INVALID_SOURCE` and what {@link send} throws.
    */
@@ -75,7 +78,9 @@ export type ResetClient = Pick<SseConnection, 'id' | 'topics' | 'send'>;
 /**
  * Called when a client got `sse.reset`, to send it what it needs instead of the missing events: a snapshot. For a client
  * that comes back, these events stand before all replayed ones: the replay waits for the hook, up to 10 s. In a stream that
- * goes on, other events may come before them. A failure of the hook is logged and changes nothing.
+ * goes on, it is called once the client has taken the reset and all that waited; a client that got several resets until then
+ * has one call, with the topics of all. Two calls for one connection never overlap. It runs in the asynchronous context of
+ * the request that connected. A failure of the hook is logged and changes nothing.
  */
 export type ResetHook = (client: ResetClient, reset: Reset) => void | Promise<void>;
 

@@ -8,8 +8,8 @@ export type EventMap = Record<string, any>;
 /** Settings of one event. */
 export interface EventOptions {
   /**
-   * Becomes the client's `Last-Event-ID`; for applications with a resume scheme of their own. Up to 256 bytes; CR, LF and
-   * NUL are refused with `INVALID_EVENT_ID`. Published events get the log's id instead.
+   * Becomes the client's `Last-Event-ID`, on a connection with `ids: 'application'`; on others the send is `rejected`. Up to 256
+   * bytes; CR, LF and NUL are refused with `INVALID_EVENT_ID`. Published events get the log's id instead.
    */
   readonly id?: string;
   /** The client's reconnection time from now on, in whole milliseconds. */

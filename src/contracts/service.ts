@@ -23,6 +23,13 @@ export interface ConnectionOptions {
   /** Default `connection.onDuplicate`. */
   readonly onDuplicate?: 'takeover' | 'reject';
   /**
+   * `'application'`: the ids of the application's own events are the last id of the client. `connected` repeats the id of the
+   * request, and broadcasts carry none and are not replayed. Such a connection follows no topics, has no mailbox and gets no
+   * `sse.reset`. On every other connection an event with an id is `rejected` with `INVALID_EVENT_ID`, since it would overwrite
+   * the position from which the client resumes.
+   */
+  readonly ids?: 'application';
+  /**
    * Follows a resumable source from its start, or from the client's last id: the node of the first
    * follower in the cluster calls `start`. Every connection with the same key, 1 to 128 bytes of text, gets the events. The
    * stream ends with the source. While the cluster cannot be reached, the call fails with `UNAVAILABLE`. A client that has
@@ -41,6 +48,9 @@ export interface ConnectionOptions {
   /** Called whenever this client gets `sse.reset`. */
   readonly onReset?: ResetHook;
 }
+
+/** Settings of a broadcast on one node. */
+export type BroadcastOptions = Pick<EventOptions, 'retry'>;
 
 /** Settings of a direct send. */
 export interface SendOptions extends EventOptions {
@@ -117,7 +127,7 @@ export interface SseService<Events extends EventMap = EventMap> {
     options?: SendOptions,
   ): LocalReceipt;
   /** Sends to every connection of this node. @throws SseError `EVENT_TOO_LARGE` */
-  broadcast<Name extends keyof Events & string>(event: Name, data: Events[Name], options?: EventOptions): FanOut;
+  broadcast<Name extends keyof Events & string>(event: Name, data: Events[Name], options?: BroadcastOptions): FanOut;
   /** Sends to a connection wherever it is. Resolves within the deadline. */
   sendMessageToConnection<Name extends keyof Events & string>(
     connectionId: string,
@@ -184,6 +194,11 @@ export interface SseService<Events extends EventMap = EventMap> {
   forgetSource(key: string): Promise<CommandReceipt>;
   /** Who is subscribed to a topic, on every node. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
   presence(topic: string): Promise<Presence>;
+  /**
+   * The log's present id. A page that is rendered before it connects gives it to its stream as the last id (header or query), and
+   * gets everything that is published after this call. Ask before reading the data of the page. @throws SseError `UNAVAILABLE`
+   */
+  position(): Promise<string>;
   /** The live nodes and how many connections each has. @throws SseError `UNAVAILABLE` */
   nodes(): Promise<readonly NodeInfo[]>;
 

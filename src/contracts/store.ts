@@ -18,6 +18,8 @@ export interface LocalConnection extends SseConnection {
   readonly openedAt: number;
   /** Milliseconds of `performance.now()` when its socket last accepted bytes. */
   readonly lastProgressAt: number;
+  /** `ids: 'application'`: the client's last id is the application's, and the connection follows no topic. */
+  readonly ownIds: boolean;
   /** Whether a source runs, see `pipe`. */
   readonly piping: boolean;
   /** What telemetry remembers of its opening. Only telemetry reads and writes it. */

@@ -45,7 +45,15 @@ interface EndpointDecorator {
  * @throws SseError `INVALID_ENDPOINT` on a static or private method, and for an option that is unknown or has a wrong value
  */
 export function SseEndpoint(path: string, options: SseEndpointOptions = {}): EndpointDecorator {
-  checkOptions(`@SseEndpoint('${path}')`, options, OPTION_RULES);
+  const where = `@SseEndpoint('${path}')`;
+  checkOptions(where, options, OPTION_RULES);
+  const { ids, topics, resumable, onReset } = options;
+  if (ids !== undefined && (topics ?? resumable ?? onReset) !== undefined) {
+    throw new SseError(
+      'INVALID_ENDPOINT',
+      `ids: 'application' of ${where} must stand without topics, resumable and onReset, which need the ids of the log`,
+    );
+  }
   return (target: object, method: string | symbol | StandardContext): void => {
     if (typeof method !== 'object') {
       if (typeof target === 'function') throw noMethodOfInstances(method);
@@ -115,6 +123,8 @@ export interface SseEndpointOptions extends GuardOptions {
    * that asks for the key follows that source, from its start or from the client's last id, on any node.
    */
   readonly resumable?: (request: EndpointRequest) => string;
+  /** See `ConnectionOptions.ids`; not together with `topics`, `resumable` and `onReset`. */
+  readonly ids?: 'application';
   /** Name of the controller's method that is called as a `ResetHook` whenever a client gets `sse.reset`. */
   readonly onReset?: string;
 }
@@ -141,6 +151,7 @@ const OPTION_RULES: Readonly<Record<keyof SseEndpointOptions, OptionRule>> = {
   compression: ['true or false', value => typeof value === 'boolean'],
   onDuplicate: ["'takeover' or 'reject'", value => value === 'takeover' || value === 'reject'],
   resumable: ['a function of the request', isFunction],
+  ids: ["'application'", value => value === 'application'],
   onReset: ['the name of a method of the controller', isText],
 };
 

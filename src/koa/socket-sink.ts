@@ -255,8 +255,8 @@ const DETACHED = { headersSent: true, _headerSent: true, finished: false, emit: 
 /** Releases whose HTTP server this file is tested with. */
 const KNOWN_MAJORS: ReadonlySet<number> = new Set([20, 22, 24, 26]);
 const KNOWN = KNOWN_MAJORS.has(Number.parseInt(process.versions.node, 10));
-// The HTTP server gives each of its sockets methods that look after the parser.
-const METHODS = ['on', 'addListener', 'prependListener', 'setEncoding'] as const;
+// The HTTP server gives each of its sockets methods that look after the parser. These are the plain ones.
+const { prototype: PLAIN } = Socket;
 
 const detachedOf = new WeakMap<Server, Set<Socket>>();
 const finished = channel('http.server.response.finish');
@@ -295,7 +295,12 @@ function detachSocket(request: IncomingMessage, response: ServerResponse, socket
   socket.off('close', close).off('data', data).off('end', end).off('drain', drain);
   if (server.httpAllowHalfOpen !== true) socket.allowHalfOpen = false;
   // Assigned, since a deleted property would turn the socket into a dictionary.
-  for (const name of METHODS) Reflect.set(socket, name, Reflect.get(Socket.prototype, name));
+  /* eslint-disable @typescript-eslint/unbound-method -- they become methods of the socket */
+  socket.on = PLAIN.on;
+  socket.addListener = PLAIN.addListener;
+  socket.prependListener = PLAIN.prependListener;
+  socket.setEncoding = PLAIN.setEncoding;
+  /* eslint-enable @typescript-eslint/unbound-method */
   response.detachSocket(socket);
   http._httpMessage = DETACHED;
   Reflect.set(response, 'socket', socket);

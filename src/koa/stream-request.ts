@@ -282,8 +282,9 @@ export function ignoreDisconnects(ctx: Context): void {
   const response: object = ctx.res;
   const socket = response instanceof Http2ServerResponse ? response.stream : ctx.req.socket;
   const report = ctx.onerror.bind(ctx);
-  ctx.onerror = error => {
-    if (error !== socket.errored) report(error);
+  ctx.onerror = (error: Error | null) => {
+    // Koa calls it for each response that ends, with null where nothing failed.
+    if (error !== null && error !== socket.errored) report(error);
   };
 }
 

@@ -81,12 +81,12 @@ export class NodeListener implements ClusterListener {
   }
 
   async onSubscribe(connectionId: string, topic: string): Promise<boolean> {
-    const connection = this.node.store.get(connectionId);
+    const connection = this.node.connectionOf(connectionId);
     return connection !== undefined && this.subscriptions.add(connection, topic);
   }
 
   async onUnsubscribe(connectionId: string, topic: string): Promise<boolean> {
-    const connection = this.node.store.get(connectionId);
+    const connection = this.node.connectionOf(connectionId);
     return connection !== undefined && this.subscriptions.remove(connection, topic);
   }
 

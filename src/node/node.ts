@@ -10,6 +10,7 @@ import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, Reset, ResetClient, ResetHook } from '../contracts/connection.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/policy.js';
+import type { ConnectionOptions } from '../contracts/service.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
@@ -49,6 +50,8 @@ export class SseNode implements ConnectionObserver {
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   readonly consistency: Consistency | undefined;
+  /** Connections whose handler runs before they are registered, by id. */
+  readonly handled = new Map<string, LocalConnection>();
   /** By the monotonic clock. */
   readonly createdAt = performance.now();
   /** Sends that wait for an answer of the cluster. */
@@ -100,6 +103,11 @@ export class SseNode implements ConnectionObserver {
     });
   }
 
+  /** The connection of this node that calls by id mean: in a handler, its own before the former one. */
+  connectionOf(connectionId: string): LocalConnection | undefined {
+    return this.handled.get(connectionId) ?? this.store.get(connectionId);
+  }
+
   get phase(): Phase {
     return this.#ending ?? (this.cluster.joined ? 'started' : 'new');
   }
@@ -137,7 +145,11 @@ export class SseNode implements ConnectionObserver {
   }
 
   /** A new connection in state `opening`, not stored yet. */
-  createConnection(id: string, sink: ConnectionSink, comeback: Comeback): ClientConnection {
+  createConnection(
+    id: string,
+    sink: ConnectionSink,
+    comeback: Comeback & Pick<ConnectionOptions, 'ids'>,
+  ): ClientConnection {
     this.#ordinal += 1;
     return new ClientConnection({ id, ordinal: this.#ordinal, ...comeback }, sink, this.environment);
   }

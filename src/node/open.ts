@@ -39,6 +39,7 @@ export class ConnectionOpener {
   async #open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
     checkConnectionId(connectionId);
     const topics = this.subscriptions.check(options.topics ?? []);
+    if (options.ids !== undefined) refuseTopics(options);
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
     const brought = legalLastEventId(options.lastEventId);
     if (brought === ENDED) {
@@ -56,12 +57,17 @@ export class ConnectionOpener {
       // Much may have happened meanwhile.
       this.#assertWelcome(connectionId, sink, onDuplicate);
     }
-    const connection = this.node.createConnection(connectionId, sink, comeback);
+    const { ids } = options;
+    const connection = this.node.createConnection(
+      connectionId,
+      sink,
+      ids === undefined ? comeback : { ...comeback, ids },
+    );
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.store.add(connection);
     try {
-      if (this.node.options.mailbox.enabled) topics.push(mailboxTopic(connectionId));
-      const admit = once(async () => admitByHandler(connection, options.beforeOpen));
+      if (this.node.options.mailbox.enabled && !connection.ownIds) topics.push(mailboxTopic(connectionId));
+      const admit = once(async () => this.#handle(connection, options.beforeOpen));
       const missed = await this.#join(connection, topics, onDuplicate, admit);
       if (missed === undefined) {
         await admit();
@@ -78,6 +84,8 @@ export class ConnectionOpener {
     } catch (error) {
       connection.close('failed');
       throw error;
+    } finally {
+      if (this.node.handled.get(connectionId) === connection) this.node.handled.delete(connectionId);
     }
   }
 
@@ -117,6 +125,27 @@ export class ConnectionOpener {
         await pause(RETRY_MS * (0.5 + Math.random()));
       }
     }
+  }
+
+  /** Runs the handler of an opening connection until it has admitted the client. Rejects when the handler refuses it. */
+  async #handle(connection: ClientConnection, handler: ConnectionOptions['beforeOpen']): Promise<void> {
+    if (handler === undefined) return;
+    let isUsed = false;
+    let onUse: () => void = () => undefined;
+    const used = new Promise<void>(resolve => (onUse = resolve));
+    connection.beginHandling(() => {
+      isUsed = true;
+      onUse();
+    });
+    this.node.handled.set(connection.id, connection);
+    const running = handler(connection);
+    // Most handlers only register the connection somewhere.
+    if (!(running instanceof Promise)) return;
+    const decided = running.catch((error: unknown) => {
+      // An event was sent already: the caller ends the stream.
+      if (!isUsed) throw error;
+    });
+    await withTimeout(Promise.race([decided, used]), HANDLER_MS, () => undefined);
   }
 
   /** Makes a connection that opened without the cluster like any other, while its stream goes on. */
@@ -219,30 +248,19 @@ const RETRY_MS = 50;
 /** Milliseconds that the head waits for a handler. */
 const HANDLER_MS = 200;
 
-/** Runs the handler of an opening connection until it has admitted the client. Rejects when the handler refuses it. */
-async function admitByHandler(connection: ClientConnection, handler: ConnectionOptions['beforeOpen']): Promise<void> {
-  if (handler === undefined) return;
-  let isUsed = false;
-  let onUse: () => void = () => undefined;
-  const used = new Promise<void>(resolve => (onUse = resolve));
-  connection.beginHandling(() => {
-    isUsed = true;
-    onUse();
-  });
-  const running = handler(connection);
-  // Most handlers only register the connection somewhere.
-  if (!(running instanceof Promise)) return;
-  const decided = running.catch((error: unknown) => {
-    // An event was sent already: the caller ends the stream.
-    if (!isUsed) throw error;
-  });
-  await withTimeout(Promise.race([decided, used]), HANDLER_MS, () => undefined);
-}
-
 /** Does the work once, however often the call that needs it is repeated. */
 function once(work: () => Promise<void>): () => Promise<void> {
   let done: Promise<void> | undefined;
   return () => (done ??= work());
+}
+
+/** @throws SseError `INVALID_OPTION` for a connection that cannot resume where its client is in the log */
+function refuseTopics({ topics = [], source, onReset }: ConnectionOptions): void {
+  if (topics.length === 0 && source === undefined && onReset === undefined) return;
+  throw new SseError(
+    'INVALID_OPTION',
+    "a connection with ids: 'application' must have no topics, source or onReset, which need the ids of the log; leave them out",
+  );
 }
 
 function isEnded({ state: { kind } }: ClientConnection): boolean {

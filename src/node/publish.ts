@@ -1,15 +1,7 @@
 import { createHash, randomBytes } from 'node:crypto';
 import type { Publication } from '../contracts/cluster.js';
-import type {
-  BroadcastReceipt,
-  Cursor,
-  EventOptions,
-  FanOut,
-  Frame,
-  PublishReceipt,
-  PublishResult,
-} from '../contracts/events.js';
-import type { PublishOptions } from '../contracts/service.js';
+import type { BroadcastReceipt, Cursor, FanOut, Frame, PublishReceipt, PublishResult } from '../contracts/events.js';
+import type { BroadcastOptions, PublishOptions } from '../contracts/service.js';
 import { retentionFor } from '../options/topic-history.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { encodeId } from '../protocol/event-stream.js';
@@ -23,7 +15,7 @@ export class Publisher {
     private readonly copies: LocalCopies,
   ) {}
 
-  broadcast(event: string, data: unknown, options: EventOptions): FanOut {
+  broadcast(event: string, data: unknown, options: BroadcastOptions): FanOut {
     return this.node.telemetry.events.broadcasting(event, () =>
       this.node.store.deliverToAll(this.node.encoder.encode(event, data, options)),
     );

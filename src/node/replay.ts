@@ -49,8 +49,9 @@ export class Replayer {
   async begin(connection: ClientConnection, since: Since, opened?: Opened): Promise<ReplayStart> {
     const from = cursorOf(connection);
     const topics = [...connection.topics];
+    const missing = connection.ownIds || opened === undefined ? {} : { opened };
     const page = await (from === undefined
-      ? this.node.cluster.log.replay({ topics, limit: PAGE_ENTRIES, forgets: connection.id, ...(opened && { opened }) })
+      ? this.node.cluster.log.replay({ topics, limit: PAGE_ENTRIES, forgets: connection.id, ...missing })
       : this.#read(topics, from, since));
     const kept = from === undefined ? topics.filter(isKeptWhole) : [];
     const mail = kept.length === 0 ? undefined : await this.#mail(kept, beginningOf(page.head.epoch));
@@ -59,7 +60,8 @@ export class Replayer {
 
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
   async finish(connection: ClientConnection, start: ReplayStart): Promise<void> {
-    connection.open(connectedFrame(connection, this.node.options, positionOf(start)));
+    const position = connection.ownIds ? undefined : positionOf(start);
+    connection.open(connectedFrame(connection, this.node.options, position));
     if (isAtPresent(start)) connection.goLive(start.page.head);
     else await this.#write(connection, start);
   }
@@ -68,7 +70,7 @@ export class Replayer {
   async resume(connection: ClientConnection, start: ReplayStart): Promise<void> {
     const position = start.from === undefined && start.page.gap === undefined ? positionOf(start) : undefined;
     // A client that stays quiet can resume from then on.
-    if (position !== undefined) connection.replay({ bytes: encodeId(formatCursor(position)) });
+    if (position !== undefined && !connection.ownIds) connection.replay({ bytes: encodeId(formatCursor(position)) });
     await this.#write(connection, start);
   }
 
@@ -178,8 +180,11 @@ export class Replayer {
 }
 
 /** Where the client of a connection stands; `undefined` for one that begins at the present. */
-export function cursorOf({ lastEventId }: Pick<ClientConnection, 'lastEventId'>): Cursor | undefined {
-  return lastEventId === undefined ? undefined : parseCursor(lastEventId);
+export function cursorOf({
+  lastEventId,
+  ownIds,
+}: Pick<ClientConnection, 'lastEventId' | 'ownIds'>): Cursor | undefined {
+  return ownIds || lastEventId === undefined ? undefined : parseCursor(lastEventId);
 }
 
 /** Whether a page has nothing to write, as that of a client that begins at the present. */

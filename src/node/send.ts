@@ -173,7 +173,7 @@ export class MessageSender {
   }
 
   #deliver(subject: ReceiptSubject, frame: Frame, options: SendOptions): LocalReceipt {
-    const connection = this.node.store.get(subject.connectionId);
+    const connection = this.node.connectionOf(subject.connectionId);
     if (connection === undefined) return localReceipt(subject, NOT_CONNECTED);
     // Only an id that the caller chose can come a second time.
     const result =
@@ -188,7 +188,7 @@ export class MessageSender {
     return {
       connectionId,
       event,
-      here: durable !== true && this.node.store.get(connectionId) !== undefined,
+      here: durable !== true && this.node.connectionOf(connectionId) !== undefined,
       messageId: messageId ?? this.node.environment.messageIds.next(),
       nodeId: this.node.options.node.id,
       startedAt,

@@ -5,7 +5,6 @@ import type {
   BroadcastReceipt,
   CloseReceipt,
   CommandReceipt,
-  EventOptions,
   FanOut,
   LocalReceipt,
   PublishReceipt,
@@ -15,6 +14,7 @@ import type { Health, HealthReason, HealthReasonCode } from '../contracts/health
 import type { OperationKind } from '../contracts/policy.js';
 import type { LeakProbe } from '../contracts/self-check.js';
 import type {
+  BroadcastOptions,
   ClusterSendOptions,
   ConnectionOptions,
   DrainOptions,
@@ -23,6 +23,7 @@ import type {
   SseService,
 } from '../contracts/service.js';
 import { checkArguments } from '../options/arguments.js';
+import { formatCursor } from '../protocol/cursor.js';
 import { checkConnectionId, checkKey, checkReason, checkTopic } from '../protocol/names.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
@@ -85,13 +86,11 @@ export class DistributedSseService implements SseService {
   }
 
   sendMessage(connectionId: string, event: string, data: unknown, options: SendOptions = {}): LocalReceipt {
-    this.#node.assertOpen();
     checkArguments('sendMessage', options);
     return this.#sender.sendLocal(connectionId, event, data, options);
   }
 
-  broadcast(event: string, data: unknown, options: EventOptions = {}): FanOut {
-    this.#node.assertOpen();
+  broadcast(event: string, data: unknown, options: BroadcastOptions = {}): FanOut {
     checkArguments('broadcast', options);
     return this.#publisher.broadcast(event, data, options);
   }
@@ -188,6 +187,12 @@ export class DistributedSseService implements SseService {
     checkTopic(topic);
     this.#node.assertOpen();
     return this.#node.cluster.messenger.presence(topic);
+  }
+
+  async position(): Promise<string> {
+    this.#node.assertOpen();
+    const { head } = await this.#node.cluster.log.replay({ topics: [], limit: 1 });
+    return formatCursor(head);
   }
 
   async nodes(): Promise<readonly NodeInfo[]> {

@@ -74,9 +74,9 @@ export class Subscriptions {
   async change(connectionId: string, topic: string, how: 'subscribe' | 'unsubscribe'): Promise<CommandReceipt> {
     checkConnectionId(connectionId);
     checkTopic(topic);
-    const { closed, cluster, store } = this.node;
+    const { closed, cluster } = this.node;
     if (closed) return CLOSED;
-    const connection = store.get(connectionId);
+    const connection = this.node.connectionOf(connectionId);
     const receipt = await (connection === undefined
       ? cluster.messenger[how](connectionId, topic)
       : receiptOf(how === 'subscribe' ? this.add(connection, topic) : this.remove(connection, topic)));
@@ -87,6 +87,9 @@ export class Subscriptions {
   /** Subscribes a live connection; resolves to whether it still is. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
   async add(connection: LocalConnection, topic: string): Promise<boolean> {
     if (connection.topics.has(topic)) return true;
+    if (connection.ownIds) {
+      throw new SseError('INVALID_TOPIC', `connection '${connection.id}' has ids: 'application' and follows no topics`);
+    }
     await this.node.cluster.log.subscribe([topic]);
     const own = [...connection.topics].filter(isInternal).length;
     const count = connection.topics.size - own + 1;

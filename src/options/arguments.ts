@@ -1,7 +1,7 @@
 import { constants } from 'node:os';
 import type { ClusterSendOptions, ConnectionOptions, DrainOptions, PublishOptions } from '../contracts/service.js';
 import { SseError } from '../errors.js';
-import { flag, type Kind, milliseconds, simple, text } from './kinds.js';
+import { flag, type Kind, milliseconds, oneOf, simple, text } from './kinds.js';
 import { assertKnownKeys, OptionProblems, shownValue } from './problems.js';
 import { SETTINGS } from './settings.js';
 
@@ -27,6 +27,7 @@ const CONNECTION: Rules<ConnectionOptions> = {
   topics: simple('a list of topics', (value): value is unknown[] => Array.isArray(value)),
   lastEventId: text('text'),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
+  ids: oneOf('application'),
   source: simple('an object { key, start } with a function start', isSource),
   beforeOpen: simple('a function', isFunction),
   onReset: simple('a function', isFunction),
@@ -49,7 +50,7 @@ const METHODS = {
   createConnection: CONNECTION,
   sendMessage: SEND,
   sendMessageToConnection: SEND,
-  broadcast: { id: 'checked', retry: 'checked' },
+  broadcast: { retry: 'checked' },
   broadcastToCluster: PUBLISH,
   publish: PUBLISH,
   closeAllConnections: CLOSE_ALL,

@@ -208,7 +208,10 @@ export const SETTINGS = {
   sendBuffer: {
     /** Bytes that may wait for one slow connection. Default 4194304 (4 MiB). */
     maxBytes: setting(bytes, 4_194_304),
-    /** Bytes that may wait in the whole process; not less than `maxBytes`. Default 268435456 (256 MiB). */
+    /**
+     * Bytes that may wait in the whole process; not less than `maxBytes`. When they are reached, the connection that holds
+     * most pays, by `policy`. Default 268435456 (256 MiB).
+     */
     maxTotalBytes: setting(bytes, 268_435_456),
     /**
      * What a full send buffer costs: the connection, its oldest waiting events, or the event that does not fit. A client
@@ -216,8 +219,8 @@ export const SETTINGS = {
      */
     policy: setting(oneOf('disconnect', 'drop-oldest', 'drop-newest'), 'disconnect'),
     /**
-     * Milliseconds for which writing to many connections keeps the event loop at most; then other work has its turn, and
-     * writing goes on. Default 5.
+     * Milliseconds for which writing to many connections keeps the event loop at most, and the same for all sources and
+     * replays together; then other work has its turn, and they go on. Default 5.
      */
     slice: setting(milliseconds, 5),
   },

@@ -81,6 +81,22 @@ export function encodeId(id: string): Buffer {
   return Buffer.from(`id: ${id}\n\n`);
 }
 
+/** The id line with which an encoded event begins; `undefined` when it has none. */
+export function idOf(event: Buffer): string | undefined {
+  if (!event.subarray(0, ID_LINE.length).equals(ID_LINE)) return undefined;
+  return event.toString('utf8', ID_LINE.length, event.indexOf(LINE_FEED));
+}
+
+/** An encoded event without the id line with which it begins; `undefined` when nothing else is in it. */
+export function withoutId(event: Buffer): Buffer | undefined {
+  if (idOf(event) === undefined) return event;
+  const rest = event.subarray(event.indexOf(LINE_FEED) + 1);
+  return rest.length > 1 ? rest : undefined;
+}
+
+const ID_LINE = Buffer.from('id: ');
+const LINE_FEED = 0x0a;
+
 /** Puts an id in front of an event that was encoded without one. */
 export function prependId(id: string, body: Buffer): Buffer {
   return Buffer.concat([Buffer.from(`id: ${id}\n`), body]);

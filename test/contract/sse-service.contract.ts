@@ -475,14 +475,12 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(leaving.health()).to.include({ live: false, ready: false });
       });
 
-      it('after close questions and local calls fail with CLOSED', async () => {
+      it('after close questions fail with CLOSED', async () => {
         const leaving = await another('leaving');
         await leaving.close();
         const sink = new RecordingSink();
         const calls: (() => unknown)[] = [
           () => leaving.createConnection(c1, sink),
-          () => leaving.sendMessage(c1, 'message', 'x'),
-          () => leaving.broadcast('message', 'x'),
           () => leaving.isConnected(c1),
           () => leaving.hasLocal(c1),
           () => leaving.locate(c1),
@@ -498,7 +496,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         expect(sink.attached).to.equal(false);
       });
 
-      it('after close sends and commands answer unavailable with CLOSED, and bad arguments are refused', async () => {
+      it('after close sends and commands answer unavailable with CLOSED, local ones reach no connection, and bad arguments are refused', async () => {
         const leaving = await another('leaving');
         await leaving.close();
         const closed = { outcome: 'unavailable', code: 'CLOSED' };
@@ -510,6 +508,8 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
           nodes: 0,
           degraded: true,
         });
+        expect(leaving.sendMessage(c1, 'message', 'x')).to.include({ outcome: 'not-connected' });
+        expect(leaving.broadcast('message', 'x')).to.deep.equal({ delivered: 0, buffered: 0, rejected: 0 });
         expect(await leaving.subscribe(c1, news)).to.deep.equal(closed);
         expect(await leaving.unsubscribe(c1, news)).to.deep.equal(closed);
         for (const receipt of [await leaving.closeConnection(c1), await leaving.closeAllConnections()]) {

@@ -101,6 +101,10 @@ export class EventStreamClient {
     this.response.body.pause();
   }
 
+  resume(): void {
+    this.response.body.resume();
+  }
+
   /** Leaves: closes the socket, or the HTTP/2 session. */
   leave(): void {
     this.response.leave();

@@ -19,6 +19,8 @@ const POOLED_BYTES = 4_096;
 /** About what an entry takes beside its body. */
 const ENTRY_BYTES = 128;
 const COMPACT_AT = 1_000;
+// Clients that come back together ask for the same entries: so many bytes of their frames are made once for all.
+const SHARED_BYTES = 4_194_304;
 
 // Times count from here: a small number takes no memory of its own.
 const STARTED_AT = Date.now();
@@ -117,6 +119,8 @@ export class MemoryLog {
   #oldest = 0;
   #count = 0;
   #bytes = 0;
+  readonly #shared = new Map<Entry, Frame>();
+  #sharedBytes = 0;
 
   /** @param maxBytes `history.maxBytes` */
   constructor(private readonly maxBytes = DEFAULT_MAX_BYTES) {}
@@ -231,10 +235,24 @@ export class MemoryLog {
     for (const entry of entries) {
       bytes += entry.bytes;
       if (frames.length === limit || (bytes > PAGE_BYTES && frames.length > 0)) break;
-      frames.push(entry.frame(this.epoch));
+      frames.push(this.#frameOf(entry));
     }
     const completeTo = frames.length < entries.length ? frames.at(-1)?.position : undefined;
     return { head: this.head, completeTo: completeTo ?? this.#head, frames };
+  }
+
+  /** The frame of an entry, the same one for clients that ask at about the same time. */
+  #frameOf(entry: Entry): Frame {
+    const known = this.#shared.get(entry);
+    if (known !== undefined) return known;
+    if (this.#sharedBytes > SHARED_BYTES) {
+      this.#shared.clear();
+      this.#sharedBytes = 0;
+    }
+    const frame = entry.frame(this.epoch);
+    this.#shared.set(entry, frame);
+    this.#sharedBytes += frame.bytes.length;
+    return frame;
   }
 
   /** The topics of which entries after a position of each are missing, each with the newest missing entry. */

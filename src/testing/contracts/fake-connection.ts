@@ -14,6 +14,7 @@ export class FakeConnection implements LocalConnection {
   readonly lastProgressAt = 0;
   readonly results = undefined;
   readonly piping = false;
+  readonly ownIds = false;
   readonly sendBufferBytes = 0;
   readonly topics: ReadonlySet<string>;
   state: ConnectionState = { kind: 'open' };

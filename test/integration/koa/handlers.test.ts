@@ -16,6 +16,8 @@ const cancelled: string[] = [];
 let release: () => void = () => undefined;
 let aborted: unknown;
 
+let app: KoaApp;
+
 const notFound = (): Error => Object.assign(new Error('no such job'), { status: 404, expose: true });
 
 class SourceController {
@@ -149,6 +151,12 @@ class SourceController {
     throw notFound();
   }
 
+  @SseEndpoint('/by-id/:clientId')
+  async byId({ id }: SseConnection): Promise<void> {
+    const { outcome } = await app.service.subscribe(id, 'room');
+    await app.service.sendMessageToConnection(id, 'subscribed', outcome);
+  }
+
   @SseEndpoint('/slow/:clientId')
   async slow(connection: SseConnection, request: SseRequest & Context): Promise<void> {
     await new Promise<void>(resolve => (release = resolve));
@@ -176,8 +184,6 @@ class SourceController {
 }
 
 describe('a handler', () => {
-  let app: KoaApp;
-
   beforeEach(async () => {
     cancelled.length = 0;
     aborted = undefined;
@@ -349,6 +355,18 @@ describe('a handler', () => {
       const client = await open('/uses/x?how=close');
       expect(await client.closeReason()).to.equal('done');
       expect(client.events.map(({ event }) => event)).to.deep.equal(['connected', 'sse.closed']);
+    });
+
+    it('reaches its own connection by id, not the former one', async () => {
+      const former = await open('/held/x');
+      await former.event('connected');
+      const client = await open('/by-id/x');
+      expect((await client.event('subscribed')).data).to.equal('delivered');
+      expect(await former.closeReason()).to.equal('superseded');
+      expect(former.events.map(({ event }) => event)).to.deep.equal(['connected', 'sse.closed']);
+      await app.service.publish('room', 'note', 'to the room');
+      expect((await client.event('note')).data).to.equal('to the room');
+      client.leave();
     });
 
     it('may set headers; what arrives meanwhile is held, and what it sends comes in order', async () => {

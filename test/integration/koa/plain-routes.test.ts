@@ -393,6 +393,25 @@ describe('a stream that fails while it opens', () => {
     expect(await app.service.getClusterConnectionCount()).to.equal(0);
   });
 
+  it('after the head ends with sse.closed alone although its client does not read', async () => {
+    await start(ctx => ctx.sse.connect('me', { topics: ['news'] }));
+    const { id = '' } = await app.service.publish('news', 'note', 0);
+    for (let number = 1; number <= 200; number += 1) {
+      await app.service.publish('news', 'note', 'x'.repeat(100_000));
+    }
+    const client = await open('/', { headers: { 'Last-Event-ID': id } });
+    client.pause();
+    const [socket] = app.sockets;
+    await until(() => socket?.writableNeedDrain === true, 'a full socket');
+    const other = await open();
+    await other.event('connected');
+    await turn();
+    client.resume();
+    expect(await client.ended()).to.equal('clean');
+    expect(client.text).to.match(/event: sse\.closed\ndata: .*\n\n$/);
+    other.leave();
+  });
+
   for (const { detach, protocol } of [
     { detach: 'auto', protocol: 'http' },
     { detach: false, protocol: 'http' },

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { EventSource } from 'eventsource';
 import type { Middleware } from 'koa';
 import type { SseGuard, SseRequest } from '../../../src/contracts/authorization.js';
 import { SseError, type SseErrorCode } from '../../../src/errors.js';
@@ -6,6 +7,7 @@ import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import { MAX_NAME_BYTES } from '../../../src/protocol/names.js';
 import { EventStreamClient, type StreamInit } from '../../support/event-stream-client.js';
 import { KoaApp, type KoaAppSettings } from '../../support/koa-app.js';
+import { until } from '../../support/until.js';
 
 const STREAM = { Accept: 'text/event-stream' };
 
@@ -28,6 +30,14 @@ class StreamController {
   }
 }
 
+class TwoController {
+  @SseEndpoint('/two')
+  *two(): Iterable<string> {
+    yield 'one';
+    yield 'two';
+  }
+}
+
 /** Answers errors as many applications do. */
 const errorHandler: Middleware = async (ctx, next) => {
   try {
@@ -44,7 +54,7 @@ describe('a refusal that may pass', () => {
 
   const start = async (settings: KoaAppSettings = {}): Promise<void> => {
     app = await KoaApp.start({
-      controllers: [StreamController],
+      controllers: [StreamController, TwoController],
       bind: container => container.bind(Refusing).toSelf(),
       after: [
         errorHandler,
@@ -200,6 +210,40 @@ describe('a refusal that may pass', () => {
       expect(await invalid.json())
         .to.have.property('failed')
         .that.contains('a connection id');
+    });
+  });
+
+  describe('of an EventSource', () => {
+    let source: EventSource;
+
+    const connect = (path: string): EventSource => (source = new EventSource(app.url + path));
+    afterEach(async () => {
+      source.close();
+      await app.close();
+    });
+
+    it('is survived: it comes back until the node has room', async () => {
+      await start({ options: { connection: { maxConnections: 1 }, reconnect: { retry: 10, jitter: 10 } } });
+      const first = await open('/sse/first');
+      await first.event('connected');
+      const reasons: string[] = [];
+      let connected = false;
+      connect('/sse/second');
+      source.addEventListener('sse.closed', ({ data }) => reasons.push(data as string));
+      source.addEventListener('connected', () => (connected = true));
+      await until(() => reasons.length > 2, 'some refusals');
+      expect(new Set(reasons)).to.deep.equal(new Set(['{"reason":"full"}']));
+      first.leave();
+      await until(() => connected, 'the connection');
+    });
+
+    it('is the end after a source that has ended: its events come once', async () => {
+      await start({ options: { reconnect: { retry: 10, jitter: 0 } } });
+      const events: string[] = [];
+      connect('/two');
+      source.addEventListener('message', ({ data }) => events.push(data as string));
+      await until(() => source.readyState === EventSource.CLOSED, 'the end');
+      expect(events).to.deep.equal(['one', 'two']);
     });
   });
 

@@ -110,7 +110,7 @@ describe('MessageSender', () => {
     });
 
     it('sends id and retry of the event', async () => {
-      const { sink } = await node.connect('c1');
+      const { sink } = await node.connect('c1', { ids: 'application' });
       node.service.sendMessage('c1', 'price', 'x', { id: 'my id', retry: 1234 });
       await turns();
       expect(sink.lastEvent).to.include({ event: 'price', id: 'my id', data: 'x' });

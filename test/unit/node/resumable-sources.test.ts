@@ -247,7 +247,7 @@ describe('ResumableSources', () => {
   });
 
   it('run again, with every event, once a short ttl is over', async () => {
-    const brief = await cluster.started('brief', { options: { source: { lease: 200, ttl: 50 } } });
+    const brief = await cluster.started('brief', { options: { source: { lease: 200, ttl: 250 } } });
     for (const id of ['c1', 'c2']) {
       const client = await brief.connect(id, { source: { key: 'brief', start: slowly('0', '1') } });
       await ended(client);
