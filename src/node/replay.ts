@@ -89,7 +89,7 @@ export class Replayer {
     const page = await log.replay({ ...request, opened });
     if (wanted.backlog === undefined) return { page, backlog: [] };
     const { head, frames } = await log.replay({ ...request, ...wanted });
-    // In another log, the end of the former one is still to be reported.
+    // Entries of another log do not belong to this head.
     return { page, backlog: head.epoch === page.head.epoch ? frames : [] };
   }
 

@@ -157,8 +157,7 @@ export class MemoryLog {
     const { head } = this;
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
     if (opened !== undefined) return this.#missedSince(wanted, opened);
-    if (after === undefined)
-      return { head, completeTo: head, frames: backlog === undefined ? [] : this.#newest(backlog) };
+    if (after === undefined) return { head, completeTo: head, frames: backlog ? this.#newest(backlog) : [] };
     const lost = after.epoch !== this.epoch ? 'EPOCH' : isAfter(after, head) ? 'AHEAD' : undefined;
     const from = (topic: string): Position | undefined => {
       const start = since.get(topic);

@@ -144,7 +144,7 @@ export class LogReader {
       const generations = this.tail.generations(wanted);
       const { head, lasts } = await this.#look([...new Set(topics)], undefined, forgets);
       this.#begin(wanted, generations, head);
-      // Not trimmed, but of another log, or without entries: there is nothing to read.
+      // A topic without a last id has no entries.
       const present = [...lasts].flatMap(([name, last]) => (last === undefined ? [] : [{ name, last }]));
       if (present.length === 0) return { head, completeTo: head, frames: [] };
       const newest = earlier(present.map(({ last }) => last).reduce(later), head);
@@ -162,7 +162,7 @@ export class LogReader {
     const waiting = topics.toSorted((a, b) => (isAfter(a.last, b.last) ? -1 : 1));
     const limit = most === 'latest' ? waiting.length : most;
     let found: readonly LogEntry[] = [];
-    /** When there are enough, only newer ones count. */
+    // Once there are enough, only newer ones are wanted.
     let after: Position = ORIGIN;
     for (let at = 0; at < waiting.length; at += TOPICS_PER_CALL) {
       const some = waiting.slice(at, at + TOPICS_PER_CALL);

@@ -210,5 +210,10 @@ export const MUTATIONS: readonly Mutation[] = [
   m('backlog', 'entries of one millisecond are in order', 'topic.sequence > other.sequence', 'false'),
   m('backlog', 'a topic has no more than its share', 'topic.left - asked', '1'),
   m('backlog', 'older entries are left out', "'(' .. after", "'-'"),
-  m('backlog', 'a topic is read on where its page ends', "topic.from = read + 1, size + #entry[2][4], '(' .. entry[1]", 'topic.from = read + 1, size + #entry[2][4], topic.from'),
+  m(
+    'backlog',
+    'a topic is read on where its page ends',
+    "topic.from = read + 1, size + #entry[2][4], '(' .. entry[1]",
+    'topic.from = read + 1, size + #entry[2][4], topic.from',
+  ),
 ];
