@@ -925,6 +925,12 @@ export function clusterCoordinatorContract(
         expect(frames.at(-1)?.position).to.deep.equal(last.cursor);
         await publish(news, 300_000);
         expect((await backlog([news, sport], 10)).frames).to.have.length(1);
+        const many = Array.from({ length: 40 }, (_, n) => `${news}-${n}`);
+        const [first = news] = many;
+        for (const topic of [first, first, first]) await publish(topic, size);
+        await Promise.all(many.slice(32).map(topic => publish(topic, 20_000)));
+        await Promise.all(many.slice(0, 32).map(topic => publish(topic, 1_000)));
+        expect((await backlog(many, 1000)).frames).to.have.length(40);
       });
 
       it('that many ask for at once is the same for all, and ends at the head of each', async () => {

@@ -125,7 +125,12 @@ describe('reading the log in Redis', function () {
     expect(sequences).to.deep.equal(Array.from({ length: 600 }, (_, n) => n + 101));
     expect((await calls('xrevrange')) - before.ranges).to.be.at.most(800);
     expect((await calls('evalsha')) - before.scripts).to.be.at.most(CLIENTS + 50);
-    expect((await backlog('latest')).frames.map(({ position }) => position?.sequence)).to.deep.equal(sequences.slice(-40));
+    expect((await backlog('latest')).frames.map(({ position }) => position?.sequence)).to.deep.equal(
+      sequences.slice(-40),
+    );
+    const few = await calls('xrevrange');
+    expect((await backlog(3)).frames).to.have.length(3);
+    expect((await calls('xrevrange')) - few).to.be.at.most(40);
     await publish(writer, 'other');
     const [first, second] = [backlog(2), publish(writer, 't0').then(() => backlog(2))];
     expect((await second).frames.at(-1)?.position?.sequence).to.equal(702);
