@@ -1,4 +1,5 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { METRICS } from '../src/telemetry/metrics.js';
@@ -25,22 +26,50 @@ describe('README', () => {
     expect(shown).to.equal(compiled.replace('../../src/index.js', 'distributed-sse'));
   });
 
-  it('links to files that exist', () => {
-    const links = [...readme.matchAll(/\]\((?!https?:|#)([^)]+)\)/g)].map(([, path = '']) => path);
-    expect(links.filter(path => !existsSync(locate(path)))).to.deep.equal([]);
+  it('is short enough for a first look', () => {
+    expect(Buffer.byteLength(readme)).to.be.at.most(10_240);
   });
+});
 
-  it('names no metric, span or attribute of telemetry that does not exist', () => {
+describe('README and the guides', () => {
+  const pages = ['README.md', 'CONTRIBUTING.md', ...readdirSync(locate('docs')).map(name => `docs/${name}`)];
+
+  for (const page of pages.filter(name => name.endsWith('.md'))) {
+    it(`${page} links to files and headings that exist`, () => {
+      const links = [...read(page).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)].map(([, link = '']) => link);
+      const missing = links.filter(link => {
+        const [path = '', heading] = link.split('#');
+        const file = path === '' ? page : join(dirname(page), path);
+        if (!existsSync(locate(file))) return true;
+        return heading !== undefined && !headingsOf(file).has(heading);
+      });
+      expect(missing).to.deep.equal([]);
+    });
+  }
+
+  it('name no metric, span or attribute of telemetry that does not exist', () => {
     const known = new Set<string>([
       ...SPAN_NAMES,
       ...Object.values(METRICS).map(({ name }) => name),
       ...Object.values(ATTRIBUTE),
       'sse.retry',
     ]);
-    const [chapter = ''] = /^## Telemetry\n[^]*?(?=^## )/m.exec(readme) ?? [];
-    expect(chapter).to.include('(docs/telemetry.md)');
-    const named = [...chapter.matchAll(/`(sse\.[\w.]+)`/g)].map(([, name = '']) => name);
+    const [guide = ''] = read('docs/telemetry.md').split('\n## Spans');
+    const named = [...guide.matchAll(/`(sse\.[\w.]+)`/g)].map(([, name = '']) => name);
     expect(named.length).to.be.greaterThan(20);
     expect(named.filter(name => !known.has(name))).to.deep.equal([]);
   });
+
+  /** The anchors of a page, as GitHub makes them of its headings. */
+  function headingsOf(file: string): ReadonlySet<string> {
+    const headings = [...read(file).matchAll(/^#+ (.*)$/gm)].map(([, text = '']) => text);
+    return new Set(
+      headings.map(text =>
+        text
+          .toLowerCase()
+          .replace(/[^\p{L}\p{N} _-]/gu, '')
+          .replaceAll(' ', '-'),
+      ),
+    );
+  }
 });

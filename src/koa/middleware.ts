@@ -16,6 +16,7 @@ import {
   chooseByMethod,
   type ControllerClass,
   decodeParams,
+  type EndpointRoute,
   endpointRoutes,
   type MatchedRoute,
   type MatchingOptions,
@@ -55,36 +56,58 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
   const logger = container.get(Logger);
   const options = container.get(ResolvedSseOptions);
   const telemetry = container.get(Telemetry).connections;
-  const handler = new EndpointHandler({ container, logger, options, telemetry, timeout: options.guards.timeout });
+  const requests = new Requests(routes, service, {
+    container,
+    logger,
+    options,
+    telemetry,
+    timeout: options.guards.timeout,
+  });
   service.start().catch((error: unknown) => {
     logger.warn('the node could not join the cluster yet; it tries again with the next call', { error });
   });
+  return (ctx, next) => telemetry.receiving(ctx.req.headers, () => requests.serve(ctx, next));
+}
 
-  const serve = async (ctx: Context, next: Next): Promise<void> => {
-    const stream = new StreamRequest(ctx, service, telemetry, options.connection, logger);
+/** The requests of one middleware: those of its endpoints, and those that a later middleware may turn into streams. */
+class Requests {
+  readonly #endpoints: EndpointHandler;
+
+  constructor(
+    private readonly routes: readonly EndpointRoute[],
+    private readonly service: SseService,
+    private readonly services: EndpointServices,
+  ) {
+    this.#endpoints = new EndpointHandler(services);
+  }
+
+  async serve(ctx: Context, next: Next): Promise<void> {
+    const { telemetry, options, logger } = this.services;
+    const stream = new StreamRequest(ctx, this.service, telemetry, options.connection, logger);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
-    const matched = matchRoutes(routes, ctx.request.path);
+    const matched = matchRoutes(this.routes, ctx.request.path);
     const chosen = chooseByMethod(matched, ctx.request.method);
     try {
       if (chosen !== undefined) {
-        await handler.handle(chosen, ctx, stream);
+        await this.#endpoints.handle(chosen, ctx, stream);
         return;
       }
       await next();
       await stream.finish();
     } catch (error) {
       await stream.finish();
-      failed({ ctx, stream, error, isEndpoint: chosen !== undefined });
+      this.#fail({ ctx, stream, error, isEndpoint: chosen !== undefined });
       return;
     }
     if (stream.connection !== undefined) return;
     if (stream.refusal !== undefined) completeAnswer(ctx, stream.refusal, options.reconnect);
     else if (matched.length > 0 && isUnanswered(ctx)) answerNotAllowed(ctx, matched, options.reconnect);
-  };
+  }
 
   /** Answers an error, or gives it to Koa. */
-  const failed = ({ ctx, stream, error, isEndpoint }: Failure): void => {
+  #fail({ ctx, stream, error, isEndpoint }: Failure): void {
+    const { options, logger } = this.services;
     stream.connection?.close('failed');
     if (stream.connection !== undefined) throw error;
     const isOurs = SseError.is(error);
@@ -103,8 +126,7 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
     // An error of the server itself is reported to Koa as well.
     if (refusal.status >= 500 && (!isOurs || httpStatusOf(error.code) === 500)) ctx.app.emit('error', error, ctx);
     answerRefusal(ctx, refusal, options.reconnect);
-  };
-  return (ctx, next) => telemetry.receiving(ctx.req.headers, () => serve(ctx, next));
+  }
 }
 
 /** A request that ended with an error. */

@@ -1,6 +1,6 @@
 /**
  * Sets what `npm run bench`, `npm run bench:cluster` and `npm run bench:growth` measured last beside the goals, without
- * measuring anything: `npm run bench:goals`. Writes `docs/bench/goals.md`, `docs/bench/million.md` and the summary in README.
+ * measuring anything: `npm run bench:goals`. Writes `docs/bench/goals.md`, `docs/bench/million.md` and the summary in `docs/speed.md`.
  *
  *   --dry (prints, writes nothing)
  */

@@ -11,7 +11,7 @@ import { until } from './until.js';
 
 /** What processes on a busy machine may be late, in milliseconds. */
 export const ROOM = 3_000;
-/** How long a node may take to be as before once Redis answers again, in milliseconds: what README says, and room. */
+/** How long a node may take to be as before once Redis answers again, in milliseconds: what docs/cluster.md says, and room. */
 export const RECOVERY = 5_000 + ROOM;
 /** Longer than a dead node's lease and what follows it. */
 const LONG = 20_000;

@@ -22,7 +22,7 @@ export interface Goal {
   readonly digits?: number;
   /** What stands in the way, in words; printed where the goal is missed. */
   readonly obstacle?: string | undefined;
-  /** Whether README has it. */
+  /** Whether `docs/speed.md` has it. */
   readonly inShort?: true;
 }
 

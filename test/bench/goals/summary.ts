@@ -1,11 +1,11 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 
-const README = fileURLToPath(new URL('../../../../README.md', import.meta.url));
+const PAGE = fileURLToPath(new URL('../../../../docs/speed.md', import.meta.url));
 const BEGIN = '<!-- written by npm run bench:goals -->';
 const END = '<!-- until here -->';
 
-/** The text of a goal in README, where README has the goal. */
+/** The text of a goal in `docs/speed.md`, where that page has the goal. */
 export interface GoalLine {
   readonly what: string;
   readonly against: string;
@@ -24,21 +24,21 @@ export function summaryText(lines: readonly GoalLine[]): string {
   return [
     BEGIN,
     '',
-    '![Server CPU per delivery](docs/bench/cpu-per-delivery.svg)',
+    '![Server CPU per delivery](bench/cpu-per-delivery.svg)',
     '',
     ...items,
     '',
-    'Every figure: [goals](docs/bench/goals.md), [one process](docs/bench/results.md), [several nodes](docs/bench/cluster.md),',
-    '[growth](docs/bench/growth.md), [a million connections](docs/bench/million.md).',
+    'Every figure: [goals](bench/goals.md), [one process](bench/results.md), [several nodes](bench/cluster.md),',
+    '[growth](bench/growth.md), [a million connections](bench/million.md).',
     '',
     END,
   ].join('\n');
 }
 
-/** Replaces the summary in README. @throws Error when README has no markers for it */
+/** Replaces the summary in `docs/speed.md`. @throws Error when the page has no markers for it */
 export function writeSummary(text: string): void {
-  const readme = readFileSync(README, 'utf8');
-  const [begin, end] = [readme.indexOf(BEGIN), readme.indexOf(END)];
-  if (begin < 0 || end < begin) throw new Error(`README has no ${BEGIN} … ${END}`);
-  writeFileSync(README, readme.slice(0, begin) + text + readme.slice(end + END.length));
+  const page = readFileSync(PAGE, 'utf8');
+  const [begin, end] = [page.indexOf(BEGIN), page.indexOf(END)];
+  if (begin < 0 || end < begin) throw new Error(`docs/speed.md has no ${BEGIN} … ${END}`);
+  writeFileSync(PAGE, page.slice(0, begin) + text + page.slice(end + END.length));
 }
