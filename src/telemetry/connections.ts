@@ -16,7 +16,7 @@ import type { ResetReason } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../contracts/telemetry.js';
 import { ATTRIBUTE, countedReason } from './names.js';
-import { errorType, type Reporting, type SpanEnd } from './spans.js';
+import { errorType, refusedEnd, type Reporting, type SpanEnd } from './spans.js';
 
 /** Records clients that come and go in OpenTelemetry. */
 export class OpenConnectionTelemetry implements ConnectionTelemetry {
@@ -51,7 +51,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     const { spans, figures } = this.reporting;
     figures.refused.add(errorType(error));
     const span = spans.begin('sse.connect', context.active(), () => spans.connection(connectionId));
-    if (span !== undefined) spans.end(span, () => ({ failure: error }));
+    if (span !== undefined) spans.end(span, () => refusedEnd(error));
   }
 
   admitted(connection: LocalConnection, degraded = false): void {

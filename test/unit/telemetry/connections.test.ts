@@ -3,6 +3,7 @@ import { AlwaysOffSampler } from '@opentelemetry/sdk-trace';
 import { expect } from 'chai';
 import type { LibraryCloseReason } from '../../../src/close-reasons.js';
 import type { ResetReason } from '../../../src/contracts/events.js';
+import { SseError } from '../../../src/errors.js';
 import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { codeOf } from '../../support/code-of.js';
@@ -71,15 +72,38 @@ describe('telemetry of a connection', () => {
     ],
   ];
   for (const [code, refused] of refusals) {
-    it(`a refusal with ${code} is a failed opening, in span and metric`, async () => {
+    const isServers = code === 'UNAVAILABLE';
+    it(`a refusal with ${code} is ${isServers ? 'a failed' : 'no failed'} opening, and counted`, async () => {
       const got = await codeOf(refused());
       const errorType = code === 'DRAINING' ? 'CLOSED' : code;
       expect(got).to.equal(errorType);
-      const { attributes, status } = sdk.span('sse.connect');
+      const { attributes, status, events } = sdk.span('sse.connect');
       expect(attributes).to.include({ 'error.type': errorType, 'sse.connection.id': 'c1' });
-      expect(status.code).to.equal(SpanStatusCode.ERROR);
+      expect(status.code).to.equal(isServers ? SpanStatusCode.ERROR : SpanStatusCode.UNSET);
+      expect(events).to.have.length(isServers ? 1 : 0);
       const refusedCount = { 'error.type': errorType };
       expect(await sdk.value('sse.connections.refused', refusedCount)).to.equal(1);
+    });
+  }
+
+  const thrown: [string, unknown, boolean][] = [
+    ['CONNECTION_LIMIT', new SseError('CONNECTION_LIMIT', 'full'), false],
+    ['TAKEOVER_STORM', new SseError('TAKEOVER_STORM', 'stop'), false],
+    ['FORBIDDEN with status 401', new SseError('FORBIDDEN', 'who', { status: 401 }), false],
+    ['FORBIDDEN with status 503', new SseError('FORBIDDEN', 'later', { status: 503 }), true],
+    ['an error with status 401', Object.assign(new Error('who'), { status: 401 }), false],
+    ['an error with statusCode 502', Object.assign(new Error('bad'), { statusCode: 502 }), true],
+    ['INCONSISTENT', new SseError('INCONSISTENT', 'differs'), true],
+    ['INTERNAL', new SseError('INTERNAL', 'broken'), true],
+    ['an error without a status', new Error('broken'), true],
+    ['no error', 'broken', true],
+  ];
+  for (const [what, error, isServers] of thrown) {
+    it(`a request that is refused with ${what} is ${isServers ? 'an error' : 'no error'} of the server`, () => {
+      a.telemetry.connections.refused('c1', error);
+      const { attributes, status } = sdk.span('sse.connect');
+      expect(attributes['error.type']).to.be.a('string');
+      expect(status.code).to.equal(isServers ? SpanStatusCode.ERROR : SpanStatusCode.UNSET);
     });
   }
 
