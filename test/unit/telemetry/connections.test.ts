@@ -1,4 +1,4 @@
-import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AlwaysOffSampler } from '@opentelemetry/sdk-trace';
 import { expect } from 'chai';
 import type { LibraryCloseReason } from '../../../src/close-reasons.js';
@@ -181,13 +181,71 @@ describe('telemetry of a connection', () => {
     expect(await sdk.value('sse.takeovers', { 'sse.node.id': 'b' })).to.equal(0);
   });
 
-  it('its end is no child of the active span', async () => {
-    const { connection } = await a.connect('c1');
-    const other = trace.getTracer('test').startSpan('request');
-    context.with(trace.setSpan(context.active(), other), () => {
-      connection.close();
+  describe('the cause of its end', () => {
+    let other: Span;
+
+    beforeEach(() => {
+      other = trace.getTracer('test').startSpan('request');
     });
-    expect(sdk.span('sse.close').spanContext().traceId).to.equal(sdk.span('sse.connect').spanContext().traceId);
+
+    const within = <T>(work: () => T): T => context.with(trace.setSpan(context.active(), other), work);
+    const causes = (name = 'sse.close') => sdk.spans(name).map(({ links }) => links.map(link => link.context.spanId));
+    const idOf = (span: Span): string => span.spanContext().spanId;
+
+    it('is linked, and not its parent', async () => {
+      const { connection } = await a.connect('c1');
+      within(() => {
+        connection.close();
+      });
+      expect(sdk.span('sse.close').spanContext().traceId).to.equal(sdk.span('sse.connect').spanContext().traceId);
+      expect(causes()).to.deep.equal([[idOf(other)]]);
+    });
+
+    it('is linked on another node as well', async () => {
+      const b = await cluster.started('b');
+      for (const id of ['c1', 'c2', 'c3']) await b.connect(id);
+      await turns();
+      await within(() => a.service.closeConnection('c1', 'kicked'));
+      await within(() => a.service.closeAllConnections('kicked', { cluster: true }));
+      expect(causes()).to.deep.equal([[idOf(other)], [idOf(other)], [idOf(other)]]);
+      expect(sdk.spans('sse.close').map(({ attributes }) => attributes['sse.node.id'])).to.deep.equal(['b', 'b', 'b']);
+    });
+
+    it('is the opening of the connection that took its id over', async () => {
+      const b = await cluster.started('b');
+      await a.connect('c1');
+      await a.connect('c1');
+      await b.connect('c1');
+      const [, second, third] = sdk.spans('sse.connect').map(span => span.spanContext().spanId);
+      expect(causes()).to.deep.equal([[second], [third]]);
+    });
+
+    it('is the drain', async () => {
+      await a.connect('c1');
+      await a.service.drain();
+      expect(causes()).to.deep.equal([[sdk.span('sse.drain').spanContext().spanId]]);
+    });
+
+    it('is none when the client left, when the span has ended, and when it is not sampled', async () => {
+      const { sink } = await a.connect('c1');
+      within(() => {
+        sink.leave();
+      });
+      await turns();
+      const { connection } = await a.connect('c2');
+      other.end();
+      within(() => {
+        connection.close();
+      });
+      const late = await a.connect('c3');
+      context.with(
+        trace.setSpanContext(context.active(), { ...other.spanContext(), isRemote: true, traceFlags: 0 }),
+        () => {
+          late.connection.close();
+        },
+      );
+      expect(causes()).to.deep.equal([[], [], []]);
+    });
   });
 
   it('its end is recorded when the SDK came after its opening', async () => {
