@@ -216,7 +216,7 @@ export class JoinedNode implements InboxParts {
     const { inc, nodeId, logger } = this.node;
     try {
       const others = (await this.nodes.incarnations()).filter(other => other !== inc);
-      const { answered } = await this.bus.askAll(others, { t: 'join' }, GREETING_MS);
+      const { answered } = await this.bus.askAll(others, { t: 'join' }, { deadline: GREETING_MS });
       // A node whose lease is over and was not reaped does not answer.
       if (![...answered.keys()].some(other => nodeIdOf(other) === nodeId)) return;
       logger.warn('node.id must be unique in a cluster; another node has the same', { nodeId });
