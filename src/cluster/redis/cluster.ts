@@ -131,6 +131,8 @@ export class RedisCoordinator implements ClusterCoordinator {
     };
     const reading: RedisGateway = new RedisGateway({
       ...shared,
+      // The other gateway has the same account.
+      checksAccount: false,
       events: {
         onCommand,
         onReachable: reachable => {

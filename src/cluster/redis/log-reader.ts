@@ -9,6 +9,7 @@ import { logLifeMs, logRequest } from './log.js';
 import { type LogPage, LogScan, type Look, PAGE_BYTES, type ReadTopics, wellFormed } from './log-scan.js';
 import { historyScript, lookScript } from './scripts.js';
 import type { LogEntry, LogTail } from './tail.js';
+import type { UnreadableTopics } from './unreadable.js';
 
 type Since = NonNullable<ReplayRequest['since']>;
 const NONE: Since = new Map();
@@ -35,6 +36,7 @@ export class LogReader {
   constructor(
     private readonly node: ClusterNode,
     private readonly tail: LogTail,
+    private readonly unreadable: Pick<UnreadableTopics, 'note'>,
   ) {}
 
   /** Milliseconds between two looks at most: a look renews the life of the log's epoch. */
@@ -98,6 +100,10 @@ export class LogReader {
         if (reply.status === 'LIMIT') throw refused('history');
         return reply.status === 'EPOCH' ? 'EPOCH' : reply;
       } catch (error) {
+        this.unreadable.note(
+          topics.map(({ name }) => name),
+          error,
+        );
         if (part >= 2 ** HALVINGS || !SseError.is(error, 'UNAVAILABLE') || !gateway.reachable) throw error;
       }
     }
@@ -187,7 +193,11 @@ export class LogReader {
     const { keys } = gateway;
     const last = topics.map(topic => keys.topic(topic).last);
     const followed = forgets === undefined ? keys.logMeta : keys.followed(forgets);
-    const reply = await gateway.run(lookScript, { ...logRequest(gateway, options), forgets: followed, last });
+    const request = { ...logRequest(gateway, options), forgets: followed, last };
+    const reply = await gateway.run(lookScript, request).catch((error: unknown) => {
+      this.unreadable.note([], error);
+      throw error;
+    });
     if (reply.status === 'LIMIT') throw refused('look');
     const { now, run, epoch } = reply;
     const lasts = new Map(topics.map((topic, at) => [topic, positionOf(reply.lasts[at])]));
