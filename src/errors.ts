@@ -1,3 +1,5 @@
+import { STATUS_CODES } from 'node:http';
+
 const CODES = [
   'INVALID_OPTION',
   'INVALID_CONNECTION_ID',
@@ -111,6 +113,14 @@ const STATUS: Readonly<Partial<Record<SseErrorCode, number>>> = {
 /** The HTTP status of an error code; 500 for errors of the server itself. */
 export function httpStatusOf(code: SseErrorCode): number {
   return STATUS[code] ?? 500;
+}
+
+/** The HTTP status that anything thrown asks for, as Koa reads it; 500 unless it is one of an error. */
+export function statusOf(error: unknown): number {
+  if (typeof error !== 'object' || error === null) return 500;
+  const { status, statusCode } = error as Partial<Record<string, unknown>>;
+  const wanted = status ?? statusCode;
+  return typeof wanted === 'number' && wanted >= 400 && STATUS_CODES[wanted] !== undefined ? wanted : 500;
 }
 
 /**

@@ -71,8 +71,9 @@ export class GuardedCluster {
 
   readonly messenger: NodeMessenger = {
     send: message => this.#send(message),
-    close: (connectionId, reason) => this.#closeBy(() => this.#coordinator.messenger.close(connectionId, reason)),
-    closeAll: reason => this.#closeBy(() => this.#coordinator.messenger.closeAll(reason)),
+    close: (connectionId, reason, trace) =>
+      this.#closeBy(() => this.#coordinator.messenger.close(connectionId, reason, trace)),
+    closeAll: (reason, trace) => this.#closeBy(() => this.#coordinator.messenger.closeAll(reason, trace)),
     subscribe: (connectionId, topic) => this.#command(() => this.#coordinator.messenger.subscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
       this.#command(() => this.#coordinator.messenger.unsubscribe(connectionId, topic)),

@@ -6,7 +6,7 @@ import { encodeComment } from '../protocol/event-stream.js';
 import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
 import { ClientCursor, ClientIds } from './cursor.js';
-import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED, OTHER_ID } from './direct-send.js';
+import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED, OTHER_ID, repeated } from './direct-send.js';
 import { Ending, Handling, lastFrame } from './end.js';
 import { type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
 import { MessageMemory } from './message-memory.js';
@@ -173,7 +173,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   deliverOnce(messageId: string, frame: Frame): LocalResult {
     const now = performance.now();
     const earlier = this.#stopped ? undefined : this.#memory?.recall(messageId, now);
-    if (earlier !== undefined) return earlier;
+    if (earlier !== undefined) return repeated(earlier);
     const result = this.deliver(frame);
     if (result === DELIVERED || result === BUFFERED) {
       this.#memory ??= new MessageMemory();

@@ -59,6 +59,14 @@ export const NOT_CONNECTED: LocalResult = { outcome: 'not-connected' };
 /** The event has an id, which would overwrite the position from which its client resumes. */
 export const OTHER_ID: LocalResult = { outcome: 'rejected', code: 'INVALID_EVENT_ID' };
 
+const DELIVERED_BEFORE: LocalResult = { outcome: 'delivered', duplicate: true };
+const BUFFERED_BEFORE: LocalResult = { outcome: 'buffered', duplicate: true };
+
+/** The result of a message that the connection accepted before. */
+export function repeated({ outcome }: LocalResult): LocalResult {
+  return outcome === 'delivered' ? DELIVERED_BEFORE : BUFFERED_BEFORE;
+}
+
 /** The result of an event that was refused before any write. */
 export function rejected(code: SseErrorCode): LocalResult {
   return { outcome: 'rejected', code };

@@ -278,10 +278,10 @@ export interface EventLog {
 export interface NodeMessenger {
   /** Resolves within the deadline of the message. */
   send(message: Message): Promise<SendResult>;
-  /** Closes the connection at its owner. */
-  close(connectionId: string, reason: CloseReason): Promise<CloseReceipt>;
-  /** Closes all connections of all nodes. */
-  closeAll(reason: CloseReason): Promise<CloseReceipt>;
+  /** Closes the connection at its owner. @param trace as in {@link Message} */
+  close(connectionId: string, reason: CloseReason, trace?: string): Promise<CloseReceipt>;
+  /** Closes all connections of all nodes. @param trace as in {@link Message} */
+  closeAll(reason: CloseReason, trace?: string): Promise<CloseReceipt>;
   /** Subscribes a connection at its owner. */
   subscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
   /** Unsubscribes a connection at its owner. */

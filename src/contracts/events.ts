@@ -88,7 +88,11 @@ export type Outcome =
 
 /** What became of one event for one connection of this node. */
 export type LocalResult =
-  | { readonly outcome: 'delivered' | 'buffered' | 'not-connected' }
+  | {
+      readonly outcome: 'delivered' | 'buffered' | 'not-connected';
+      /** The connection has had this message already, and this is what became of it then. */
+      readonly duplicate?: true;
+    }
   | { readonly outcome: 'rejected'; readonly code: SseErrorCode };
 
 /** The event, or the command, was certainly not sent. */

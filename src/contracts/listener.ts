@@ -43,10 +43,16 @@ export interface ClusterListener {
   onSuperseded(connectionId: string, token: string, fencingToken: number): void;
   /** Another node repaired a difference, and this node may have one as well: reconcile soon. */
   onSync(): void;
-  /** Close the connection. Returns how many streams of that id were open. */
-  onClose(connectionId: string, reason: CloseReason): number;
-  /** Close every connection of this node. Returns how many there were. */
-  onCloseAll(reason: CloseReason): number;
+  /**
+   * Close the connection. Returns how many streams of that id were open.
+   * @param trace as the sender gave it
+   */
+  onClose(connectionId: string, reason: CloseReason, trace?: string): number;
+  /**
+   * Close every connection of this node. Returns how many there were.
+   * @param trace as the sender gave it
+   */
+  onCloseAll(reason: CloseReason, trace?: string): number;
   /**
    * Subscribe or unsubscribe the connection. Resolves to whether it is here, once the topic's feed runs, so that nothing
    * published afterwards is missed. Rejects with `INVALID_TOPIC` when it follows too many, and with `UNAVAILABLE`.

@@ -26,7 +26,7 @@ export interface LocalConnection extends SseConnection {
   origin?: unknown;
   /** Writes a frame at once, behind the frames that wait. */
   deliver(frame: Frame): LocalResult;
-  /** As {@link deliver}, but a message id of the last minute gets its first result again and is not written again. */
+  /** As {@link deliver}, but a message id of the last minute gets its first result again, as `duplicate`, and is not written again. */
   deliverOnce(messageId: string, frame: Frame): LocalResult;
   /** What {@link deliverOnce} remembers, also after the connection has stopped; `undefined` when there was no message. */
   readonly results: MessageResults | undefined;

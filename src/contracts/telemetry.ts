@@ -128,7 +128,11 @@ export interface ConnectionTelemetry {
   reset(reason: ResetReason): void;
   /** Code of the application that handles a connection; it continues the trace of the opening. */
   handling<T>(connection: SseConnection, work: () => T): T;
-  /** A connection stopped. One that was not {@link admitted} is not recorded. */
+  /** The trace that a close carries to other nodes. */
+  cause(): string | undefined;
+  /** Closes connections for another node. @param trace what the other node's {@link cause} gave */
+  closing(trace: string | undefined, work: () => number): number;
+  /** A connection stopped, because of what runs at present. One that was not {@link admitted} is not recorded. */
   stopped(connection: LocalConnection, reason: CloseReason): void;
 }
 

@@ -1,7 +1,7 @@
 import { STATUS_CODES } from 'node:http';
 import { Http2ServerResponse } from 'node:http2';
 import type { Context } from 'koa';
-import { httpStatusOf, SseError, type SseErrorCode } from '../errors.js';
+import { httpStatusOf, SseError, type SseErrorCode, statusOf } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { encodeEvent } from '../protocol/event-stream.js';
 import { LONGEST_MS } from '../time.js';
@@ -138,12 +138,4 @@ export function isUnanswered(ctx: Context): boolean {
 export function asRefusal(error: unknown): SseError {
   if (SseError.is(error)) return error;
   return new SseError('INTERNAL', 'the application failed', { cause: error, status: statusOf(error) });
-}
-
-/** The status that an error asks for, as Koa reads it; 500 unless it is one of an error. */
-function statusOf(error: unknown): number {
-  if (typeof error !== 'object' || error === null) return 500;
-  const { status, statusCode } = error as Partial<Record<string, unknown>>;
-  const wanted = status ?? statusCode;
-  return typeof wanted === 'number' && wanted >= 400 && STATUS_CODES[wanted] !== undefined ? wanted : 500;
 }

@@ -67,17 +67,13 @@ export class NodeListener implements ClusterListener {
   }
 
   /** Closes a connection that still opens as well: its route may be known, and its client must not get in after the close. */
-  onClose(connectionId: string, reason: CloseReason): number {
+  onClose(connectionId: string, reason: CloseReason, trace?: string): number {
     const owner = this.node.store.get(connectionId);
-    const connections = owner === undefined ? this.#opening(connectionId) : [owner];
-    for (const connection of connections) connection.close(reason);
-    return connections.length;
+    return this.#close(owner === undefined ? this.#opening(connectionId) : [owner], reason, trace);
   }
 
-  onCloseAll(reason: CloseReason): number {
-    const connections = [...this.node.store.connections()];
-    for (const connection of connections) connection.close(reason);
-    return connections.length;
+  onCloseAll(reason: CloseReason, trace?: string): number {
+    return this.#close([...this.node.store.connections()], reason, trace);
   }
 
   async onSubscribe(connectionId: string, topic: string): Promise<boolean> {
@@ -149,6 +145,13 @@ export class NodeListener implements ClusterListener {
       counts[outcome === 'not-connected' ? 'rejected' : outcome] += 1;
     }
     return counts;
+  }
+
+  #close(connections: readonly LocalConnection[], reason: CloseReason, trace: string | undefined): number {
+    return this.node.telemetry.connections.closing(trace, () => {
+      for (const connection of connections) connection.close(reason);
+      return connections.length;
+    });
   }
 
   #opening(connectionId: string): LocalConnection[] {

@@ -115,7 +115,9 @@ export class DistributedSseService implements SseService {
     checkReason(reason);
     if (this.#node.closed) return CLOSED_NOTHING;
     const closed = this.#listener.onClose(connectionId, reason);
-    return closed > 0 ? { closed, missing: [] } : this.#node.cluster.messenger.close(connectionId, reason);
+    if (closed > 0) return { closed, missing: [] };
+    const { cluster, telemetry } = this.#node;
+    return cluster.messenger.close(connectionId, reason, telemetry.connections.cause());
   }
 
   async closeAllConnections(
@@ -127,7 +129,8 @@ export class DistributedSseService implements SseService {
     if (this.#node.closed) return CLOSED_NOTHING;
     const closed = this.#listener.onCloseAll(reason);
     if (options.cluster !== true) return { closed, missing: [] };
-    const others = await this.#node.cluster.messenger.closeAll(reason);
+    const { cluster, telemetry } = this.#node;
+    const others = await cluster.messenger.closeAll(reason, telemetry.connections.cause());
     return { ...others, closed: closed + others.closed };
   }
 

@@ -10,17 +10,22 @@ import {
   type Span,
   type SpanContext,
   trace,
+  TraceFlags,
 } from '@opentelemetry/api';
 import type { CloseReason, SseConnection } from '../contracts/connection.js';
 import type { ResetReason } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../contracts/telemetry.js';
 import { ATTRIBUTE, countedReason } from './names.js';
-import { errorType, type Reporting, type SpanEnd } from './spans.js';
+import { errorType, refusedEnd, type Reporting, type SpanEnd } from './spans.js';
+import type { TraceCarrier } from './trace-carrier.js';
 
 /** Records clients that come and go in OpenTelemetry. */
 export class OpenConnectionTelemetry implements ConnectionTelemetry {
-  constructor(private readonly reporting: Reporting) {}
+  constructor(
+    private readonly reporting: Reporting,
+    private readonly carrier: TraceCarrier,
+  ) {}
 
   receiving<T>(headers: IncomingHttpHeaders, work: () => T): T {
     if (!this.reporting.spans.on) return work();
@@ -51,7 +56,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     const { spans, figures } = this.reporting;
     figures.refused.add(errorType(error));
     const span = spans.begin('sse.connect', context.active(), () => spans.connection(connectionId));
-    if (span !== undefined) spans.end(span, () => ({ failure: error }));
+    if (span !== undefined) spans.end(span, () => refusedEnd(error));
   }
 
   admitted(connection: LocalConnection, degraded = false): void {
@@ -90,6 +95,16 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     return opening === active ? work() : context.with(opening, work);
   }
 
+  cause(): string | undefined {
+    if (!this.reporting.spans.on || presentCause() === undefined) return undefined;
+    return this.carrier.write(context.active(), Date.now());
+  }
+
+  closing(text: string | undefined, work: () => number): number {
+    const cause = text === undefined || !this.reporting.spans.on ? undefined : this.carrier.read(text)?.context;
+    return cause === undefined ? work() : context.with(cause, work);
+  }
+
   stopped(connection: LocalConnection, reason: CloseReason): void {
     // A connection that ends earlier is recorded as an opening that failed.
     if (connection.origin === undefined) return;
@@ -100,11 +115,14 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     if (reason === 'superseded') figures.takeovers += 1;
     meters.instruments?.record('sse.connection.duration', age, { [ATTRIBUTE.closeReason]: counted });
     // The span belongs to the opening, not to the running context, which may be a timer of another request.
-    const span = spans.begin('sse.close', continued(ROOT_CONTEXT, connection.origin), () => ({
+    const facts = () => ({
       ...spans.connection(connection.id),
       [ATTRIBUTE.closeReason]: reason,
       [ATTRIBUTE.age]: age,
-    }));
+    });
+    const cause = reason === 'client' || !spans.on ? undefined : presentCause();
+    const links = cause === undefined ? [] : [{ context: cause }];
+    const span = spans.begin('sse.close', continued(ROOT_CONTEXT, connection.origin), facts, { links });
     if (span !== undefined) spans.end(span, () => ({}));
   }
 }
@@ -115,6 +133,15 @@ function continued(base: Context, origin: unknown): Context {
   const opening = origin as SpanContext | undefined;
   if (opening === undefined || !isSpanContextValid(opening)) return base;
   return trace.setSpanContext(base, opening);
+}
+
+/** The span that is going on, here or on the node from which a close comes; not one that ended while its context lived on. */
+function presentCause(): SpanContext | undefined {
+  const span = trace.getSpan(context.active());
+  if (span === undefined) return undefined;
+  const spanContext = span.spanContext();
+  if ((spanContext.traceFlags & TraceFlags.SAMPLED) === 0) return undefined;
+  return span.isRecording() || spanContext.isRemote === true ? spanContext : undefined;
 }
 
 type CloseListener = (...args: unknown[]) => void;

@@ -30,7 +30,16 @@ import type {
 } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import { ATTRIBUTE } from './names.js';
-import { fanOutEnd, fanOutOutcome, publicationEnd, type Reporting, sendEnd, type SpanEnd } from './spans.js';
+import {
+  deliveryEnd,
+  fanOutEnd,
+  fanOutOutcome,
+  isDuplicate,
+  publicationEnd,
+  type Reporting,
+  sendEnd,
+  type SpanEnd,
+} from './spans.js';
 import type { Carried, TraceCarrier } from './trace-carrier.js';
 
 const SEND = operation('send', 'send');
@@ -138,7 +147,8 @@ export class OpenEventTelemetry implements EventTelemetry {
   delivering(message: ArrivedMessage, work: () => LocalResult): LocalResult {
     const carried = this.#carried(message.trace);
     const facts = () => arrivalFacts('connection', message.size, this.#messageFacts(message));
-    const result = this.#arriving(carried, message.connection, facts, work, sendEnd);
+    const result = this.#arriving(carried, message.connection, facts, work, deliveryEnd);
+    if (isDuplicate(result)) return result;
     this.reporting.figures.deliveries.add('connection', result.outcome);
     this.#noteLatency('connection', carried);
     return result;

@@ -36,6 +36,7 @@ export const ATTRIBUTE = {
   sourceKey: 'sse.source.key',
   scope: 'sse.scope',
   outcome: 'sse.outcome',
+  duplicate: 'sse.duplicate',
   fanOutDelivered: 'sse.fanout.delivered',
   fanOutBuffered: 'sse.fanout.buffered',
   fanOutRejected: 'sse.fanout.rejected',

@@ -21,7 +21,7 @@ import type {
   PublishReceipt,
   SendResult,
 } from '../contracts/events.js';
-import { SseError } from '../errors.js';
+import { SseError, type SseErrorCode, statusOf } from '../errors.js';
 import type { NodeFigures } from './figures.js';
 import type { MeterWatch } from './instruments.js';
 import { ATTRIBUTE, SCOPE, type SpanName } from './names.js';
@@ -103,16 +103,23 @@ export class SpanRecorder {
     options?: BeginOptions,
   ): R {
     const span = this.begin(name, parent, facts, options);
-    return span === undefined ? work(parent) : this.run(span, parent, work, describe);
+    if (span === undefined) return work(parent);
+    return this.run(span, parent, work, describe, name === 'sse.connect' ? refusedEnd : failedEnd);
   }
 
   /** Runs `work` in the span's context and ends the span with the description of the result. */
-  run<R>(span: Span, parent: Context, work: (within: Context) => R, describe: (result: Awaited<R>) => SpanEnd): R {
+  run<R>(
+    span: Span,
+    parent: Context,
+    work: (within: Context) => R,
+    describe: (result: Awaited<R>) => SpanEnd,
+    describeError: (error: unknown) => SpanEnd = failedEnd,
+  ): R {
     const within = trace.setSpan(parent, span);
     return whenDone(
       () => context.with(within, work, undefined, within),
       result => this.end(span, () => describe(result)),
-      error => this.end(span, () => ({ failure: error })),
+      error => this.end(span, () => describeError(error)),
     );
   }
 
@@ -189,6 +196,23 @@ function connectKind(around: Span | undefined): SpanKind {
   return around === undefined || around.spanContext().isRemote === true ? SpanKind.SERVER : SpanKind.INTERNAL;
 }
 
+function failedEnd(error: unknown): SpanEnd {
+  return { failure: error };
+}
+
+/** Codes with a status from 500 on with which a node that works sends a client elsewhere. */
+const ELSEWHERE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>(['DRAINING', 'CLOSED', 'CONNECTION_LIMIT']);
+
+/**
+ * The end of the span of an opening that failed. A request that is refused, or sent to another node, gets the type of the
+ * error alone; errors of the server mark the span as failed.
+ */
+export function refusedEnd(error: unknown): SpanEnd {
+  const { code, status } = SseError.is(error) ? error : { code: undefined, status: statusOf(error) };
+  if (status >= 500 && (code === undefined || !ELSEWHERE.has(code))) return failedEnd(error);
+  return { attributes: { [ATTRIBUTE.errorType]: errorType(error) } };
+}
+
 // `not-connected` is an answer; these are failures to deliver.
 const FAILURES: ReadonlySet<Outcome> = new Set<Outcome>(['rejected', 'unknown', 'unavailable']);
 
@@ -200,6 +224,18 @@ export function sendEnd(result: SendResult | LocalResult): SpanEnd {
     'code' in result ? result.code : result.outcome,
     owner === undefined ? {} : { [ATTRIBUTE.ownerNodeId]: owner },
   );
+}
+
+/** The end of the span of a message that arrived at its owner. */
+export function deliveryEnd(result: LocalResult): SpanEnd {
+  return isDuplicate(result)
+    ? outcomeEnd(result.outcome, result.outcome, { [ATTRIBUTE.duplicate]: true })
+    : sendEnd(result);
+}
+
+/** Whether the connection had the message already. */
+export function isDuplicate(result: LocalResult): boolean {
+  return 'duplicate' in result;
 }
 
 /** The end of a fan-out's span. A slow client, or one that was cut, is no failure of the fan-out. */

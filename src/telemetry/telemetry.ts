@@ -52,8 +52,9 @@ export class OpenTelemetry implements Telemetry {
       meters: this.#meters,
       spans: new SpanRecorder(nodeId, hideConnectionIds),
     };
-    this.connections = new OpenConnectionTelemetry(reporting);
-    this.events = new OpenEventTelemetry(reporting, new TraceCarrier(baggage));
+    const carrier = new TraceCarrier(baggage);
+    this.connections = new OpenConnectionTelemetry(reporting, carrier);
+    this.events = new OpenEventTelemetry(reporting, carrier);
     this.maintenance = new OpenMaintenanceTelemetry(reporting);
   }
 
@@ -84,6 +85,8 @@ export class SilentTelemetry implements Telemetry {
     replaying: (_connectionId, work) => work(),
     reset: nothing,
     handling: (_connection, work) => work(),
+    cause: () => undefined,
+    closing: (_trace, work) => work(),
     stopped: nothing,
   };
 

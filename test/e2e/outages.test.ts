@@ -14,11 +14,11 @@ const AT_ONCE_MS = 900;
 /** The time within which a node says that Redis is away. */
 const NOTICED = 2_000 + ROOM;
 
-const README = new URL('../../../README.md', import.meta.url);
+const PAGE = new URL('../../../docs/cluster.md', import.meta.url);
 const names: string[] = [];
 
 /**
- * Rows of the table in README "Several nodes", under their names there. They share nodes and run one after the other; what
+ * Rows of the table in docs/cluster.md, under their names there. They share nodes and run one after the other; what
  * one call lists runs beside what the others list.
  */
 function rows(way: WayToRedis, all: Readonly<Record<string, (ground: OutageGround) => Promise<void>>>): void {
@@ -60,8 +60,8 @@ const has = (client: EventStreamClient, ...data: string[]): Promise<void> =>
   ) as Promise<void>;
 
 describe('the outage contract', () => {
-  it('has a test for each row of the table in README, and a row for each test', () => {
-    const [table = ''] = /^\| what happens [^]*?\n\n/m.exec(readFileSync(README, 'utf8')) ?? [];
+  it('has a test for each row of the table in docs/cluster.md, and a row for each test', () => {
+    const [table = ''] = /^\| what happens [^]*?\n\n/m.exec(readFileSync(PAGE, 'utf8')) ?? [];
     const named = [...table.matchAll(/^\| (.+?) +\|/gm)].map(([, name]) => name).slice(2);
     expect(names).to.deep.equal(named);
     expect(named).to.have.length.greaterThan(10);

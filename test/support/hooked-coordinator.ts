@@ -52,8 +52,8 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
     },
     messenger: {
       send: around('messenger.send', message => messenger.send(message)),
-      close: around('messenger.close', (id, reason) => messenger.close(id, reason)),
-      closeAll: around('messenger.closeAll', reason => messenger.closeAll(reason)),
+      close: around('messenger.close', (id, reason, trace) => messenger.close(id, reason, trace)),
+      closeAll: around('messenger.closeAll', (reason, trace) => messenger.closeAll(reason, trace)),
       subscribe: around('messenger.subscribe', (id, topic) => messenger.subscribe(id, topic)),
       unsubscribe: around('messenger.unsubscribe', (id, topic) => messenger.unsubscribe(id, topic)),
       outcomeOf: around('messenger.outcomeOf', sent => messenger.outcomeOf(sent)),

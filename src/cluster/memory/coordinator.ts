@@ -53,18 +53,18 @@ export class LocalCoordinator implements ClusterCoordinator {
 
   readonly messenger: NodeMessenger = {
     send: async message => this.#send(message),
-    close: async (connectionId, reason) => {
+    close: async (connectionId, reason, trace) => {
       const { owner, nodeId } = this.#owner(connectionId);
       if (nodeId === undefined) return { closed: 0, missing: [] };
       if (owner === undefined) return { closed: 0, missing: [nodeId] };
-      return { closed: owner.onClose(connectionId, reason), missing: [] };
+      return { closed: owner.onClose(connectionId, reason, carriedTrace(trace)), missing: [] };
     },
-    closeAll: async reason => {
+    closeAll: async (reason, trace) => {
       let closed = 0;
       const missing: string[] = [];
       for (const [nodeId, listener] of this.#reachBus().listeners()) {
         if (listener === undefined) missing.push(nodeId);
-        else closed += listener.onCloseAll(reason);
+        else closed += listener.onCloseAll(reason, carriedTrace(trace));
       }
       return { closed, missing };
     },

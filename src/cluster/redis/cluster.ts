@@ -77,8 +77,8 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   readonly messenger: NodeMessenger = {
     send: async message => this.#send(message),
-    close: async (connectionId, reason) => this.#reach(connectionId).commands.close(connectionId, reason),
-    closeAll: async reason => this.#reach().commands.closeAll(reason),
+    close: async (connectionId, reason, trace) => this.#reach(connectionId).commands.close(connectionId, reason, trace),
+    closeAll: async (reason, trace) => this.#reach().commands.closeAll(reason, trace),
     subscribe: async (connectionId, topic) =>
       this.#reach(connectionId).commands.subscription({ t: 'subscribe', connectionId, topic }),
     unsubscribe: async (connectionId, topic) =>
@@ -131,6 +131,8 @@ export class RedisCoordinator implements ClusterCoordinator {
     };
     const reading: RedisGateway = new RedisGateway({
       ...shared,
+      // The other gateway has the same account.
+      checksAccount: false,
       events: {
         onCommand,
         onReachable: reachable => {

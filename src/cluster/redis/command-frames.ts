@@ -1,4 +1,4 @@
-import { checkConnectionId, checkKey, checkReason, checkTopic } from '../../protocol/names.js';
+import { carriedTrace, checkConnectionId, checkKey, checkReason, checkTopic } from '../../protocol/names.js';
 import { asObject, hasKeys, isIncarnation, isText, type JsonFields, parseJson } from './frames.js';
 
 type Guard = (value: unknown) => boolean;
@@ -46,6 +46,8 @@ export interface CommandRequest extends RequestSender {
   readonly at: number;
   readonly deadline: number;
   readonly command: Command;
+  /** The trace of its cause. */
+  readonly trace?: string;
 }
 
 /** The result of a command. */
@@ -84,14 +86,15 @@ export function encodeRequest(value: CommandRequest): Buffer {
 export function parseRequest(frame: Buffer): CommandRequest | RequestSender | undefined {
   const fields = bodyOf(frame, REQUEST_KIND);
   if (fields === undefined) return undefined;
-  const { id, from, to, at, deadline } = fields;
+  const { id, from, to, at, deadline, trace } = fields;
   if (!isId(id) || !isIncarnation(from) || !(to === undefined || isIncarnation(to))) return undefined;
   const sender = { id, from, ...(to !== undefined && { to }) };
   const command = parseCommand(fields['command']);
-  const known = hasKeys(fields, ['id', 'from', 'at', 'deadline', 'command'], ['to']);
+  const known = hasKeys(fields, ['id', 'from', 'at', 'deadline', 'command'], ['to', 'trace']);
   if (!known || command === undefined || !isCount(at)) return sender;
   if (!isCount(deadline) || deadline > MAX_DEADLINE) return sender;
-  return { ...sender, at, deadline, command };
+  if (trace === undefined) return { ...sender, at, deadline, command };
+  return isTrace(trace) ? { ...sender, at, deadline, command, trace } : sender;
 }
 
 function parseCommand(value: unknown): Command | undefined {
@@ -127,6 +130,10 @@ function isResult(value: unknown): value is CommandResult {
 
 function isId(value: unknown): value is string {
   return typeof value === 'string' && REQUEST_ID.test(value);
+}
+
+function isTrace(value: unknown): value is string {
+  return typeof value === 'string' && carriedTrace(value) === value;
 }
 
 function isCount(value: unknown): value is number {

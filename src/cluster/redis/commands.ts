@@ -30,6 +30,14 @@ interface CommandResults {
   readonly missing: readonly string[];
 }
 
+/** Options of a command to several nodes. */
+interface AskAllOptions {
+  /** Milliseconds that they may take to answer. */
+  readonly deadline?: number;
+  /** The trace that the command carries. */
+  readonly trace?: string | undefined;
+}
+
 /** The answer of one node. */
 export type CommandReply =
   | { readonly kind: 'answered'; readonly result: CommandResult }
@@ -73,11 +81,11 @@ export class CommandBus {
   }
 
   /** Asks one node. @throws SseError `UNAVAILABLE` when the command was certainly not sent */
-  async ask(inc: string, command: Command): Promise<CommandReply> {
+  async ask(inc: string, command: Command, trace?: string): Promise<CommandReply> {
     if (!this.#silence.admits(inc)) return { kind: 'unreached' };
     const id = newId();
     const asked = this.#await(id, [inc]);
-    const frame = encodeRequest({ ...this.#head(id), to: inc, command });
+    const frame = encodeRequest({ ...this.#head(id), to: inc, command, ...carrying(trace) });
     try {
       if (!(await this.channel.publish(inc, frame))) return this.#unreached(id);
     } catch (error) {
@@ -99,13 +107,17 @@ export class CommandBus {
    * Asks these nodes. A node that does not answer is missing; one that left the commands before unanswered is not waited for.
    * @throws SseError `UNAVAILABLE` when certainly nothing was sent
    */
-  async askAll(incs: readonly string[], command: Command, deadline = DEADLINE): Promise<CommandResults> {
+  async askAll(
+    incs: readonly string[],
+    command: Command,
+    { deadline = DEADLINE, trace }: AskAllOptions = {},
+  ): Promise<CommandResults> {
     const id = newId();
     const awaited = incs.filter(inc => this.#silence.admits(inc));
     const asked = this.#await(id, awaited, deadline);
     try {
       if (incs.length > 0) {
-        await this.channel.publishToAll(encodeRequest({ ...this.#head(id, deadline), command }));
+        await this.channel.publishToAll(encodeRequest({ ...this.#head(id, deadline), command, ...carrying(trace) }));
       }
     } catch (error) {
       if (!isWithoutAnswer(error)) {
@@ -167,7 +179,7 @@ export class CommandBus {
     }
     if (!mine) return true;
     if (!this.#guard.admits(request)) return false;
-    this.#run(request.command).then(
+    this.#run(request).then(
       result => {
         if (result !== undefined) this.#answer(request, true, result);
       },
@@ -181,7 +193,7 @@ export class CommandBus {
   }
 
   /** `undefined`: the sender waits for no answer. */
-  async #run(command: Command): Promise<CommandResult | undefined> {
+  async #run({ command, trace }: CommandRequest): Promise<CommandResult | undefined> {
     const { listener, options } = this.node;
     switch (command.t) {
       case 'join':
@@ -198,9 +210,9 @@ export class CommandBus {
       case 'count':
         return [...listener.registered()].length;
       case 'close':
-        return listener.onClose(command.connectionId, command.reason);
+        return listener.onClose(command.connectionId, command.reason, trace);
       case 'closeAll':
-        return listener.onCloseAll(command.reason);
+        return listener.onCloseAll(command.reason, trace);
       case 'subscribe':
         return listener.onSubscribe(command.connectionId, command.topic);
       case 'unsubscribe':
@@ -259,6 +271,10 @@ export class CommandBus {
       if (incs.length === 0) pending.finish();
     });
   }
+}
+
+function carrying(trace: string | undefined): Pick<CommandRequest, 'trace'> {
+  return trace === undefined ? {} : { trace };
 }
 
 function newId(): string {

@@ -27,6 +27,8 @@ export interface GatewayOptions {
   readonly scriptCache: boolean;
   /** Scripts that run as plain commands instead. Default none. */
   readonly plain?: ReadonlyMap<string, PlainCommand>;
+  /** Whether the permissions of the account are asked about at the start. Default true. */
+  readonly checksAccount?: boolean;
   readonly events?: GatewayEvents;
   readonly source?: ScriptSource;
 }
@@ -131,7 +133,7 @@ export class RedisGateway {
     this.#state = 'open';
     try {
       await this.#connections.open();
-      await this.#refuseMissingPermissions();
+      if (this.options.checksAccount !== false) await this.#refuseMissingPermissions();
     } catch (failure) {
       this.#refuseClosed();
       throw toStartError(failure);

@@ -21,6 +21,7 @@ import { Reconciler } from './reconcile.js';
 import { RememberedSubscriptions } from './remembered.js';
 import { RedisRoutes } from './routes.js';
 import { LogTail, retentionMs } from './tail.js';
+import { UnreadableTopics } from './unreadable.js';
 
 /** Milliseconds that joining waits at most for its subscriptions, which usually take a few. */
 const LONGEST_WAIT_MS = 2_000;
@@ -43,6 +44,7 @@ export class JoinedNode implements InboxParts {
   readonly feed: LogFeed;
   readonly remembered: RememberedSubscriptions;
   readonly nodes: LiveNodes;
+  readonly unreadable: UnreadableTopics;
   readonly #reconciler: Reconciler;
   readonly #expiry: RouteExpiry;
   readonly #expiring: Periodic;
@@ -61,6 +63,7 @@ export class JoinedNode implements InboxParts {
     });
     this.registry = new RedisRoutes(node, this.leases);
     this.nodes = new LiveNodes(node, this.leases);
+    this.unreadable = new UnreadableTopics(node);
     this.#expiry = new RouteExpiry(node, this.leases, dead => this.#onDead(dead));
     this.#expiring = new Periodic(() => this.#expire(), {
       everyMs: node.options.cleanup.interval,
@@ -76,8 +79,8 @@ export class JoinedNode implements InboxParts {
     this.commands = new NodeCommands(this.bus, this.registry, this.nodes);
     this.#inbox = new NodeInbox(node, this.#channel, this);
     const tail = new LogTail(node.options.history.tail, topic => retentionMs(node.options, topic));
-    this.reader = new LogReader({ ...node, gateway: node.reading }, tail);
-    this.writer = new LogWriter(node, this.nodes);
+    this.reader = new LogReader({ ...node, gateway: node.reading }, tail, this.unreadable);
+    this.writer = new LogWriter(node, this.nodes, this.unreadable);
     this.remembered = new RememberedSubscriptions(node);
     this.feed = new LogFeed(node, this.#inbox.log, this.reader, tail);
   }
@@ -216,7 +219,7 @@ export class JoinedNode implements InboxParts {
     const { inc, nodeId, logger } = this.node;
     try {
       const others = (await this.nodes.incarnations()).filter(other => other !== inc);
-      const { answered } = await this.bus.askAll(others, { t: 'join' }, GREETING_MS);
+      const { answered } = await this.bus.askAll(others, { t: 'join' }, { deadline: GREETING_MS });
       // A node whose lease is over and was not reaped does not answer.
       if (![...answered.keys()].some(other => nodeIdOf(other) === nodeId)) return;
       logger.warn('node.id must be unique in a cluster; another node has the same', { nodeId });
@@ -227,6 +230,7 @@ export class JoinedNode implements InboxParts {
 
   #onBeat(): void {
     this.nodes.forget();
+    void this.unreadable.check();
     if (this.node.gateway.keys.partitions.some(partition => this.leases.isSteady(partition))) void this.#reap();
   }
 
@@ -279,6 +283,7 @@ interface StatusSource {
   /** The policy by which Redis deletes keys when its memory is full. */
   readonly evictionPolicy: string | undefined;
   readonly feed: { readonly behind: boolean };
+  readonly unreadable: { readonly keys: readonly string[] };
 }
 
 /**
@@ -306,6 +311,8 @@ export function statusOf(node: StatusSource, partition?: Partition): Coordinator
   // An opening connection does not need the feed: it reads the log itself.
   const whole: Impairment[] = [];
   if (partition === undefined && node.feed.behind) whole.push(BEHIND);
+  // A topic alone, and no registration.
+  if (partition === undefined) whole.push(...node.unreadable.keys.map(unreadableKey));
   // A connection opens all the same, and its client gets a reset for what was deleted.
   if (partition === undefined && node.evictionPolicy !== undefined) whole.push(evictionOf(node.evictionPolicy));
   const impaired = [...details.values(), ...whole];
@@ -326,8 +333,12 @@ function impairmentOf(trouble: Trouble, partition: number): Impairment {
     case 'refused':
       return { kind: 'writes', detail: `Redis refuses writes with ${trouble.code}` };
     case 'unreadable':
-      return { kind: 'key', detail: `the key ${trouble.key} has another type; delete it` };
+      return unreadableKey(trouble.key);
   }
+}
+
+function unreadableKey(key: string): Impairment {
+  return { kind: 'key', detail: `the key ${key} has another type; delete it` };
 }
 
 /** Whether Redis answers, and refuses all calls. */

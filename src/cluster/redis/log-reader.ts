@@ -20,6 +20,7 @@ import {
 } from './log-scan.js';
 import { backlogScript, historyScript, lookScript } from './scripts.js';
 import type { LogEntry, LogTail } from './tail.js';
+import type { UnreadableTopics } from './unreadable.js';
 
 type Wanted = NonNullable<ReplayRequest['backlog']>;
 type Since = NonNullable<ReplayRequest['since']>;
@@ -57,6 +58,7 @@ export class LogReader {
   constructor(
     private readonly node: ClusterNode,
     private readonly tail: LogTail,
+    private readonly unreadable: Pick<UnreadableTopics, 'note'>,
   ) {}
 
   /** Milliseconds between two looks at most: a look renews the life of the log's epoch. */
@@ -126,6 +128,10 @@ export class LogReader {
         if (reply.status === 'LIMIT') throw refused('history');
         return reply.status === 'EPOCH' ? 'EPOCH' : reply;
       } catch (error) {
+        this.unreadable.note(
+          topics.map(({ name }) => name),
+          error,
+        );
         if (part >= 2 ** HALVINGS || !SseError.is(error, 'UNAVAILABLE') || !gateway.reachable) throw error;
       }
     }
@@ -285,7 +291,11 @@ export class LogReader {
     const { keys } = gateway;
     const last = topics.map(topic => keys.topic(topic).last);
     const followed = forgets === undefined ? keys.logMeta : keys.followed(forgets);
-    const reply = await gateway.run(lookScript, { ...logRequest(gateway, options), forgets: followed, last });
+    const request = { ...logRequest(gateway, options), forgets: followed, last };
+    const reply = await gateway.run(lookScript, request).catch((error: unknown) => {
+      this.unreadable.note([], error);
+      throw error;
+    });
     if (reply.status === 'LIMIT') throw refused('look');
     const { now, run, epoch } = reply;
     const lasts = new Map(topics.map((topic, at) => [topic, positionOf(reply.lasts[at])]));

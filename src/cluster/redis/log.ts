@@ -10,6 +10,7 @@ import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
 import type { LiveNodes } from './leases.js';
 import { forgetScript, type LogRequest, publishScript, publishUnkeptScript } from './scripts.js';
+import type { UnreadableTopics } from './unreadable.js';
 
 const IDEMPOTENCY_MS = 60_000;
 
@@ -18,14 +19,20 @@ export class LogWriter {
   constructor(
     private readonly node: ClusterNode,
     private readonly liveNodes: Pick<LiveNodes, 'count'>,
+    private readonly unreadable: Pick<UnreadableTopics, 'note'>,
   ) {}
 
   /** @throws SseError */
   async publish(publication: Publication): Promise<PublicationResult> {
     // Counted before: a failure afterwards would make the caller repeat a publication that was made.
     const nodes = await beforeSending(this.liveNodes.count());
-    const cursor = await (publication.retention === false ? this.#publish(publication) : this.#append(publication));
-    return cursor === undefined ? { nodes } : { cursor, nodes };
+    try {
+      const cursor = await (publication.retention === false ? this.#publish(publication) : this.#append(publication));
+      return cursor === undefined ? { nodes } : { cursor, nodes };
+    } catch (error) {
+      this.unreadable.note([publication.topic ?? EVERYONE], error);
+      throw error;
+    }
   }
 
   /** Deletes the entries of a topic. @throws SseError */

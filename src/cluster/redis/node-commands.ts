@@ -20,17 +20,17 @@ export class NodeCommands {
     private readonly nodes: LiveNodes,
   ) {}
 
-  async close(connectionId: string, reason: CloseReason): Promise<CloseReceipt> {
+  async close(connectionId: string, reason: CloseReason, trace?: string): Promise<CloseReceipt> {
     const route = await beforeSending(this.registry.find(connectionId));
     if (route === undefined) return { closed: 0, missing: [] };
-    const reply = await this.bus.ask(route.inc, { t: 'close', connectionId, reason });
+    const reply = await this.bus.ask(route.inc, { t: 'close', connectionId, reason }, trace);
     return reply.kind === 'answered'
       ? { closed: Number(reply.result), missing: [] }
       : { closed: 0, missing: [nodeIdOf(route.inc)] };
   }
 
-  async closeAll(reason: CloseReason): Promise<CloseReceipt> {
-    const { results, missing } = await this.#askAll({ t: 'closeAll', reason });
+  async closeAll(reason: CloseReason, trace?: string): Promise<CloseReceipt> {
+    const { results, missing } = await this.#askAll({ t: 'closeAll', reason }, trace);
     const closed = results.flatMap(([, parts]) => parts).reduce((sum: number, count) => sum + Number(count), 0);
     return { closed, missing };
   }
@@ -84,9 +84,9 @@ export class NodeCommands {
   }
 
   /** The answers of all nodes, and the ids of those that did not answer. */
-  async #askAll(command: Command) {
+  async #askAll(command: Command, trace?: string) {
     const incs = await beforeSending(this.nodes.incarnations());
-    const { answered, missing } = await this.bus.askAll(incs, command);
+    const { answered, missing } = await this.bus.askAll(incs, command, { trace });
     const results = [...answered].map(([inc, parts]) => [nodeIdOf(inc), parts] as const);
     return { results, missing: missing.map(nodeIdOf) };
   }

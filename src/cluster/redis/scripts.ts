@@ -316,6 +316,15 @@ export const forgetScript = script({
   replies: { OK: {} },
 });
 
+/** Names the keys of the log that have another type. */
+export const unreadableScript = script({
+  name: 'unreadable',
+  keys: { meta: text },
+  restKeys: { topics: topic },
+  args: {},
+  replies: { OK: { unreadable: rest(text) }, LIMIT: {} },
+});
+
 /** Names the commands that the user of the connection may not run. */
 export const accessScript = script({
   name: 'access',
@@ -328,6 +337,7 @@ export const accessScript = script({
 /** Every script of `lua/`. */
 export const SCRIPTS = [
   accessScript,
+  unreadableScript,
   leaseScript,
   registerScript,
   unregisterScript,

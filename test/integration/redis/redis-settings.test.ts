@@ -12,6 +12,7 @@ import { until } from '../../support/until.js';
 describe('the settings of redis', () => {
   const server = withRedis();
   const started: RedisCoordinator[] = [];
+  const commands: string[] = [];
   afterEach(async () => {
     await Promise.all(started.splice(0).map(node => node.close()));
   });
@@ -21,7 +22,10 @@ describe('the settings of redis', () => {
       node: { id: `n${started.length}`, heartbeat: 200, lease: 1_000 },
       redis: { url: server.redis.url, ...redis },
     });
-    const telemetry = new SilentTelemetry().maintenance;
+    const telemetry = {
+      ...new SilentTelemetry().maintenance,
+      commanded: (command: string) => commands.push(command),
+    };
     const node = new RedisCoordinator(options, new RecordingLogger(), telemetry);
     started.push(node);
     await node.start(listener);
@@ -39,6 +43,12 @@ describe('the settings of redis', () => {
     const { admin } = server.redis;
     const names = [...(await admin.keys('*')), ...((await admin.pubsub('CHANNELS')) as string[])];
     expect(names.filter(name => !name.startsWith(mine) && !name.startsWith(other))).to.deep.equal([]);
+  });
+
+  it('a start asks about the permissions of the account once, on however many connections', async () => {
+    commands.length = 0;
+    await start({ prefix: randomPrefix() });
+    expect(commands.filter(command => command === 'access')).to.have.length(1);
   });
 
   it('channel ends the name of the channel where broadcasts are published', async () => {

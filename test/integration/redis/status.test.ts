@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { statusOf } from '../../../src/cluster/redis/joined-node.js';
+import { codeOf } from '../../support/code-of.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';
@@ -23,10 +24,34 @@ describe('the status of a node on Redis', () => {
     expect(coordinator.status()).to.deep.equal({ reachable: true });
   });
 
+  it('a topic whose key has another type is named by the node that met it, until the key is deleted', async () => {
+    const coordinator = await nodes.node('a');
+    await coordinator.start(new RecordingListener());
+    const stream = `${nodes.prefix}{log}:t:orders`;
+    const { admin } = server.redis;
+    const publish = () =>
+      coordinator.log.publish({
+        topic: 'orders',
+        body: Buffer.from('data: x\n\n'),
+        retention: { maxEntries: 9, ttl: 9_000 },
+      });
+    await admin.set(stream, 'of another program');
+    expect(await codeOf(publish())).to.equal('UNAVAILABLE');
+    await until(() => coordinator.status().impaired !== undefined, 'the key to be named');
+    const detail = `the key ${stream} has another type; delete it`;
+    expect(coordinator.status()).to.deep.equal({ reachable: true, impaired: [{ kind: 'key', detail }] });
+    // No connection id is concerned.
+    expect(coordinator.status('c1')).to.deep.equal({ reachable: true });
+    await admin.del(stream);
+    await until(() => coordinator.status().impaired === undefined, 'the key to be forgotten');
+    expect((await publish()).cursor).to.not.equal(undefined);
+  });
+
   const well = {
     reachable: true,
     leases: { silent: false, troubles: [], obstacle: () => undefined },
     feed: { behind: false },
+    unreadable: { keys: [] },
     evictionPolicy: undefined,
     subscriptionTrouble: () => undefined,
   };
@@ -52,6 +77,11 @@ describe('the status of a node on Redis', () => {
       'a feed that is behind',
       { feed: { behind: true } },
       { reachable: true, impaired: [{ kind: 'feed', detail: 'the node is reading what it missed of the log' }] },
+    ],
+    [
+      'a key of the log that cannot be read',
+      { unreadable: { keys: ['k'] } },
+      { reachable: true, impaired: [{ kind: 'key', detail: 'the key k has another type; delete it' }] },
     ],
     [
       'a Redis that evicts',

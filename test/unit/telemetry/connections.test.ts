@@ -1,8 +1,9 @@
-import { context, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
+import { context, type Span, SpanKind, SpanStatusCode, trace } from '@opentelemetry/api';
 import { AlwaysOffSampler } from '@opentelemetry/sdk-trace';
 import { expect } from 'chai';
 import type { LibraryCloseReason } from '../../../src/close-reasons.js';
 import type { ResetReason } from '../../../src/contracts/events.js';
+import { SseError } from '../../../src/errors.js';
 import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { codeOf } from '../../support/code-of.js';
@@ -71,15 +72,38 @@ describe('telemetry of a connection', () => {
     ],
   ];
   for (const [code, refused] of refusals) {
-    it(`a refusal with ${code} is a failed opening, in span and metric`, async () => {
+    const isServers = code === 'UNAVAILABLE';
+    it(`a refusal with ${code} is ${isServers ? 'a failed' : 'no failed'} opening, and counted`, async () => {
       const got = await codeOf(refused());
       const errorType = code === 'DRAINING' ? 'CLOSED' : code;
       expect(got).to.equal(errorType);
-      const { attributes, status } = sdk.span('sse.connect');
+      const { attributes, status, events } = sdk.span('sse.connect');
       expect(attributes).to.include({ 'error.type': errorType, 'sse.connection.id': 'c1' });
-      expect(status.code).to.equal(SpanStatusCode.ERROR);
+      expect(status.code).to.equal(isServers ? SpanStatusCode.ERROR : SpanStatusCode.UNSET);
+      expect(events).to.have.length(isServers ? 1 : 0);
       const refusedCount = { 'error.type': errorType };
       expect(await sdk.value('sse.connections.refused', refusedCount)).to.equal(1);
+    });
+  }
+
+  const thrown: [string, unknown, boolean][] = [
+    ['CONNECTION_LIMIT', new SseError('CONNECTION_LIMIT', 'full'), false],
+    ['TAKEOVER_STORM', new SseError('TAKEOVER_STORM', 'stop'), false],
+    ['FORBIDDEN with status 401', new SseError('FORBIDDEN', 'who', { status: 401 }), false],
+    ['FORBIDDEN with status 503', new SseError('FORBIDDEN', 'later', { status: 503 }), true],
+    ['an error with status 401', Object.assign(new Error('who'), { status: 401 }), false],
+    ['an error with statusCode 502', Object.assign(new Error('bad'), { statusCode: 502 }), true],
+    ['INCONSISTENT', new SseError('INCONSISTENT', 'differs'), true],
+    ['INTERNAL', new SseError('INTERNAL', 'broken'), true],
+    ['an error without a status', new Error('broken'), true],
+    ['no error', 'broken', true],
+  ];
+  for (const [what, error, isServers] of thrown) {
+    it(`a request that is refused with ${what} is ${isServers ? 'an error' : 'no error'} of the server`, () => {
+      a.telemetry.connections.refused('c1', error);
+      const { attributes, status } = sdk.span('sse.connect');
+      expect(attributes['error.type']).to.be.a('string');
+      expect(status.code).to.equal(isServers ? SpanStatusCode.ERROR : SpanStatusCode.UNSET);
     });
   }
 
@@ -157,13 +181,71 @@ describe('telemetry of a connection', () => {
     expect(await sdk.value('sse.takeovers', { 'sse.node.id': 'b' })).to.equal(0);
   });
 
-  it('its end is no child of the active span', async () => {
-    const { connection } = await a.connect('c1');
-    const other = trace.getTracer('test').startSpan('request');
-    context.with(trace.setSpan(context.active(), other), () => {
-      connection.close();
+  describe('the cause of its end', () => {
+    let other: Span;
+
+    beforeEach(() => {
+      other = trace.getTracer('test').startSpan('request');
     });
-    expect(sdk.span('sse.close').spanContext().traceId).to.equal(sdk.span('sse.connect').spanContext().traceId);
+
+    const within = <T>(work: () => T): T => context.with(trace.setSpan(context.active(), other), work);
+    const causes = (name = 'sse.close') => sdk.spans(name).map(({ links }) => links.map(link => link.context.spanId));
+    const idOf = (span: Span): string => span.spanContext().spanId;
+
+    it('is linked, and not its parent', async () => {
+      const { connection } = await a.connect('c1');
+      within(() => {
+        connection.close();
+      });
+      expect(sdk.span('sse.close').spanContext().traceId).to.equal(sdk.span('sse.connect').spanContext().traceId);
+      expect(causes()).to.deep.equal([[idOf(other)]]);
+    });
+
+    it('is linked on another node as well', async () => {
+      const b = await cluster.started('b');
+      for (const id of ['c1', 'c2', 'c3']) await b.connect(id);
+      await turns();
+      await within(() => a.service.closeConnection('c1', 'kicked'));
+      await within(() => a.service.closeAllConnections('kicked', { cluster: true }));
+      expect(causes()).to.deep.equal([[idOf(other)], [idOf(other)], [idOf(other)]]);
+      expect(sdk.spans('sse.close').map(({ attributes }) => attributes['sse.node.id'])).to.deep.equal(['b', 'b', 'b']);
+    });
+
+    it('is the opening of the connection that took its id over', async () => {
+      const b = await cluster.started('b');
+      await a.connect('c1');
+      await a.connect('c1');
+      await b.connect('c1');
+      const [, second, third] = sdk.spans('sse.connect').map(span => span.spanContext().spanId);
+      expect(causes()).to.deep.equal([[second], [third]]);
+    });
+
+    it('is the drain', async () => {
+      await a.connect('c1');
+      await a.service.drain();
+      expect(causes()).to.deep.equal([[sdk.span('sse.drain').spanContext().spanId]]);
+    });
+
+    it('is none when the client left, when the span has ended, and when it is not sampled', async () => {
+      const { sink } = await a.connect('c1');
+      within(() => {
+        sink.leave();
+      });
+      await turns();
+      const { connection } = await a.connect('c2');
+      other.end();
+      within(() => {
+        connection.close();
+      });
+      const late = await a.connect('c3');
+      context.with(
+        trace.setSpanContext(context.active(), { ...other.spanContext(), isRemote: true, traceFlags: 0 }),
+        () => {
+          late.connection.close();
+        },
+      );
+      expect(causes()).to.deep.equal([[], [], []]);
+    });
   });
 
   it('its end is recorded when the SDK came after its opening', async () => {

@@ -305,6 +305,23 @@ describe('telemetry of a send', () => {
     expect(await sdk.value('sse.retries', { 'sse.operation': 'send' })).to.equal(1);
   });
 
+  it('that comes again says so, and is one delivery', async () => {
+    const { sink } = await b.connect('c1');
+    await turns();
+    sdk.forget();
+    const again = { messageId: 'm1' };
+    await a.service.sendMessageToConnection('c1', 'chat', 'hi', again);
+    const receipt = await a.service.sendMessageToConnection('c1', 'chat', 'hi', again);
+    expect(receipt).to.include({ outcome: 'delivered', nodeId: 'b' });
+    expect(receipt).not.to.have.property('duplicate');
+    const delivers = sdk.spans('sse.deliver').map(({ attributes }) => attributes);
+    expect(delivers.map(attributes => attributes['sse.duplicate'])).to.deep.equal([undefined, true]);
+    expect(delivers.map(attributes => attributes['sse.outcome'])).to.deep.equal(['delivered', 'delivered']);
+    expect(sink.text.split('event: chat')).to.have.length(2);
+    expect(await sdk.value('sse.deliveries', { 'sse.scope': 'connection', 'sse.node.id': 'b' })).to.equal(1);
+    expect(await sdk.value('sse.delivery.latency', { 'sse.scope': 'connection' })).to.equal(1);
+  });
+
   it('hides connection ids when that is on', async () => {
     const options = { telemetry: { hideConnectionIds: true } };
     const [c, d] = [await cluster.started('c', { options }), await cluster.started('d', { options })];

@@ -52,6 +52,14 @@ describe('frames of commands', () => {
     });
   }
 
+  it('a request carries the trace of its cause, and only what can be one', () => {
+    const whole = { ...HEAD, to: FROM, command: { t: 'closeAll', reason: 'kicked' }, trace: 'k3 00-a-b-01' } as const;
+    expect(parseRequest(encodeRequest(whole))).to.deep.equal(whole);
+    for (const trace of [null, 1, '', 'x\n', 'x'.repeat(2_000)]) {
+      expect(request({ ...whole, trace }), String(trace)).to.deep.equal({ ...SENDER, to: FROM });
+    }
+  });
+
   it('names the sender of a command that only another version can have written', () => {
     const command = { t: 'juggle', balls: 3 };
     expect(request({ ...HEAD, to: FROM, command })).to.deep.equal({ ...SENDER, to: FROM });

@@ -19,7 +19,7 @@ describe('LogReader', () => {
     redis = new ModelRedis();
     const node = { gateway: redis.gateway, options: resolveOptions({ node: { id: 'x' } }), signer: unsigned() };
     // It reads nothing else of a node.
-    reader = new LogReader(node as unknown as ClusterNode, new LogTail(0, () => 0));
+    reader = new LogReader(node as unknown as ClusterNode, new LogTail(0, () => 0), { note: () => undefined });
   });
 
   /** Answers every call until this is done. */
@@ -132,7 +132,9 @@ describe('LogReader', () => {
       const options = resolveOptions({ node: { id: 'x' } });
       tail = new LogTail(100_000, () => 60_000);
       // It reads nothing else of a node.
-      reader = new LogReader({ gateway: redis.gateway, options, signer: unsigned() } as unknown as ClusterNode, tail);
+      reader = new LogReader({ gateway: redis.gateway, options, signer: unsigned() } as unknown as ClusterNode, tail, {
+        note: () => undefined,
+      });
       tail.moveTo(head);
       tail.belongTo(redis.log.run);
       for (const topic of ['*', 'news']) {

@@ -1,0 +1,25 @@
+-- Names the keys of the ordered log that have another type.
+--
+-- KEYS[1] meta     epoch and last id of the log
+-- KEYS[2] ...      stream last, of at most 32 topics
+--
+-- ARGV             none
+--
+-- RETURNS
+--   OK unreadable...  the keys that have another type
+--   LIMIT             more than 32 topics
+--
+-- NOTES
+--   Changes nothing. A key that is not there can be read.
+local meta, topics = KEYS[1], (#KEYS - 1) / 2
+
+if topics > 32 then return { 'LIMIT' } end
+local reply = { 'OK' }
+for i, key in ipairs(KEYS) do
+  local answer
+  if i == 1 then answer = redis.pcall('HLEN', meta)
+  elseif i % 2 == 0 then answer = redis.pcall('XLEN', key)
+  else answer = redis.pcall('GET', key) end
+  if type(answer) == 'table' and answer.err then reply[#reply + 1] = key end
+end
+return reply
