@@ -11,6 +11,7 @@ import {
   type LogPage,
   LogScan,
   type Look,
+  newestOf,
   ORIGIN,
   PAGE_BYTES,
   type ReadTopics,
@@ -128,11 +129,8 @@ export class LogReader {
         if (reply.status === 'LIMIT') throw refused('history');
         return reply.status === 'EPOCH' ? 'EPOCH' : reply;
       } catch (error) {
-        this.unreadable.note(
-          topics.map(({ name }) => name),
-          error,
-        );
-        if (part >= 2 ** HALVINGS || !SseError.is(error, 'UNAVAILABLE') || !gateway.reachable) throw error;
+        const ends = part >= 2 ** HALVINGS || !SseError.is(error, 'UNAVAILABLE') || !gateway.reachable;
+        if (ends) this.#refuse(topics, error);
       }
     }
   };
@@ -200,7 +198,9 @@ export class LogReader {
     for (let left = most === 'latest' ? topics.length : most; left > 0 && bytes > 0;) {
       const limit = Math.min(left, ENTRIES_PER_CALL);
       const each = most === 'latest' ? 1 : limit;
-      const reply = await gateway.run(backlogScript, { ...request, newest, limit, each, bytes });
+      const reply = await gateway
+        .run(backlogScript, { ...request, newest, limit, each, bytes })
+        .catch((error: unknown) => this.#refuse(topics, error));
       if (reply.status === 'LIMIT') throw refused('backlog');
       if (reply.status === 'EPOCH') return undefined;
       for (const { topic, id, payload } of reply.entries) {
@@ -212,6 +212,13 @@ export class LogReader {
       left = reply.entries.length < limit ? 0 : left - limit;
     }
     return found;
+  }
+
+  /** @throws the error of a call that read these topics */
+  #refuse(topics: readonly { readonly name: string }[], error: unknown): never {
+    const names = topics.map(({ name }) => name);
+    this.unreadable.note(names, error);
+    throw error;
   }
 
   #inTurn(topics: readonly string[], after: Cursor, since: Since, limit: number): Promise<ReplayPage> {
@@ -292,24 +299,12 @@ export class LogReader {
     const last = topics.map(topic => keys.topic(topic).last);
     const followed = forgets === undefined ? keys.logMeta : keys.followed(forgets);
     const request = { ...logRequest(gateway, options), forgets: followed, last };
-    const reply = await gateway.run(lookScript, request).catch((error: unknown) => {
-      this.unreadable.note([], error);
-      throw error;
-    });
+    const reply = await gateway.run(lookScript, request).catch((error: unknown) => this.#refuse([], error));
     if (reply.status === 'LIMIT') throw refused('look');
     const { now, run, epoch } = reply;
     const lasts = new Map(topics.map((topic, at) => [topic, positionOf(reply.lasts[at])]));
     return { now, run, head: { epoch, ...wellFormed(reply.head) }, forgotten: wellFormed(reply.forgotten), lasts };
   }
-}
-
-/** The newest entries, within a number and the bytes of a page, but at least one; whether older ones are left out. */
-function newestOf(found: LogEntry[], limit: number): { readonly entries: readonly LogEntry[]; readonly full: boolean } {
-  found.sort((a, b) => (isAfter(a.position, b.position) ? -1 : 1));
-  let bytes = 0;
-  const end = found.findIndex(({ frame }, at) => at >= limit || (bytes += frame.bytes.length) > PAGE_BYTES);
-  const entries = end < 0 ? found : found.slice(0, Math.max(1, end));
-  return { entries, full: end >= 0 || entries.length >= limit || bytes >= PAGE_BYTES };
 }
 
 function idOf({ ms, sequence }: Position): string {

@@ -217,6 +217,18 @@ export function entryOf(signer: FrameSigner, topic: string, position: Cursor, pa
   return { topic, position, frame: { bytes, position }, trace, origin, id };
 }
 
+/** The newest entries, within a number and the bytes of a page, but at least one; whether older ones are left out. */
+export function newestOf(
+  found: LogEntry[],
+  limit: number,
+): { readonly entries: readonly LogEntry[]; readonly full: boolean } {
+  found.sort((a, b) => (isAfter(a.position, b.position) ? -1 : 1));
+  let bytes = 0;
+  const end = found.findIndex(({ frame }, at) => at >= limit || (bytes += frame.bytes.length) > PAGE_BYTES);
+  const entries = end < 0 ? found : found.slice(0, Math.max(1, end));
+  return { entries, full: end >= 0 || entries.length >= limit || bytes >= PAGE_BYTES };
+}
+
 /** A topic of a request that a reply names. @throws SseError `INTERNAL` */
 export function topicAt<T>(topics: readonly T[], at: number): T {
   const topic = topics[at];

@@ -115,6 +115,9 @@ describe('nodes meet', () => {
       } as const;
       await a.log.publish({ ...unkept, idempotencyKey: 'k' });
       await until(() => listener.publications.length === 2, 'both broadcasts');
+      await a.log.publish({ topic: 'news', body: Buffer.from('data: z\n\n'), retention });
+      const backlog = { topics: ['news'], most: 5 };
+      expect((await a.log.replay({ topics: [], backlog, limit: 1 })).frames).to.have.length(1);
       expect(await a.routes.count()).to.equal(1);
       const check = {
         scope: 'node',
