@@ -22,6 +22,7 @@ export type { Override, SseOverrides } from './container.js';
 export type { LibraryCloseReason } from './close-reasons.js';
 export type { CloseReason } from './contracts/connection.js';
 export type {
+  Backlog,
   CoordinatorStatus,
   Impairment,
   EventLog,

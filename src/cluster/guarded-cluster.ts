@@ -57,7 +57,9 @@ export class GuardedCluster {
     publish: publication => this.#call('publish', () => this.#coordinator.log.publish(publication)),
     // A client that begins at the present replays nothing.
     replay: request =>
-      this.#call(request.after === undefined ? 'register' : 'replay', () => this.#coordinator.log.replay(request)),
+      this.#call(request.after === undefined && request.backlog === undefined ? 'register' : 'replay', () =>
+        this.#coordinator.log.replay(request),
+      ),
     subscribe: topics => this.#call('register', context => this.#subscribe(topics, context)),
     unsubscribe: topics => this.#coordinator.log.unsubscribe(topics),
     forget: topic => this.#call('publish', () => this.#coordinator.log.forget(topic)),

@@ -113,6 +113,9 @@ export interface PublicationResult {
   readonly nodes: number;
 }
 
+/** How much a client gets that begins at the present: the newest entries, or the newest entry of each topic. */
+export type Backlog = number | 'latest';
+
 /** A question to the log. */
 export interface ReplayRequest {
   /** The topics; broadcasts are included. */
@@ -127,11 +130,16 @@ export interface ReplayRequest {
   readonly opened?: { readonly openedAt: number; readonly seen: Cursor | undefined };
   /** The reader follows some of the topics only from these positions on: it gets no earlier entry, and no gap before. */
   readonly since?: ReadonlyMap<string, Cursor>;
+  /**
+   * In place of `after`: the page has the newest kept entries of these topics, 256 KiB at most but at least one, and is
+   * complete. `most`: so many of all topics together, or the newest of each topic. Without broadcasts, and without a gap.
+   */
+  readonly backlog?: { readonly topics: readonly string[]; readonly most: Backlog };
   /** A connection id whose client begins anew: what is remembered of the subscriptions of that id is forgotten. */
   readonly forgets?: string;
   /** False: without broadcasts. */
   readonly broadcasts?: false;
-  /** Most entries to return in this page. */
+  /** Most entries to return in this page, unless it is a backlog. */
   readonly limit: number;
 }
 

@@ -1,5 +1,5 @@
 import type { ServiceIdentifier } from 'inversify';
-import type { NodeInfo, Presence } from './cluster.js';
+import type { Backlog, NodeInfo, Presence } from './cluster.js';
 import type { CloseReason, ConnectionSink, ResetHook, SseConnection } from './connection.js';
 import type {
   BroadcastReceipt,
@@ -20,11 +20,17 @@ export interface ConnectionOptions {
   readonly topics?: readonly string[];
   /** What the client sent as its last event id; a cursor of ours resumes, anything else starts at the present. */
   readonly lastEventId?: string;
+  /**
+   * For a client without a last id of ours: right after `connected` it gets the newest kept entries of `topics`, in log order and
+   * without `sse.reset`. A number from 1 to 1000: so many of all topics together. `'latest'`: the newest of each topic.
+   * Together at most 256 KiB, but at least one entry; older ones are left out. Not for broadcasts. Default: none.
+   */
+  readonly backlog?: Backlog;
   /** Default `connection.onDuplicate`. */
   readonly onDuplicate?: 'takeover' | 'reject';
   /**
    * `'application'`: the ids of the application's own events are the last id of the client. `connected` repeats the id of the
-   * request, and broadcasts carry none and are not replayed. Such a connection follows no topics, has no mailbox and gets no
+   * request, and broadcasts carry none and are not replayed. Such a connection follows no topics, has no backlog and no mailbox, and gets no
    * `sse.reset`. On every other connection an event with an id is `rejected` with `INVALID_EVENT_ID`, since it would overwrite
    * the position from which the client resumes.
    */

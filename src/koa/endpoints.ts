@@ -1,8 +1,10 @@
 import type { Newable } from 'inversify';
 import type { Context } from 'koa';
 import type { SseGuard, SseRequest } from '../contracts/authorization.js';
+import type { Backlog } from '../contracts/cluster.js';
 import type { SseConnection } from '../contracts/connection.js';
 import { SseError } from '../errors.js';
+import { BACKLOG } from '../options/arguments.js';
 import { assertKnownKeys, shownValue } from '../options/problems.js';
 
 /** The request of an endpoint: Koa's context with the decoded parameters of the path. */
@@ -47,13 +49,7 @@ interface EndpointDecorator {
 export function SseEndpoint(path: string, options: SseEndpointOptions = {}): EndpointDecorator {
   const where = `@SseEndpoint('${path}')`;
   checkOptions(where, options, OPTION_RULES);
-  const { ids, topics, resumable, onReset } = options;
-  if (ids !== undefined && (topics ?? resumable ?? onReset) !== undefined) {
-    throw new SseError(
-      'INVALID_ENDPOINT',
-      `ids: 'application' of ${where} must stand without topics, resumable and onReset, which need the ids of the log`,
-    );
-  }
+  checkTogether(where, options);
   return (target: object, method: string | symbol | StandardContext): void => {
     if (typeof method !== 'object') {
       if (typeof target === 'function') throw noMethodOfInstances(method);
@@ -71,6 +67,22 @@ export function SseEndpoint(path: string, options: SseEndpointOptions = {}): End
     }
     addRecord(metadata, { path, method: name, options });
   };
+}
+
+/** @throws SseError `INVALID_ENDPOINT` for options that need others, or exclude each other */
+function checkTogether(where: string, { ids, topics, backlog, resumable, onReset }: SseEndpointOptions): void {
+  if (ids !== undefined && (topics ?? backlog ?? resumable ?? onReset) !== undefined) {
+    throw new SseError(
+      'INVALID_ENDPOINT',
+      `ids: 'application' of ${where} must stand without topics, backlog, resumable and onReset, which need the ids of the log`,
+    );
+  }
+  if (backlog !== undefined && topics === undefined) {
+    throw new SseError(
+      'INVALID_ENDPOINT',
+      `backlog of ${where} must stand with topics, whose entries it has; add them`,
+    );
+  }
 }
 
 function noMethodOfInstances(name: string | symbol): SseError {
@@ -108,6 +120,8 @@ export interface SseEndpointOptions extends GuardOptions {
   readonly methods?: readonly ('GET' | 'POST')[];
   /** Topics its connections follow from the start. */
   readonly topics?: readonly string[] | ((request: EndpointRequest) => readonly string[]);
+  /** See `ConnectionOptions.backlog`; only together with `topics`. */
+  readonly backlog?: Backlog;
   /**
    * The connection id: the name of a path parameter, or a function of the request. Default: the parameter `clientId`, else
    * `connectionId`, else a random id. An endpoint with one other parameter must say it, unless it is resumable.
@@ -123,7 +137,7 @@ export interface SseEndpointOptions extends GuardOptions {
    * that asks for the key follows that source, from its start or from the client's last id, on any node.
    */
   readonly resumable?: (request: EndpointRequest) => string;
-  /** See `ConnectionOptions.ids`; not together with `topics`, `resumable` and `onReset`. */
+  /** See `ConnectionOptions.ids`; not together with `topics`, `backlog`, `resumable` and `onReset`. */
   readonly ids?: 'application';
   /** Name of the controller's method that is called as a `ResetHook` whenever a client gets `sse.reset`. */
   readonly onReset?: string;
@@ -144,6 +158,7 @@ const OPTION_RULES: Readonly<Record<keyof SseEndpointOptions, OptionRule>> = {
     value => isListOf(value, item => item === 'GET' || item === 'POST') && value.length > 0,
   ],
   topics: ['a list of topics or a function of the request', value => isFunction(value) || isListOf(value, isText)],
+  backlog: BACKLOG,
   connectionId: [
     'the name of a path parameter or a function of the request',
     value => isText(value) || isFunction(value),

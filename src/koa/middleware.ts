@@ -168,7 +168,7 @@ class EndpointHandler {
     }
     // Built before the connection registers: if the controller cannot be built, no other client is displaced.
     const controller = await this.services.container.getAsync(route.controller);
-    const { topics = [], ids, compression, onDuplicate, onReset, resumable } = route.options;
+    const { topics = [], backlog, ids, compression, onDuplicate, onReset, resumable } = route.options;
     const handle = (subject: SseConnection | ResumableSource): unknown =>
       // The decorator accepts methods only, and only methods of this class.
       (controller as Record<typeof route.method, Handler>)[route.method]?.(subject, request);
@@ -176,6 +176,7 @@ class EndpointHandler {
     const begin = (connection: SseConnection): unknown => (running = begun(() => withFirstItem(handle(connection))));
     const options = {
       topics: typeof topics === 'function' ? topics(request) : topics,
+      ...(backlog === undefined ? {} : { backlog }),
       ...(ids === undefined ? {} : { ids }),
       ...(compression === undefined ? {} : { compression }),
       ...(onDuplicate === undefined ? {} : { onDuplicate }),

@@ -1,4 +1,5 @@
 import type { ClientConnection } from '../connection/client-connection.js';
+import type { Backlog } from '../contracts/cluster.js';
 import type { Cursor } from '../contracts/events.js';
 import { Periodic } from '../time.js';
 import type { SseNode } from './node.js';
@@ -14,6 +15,8 @@ export interface DegradedConnection {
   readonly connection: ClientConnection;
   /** What it shall follow. */
   readonly topics: readonly string[];
+  /** What it gets of them when it is adopted, unless its client has a last id. */
+  readonly backlog: Backlog | undefined;
   /** By the monotonic clock. */
   readonly openedAt: number;
   /** The position of this node in the log when it opened. */
@@ -47,12 +50,13 @@ export class DegradedConnections {
   ) {}
 
   /** Opens a stored connection without the cluster. Its first event carries no id: the client keeps the one it has. */
-  open(connection: ClientConnection, topics: readonly string[]): void {
+  open(connection: ClientConnection, topics: readonly string[], backlog: Backlog | undefined): void {
     const { cluster, options, store } = this.node;
     const openedAt = performance.now();
     this.#waiting.add({
       connection,
       topics,
+      backlog,
       openedAt,
       seen: cluster.log.lastPosition(),
       retryAt: openedAt,

@@ -1,5 +1,5 @@
 import type { ClientConnection } from '../connection/client-connection.js';
-import type { Registration } from '../contracts/cluster.js';
+import type { Backlog, Registration } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
@@ -40,6 +40,7 @@ export class ConnectionOpener {
     checkConnectionId(connectionId);
     const topics = this.subscriptions.check(options.topics ?? []);
     if (options.ids !== undefined) refuseTopics(options);
+    const { backlog, beforeOpen, ids, source } = options;
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
     const brought = legalLastEventId(options.lastEventId);
     if (brought === ENDED) {
@@ -49,7 +50,6 @@ export class ConnectionOpener {
     this.node.assertAccepting();
     if (!this.node.cluster.joined) await this.node.cluster.join();
     this.#assertWelcome(connectionId, sink, onDuplicate);
-    const { source } = options;
     if (source !== undefined) {
       checkKey('a source key', source.key);
       await this.sources.begin(source.key, comeback.lastEventId, source.start);
@@ -57,7 +57,6 @@ export class ConnectionOpener {
       // Much may have happened meanwhile.
       this.#assertWelcome(connectionId, sink, onDuplicate);
     }
-    const { ids } = options;
     const connection = this.node.createConnection(
       connectionId,
       sink,
@@ -67,14 +66,13 @@ export class ConnectionOpener {
     this.node.store.add(connection);
     try {
       if (this.node.options.mailbox.enabled && !connection.ownIds) topics.push(mailboxTopic(connectionId));
-      const { beforeOpen } = options;
       const admit = beforeOpen && once(() => this.#handle(connection, beforeOpen));
-      const missed = await this.#join(connection, topics, onDuplicate, admit);
+      const missed = await this.#join(connection, topics, { onDuplicate, backlog, ...(admit && { admit }) });
       if (missed === undefined) {
         await admit?.();
         assertOpening(connection);
         this.node.telemetry.connections.admitted(connection, true);
-        this.#degraded.open(connection, topics);
+        this.#degraded.open(connection, topics, backlog);
       } else {
         this.#own(connection);
         await this.replayer.finish(connection, missed);
@@ -106,14 +104,13 @@ export class ConnectionOpener {
   async #join(
     connection: ClientConnection,
     topics: readonly string[],
-    onDuplicate: 'takeover' | 'reject',
-    admit: (() => Promise<void>) | undefined,
+    how: Entering,
   ): Promise<ReplayStart | undefined> {
     const { onUnavailable, resilience } = this.node.options;
     const until = performance.now() + resilience.register.timeout;
     for (;;) {
       try {
-        const missed = await this.#enter(connection, topics, { onDuplicate, ...(admit && { admit }) });
+        const missed = await this.#enter(connection, topics, how);
         this.node.telemetry.connections.admitted(connection);
         return missed;
       } catch (error) {
@@ -143,11 +140,12 @@ export class ConnectionOpener {
   }
 
   /** Makes a connection that opened without the cluster like any other, while its stream goes on. */
-  async #adopt({ connection, topics, openedAt, seen }: DegradedConnection): Promise<boolean> {
+  async #adopt({ connection, topics, backlog, openedAt, seen }: DegradedConnection): Promise<boolean> {
     if (!connection.reopen()) return isEnded(connection);
     let start: ReplayStart;
     try {
-      start = await this.#enter(connection, topics, { onDuplicate: 'takeover', openedAt }, { openedAt, seen });
+      const how = { onDuplicate: 'takeover', openedAt, backlog } as const;
+      start = await this.#enter(connection, topics, how, { openedAt, seen });
     } catch (error) {
       if (SseError.is(error, 'DUPLICATE_CONNECTION')) connection.close('superseded');
       else this.node.logger.debug('a connection could not be adopted; trying again', { id: connection.id, error });
@@ -168,7 +166,7 @@ export class ConnectionOpener {
   async #enter(
     connection: ClientConnection,
     topics: readonly string[],
-    { admit, ...how }: Pick<Registration, 'onDuplicate' | 'openedAt'> & { readonly admit?: () => Promise<void> },
+    { admit, backlog, ...how }: Entering,
     opened?: Opened,
   ): Promise<ReplayStart> {
     const initial = this.subscriptions.remembered(connection, topics);
@@ -177,7 +175,7 @@ export class ConnectionOpener {
     assertOpening(connection);
     if (wanted.length > 0) await this.subscriptions.begin(connection, wanted);
     assertOpening(connection);
-    const missed = await this.replayer.begin(connection, since, opened);
+    const missed = await this.replayer.begin(connection, { since, backlog, opened });
     assertOpening(connection);
     await admit?.();
     assertOpening(connection);
@@ -242,6 +240,13 @@ const RETRY_MS = 50;
 /** Milliseconds that the head waits for a handler. */
 const HANDLER_MS = 200;
 
+/** How a connection enters the cluster. */
+interface Entering extends Pick<Registration, 'onDuplicate' | 'openedAt'> {
+  /** Runs the handler that may refuse it. */
+  readonly admit?: () => Promise<void>;
+  readonly backlog: Backlog | undefined;
+}
+
 type Handler = NonNullable<ConnectionOptions['beforeOpen']>;
 
 /** Does the work once, however often the call that needs it is repeated. */
@@ -251,11 +256,11 @@ function once(work: () => Promise<void>): () => Promise<void> {
 }
 
 /** @throws SseError `INVALID_OPTION` for a connection that cannot resume where its client is in the log */
-function refuseTopics({ topics = [], source, onReset }: ConnectionOptions): void {
-  if (topics.length === 0 && source === undefined && onReset === undefined) return;
+function refuseTopics({ topics = [], backlog, source, onReset }: ConnectionOptions): void {
+  if (topics.length === 0 && (backlog ?? source ?? onReset) === undefined) return;
   throw new SseError(
     'INVALID_OPTION',
-    "a connection with ids: 'application' must have no topics, source or onReset, which need the ids of the log; leave them out",
+    "a connection with ids: 'application' must have no topics, backlog, source or onReset, which need the ids of the log; leave them out",
   );
 }
 

@@ -1,6 +1,6 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import { directSend } from '../connection/direct-send.js';
-import type { ReplayPage, ReplayRequest } from '../contracts/cluster.js';
+import type { Backlog, ReplayPage, ReplayRequest } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
@@ -20,6 +20,16 @@ export type Opened = NonNullable<ReplayRequest['opened']>;
 /** The positions from which on a client follows some topics. */
 type Since = NonNullable<ReplayRequest['since']>;
 
+/** What the first page of a replay depends on, beside the connection. */
+interface Beginning {
+  /** Where the client began to follow some of its topics. */
+  readonly since: Since;
+  /** What a client without a cursor gets of the topics that the application named. */
+  readonly backlog: Backlog | undefined;
+  /** Set when it opened without the cluster: a client without a cursor gets a reset if it may have missed something. */
+  readonly opened: Opened | undefined;
+}
+
 /** The beginning of what a client missed. */
 export interface ReplayStart {
   /** Where the client stands; `undefined` for one that begins at the present. */
@@ -30,6 +40,8 @@ export interface ReplayStart {
   readonly page: ReplayPage;
   /** What is in the mailbox of a client that begins at the present. */
   readonly mail: ReplayPage | undefined;
+  /** The backlog of a client that begins at the present, up to the head of `page`. */
+  readonly backlog: readonly Frame[];
 }
 
 /**
@@ -43,19 +55,42 @@ export class Replayer {
    * Reads the first page, which settles where the replay ends: what is published afterwards waits in the connection. To be
    * called before the connection can be found by its id, so that nothing of a topic that it is subscribed to later counts
    * as replayed.
-   * @param since where the client began to follow some of its topics
-   * @param opened when it opened without the cluster: a client without a cursor gets a reset if it may have missed something
    */
-  async begin(connection: ClientConnection, since: Since, opened?: Opened): Promise<ReplayStart> {
+  async begin(connection: ClientConnection, { since, backlog: most, opened }: Beginning): Promise<ReplayStart> {
     const from = cursorOf(connection);
     const topics = [...connection.topics];
-    const missing = connection.ownIds || opened === undefined ? {} : { opened };
-    const page = await (from === undefined
-      ? this.node.cluster.log.replay({ topics, limit: PAGE_ENTRIES, forgets: connection.id, ...missing })
-      : this.#read(topics, from, since));
-    const kept = from === undefined ? topics.filter(isKeptWhole) : [];
+    if (from !== undefined) {
+      const page = await this.#read(topics, from, since);
+      return { from, topics, since, page, mail: undefined, backlog: [] };
+    }
+    const named = most === undefined ? [] : topics.filter(topic => !isKeptWhole(topic));
+    const wanted = most === undefined || named.length === 0 ? {} : { backlog: { topics: named, most } };
+    const { page, backlog } = await this.#present(
+      { topics, limit: PAGE_ENTRIES, forgets: connection.id },
+      connection.ownIds ? undefined : opened,
+      wanted,
+    );
+    const kept = topics.filter(isKeptWhole);
     const mail = kept.length === 0 ? undefined : await this.#mail(kept, beginningOf(page.head.epoch));
-    return { from, topics, since, page, mail };
+    return { from, topics, since, page, mail, backlog };
+  }
+
+  /** Where a client begins that has no cursor, and its backlog. */
+  async #present(
+    request: ReplayRequest,
+    opened: Opened | undefined,
+    wanted: Pick<ReplayRequest, 'backlog'>,
+  ): Promise<Pick<ReplayStart, 'page' | 'backlog'>> {
+    const { log } = this.node.cluster;
+    if (opened === undefined) {
+      const page = await log.replay({ ...request, ...wanted });
+      return { page: { ...page, frames: [] }, backlog: page.frames };
+    }
+    const page = await log.replay({ ...request, opened });
+    if (wanted.backlog === undefined) return { page, backlog: [] };
+    const { head, frames } = await log.replay({ ...request, ...wanted });
+    // Entries of another log do not belong to this head.
+    return { page, backlog: head.epoch === page.head.epoch ? frames : [] };
   }
 
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
@@ -76,14 +111,20 @@ export class Replayer {
 
   async #write(connection: ClientConnection, start: ReplayStart): Promise<void> {
     const { connections } = this.node.telemetry;
-    const nothing = start.from === undefined && start.mail === undefined && start.page.gap === undefined;
+    const nothing =
+      start.from === undefined &&
+      start.mail === undefined &&
+      start.backlog.length === 0 &&
+      start.page.gap === undefined;
     if (nothing) await this.#bring(connection, start);
     else await connections.replaying(connection.id, () => this.#bring(connection, start));
   }
 
-  async #bring(connection: ClientConnection, { topics, since, page, mail }: ReplayStart): Promise<ReplaySummary> {
+  async #bring(connection: ClientConnection, start: ReplayStart): Promise<ReplaySummary> {
+    const { topics, since } = start;
+    let { page } = start;
     let goal = page.head;
-    let entries = mail === undefined ? 0 : await this.#writeMail(connection, topics.filter(isKeptWhole), mail, goal);
+    let entries = await this.#writeKept(connection, start);
     const resets: ResetReason[] = [];
     let reported: Gap | undefined;
     for (;;) {
@@ -114,21 +155,28 @@ export class Replayer {
     return page.frames.length === 0 ? undefined : page;
   }
 
-  /** Writes what waits for a client up to the head, from its first page on. Returns how many entries it wrote. */
-  async #writeMail(
+  /**
+   * Writes what waits for a client up to the head, from its first page on, and the backlog, both in the order of the log: a
+   * client leaves out an entry that is not newer than the one before. Returns how many entries it wrote.
+   */
+  async #writeKept(
     connection: ClientConnection,
-    topics: readonly string[],
-    first: ReplayPage,
-    head: Cursor,
+    { topics, page: { head }, mail, backlog }: ReplayStart,
   ): Promise<number> {
+    const kept = topics.filter(isKeptWhole);
+    const { epoch } = head;
     let entries = 0;
-    let page: ReplayPage | undefined = first;
-    while (page !== undefined) {
-      entries += await this.#writeFrames(connection, page, head);
-      const { epoch } = head;
-      const more: boolean = isAfter(head, page.completeTo) && page.head.epoch === epoch;
-      page = more ? await this.#mail(topics, { epoch, ...page.completeTo }) : undefined;
+    let rest = backlog;
+    for (let page = mail; page !== undefined;) {
+      const { completeTo, frames } = page;
+      const isDue = ({ position }: Frame): boolean => position === undefined || !isAfter(position, completeTo);
+      const due = inOrder([...frames, ...rest.filter(isDue)]);
+      rest = rest.filter(frame => !isDue(frame));
+      entries += await this.#writeFrames(connection, due, head);
+      const more: boolean = isAfter(head, completeTo) && page.head.epoch === epoch;
+      page = more ? await this.#mail(kept, { epoch, ...completeTo }) : undefined;
     }
+    entries += await this.#writeFrames(connection, rest, head);
     // The ids of its entries are behind the head.
     if (entries > 0) connection.replay({ bytes: encodeId(formatCursor(head)) });
     return entries;
@@ -142,7 +190,7 @@ export class Replayer {
   /** Returns how many entries it wrote. */
   async #writePage(connection: ClientConnection, page: ReplayPage, goal: Position): Promise<number> {
     if (page.gap !== undefined) await this.#reset(connection, page.gap);
-    return this.#writeFrames(connection, page, goal);
+    return this.#writeFrames(connection, page.frames, goal);
   }
 
   /** Writes the event `sse.reset`, and what the application sends in its place. */
@@ -164,7 +212,8 @@ export class Replayer {
     );
   }
 
-  async #writeFrames(connection: ClientConnection, { frames }: ReplayPage, goal: Position): Promise<number> {
+  async #writeFrames(connection: ClientConnection, frames: readonly Frame[], goal: Position): Promise<number> {
+    if (frames.length === 0) return 0;
     let entries = 0;
     for (const frame of frames) {
       // Published since the first page, so it waits in the connection.
@@ -187,10 +236,15 @@ export function cursorOf({
   return ownIds || lastEventId === undefined ? undefined : parseCursor(lastEventId);
 }
 
-/** Whether a page has nothing to write, as that of a client that begins at the present. */
 /** Whether a client that begins at the present has nothing to wait for. */
-function isAtPresent({ from, mail, page }: ReplayStart): boolean {
-  return from === undefined && mail === undefined && isEmpty(page) && !isAfter(page.head, page.completeTo);
+function isAtPresent({ from, mail, backlog, page }: ReplayStart): boolean {
+  return (
+    from === undefined &&
+    mail === undefined &&
+    backlog.length === 0 &&
+    isEmpty(page) &&
+    !isAfter(page.head, page.completeTo)
+  );
 }
 
 function isEmpty({ gap, frames }: ReplayPage): boolean {
@@ -208,15 +262,24 @@ function isWithin({ reason, topics }: Gap, reported: Gap | undefined): boolean {
 }
 
 /** The id that the client is given first; `undefined` when it keeps the one it has. */
-function positionOf({ from, page, mail }: ReplayStart): Cursor | undefined {
-  if (from === undefined) return startOf(mail, page.head);
+function positionOf({ from, page, mail, backlog }: ReplayStart): Cursor | undefined {
+  if (from === undefined) return startOf([mail?.frames[0], backlog[0]], page.head);
   return page.gap === undefined ? from : undefined;
 }
 
-/** Where a client begins: at the present, but not behind what waits for it. */
-function startOf(mail: ReplayPage | undefined, head: Cursor): Cursor {
-  const first = mail?.frames[0]?.position;
-  return first === undefined ? head : cursorBefore(first);
+/**
+ * Where a client begins: at the present, but not behind what it is about to get, so that one that comes back before it has
+ * that gets it then.
+ */
+function startOf(firsts: readonly (Frame | undefined)[], head: Cursor): Cursor {
+  const [first] = inOrder(firsts.filter(frame => frame !== undefined));
+  return first?.position === undefined || isAfter(first.position, head) ? head : cursorBefore(first.position);
+}
+
+function inOrder(frames: Frame[]): readonly Frame[] {
+  return frames.sort((a, b) =>
+    a.position !== undefined && b.position !== undefined && isAfter(a.position, b.position) ? 1 : -1,
+  );
 }
 
 /** Whether a client that begins anew is given what a topic has. */

@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import type { Backlog } from '../contracts/cluster.js';
 import type { ClusterSendOptions, ConnectionOptions, DrainOptions, PublishOptions } from '../contracts/service.js';
 import { SseError } from '../errors.js';
 import { flag, type Kind, milliseconds, oneOf, simple, text } from './kinds.js';
@@ -7,6 +8,8 @@ import { SETTINGS } from './settings.js';
 
 /** The options of a method with their kinds. `checked`: the method refuses wrong values itself, with a code of its own. */
 type Rules<Options> = { readonly [Name in keyof Options]-?: Kind<unknown> | 'checked' };
+
+const MAX_BACKLOG = 1_000;
 
 const isFunction = (value: unknown): value is () => unknown => typeof value === 'function';
 
@@ -23,9 +26,13 @@ const PUBLISH: Rules<PublishOptions> = {
   history: simple('false, or undefined for what the settings say', (value): value is false => value === false),
   idempotencyKey: 'checked',
 };
+/** The values of `backlog`: their rule, worded to follow "must be", and whether a value is one. */
+export const BACKLOG = ["a number of entries from 1 to 1000, or 'latest'", isBacklog] as const;
+
 const CONNECTION: Rules<ConnectionOptions> = {
   topics: simple('a list of topics', (value): value is unknown[] => Array.isArray(value)),
   lastEventId: text('text'),
+  backlog: simple(...BACKLOG),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
   ids: oneOf('application'),
   source: simple('an object { key, start } with a function start', isSource),
@@ -79,6 +86,10 @@ export function checkArguments(method: keyof typeof METHODS, options: object): v
 
 function isSource(value: unknown): value is ConnectionOptions['source'] {
   return typeof value === 'object' && value !== null && 'start' in value && typeof value.start === 'function';
+}
+
+function isBacklog(value: unknown): value is Backlog {
+  return value === 'latest' || (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_BACKLOG);
 }
 
 function hasClose(value: unknown): boolean {

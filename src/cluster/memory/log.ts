@@ -153,11 +153,11 @@ export class MemoryLog {
   }
 
   /** What a client at `after` has missed. */
-  replay({ topics, after, opened, limit, broadcasts, since = NOWHERE }: ReplayRequest): ReplayPage {
+  replay({ topics, after, opened, limit, broadcasts, since = NOWHERE, backlog }: ReplayRequest): ReplayPage {
     const { head } = this;
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
     if (opened !== undefined) return this.#missedSince(wanted, opened);
-    if (after === undefined) return { head, completeTo: head, frames: [] };
+    if (after === undefined) return { head, completeTo: head, frames: backlog ? this.#newest(backlog) : [] };
     const lost = after.epoch !== this.epoch ? 'EPOCH' : isAfter(after, head) ? 'AHEAD' : undefined;
     const from = (topic: string): Position | undefined => {
       const start = since.get(topic);
@@ -239,6 +239,34 @@ export class MemoryLog {
     }
     const completeTo = frames.length < entries.length ? frames.at(-1)?.position : undefined;
     return { head: this.head, completeTo: completeTo ?? this.#head, frames };
+  }
+
+  /** The newest entries, in order. */
+  #newest({ topics, most }: NonNullable<ReplayRequest['backlog']>): Frame[] {
+    const found: Entry[] = [];
+    const limit = most === 'latest' ? Infinity : most;
+    for (const name of new Set(topics)) {
+      const topic = this.#topics.get(name);
+      if (topic === undefined) continue;
+      this.#trim(topic);
+      const { entries } = topic;
+      const oldest = found[limit - 1];
+      const first = Math.max(0, entries.length - (most === 'latest' ? 1 : most));
+      found.push(...entries.slice(oldest === undefined ? first : Math.max(first, firstAfter(entries, oldest))));
+      if (found.length >= limit) {
+        found.sort(newestFirst);
+        found.length = limit;
+      }
+    }
+    found.sort(newestFirst);
+    const frames: Frame[] = [];
+    let bytes = 0;
+    for (const entry of found) {
+      bytes += entry.bytes;
+      if (bytes > PAGE_BYTES && frames.length > 0) break;
+      frames.push(this.#frameOf(entry));
+    }
+    return frames.reverse();
   }
 
   /** The frame of an entry, the same one for clients that ask at about the same time. */
@@ -343,6 +371,8 @@ export class MemoryLog {
 function newTopic(trimmed?: Position): Topic {
   return { entries: [], retention: { maxEntries: 0, ttl: 0 }, trimmed, gone: 0 };
 }
+
+const newestFirst = (a: Entry, b: Entry): number => b.sequence - a.sequence;
 
 /** A position that does not keep its entry in memory. */
 function positionOf({ ms, sequence }: Position): Position {

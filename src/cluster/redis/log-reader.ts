@@ -1,16 +1,28 @@
-import type { ReplayPage, ReplayRequest } from '../../contracts/cluster.js';
-import type { Cursor, Gap, Position } from '../../contracts/events.js';
+import type { Backlog, ReplayPage, ReplayRequest } from '../../contracts/cluster.js';
+import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
-import { isAfter } from '../../protocol/cursor.js';
+import { earlier, isAfter, later } from '../../protocol/cursor.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { logLifeMs, logRequest } from './log.js';
-import { type LogPage, LogScan, type Look, PAGE_BYTES, type ReadTopics, wellFormed } from './log-scan.js';
-import { historyScript, lookScript } from './scripts.js';
+import {
+  entryOf,
+  type LogPage,
+  LogScan,
+  type Look,
+  ORIGIN,
+  PAGE_BYTES,
+  type ReadTopics,
+  topicAt,
+  TOPICS_PER_CALL,
+  wellFormed,
+} from './log-scan.js';
+import { backlogScript, historyScript, lookScript } from './scripts.js';
 import type { LogEntry, LogTail } from './tail.js';
 import type { UnreadableTopics } from './unreadable.js';
 
+type Wanted = NonNullable<ReplayRequest['backlog']>;
 type Since = NonNullable<ReplayRequest['since']>;
 const NONE: Since = new Map();
 /** Topics whose last ids one call reads. */
@@ -23,14 +35,24 @@ const CLOCK_SLACK_MS = 1_000;
 const UNKNOWN_MS = 60_000;
 /** How often a call that timed out is repeated, each time at half the size. */
 const HALVINGS = 3;
+/** Entries of a backlog that one call reads, as `MOST` of the scripts says. */
+const ENTRIES_PER_CALL = 500;
 /** Pages for clients that are read at once; other clients wait for their turn. */
 const PAGES_AT_ONCE = 4;
+
+/** A topic that may have entries. */
+interface Present {
+  readonly name: string;
+  readonly last: Position;
+}
 
 /** Reads the ordered log: for clients, from the tail or from Redis, and for the feed. */
 export class LogReader {
   readonly #turns = new Turns(PAGES_AT_ONCE);
   /** Pages that are being read, by what was asked for. */
   readonly #underWay = new Map<string, Promise<ReplayPage>>();
+  /** Backlogs that are being read, by what they will have. */
+  readonly #backlogs = new Map<string, Promise<readonly Frame[] | undefined>>();
 
   /** @param tail serves what it has in place of Redis, and gets what is read for clients */
   constructor(
@@ -53,8 +75,10 @@ export class LogReader {
     broadcasts,
     since = NONE,
     forgets,
+    backlog,
   }: ReplayRequest): Promise<ReplayPage> {
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
+    if (backlog !== undefined) return this.#withBacklog(wanted, backlog, forgets);
     if (opened !== undefined) return this.#missedSince(wanted, opened, forgets);
     if (after === undefined) {
       const head = await this.#headFor(wanted, forgets);
@@ -68,7 +92,11 @@ export class LogReader {
     const generations = this.tail.generations(wanted);
     const read = (): Promise<ReplayPage> => this.#inTurn(wanted, after, since, limit);
     if (generations === undefined) return read();
-    const page = await this.#shared(JSON.stringify([wanted, after, limit, generations, ...since]), read);
+    const page = await this.#shared(
+      this.#underWay,
+      JSON.stringify([wanted, after, limit, generations, ...since]),
+      read,
+    );
     // What the feed delivered before this call, its client was not there to hold; the page may have been read even earlier.
     if (position === undefined || position.epoch !== page.head.epoch) return position === undefined ? page : read();
     return isAfter(position, page.head) ? { ...page, head: position } : page;
@@ -116,6 +144,76 @@ export class LogReader {
     return head;
   }
 
+  /** The head, and the newest entries up to it. Clients that would get the same share one reading, whenever it began. */
+  async #withBacklog(wanted: readonly string[], { topics, most }: Wanted, forgets?: string): Promise<ReplayPage> {
+    for (;;) {
+      const generations = this.tail.generations(wanted);
+      const { head, lasts } = await this.#look([...new Set(topics)], undefined, forgets);
+      this.#begin(wanted, generations, head);
+      // A topic without a last id has no entries.
+      const present = [...lasts].flatMap(([name, last]) => (last === undefined ? [] : [{ name, last }]));
+      if (present.length === 0) return { head, completeTo: head, frames: [] };
+      const newest = earlier(present.map(({ last }) => last).reduce(later), head);
+      const until = { epoch: head.epoch, ms: newest.ms, sequence: newest.sequence };
+      const frames = await this.#shared(this.#backlogs, JSON.stringify([topics, most, until]), () =>
+        this.#turns.run(() => this.#newest(present, most, until)),
+      );
+      // Else the log was lost meanwhile.
+      if (frames !== undefined) return { head, completeTo: head, frames };
+    }
+  }
+
+  /** The newest entries of topics up to a position, in order; `undefined` when the log is another one. */
+  async #newest(topics: readonly Present[], most: Backlog, until: Cursor): Promise<readonly Frame[] | undefined> {
+    const waiting = topics.toSorted((a, b) => (isAfter(a.last, b.last) ? -1 : 1));
+    const limit = most === 'latest' ? waiting.length : most;
+    let found: readonly LogEntry[] = [];
+    // Once there are enough, only newer ones are wanted.
+    let after: Position = ORIGIN;
+    for (let at = 0; at < waiting.length; at += TOPICS_PER_CALL) {
+      const some = waiting.slice(at, at + TOPICS_PER_CALL);
+      const [first] = some;
+      if (first === undefined || !isAfter(first.last, after)) break;
+      const entries = await this.#readBackward(some, most, until, after);
+      if (entries === undefined) return undefined;
+      const newest = newestOf([...found, ...entries], limit);
+      found = newest.entries;
+      after = (newest.full ? found.at(-1)?.position : undefined) ?? after;
+    }
+    return found.map(({ frame }) => frame).reverse();
+  }
+
+  /** The newest entries of a few topics, as many as one page may have, in any order. */
+  async #readBackward(
+    topics: readonly Present[],
+    most: Backlog,
+    until: Cursor,
+    after: Position,
+  ): Promise<LogEntry[] | undefined> {
+    const { gateway, signer } = this.node;
+    const { epoch } = until;
+    const stream = topics.map(({ name }) => gateway.keys.topic(name).stream);
+    const request = { meta: gateway.keys.logMeta, stream, epoch, after: idOf(after) };
+    const found: LogEntry[] = [];
+    let newest = idOf(until);
+    let bytes = PAGE_BYTES;
+    for (let left = most === 'latest' ? topics.length : most; left > 0 && bytes > 0;) {
+      const limit = Math.min(left, ENTRIES_PER_CALL);
+      const each = most === 'latest' ? 1 : limit;
+      const reply = await gateway.run(backlogScript, { ...request, newest, limit, each, bytes });
+      if (reply.status === 'LIMIT') throw refused('backlog');
+      if (reply.status === 'EPOCH') return undefined;
+      for (const { topic, id, payload } of reply.entries) {
+        const entry = entryOf(signer, topicAt(topics, topic).name, { epoch, ...wellFormed(id) }, payload);
+        if (entry !== undefined) found.push(entry);
+        newest = `(${id}`;
+        bytes -= payload.length;
+      }
+      left = reply.entries.length < limit ? 0 : left - limit;
+    }
+    return found;
+  }
+
   #inTurn(topics: readonly string[], after: Cursor, since: Since, limit: number): Promise<ReplayPage> {
     return this.#turns.run(async () => {
       // Another client may have read it meanwhile.
@@ -160,21 +258,21 @@ export class LogReader {
     for (const [at, topic] of topics.entries()) this.tail.begin(topic, head, generations[at]);
   }
 
-  #shared(key: string, read: () => Promise<ReplayPage>): Promise<ReplayPage> {
-    const present = this.#underWay.get(key);
+  #shared<T>(underWay: Map<string, Promise<T>>, key: string, read: () => Promise<T>): Promise<T> {
+    const present = underWay.get(key);
     if (present !== undefined) return present;
-    const page = read().finally(() => this.#underWay.delete(key));
-    this.#underWay.set(key, page);
+    const page = read().finally(() => underWay.delete(key));
+    underWay.set(key, page);
     return page;
   }
 
   /** Where the log stands, and the last ids of these topics unless the reader has everything. */
-  async #look(topics: readonly string[], after: Cursor): Promise<Look> {
+  async #look(topics: readonly string[], after: Cursor | undefined, forgets?: string): Promise<Look> {
     for (;;) {
       const few = topics.length <= FEW_TOPICS;
-      const look = await this.#ask(few ? topics : []);
+      const look = await this.#ask(few ? topics : [], forgets);
       const { epoch, ms, sequence } = look.head;
-      if (few || (epoch === after.epoch && ms === after.ms && sequence === after.sequence)) return look;
+      if (few || (epoch === after?.epoch && ms === after.ms && sequence === after.sequence)) return look;
       const lasts = new Map<string, Position | undefined>();
       let isOne = true;
       for (let from = 0; isOne && from < topics.length; from += TOPICS_PER_LOOK) {
@@ -203,6 +301,19 @@ export class LogReader {
     const lasts = new Map(topics.map((topic, at) => [topic, positionOf(reply.lasts[at])]));
     return { now, run, head: { epoch, ...wellFormed(reply.head) }, forgotten: wellFormed(reply.forgotten), lasts };
   }
+}
+
+/** The newest entries, within a number and the bytes of a page, but at least one; whether older ones are left out. */
+function newestOf(found: LogEntry[], limit: number): { readonly entries: readonly LogEntry[]; readonly full: boolean } {
+  found.sort((a, b) => (isAfter(a.position, b.position) ? -1 : 1));
+  let bytes = 0;
+  const end = found.findIndex(({ frame }, at) => at >= limit || (bytes += frame.bytes.length) > PAGE_BYTES);
+  const entries = end < 0 ? found : found.slice(0, Math.max(1, end));
+  return { entries, full: end >= 0 || entries.length >= limit || bytes >= PAGE_BYTES };
+}
+
+function idOf({ ms, sequence }: Position): string {
+  return `${ms}-${sequence}`;
 }
 
 function positionOf(id: string | undefined): Position | undefined {

@@ -11,8 +11,9 @@ import { firstOf, type LogEntry, type TopicSlice } from './tail.js';
 /** Bytes of the entries of one page, and of one call, about. */
 export const PAGE_BYTES = 256 * 1024;
 /** Topics of one call. */
-const TOPICS_PER_CALL = 32;
-const ORIGIN: Position = { ms: 0, sequence: 0 };
+export const TOPICS_PER_CALL = 32;
+/** Before every entry. */
+export const ORIGIN: Position = { ms: 0, sequence: 0 };
 
 /** A part of the log, in order. */
 export interface LogPage {
@@ -184,16 +185,10 @@ export class LogScan {
       topic.to = to;
       // Published since the scan began.
       if (isAfter(to, this.head)) continue;
-      const parsed = parsePayload(this.signer, topic.name, payload);
-      if (parsed.kind === 'unreadable') {
-        // Written by another version, or by no node: for this node's clients it is missing.
-        this.#miss(topic, to);
-        continue;
-      }
-      const position: Cursor = { epoch: this.head.epoch, ...to };
-      const { body, trace, origin, id: publication } = parsed;
-      const bytes = prependId(formatCursor(position), body);
-      topic.entries.push({ topic: topic.name, position, frame: { bytes, position }, trace, origin, id: publication });
+      const entry = entryOf(this.signer, topic.name, { epoch: this.head.epoch, ...to }, payload);
+      // Else it is missing for the clients of this node.
+      if (entry === undefined) this.#miss(topic, to);
+      else topic.entries.push(entry);
     }
     const unfinished = new Set(more);
     for (const [at, topic] of topics.slice(0, read).entries()) {
@@ -213,9 +208,19 @@ export class LogScan {
   }
 }
 
-function topicAt(topics: readonly Scanned[], at: number): Scanned {
+/** An entry as Redis keeps it; `undefined` for one that another version wrote, or no node. */
+export function entryOf(signer: FrameSigner, topic: string, position: Cursor, payload: Buffer): LogEntry | undefined {
+  const parsed = parsePayload(signer, topic, payload);
+  if (parsed.kind === 'unreadable') return undefined;
+  const { body, trace, origin, id } = parsed;
+  const bytes = prependId(formatCursor(position), body);
+  return { topic, position, frame: { bytes, position }, trace, origin, id };
+}
+
+/** A topic of a request that a reply names. @throws SseError `INTERNAL` */
+export function topicAt<T>(topics: readonly T[], at: number): T {
   const topic = topics[at];
-  if (topic === undefined) throw new SseError('INTERNAL', 'history.lua answered another topic');
+  if (topic === undefined) throw new SseError('INTERNAL', 'the log answered another topic');
   return topic;
 }
 

@@ -277,6 +277,20 @@ export const historyScript = script({
   },
 });
 
+/** Reads the newest entries of topics, all together. A topic of the reply is its position in the request. */
+export const backlogScript = script({
+  name: 'backlog',
+  keys: { meta: text },
+  restKeys: { stream: text },
+  args: { epoch: text, newest: text, after: text, limit: integer, each: integer, bytes: integer },
+  replies: {
+    /** Newest first. */
+    OK: { entries: list(group({ topic: ordinal, id: text, payload: bytes })) },
+    EPOCH: {},
+    LIMIT: {},
+  },
+});
+
 /** Remembers what a connection id follows, or follows no more. */
 export const rememberScript = script({
   name: 'remember',
@@ -340,6 +354,7 @@ export const SCRIPTS = [
   publishUnkeptScript,
   lookScript,
   historyScript,
+  backlogScript,
   rememberScript,
   recallScript,
   forgetScript,

@@ -1,4 +1,5 @@
 import type {
+  Backlog,
   ClusterCoordinator,
   Publication,
   RegistrationResult,
@@ -867,6 +868,78 @@ export function clusterCoordinatorContract(
           const page = await replay(a, { topics: [news], after });
           expect(gapIn(page)).to.deep.equal({ reason: 'AHEAD', topics: undefined });
           expect(texts(page)).to.deep.equal(['0']);
+        }
+      });
+    });
+
+    describe('a backlog', () => {
+      const backlog = (topics: readonly string[], most: Backlog): Promise<ReplayPage> =>
+        replay(b, { topics, backlog: { topics, most } });
+
+      core(
+        'has the newest entries of its topics together, in order, up to the head, without gap or broadcast',
+        async () => {
+          const cursors = await publishAll(a, [news, sport, news, undefined, sport, news, `${news}-other`]);
+          const page = await backlog([news, sport], 3);
+          expect(texts(page)).to.deep.equal(['2', '4', '5']);
+          expect(page.gap).to.equal(undefined);
+          expect(page.head).to.deep.equal(cursors.at(-1));
+          expect(page.completeTo).to.include({ ms: page.head.ms, sequence: page.head.sequence });
+          expect(page.frames.map(({ position }) => position)).to.deep.equal([2, 4, 5].map(n => cursors[n]));
+          expect(texts(await backlog([news, sport], 1000))).to.deep.equal(['0', '1', '2', '4', '5']);
+        },
+      );
+
+      core("'latest' has the newest entry of each topic", async () => {
+        await publishAll(a, [news, sport, news, sport, news]);
+        expect(texts(await backlog([news, sport, `${news}-never`, news], 'latest'))).to.deep.equal(['3', '4']);
+      });
+
+      it('has what is kept, and nothing of a topic that has nothing', async () => {
+        await publishAll(a, [sport, ...Array<string>(MUCH).fill(news)], { maxEntries: 3, ttl: 60_000 });
+        const kept = texts(await backlog([news], 1000));
+        expect(kept.length).to.be.within(3, MUCH - 1);
+        expect(kept).to.deep.equal(numbersUpTo(MUCH + 1).slice(-kept.length));
+        expect((await backlog([`${news}-never`], 5)).frames).to.deep.equal([]);
+        await a.coordinator.log.forget(sport);
+        expect((await backlog([sport], 'latest')).frames).to.deep.equal([]);
+      });
+
+      it('is the newest of many topics and of many entries', async () => {
+        const topics = Array.from({ length: 70 }, (_, n) => `${news}-${n}`);
+        await publishAll(a, [...topics, ...topics.slice(0, 10), ...topics.slice(60)]);
+        expect(texts(await backlog(topics, 25))).to.deep.equal(numbersUpTo(90).slice(-25));
+        const latest = [...numbersUpTo(60).slice(10), ...numbersUpTo(90).slice(70)];
+        expect(texts(await backlog(topics, 'latest'))).to.deep.equal(latest);
+        expect(texts(await backlog(topics, 1000))).to.deep.equal(numbersUpTo(90));
+      });
+
+      it('has at most the bytes of a page, the newest ones, but at least one entry', async () => {
+        const size = 100_000;
+        const publish = (topic: string, bytes: number) =>
+          a.coordinator.log.publish(publication(topic, `data: ${'x'.repeat(bytes)}\n\n`));
+        for (const topic of [news, sport, news, sport]) await publish(topic, size);
+        const last = await publish(news, size);
+        const { frames } = await backlog([news, sport], 1000);
+        expect(frames.length).to.be.within(2, 3);
+        expect(frames.at(-1)?.position).to.deep.equal(last.cursor);
+        await publish(news, 300_000);
+        expect((await backlog([news, sport], 10)).frames).to.have.length(1);
+        const many = Array.from({ length: 40 }, (_, n) => `${news}-${n}`);
+        const [first = news] = many;
+        for (const topic of [first, first, first]) await publish(topic, size);
+        await Promise.all(many.slice(32).map(topic => publish(topic, 20_000)));
+        await Promise.all(many.slice(0, 32).map(topic => publish(topic, 1_000)));
+        expect((await backlog(many, 1000)).frames).to.have.length(40);
+      });
+
+      it('that many ask for at once is the same for all, and ends at the head of each', async () => {
+        await publishAll(a, [news, news, news]);
+        const asked = Array.from({ length: 20 }, () => backlog([news], 2));
+        const result = await a.coordinator.log.publish(broadcast('x'));
+        for (const page of await Promise.all(asked)) {
+          expect(texts(page)).to.deep.equal(['1', '2']);
+          expect(page.head.sequence).to.be.within(cursorOf(result).sequence - 1, cursorOf(result).sequence);
         }
       });
     });

@@ -59,6 +59,16 @@ class TopicController {
     // Only held open.
   }
 
+  @SseEndpoint('/backlog/:clientId', { topics: ['prices', 'orders'], backlog: 2 })
+  backlog(connection: SseConnection): void {
+    connection.send('answered', 'open');
+  }
+
+  @SseEndpoint('/latest/:clientId', { topics: ['prices', 'orders'], backlog: 'latest' })
+  latest(connection: SseConnection): void {
+    connection.send('answered', 'open');
+  }
+
   @SseEndpoint('/none/:clientId')
   none(): void {
     // Only held open.
@@ -226,6 +236,30 @@ describe('@SseEndpoint', () => {
 
   it('subscribes to nothing by itself', async () => {
     expect(await topicsOf('/none/t3', 't3')).to.deep.equal([]);
+  });
+
+  it('gives a client without a last id the newest entries of its topics after `connected`, then what is live', async () => {
+    const publish = (topic: string, data: number) => app.service.publish(topic, 'item', data);
+    await publish('orders', 1);
+    for (const n of [2, 3, 4]) await publish('prices', n);
+    const items = async (path: string, count: number, init?: StreamInit): Promise<EventStreamClient> => {
+      const client = await open(path, init);
+      await client.event('connected');
+      await until(() => client.events.filter(({ event }) => event === 'item').length >= count, 'the items');
+      return client;
+    };
+    const seen = (client: EventStreamClient): unknown[] =>
+      client.events.map(({ event, data }) => (event === 'item' ? data : event));
+    const newest = await items('/backlog/b1', 2);
+    const latest = await items('/latest/b2', 2);
+    const [connected] = newest.events;
+    await publish('orders', 5);
+    await until(() => [newest, latest].every(client => seen(client).includes('5')), 'the live event');
+    expect(seen(newest)).to.deep.equal(['connected', '3', '4', 'answered', '5']);
+    expect(seen(latest)).to.deep.equal(['connected', '1', '4', 'answered', '5']);
+    const again = await items('/latest/b3', 3, { headers: { 'Last-Event-ID': connected?.id ?? '' } });
+    expect(seen(again)).to.deep.equal(['connected', '3', '4', '5', 'answered']);
+    for (const client of [newest, latest, again]) client.leave();
   });
 
   it('answers GET and POST by default', async () => {

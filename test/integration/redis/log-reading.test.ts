@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import type { ReplayPage } from '../../../src/contracts/cluster.js';
+import type { Backlog, ReplayPage } from '../../../src/contracts/cluster.js';
 import type { Cursor } from '../../../src/contracts/events.js';
 import { SseError } from '../../../src/errors.js';
 import { encodeEvent } from '../../../src/protocol/event-stream.js';
@@ -110,6 +110,31 @@ describe('reading the log in Redis', function () {
     const before = await calls('xrange');
     await Promise.all(Array.from({ length: CLIENTS }, () => resume(reader, ['news'], head)));
     expect((await calls('xrange')) - before).to.equal(0);
+  });
+
+  it(`gives ${CLIENTS} clients at once a backlog by reading it about once, and ends it at the head of each`, async () => {
+    const writer = await started('w');
+    const reader = await started('r');
+    for (let n = 0; n < 700; n += 1) await publish(writer, `t${n % 40}`, n % 4);
+    const topics = Array.from({ length: 50 }, (_, n) => `t${n}`);
+    const backlog = (most: Backlog) => reader.node.log.replay({ topics, backlog: { topics, most }, limit: 1 });
+    const before = { ranges: await calls('xrevrange'), scripts: await calls('evalsha') };
+    const pages = await Promise.all(Array.from({ length: CLIENTS }, () => backlog(600)));
+    for (const { frames } of pages) expect(frames).to.have.length(600);
+    const sequences = pages[0]?.frames.map(({ position }) => position?.sequence) ?? [];
+    expect(sequences).to.deep.equal(Array.from({ length: 600 }, (_, n) => n + 101));
+    expect((await calls('xrevrange')) - before.ranges).to.be.at.most(800);
+    expect((await calls('evalsha')) - before.scripts).to.be.at.most(CLIENTS + 50);
+    expect((await backlog('latest')).frames.map(({ position }) => position?.sequence)).to.deep.equal(
+      sequences.slice(-40),
+    );
+    const few = await calls('xrevrange');
+    expect((await backlog(3)).frames).to.have.length(3);
+    expect((await calls('xrevrange')) - few).to.be.at.most(40);
+    await publish(writer, 'other');
+    const [first, second] = [backlog(2), publish(writer, 't0').then(() => backlog(2))];
+    expect((await second).frames.at(-1)?.position?.sequence).to.equal(702);
+    expect((await first).frames.at(-1)?.position?.sequence).to.be.oneOf([700, 702]);
   });
 
   it('bounds pages in bytes, so that readers of large entries cost neither node its lease', async () => {

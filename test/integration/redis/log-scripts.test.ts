@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import {
+  backlogScript,
   forgetScript,
   historyScript,
   lookScript,
@@ -11,6 +12,7 @@ import {
   type RememberRequest,
   rememberScript,
 } from '../../../src/cluster/redis/scripts.js';
+import type { RequestOf } from '../../../src/cluster/redis/script.js';
 import type { Cursor } from '../../../src/contracts/events.js';
 import { gatewayOptions } from '../../support/redis/gateway-options.js';
 import { ScriptBench } from '../../support/redis/script-bench.js';
@@ -91,6 +93,24 @@ describe('scripts of the log', () => {
       bytes: 100_000,
       ...size,
     });
+  type BacklogRequest = Pick<RequestOf<typeof backlogScript>, 'newest'> & Partial<RequestOf<typeof backlogScript>>;
+  const askBacklog = (topics: readonly string[], more: BacklogRequest) =>
+    gateway.run(backlogScript, {
+      meta: bench.keys.logMeta,
+      stream: topics.map(topic => bench.keys.topic(topic).stream),
+      epoch: 'e1',
+      after: '0-0',
+      limit: 100,
+      each: more.limit ?? 100,
+      bytes: 100_000,
+      ...more,
+    });
+  const backlog = async (topics: readonly string[], more: BacklogRequest): Promise<string[]> => {
+    const reply = await askBacklog(topics, more);
+    if (reply.status !== 'OK') throw new Error(reply.status);
+    return reply.entries.map(({ payload }) => payload.toString());
+  };
+  const codeFor = async (topics: readonly string[], more: BacklogRequest) => (await askBacklog(topics, more)).status;
   const page = async (topics: readonly string[], after: Cursor, size?: { limit?: number; bytes?: number }) => {
     const reply = await history(topics, after, size);
     if (reply.status !== 'OK') throw new Error(reply.status);
@@ -252,6 +272,36 @@ describe('scripts of the log', () => {
     await bench.advance(META_MS);
     expect((await publish('a')).previous).to.equal(id);
     expect((await page(['a'], cursor(id))).gaps).to.deep.equal([]);
+  });
+
+  it('backlog answers the newest entries of all topics together, between two ids, as often as it is asked', async () => {
+    const ids: string[] = [];
+    for (const [n, topic] of ['a', 'b', 'a', 'c', 'b', 'a', 'a', 'a', 'a', 'a'].entries()) {
+      ids.push((await publish(topic, `${topic}${n}`)).id);
+      if (n % 3 === 2) await bench.advance(5);
+    }
+    const newest = ids.at(-2) ?? '';
+    const abc = ['a', 'b', 'c'];
+    expect(await backlog(abc, { newest, limit: 4 })).to.deep.equal(['a8', 'a7', 'a6', 'a5']);
+    expect(await backlog(abc, { newest: `(${ids[5] ?? ''}`, limit: 4 })).to.deep.equal(['b4', 'c3', 'a2', 'b1']);
+    expect(await backlog(abc, { newest, after: ids[3] ?? '' })).to.deep.equal(['a8', 'a7', 'a6', 'a5', 'b4']);
+    expect(await backlog(abc, { newest, each: 1 })).to.deep.equal(['a8', 'b4', 'c3']);
+    expect(await backlog(['b', 'none'], { newest })).to.deep.equal(['b4', 'b1']);
+    expect(await backlog(['none'], { newest })).to.deep.equal([]);
+  });
+
+  it('backlog answers about so many bytes, but at least one entry, and refuses too much', async () => {
+    const ids: string[] = [];
+    for (let n = 0; n < 9; n += 1) ids.push((await publish(n % 2 === 0 ? 'a' : 'b', `${n}`.repeat(1_000))).id);
+    const newest = ids.at(-1) ?? '';
+    const count = async (bytes: number) => (await backlog(['a', 'b'], { newest, bytes })).map(text => text[0]);
+    expect(await count(1)).to.deep.equal(['8']);
+    expect(await count(2_500)).to.deep.equal(['8', '7', '6']);
+    expect(await count(100_000)).to.have.length(9);
+    for (let n = 0; n < 600; n += 1) await publish('c');
+    expect(await backlog(['c'], { newest: '+', limit: 1_000 })).to.have.length(500);
+    expect(await codeFor(['a'], { newest, epoch: 'e0' })).to.equal('EPOCH');
+    expect(await codeFor(Array<string>(33).fill('a'), { newest })).to.equal('LIMIT');
   });
 
   it('history answers the entries after the position of each topic, topic by topic', async () => {

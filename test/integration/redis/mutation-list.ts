@@ -202,4 +202,18 @@ export const MUTATIONS: readonly Mutation[] = [
   m('history', 'bytes are bounded', '(read == 0 or used < bytes)', 'true'),
   m('history', 'a topic with more is named', 'if #page == asked then', 'if false then'),
   m('history', 'number of topics is limited', 'if topics > 32 then', 'if false then'),
+  m('backlog', 'epoch is compared', "if redis.call('HGET', meta, 'e') ~= epoch then", 'if false then'),
+  m('backlog', 'number of topics is limited', 'if topics > 32 then', 'if false then'),
+  m('backlog', 'number of entries is limited', 'math.min(tonumber(ARGV[4]), MOST)', 'tonumber(ARGV[4])'),
+  m('backlog', 'bytes are bounded', '(used == 0 or used < bytes)', 'true'),
+  m('backlog', 'the newest entry comes next', 'topic.ms > other.ms or', 'false or'),
+  m('backlog', 'entries of one millisecond are in order', 'topic.sequence > other.sequence', 'false'),
+  m('backlog', 'a topic has no more than its share', 'topic.left - asked', '1'),
+  m('backlog', 'older entries are left out', "'(' .. after", "'-'"),
+  m(
+    'backlog',
+    'a topic is read on where its page ends',
+    "topic.from = read + 1, size + #entry[2][4], '(' .. entry[1]",
+    'topic.from = read + 1, size + #entry[2][4], topic.from',
+  ),
 ];

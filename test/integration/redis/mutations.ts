@@ -15,6 +15,7 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   publish: ['log-scripts', 'log-model'],
   'publish-unkept': ['publish-unkept-script'],
   history: ['log-scripts', 'log-model'],
+  backlog: ['log-scripts'],
   look: ['log-scripts', 'log-model'],
   remember: ['log-scripts'],
   recall: ['log-scripts'],

@@ -86,6 +86,20 @@ describe('endpointRoutes', () => {
     expect(refusalOf(() => endpointRoutes([controllerAt(['/a', { onReset: 'snapshot' }])]))).to.include("'snapshot'");
   });
 
+  it('refuses a backlog out of its range, without topics, and with ids of the application', () => {
+    for (const backlog of [0, 1_001, 2.5, 'all'] as unknown as readonly 1[]) {
+      const refused = refusalOf(() => controllerAt(['/a', { topics: ['news'], backlog }]));
+      expect(refused).to.include(
+        "backlog of @SseEndpoint('/a') must be a number of entries from 1 to 1000, or 'latest'",
+      );
+    }
+    expect(refusalOf(() => controllerAt(['/a', { backlog: 1 }]))).to.include('must stand with topics');
+    expect(refusalOf(() => controllerAt(['/a', { ids: 'application', backlog: 1 }]))).to.include(
+      'without topics, backlog',
+    );
+    for (const backlog of [1, 1_000, 'latest'] as const) controllerAt(['/a', { topics: ['news'], backlog }]);
+  });
+
   it('refuses a path that path-to-regexp does not understand, and keeps its error', () => {
     expect(() => endpointRoutes([controllerAt('/a/:id?')]))
       .to.throw()

@@ -1,5 +1,7 @@
 import { expect } from 'chai';
 import type { ClusterCoordinator, ReplayPage } from '../../../src/contracts/cluster.js';
+import { compareIds } from '../../../src/client/cursor.js';
+import type { ConnectionOptions } from '../../../src/contracts/service.js';
 import type { CommandReceipt, Cursor } from '../../../src/contracts/events.js';
 import { SseError } from '../../../src/errors.js';
 import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
@@ -129,6 +131,135 @@ describe('Replayer', () => {
       expect(numbers(sink)).to.deep.equal([2]);
     });
   });
+
+  describe('a backlog', () => {
+    const ids = (sink: RecordingSink): (string | undefined)[] =>
+      sink.events.filter(({ event = 'message' }) => event === 'message').map(({ id }) => id);
+    const join = async (options: ConnectionOptions, at = node, id = 'c1'): Promise<RecordingSink> => {
+      const { sink } = await at.connect(id, options);
+      await turns();
+      return sink;
+    };
+
+    it('is the newest entries of the topics together, in order and without a reset, and live events follow', async () => {
+      await publish(3);
+      await publish(5, { from: 3, topic: 'sport' });
+      await publish(6, { from: 5 });
+      await publish(7, { from: 6, topic: 'other' });
+      await node.service.broadcastToCluster('message', '99');
+      const sink = await join({ topics: ['news', 'sport'], backlog: 4 });
+      await publish(8, { from: 7, topic: 'sport' });
+      await turns();
+      expect(numbers(sink)).to.deep.equal([2, 3, 4, 5, 7]);
+      expect(sink.data('sse.reset')).to.deep.equal([]);
+    });
+
+    it("'latest' is the newest entry of each topic", async () => {
+      await publish(3);
+      await publish(5, { from: 3, topic: 'sport' });
+      await publish(6, { from: 5 });
+      expect(numbers(await join({ topics: ['news', 'sport', 'none'], backlog: 'latest' }))).to.deep.equal([4, 5]);
+    });
+
+    it('begins behind the id of `connected`, so that a client that comes back at once gets it then', async () => {
+      await publish(5);
+      const sink = await join({ topics: ['news'], backlog: 3 });
+      const [connected] = sink.events;
+      const [first = ''] = ids(sink);
+      expect(compareIds(connected?.id, first)).to.be.below(0);
+      const again = await join({ topics: ['news'], backlog: 1, lastEventId: connected?.id ?? '' });
+      expect(numbers(again)).to.deep.equal([2, 3, 4]);
+      expect(ids(again)).to.deep.equal(ids(sink));
+      expect(again.data('sse.reset')).to.deep.equal([]);
+    });
+
+    it('ends at the head: a client that stays quiet misses nothing when it comes back, and gets nothing twice', async () => {
+      await publish(2);
+      await node.service.broadcastToCluster('message', '99');
+      const sink = await join({ topics: ['news'], backlog: 5 });
+      expect(numbers(sink)).to.deep.equal([0, 1]);
+      await publish(3, { from: 2 });
+      const again = await join({ topics: ['news'], backlog: 5, lastEventId: lastIdIn(sink) });
+      expect(numbers(again)).to.deep.equal([2]);
+    });
+
+    it('is for clients without a last id of the log, and nothing where nothing is kept', async () => {
+      const [, newest = ''] = await publish(2);
+      expect(numbers(await join({ topics: ['news'], backlog: 2, lastEventId: newest }))).to.deep.equal([]);
+      expect(numbers(await join({ topics: ['news'], backlog: 2, lastEventId: 'of another' }))).to.deep.equal([0, 1]);
+      expect(numbers(await join({ topics: ['none'], backlog: 2 }))).to.deep.equal([]);
+      expect(numbers(await join({ backlog: 2 }))).to.deep.equal([]);
+    });
+
+    it('has every event once that is published while the connection opens', async () => {
+      let n = 5;
+      const hooked = await cluster.started('b', {
+        wrap: inner =>
+          alteredCoordinator(inner, {
+            log: {
+              replay: async request => {
+                await publish(n + 1, { from: n++ });
+                const page = await inner.log.replay(request);
+                await publish(n + 1, { from: n++ });
+                return page;
+              },
+            },
+          }),
+      });
+      await publish(5);
+      const sink = await join({ topics: ['news'], backlog: 3 }, hooked);
+      await publish(n + 1, { from: n });
+      await turns();
+      expect(numbers(sink)).to.deep.equal([3, 4, 5, 6, 7]);
+    });
+
+    it('is in one order with what waits in the mailbox of the client', async () => {
+      const options = { mailbox: { enabled: true } };
+      const other = await cluster.started('b', { options });
+      const store = (data: string) =>
+        other.service.sendMessageToConnection('c1', 'message', data, { durable: true, ack: 'none' });
+      await publish(1);
+      await store('1');
+      await publish(3, { from: 2 });
+      await store('3');
+      await publish(5, { from: 4 });
+      const sink = await join({ topics: ['news'], backlog: 2 }, other);
+      expect(numbers(sink)).to.deep.equal([1, 2, 3, 4]);
+      expect(compareIds(sink.events[0]?.id, ids(sink)[0])).to.be.below(0);
+    });
+
+    it('comes with the adoption of a client that connected without the cluster, before what follows', async () => {
+      await publish(3);
+      let n = 3;
+      const other = await cluster.started('b', {
+        wrap: inner =>
+          alteredCoordinator(inner, {
+            log: {
+              replay: async request => {
+                const page = await inner.log.replay(request);
+                await publish(n + 1, { from: n++ });
+                return page;
+              },
+            },
+          }),
+      });
+      cluster.bus.cut('b');
+      const sink = await join({ topics: ['news'], backlog: 3 }, other);
+      expect(numbers(sink)).to.deep.equal([]);
+      cluster.bus.heal('b');
+      await until(() => numbers(sink).at(-1) === n - 1, 'what follows');
+      await publish(n + 1, { from: n });
+      await turns();
+      expect(numbers(sink)).to.deep.equal(range(1, n + 1));
+    });
+
+    it("is refused with ids: 'application'", async () => {
+      expect(await codeOf(node.connect('c1', { ids: 'application', backlog: 1 }))).to.equal('INVALID_OPTION');
+    });
+  });
+
+  /** The last id in all that was written, also of a block that is no event. */
+  const lastIdIn = ({ text }: RecordingSink): string => [...text.matchAll(/^id: (.+)$/gm)].at(-1)?.[1] ?? '';
 
   describe('a last event id that is no cursor of the log', () => {
     const hostile: readonly [string, string][] = [

@@ -31,6 +31,7 @@ const refused: readonly [method: keyof typeof calls, option: string, values: rea
   ['broadcastToCluster', 'history', [true], 'false, or undefined'],
   ['createConnection', 'topics', ['news', { 0: 'news' }, 5], 'a list of topics'],
   ['createConnection', 'lastEventId', [5, ['a'], null], 'text'],
+  ['createConnection', 'backlog', [0, 1_001, 1.5, NaN, '5', 'all', true, null], "from 1 to 1000, or 'latest'"],
   ['createConnection', 'onDuplicate', ['keep', true], "one of 'takeover', 'reject'"],
   ['createConnection', 'onReset', ['snapshot', {}], 'a function'],
   ['createConnection', 'source', ['key', { key: 'a' }, null], 'an object { key, start }'],
