@@ -17,6 +17,7 @@ import type { EnvironmentOption } from './options/environment.js';
 import { assertKnownKeys } from './options/problems.js';
 import { resolveOptions } from './options/resolve-options.js';
 import { ResolvedSseOptions, type SseOptions } from './options/sse-options.js';
+import { formatCursor } from './protocol/cursor.js';
 import { CockatielPolicy, policyObserver } from './resilience/cockatiel-policy.js';
 import { PassthroughPolicy } from './resilience/passthrough-policy.js';
 import { ConsoleLogger } from './telemetry/console-logger.js';
@@ -118,7 +119,9 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
 }
 
 function telemetryOf({ node, telemetry }: ResolvedSseOptions): Telemetry {
-  return telemetry.enabled ? new OpenTelemetry({ ...telemetry, nodeId: node.id }) : new SilentTelemetry();
+  return telemetry.enabled
+    ? new OpenTelemetry({ ...telemetry, nodeId: node.id, formatId: formatCursor })
+    : new SilentTelemetry();
 }
 
 function bindService<T>(

@@ -1,6 +1,6 @@
 import 'reflect-metadata';
 import { Container } from 'inversify';
-import Koa from 'koa';
+import Koa, { type Middleware } from 'koa';
 import { ClusterCoordinator, ResolvedSseOptions, sseMiddleware, sseModule, SseService } from '../../src/index.js';
 import { answerErrors } from './answer-errors.js';
 import { demoRoutes } from './demo-routes.js';
@@ -14,8 +14,11 @@ export interface Demo {
   readonly coordinator: string;
 }
 
-/** The whole application: a container, a controller, and a few plain routes. */
-export async function createDemo(env: NodeJS.ProcessEnv): Promise<Demo> {
+/**
+ * The whole application: a container, a controller, and a few plain routes.
+ * @param first middleware in front of all other
+ */
+export async function createDemo(env: NodeJS.ProcessEnv, first: readonly Middleware[] = []): Promise<Demo> {
   const { REDIS_URL: url, NODE_ID: id } = env;
   const container = new Container();
   container.load(sseModule({ ...(url ? { redis: { url } } : {}), ...(id ? { node: { id } } : {}) }));
@@ -23,6 +26,7 @@ export async function createDemo(env: NodeJS.ProcessEnv): Promise<Demo> {
   const sse = container.get(SseService);
 
   const app = new Koa();
+  for (const middleware of first) app.use(middleware);
   app.use(answerErrors);
   app.use(sseMiddleware(container, { controllers: [StreamController] }));
   for (const router of [await pageFiles(), demoRoutes(sse, container.get(ResolvedSseOptions))]) {

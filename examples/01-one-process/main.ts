@@ -5,13 +5,13 @@ import { drainOnSignals, SseError } from '../../src/index.js';
 const { PORT = '3000', HOST = '127.0.0.1', NODE_ID, OTEL_EXPORTER_OTLP_ENDPOINT } = process.env;
 
 try {
-  const stopTelemetry = OTEL_EXPORTER_OTLP_ENDPOINT ? await startTelemetry() : undefined;
+  const telemetry = OTEL_EXPORTER_OTLP_ENDPOINT ? await startTelemetry() : undefined;
   // Not before: telemetry takes hold of modules when they are loaded.
   const { createDemo } = await import('./create-demo.js');
-  const { app, sse, coordinator } = await createDemo(process.env);
+  const { app, sse, coordinator } = await createDemo(process.env, telemetry?.middleware);
   let server: Server | undefined = undefined;
   // Before it listens, since other nodes may know of this one already.
-  drainOnSignals(sse, { server: () => server, afterwards: () => stopTelemetry?.() });
+  drainOnSignals(sse, { server: () => server, afterwards: () => telemetry?.stop() });
   await sse.start();
   const listener = app.listen(Number(PORT), HOST);
   server = listener;
@@ -26,9 +26,11 @@ try {
 }
 
 /** Loaded only when it is wanted, so that it costs nothing otherwise. */
-async function startTelemetry(): Promise<() => Promise<void>> {
+async function startTelemetry() {
   const telemetry = await import('../05-telemetry/start-telemetry.js');
-  return telemetry.startTelemetry(NODE_ID);
+  const stop = telemetry.startTelemetry(NODE_ID);
+  const { nameRoutes } = await import('../05-telemetry/name-routes.js');
+  return { stop, middleware: [nameRoutes] };
 }
 
 function fail(error: unknown): never {

@@ -6,6 +6,7 @@ import { context, propagation, trace } from '@opentelemetry/api';
 import { Container, injectable } from 'inversify';
 import Koa from 'koa';
 import { LocalCoordinator, MemoryBus, SseEndpoint, sseMiddleware, sseModule, SseService } from '../../src/index.js';
+import { nameRoute } from './name-routes.js';
 
 @injectable()
 class Streams {
@@ -58,6 +59,7 @@ async function startNode(nodeId: string, bus: MemoryBus): Promise<Node> {
   const app = new Koa();
   app.use(sseMiddleware(container, { controllers: [Streams] }));
   app.use(async ctx => {
+    nameRoute('/send/:clientId');
     const [, connectionId = ''] = /^\/send\/(.+)$/.exec(ctx.path) ?? [];
     ctx.body = await sse.sendMessageToConnection(connectionId, 'hello', { from: nodeId });
   });

@@ -3,10 +3,10 @@ import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason, SseConnection } from './connection.js';
 import type {
   BroadcastReceipt,
+  Cursor,
   FanOut,
   LocalResult,
   Outcome,
-  Position,
   PublishReceipt,
   ResetReason,
   SendResult,
@@ -77,7 +77,7 @@ export interface ArrivedPublication {
   /** Bytes of its frame. */
   readonly size: number;
   /** Its position in the log, if the publication is kept. */
-  readonly position: Position | undefined;
+  readonly position: Cursor | undefined;
   readonly trace: string | undefined;
 }
 

@@ -7,7 +7,7 @@ import { Telemetry } from '../contracts/telemetry.js';
 import { httpStatusOf, SseError } from '../errors.js';
 import { assertKnownKeys } from '../options/problems.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
-import { noteHttpRoute } from '../telemetry/connections.js';
+import { hideHttpPath, noteHttpRoute } from '../telemetry/connections.js';
 import type { EndpointRequest } from './endpoints.js';
 import { admit, type GuardServices } from './guards.js';
 import {
@@ -66,7 +66,11 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
   service.start().catch((error: unknown) => {
     logger.warn('the node could not join the cluster yet; it tries again with the next call', { error });
   });
-  return (ctx, next) => telemetry.receiving(ctx.req.headers, () => requests.serve(ctx, next));
+  const { hideConnectionIds } = options.telemetry;
+  return (ctx, next) => {
+    if (hideConnectionIds) hideHttpPath(ctx.res);
+    return telemetry.receiving(ctx.req.headers, () => requests.serve(ctx, next));
+  };
 }
 
 /** The requests of one middleware: those of its endpoints, and those that a later middleware may turn into streams. */

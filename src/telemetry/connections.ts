@@ -151,6 +151,8 @@ interface Watched {
   readonly span: Span;
   /** How the instrumentation hears of the response's end; set as soon as it listens. */
   onClose: CloseListener | undefined;
+  /** Whether the span must not show the path. */
+  hides: boolean;
 }
 
 const WATCHED = Symbol.for('distributed-sse/http-server-span');
@@ -163,11 +165,12 @@ const RPC_METADATA = createContextKey('OpenTelemetry SDK Context Key RPC_METADAT
  * For `new HttpInstrumentation({ responseHook: sseResponseHook })` of `@opentelemetry/instrumentation-http`, before it any
  * hook of your own. A request that becomes a stream then has its server span ended when the head is out, and is not
  * counted in `http.server.request.duration`, where its hours would distort the figures of other requests. Refused requests
- * and all others are recorded as usual.
+ * and all others are recorded as usual. With `telemetry.hideConnectionIds` the route stands in place of the path, in each
+ * request that reaches the middleware.
  */
 export function sseResponseHook(span: Span, response: object): void {
   if (!(response instanceof ServerResponse)) return;
-  const watched: Watched = { span, onClose: undefined };
+  const watched: Watched = { span, onClose: undefined, hides: false };
   (response as WatchedResponse)[WATCHED] = watched;
   // The instrumentation adds its listener right after its hooks, before other code gets the response.
   const note = (event: string | symbol, listener: CloseListener): void => {
@@ -185,14 +188,34 @@ export function endHttpServerSpan(response: ServerResponse): void {
   if (watched === undefined) return;
   target[WATCHED] = undefined;
   if (watched.onClose !== undefined) response.off('close', watched.onClose);
-  const { span } = watched;
+  const { span, hides } = watched;
   const route = rpcMetadata()?.route;
+  if (hides) hidePath(span, response, route);
   span.setAttribute('http.response.status_code', response.statusCode);
   if (route !== undefined) {
     span.setAttribute('http.route', route);
     span.updateName(`${response.req.method ?? 'GET'} ${route}`);
   }
   span.end();
+}
+
+/** Has the server span of a request show its route in place of its path, which may have a connection id. */
+export function hideHttpPath(response: ServerResponse): void {
+  const watched = (response as WatchedResponse)[WATCHED];
+  if (watched?.span.isRecording() !== true) return;
+  watched.hides = true;
+  // The route is noted in it when it is known; the context is another one at the end.
+  const metadata = rpcMetadata();
+  // Before the listener of the instrumentation, which ends the span.
+  response.prependOnceListener('close', () => {
+    hidePath(watched.span, response, metadata?.route);
+  });
+}
+
+function hidePath(span: Span, { req: { url } }: ServerResponse, route: string | undefined): void {
+  if (!span.isRecording()) return;
+  span.setAttribute('url.path', route ?? '*');
+  if (url?.includes('?') === true) span.setAttribute('url.query', '');
 }
 
 /** Gives the matched path pattern to the HTTP instrumentation, if there is one. */

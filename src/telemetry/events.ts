@@ -12,6 +12,7 @@ import {
 } from '@opentelemetry/api';
 import type {
   BroadcastReceipt,
+  Cursor,
   FanOut,
   LocalResult,
   Outcome,
@@ -44,6 +45,8 @@ import type { Carried, TraceCarrier } from './trace-carrier.js';
 
 const SEND = operation('send', 'send');
 const PUBLISH = operation('publish', 'send');
+/** The destination of a broadcast. */
+const EVERYONE = '*';
 const DELIVER = operation('deliver', 'process');
 
 /** Records events on their way in OpenTelemetry. */
@@ -51,6 +54,7 @@ export class OpenEventTelemetry implements EventTelemetry {
   constructor(
     private readonly reporting: Reporting,
     private readonly carrier: TraceCarrier,
+    private readonly formatId: (position: Cursor) => string,
   ) {}
 
   sending<R extends SendResult | Promise<SendResult>>(subject: SendSubject, work: () => R): R {
@@ -92,7 +96,9 @@ export class OpenEventTelemetry implements EventTelemetry {
   broadcasting(event: string, work: () => FanOut): FanOut {
     const { spans, figures } = this.reporting;
     const parent = context.active();
-    const span = spans.begin('sse.broadcast', parent, () => publishFacts('node', {}, event));
+    const span = spans.begin('sse.broadcast', parent, () =>
+      publishFacts('node', { [ATTRIBUTE.messagingDestination]: EVERYONE }, event),
+    );
     try {
       const fanOut = span?.isRecording() === true ? spans.run(span, parent, work, fanOutEnd) : work();
       figures.sent.add('node', fanOutOutcome(fanOut), 1, event);
@@ -158,7 +164,10 @@ export class OpenEventTelemetry implements EventTelemetry {
     const { scope } = to;
     const carried = this.#carried(text);
     const connection = scope === 'connection' ? to.connection : undefined;
-    const facts = () => arrivalFacts(scope, size, this.#facts(to));
+    const facts = () => ({
+      ...arrivalFacts(scope, size, this.#facts(to)),
+      ...(position && { [ATTRIBUTE.messagingMessageId]: this.formatId(position) }),
+    });
     const fanOut = this.#arriving(carried, connection, facts, work, fanOutEnd);
     this.#countFanOut(scope, fanOut);
     this.#noteLatency(scope, carried);
@@ -212,21 +221,26 @@ export class OpenEventTelemetry implements EventTelemetry {
   #facts(to: Addressee): Attributes {
     switch (to.scope) {
       case 'cluster':
-        return {};
+        return { [ATTRIBUTE.messagingDestination]: EVERYONE };
       case 'topic':
         return { [ATTRIBUTE.topic]: to.topic, [ATTRIBUTE.messagingDestination]: to.topic };
       case 'source':
-        return { [ATTRIBUTE.sourceKey]: to.key };
+        return { [ATTRIBUTE.sourceKey]: to.key, [ATTRIBUTE.messagingDestination]: to.key };
       case 'connection':
-        return this.reporting.spans.connection(to.connectionId);
+        return this.#connectionFacts(to.connectionId);
     }
   }
 
   #messageFacts({ connectionId, messageId }: Pick<SendSubject, 'connectionId' | 'messageId'>) {
-    return {
-      ...this.reporting.spans.connection(connectionId),
-      [ATTRIBUTE.messagingMessageId]: messageId,
-    };
+    return { ...this.#connectionFacts(connectionId), [ATTRIBUTE.messagingMessageId]: messageId };
+  }
+
+  /** A destination that ends with its connection; the conventions say so to keep it out of names. */
+  #connectionFacts(connectionId: string): Attributes {
+    const named = this.reporting.spans.connection(connectionId);
+    const id = named[ATTRIBUTE.connectionId];
+    const temporary = { ...named, [ATTRIBUTE.messagingTemporary]: true };
+    return id === undefined ? temporary : { ...temporary, [ATTRIBUTE.messagingDestination]: id };
   }
 }
 

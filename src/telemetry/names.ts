@@ -64,6 +64,7 @@ export const ATTRIBUTE = {
   messagingOperationType: 'messaging.operation.type',
   messagingMessageId: 'messaging.message.id',
   messagingDestination: 'messaging.destination.name',
+  messagingTemporary: 'messaging.destination.temporary',
   messagingEnvelopeSize: 'messaging.message.envelope.size',
 } as const;
 

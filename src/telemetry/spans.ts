@@ -255,11 +255,10 @@ export function fanOutEnd(fanOut: FanOut): SpanEnd {
 export function publicationEnd(receipt: BroadcastReceipt | PublishReceipt): SpanEnd {
   const { outcome } = receipt;
   const nodes = 'nodes' in receipt ? receipt.nodes : null;
-  return outcomeEnd(
-    outcome,
-    'code' in receipt ? receipt.code : outcome,
-    nodes === null ? {} : { [ATTRIBUTE.nodes]: nodes },
-  );
+  return outcomeEnd(outcome, 'code' in receipt ? receipt.code : outcome, {
+    ...(nodes === null ? {} : { [ATTRIBUTE.nodes]: nodes }),
+    ...('id' in receipt ? { [ATTRIBUTE.messagingMessageId]: receipt.id } : {}),
+  });
 }
 
 /** The outcome of a fan-out as a whole: the best one that any connection had. */

@@ -1,3 +1,4 @@
+import type { Cursor } from '../contracts/events.js';
 import type {
   ConnectionTelemetry,
   EventTelemetry,
@@ -21,6 +22,8 @@ interface OpenTelemetrySettings {
   readonly hideConnectionIds: boolean;
   /** The events that are counted by name. */
   readonly eventNames: readonly string[];
+  /** The id of an entry of the log, as receipts and clients have it. */
+  readonly formatId: (position: Cursor) => string;
   /** Takes baggage from node to node. */
   readonly baggage: boolean;
 }
@@ -44,7 +47,7 @@ export class OpenTelemetry implements Telemetry {
   readonly #figures: NodeFigures;
   readonly #meters: MeterWatch;
 
-  constructor({ nodeId, hideConnectionIds, eventNames, baggage }: OpenTelemetrySettings) {
+  constructor({ nodeId, hideConnectionIds, eventNames, formatId, baggage }: OpenTelemetrySettings) {
     this.#figures = new NodeFigures(eventNames);
     this.#meters = new MeterWatch(this.#figures, nodeId);
     const reporting: Reporting = {
@@ -54,7 +57,7 @@ export class OpenTelemetry implements Telemetry {
     };
     const carrier = new TraceCarrier(baggage);
     this.connections = new OpenConnectionTelemetry(reporting, carrier);
-    this.events = new OpenEventTelemetry(reporting, carrier);
+    this.events = new OpenEventTelemetry(reporting, carrier, formatId);
     this.maintenance = new OpenMaintenanceTelemetry(reporting);
   }
 

@@ -8,6 +8,7 @@ import { withRedis } from '../support/redis/with-redis.js';
 import { until } from '../support/until.js';
 
 const PATIENCE = 15_000;
+const POST = 'POST /sse/send{/:clientId}';
 
 describe('telemetry of two processes over Redis', () => {
   const started = withRedis();
@@ -95,7 +96,7 @@ describe('telemetry of two processes over Redis', () => {
     await fetch(`${a.url}/sse/send/traced?event=chat`, { method: 'POST', body: 'hi', headers });
     await client.event('chat');
     const names = ['sse.connect', 'sse.send', 'sse.route', 'sse.deliver'];
-    const expected = [...names, 'POST', 'GET /sse/connect{/:clientId}'];
+    const expected = [...names, POST, 'GET /sse/connect{/:clientId}'];
     await until(() => expected.every(name => receiver.trace(traceId).has(name)), 'the trace', PATIENCE);
 
     const spans = receiver.trace(traceId);
@@ -106,8 +107,8 @@ describe('telemetry of two processes over Redis', () => {
     expect(Object.fromEntries(expected.map(name => [name, parentOf(name)]))).to.deep.equal({
       'GET /sse/connect{/:clientId}': 'the client',
       'sse.connect': 'GET /sse/connect{/:clientId}',
-      POST: 'the client',
-      'sse.send': 'POST',
+      [POST]: 'the client',
+      'sse.send': POST,
       'sse.route': 'sse.send',
       'sse.deliver': 'sse.route',
     });
@@ -149,6 +150,17 @@ describe('telemetry of two processes over Redis', () => {
     ).to.deep.equal({ 'node-a': 1, 'node-b': 2 });
   });
 
+  it('an end on B that was asked for on A is linked to the request', async () => {
+    const [opening, closing] = [newTrace(), newTrace()];
+    await connect(b, 'closed', opening.headers);
+    await fetch(`${a.url}/sse/connections/closed`, { method: 'DELETE', headers: closing.headers });
+    const request = () => receiver.trace(closing.traceId).get('DELETE /sse/connections/:clientId');
+    const close = () => receiver.trace(opening.traceId).get('sse.close');
+    await until(() => request() !== undefined && close() !== undefined, 'both spans', PATIENCE);
+    expect(close()?.attributes['sse.node.id']).to.equal('node-b');
+    expect(close()?.links).to.deep.equal([request()?.spanId]);
+  });
+
   it('a takeover is recorded on the node that lost the connection', async () => {
     const { traceId, headers } = newTrace();
     await connect(b, 'moved', headers);
@@ -175,7 +187,7 @@ describe('telemetry of two processes over Redis', () => {
     });
     b.program.process.kill('SIGCONT');
     expect(response.status).to.equal(504);
-    await until(() => receiver.trace(traceId).has('POST'), 'the trace', PATIENCE);
+    await until(() => receiver.trace(traceId).has(POST), 'the trace', PATIENCE);
     const route = receiver.trace(traceId).get('sse.route');
     expect(route?.attributes).to.include({ 'sse.outcome': 'unknown', 'error.type': 'unknown' });
     expect(route?.events[0]).to.deep.equal({

@@ -96,7 +96,7 @@ describe('the demo with OTEL_EXPORTER_OTLP_ENDPOINT', () => {
     await client.event('chat');
 
     const send = await spanNamed(sending.traceId, 'sse.send');
-    const post = await spanNamed(sending.traceId, 'POST');
+    const post = await spanNamed(sending.traceId, 'POST /sse/send{/:clientId}');
     expect(send.parentSpanId).to.equal(post.spanId);
     expect(send.kind).to.equal(KIND.producer);
     expect(send.attributes).to.include({
@@ -173,8 +173,8 @@ describe('examples/05-telemetry', () => {
         'GET /stream/:clientId': 'say hello',
         'sse.connect': 'GET /stream/:clientId',
         'sse.close': 'sse.connect',
-        POST: 'say hello',
-        'sse.send': 'POST',
+        'POST /send/:clientId': 'say hello',
+        'sse.send': 'POST /send/:clientId',
         'sse.route': 'sse.send',
         'sse.deliver': 'sse.route',
       });

@@ -9,6 +9,7 @@ import { DistributedSseService } from '../../src/node/service.js';
 import { MemoryConnectionStore } from '../../src/node/store.js';
 import { resolveOptions } from '../../src/options/resolve-options.js';
 import type { SseOptions } from '../../src/options/sse-options.js';
+import { formatCursor } from '../../src/protocol/cursor.js';
 import { PassthroughPolicy } from '../../src/resilience/passthrough-policy.js';
 import { OpenTelemetry } from '../../src/telemetry/telemetry.js';
 import { RecordingLogger } from './recording-logger.js';
@@ -52,7 +53,7 @@ export class TestNode {
       connection: { heartbeat: false, ...options.connection },
       node: { id: nodeId },
     });
-    this.telemetry = new OpenTelemetry({ ...resolved.telemetry, nodeId });
+    this.telemetry = new OpenTelemetry({ ...resolved.telemetry, nodeId, formatId: formatCursor });
     const inner = new LocalCoordinator(nodeId, resolved.connection, bus);
     this.coordinator = wrap(inner);
     const checks = consistency && { consistency: consistency(this) };

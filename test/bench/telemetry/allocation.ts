@@ -2,6 +2,7 @@ import { PerformanceObserver } from 'node:perf_hooks';
 import { type ConnectionSink, LocalCoordinator, MemoryConnectionStore } from '../../../src/index.js';
 import { DistributedSseService } from '../../../src/node/service.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { formatCursor } from '../../../src/protocol/cursor.js';
 import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
 import { ConsoleLogger } from '../../../src/telemetry/console-logger.js';
 import { OpenTelemetry, SilentTelemetry } from '../../../src/telemetry/telemetry.js';
@@ -62,7 +63,9 @@ async function bytesPerBroadcast(connections: number): Promise<number> {
     coordinator: new LocalCoordinator('a', options.connection),
     policy: new PassthroughPolicy(),
     logger: new ConsoleLogger(),
-    telemetry: isStubbed(mode) ? new SilentTelemetry() : new OpenTelemetry({ ...options.telemetry, nodeId: 'a' }),
+    telemetry: isStubbed(mode)
+      ? new SilentTelemetry()
+      : new OpenTelemetry({ ...options.telemetry, nodeId: 'a', formatId: formatCursor }),
   });
   for (let n = 0; n < connections; n += 1) await service.createConnection(`c${n}`, new Nowhere());
   for (let round = 0; round < 200; round += 1) await broadcast(service);

@@ -1,5 +1,6 @@
 import { context, trace } from '@opentelemetry/api';
 import type { Telemetry } from '../../../src/contracts/telemetry.js';
+import { formatCursor } from '../../../src/protocol/cursor.js';
 import { OpenTelemetry, SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { FakeConnection } from '../../support/fake-connection.js';
 import { enter, isStubbed, MODES } from './modes.js';
@@ -13,7 +14,7 @@ const NEWS = { scope: 'topic', topic: 'news' } as const;
 
 const mode = MODES.find(name => name === process.argv[2]) ?? 'stub';
 enter(mode);
-const settings = { nodeId: 'a', hideConnectionIds: false, eventNames: [], baggage: false };
+const settings = { nodeId: 'a', hideConnectionIds: false, eventNames: [], formatId: formatCursor, baggage: false };
 const telemetry: Telemetry = isStubbed(mode) ? new SilentTelemetry() : new OpenTelemetry(settings);
 const { connections, events, maintenance } = telemetry;
 telemetry.observe({

@@ -5,6 +5,7 @@ import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { expect } from 'chai';
 import type { SseGuard } from '../../../src/contracts/authorization.js';
 import type { SseConnection } from '../../../src/contracts/connection.js';
+import type { SseOptions } from '../../../src/options/sse-options.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import { sseResponseHook } from '../../../src/telemetry/connections.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
@@ -77,7 +78,7 @@ describe('telemetry over HTTP', () => {
     expect(complaints).to.deep.equal([]);
   });
 
-  async function start(hooks?: { responseHook: typeof sseResponseHook }): Promise<void> {
+  async function start(hooks?: { responseHook: typeof sseResponseHook }, options?: SseOptions): Promise<void> {
     if (hooks !== undefined) {
       instrumentation = new HttpInstrumentation({
         ...hooks,
@@ -89,12 +90,17 @@ describe('telemetry over HTTP', () => {
       createRequire(import.meta.url)('node:http');
     }
     app = await KoaApp.start({
+      ...(options && { options }),
       controllers: [StreamController],
       bind: container => {
         container.bind(RefuseAll).toSelf();
       },
       after: [
         async ctx => {
+          if (ctx.path.startsWith('/own/')) {
+            await ctx.sse.connect(ctx.path.slice('/own/'.length));
+            return;
+          }
           ctx.body =
             ctx.method === 'POST'
               ? await app.service.sendMessageToConnection(ctx.path.slice('/send/'.length), 'a', 'b')
@@ -190,6 +196,27 @@ describe('telemetry over HTTP', () => {
       expect(sdk.spans('GET /sse/:clientId')).to.have.length(3);
       expect(await sdk.points(DURATION, REPORTER)).to.deep.equal([]);
     });
+  });
+
+  it('shows a connection id nowhere when ids are hidden', async () => {
+    await start({ responseHook: sseResponseHook }, { telemetry: { hideConnectionIds: true } });
+    const client = await open('/sse/alice-secret?page=alice-secret');
+    await client.event('hello');
+    const other = await open('/own/alice-secret');
+    await open('/sse/alice-secret', { accept: 'application/json' });
+    await fetch(`${app.url}/send/alice-secret`, { method: 'POST' });
+    client.leave();
+    other.leave();
+    await until(() => sdk.spans().filter(({ kind }) => kind === SpanKind.SERVER).length === 4, 'the requests');
+    await until(() => sdk.spans('sse.close').length === 2, 'the ends');
+    const spans = sdk.spans().map(({ name, attributes, events, links, status }) => ({
+      ...{ name, attributes, events, status },
+      links: links.map(link => link.attributes),
+    }));
+    const recorded = JSON.stringify([spans, await sdk.metrics(), await sdk.metrics(REPORTER)]);
+    expect(recorded).to.include('"url.path":"/sse/:clientId"').and.not.include('secret');
+    const paths = sdk.spans().flatMap(({ attributes }) => attributes['url.path'] ?? []);
+    expect(paths).to.have.members(['/sse/:clientId', '/sse/:clientId', '*', '*']);
   });
 
   describe('without an HTTP instrumentation', () => {

@@ -2,6 +2,7 @@ import { DataPointType, type HistogramMetricData } from '@opentelemetry/sdk-metr
 import { expect } from 'chai';
 import type { CircuitState } from '../../../src/contracts/policy.js';
 import type { NodeGauges } from '../../../src/contracts/telemetry.js';
+import { formatCursor } from '../../../src/protocol/cursor.js';
 import { type MetricDefinition, METRICS } from '../../../src/telemetry/metrics.js';
 import { OpenTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
@@ -29,7 +30,7 @@ describe('metrics', () => {
 
   function make(nodeId: string): OpenTelemetry {
     const settings = { hideConnectionIds: false, eventNames: ['chat'], baggage: false };
-    return new OpenTelemetry({ nodeId, ...settings });
+    return new OpenTelemetry({ nodeId, formatId: formatCursor, ...settings });
   }
 
   function observe(gauges: Partial<NodeGauges> = {}, node = telemetry): () => void {
@@ -210,7 +211,7 @@ describe('metrics', () => {
     sdk = RecordingSdk.start();
     observe();
     const arrive = (late: number): void => {
-      const position = { ms: Date.now() - late, sequence: 1 };
+      const position = { epoch: 'e', ms: Date.now() - late, sequence: 1 };
       telemetry.events.fanningOut({ to: NEWS, size: 1, position, trace: undefined }, () => ({
         delivered: 0,
         buffered: 0,

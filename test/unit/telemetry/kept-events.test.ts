@@ -62,8 +62,9 @@ describe('telemetry of what is kept', () => {
         'sse.connection.id': 'c1',
         'sse.scope': 'connection',
         'sse.outcome': 'delivered',
+        'messaging.destination.name': 'c1',
       });
-      expect(deliver?.attributes).to.not.have.any.keys('sse.topic', 'messaging.destination.name');
+      expect(deliver?.attributes).to.not.have.any.keys('sse.topic');
       const delivered = { 'sse.scope': 'connection', 'sse.outcome': 'delivered' };
       expect(await sdk.value('sse.deliveries', delivered)).to.equal(1);
       expect(await sdk.points('sse.deliveries')).to.not.deep.include({ 'sse.scope': 'topic' });

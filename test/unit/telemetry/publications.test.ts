@@ -65,8 +65,9 @@ describe('telemetry of a publication', () => {
     await b.connect('b1', { topics: ['news'] });
     await turns();
     sdk.forget();
-    await a.service.publish('news', 'chat', 'hi');
+    const receipt = await a.service.publish('news', 'chat', 'hi');
     const topic = {
+      'messaging.message.id': receipt.outcome === 'stored' ? receipt.id : 'not stored',
       'sse.topic': 'news',
       'messaging.destination.name': 'news',
       'sse.scope': 'topic',
@@ -109,9 +110,14 @@ describe('telemetry of a publication', () => {
     await b.connect('b1');
     await turns();
     sdk.forget();
-    await a.service.broadcastToCluster('chat', 'hi');
+    const receipt = await a.service.broadcastToCluster('chat', 'hi');
+    const everyone = {
+      'messaging.message.id': receipt.outcome === 'stored' ? receipt.id : 'not stored',
+      'messaging.destination.name': '*',
+    };
     expect(sdk.span('sse.broadcast').attributes).to.deep.equal({
       ...PUBLISH,
+      ...everyone,
       'sse.node.id': 'a',
       'sse.event.name': 'chat',
       'sse.scope': 'cluster',
@@ -119,6 +125,7 @@ describe('telemetry of a publication', () => {
       'sse.nodes': 2,
     });
     expect(sdk.spans('sse.deliver')).to.have.length(2);
+    for (const { attributes } of sdk.spans('sse.deliver')) expect(attributes).to.include(everyone);
     const delivered = { 'sse.scope': 'cluster', 'sse.outcome': 'delivered' };
     expect(await sdk.value('sse.deliveries', delivered)).to.equal(1);
   });
@@ -191,6 +198,7 @@ describe('telemetry of a publication', () => {
         'sse.node.id': 'c',
         'sse.event.name': 'message',
         'sse.scope': 'node',
+        'messaging.destination.name': '*',
         'sse.outcome': 'delivered',
         'sse.fanout.delivered': 1,
         'sse.fanout.buffered': 1,

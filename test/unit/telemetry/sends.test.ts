@@ -72,6 +72,8 @@ describe('telemetry of a send', () => {
       'sse.connection.id': 'c1',
       'sse.outcome': 'delivered',
       'messaging.message.id': receipt.messageId,
+      'messaging.destination.name': 'c1',
+      'messaging.destination.temporary': true,
     };
     expect(sdk.span('sse.send').attributes).to.deep.equal({
       ...shared,
