@@ -322,7 +322,7 @@ export interface Locks {
 /**
  * How the nodes act as one system. Composed of small contracts, each with its own guarantees.
  *
- * **Trace.** A message or publication may carry a `trace`: text of the telemetry layer, which the listener of the receiving
+ * **Trace.** A message, a publication or a close may carry a `trace`: text of the telemetry layer, which the listener of the receiving
  * node gets unread. Text that is not 1 to 1,024 printable ASCII characters is dropped, never an error. Replayed entries
  * carry none.
  *

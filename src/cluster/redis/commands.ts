@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
+import { carriedTrace } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import {
   type Command,
@@ -273,7 +274,8 @@ export class CommandBus {
   }
 }
 
-function carrying(trace: string | undefined): Pick<CommandRequest, 'trace'> {
+function carrying(text: string | undefined): Pick<CommandRequest, 'trace'> {
+  const trace = carriedTrace(text);
   return trace === undefined ? {} : { trace };
 }
 

@@ -614,6 +614,16 @@ export function clusterCoordinatorContract(
         expect(messagesOf(b)[0]?.trace).to.equal(TRACE);
       });
 
+      core('of a close reaches the owner, and one that cannot be is dropped', async () => {
+        for (const trace of [TRACE, undefined, 'x\n']) {
+          await connect(b, c1, t1);
+          expect(await a.coordinator.messenger.close(c1, 'kicked', trace)).to.deep.equal({ closed: 1, missing: [] });
+        }
+        await connect(b, c2, t2);
+        expect(await a.coordinator.messenger.closeAll('kicked', TRACE)).to.deep.equal({ closed: 1, missing: [] });
+        expect(b.listener.closeTraces).to.deep.equal([TRACE, undefined, undefined, TRACE]);
+      });
+
       core('of a publication reaches every node, kept or not, and changes nothing else', async () => {
         await listen([a, b], news);
         const kept = publication(news, 'data: 1\n\n');

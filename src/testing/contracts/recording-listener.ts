@@ -29,6 +29,8 @@ export class RecordingListener implements ClusterListener {
   readonly superseded: { connectionId: string; token: string }[] = [];
   readonly closed: { connectionId: string; reason: CloseReason }[] = [];
   readonly closedAll: CloseReason[] = [];
+  /** Of each command to close, in the order in which they came. */
+  readonly closeTraces: (string | undefined)[] = [];
   readonly subscriptions = new Map<string, Set<string>>();
   /** The connections this node has. */
   readonly connections = new Map<string, string>();
@@ -70,12 +72,14 @@ export class RecordingListener implements ClusterListener {
     if (this.connections.get(connectionId) === token) this.connections.delete(connectionId);
   }
 
-  onClose(connectionId: string, reason: CloseReason): number {
+  onClose(connectionId: string, reason: CloseReason, trace?: string): number {
+    this.closeTraces.push(trace);
     this.closed.push({ connectionId, reason });
     return this.connections.delete(connectionId) ? 1 : 0;
   }
 
-  onCloseAll(reason: CloseReason): number {
+  onCloseAll(reason: CloseReason, trace?: string): number {
+    this.closeTraces.push(trace);
     const { size } = this.connections;
     this.closedAll.push(reason);
     this.connections.clear();

@@ -211,6 +211,18 @@ describe('telemetry of a connection', () => {
       expect(sdk.spans('sse.close').map(({ attributes }) => attributes['sse.node.id'])).to.deep.equal(['b', 'b', 'b']);
     });
 
+    it('travels as text, which is none without a span', async () => {
+      const { connection } = await a.connect('c1');
+      const { connections } = a.telemetry;
+      expect(connections.cause()).to.equal(undefined);
+      const text = within(() => connections.cause());
+      connections.closing(text, () => {
+        connection.close();
+        return 1;
+      });
+      expect(causes()).to.deep.equal([[idOf(other)]]);
+    });
+
     it('is the opening of the connection that took its id over', async () => {
       const b = await cluster.started('b');
       await a.connect('c1');
