@@ -17,7 +17,7 @@
 --
 -- NOTES
 --   A topic has no entry after its last id. A forgotten last id stands for half of its life ago, or for the time at which a key
---   was found evicted last, but never for more than the log's own last entry: after that one nothing was published. Asking
+--   was found evicted last, but never for more than the log's own last entry, or the one before a pause in which that time is. Asking
 --   keeps the epoch alive.
 local meta, forgets, topics = KEYS[1], KEYS[2], #KEYS - 2
 local metaMs, newEpoch, runId, failoverJumpMs = tonumber(ARGV[1]), ARGV[2], runIdOf(ARGV[3]), tonumber(ARGV[4])
@@ -25,7 +25,7 @@ local evicts = ARGV[5]
 
 if topics > 1000 then return { 'LIMIT' } end
 
-local m = redis.call('HMGET', meta, 'e', 'ms', 'g', 'r', 'l')
+local m = redis.call('HMGET', meta, 'e', 'ms', 'g', 'r', 'l', 'q')
 local epoch, ms, sequence, run = m[1] or newEpoch, tonumber(m[2] or '0'), tonumber(m[3] or '0'), m[4] or ''
 local lastEntry = lastEntryOf(ms, sequence, m[5])
 if not m[1] then
@@ -43,4 +43,4 @@ if forgets ~= meta then redis.call('PEXPIRE', forgets, 0) end
 local evicted = topics > 0 and evictedAt(meta, evicts) or 0
 local lasts = topics > 0 and redis.call('MGET', unpack(KEYS, 3)) or {}
 for t = 1, topics do lasts[t] = lasts[t] or '' end
-return { 'OK', now, epoch, run, num(ms) .. '-' .. num(sequence), forgottenId(metaMs, lastEntry, evicted), lasts }
+return { 'OK', now, epoch, run, num(ms) .. '-' .. num(sequence), forgottenId(metaMs, lastEntry, evicted, m[6]), lasts }

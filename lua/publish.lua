@@ -40,17 +40,18 @@ if idempotencyMs ~= '0' then
   if known then return { 'KNOWN', string.match(known, '^(%S+) (%S+) (%S+)$') } end
 end
 
-local m = redis.call('HMGET', meta, 'e', 'ms', 'g', 'r', 'l')
+local m = redis.call('HMGET', meta, 'e', 'ms', 'g', 'r', 'l', 'q')
 local epoch, sequence, lastRun = m[1] or newEpoch, tonumber(m[3] or '0'), m[4] or ''
 local ms = math.max(tonumber(m[2] or '0'), now)
+local lastEntry = m[1] and lastEntryOf(tonumber(m[2]), sequence, m[5])
+local pause = pauseOf(metaMs, lastEntry, m[6])
 if runId ~= '' and lastRun ~= '' and lastRun ~= runId then ms = math.max(ms + 1, now + failoverJumpMs) end
 local previous = redis.call('GET', last)
 if previous then -- never behind the topic, even when only the meta key was lost
   local lastMs, lastSequence = positionOf(previous)
   ms, sequence = math.max(ms, lastMs), math.max(sequence, lastSequence)
 else
-  local lastEntry = m[1] and lastEntryOf(tonumber(m[2]), sequence, m[5])
-  previous = forgottenId(metaMs, lastEntry, m[1] and evictedAt(meta, evicts) or 0)
+  previous = forgottenId(metaMs, lastEntry, m[1] and evictedAt(meta, evicts) or 0, pause)
 end
 local id = num(ms) .. '-' .. num(sequence + 1)
 local added = redis.pcall('XADD', stream, 'MAXLEN', '~', maxEntries, id, 'p', previous, 'd', payload)
@@ -72,6 +73,7 @@ end
 redis.call('PEXPIRE', stream, streamMs)
 redis.call('SET', last, id, 'PX', num(metaMs))
 redis.call('HSET', meta, 'e', epoch, 'ms', num(ms), 'g', num(sequence + 1), 'r', runId ~= '' and runId or lastRun)
+if pause ~= m[6] then redis.call('HSET', meta, 'q', pause) end
 redis.call('PEXPIRE', meta, num(metaMs))
 if idempotencyMs ~= '0' then redis.call('SET', idempotency, id .. ' ' .. previous .. ' ' .. epoch, 'PX', idempotencyMs) end
 local published = channel ~= '' and redis.pcall(pubCommand, channel, epoch .. ' ' .. id .. ' ' .. previous .. ' ' .. payload)

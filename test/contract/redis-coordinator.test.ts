@@ -23,6 +23,8 @@ describe('RedisCoordinator', () => {
       'with sixteen partitions, signed frames and a client of the application',
       new RedisNodes(() => ({ client: server.redis.admin, partitions: 16 }), {
         control: { secret: 'a secret of at least sixteen' },
+        // Each renewal sends the text of its script: sixteen per node and heartbeat.
+        node: { heartbeat: 1_000 },
         script: { scriptCacheEnabled: false },
       }),
       CORE,

@@ -12,13 +12,20 @@ export interface Balance {
   readonly reportedGaps: number;
   /** Resets that report no entry beyond those of a former reset in the same gap. */
   readonly repeated: number;
-  /** Resets where nothing is missing. */
+  /**
+   * Resets where only entries are missing whose publication was never acknowledged: the log had them, since another client
+   * got them, but their publisher lost its node or Redis before the answer.
+   */
+  readonly unacknowledged: number;
+  /** Resets where nothing is missing, as far as any client knows. */
   readonly falseAlarms: number;
   readonly failures: readonly string[];
 }
 
-/** Everything that was acknowledged as published, by topic and epoch. */
+/** Everything that was acknowledged as published, by topic and epoch, and what was published without an answer. */
 export class LedgerBooks {
+  /** What publications without an acknowledgement were to say. */
+  readonly #doubtful = new Set<string>();
   readonly #published = new Map<string, { readonly at: Cursor; readonly data: string }[]>();
   readonly #sorted = new Map<string, readonly Cursor[]>();
   #sortedAt = -1;
@@ -32,7 +39,13 @@ export class LedgerBooks {
     const entries = this.#published.get(topic) ?? [];
     this.#published.set(topic, entries);
     entries.push({ at, data });
+    this.#doubtful.delete(data);
     this.#count += 1;
+  }
+
+  /** A publication that may have been made: it was not acknowledged. */
+  doubt(data: string): void {
+    this.#doubtful.add(data);
   }
 
   /** The newest acknowledged entry of a topic in an epoch. */
@@ -55,7 +68,9 @@ export class LedgerBooks {
     let events = 0;
     let reportedGaps = 0;
     let repeated = 0;
+    let unacknowledged = 0;
     let falseAlarms = 0;
+    const doubtful = this.#doubtfulSeen(clients);
     for (const client of clients) {
       for (const [topic, seen] of client.seen) {
         let position = client.start;
@@ -76,7 +91,10 @@ export class LedgerBooks {
           }
           if (missing > 0 && resetsBefore.length > 0) reportedGaps += 1;
           repeated += this.#repeated(topic, resetsBefore, next.at);
-          if (missing === 0 && resetsBefore.length > 0 && position?.epoch === next.at.epoch) falseAlarms += 1;
+          if (missing === 0 && resetsBefore.length > 0 && position?.epoch === next.at.epoch) {
+            if (isOneBetween(doubtful.get(topic), position, next.at)) unacknowledged += 1;
+            else falseAlarms += 1;
+          }
           resetsBefore = [];
           position = next.at;
         }
@@ -87,7 +105,7 @@ export class LedgerBooks {
         }
       }
     }
-    return { events, resets, reportedGaps, repeated, falseAlarms, failures };
+    return { events, resets, reportedGaps, repeated, unacknowledged, falseAlarms, failures };
   }
 
   /** Where a client came back, or another part of the gap was found, a further reset is due only for what is missing behind the former. */
@@ -107,6 +125,20 @@ export class LedgerBooks {
     return after.epoch === before.epoch ? missed - had : missed + numberBefore(fresh, before);
   }
 
+  /** By topic: the entries that some client got, although their publication was not acknowledged. */
+  #doubtfulSeen(clients: readonly LedgerClient[]): ReadonlyMap<string, readonly Cursor[]> {
+    const found = new Map<string, Cursor[]>();
+    for (const [topic, seen] of clients.flatMap(client => [...client.seen])) {
+      for (const each of seen) {
+        if (each.is !== 'event' || !this.#doubtful.has(each.data)) continue;
+        const entries = found.get(topic) ?? [];
+        found.set(topic, entries);
+        entries.push(each.at);
+      }
+    }
+    return found;
+  }
+
   /** In order. */
   #of(topic: string, epoch: string): readonly Cursor[] {
     const name = `${epoch} ${topic}`;
@@ -120,6 +152,10 @@ export class LedgerBooks {
     this.#sorted.set(name, entries);
     return entries;
   }
+}
+
+function isOneBetween(entries: readonly Cursor[] = [], after: Cursor, before: Cursor): boolean {
+  return entries.some(at => at.epoch === after.epoch && isAfter(at, after) && isAfter(before, at));
 }
 
 function numberUpTo(entries: readonly Cursor[], position: Cursor): number {

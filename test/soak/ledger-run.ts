@@ -17,6 +17,11 @@ export interface LedgerPlan {
   readonly pace: number;
   /** Milliseconds between two kills of a node. */
   readonly killEvery: number;
+  /**
+   * Stretches without publications that are longer than the log remembers anything, in place of trims and of a loss of the data:
+   * then no reset is due where nothing is missing, and each one is a failure.
+   */
+  readonly quiet?: boolean;
   /** It goes on for longer until so many nodes and subscriptions were killed, and so much was published. */
   readonly least?: { readonly nodes: number; readonly subscriptions: number; readonly published: number };
 }
@@ -32,6 +37,14 @@ export interface LedgerReport extends Balance {
 
 const TOPICS = Array.from({ length: 10 }, (_, n) => `topic-${n}`);
 const PUBSUB_KILL_MS = 50;
+const QUIET_PUBSUB_KILL_MS = 500;
+/** The times of a quiet ledger, in milliseconds: the log forgets an entry after 2 s, and last ids and its epoch after 20 s. */
+const QUIET = { keep: 2_000, busy: 3_000, cycle: 26_000 };
+const QUIET_ENV = {
+  SSE_HISTORY_TTL: String(QUIET.keep),
+  SSE_MAILBOX_TTL: String(QUIET.keep),
+  SSE_REDIS_CONNECTION_TTL: '15',
+};
 const TRIM_MS = 700;
 const NODES = ['a', 'b', 'c'];
 
@@ -41,10 +54,15 @@ const any = <T>(from: readonly T[]): T => {
   return one;
 };
 
+/** Whether a ledger has publications at a time; a quiet one has none for longer than the log remembers. */
+function isBusy({ quiet = false }: LedgerPlan, ms: number): boolean {
+  return !quiet || ms % QUIET.cycle < QUIET.busy;
+}
+
 /**
  * Three nodes in processes of their own and many clients that follow topics, while everything below them breaks again and
  * again: subscriptions, nodes, Redis with its data, Redis without, and streams that are trimmed. Then everything that was
- * acknowledged as published is looked for at every client.
+ * acknowledged as published is looked for at every client. A quiet ledger keeps the data, and looks for resets without a cause.
  */
 export async function runLedger(plan: LedgerPlan): Promise<LedgerReport> {
   const run = new LedgerRun(plan);
@@ -65,18 +83,26 @@ class LedgerRun {
   #pubsubKills = 0;
   #redisRestarts = 0;
   #number = 0;
+  #begin = 0;
 
   constructor(private readonly plan: LedgerPlan) {}
 
   async run(): Promise<LedgerReport> {
-    const { seconds, clients, publishers, least = { nodes: 0, subscriptions: 0, published: 0 } } = this.plan;
+    const {
+      seconds,
+      clients,
+      publishers,
+      quiet = false,
+      least = { nodes: 0, subscriptions: 0, published: 0 },
+    } = this.plan;
     this.#redis = await (this.plan.redis === 'single' ? singleRedis() : clusterRedis());
     for (const [n] of NODES.entries()) {
       this.#ports[n] = await freePort({ bus: false });
       this.#nodes[n] = await this.#startNode(n);
     }
     for (let n = 0; n < clients; n += 1) {
-      const topics = TOPICS.filter(() => Math.random() < 0.3);
+      // The id of a client that follows some topics is behind the log, and may be behind what the log remembers of them.
+      const topics = TOPICS.filter(() => quiet || Math.random() < 0.3);
       this.#clients.push(
         new LedgerClient(`client-${n}`, topics.length === 0 ? [any(TOPICS)] : topics, (path, init) =>
           fetch(any(this.#nodes).url + path, init),
@@ -85,7 +111,8 @@ class LedgerRun {
     }
     await until(() => this.#clients.every(({ start }) => start !== undefined), 'the clients', 30_000);
 
-    const end = performance.now() + seconds * 1_000;
+    this.#begin = performance.now();
+    const end = this.#begin + seconds * 1_000;
     const going = (): boolean =>
       performance.now() < end ||
       this.#nodeKills < least.nodes ||
@@ -95,7 +122,7 @@ class LedgerRun {
       ...Array.from({ length: publishers }, () => this.#publish(going)),
       this.#killPubSub(going),
       this.#killNodes(going),
-      this.#trim(going),
+      ...(quiet ? [] : [this.#trim(going)]),
       this.#restartRedis(seconds * 1_000),
     ]);
     // One more of each, so that a gap at the end shows.
@@ -105,8 +132,10 @@ class LedgerRun {
       'the clients to have the end',
       40_000,
     ).catch(() => undefined);
+    const balance = this.#books.balance(this.#clients);
     return {
-      ...this.#books.balance(this.#clients),
+      ...balance,
+      failures: [...balance.failures, ...(quiet ? alarms(balance) : [])],
       published: this.#books.count,
       connects: this.#clients.reduce((sum, { connectedAt }) => sum + connectedAt.length, 0),
       nodeKills: this.#nodeKills,
@@ -129,12 +158,15 @@ class LedgerRun {
       SSE_RECONNECT_RETRY: '300',
       SSE_NODE_LEASE: '3000',
       SSE_NODE_HEARTBEAT: '1000',
+      ...(this.plan.quiet === true && QUIET_ENV),
     });
   }
 
   async #publish(going: () => boolean): Promise<void> {
     while (going()) {
-      await this.#publishOne(any(TOPICS)).catch(() => undefined);
+      if (isBusy(this.plan, performance.now() - this.#begin)) {
+        await this.#publishOne(any(TOPICS)).catch(() => undefined);
+      }
       await delay(this.plan.pace * (0.5 + Math.random()));
     }
   }
@@ -143,6 +175,8 @@ class LedgerRun {
   async #publishOne(topic: string): Promise<void> {
     this.#number += 1;
     const data = `${topic} ${this.#number}`;
+    // Until it is acknowledged.
+    this.#books.doubt(data);
     const response = await fetch(`${any(this.#nodes).url}/sse/topics/${topic}?event=entry`, {
       method: 'POST',
       headers: { 'Content-Type': 'text/plain' },
@@ -156,7 +190,7 @@ class LedgerRun {
 
   async #killPubSub(going: () => boolean): Promise<void> {
     while (going()) {
-      await delay(PUBSUB_KILL_MS);
+      await delay(this.plan.quiet === true ? QUIET_PUBSUB_KILL_MS : PUBSUB_KILL_MS);
       this.#pubsubKills += (await this.#redis?.killPubSub()) ?? 0;
     }
   }
@@ -177,12 +211,21 @@ class LedgerRun {
     }
   }
 
-  /** Once with its data, once without. */
+  /** Once with its data, once without; in a quiet ledger twice with its data, each time as the first event after a pause comes. */
   async #restartRedis(ms: number): Promise<void> {
-    for (const keeping of [true, false]) {
+    for (const keeping of [true, this.plan.quiet === true]) {
       await delay(ms / 3);
       await this.#redis?.restart(keeping);
       this.#redisRestarts += 1;
     }
   }
+}
+
+/** The resets that a quiet ledger must not have: Redis kept its data, and nothing was missing. */
+function alarms({ falseAlarms, resets: { EPOCH = 0, AHEAD = 0 } }: Balance): string[] {
+  const lost = EPOCH + AHEAD;
+  return [
+    ...(falseAlarms === 0 ? [] : [`${falseAlarms} resets where nothing is missing`]),
+    ...(lost === 0 ? [] : [`${lost} resets for a log that was not lost`]),
+  ];
 }

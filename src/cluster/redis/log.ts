@@ -85,18 +85,22 @@ export class LogWriter {
   }
 }
 
-/** Milliseconds that the log's clock jumps after a failover: more than clocks differ and replication lags. */
+/**
+ * Milliseconds that the log's clock jumps after a failover: more than clocks differ and replication lags. Never more than half
+ * of the life of a last id: the time that stands for a forgotten one must be after it.
+ */
 const FAILOVER_JUMP_MS = 60_000;
 /** Last ids are kept longer than entries, so that an old cursor gets a gap. */
 const MEMORY_FACTOR = 10;
 
 /** The part of a request that publishing to the log and looking at it share. */
 export function logRequest({ keys, mayEvict }: RedisGateway, options: ResolvedSseOptions): LogRequest {
+  const metaMs = logLifeMs(options);
   return {
     meta: keys.logMeta,
-    metaMs: logLifeMs(options),
+    metaMs,
     newEpoch: randomBytes(6).toString('hex'),
-    failoverJumpMs: FAILOVER_JUMP_MS,
+    failoverJumpMs: Math.min(FAILOVER_JUMP_MS, metaMs / 2),
     evicts: mayEvict,
   };
 }

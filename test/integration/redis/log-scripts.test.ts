@@ -251,11 +251,26 @@ describe('scripts of the log', () => {
   });
 
   it('look lets a forgotten last id stand for half of its life ago', async () => {
-    await publish('b');
-    await bench.advance(META_MS);
+    for (let n = 0; n < 5; n += 1) {
+      await publish('b');
+      await bench.advance(META_MS / 5);
+    }
     await publish('c');
     const { forgotten } = await looked('a');
     expect(forgotten).to.equal(`${bench.now - META_MS / 2}-0`);
+  });
+
+  it('look lets a forgotten last id stand for the last entry before a pause of the log, as long as the time is in it', async () => {
+    const { id } = await publish('b');
+    await bench.advance(META_MS);
+    // Another topic, so that a reader with the entry before it misses nothing of its own.
+    await publish('c');
+    expect((await looked('a')).forgotten).to.equal(id);
+    expect((await publish('a')).previous).to.equal(id);
+    expect((await page(['a'], cursor(id))).gaps).to.deep.equal([]);
+    await bench.advance(META_MS / 2 + 1);
+    await publish('c');
+    expect((await looked('d')).forgotten).to.not.equal(id);
   });
 
   it('look lets a forgotten last id of a quiet log stand for its last entry, however long it is quiet', async () => {

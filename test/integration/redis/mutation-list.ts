@@ -173,6 +173,8 @@ export const MUTATIONS: readonly Mutation[] = [
     'forgottenId(metaMs, lastEntry, ',
     'forgottenId(metaMs, nil, ',
   ),
+  m('look', 'a pause of the log is no gap', ', m[6])', ')'),
+  m('publish', 'a pause of the log is remembered', 'if pause ~= m[6] then', 'if false then'),
   m('look', 'an evicted last id is a gap', 'evictedAt(meta, evicts)', '0'),
   m('publish', 'an evicted last id is a gap', 'evictedAt(meta, evicts)', '0'),
   m('look', 'number of topics is limited', 'if topics > 1000 then', 'if false then'),

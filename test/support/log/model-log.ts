@@ -25,6 +25,8 @@ interface State {
   head: Position;
   /** The newest entry, or where the log began; a new master moves the head without one. */
   lastEntry: Position;
+  /** The last pause of the log: the entry before it, and the time of the next one. */
+  pause: { readonly before: Position; readonly till: number } | undefined;
   run: string;
   readonly streams: ReadonlyMap<string, readonly Appended[]>;
   /** By stream. */
@@ -46,6 +48,7 @@ const EMPTY: State = {
   epoch: undefined,
   head: { ms: 0, sequence: 0 },
   lastEntry: { ms: 0, sequence: 0 },
+  pause: undefined,
   run: '',
   streams: new Map(),
   last: new Map(),
@@ -62,6 +65,9 @@ export class ModelLog {
   publish(stream: string, payload: Buffer): Appended {
     const now = Date.now();
     const { streams, last, ...meta } = this.#state;
+    if (meta.epoch !== undefined && meta.lastEntry.ms < now - META_MS / 4) {
+      this.#state = { ...this.#state, pause: { before: meta.lastEntry, till: now } };
+    }
     let { ms, sequence } = { ...meta.head, ms: Math.max(meta.head.ms, now) };
     if (this.run !== '' && meta.run !== '' && meta.run !== this.run) ms = Math.max(ms + 1, now + FENCE_MS);
     let previous = last.get(stream);
@@ -180,9 +186,10 @@ export class ModelLog {
 
   /** Stands for the last id of a topic that is forgotten. */
   #forgotten(): Position {
-    const { epoch, lastEntry } = this.#state;
+    const { epoch, lastEntry, pause } = this.#state;
     const bound = { ms: Math.max(0, Date.now() - META_MS / 2), sequence: 0 };
-    return epoch !== undefined && lastEntry.ms < bound.ms ? lastEntry : bound;
+    if (epoch !== undefined && lastEntry.ms < bound.ms) return lastEntry;
+    return pause !== undefined && pause.before.ms < bound.ms && bound.ms < pause.till ? pause.before : bound;
   }
 
   #newEpoch(): string {
