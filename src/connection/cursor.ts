@@ -126,8 +126,11 @@ export class ClientIds {
     return bytes === undefined ? NOTHING : { bytes };
   }
 
-  /** The last id of the client. @param position that of the log @param brought the id of the request */
+  /**
+   * The last id of the client; empty when it has none, undefined when nothing here knows it.
+   * @param position that of the log @param brought the id of the request
+   */
   last(position: string | undefined, brought: string | undefined): string | undefined {
-    return this.newest ?? (this.own ? brought : position);
+    return this.newest ?? (this.own ? (brought ?? '') : position);
   }
 }

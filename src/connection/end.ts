@@ -86,6 +86,7 @@ const LONGEST_RETRY_MS = 300_000;
  * The last event of a connection. A client that is sent away comes back later, at a time of its own; after a failure twice as
  * late as after the one before. A client whose source has ended does not come back. Otherwise the event repeats where
  * the client stands, since some clients forget it at an event without an id.
+ * @param comeback `lastEventId` is empty for a client that has no id, and undefined where its id is not known
  */
 export function lastFrame(
   reason: CloseReason,
@@ -95,14 +96,15 @@ export function lastFrame(
   if (reason === 'completed') return closedFrame(reason, { id: ENDED });
   if (reason === 'failed') {
     const row = openMs < STEADY_MS ? failures : 0;
-    const id = failedId({ lastEventId, failures: row + 1 });
+    // Where nothing here knows the position of the client, the client keeps the id that it has.
+    const id = lastEventId === undefined ? undefined : failedId({ lastEventId, failures: row + 1 });
     const least = Math.max(retry, Math.min(retry * 2 ** row, LONGEST_RETRY_MS));
-    const isLegal = legalLastEventId(id) !== undefined;
+    const isLegal = id !== undefined && legalLastEventId(id) !== undefined;
     return closedFrame(reason, { retry: wait(least * (1 + Math.random())), ...(isLegal && { id }) });
   }
   return closedFrame(reason, {
     ...(isSpread(reason) && { retry: wait(retry + Math.random() * jitter) }),
-    ...(lastEventId !== undefined && { id: lastEventId }),
+    ...(lastEventId !== undefined && lastEventId !== '' && { id: lastEventId }),
   });
 }
 

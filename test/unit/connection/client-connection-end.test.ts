@@ -136,6 +136,20 @@ describe('ClientConnection at its end', () => {
       expect(waits[4]).to.be.within(300_000, 600_000);
     });
 
+    it('leaves the client the id that it has where a failure breaks a replay off', async () => {
+      const { connection, sink } = bench.opening(undefined, undefined, {
+        lastEventId: formatCursor(START),
+        failures: 1,
+      });
+      connection.open(FIRST);
+      connection.replay(entry(1));
+      connection.close('failed');
+      await turn();
+      const last = eventsIn(sink.text).at(-1);
+      expect(last?.data).to.equal('{"reason":"failed"}');
+      expect(last?.id).to.equal(undefined);
+    });
+
     it('begins to count anew after a minute without a failure', () => {
       const clock = sinon.useFakeTimers({ toFake: ['performance'] });
       const { connection, sink } = bench.open(undefined, undefined, { failures: 7 });
