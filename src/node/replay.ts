@@ -137,11 +137,12 @@ export class Replayer {
       }
       if (!isEmpty(page)) entries += await this.#writePage(connection, page, goal);
       if (connection.state.kind !== 'opening') return { entries, resets };
+      const { epoch } = page.head;
       if (!isAfter(goal, page.completeTo) || !isAfter(page.head, page.completeTo)) {
-        connection.goLive(goal);
+        // Where the node is behind the log, the rest up to the goal has still to come from its feed.
+        connection.goLive(isAfter(goal, page.completeTo) ? { epoch, ...page.completeTo } : goal);
         return { entries, resets };
       }
-      const { epoch } = page.head;
       page = await this.#read(topics, { epoch, ...page.completeTo }, since);
       // The log was lost meanwhile; positions of the old one say nothing about the new one.
       if (page.head.epoch !== epoch) goal = page.head;

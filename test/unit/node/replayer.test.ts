@@ -552,6 +552,18 @@ describe('Replayer', () => {
       expect(sink.data('message')).to.deep.equal(['old', 'one', 'two', 'live']);
     });
 
+    it('a client gets what its node delivers after a page that ended before the goal, since the node is behind the log', async () => {
+      const { node: reader } = scripted([
+        { head: old(500), completeTo: old(1), frames: [frame(old(1), 'first')] },
+        { head: old(2), completeTo: old(2), frames: [frame(old(2), 'second')] },
+      ]);
+      const { sink } = await reader.connect('c1', { topics: ['news'], lastEventId: formatCursor(old(0)) });
+      cluster.bus.reach('scripted')?.onPublication('news', frame(old(2), 'second'));
+      cluster.bus.reach('scripted')?.onPublication('news', frame(old(3), 'third'));
+      await turns();
+      expect(sink.data('message')).to.deep.equal(['first', 'second', 'third']);
+    });
+
     it('a replay ends when the log ends before its goal', async () => {
       const { node: reader, asked } = scripted([
         { head: old(500), completeTo: old(1), frames: [frame(old(1), 'old')] },
