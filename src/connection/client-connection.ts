@@ -7,7 +7,7 @@ import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
 import { ClientCursor, ClientIds } from './cursor.js';
 import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED, OTHER_ID, repeated } from './direct-send.js';
-import { Ending, Handling, lastFrame } from './end.js';
+import { Ending, Handling, isEnded, lastFrame } from './end.js';
 import { type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
 import { MessageMemory } from './message-memory.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
@@ -172,7 +172,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   deliverOnce(messageId: string, frame: Frame): LocalResult {
     const now = performance.now();
-    const earlier = this.#stopped ? undefined : this.#memory?.recall(messageId, now);
+    const earlier = isEnded(this.#state) ? undefined : this.#memory?.recall(messageId, now);
     if (earlier !== undefined) return repeated(earlier);
     const result = this.deliver(frame);
     if (result === DELIVERED || result === BUFFERED) {
@@ -216,7 +216,9 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
         if (frame !== undefined) this.#writer.enqueue(frame);
         break;
       }
-      default:
+      case 'draining':
+      case 'closed':
+        break;
     }
   }
 
@@ -252,12 +254,12 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   /** As {@link drained}, for a replay. */
   written(): Promise<void> {
-    return this.#stopped || !this.#writer.blocked ? Promise.resolve() : this.#wait();
+    return isEnded(this.#state) || !this.#writer.blocked ? Promise.resolve() : this.#wait();
   }
 
   close(reason: CloseReason = 'closed', last?: Frame): void {
     checkReason(reason);
-    if (this.#stopped) return;
+    if (isEnded(this.#state)) return;
     const { kind } = this.#state;
     if (this.#handling?.defers(reason) === true) return;
     if (!isHeadSent(this.#state) || this.#sink.closed) {
@@ -329,10 +331,6 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     const lastEventId = this.#ids.last(position, this.lastEventId);
     const openMs = performance.now() - this.openedAt;
     return lastFrame(reason, this.#environment.reconnect, { lastEventId, failures: this.failures, openMs });
-  }
-
-  get #stopped(): boolean {
-    return this.#state.kind === 'draining' || this.#state.kind === 'closed';
   }
 
   #accept(frame: Frame): LocalResult {

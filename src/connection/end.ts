@@ -8,6 +8,11 @@ import { legalLastEventId } from '../protocol/names.js';
 import { LONGEST_MS } from '../time.js';
 import type { ReconnectTimes } from './environment.js';
 
+/** Whether a connection takes no more events. */
+export function isEnded(state: ConnectionState): state is Extract<ConnectionState, { readonly reason: CloseReason }> {
+  return state.kind === 'draining' || state.kind === 'closed';
+}
+
 /**
  * The signal and the promise of a connection's end. Made only for a connection whose `signal` or `closed` is read. Listeners
  * of the signal run in the asynchronous context of the first reader: the handler, not whoever closes the connection.
@@ -22,7 +27,7 @@ export class Ending extends AsyncResource {
   /** @param state the present state of the connection, which may have ended already */
   constructor(state: ConnectionState) {
     super('distributed-sse.connection');
-    if (state.kind === 'draining' || state.kind === 'closed') this.#controller.abort(state.reason);
+    if (isEnded(state)) this.#controller.abort(state.reason);
     if (state.kind === 'closed') this.resolve(state.reason);
   }
 

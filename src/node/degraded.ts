@@ -1,4 +1,5 @@
 import type { ClientConnection } from '../connection/client-connection.js';
+import { isEnded } from '../connection/end.js';
 import type { Backlog } from '../contracts/cluster.js';
 import type { Cursor } from '../contracts/events.js';
 import { Periodic } from '../time.js';
@@ -74,7 +75,7 @@ export class DegradedConnections {
     let left = Math.max(1, Math.ceil((this.node.options.reconnect.rate * LOOK_MS) / 1000));
     for (const waiting of this.#waiting) {
       const { connection } = waiting;
-      if (connection.state.kind === 'draining' || connection.state.kind === 'closed') this.#waiting.delete(waiting);
+      if (isEnded(connection.state)) this.#waiting.delete(waiting);
       else if (left > 0 && waiting.retryAt <= now && !isCutOff(this.node, connection.id)) {
         left -= 1;
         this.#waiting.delete(waiting);

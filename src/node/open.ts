@@ -1,4 +1,5 @@
 import type { ClientConnection } from '../connection/client-connection.js';
+import { isEnded } from '../connection/end.js';
 import type { Backlog, Registration } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
@@ -141,7 +142,7 @@ export class ConnectionOpener {
 
   /** Makes a connection that opened without the cluster like any other, while its stream goes on. */
   async #adopt({ connection, topics, backlog, openedAt, seen }: DegradedConnection): Promise<boolean> {
-    if (!connection.reopen()) return isEnded(connection);
+    if (!connection.reopen()) return isEnded(connection.state);
     let start: ReplayStart;
     try {
       const how = { onDuplicate: 'takeover', openedAt, backlog } as const;
@@ -150,7 +151,7 @@ export class ConnectionOpener {
       if (SseError.is(error, 'DUPLICATE_CONNECTION')) connection.close('superseded');
       else this.node.logger.debug('a connection could not be adopted; trying again', { id: connection.id, error });
       connection.goLive(undefined);
-      return isEnded(connection);
+      return isEnded(connection.state);
     }
     try {
       await this.replayer.resume(connection, start);
@@ -262,10 +263,6 @@ function refuseTopics({ topics = [], backlog, source, onReset }: ConnectionOptio
     'INVALID_OPTION',
     "a connection with ids: 'application' must have no topics, backlog, source or onReset, which need the ids of the log; leave them out",
   );
-}
-
-function isEnded({ state: { kind } }: ClientConnection): boolean {
-  return kind === 'draining' || kind === 'closed';
 }
 
 /** Whether the cluster registered `one` after `other`. False for a connection that the cluster does not know. */

@@ -34,7 +34,7 @@ import { LocalCopies, Publisher } from './publish.js';
 import { Replayer } from './replay.js';
 import { MessageSender } from './send.js';
 import { ResumableSources } from './sources.js';
-import { Subscriptions } from './subscriptions.js';
+import { CLOSED, Subscriptions } from './subscriptions.js';
 
 /** The facade: each method checks its arguments and delegates to one use case. */
 export class DistributedSseService implements SseService {
@@ -175,7 +175,7 @@ export class DistributedSseService implements SseService {
 
   async stopSource(key: string): Promise<CommandReceipt> {
     checkKey('a source key', key);
-    if (this.#node.closed) return { outcome: 'unavailable', code: 'CLOSED' };
+    if (this.#node.closed) return CLOSED;
     if (await this.#sources.end(key)) return { outcome: 'delivered' };
     return this.#node.cluster.messenger.endSource(key);
   }

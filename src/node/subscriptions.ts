@@ -1,4 +1,5 @@
 import type { ClientConnection } from '../connection/client-connection.js';
+import { isEnded } from '../connection/end.js';
 import type { SubscriptionChange } from '../contracts/cluster.js';
 import type { CommandReceipt, Cursor } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
@@ -8,7 +9,8 @@ import { Periodic } from '../time.js';
 import type { SseNode } from './node.js';
 import { cursorOf } from './replay.js';
 
-const CLOSED: CommandReceipt = { outcome: 'unavailable', code: 'CLOSED' };
+/** The answer to every command after `close`. */
+export const CLOSED: CommandReceipt = { outcome: 'unavailable', code: 'CLOSED' };
 
 /** What a connection follows from its beginning. */
 export interface InitialTopics {
@@ -167,7 +169,7 @@ export class Subscriptions {
   async #keep(): Promise<void> {
     const { closed, logger } = this.node;
     for (const [connection, topics] of this.#changed) {
-      if (isEnded(connection)) for (const [topic, change] of topics) if (change === 'add') topics.delete(topic);
+      if (isEnded(connection.state)) for (const [topic, change] of topics) if (change === 'add') topics.delete(topic);
       if (topics.size === 0 || closed) this.#changed.delete(connection);
     }
     if (this.#changed.size === 0) this.#keeping.stop();
@@ -224,10 +226,6 @@ async function receiptOf(command: Promise<boolean>): Promise<CommandReceipt> {
     if (SseError.is(error, 'CLOSED')) return CLOSED;
     return { outcome: 'unavailable', code: (SseError.is(error) && error.noEffect) || 'CLUSTER_UNREACHABLE' };
   }
-}
-
-function isEnded({ state: { kind } }: LocalConnection): boolean {
-  return kind === 'draining' || kind === 'closed';
 }
 
 /** Whether a topic is one that no application named. */

@@ -37,7 +37,7 @@ const MEBIBYTE = randomBytes(1024 * 1024);
 const MOST_WRITES = 64;
 
 /** Counts what a sink reports. */
-class CountingListener implements SinkListener {
+export class CountingListener implements SinkListener {
   drains = 0;
   closes = 0;
 

@@ -2,26 +2,12 @@ import { once } from 'node:events';
 import * as http from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { expect } from 'chai';
-import type { SinkListener } from '../../../src/contracts/connection.js';
 import { sinkFor } from '../../../src/koa/stream-request.js';
+import { CountingListener } from '../../../src/testing/contracts/connection-sink.js';
 import { RawClient } from '../../support/raw-client.js';
 import { until } from '../../support/until.js';
 
 const NAMES = ['drain', 'close', 'error', 'end', 'data', 'timeout'];
-
-/** Counts the calls it gets. */
-class Calls implements SinkListener {
-  drains = 0;
-  closes = 0;
-
-  onDrain(): void {
-    this.drains += 1;
-  }
-
-  onClose(): void {
-    this.closes += 1;
-  }
-}
 
 describe('a sink on a socket', () => {
   let server: http.Server;
@@ -47,14 +33,14 @@ describe('a sink on a socket', () => {
   it('removes its listeners when it is detached', () => {
     const before = listeners(request.socket);
     const sink = sinkFor(request, response);
-    sink.attach(new Calls());
+    sink.attach(new CountingListener());
     expect(listeners(request.socket)).to.not.deep.equal(before);
     sink.detach();
     expect(listeners(request.socket)).to.deep.equal(before);
   });
 
   it('reports nothing once it is detached', async () => {
-    const calls = new Calls();
+    const calls = new CountingListener();
     const sink = sinkFor(request, response);
     sink.attach(calls);
     sink.detach();
@@ -62,14 +48,14 @@ describe('a sink on a socket', () => {
     const closed = once(request.socket, 'close');
     client.destroy();
     await closed;
-    expect(calls).to.deep.equal(new Calls());
+    expect(calls).to.deep.equal(new CountingListener());
   });
 
   it('that is detached leaves the one after it alone', () => {
     const first = sinkFor(request, response);
-    first.attach(new Calls());
+    first.attach(new CountingListener());
     first.detach();
-    const calls = new Calls();
+    const calls = new CountingListener();
     const second = sinkFor(request, response);
     second.attach(calls);
     first.detach();
@@ -82,7 +68,7 @@ describe('a sink on a socket', () => {
     const stubborn = connect({ port, host: '127.0.0.1', allowHalfOpen: true });
     stubborn.write('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
     const [incoming, outgoing] = (await once(server, 'request')) as [http.IncomingMessage, http.ServerResponse];
-    const calls = new Calls();
+    const calls = new CountingListener();
     const sink = sinkFor(incoming, outgoing);
     sink.attach(calls);
     sink.open();
@@ -96,7 +82,7 @@ describe('a sink on a socket', () => {
     const { socket } = request;
     const all = (): unknown[] => ['drain', 'close'].flatMap(name => socket.listeners(name));
     const foreign = all();
-    const calls = new Calls();
+    const calls = new CountingListener();
     const sink = sinkFor(request, response);
     sink.attach(calls);
     const ours = all().filter(listener => !foreign.includes(listener));
