@@ -1,27 +1,6 @@
-import type { IncomingHttpHeaders } from 'node:http';
 import { type BrotliCompress, constants, createBrotliCompress, createGzip, type Gzip } from 'node:zlib';
 import type { SinkListener } from '../contracts/connection.js';
 import type { ContentEncoding, RequestSink } from './socket-sink.js';
-
-// In the order of choice where the client has none: brotli compresses events as well and takes more than three times the memory.
-const ENCODINGS: readonly ContentEncoding[] = ['gzip', 'br'];
-
-/** The encoding that a client prefers by its header `Accept-Encoding` (RFC 9110, section 12.5.3); `undefined`: none. */
-export function encodingOf(headers: IncomingHttpHeaders): ContentEncoding | undefined {
-  const accepted = headers['accept-encoding'];
-  if (accepted === undefined) return undefined;
-  const weights = new Map<string, number>();
-  for (const part of accepted.toLowerCase().split(',')) {
-    const [name = '', ...parameters] = part.split(';').map(each => each.trim());
-    const weight = Number(parameters.find(parameter => parameter.startsWith('q='))?.slice(2) ?? 1);
-    weights.set(name, Number.isNaN(weight) ? 0 : weight);
-  }
-  const weightOf = (name: string): number => weights.get(name) ?? weights.get('*') ?? 0;
-  const best = ENCODINGS.toSorted((one, other) => weightOf(other) - weightOf(one))[0];
-  return best !== undefined && weightOf(best) > 0 && weightOf(best) >= (weights.get('identity') ?? 0)
-    ? best
-    : undefined;
-}
 
 /**
  * Compresses what a connection writes, and gives it to the sink of the request. The bytes of each write leave at once, so

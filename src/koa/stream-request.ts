@@ -9,7 +9,8 @@ import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import type { Logger } from '../contracts/logger.js';
 import { SseError } from '../errors.js';
 import { legalLastEventId } from '../protocol/names.js';
-import { CompressingSink, encodingOf } from './compression.js';
+import { acceptanceOf, encodingOf, MEDIA_TYPE } from './accept.js';
+import { CompressingSink } from './compression.js';
 import { ResponseSink } from './response-sink.js';
 import { type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
 
@@ -73,7 +74,7 @@ export class StreamRequest implements SseContext {
   /** @throws SseError `NOT_ACCEPTABLE`, `INVALID_REQUEST` when the request cannot become a stream */
   negotiate(connectionId?: string): void {
     this.#recordRefusal(connectionId, () => {
-      if (acceptOf(this.ctx) === 'excluded') {
+      if (acceptanceOf(this.ctx.req.headers) === 'excluded') {
         throw new SseError(
           'NOT_ACCEPTABLE',
           `this answers with ${MEDIA_TYPE}, which the Accept header excludes; accept it, or send no Accept header`,
@@ -197,41 +198,6 @@ function becomeStream(ctx: Context): void {
 
 function ignoreHeader<T>(this: T): T {
   return this;
-}
-
-const MEDIA_TYPE = 'text/event-stream';
-
-/** What an Accept header says about event streams: it names the type, allows it without naming it, or excludes it. */
-type Acceptance = 'named' | 'allowed' | 'excluded';
-
-/** Whether the client asks for an event stream by name, as an EventSource does. */
-export function namesStream(ctx: Context): boolean {
-  return acceptOf(ctx) === 'named';
-}
-
-// The most specific range decides (RFC 9110, section 12.5.1).
-const RANGES: readonly string[] = [MEDIA_TYPE, 'text/*', '*/*'];
-
-function acceptOf({ req }: Context): Acceptance {
-  const { accept } = req.headers;
-  // Nearly every client sends one of these; they need no parsing.
-  if (accept === MEDIA_TYPE) return 'named';
-  if (accept === undefined || accept === '*/*' || accept.trim() === '') return 'allowed';
-  const weights = RANGES.map(() => -1);
-  for (const part of accept.split(',')) {
-    const [range = '', ...parameters] = part.split(';').map(each => each.trim().toLowerCase());
-    const index = RANGES.indexOf(range);
-    // Other parameters, such as a character set, choose no other stream.
-    if (index >= 0) weights[index] = Math.max(weights[index] ?? -1, weightOf(parameters));
-  }
-  const index = weights.findIndex(weight => weight >= 0);
-  if ((weights[index] ?? 0) === 0) return 'excluded';
-  return index === 0 ? 'named' : 'allowed';
-}
-
-function weightOf(parameters: readonly string[]): number {
-  const weight = Number(parameters.find(parameter => parameter.startsWith('q='))?.slice(2) ?? 1);
-  return Number.isNaN(weight) ? 1 : weight;
 }
 
 // The names that polyfills of EventSource use, which cannot set the header.
