@@ -11,7 +11,7 @@ type Acceptance = 'named' | 'allowed' | 'excluded';
 const RANGES: readonly string[] = [MEDIA_TYPE, 'text/*', '*/*'];
 
 /** Whether a client accepts an event stream. An EventSource names the type. */
-export function acceptanceOf({ accept }: IncomingHttpHeaders): Acceptance {
+export function acceptOf({ accept }: IncomingHttpHeaders): Acceptance {
   // Nearly every client sends one of these; they need no parsing.
   if (accept === MEDIA_TYPE) return 'named';
   if (accept === undefined || accept === '*/*' || accept.trim() === '') return 'allowed';

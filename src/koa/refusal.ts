@@ -5,7 +5,7 @@ import { httpStatusOf, SseError, type SseErrorCode, statusOf } from '../errors.j
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { encodeEvent } from '../protocol/event-stream.js';
 import { LONGEST_MS } from '../time.js';
-import { acceptanceOf } from './accept.js';
+import { acceptOf } from './accept.js';
 import { STREAM_HEADERS } from './socket-sink.js';
 import { lastEventIdOf } from './stream-request.js';
 
@@ -69,7 +69,7 @@ export function answerRefusal(ctx: Context, error: SseError, reconnect: Reconnec
 
 /** Whether {@link answerRefusal} answers with a stream. */
 export function isAnsweredByStream(ctx: Context, error: SseError, { refusal }: Reconnect): boolean {
-  return refusal === 'stream' && temporaryReason(error) !== undefined && acceptanceOf(ctx.req.headers) === 'named';
+  return refusal === 'stream' && temporaryReason(error) !== undefined && acceptOf(ctx.req.headers) === 'named';
 }
 
 /**

@@ -9,7 +9,7 @@ import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import type { Logger } from '../contracts/logger.js';
 import { SseError } from '../errors.js';
 import { legalLastEventId } from '../protocol/names.js';
-import { acceptanceOf, encodingOf, MEDIA_TYPE } from './accept.js';
+import { acceptOf, encodingOf, MEDIA_TYPE } from './accept.js';
 import { CompressingSink } from './compression.js';
 import { ResponseSink } from './response-sink.js';
 import { type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
@@ -74,7 +74,7 @@ export class StreamRequest implements SseContext {
   /** @throws SseError `NOT_ACCEPTABLE`, `INVALID_REQUEST` when the request cannot become a stream */
   negotiate(connectionId?: string): void {
     this.#recordRefusal(connectionId, () => {
-      if (acceptanceOf(this.ctx.req.headers) === 'excluded') {
+      if (acceptOf(this.ctx.req.headers) === 'excluded') {
         throw new SseError(
           'NOT_ACCEPTABLE',
           `this answers with ${MEDIA_TYPE}, which the Accept header excludes; accept it, or send no Accept header`,
