@@ -325,6 +325,12 @@ export const SETTINGS = {
      */
     timeout: setting(milliseconds, 10_000),
   },
+  /**
+   * What an answer without a stream says about an error beside its code. `code`: the fixed sentence of the code. `message`:
+   * the message of the error, which may name settings, limits, nodes and classes; for development. Either way a 5xx has a
+   * `reference` that the log has too. Default `code`.
+   */
+  disclosure: setting(oneOf('code', 'message'), 'code'),
   /** How clients that are sent away come back: spread out, so that they do not arrive all at once. */
   reconnect: {
     /**
