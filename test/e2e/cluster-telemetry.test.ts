@@ -27,7 +27,7 @@ describe('telemetry of two processes over Redis', () => {
         REDIS_URL: started.redis.url,
         SSE_NODE_HEARTBEAT: '200',
         SSE_NODE_LEASE: '1000',
-        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
+        ...receiver.environment,
         OTEL_METRIC_EXPORT_INTERVAL: '200',
         OTEL_BSP_SCHEDULE_DELAY: '100',
       });
