@@ -191,11 +191,13 @@ export class ConnectionOpener {
   }
 
   async #register(connection: ClientConnection, how: Pick<Registration, 'onDuplicate' | 'openedAt'>): Promise<void> {
-    const { cluster, options } = this.node;
+    const { cluster, options, telemetry } = this.node;
     const { id, token, user, lastEventId, failures } = connection;
+    const trace = telemetry.connections.cause();
     const pageLoad = lastEventId === undefined && failures === 0;
+    const owner = { ...(user !== undefined && { user }), ...(trace !== undefined && { trace }) };
     const result = await cluster.routes
-      .register({ connectionId: id, token, pageLoad, ...how, ...(user === undefined ? {} : { user }) })
+      .register({ connectionId: id, token, pageLoad, ...owner, ...how })
       .catch((error: unknown) => {
         // It may have been carried out all the same.
         this.node.releaseRoute(connection);

@@ -1,6 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { SseError } from '../errors.js';
 import type { SourceSettings } from '../options/sse-options.js';
+import { isAfter, parseCursor } from '../protocol/cursor.js';
 import type { SourceEnding } from '../protocol/names.js';
 import type { SseNode } from './node.js';
 
@@ -12,6 +13,13 @@ export interface SourceEnd {
   /** The id of its last entry. */
   readonly id: string;
   readonly ending: SourceEnding;
+}
+
+/** Whether a client that has everything up to an id has all of a source that ended there. */
+export function hasAll(lastEventId: string | undefined, ended: string): boolean {
+  const has = lastEventId === undefined ? undefined : parseCursor(lastEventId);
+  const end = parseCursor(ended);
+  return has !== undefined && end !== undefined && has.epoch === end.epoch && !isAfter(end, has);
 }
 
 /**

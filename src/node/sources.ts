@@ -5,13 +5,13 @@ import type { CommandReceipt, Cursor, Frame } from '../contracts/events.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import { beginningOf, ENDED, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import { beginningOf, ENDED, formatCursor, parseCursor } from '../protocol/cursor.js';
 import { encodeId } from '../protocol/event-stream.js';
 import { encodeReset } from '../protocol/gap.js';
 import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } from '../protocol/names.js';
 import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
-import { RUN_LOCK_MS, type SourceEnd, SourceLocks, SourceOwners } from './source-locks.js';
+import { hasAll, RUN_LOCK_MS, type SourceEnd, SourceLocks, SourceOwners } from './source-locks.js';
 import { SourceRun } from './source-run.js';
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
@@ -20,7 +20,8 @@ const HAS_ALL: Frame = { bytes: encodeId(ENDED) };
 /** Sources of which a watch finds out anew who runs them, although their node is known. */
 const LOOKED_AT_AGAIN = 16;
 
-interface Run {
+/** A source that runs on this node. */
+export interface Run {
   readonly run: SourceRun;
   /** Resolves when its end was published, or cannot be. */
   readonly ended: Promise<void>;
@@ -44,7 +45,7 @@ export class ResumableSources {
   readonly #runners = new Map<string, string>();
   readonly #owners: SourceOwners;
   /** The ends of sources that are followed here. */
-  readonly #endings = new Map<string, SourceEnd>();
+  readonly endings = new Map<string, SourceEnd>();
   readonly #locks: SourceLocks;
   readonly #beginning = new Map<string, Promise<void>>();
   readonly #watch: Periodic;
@@ -122,7 +123,7 @@ export class ResumableSources {
     const ending = endingOf(bytes);
     if (ending === undefined) return;
     const key = sourceKey(topic);
-    if (position !== undefined) this.#endings.set(key, { id: formatCursor(position), ending });
+    if (position !== undefined) this.endings.set(key, { id: formatCursor(position), ending });
     this.#runs.get(key)?.run.abort();
     for (const connection of [...this.node.store.subscribers(topic)]) {
       if (connection.state.kind === 'open') this.#close(connection, ending);
@@ -133,7 +134,7 @@ export class ResumableSources {
   async closeEnded(key: string): Promise<void> {
     try {
       // Later in any case, since the caller still opens the stream.
-      const ended = await (this.#endings.get(key) ?? this.#locks.endOf(key));
+      const ended = await (this.endings.get(key) ?? this.#locks.endOf(key));
       const end = ended === undefined ? undefined : parseCursor(ended.id);
       if (ended === undefined || end === undefined) return;
       for (const connection of [...this.node.store.subscribers(sourceTopic(key))]) {
@@ -143,6 +144,11 @@ export class ResumableSources {
     } catch (error) {
       this.node.logger.debug('the end of a source could not be looked up', { key, error });
     }
+  }
+
+  /** The sources that run here, by key. */
+  get running(): ReadonlyMap<string, Run> {
+    return this.#runs;
   }
 
   /** Ends a source as completed, if it runs here. Resolves to whether it did, once its end was published. */
@@ -188,7 +194,7 @@ export class ResumableSources {
   }
 
   #forgetHere(key: string): void {
-    this.#endings.delete(key);
+    this.endings.delete(key);
     this.#runners.delete(key);
   }
 
@@ -198,7 +204,7 @@ export class ResumableSources {
 
   /** Ends the stream of a client that has been given the last entry. */
   #close(connection: LocalConnection, ending: SourceEnding): void {
-    if (ending === 'lost') this.node.telemetry.connections.reset('PRODUCER_LOST');
+    if (ending === 'lost') this.node.telemetry.connections.reset('PRODUCER_LOST', connection.id);
     const completed = ending === 'completed';
     connection.close(completed ? 'completed' : 'failed', completed ? HAS_ALL : NOTHING);
   }
@@ -283,7 +289,7 @@ export class ResumableSources {
   /** Ends the sources that are followed here and whose node is gone. Returns how many it ended. */
   async #endLost(): Promise<number> {
     const followed = new Set([...this.node.store.topics()].filter(isSourceTopic).map(sourceKey));
-    for (const key of [...this.#endings.keys()]) if (!followed.has(key)) this.#endings.delete(key);
+    for (const key of [...this.endings.keys()]) if (!followed.has(key)) this.endings.delete(key);
     this.#owners.retain(key => followed.has(key) || this.#runs.has(key));
     let again = LOOKED_AT_AGAIN;
     for (const key of [...this.#runners.keys()]) if (!followed.has(key) || again-- > 0) this.#runners.delete(key);
@@ -302,7 +308,7 @@ export class ResumableSources {
 
   /** Whether this node has ended a source now, whose node is gone. @param lives which nodes are known to live */
   async #isLost(key: string, lives: Map<string, boolean>): Promise<boolean> {
-    if (this.#endings.has(key)) {
+    if (this.endings.has(key)) {
       await this.closeEnded(key);
       return false;
     }
@@ -390,11 +396,4 @@ export class ResumableSources {
 function kept({ cursor }: PublicationResult): Cursor {
   if (cursor === undefined) throw new SseError('INTERNAL', 'a resumable source must be kept');
   return cursor;
-}
-
-/** Whether a client that has everything up to an id has all of a source that ended there. */
-function hasAll(lastEventId: string | undefined, ended: string): boolean {
-  const has = lastEventId === undefined ? undefined : parseCursor(lastEventId);
-  const end = parseCursor(ended);
-  return has !== undefined && end !== undefined && has.epoch === end.epoch && !isAfter(end, has);
 }
