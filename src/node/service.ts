@@ -25,6 +25,7 @@ import type {
 import { checkArguments } from '../options/arguments.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { checkConnectionId, checkKey, checkReason, checkTopic } from '../protocol/names.js';
+import { userOf, userTopic } from '../protocol/users.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
@@ -163,7 +164,22 @@ export class DistributedSseService implements SseService {
 
   async publish(topic: string, event: string, data: unknown, options: PublishOptions = {}): Promise<PublishReceipt> {
     checkArguments('publish', options);
+    checkTopic(topic);
     return this.#publisher.publish(topic, event, data, options);
+  }
+
+  async publishToUser(
+    user: string,
+    event: string,
+    data: unknown,
+    options: PublishOptions = {},
+  ): Promise<PublishReceipt> {
+    checkArguments('publishToUser', options);
+    return this.#publisher.publish(userTopic(user), event, data, options);
+  }
+
+  async connectionsOf(user: string): Promise<Presence> {
+    return this.#presence(userTopic(user));
   }
 
   async subscribe(connectionId: string, topic: string): Promise<CommandReceipt> {
@@ -189,8 +205,19 @@ export class DistributedSseService implements SseService {
 
   async presence(topic: string): Promise<Presence> {
     checkTopic(topic);
+    return this.#presence(topic);
+  }
+
+  async #presence(topic: string): Promise<Presence> {
     this.node.assertOpen();
-    return this.node.cluster.messenger.presence(topic);
+    const { connections, missing } = await this.node.cluster.messenger.presence(topic);
+    return {
+      connections: connections.map(({ connectionId, nodeId }) => {
+        const user = userOf(connectionId);
+        return user === undefined ? { connectionId, nodeId } : { connectionId, nodeId, user };
+      }),
+      missing,
+    };
   }
 
   async position(): Promise<string> {
