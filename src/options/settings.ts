@@ -353,6 +353,11 @@ export const SETTINGS = {
      * environment: `chat,tick`. Default none.
      */
     eventNames: setting(names(100), []),
+    /**
+     * Names the spans of publications and their deliveries after the topic, `publish news`, as OpenTelemetry's conventions do
+     * where topics are few; else `sse.publish` and `sse.deliver`. Default false.
+     */
+    topicsInSpanNames: setting(flag, false),
     /** Whether baggage travels with events from node to node. Default false. */
     baggage: setting(flag, false),
   },
