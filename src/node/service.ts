@@ -39,10 +39,11 @@ import { CLOSED, Subscriptions } from './subscriptions.js';
 
 /** The facade: each method checks its arguments and delegates to one use case. */
 export class DistributedSseService implements SseService {
-  readonly #node: SseNode;
+  /** Everything of this node, for the console. */
+  readonly node: SseNode;
   readonly #listener: NodeListener;
   readonly #subscriptions: Subscriptions;
-  readonly #sources: ResumableSources;
+  readonly sources: ResumableSources;
   readonly #opener: ConnectionOpener;
   readonly #sender: MessageSender;
   readonly #publisher: Publisher;
@@ -57,9 +58,9 @@ export class DistributedSseService implements SseService {
     const node = new SseNode(services, cluster);
     const subscriptions = new Subscriptions(node);
     const sources = new ResumableSources(node);
-    this.#node = node;
+    this.node = node;
     this.#subscriptions = subscriptions;
-    this.#sources = sources;
+    this.sources = sources;
     const copies = new LocalCopies();
     this.#listener = new NodeListener(node, subscriptions, sources, copies);
     this.#opener = new ConnectionOpener(node, subscriptions, sources, new Replayer(node));
@@ -70,11 +71,11 @@ export class DistributedSseService implements SseService {
 
   /** What this node can leave behind of its connections. */
   leakProbes(): readonly LeakProbe[] {
-    return connectionProbes(this.#node);
+    return connectionProbes(this.node);
   }
 
   get nodeId(): string {
-    return this.#node.options.node.id;
+    return this.node.options.node.id;
   }
 
   async createConnection(
@@ -114,10 +115,10 @@ export class DistributedSseService implements SseService {
   async closeConnection(connectionId: string, reason: CloseReason = 'closed'): Promise<CloseReceipt> {
     checkConnectionId(connectionId);
     checkReason(reason);
-    if (this.#node.closed) return CLOSED_NOTHING;
+    if (this.node.closed) return CLOSED_NOTHING;
     const closed = this.#listener.onClose(connectionId, reason);
     if (closed > 0) return { closed, missing: [] };
-    const { cluster, telemetry } = this.#node;
+    const { cluster, telemetry } = this.node;
     const cause = telemetry.connections.cause();
     return this.#command('close', connectionId, () => cluster.messenger.close(connectionId, reason, cause));
   }
@@ -128,10 +129,10 @@ export class DistributedSseService implements SseService {
   ): Promise<CloseReceipt> {
     checkReason(reason);
     checkArguments('closeAllConnections', options);
-    if (this.#node.closed) return CLOSED_NOTHING;
+    if (this.node.closed) return CLOSED_NOTHING;
     const closed = this.#listener.onCloseAll(reason);
     if (options.cluster !== true) return { closed, missing: [] };
-    const { cluster, telemetry } = this.#node;
+    const { cluster, telemetry } = this.node;
     const cause = telemetry.connections.cause();
     const others = await this.#command('close-all', undefined, () => cluster.messenger.closeAll(reason, cause));
     return { ...others, closed: closed + others.closed };
@@ -142,26 +143,26 @@ export class DistributedSseService implements SseService {
   }
 
   hasLocal(connectionId: string): boolean {
-    this.#node.assertOpen();
-    return this.#node.store.get(connectionId) !== undefined;
+    this.node.assertOpen();
+    return this.node.store.get(connectionId) !== undefined;
   }
 
   async locate(connectionId: string): Promise<string | undefined> {
     checkConnectionId(connectionId);
     if (this.hasLocal(connectionId)) return this.nodeId;
-    const { routes } = this.#node.cluster;
+    const { routes } = this.node.cluster;
     const route = await this.#command('locate', connectionId, () => routes.locate(connectionId));
     return route?.nodeId;
   }
 
   getConnectionCount(): number {
-    this.#node.assertOpen();
-    return this.#node.store.size;
+    this.node.assertOpen();
+    return this.node.store.size;
   }
 
   async getClusterConnectionCount(): Promise<number> {
-    this.#node.assertOpen();
-    return this.#command('count', undefined, () => this.#node.cluster.routes.count());
+    this.node.assertOpen();
+    return this.#command('count', undefined, () => this.node.cluster.routes.count());
   }
 
   async publish(topic: string, event: string, data: unknown, options: PublishOptions = {}): Promise<PublishReceipt> {
@@ -179,43 +180,43 @@ export class DistributedSseService implements SseService {
 
   async stopSource(key: string): Promise<CommandReceipt> {
     checkKey('a source key', key);
-    if (this.#node.closed) return CLOSED;
-    if (await this.#sources.end(key)) return { outcome: 'delivered' };
-    return this.#command('end-source', undefined, () => this.#node.cluster.messenger.endSource(key));
+    if (this.node.closed) return CLOSED;
+    if (await this.sources.end(key)) return { outcome: 'delivered' };
+    return this.#command('end-source', undefined, () => this.node.cluster.messenger.endSource(key));
   }
 
   async forgetSource(key: string): Promise<CommandReceipt> {
     const stopped = await this.stopSource(key);
     if (stopped.outcome !== 'delivered' && stopped.outcome !== 'not-connected') return stopped;
-    return this.#sources.forget(key);
+    return this.sources.forget(key);
   }
 
   async presence(topic: string): Promise<Presence> {
     checkTopic(topic);
-    this.#node.assertOpen();
-    return this.#command('presence', undefined, () => this.#node.cluster.messenger.presence(topic));
+    this.node.assertOpen();
+    return this.#command('presence', undefined, () => this.node.cluster.messenger.presence(topic));
   }
 
   async position(): Promise<string> {
-    this.#node.assertOpen();
-    const { log } = this.#node.cluster;
+    this.node.assertOpen();
+    const { log } = this.node.cluster;
     const { head } = await this.#command('position', undefined, () => log.replay({ topics: [], limit: 1 }));
     return formatCursor(head);
   }
 
   async nodes(): Promise<readonly NodeInfo[]> {
-    this.#node.assertOpen();
-    return this.#command('nodes', undefined, () => this.#node.cluster.routes.nodes());
+    this.node.assertOpen();
+    return this.#command('nodes', undefined, () => this.node.cluster.routes.nodes());
   }
 
   async start(): Promise<void> {
-    this.#node.assertOpen();
-    await this.#node.cluster.join();
+    this.node.assertOpen();
+    await this.node.cluster.join();
   }
 
   drain(options: DrainOptions = {}): Promise<void> {
     checkArguments('drain', options);
-    return this.#shutdown.drain(options.timeout ?? this.#node.options.reliability.gracefulShutdownTimeout);
+    return this.#shutdown.drain(options.timeout ?? this.node.options.reliability.gracefulShutdownTimeout);
   }
 
   close(): Promise<void> {
@@ -223,11 +224,11 @@ export class DistributedSseService implements SseService {
   }
 
   health(): Health {
-    return healthOf(this.#node);
+    return healthOf(this.node);
   }
 
   #command<R>(command: Command, connectionId: string | undefined, work: () => Promise<R>): Promise<R> {
-    return this.#node.telemetry.connections.commanding(command, connectionId, work);
+    return this.node.telemetry.connections.commanding(command, connectionId, work);
   }
 }
 

@@ -5,6 +5,7 @@ import type {
   MaintenanceTelemetry,
   NodeGauges,
   Telemetry,
+  TelemetryWatcher,
   TrafficCounts,
 } from '../contracts/telemetry.js';
 import { OpenConnectionTelemetry } from './connections.js';
@@ -50,6 +51,7 @@ export class OpenTelemetry implements Telemetry {
   readonly maintenance: OpenMaintenanceTelemetry;
   readonly #figures: NodeFigures;
   readonly #meters: MeterWatch;
+  readonly #reporting: Reporting;
 
   constructor(settings: OpenTelemetrySettings) {
     const { nodeId, hideConnectionIds, server } = settings;
@@ -59,7 +61,9 @@ export class OpenTelemetry implements Telemetry {
       figures: this.#figures,
       meters: this.#meters,
       spans: new SpanRecorder(nodeId, hideConnectionIds, server),
+      watcher: undefined,
     };
+    this.#reporting = reporting;
     const carrier = new TraceCarrier(settings.baggage);
     this.connections = new OpenConnectionTelemetry(reporting, carrier);
     this.events = new OpenEventTelemetry(reporting, carrier, settings);
@@ -78,6 +82,11 @@ export class OpenTelemetry implements Telemetry {
       this.#figures.gauges = STOPPED;
       this.#meters.close();
     };
+  }
+
+  watch(watcher: TelemetryWatcher | undefined): boolean {
+    this.#reporting.watcher = watcher;
+    return true;
   }
 }
 
@@ -122,6 +131,10 @@ export class SilentTelemetry implements Telemetry {
 
   observe(): () => void {
     return nothing;
+  }
+
+  watch(): boolean {
+    return false;
   }
 }
 
