@@ -13,6 +13,7 @@ interface Facts {
 const CODES = {
   INVALID_OPTION: { sentence: 'The server is not set up for this request.' },
   INVALID_CONNECTION_ID: { status: 400, sentence: 'The connection id is not valid.' },
+  INVALID_USER: { status: 422, sentence: 'The user is not valid.' },
   INVALID_EVENT_NAME: { status: 422, sentence: 'The event name is not valid.' },
   INVALID_EVENT_ID: { status: 422, sentence: 'The event id is not valid.' },
   INVALID_RETRY: { status: 422, sentence: 'The reconnection time is not valid.' },
@@ -52,7 +53,8 @@ const CODES = {
  * | code | cause | retry? |
  * |---|---|---|
  * | `INVALID_OPTION` | a setting is unknown, of a wrong type, out of range or contradicts another | no |
- * | `INVALID_CONNECTION_ID` | not 1 to 256 bytes of well-formed text without control characters | no |
+ * | `INVALID_CONNECTION_ID` | not 1 to 256 bytes of well-formed text without control characters, or a `/` without a user | no |
+ * | `INVALID_USER` | a user that is not 1 to 256 bytes of well-formed text without control characters | no |
  * | `INVALID_EVENT_NAME` | CR, LF or NUL in it, too long, not well-formed, or one of the library's own names | no |
  * | `INVALID_EVENT_ID` | CR, LF or NUL in it, too long, or not well-formed | no |
  * | `INVALID_RETRY` | a reconnection time that is not a whole, non-negative number of milliseconds | no |
@@ -73,7 +75,7 @@ const CODES = {
  * | `CONNECTION_CLOSED` | the client was gone before its connection opened, or the connection has closed | no |
  * | `NOT_ACCEPTABLE` | the `Accept` header excludes `text/event-stream` | no |
  * | `METHOD_NOT_ALLOWED` | the endpoint does not answer this request method | no |
- * | `FORBIDDEN` | a guard refused | no |
+ * | `FORBIDDEN` | a guard refused, or the connection may not follow a topic or source | no |
  * | `DRAINING` | the node is going away and takes no new connection | yes |
  * | `CLOSED` | the service was closed | no |
  * | `UNAVAILABLE` | the cluster cannot be reached | yes |
