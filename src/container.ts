@@ -3,6 +3,7 @@ import { ContainerModule, type ContainerModuleLoadOptions, type Newable, type Se
 import { MemoryBus } from './cluster/memory/bus.js';
 import { LocalCoordinator } from './cluster/memory/coordinator.js';
 import { RedisCoordinator } from './cluster/redis/cluster.js';
+import { Audit, type AuditListener } from './contracts/audit.js';
 import { ClusterCoordinator } from './contracts/cluster.js';
 import { Logger } from './contracts/logger.js';
 import { ResiliencePolicy } from './contracts/policy.js';
@@ -10,6 +11,7 @@ import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
+import { AuditTrail } from './node/audit.js';
 import { Maintenance } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
 import { MemoryConnectionStore } from './node/store.js';
@@ -35,6 +37,8 @@ export interface SseOverrides {
   readonly logger?: Override<Logger>;
   /** Called for each difference between this node and the cluster that a check found, see `consistency`. */
   readonly onInconsistency?: InconsistencyListener;
+  /** Called for each connect, refusal, takeover, expiry and revocation on this node, see `AuditEvent`. */
+  readonly onAudit?: AuditListener;
   /**
    * `{ prefix: 'MYAPP_' }`: settings come from variables such as `MYAPP_CONNECTION_MAX_CONNECTIONS`; `false`: none comes from
    * the environment. Default `{ prefix: 'SSE_' }`.
@@ -48,6 +52,7 @@ const OVERRIDES: Readonly<Record<keyof SseOverrides, true>> = {
   resiliencePolicy: true,
   logger: true,
   onInconsistency: true,
+  onAudit: true,
   environment: true,
 };
 
@@ -68,6 +73,10 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     load
       .bind(Telemetry)
       .toResolvedValue(() => telemetryOf(resolved))
+      .inSingletonScope();
+    load
+      .bind(Audit)
+      .toResolvedValue(logger => new AuditTrail(resolved.node.id, logger, overrides.onAudit), [Logger])
       .inSingletonScope();
     bindService(load, ConnectionStore, overrides.connectionStore, () => new MemoryConnectionStore());
     bindPolicy(load, overrides, resolved);
@@ -97,7 +106,7 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
   load
     .bind(SseService)
     .toResolvedValue(
-      (store, coordinator, policy, logger, telemetry, maintenance) => {
+      (store, coordinator, policy, logger, telemetry, maintenance, audit) => {
         const consistency = maintenance.reconciler;
         const service = new DistributedSseService({
           options,
@@ -107,13 +116,14 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
           logger,
           telemetry,
           consistency,
+          audit,
         });
         maintenance.start(service.leakProbes());
         // The node id is opaque, since clients see it.
         logger.info('this process is a node', { nodeId: options.node.id, host: hostname(), pid: process.pid });
         return service;
       },
-      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance],
+      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance, Audit],
     )
     .inSingletonScope()
     .onDeactivation(service => service.close());

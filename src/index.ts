@@ -1,6 +1,7 @@
 export { LocalCoordinator } from './cluster/memory/coordinator.js';
 export { MemoryBus } from './cluster/memory/bus.js';
 export { sseModule } from './container.js';
+export { Audit } from './contracts/audit.js';
 export { ClusterCoordinator } from './contracts/cluster.js';
 export { ConnectionStore } from './contracts/store.js';
 export { Logger } from './contracts/logger.js';
@@ -21,6 +22,7 @@ export { sseResponseHook } from './telemetry/connections.js';
 export type { TakeoverLimit } from './cluster/memory/bus.js';
 export type { Override, SseOverrides } from './container.js';
 export type { LibraryCloseReason } from './close-reasons.js';
+export type { AuditEvent, AuditListener, AuditRecord, AuditSubject } from './contracts/audit.js';
 export type { CloseReason } from './contracts/connection.js';
 export type {
   Backlog,

@@ -45,7 +45,8 @@ const CONFINED: Readonly<Record<string, { folders: readonly string[]; typesIn?: 
 
 /** The public surface, reviewed: a change here is a change of the product. */
 const PUBLIC_VALUES = [
-  'ClusterCoordinator',
+  'Audit',
+      'ClusterCoordinator',
   'CockatielPolicy',
   'ConnectionStore',
   'ConsoleLogger',

@@ -27,6 +27,11 @@ export interface ConnectionOptions {
   readonly expiresAt?: Date;
   /** The topics that it may follow, now and by `subscribe`. Default: what the `Authorizer` grants. */
   readonly allowedTopics?: readonly string[];
+  /**
+   * From where the client connects, for limits by address and audit records. The middleware gives `ctx.ip` where one of them
+   * needs it. Default: not known.
+   */
+  readonly address?: string;
   /** What the client sent as its last event id; a cursor of ours resumes, anything else starts at the present. */
   readonly lastEventId?: string;
   /**

@@ -11,7 +11,7 @@ import { SseError } from '../errors.js';
 import { legalLastEventId } from '../protocol/names.js';
 import { acceptOf, encodingOf, MEDIA_TYPE } from './accept.js';
 import { CompressingSink } from './compression.js';
-import { type CrossSite, refuseCrossSite } from './cross-site.js';
+import type { RequestLimits } from './request-limits.js';
 import { ResponseSink } from './response-sink.js';
 import { type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
 
@@ -50,6 +50,8 @@ declare module 'koa' {
 /** One request and the stream it may become. */
 export class StreamRequest implements SseContext {
   #connecting = false;
+  #entered = false;
+  #tried = false;
   #connection: SseConnection | undefined;
   #pending: Promise<SseConnection> | undefined;
   #refusal: SseError | undefined;
@@ -59,13 +61,19 @@ export class StreamRequest implements SseContext {
     private readonly ctx: Context,
     private readonly service: SseService,
     private readonly telemetry: ConnectionTelemetry,
-    private readonly settings: StreamSettings & { readonly crossSite: CrossSite },
+    private readonly settings: StreamSettings,
+    private readonly limits: RequestLimits,
     private readonly logger: Logger,
   ) {}
 
   /** The stream, once it is open. */
   get connection(): SseConnection | undefined {
     return this.#connection;
+  }
+
+  /** Whether the service was asked for a connection. */
+  get tried(): boolean {
+    return this.#tried;
   }
 
   /** Why the latest `connect` of a route opened no stream. */
@@ -76,7 +84,8 @@ export class StreamRequest implements SseContext {
   /** @throws SseError `NOT_ACCEPTABLE`, `INVALID_REQUEST`, `FORBIDDEN` when the request cannot become a stream */
   negotiate(connectionId?: string): void {
     this.#recordRefusal(connectionId, () => {
-      refuseCrossSite(this.ctx, this.settings.crossSite);
+      if (!this.#entered) this.limits.enter(this.ctx);
+      this.#entered = true;
       if (acceptOf(this.ctx.req.headers) === 'excluded') {
         throw new SseError(
           'NOT_ACCEPTABLE',
@@ -156,7 +165,13 @@ export class StreamRequest implements SseContext {
     const { ctx } = this;
     ignoreDisconnects(ctx);
     const lastEventId = options.lastEventId ?? lastEventIdOf(ctx);
-    const complete = lastEventId === undefined ? options : { ...options, lastEventId };
+    const address = options.address ?? this.limits.addressOf(ctx);
+    const complete = {
+      ...options,
+      ...(lastEventId !== undefined && { lastEventId }),
+      ...(address !== undefined && { address }),
+    };
+    this.#tried = true;
     try {
       return await this.service.createConnection(connectionId, sink, complete);
     } catch (error) {

@@ -6,6 +6,7 @@ import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
+import type { Audit } from '../contracts/audit.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, Reset, ResetClient, ResetHook } from '../contracts/connection.js';
 import type { Logger } from '../contracts/logger.js';
@@ -19,6 +20,8 @@ import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
 import { joinResets } from '../protocol/gap.js';
 import { withTimeout } from '../time.js';
+import { AuditTrail } from './audit.js';
+import { ConnectionLimits } from './limits.js';
 import type { Reconciler } from './maintenance.js';
 
 /** The life of a node. It never goes back. */
@@ -45,6 +48,8 @@ export interface NodeServices {
   readonly telemetry: Telemetry;
   /** Without it nothing is checked. */
   readonly consistency?: Consistency;
+  /** Without it nothing is audited. */
+  readonly audit?: Audit;
 }
 
 /** Shared by the use cases of one node: its services and phase, and how its connections are made and forgotten. */
@@ -53,6 +58,8 @@ export class SseNode implements ConnectionObserver {
   readonly resetHooks: ResetHooks;
   readonly evictions: Evictions;
   readonly encoder: EventEncoder;
+  readonly limits: ConnectionLimits;
+  readonly audit: Audit;
   readonly options: ResolvedSseOptions;
   readonly store: ConnectionStore;
   readonly logger: Logger;
@@ -75,7 +82,7 @@ export class SseNode implements ConnectionObserver {
   readonly #onDeparted = new Set<() => void>();
 
   constructor(
-    { options, store, logger, telemetry, consistency }: NodeServices,
+    { options, store, logger, telemetry, consistency, audit }: NodeServices,
     readonly cluster: GuardedCluster,
   ) {
     this.consistency = consistency;
@@ -86,6 +93,8 @@ export class SseNode implements ConnectionObserver {
     this.evictions = new Evictions(logger);
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
     const { connection, sendBuffer, limits } = options;
+    this.limits = new ConnectionLimits(limits);
+    this.audit = audit ?? new AuditTrail(options.node.id, logger, undefined);
     this.encoder = new EventEncoder(limits.maxEventBytes);
     this.environment = {
       nodeId: options.node.id,
@@ -186,11 +195,18 @@ export class SseNode implements ConnectionObserver {
   onStopped(connection: LocalConnection, reason: CloseReason): void {
     this.telemetry.connections.stopped(connection, reason);
     if (reason === 'superseded') this.evictions.superseded(connection.id);
+    if (this.audit.on) this.#auditEnd(connection, reason);
+    this.limits.leave(connection);
     this.store.remove(connection);
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
     if (connection.fencingToken !== undefined && !this.routesReleased) this.releaseRoute(connection);
+  }
+
+  #auditEnd({ id: connectionId, user }: LocalConnection, reason: CloseReason): void {
+    const kind = reason === 'superseded' ? 'takeover' : reason === 'expired' ? 'expire' : undefined;
+    if (kind !== undefined) this.audit.record({ kind, connectionId, user });
   }
 
   onReset({ id }: LocalConnection, { reason }: Reset): void {

@@ -38,6 +38,7 @@ const CONNECTION: Rules<ConnectionOptions> = {
   user: 'checked',
   expiresAt: simple(...EXPIRY),
   allowedTopics: simple(...TOPICS),
+  address: text('text'),
   lastEventId: text('text'),
   backlog: simple(...BACKLOG),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,

@@ -313,6 +313,8 @@ export const SETTINGS = {
      * outage. Default 10000.
      */
     timeout: setting(milliseconds, 10_000),
+    /** Requests whose guards may be under way on this node; further ones are sent away for a while. Default 1000. */
+    maxPending: setting(count(1), 1_000),
   },
   /**
    * What an answer without a stream says about an error beside its code. `code`: the fixed sentence of the code. `message`:
