@@ -53,8 +53,8 @@ export class Chart {
       { class: 'chart panel' },
       element('figcaption', {}, element('h3', '', title), element('p', 'muted small', explanation)),
       element('div', 'plot', this.#picture, this.#top, this.#empty),
-      element('ul', 'legend', ...this.#series.map(legendItem)),
       element('p', 'axis muted', element('span', '', '2 min ago'), element('span', '', 'now')),
+      element('ul', 'legend', ...this.#series.map(legendItem)),
     );
   }
 

@@ -30,7 +30,7 @@ export class Connections implements View {
   readonly id = 'connections';
   readonly title = 'Connections';
   readonly element: HTMLElement;
-  readonly #search = field('search', 'Search', 'part of an id or user');
+  readonly #search = field('search', 'Search', 'id or user');
   readonly #topic = field('topic', 'Topic', 'exact name');
   readonly #node = field('node', 'Node', 'exact id');
   readonly #state = select(STATES);
@@ -141,14 +141,14 @@ export class Connections implements View {
 function columns(dialogs: Dialogs): readonly Column<ConnectionRow>[] {
   return [
     { title: 'Connection', class: 'mono key', cell: row => row.connectionId },
-    { title: 'User', class: 'mono', cell: row => row.user ?? UNKNOWN },
+    { title: 'User', class: 'mono user', cell: row => row.user ?? UNKNOWN },
     { title: 'Node', class: 'mono', cell: row => row.nodeId },
     {
       title: 'State',
       cell: stateText,
       tone: row => (row.state === 'open' ? 'good' : row.state === 'closed' ? 'bad' : 'warn'),
     },
-    { title: 'Topics', class: 'mono', cell: topicsText },
+    { title: 'Topics', class: 'mono topics', cell: topicsText },
     { title: 'Age', class: 'number', cell: row => duration(row.ageMs) },
     { title: 'Waiting', class: 'number', cell: row => bytes(row.waitingBytes) },
     {

@@ -52,15 +52,16 @@ function busText(nodes: number, cutOff: boolean, missing: readonly string[]): st
 
 const FACTS = [
   'Delivered',
+  'Waiting',
   'Topics',
   'Sources',
-  'Waiting bytes',
-  'Event loop p99',
+  'Loop p99',
   'Feed lag',
   'Memory',
-  'Processor',
-  'Circuits',
+  'CPU',
   'Up for',
+  'Pending sends',
+  'Circuits',
 ] as const;
 type Fact = (typeof FACTS)[number];
 
@@ -68,8 +69,7 @@ class NodeCard {
   readonly view: HTMLElement;
   readonly #health = element('span', { class: 'badge', data: { tone: 'idle' } });
   readonly #lease = element('span', { class: 'badge', data: { tone: 'idle' } });
-  readonly #host = element('p', 'muted small clip');
-  readonly #reasons = element('p', 'reasons small');
+  readonly #about = element('p', 'about small');
   readonly #ring = shape('circle', { class: 'fill', cx: 32, cy: 32, r: 26, 'stroke-dasharray': `0 ${RING}` });
   readonly #connections = element('span', 'connections number');
   readonly #of = element('span', 'muted small');
@@ -97,13 +97,12 @@ class NodeCard {
         this.#health,
       ),
       element('div', 'node-load', picture, element('p', '', this.#connections, this.#of), this.#lease),
-      this.#reasons,
       element(
         'dl',
         'node-facts',
         ...FACTS.map(name => element('div', {}, element('dt', '', name), this.#facts.get(name) ?? '')),
       ),
-      element('div', 'node-foot', this.#host, this.#drain),
+      element('div', 'node-foot', this.#about, this.#drain),
     );
   }
 
@@ -111,7 +110,7 @@ class NodeCard {
     this.view.dataset['self'] = String(node.self);
     setText(this.#connections, count(node.connections));
     if (node.kind === 'reading') this.#showReading(node, node.self);
-    else this.#showSilent(node.self);
+    else this.#showSilent();
   }
 
   #showReading(node: NodeReading, self: boolean): void {
@@ -122,23 +121,29 @@ class NodeCard {
     setText(this.#of, `of ${count(node.maxConnections)} connections`);
     const part = Math.min(1, node.connections / Math.max(1, node.maxConnections));
     this.#ring.setAttribute('stroke-dasharray', `${part * RING} ${RING}`);
-    setText(this.#reasons, health.reasons.map(({ code, message }) => `${code}: ${message}`).join(' '));
-    setText(this.#host, `${self ? 'Serves this page. ' : ''}${node.host}, process ${node.pid}, ${node.nodeVersion}`);
+    const host = `${node.host}, process ${node.pid}, Node ${node.nodeVersion}`;
+    const reasons = health.reasons.map(({ code, message }) => `${code}: ${message}`).join(' ');
+    this.#showAbout(reasons === '' ? `${self ? 'Serves this page. ' : ''}${host}` : reasons, reasons !== '');
     this.#drain.disabled = node.phase !== 'started';
     const facts = factsOf(node);
     for (const name of FACTS) this.#fact(name, facts[name]);
   }
 
-  #showSilent(self: boolean): void {
+  #showSilent(): void {
     this.view.dataset['lease'] = 'unknown';
     badge(this.#health, 'silent', 'idle');
     badge(this.#lease, 'lease held', 'idle');
     setText(this.#of, 'connections');
     this.#ring.setAttribute('stroke-dasharray', `0 ${RING}`);
-    setText(this.#reasons, 'The node holds a lease but did not answer. A node answers when it mounts the console too.');
-    setText(this.#host, self ? 'Serves this page.' : '');
+    this.#showAbout('The node did not answer. A node answers when it mounts the console too.', true);
     this.#drain.disabled = true;
     for (const name of FACTS) this.#fact(name, UNKNOWN);
+  }
+
+  /** What is wrong with the node, or where it runs. */
+  #showAbout(text: string, wrong: boolean): void {
+    this.#about.dataset['wrong'] = String(wrong);
+    setText(this.#about, text);
   }
 
   #fact(name: Fact, text: string): void {
@@ -154,19 +159,20 @@ function factsOf(node: NodeReading): Record<Fact, string> {
     Delivered: traffic === null || seconds === 0 ? UNKNOWN : `${count(traffic.deliveries.delivered / seconds)}/s`,
     Topics: count(node.topics),
     Sources: count(node.sources),
-    'Waiting bytes': bytes(sendBuffer.bytes),
-    'Event loop p99': duration(eventLoop?.p99Ms ?? null),
+    Waiting: bytes(sendBuffer.bytes),
+    'Loop p99': duration(eventLoop?.p99Ms ?? null),
     'Feed lag': duration(node.feedLagMs),
     Memory: bytes(memory.rss),
-    Processor: node.cpu === null ? UNKNOWN : `${count(node.cpu * 100)} %`,
+    CPU: node.cpu === null ? UNKNOWN : `${count(node.cpu * 100)} %`,
     Circuits: circuitsText(node.circuits),
     'Up for': duration(node.uptimeMs),
+    'Pending sends': count(node.pendingSends),
   };
 }
 
 function circuitsText(circuits: NodeReading['circuits']): string {
   const open = Object.entries(circuits).filter(([, state]) => state !== 'closed');
-  return open.length === 0 ? 'closed' : open.map(([kind, state]) => `${kind} ${state}`).join(', ');
+  return open.length === 0 ? 'all closed' : open.map(([kind, state]) => `${kind} ${state}`).join(', ');
 }
 
 function healthText({ health, phase }: NodeReading): [text: string, tone: string] {

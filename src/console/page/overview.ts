@@ -58,12 +58,12 @@ export class Overview implements View {
     this.element = element(
       'div',
       'overview',
+      this.#nodes.view,
       element(
         'div',
-        'overview-main',
-        this.#nodes.view,
+        { class: 'charts', attributes: { role: 'region', 'aria-label': 'Charts' } },
         element('h2', 'visually-hidden', 'Charts'),
-        element('div', 'charts', ...charts.map(({ view }) => view)),
+        ...charts.map(({ view }) => view),
       ),
       this.#feed.view,
     );

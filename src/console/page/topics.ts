@@ -99,7 +99,7 @@ class LogView {
     attributes: { name: 'topics', placeholder: 'news,weather', spellcheck: 'false', required: true },
   });
   readonly #after = element('input', {
-    attributes: { name: 'after', placeholder: 'empty: the newest entries', spellcheck: 'false' },
+    attributes: { name: 'after', placeholder: 'none: the newest', spellcheck: 'false' },
   });
   readonly #verdict = element(
     'p',
