@@ -76,14 +76,19 @@ export class Subscriptions {
   async change(connectionId: string, topic: string, how: 'subscribe' | 'unsubscribe'): Promise<CommandReceipt> {
     checkConnectionId(connectionId);
     checkTopic(topic);
-    const { closed, cluster } = this.node;
+    const { closed, cluster, telemetry } = this.node;
     if (closed) return CLOSED;
     const connection = this.node.connectionOf(connectionId);
-    const receipt = await (connection === undefined
-      ? cluster.messenger[how](connectionId, topic)
-      : receiptOf(how === 'subscribe' ? this.add(connection, topic) : this.remove(connection, topic)));
-    if (receipt.outcome !== 'not-connected') return receipt;
-    return cluster.remember(this.#change(connectionId, topic, how === 'subscribe' ? 'keep' : 'drop'));
+    const orRemember = async (receipt: CommandReceipt): Promise<CommandReceipt> => {
+      if (receipt.outcome !== 'not-connected') return receipt;
+      return cluster.remember(this.#change(connectionId, topic, how === 'subscribe' ? 'keep' : 'drop'));
+    };
+    if (connection !== undefined) {
+      const change = how === 'subscribe' ? this.add(connection, topic) : this.remove(connection, topic);
+      return receiptOf(change).then(orRemember);
+    }
+    const work = () => cluster.messenger[how](connectionId, topic).then(orRemember);
+    return telemetry.connections.commanding(how, connectionId, work);
   }
 
   /** Subscribes a live connection; resolves to whether it still is. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
