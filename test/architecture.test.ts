@@ -25,6 +25,7 @@ const LEVELS: Readonly<Record<string, number>> = {
   node: 5,
   koa: 6,
   'container.ts': 7,
+  console: 8,
   testing: 8,
 };
 
@@ -32,9 +33,9 @@ const LEVELS: Readonly<Record<string, number>> = {
 const CONFINED: Readonly<Record<string, { folders: readonly string[]; typesIn?: readonly string[] }>> = {
   inversify: {
     folders: ['container.ts', 'testing'],
-    typesIn: ['contracts', 'options', 'koa'],
+    typesIn: ['contracts', 'options', 'koa', 'console'],
   },
-  koa: { folders: ['koa'] },
+  koa: { folders: ['koa'], typesIn: ['console'] },
   'path-to-regexp': { folders: ['koa'] },
   react: { folders: ['react'] },
   ioredis: { folders: ['cluster'] },

@@ -7,20 +7,13 @@ import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
 import { ClientCursor, ClientIds } from './cursor.js';
 import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED, OTHER_ID, repeated } from './direct-send.js';
-import { Ending, Handling, isEnded, lastFrame } from './end.js';
+import { Ending, Handling, isEnded, isHeadSent, lastFrame, SENT, type State, UNSENT } from './end.js';
 import { type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
 import { MessageMemory } from './message-memory.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
 import { type Beating, HEARTBEAT, type Watched } from './timers.js';
 import { FrameWriter } from './writer.js';
 
-/** As `ConnectionState`; an opening connection knows whether its response head was written. */
-type State =
-  | { readonly kind: 'opening'; readonly head: 'unsent' | 'sent' }
-  | Exclude<ConnectionState, { readonly kind: 'opening' }>;
-
-const UNSENT: State = { kind: 'opening', head: 'unsent' };
-const SENT: State = { kind: 'opening', head: 'sent' };
 const OPENING: ConnectionState = { kind: 'opening' };
 const OPEN: State = { kind: 'open' };
 const NO_TOPICS: ReadonlySet<string> = new Set();
@@ -90,6 +83,14 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   get results(): MessageResults | undefined {
     return this.#memory;
+  }
+
+  get cursor(): Cursor | undefined {
+    return this.#cursor.cursor;
+  }
+
+  get lastOutcome(): LocalResult['outcome'] | undefined {
+    return this.#writer.lastOutcome;
   }
 
   get piping(): boolean {
@@ -394,5 +395,3 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#ending;
   }
 }
-
-const isHeadSent = (state: State): boolean => state.kind !== 'opening' || state.head === 'sent';

@@ -20,7 +20,8 @@ const HAS_ALL: Frame = { bytes: encodeId(ENDED) };
 /** Sources of which a watch finds out anew who runs them, although their node is known. */
 const LOOKED_AT_AGAIN = 16;
 
-interface Run {
+/** A source that runs on this node. */
+export interface Run {
   readonly run: SourceRun;
   /** Resolves when its end was published, or cannot be. */
   readonly ended: Promise<void>;
@@ -42,7 +43,7 @@ export class ResumableSources {
   /** The nodes that run what is followed here, by key; the oldest knowledge first. */
   readonly #runners = new Map<string, string>();
   /** The ends of sources that are followed here. */
-  readonly #endings = new Map<string, SourceEnd>();
+  readonly endings = new Map<string, SourceEnd>();
   readonly #locks: SourceLocks;
   readonly #beginning = new Map<string, Promise<void>>();
   readonly #watch: Periodic;
@@ -111,7 +112,7 @@ export class ResumableSources {
     const ending = endingOf(bytes);
     if (ending === undefined) return;
     const key = sourceKey(topic);
-    if (position !== undefined) this.#endings.set(key, { id: formatCursor(position), ending });
+    if (position !== undefined) this.endings.set(key, { id: formatCursor(position), ending });
     this.#runs.get(key)?.run.abort();
     for (const connection of [...this.node.store.subscribers(topic)]) {
       if (connection.state.kind === 'open') this.#close(connection, ending);
@@ -122,7 +123,7 @@ export class ResumableSources {
   async closeEnded(key: string): Promise<void> {
     try {
       // Later in any case, since the caller still opens the stream.
-      const ended = await (this.#endings.get(key) ?? this.#locks.endOf(key));
+      const ended = await (this.endings.get(key) ?? this.#locks.endOf(key));
       const end = ended === undefined ? undefined : parseCursor(ended.id);
       if (ended === undefined || end === undefined) return;
       for (const connection of [...this.node.store.subscribers(sourceTopic(key))]) {
@@ -132,6 +133,11 @@ export class ResumableSources {
     } catch (error) {
       this.node.logger.debug('the end of a source could not be looked up', { key, error });
     }
+  }
+
+  /** The sources that run here, by key. */
+  get running(): ReadonlyMap<string, Run> {
+    return this.#runs;
   }
 
   /** Ends a source as completed, if it runs here. Resolves to whether it did, once its end was published. */
@@ -176,7 +182,7 @@ export class ResumableSources {
   }
 
   #forgetHere(key: string): void {
-    this.#endings.delete(key);
+    this.endings.delete(key);
     this.#runners.delete(key);
   }
 
@@ -186,7 +192,7 @@ export class ResumableSources {
 
   /** Ends the stream of a client that has been given the last entry. */
   #close(connection: LocalConnection, ending: SourceEnding): void {
-    if (ending === 'lost') this.node.telemetry.connections.reset('PRODUCER_LOST');
+    if (ending === 'lost') this.node.telemetry.connections.reset('PRODUCER_LOST', connection.id);
     const completed = ending === 'completed';
     connection.close(completed ? 'completed' : 'failed', completed ? HAS_ALL : NOTHING);
   }
@@ -273,7 +279,7 @@ export class ResumableSources {
   /** Ends the sources that are followed here and whose node is gone. Returns how many it ended. */
   async #endLost(): Promise<number> {
     const followed = new Set([...this.node.store.topics()].filter(isSourceTopic).map(sourceKey));
-    for (const key of [...this.#endings.keys()]) if (!followed.has(key)) this.#endings.delete(key);
+    for (const key of [...this.endings.keys()]) if (!followed.has(key)) this.endings.delete(key);
     let again = LOOKED_AT_AGAIN;
     for (const key of [...this.#runners.keys()]) if (!followed.has(key) || again-- > 0) this.#runners.delete(key);
     let lost = 0;
@@ -294,7 +300,7 @@ export class ResumableSources {
 
   /** Whether this node has ended a source now, whose node is gone. @param lives which nodes are known to live */
   async #isLost(key: string, lives: Map<string, boolean>): Promise<boolean> {
-    if (this.#endings.has(key)) {
+    if (this.endings.has(key)) {
       await this.closeEnded(key);
       return false;
     }

@@ -48,6 +48,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     });
     return spans.around('sse.connect', context.active(), facts, work).catch((error: unknown) => {
       figures.refused.add(errorType(error));
+      this.reporting.watcher?.onRefused(connectionId, errorType(error));
       throw error;
     });
   }
@@ -55,12 +56,14 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
   refused(connectionId: string | undefined, error: unknown): void {
     const { spans, figures } = this.reporting;
     figures.refused.add(errorType(error));
+    this.reporting.watcher?.onRefused(connectionId, errorType(error));
     const span = spans.begin('sse.connect', context.active(), () => spans.connection(connectionId));
     if (span !== undefined) spans.end(span, () => refusedEnd(error));
   }
 
   admitted(connection: LocalConnection, degraded = false): void {
     this.reporting.figures.opened += 1;
+    this.reporting.watcher?.onOpened(connection, degraded);
     const span = this.reporting.spans.on ? trace.getSpan(context.active()) : undefined;
     if (degraded) span?.setAttribute(ATTRIBUTE.degraded, true);
     connection.origin = span?.spanContext() ?? INVALID_SPAN_CONTEXT;
@@ -78,13 +81,15 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     const replay = spans.around('sse.replay', parent, () => spans.connection(connectionId), work, describe);
     return replay.then(summary => {
       figures.replayed += summary.entries;
-      for (const reason of summary.resets) figures.resets.add(reason);
+      for (const reason of summary.resets) this.reset(reason, connectionId);
+      this.reporting.watcher?.onReplayed(summary.entries);
       return summary;
     });
   }
 
-  reset(reason: ResetReason): void {
+  reset(reason: ResetReason, connectionId?: string): void {
     this.reporting.figures.resets.add(reason);
+    this.reporting.watcher?.onReset(reason, connectionId);
   }
 
   handling<T>(connection: SseConnection, work: () => T): T {
@@ -112,6 +117,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     const counted = countedReason(reason);
     const age = (performance.now() - connection.openedAt) / 1000;
     figures.closed.add(counted);
+    this.reporting.watcher?.onStopped(connection, reason);
     if (reason === 'superseded') figures.takeovers += 1;
     meters.instruments?.record('sse.connection.duration', age, { [ATTRIBUTE.closeReason]: counted });
     // The span belongs to the opening, not to the running context, which may be a timer of another request.

@@ -21,6 +21,7 @@ import type {
   PublishReceipt,
   SendResult,
 } from '../contracts/events.js';
+import type { TelemetryWatcher } from '../contracts/telemetry.js';
 import { SseError, type SseErrorCode, statusOf } from '../errors.js';
 import type { NodeFigures } from './figures.js';
 import type { MeterWatch } from './instruments.js';
@@ -31,6 +32,8 @@ export interface Reporting {
   readonly figures: NodeFigures;
   readonly spans: SpanRecorder;
   readonly meters: MeterWatch;
+  /** Set while somebody looks at the node. */
+  watcher: TelemetryWatcher | undefined;
 }
 
 /** Options for the begin of a span that few spans need. */
@@ -163,6 +166,13 @@ export class SpanRecorder {
     }
     return this.#tracer;
   }
+}
+
+/** The id of the trace in which a span is recorded, also when the span has ended. */
+export function recordedTrace(span: Span | undefined): string | undefined {
+  if (span === undefined) return undefined;
+  const { traceId, traceFlags } = span.spanContext();
+  return (traceFlags & TraceFlags.SAMPLED) === 0 ? undefined : traceId;
 }
 
 /** A word for an error that is one of few: the code of ours, else the class. */

@@ -5,6 +5,7 @@ import type {
   MaintenanceTelemetry,
   NodeGauges,
   Telemetry,
+  TelemetryWatcher,
   TrafficCounts,
 } from '../contracts/telemetry.js';
 import { OpenConnectionTelemetry } from './connections.js';
@@ -46,6 +47,7 @@ export class OpenTelemetry implements Telemetry {
   readonly maintenance: OpenMaintenanceTelemetry;
   readonly #figures: NodeFigures;
   readonly #meters: MeterWatch;
+  readonly #reporting: Reporting;
 
   constructor({ nodeId, hideConnectionIds, eventNames, formatId, baggage }: OpenTelemetrySettings) {
     this.#figures = new NodeFigures(eventNames);
@@ -54,7 +56,9 @@ export class OpenTelemetry implements Telemetry {
       figures: this.#figures,
       meters: this.#meters,
       spans: new SpanRecorder(nodeId, hideConnectionIds),
+      watcher: undefined,
     };
+    this.#reporting = reporting;
     const carrier = new TraceCarrier(baggage);
     this.connections = new OpenConnectionTelemetry(reporting, carrier);
     this.events = new OpenEventTelemetry(reporting, carrier, formatId);
@@ -73,6 +77,11 @@ export class OpenTelemetry implements Telemetry {
       this.#figures.gauges = STOPPED;
       this.#meters.close();
     };
+  }
+
+  watch(watcher: TelemetryWatcher | undefined): boolean {
+    this.#reporting.watcher = watcher;
+    return true;
   }
 }
 
@@ -116,6 +125,10 @@ export class SilentTelemetry implements Telemetry {
 
   observe(): () => void {
     return nothing;
+  }
+
+  watch(): boolean {
+    return false;
   }
 }
 

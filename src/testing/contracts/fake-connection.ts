@@ -13,6 +13,8 @@ export class FakeConnection implements LocalConnection {
   readonly openedAt = 0;
   readonly lastProgressAt = 0;
   readonly results = undefined;
+  readonly cursor = undefined;
+  readonly lastOutcome = undefined;
   readonly piping = false;
   readonly ownIds = false;
   readonly sendBufferBytes = 0;
