@@ -55,6 +55,8 @@ export class DemoNode extends Program implements Upstream {
     const env = {
       // For the scenarios of the tour: mail waits, and a killed node is gone within seconds.
       SSE_MAILBOX_ENABLED: 'true',
+      // A node's own copy of the log would close the gap that the tour shows.
+      SSE_HISTORY_TAIL: '0',
       SSE_NODE_LEASE: '6000',
       SSE_NODE_HEARTBEAT: '2000',
       ...process.env,
