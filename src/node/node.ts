@@ -19,7 +19,7 @@ import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
 import { joinResets } from '../protocol/gap.js';
 import { withTimeout } from '../time.js';
-import type { Reconciler } from './maintenance.js';
+import type { Maintenance, Reconciler } from './maintenance.js';
 
 /** The life of a node. It never goes back. */
 export type Phase = 'new' | 'started' | 'draining' | 'closed';
@@ -45,6 +45,8 @@ export interface NodeServices {
   readonly telemetry: Telemetry;
   /** Without it nothing is checked. */
   readonly consistency?: Consistency;
+  /** The background work, which ends with the node. */
+  readonly maintenance?: Pick<Maintenance, 'stop'>;
 }
 
 /** Shared by the use cases of one node: its services and phase, and how its connections are made and forgotten. */
@@ -67,6 +69,7 @@ export class SseNode implements ConnectionObserver {
   /** Sends that wait for an answer of the cluster. */
   pendingSends = 0;
   readonly #unobserve: () => void;
+  readonly #maintenance: NodeServices['maintenance'];
   #ending: 'draining' | 'closed' | undefined;
   #ordinal = 0;
   #released: Promise<void> | undefined;
@@ -75,10 +78,11 @@ export class SseNode implements ConnectionObserver {
   readonly #onDeparted = new Set<() => void>();
 
   constructor(
-    { options, store, logger, telemetry, consistency }: NodeServices,
+    { options, store, logger, telemetry, consistency, maintenance }: NodeServices,
     readonly cluster: GuardedCluster,
   ) {
     this.consistency = consistency;
+    this.#maintenance = maintenance;
     this.options = options;
     this.store = store;
     this.logger = logger;
@@ -241,6 +245,7 @@ export class SseNode implements ConnectionObserver {
 
   /** Stops every timer of this node, and what it reports. */
   stop(): void {
+    this.#maintenance?.stop();
     this.#unobserve();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
