@@ -3,6 +3,7 @@ import { STATUS_CODES } from 'node:http';
 const CODES = [
   'INVALID_OPTION',
   'INVALID_CONNECTION_ID',
+  'INVALID_USER',
   'INVALID_EVENT_NAME',
   'INVALID_EVENT_ID',
   'INVALID_RETRY',
@@ -38,7 +39,8 @@ const CODES = [
  * | code | cause | retry? |
  * |---|---|---|
  * | `INVALID_OPTION` | a setting is unknown, of a wrong type, out of range or contradicts another | no |
- * | `INVALID_CONNECTION_ID` | not 1 to 256 bytes of well-formed text without control characters | no |
+ * | `INVALID_CONNECTION_ID` | not 1 to 256 bytes of well-formed text without control characters, or a `/` without a user | no |
+ * | `INVALID_USER` | a user that is not 1 to 256 bytes of well-formed text without control characters | no |
  * | `INVALID_EVENT_NAME` | CR, LF or NUL in it, too long, not well-formed, or one of the library's own names | no |
  * | `INVALID_EVENT_ID` | CR, LF or NUL in it, too long, or not well-formed | no |
  * | `INVALID_RETRY` | a reconnection time that is not a whole, non-negative number of milliseconds | no |
@@ -59,7 +61,7 @@ const CODES = [
  * | `CONNECTION_CLOSED` | the client was gone before its connection opened, or the connection has closed | no |
  * | `NOT_ACCEPTABLE` | the `Accept` header excludes `text/event-stream` | no |
  * | `METHOD_NOT_ALLOWED` | the endpoint does not answer this request method | no |
- * | `FORBIDDEN` | a guard refused | no |
+ * | `FORBIDDEN` | a guard refused, or the connection may not follow a topic or source | no |
  * | `DRAINING` | the node is going away and takes no new connection | yes |
  * | `CLOSED` | the service was closed | no |
  * | `UNAVAILABLE` | the cluster cannot be reached | yes |
@@ -95,6 +97,7 @@ const STATUS: Readonly<Partial<Record<SseErrorCode, number>>> = {
   INVALID_EVENT_ID: 422,
   INVALID_RETRY: 422,
   INVALID_TOPIC: 422,
+  INVALID_USER: 422,
   INVALID_REASON: 422,
   NOT_SERIALIZABLE: 422,
   SEND_BUFFER_FULL: 429,

@@ -1,8 +1,9 @@
 import type { Container } from 'inversify';
 import type { Context, Middleware, Next } from 'koa';
+import type { Admission } from '../contracts/authorization.js';
 import type { ResetHook, SseConnection } from '../contracts/connection.js';
 import { Logger } from '../contracts/logger.js';
-import { type ResumableSource, SseService } from '../contracts/service.js';
+import { type ConnectionOptions, type ResumableSource, SseService } from '../contracts/service.js';
 import { Telemetry } from '../contracts/telemetry.js';
 import { httpStatusOf, SseError } from '../errors.js';
 import { assertKnownKeys } from '../options/problems.js';
@@ -168,14 +169,14 @@ class EndpointHandler {
     noteHttpRoute(route.path);
     const request: EndpointRequest = Object.assign(ctx, { params: decodeParams(params) });
     stream.negotiate();
-    await admit(route, request, this.services);
+    const admission = await admit(route, request, this.services);
     if (ctx.method === 'HEAD') {
       answerHead(ctx);
       return;
     }
     // Built before the connection registers: if the controller cannot be built, no other client is displaced.
     const controller = await this.services.container.getAsync(route.controller);
-    const { topics = [], backlog, ids, compression, onDuplicate, onReset, resumable } = route.options;
+    const { topics = [], backlog, ids, compression, onDuplicate, onReset, resumable, shared = false } = route.options;
     const handle = (subject: SseConnection | ResumableSource): unknown =>
       // The decorator accepts methods only, and only methods of this class.
       (controller as Record<typeof route.method, Handler>)[route.method]?.(subject, request);
@@ -188,7 +189,10 @@ class EndpointHandler {
       ...(compression === undefined ? {} : { compression }),
       ...(onDuplicate === undefined ? {} : { onDuplicate }),
       ...(onReset === undefined ? {} : { onReset: hookOf(controller, onReset) }),
-      ...(resumable === undefined ? { beforeOpen: begin } : { source: { key: resumable(request), start: handle } }),
+      ...(admission === undefined ? {} : identityOf(admission)),
+      ...(resumable === undefined
+        ? { beforeOpen: begin }
+        : { source: { key: resumable(request), start: handle, shared } }),
     };
     const connection = await stream.open(route.connectionIdOf(request), options).catch((error: unknown) => {
       this.#abandon(running, error);
@@ -229,6 +233,15 @@ class EndpointHandler {
       connection.close('failed');
     }
   }
+}
+
+/** What guards found out about a client, as options of its connection. */
+function identityOf({ user, expiresAt, topics }: Admission): ConnectionOptions {
+  return {
+    user,
+    ...(expiresAt === undefined ? {} : { expiresAt }),
+    ...(topics === undefined ? {} : { allowedTopics: topics }),
+  };
 }
 
 /** What a handler returns; a promise that rejects for one that throws, since it may have sent something before. */

@@ -360,6 +360,8 @@ export const SETTINGS = {
      * environment: `chat,tick`. Default none.
      */
     eventNames: setting(names(100), []),
+    /** Names the spans of publications and deliveries after their topic, which must be few: `publish news`. Default false. */
+    topicsInSpanNames: setting(flag, false),
     /** Whether baggage travels with events from node to node. Default false. */
     baggage: setting(flag, false),
   },
