@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
+import { isEnded } from '../connection/end.js';
 import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
 import { MessageMemories } from '../connection/message-memory.js';
 import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
@@ -76,6 +77,8 @@ export class SseNode implements ConnectionObserver {
   // Stopped connections whose sockets still take their last bytes.
   readonly #departing = new Set<LocalConnection>();
   readonly #onDeparted = new Set<() => void>();
+  /** Their registration had no answer. */
+  readonly #unanswered = new WeakSet<LocalConnection>();
 
   constructor(
     { options, store, logger, telemetry, consistency, maintenance }: NodeServices,
@@ -194,7 +197,8 @@ export class SseNode implements ConnectionObserver {
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
-    if (connection.fencingToken !== undefined && !this.routesReleased) this.releaseRoute(connection);
+    const mayHaveRoute = connection.fencingToken !== undefined || this.#unanswered.has(connection);
+    if (mayHaveRoute && !this.routesReleased) this.releaseRoute(connection);
   }
 
   onReset({ id }: LocalConnection, { reason }: Reset): void {
@@ -230,6 +234,15 @@ export class SseNode implements ConnectionObserver {
   /** Cuts every stopped connection whose socket has not taken its last bytes. */
   cutDeparting(): void {
     for (const connection of [...this.#departing]) connection.cut('shutdown');
+  }
+
+  /**
+   * The registration of a connection failed, and may have been carried out all the same. The connection may register again,
+   * so its route is released with its end: what is released is refused from then on.
+   */
+  noteUnanswered(connection: LocalConnection): void {
+    if (isEnded(connection.state)) this.releaseRoute(connection);
+    else this.#unanswered.add(connection);
   }
 
   /** Removes a connection's route in the background. A failure is repaired by its expiry. */
