@@ -20,6 +20,8 @@ export interface Registration {
   readonly openedAt?: number;
   /** The client brought no last id, so that its takeover is counted apart: 19 within `connection.takeoverWindow` succeed. */
   readonly pageLoad?: boolean;
+  /** The trace of its opening, for a former owner. */
+  readonly trace?: string;
 }
 
 /** Answer to a registration. Only `registered` changes anything. */

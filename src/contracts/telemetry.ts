@@ -128,7 +128,7 @@ export interface ConnectionTelemetry {
   reset(reason: ResetReason, connectionId?: string): void;
   /** Code of the application that handles a connection; it continues the trace of the opening. */
   handling<T>(connection: SseConnection, work: () => T): T;
-  /** The trace that a close carries to other nodes. */
+  /** The trace that a close, or the opening that takes an id over, carries to other nodes. */
   cause(): string | undefined;
   /** Closes connections for another node. @param trace what the other node's {@link cause} gave */
   closing(trace: string | undefined, work: () => number): number;

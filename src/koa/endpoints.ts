@@ -116,7 +116,10 @@ export interface GuardOptions {
 
 /** Settings of `@SseEndpoint`. */
 export interface SseEndpointOptions extends GuardOptions {
-  /** The request methods it answers. Default both. */
+  /**
+   * The request methods it answers. A page of another site can send a POST without asking first, and a repeated POST may have
+   * effects. Default `['GET']`.
+   */
   readonly methods?: readonly ('GET' | 'POST')[];
   /** Topics its connections follow from the start. */
   readonly topics?: readonly string[] | ((request: EndpointRequest) => readonly string[]);

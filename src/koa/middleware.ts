@@ -76,6 +76,7 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
 /** The requests of one middleware: those of its endpoints, and those that a later middleware may turn into streams. */
 class Requests {
   readonly #endpoints: EndpointHandler;
+  readonly #settings: ConstructorParameters<typeof StreamRequest>[3];
 
   constructor(
     private readonly routes: readonly EndpointRoute[],
@@ -83,11 +84,13 @@ class Requests {
     private readonly services: EndpointServices,
   ) {
     this.#endpoints = new EndpointHandler(services);
+    const { connection, limits } = services.options;
+    this.#settings = { detach: connection.detach, keepAlive: connection.keepAlive, crossSite: limits.crossSite };
   }
 
   async serve(ctx: Context, next: Next): Promise<void> {
     const { telemetry, options, logger } = this.services;
-    const stream = new StreamRequest(ctx, this.service, telemetry, options.connection, logger);
+    const stream = new StreamRequest(ctx, this.service, telemetry, this.#settings, logger);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
     const matched = matchRoutes(this.routes, ctx.request.path);

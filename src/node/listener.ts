@@ -65,9 +65,10 @@ export class NodeListener implements ClusterListener {
     this.node.consistency?.runSoon();
   }
 
-  onSuperseded(connectionId: string, token: string, fencingToken: number): void {
+  onSuperseded(connectionId: string, token: string, fencingToken: number, trace?: string): void {
     const connection = this.node.store.find(connectionId, token);
-    if ((connection?.fencingToken ?? 0) < fencingToken) connection?.close('superseded');
+    if (connection === undefined || (connection.fencingToken ?? 0) >= fencingToken) return;
+    this.#close([connection], 'superseded', trace);
   }
 
   /** Closes a connection that still opens as well: its route may be known, and its client must not get in after the close. */

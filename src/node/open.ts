@@ -186,11 +186,12 @@ export class ConnectionOpener {
   }
 
   async #register(connection: ClientConnection, how: Pick<Registration, 'onDuplicate' | 'openedAt'>): Promise<void> {
-    const { cluster, options } = this.node;
+    const { cluster, options, telemetry } = this.node;
     const { id, token, lastEventId, failures } = connection;
+    const trace = telemetry.connections.cause();
     const pageLoad = lastEventId === undefined && failures === 0;
     const result = await cluster.routes
-      .register({ connectionId: id, token, pageLoad, ...how })
+      .register({ connectionId: id, token, pageLoad, ...(trace !== undefined && { trace }), ...how })
       .catch((error: unknown) => {
         // It may have been carried out all the same.
         this.node.releaseRoute(connection);

@@ -20,6 +20,7 @@ import {
   secret,
   setting,
   text,
+  wordOrOrigins,
 } from './kinds.js';
 import { entries, topicHistories } from './topic-history.js';
 
@@ -303,8 +304,14 @@ export const SETTINGS = {
     /** Everything else. */
     maintenance: operation(),
   },
-  /** Sizes that one event or connection may not exceed. */
+  /** What one event, connection, client or page may not exceed. */
   limits: {
+    /**
+     * Whether a page of another site may open a stream: such a request carries the cookies of the user. `refuse` answers 403,
+     * `allow` lets it pass, a list names the origins that may, as `['https://app.example.org']`; in the environment
+     * `https://a.example,https://b.example`. Default `refuse`.
+     */
+    crossSite: setting(wordOrOrigins('refuse', 'allow'), 'refuse'),
     /** Bytes of one event's data; not more than `sendBuffer.maxTotalBytes`. Default 1048576 (1 MiB). */
     maxEventBytes: setting(bytes, 1_048_576),
     /** Topics of one connection; 0: broadcasts and direct sends only. Default 128. */

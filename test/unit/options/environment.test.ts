@@ -98,6 +98,7 @@ const VARIABLES: Record<string, [text: string, value: unknown]> = {
   SSE_RESILIENCE_COMMAND_QUEUE: ['91', 91],
   SSE_RESILIENCE_COMMAND_BREAKER_FAILURES: ['92', 92],
   SSE_RESILIENCE_COMMAND_BREAKER_COOLDOWN: ['93', 93],
+  SSE_LIMITS_CROSS_SITE: ['https://a.example, http://b.example:8080', ['https://a.example', 'http://b.example:8080']],
   SSE_LIMITS_MAX_EVENT_BYTES: ['84', 84],
   SSE_LIMITS_MAX_TOPICS_PER_CONNECTION: ['85', 85],
   SSE_CONNECTION_KEEP_ALIVE: ['94', 94],
