@@ -5,7 +5,7 @@ import type { SettledCall, TelemetryWatcher, TrafficCounts } from '../contracts/
 import { countedReason } from '../telemetry/names.js';
 import type { ConnectionRow, Happening, HappeningsEvent, SendRecord, SendsEvent, Traffic } from './contract.js';
 import { LatencyBuckets } from './latency.js';
-import { rowOf } from './rows.js';
+import { rowOf, userOf } from './rows.js';
 
 /** Most happenings, and most sends, that a node reports in one period; the rest is counted. */
 const MOST_REPORTED = 200;

@@ -4,9 +4,10 @@ export type Check<T> = (value: unknown) => value is T;
 /** The longest text of a message between nodes; longer text is none of ours. */
 const LONGEST_TEXT = 4096;
 
-export const isText: Check<string> = value => typeof value === 'string' && value.length <= LONGEST_TEXT;
-export const isNumber: Check<number> = value => typeof value === 'number' && Number.isFinite(value);
-export const isFlag: Check<boolean> = value => typeof value === 'boolean';
+export const isText: Check<string> = (value): value is string =>
+  typeof value === 'string' && value.length <= LONGEST_TEXT;
+export const isNumber: Check<number> = (value): value is number => typeof value === 'number' && Number.isFinite(value);
+export const isFlag: Check<boolean> = (value): value is boolean => typeof value === 'boolean';
 
 export function isOneOf<T extends string>(...values: readonly T[]): Check<T> {
   const known: ReadonlySet<unknown> = new Set(values);

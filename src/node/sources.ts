@@ -12,13 +12,14 @@ import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } fr
 import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
 import { RUN_LOCK_MS, type SourceEnd, SourceLocks } from './source-locks.js';
-import { SourceRun } from './source-run.js';
+import { type EndedRun, SourceRun } from './source-run.js';
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 /** After the last entry of a source. Its end is known as long as the client has it, not only for `source.ttl`. */
 const HAS_ALL: Frame = { bytes: encodeId(ENDED) };
 /** Sources of which a watch finds out anew who runs them, although their node is known. */
 const LOOKED_AT_AGAIN = 16;
+const MOST_RECENT = 100;
 
 /** A source that runs on this node. */
 export interface Run {
@@ -38,7 +39,9 @@ type SourceFactory = (source: ResumableSource) => unknown;
  * proofs of the nodes that run what is followed here: the number of sources costs nothing.
  */
 export class ResumableSources {
-  readonly #runs = new Map<string, Run>();
+  readonly runs = new Map<string, Run>();
+  /** The latest runs of this node that ended. */
+  readonly recent: EndedRun[] = [];
   readonly #stopped = new Set<SourceRun>();
   /** The nodes that run what is followed here, by key; the oldest knowledge first. */
   readonly #runners = new Map<string, string>();
@@ -71,7 +74,7 @@ export class ResumableSources {
    */
   async begin(key: string, lastEventId: string | undefined, start: SourceFactory): Promise<void> {
     this.#watch.start();
-    if (this.#runs.has(key)) return;
+    if (this.runs.has(key)) return;
     // What is known of a source is kept up to date only while it is followed here.
     const [follower] = this.node.store.subscribers(sourceTopic(key));
     if (follower === undefined) this.#forgetHere(key);
@@ -89,7 +92,7 @@ export class ResumableSources {
   }
 
   async #begin(key: string, start: SourceFactory): Promise<void> {
-    if (this.#closing || this.#runs.has(key) || !(await this.#acquire(key))) return;
+    if (this.#closing || this.runs.has(key) || !(await this.#acquire(key))) return;
     // The node that ran it is gone. The source is not begun again.
     if (await this.#hasBegun(key)) await this.#end(key, 'lost');
     else this.#run(key, start);
@@ -113,7 +116,7 @@ export class ResumableSources {
     if (ending === undefined) return;
     const key = sourceKey(topic);
     if (position !== undefined) this.endings.set(key, { id: formatCursor(position), ending });
-    this.#runs.get(key)?.run.abort();
+    this.runs.get(key)?.run.abort();
     for (const connection of [...this.node.store.subscribers(topic)]) {
       if (connection.state.kind === 'open') this.#close(connection, ending);
     }
@@ -135,14 +138,9 @@ export class ResumableSources {
     }
   }
 
-  /** The sources that run here, by key. */
-  get running(): ReadonlyMap<string, Run> {
-    return this.#runs;
-  }
-
   /** Ends a source as completed, if it runs here. Resolves to whether it did, once its end was published. */
   async end(key: string): Promise<boolean> {
-    const found = this.#runs.get(key);
+    const found = this.runs.get(key);
     if (found === undefined) return false;
     this.#stopped.add(found.run);
     found.run.abort();
@@ -169,14 +167,14 @@ export class ResumableSources {
 
   /** Resolves when none runs here any more, or after so many milliseconds. */
   async ended(timeout: number): Promise<void> {
-    if (this.#runs.size > 0) await withTimeout(this.#allEnded(), timeout, () => undefined);
+    if (this.runs.size > 0) await withTimeout(this.#allEnded(), timeout, () => undefined);
   }
 
   /** Gives up what still runs here, so that its followers hear of it at once. Never rejects. */
   async stop(): Promise<void> {
     this.#closing = true;
     this.#watch.stop();
-    for (const { run } of [...this.#runs.values()]) run.abort();
+    for (const { run } of [...this.runs.values()]) run.abort();
     await this.#allEnded();
     this.#keeping.stop();
   }
@@ -187,7 +185,7 @@ export class ResumableSources {
   }
 
   async #allEnded(): Promise<void> {
-    await Promise.all([...this.#runs.values()].map(({ ended }) => ended));
+    await Promise.all([...this.runs.values()].map(({ ended }) => ended));
   }
 
   /** Ends the stream of a client that has been given the last entry. */
@@ -220,10 +218,10 @@ export class ResumableSources {
     const ended = Promise.resolve()
       .then(() => this.#runToEnd(key, run, start))
       .finally(() => {
-        this.#runs.delete(key);
+        this.runs.delete(key);
         this.#stopped.delete(run);
       });
-    this.#runs.set(key, { run, ended });
+    this.runs.set(key, { run, ended });
     run.prolong(this.#provenUntil);
     this.#keeping.start();
   }
@@ -238,6 +236,8 @@ export class ResumableSources {
     }
     if (run.signal.aborted) ending = this.#stopped.has(run) ? 'completed' : 'lost';
     run.abort();
+    this.recent.push({ key, ending, events: run.events, startedAt: run.startedAt });
+    if (this.recent.length > MOST_RECENT) this.recent.shift();
     await run
       .persist(() => this.#end(key, ending))
       .catch((error: unknown) => {
@@ -256,19 +256,19 @@ export class ResumableSources {
     const isGap = askedAt >= this.#provenUntil;
     this.#provenUntil = askedAt + this.node.options.source.lease;
     if (!isGap && askedAt < this.#renewAt) {
-      for (const { run } of this.#runs.values()) run.prolong(this.#provenUntil);
+      for (const { run } of this.runs.values()) run.prolong(this.#provenUntil);
       return;
     }
     this.#renewAt = askedAt + RUN_LOCK_MS / 4;
     // Another node may have taken them over.
-    for (const [key, { run }] of [...this.#runs]) {
+    for (const [key, { run }] of [...this.runs]) {
       if (await this.#locks.acquire(key)) run.prolong(this.#provenUntil);
       else run.abort();
     }
   }
 
   async #keep(): Promise<void> {
-    if (this.#runs.size === 0) this.#keeping.stop();
+    if (this.runs.size === 0) this.#keeping.stop();
     else {
       await this.#prove().catch((error: unknown) => {
         this.node.logger.debug('the locks of the sources could not be prolonged; trying again', { error });
@@ -285,7 +285,7 @@ export class ResumableSources {
     let lost = 0;
     const lives = new Map<string, boolean>();
     for (const key of followed) {
-      if (this.#runs.has(key)) continue;
+      if (this.runs.has(key)) continue;
       try {
         if (await this.#isLost(key, lives)) lost += 1;
       } catch (error) {
