@@ -17,7 +17,7 @@ export class Query {
     return text;
   }
 
-  oneOf<T extends string>(name: string, values: readonly T[]): T | undefined {
+  oneOf<const T extends string>(name: string, values: readonly T[]): T | undefined {
     const text = this.text(name);
     if (text === undefined) return undefined;
     const found = values.find(value => value === text);

@@ -5,7 +5,7 @@ import type { SettledCall, TelemetryWatcher, TrafficCounts } from '../contracts/
 import { countedReason } from '../telemetry/names.js';
 import type { ConnectionRow, Happening, HappeningsEvent, SendRecord, SendsEvent, Traffic } from './contract.js';
 import { LatencyBuckets } from './latency.js';
-import { rowOf, userOf } from './rows.js';
+import { rowOf } from './rows.js';
 
 /** Most happenings, and most sends, that a node reports in one period; the rest is counted. */
 const MOST_REPORTED = 200;
@@ -103,8 +103,8 @@ export class Recorder implements TelemetryWatcher {
       this.#counts.reconnects += 1;
       this.#countReconnect(connection.id);
     }
-    const { id: connectionId } = connection;
-    this.note({ kind: 'connect', connectionId, user: userOf(connection), resumed, degraded });
+    const { id: connectionId, user = null } = connection;
+    this.note({ kind: 'connect', connectionId, user, resumed, degraded });
   }
 
   onStopped(connection: LocalConnection, reason: CloseReason): void {

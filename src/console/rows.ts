@@ -2,7 +2,7 @@ import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { SseNode } from '../node/node.js';
 import type { ResumableSources } from '../node/sources.js';
 import { formatCursor } from '../protocol/cursor.js';
-import { isMailbox, isSourceTopic, sourceKey } from '../protocol/names.js';
+import { isOwnTopic, isSourceTopic, sourceKey } from '../protocol/names.js';
 import type { ConnectionRow, SourceRow, TopicRow } from './contract.js';
 import { type Check, isFlag, isListOf, isNumber, isOneOf, isShape, isText, orNull } from './shape.js';
 
@@ -81,7 +81,7 @@ export function rowOf(
   return {
     connectionId,
     nodeId,
-    user: userOf(connection),
+    user: connection.user ?? null,
     state: state.kind,
     topics,
     topicCount: named.length,
@@ -97,11 +97,6 @@ export function rowOf(
   };
 }
 
-/** Who a connection belongs to. */
-export function userOf(connection: object): string | null {
-  return 'user' in connection && typeof connection.user === 'string' ? connection.user : null;
-}
-
 /** Milliseconds since 1970 of a time by the monotonic clock; the same time always gives the same number. */
 export function wallTimeOf(monotonic: number): number {
   return Math.round(performance.timeOrigin + monotonic);
@@ -109,7 +104,7 @@ export function wallTimeOf(monotonic: number): number {
 
 /** Whether no application named the topic. */
 export function isInternal(topic: string): boolean {
-  return isMailbox(topic) || isSourceTopic(topic);
+  return isOwnTopic(topic) || isSourceTopic(topic);
 }
 
 /** Negative when `a` comes before `b` in the order of a query. */
@@ -146,9 +141,8 @@ function matches(connection: LocalConnection, { search, user, topic, state }: Co
     return false;
   }
   if (topic !== null && !connection.topics.has(topic)) return false;
-  const owner = user === null && search === '' ? null : userOf(connection);
-  if (user !== null && owner !== user) return false;
-  return search === '' || connection.id.includes(search) || owner?.includes(search) === true;
+  if (user !== null && connection.user !== user) return false;
+  return search === '' || connection.id.includes(search) || connection.user?.includes(search) === true;
 }
 
 /** Keeps the first rows of those that it is offered. */

@@ -53,7 +53,12 @@ export interface NodeInfo {
 
 /** Who is subscribed to a topic. */
 export interface Presence {
-  readonly connections: readonly { readonly connectionId: string; readonly nodeId: string }[];
+  readonly connections: readonly {
+    readonly connectionId: string;
+    readonly nodeId: string;
+    /** Who the connection belongs to; absent for a connection without a user. */
+    readonly user?: string;
+  }[];
   /** Nodes that did not answer in time; empty when the answer is complete. */
   readonly missing: readonly string[];
 }

@@ -41,6 +41,19 @@ export type Addressee =
       readonly connection: LocalConnection | undefined;
     };
 
+/** What a node asks of the cluster and waits for, sends and publications apart. */
+export type Command =
+  | 'locate'
+  | 'count'
+  | 'nodes'
+  | 'presence'
+  | 'position'
+  | 'subscribe'
+  | 'unsubscribe'
+  | 'close'
+  | 'close-all'
+  | 'end-source';
+
 /** A request for a stream. */
 export interface OpeningSubject {
   readonly connectionId: string;
@@ -128,6 +141,8 @@ export interface ConnectionTelemetry {
   reset(reason: ResetReason, connectionId?: string): void;
   /** Code of the application that handles a connection; it continues the trace of the opening. */
   handling<T>(connection: SseConnection, work: () => T): T;
+  /** A command to the cluster, or a question, until its answer. `connectionId`: whom it is about, if it is one. */
+  commanding<R>(command: Command, connectionId: string | undefined, work: () => Promise<R>): Promise<R>;
   /** The trace that a close, or the opening that takes an id over, carries to other nodes. */
   cause(): string | undefined;
   /** Closes connections for another node. @param trace what the other node's {@link cause} gave */

@@ -132,8 +132,9 @@ export class NodeListener implements ClusterListener {
 
   *registered(): Iterable<Registered> {
     if (this.node.routesReleased) return;
-    for (const { id, token, fencingToken } of this.node.store.connections()) {
-      if (fencingToken !== undefined) yield { connectionId: id, token, fencingToken };
+    for (const { id, token, user, fencingToken } of this.node.store.connections()) {
+      if (fencingToken === undefined) continue;
+      yield { connectionId: id, token, fencingToken, ...(user === undefined ? {} : { user }) };
     }
   }
 

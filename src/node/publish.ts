@@ -5,7 +5,7 @@ import type { BroadcastOptions, PublishOptions } from '../contracts/service.js';
 import { retentionFor } from '../options/topic-history.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { encodeId } from '../protocol/event-stream.js';
-import { checkKey, checkTopic } from '../protocol/names.js';
+import { checkKey } from '../protocol/names.js';
 import type { SseNode } from './node.js';
 
 /** Sends to many: everyone here, everyone everywhere, or the subscribers of a topic. */
@@ -48,8 +48,8 @@ export class Publisher {
     });
   }
 
+  /** @param topic of the application, or of a user */
   async publish(topic: string, event: string, data: unknown, options: PublishOptions): Promise<PublishReceipt> {
-    checkTopic(topic);
     return this.node.telemetry.events.publishing({ scope: 'topic', topic }, event, async trace => {
       const prepared = this.#publication(topic, event, data, options, trace);
       if ('outcome' in prepared) return { ...prepared, topic };

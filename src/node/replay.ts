@@ -8,6 +8,7 @@ import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '.
 import { encodeId } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
+import { clientIdOf } from '../protocol/users.js';
 import { LONGEST_MS } from '../time.js';
 import type { SseNode } from './node.js';
 
@@ -298,7 +299,8 @@ export function connectedFrame(
   const retry = Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS);
   const id = start === undefined ? lastEventId : formatCursor(start);
   const idLine = id === undefined ? '' : `id: ${id}\n`;
-  const data = `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`;
+  // A client names its connection without the user.
+  const data = `{"connectionId":${JSON.stringify(clientIdOf(connectionId))},"nodeId":${JSON.stringify(node.id)}}`;
   // Each part is known to be legal, and JSON has no line breaks.
   return { bytes: Buffer.from(`${idLine}retry: ${retry}\nevent: connected\ndata: ${data}\n\n`) };
 }

@@ -22,9 +22,11 @@ import type {
   SendOptions,
   SseService,
 } from '../contracts/service.js';
+import type { Command } from '../contracts/telemetry.js';
 import { checkArguments } from '../options/arguments.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { checkConnectionId, checkKey, checkReason, checkTopic } from '../protocol/names.js';
+import { userOf, userTopic } from '../protocol/users.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
@@ -118,7 +120,8 @@ export class DistributedSseService implements SseService {
     const closed = this.#listener.onClose(connectionId, reason);
     if (closed > 0) return { closed, missing: [] };
     const { cluster, telemetry } = this.node;
-    return cluster.messenger.close(connectionId, reason, telemetry.connections.cause());
+    const cause = telemetry.connections.cause();
+    return this.#command('close', connectionId, () => cluster.messenger.close(connectionId, reason, cause));
   }
 
   async closeAllConnections(
@@ -131,7 +134,8 @@ export class DistributedSseService implements SseService {
     const closed = this.#listener.onCloseAll(reason);
     if (options.cluster !== true) return { closed, missing: [] };
     const { cluster, telemetry } = this.node;
-    const others = await cluster.messenger.closeAll(reason, telemetry.connections.cause());
+    const cause = telemetry.connections.cause();
+    const others = await this.#command('close-all', undefined, () => cluster.messenger.closeAll(reason, cause));
     return { ...others, closed: closed + others.closed };
   }
 
@@ -147,7 +151,8 @@ export class DistributedSseService implements SseService {
   async locate(connectionId: string): Promise<string | undefined> {
     checkConnectionId(connectionId);
     if (this.hasLocal(connectionId)) return this.nodeId;
-    const route = await this.node.cluster.routes.locate(connectionId);
+    const { routes } = this.node.cluster;
+    const route = await this.#command('locate', connectionId, () => routes.locate(connectionId));
     return route?.nodeId;
   }
 
@@ -158,12 +163,27 @@ export class DistributedSseService implements SseService {
 
   async getClusterConnectionCount(): Promise<number> {
     this.node.assertOpen();
-    return this.node.cluster.routes.count();
+    return this.#command('count', undefined, () => this.node.cluster.routes.count());
   }
 
   async publish(topic: string, event: string, data: unknown, options: PublishOptions = {}): Promise<PublishReceipt> {
     checkArguments('publish', options);
+    checkTopic(topic);
     return this.#publisher.publish(topic, event, data, options);
+  }
+
+  async publishToUser(
+    user: string,
+    event: string,
+    data: unknown,
+    options: PublishOptions = {},
+  ): Promise<PublishReceipt> {
+    checkArguments('publishToUser', options);
+    return this.#publisher.publish(userTopic(user), event, data, options);
+  }
+
+  async connectionsOf(user: string): Promise<Presence> {
+    return this.#presence(userTopic(user));
   }
 
   async subscribe(connectionId: string, topic: string): Promise<CommandReceipt> {
@@ -178,7 +198,7 @@ export class DistributedSseService implements SseService {
     checkKey('a source key', key);
     if (this.node.closed) return CLOSED;
     if (await this.sources.end(key)) return { outcome: 'delivered' };
-    return this.node.cluster.messenger.endSource(key);
+    return this.#command('end-source', undefined, () => this.node.cluster.messenger.endSource(key));
   }
 
   async forgetSource(key: string): Promise<CommandReceipt> {
@@ -189,19 +209,33 @@ export class DistributedSseService implements SseService {
 
   async presence(topic: string): Promise<Presence> {
     checkTopic(topic);
+    return this.#presence(topic);
+  }
+
+  async #presence(topic: string): Promise<Presence> {
     this.node.assertOpen();
-    return this.node.cluster.messenger.presence(topic);
+    const { connections, missing } = await this.#command('presence', undefined, () =>
+      this.node.cluster.messenger.presence(topic),
+    );
+    return {
+      connections: connections.map(({ connectionId, nodeId }) => {
+        const user = userOf(connectionId);
+        return user === undefined ? { connectionId, nodeId } : { connectionId, nodeId, user };
+      }),
+      missing,
+    };
   }
 
   async position(): Promise<string> {
     this.node.assertOpen();
-    const { head } = await this.node.cluster.log.replay({ topics: [], limit: 1 });
+    const { log } = this.node.cluster;
+    const { head } = await this.#command('position', undefined, () => log.replay({ topics: [], limit: 1 }));
     return formatCursor(head);
   }
 
   async nodes(): Promise<readonly NodeInfo[]> {
     this.node.assertOpen();
-    return this.node.cluster.routes.nodes();
+    return this.#command('nodes', undefined, () => this.node.cluster.routes.nodes());
   }
 
   async start(): Promise<void> {
@@ -220,6 +254,10 @@ export class DistributedSseService implements SseService {
 
   health(): Health {
     return healthOf(this.node);
+  }
+
+  #command<R>(command: Command, connectionId: string | undefined, work: () => Promise<R>): Promise<R> {
+    return this.node.telemetry.connections.commanding(command, connectionId, work);
   }
 }
 

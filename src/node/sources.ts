@@ -2,16 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { closedFrame } from '../connection/end.js';
 import type { Publication, PublicationResult } from '../contracts/cluster.js';
 import type { CommandReceipt, Cursor, Frame } from '../contracts/events.js';
-import type { ResumableSource } from '../contracts/service.js';
+import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import { beginningOf, ENDED, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import { beginningOf, ENDED, formatCursor, parseCursor } from '../protocol/cursor.js';
 import { encodeId } from '../protocol/event-stream.js';
 import { encodeReset } from '../protocol/gap.js';
 import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } from '../protocol/names.js';
 import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
-import { RUN_LOCK_MS, type SourceEnd, SourceLocks } from './source-locks.js';
+import { hasAll, RUN_LOCK_MS, type SourceEnd, SourceLocks, SourceOwners } from './source-locks.js';
 import { type EndedRun, SourceRun } from './source-run.js';
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
@@ -28,8 +28,9 @@ export interface Run {
   readonly ended: Promise<void>;
 }
 
+type Source = NonNullable<ConnectionOptions['source']>;
 /** Starts a source; called at most once per key in the cluster, by the node that runs it. */
-type SourceFactory = (source: ResumableSource) => unknown;
+type SourceFactory = Source['start'];
 
 /**
  * Sources that run once in the cluster, however many clients follow them. Their events are entries of the log in a topic of
@@ -45,6 +46,7 @@ export class ResumableSources {
   readonly #stopped = new Set<SourceRun>();
   /** The nodes that run what is followed here, by key; the oldest knowledge first. */
   readonly #runners = new Map<string, string>();
+  readonly #owners: SourceOwners;
   /** The ends of sources that are followed here. */
   readonly endings = new Map<string, SourceEnd>();
   readonly #locks: SourceLocks;
@@ -58,6 +60,7 @@ export class ResumableSources {
 
   constructor(private readonly node: SseNode) {
     this.#locks = new SourceLocks(node);
+    this.#owners = new SourceOwners(this.#locks);
     this.#watch = new Periodic(
       async () => {
         await node.telemetry.maintenance.expiring('source', () => this.#endLost());
@@ -69,15 +72,17 @@ export class ResumableSources {
 
   /**
    * To be called for each follower before it connects: runs the source here if no node has run it yet.
+   * @param user of the follower. A source that is not shared belongs to the user of its first follower.
    * @param lastEventId what the client has; at the end of the source it need not come again
-   * @throws SseError `SOURCE_ENDED`, `UNAVAILABLE`
+   * @throws SseError `FORBIDDEN`, `SOURCE_ENDED`, `UNAVAILABLE`
    */
-  async begin(key: string, lastEventId: string | undefined, start: SourceFactory): Promise<void> {
+  async begin(source: Source, user: string | undefined, lastEventId: string | undefined): Promise<void> {
+    const { key, start } = source;
     this.#watch.start();
+    await this.#owners.admit(source, user, this.#isHere(key));
     if (this.runs.has(key)) return;
     // What is known of a source is kept up to date only while it is followed here.
-    const [follower] = this.node.store.subscribers(sourceTopic(key));
-    if (follower === undefined) this.#forgetHere(key);
+    if (!this.#isHere(key)) this.#forgetHere(key);
     else if (this.#runners.has(key)) return;
     const ended = await this.#locks.endOf(key);
     if (ended !== undefined) {
@@ -89,6 +94,12 @@ export class ResumableSources {
     const beginning = this.#beginning.get(key) ?? this.#begin(key, start);
     this.#beginning.set(key, beginning);
     await beginning.finally(() => this.#beginning.delete(key));
+  }
+
+  /** Whether a source runs here or is followed here. */
+  #isHere(key: string): boolean {
+    const [follower] = this.node.store.subscribers(sourceTopic(key));
+    return follower !== undefined || this.runs.has(key);
   }
 
   async #begin(key: string, start: SourceFactory): Promise<void> {
@@ -155,9 +166,10 @@ export class ResumableSources {
       // It has begun since it was stopped.
       if (runner !== undefined && (await this.#locks.lives(runner))) return { outcome: 'unknown' };
       await this.node.cluster.log.forget(sourceTopic(key));
-      await this.#locks.forgetEnd(key);
+      await this.#locks.forget(key);
       if (runner !== undefined) await this.#locks.release(key, runner);
       this.#forgetHere(key);
+      this.#owners.forget(key);
       return { outcome: 'delivered' };
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
@@ -241,10 +253,7 @@ export class ResumableSources {
     await run
       .persist(() => this.#end(key, ending))
       .catch((error: unknown) => {
-        this.node.logger.warn('the end of a source could not be published; other nodes do it', {
-          key,
-          error,
-        });
+        this.node.logger.warn('the end of a source could not be published; other nodes do it', { key, error });
       });
   }
 
@@ -264,6 +273,7 @@ export class ResumableSources {
     for (const [key, { run }] of [...this.runs]) {
       if (await this.#locks.acquire(key)) run.prolong(this.#provenUntil);
       else run.abort();
+      await this.#owners.prolong(key);
     }
   }
 
@@ -280,6 +290,7 @@ export class ResumableSources {
   async #endLost(): Promise<number> {
     const followed = new Set([...this.node.store.topics()].filter(isSourceTopic).map(sourceKey));
     for (const key of [...this.endings.keys()]) if (!followed.has(key)) this.endings.delete(key);
+    this.#owners.retain(key => followed.has(key) || this.runs.has(key));
     let again = LOOKED_AT_AGAIN;
     for (const key of [...this.#runners.keys()]) if (!followed.has(key) || again-- > 0) this.#runners.delete(key);
     let lost = 0;
@@ -289,10 +300,7 @@ export class ResumableSources {
       try {
         if (await this.#isLost(key, lives)) lost += 1;
       } catch (error) {
-        this.node.logger.debug('the node of a source could not be looked up; trying again', {
-          key,
-          error,
-        });
+        this.node.logger.debug('the node of a source could not be looked up; trying again', { key, error });
       }
     }
     return lost;
@@ -388,11 +396,4 @@ export class ResumableSources {
 function kept({ cursor }: PublicationResult): Cursor {
   if (cursor === undefined) throw new SseError('INTERNAL', 'a resumable source must be kept');
   return cursor;
-}
-
-/** Whether a client that has everything up to an id has all of a source that ended there. */
-function hasAll(lastEventId: string | undefined, ended: string): boolean {
-  const has = lastEventId === undefined ? undefined : parseCursor(lastEventId);
-  const end = parseCursor(ended);
-  return has !== undefined && end !== undefined && has.epoch === end.epoch && !isAfter(end, has);
 }

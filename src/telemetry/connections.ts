@@ -15,9 +15,9 @@ import {
 import type { CloseReason, SseConnection } from '../contracts/connection.js';
 import type { ResetReason } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
-import type { ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../contracts/telemetry.js';
+import type { Command, ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../contracts/telemetry.js';
 import { ATTRIBUTE, countedReason } from './names.js';
-import { errorType, refusedEnd, type Reporting, type SpanEnd } from './spans.js';
+import { commandEnd, errorType, refusedEnd, type Reporting, type SpanEnd } from './spans.js';
 import type { TraceCarrier } from './trace-carrier.js';
 
 /** Records clients that come and go in OpenTelemetry. */
@@ -98,6 +98,12 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     const active = context.active();
     const opening = continued(active, origin);
     return opening === active ? work() : context.with(opening, work);
+  }
+
+  commanding<R>(command: Command, connectionId: string | undefined, work: () => Promise<R>): Promise<R> {
+    const { spans } = this.reporting;
+    const facts = () => ({ ...spans.connection(connectionId), [ATTRIBUTE.command]: command });
+    return spans.around('sse.command', context.active(), facts, work, commandEnd);
   }
 
   cause(): string | undefined {

@@ -50,13 +50,17 @@ const PUBLISH = operation('publish', 'send');
 /** The destination of a broadcast. */
 const EVERYONE = '*';
 const DELIVER = operation('deliver', 'process');
+const ROUTE = operation('route', 'send');
 
 /** Records events on their way in OpenTelemetry. */
 export class OpenEventTelemetry implements EventTelemetry {
   constructor(
     private readonly reporting: Reporting,
     private readonly carrier: TraceCarrier,
-    private readonly formatId: (position: Cursor) => string,
+    private readonly settings: {
+      readonly formatId: (position: Cursor) => string;
+      readonly topicsInSpanNames: boolean;
+    },
   ) {}
 
   sending<R extends SendResult | Promise<SendResult>>(subject: SendSubject, work: () => R): R {
@@ -99,7 +103,8 @@ export class OpenEventTelemetry implements EventTelemetry {
     // Only `sending` sets it.
     const parent = (subject.context as Context | undefined) ?? context.active();
     const traced = (within: Context) => work(this.carrier.write(within, Date.now()));
-    const routed = spans.around('sse.route', parent, () => this.#messageFacts(subject), traced, sendEnd);
+    const facts = () => ({ ...ROUTE, ...this.#messageFacts(subject) });
+    const routed = spans.around('sse.route', parent, facts, traced, sendEnd);
     if (instruments === undefined && watcher === undefined) return routed;
     return routed.then(result => {
       instruments?.record('sse.route.duration', (performance.now() - startedAt) / 1000, {
@@ -137,7 +142,8 @@ export class OpenEventTelemetry implements EventTelemetry {
     const { scope } = to;
     const parent = context.active();
     const name = scope === 'cluster' ? 'sse.broadcast' : 'sse.publish';
-    const span = spans.begin(name, parent, () => publishFacts(scope, this.#facts(to), event));
+    const title = this.#titleOf('publish', to);
+    const span = spans.begin(name, parent, () => publishFacts(scope, this.#facts(to), event), { title });
     const text = this.#recording ? this.carrier.write(within(parent, span), Date.now()) : undefined;
     const startedAt = performance.now();
     try {
@@ -197,9 +203,9 @@ export class OpenEventTelemetry implements EventTelemetry {
     const connection = scope === 'connection' ? to.connection : undefined;
     const facts = () => ({
       ...arrivalFacts(scope, size, this.#facts(to)),
-      ...(position && { [ATTRIBUTE.messagingMessageId]: this.formatId(position) }),
+      ...(position && { [ATTRIBUTE.messagingMessageId]: this.settings.formatId(position) }),
     });
-    const fanOut = this.#arriving(carried, connection, facts, work, fanOutEnd);
+    const fanOut = this.#arriving(carried, connection, facts, work, fanOutEnd, this.#titleOf('deliver', to));
     this.#countFanOut(scope, fanOut);
     this.reporting.watcher?.onArrived(fanOut, to.scope === 'topic' ? to.topic : undefined);
     this.#noteLatency(scope, carried);
@@ -225,10 +231,16 @@ export class OpenEventTelemetry implements EventTelemetry {
     facts: () => Attributes,
     work: () => R,
     describe: (result: Awaited<R>) => SpanEnd,
+    title?: string,
   ): R {
     if (carried?.context === undefined) return work();
     const links = linksTo(connection?.origin);
-    return this.reporting.spans.around('sse.deliver', carried.context, facts, work, describe, { links });
+    return this.reporting.spans.around('sse.deliver', carried.context, facts, work, describe, { title, links });
+  }
+
+  /** As the conventions for messaging name a span whose destinations are few. */
+  #titleOf(operation: 'publish' | 'deliver', to: Addressee): string | undefined {
+    return this.settings.topicsInSpanNames && to.scope === 'topic' ? `${operation} ${to.topic}` : undefined;
   }
 
   #noteLatency(scope: Scope, carried: Carried | undefined): void {
