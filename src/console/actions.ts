@@ -1,5 +1,5 @@
 import type { Context } from 'koa';
-import type { CommandReceipt, PublishReceipt } from '../contracts/events.js';
+import type { PublishReceipt } from '../contracts/events.js';
 import type { SseService } from '../contracts/service.js';
 import { SseError } from '../errors.js';
 import { shownValue } from '../options/problems.js';
@@ -142,6 +142,6 @@ function published(receipt: Pick<PublishReceipt, 'outcome' | 'id'>) {
   return { outcome: receipt.outcome, code: codeOf(receipt), id: receipt.id ?? null };
 }
 
-function codeOf(receipt: Pick<CommandReceipt, never>): string | null {
+function codeOf(receipt: object): string | null {
   return 'code' in receipt && typeof receipt.code === 'string' ? receipt.code : null;
 }

@@ -5,8 +5,10 @@ import type { Sample } from './answers.js';
 import type { Happening, NodeReading, NodeRow, NodesAnswer, SendRecord, SendsEvent, Traffic } from './contract.js';
 import type { HappeningsEvent } from './contract.js';
 import { joined, sumOf } from './reading.js';
-import { SAMPLE_MS, type Station } from './station.js';
+import type { Station } from './station.js';
 
+/** Milliseconds from a sample of this node to a tick: those of other nodes have come by then. */
+const TICK_AFTER_MS = 150;
 /** Milliseconds between two messages that somebody looks. */
 const ANNOUNCE_MS = 2_000;
 /** A node without a newer sample counts as silent. */
@@ -36,7 +38,6 @@ export class LiveFeed {
   readonly #viewers = new Set<Viewer>();
   readonly #samples = new Map<string, { readonly at: number; readonly reading: NodeReading }>();
   readonly #announcing = new Periodic(() => this.#announce(), { everyMs: ANNOUNCE_MS });
-  readonly #ticking = new Periodic(() => this.#tick(), { everyMs: SAMPLE_MS });
   #nodes: readonly NodeInfo[] | undefined;
   #ups = 0;
 
@@ -65,14 +66,12 @@ export class LiveFeed {
     this.station.onSample = (nodeId, sample) => this.#onSample(nodeId, sample);
     this.#announcing.start();
     this.#announcing.runWithin(0);
-    this.#ticking.start();
   }
 
   #remove(viewer: Viewer): void {
     this.#viewers.delete(viewer);
     if (this.#viewers.size > 0) return;
     this.#announcing.stop();
-    this.#ticking.stop();
     this.station.onSample = undefined;
     this.station.unwatch();
     this.#samples.clear();
@@ -109,6 +108,7 @@ export class LiveFeed {
       viewer.happen({ happenings, more });
       viewer.send(sends);
     }
+    if (nodeId === this.station.nodeId) setTimeout(() => void this.#tick(), TICK_AFTER_MS).unref();
   }
 
   async #tick(): Promise<void> {

@@ -35,6 +35,7 @@ export class Recorder implements TelemetryWatcher {
   #counts = new Counts();
   #reported = new Report<Happening>();
   #reportedSends = new Report<SendRecord>();
+  readonly #startedAt = Date.now().toString(36);
   #ids = 0;
   #periodAt = performance.now();
   #bytes: number;
@@ -54,7 +55,7 @@ export class Recorder implements TelemetryWatcher {
     const now = performance.now();
     const { bytesWritten, eventsDropped } = this.written;
     const traffic: Traffic = {
-      periodMs: now - this.#periodAt,
+      periodMs: rounded(now - this.#periodAt),
       ...this.#counts.read(),
       bytesWritten: bytesWritten - this.#bytes,
       dropped: eventsDropped - this.#dropped,
@@ -138,8 +139,8 @@ export class Recorder implements TelemetryWatcher {
     if (!this.#reportedSends.admits(result.outcome)) return;
     const record: SendRecord = {
       id: this.#nextId(),
-      at: Date.now() - ms,
-      ms,
+      at: Math.round(Date.now() - ms),
+      ms: rounded(ms),
       nodeId: this.nodeId,
       kind: KINDS[scope],
       to,
@@ -200,7 +201,7 @@ export class Recorder implements TelemetryWatcher {
 
   #nextId(): string {
     this.#ids += 1;
-    return `${this.nodeId}-${this.#periodAt.toString(36)}-${this.#ids}`;
+    return `${this.nodeId}-${this.#startedAt}-${this.#ids}`;
   }
 }
 
@@ -294,6 +295,11 @@ function add(counts: Record<string, number>, label: string): void {
   const known = counts[label];
   const key = known === undefined && Object.keys(counts).length >= MOST_LABELS ? 'other' : label;
   counts[key] = (counts[key] ?? 0) + 1;
+}
+
+/** To microseconds. */
+function rounded(ms: number): number {
+  return Math.round(ms * 1_000) / 1_000;
 }
 
 function remember<T>(items: T[], item: T): void {

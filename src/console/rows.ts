@@ -246,10 +246,7 @@ const MOST_SOURCES = 200;
 
 function countSubscribers(store: ConnectionStore, topic: string): number {
   const subscribers = store.subscribers(topic);
-  if (subscribers instanceof Set) return subscribers.size;
-  let count = 0;
-  for (const _ of subscribers) count += 1;
-  return count;
+  return subscribers instanceof Set ? subscribers.size : [...subscribers].length;
 }
 
 function compareText(a: string, b: string): number {
