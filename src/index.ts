@@ -63,6 +63,7 @@ export type {
   BroadcastReceipt,
   CloseReceipt,
   CommandReceipt,
+  ConfirmationReport,
   FanOut,
   LocalReceipt,
   LocalResult,

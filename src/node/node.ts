@@ -19,6 +19,7 @@ import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
 import { joinResets } from '../protocol/gap.js';
 import { withTimeout } from '../time.js';
+import { Confirmations } from './confirmations.js';
 import type { Reconciler } from './maintenance.js';
 
 /** The life of a node. It never goes back. */
@@ -44,6 +45,7 @@ export class SseNode implements ConnectionObserver {
   readonly environment: ConnectionEnvironment;
   readonly resetHooks: ResetHooks;
   readonly evictions: Evictions;
+  readonly confirmations: Confirmations;
   readonly encoder: EventEncoder;
   readonly options: ResolvedSseOptions;
   readonly store: ConnectionStore;
@@ -74,6 +76,7 @@ export class SseNode implements ConnectionObserver {
     this.logger = logger;
     this.telemetry = telemetry;
     this.evictions = new Evictions(logger);
+    this.confirmations = new Confirmations(options.confirmation);
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
     const { connection, sendBuffer, limits } = options;
     this.encoder = new EventEncoder(limits.maxEventBytes);
@@ -176,6 +179,7 @@ export class SseNode implements ConnectionObserver {
     this.telemetry.connections.stopped(connection, reason);
     if (reason === 'superseded') this.evictions.superseded(connection.id);
     this.store.remove(connection);
+    this.confirmations.end(connection);
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
@@ -231,6 +235,7 @@ export class SseNode implements ConnectionObserver {
   /** Stops every timer of this node, and what it reports. */
   stop(): void {
     this.#unobserve();
+    this.confirmations.stop();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
     this.environment.memories.stop();

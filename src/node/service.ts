@@ -25,6 +25,7 @@ import type {
 import { checkArguments } from '../options/arguments.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { checkConnectionId, checkKey, checkReason, checkTopic } from '../protocol/names.js';
+import { reportIn } from './confirmations.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
@@ -184,6 +185,16 @@ export class DistributedSseService implements SseService {
     const stopped = await this.stopSource(key);
     if (stopped.outcome !== 'delivered' && stopped.outcome !== 'not-connected') return stopped;
     return this.#sources.forget(key);
+  }
+
+  async confirm(report: unknown): Promise<CommandReceipt> {
+    const { confirmations, closed, cluster } = this.#node;
+    confirmations.assertEnabled('confirm');
+    const checked = reportIn(report);
+    if (closed) return CLOSED;
+    const here = this.#listener.onConfirm(checked);
+    if (here.outcome !== 'not-connected') return here;
+    return confirmations.forward(() => cluster.messenger.confirm(checked));
   }
 
   async presence(topic: string): Promise<Presence> {
