@@ -20,8 +20,8 @@
 -- ARGV[8] takeoverWindow  milliseconds
 -- ARGV[9] pubCommand      PUBLISH or SPUBLISH
 -- ARGV[10] channelPrefix  channel of a node without its incarnation
--- ARGV[11] ...            conn tok user fencingToken, at most 100: token within the node; user, '' when there is none; the
---                         connection's own fencing token in mode restore, else ''
+-- ARGV[11] ...            conn tok user fencingToken trace, at most 100: token within the node; user, '' when there is none;
+--                         the connection's own fencing token in mode restore, else ''; trace of its opening, or ''
 --
 -- RETURNS
 --   OK now status fencingToken inc tok...  for each registration:
@@ -40,8 +40,8 @@
 --   connection keeps its own: where Redis has lost writes, a live route with a smaller one is older data. The last three
 --   superseded tokens are kept: a late retry of one must not win the id back. A route of its own under an earlier lease is
 --   moved to the present one (NEW): else it would be reaped with the old lease. A former owner gets the JSON
---   {v:1, t:'superseded', c:conn, k:tok, f:fencing token}, also when its lease ran out: a node that only stalled renews the
---   lease when it wakes up. A route that cannot be read is none.
+--   {v:1, t:'superseded', c:conn, k:tok, f:fencing token, x:trace if given}, also when its lease ran out: a node that only
+--   stalled renews the lease when it wakes up. A route that cannot be read is none.
 local leases, routes, index, channelPrefix = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
 local inc, gen, mode, ttlMs, leaseMs, keyMs = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local takeoverLimit, takeoverWindow, pubCommand = math.min(tonumber(ARGV[7]), MOST), tonumber(ARGV[8]), ARGV[9]
@@ -80,19 +80,19 @@ local function decide(old, tok, user, own)
 end
 
 local given, conns, answer = redis.call('EXISTS', unpack(KEYS, 4)) > 0, {}, { 'OK', num(now) }
-for i = 1, #KEYS - 3 do conns[i] = ARGV[4 * i + 7] end
+for i = 1, #KEYS - 3 do conns[i] = ARGV[5 * i + 6] end
 local found, current, written, indexed, notices = redis.call('HMGET', routes, unpack(conns)), {}, {}, {}, {}
 for i, conn in ipairs(conns) do
   local key, status, token, owner, oldTok, route = KEYS[i + 3], 'GONE', 0, '', ''
-  local tok, user, own = ARGV[4 * i + 8], ARGV[4 * i + 9], tonumber(ARGV[4 * i + 10]) or nowMicros
+  local tok, user, own, x = ARGV[5 * i + 7], ARGV[5 * i + 8], tonumber(ARGV[5 * i + 9]) or nowMicros, ARGV[5 * i + 10]
   if not given or redis.call('EXISTS', key) == 0 then
     status, token, owner, oldTok, route = decide(current[conn] or found[i], tok, user, own)
   end
   if route then
-    current[conn] = route
-    written[#written + 1], written[#written + 2] = conn, route
+    current[conn], written[#written + 1], written[#written + 2] = route, conn, route
     indexed[#indexed + 1], indexed[#indexed + 2] = gen, conn
-    if owner ~= '' then notices[#notices + 1] = { owner, { v = 1, t = 'superseded', c = conn, k = oldTok, f = num(token) } } end
+    local notice = { v = 1, t = 'superseded', c = conn, k = oldTok, f = num(token), x = x ~= '' and x or nil }
+    if owner ~= '' then notices[#notices + 1] = { owner, notice } end
   end
   answer[4 * i - 1], answer[4 * i], answer[4 * i + 1], answer[4 * i + 2] = status, num(token), owner, oldTok
 end

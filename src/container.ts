@@ -21,6 +21,7 @@ import { formatCursor } from './protocol/cursor.js';
 import { CockatielPolicy, policyObserver } from './resilience/cockatiel-policy.js';
 import { PassthroughPolicy } from './resilience/passthrough-policy.js';
 import { ConsoleLogger } from './telemetry/console-logger.js';
+import type { ServerAddress } from './telemetry/spans.js';
 import { OpenTelemetry, SilentTelemetry } from './telemetry/telemetry.js';
 
 /** A service of one's own: a class the container builds once, or a ready object. */
@@ -118,10 +119,16 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
     .onDeactivation(service => service.close());
 }
 
-function telemetryOf({ node, telemetry }: ResolvedSseOptions): Telemetry {
-  return telemetry.enabled
-    ? new OpenTelemetry({ ...telemetry, nodeId: node.id, formatId: formatCursor })
-    : new SilentTelemetry();
+function telemetryOf({ node, telemetry, redis }: ResolvedSseOptions): Telemetry {
+  if (!telemetry.enabled) return new SilentTelemetry();
+  return new OpenTelemetry({ ...telemetry, nodeId: node.id, formatId: formatCursor, server: serverOf(redis) });
+}
+
+/** Host and port alone: the address may have a password. */
+function serverOf({ enabled, url }: ResolvedSseOptions['redis']): ServerAddress | undefined {
+  if (!enabled || url === undefined || !URL.canParse(url)) return undefined;
+  const { hostname, port } = new URL(url);
+  return hostname === '' ? undefined : { address: hostname, port: port === '' ? 6379 : Number(port) };
 }
 
 function bindService<T>(

@@ -1,7 +1,7 @@
 /**
  * Runs the tests: groups of files, each in a process of its own, side by side, since most of them wait for timers and
- * sockets. Each group's report is printed when it is done, then the slowest files; the last line sums everything up. Exits
- * with 1 when anything failed.
+ * sockets. Each group's report is printed when it is done, then the slowest files and a line for each failure; the last line sums
+ * everything up. Exits with 1 when anything failed.
  *
  * `--all` does the whole of what is otherwise done in part: every topology, all runs of the models, the full amounts.
  */
@@ -21,19 +21,20 @@ interface Group {
   readonly calculates?: boolean;
 }
 
-/** The longest first. In the first two each file takes long, and most of that time the first one waits. */
+/** A file belongs to the first group that names it. The longest groups come first. */
 const GROUPS: readonly Group[] = [
-  { files: /^e2e\/(ledger|outages|resumable-sources|rolling-restart)\./ },
-  { files: /^e2e\/(load|real-clients|receipts|slow-resume)\./ },
-  { files: /^contract\/redis-/ },
   { files: /^integration\/redis\/[a-m](?!.*-(model|at-size)\.)/ },
   { files: /^integration\/redis\/(?!.*-(model|at-size)\.)/ },
-  { files: /^e2e\// },
+  { files: /^e2e\/(ledger|outages|resumable-sources|rolling-restart)\./ },
+  { files: /^e2e\/(real-clients|receipts|slow-resume)\./ },
+  { files: /^e2e\/load\./ },
+  { files: /^contract\/redis-/ },
   { files: /^(contract|integration\/koa)\// },
+  { files: /^e2e\// },
   { files: /./, calculates: true },
 ];
-// A group on one core would have too little of it to keep the bounds in time that tests have.
-const AT_ONCE = availableParallelism() === 1 ? 2 : GROUPS.length;
+// With more of them at once a group has too little of a core to keep the bounds in time that tests have.
+const AT_ONCE = Math.min(GROUPS.length, availableParallelism() === 1 ? 2 : 3 * availableParallelism());
 const WHOLE = process.argv.includes('--all');
 // A group that something keeps alive must not keep everything else.
 const LONGEST_MS = (WHOLE ? 30 : 10) * 60_000;
@@ -43,10 +44,11 @@ const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const MOCHA = join(dirname(createRequire(import.meta.url).resolve('mocha/package.json')), 'lib/cli/cli.js');
 const REPORTER = fileURLToPath(new URL('./support/file-times.js', import.meta.url));
 // What a group that broke off before it could count came to.
-const BROKEN: GroupResult = { passed: 0, failed: 1, skipped: 0, files: {} };
+const BROKEN: GroupResult = { passed: 0, failed: 1, skipped: 0, failures: ['a group that ended too early'], files: {} };
 
 const folder = await mkdtemp(join(tmpdir(), 'sse-results-'));
-const waiting = [...filesOfGroups().entries()];
+// What gives way to the others runs beside them from the beginning.
+const waiting = [...filesOfGroups().entries()].sort(([a], [b]) => rank(a) - rank(b));
 const results: GroupResult[] = [];
 await Promise.all(Array.from({ length: AT_ONCE }, work));
 await rm(folder, { recursive: true });
@@ -56,11 +58,16 @@ console.log(`The slowest of ${times.length} files:`);
 for (const [file, ms] of times.slice(0, SLOWEST)) {
   console.log(`  ${(ms / 1_000).toFixed(1).padStart(6)} s  ${file}`);
 }
+for (const failure of results.flatMap(({ failures: ofGroup }) => ofGroup)) console.log(`FAILED ${failure}`);
 const failures = sum('failed');
 const skipped = sum('skipped');
 console.log(`${sum('passed')} passed, ${failures} failed${skipped > 0 ? `, ${skipped} skipped` : ''}`);
 // What a group that was ended has left behind may still hold its output.
 process.exit(failures === 0 ? 0 : 1);
+
+function rank(group: number): number {
+  return GROUPS[group]?.calculates === true ? -1 : group;
+}
 
 async function work(): Promise<void> {
   for (let next = waiting.shift(); next !== undefined; next = waiting.shift()) {

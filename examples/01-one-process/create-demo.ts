@@ -1,11 +1,20 @@
 import 'reflect-metadata';
 import { Container } from 'inversify';
 import Koa, { type Middleware } from 'koa';
-import { ClusterCoordinator, ResolvedSseOptions, sseMiddleware, sseModule, SseService } from '../../src/index.js';
+import {
+  ClusterCoordinator,
+  ResolvedSseOptions,
+  sseMiddleware,
+  sseModule,
+  SseService,
+  type SseOptions,
+} from '../../src/index.js';
 import { answerErrors } from './answer-errors.js';
 import { demoRoutes } from './demo-routes.js';
 import { pageFiles } from './page-files.js';
 import { StreamController } from './stream-controller.js';
+import { BOARD_HISTORY, TourController } from './tour-controller.js';
+import { tourRoutes } from './tour-routes.js';
 
 /** What the demo's main program runs. */
 export interface Demo {
@@ -15,23 +24,37 @@ export interface Demo {
 }
 
 /**
- * The whole application: a container, a controller, and a few plain routes.
+ * The whole application: a container, two controllers, and a few plain routes.
  * @param first middleware in front of all other
  */
 export async function createDemo(env: NodeJS.ProcessEnv, first: readonly Middleware[] = []): Promise<Demo> {
-  const { REDIS_URL: url, NODE_ID: id } = env;
   const container = new Container();
-  container.load(sseModule({ ...(url ? { redis: { url } } : {}), ...(id ? { node: { id } } : {}) }));
+  container.load(sseModule(demoOptions(env)));
   container.bind(StreamController).toSelf().inSingletonScope();
+  container.bind(TourController).toSelf().inSingletonScope();
   const sse = container.get(SseService);
+  const options = container.get(ResolvedSseOptions);
+  const coordinator = container.get(ClusterCoordinator).kind;
+  const facts = { nodeId: sse.nodeId, coordinator, mailbox: options.mailbox.enabled, console: null };
 
   const app = new Koa();
   for (const middleware of first) app.use(middleware);
   app.use(answerErrors);
-  app.use(sseMiddleware(container, { controllers: [StreamController] }));
-  for (const router of [await pageFiles(), demoRoutes(sse, container.get(ResolvedSseOptions))]) {
+  app.use(sseMiddleware(container, { controllers: [StreamController, TourController] }));
+  const tour = tourRoutes(sse, options, container.get(TourController), facts);
+  for (const router of [await pageFiles(), tour, demoRoutes(sse, options)]) {
     app.use(router.routes());
     app.use(router.allowedMethods());
   }
-  return { app, sse, coordinator: container.get(ClusterCoordinator).kind };
+  return { app, sse, coordinator };
+}
+
+function demoOptions({ REDIS_URL: url, NODE_ID: id }: NodeJS.ProcessEnv): SseOptions {
+  return {
+    ...(url ? { redis: { url } } : {}),
+    ...(id ? { node: { id } } : {}),
+    history: { topics: { 'tour/board/*': { maxEntries: BOARD_HISTORY } } },
+    // In a cluster a mailbox costs each connection a subscription in Redis: there the environment decides.
+    mailbox: { enabled: !url },
+  };
 }

@@ -185,7 +185,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
     // What was delivered before was handled then.
     if (!this.#moves(block)) return [block];
     const { event: name, data: text } = block;
-    if (text === undefined) return undefined;
+    if (text === undefined || name === 'sse.position') return undefined;
     const { parse = parseJson } = this.#options;
     let data: unknown;
     const parsed = this.#guard(() => (data = isLibraryEvent(name) ? parseJson(text) : parse(text, name)));

@@ -5,22 +5,16 @@ import { formatCursor } from '../protocol/cursor.js';
 import { encodeComment } from '../protocol/event-stream.js';
 import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
+import { userOf } from '../protocol/users.js';
 import { ClientCursor, ClientIds } from './cursor.js';
 import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED, OTHER_ID, repeated } from './direct-send.js';
-import { Ending, Handling, isEnded, lastFrame } from './end.js';
+import { Ending, Handling, isEnded, isHeadSent, lastFrame, SENT, type State, UNSENT } from './end.js';
 import { type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
 import { MessageMemory } from './message-memory.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
 import { type Beating, HEARTBEAT, type Watched } from './timers.js';
 import { FrameWriter } from './writer.js';
 
-/** As `ConnectionState`; an opening connection knows whether its response head was written. */
-type State =
-  | { readonly kind: 'opening'; readonly head: 'unsent' | 'sent' }
-  | Exclude<ConnectionState, { readonly kind: 'opening' }>;
-
-const UNSENT: State = { kind: 'opening', head: 'unsent' };
-const SENT: State = { kind: 'opening', head: 'sent' };
 const OPENING: ConnectionState = { kind: 'opening' };
 const OPEN: State = { kind: 'open' };
 const NO_TOPICS: ReadonlySet<string> = new Set();
@@ -64,6 +58,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     sink.attach(this);
   }
 
+  get user(): string | undefined {
+    return userOf(this.id);
+  }
+
   get token(): string {
     return this.ordinal.toString(36);
   }
@@ -90,6 +88,14 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   get results(): MessageResults | undefined {
     return this.#memory;
+  }
+
+  get cursor(): Cursor | undefined {
+    return this.#cursor.cursor;
+  }
+
+  get lastOutcome(): LocalResult['outcome'] | undefined {
+    return this.#writer.lastOutcome;
   }
 
   get piping(): boolean {
@@ -204,22 +210,15 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   reportGap(gap: Gap): void {
-    if (this.ownIds) return;
+    if (this.ownIds || isEnded(this.#state)) return;
     const report = GapReport.of(gap);
-    switch (this.#state.kind) {
-      case 'opening':
-        // Stands among the held frames. Which topics the client misses is decided when its cursor is known.
-        this.#writer.hold(report.frameFor([...this.topics], true));
-        break;
-      case 'open': {
-        const frame = this.#resetFor(report);
-        if (frame !== undefined) this.#writer.enqueue(frame);
-        break;
-      }
-      case 'draining':
-      case 'closed':
-        break;
+    if (this.#state.kind === 'opening') {
+      // Stands among the held frames. Which topics the client misses is decided when its cursor is known.
+      this.#writer.hold(report.frameFor([...this.topics], true));
+      return;
     }
+    const frame = this.#resetFor(report);
+    if (frame !== undefined) this.#writer.enqueue(frame);
   }
 
   resetForDropped(dropped: Frame): ResetFrame | undefined {
@@ -394,5 +393,3 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return this.#ending;
   }
 }
-
-const isHeadSent = (state: State): boolean => state.kind !== 'opening' || state.head === 'sent';

@@ -8,6 +8,17 @@ import { legalLastEventId } from '../protocol/names.js';
 import { LONGEST_MS } from '../time.js';
 import type { ReconnectTimes } from './environment.js';
 
+/** As `ConnectionState`; an opening connection knows whether its response head was written. */
+export type State =
+  | { readonly kind: 'opening'; readonly head: 'unsent' | 'sent' }
+  | Exclude<ConnectionState, { readonly kind: 'opening' }>;
+
+export const UNSENT: State = { kind: 'opening', head: 'unsent' };
+export const SENT: State = { kind: 'opening', head: 'sent' };
+
+/** Whether the client got the response head, so that it can get a last event. */
+export const isHeadSent = (state: State): boolean => state.kind !== 'opening' || state.head === 'sent';
+
 /** Whether a connection takes no more events. */
 export function isEnded(state: ConnectionState): state is Extract<ConnectionState, { readonly reason: CloseReason }> {
   return state.kind === 'draining' || state.kind === 'closed';

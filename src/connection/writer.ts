@@ -83,6 +83,13 @@ export class FrameWriter implements Flushable, BudgetHolder {
     return performance.now() - Math.max(this.#progressAt, this.#startedAt) < LATE_MS;
   }
 
+  /** What became of the latest frame, as its buffers show; `undefined` when there was none. */
+  get lastOutcome(): LocalResult['outcome'] | undefined {
+    if (this.#reset !== undefined) return 'rejected';
+    if (this.#sendBuffer !== undefined || this.#held !== undefined || !this.keepsUp) return 'buffered';
+    return this.#written > 0 || this.#batch.bytes > 0 ? 'delivered' : undefined;
+  }
+
   /** Whether bytes can no longer reach the client. */
   get gone(): boolean {
     return this.owner.state.kind === 'closed' || this.sink.closed;

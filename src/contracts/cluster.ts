@@ -29,6 +29,8 @@ export interface Registration {
   readonly openedAt?: number;
   /** The client brought no last id, so that its takeover is counted apart: 19 within `connection.takeoverWindow` succeed. */
   readonly pageLoad?: boolean;
+  /** The trace of its opening, for a former owner. */
+  readonly trace?: string;
 }
 
 /** Answer to a registration. Only `registered` changes anything. */
@@ -60,7 +62,12 @@ export interface NodeInfo {
 
 /** Who is subscribed to a topic. */
 export interface Presence {
-  readonly connections: readonly { readonly connectionId: string; readonly nodeId: string }[];
+  readonly connections: readonly {
+    readonly connectionId: string;
+    readonly nodeId: string;
+    /** Who the connection belongs to; absent for a connection without a user. */
+    readonly user?: string;
+  }[];
   /** Nodes that did not answer in time; empty when the answer is complete. */
   readonly missing: readonly string[];
 }
@@ -137,6 +144,11 @@ export interface ReplayRequest {
    * `seen` and since the opening, give or take a second; where `seen` is not known, since a minute before.
    */
   readonly opened?: { readonly openedAt: number; readonly seen: Cursor | undefined };
+  /**
+   * The reader has read this head of the log: a page of what this node has delivered serves only if that goes so far. Without
+   * it a page may end before, and the reader gets the rest from the listener.
+   */
+  readonly until?: Cursor;
   /** The reader follows some of the topics only from these positions on: it gets no earlier entry, and no gap before. */
   readonly since?: ReadonlyMap<string, Cursor>;
   /**

@@ -39,8 +39,9 @@ export interface ClusterListener {
    * Another registration took the id over: close the connection with this token, unless its fencing token is not smaller. A
    * cluster that lost its newest routes may have restored an older one first.
    * @param fencingToken of the other registration
+   * @param trace as the other registration gave it; anyone who may publish to Redis can have written it
    */
-  onSuperseded(connectionId: string, token: string, fencingToken: number): void;
+  onSuperseded(connectionId: string, token: string, fencingToken: number, trace?: string): void;
   /** Another node repaired a difference, and this node may have one as well: reconcile soon. */
   onSync(): void;
   /**

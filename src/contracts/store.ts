@@ -1,6 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason, SseConnection } from './connection.js';
-import type { FanOut, Frame, Gap, LocalResult, Position } from './events.js';
+import type { Cursor, FanOut, Frame, Gap, LocalResult, Position } from './events.js';
 
 /** The results of the messages of the last minute. */
 export interface MessageResults {
@@ -20,6 +20,10 @@ export interface LocalConnection extends SseConnection {
   readonly lastProgressAt: number;
   /** `ids: 'application'`: the client's last id is the application's, and the connection follows no topic. */
   readonly ownIds: boolean;
+  /** Up to here its client was given every entry of its topics. */
+  readonly cursor: Cursor | undefined;
+  /** What became of its latest event, as its buffers show; `undefined` when there was none. */
+  readonly lastOutcome: LocalResult['outcome'] | undefined;
   /** Whether a source runs, see `pipe`. */
   readonly piping: boolean;
   /** What telemetry remembers of its opening. Only telemetry reads and writes it. */

@@ -41,6 +41,19 @@ export type Addressee =
       readonly connection: LocalConnection | undefined;
     };
 
+/** What a node asks of the cluster and waits for, sends and publications apart. */
+export type Command =
+  | 'locate'
+  | 'count'
+  | 'nodes'
+  | 'presence'
+  | 'position'
+  | 'subscribe'
+  | 'unsubscribe'
+  | 'close'
+  | 'close-all'
+  | 'end-source';
+
 /** A request for a stream. */
 export interface OpeningSubject {
   readonly connectionId: string;
@@ -125,10 +138,12 @@ export interface ConnectionTelemetry {
   /** Within {@link opening}: the replay of missed or waiting entries. */
   replaying(connectionId: string, work: () => Promise<ReplaySummary>): Promise<ReplaySummary>;
   /** A client got `sse.reset` in a stream that goes on. */
-  reset(reason: ResetReason): void;
+  reset(reason: ResetReason, connectionId?: string): void;
   /** Code of the application that handles a connection; it continues the trace of the opening. */
   handling<T>(connection: SseConnection, work: () => T): T;
-  /** The trace that a close carries to other nodes. */
+  /** A command to the cluster, or a question, until its answer. `connectionId`: whom it is about, if it is one. */
+  commanding<R>(command: Command, connectionId: string | undefined, work: () => Promise<R>): Promise<R>;
+  /** The trace that a close, or the opening that takes an id over, carries to other nodes. */
   cause(): string | undefined;
   /** Closes connections for another node. @param trace what the other node's {@link cause} gave */
   closing(trace: string | undefined, work: () => number): number;
@@ -178,6 +193,44 @@ export interface MaintenanceTelemetry {
   commanded(command: string, ms: number, error?: unknown): void;
 }
 
+/** A call of the application that has its receipt. */
+export interface SettledCall {
+  /** `connection` is a send. */
+  readonly scope: 'connection' | 'topic' | 'cluster';
+  /** A connection id, a topic, or `*`. */
+  readonly to: string;
+  readonly event: string;
+  /** Of a send. */
+  readonly messageId?: string;
+  readonly result: SendResult | BroadcastReceipt | PublishReceipt;
+  /** Milliseconds it took. */
+  readonly ms: number;
+  /** The trace in which it is recorded. */
+  readonly traceId: string | undefined;
+}
+
+/** Gets what a node records while somebody looks at the node. No method may throw or wait. */
+export interface TelemetryWatcher {
+  onOpened(connection: LocalConnection, degraded: boolean): void;
+  onStopped(connection: LocalConnection, reason: CloseReason): void;
+  /** @param code of the `SseError`, or the name of another error */
+  onRefused(connectionId: string | undefined, code: string): void;
+  onReset(reason: ResetReason, connectionId: string | undefined): void;
+  onReplayed(entries: number): void;
+  onSettled(call: SettledCall): void;
+  /** An event for one connection has its outcome; {@link onRouted} as well where another node delivered it, or a mailbox. */
+  onSent(scope: 'connection' | 'source', outcome: Outcome): void;
+  onRouted(outcome: Outcome): void;
+  /** An event reached this node. @param topic that it was published to, as the application names it */
+  onArrived(fanOut: FanOut, topic: string | undefined): void;
+  /** @param ms from the call to the delivery, by the clocks of both nodes */
+  onLatency(ms: number): void;
+  /** @param lagMs from the log to this node, by both clocks */
+  onLag(lagMs: number): void;
+  onRepaired(repairs: Readonly<Record<string, number>>): void;
+  onDraining(): void;
+}
+
 /**
  * Records the work of a node. Spans are short: none lasts as long as a stream, and a broadcast makes
  * one per node, none per connection.
@@ -192,6 +245,11 @@ export interface Telemetry {
   readonly traffic: TrafficCounts;
   /** Reports these figures until the returned function is called. One node at a time. */
   observe(gauges: NodeGauges): () => void;
+  /**
+   * Notifies the watcher from now on, in place of a former one; without a watcher it costs nothing. Returns whether anything
+   * is recorded at all.
+   */
+  watch(watcher: TelemetryWatcher | undefined): boolean;
 }
 
 export const Telemetry: ServiceIdentifier<Telemetry> = Symbol.for('distributed-sse/Telemetry');

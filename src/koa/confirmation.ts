@@ -23,8 +23,12 @@ export function isReport({ req, method }: Context): boolean {
  * Answers the report of a client: 204, or the status of an error. After 429 and 5xx the client reports the same again.
  * @throws SseError `INVALID_REQUEST`, `EVENT_TOO_LARGE`, `FORBIDDEN`, `CONNECTION_CLOSED`, `UNAVAILABLE`
  */
-export async function answerReport(ctx: Context, service: Pick<SseService, 'confirm'>): Promise<void> {
-  const receipt = await service.confirm(await bodyOf(ctx));
+export async function answerReport(
+  ctx: Context,
+  service: Pick<SseService, 'confirm'>,
+  user: string | undefined,
+): Promise<void> {
+  const receipt = await service.confirm(await bodyOf(ctx), user);
   switch (receipt.outcome) {
     case 'delivered':
     case 'stored':

@@ -116,7 +116,10 @@ export interface GuardOptions {
 
 /** Settings of `@SseEndpoint`. */
 export interface SseEndpointOptions extends GuardOptions {
-  /** The request methods it answers. Default both. */
+  /**
+   * The request methods it answers. A page of another site can send a POST without asking first, and a repeated POST may have
+   * effects. Default `['GET']`.
+   */
   readonly methods?: readonly ('GET' | 'POST')[];
   /** Topics its connections follow from the start. */
   readonly topics?: readonly string[] | ((request: EndpointRequest) => readonly string[]);
@@ -137,6 +140,11 @@ export interface SseEndpointOptions extends GuardOptions {
    * that asks for the key follows that source, from its start or from the client's last id, on any node.
    */
   readonly resumable?: (request: EndpointRequest) => string;
+  /**
+   * Every user may follow the resumable source. Default false: it belongs to the user whose request came first, and requests of
+   * others get 403.
+   */
+  readonly shared?: boolean;
   /** See `ConnectionOptions.ids`; not together with `topics`, `backlog`, `resumable` and `onReset`. */
   readonly ids?: 'application';
   /** Name of the controller's method that is called as a `ResetHook` whenever a client gets `sse.reset`. */
@@ -166,6 +174,7 @@ const OPTION_RULES: Readonly<Record<keyof SseEndpointOptions, OptionRule>> = {
   compression: ['true or false', value => typeof value === 'boolean'],
   onDuplicate: ["'takeover' or 'reject'", value => value === 'takeover' || value === 'reject'],
   resumable: ['a function of the request', isFunction],
+  shared: ['true or false', value => typeof value === 'boolean'],
   ids: ["'application'", value => value === 'application'],
   onReset: ['the name of a method of the controller', isText],
 };

@@ -35,7 +35,7 @@ export interface MatchingOptions {
   readonly strict?: boolean;
 }
 
-const DEFAULT_METHODS = ['GET', 'POST'] as const;
+const DEFAULT_METHODS = ['GET'] as const;
 
 /**
  * The routes of some controllers, in the order given.

@@ -207,8 +207,8 @@ type AnyResponse = ServerResponse | Http2ServerResponse;
 /** The head of an event stream, beside what the protocol adds. */
 export const STREAM_HEADERS = {
   'Content-Type': 'text/event-stream',
-  // no-transform keeps compressing middleware and proxies away; nginx buffers without the third header.
-  'Cache-Control': 'no-cache, no-transform',
+  // A stream may be for one user alone. no-transform keeps compressing middleware and proxies away; nginx buffers without the third header.
+  'Cache-Control': 'no-store, no-transform',
   'X-Accel-Buffering': 'no',
 } as const;
 

@@ -12,6 +12,7 @@ import { legalLastEventId } from '../protocol/names.js';
 import { acceptOf, encodingOf, MEDIA_TYPE } from './accept.js';
 import { CompressingSink } from './compression.js';
 import { answerReport, confirms } from './confirmation.js';
+import { type CrossSite, refuseCrossSite } from './cross-site.js';
 import { ResponseSink } from './response-sink.js';
 import { type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
 
@@ -35,14 +36,16 @@ export interface SseContext {
    * Turns this request into an event stream and resolves once it is open. Koa does not respond then; the handler may
    * return, the stream goes on. The id defaults to a random one. To be called while the request is being handled; the
    * middleware waits for it, and answers a refusal that the route has not answered.
-   * @throws SseError what `SseService.createConnection` throws, `NOT_ACCEPTABLE`, `INVALID_REQUEST`
+   * @throws SseError what `SseService.createConnection` throws, `NOT_ACCEPTABLE`, `INVALID_REQUEST`, and `FORBIDDEN` for a page of
+   * another site (`limits.crossSite`)
    */
   connect(connectionId?: string, options?: ConnectOptions): Promise<SseConnection>;
   /**
    * Answers this request as the report of a client that confirms: for a POST to a route of your own that calls `connect`.
-   * Endpoints do so by themselves. @throws SseError what `SseService.confirm` throws, `FORBIDDEN`, `CONNECTION_CLOSED`
+   * Endpoints do so by themselves. @param user who the stream belongs to, as given to `connect`
+   * @throws SseError what `SseService.confirm` throws, `FORBIDDEN`, `CONNECTION_CLOSED`
    */
-  confirm(): Promise<void>;
+  confirm(user?: string): Promise<void>;
 }
 
 declare module 'koa' {
@@ -63,7 +66,7 @@ export class StreamRequest implements SseContext {
     private readonly ctx: Context,
     private readonly service: SseService,
     private readonly telemetry: ConnectionTelemetry,
-    private readonly settings: StreamSettings,
+    private readonly settings: StreamSettings & { readonly crossSite: CrossSite },
     private readonly logger: Logger,
   ) {}
 
@@ -77,9 +80,10 @@ export class StreamRequest implements SseContext {
     return this.#refusal;
   }
 
-  /** @throws SseError `NOT_ACCEPTABLE`, `INVALID_REQUEST` when the request cannot become a stream */
+  /** @throws SseError `NOT_ACCEPTABLE`, `INVALID_REQUEST`, `FORBIDDEN` when the request cannot become a stream */
   negotiate(connectionId?: string): void {
     this.#recordRefusal(connectionId, () => {
+      refuseCrossSite(this.ctx, this.settings.crossSite);
       if (acceptOf(this.ctx.req.headers) === 'excluded') {
         throw new SseError(
           'NOT_ACCEPTABLE',
@@ -131,8 +135,9 @@ export class StreamRequest implements SseContext {
     }
   }
 
-  confirm(): Promise<void> {
-    return answerReport(this.ctx, this.service);
+  async confirm(user?: string): Promise<void> {
+    refuseCrossSite(this.ctx, this.settings.crossSite);
+    await answerReport(this.ctx, this.service, user);
   }
 
   /** Waits for a `connect` that the route has begun. No other can begin afterwards. Never rejects. */

@@ -4,6 +4,7 @@ import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { checkConnectionId, checkKey } from '../protocol/names.js';
+import { checkIdWithoutUser, checkUser, connectionIdOf } from '../protocol/users.js';
 import { Periodic } from '../time.js';
 
 /** Message ids that one report may have. */
@@ -174,13 +175,19 @@ class ConfirmingClient {
   }
 }
 
-/** The report in what a client sent. @throws SseError `INVALID_REQUEST` */
-export function reportIn(value: unknown): ConfirmationReport {
+/**
+ * The report in what a client sent, which names its connection without the user.
+ * @throws SseError `INVALID_REQUEST`, `INVALID_USER`
+ */
+export function reportIn(value: unknown, user: string | undefined): ConfirmationReport {
+  if (user !== undefined) checkUser(user);
   try {
     const { connectionId, token, handled, failed } = Object(value) as Partial<Record<string, unknown>>;
     checkConnectionId(connectionId);
+    if (user === undefined) checkIdWithoutUser(connectionId);
+    const whole = user === undefined ? connectionId : connectionIdOf(user, connectionId);
     if (isToken(token) && isIds(handled) && isIds(failed) && handled.length + failed.length <= MOST_IDS) {
-      return { connectionId, token, handled, failed };
+      return { connectionId: whole, token, handled, failed };
     }
   } catch (error) {
     if (!SseError.is(error)) throw error;

@@ -12,7 +12,7 @@ import type {
 } from '../contracts/events.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Addressee } from '../contracts/telemetry.js';
-import { isMailbox, isSourceTopic, mailboxOwner, mailboxTopic, sourceKey } from '../protocol/names.js';
+import { isMailbox, isReserved, isSourceTopic, mailboxOwner, mailboxTopic, sourceKey } from '../protocol/names.js';
 import { pause } from '../time.js';
 import type { SseNode } from './node.js';
 import type { Arrival, LocalCopies } from './publish.js';
@@ -43,6 +43,10 @@ export class NodeListener implements ClusterListener {
   }
 
   onPublication(topic: string | undefined, frame: Frame, trace?: string, id?: string): void {
+    if (topic !== undefined && isReserved(topic)) {
+      this.node.reserved?.onPublication(topic, frame.bytes);
+      return;
+    }
     const { store, telemetry } = this.node;
     const late = topic === undefined ? this.copies.arrive(id, frame) : undefined;
     telemetry.events.fanningOut(
@@ -69,9 +73,10 @@ export class NodeListener implements ClusterListener {
     this.node.consistency?.runSoon();
   }
 
-  onSuperseded(connectionId: string, token: string, fencingToken: number): void {
+  onSuperseded(connectionId: string, token: string, fencingToken: number, trace?: string): void {
     const connection = this.node.store.find(connectionId, token);
-    if ((connection?.fencingToken ?? 0) < fencingToken) connection?.close('superseded');
+    if (connection === undefined || (connection.fencingToken ?? 0) >= fencingToken) return;
+    this.#close([connection], 'superseded', trace);
   }
 
   /** Closes a connection that still opens as well: its route may be known, and its client must not get in after the close. */
@@ -136,14 +141,16 @@ export class NodeListener implements ClusterListener {
   }
 
   follows(topic: string): boolean {
+    if (isReserved(topic)) return this.node.reserved?.follows(topic) === true;
     const [subscriber] = this.node.store.subscribers(topic);
     return subscriber !== undefined;
   }
 
   *registered(): Iterable<Registered> {
     if (this.node.routesReleased) return;
-    for (const { id, token, fencingToken } of this.node.store.connections()) {
-      if (fencingToken !== undefined) yield { connectionId: id, token, fencingToken };
+    for (const { id, token, user, fencingToken } of this.node.store.connections()) {
+      if (fencingToken === undefined) continue;
+      yield { connectionId: id, token, fencingToken, ...(user === undefined ? {} : { user }) };
     }
   }
 

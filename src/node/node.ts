@@ -28,6 +28,14 @@ export type Phase = 'new' | 'started' | 'draining' | 'closed';
 /** The conclusions of the background comparison with the cluster. */
 export type Consistency = Pick<Reconciler, 'trouble' | 'runSoon'>;
 
+/** Follows topics that applications cannot name. Its publications reach no connection. */
+export interface ReservedTopics {
+  follows(topic: string): boolean;
+  onPublication(topic: string, bytes: Buffer): void;
+  /** The node closes. */
+  close(): void;
+}
+
 /** The services a node is made of. */
 export interface NodeServices {
   readonly options: ResolvedSseOptions;
@@ -54,6 +62,8 @@ export class SseNode implements ConnectionObserver {
   readonly consistency: Consistency | undefined;
   /** Connections whose handler runs before they are registered, by id. */
   readonly handled = new Map<string, LocalConnection>();
+  /** Gets the publications of reserved topics, if this node has a console. */
+  reserved: ReservedTopics | undefined;
   /** By the monotonic clock. */
   readonly createdAt = performance.now();
   /** Sends that wait for an answer of the cluster. */
@@ -123,6 +133,7 @@ export class SseNode implements ConnectionObserver {
   /** The application can use the node no more. */
   beginClose(): void {
     this.#ending = 'closed';
+    this.reserved?.close();
     this.cluster.beginClose();
   }
 
@@ -186,8 +197,8 @@ export class SseNode implements ConnectionObserver {
     if (connection.fencingToken !== undefined && !this.routesReleased) this.releaseRoute(connection);
   }
 
-  onReset(_connection: LocalConnection, { reason }: Reset): void {
-    this.telemetry.connections.reset(reason);
+  onReset({ id }: LocalConnection, { reason }: Reset): void {
+    this.telemetry.connections.reset(reason, id);
   }
 
   onResetReached(connection: LocalConnection, reset: Reset): void {

@@ -7,13 +7,14 @@ import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import { type ConnectionSettings, PAGE_LOAD_TAKEOVERS } from '../options/sse-options.js';
 import { comebackOf, ENDED } from '../protocol/cursor.js';
-import { checkConnectionId, checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
+import { checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
+import { checkIdWithoutUser, connectionIdOf, userTopic } from '../protocol/users.js';
 import { pause, withTimeout } from '../time.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
 import type { SseNode } from './node.js';
 import type { Opened, Replayer, ReplayStart } from './replay.js';
 import type { ResumableSources } from './sources.js';
-import type { Subscriptions } from './subscriptions.js';
+import { assertOwn, type Subscriptions } from './subscriptions.js';
 
 /**
  * Opens connections, in the one order that neither loses nor repeats an event: store it as opening, so that it holds what
@@ -32,14 +33,16 @@ export class ConnectionOpener {
     this.#degraded = new DegradedConnections(node, degraded => this.#adopt(degraded));
   }
 
-  open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
+  open(name: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
+    const { user } = options;
+    if (user === undefined) checkIdWithoutUser(name);
+    const connectionId = user === undefined ? name : connectionIdOf(user, name);
     const subject = { connectionId, topics: options.topics ?? [], source: options.source?.key };
     return this.node.telemetry.connections.opening(subject, () => this.#open(connectionId, sink, options));
   }
 
   async #open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
-    checkConnectionId(connectionId);
-    const topics = this.subscriptions.check(options.topics ?? []);
+    const topics = this.subscriptions.check(options.topics ?? [], options.user);
     if (options.ids !== undefined) refuseTopics(options);
     const { backlog, beforeOpen, ids, source } = options;
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
@@ -53,7 +56,8 @@ export class ConnectionOpener {
     this.#assertWelcome(connectionId, sink, onDuplicate);
     if (source !== undefined) {
       checkKey('a source key', source.key);
-      await this.sources.begin(source.key, comeback.lastEventId, source.start);
+      assertOwn(options.user, source.key);
+      await this.sources.begin(source, options.user, comeback.lastEventId);
       topics.push(sourceTopic(source.key));
       // Much may have happened meanwhile.
       this.#assertWelcome(connectionId, sink, onDuplicate);
@@ -68,6 +72,7 @@ export class ConnectionOpener {
     this.node.store.add(connection);
     try {
       if (this.node.options.mailbox.enabled && !connection.ownIds) topics.push(mailboxTopic(connectionId));
+      if (options.user !== undefined) topics.push(userTopic(options.user));
       const admit = beforeOpen && once(() => this.#handle(connection, beforeOpen));
       const missed = await this.#join(connection, topics, { onDuplicate, backlog, ...(admit && { admit }) });
       if (missed === undefined) {
@@ -187,11 +192,13 @@ export class ConnectionOpener {
   }
 
   async #register(connection: ClientConnection, how: Pick<Registration, 'onDuplicate' | 'openedAt'>): Promise<void> {
-    const { cluster, options } = this.node;
-    const { id, token, lastEventId, failures } = connection;
+    const { cluster, options, telemetry } = this.node;
+    const { id, token, user, lastEventId, failures } = connection;
+    const trace = telemetry.connections.cause();
     const pageLoad = lastEventId === undefined && failures === 0;
+    const owner = { ...(user !== undefined && { user }), ...(trace !== undefined && { trace }) };
     const result = await cluster.routes
-      .register({ connectionId: id, token, pageLoad, ...how })
+      .register({ connectionId: id, token, pageLoad, ...owner, ...how })
       .catch((error: unknown) => {
         // It may have been carried out all the same.
         this.node.releaseRoute(connection);

@@ -22,10 +22,12 @@ import type {
   SendOptions,
   SseService,
 } from '../contracts/service.js';
+import type { Command } from '../contracts/telemetry.js';
 import { checkArguments } from '../options/arguments.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { checkConnectionId, checkKey, checkReason, checkTopic } from '../protocol/names.js';
 import { reportIn } from './confirmations.js';
+import { userOf, userTopic } from '../protocol/users.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
@@ -39,10 +41,11 @@ import { CLOSED, Subscriptions } from './subscriptions.js';
 
 /** The facade: each method checks its arguments and delegates to one use case. */
 export class DistributedSseService implements SseService {
-  readonly #node: SseNode;
+  /** Everything of this node, for the console. */
+  readonly node: SseNode;
   readonly #listener: NodeListener;
   readonly #subscriptions: Subscriptions;
-  readonly #sources: ResumableSources;
+  readonly sources: ResumableSources;
   readonly #opener: ConnectionOpener;
   readonly #sender: MessageSender;
   readonly #publisher: Publisher;
@@ -57,9 +60,9 @@ export class DistributedSseService implements SseService {
     const node = new SseNode(services, cluster);
     const subscriptions = new Subscriptions(node);
     const sources = new ResumableSources(node);
-    this.#node = node;
+    this.node = node;
     this.#subscriptions = subscriptions;
-    this.#sources = sources;
+    this.sources = sources;
     const copies = new LocalCopies();
     this.#listener = new NodeListener(node, subscriptions, sources, copies);
     this.#opener = new ConnectionOpener(node, subscriptions, sources, new Replayer(node));
@@ -70,11 +73,11 @@ export class DistributedSseService implements SseService {
 
   /** What this node can leave behind of its connections. */
   leakProbes(): readonly LeakProbe[] {
-    return connectionProbes(this.#node);
+    return connectionProbes(this.node);
   }
 
   get nodeId(): string {
-    return this.#node.options.node.id;
+    return this.node.options.node.id;
   }
 
   async createConnection(
@@ -114,11 +117,12 @@ export class DistributedSseService implements SseService {
   async closeConnection(connectionId: string, reason: CloseReason = 'closed'): Promise<CloseReceipt> {
     checkConnectionId(connectionId);
     checkReason(reason);
-    if (this.#node.closed) return CLOSED_NOTHING;
+    if (this.node.closed) return CLOSED_NOTHING;
     const closed = this.#listener.onClose(connectionId, reason);
     if (closed > 0) return { closed, missing: [] };
-    const { cluster, telemetry } = this.#node;
-    return cluster.messenger.close(connectionId, reason, telemetry.connections.cause());
+    const { cluster, telemetry } = this.node;
+    const cause = telemetry.connections.cause();
+    return this.#command('close', connectionId, () => cluster.messenger.close(connectionId, reason, cause));
   }
 
   async closeAllConnections(
@@ -127,11 +131,12 @@ export class DistributedSseService implements SseService {
   ): Promise<CloseReceipt> {
     checkReason(reason);
     checkArguments('closeAllConnections', options);
-    if (this.#node.closed) return CLOSED_NOTHING;
+    if (this.node.closed) return CLOSED_NOTHING;
     const closed = this.#listener.onCloseAll(reason);
     if (options.cluster !== true) return { closed, missing: [] };
-    const { cluster, telemetry } = this.#node;
-    const others = await cluster.messenger.closeAll(reason, telemetry.connections.cause());
+    const { cluster, telemetry } = this.node;
+    const cause = telemetry.connections.cause();
+    const others = await this.#command('close-all', undefined, () => cluster.messenger.closeAll(reason, cause));
     return { ...others, closed: closed + others.closed };
   }
 
@@ -140,30 +145,46 @@ export class DistributedSseService implements SseService {
   }
 
   hasLocal(connectionId: string): boolean {
-    this.#node.assertOpen();
-    return this.#node.store.get(connectionId) !== undefined;
+    this.node.assertOpen();
+    return this.node.store.get(connectionId) !== undefined;
   }
 
   async locate(connectionId: string): Promise<string | undefined> {
     checkConnectionId(connectionId);
     if (this.hasLocal(connectionId)) return this.nodeId;
-    const route = await this.#node.cluster.routes.locate(connectionId);
+    const { routes } = this.node.cluster;
+    const route = await this.#command('locate', connectionId, () => routes.locate(connectionId));
     return route?.nodeId;
   }
 
   getConnectionCount(): number {
-    this.#node.assertOpen();
-    return this.#node.store.size;
+    this.node.assertOpen();
+    return this.node.store.size;
   }
 
   async getClusterConnectionCount(): Promise<number> {
-    this.#node.assertOpen();
-    return this.#node.cluster.routes.count();
+    this.node.assertOpen();
+    return this.#command('count', undefined, () => this.node.cluster.routes.count());
   }
 
   async publish(topic: string, event: string, data: unknown, options: PublishOptions = {}): Promise<PublishReceipt> {
     checkArguments('publish', options);
+    checkTopic(topic);
     return this.#publisher.publish(topic, event, data, options);
+  }
+
+  async publishToUser(
+    user: string,
+    event: string,
+    data: unknown,
+    options: PublishOptions = {},
+  ): Promise<PublishReceipt> {
+    checkArguments('publishToUser', options);
+    return this.#publisher.publish(userTopic(user), event, data, options);
+  }
+
+  async connectionsOf(user: string): Promise<Presence> {
+    return this.#presence(userTopic(user));
   }
 
   async subscribe(connectionId: string, topic: string): Promise<CommandReceipt> {
@@ -176,21 +197,21 @@ export class DistributedSseService implements SseService {
 
   async stopSource(key: string): Promise<CommandReceipt> {
     checkKey('a source key', key);
-    if (this.#node.closed) return CLOSED;
-    if (await this.#sources.end(key)) return { outcome: 'delivered' };
-    return this.#node.cluster.messenger.endSource(key);
+    if (this.node.closed) return CLOSED;
+    if (await this.sources.end(key)) return { outcome: 'delivered' };
+    return this.#command('end-source', undefined, () => this.node.cluster.messenger.endSource(key));
   }
 
   async forgetSource(key: string): Promise<CommandReceipt> {
     const stopped = await this.stopSource(key);
     if (stopped.outcome !== 'delivered' && stopped.outcome !== 'not-connected') return stopped;
-    return this.#sources.forget(key);
+    return this.sources.forget(key);
   }
 
-  async confirm(report: unknown): Promise<CommandReceipt> {
-    const { confirmations, closed, cluster } = this.#node;
+  async confirm(report: unknown, user?: string): Promise<CommandReceipt> {
+    const { confirmations, closed, cluster } = this.node;
     confirmations.assertEnabled('confirm');
-    const checked = reportIn(report);
+    const checked = reportIn(report, user);
     if (closed) return CLOSED;
     const here = this.#listener.onConfirm(checked);
     if (here.outcome !== 'not-connected') return here;
@@ -199,29 +220,43 @@ export class DistributedSseService implements SseService {
 
   async presence(topic: string): Promise<Presence> {
     checkTopic(topic);
-    this.#node.assertOpen();
-    return this.#node.cluster.messenger.presence(topic);
+    return this.#presence(topic);
+  }
+
+  async #presence(topic: string): Promise<Presence> {
+    this.node.assertOpen();
+    const { connections, missing } = await this.#command('presence', undefined, () =>
+      this.node.cluster.messenger.presence(topic),
+    );
+    return {
+      connections: connections.map(({ connectionId, nodeId }) => {
+        const user = userOf(connectionId);
+        return user === undefined ? { connectionId, nodeId } : { connectionId, nodeId, user };
+      }),
+      missing,
+    };
   }
 
   async position(): Promise<string> {
-    this.#node.assertOpen();
-    const { head } = await this.#node.cluster.log.replay({ topics: [], limit: 1 });
+    this.node.assertOpen();
+    const { log } = this.node.cluster;
+    const { head } = await this.#command('position', undefined, () => log.replay({ topics: [], limit: 1 }));
     return formatCursor(head);
   }
 
   async nodes(): Promise<readonly NodeInfo[]> {
-    this.#node.assertOpen();
-    return this.#node.cluster.routes.nodes();
+    this.node.assertOpen();
+    return this.#command('nodes', undefined, () => this.node.cluster.routes.nodes());
   }
 
   async start(): Promise<void> {
-    this.#node.assertOpen();
-    await this.#node.cluster.join();
+    this.node.assertOpen();
+    await this.node.cluster.join();
   }
 
   drain(options: DrainOptions = {}): Promise<void> {
     checkArguments('drain', options);
-    return this.#shutdown.drain(options.timeout ?? this.#node.options.reliability.gracefulShutdownTimeout);
+    return this.#shutdown.drain(options.timeout ?? this.node.options.reliability.gracefulShutdownTimeout);
   }
 
   close(): Promise<void> {
@@ -229,7 +264,11 @@ export class DistributedSseService implements SseService {
   }
 
   health(): Health {
-    return healthOf(this.#node);
+    return healthOf(this.node);
+  }
+
+  #command<R>(command: Command, connectionId: string | undefined, work: () => Promise<R>): Promise<R> {
+    return this.node.telemetry.connections.commanding(command, connectionId, work);
   }
 }
 

@@ -35,6 +35,8 @@ export class SourceRun implements PumpTarget {
   #failure: { readonly error: unknown } | undefined;
   #wake: (() => void)[] = [];
   #heldUntil: number;
+  /** By the monotonic clock. */
+  readonly startedAt = performance.now();
 
   /**
    * @param append appends an event, once; resolves when it is kept. Calls are carried out in their order. @throws SseError
@@ -51,6 +53,11 @@ export class SourceRun implements PumpTarget {
 
   get signal(): AbortSignal {
     return this.#abort.signal;
+  }
+
+  /** How many there were so far. */
+  get events(): number {
+    return this.#number;
   }
 
   /** Gives it up. */

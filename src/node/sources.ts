@@ -2,16 +2,16 @@ import { randomBytes } from 'node:crypto';
 import { closedFrame } from '../connection/end.js';
 import type { Publication, PublicationResult } from '../contracts/cluster.js';
 import type { CommandReceipt, Cursor, Frame } from '../contracts/events.js';
-import type { ResumableSource } from '../contracts/service.js';
+import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import { beginningOf, ENDED, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import { beginningOf, ENDED, formatCursor, parseCursor } from '../protocol/cursor.js';
 import { encodeId } from '../protocol/event-stream.js';
 import { encodeReset } from '../protocol/gap.js';
 import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } from '../protocol/names.js';
 import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
-import { RUN_LOCK_MS, type SourceEnd, SourceLocks } from './source-locks.js';
+import { hasAll, RUN_LOCK_MS, type SourceEnd, SourceLocks, SourceOwners } from './source-locks.js';
 import { SourceRun } from './source-run.js';
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
@@ -20,14 +20,16 @@ const HAS_ALL: Frame = { bytes: encodeId(ENDED) };
 /** Sources of which a watch finds out anew who runs them, although their node is known. */
 const LOOKED_AT_AGAIN = 16;
 
-interface Run {
+/** A source that runs on this node. */
+export interface Run {
   readonly run: SourceRun;
   /** Resolves when its end was published, or cannot be. */
   readonly ended: Promise<void>;
 }
 
+type Source = NonNullable<ConnectionOptions['source']>;
 /** Starts a source; called at most once per key in the cluster, by the node that runs it. */
-type SourceFactory = (source: ResumableSource) => unknown;
+type SourceFactory = Source['start'];
 
 /**
  * Sources that run once in the cluster, however many clients follow them. Their events are entries of the log in a topic of
@@ -41,8 +43,9 @@ export class ResumableSources {
   readonly #stopped = new Set<SourceRun>();
   /** The nodes that run what is followed here, by key; the oldest knowledge first. */
   readonly #runners = new Map<string, string>();
+  readonly #owners: SourceOwners;
   /** The ends of sources that are followed here. */
-  readonly #endings = new Map<string, SourceEnd>();
+  readonly endings = new Map<string, SourceEnd>();
   readonly #locks: SourceLocks;
   readonly #beginning = new Map<string, Promise<void>>();
   readonly #watch: Periodic;
@@ -54,6 +57,7 @@ export class ResumableSources {
 
   constructor(private readonly node: SseNode) {
     this.#locks = new SourceLocks(node);
+    this.#owners = new SourceOwners(this.#locks);
     this.#watch = new Periodic(
       async () => {
         await node.telemetry.maintenance.expiring('source', () => this.#endLost());
@@ -65,15 +69,17 @@ export class ResumableSources {
 
   /**
    * To be called for each follower before it connects: runs the source here if no node has run it yet.
+   * @param user of the follower. A source that is not shared belongs to the user of its first follower.
    * @param lastEventId what the client has; at the end of the source it need not come again
-   * @throws SseError `SOURCE_ENDED`, `UNAVAILABLE`
+   * @throws SseError `FORBIDDEN`, `SOURCE_ENDED`, `UNAVAILABLE`
    */
-  async begin(key: string, lastEventId: string | undefined, start: SourceFactory): Promise<void> {
+  async begin(source: Source, user: string | undefined, lastEventId: string | undefined): Promise<void> {
+    const { key, start } = source;
     this.#watch.start();
+    await this.#owners.admit(source, user, this.#isHere(key));
     if (this.#runs.has(key)) return;
     // What is known of a source is kept up to date only while it is followed here.
-    const [follower] = this.node.store.subscribers(sourceTopic(key));
-    if (follower === undefined) this.#forgetHere(key);
+    if (!this.#isHere(key)) this.#forgetHere(key);
     else if (this.#runners.has(key)) return;
     const ended = await this.#locks.endOf(key);
     if (ended !== undefined) {
@@ -85,6 +91,12 @@ export class ResumableSources {
     const beginning = this.#beginning.get(key) ?? this.#begin(key, start);
     this.#beginning.set(key, beginning);
     await beginning.finally(() => this.#beginning.delete(key));
+  }
+
+  /** Whether a source runs here or is followed here. */
+  #isHere(key: string): boolean {
+    const [follower] = this.node.store.subscribers(sourceTopic(key));
+    return follower !== undefined || this.#runs.has(key);
   }
 
   async #begin(key: string, start: SourceFactory): Promise<void> {
@@ -111,7 +123,7 @@ export class ResumableSources {
     const ending = endingOf(bytes);
     if (ending === undefined) return;
     const key = sourceKey(topic);
-    if (position !== undefined) this.#endings.set(key, { id: formatCursor(position), ending });
+    if (position !== undefined) this.endings.set(key, { id: formatCursor(position), ending });
     this.#runs.get(key)?.run.abort();
     for (const connection of [...this.node.store.subscribers(topic)]) {
       if (connection.state.kind === 'open') this.#close(connection, ending);
@@ -122,7 +134,7 @@ export class ResumableSources {
   async closeEnded(key: string): Promise<void> {
     try {
       // Later in any case, since the caller still opens the stream.
-      const ended = await (this.#endings.get(key) ?? this.#locks.endOf(key));
+      const ended = await (this.endings.get(key) ?? this.#locks.endOf(key));
       const end = ended === undefined ? undefined : parseCursor(ended.id);
       if (ended === undefined || end === undefined) return;
       for (const connection of [...this.node.store.subscribers(sourceTopic(key))]) {
@@ -132,6 +144,11 @@ export class ResumableSources {
     } catch (error) {
       this.node.logger.debug('the end of a source could not be looked up', { key, error });
     }
+  }
+
+  /** The sources that run here, by key. */
+  get running(): ReadonlyMap<string, Run> {
+    return this.#runs;
   }
 
   /** Ends a source as completed, if it runs here. Resolves to whether it did, once its end was published. */
@@ -151,9 +168,10 @@ export class ResumableSources {
       // It has begun since it was stopped.
       if (runner !== undefined && (await this.#locks.lives(runner))) return { outcome: 'unknown' };
       await this.node.cluster.log.forget(sourceTopic(key));
-      await this.#locks.forgetEnd(key);
+      await this.#locks.forget(key);
       if (runner !== undefined) await this.#locks.release(key, runner);
       this.#forgetHere(key);
+      this.#owners.forget(key);
       return { outcome: 'delivered' };
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
@@ -176,7 +194,7 @@ export class ResumableSources {
   }
 
   #forgetHere(key: string): void {
-    this.#endings.delete(key);
+    this.endings.delete(key);
     this.#runners.delete(key);
   }
 
@@ -186,7 +204,7 @@ export class ResumableSources {
 
   /** Ends the stream of a client that has been given the last entry. */
   #close(connection: LocalConnection, ending: SourceEnding): void {
-    if (ending === 'lost') this.node.telemetry.connections.reset('PRODUCER_LOST');
+    if (ending === 'lost') this.node.telemetry.connections.reset('PRODUCER_LOST', connection.id);
     const completed = ending === 'completed';
     connection.close(completed ? 'completed' : 'failed', completed ? HAS_ALL : NOTHING);
   }
@@ -235,10 +253,7 @@ export class ResumableSources {
     await run
       .persist(() => this.#end(key, ending))
       .catch((error: unknown) => {
-        this.node.logger.warn('the end of a source could not be published; other nodes do it', {
-          key,
-          error,
-        });
+        this.node.logger.warn('the end of a source could not be published; other nodes do it', { key, error });
       });
   }
 
@@ -258,6 +273,7 @@ export class ResumableSources {
     for (const [key, { run }] of [...this.#runs]) {
       if (await this.#locks.acquire(key)) run.prolong(this.#provenUntil);
       else run.abort();
+      await this.#owners.prolong(key);
     }
   }
 
@@ -273,7 +289,8 @@ export class ResumableSources {
   /** Ends the sources that are followed here and whose node is gone. Returns how many it ended. */
   async #endLost(): Promise<number> {
     const followed = new Set([...this.node.store.topics()].filter(isSourceTopic).map(sourceKey));
-    for (const key of [...this.#endings.keys()]) if (!followed.has(key)) this.#endings.delete(key);
+    for (const key of [...this.endings.keys()]) if (!followed.has(key)) this.endings.delete(key);
+    this.#owners.retain(key => followed.has(key) || this.#runs.has(key));
     let again = LOOKED_AT_AGAIN;
     for (const key of [...this.#runners.keys()]) if (!followed.has(key) || again-- > 0) this.#runners.delete(key);
     let lost = 0;
@@ -283,10 +300,7 @@ export class ResumableSources {
       try {
         if (await this.#isLost(key, lives)) lost += 1;
       } catch (error) {
-        this.node.logger.debug('the node of a source could not be looked up; trying again', {
-          key,
-          error,
-        });
+        this.node.logger.debug('the node of a source could not be looked up; trying again', { key, error });
       }
     }
     return lost;
@@ -294,7 +308,7 @@ export class ResumableSources {
 
   /** Whether this node has ended a source now, whose node is gone. @param lives which nodes are known to live */
   async #isLost(key: string, lives: Map<string, boolean>): Promise<boolean> {
-    if (this.#endings.has(key)) {
+    if (this.endings.has(key)) {
       await this.closeEnded(key);
       return false;
     }
@@ -382,11 +396,4 @@ export class ResumableSources {
 function kept({ cursor }: PublicationResult): Cursor {
   if (cursor === undefined) throw new SseError('INTERNAL', 'a resumable source must be kept');
   return cursor;
-}
-
-/** Whether a client that has everything up to an id has all of a source that ended there. */
-function hasAll(lastEventId: string | undefined, ended: string): boolean {
-  const has = lastEventId === undefined ? undefined : parseCursor(lastEventId);
-  const end = parseCursor(ended);
-  return has !== undefined && end !== undefined && has.epoch === end.epoch && !isAfter(end, has);
 }

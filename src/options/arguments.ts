@@ -29,8 +29,15 @@ const PUBLISH: Rules<PublishOptions> = {
 /** The values of `backlog`: their rule, worded to follow "must be", and whether a value is one. */
 export const BACKLOG = ["a number of entries from 1 to 1000, or 'latest'", isBacklog] as const;
 
+/** The same for the time at which a connection ends, and for the topics that it may follow. */
+export const EXPIRY = ['a Date with a time', isTime] as const;
+export const TOPICS = ['a list of topics', isTopics] as const;
+
 const CONNECTION: Rules<ConnectionOptions> = {
-  topics: simple('a list of topics', (value): value is unknown[] => Array.isArray(value)),
+  topics: simple(...TOPICS),
+  user: 'checked',
+  expiresAt: simple(...EXPIRY),
+  allowedTopics: simple(...TOPICS),
   lastEventId: text('text'),
   backlog: simple(...BACKLOG),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
@@ -61,6 +68,7 @@ const METHODS = {
   broadcast: { retry: 'checked' },
   broadcastToCluster: PUBLISH,
   publish: PUBLISH,
+  publishToUser: PUBLISH,
   closeAllConnections: CLOSE_ALL,
   drain: DRAIN,
   drainOnSignals: DRAIN_ON_SIGNALS,
@@ -91,6 +99,14 @@ function isSource(value: unknown): value is ConnectionOptions['source'] {
 
 function isBacklog(value: unknown): value is Backlog {
   return value === 'latest' || (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_BACKLOG);
+}
+
+function isTime(value: unknown): value is Date {
+  return value instanceof Date && !Number.isNaN(value.getTime());
+}
+
+function isTopics(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every(topic => typeof topic === 'string');
 }
 
 function hasClose(value: unknown): boolean {

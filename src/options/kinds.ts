@@ -170,6 +170,30 @@ export function names(max: number): Kind<readonly string[]> {
   };
 }
 
+/** One of some words, or a list of 1 to 100 origins such as `https://example.org`; in the environment joined by commas. */
+export function wordOrOrigins<const Words extends readonly string[]>(
+  ...words: Words
+): Kind<Words[number] | readonly string[]> {
+  const rule = `one of ${words.map(word => `'${word}'`).join(', ')}, or a list of 1 to 100 origins such as 'https://example.org'`;
+  const isWord = (value: unknown): value is Words[number] => typeof value === 'string' && words.includes(value);
+  return {
+    rule,
+    check(value, where, problems) {
+      if (isWord(value)) return value;
+      const items: readonly unknown[] = Array.isArray(value) ? value : [];
+      if (items.length > 0 && items.length <= 100 && items.every(isOrigin)) return Object.freeze([...items]);
+      problems.refuse(where, rule, items.find(each => !isOrigin(each)) ?? value);
+      return undefined;
+    },
+    decode: given => (isWord(given.trim()) ? given.trim() : given.split(',').map(each => each.trim())),
+  };
+}
+
+/** As a browser writes an origin: lower case, no path, no default port. */
+function isOrigin(value: unknown): value is string {
+  return typeof value === 'string' && URL.canParse(value) && /^https?:/.test(value) && new URL(value).origin === value;
+}
+
 /** Text that the pattern accepts, or a list of such texts; `rule` follows "a text". */
 export function oneOrMore(max: number, rule: string, pattern: RegExp): Kind<string | readonly string[]> {
   const whole = `a text ${rule}, or a list of 1 to ${max} of them`;

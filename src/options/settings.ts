@@ -21,6 +21,7 @@ import {
   setting,
   text,
 } from './kinds.js';
+import { LIMITS } from './limits.js';
 import { entries, topicHistories } from './topic-history.js';
 
 /** The longest deadline a single send may have. */
@@ -310,13 +311,8 @@ export const SETTINGS = {
     /** Everything else. */
     maintenance: operation(),
   },
-  /** Sizes that one event or connection may not exceed. */
-  limits: {
-    /** Bytes of one event's data; not more than `sendBuffer.maxTotalBytes`. Default 1048576 (1 MiB). */
-    maxEventBytes: setting(bytes, 1_048_576),
-    /** Topics of one connection; 0: broadcasts and direct sends only. Default 128. */
-    maxTopicsPerConnection: setting(count(0), 128),
-  },
+  /** What one event, connection, client or page may not exceed. */
+  limits: LIMITS,
   /** Guards of endpoints. */
   guards: {
     /**
@@ -325,6 +321,12 @@ export const SETTINGS = {
      */
     timeout: setting(milliseconds, 10_000),
   },
+  /**
+   * What an answer without a stream says about an error beside its code. `code`: the fixed sentence of the code. `message`:
+   * the message of the error, which may name settings, limits, nodes and classes; for development. Either way a 5xx has a
+   * `reference` that the log has too. Default `code`.
+   */
+  disclosure: setting(oneOf('code', 'message'), 'code'),
   /** How clients that are sent away come back: spread out, so that they do not arrive all at once. */
   reconnect: {
     /**
@@ -360,6 +362,8 @@ export const SETTINGS = {
      * environment: `chat,tick`. Default none.
      */
     eventNames: setting(names(100), []),
+    /** Names the spans of publications and deliveries after their topic, which must be few: `publish news`. Default false. */
+    topicsInSpanNames: setting(flag, false),
     /** Whether baggage travels with events from node to node. Default false. */
     baggage: setting(flag, false),
   },

@@ -18,15 +18,17 @@ export function checkConnectionId(connectionId: unknown): asserts connectionId i
 }
 
 /**
- * Reserved names, used by the log itself: `*` (broadcasts), names that begin with `@` (mailboxes) or `~` (resumable sources).
+ * Reserved names: `*` (broadcasts), names that begin with `@` (mailboxes), `~` (resumable sources) or `$sse.` (the library's own),
+ * and those that begin with `=` and have no `/` (the topics of users).
  * @throws SseError `INVALID_TOPIC`
  */
 export function checkTopic(topic: unknown): asserts topic is string {
   checkName('INVALID_TOPIC', 'a topic', topic);
-  if (topic === '*' || isMailbox(topic) || isSourceTopic(topic)) {
+  if (topic === '*' || isOwnTopic(topic) || isSourceTopic(topic) || isReserved(topic)) {
     throw new SseError(
       'INVALID_TOPIC',
-      `'*' and topics that begin with '@' or '~' are reserved, got ${quote(topic)}; choose another name`,
+      `'*', topics that begin with '@', '~' or '$sse.', and those that begin with '=' and have no '/', are reserved, ` +
+        `got ${quote(topic)}; choose another name`,
     );
   }
 }
@@ -141,6 +143,14 @@ export function isMailbox(topic: string): boolean {
   return topic.startsWith(MAILBOX_PREFIX);
 }
 
+/** Begins the topic of a user, and names that only connections of a user may follow. */
+export const USER_PREFIX = '=';
+
+/** Whether connections follow a topic without being asked for it: it is that of a connection, or that of a user. */
+export function isOwnTopic(topic: string): boolean {
+  return isMailbox(topic) || (topic.startsWith(USER_PREFIX) && !topic.includes('/'));
+}
+
 const SOURCE_PREFIX = '~';
 // The library writes these events at the end of a source; applications cannot use the names.
 const SOURCE_END = Buffer.from('event: sse.');
@@ -164,6 +174,18 @@ export function isSourceTopic(topic: string): boolean {
 /** The key of a resumable source's topic. */
 export function sourceKey(topic: string): string {
   return topic.slice(SOURCE_PREFIX.length);
+}
+
+const RESERVED_PREFIX = '$sse.';
+
+/** A topic of the library's own. No application can name it, and no connection follows it. */
+export function reservedTopic(name: string): string {
+  return `${RESERVED_PREFIX}${name}`;
+}
+
+/** Whether a topic is one of the library's own. */
+export function isReserved(topic: string): boolean {
+  return topic.startsWith(RESERVED_PREFIX);
 }
 
 /** How a resumable source ended, from an entry of the log with its id in front; `undefined` if the entry is not the last. */

@@ -15,9 +15,9 @@ import {
 import type { CloseReason, SseConnection } from '../contracts/connection.js';
 import type { ResetReason } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
-import type { ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../contracts/telemetry.js';
+import type { Command, ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../contracts/telemetry.js';
 import { ATTRIBUTE, countedReason } from './names.js';
-import { errorType, refusedEnd, type Reporting, type SpanEnd } from './spans.js';
+import { commandEnd, errorType, refusedEnd, type Reporting, type SpanEnd } from './spans.js';
 import type { TraceCarrier } from './trace-carrier.js';
 
 /** Records clients that come and go in OpenTelemetry. */
@@ -48,6 +48,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     });
     return spans.around('sse.connect', context.active(), facts, work).catch((error: unknown) => {
       figures.refused.add(errorType(error));
+      this.reporting.watcher?.onRefused(connectionId, errorType(error));
       throw error;
     });
   }
@@ -55,12 +56,14 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
   refused(connectionId: string | undefined, error: unknown): void {
     const { spans, figures } = this.reporting;
     figures.refused.add(errorType(error));
+    this.reporting.watcher?.onRefused(connectionId, errorType(error));
     const span = spans.begin('sse.connect', context.active(), () => spans.connection(connectionId));
     if (span !== undefined) spans.end(span, () => refusedEnd(error));
   }
 
   admitted(connection: LocalConnection, degraded = false): void {
     this.reporting.figures.opened += 1;
+    this.reporting.watcher?.onOpened(connection, degraded);
     const span = this.reporting.spans.on ? trace.getSpan(context.active()) : undefined;
     if (degraded) span?.setAttribute(ATTRIBUTE.degraded, true);
     connection.origin = span?.spanContext() ?? INVALID_SPAN_CONTEXT;
@@ -78,13 +81,15 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     const replay = spans.around('sse.replay', parent, () => spans.connection(connectionId), work, describe);
     return replay.then(summary => {
       figures.replayed += summary.entries;
-      for (const reason of summary.resets) figures.resets.add(reason);
+      for (const reason of summary.resets) this.reset(reason, connectionId);
+      this.reporting.watcher?.onReplayed(summary.entries);
       return summary;
     });
   }
 
-  reset(reason: ResetReason): void {
+  reset(reason: ResetReason, connectionId?: string): void {
     this.reporting.figures.resets.add(reason);
+    this.reporting.watcher?.onReset(reason, connectionId);
   }
 
   handling<T>(connection: SseConnection, work: () => T): T {
@@ -93,6 +98,12 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     const active = context.active();
     const opening = continued(active, origin);
     return opening === active ? work() : context.with(opening, work);
+  }
+
+  commanding<R>(command: Command, connectionId: string | undefined, work: () => Promise<R>): Promise<R> {
+    const { spans } = this.reporting;
+    const facts = () => ({ ...spans.connection(connectionId), [ATTRIBUTE.command]: command });
+    return spans.around('sse.command', context.active(), facts, work, commandEnd);
   }
 
   cause(): string | undefined {
@@ -112,6 +123,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     const counted = countedReason(reason);
     const age = (performance.now() - connection.openedAt) / 1000;
     figures.closed.add(counted);
+    this.reporting.watcher?.onStopped(connection, reason);
     if (reason === 'superseded') figures.takeovers += 1;
     meters.instruments?.record('sse.connection.duration', age, { [ATTRIBUTE.closeReason]: counted });
     // The span belongs to the opening, not to the running context, which may be a timer of another request.

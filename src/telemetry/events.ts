@@ -37,9 +37,11 @@ import {
   fanOutOutcome,
   isDuplicate,
   publicationEnd,
+  recordedTrace,
   type Reporting,
   sendEnd,
   type SpanEnd,
+  whenDone,
 } from './spans.js';
 import type { Carried, TraceCarrier } from './trace-carrier.js';
 
@@ -48,16 +50,34 @@ const PUBLISH = operation('publish', 'send');
 /** The destination of a broadcast. */
 const EVERYONE = '*';
 const DELIVER = operation('deliver', 'process');
+const ROUTE = operation('route', 'send');
 
 /** Records events on their way in OpenTelemetry. */
 export class OpenEventTelemetry implements EventTelemetry {
   constructor(
     private readonly reporting: Reporting,
     private readonly carrier: TraceCarrier,
-    private readonly formatId: (position: Cursor) => string,
+    private readonly settings: {
+      readonly formatId: (position: Cursor) => string;
+      readonly topicsInSpanNames: boolean;
+    },
   ) {}
 
   sending<R extends SendResult | Promise<SendResult>>(subject: SendSubject, work: () => R): R {
+    const { watcher } = this.reporting;
+    if (watcher === undefined) return this.#sending(subject, work);
+    const startedAt = performance.now();
+    const { connectionId: to, event, messageId } = subject;
+    const done = (result: SendResult): void => {
+      // Only `#sending` sets it.
+      const traceId = recordedTrace(trace.getSpan((subject.context as Context | undefined) ?? ROOT_CONTEXT));
+      const ms = performance.now() - startedAt;
+      watcher.onSettled({ scope: 'connection', to, event, messageId, result, ms, traceId });
+    };
+    return whenDone(() => this.#sending(subject, work), done);
+  }
+
+  #sending<R extends SendResult | Promise<SendResult>>(subject: SendSubject, work: () => R): R {
     const { spans } = this.reporting;
     if (!spans.on) return work();
     const parent = context.active();
@@ -76,19 +96,21 @@ export class OpenEventTelemetry implements EventTelemetry {
   }
 
   routing(subject: SendSubject, work: (trace: string | undefined) => Promise<SendResult>): Promise<SendResult> {
-    const { spans, meters } = this.reporting;
+    const { spans, meters, watcher } = this.reporting;
     const { instruments } = meters;
-    if (!spans.on && instruments === undefined) return work(undefined);
+    if (!this.#recording) return work(undefined);
     const startedAt = performance.now();
     // Only `sending` sets it.
     const parent = (subject.context as Context | undefined) ?? context.active();
     const traced = (within: Context) => work(this.carrier.write(within, Date.now()));
-    const routed = spans.around('sse.route', parent, () => this.#messageFacts(subject), traced, sendEnd);
-    if (instruments === undefined) return routed;
+    const facts = () => ({ ...ROUTE, ...this.#messageFacts(subject) });
+    const routed = spans.around('sse.route', parent, facts, traced, sendEnd);
+    if (instruments === undefined && watcher === undefined) return routed;
     return routed.then(result => {
-      instruments.record('sse.route.duration', (performance.now() - startedAt) / 1000, {
+      instruments?.record('sse.route.duration', (performance.now() - startedAt) / 1000, {
         [ATTRIBUTE.outcome]: result.outcome,
       });
+      watcher?.onRouted(result.outcome);
       return result;
     });
   }
@@ -103,6 +125,7 @@ export class OpenEventTelemetry implements EventTelemetry {
       const fanOut = span?.isRecording() === true ? spans.run(span, parent, work, fanOutEnd) : work();
       figures.sent.add('node', fanOutOutcome(fanOut), 1, event);
       this.#countFanOut('node', fanOut);
+      this.reporting.watcher?.onArrived(fanOut, undefined);
       return fanOut;
     } catch (error) {
       this.#countFailure('node', event, error);
@@ -119,14 +142,26 @@ export class OpenEventTelemetry implements EventTelemetry {
     const { scope } = to;
     const parent = context.active();
     const name = scope === 'cluster' ? 'sse.broadcast' : 'sse.publish';
-    const span = spans.begin(name, parent, () => publishFacts(scope, this.#facts(to), event));
+    const title = this.#titleOf('publish', to);
+    const span = spans.begin(name, parent, () => publishFacts(scope, this.#facts(to), event), { title });
     const text = this.#recording ? this.carrier.write(within(parent, span), Date.now()) : undefined;
+    const startedAt = performance.now();
     try {
       const receipt = await (span?.isRecording() === true
         ? spans.run(span, parent, () => work(text), publicationEnd)
         : work(text));
       // The end of a source is no event of the application's.
-      if (scope !== 'source') figures.sent.add(scope, receipt.outcome, 1, event);
+      if (scope === 'source') return receipt;
+      figures.sent.add(scope, receipt.outcome, 1, event);
+      const ms = performance.now() - startedAt;
+      this.reporting.watcher?.onSettled({
+        scope,
+        to: to.scope === 'topic' ? to.topic : EVERYONE,
+        event,
+        result: receipt,
+        ms,
+        traceId: recordedTrace(span),
+      });
       return receipt;
     } catch (error) {
       if (scope !== 'source') this.#countFailure(scope, event, error);
@@ -147,6 +182,7 @@ export class OpenEventTelemetry implements EventTelemetry {
   }
 
   sent(scope: 'connection' | 'source', event: string, outcome: Outcome): void {
+    this.reporting.watcher?.onSent(scope, outcome);
     this.reporting.figures.sent.add(scope, outcome, 1, event);
   }
 
@@ -156,6 +192,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     const result = this.#arriving(carried, message.connection, facts, work, deliveryEnd);
     if (isDuplicate(result)) return result;
     this.reporting.figures.deliveries.add('connection', result.outcome);
+    this.reporting.watcher?.onSent('connection', result.outcome);
     this.#noteLatency('connection', carried);
     return result;
   }
@@ -166,12 +203,13 @@ export class OpenEventTelemetry implements EventTelemetry {
     const connection = scope === 'connection' ? to.connection : undefined;
     const facts = () => ({
       ...arrivalFacts(scope, size, this.#facts(to)),
-      ...(position && { [ATTRIBUTE.messagingMessageId]: this.formatId(position) }),
+      ...(position && { [ATTRIBUTE.messagingMessageId]: this.settings.formatId(position) }),
     });
-    const fanOut = this.#arriving(carried, connection, facts, work, fanOutEnd);
+    const fanOut = this.#arriving(carried, connection, facts, work, fanOutEnd, this.#titleOf('deliver', to));
     this.#countFanOut(scope, fanOut);
+    this.reporting.watcher?.onArrived(fanOut, to.scope === 'topic' ? to.topic : undefined);
     this.#noteLatency(scope, carried);
-    if (position !== undefined) this.reporting.figures.lagged(Date.now() - position.ms);
+    if (position !== undefined) this.#noteLag(Date.now() - position.ms);
     return fanOut;
   }
 
@@ -180,10 +218,10 @@ export class OpenEventTelemetry implements EventTelemetry {
     return text !== undefined && this.#recording ? this.carrier.read(text) : undefined;
   }
 
-  /** Whether an SDK records spans or metrics. */
+  /** Whether an SDK records spans or metrics, or somebody looks at the node. */
   get #recording(): boolean {
-    const { spans, meters } = this.reporting;
-    return spans.on || meters.instruments !== undefined;
+    const { spans, meters, watcher } = this.reporting;
+    return spans.on || meters.instruments !== undefined || watcher !== undefined;
   }
 
   /** Only a sender's trace is continued: an arrival alone is a figure, not a story. */
@@ -193,16 +231,28 @@ export class OpenEventTelemetry implements EventTelemetry {
     facts: () => Attributes,
     work: () => R,
     describe: (result: Awaited<R>) => SpanEnd,
+    title?: string,
   ): R {
     if (carried?.context === undefined) return work();
     const links = linksTo(connection?.origin);
-    return this.reporting.spans.around('sse.deliver', carried.context, facts, work, describe, { links });
+    return this.reporting.spans.around('sse.deliver', carried.context, facts, work, describe, { title, links });
+  }
+
+  /** As the conventions for messaging name a span whose destinations are few. */
+  #titleOf(operation: 'publish' | 'deliver', to: Addressee): string | undefined {
+    return this.settings.topicsInSpanNames && to.scope === 'topic' ? `${operation} ${to.topic}` : undefined;
   }
 
   #noteLatency(scope: Scope, carried: Carried | undefined): void {
     if (carried === undefined) return;
-    const seconds = Math.max(0, Date.now() - carried.sentAt) / 1000;
-    this.reporting.meters.instruments?.record('sse.delivery.latency', seconds, { [ATTRIBUTE.scope]: scope });
+    const ms = Math.max(0, Date.now() - carried.sentAt);
+    this.reporting.watcher?.onLatency(ms);
+    this.reporting.meters.instruments?.record('sse.delivery.latency', ms / 1000, { [ATTRIBUTE.scope]: scope });
+  }
+
+  #noteLag(ms: number): void {
+    this.reporting.figures.lagged(ms);
+    this.reporting.watcher?.onLag(ms);
   }
 
   #countFanOut(scope: Scope, { delivered, buffered, rejected }: FanOut): void {

@@ -36,12 +36,14 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
     const run = (): Promise<S> => spans.around('sse.consistency', ROOT_CONTEXT, () => ({}), work, reconcileEnd);
     return whenDone(run, ({ repairs }) => {
       for (const [kind, count] of Object.entries(repairs)) figures.repairs.add(kind, count);
+      this.reporting.watcher?.onRepaired(repairs);
     });
   }
 
   draining(work: () => Promise<void>): Promise<void> {
     const { spans, figures } = this.reporting;
     const facts = () => ({ [ATTRIBUTE.connections]: figures.gauges?.connections() ?? 0 });
+    this.reporting.watcher?.onDraining();
     return spans.around('sse.drain', context.active(), facts, work);
   }
 

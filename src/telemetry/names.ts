@@ -17,13 +17,14 @@ export const SPAN_NAMES = [
   'sse.cleanup',
   'sse.consistency',
   'sse.drain',
+  'sse.command',
 ] as const;
 
 export type SpanName = (typeof SPAN_NAMES)[number];
 
 /**
  * Names of attributes. Those that do not begin with `sse.` are of the semantic conventions (messaging, incubating there:
- * https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/; errors, stable), copied because the package
+ * https://opentelemetry.io/docs/specs/semconv/messaging/messaging-spans/; errors and servers, stable), copied because the package
  * that holds them promises nothing for the incubating ones.
  */
 export const ATTRIBUTE = {
@@ -35,6 +36,8 @@ export const ATTRIBUTE = {
   topics: 'sse.topics',
   sourceKey: 'sse.source.key',
   scope: 'sse.scope',
+  command: 'sse.command.name',
+  missingNodes: 'sse.nodes.missing',
   outcome: 'sse.outcome',
   duplicate: 'sse.duplicate',
   fanOutDelivered: 'sse.fanout.delivered',
@@ -59,6 +62,8 @@ export const ATTRIBUTE = {
   redisCommand: 'sse.redis.command',
   statistic: 'sse.statistic',
   errorType: 'error.type',
+  serverAddress: 'server.address',
+  serverPort: 'server.port',
   messagingSystem: 'messaging.system',
   messagingOperation: 'messaging.operation.name',
   messagingOperationType: 'messaging.operation.type',

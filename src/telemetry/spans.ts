@@ -21,6 +21,7 @@ import type {
   PublishReceipt,
   SendResult,
 } from '../contracts/events.js';
+import type { TelemetryWatcher } from '../contracts/telemetry.js';
 import { SseError, type SseErrorCode, statusOf } from '../errors.js';
 import type { NodeFigures } from './figures.js';
 import type { MeterWatch } from './instruments.js';
@@ -31,10 +32,14 @@ export interface Reporting {
   readonly figures: NodeFigures;
   readonly spans: SpanRecorder;
   readonly meters: MeterWatch;
+  /** Set while somebody looks at the node. */
+  watcher: TelemetryWatcher | undefined;
 }
 
 /** Options for the begin of a span that few spans need. */
 interface BeginOptions {
+  /** What the span is called in place of its name. */
+  readonly title?: string | undefined;
   readonly links?: Link[];
   /** Milliseconds of `Date.now()` at the begin, for a span that is recorded afterwards. */
   readonly startTime?: number;
@@ -53,7 +58,14 @@ const KINDS: Readonly<Partial<Record<SpanName, SpanKind>>> = {
   'sse.publish': SpanKind.PRODUCER,
   'sse.route': SpanKind.CLIENT,
   'sse.deliver': SpanKind.CONSUMER,
+  'sse.command': SpanKind.CLIENT,
 };
+
+/** Address of a server, as the semantic conventions name it. */
+export interface ServerAddress {
+  readonly address: string;
+  readonly port: number;
+}
 
 /** The one place where spans begin and end: their kinds, their status, the errors in them, and when there are none. */
 export class SpanRecorder {
@@ -63,6 +75,7 @@ export class SpanRecorder {
   constructor(
     private readonly nodeId: string,
     private readonly hideConnectionIds: boolean,
+    private readonly server?: ServerAddress,
   ) {}
 
   /** Whether an SDK has registered. Cheap enough for every call. */
@@ -78,7 +91,7 @@ export class SpanRecorder {
     name: SpanName,
     parent: Context,
     facts: () => Attributes,
-    { links, startTime }: BeginOptions = {},
+    { title = name, links, startTime }: BeginOptions = {},
   ): Span | undefined {
     const tracer = this.#current();
     if (tracer === undefined) return undefined;
@@ -88,8 +101,14 @@ export class SpanRecorder {
     const options: SpanOptions = { kind };
     if (links !== undefined && links.length > 0) options.links = links;
     if (startTime !== undefined) options.startTime = startTime;
-    const span = tracer.startSpan(name, options, parent);
-    if (span.isRecording()) span.setAttributes({ [ATTRIBUTE.nodeId]: this.nodeId, ...facts() });
+    const span = tracer.startSpan(title, options, parent);
+    if (!span.isRecording()) return span;
+    span.setAttributes({ [ATTRIBUTE.nodeId]: this.nodeId, ...facts() });
+    if (kind === SpanKind.CLIENT && this.server !== undefined) {
+      span
+        .setAttribute(ATTRIBUTE.serverAddress, this.server.address)
+        .setAttribute(ATTRIBUTE.serverPort, this.server.port);
+    }
     return span;
   }
 
@@ -163,6 +182,13 @@ export class SpanRecorder {
     }
     return this.#tracer;
   }
+}
+
+/** The id of the trace in which a span is recorded, also when the span has ended. */
+export function recordedTrace(span: Span | undefined): string | undefined {
+  if (span === undefined) return undefined;
+  const { traceId, traceFlags } = span.spanContext();
+  return (traceFlags & TraceFlags.SAMPLED) === 0 ? undefined : traceId;
 }
 
 /** A word for an error that is one of few: the code of ours, else the class. */
@@ -259,6 +285,27 @@ export function publicationEnd(receipt: BroadcastReceipt | PublishReceipt): Span
     ...(nodes === null ? {} : { [ATTRIBUTE.nodes]: nodes }),
     ...('id' in receipt ? { [ATTRIBUTE.messagingMessageId]: receipt.id } : {}),
   });
+}
+
+/** The end of the span of a command. A command that some nodes did not answer is uncertain. */
+export function commandEnd(answer: unknown): SpanEnd {
+  if (typeof answer !== 'object' || answer === null) return {};
+  // Receipts and routes; each key has one type in all of them.
+  const { outcome, code, unavailable, missing, nodeId } = answer as Partial<CommandAnswer>;
+  if (unavailable !== undefined) return outcomeEnd('unavailable', unavailable);
+  if (outcome !== undefined) return outcomeEnd(outcome, code ?? outcome);
+  if (missing !== undefined && missing.length > 0) {
+    return outcomeEnd('unknown', 'unknown', { [ATTRIBUTE.missingNodes]: missing.length });
+  }
+  return nodeId === undefined ? {} : { attributes: { [ATTRIBUTE.ownerNodeId]: nodeId } };
+}
+
+interface CommandAnswer {
+  readonly outcome: Outcome;
+  readonly code: string;
+  readonly unavailable: string;
+  readonly missing: readonly string[];
+  readonly nodeId: string;
 }
 
 /** The outcome of a fan-out as a whole: the best one that any connection had. */

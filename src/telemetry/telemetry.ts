@@ -5,6 +5,7 @@ import type {
   MaintenanceTelemetry,
   NodeGauges,
   Telemetry,
+  TelemetryWatcher,
   TrafficCounts,
 } from '../contracts/telemetry.js';
 import { OpenConnectionTelemetry } from './connections.js';
@@ -12,7 +13,7 @@ import { OpenEventTelemetry } from './events.js';
 import { NodeFigures } from './figures.js';
 import { MeterWatch } from './instruments.js';
 import { OpenMaintenanceTelemetry } from './maintenance.js';
-import { type Reporting, SpanRecorder } from './spans.js';
+import { type Reporting, type ServerAddress, SpanRecorder } from './spans.js';
 import { TraceCarrier } from './trace-carrier.js';
 
 /** Settings of {@link OpenTelemetry}. */
@@ -26,6 +27,10 @@ interface OpenTelemetrySettings {
   readonly formatId: (position: Cursor) => string;
   /** Takes baggage from node to node. */
   readonly baggage: boolean;
+  /** Names the spans of publications and their deliveries after their topics. */
+  readonly topicsInSpanNames: boolean;
+  /** Address of the server through which nodes meet, where there is one. */
+  readonly server?: ServerAddress | undefined;
 }
 
 // An exported sum stays at its last value: a node that has stopped therefore reports zero last.
@@ -46,18 +51,22 @@ export class OpenTelemetry implements Telemetry {
   readonly maintenance: OpenMaintenanceTelemetry;
   readonly #figures: NodeFigures;
   readonly #meters: MeterWatch;
+  readonly #reporting: Reporting;
 
-  constructor({ nodeId, hideConnectionIds, eventNames, formatId, baggage }: OpenTelemetrySettings) {
-    this.#figures = new NodeFigures(eventNames);
+  constructor(settings: OpenTelemetrySettings) {
+    const { nodeId, hideConnectionIds, server } = settings;
+    this.#figures = new NodeFigures(settings.eventNames);
     this.#meters = new MeterWatch(this.#figures, nodeId);
     const reporting: Reporting = {
       figures: this.#figures,
       meters: this.#meters,
-      spans: new SpanRecorder(nodeId, hideConnectionIds),
+      spans: new SpanRecorder(nodeId, hideConnectionIds, server),
+      watcher: undefined,
     };
-    const carrier = new TraceCarrier(baggage);
+    this.#reporting = reporting;
+    const carrier = new TraceCarrier(settings.baggage);
     this.connections = new OpenConnectionTelemetry(reporting, carrier);
-    this.events = new OpenEventTelemetry(reporting, carrier, formatId);
+    this.events = new OpenEventTelemetry(reporting, carrier, settings);
     this.maintenance = new OpenMaintenanceTelemetry(reporting);
   }
 
@@ -74,6 +83,11 @@ export class OpenTelemetry implements Telemetry {
       this.#meters.close();
     };
   }
+
+  watch(watcher: TelemetryWatcher | undefined): boolean {
+    this.#reporting.watcher = watcher;
+    return true;
+  }
 }
 
 /** Records nothing: `telemetry.enabled: false`. */
@@ -88,6 +102,7 @@ export class SilentTelemetry implements Telemetry {
     replaying: (_connectionId, work) => work(),
     reset: nothing,
     handling: (_connection, work) => work(),
+    commanding: (_command, _connectionId, work) => work(),
     cause: () => undefined,
     closing: (_trace, work) => work(),
     stopped: nothing,
@@ -116,6 +131,10 @@ export class SilentTelemetry implements Telemetry {
 
   observe(): () => void {
     return nothing;
+  }
+
+  watch(): boolean {
+    return false;
   }
 }
 

@@ -27,7 +27,7 @@ describe('telemetry of two processes over Redis', () => {
         REDIS_URL: started.redis.url,
         SSE_NODE_HEARTBEAT: '200',
         SSE_NODE_LEASE: '1000',
-        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
+        ...receiver.environment,
         OTEL_METRIC_EXPORT_INTERVAL: '200',
         OTEL_BSP_SCHEDULE_DELAY: '100',
       });
@@ -161,12 +161,14 @@ describe('telemetry of two processes over Redis', () => {
     expect(close()?.links).to.deep.equal([request()?.spanId]);
   });
 
-  it('a takeover is recorded on the node that lost the connection', async () => {
-    const { traceId, headers } = newTrace();
+  it('a takeover is recorded on the node that lost the connection, linked to the newer opening', async () => {
+    const [{ traceId, headers }, newer] = [newTrace(), newTrace()];
     await connect(b, 'moved', headers);
-    await connect(a, 'moved');
-    await until(() => receiver.trace(traceId).has('sse.close'), 'the end', PATIENCE);
+    await connect(a, 'moved', newer.headers);
+    const opening = () => receiver.trace(newer.traceId).get('sse.connect');
+    await until(() => receiver.trace(traceId).has('sse.close') && opening() !== undefined, 'both spans', PATIENCE);
     const close = receiver.trace(traceId).get('sse.close');
+    expect(close?.links).to.deep.equal([opening()?.spanId]);
     expect(close?.attributes).to.include({
       'sse.node.id': 'node-b',
       'sse.close.reason': 'superseded',

@@ -63,7 +63,7 @@ describe('the demo', () => {
     expect(reader.events[0]?.event).to.equal('connected');
     const { headers } = reader.response;
     expect(headers.get('Content-Type')).to.equal('text/event-stream');
-    expect(headers.get('Cache-Control')).to.equal('no-cache, no-transform');
+    expect(headers.get('Cache-Control')).to.equal('no-store, no-transform');
     expect(headers.get('X-Accel-Buffering')).to.equal('no');
   });
 

@@ -21,7 +21,7 @@ describe('a rolling restart of three nodes under load', () => {
     expect(report.exitCodes).to.deep.equal([0, 0, 0]);
     // What this process saw late, it saw together with what came later; two waves may be seen together always.
     const seconds = 1 + report.latestMs / 1_000;
-    expect(report.mostConnected).to.be.at.most(RATE * seconds);
+    expect(report.mostRequested).to.be.at.most(RATE * seconds);
     expect(report.mostClosed).to.be.at.most(RATE * seconds + 2 * WAVE);
     expect(report.timeless).to.equal(0);
     // It was put to the test.

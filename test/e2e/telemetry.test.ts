@@ -1,4 +1,8 @@
 import { randomBytes } from 'node:crypto';
+import { once } from 'node:events';
+import { createServer } from 'node:http';
+import { createServer as createHttp2Server } from 'node:http2';
+import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { ChildProgram } from '../support/child-program.js';
 import { DemoProcess } from '../support/demo-process.js';
@@ -13,19 +17,14 @@ describe('the demo with OTEL_EXPORTER_OTLP_ENDPOINT', () => {
   let receiver: OtlpReceiver;
   let demo: DemoProcess;
 
-  const start = (endpoint: string): Promise<DemoProcess> =>
-    DemoProcess.start({
-      NODE_ID: 'node-a',
-      OTEL_EXPORTER_OTLP_ENDPOINT: endpoint,
-      OTEL_METRIC_EXPORT_INTERVAL: '200',
-      OTEL_BSP_SCHEDULE_DELAY: '100',
-    });
+  const start = (variables: Readonly<Record<string, string>>): Promise<DemoProcess> =>
+    DemoProcess.start({ OTEL_METRIC_EXPORT_INTERVAL: '200', OTEL_BSP_SCHEDULE_DELAY: '100', ...variables });
   const clients: EventStreamClient[] = [];
 
   // The tests share the demo, and the last that uses it ends it.
   before(async () => {
     receiver = await OtlpReceiver.start();
-    demo = await start(receiver.endpoint);
+    demo = await start({ NODE_ID: 'node-a', ...receiver.environment });
   });
 
   afterEach(() => {
@@ -146,11 +145,43 @@ describe('the demo with OTEL_EXPORTER_OTLP_ENDPOINT', () => {
     expect(point('sse.connections.active')?.value).to.equal(0);
   });
 
-  it('serves and stops in time when the collector does not accept telemetry', async () => {
-    // Nothing answers at that port.
-    const lone = await start(`http://127.0.0.1:${await freePort()}`);
+  it('says once where its telemetry goes, and once that the endpoint refuses each kind of it', async () => {
+    const asked: string[] = [];
+    const refusing = createServer((request, response) => {
+      asked.push(request.url ?? '');
+      response.writeHead(404).end();
+    });
+    refusing.listen(0, '127.0.0.1');
+    await once(refusing, 'listening');
+    const address = `127.0.0.1:${(refusing.address() as AddressInfo).port}`;
+    const lone = await start({ NODE_ID: '', OTEL_EXPORTER_OTLP_ENDPOINT: address });
+    const metrics = (): number => asked.filter(path => path === '/v1/metrics').length;
     await connect('c1', {}, lone);
+    await until(() => asked.includes('/v1/traces') && metrics() > 3, 'refused requests', 20_000);
     expect(await lone.stop()).to.equal(0);
+    refusing.close();
+    const lines = lone.program.output.split('\n').filter(line => line.startsWith('telemetry'));
+    const [first, ...problems] = lines;
+    expect(first).to.equal(
+      `telemetry is on: traces to http://${address}/v1/traces (http/protobuf), metrics to ` +
+        `http://${address}/v1/metrics (http/protobuf), instance ${lone.nodeId} ` +
+        '(OTEL_EXPORTER_OTLP_ENDPOINT has no scheme: http:// is assumed)',
+    );
+    expect(problems.map(line => /^telemetry: (\w+) cannot be sent: .*Not Found/.exec(line)?.[1]).sort()).to.deep.equal([
+      'metrics',
+      'traces',
+    ]);
+  });
+
+  it('serves, says so once and stops in time when nothing answers at the endpoint', async () => {
+    const endpoint = `http://127.0.0.1:${await freePort()}/v1/traces`;
+    const lone = await start({ OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: endpoint, OTEL_EXPORTER_OTLP_TIMEOUT: '300' });
+    await connect('c1', {}, lone);
+    const failure = /^telemetry: traces cannot be sent: .*ECONNREFUSED/m;
+    await until(() => failure.test(lone.program.output), 'the failure', 20_000);
+    expect(await lone.stop()).to.equal(0);
+    expect(lone.program.output).to.include(`traces to ${endpoint} (http/protobuf), metrics to none, instance`);
+    expect(lone.program.output.match(/cannot be sent/g)).to.have.length(1);
   });
 });
 
@@ -158,9 +189,7 @@ describe('examples/05-telemetry', () => {
   it('shows one send from node to node as one trace, in its right order', async () => {
     const receiver = await OtlpReceiver.start();
     try {
-      const program = ChildProgram.start('examples/05-telemetry/main.js', {
-        OTEL_EXPORTER_OTLP_ENDPOINT: receiver.endpoint,
-      });
+      const program = ChildProgram.start('examples/05-telemetry/main.js', receiver.environment);
       const [, traceId = ''] = await program.printed(/trace (\w{32})$/m);
       expect(await program.exited).to.equal(0);
       const spans = receiver.trace(traceId);
@@ -187,5 +216,26 @@ describe('examples/05-telemetry', () => {
     } finally {
       await receiver.close();
     }
+  });
+
+  it('sends its trace over gRPC when the variables say so', async () => {
+    const paths = new Set<string>();
+    const collector = createHttp2Server();
+    collector.on('stream', (stream, headers) => {
+      paths.add(String(headers[':path']));
+      stream.respond({ ':status': 200, 'content-type': 'application/grpc' }, { waitForTrailers: true });
+      stream.on('wantTrailers', () => stream.sendTrailers({ 'grpc-status': '0' }));
+      // An empty message in gRPC's frame.
+      stream.end(Buffer.alloc(5));
+    });
+    collector.listen(0, '127.0.0.1');
+    await once(collector, 'listening');
+    const program = ChildProgram.start('examples/05-telemetry/main.js', {
+      OTEL_EXPORTER_OTLP_ENDPOINT: `http://127.0.0.1:${(collector.address() as AddressInfo).port}`,
+      OTEL_EXPORTER_OTLP_PROTOCOL: 'grpc',
+    });
+    expect(await program.exited).to.equal(0);
+    collector.close();
+    expect([...paths]).to.deep.equal(['/opentelemetry.proto.collector.trace.v1.TraceService/Export']);
   });
 });

@@ -26,9 +26,9 @@ export interface RollingReport extends Balance {
   /** Publications that got no answer; whether they were made is not known. */
   readonly unanswered: number;
   readonly exitCodes: readonly (number | null)[];
-  /** Most streams that ended in a second, and most that began anew. */
+  /** Most streams that ended in a second, and most requests for a new one. */
   readonly mostClosed: number;
-  readonly mostConnected: number;
+  readonly mostRequested: number;
   readonly reconnects: number;
   /** Requests for a stream that a draining node refused. */
   readonly refused: number;
@@ -62,6 +62,8 @@ class RollingRun {
   readonly #nodes: DemoProcess[] = [];
   readonly #ports: string[] = [];
   #redis: RedisServer | undefined;
+  /** When clients asked for a stream; when they got it also depends on how busy the nodes are. */
+  readonly #requestedAt: number[] = [];
   #going = true;
   #number = 0;
   #unanswered = 0;
@@ -76,7 +78,10 @@ class RollingRun {
     this.#nodes.push(...(await Promise.all(NODES.map((_, n) => this.#start(n)))));
     for (let n = 0; n < this.plan.clients; n += 1) {
       const topics = [TOPICS[n % 4] ?? '', TOPICS[(n + 1) % 4] ?? ''];
-      const get = (path: string, init: RequestInit) => this.#balance(path, init);
+      const get = (path: string, init: RequestInit) => {
+        this.#requestedAt.push(performance.now());
+        return this.#balance(path, init);
+      };
       this.#clients.push(new LedgerClient(`client-${n}`, topics, get));
     }
     await until(() => this.#clients.every(({ connected }) => connected), 'the clients', 30_000);
@@ -99,7 +104,7 @@ class RollingRun {
     for (const topic of TOPICS) await this.#publishOne(topic);
     const complete = (): boolean => this.#clients.every(client => this.#books.complete(client));
     await until(complete, 'the clients to have the end', 20_000).catch(() => undefined);
-    const again = this.#clients.flatMap(({ connectedAt }) => connectedAt).filter(at => at > began);
+    const again = this.#requestedAt.filter(at => at > began);
     return {
       ...this.#books.balance(this.#clients),
       published: this.#books.count,
@@ -109,7 +114,7 @@ class RollingRun {
         SECOND,
         this.#clients.flatMap(({ closedAt }) => closedAt),
       ),
-      mostConnected: mostWithin(SECOND, again),
+      mostRequested: mostWithin(SECOND, again),
       reconnects: again.length,
       refused: this.#refused,
       timeless: this.#timeless,
@@ -132,6 +137,7 @@ class RollingRun {
       SSE_RECONNECT_RETRY: '200',
       SSE_RECONNECT_JITTER: String(this.plan.jitter),
       SSE_RECONNECT_RATE: String(this.plan.rate),
+      SSE_RECONNECT_REFUSAL: 'status',
     });
   }
 

@@ -7,36 +7,44 @@ export interface GroupResult {
   readonly passed: number;
   readonly failed: number;
   readonly skipped: number;
+  /** File, title and error of each failure, in one line. */
+  readonly failures: readonly string[];
   /** Milliseconds of the tests and hooks of each file, by its path below `dist/test`. */
   readonly files: Readonly<Record<string, number>>;
 }
 
-const { EVENT_HOOK_BEGIN, EVENT_HOOK_END, EVENT_TEST_BEGIN, EVENT_TEST_END, EVENT_RUN_END } = Mocha.Runner.constants;
+const { EVENT_HOOK_BEGIN, EVENT_HOOK_END, EVENT_TEST_BEGIN, EVENT_TEST_END, EVENT_TEST_FAIL, EVENT_RUN_END } =
+  Mocha.Runner.constants;
 
 /** Mocha's usual report; at the end the group's `GroupResult` goes to the file that `TEST_RESULT` names. */
 export default class FileTimes extends Mocha.reporters.Spec {
   constructor(runner: Mocha.Runner, options: Mocha.MochaOptions) {
     super(runner, options);
     const files: Record<string, number> = {};
+    const failures: string[] = [];
     let began = 0;
     const begin = (): void => {
       began = performance.now();
     };
     const end = (runnable: Runnable): void => {
-      const name = relative('dist/test', fileOf(runnable));
+      const name = nameOf(runnable);
       files[name] = (files[name] ?? 0) + performance.now() - began;
     };
     runner.on(EVENT_HOOK_BEGIN, begin).on(EVENT_TEST_BEGIN, begin);
     runner.on(EVENT_HOOK_END, end).on(EVENT_TEST_END, end);
+    runner.on(EVENT_TEST_FAIL, (runnable: Runnable, { message }: Error) => {
+      failures.push(`${nameOf(runnable)}: ${runnable.fullTitle()}: ${message.replace(/\s+/g, ' ').slice(0, 500)}`);
+    });
     runner.on(EVENT_RUN_END, () => {
       const path = process.env['TEST_RESULT'];
       if (path === undefined) return;
       const { passes: passed, failures: failed, pending: skipped } = this.stats;
-      writeFileSync(path, JSON.stringify({ passed, failed, skipped, files } satisfies GroupResult));
+      writeFileSync(path, JSON.stringify({ passed, failed, skipped, failures, files } satisfies GroupResult));
     });
   }
 }
 
-function fileOf({ file, parent }: Runnable): string {
-  return file ?? parent?.file ?? '';
+/** The file of a test or hook, by its path below `dist/test`. */
+function nameOf({ file, parent }: Runnable): string {
+  return relative('dist/test', file ?? parent?.file ?? '');
 }

@@ -127,7 +127,8 @@ export class MemoryBus {
     const result = this.#routes.register(nodeId, registration, takeovers);
     const present = this.#routes.get(registration.connectionId);
     if (former !== undefined && present !== undefined && present !== former) {
-      this.reach(former.nodeId)?.onSuperseded(former.connectionId, former.token, present.fencingToken);
+      const { connectionId, token } = former;
+      this.reach(former.nodeId)?.onSuperseded(connectionId, token, present.fencingToken, registration.trace);
     }
     return result;
   }

@@ -1,10 +1,18 @@
-import { carriedTrace, checkConnectionId, checkKey, checkReason, checkTopic } from '../../protocol/names.js';
+import {
+  carriedTrace,
+  checkConnectionId,
+  checkKey,
+  checkReason,
+  checkTopic,
+  isOwnTopic,
+} from '../../protocol/names.js';
 import { asObject, hasKeys, isIncarnation, isText, type JsonFields, parseJson } from './frames.js';
 
 type Guard = (value: unknown) => boolean;
 
 const isConnectionId = passes(checkConnectionId);
 const isTopic = passes(checkTopic);
+const isFollowable = (value: unknown): value is string => isTopic(value) || (isText(value, 1024) && isOwnTopic(value));
 const isReason = passes(checkReason);
 const isKey = passes((value: unknown): asserts value is string => checkKey('a source key', value));
 
@@ -24,7 +32,7 @@ const COMMANDS = {
   hasReached: { connectionId: isConnectionId, ms: isCount, sequence: isCount },
   confirm: { connectionId: isConnectionId, token: isToken, handled: isMessageIds, failed: isMessageIds },
   isConfirmed: { connectionId: isConnectionId, messageId: isKey, ms: isCount },
-  presence: { topic: isTopic },
+  presence: { topic: isFollowable },
 } satisfies Record<string, Record<string, Guard>>;
 
 type Fields<G> = { readonly [F in keyof G]: G[F] extends (v: unknown) => v is infer T ? T : never };

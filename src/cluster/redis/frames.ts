@@ -150,20 +150,23 @@ export interface SupersededFrame {
   readonly token: string;
   /** Of the registration that took the id over. */
   readonly fencingToken: number;
+  /** Of the opening of that registration. */
+  readonly trace: string | undefined;
 }
 
-const MAX_SUPERSEDED = 2048;
+const MAX_SUPERSEDED = 4096;
 
-/** `{"v":1,"t":"superseded","c":id,"k":token,"f":fencing token}`; `undefined` for other bytes. */
+/** `{"v":1,"t":"superseded","c":id,"k":token,"f":fencing token}`, perhaps with `"x":trace`; `undefined` for other bytes. */
 export function parseSuperseded(frame: Buffer): SupersededFrame | undefined {
   const fields = frame.length > MAX_SUPERSEDED ? undefined : parseJson(frame.toString());
-  if (fields === undefined || !hasKeys(fields, ['v', 't', 'c', 'k', 'f'])) return undefined;
-  const { v, t, c: connectionId, k: token, f } = fields;
+  if (fields === undefined || !hasKeys(fields, ['v', 't', 'c', 'k', 'f'], ['x'])) return undefined;
+  const { v, t, c: connectionId, k: token, f, x = '' } = fields;
   if (v !== 1 || t !== 'superseded' || !isText(connectionId, 256) || !isText(token, 16) || !isText(f, 20)) {
     return undefined;
   }
   const fencingToken = Number(f);
-  return Number.isSafeInteger(fencingToken) ? { connectionId, token, fencingToken } : undefined;
+  if (!Number.isSafeInteger(fencingToken) || !isText(x, MAX_SUPERSEDED)) return undefined;
+  return { connectionId, token, fencingToken, trace: traceOf(x) };
 }
 
 /** A JSON object as another node wrote it; only own keys are read. */

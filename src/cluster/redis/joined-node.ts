@@ -166,17 +166,17 @@ export class JoinedNode implements InboxParts {
   }
 
   /** Closes a connection whose id another registration took over. */
-  async onSuperseded({ connectionId, token, fencingToken }: SupersededFrame): Promise<void> {
+  async onSuperseded({ connectionId, token, fencingToken, trace }: SupersededFrame): Promise<void> {
     const { signer, listener, inc } = this.node;
     if (!signer.signs) {
-      listener.onSuperseded(connectionId, token, fencingToken);
+      listener.onSuperseded(connectionId, token, fencingToken, trace);
       return;
     }
     // A script wrote the frame, unsigned: it counts only as far as the route says the same.
     try {
       const route = await this.registry.find(connectionId);
       if (route === undefined || (route.inc === inc && route.tok === token)) return;
-      listener.onSuperseded(connectionId, token, route.fencingToken);
+      listener.onSuperseded(connectionId, token, route.fencingToken, trace);
     } catch {
       this.#reconciler.renewSoon();
     }

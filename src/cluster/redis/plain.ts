@@ -40,7 +40,8 @@ async function plainRegister(
 ): Promise<readonly unknown[]> {
   const [inc = '', gen = '', mode = ''] = args;
   const [ttlMs = 0, leaseMs = 0, keyMs = 0, limit = 0, window = 0] = args.slice(3, 8).map(Number);
-  const [pubCommand = '', channelPrefix = '', conn = '', tok = '', user = '', ownToken = ''] = args.slice(8);
+  const [pubCommand = '', channelPrefix = '', conn = '', tok = '', user = '', ownToken = '', trace = ''] =
+    args.slice(8);
   const [time, held, given, text] = await batch(client, [
     ['TIME'],
     ['HGET', leases, `i:${inc}`],
@@ -65,7 +66,14 @@ async function plainRegister(
       writes.push(['ZADD', index, gen, conn], ['PEXPIRE', routes, keyMs], ['PEXPIRE', index, keyMs]);
     const isLeaseYoung = (parseLease(own)?.until ?? 0) >= now + leaseMs / 2;
     if (!isLeaseYoung) writes.push(['HSET', leases, `g:${gen}`, `${now + leaseMs}|${inc}`]);
-    const notice = { v: 1, t: 'superseded', c: conn, k: formerTok, f: String(fencingToken) };
+    const notice = {
+      v: 1,
+      t: 'superseded',
+      c: conn,
+      k: formerTok,
+      f: String(fencingToken),
+      ...(trace && { x: trace }),
+    };
     if (owner !== '') writes.push([pubCommand, channelPrefix + owner, JSON.stringify(notice)]);
     await batch(client, writes);
   }

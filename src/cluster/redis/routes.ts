@@ -150,11 +150,11 @@ export class RedisRoutes {
   }
 
   #register(
-    { connectionId: conn, token: tok, user, fencingToken }: Omit<Registered, 'fencingToken'> & TokenOrNone,
+    { connectionId: conn, token: tok, user, fencingToken, trace }: Omit<Registered, 'fencingToken'> & Given,
     mode: Mode,
   ): Promise<RegisterAnswer> {
     const partition = this.node.gateway.keys.partitionOf(conn);
-    return this.#registrations[mode].call(partition, { conn, tok, user, fencingToken });
+    return this.#registrations[mode].call(partition, { conn, tok, user, fencingToken, trace });
   }
 
   async #registerAll(
@@ -214,8 +214,9 @@ export class RedisRoutes {
   }
 }
 
-interface TokenOrNone {
+interface Given {
   readonly fencingToken: number | undefined;
+  readonly trace?: string;
 }
 
 function lost(status: 'GONE' | 'LOST'): SseError {

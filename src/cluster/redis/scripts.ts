@@ -74,6 +74,7 @@ export const registerScript = script({
       user: optional(text),
       /** The connection's own, in mode `restore`. */
       fencingToken: optional(integer),
+      trace: optional(text),
     }),
   },
   replies: {

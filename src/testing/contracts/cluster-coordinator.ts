@@ -624,6 +624,14 @@ export function clusterCoordinatorContract(
         expect(b.listener.closeTraces).to.deep.equal([TRACE, undefined, undefined, TRACE]);
       });
 
+      core('of a registration reaches the former owner', async () => {
+        await connect(b, c1, t1);
+        const newer = { connectionId: c1, token: t2, onDuplicate: 'takeover', trace: TRACE } as const;
+        expect(await a.coordinator.routes.register(newer)).to.include({ outcome: 'registered' });
+        await until(() => takeoversAt(b).length === 1, 'the notification');
+        expect(takeoversAt(b)).to.deep.equal([{ connectionId: c1, token: t1, trace: TRACE }]);
+      });
+
       core('of a publication reaches every node, kept or not, and changes nothing else', async () => {
         await listen([a, b], news);
         const kept = publication(news, 'data: 1\n\n');

@@ -101,7 +101,7 @@ export function connectionSinkContract(
       expect(pair.client.status).to.equal(200);
       expect(pair.client.headers).to.include({
         'content-type': 'text/event-stream',
-        'cache-control': 'no-cache, no-transform',
+        'cache-control': 'no-store, no-transform',
         'x-accel-buffering': 'no',
       });
       expect(pair.client.headers['content-encoding']).to.equal(encoding);

@@ -8,11 +8,14 @@ const made = { connections: 0 };
 export class FakeConnection implements LocalConnection {
   readonly token: string;
   readonly ordinal: number;
+  readonly user = undefined;
   readonly fencingToken = undefined;
   readonly lastEventId = undefined;
   readonly openedAt = 0;
   readonly lastProgressAt = 0;
   readonly results = undefined;
+  readonly cursor = undefined;
+  readonly lastOutcome = undefined;
   readonly piping = false;
   readonly ownIds = false;
   readonly sendBufferBytes = 0;

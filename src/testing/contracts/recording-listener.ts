@@ -29,7 +29,7 @@ export class RecordingListener implements ClusterListener {
   readonly outcomes = new Map<string, RememberedOutcome>();
   /** The sources this node runs. */
   readonly sources = new Set<string>();
-  readonly superseded: { connectionId: string; token: string }[] = [];
+  readonly superseded: { connectionId: string; token: string; trace?: string }[] = [];
   readonly closed: { connectionId: string; reason: CloseReason }[] = [];
   readonly closedAll: CloseReason[] = [];
   /** Of each command to close, in the order in which they came. */
@@ -69,9 +69,9 @@ export class RecordingListener implements ClusterListener {
     this.syncs += 1;
   }
 
-  onSuperseded(connectionId: string, token: string, fencingToken: number): void {
+  onSuperseded(connectionId: string, token: string, fencingToken: number, trace?: string): void {
     if ((this.fencingTokens.get(connectionId) ?? 1) >= fencingToken) return;
-    this.superseded.push({ connectionId, token });
+    this.superseded.push({ connectionId, token, ...carried(trace) });
     if (this.connections.get(connectionId) === token) this.connections.delete(connectionId);
   }
 

@@ -14,7 +14,8 @@ const NEWS = { scope: 'topic', topic: 'news' } as const;
 
 const mode = MODES.find(name => name === process.argv[2]) ?? 'stub';
 enter(mode);
-const settings = { nodeId: 'a', hideConnectionIds: false, eventNames: [], formatId: formatCursor, baggage: false };
+const off = { hideConnectionIds: false, baggage: false, topicsInSpanNames: false };
+const settings = { nodeId: 'a', eventNames: [], formatId: formatCursor, ...off };
 const telemetry: Telemetry = isStubbed(mode) ? new SilentTelemetry() : new OpenTelemetry(settings);
 const { connections, events, maintenance } = telemetry;
 telemetry.observe({

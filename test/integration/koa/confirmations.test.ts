@@ -6,6 +6,7 @@ import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
 import { confirm, type FetchInit } from '../../../src/client/index.js';
 import type { Receipt } from '../../../src/contracts/events.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
+import { connectionIdOf } from '../../../src/protocol/users.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { TestClient } from '../../../src/testing/index.js';
 import { KoaApp } from '../../support/koa-app.js';
@@ -14,8 +15,9 @@ import { until } from '../../support/until.js';
 const TYPE = 'application/vnd.distributed-sse.confirm';
 
 class Guard {
-  canConnect({ headers }: { readonly headers: NodeJS.Dict<unknown> }): true | number {
-    return headers['authorization'] === 'Bearer me' || 401;
+  canConnect({ headers }: { readonly headers: NodeJS.Dict<unknown> }): { user: string } | number {
+    const [, user] = /^Bearer (\w+)$/.exec(String(headers['authorization'])) ?? [];
+    return user === undefined ? 401 : { user };
   }
 }
 
@@ -99,8 +101,9 @@ describe('Reports of clients that confirm', () => {
     appOf('b').service.sendMessageToConnection(id, 'note', 'ö', { ack: 'client' });
 
   it('reach the node of the stream from any node, through the guards, also where the endpoint has only GET', async () => {
-    const id = await connect('/get/me', 'b', { authorization: 'Bearer me' });
-    expect(await send(id)).to.include({ outcome: 'confirmed', nodeId: 'a', connectionId: 'me' });
+    expect(await connect('/get/me', 'b', { authorization: 'Bearer anna' })).to.equal('me');
+    const connectionId = connectionIdOf('anna', 'me');
+    expect(await send(connectionId)).to.include({ outcome: 'confirmed', nodeId: 'a', connectionId });
     // The sender is answered before the report is.
     await until(() => reports.length > 0, 'the answer to the report');
     expect(reports).to.deep.equal(['b 204']);
@@ -131,12 +134,17 @@ describe('Reports of clients that confirm', () => {
       JSON.stringify({ connectionId, token, handled: [], failed: [] });
     const id = await connect('/random');
     expect(await post('/get/me', report('me'))).to.equal(401);
+    // Another user has no connection of this id.
+    expect(await post('/get/me', report('me'), { authorization: 'Bearer berta' })).to.equal(410);
+    expect(await post('/random', report('anna/me'))).to.equal(400);
+    const foreign = { 'sec-fetch-site': 'cross-site', origin: 'https://other.test' };
+    expect(await post('/random', report('me'), foreign)).to.equal(403);
     expect(await post('/random', report(id))).to.equal(403);
-    expect(await post('/random', report('nobody'))).to.equal(410);
+    expect(await post('/random', report('other'))).to.equal(410);
     expect(await post('/random', 'no JSON')).to.equal(400);
     expect(await post('/random', '[]')).to.equal(400);
     expect(await post('/random', ' '.repeat(40_000))).to.equal(413);
-    expect(await post('/random', report(id), { accept: 'text/html' })).to.equal(406);
+    expect(await post('/random', report(id), { accept: 'text/html' })).to.equal(405);
     expect(await post('/elsewhere', report(id))).to.equal(404);
   });
 

@@ -42,7 +42,7 @@ class IdController {
     // Only held open.
   }
 
-  @SseEndpoint('/files/*path', { connectionId: ({ params }) => params['path'] ?? '' })
+  @SseEndpoint('/files/*path', { connectionId: ({ params }) => params['path']?.replaceAll('/', '|') ?? '' })
   files(): void {
     // Only held open.
   }
@@ -89,7 +89,7 @@ class ResetController {
 }
 
 class MethodController {
-  @SseEndpoint('/both')
+  @SseEndpoint('/both', { methods: ['GET', 'POST'] })
   both(connection: SseConnection, { method }: SseRequest): void {
     connection.send('answered', `both ${method}`);
   }
@@ -104,7 +104,7 @@ class MethodController {
     connection.send('answered', 'write');
   }
 
-  @SseEndpoint('/get-only', { methods: ['GET'] })
+  @SseEndpoint('/get-only')
   getOnly(connection: SseConnection): void {
     connection.send('answered', 'get-only');
   }
@@ -219,11 +219,16 @@ describe('@SseEndpoint', () => {
   });
 
   it('decodes path parameters', async () => {
-    expect(await connectedAs('/by-client/a%20b%2Fc%F0%9F%98%80')).to.equal('a b/c😀');
+    expect(await connectedAs('/by-client/a%20b%2Bc%F0%9F%98%80')).to.equal('a b+c😀');
   });
 
   it('joins the segments of a wildcard', async () => {
-    expect(await connectedAs('/files/a/b%20c/d')).to.equal('a/b c/d');
+    expect(await connectedAs('/files/a/b%20c/d')).to.equal('a|b c|d');
+  });
+
+  it('refuses an id with a slash, which ends the user in the ids of users', async () => {
+    const client = await open('/by-client/alice%2Ftab1');
+    expect(client.status).to.equal(400);
   });
 
   it('subscribes to fixed topics', async () => {
@@ -262,7 +267,7 @@ describe('@SseEndpoint', () => {
     for (const client of [newest, latest, again]) client.leave();
   });
 
-  it('answers GET and POST by default', async () => {
+  it('answers GET and POST where it says so', async () => {
     expect(await answerOf('/both')).to.equal('both GET');
     expect(await answerOf('/both', { method: 'POST' })).to.equal('both POST');
   });
@@ -284,7 +289,7 @@ describe('@SseEndpoint', () => {
     }
   });
 
-  it('refuses POST where only GET is answered', async () => {
+  it('answers GET alone by default', async () => {
     const client = await open('/get-only?unanswered', { method: 'POST' });
     expect(client.status).to.equal(405);
     expect(client.headers['allow']).to.equal('GET, HEAD');
@@ -325,12 +330,12 @@ describe('@SseEndpoint with a request body', () => {
   let app: KoaApp;
 
   class BodyController {
-    @SseEndpoint('/unread/:clientId')
+    @SseEndpoint('/unread/:clientId', { methods: ['POST'] })
     unread(connection: SseConnection): void {
       connection.send('answered', 'open');
     }
 
-    @SseEndpoint('/parsed/:clientId')
+    @SseEndpoint('/parsed/:clientId', { methods: ['POST'] })
     parsed(connection: SseConnection, { state }: SseRequest): void {
       connection.send('answered', state['body']);
     }

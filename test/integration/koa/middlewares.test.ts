@@ -120,7 +120,7 @@ for (const detach of ['auto', false] as const) {
         expect(client.status).to.equal(200);
         expect(client.headers).to.include({
           'content-type': 'text/event-stream',
-          'cache-control': 'no-cache, no-transform',
+          'cache-control': 'no-store, no-transform',
           'access-control-allow-origin': 'https://example.org',
           'x-frame-options': 'SAMEORIGIN',
         });

@@ -64,7 +64,7 @@ describe('other middleware', () => {
     const client = await open('/sse/a');
     await client.event('connected');
     expect(client.headers).to.include({
-      'cache-control': 'no-cache, no-transform',
+      'cache-control': 'no-store, no-transform',
       'content-type': 'text/event-stream',
       'x-accel-buffering': 'no',
     });

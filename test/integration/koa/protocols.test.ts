@@ -11,7 +11,7 @@ import { RawClient } from '../../support/raw-client.js';
 import { until } from '../../support/until.js';
 
 class StreamController {
-  @SseEndpoint('/sse/:clientId', { topics: ['news'] })
+  @SseEndpoint('/sse/:clientId', { topics: ['news'], methods: ['GET', 'POST'] })
   stream(connection: SseConnection): void {
     connection.send('welcome', 'hello');
   }
@@ -121,7 +121,7 @@ for (const { protocol, name, open } of COMBINATIONS) {
       expect(client.status).to.equal(200);
       expect(client.headers).to.include({
         'content-type': 'text/event-stream',
-        'cache-control': 'no-cache, no-transform',
+        'cache-control': 'no-store, no-transform',
         'x-accel-buffering': 'no',
       });
       expect(await client.ended()).to.equal('clean');

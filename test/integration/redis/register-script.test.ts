@@ -162,7 +162,7 @@ describe('register.lua', () => {
       ['taken', 't2'],
       ['given-up', 't3'],
       ['new', 't4'],
-    ].map(([conn = '', tok = '']) => ({ conn, tok, user: undefined, fencingToken: undefined }));
+    ].map(([conn = '', tok = '']) => ({ conn, tok, user: undefined, fencingToken: undefined, trace: undefined }));
     const reply = await a.registerAll(registrations);
     if (reply.status !== 'OK') throw new Error(reply.status);
     expect(reply.answers.map(({ result, ownerTok }) => `${result} ${ownerTok}`)).to.deep.equal([

@@ -70,7 +70,7 @@ export class BenchNode {
   }
 
   async register(conn: string, tok: string, { user, fencingToken, ...more }: One = {}): Promise<OneReply> {
-    const reply = await this.registerAll([{ conn, tok, user, fencingToken }], more);
+    const reply = await this.registerAll([{ conn, tok, user, fencingToken, trace: undefined }], more);
     if (reply.status !== 'OK') return reply;
     const [answer] = reply.answers;
     if (answer === undefined) throw new Error('no answer');

@@ -68,7 +68,11 @@ describe('resolveOptions', () => {
         topics: {},
       });
       expect(options.send).to.deep.equal({ ack: 'owner', deadline: 3000, maxPending: 10000 });
-      expect(options.limits).to.deep.equal({ maxEventBytes: 1048576, maxTopicsPerConnection: 128 });
+      expect(options.limits).to.deep.equal({
+        crossSite: 'refuse',
+        maxEventBytes: 1048576,
+        maxTopicsPerConnection: 128,
+      });
       expect(options.reconnect).to.deep.equal({
         retry: 2000,
         jitter: 5000,

@@ -150,6 +150,23 @@ describe('settings', () => {
       expect(refusal({ node: { id: 'a\n' } })).to.match(/got "a\\n"$/);
     });
 
+    it('an origin that no browser would send, in a list of origins', () => {
+      for (const wrong of [
+        'https://a.example/',
+        'HTTPS://a.example',
+        'https://a.example:443',
+        'a.example',
+        'null',
+        '*',
+        5,
+      ]) {
+        expect(refusal({ limits: { crossSite: ['https://b.example', wrong as string] } })).to.match(
+          /^limits\.crossSite must be one of 'refuse', 'allow', or a list of 1 to 100 origins such as /,
+        );
+      }
+      expect(refusal({ limits: { crossSite: [] } })).to.match(/^limits\.crossSite must be /);
+    });
+
     it('an empty topic pattern, one with control characters, one of 257 bytes', () => {
       const rule = 'each key of history.topics must be 1 to 256 bytes of text without control';
       for (const pattern of ['', 'a\nb', 'é'.repeat(128) + 'a']) {

@@ -29,7 +29,7 @@ describe('metrics', () => {
   });
 
   function make(nodeId: string): OpenTelemetry {
-    const settings = { hideConnectionIds: false, eventNames: ['chat'], baggage: false };
+    const settings = { hideConnectionIds: false, eventNames: ['chat'], baggage: false, topicsInSpanNames: false };
     return new OpenTelemetry({ nodeId, formatId: formatCursor, ...settings });
   }
 

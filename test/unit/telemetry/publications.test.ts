@@ -35,6 +35,22 @@ describe('telemetry of a publication', () => {
     sdk.stop();
   });
 
+  it('is named after its topic where the setting says that topics are few, and others are not', async () => {
+    const named = await cluster.started('named', { options: { telemetry: { topicsInSpanNames: true } } });
+    await named.connect('n1', { topics: ['news'] });
+    await turns();
+    sdk.forget();
+    await named.service.publish('news', 'chat', 'hi');
+    await named.service.broadcastToCluster('chat', 'hi');
+    const own = sdk.spans().filter(({ attributes }) => attributes['sse.node.id'] === 'named');
+    expect(own.map(({ name }) => name)).to.have.members([
+      'publish news',
+      'deliver news',
+      'sse.broadcast',
+      'sse.deliver',
+    ]);
+  });
+
   it('is one span where it is made and one per node that has it, however many connections', async () => {
     for (const [node, ids] of [
       [a, ['a1', 'a2', 'a3']],

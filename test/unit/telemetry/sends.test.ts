@@ -87,6 +87,9 @@ describe('telemetry of a send', () => {
     });
     expect(sdk.span('sse.route').attributes).to.deep.equal({
       ...shared,
+      'messaging.system': 'distributed_sse',
+      'messaging.operation.name': 'route',
+      'messaging.operation.type': 'send',
       'sse.node.id': 'a',
       'sse.owner.node.id': 'b',
     });

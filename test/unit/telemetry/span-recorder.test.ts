@@ -72,6 +72,7 @@ describe('SpanRecorder', () => {
     'sse.cleanup': SpanKind.INTERNAL,
     'sse.consistency': SpanKind.INTERNAL,
     'sse.drain': SpanKind.INTERNAL,
+    'sse.command': SpanKind.CLIENT,
   };
   for (const [name, kind] of Object.entries(kinds)) {
     it(`${name} is ${SpanKind[kind]} and names the node`, () => {
@@ -83,6 +84,20 @@ describe('SpanRecorder', () => {
       expect(sdk.span(name).status.code).to.equal(SpanStatusCode.UNSET);
     });
   }
+
+  it('names the server in spans of kind CLIENT alone, where it knows one', () => {
+    sdk = RecordingSdk.start();
+    const knowing = new SpanRecorder('node-a', false, { address: 'redis.test', port: 6380 });
+    for (const name of ['sse.route', 'sse.send'] as const)
+      knowing.around(
+        name,
+        ROOT_CONTEXT,
+        () => ({}),
+        () => undefined,
+      );
+    expect(sdk.span('sse.route').attributes).to.include({ 'server.address': 'redis.test', 'server.port': 6380 });
+    expect(sdk.span('sse.send').attributes).to.not.have.any.keys('server.address', 'server.port');
+  });
 
   it('sse.connect is SERVER in a remote trace, and INTERNAL inside the span of an HTTP server', () => {
     sdk = RecordingSdk.start();

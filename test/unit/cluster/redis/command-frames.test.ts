@@ -140,7 +140,10 @@ describe('the frame of a takeover', () => {
   const parse = (value: object) => parseSuperseded(Buffer.from(JSON.stringify(value)));
 
   it('is parsed as the script writes it, and not otherwise', () => {
-    expect(parse(written)).to.deep.equal({ connectionId: 'c1', token: 't1', fencingToken: 9 });
+    const parsed = { connectionId: 'c1', token: 't1', fencingToken: 9, trace: undefined };
+    expect(parse(written)).to.deep.equal(parsed);
+    expect(parse({ ...written, x: 'lx0 00-1' })).to.deep.equal({ ...parsed, trace: 'lx0 00-1' });
+    for (const x of ['a\nb', 'x'.repeat(1025), '\u0000']) expect(parse({ ...written, x })).to.deep.equal(parsed);
     for (const changed of [
       { v: 2 },
       { t: 'other' },
@@ -149,6 +152,8 @@ describe('the frame of a takeover', () => {
       { f: 'x'.repeat(21) },
       { c: 'x'.repeat(257) },
       { extra: 1 },
+      { x: 1 },
+      { x: null },
     ]) {
       expect(parse({ ...written, ...changed }), JSON.stringify(changed)).to.equal(undefined);
     }

@@ -32,7 +32,10 @@ const event = fc
   .string({ maxLength: 200, unit: 'grapheme' })
   .map(text => Buffer.from(`data: ${text.replace(/[\r\n]/g, '')}\n\n`));
 const trace = fc.option(fc.constant('00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01'), { nil: undefined });
-const name = fc.string({ minLength: 1, maxLength: 60, unit: 'grapheme' }).filter(text => !/\p{C}/u.test(text));
+const name = fc
+  .string({ minLength: 1, maxLength: 60, unit: 'grapheme' })
+  .filter(text => !/\p{C}/u.test(text) && Buffer.byteLength(text) <= 128);
+const topic = name.filter(text => !/^([@~]|\*$)/.test(text));
 const publicationId = fc.stringMatching(/^[A-Za-z0-9_-]{1,32}$/);
 const payload = fc.record({ trace, id: fc.option(publicationId, { nil: undefined }), body: event });
 
@@ -145,7 +148,7 @@ describe('parsers of frames between nodes', () => {
     deadline: fc.nat(600_000),
     command: fc.oneof(
       fc.constant({ t: 'ping' } as const),
-      name.map(topic => ({ t: 'presence', topic }) as const),
+      topic.map(aTopic => ({ t: 'presence', topic: aTopic }) as const),
     ),
   });
   const ack = fc.record({

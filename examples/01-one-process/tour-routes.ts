@@ -1,0 +1,72 @@
+import Router from '@koa/router';
+import type { Context } from 'koa';
+import type { ResolvedSseOptions, SseService } from '../../src/index.js';
+import { HttpError } from './http-error.js';
+import { readEventData } from './request-body.js';
+import { SlowClients } from './slow-clients.js';
+import { boardTopic, type TourController } from './tour-controller.js';
+
+const MOST_POINTS = 50;
+
+/** What the page of the tour asks its node. */
+export interface TourFacts {
+  readonly nodeId: string;
+  readonly coordinator: string;
+  /** Whether a direct send may wait for its client. */
+  readonly mailbox: boolean;
+  /** Where the console is, or why there is none. */
+  readonly console: string | null;
+}
+
+/** The routes of the tour: facts, points of a board, a client that does not read, and a send that waits for its client. */
+export function tourRoutes(
+  sse: SseService,
+  { limits }: ResolvedSseOptions,
+  tour: TourController,
+  facts: TourFacts,
+): Router {
+  const router = new Router();
+  const slow = new SlowClients();
+
+  router.get('/tour', ctx => {
+    ctx.body = facts;
+  });
+
+  // The starter of a cluster answers this itself, since a node cannot end and start another one.
+  router.get('/tour/cluster', ctx => {
+    ctx.body = { nodes: [], redis: null };
+  });
+
+  router.post('/tour/points/:clientId', async ctx => {
+    const clientId = parameter(ctx, 'clientId');
+    const points = Number(ctx.query['points'] ?? 1);
+    if (!(Number.isInteger(points) && points >= 1 && points <= MOST_POINTS)) {
+      throw new HttpError(422, 'INVALID_POINTS', `points must be a whole number from 1 to ${MOST_POINTS}`);
+    }
+    let score = 0;
+    for (let n = 0; n < points; n += 1) {
+      score = tour.addPoint(clientId);
+      await sse.publish(boardTopic(clientId), 'point', { score });
+    }
+    ctx.status = 202;
+    ctx.body = { score };
+  });
+
+  router.post('/tour/slow/:clientId', async ctx => {
+    const { localPort = 0, localAddress = '' } = ctx.socket;
+    await slow.open(localPort, localAddress, `/sse/connect/${encodeURIComponent(parameter(ctx, 'clientId'))}`);
+    ctx.status = 201;
+    ctx.body = { nodeId: sse.nodeId };
+  });
+
+  router.post('/tour/mailbox/:clientId', async ctx => {
+    const data = await readEventData(ctx, limits.maxEventBytes);
+    ctx.body = await sse.sendMessageToConnection(parameter(ctx, 'clientId'), 'mail', data, { durable: true });
+  });
+
+  return router;
+}
+
+function parameter(ctx: Context, name: string): string {
+  return (ctx['params'] as Record<string, string | undefined>)[name] ?? '';
+}
