@@ -46,7 +46,7 @@ const CONFINED: Readonly<Record<string, { folders: readonly string[]; typesIn?: 
 /** The public surface, reviewed: a change here is a change of the product. */
 const PUBLIC_VALUES = [
   'Audit',
-      'ClusterCoordinator',
+  'ClusterCoordinator',
   'CockatielPolicy',
   'ConnectionStore',
   'ConsoleLogger',
@@ -157,7 +157,9 @@ describe('architecture', () => {
   });
 
   it('every module can be imported on its own', async () => {
-    for (const { path } of sources) await import(`../src/${path.replace(/\.ts$/, '.js')}`);
+    // The page of the console runs in browsers, bundled.
+    const modules = sources.filter(({ path }) => !path.startsWith('console/page/'));
+    for (const { path } of modules) await import(`../src/${path.replace(/\.ts$/, '.js')}`);
   });
 
   it('no file is longer than 400 lines', () => {

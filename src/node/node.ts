@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
+import { isEnded } from '../connection/end.js';
 import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
 import { MessageMemories } from '../connection/message-memory.js';
 import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
@@ -21,8 +22,10 @@ import { EventEncoder } from '../protocol/event-stream.js';
 import { joinResets } from '../protocol/gap.js';
 import { withTimeout } from '../time.js';
 import { AuditTrail } from './audit.js';
+import { Confirmations } from './confirmations.js';
+import { Evictions } from './evictions.js';
 import { ConnectionLimits } from './limits.js';
-import type { Reconciler } from './maintenance.js';
+import type { Maintenance, Reconciler } from './maintenance.js';
 
 /** The life of a node. It never goes back. */
 export type Phase = 'new' | 'started' | 'draining' | 'closed';
@@ -50,6 +53,8 @@ export interface NodeServices {
   readonly consistency?: Consistency;
   /** Without it nothing is audited. */
   readonly audit?: Audit;
+  /** The background work, which ends with the node. */
+  readonly maintenance?: Pick<Maintenance, 'stop'>;
 }
 
 /** Shared by the use cases of one node: its services and phase, and how its connections are made and forgotten. */
@@ -57,6 +62,7 @@ export class SseNode implements ConnectionObserver {
   readonly environment: ConnectionEnvironment;
   readonly resetHooks: ResetHooks;
   readonly evictions: Evictions;
+  readonly confirmations: Confirmations;
   readonly encoder: EventEncoder;
   readonly limits: ConnectionLimits;
   readonly audit: Audit;
@@ -74,23 +80,28 @@ export class SseNode implements ConnectionObserver {
   /** Sends that wait for an answer of the cluster. */
   pendingSends = 0;
   readonly #unobserve: () => void;
+  readonly #maintenance: NodeServices['maintenance'];
   #ending: 'draining' | 'closed' | undefined;
   #ordinal = 0;
   #released: Promise<void> | undefined;
   // Stopped connections whose sockets still take their last bytes.
   readonly #departing = new Set<LocalConnection>();
   readonly #onDeparted = new Set<() => void>();
+  /** Their registration had no answer. */
+  readonly #unanswered = new WeakSet<LocalConnection>();
 
   constructor(
-    { options, store, logger, telemetry, consistency, audit }: NodeServices,
+    { options, store, logger, telemetry, consistency, maintenance, audit }: NodeServices,
     readonly cluster: GuardedCluster,
   ) {
     this.consistency = consistency;
+    this.#maintenance = maintenance;
     this.options = options;
     this.store = store;
     this.logger = logger;
     this.telemetry = telemetry;
     this.evictions = new Evictions(logger);
+    this.confirmations = new Confirmations(options.confirmation);
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
     const { connection, sendBuffer, limits } = options;
     this.limits = new ConnectionLimits(limits);
@@ -198,10 +209,12 @@ export class SseNode implements ConnectionObserver {
     if (this.audit.on) this.#auditEnd(connection, reason);
     this.limits.leave(connection);
     this.store.remove(connection);
+    this.confirmations.end(connection);
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
-    if (connection.fencingToken !== undefined && !this.routesReleased) this.releaseRoute(connection);
+    const mayHaveRoute = connection.fencingToken !== undefined || this.#unanswered.has(connection);
+    if (mayHaveRoute && !this.routesReleased) this.releaseRoute(connection);
   }
 
   #auditEnd({ id: connectionId, user }: LocalConnection, reason: CloseReason): void {
@@ -244,6 +257,15 @@ export class SseNode implements ConnectionObserver {
     for (const connection of [...this.#departing]) connection.cut('shutdown');
   }
 
+  /**
+   * The registration of a connection failed, and may have been carried out all the same. The connection may register again,
+   * so its route is released with its end: what is released is refused from then on.
+   */
+  noteUnanswered(connection: LocalConnection): void {
+    if (isEnded(connection.state)) this.releaseRoute(connection);
+    else this.#unanswered.add(connection);
+  }
+
   /** Removes a connection's route in the background. A failure is repaired by its expiry. */
   releaseRoute(connection: LocalConnection): void {
     const { id: connectionId, token } = connection;
@@ -257,7 +279,9 @@ export class SseNode implements ConnectionObserver {
 
   /** Stops every timer of this node, and what it reports. */
   stop(): void {
+    this.#maintenance?.stop();
     this.#unobserve();
+    this.confirmations.stop();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
     this.environment.memories.stop();
@@ -337,59 +361,5 @@ class ResetHooks {
       connectionId,
       error,
     });
-  }
-}
-
-/** Takeovers of one id in a row that are no coincidence. */
-const EVICTIONS = 3;
-/** Milliseconds after which a takeover begins a new row. */
-const ROW_MS = 60_000;
-/** Connection ids that are remembered at once. */
-const MOST_IDS = 1_000;
-
-interface Row {
-  count: number;
-  at: number;
-  logged: boolean;
-}
-
-/** Finds clients that take one connection id from each other, as two tabs with one id do, and logs each id once. */
-class Evictions {
-  /** By connection id, the longest quiet first. */
-  readonly #rows = new Map<string, Row>();
-
-  constructor(private readonly logger: Logger) {}
-
-  /** A connection of this node was taken over. */
-  superseded(connectionId: string): void {
-    const row = this.#rowOf(connectionId);
-    row.count += 1;
-    if (row.count >= EVICTIONS) this.#log(connectionId, row);
-  }
-
-  /** A takeover was one too many. */
-  refused(connectionId: string): void {
-    this.#log(connectionId, this.#rowOf(connectionId));
-  }
-
-  #rowOf(connectionId: string): Row {
-    const now = performance.now();
-    const former = this.#rows.get(connectionId);
-    const row = former !== undefined && now - former.at < ROW_MS ? former : { count: 0, at: now, logged: false };
-    row.at = now;
-    this.#rows.delete(connectionId);
-    this.#rows.set(connectionId, row);
-    const [oldest] = this.#rows.keys();
-    if (this.#rows.size > MOST_IDS && oldest !== undefined) this.#rows.delete(oldest);
-    return row;
-  }
-
-  #log(connectionId: string, row: Row): void {
-    if (row.logged) return;
-    row.logged = true;
-    this.logger.warn(
-      'clients take one connection id from each other; give each tab and each device an id of its own, or let the library choose one',
-      { connectionId },
-    );
   }
 }
