@@ -1,4 +1,4 @@
-import { bytes, count, countOrOff, setting, wordOrOrigins } from './kinds.js';
+import { bytes, count, countOrOff, milliseconds, setting, wordOrOrigins } from './kinds.js';
 
 /** The settings `limits.*`, a part of the table of settings. */
 export const LIMITS = {
@@ -39,4 +39,15 @@ export const LIMITS = {
   maxEventBytes: setting(bytes, 1_048_576),
   /** Topics of one connection; 0: broadcasts and direct sends only. Default 128. */
   maxTopicsPerConnection: setting(count(0), 128),
+};
+
+/** The settings `guards.*`. */
+export const GUARDS = {
+  /**
+   * Milliseconds in which the guards of a request must have answered; then the client is sent away for a while, as in an
+   * outage. Default 10000.
+   */
+  timeout: setting(milliseconds, 10_000),
+  /** Requests whose guards may be under way on this node; further ones are sent away for a while. Default 1000. */
+  maxPending: setting(count(1), 1_000),
 };
