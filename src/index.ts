@@ -13,6 +13,7 @@ export { ResolvedSseOptions } from './options/sse-options.js';
 export { CockatielPolicy } from './resilience/cockatiel-policy.js';
 export { PassthroughPolicy } from './resilience/passthrough-policy.js';
 export { drainOnSignals } from './node/drain.js';
+export { connectionIdOf, privateName } from './protocol/users.js';
 export { MemoryConnectionStore } from './node/store.js';
 export { ConsoleLogger } from './telemetry/console-logger.js';
 export { sseResponseHook } from './telemetry/connections.js';
@@ -63,6 +64,7 @@ export type {
   BroadcastReceipt,
   CloseReceipt,
   CommandReceipt,
+  ConfirmationReport,
   FanOut,
   LocalReceipt,
   LocalResult,
@@ -79,11 +81,13 @@ export type { Reset, ResetClient, ResetHook } from './contracts/connection.js';
 export type { ResumableSource } from './contracts/service.js';
 export type { ConnectionState, SseConnection } from './contracts/connection.js';
 export type { EventMap, EventOptions, SseEvent } from './contracts/events.js';
-export type { SseGuard, SseRequest } from './contracts/authorization.js';
+export type { Admission, SseGuard, SseRequest, Verdict } from './contracts/authorization.js';
 export type {
   ClusterSendOptions,
   ConnectionOptions,
   BroadcastOptions,
+  ConnectionFilter,
+  ConnectionInfo,
   DrainOptions,
   PublishOptions,
   SendOptions,

@@ -1,36 +1,55 @@
 import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
 import { connect, createServer, type AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Upstream } from './balancer.js';
 
+const DEMO = fileURLToPath(new URL('../01-one-process/main.js', import.meta.url));
 /** Milliseconds for a server to answer; an image may have to be fetched first. */
 const PATIENCE = 120_000;
 
-/** Programs that an example runs. */
-export class Processes {
-  readonly #nodes: ChildProcess[] = [];
-  readonly #servers: ChildProcess[] = [];
+/** A program that this one has started, and ends. */
+export abstract class Program {
+  #child: ChildProcess | undefined;
 
-  /** Starts one more node: a program of Node. */
-  startNode(program: string, env: NodeJS.ProcessEnv): ChildProcess {
-    const node = start(process.execPath, [program], ['inherit', 'inherit'], env);
-    this.#nodes.push(node);
-    return node;
+  get running(): boolean {
+    return this.#child !== undefined && this.#child.exitCode === null && this.#child.signalCode === null;
   }
 
-  /** Starts a server; resolves to whether it answers. It does not when the program is missing or ends before. */
-  async startServer(
+  /** Sends a signal and resolves when the program has ended. */
+  async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
+    const child = this.#child;
+    if (child?.pid === undefined || !this.running) return;
+    const exit = once(child, 'exit');
+    child.kill(signal);
+    await exit;
+  }
+
+  /** Ends it at once, when this process ends without having stopped it. */
+  abandon(): void {
+    if (this.running) this.#child?.kill('SIGKILL');
+  }
+
+  protected spawn(
+    program: string,
+    args: readonly string[],
+    output: 'pipe' | 'ignore',
+    { errors = 'inherit', env = process.env }: SpawnOptions = {},
+  ): ChildProcess {
+    // In a group of its own, so that Ctrl-C lets the nodes leave before Redis goes.
+    this.#child = spawn(program, args, { env, stdio: ['ignore', output, errors], detached: true });
+    return this.#child;
+  }
+
+  /** Spawns a server; resolves to false when it ends, or cannot even begin, before it answers. */
+  protected async serve(
     program: string,
     args: readonly string[],
     ask: () => Promise<boolean>,
-    errors: 'inherit' | 'ignore' = 'inherit',
+    errors: SpawnOptions['errors'] = 'inherit',
   ): Promise<boolean> {
-    const server = start(program, args, ['ignore', errors]);
-    this.#servers.push(server);
-    const ended = once(server, 'exit').then(
+    const ended = once(this.spawn(program, args, 'ignore', { errors }), 'exit').then(
       () => false,
       () => false,
     );
@@ -41,39 +60,102 @@ export class Processes {
     }
     return false;
   }
+}
 
-  /** A Redis of its own on a free port: from PATH, or else in a container. */
-  async startRedis(): Promise<string> {
-    const port = await freePort();
-    const folder = mkdtempSync(join(tmpdir(), 'sse-redis-'));
-    process.once('exit', () => rmSync(folder, { recursive: true, force: true }));
-    const options = ['--save', '', '--appendonly', 'no'];
-    const binary = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, ...options];
-    const container = ['run', '--rm', '-p', `127.0.0.1:${port}:6379`, 'redis:7-alpine'];
-    const ways = [
-      ['redis-server', binary],
-      ['docker', [...container, 'redis-server', ...options]],
-    ] as const;
-    for (const [program, args] of ways) {
-      if (await this.startServer(program, args, () => pong(port))) return `redis://127.0.0.1:${port}`;
-      console.error(`${program} did not start a Redis`);
+interface SpawnOptions {
+  readonly errors?: 'inherit' | 'ignore';
+  readonly env?: NodeJS.ProcessEnv;
+}
+
+/** A node of the demo. */
+export class DemoNode extends Program implements Upstream {
+  constructor(
+    readonly id: string,
+    readonly port: number,
+    private readonly redisUrl: string,
+    private readonly variables: Readonly<Record<string, string>> = {},
+  ) {
+    super();
+  }
+
+  /** Resolves when it accepts connections. @throws Error when it ends before */
+  async start(): Promise<void> {
+    if (this.running) return;
+    const env = {
+      // For the scenarios of the tour: mail waits, and a killed node is gone within seconds.
+      SSE_MAILBOX_ENABLED: 'true',
+      // A node's own copy of the log would close the gap that the tour shows.
+      SSE_HISTORY_TAIL: '0',
+      SSE_NODE_LEASE: '6000',
+      SSE_NODE_HEARTBEAT: '2000',
+      ...process.env,
+      REDIS_URL: this.redisUrl,
+      NODE_ID: this.id,
+      PORT: String(this.port),
+      HOST: '127.0.0.1',
+      ...this.variables,
+    };
+    const child = this.spawn(process.execPath, [DEMO], 'pipe', { env });
+    const ended = once(child, 'exit').then(() => {
+      throw new Error(`node ${this.id} ended before it accepted connections`);
+    });
+    const listening = new Promise<void>(resolve => {
+      child.stdout?.on('data', (chunk: Buffer) => {
+        process.stdout.write(chunk);
+        if (chunk.toString().includes('listening on')) resolve();
+      });
+    });
+    await Promise.race([listening, ended]);
+    ended.catch(() => undefined);
+  }
+}
+
+/** A Redis of this program's own on a free port: from PATH, or else in a container. */
+export class DemoRedis extends Program {
+  #way: readonly [program: string, args: readonly string[]] | undefined;
+
+  private constructor(
+    readonly port: number,
+    private readonly folder: string,
+  ) {
+    super();
+  }
+
+  get url(): string {
+    return `redis://127.0.0.1:${this.port}`;
+  }
+
+  /** @throws Error when neither way starts one */
+  static async start(folder: string): Promise<DemoRedis> {
+    const redis = new DemoRedis(await freePort(), folder);
+    for (const way of redis.#ways()) {
+      redis.#way = way;
+      if (await redis.#serve(way)) return redis;
+      console.error(`${way[0]} did not start a Redis`);
     }
     throw new Error('neither redis-server nor docker could start a Redis; install redis-server, or set REDIS_URL');
   }
 
-  /** Ends the nodes first, so that they can leave the cluster. */
-  async stop(): Promise<void> {
-    for (const group of [this.#nodes, this.#servers]) await Promise.all(group.map(end));
+  /** Starts it again on its port, with what it kept when it was stopped. @throws Error when it does not answer */
+  async restart(): Promise<void> {
+    if (this.running || this.#way === undefined) return;
+    if (!(await this.#serve(this.#way))) throw new Error('Redis did not start again');
   }
-}
 
-/** A port that is free at present. */
-export async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return port;
+  #ways(): readonly (readonly [program: string, args: readonly string[]])[] {
+    // It saves its data when it is stopped, so that it comes back with them.
+    const options = ['--save', '3600 1', '--appendonly', 'no'];
+    const binary = ['--port', String(this.port), '--bind', '127.0.0.1', '--dir', this.folder, ...options];
+    const container = ['run', '--rm', '-p', `127.0.0.1:${this.port}:6379`, 'redis:7-alpine'];
+    return [
+      ['redis-server', binary],
+      ['docker', [...container, 'redis-server', ...options]],
+    ];
+  }
+
+  #serve([program, args]: readonly [program: string, args: readonly string[]]): Promise<boolean> {
+    return this.serve(program, args, () => pong(this.port));
+  }
 }
 
 async function pong(port: number): Promise<boolean> {
@@ -89,19 +171,11 @@ async function pong(port: number): Promise<boolean> {
   }
 }
 
-function start(
-  program: string,
-  args: readonly string[],
-  output: readonly ('inherit' | 'ignore')[],
-  env: NodeJS.ProcessEnv = process.env,
-): ChildProcess {
-  // In a group of their own, so that Ctrl-C lets the nodes leave before Redis goes.
-  return spawn(program, args, { env, stdio: ['ignore', ...output], detached: true });
-}
-
-async function end(child: ChildProcess): Promise<void> {
-  if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-  const exit = once(child, 'exit');
-  child.kill('SIGTERM');
-  await exit;
+/** A port that is free at present. */
+export async function freePort(): Promise<number> {
+  const server = createServer();
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
+  const { port } = server.address() as AddressInfo;
+  await new Promise(resolve => server.close(resolve));
+  return port;
 }

@@ -1,8 +1,9 @@
-import { setTimeout as delay } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
 import { context, propagation, trace } from '@opentelemetry/api';
-import { freePort, Processes } from '../02-cluster/processes.js';
-import { startJaeger } from './jaeger.js';
+import { DemoNode, DemoRedis, freePort, type Program } from '../02-cluster/processes.js';
+import { Jaeger } from './jaeger.js';
 import { printTrace, traceAddress, waitForTrace } from './print-trace.js';
 import { startTelemetry } from './start-telemetry.js';
 
@@ -10,11 +11,14 @@ import { startTelemetry } from './start-telemetry.js';
  * Two nodes of the demo, a Redis and a Jaeger, by one command; a few messages; and the addresses of three traces worth
  * looking at. `REDIS_URL` and `JAEGER_URL` name servers that are there already. Ctrl-C ends it.
  */
-const DEMO = fileURLToPath(new URL('../01-one-process/main.js', import.meta.url));
-const NODES = ['node-a', 'node-b'];
+const folder = mkdtempSync(join(tmpdir(), 'sse-traces-'));
+/** In the order in which they end: the nodes first, so that they can leave the cluster. */
+const programs: { readonly nodes: Program[]; readonly servers: Program[] } = { nodes: [], servers: [] };
 
-const processes = new Processes();
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void stop(0));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void stop(0));
+process.once('exit', () => {
+  for (const program of [...programs.nodes, ...programs.servers]) program.abandon();
+});
 try {
   await main();
 } catch (error) {
@@ -23,20 +27,18 @@ try {
 }
 
 async function main(): Promise<void> {
-  const jaeger = await startJaeger(processes);
+  const jaeger = await Jaeger.start();
   if (typeof jaeger === 'string') throw new Error(jaeger);
-  const REDIS_URL = process.env['REDIS_URL'] ?? (await processes.startRedis());
+  programs.servers.push(jaeger);
   // Each node and the client under a name of its own: Jaeger's page shows nothing else of a process at first sight.
-  const exporting = { OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${jaeger.otlp}/v1/traces`, OTEL_BSP_SCHEDULE_DELAY: '200' };
-  Object.assign(process.env, exporting, { OTEL_SERVICE_NAME: 'client' });
+  Object.assign(process.env, {
+    OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${jaeger.otlp}/v1/traces`,
+    OTEL_BSP_SCHEDULE_DELAY: '200',
+    OTEL_SERVICE_NAME: 'client',
+  });
   const stopTelemetry = startTelemetry('client');
-  const [a = '', b = ''] = await Promise.all(
-    NODES.map(async NODE_ID => {
-      const PORT = String(await freePort());
-      processes.startNode(DEMO, { ...process.env, OTEL_SERVICE_NAME: NODE_ID, REDIS_URL, NODE_ID, PORT });
-      return ready(`http://127.0.0.1:${PORT}`);
-    }),
-  );
+  const redisUrl = process.env['REDIS_URL'] ?? (await startRedis());
+  const [a, b] = await Promise.all([startNode('node-a', redisUrl), startNode('node-b', redisUrl)]);
 
   const stream = await connect(`${b}/sse/connect/me?topics=news`);
   await connect(`${a}/sse/connect/other?topics=news`);
@@ -90,15 +92,22 @@ async function connect(url: string): Promise<{ readonly closed: Promise<void> }>
   return { closed: drained().catch(() => undefined) };
 }
 
-async function ready(url: string): Promise<string> {
-  for (;;) {
-    const answer = await fetch(`${url}/health/ready`).catch(() => undefined);
-    if (answer?.ok === true) return url;
-    await delay(50);
-  }
+async function startRedis(): Promise<string> {
+  const redis = await DemoRedis.start(folder);
+  programs.servers.push(redis);
+  return redis.url;
+}
+
+/** Resolves to the address of a new node. */
+async function startNode(id: string, redisUrl: string): Promise<string> {
+  const node = new DemoNode(id, await freePort(), redisUrl, { OTEL_SERVICE_NAME: id });
+  programs.nodes.push(node);
+  await node.start();
+  return `http://127.0.0.1:${node.port}`;
 }
 
 async function stop(code: number): Promise<void> {
-  await processes.stop();
+  for (const group of [programs.nodes, programs.servers]) await Promise.all(group.map(program => program.stop()));
+  rmSync(folder, { recursive: true, force: true });
   process.exit(code);
 }

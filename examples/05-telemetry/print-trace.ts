@@ -1,5 +1,5 @@
 import { setTimeout as delay } from 'node:timers/promises';
-import type { JaegerAddress } from './jaeger.js';
+import type { Jaeger } from './jaeger.js';
 
 interface Span {
   readonly spanID: string;
@@ -26,7 +26,7 @@ const PATIENCE = 30_000;
 const SETTLE = 400;
 
 /** Waits until Jaeger has a trace with a span of this name, and the spans that come soon after. */
-export async function waitForTrace({ query }: JaegerAddress, which: Which, span: string): Promise<Trace> {
+export async function waitForTrace({ query }: Pick<Jaeger, 'query'>, which: Which, span: string): Promise<Trace> {
   const path =
     'id' in which
       ? `/${which.id}`
@@ -49,7 +49,7 @@ export async function waitForTrace({ query }: JaegerAddress, which: Which, span:
 }
 
 /** The page of a trace; where Jaeger was built without its page, the trace as JSON. */
-export async function traceAddress({ query }: JaegerAddress, traceId: string): Promise<string> {
+export async function traceAddress({ query }: Pick<Jaeger, 'query'>, traceId: string): Promise<string> {
   const page = await (await fetch(query)).text();
   return page.includes('jaeger-ui-root')
     ? `${query}/trace/${traceId}`

@@ -5,6 +5,7 @@ import { formatCursor } from '../protocol/cursor.js';
 import { encodeComment } from '../protocol/event-stream.js';
 import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
 import { checkReason } from '../protocol/names.js';
+import { userOf } from '../protocol/users.js';
 import { ClientCursor, ClientIds } from './cursor.js';
 import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED, OTHER_ID, repeated } from './direct-send.js';
 import { Ending, Handling, isEnded, isHeadSent, lastFrame, SENT, type State, UNSENT } from './end.js';
@@ -55,6 +56,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment = environment;
     this.#writer = new FrameWriter(sink, environment, this);
     sink.attach(this);
+  }
+
+  get user(): string | undefined {
+    return userOf(this.id);
   }
 
   get token(): string {
@@ -205,22 +210,15 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   reportGap(gap: Gap): void {
-    if (this.ownIds) return;
+    if (this.ownIds || isEnded(this.#state)) return;
     const report = GapReport.of(gap);
-    switch (this.#state.kind) {
-      case 'opening':
-        // Stands among the held frames. Which topics the client misses is decided when its cursor is known.
-        this.#writer.hold(report.frameFor([...this.topics], true));
-        break;
-      case 'open': {
-        const frame = this.#resetFor(report);
-        if (frame !== undefined) this.#writer.enqueue(frame);
-        break;
-      }
-      case 'draining':
-      case 'closed':
-        break;
+    if (this.#state.kind === 'opening') {
+      // Stands among the held frames. Which topics the client misses is decided when its cursor is known.
+      this.#writer.hold(report.frameFor([...this.topics], true));
+      return;
     }
+    const frame = this.#resetFor(report);
+    if (frame !== undefined) this.#writer.enqueue(frame);
   }
 
   resetForDropped(dropped: Frame): ResetFrame | undefined {

@@ -16,11 +16,29 @@ export interface SseRequest {
 }
 
 /**
+ * Who a client is, as a guard found out. The connection belongs to the user: the cluster knows it as `<user>/<id>`, and only
+ * requests of the same user take it over, read its mailbox and follow its topics and sources.
+ */
+export interface Admission {
+  /** 1 to 256 bytes of text without control characters. */
+  readonly user: string;
+  /** When the credentials run out. The stream ends then, within a few seconds, with reason `expired`. Default never. */
+  readonly expiresAt?: Date;
+  /** The topics that the connection may follow; a request for another one gets 403. Default: what the `Authorizer` grants. */
+  readonly topics?: readonly string[];
+}
+
+/** The answer of a guard. */
+export type Verdict = boolean | number | Admission;
+
+/**
  * Decides whether a request may become a stream, before anything is registered. The container builds it.
  *
- * Only `true` lets the request pass. `false` answers 403, a number from 400 to 599 is the status to answer; any other number
- * and anything thrown is the application's own error. The guards of a request have `guards.timeout` together.
+ * `true` and an {@link Admission} let the request pass. `false` answers 403, a number from 400 to 599 is the status to
+ * answer; anything else, and anything thrown, is the application's own error. Where several guards answer with an admission,
+ * all must name the same user; the connection ends at the earliest time and may follow the topics that all of them name. The
+ * guards of a request have `guards.timeout` together.
  */
 export interface SseGuard {
-  canConnect(request: SseRequest): boolean | number | Promise<boolean | number>;
+  canConnect(request: SseRequest): Verdict | Promise<Verdict>;
 }

@@ -1,6 +1,15 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './connection.js';
-import type { CloseReceipt, CommandReceipt, Cursor, Frame, Gap, Position, SendResult } from './events.js';
+import type {
+  CloseReceipt,
+  CommandReceipt,
+  ConfirmationReport,
+  Cursor,
+  Frame,
+  Gap,
+  Position,
+  SendResult,
+} from './events.js';
 import type { ClusterListener } from './listener.js';
 import type { SelfCheck } from './self-check.js';
 
@@ -53,7 +62,12 @@ export interface NodeInfo {
 
 /** Who is subscribed to a topic. */
 export interface Presence {
-  readonly connections: readonly { readonly connectionId: string; readonly nodeId: string }[];
+  readonly connections: readonly {
+    readonly connectionId: string;
+    readonly nodeId: string;
+    /** Who the connection belongs to; absent for a connection without a user. */
+    readonly user?: string;
+  }[];
   /** Nodes that did not answer in time; empty when the answer is complete. */
   readonly missing: readonly string[];
 }
@@ -130,6 +144,11 @@ export interface ReplayRequest {
    * `seen` and since the opening, give or take a second; where `seen` is not known, since a minute before.
    */
   readonly opened?: { readonly openedAt: number; readonly seen: Cursor | undefined };
+  /**
+   * The reader has read this head of the log: a page of what this node has delivered serves only if that goes so far. Without
+   * it a page may end before, and the reader gets the rest from the listener.
+   */
+  readonly until?: Cursor;
   /** The reader follows some of the topics only from these positions on: it gets no earlier entry, and no gap before. */
   readonly since?: ReadonlyMap<string, Cursor>;
   /**
@@ -301,6 +320,13 @@ export interface NodeMessenger {
    * second for that. `undefined`: not yet, or not connected, or its node gives it no mailbox, or its send buffer refused it.
    */
   hasReached(connectionId: string, position: Position): Promise<SendResult | undefined>;
+  /** Gives the owner the report of a client. `rejected`: the owner did not accept it. */
+  confirm(report: ConfirmationReport): Promise<CommandReceipt>;
+  /**
+   * Asks the owner whether the client confirmed a message; the owner waits for that, so many milliseconds at most. `undefined`:
+   * it did not, or it is not connected, or it does not confirm, or the owner did not answer.
+   */
+  isConfirmed(connectionId: string, messageId: string, ms: number): Promise<SendResult | undefined>;
 }
 
 /**

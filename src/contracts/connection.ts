@@ -13,8 +13,10 @@ export type ConnectionState =
 
 /** One client, as applications see it. Obtained from `SseService.createConnection`, `ctx.sse.connect` or a handler's argument. */
 export interface SseConnection<Events extends EventMap = EventMap> {
-  /** The connection id. */
+  /** The connection id as the cluster knows it: `<user>/<id>` for the connection of a user. */
   readonly id: string;
+  /** Who the connection belongs to; `undefined` where no guard named a user. */
+  readonly user: string | undefined;
   /**
    * Grows with each registration of this id in the cluster: lets an application ignore late messages about an older connection.
    * `undefined` until the cluster has registered the connection, and for a connection that opened while the cluster could

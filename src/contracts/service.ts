@@ -1,6 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Backlog, NodeInfo, Presence } from './cluster.js';
-import type { CloseReason, ConnectionSink, ResetHook, SseConnection } from './connection.js';
+import type { CloseReason, ConnectionSink, ConnectionState, ResetHook, SseConnection } from './connection.js';
 import type {
   BroadcastReceipt,
   CloseReceipt,
@@ -18,6 +18,15 @@ import type { Health } from './health.js';
 export interface ConnectionOptions {
   /** Topics it is subscribed to from the start. */
   readonly topics?: readonly string[];
+  /**
+   * Who the connection belongs to, 1 to 256 bytes of text. Its id is then `connectionIdOf(user, connectionId)`, and it follows
+   * the user's own topic. Default: nobody; then whoever names the id takes the connection over.
+   */
+  readonly user?: string;
+  /** When the stream ends with reason `expired`. Default never. */
+  readonly expiresAt?: Date;
+  /** The topics that it may follow, now and by `subscribe`. Default: what the `Authorizer` grants. */
+  readonly allowedTopics?: readonly string[];
   /** What the client sent as its last event id; a cursor of ours resumes, anything else starts at the present. */
   readonly lastEventId?: string;
   /**
@@ -35,14 +44,19 @@ export interface ConnectionOptions {
    * the position from which the client resumes.
    */
   readonly ids?: 'application';
+  /** The client confirms sends with `ack: 'client'`: `connected` has a token for {@link SseService.confirm}. */
+  readonly confirms?: boolean;
   /**
    * Follows a resumable source from its start, or from the client's last id: the node of the first
    * follower in the cluster calls `start`. Every connection with the same key, 1 to 128 bytes of text, gets the events. The
    * stream ends with the source. While the cluster cannot be reached, the call fails with `UNAVAILABLE`. A client that has
-   * every event of an ended source gets `SOURCE_ENDED`.
+   * every event of an ended source gets `SOURCE_ENDED`. It belongs to the user of its first follower: other users, and
+   * connections without a user, get `FORBIDDEN`, unless it is shared.
    */
   readonly source?: {
     readonly key: string;
+    /** Connections of every user, and those without a user, may follow it. The same for each follower. Default false. */
+    readonly shared?: boolean;
     readonly start: (source: ResumableSource) => unknown;
   };
   /**
@@ -70,8 +84,12 @@ export interface SendOptions extends EventOptions {
 
 /** Settings of a send to any node. */
 export interface ClusterSendOptions extends SendOptions {
-  /** Default `send.ack`. */
-  readonly ack?: 'owner' | 'none';
+  /**
+   * `owner`: the receipt says what the owning node did. `none`: the send is not awaited. `client`: the receipt waits until the
+   * client says that it has handled the event, up to the deadline: `confirmed`; otherwise the outcome is that of `owner`. Needs
+   * `confirmation.enabled`, else `INVALID_OPTION`. Default `send.ack`.
+   */
+  readonly ack?: 'owner' | 'none' | 'client';
   /** Milliseconds; default `send.deadline`. */
   readonly deadline?: number;
   /**
@@ -117,7 +135,8 @@ export interface SseService<Events extends EventMap = EventMap> {
    * Registers a connection here and in the cluster, writes the head, the event `connected` and what its cursor missed,
    * then goes live. On failure the sink was neither opened nor kept.
    * @throws SseError `INVALID_CONNECTION_ID`, `INVALID_TOPIC`, `CONNECTION_LIMIT`, `DUPLICATE_CONNECTION`,
-   * `TAKEOVER_STORM`, `DRAINING`, `UNAVAILABLE`, or `CONNECTION_CLOSED` when the client left meanwhile.
+   * `TAKEOVER_STORM`, `DRAINING`, `UNAVAILABLE`, `INVALID_USER`, `FORBIDDEN` for a topic or source that the connection may not
+   * follow, or `CONNECTION_CLOSED` when the client left meanwhile.
    */
   createConnection(
     connectionId: string,
@@ -162,6 +181,11 @@ export interface SseService<Events extends EventMap = EventMap> {
   locate(connectionId: string): Promise<string | undefined>;
   /** Open connections of this node. */
   getConnectionCount(): number;
+  /**
+   * The connections of this node, opening ones included; never asks the cluster.
+   * @throws SseError `INVALID_OPTION`, `INVALID_USER`, `INVALID_TOPIC`
+   */
+  connections(filter?: ConnectionFilter): readonly ConnectionInfo[];
   /** Exact sum over all live nodes. @throws SseError `UNAVAILABLE` */
   getClusterConnectionCount(): Promise<number>;
 
@@ -176,10 +200,23 @@ export interface SseService<Events extends EventMap = EventMap> {
     options?: PublishOptions,
   ): Promise<PublishReceipt>;
   /**
+   * As {@link publish}, for all streams of a user, on whatever node: every tab and every device. The topic of the receipt is
+   * reserved. @throws SseError `INVALID_USER`
+   */
+  publishToUser<Name extends keyof Events & string>(
+    user: string,
+    event: Name,
+    data: Events[Name],
+    options?: PublishOptions,
+  ): Promise<PublishReceipt>;
+  /** The connections of a user, on every node. @throws SseError `INVALID_USER`, `UNAVAILABLE` */
+  connectionsOf(user: string): Promise<Presence>;
+  /**
    * Subscribes a connection wherever it is; after `delivered` it gets what is published from then on. The subscription is
    * remembered until `history.ttl` after the end of the connection, at least: a client that comes back with a last id, on any
    * node, follows the topic again and gets what it missed since the subscription began. `stored`: no node has the
    * connection, and its client follows the topic when it comes back like that. A client without a last id begins anew.
+   * `rejected` with code `FORBIDDEN`: the connection may not follow the topic.
    * @throws SseError `INVALID_CONNECTION_ID`, `INVALID_TOPIC`
    */
   subscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
@@ -198,6 +235,13 @@ export interface SseService<Events extends EventMap = EventMap> {
    * end are forgotten. `delivered`: the next follower begins a new run. @throws SseError `INVALID_EVENT_ID`
    */
   forgetSource(key: string): Promise<CommandReceipt>;
+  /**
+   * Takes the report of a client that confirms, on whatever node its connection is. The endpoints call it; call it for a POST
+   * to a route of your own. `rejected`: `FORBIDDEN` for another token, `RATE_LIMITED` for more than 20 reports a second.
+   * @param user who the connection belongs to, if anyone
+   * @throws SseError `INVALID_REQUEST` for anything but a report, `INVALID_OPTION` without `confirmation.enabled`
+   */
+  confirm(report: unknown, user?: string): Promise<CommandReceipt>;
   /** Who is subscribed to a topic, on every node. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
   presence(topic: string): Promise<Presence>;
   /**
@@ -220,6 +264,29 @@ export interface SseService<Events extends EventMap = EventMap> {
   /** Closes every connection and leaves the cluster. Twice is harmless. */
   close(): Promise<void>;
   health(): Health;
+}
+
+/** Which connections of this node; an absent key lets all through. */
+export interface ConnectionFilter {
+  readonly user?: string;
+  /** Connections that are subscribed to the topic. */
+  readonly topic?: string;
+}
+
+/** One connection of this node, at the time of the call. */
+export interface ConnectionInfo {
+  readonly connectionId: string;
+  /** Who the connection belongs to; absent for a connection without a user. */
+  readonly user?: string;
+  readonly state: ConnectionState['kind'];
+  /** The topics that the application subscribed it to. */
+  readonly topics: readonly string[];
+  /** Bytes accepted for this client that its socket has not accepted yet. */
+  readonly sendBufferBytes: number;
+  /** Milliseconds since the request. */
+  readonly ageMs: number;
+  /** The id up to which the client was given every entry of its topics; absent before the first one. */
+  readonly cursor?: string;
 }
 
 export const SseService: ServiceIdentifier<SseService> = Symbol.for('distributed-sse/SseService');

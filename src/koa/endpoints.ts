@@ -140,6 +140,11 @@ export interface SseEndpointOptions extends GuardOptions {
    * that asks for the key follows that source, from its start or from the client's last id, on any node.
    */
   readonly resumable?: (request: EndpointRequest) => string;
+  /**
+   * Every user may follow the resumable source. Default false: it belongs to the user whose request came first, and requests of
+   * others get 403.
+   */
+  readonly shared?: boolean;
   /** See `ConnectionOptions.ids`; not together with `topics`, `backlog`, `resumable` and `onReset`. */
   readonly ids?: 'application';
   /** Name of the controller's method that is called as a `ResetHook` whenever a client gets `sse.reset`. */
@@ -169,6 +174,7 @@ const OPTION_RULES: Readonly<Record<keyof SseEndpointOptions, OptionRule>> = {
   compression: ['true or false', value => typeof value === 'boolean'],
   onDuplicate: ["'takeover' or 'reject'", value => value === 'takeover' || value === 'reject'],
   resumable: ['a function of the request', isFunction],
+  shared: ['true or false', value => typeof value === 'boolean'],
   ids: ["'application'", value => value === 'application'],
   onReset: ['the name of a method of the controller', isText],
 };

@@ -7,13 +7,14 @@ import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import { type ConnectionSettings, PAGE_LOAD_TAKEOVERS } from '../options/sse-options.js';
 import { comebackOf, ENDED } from '../protocol/cursor.js';
-import { checkConnectionId, checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
+import { checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
+import { checkIdWithoutUser, connectionIdOf, userTopic } from '../protocol/users.js';
 import { pause, withTimeout } from '../time.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
 import type { SseNode } from './node.js';
 import type { Opened, Replayer, ReplayStart } from './replay.js';
 import type { ResumableSources } from './sources.js';
-import type { Subscriptions } from './subscriptions.js';
+import { assertOwn, type Subscriptions } from './subscriptions.js';
 
 /**
  * Opens connections, in the one order that neither loses nor repeats an event: store it as opening, so that it holds what
@@ -32,14 +33,16 @@ export class ConnectionOpener {
     this.#degraded = new DegradedConnections(node, degraded => this.#adopt(degraded));
   }
 
-  open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
+  open(name: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
+    const { user } = options;
+    if (user === undefined) checkIdWithoutUser(name);
+    const connectionId = user === undefined ? name : connectionIdOf(user, name);
     const subject = { connectionId, topics: options.topics ?? [], source: options.source?.key };
     return this.node.telemetry.connections.opening(subject, () => this.#open(connectionId, sink, options));
   }
 
   async #open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
-    checkConnectionId(connectionId);
-    const topics = this.subscriptions.check(options.topics ?? []);
+    const topics = this.subscriptions.check(options.topics ?? [], options.user);
     if (options.ids !== undefined) refuseTopics(options);
     const { backlog, beforeOpen, ids, source } = options;
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
@@ -53,7 +56,8 @@ export class ConnectionOpener {
     this.#assertWelcome(connectionId, sink, onDuplicate);
     if (source !== undefined) {
       checkKey('a source key', source.key);
-      await this.sources.begin(source.key, comeback.lastEventId, source.start);
+      assertOwn(options.user, source.key);
+      await this.sources.begin(source, options.user, comeback.lastEventId);
       topics.push(sourceTopic(source.key));
       // Much may have happened meanwhile.
       this.#assertWelcome(connectionId, sink, onDuplicate);
@@ -63,10 +67,12 @@ export class ConnectionOpener {
       sink,
       ids === undefined ? comeback : { ...comeback, ids },
     );
+    if (options.confirms === true) this.node.confirmations.begin(connection);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.store.add(connection);
     try {
       if (this.node.options.mailbox.enabled && !connection.ownIds) topics.push(mailboxTopic(connectionId));
+      if (options.user !== undefined) topics.push(userTopic(options.user));
       const admit = beforeOpen && once(() => this.#handle(connection, beforeOpen));
       const missed = await this.#join(connection, topics, { onDuplicate, backlog, ...(admit && { admit }) });
       if (missed === undefined) {
@@ -98,32 +104,45 @@ export class ConnectionOpener {
     else if (onDuplicate === 'reject') throw duplicate(connectionId, this.node.options.node.id);
   }
 
-  /**
-   * Everything that needs the cluster; `undefined` when this node is cut off and the connection may open without. Calls that
-   * fail although the status is well are repeated until it changes, or the time of a registration is over.
-   */
+  /** Everything that needs the cluster; `undefined` when this node is cut off and the connection may open without. */
   async #join(
     connection: ClientConnection,
     topics: readonly string[],
     how: Entering,
   ): Promise<ReplayStart | undefined> {
-    const { onUnavailable, resilience } = this.node.options;
-    const until = performance.now() + resilience.register.timeout;
+    try {
+      const missed = await this.#insist(connection, () => this.#enter(connection, topics, how));
+      this.node.telemetry.connections.admitted(connection);
+      return missed;
+    } catch (error) {
+      if (this.node.options.onUnavailable === 'degrade' && this.#isCutOff(connection, error)) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Repeats a step that fails although the status of the cluster is well, until that changes or the time of a registration is
+   * over.
+   */
+  async #insist<T>(connection: ClientConnection, step: () => Promise<T>): Promise<T> {
+    const until = performance.now() + this.node.options.resilience.register.timeout;
     for (;;) {
       try {
-        const missed = await this.#enter(connection, topics, how);
-        this.node.telemetry.connections.admitted(connection);
-        return missed;
+        return await step();
       } catch (error) {
         if (!SseError.is(error, 'UNAVAILABLE')) throw error;
         assertOpening(connection);
-        // Data of one of its topics alone cannot be read, which no status knows.
-        const alone = isCutOff(this.node, connection.id) || error.noEffect === 'KEY_UNREADABLE';
-        if (alone && onUnavailable === 'degrade') return undefined;
-        if (alone || performance.now() >= until) throw error;
+        if (this.#isCutOff(connection, error) || performance.now() >= until) throw error;
         await pause(RETRY_MS * (0.5 + Math.random()));
       }
     }
+  }
+
+  /** Whether a failed call is one that this node cannot make at present. */
+  #isCutOff({ id }: ClientConnection, error: unknown): boolean {
+    if (!SseError.is(error, 'UNAVAILABLE')) return false;
+    // Data of one of its topics alone cannot be read, which no status knows.
+    return isCutOff(this.node, id) || error.noEffect === 'KEY_UNREADABLE';
   }
 
   /** Runs the handler of an opening connection until it has admitted the client. Rejects when the handler refuses it. */
@@ -180,21 +199,22 @@ export class ConnectionOpener {
     assertOpening(connection);
     await admit?.();
     assertOpening(connection);
-    await this.#register(connection, how);
+    // Alone: an adoption that began anew would read a later head, and a reset would stand for what is held since.
+    await this.#insist(connection, () => this.#register(connection, how));
     assertOpening(connection);
     return missed;
   }
 
   async #register(connection: ClientConnection, how: Pick<Registration, 'onDuplicate' | 'openedAt'>): Promise<void> {
     const { cluster, options, telemetry } = this.node;
-    const { id, token, lastEventId, failures } = connection;
+    const { id, token, user, lastEventId, failures } = connection;
     const trace = telemetry.connections.cause();
     const pageLoad = lastEventId === undefined && failures === 0;
+    const owner = { ...(user !== undefined && { user }), ...(trace !== undefined && { trace }) };
     const result = await cluster.routes
-      .register({ connectionId: id, token, pageLoad, ...(trace !== undefined && { trace }), ...how })
+      .register({ connectionId: id, token, pageLoad, ...owner, ...how })
       .catch((error: unknown) => {
-        // It may have been carried out all the same.
-        this.node.releaseRoute(connection);
+        this.node.noteUnanswered(connection);
         throw error;
       });
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);

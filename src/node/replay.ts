@@ -3,11 +3,11 @@ import { directSend } from '../connection/direct-send.js';
 import type { Backlog, ReplayPage, ReplayRequest } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
-import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
-import { encodeId } from '../protocol/event-stream.js';
+import { encodeId, encodePosition } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
+import { clientIdOf } from '../protocol/users.js';
 import { LONGEST_MS } from '../time.js';
 import type { SseNode } from './node.js';
 
@@ -71,7 +71,7 @@ export class Replayer {
       wanted,
     );
     const kept = topics.filter(isKeptWhole);
-    const mail = kept.length === 0 ? undefined : await this.#mail(kept, beginningOf(page.head.epoch));
+    const mail = kept.length === 0 ? undefined : await this.#mail(kept, beginningOf(page.head.epoch), page.head);
     return { from, topics, since, page, mail, backlog };
   }
 
@@ -96,7 +96,7 @@ export class Replayer {
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
   async finish(connection: ClientConnection, start: ReplayStart): Promise<void> {
     const position = connection.ownIds ? undefined : positionOf(start);
-    connection.open(connectedFrame(connection, this.node.options, position));
+    connection.open(connectedFrame(connection, this.node, position));
     if (isAtPresent(start)) connection.goLive(start.page.head);
     else await this.#write(connection, start);
   }
@@ -105,7 +105,8 @@ export class Replayer {
   async resume(connection: ClientConnection, start: ReplayStart): Promise<void> {
     const position = start.from === undefined && start.page.gap === undefined ? positionOf(start) : undefined;
     // A client that stays quiet can resume from then on.
-    if (position !== undefined && !connection.ownIds) connection.replay({ bytes: encodeId(formatCursor(position)) });
+    if (position !== undefined && !connection.ownIds)
+      connection.replay({ bytes: encodePosition(formatCursor(position)) });
     await this.#write(connection, start);
   }
 
@@ -149,9 +150,9 @@ export class Replayer {
     }
   }
 
-  /** A page of what waits for a client, if anything does. */
-  async #mail(topics: readonly string[], after: Cursor): Promise<ReplayPage | undefined> {
-    const request = { topics, after, limit: PAGE_ENTRIES, broadcasts: false as const };
+  /** A page of what waits for a client, if anything does. The client goes live at `until`: the feed does not bring it. */
+  async #mail(topics: readonly string[], after: Cursor, until: Cursor): Promise<ReplayPage | undefined> {
+    const request = { topics, after, until, limit: PAGE_ENTRIES, broadcasts: false as const };
     const page = await this.node.cluster.log.replay(request);
     return page.frames.length === 0 ? undefined : page;
   }
@@ -175,11 +176,12 @@ export class Replayer {
       rest = rest.filter(frame => !isDue(frame));
       entries += await this.#writeFrames(connection, due, head);
       const more: boolean = isAfter(head, completeTo) && page.head.epoch === epoch;
-      page = more ? await this.#mail(kept, { epoch, ...completeTo }) : undefined;
+      page = more ? await this.#mail(kept, { epoch, ...completeTo }, head) : undefined;
     }
     entries += await this.#writeFrames(connection, rest, head);
-    // The ids of its entries are behind the head.
-    if (entries > 0) connection.replay({ bytes: encodeId(formatCursor(head)) });
+    // The ids of its entries are behind the head. No event may follow the last one of a source.
+    const encode = kept.some(isSourceTopic) ? encodeId : encodePosition;
+    if (entries > 0) connection.replay({ bytes: encode(formatCursor(head)) });
     return entries;
   }
 
@@ -290,15 +292,19 @@ function isKeptWhole(topic: string): boolean {
 
 /** The first event of a stream. @param start where it starts; without it the event repeats the id that the client has */
 export function connectedFrame(
-  { id: connectionId, lastEventId }: ClientConnection,
-  { node, reconnect }: ResolvedSseOptions,
+  connection: ClientConnection,
+  { options: { node, reconnect }, confirmations }: Pick<SseNode, 'options' | 'confirmations'>,
   start: Cursor | undefined,
 ): Frame {
+  const { id: connectionId, lastEventId } = connection;
   // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
   const retry = Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS);
   const id = start === undefined ? lastEventId : formatCursor(start);
   const idLine = id === undefined ? '' : `id: ${id}\n`;
-  const data = `{"connectionId":${JSON.stringify(connectionId)},"nodeId":${JSON.stringify(node.id)}}`;
+  const token = confirmations.tokenOf(connection);
+  const confirm = token === undefined ? '' : `,"confirm":"${token}"`;
+  // A client names its connection without the user.
+  const data = `{"connectionId":${JSON.stringify(clientIdOf(connectionId))},"nodeId":${JSON.stringify(node.id)}${confirm}}`;
   // Each part is known to be legal, and JSON has no line breaks.
   return { bytes: Buffer.from(`${idLine}retry: ${retry}\nevent: connected\ndata: ${data}\n\n`) };
 }

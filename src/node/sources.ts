@@ -2,23 +2,24 @@ import { randomBytes } from 'node:crypto';
 import { closedFrame } from '../connection/end.js';
 import type { Publication, PublicationResult } from '../contracts/cluster.js';
 import type { CommandReceipt, Cursor, Frame } from '../contracts/events.js';
-import type { ResumableSource } from '../contracts/service.js';
+import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import { beginningOf, ENDED, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
+import { beginningOf, ENDED, formatCursor, parseCursor } from '../protocol/cursor.js';
 import { encodeId } from '../protocol/event-stream.js';
 import { encodeReset } from '../protocol/gap.js';
 import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } from '../protocol/names.js';
 import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
-import { RUN_LOCK_MS, type SourceEnd, SourceLocks } from './source-locks.js';
-import { SourceRun } from './source-run.js';
+import { hasAll, RUN_LOCK_MS, type SourceEnd, SourceLocks, SourceOwners } from './source-locks.js';
+import { type EndedRun, SourceRun } from './source-run.js';
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 /** After the last entry of a source. Its end is known as long as the client has it, not only for `source.ttl`. */
 const HAS_ALL: Frame = { bytes: encodeId(ENDED) };
 /** Sources of which a watch finds out anew who runs them, although their node is known. */
 const LOOKED_AT_AGAIN = 16;
+const MOST_RECENT = 100;
 
 /** A source that runs on this node. */
 export interface Run {
@@ -27,8 +28,9 @@ export interface Run {
   readonly ended: Promise<void>;
 }
 
+type Source = NonNullable<ConnectionOptions['source']>;
 /** Starts a source; called at most once per key in the cluster, by the node that runs it. */
-type SourceFactory = (source: ResumableSource) => unknown;
+type SourceFactory = Source['start'];
 
 /**
  * Sources that run once in the cluster, however many clients follow them. Their events are entries of the log in a topic of
@@ -38,10 +40,13 @@ type SourceFactory = (source: ResumableSource) => unknown;
  * proofs of the nodes that run what is followed here: the number of sources costs nothing.
  */
 export class ResumableSources {
-  readonly #runs = new Map<string, Run>();
+  readonly runs = new Map<string, Run>();
+  /** The latest runs of this node that ended. */
+  readonly recent: EndedRun[] = [];
   readonly #stopped = new Set<SourceRun>();
   /** The nodes that run what is followed here, by key; the oldest knowledge first. */
   readonly #runners = new Map<string, string>();
+  readonly #owners: SourceOwners;
   /** The ends of sources that are followed here. */
   readonly endings = new Map<string, SourceEnd>();
   readonly #locks: SourceLocks;
@@ -55,6 +60,7 @@ export class ResumableSources {
 
   constructor(private readonly node: SseNode) {
     this.#locks = new SourceLocks(node);
+    this.#owners = new SourceOwners(this.#locks);
     this.#watch = new Periodic(
       async () => {
         await node.telemetry.maintenance.expiring('source', () => this.#endLost());
@@ -66,15 +72,17 @@ export class ResumableSources {
 
   /**
    * To be called for each follower before it connects: runs the source here if no node has run it yet.
+   * @param user of the follower. A source that is not shared belongs to the user of its first follower.
    * @param lastEventId what the client has; at the end of the source it need not come again
-   * @throws SseError `SOURCE_ENDED`, `UNAVAILABLE`
+   * @throws SseError `FORBIDDEN`, `SOURCE_ENDED`, `UNAVAILABLE`
    */
-  async begin(key: string, lastEventId: string | undefined, start: SourceFactory): Promise<void> {
+  async begin(source: Source, user: string | undefined, lastEventId: string | undefined): Promise<void> {
+    const { key, start } = source;
     this.#watch.start();
-    if (this.#runs.has(key)) return;
+    await this.#owners.admit(source, user, this.#isHere(key));
+    if (this.runs.has(key)) return;
     // What is known of a source is kept up to date only while it is followed here.
-    const [follower] = this.node.store.subscribers(sourceTopic(key));
-    if (follower === undefined) this.#forgetHere(key);
+    if (!this.#isHere(key)) this.#forgetHere(key);
     else if (this.#runners.has(key)) return;
     const ended = await this.#locks.endOf(key);
     if (ended !== undefined) {
@@ -88,8 +96,14 @@ export class ResumableSources {
     await beginning.finally(() => this.#beginning.delete(key));
   }
 
+  /** Whether a source runs here or is followed here. */
+  #isHere(key: string): boolean {
+    const [follower] = this.node.store.subscribers(sourceTopic(key));
+    return follower !== undefined || this.runs.has(key);
+  }
+
   async #begin(key: string, start: SourceFactory): Promise<void> {
-    if (this.#closing || this.#runs.has(key) || !(await this.#acquire(key))) return;
+    if (this.#closing || this.runs.has(key) || !(await this.#acquire(key))) return;
     // The node that ran it is gone. The source is not begun again.
     if (await this.#hasBegun(key)) await this.#end(key, 'lost');
     else this.#run(key, start);
@@ -113,7 +127,7 @@ export class ResumableSources {
     if (ending === undefined) return;
     const key = sourceKey(topic);
     if (position !== undefined) this.endings.set(key, { id: formatCursor(position), ending });
-    this.#runs.get(key)?.run.abort();
+    this.runs.get(key)?.run.abort();
     for (const connection of [...this.node.store.subscribers(topic)]) {
       if (connection.state.kind === 'open') this.#close(connection, ending);
     }
@@ -135,14 +149,9 @@ export class ResumableSources {
     }
   }
 
-  /** The sources that run here, by key. */
-  get running(): ReadonlyMap<string, Run> {
-    return this.#runs;
-  }
-
   /** Ends a source as completed, if it runs here. Resolves to whether it did, once its end was published. */
   async end(key: string): Promise<boolean> {
-    const found = this.#runs.get(key);
+    const found = this.runs.get(key);
     if (found === undefined) return false;
     this.#stopped.add(found.run);
     found.run.abort();
@@ -157,9 +166,10 @@ export class ResumableSources {
       // It has begun since it was stopped.
       if (runner !== undefined && (await this.#locks.lives(runner))) return { outcome: 'unknown' };
       await this.node.cluster.log.forget(sourceTopic(key));
-      await this.#locks.forgetEnd(key);
+      await this.#locks.forget(key);
       if (runner !== undefined) await this.#locks.release(key, runner);
       this.#forgetHere(key);
+      this.#owners.forget(key);
       return { outcome: 'delivered' };
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
@@ -169,14 +179,14 @@ export class ResumableSources {
 
   /** Resolves when none runs here any more, or after so many milliseconds. */
   async ended(timeout: number): Promise<void> {
-    if (this.#runs.size > 0) await withTimeout(this.#allEnded(), timeout, () => undefined);
+    if (this.runs.size > 0) await withTimeout(this.#allEnded(), timeout, () => undefined);
   }
 
   /** Gives up what still runs here, so that its followers hear of it at once. Never rejects. */
   async stop(): Promise<void> {
     this.#closing = true;
     this.#watch.stop();
-    for (const { run } of [...this.#runs.values()]) run.abort();
+    for (const { run } of [...this.runs.values()]) run.abort();
     await this.#allEnded();
     this.#keeping.stop();
   }
@@ -187,7 +197,7 @@ export class ResumableSources {
   }
 
   async #allEnded(): Promise<void> {
-    await Promise.all([...this.#runs.values()].map(({ ended }) => ended));
+    await Promise.all([...this.runs.values()].map(({ ended }) => ended));
   }
 
   /** Ends the stream of a client that has been given the last entry. */
@@ -220,10 +230,10 @@ export class ResumableSources {
     const ended = Promise.resolve()
       .then(() => this.#runToEnd(key, run, start))
       .finally(() => {
-        this.#runs.delete(key);
+        this.runs.delete(key);
         this.#stopped.delete(run);
       });
-    this.#runs.set(key, { run, ended });
+    this.runs.set(key, { run, ended });
     run.prolong(this.#provenUntil);
     this.#keeping.start();
   }
@@ -238,13 +248,12 @@ export class ResumableSources {
     }
     if (run.signal.aborted) ending = this.#stopped.has(run) ? 'completed' : 'lost';
     run.abort();
+    this.recent.push({ key, ending, events: run.events, startedAt: run.startedAt });
+    if (this.recent.length > MOST_RECENT) this.recent.shift();
     await run
       .persist(() => this.#end(key, ending))
       .catch((error: unknown) => {
-        this.node.logger.warn('the end of a source could not be published; other nodes do it', {
-          key,
-          error,
-        });
+        this.node.logger.warn('the end of a source could not be published; other nodes do it', { key, error });
       });
   }
 
@@ -256,19 +265,20 @@ export class ResumableSources {
     const isGap = askedAt >= this.#provenUntil;
     this.#provenUntil = askedAt + this.node.options.source.lease;
     if (!isGap && askedAt < this.#renewAt) {
-      for (const { run } of this.#runs.values()) run.prolong(this.#provenUntil);
+      for (const { run } of this.runs.values()) run.prolong(this.#provenUntil);
       return;
     }
     this.#renewAt = askedAt + RUN_LOCK_MS / 4;
     // Another node may have taken them over.
-    for (const [key, { run }] of [...this.#runs]) {
+    for (const [key, { run }] of [...this.runs]) {
       if (await this.#locks.acquire(key)) run.prolong(this.#provenUntil);
       else run.abort();
+      await this.#owners.prolong(key);
     }
   }
 
   async #keep(): Promise<void> {
-    if (this.#runs.size === 0) this.#keeping.stop();
+    if (this.runs.size === 0) this.#keeping.stop();
     else {
       await this.#prove().catch((error: unknown) => {
         this.node.logger.debug('the locks of the sources could not be prolonged; trying again', { error });
@@ -280,19 +290,17 @@ export class ResumableSources {
   async #endLost(): Promise<number> {
     const followed = new Set([...this.node.store.topics()].filter(isSourceTopic).map(sourceKey));
     for (const key of [...this.endings.keys()]) if (!followed.has(key)) this.endings.delete(key);
+    this.#owners.retain(key => followed.has(key) || this.runs.has(key));
     let again = LOOKED_AT_AGAIN;
     for (const key of [...this.#runners.keys()]) if (!followed.has(key) || again-- > 0) this.#runners.delete(key);
     let lost = 0;
     const lives = new Map<string, boolean>();
     for (const key of followed) {
-      if (this.#runs.has(key)) continue;
+      if (this.runs.has(key)) continue;
       try {
         if (await this.#isLost(key, lives)) lost += 1;
       } catch (error) {
-        this.node.logger.debug('the node of a source could not be looked up; trying again', {
-          key,
-          error,
-        });
+        this.node.logger.debug('the node of a source could not be looked up; trying again', { key, error });
       }
     }
     return lost;
@@ -388,11 +396,4 @@ export class ResumableSources {
 function kept({ cursor }: PublicationResult): Cursor {
   if (cursor === undefined) throw new SseError('INTERNAL', 'a resumable source must be kept');
   return cursor;
-}
-
-/** Whether a client that has everything up to an id has all of a source that ended there. */
-function hasAll(lastEventId: string | undefined, ended: string): boolean {
-  const has = lastEventId === undefined ? undefined : parseCursor(lastEventId);
-  const end = parseCursor(ended);
-  return has !== undefined && end !== undefined && has.epoch === end.epoch && !isAfter(end, has);
 }

@@ -4,7 +4,8 @@ import type { SubscriptionChange } from '../contracts/cluster.js';
 import type { CommandReceipt, Cursor } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import { checkConnectionId, checkTopic, isMailbox, isSourceTopic } from '../protocol/names.js';
+import { checkConnectionId, checkTopic, isOwnTopic, isSourceTopic } from '../protocol/names.js';
+import { ownerInName, userOf } from '../protocol/users.js';
 import { Periodic } from '../time.js';
 import type { SseNode } from './node.js';
 import { cursorOf } from './replay.js';
@@ -38,10 +39,13 @@ export class Subscriptions {
     this.#keeping = new Periodic(() => this.#keep(), { everyMs: node.options.history.ttl / 2, jitter: 0.1 });
   }
 
-  /** The distinct topics of a new connection. @throws SseError `INVALID_TOPIC` */
-  check(topics: readonly string[]): string[] {
+  /** The distinct topics of a new connection. @throws SseError `INVALID_TOPIC`, `FORBIDDEN` */
+  check(topics: readonly string[], user: string | undefined): string[] {
     const distinct = [...new Set(topics)];
-    for (const topic of distinct) checkTopic(topic);
+    for (const topic of distinct) {
+      checkTopic(topic);
+      assertOwn(user, topic);
+    }
     if (distinct.length > this.#limit) throw this.#tooMany(distinct.length);
     return distinct;
   }
@@ -78,6 +82,7 @@ export class Subscriptions {
     checkTopic(topic);
     const { closed, cluster, telemetry } = this.node;
     if (closed) return CLOSED;
+    if (how === 'subscribe' && !isOwn(userOf(connectionId), topic)) return { outcome: 'rejected', code: 'FORBIDDEN' };
     const connection = this.node.connectionOf(connectionId);
     const orRemember = async (receipt: CommandReceipt): Promise<CommandReceipt> => {
       if (receipt.outcome !== 'not-connected') return receipt;
@@ -235,5 +240,17 @@ async function receiptOf(command: Promise<boolean>): Promise<CommandReceipt> {
 
 /** Whether a topic is one that no application named. */
 function isInternal(topic: string): boolean {
-  return isMailbox(topic) || isSourceTopic(topic);
+  return isOwnTopic(topic) || isSourceTopic(topic);
+}
+
+/** Whether a topic, or the key of a source, has no other user in its name. */
+function isOwn(user: string | undefined, name: string): boolean {
+  const owner = ownerInName(name);
+  return owner === undefined || owner === user;
+}
+
+/** @throws SseError `FORBIDDEN` for a topic, or the key of a source, with another user in its name */
+export function assertOwn(user: string | undefined, name: string): void {
+  if (isOwn(user, name)) return;
+  throw new SseError('FORBIDDEN', 'a topic or source with a user in its name is for connections of that user');
 }

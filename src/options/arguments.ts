@@ -1,6 +1,12 @@
 import { constants } from 'node:os';
 import type { Backlog } from '../contracts/cluster.js';
-import type { ClusterSendOptions, ConnectionOptions, DrainOptions, PublishOptions } from '../contracts/service.js';
+import type {
+  ClusterSendOptions,
+  ConnectionFilter,
+  ConnectionOptions,
+  DrainOptions,
+  PublishOptions,
+} from '../contracts/service.js';
 import { SseError } from '../errors.js';
 import { flag, type Kind, milliseconds, oneOf, simple, text } from './kinds.js';
 import { assertKnownKeys, OptionProblems, shownValue } from './problems.js';
@@ -17,7 +23,7 @@ const SEND: Rules<ClusterSendOptions> = {
   id: 'checked',
   retry: 'checked',
   messageId: 'checked',
-  ack: SETTINGS.send.ack.kind,
+  ack: oneOf('owner', 'none', 'client'),
   deadline: SETTINGS.send.deadline.kind,
   durable: flag,
 };
@@ -29,17 +35,26 @@ const PUBLISH: Rules<PublishOptions> = {
 /** The values of `backlog`: their rule, worded to follow "must be", and whether a value is one. */
 export const BACKLOG = ["a number of entries from 1 to 1000, or 'latest'", isBacklog] as const;
 
+/** The same for the time at which a connection ends, and for the topics that it may follow. */
+export const EXPIRY = ['a Date with a time', isTime] as const;
+export const TOPICS = ['a list of topics', isTopics] as const;
+
 const CONNECTION: Rules<ConnectionOptions> = {
-  topics: simple('a list of topics', (value): value is unknown[] => Array.isArray(value)),
+  topics: simple(...TOPICS),
+  user: 'checked',
+  expiresAt: simple(...EXPIRY),
+  allowedTopics: simple(...TOPICS),
   lastEventId: text('text'),
   backlog: simple(...BACKLOG),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
   ids: oneOf('application'),
+  confirms: flag,
   source: simple('an object { key, start } with a function start', isSource),
   beforeOpen: simple('a function', isFunction),
   onReset: simple('a function', isFunction),
 };
 const DRAIN: Rules<DrainOptions> = { timeout: milliseconds };
+const CONNECTIONS: Rules<ConnectionFilter> = { user: 'checked', topic: 'checked' };
 const CLOSE_ALL: Rules<{ cluster?: boolean }> = { cluster: flag };
 
 const DRAIN_ON_SIGNALS = {
@@ -60,6 +75,8 @@ const METHODS = {
   broadcast: { retry: 'checked' },
   broadcastToCluster: PUBLISH,
   publish: PUBLISH,
+  publishToUser: PUBLISH,
+  connections: CONNECTIONS,
   closeAllConnections: CLOSE_ALL,
   drain: DRAIN,
   drainOnSignals: DRAIN_ON_SIGNALS,
@@ -90,6 +107,14 @@ function isSource(value: unknown): value is ConnectionOptions['source'] {
 
 function isBacklog(value: unknown): value is Backlog {
   return value === 'latest' || (Number.isInteger(value) && (value as number) >= 1 && (value as number) <= MAX_BACKLOG);
+}
+
+function isTime(value: unknown): value is Date {
+  return value instanceof Date && !Number.isNaN(value.getTime());
+}
+
+function isTopics(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every(topic => typeof topic === 'string');
 }
 
 function hasClose(value: unknown): boolean {

@@ -18,15 +18,17 @@ export function checkConnectionId(connectionId: unknown): asserts connectionId i
 }
 
 /**
- * Reserved names: `*` (broadcasts), names that begin with `@` (mailboxes), `~` (resumable sources) or `$sse.` (the library's own).
+ * Reserved names: `*` (broadcasts), names that begin with `@` (mailboxes), `~` (resumable sources) or `$sse.` (the library's own),
+ * and those that begin with `=` and have no `/` (the topics of users).
  * @throws SseError `INVALID_TOPIC`
  */
 export function checkTopic(topic: unknown): asserts topic is string {
   checkName('INVALID_TOPIC', 'a topic', topic);
-  if (topic === '*' || isMailbox(topic) || isSourceTopic(topic) || isReserved(topic)) {
+  if (topic === '*' || isOwnTopic(topic) || isSourceTopic(topic) || isReserved(topic)) {
     throw new SseError(
       'INVALID_TOPIC',
-      `'*' and topics that begin with '@', '~' or '$sse.' are reserved, got ${quote(topic)}; choose another name`,
+      `'*', topics that begin with '@', '~' or '$sse.', and those that begin with '=' and have no '/', are reserved, ` +
+        `got ${quote(topic)}; choose another name`,
     );
   }
 }
@@ -139,6 +141,14 @@ export function mailboxOwner(topic: string): string {
 /** Whether a topic is some connection's own. */
 export function isMailbox(topic: string): boolean {
   return topic.startsWith(MAILBOX_PREFIX);
+}
+
+/** Begins the topic of a user, and names that only connections of a user may follow. */
+export const USER_PREFIX = '=';
+
+/** Whether connections follow a topic without being asked for it: it is that of a connection, or that of a user. */
+export function isOwnTopic(topic: string): boolean {
+  return isMailbox(topic) || (topic.startsWith(USER_PREFIX) && !topic.includes('/'));
 }
 
 const SOURCE_PREFIX = '~';

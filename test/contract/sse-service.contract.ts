@@ -5,6 +5,7 @@ import type { SseOptions } from '../../src/options/sse-options.js';
 import { codeOf } from '../support/code-of.js';
 import { RecordingSink } from '../support/recording-sink.js';
 import { until } from '../support/until.js';
+import { describeUsers } from './users.contract.js';
 
 /** Makes the services of a cluster. One cluster serves all tests of a contract. */
 export interface ServiceFactory {
@@ -18,7 +19,8 @@ export interface ServiceFactory {
   dispose(): Promise<void>;
 }
 
-interface Client {
+/** A client that got in. */
+export interface Client {
   readonly connection: SseConnection;
   readonly sink: RecordingSink;
 }
@@ -389,6 +391,10 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         ]);
         expect(missing).to.deep.equal([]);
       });
+    });
+
+    describe('users', () => {
+      describeUsers({ here: () => here, there: () => there, connect });
     });
 
     describe('a close', () => {

@@ -1,10 +1,10 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
-import { startJaeger } from '../../examples/05-telemetry/jaeger.js';
+import { Jaeger } from '../../examples/05-telemetry/jaeger.js';
 import { ChildProgram } from '../support/child-program.js';
 import { DemoProcess } from '../support/demo-process.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
-import { Jaeger, type JaegerSpan } from '../support/jaeger.js';
+import { JaegerReader, type JaegerSpan } from '../support/jaeger.js';
 import { withRedis } from '../support/redis/with-redis.js';
 import { until } from '../support/until.js';
 
@@ -18,6 +18,7 @@ const REQUESTS = {
 describe('two nodes that export to Jaeger', () => {
   const started = withRedis();
   let jaeger: Jaeger | undefined;
+  let reader: JaegerReader;
   let nodes: readonly DemoProcess[] = [];
   let a: DemoProcess;
   let b: DemoProcess;
@@ -33,13 +34,14 @@ describe('two nodes that export to Jaeger', () => {
       this.skip();
     }
     jaeger = starting;
+    reader = new JaegerReader(starting);
     const start = (nodeId: string): Promise<DemoProcess> =>
       DemoProcess.start({
         NODE_ID: nodeId,
         REDIS_URL: started.redis.url,
         SSE_SEND_DEADLINE: '300',
         OTEL_SERVICE_NAME: `sse ${nodeId}`,
-        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${starting.endpoint}/v1/traces`,
+        OTEL_EXPORTER_OTLP_TRACES_ENDPOINT: `${starting.otlp}/v1/traces`,
         OTEL_BSP_SCHEDULE_DELAY: '100',
       });
     [a, b] = await Promise.all([start('node-a'), start('node-b')]);
@@ -71,7 +73,7 @@ describe('two nodes that export to Jaeger', () => {
   async function trace(traceId: string, ...names: readonly string[]): Promise<JaegerSpan[]> {
     let spans: JaegerSpan[] = [];
     const complete = async (): Promise<boolean> => {
-      spans = (await jaeger?.trace(traceId)) ?? [];
+      spans = await reader.trace(traceId);
       return names.every(name => count(spans, name) >= count(names, name));
     };
     await until(complete, `the spans ${names.join(', ')}`, PATIENCE);
@@ -83,7 +85,7 @@ describe('two nodes that export to Jaeger', () => {
     let found: readonly string[] = [];
     const tags = { 'sse.connection.id': connectionId, 'sse.close.reason': reason };
     const isThere = async (): Promise<boolean> => {
-      found = (await jaeger?.search(`sse ${node}`, tags)) ?? [];
+      found = await reader.search(`sse ${node}`, tags);
       return found.length > 0;
     };
     await until(isThere, `the end of ${connectionId}`, PATIENCE);
@@ -130,7 +132,7 @@ describe('two nodes that export to Jaeger', () => {
     const delivers = spans.filter(({ name }) => name === 'sse.deliver');
     expect(delivers.map(({ parent }) => parent)).to.deep.equal(['sse.publish', 'sse.publish']);
     expect(delivers.map(({ service }) => service).sort()).to.deep.equal(['sse node-a', 'sse node-b']);
-    expect(await jaeger?.search('sse node-b', { 'messaging.message.id': id })).to.deep.equal([traceId]);
+    expect(await reader.search('sse node-b', { 'messaging.message.id': id })).to.deep.equal([traceId]);
   });
 
   it('link the end of a stream that was taken over, or closed on the other node, to its cause', async () => {
@@ -160,14 +162,14 @@ describe('two nodes that export to Jaeger', () => {
     expect((await fetch(`${a.url}/sse/connect/x`, { headers: accept })).status).to.equal(406);
     await trace(refused.traceId, 'sse.connect');
     await trace(failing.traceId, 'sse.send');
-    const found = await jaeger?.search('sse node-a', { error: 'true' });
+    const found = await reader.search('sse node-a', { error: 'true' });
     expect(found).to.include(failing.traceId).and.not.include(refused.traceId);
   });
 
   it('get the three traces of the demo of traces, which prints their addresses', async () => {
     const program = ChildProgram.start('examples/05-telemetry/demo-traces.js', {
       JAEGER_URL: jaeger?.query ?? '',
-      JAEGER_OTLP_URL: jaeger?.endpoint ?? '',
+      JAEGER_OTLP_URL: jaeger?.otlp ?? '',
       REDIS_URL: started.redis.url,
       SSE_REDIS_PREFIX: 'demo:',
     });
@@ -188,20 +190,21 @@ describe('two nodes that export to Jaeger', () => {
     expect(await b.stop()).to.equal(0);
     const close = await endOf('node-b', 'drained', 'draining');
     const connection = named(await trace(traceId, 'sse.connect'), 'sse.connect').spanId;
-    const [drain = ''] = (await jaeger?.search('sse node-b', { 'sse.connections': '1' })) ?? [];
+    const [drain = ''] = await reader.search('sse node-b', { 'sse.connections': '1' });
     expect(close.links).to.deep.equal([connection, named(await trace(drain, 'sse.drain'), 'sse.drain').spanId]);
   });
 });
 
 describe('where there is no Jaeger', () => {
   it('the test and the demo say what to do', async () => {
-    const nothing = { startServer: () => Promise.resolve(false) };
-    const why = await startJaeger(nothing, { JAEGER_BIN: '/nowhere' });
+    const why = await Jaeger.start({ JAEGER_BIN: '/nowhere' }, '/no/docker');
     expect(why).to.match(/^no Jaeger: build one with .ci\/jaeger/);
   });
 
   it('one that runs elsewhere is used as it is', async () => {
     const elsewhere = await Jaeger.start({ JAEGER_URL: 'http://jaeger.test:16686/' });
-    expect(elsewhere).to.be.instanceOf(Jaeger).and.to.include({ endpoint: 'http://jaeger.test:4318' });
+    expect(elsewhere)
+      .to.be.instanceOf(Jaeger)
+      .and.to.include({ otlp: 'http://jaeger.test:4318', query: 'http://jaeger.test:16686' });
   });
 });

@@ -1,5 +1,4 @@
-import { type JaegerAddress, startJaeger } from '../../examples/05-telemetry/jaeger.js';
-import { Processes } from '../../examples/02-cluster/processes.js';
+import type { Jaeger } from '../../examples/05-telemetry/jaeger.js';
 
 interface JsonTag {
   readonly key: string;
@@ -43,29 +42,9 @@ export interface JaegerSpan {
   readonly warnings: readonly string[];
 }
 
-/** A Jaeger that takes OTLP over HTTP, and the questions of its page. */
-export class Jaeger {
-  private constructor(
-    private readonly address: JaegerAddress,
-    private readonly processes: Processes,
-  ) {}
-
-  /** Starts one or finds one, or says why there is none. */
-  static async start(env: NodeJS.ProcessEnv = process.env): Promise<Jaeger | string> {
-    const processes = new Processes();
-    const address = await startJaeger(processes, env);
-    return typeof address === 'string' ? address : new Jaeger(address, processes);
-  }
-
-  /** For `OTEL_EXPORTER_OTLP_ENDPOINT`. */
-  get endpoint(): string {
-    return this.address.otlp;
-  }
-
-  /** The address of its page and its API. */
-  get query(): string {
-    return this.address.query;
-  }
+/** The questions of Jaeger's page. */
+export class JaegerReader {
+  constructor(private readonly jaeger: Pick<Jaeger, 'query'>) {}
 
   /** The spans of one trace; empty while there are none. */
   async trace(traceId: string): Promise<JaegerSpan[]> {
@@ -78,12 +57,8 @@ export class Jaeger {
     return (await this.#traces(`?${query.toString()}`)).map(({ traceID }) => traceID);
   }
 
-  async stop(): Promise<void> {
-    await this.processes.stop();
-  }
-
   async #traces(path: string): Promise<readonly JsonTrace[]> {
-    const response = await fetch(`${this.address.query}/api/traces${path}`);
+    const response = await fetch(`${this.jaeger.query}/api/traces${path}`);
     if (!response.ok) return [];
     const { data } = (await response.json()) as { data: readonly JsonTrace[] | null };
     return data ?? [];

@@ -11,6 +11,7 @@ interface Facts {
 const CODES: Readonly<Record<SseErrorCode, Facts>> = {
   INVALID_OPTION: { retryable: false, status: 500 },
   INVALID_CONNECTION_ID: { retryable: false, status: 400 },
+  INVALID_USER: { retryable: false, status: 422 },
   INVALID_EVENT_NAME: { retryable: false, status: 422 },
   INVALID_EVENT_ID: { retryable: false, status: 422 },
   INVALID_RETRY: { retryable: false, status: 422 },

@@ -1,4 +1,5 @@
 import type { ClusterListener } from '../../contracts/listener.js';
+import { userOf } from '../../protocol/users.js';
 import type { Difference } from '../differences.js';
 import type { OwnedRoute, RouteTable } from './routes.js';
 
@@ -58,7 +59,8 @@ export class NodeReconciliation {
     if (route !== undefined && this.#isDead(route)) {
       routes.unregister(route.nodeId, connectionId, route.token);
     }
-    if (!routes.restore(nodeId, { connectionId, token })) {
+    const user = userOf(connectionId);
+    if (!routes.restore(nodeId, { connectionId, token, ...(user === undefined ? {} : { user }) })) {
       listener.onSuperseded(connectionId, token, route?.fencingToken ?? Infinity);
     }
     return true;

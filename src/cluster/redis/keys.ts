@@ -89,10 +89,10 @@ export class Keys {
     this.controlChannel = this.#channel(ALL_NODES, 'nodes');
   }
 
-  /** The partition of a connection id; every id has exactly one. */
+  /** The partition of a connection id; every id has exactly one. All ids of a user have the same. */
   partitionOf(connectionId: string): Partition {
     const count = this.partitions.length;
-    const partition = this.partitions[count === 1 ? 0 : hashOf(connectionId) % count];
+    const partition = this.partitions[count === 1 ? 0 : hashOf(hashedPartOf(connectionId)) % count];
     if (partition === undefined) throw new SseError('INTERNAL', 'no partition for a connection id');
     return partition;
   }
@@ -166,6 +166,12 @@ export class Keys {
       channelPrefix: this.#channel(NODE, this.nodeMode === 'sharded' ? `${tag}:` : ''),
     };
   }
+}
+
+/** The user in a connection id; all of it without one. */
+function hashedPartOf(connectionId: string): string {
+  const end = connectionId.indexOf('/');
+  return end < 0 ? connectionId : connectionId.slice(0, end);
 }
 
 function hashOf(text: string): number {

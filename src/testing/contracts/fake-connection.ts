@@ -8,6 +8,7 @@ const made = { connections: 0 };
 export class FakeConnection implements LocalConnection {
   readonly token: string;
   readonly ordinal: number;
+  readonly user = undefined;
   readonly fencingToken = undefined;
   readonly lastEventId = undefined;
   readonly openedAt = 0;

@@ -42,7 +42,7 @@ class IdController {
     // Only held open.
   }
 
-  @SseEndpoint('/files/*path', { connectionId: ({ params }) => params['path'] ?? '' })
+  @SseEndpoint('/files/*path', { connectionId: ({ params }) => params['path']?.replaceAll('/', '|') ?? '' })
   files(): void {
     // Only held open.
   }
@@ -219,11 +219,16 @@ describe('@SseEndpoint', () => {
   });
 
   it('decodes path parameters', async () => {
-    expect(await connectedAs('/by-client/a%20b%2Fc%F0%9F%98%80')).to.equal('a b/c😀');
+    expect(await connectedAs('/by-client/a%20b%2Bc%F0%9F%98%80')).to.equal('a b+c😀');
   });
 
   it('joins the segments of a wildcard', async () => {
-    expect(await connectedAs('/files/a/b%20c/d')).to.equal('a/b c/d');
+    expect(await connectedAs('/files/a/b%20c/d')).to.equal('a|b c|d');
+  });
+
+  it('refuses an id with a slash, which ends the user in the ids of users', async () => {
+    const client = await open('/by-client/alice%2Ftab1');
+    expect(client.status).to.equal(400);
   });
 
   it('subscribes to fixed topics', async () => {

@@ -187,7 +187,7 @@ describe('guards', () => {
       expect(client.text).to.not.include('Second');
       expect(app.errors).to.have.lengthOf(1);
       expect((app.errors[0] as Error).message).to.equal(
-        `Second must answer true, false or a status from 400 to 599, got ${verdict}`,
+        `Second must answer true, false, a status from 400 to 599 or an object with a user, got ${verdict}`,
       );
       expect(asked).to.not.include('handler');
     });

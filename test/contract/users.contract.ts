@@ -1,0 +1,136 @@
+import { expect } from 'chai';
+import type { ConnectionOptions, SseService } from '../../src/contracts/service.js';
+import { connectionIdOf, privateName } from '../../src/protocol/users.js';
+import { codeOf } from '../support/code-of.js';
+import type { RecordingSink } from '../support/recording-sink.js';
+import { until } from '../support/until.js';
+import type { Client } from './sse-service.contract.js';
+
+/** The two nodes of a contract, and its way to connect. */
+export interface TwoNodes {
+  readonly here: () => SseService;
+  readonly there: () => SseService;
+  connect(service: SseService, id: string, options?: ConnectionOptions, sink?: RecordingSink): Promise<Client>;
+}
+
+/** What users change. */
+export function describeUsers({ here, there, connect }: TwoNodes): void {
+  let made = 0;
+  let [alice, mallory] = ['', ''];
+
+  beforeEach(() => {
+    made += 1;
+    [alice, mallory] = [`alice/${made} ü`, `mallory${made}`];
+  });
+
+  it('a connection of a user has the user in its id, and its client sees the rest', async () => {
+    const { connection, sink } = await connect(here(), 'tab1', { user: alice });
+    expect(connection.id)
+      .to.equal(`${encodeURIComponent(alice)}/tab1`)
+      .and.to.equal(connectionIdOf(alice, 'tab1'));
+    expect(connection.user).to.equal(alice);
+    expect(sink.events[0]?.data).to.equal('{"connectionId":"tab1","nodeId":"here"}');
+    expect(await there().locate(connection.id)).to.equal('here');
+  });
+
+  it('two users may have the same id: neither takes over the other', async () => {
+    const own = await connect(here(), 'tab1', { user: alice });
+    const foreign = await connect(there(), 'tab1', { user: mallory });
+    const again = await connect(there(), 'tab1', { user: alice });
+    await until(() => own.sink.ended, 'the takeover by the same user');
+    expect(foreign.connection.state.kind).to.equal('open');
+    expect(again.connection.state.kind).to.equal('open');
+  });
+
+  it('an id without a user cannot name the connection of a user', async () => {
+    const { connection } = await connect(here(), 'tab1', { user: alice });
+    expect(await codeOf(connect(there(), connection.id))).to.equal('INVALID_CONNECTION_ID');
+    expect(connection.state.kind).to.equal('open');
+  });
+
+  it('the whole id has at most 256 bytes', async () => {
+    const room = 256 - encodeURIComponent(alice).length - 1;
+    const { connection } = await connect(here(), 'i'.repeat(room), { user: alice });
+    expect(connection.id).to.have.length(256);
+    expect(await codeOf(connect(here(), 'i'.repeat(room + 1), { user: alice }))).to.equal('INVALID_CONNECTION_ID');
+    expect(await codeOf(connect(here(), 'tab1', { user: '' }))).to.equal('INVALID_USER');
+  });
+
+  it('an event for a user reaches every stream of that user and no other, and is replayed', async () => {
+    const first = await connect(here(), 'tab1', { user: alice });
+    const second = await connect(there(), 'tab2', { user: alice });
+    const other = await connect(there(), 'tab1', { user: mallory });
+    const plain = await connect(here(), `plain${made}`);
+    const { outcome } = await there().publishToUser(alice, 'message', 'one');
+    expect(outcome).to.equal('stored');
+    await until(() => first.sink.data('message').length + second.sink.data('message').length === 2, 'the event');
+    const lastEventId = first.sink.events.at(-1)?.id ?? '';
+    first.sink.leave();
+    await here().publishToUser(alice, 'message', 'two');
+    const back = await connect(there(), 'tab1', { user: alice, lastEventId });
+    await until(() => back.sink.data('message').length === 1, 'the replay');
+    expect(back.sink.data('message')).to.deep.equal(['two']);
+    const forged = await connect(here(), 'tab3', { user: mallory, lastEventId });
+    await here().broadcastToCluster('message', 'all');
+    await until(() => forged.sink.data('message').length === 1, 'the broadcast');
+    for (const { sink } of [other, plain, forged]) expect(sink.data('message')).to.deep.equal(['all']);
+  });
+
+  it('the connections of a user are known on every node, and presence names users', async () => {
+    const topic = `room${made}`;
+    const first = await connect(here(), 'tab1', { user: alice, topics: [topic] });
+    const second = await connect(there(), 'tab2', { user: alice, ids: 'application' });
+    await connect(there(), 'tab1', { user: mallory });
+    const { connections, missing } = await here().connectionsOf(alice);
+    expect(connections).to.have.deep.members([
+      { connectionId: first.connection.id, nodeId: 'here', user: alice },
+      { connectionId: second.connection.id, nodeId: 'there', user: alice },
+    ]);
+    expect(missing).to.deep.equal([]);
+    expect((await there().presence(topic)).connections.map(({ user }) => user)).to.deep.equal([alice]);
+  });
+
+  it("another user's topic is refused, when connecting and when subscribing", async () => {
+    const topic = privateName(alice, 'orders');
+    const { connection, sink } = await connect(here(), 'tab1', { user: alice, topics: [topic] });
+    await there().publish(topic, 'message', 'private');
+    await until(() => sink.data('message').length === 1, 'the event');
+    for (const options of [{ topics: [topic] }, { user: mallory, topics: [topic] }]) {
+      expect(await codeOf(connect(there(), `x${made}`, options))).to.equal('FORBIDDEN');
+    }
+    const { connection: foreign } = await connect(there(), 'tab1', { user: mallory });
+    const refused = { outcome: 'rejected', code: 'FORBIDDEN' };
+    expect(await here().subscribe(foreign.id, topic)).to.deep.equal(refused);
+    expect(await here().subscribe(connectionIdOf(mallory, 'away'), topic)).to.deep.equal(refused);
+    expect(await there().subscribe(connection.id, topic)).to.deep.equal({ outcome: 'delivered' });
+  });
+
+  it('the topic of a user cannot be named', async () => {
+    const name = `=${encodeURIComponent(alice)}`;
+    expect(await codeOf(connect(here(), 'tab1', { user: alice, topics: [name] }))).to.equal('INVALID_TOPIC');
+    expect(await codeOf(here().publish(name, 'message', 'x'))).to.equal('INVALID_TOPIC');
+    expect(await codeOf(here().presence(name))).to.equal('INVALID_TOPIC');
+    expect(await codeOf(here().subscribe(`x${made}`, name))).to.equal('INVALID_TOPIC');
+  });
+
+  it('a resumable source belongs to the user of its first follower, on every node', async () => {
+    const key = `answer${made}`;
+    const source = {
+      key,
+      async *start() {
+        yield 'secret';
+        await new Promise(() => undefined);
+      },
+    };
+    const own = await connect(here(), 'tab1', { user: alice, source });
+    await until(() => own.sink.data('message').length === 1, 'the first event');
+    for (const service of [here(), there()]) {
+      const { lastEventId } = { lastEventId: own.sink.events[0]?.id ?? '' };
+      expect(await codeOf(connect(service, 'tab1', { user: mallory, source, lastEventId }))).to.equal('FORBIDDEN');
+      expect(await codeOf(connect(service, `x${made}`, { source }))).to.equal('FORBIDDEN');
+    }
+    const tab = await connect(there(), 'tab2', { user: alice, source });
+    await until(() => tab.sink.data('message').length === 1, 'the event on another node');
+    await here().forgetSource(key);
+  });
+}
