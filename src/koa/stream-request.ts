@@ -54,6 +54,7 @@ export class StreamRequest implements SseContext {
   #pending: Promise<SseConnection> | undefined;
   #refusal: SseError | undefined;
   #over = false;
+  readonly #receivedAt = performance.now();
 
   constructor(
     private readonly ctx: Context,
@@ -156,7 +157,8 @@ export class StreamRequest implements SseContext {
     const { ctx } = this;
     ignoreDisconnects(ctx);
     const lastEventId = options.lastEventId ?? lastEventIdOf(ctx);
-    const complete = lastEventId === undefined ? options : { ...options, lastEventId };
+    const { admittedAt = this.#receivedAt } = options;
+    const complete = { ...options, admittedAt, ...(lastEventId === undefined ? {} : { lastEventId }) };
     try {
       return await this.service.createConnection(connectionId, sink, complete);
     } catch (error) {

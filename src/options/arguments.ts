@@ -1,8 +1,9 @@
 import { constants } from 'node:os';
+import { LONGEST_REVOCATION_MS, type RevocationOptions } from '../contracts/authorization.js';
 import type { Backlog } from '../contracts/cluster.js';
 import type { ClusterSendOptions, ConnectionOptions, DrainOptions, PublishOptions } from '../contracts/service.js';
 import { SseError } from '../errors.js';
-import { flag, type Kind, milliseconds, oneOf, simple, text } from './kinds.js';
+import { flag, type Kind, milliseconds, millisecondsWithin, oneOf, simple, text } from './kinds.js';
 import { assertKnownKeys, OptionProblems, shownValue } from './problems.js';
 import { SETTINGS } from './settings.js';
 
@@ -37,6 +38,7 @@ const CONNECTION: Rules<ConnectionOptions> = {
   topics: simple(...TOPICS),
   user: 'checked',
   expiresAt: simple(...EXPIRY),
+  admittedAt: simple('a time by performance.now()', (value): value is number => Number.isFinite(value)),
   allowedTopics: simple(...TOPICS),
   lastEventId: text('text'),
   backlog: simple(...BACKLOG),
@@ -45,6 +47,11 @@ const CONNECTION: Rules<ConnectionOptions> = {
   source: simple('an object { key, start } with a function start', isSource),
   beforeOpen: simple('a function', isFunction),
   onReset: simple('a function', isFunction),
+};
+const REVOKE: Rules<RevocationOptions> = {
+  reason: 'checked',
+  cut: flag,
+  ttl: millisecondsWithin(1, LONGEST_REVOCATION_MS),
 };
 const DRAIN: Rules<DrainOptions> = { timeout: milliseconds };
 const CLOSE_ALL: Rules<{ cluster?: boolean }> = { cluster: flag };
@@ -69,6 +76,7 @@ const METHODS = {
   publish: PUBLISH,
   publishToUser: PUBLISH,
   closeAllConnections: CLOSE_ALL,
+  revoke: REVOKE,
   drain: DRAIN,
   drainOnSignals: DRAIN_ON_SIGNALS,
 } as const;
