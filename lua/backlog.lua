@@ -35,7 +35,7 @@ local function readOn(t) -- moves a topic to its next entry
     topic.page = redis.call('XREVRANGE', KEYS[1 + t], topic.from, '(' .. after, 'COUNT', asked)
     topic.at, topic.left = 1, #topic.page < asked and 0 or topic.left - asked
     for _, entry in ipairs(topic.page) do
-      read, size, topic.from = read + 1, size + #entry[2][4], '(' .. entry[1]
+      read, size, topic.from = read + 1, size + #(entry[2][4] or ''), '(' .. entry[1]
     end
   end
   topic.ms, topic.sequence = positionOf((topic.page[topic.at] or { '' })[1])
@@ -53,8 +53,9 @@ while #entries < 3 * limit and (used == 0 or used < bytes) do
   end
   if not best then break end
   local entry = all[best].page[all[best].at]
-  for _, value in ipairs({ best, entry[1], entry[2][4] }) do entries[#entries + 1] = value end
-  used = used + #entry[2][4]
+  local payload = entry[2][4] or ''
+  for _, value in ipairs({ best, entry[1], payload }) do entries[#entries + 1] = value end
+  used = used + #payload
   readOn(best)
 end
 return { 'OK', entries }

@@ -20,7 +20,8 @@
 --   Topics are numbered from 1 in the order of KEYS. Each has an equal share of limit and bytes. Trims take the oldest
 --   entries and every entry names its predecessor, so entries are missing exactly when the first one after the position has
 --   a predecessor after it; without any, when the topic's last id is after the position. Entries are read a few at a time:
---   the size of an entry is known only when it was read.
+--   the size of an entry is known only when it was read. An entry or a last id that no node wrote is answered as one without
+--   payload, or as a forgotten one.
 local meta, topics = KEYS[1], (#KEYS - 1) / 2
 local epoch, limit, bytes = ARGV[1], math.min(tonumber(ARGV[2]), MOST), tonumber(ARGV[3])
 
@@ -40,21 +41,22 @@ while read < topics and (read == 0 or used < bytes) do
   local from, page, asked = ms .. '-' .. sequence, nil, nil
   local function isMissed(id) -- whether an entry up to this one is after the position
     local idMs, idSequence = positionOf(id)
-    return idMs > tonumber(ms) or (idMs == tonumber(ms) and idSequence > tonumber(sequence))
+    return idMs and (idMs > tonumber(ms) or (idMs == tonumber(ms) and idSequence > tonumber(sequence)))
   end
   repeat
     asked = count == 0 and 1 or math.min(8, most - count, math.max(1, math.floor((share - size) * count / size)))
     page = redis.call('XRANGE', KEYS[2 * t], '(' .. from, '+', 'COUNT', asked)
     for _, entry in ipairs(page) do
-      local fields = entry[2]
-      if count == 0 and isMissed(fields[2]) then addGap(t, fields[2]) end
-      from, count, size = entry[1], count + 1, size + #fields[4]
-      for _, value in ipairs({ t, from, fields[2], fields[4] }) do entries[#entries + 1] = value end
+      local previous, payload = entry[2][2], entry[2][4] or ''
+      if count == 0 and isMissed(previous) then addGap(t, previous) end
+      from, count, size = entry[1], count + 1, size + #payload
+      for _, value in ipairs({ t, from, previous, payload }) do entries[#entries + 1] = value end
     end
   until #page < asked or count >= most or size >= share
   if #page == asked then more[#more + 1] = t end
   if count == 0 then
     local last = redis.call('GET', KEYS[2 * t + 1]) or ''
+    if not positionOf(last) then last = '' end
     if last == '' or isMissed(last) then addGap(t, last) end
   end
   used = used + size

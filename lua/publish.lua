@@ -47,8 +47,8 @@ local lastEntry = m[1] and lastEntryOf(tonumber(m[2]), sequence, m[5])
 local pause = pauseOf(metaMs, lastEntry, m[6])
 if runId ~= '' and lastRun ~= '' and lastRun ~= runId then ms = math.max(ms + 1, now + failoverJumpMs) end
 local previous = redis.call('GET', last)
-if previous then -- never behind the topic, even when only the meta key was lost
-  local lastMs, lastSequence = positionOf(previous)
+local lastMs, lastSequence = positionOf(previous or '')
+if lastMs then -- never behind the topic, even when only the meta key was lost
   ms, sequence = math.max(ms, lastMs), math.max(sequence, lastSequence)
 else
   previous = forgottenId(metaMs, lastEntry, m[1] and evictedAt(meta, evicts) or 0, pause)

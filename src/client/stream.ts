@@ -183,7 +183,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
   #onBlock(block: Block): void {
     if (!this.#moves(block)) return;
     const { event: name, data: text } = block;
-    if (text === undefined) return;
+    if (text === undefined || name === 'sse.position') return;
     const { parse = parseJson } = this.#options;
     let data: unknown;
     const parsed = this.#guard(() => (data = isLibraryEvent(name) ? parseJson(text) : parse(text, name)));

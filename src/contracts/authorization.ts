@@ -33,9 +33,6 @@ export type RevocationSelector =
   | { readonly user: string; readonly topics?: readonly string[]; readonly connectionId?: undefined }
   | { readonly connectionId: string; readonly user?: undefined; readonly topics?: undefined };
 
-/** The longest `ttl` of a revocation: a week. */
-export const LONGEST_REVOCATION_MS = 604_800_000;
-
 /** Settings of a revocation. */
 export interface RevocationOptions {
   /** The reason that the clients are given. Default `revoked`. */

@@ -136,6 +136,11 @@ export interface ReplayRequest {
    * `seen` and since the opening, give or take a second; where `seen` is not known, since a minute before.
    */
   readonly opened?: { readonly openedAt: number; readonly seen: Cursor | undefined };
+  /**
+   * The reader has read this head of the log: a page of what this node has delivered serves only if that goes so far. Without
+   * it a page may end before, and the reader gets the rest from the listener.
+   */
+  readonly until?: Cursor;
   /** The reader follows some of the topics only from these positions on: it gets no earlier entry, and no gap before. */
   readonly since?: ReadonlyMap<string, Cursor>;
   /**

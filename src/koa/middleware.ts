@@ -31,7 +31,7 @@ import {
   isAnsweredByStream,
   isUnanswered,
   keepFromCaches,
-  type Reconnect,
+  type RefusalServices,
 } from './refusal.js';
 import { ignoreDisconnects, type SseContext, StreamRequest } from './stream-request.js';
 
@@ -90,7 +90,7 @@ class Requests {
   }
 
   async serve(ctx: Context, next: Next): Promise<void> {
-    const { telemetry, options, logger } = this.services;
+    const { telemetry, logger } = this.services;
     const stream = new StreamRequest(ctx, this.service, telemetry, this.#settings, logger);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
@@ -109,13 +109,13 @@ class Requests {
       return;
     }
     if (stream.connection !== undefined) return;
-    if (stream.refusal !== undefined) completeAnswer(ctx, stream.refusal, options.reconnect);
-    else if (matched.length > 0 && isUnanswered(ctx)) answerNotAllowed(ctx, matched, options.reconnect);
+    if (stream.refusal !== undefined) completeAnswer(ctx, stream.refusal, this.services);
+    else if (matched.length > 0 && isUnanswered(ctx)) answerNotAllowed(ctx, matched, this.services);
   }
 
   /** Answers an error, or gives it to Koa. */
   #fail({ ctx, stream, error, isEndpoint }: Failure): void {
-    const { options, logger } = this.services;
+    const { logger } = this.services;
     stream.connection?.close('failed');
     if (stream.connection !== undefined) throw error;
     const isOurs = SseError.is(error);
@@ -126,14 +126,14 @@ class Requests {
     }
     const refusal = asRefusal(error);
     // A route of the application may be no stream at all.
-    const streams = (isEndpoint || ctx.method === 'GET') && isAnsweredByStream(ctx, refusal, options.reconnect);
+    const streams = (isEndpoint || ctx.method === 'GET') && isAnsweredByStream(ctx, refusal, this.services);
     if (!isOurs && !streams) {
       if (isEndpoint) keepFromCaches(ctx, error);
       throw error;
     }
     // An error of the server itself is reported to Koa as well.
     if (refusal.status >= 500 && (!isOurs || httpStatusOf(error.code) === 500)) ctx.app.emit('error', error, ctx);
-    answerRefusal(ctx, refusal, options.reconnect);
+    answerRefusal(ctx, refusal, this.services);
   }
 }
 
@@ -147,10 +147,10 @@ interface Failure {
 }
 
 /** No route of the application has answered a request for the path of an endpoint. */
-function answerNotAllowed(ctx: Context, matched: readonly MatchedRoute[], reconnect: Reconnect): void {
+function answerNotAllowed(ctx: Context, matched: readonly MatchedRoute[], services: RefusalServices): void {
   const allowed = allowedMethods(matched);
   ctx.set('Allow', allowed);
-  answerRefusal(ctx, new SseError('METHOD_NOT_ALLOWED', `this path answers ${allowed}, got ${ctx.method}`), reconnect);
+  answerRefusal(ctx, new SseError('METHOD_NOT_ALLOWED', `this path answers ${allowed}, got ${ctx.method}`), services);
 }
 
 /** The services that all endpoints of one middleware use. */

@@ -7,7 +7,7 @@ import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
 import type { ConsistencySettings, ResolvedSseOptions } from '../options/sse-options.js';
 import { formatCursor } from '../protocol/cursor.js';
-import { encodeId } from '../protocol/event-stream.js';
+import { encodePosition } from '../protocol/event-stream.js';
 import { Periodic } from '../time.js';
 
 /** Everything that {@link Maintenance} works on and reports to. */
@@ -38,7 +38,7 @@ export class Maintenance {
     const { coordinator, options } = this.parts;
     const { enabled, resourceLeakDetection } = options.reliability;
     this.#cleanup.start();
-    if (options.history.enabled) this.#refresh.start();
+    this.#refresh.start();
     this.reconciler.start();
     this.#leaks.watch([...probes, ...(coordinator.selfCheck?.leakProbes() ?? [])]);
     if (enabled && resourceLeakDetection) this.#leaks.start();
@@ -55,8 +55,7 @@ export class Maintenance {
 
 /**
  * Moves quiet clients along. A client without events for as long as the log keeps entries would come back with an id that
- * is too old to prove that it missed nothing. The job writes the present position as a block with only an id, which a
- * browser stores without an event.
+ * is too old to prove that it missed nothing. The job gives it the present position, with the event `sse.position`.
  */
 export class CursorRefresh {
   readonly #job: Periodic;
@@ -83,7 +82,7 @@ export class CursorRefresh {
   run(): number {
     const position = this.log.position();
     if (position === undefined) return 0;
-    const frame = { bytes: encodeId(formatCursor(position)), position };
+    const frame = { bytes: encodePosition(formatCursor(position)), position };
     let moved = 0;
     for (const connection of [...this.store.connections()]) {
       const { state, fencingToken, sendBufferBytes } = connection;

@@ -4,7 +4,7 @@ import type { BroadcastReceipt, Cursor, FanOut, Frame, PublishReceipt, PublishRe
 import type { BroadcastOptions, PublishOptions } from '../contracts/service.js';
 import { retentionFor } from '../options/topic-history.js';
 import { formatCursor } from '../protocol/cursor.js';
-import { encodeId } from '../protocol/event-stream.js';
+import { encodePosition } from '../protocol/event-stream.js';
 import { checkKey } from '../protocol/names.js';
 import type { SseNode } from './node.js';
 
@@ -145,7 +145,7 @@ export class LocalCopies {
     copy.arrived = frame;
     if (copy.given === undefined) return undefined;
     const { position } = frame;
-    const instead = position && { bytes: encodeId(formatCursor(position)), position };
+    const instead = position && { bytes: encodePosition(formatCursor(position)), position };
     return { given: copy.given, instead };
   }
 }
@@ -154,6 +154,6 @@ export class LocalCopies {
 export interface Arrival {
   /** The connections up to this ordinal have it already. */
   readonly given: number;
-  /** What they get instead: its id alone, or nothing where it has none. */
+  /** What they get instead: its id, or nothing where it has none. */
   readonly instead: Frame | undefined;
 }

@@ -5,7 +5,7 @@ import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/eve
 import type { ReplaySummary } from '../contracts/telemetry.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
-import { encodeId } from '../protocol/event-stream.js';
+import { encodeId, encodePosition } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
 import { isMailbox, isSourceTopic } from '../protocol/names.js';
 import { clientIdOf } from '../protocol/users.js';
@@ -72,7 +72,7 @@ export class Replayer {
       wanted,
     );
     const kept = topics.filter(isKeptWhole);
-    const mail = kept.length === 0 ? undefined : await this.#mail(kept, beginningOf(page.head.epoch));
+    const mail = kept.length === 0 ? undefined : await this.#mail(kept, beginningOf(page.head.epoch), page.head);
     return { from, topics, since, page, mail, backlog };
   }
 
@@ -106,7 +106,8 @@ export class Replayer {
   async resume(connection: ClientConnection, start: ReplayStart): Promise<void> {
     const position = start.from === undefined && start.page.gap === undefined ? positionOf(start) : undefined;
     // A client that stays quiet can resume from then on.
-    if (position !== undefined && !connection.ownIds) connection.replay({ bytes: encodeId(formatCursor(position)) });
+    if (position !== undefined && !connection.ownIds)
+      connection.replay({ bytes: encodePosition(formatCursor(position)) });
     await this.#write(connection, start);
   }
 
@@ -150,9 +151,9 @@ export class Replayer {
     }
   }
 
-  /** A page of what waits for a client, if anything does. */
-  async #mail(topics: readonly string[], after: Cursor): Promise<ReplayPage | undefined> {
-    const request = { topics, after, limit: PAGE_ENTRIES, broadcasts: false as const };
+  /** A page of what waits for a client, if anything does. The client goes live at `until`: the feed does not bring it. */
+  async #mail(topics: readonly string[], after: Cursor, until: Cursor): Promise<ReplayPage | undefined> {
+    const request = { topics, after, until, limit: PAGE_ENTRIES, broadcasts: false as const };
     const page = await this.node.cluster.log.replay(request);
     return page.frames.length === 0 ? undefined : page;
   }
@@ -176,11 +177,12 @@ export class Replayer {
       rest = rest.filter(frame => !isDue(frame));
       entries += await this.#writeFrames(connection, due, head);
       const more: boolean = isAfter(head, completeTo) && page.head.epoch === epoch;
-      page = more ? await this.#mail(kept, { epoch, ...completeTo }) : undefined;
+      page = more ? await this.#mail(kept, { epoch, ...completeTo }, head) : undefined;
     }
     entries += await this.#writeFrames(connection, rest, head);
-    // The ids of its entries are behind the head.
-    if (entries > 0) connection.replay({ bytes: encodeId(formatCursor(head)) });
+    // The ids of its entries are behind the head. No event may follow the last one of a source.
+    const encode = kept.some(isSourceTopic) ? encodeId : encodePosition;
+    if (entries > 0) connection.replay({ bytes: encode(formatCursor(head)) });
     return entries;
   }
 

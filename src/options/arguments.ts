@@ -1,5 +1,5 @@
 import { constants } from 'node:os';
-import { LONGEST_REVOCATION_MS, type RevocationOptions } from '../contracts/authorization.js';
+import type { RevocationOptions } from '../contracts/authorization.js';
 import type { Backlog } from '../contracts/cluster.js';
 import type { ClusterSendOptions, ConnectionOptions, DrainOptions, PublishOptions } from '../contracts/service.js';
 import { SseError } from '../errors.js';
@@ -11,6 +11,8 @@ import { SETTINGS } from './settings.js';
 type Rules<Options> = { readonly [Name in keyof Options]-?: Kind<unknown> | 'checked' };
 
 const MAX_BACKLOG = 1_000;
+/** The longest `ttl` of a revocation: a week. */
+export const LONGEST_REVOCATION_MS = 604_800_000;
 
 const isFunction = (value: unknown): value is () => unknown => typeof value === 'function';
 

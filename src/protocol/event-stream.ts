@@ -75,6 +75,14 @@ export function encodeComment(text: string): Buffer {
   return Buffer.from(`: ${text.split(LINE_BREAK).join('\n: ')}\n`);
 }
 
+/**
+ * Moves the client's last id, by an event for which no application listens. It has data: most parsers other than those of
+ * browsers drop an event without data together with its id.
+ */
+export function encodePosition(id: string): Buffer {
+  return prependId(id, POSITION);
+}
+
 /** Sets the client's last id; fires no event. @throws SseError `INVALID_EVENT_ID` */
 export function encodeId(id: string): Buffer {
   checkEventId(id);
@@ -87,13 +95,14 @@ export function idOf(event: Buffer): string | undefined {
   return event.toString('utf8', ID_LINE.length, event.indexOf(LINE_FEED));
 }
 
-/** An encoded event without the id line with which it begins; `undefined` when nothing else is in it. */
+/** An encoded event without the id line with which it begins; `undefined` when it only moves the last id. */
 export function withoutId(event: Buffer): Buffer | undefined {
   if (idOf(event) === undefined) return event;
   const rest = event.subarray(event.indexOf(LINE_FEED) + 1);
-  return rest.length > 1 ? rest : undefined;
+  return rest.length > 1 && !rest.equals(POSITION) ? rest : undefined;
 }
 
+const POSITION = Buffer.from('event: sse.position\ndata: {}\n\n');
 const ID_LINE = Buffer.from('id: ');
 const LINE_FEED = 0x0a;
 

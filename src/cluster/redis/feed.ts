@@ -7,7 +7,8 @@ import type { ClusterNode } from './cluster-node.js';
 import { parsePublication, type PublicationFrame } from './frames.js';
 import { HeldFrames } from './held-frames.js';
 import { LingeringTopics } from './lingering.js';
-import { catchUp, type CatchUpStep, type LogReader } from './log-reader.js';
+import type { LogReader } from './log-reader.js';
+import { catchUp, type CatchUpStep } from './log-scan.js';
 import type { RedisSubscriber } from './subscriber.js';
 import type { LogEntry, LogTail } from './tail.js';
 

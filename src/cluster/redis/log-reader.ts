@@ -1,14 +1,14 @@
 import type { Backlog, ReplayPage, ReplayRequest } from '../../contracts/cluster.js';
-import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
+import type { Cursor, Frame, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import { earlier, isAfter, later } from '../../protocol/cursor.js';
-import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
+import { gapOf } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
+import { parsePosition } from './frames.js';
 import { logLifeMs, logRequest } from './log.js';
 import {
   entryOf,
-  type LogPage,
   LogScan,
   type Look,
   newestOf,
@@ -38,6 +38,8 @@ const UNKNOWN_MS = 60_000;
 const HALVINGS = 3;
 /** Entries of a backlog that one call reads, as `MOST` of the scripts says. */
 const ENTRIES_PER_CALL = 500;
+/** Refusal of a call that met a key of another type. */
+const UNREADABLE = 'KEY_UNREADABLE';
 /** Pages for clients that are read at once; other clients wait for their turn. */
 const PAGES_AT_ONCE = 4;
 
@@ -71,6 +73,7 @@ export class LogReader {
   async replay({
     topics,
     after,
+    until,
     opened,
     limit,
     broadcasts,
@@ -86,9 +89,10 @@ export class LogReader {
       return { head, completeTo: head, frames: [] };
     }
     // No client stands at the beginning of the log: the caller wants what Redis has now.
-    if (after.ms === 0) return this.#turns.run(() => this.#page(wanted, after, since, limit));
-    const present = this.tail.page(wanted, after, limit, PAGE_BYTES, since);
-    if (present !== undefined) return present;
+    const present = after.ms === 0 ? undefined : this.tail.page(wanted, after, limit, PAGE_BYTES, since);
+    if (present !== undefined && (until === undefined || !isAfter(until, present.head))) return present;
+    // A read that is under way may have begun before.
+    if (after.ms === 0 || until !== undefined) return this.#turns.run(() => this.#page(wanted, after, since, limit));
     const { position } = this.tail;
     const generations = this.tail.generations(wanted);
     const read = (): Promise<ReplayPage> => this.#inTurn(wanted, after, since, limit);
@@ -103,9 +107,12 @@ export class LogReader {
     return isAfter(position, page.head) ? { ...page, head: position } : page;
   }
 
-  /** Begins to read topics after a position, up to the log's present head. @throws SseError */
-  async scan(topics: readonly string[], after: Cursor, since: Since = NONE): Promise<LogScan> {
-    return new LogScan(this.node.signer, this.#read, await this.#look([...new Set(topics)], after), after, since);
+  /**
+   * Begins to read topics after a position, up to the log's present head, for the feed: all entries of a topic whose key
+   * another program wrote count as missing, and keep back no other topic. @throws SseError
+   */
+  async scan(topics: readonly string[], after: Cursor): Promise<LogScan> {
+    return new LogScan(this.node.signer, this.#readAny, await this.#look([...new Set(topics)], after), after);
   }
 
   /** The newest entry. @throws SseError */
@@ -130,8 +137,19 @@ export class LogReader {
         return reply.status === 'EPOCH' ? 'EPOCH' : reply;
       } catch (error) {
         const ends = part >= 2 ** HALVINGS || !SseError.is(error, 'UNAVAILABLE') || !gateway.reachable;
-        if (ends) this.#refuse(topics, error);
+        if (ends || error.noEffect === UNREADABLE) this.#refuse(topics, error);
       }
+    }
+  };
+
+  /** As {@link #read}: finds an unreadable topic by halving, and answers that all of it is missing. */
+  readonly #readAny: ReadTopics = async (topics, epoch, limit) => {
+    try {
+      return await this.#read(topics, epoch, limit);
+    } catch (error) {
+      if (!SseError.is(error) || error.noEffect !== UNREADABLE) throw error;
+      if (topics.length > 1) return this.#readAny(topics.slice(0, Math.ceil(topics.length / 2)), epoch, limit);
+      return { status: 'OK', read: 1, gaps: [{ topic: 0, until: undefined }], more: [], entries: [] };
     }
   };
 
@@ -231,7 +249,8 @@ export class LogReader {
 
   async #page(topics: readonly string[], after: Cursor, since: Since, limit: number): Promise<ReplayPage> {
     const generations = this.tail.generations(topics);
-    const scan = await this.scan(topics, after, since);
+    const look = await this.#look(topics, after);
+    const scan = new LogScan(this.node.signer, this.#read, look, after, since);
     const { head } = scan;
     this.#begin(topics, generations, head);
     const page = await scan.first(limit, slice => {
@@ -311,8 +330,9 @@ function idOf({ ms, sequence }: Position): string {
   return `${ms}-${sequence}`;
 }
 
+/** What no node wrote is as good as forgotten. */
 function positionOf(id: string | undefined): Position | undefined {
-  return id === undefined ? undefined : wellFormed(id);
+  return id === undefined ? undefined : parsePosition(id);
 }
 
 function refused(script: string): SseError {
@@ -339,51 +359,4 @@ class Turns {
       else next();
     }
   }
-}
-
-const CATCH_UP_ENTRIES = 500;
-
-/** One step of a catch-up. The gaps come before the entries; afterwards everything up to `position` is delivered. */
-export interface CatchUpStep {
-  readonly gaps: readonly Gap[];
-  readonly entries: readonly LogEntry[];
-  readonly position: Cursor;
-  /** Run id of the log's last writer; '' unknown. */
-  readonly run: string;
-}
-
-/**
- * Reads what was published after a position, up to the head when it began: entries that are published meanwhile do not
- * prolong it. A gap is in the step of the first entry after it. @throws SseError
- */
-export async function* catchUp(
-  reader: Pick<LogReader, 'scan'>,
-  topics: () => readonly string[],
-  from: Cursor,
-): AsyncGenerator<CatchUpStep, void, void> {
-  let position = from;
-  for (;;) {
-    const scan = await reader.scan(topics(), position);
-    const { head, lost, run } = scan;
-    if (lost === 'AHEAD') {
-      // The entries that are left were delivered before.
-      yield { gaps: [gapOfLostLog(lost, head)], entries: [], position: head, run };
-      return;
-    }
-    let isFirst = true;
-    do {
-      const page = await scan.next(CATCH_UP_ENTRIES);
-      const { completeTo, entries } = page;
-      position = { epoch: head.epoch, ms: completeTo.ms, sequence: completeTo.sequence };
-      yield { gaps: gapsOf(page, isFirst ? scan.lostGap(page) : undefined), entries, position, run };
-      isFirst = false;
-    } while (!scan.ended);
-    if (!scan.broken) return;
-  }
-}
-
-/** The gaps to report before the entries of a page. */
-function gapsOf({ gap }: LogPage, lost: Gap | undefined): Gap[] {
-  // In another log this gap concerns only clients that are in it already. All others get the reset of the former log's end.
-  return [gap, lost].filter(each => each !== undefined);
 }

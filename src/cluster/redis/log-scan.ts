@@ -12,6 +12,8 @@ import { firstOf, type LogEntry, type TopicSlice } from './tail.js';
 export const PAGE_BYTES = 256 * 1024;
 /** Topics of one call. */
 export const TOPICS_PER_CALL = 32;
+/** Entries of one step of a catch-up. */
+const CATCH_UP_ENTRIES = 500;
 /** Before every entry. */
 export const ORIGIN: Position = { ms: 0, sequence: 0 };
 
@@ -206,6 +208,51 @@ export class LogScan {
     const { ms, sequence } = this.#completeTo;
     return { epoch: this.head.epoch, ms, sequence };
   }
+}
+
+/** One step of a catch-up. The gaps come before the entries; afterwards everything up to `position` is delivered. */
+export interface CatchUpStep {
+  readonly gaps: readonly Gap[];
+  readonly entries: readonly LogEntry[];
+  readonly position: Cursor;
+  /** Run id of the log's last writer; '' unknown. */
+  readonly run: string;
+}
+
+/**
+ * Reads what was published after a position, up to the head when it began: entries that are published meanwhile do not
+ * prolong it. A gap is in the step of the first entry after it. @throws SseError
+ */
+export async function* catchUp(
+  reader: { scan(topics: readonly string[], after: Cursor): Promise<LogScan> },
+  topics: () => readonly string[],
+  from: Cursor,
+): AsyncGenerator<CatchUpStep, void, void> {
+  let position = from;
+  for (;;) {
+    const scan = await reader.scan(topics(), position);
+    const { head, lost, run } = scan;
+    if (lost === 'AHEAD') {
+      // The entries that are left were delivered before.
+      yield { gaps: [gapOfLostLog(lost, head)], entries: [], position: head, run };
+      return;
+    }
+    let isFirst = true;
+    do {
+      const page = await scan.next(CATCH_UP_ENTRIES);
+      const { completeTo, entries } = page;
+      position = { epoch: head.epoch, ms: completeTo.ms, sequence: completeTo.sequence };
+      yield { gaps: gapsOf(page, isFirst ? scan.lostGap(page) : undefined), entries, position, run };
+      isFirst = false;
+    } while (!scan.ended);
+    if (!scan.broken) return;
+  }
+}
+
+/** The gaps to report before the entries of a page. */
+function gapsOf({ gap }: LogPage, lost: Gap | undefined): Gap[] {
+  // In another log this gap concerns only clients that are in it already. All others get the reset of the former log's end.
+  return [gap, lost].filter(each => each !== undefined);
 }
 
 /** An entry as Redis keeps it; `undefined` for one that another version wrote, or no node. */

@@ -1,4 +1,5 @@
-import { LONGEST_REVOCATION_MS, type Revocation } from '../../contracts/authorization.js';
+import type { Revocation } from '../../contracts/authorization.js';
+import { LONGEST_REVOCATION_MS } from '../../options/arguments.js';
 import type { ClusterNode } from './cluster-node.js';
 import { encodeRequest, newRequestId, parseRequest, revocationOf } from './command-frames.js';
 import { revocationsScript } from './scripts.js';

@@ -167,4 +167,30 @@ describe('reading the log in Redis', function () {
     expect(sequences).to.deep.equal([...sequences].sort((x, y) => x - y));
     await until(() => reader.node.log.position() !== undefined, 'the node to be live');
   });
+
+  it('goes on for all other topics where another program wrote at the keys of some, whose clients get a gap', async () => {
+    const { admin } = server.redis;
+    const writer = await started('w');
+    const reader = await started('r');
+    const topics = Array.from({ length: 40 }, (_, n) => `t${n}`);
+    await reader.node.log.subscribe(topics);
+    const { cursor: head } = await publish(writer, 'other');
+    if (head === undefined) throw new Error('the publication must be kept');
+    const id = `${head.ms}-${head.sequence}`;
+    const log = `${nodes.prefix}{log}`;
+    await admin.mset(`${log}:p:t7`, id, `${log}:t:t7`, 'x', `${log}:p:t8`, id, `${log}:p:t33`, 'x');
+    await admin.xadd(`${log}:t:t8`, id, 'field', 'of another program');
+    await admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
+    await until(() => reader.node.log.position()?.sequence === head.sequence, 'the node to be live');
+    const gaps = reader.listener.gaps.flatMap(({ gap }) => [...(gap.topics?.keys() ?? [])]);
+    expect(gaps).to.have.members(['t7', 't8']);
+    await publish(writer, 't33');
+    await until(() => reader.listener.publications.length === 1, 'the entry of a topic with a last id again');
+    const after = { ...head, ms: head.ms - 1 };
+    const refusal: unknown = await reader.node.log
+      .replay({ topics: ['t7'], after, limit: 1 })
+      .catch((error: unknown) => error);
+    expect(refusal).to.include({ code: 'UNAVAILABLE', noEffect: 'KEY_UNREADABLE' });
+    expect((await reader.node.log.replay({ topics: ['t8'], after, limit: 1 })).gap?.reason).to.equal('GAP');
+  });
 });

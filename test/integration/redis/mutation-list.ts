@@ -196,7 +196,7 @@ export const MUTATIONS: readonly Mutation[] = [
   m('lock', 'only its holder gives it up', 'elseif ms < 0 and present == holder then', 'elseif ms < 0 then'),
   m('forget', 'entries are deleted', "redis.call('PEXPIRE', stream, 0)"),
   m('history', 'epoch is compared', "if redis.call('HGET', meta, 'e') ~= epoch then", 'if false then'),
-  m('history', 'trimmed entries are a gap', 'if count == 0 and isMissed(fields[2]) then', 'if false then'),
+  m('history', 'trimmed entries are a gap', 'if count == 0 and isMissed(previous) then', 'if false then'),
   m('history', 'a lost stream is a gap', "if last == '' or isMissed(last) then", "if last == '' then"),
   m('history', 'a forgotten topic is a gap', "if last == '' or isMissed(last) then", 'if isMissed(last) then'),
   m('history', 'topics have equal shares of the entries', 'math.max(1, math.floor(limit / topics))', 'limit'),
@@ -215,7 +215,7 @@ export const MUTATIONS: readonly Mutation[] = [
   m(
     'backlog',
     'a topic is read on where its page ends',
-    "topic.from = read + 1, size + #entry[2][4], '(' .. entry[1]",
+    "topic.from = read + 1, size + #(entry[2][4] or ''), '(' .. entry[1]",
     'topic.from = read + 1, size + #entry[2][4], topic.from',
   ),
 ];

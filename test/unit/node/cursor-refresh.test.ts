@@ -1,7 +1,10 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { CursorRefresh } from '../../../src/node/maintenance.js';
+import { CursorRefresh, Maintenance } from '../../../src/node/maintenance.js';
+import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
+import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
+import { RecordingLogger } from '../../support/recording-logger.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestNode } from '../../support/test-node.js';
 import { turns } from '../../support/turns.js';
@@ -36,13 +39,45 @@ describe('CursorRefresh', () => {
   const present = (): string => formatCursor(cluster.bus.log.head);
   const idsOf = (text: string): string[] => [...text.matchAll(/^id: (.*)$/gm)].map(([, id = '']) => id);
 
-  it('moves a quiet client to the head without an event', async () => {
+  it('moves a quiet client to the head, whose parser drops an event without data', async () => {
     const { sink } = await node.connect('c1');
     await node.service.publish('news', 'message', 'not for it');
     expect(refresh.run()).to.equal(1);
     await turns();
-    expect(idsOf(sink.text).at(-1)).to.equal(present());
-    expect(sink.names).to.deep.equal(['connected']);
+    expect(sink.lastId).to.equal(present());
+    expect(sink.names).to.deep.equal(['connected', 'sse.position']);
+  });
+
+  it("writes nothing to a client with ids: 'application'", async () => {
+    const { sink } = await node.connect('c1', { ids: 'application', lastEventId: 'row-3' });
+    await turns();
+    const { text } = sink;
+    await node.service.publish('news', 'message', 'not for it');
+    refresh.run();
+    await turns();
+    expect(sink.text).to.equal(text);
+  });
+
+  it('runs also where publications are not kept, since mailboxes are in the log', async () => {
+    const options = { history: { enabled: false, ttl: TTL }, mailbox: { enabled: true } };
+    const other = await cluster.started('b', { options });
+    const { store, coordinator } = other;
+    const telemetry = new SilentTelemetry().maintenance;
+    const resolved = resolveOptions({ node: { id: 'b' }, ...options });
+    const maintenance = new Maintenance({
+      options: resolved,
+      store,
+      coordinator,
+      logger: new RecordingLogger(),
+      telemetry,
+    });
+    maintenance.start([]);
+    const { sink } = await other.connect('c1');
+    await other.service.sendMessageToConnection('c2', 'message', 'x', { durable: true });
+    await clock.tickAsync(TTL);
+    await turns();
+    maintenance.stop();
+    expect(sink.lastId).to.equal(present());
   });
 
   it('does not move a client that has the newest entry', async () => {

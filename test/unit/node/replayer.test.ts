@@ -213,6 +213,29 @@ describe('Replayer', () => {
       expect(numbers(sink)).to.deep.equal([3, 4, 5, 6, 7]);
     });
 
+    it('has all that waits in a long mailbox, also where the node has delivered less than the log has', async () => {
+      let end: Cursor | undefined;
+      const behind = await cluster.started('b', {
+        options: { mailbox: { enabled: true, maxEntries: 1000 } },
+        wrap: inner =>
+          alteredCoordinator(inner, {
+            log: {
+              replay: async request => {
+                const page = await inner.log.replay(request);
+                if (request.after === undefined || request.until !== undefined) return page;
+                end ??= { epoch: page.head.epoch, ...page.completeTo };
+                return { head: end, completeTo: end, frames: [] };
+              },
+            },
+          }),
+      });
+      const send = (n: number) => behind.service.sendMessageToConnection('c1', 'message', `${n}`, { durable: true });
+      for (let n = 0; n < 450; n += 1) await send(n);
+      const { sink } = await behind.connect('c1');
+      await turns();
+      expect(numbers(sink)).to.deep.equal(range(0, 450));
+    });
+
     it('is in one order with what waits in the mailbox of the client', async () => {
       const options = { mailbox: { enabled: true } };
       const other = await cluster.started('b', { options });

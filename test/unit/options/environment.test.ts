@@ -114,6 +114,7 @@ const VARIABLES: Record<string, [text: string, value: unknown]> = {
   SSE_TELEMETRY_EVENT_NAMES: ['chat, tick', ['chat', 'tick']],
   SSE_TELEMETRY_BAGGAGE: ['true', true],
   SSE_TELEMETRY_TOPICS_IN_SPAN_NAMES: ['true', true],
+  SSE_DISCLOSURE: ['message', 'message'],
   SSE_ON_UNAVAILABLE: ['reject', 'reject'],
   SSE_CONTROL_SECRET: ['sixteen-and-more\nseventeen-and-more', ['sixteen-and-more', 'seventeen-and-more']],
   SSE_CONTROL_MAX_AGE: ['20000', 20_000],

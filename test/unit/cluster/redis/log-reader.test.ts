@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { ClusterNode } from '../../../../src/cluster/redis/cluster-node.js';
-import { catchUp, LogReader } from '../../../../src/cluster/redis/log-reader.js';
+import { LogReader } from '../../../../src/cluster/redis/log-reader.js';
+import { catchUp } from '../../../../src/cluster/redis/log-scan.js';
 import { type LogEntry, LogTail } from '../../../../src/cluster/redis/tail.js';
 import type { ReplayPage } from '../../../../src/contracts/cluster.js';
 import type { Cursor, Gap } from '../../../../src/contracts/events.js';
@@ -174,6 +175,16 @@ describe('LogReader', () => {
       expect(one.head).to.deep.equal(head);
       expect(other.head).to.deep.equal(at);
       expect(other.completeTo).to.include({ sequence: head.sequence });
+    });
+
+    it('asks Redis for a client that has read a newer head than the feed has delivered', async () => {
+      await answered(ask(head));
+      deliver();
+      const { epoch, position } = redis.publish('news', EVENT);
+      expect(sequences(await ask(head))).to.deep.equal([1]);
+      const until = { epoch, ...position };
+      const page = await answered(reader.replay({ topics: ['news'], after: head, until, limit: 100 }));
+      expect(sequences(page)).to.deep.equal([1, 2]);
     });
 
     it('leaves out no entry that the feed delivers between the head of a page and its answer', async () => {
