@@ -14,6 +14,7 @@ import { Telemetry } from './contracts/telemetry.js';
 import { AuditTrail } from './node/audit.js';
 import { Maintenance } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
+import { TicketGuard } from './node/tickets.js';
 import { MemoryConnectionStore } from './node/store.js';
 import type { EnvironmentOption } from './options/environment.js';
 import { assertKnownKeys } from './options/problems.js';
@@ -84,6 +85,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     bindCoordinator(load, overrides.clusterCoordinator, resolved);
     bindMaintenance(load, overrides.onInconsistency, resolved);
     bindFacade(load, resolved);
+    load.bind(TicketGuard).toResolvedValue(service => new TicketGuard(service), [SseService]);
   });
 }
 

@@ -15,6 +15,7 @@ export { CockatielPolicy } from './resilience/cockatiel-policy.js';
 export { PassthroughPolicy } from './resilience/passthrough-policy.js';
 export { drainOnSignals } from './node/drain.js';
 export { connectionIdOf, privateName } from './protocol/users.js';
+export { TicketGuard } from './node/tickets.js';
 export { MemoryConnectionStore } from './node/store.js';
 export { ConsoleLogger } from './telemetry/console-logger.js';
 export { sseResponseHook } from './telemetry/connections.js';
@@ -80,10 +81,18 @@ export type {
 export type { RefusalReason, ResilienceObserver } from './contracts/policy.js';
 export type { CircuitState, OperationContext, OperationKind } from './contracts/policy.js';
 export type { Reset, ResetClient, ResetHook } from './contracts/connection.js';
-export type { ResumableSource } from './contracts/service.js';
+export type { ResumableSource, Tickets } from './contracts/service.js';
 export type { ConnectionState, SseConnection } from './contracts/connection.js';
 export type { EventMap, EventOptions, SseEvent } from './contracts/events.js';
-export type { Admission, SseGuard, SseRequest, Verdict } from './contracts/authorization.js';
+export type {
+  Admission,
+  Revocation,
+  RevocationOptions,
+  RevocationSelector,
+  SseGuard,
+  SseRequest,
+  Verdict,
+} from './contracts/authorization.js';
 export type {
   ClusterSendOptions,
   ConnectionOptions,

@@ -61,6 +61,7 @@ const PUBLIC_VALUES = [
   'SseEndpoint',
   'SseError',
   'SseService',
+  'TicketGuard',
   'connectionIdOf',
   'drainOnSignals',
   'privateName',

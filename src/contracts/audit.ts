@@ -40,7 +40,14 @@ export type AuditEvent = AuditSubject &
         /** The ids of the nodes that did not answer. */
         readonly missing: readonly string[];
       }
-    | { readonly kind: 'action'; readonly action: string; readonly by?: string | undefined }
+    | {
+        readonly kind: 'action';
+        readonly action: string;
+        /** What it was done to. */
+        readonly target: string;
+        readonly outcome: string;
+        readonly by?: string | undefined;
+      }
   );
 
 /** An {@link AuditEvent} with its time by `Date.now()` and its node. It never has the data of an event. */

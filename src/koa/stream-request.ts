@@ -63,6 +63,7 @@ export class StreamRequest implements SseContext {
   #pending: Promise<SseConnection> | undefined;
   #refusal: SseError | undefined;
   #over = false;
+  readonly #receivedAt = performance.now();
 
   constructor(
     private readonly ctx: Context,
@@ -177,9 +178,10 @@ export class StreamRequest implements SseContext {
     const { ctx } = this;
     ignoreDisconnects(ctx);
     const lastEventId = options.lastEventId ?? lastEventIdOf(ctx);
-    const address = options.address ?? this.limits.addressOf(ctx);
+    const { admittedAt = this.#receivedAt, address = this.limits.addressOf(ctx) } = options;
     const complete = {
       ...options,
+      admittedAt,
       ...(lastEventId !== undefined && { lastEventId }),
       ...(address !== undefined && { address }),
       ...(confirms(ctx) && { confirms: true }),
