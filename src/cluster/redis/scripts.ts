@@ -317,6 +317,14 @@ export const forgetScript = script({
   replies: { OK: {} },
 });
 
+/** Counts the entries of a topic of the ordered log. */
+export const keptScript = script({
+  name: 'kept',
+  keys: { stream: text },
+  args: {},
+  replies: { OK: { entries: integer } },
+});
+
 /** Names the keys of the log that have another type. */
 export const unreadableScript = script({
   name: 'unreadable',
@@ -359,6 +367,7 @@ export const SCRIPTS = [
   rememberScript,
   recallScript,
   forgetScript,
+  keptScript,
 ] as const;
 
 /** A lease as its node knows it. */
@@ -389,8 +398,3 @@ export type HistoryGap = HistoryPage['gaps'][number];
 export type LookRequest = RequestOf<typeof lookScript>;
 export type LookReply = ReplyOf<typeof lookScript>;
 export type RememberRequest = RequestOf<typeof rememberScript>;
-/** What publishing to the log and looking at it share. */
-export type LogRequest = Pick<
-  PublishRequest & LookRequest,
-  'meta' | 'metaMs' | 'newEpoch' | 'failoverJumpMs' | 'evicts'
->;
