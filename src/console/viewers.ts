@@ -91,9 +91,9 @@ export class Viewers implements ConnectionObserver {
     return connection;
   }
 
-  /** A viewer is asked for no confirmation. */
-  async confirm(): Promise<CommandReceipt> {
-    return { outcome: 'not-connected' };
+  /** A viewer has no connection that could confirm anything. */
+  confirm(): Promise<CommandReceipt> {
+    return Promise.resolve({ outcome: 'not-connected' });
   }
 
   onStopped(connection: ClientConnection): void {

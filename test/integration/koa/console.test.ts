@@ -64,7 +64,9 @@ describe('sseConsole', () => {
         (ctx, next) => own?.(ctx, next),
         async (ctx, next) => {
           if (!ctx.path.startsWith('/sse/')) return next();
-          await ctx.sse.connect(ctx.path.slice('/sse/'.length), { topics: ['news'] });
+          const { user } = ctx.query;
+          const options = typeof user === 'string' ? { user, topics: ['news'] } : { topics: ['news'] };
+          await ctx.sse.connect(ctx.path.slice('/sse/'.length), options);
         },
       ],
     });
@@ -152,7 +154,9 @@ describe('sseConsole', () => {
     }
     expect((await act('send', { connectionId: 'ann', data: 1 }, headers)).status).to.equal(403);
     const about = await read<About>('about');
-    expect(about.actions).to.include.members(['send', 'publish', 'drain', 'stop-source']).and.not.include('close');
+    expect(about.actions)
+      .to.include.members(['send', 'publish', 'revoke', 'drain', 'stop-source'])
+      .and.not.include('close');
     expect((await act('close', { connectionId: 'ann' })).status).to.equal(403);
   });
 
@@ -281,7 +285,7 @@ describe('sseConsole', () => {
     expect((await ask('api/send')).status).to.equal(405);
   });
 
-  it('sends, publishes, and drains a node; each action is in the log, without its data', async () => {
+  it('sends, publishes, revokes, and drains a node; each action is in the log, without its data', async () => {
     const client = await open(b, '/sse/eve');
     await client.event('connected');
     const sent = await act('send', { connectionId: 'eve', event: 'note', data: { secret: 'x' } });
@@ -291,6 +295,10 @@ describe('sseConsole', () => {
       outcome: 'stored',
     });
     await client.event('page');
+    const tab = await open(b, '/sse/tab?user=dora');
+    await tab.event('connected');
+    expect(await (await act('revoke', { user: 'dora' })).json()).to.deep.include({ closed: 1, missing: [] });
+    expect(await tab.closeReason()).to.equal('revoked');
     expect(await (await act('stop-source', { key: 'none' })).json()).to.include({ outcome: 'not-connected' });
     expect(await (await act('drain', { nodeId: 'no-such-node' })).json()).to.deep.equal({ outcome: 'not-connected' });
     expect(await (await act('drain', { nodeId: 'b' })).json()).to.deep.equal({ outcome: 'delivered' });
