@@ -57,8 +57,8 @@ export class StreamRequest implements SseContext {
 
   constructor(
     private readonly ctx: Context,
-    private readonly service: SseService,
-    private readonly telemetry: ConnectionTelemetry,
+    private readonly service: Pick<SseService, 'createConnection'>,
+    private readonly telemetry: Pick<ConnectionTelemetry, 'refused'>,
     private readonly settings: StreamSettings & { readonly crossSite: CrossSite },
     private readonly logger: Logger,
   ) {}

@@ -1,5 +1,6 @@
 import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
+import { isEnded } from '../connection/end.js';
 import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
 import { MessageMemories } from '../connection/message-memory.js';
 import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
@@ -19,7 +20,7 @@ import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
 import { joinResets } from '../protocol/gap.js';
 import { withTimeout } from '../time.js';
-import type { Reconciler } from './maintenance.js';
+import type { Maintenance, Reconciler } from './maintenance.js';
 
 /** The life of a node. It never goes back. */
 export type Phase = 'new' | 'started' | 'draining' | 'closed';
@@ -45,6 +46,8 @@ export interface NodeServices {
   readonly telemetry: Telemetry;
   /** Without it nothing is checked. */
   readonly consistency?: Consistency;
+  /** The background work, which ends with the node. */
+  readonly maintenance?: Pick<Maintenance, 'stop'>;
 }
 
 /** Shared by the use cases of one node: its services and phase, and how its connections are made and forgotten. */
@@ -67,18 +70,22 @@ export class SseNode implements ConnectionObserver {
   /** Sends that wait for an answer of the cluster. */
   pendingSends = 0;
   readonly #unobserve: () => void;
+  readonly #maintenance: NodeServices['maintenance'];
   #ending: 'draining' | 'closed' | undefined;
   #ordinal = 0;
   #released: Promise<void> | undefined;
   // Stopped connections whose sockets still take their last bytes.
   readonly #departing = new Set<LocalConnection>();
   readonly #onDeparted = new Set<() => void>();
+  /** Their registration had no answer. */
+  readonly #unanswered = new WeakSet<LocalConnection>();
 
   constructor(
-    { options, store, logger, telemetry, consistency }: NodeServices,
+    { options, store, logger, telemetry, consistency, maintenance }: NodeServices,
     readonly cluster: GuardedCluster,
   ) {
     this.consistency = consistency;
+    this.#maintenance = maintenance;
     this.options = options;
     this.store = store;
     this.logger = logger;
@@ -190,7 +197,8 @@ export class SseNode implements ConnectionObserver {
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
-    if (connection.fencingToken !== undefined && !this.routesReleased) this.releaseRoute(connection);
+    const mayHaveRoute = connection.fencingToken !== undefined || this.#unanswered.has(connection);
+    if (mayHaveRoute && !this.routesReleased) this.releaseRoute(connection);
   }
 
   onReset({ id }: LocalConnection, { reason }: Reset): void {
@@ -228,6 +236,15 @@ export class SseNode implements ConnectionObserver {
     for (const connection of [...this.#departing]) connection.cut('shutdown');
   }
 
+  /**
+   * The registration of a connection failed, and may have been carried out all the same. The connection may register again,
+   * so its route is released with its end: what is released is refused from then on.
+   */
+  noteUnanswered(connection: LocalConnection): void {
+    if (isEnded(connection.state)) this.releaseRoute(connection);
+    else this.#unanswered.add(connection);
+  }
+
   /** Removes a connection's route in the background. A failure is repaired by its expiry. */
   releaseRoute(connection: LocalConnection): void {
     const { id: connectionId, token } = connection;
@@ -241,6 +258,7 @@ export class SseNode implements ConnectionObserver {
 
   /** Stops every timer of this node, and what it reports. */
   stop(): void {
+    this.#maintenance?.stop();
     this.#unobserve();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();

@@ -103,32 +103,45 @@ export class ConnectionOpener {
     else if (onDuplicate === 'reject') throw duplicate(connectionId, this.node.options.node.id);
   }
 
-  /**
-   * Everything that needs the cluster; `undefined` when this node is cut off and the connection may open without. Calls that
-   * fail although the status is well are repeated until it changes, or the time of a registration is over.
-   */
+  /** Everything that needs the cluster; `undefined` when this node is cut off and the connection may open without. */
   async #join(
     connection: ClientConnection,
     topics: readonly string[],
     how: Entering,
   ): Promise<ReplayStart | undefined> {
-    const { onUnavailable, resilience } = this.node.options;
-    const until = performance.now() + resilience.register.timeout;
+    try {
+      const missed = await this.#insist(connection, () => this.#enter(connection, topics, how));
+      this.node.telemetry.connections.admitted(connection);
+      return missed;
+    } catch (error) {
+      if (this.node.options.onUnavailable === 'degrade' && this.#isCutOff(connection, error)) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Repeats a step that fails although the status of the cluster is well, until that changes or the time of a registration is
+   * over.
+   */
+  async #insist<T>(connection: ClientConnection, step: () => Promise<T>): Promise<T> {
+    const until = performance.now() + this.node.options.resilience.register.timeout;
     for (;;) {
       try {
-        const missed = await this.#enter(connection, topics, how);
-        this.node.telemetry.connections.admitted(connection);
-        return missed;
+        return await step();
       } catch (error) {
         if (!SseError.is(error, 'UNAVAILABLE')) throw error;
         assertOpening(connection);
-        // Data of one of its topics alone cannot be read, which no status knows.
-        const alone = isCutOff(this.node, connection.id) || error.noEffect === 'KEY_UNREADABLE';
-        if (alone && onUnavailable === 'degrade') return undefined;
-        if (alone || performance.now() >= until) throw error;
+        if (this.#isCutOff(connection, error) || performance.now() >= until) throw error;
         await pause(RETRY_MS * (0.5 + Math.random()));
       }
     }
+  }
+
+  /** Whether a failed call is one that this node cannot make at present. */
+  #isCutOff({ id }: ClientConnection, error: unknown): boolean {
+    if (!SseError.is(error, 'UNAVAILABLE')) return false;
+    // Data of one of its topics alone cannot be read, which no status knows.
+    return isCutOff(this.node, id) || error.noEffect === 'KEY_UNREADABLE';
   }
 
   /** Runs the handler of an opening connection until it has admitted the client. Rejects when the handler refuses it. */
@@ -185,7 +198,8 @@ export class ConnectionOpener {
     assertOpening(connection);
     await admit?.();
     assertOpening(connection);
-    await this.#register(connection, how);
+    // Alone: an adoption that began anew would read a later head, and a reset would stand for what is held since.
+    await this.#insist(connection, () => this.#register(connection, how));
     assertOpening(connection);
     return missed;
   }
@@ -199,8 +213,7 @@ export class ConnectionOpener {
     const result = await cluster.routes
       .register({ connectionId: id, token, pageLoad, ...owner, ...how })
       .catch((error: unknown) => {
-        // It may have been carried out all the same.
-        this.node.releaseRoute(connection);
+        this.node.noteUnanswered(connection);
         throw error;
       });
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
