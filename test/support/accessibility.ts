@@ -27,7 +27,7 @@ export async function examinedContext(browser: Browser, { colorScheme, width }: 
   await context.addInitScript({ content: AXE });
   await context.addInitScript({
     content: `window.shifts = 0;
-      new PerformanceObserver(list => list.getEntries().forEach(entry => (window.shifts += entry.value)))
+      new PerformanceObserver(list => list.getEntries().forEach(entry => (window.shifts += entry.hadRecentInput ? 0 : entry.value)))
         .observe({ type: 'layout-shift', buffered: true });`,
   });
   return context;
