@@ -85,6 +85,8 @@ export type {
   ClusterSendOptions,
   ConnectionOptions,
   BroadcastOptions,
+  ConnectionFilter,
+  ConnectionInfo,
   DrainOptions,
   PublishOptions,
   SendOptions,

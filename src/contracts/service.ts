@@ -1,6 +1,6 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Backlog, NodeInfo, Presence } from './cluster.js';
-import type { CloseReason, ConnectionSink, ResetHook, SseConnection } from './connection.js';
+import type { CloseReason, ConnectionSink, ConnectionState, ResetHook, SseConnection } from './connection.js';
 import type {
   BroadcastReceipt,
   CloseReceipt,
@@ -175,6 +175,11 @@ export interface SseService<Events extends EventMap = EventMap> {
   locate(connectionId: string): Promise<string | undefined>;
   /** Open connections of this node. */
   getConnectionCount(): number;
+  /**
+   * The connections of this node, opening ones included; never asks the cluster.
+   * @throws SseError `INVALID_OPTION`, `INVALID_USER`, `INVALID_TOPIC`
+   */
+  connections(filter?: ConnectionFilter): readonly ConnectionInfo[];
   /** Exact sum over all live nodes. @throws SseError `UNAVAILABLE` */
   getClusterConnectionCount(): Promise<number>;
 
@@ -246,6 +251,29 @@ export interface SseService<Events extends EventMap = EventMap> {
   /** Closes every connection and leaves the cluster. Twice is harmless. */
   close(): Promise<void>;
   health(): Health;
+}
+
+/** Which connections of this node; an absent key lets all through. */
+export interface ConnectionFilter {
+  readonly user?: string;
+  /** Connections that are subscribed to the topic. */
+  readonly topic?: string;
+}
+
+/** One connection of this node, at the time of the call. */
+export interface ConnectionInfo {
+  readonly connectionId: string;
+  /** Who the connection belongs to; absent for a connection without a user. */
+  readonly user?: string;
+  readonly state: ConnectionState['kind'];
+  /** The topics that the application subscribed it to. */
+  readonly topics: readonly string[];
+  /** Bytes accepted for this client that its socket has not accepted yet. */
+  readonly sendBufferBytes: number;
+  /** Milliseconds since the request. */
+  readonly ageMs: number;
+  /** The id up to which the client was given every entry of its topics; absent before the first one. */
+  readonly cursor?: string;
 }
 
 export const SseService: ServiceIdentifier<SseService> = Symbol.for('distributed-sse/SseService');
