@@ -64,6 +64,7 @@ export type {
   BroadcastReceipt,
   CloseReceipt,
   CommandReceipt,
+  ConfirmationReport,
   FanOut,
   LocalReceipt,
   LocalResult,

@@ -44,6 +44,8 @@ export interface ConnectionOptions {
    * the position from which the client resumes.
    */
   readonly ids?: 'application';
+  /** The client confirms sends with `ack: 'client'`: `connected` has a token for {@link SseService.confirm}. */
+  readonly confirms?: boolean;
   /**
    * Follows a resumable source from its start, or from the client's last id: the node of the first
    * follower in the cluster calls `start`. Every connection with the same key, 1 to 128 bytes of text, gets the events. The
@@ -82,8 +84,12 @@ export interface SendOptions extends EventOptions {
 
 /** Settings of a send to any node. */
 export interface ClusterSendOptions extends SendOptions {
-  /** Default `send.ack`. */
-  readonly ack?: 'owner' | 'none';
+  /**
+   * `owner`: the receipt says what the owning node did. `none`: the send is not awaited. `client`: the receipt waits until the
+   * client says that it has handled the event, up to the deadline: `confirmed`; otherwise the outcome is that of `owner`. Needs
+   * `confirmation.enabled`, else `INVALID_OPTION`. Default `send.ack`.
+   */
+  readonly ack?: 'owner' | 'none' | 'client';
   /** Milliseconds; default `send.deadline`. */
   readonly deadline?: number;
   /**
@@ -229,6 +235,13 @@ export interface SseService<Events extends EventMap = EventMap> {
    * end are forgotten. `delivered`: the next follower begins a new run. @throws SseError `INVALID_EVENT_ID`
    */
   forgetSource(key: string): Promise<CommandReceipt>;
+  /**
+   * Takes the report of a client that confirms, on whatever node its connection is. The endpoints call it; call it for a POST
+   * to a route of your own. `rejected`: `FORBIDDEN` for another token, `RATE_LIMITED` for more than 20 reports a second.
+   * @param user who the connection belongs to, if anyone
+   * @throws SseError `INVALID_REQUEST` for anything but a report, `INVALID_OPTION` without `confirmation.enabled`
+   */
+  confirm(report: unknown, user?: string): Promise<CommandReceipt>;
   /** Who is subscribed to a topic, on every node. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
   presence(topic: string): Promise<Presence>;
   /**

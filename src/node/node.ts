@@ -20,6 +20,7 @@ import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
 import { joinResets } from '../protocol/gap.js';
 import { withTimeout } from '../time.js';
+import { Confirmations } from './confirmations.js';
 import type { Maintenance, Reconciler } from './maintenance.js';
 
 /** The life of a node. It never goes back. */
@@ -55,6 +56,7 @@ export class SseNode implements ConnectionObserver {
   readonly environment: ConnectionEnvironment;
   readonly resetHooks: ResetHooks;
   readonly evictions: Evictions;
+  readonly confirmations: Confirmations;
   readonly encoder: EventEncoder;
   readonly options: ResolvedSseOptions;
   readonly store: ConnectionStore;
@@ -91,6 +93,7 @@ export class SseNode implements ConnectionObserver {
     this.logger = logger;
     this.telemetry = telemetry;
     this.evictions = new Evictions(logger);
+    this.confirmations = new Confirmations(options.confirmation);
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
     const { connection, sendBuffer, limits } = options;
     this.encoder = new EventEncoder(limits.maxEventBytes);
@@ -194,6 +197,7 @@ export class SseNode implements ConnectionObserver {
     this.telemetry.connections.stopped(connection, reason);
     if (reason === 'superseded') this.evictions.superseded(connection.id);
     this.store.remove(connection);
+    this.confirmations.end(connection);
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
@@ -260,6 +264,7 @@ export class SseNode implements ConnectionObserver {
   stop(): void {
     this.#maintenance?.stop();
     this.#unobserve();
+    this.confirmations.stop();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
     this.environment.memories.stop();

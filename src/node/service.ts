@@ -30,6 +30,7 @@ import { checkArguments } from '../options/arguments.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { checkConnectionId, checkKey, checkReason, checkTopic, isOwnTopic, isSourceTopic } from '../protocol/names.js';
 import { checkUser, userOf, userTopic } from '../protocol/users.js';
+import { reportIn } from './confirmations.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
@@ -223,6 +224,16 @@ export class DistributedSseService implements SseService {
     const stopped = await this.stopSource(key);
     if (stopped.outcome !== 'delivered' && stopped.outcome !== 'not-connected') return stopped;
     return this.sources.forget(key);
+  }
+
+  async confirm(report: unknown, user?: string): Promise<CommandReceipt> {
+    const { confirmations, closed, cluster } = this.node;
+    confirmations.assertEnabled('confirm');
+    const checked = reportIn(report, user);
+    if (closed) return CLOSED;
+    const here = this.#listener.onConfirm(checked);
+    if (here.outcome !== 'not-connected') return here;
+    return confirmations.forward(() => cluster.messenger.confirm(checked));
   }
 
   async presence(topic: string): Promise<Presence> {

@@ -23,7 +23,7 @@ const SEND: Rules<ClusterSendOptions> = {
   id: 'checked',
   retry: 'checked',
   messageId: 'checked',
-  ack: SETTINGS.send.ack.kind,
+  ack: oneOf('owner', 'none', 'client'),
   deadline: SETTINGS.send.deadline.kind,
   durable: flag,
 };
@@ -48,6 +48,7 @@ const CONNECTION: Rules<ConnectionOptions> = {
   backlog: simple(...BACKLOG),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
   ids: oneOf('application'),
+  confirms: flag,
   source: simple('an object { key, start } with a function start', isSource),
   beforeOpen: simple('a function', isFunction),
   onReset: simple('a function', isFunction),

@@ -123,7 +123,7 @@ describe('a client that resumes over Redis and reads slowly', () => {
     cleanups.push(() => app.close());
     const client = open(app.port, '/');
     // A connection that Redis was too late to register has no position yet.
-    await until(() => app.service.isConnected('slow'), 'the client');
+    await until(() => app.service.connections().some(({ state, cursor }) => state === 'open' && cursor), 'the client');
     const padding = 'x'.repeat(8_000);
     let published = 0;
     while (app.service.hasLocal('slow')) {
