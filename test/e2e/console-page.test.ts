@@ -47,7 +47,12 @@ describe('the page of the console', () => {
     app = await KoaApp.start({
       controllers: [Streams],
       bind: container => container.bind<SseGuard>(Users).toSelf(),
-      before: [(ctx, next) => (shown ??= sseConsole(app.container, { guard: false }))(ctx, next)],
+      before: [
+        async (ctx, next) => {
+          shown ??= sseConsole(app.container, { guard: false });
+          await shown(ctx, next);
+        },
+      ],
       options: { node: { id: 'node-a' } },
     });
     context = await examinedContext(browser, { colorScheme: 'light', width: 1280 });
