@@ -6,6 +6,7 @@ import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { ConnectionSink, SseConnection } from '../contracts/connection.js';
+import type { CommandReceipt } from '../contracts/events.js';
 import { SseError } from '../errors.js';
 import { StreamRequest } from '../koa/stream-request.js';
 import type { SseNode } from '../node/node.js';
@@ -85,9 +86,14 @@ export class Viewers implements ConnectionObserver {
     );
     this.#open.add(connection);
     this.station.viewers = this.#open.size;
-    connection.open(connectedFrame(connection, this.#node.options, undefined));
+    connection.open(connectedFrame(connection, this.#node, undefined));
     connection.goLive(undefined);
     return connection;
+  }
+
+  /** A viewer has no connection that could confirm anything. */
+  confirm(): Promise<CommandReceipt> {
+    return Promise.resolve({ outcome: 'not-connected' });
   }
 
   onStopped(connection: ClientConnection): void {

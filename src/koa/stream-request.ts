@@ -64,7 +64,7 @@ export class StreamRequest implements SseContext {
 
   constructor(
     private readonly ctx: Context,
-    private readonly service: Pick<SseService, 'createConnection'>,
+    private readonly service: Pick<SseService, 'createConnection' | 'confirm'>,
     private readonly telemetry: Pick<ConnectionTelemetry, 'refused'>,
     private readonly settings: StreamSettings & { readonly crossSite: CrossSite },
     private readonly logger: Logger,
