@@ -61,11 +61,12 @@ export class StreamRequest implements SseContext {
   #pending: Promise<SseConnection> | undefined;
   #refusal: SseError | undefined;
   #over = false;
+  readonly #receivedAt = performance.now();
 
   constructor(
     private readonly ctx: Context,
-    private readonly service: SseService,
-    private readonly telemetry: ConnectionTelemetry,
+    private readonly service: Pick<SseService, 'createConnection' | 'confirm'>,
+    private readonly telemetry: Pick<ConnectionTelemetry, 'refused'>,
     private readonly settings: StreamSettings & { readonly crossSite: CrossSite },
     private readonly logger: Logger,
   ) {}
@@ -168,8 +169,13 @@ export class StreamRequest implements SseContext {
     const { ctx } = this;
     ignoreDisconnects(ctx);
     const lastEventId = options.lastEventId ?? lastEventIdOf(ctx);
-    const resuming = lastEventId === undefined ? options : { ...options, lastEventId };
-    const complete = confirms(ctx) ? { ...resuming, confirms: true } : resuming;
+    const { admittedAt = this.#receivedAt } = options;
+    const complete = {
+      ...options,
+      admittedAt,
+      ...(lastEventId !== undefined && { lastEventId }),
+      ...(confirms(ctx) && { confirms: true }),
+    };
     try {
       return await this.service.createConnection(connectionId, sink, complete);
     } catch (error) {

@@ -9,7 +9,7 @@ import { connectedFrame } from './replay.js';
 const LOOK_MS = 500;
 /** Milliseconds after which a failed adoption is tried again; doubled with each failure. */
 const RETRY_MS = 500;
-const LONGEST_RETRY_MS = 30_000;
+const LONGEST_RETRY_MS = 5_000;
 
 /** A connection that opened without the cluster. */
 export interface DegradedConnection {

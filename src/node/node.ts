@@ -1,26 +1,29 @@
-import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
-import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
+import { isEnded } from '../connection/end.js';
+import {
+  type ConnectionEnvironment,
+  type ConnectionIdentity,
+  type ConnectionObserver,
+  MessageIds,
+} from '../connection/environment.js';
 import { MessageMemories } from '../connection/message-memory.js';
 import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
-import type { CloseReason, ConnectionSink, Reset, ResetClient, ResetHook } from '../contracts/connection.js';
+import type { CloseReason, ConnectionSink, Reset } from '../contracts/connection.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/policy.js';
-import type { ConnectionOptions } from '../contracts/service.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
-import { joinResets } from '../protocol/gap.js';
-import { withTimeout } from '../time.js';
 import { Confirmations } from './confirmations.js';
-import type { Reconciler } from './maintenance.js';
+import type { Maintenance, Reconciler } from './maintenance.js';
+import { ResetHooks } from './reset-hooks.js';
 
 /** The life of a node. It never goes back. */
 export type Phase = 'new' | 'started' | 'draining' | 'closed';
@@ -46,6 +49,8 @@ export interface NodeServices {
   readonly telemetry: Telemetry;
   /** Without it nothing is checked. */
   readonly consistency?: Consistency;
+  /** The background work, which ends with the node. */
+  readonly maintenance?: Pick<Maintenance, 'stop'>;
 }
 
 /** Shared by the use cases of one node: its services and phase, and how its connections are made and forgotten. */
@@ -69,18 +74,22 @@ export class SseNode implements ConnectionObserver {
   /** Sends that wait for an answer of the cluster. */
   pendingSends = 0;
   readonly #unobserve: () => void;
+  readonly #maintenance: NodeServices['maintenance'];
   #ending: 'draining' | 'closed' | undefined;
   #ordinal = 0;
   #released: Promise<void> | undefined;
   // Stopped connections whose sockets still take their last bytes.
   readonly #departing = new Set<LocalConnection>();
   readonly #onDeparted = new Set<() => void>();
+  /** Their registration had no answer. */
+  readonly #unanswered = new WeakSet<LocalConnection>();
 
   constructor(
-    { options, store, logger, telemetry, consistency }: NodeServices,
+    { options, store, logger, telemetry, consistency, maintenance }: NodeServices,
     readonly cluster: GuardedCluster,
   ) {
     this.consistency = consistency;
+    this.#maintenance = maintenance;
     this.options = options;
     this.store = store;
     this.logger = logger;
@@ -162,7 +171,7 @@ export class SseNode implements ConnectionObserver {
   createConnection(
     id: string,
     sink: ConnectionSink,
-    comeback: Comeback & Pick<ConnectionOptions, 'ids'>,
+    comeback: Comeback & Pick<ConnectionIdentity, 'ids' | 'openedAt'>,
   ): ClientConnection {
     this.#ordinal += 1;
     return new ClientConnection({ id, ordinal: this.#ordinal, ...comeback }, sink, this.environment);
@@ -194,7 +203,8 @@ export class SseNode implements ConnectionObserver {
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
-    if (connection.fencingToken !== undefined && !this.routesReleased) this.releaseRoute(connection);
+    const mayHaveRoute = connection.fencingToken !== undefined || this.#unanswered.has(connection);
+    if (mayHaveRoute && !this.routesReleased) this.releaseRoute(connection);
   }
 
   onReset({ id }: LocalConnection, { reason }: Reset): void {
@@ -232,6 +242,15 @@ export class SseNode implements ConnectionObserver {
     for (const connection of [...this.#departing]) connection.cut('shutdown');
   }
 
+  /**
+   * The registration of a connection failed, and may have been carried out all the same. The connection may register again,
+   * so its route is released with its end: what is released is refused from then on.
+   */
+  noteUnanswered(connection: LocalConnection): void {
+    if (isEnded(connection.state)) this.releaseRoute(connection);
+    else this.#unanswered.add(connection);
+  }
+
   /** Removes a connection's route in the background. A failure is repaired by its expiry. */
   releaseRoute(connection: LocalConnection): void {
     const { id: connectionId, token } = connection;
@@ -245,87 +264,12 @@ export class SseNode implements ConnectionObserver {
 
   /** Stops every timer of this node, and what it reports. */
   stop(): void {
+    this.#maintenance?.stop();
     this.#unobserve();
     this.confirmations.stop();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
     this.environment.memories.stop();
-  }
-}
-
-/** Milliseconds that a replay waits for a hook. */
-const HOOK_MS = 10_000;
-
-/** The hook of one connection. */
-interface OwnHook {
-  readonly hook: ResetHook;
-  /** The asynchronous context of the request that connected. */
-  readonly scope: AsyncResource;
-  running: boolean;
-  /** The resets that the client got while the hook ran. */
-  next: Reset | undefined;
-}
-
-/** The hooks that applications set for clients that miss entries. A failure of a hook is logged; the stream goes on. */
-class ResetHooks {
-  readonly #hooks = new WeakMap<LocalConnection, OwnHook>();
-
-  constructor(
-    private readonly logger: Logger,
-    private readonly telemetry: Pick<Telemetry['connections'], 'handling'>,
-  ) {}
-
-  /** Sets the hook of a connection, which runs in the present asynchronous context. */
-  set(connection: LocalConnection, hook: ResetHook): void {
-    const scope = new AsyncResource('distributed-sse.onReset');
-    this.#hooks.set(connection, { hook, scope, running: false, next: undefined });
-  }
-
-  /** Runs the hook of an open connection whose client has taken `sse.reset`; never twice at the same time. */
-  run(connection: LocalConnection, reset: Reset): void {
-    const own = this.#hooks.get(connection);
-    if (own === undefined) return;
-    if (own.running) own.next = joinResets(own.next, reset);
-    else void this.#runAll(own, connection, reset);
-  }
-
-  async #runAll(own: OwnHook, connection: LocalConnection, first: Reset): Promise<void> {
-    own.running = true;
-    for (let reset: Reset | undefined = first; reset !== undefined; reset = own.next) {
-      own.next = undefined;
-      if (connection.state.kind !== 'open') break;
-      const due = reset;
-      await own.scope.runInAsyncScope(() =>
-        this.telemetry.handling(connection, () => this.#run(own.hook, connection, due)),
-      );
-    }
-    own.running = false;
-  }
-
-  /** Runs the hook of a connection during its replay, and waits for the hook up to 10 s. */
-  async replaying(connection: LocalConnection, reset: Reset, send: ResetClient['send']): Promise<void> {
-    const own = this.#hooks.get(connection);
-    if (own === undefined) return;
-    const { id, topics } = connection;
-    const running = own.scope.runInAsyncScope(() => this.#run(own.hook, { id, topics, send }, reset));
-    await withTimeout(running, HOOK_MS, () => {
-      this.#report(id, new SseError('INTERNAL', `onReset must settle within ${HOOK_MS} ms`));
-    });
-  }
-
-  async #run(hook: ResetHook, client: ResetClient, reset: Reset): Promise<void> {
-    try {
-      await hook(client, reset);
-    } catch (error) {
-      this.#report(client.id, error);
-    }
-  }
-
-  #report(connectionId: string, error: unknown): void {
-    this.logger.error('an onReset hook failed; the stream goes on without', {
-      connectionId,
-      error,
-    });
   }
 }
 

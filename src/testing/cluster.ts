@@ -138,7 +138,7 @@ export class TestCluster {
   async close(): Promise<void> {
     for (const client of this.#clients) client.close();
     for (const { state, id } of this.#nodes) if (state !== 'killed') this.#bus.heal(id);
-    await Promise.all(this.#nodes.map(({ container }) => container.unbindAllAsync()));
+    await Promise.all(this.#nodes.map(({ sse }) => sse.close()));
   }
 
   #create(id: string): RunningNode {
