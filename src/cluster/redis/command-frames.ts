@@ -28,6 +28,7 @@ const COMMANDS = {
   close: { connectionId: isConnectionId, reason: isReason },
   closeAll: { reason: isReason },
   revoke: {
+    id: isRevocationId,
     target: isConnectionId,
     topics: isTopics,
     reason: isReason,
@@ -93,15 +94,8 @@ export const IDS_PER_ANSWER = 500;
 const REQUEST_ID = /^[0-9a-f]{24}$/;
 
 /** The revocation that a command asks for. */
-export function revocationOf({
-  target,
-  topics,
-  reason,
-  cut,
-  ttl,
-  age,
-}: Command & { readonly t: 'revoke' }): Revocation {
-  return { target, topics, reason, cut, ttl, age };
+export function revocationOf({ t: _, ...revocation }: Command & { readonly t: 'revoke' }): Revocation {
+  return revocation;
 }
 
 /** An id for a request. */
@@ -169,6 +163,10 @@ function isId(value: unknown): value is string {
 
 function isTrace(value: unknown): value is string {
   return typeof value === 'string' && carriedTrace(value) === value;
+}
+
+function isRevocationId(value: unknown): value is string {
+  return isText(value, 32);
 }
 
 function isFlag(value: unknown): value is boolean {
