@@ -1,7 +1,7 @@
 /**
  * Packs the library, installs it in fresh folders with every package manager, and runs the quick start of the README there:
  * on each Node, with each TypeScript, runner and peer. Writes the tables of `docs/compatibility.md`. Exits with 1 when a cell
- * fails. `--short` runs a few cells with what is on this machine, and writes nothing.
+ * fails. `--short` runs a few cells with what is on this machine, `--only=TEXT` those whose row has the text; they write nothing.
  */
 import { readFile, writeFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
@@ -10,6 +10,7 @@ import { Tools } from './tools.js';
 import { type Cell, Workshop } from './workshop.js';
 
 const SHORT = process.argv.includes('--short');
+const ONLY = process.argv.find(argument => argument.startsWith('--only='))?.slice('--only='.length);
 const PAGE = fileURLToPath(new URL('../../../docs/compatibility.md', import.meta.url));
 // Each cell is a package manager that unpacks, and a program that starts.
 const AT_ONCE = 2;
@@ -21,18 +22,23 @@ let failures = 0;
 const workshop = await Workshop.open();
 try {
   const all = tables(workshop, await Tools.install(workshop, SHORT));
-  const waiting = all.flatMap(({ cells }) => cells).filter(({ short }) => !SHORT || short === true);
+  const waiting = all.flatMap(({ cells }) => cells).filter(isWanted);
   await Promise.all(
     Array.from({ length: AT_ONCE }, async () => {
       for (let cell = waiting.shift(); cell !== undefined; cell = waiting.shift()) await run(cell);
     }),
   );
-  if (!SHORT && failures === 0) await writePage(all.map(({ title, cells }) => `## ${title}\n\n${tableOf(cells)}`));
+  if (!SHORT && ONLY === undefined && failures === 0)
+    await writePage(all.map(({ title, cells }) => `## ${title}\n\n${tableOf(cells)}`));
 } finally {
   await workshop.close();
 }
 console.log(`${results.size - failures} cells ran, ${failures} failed`);
 process.exit(failures === 0 ? 0 : 1);
+
+function isWanted({ row, short }: Cell): boolean {
+  return (!SHORT || short === true) && (ONLY === undefined || row.includes(ONLY));
+}
 
 async function run(cell: Cell): Promise<void> {
   const { row, column, test } = cell;
