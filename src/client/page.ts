@@ -21,7 +21,13 @@ interface NetworkInformation extends EventTarget {
  */
 export function followPage(listener: PageListener, pauseHidden: number | false): () => void {
   if (typeof addEventListener !== 'function') return () => undefined;
-  const { signal, off } = untilOff();
+  const controller = new AbortController();
+  const { signal } = controller;
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const off = (): void => {
+    clearTimeout(timer);
+    controller.abort();
+  };
   const on = (target: EventTarget, name: string, act: (event: Event) => void): void => {
     target.addEventListener(name, act, { signal });
   };
@@ -36,7 +42,6 @@ export function followPage(listener: PageListener, pauseHidden: number | false):
   on(globalThis, 'pageshow', event => {
     if ((event as PageTransitionEvent).persisted) listener.resume();
   });
-  let timer: ReturnType<typeof setTimeout> | undefined;
   let paused = false;
   on(document, 'visibilitychange', () => {
     clearTimeout(timer);
@@ -52,15 +57,7 @@ export function followPage(listener: PageListener, pauseHidden: number | false):
       listener.resume();
     } else listener.wake();
   });
-  return () => {
-    clearTimeout(timer);
-    off();
-  };
-}
-
-function untilOff(): { signal: AbortSignal; off: () => void } {
-  const controller = new AbortController();
-  return { signal: controller.signal, off: () => controller.abort() };
+  return off;
 }
 
 function followNetworkType(

@@ -9,19 +9,20 @@ import type {
   EventMap,
   EventName,
   Gap,
+  Handled,
   ReceivedEvent,
   StreamState,
 } from './options.js';
 import { followPage } from './page.js';
 import { canShare, SharedFeed } from './shared-feed.js';
 
-/** Called with the data of each event of a name. */
+/** Called with the data of each event of a name. What it returns counts for `confirm` alone, which waits for a promise. */
 export type Listener<Name extends string = string, Data = unknown> = (
   data: Data,
   event: ReceivedEvent<Name, Data>,
-) => void;
+) => unknown;
 
-type AnyListener = (data: never, event: never) => void;
+type AnyListener = (data: never, event: never) => unknown;
 
 /** Events that wait for the reader of an async iteration, in number. */
 const MOST_QUEUED = 10_000;
@@ -113,7 +114,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
   once<Name extends EventName<Events>>(name: Name, listener: Listener<Name, AllEvents<Events>[Name]>): () => void {
     const off = this.on(name, (data, event) => {
       off();
-      listener(data, event);
+      return listener(data, event);
     });
     return off;
   }
@@ -153,10 +154,10 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<AnyEvent<Events>, void, undefined> {
     const events: ReceivedEvent[] = [];
-    const room = { left: true };
+    const queue = { full: false };
     let wake = (): void => undefined;
     const reader = (event: ReceivedEvent | undefined): void => {
-      if (events.length >= MOST_QUEUED) room.left = false;
+      if (events.length >= MOST_QUEUED) queue.full = true;
       else if (event !== undefined) events.push(event);
       wake();
     };
@@ -167,7 +168,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
           // The server sends the data that `Events` names.
           yield event as unknown as AnyEvent<Events>;
         }
-        if (!room.left) throw new Error(`more than ${MOST_QUEUED} events waited to be read; read faster, or use on()`);
+        if (queue.full) throw new Error(`more than ${MOST_QUEUED} events waited; read faster`);
         const state = this.#state;
         if (state.kind === 'closed') {
           if (state.reason === 'refused') throw new Error(state.message);
@@ -180,19 +181,22 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
     }
   }
 
-  #onBlock(block: Block): void {
-    if (!this.#moves(block)) return;
+  #onBlock(block: Block): Handled {
+    // What was delivered before was handled then.
+    if (!this.#moves(block)) return [block];
     const { event: name, data: text } = block;
-    if (text === undefined || name === 'sse.position') return;
+    if (text === undefined || name === 'sse.position') return undefined;
     const { parse = parseJson } = this.#options;
     let data: unknown;
     const parsed = this.#guard(() => (data = isLibraryEvent(name) ? parseJson(text) : parse(text, name)));
-    if (!parsed) return;
+    if (!parsed) return undefined;
     const event = { event: name, data, lastEventId: this.#lastEventId };
-    for (const reader of this.#readers) reader(event);
-    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
-      this.#guard(() => listener(data as never, event as never));
-    }
+    const results: unknown[] = [...this.#readers].map(reader => reader(event));
+    const listeners = [...(this.#listeners.get(name) ?? [])];
+    const handled = listeners.filter(listener =>
+      this.#guard(() => results.push(listener(data as never, event as never))),
+    );
+    return handled.length < listeners.length ? undefined : results;
   }
 
   /**
@@ -239,9 +243,10 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
   }
 
   #keep(): void {
-    if (this.#options.resume !== 'session' || this.#lastEventId === undefined) return;
+    const id = this.#lastEventId;
+    if (this.#options.resume !== 'session' || id === undefined) return;
     // The storage may be full or forbidden; the stream goes on without.
-    this.#guard(() => sessionStorage.setItem(this.#storageKey, this.#lastEventId ?? ''));
+    this.#guard(() => sessionStorage.setItem(this.#storageKey, id));
   }
 }
 
@@ -253,7 +258,8 @@ function parseJson(text: string): unknown {
   }
 }
 
-function reportUncaught(error: unknown): void {
+/** As the error of a listener that has no caller. */
+export function reportUncaught(error: unknown): void {
   setTimeout(() => {
     throw error;
   });

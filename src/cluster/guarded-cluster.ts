@@ -63,6 +63,7 @@ export class GuardedCluster {
     subscribe: topics => this.#call('register', context => this.#subscribe(topics, context)),
     unsubscribe: topics => this.#coordinator.log.unsubscribe(topics),
     forget: topic => this.#call('publish', () => this.#coordinator.log.forget(topic)),
+    kept: topic => this.#call('maintenance', () => this.#coordinator.log.kept(topic)),
     remember: change => this.#call('command', () => this.#coordinator.log.remember(change)),
     recall: (connectionId, ttl) => this.#call('register', () => this.#coordinator.log.recall(connectionId, ttl)),
     position: () => this.#coordinator.log.position(),
@@ -74,16 +75,22 @@ export class GuardedCluster {
     close: (connectionId, reason, trace) =>
       this.#closeBy(() => this.#coordinator.messenger.close(connectionId, reason, trace)),
     closeAll: (reason, trace) => this.#closeBy(() => this.#coordinator.messenger.closeAll(reason, trace)),
+    revoke: revocation => this.#closeBy(() => this.#coordinator.messenger.revoke(revocation)),
     subscribe: (connectionId, topic) => this.#command(() => this.#coordinator.messenger.subscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
       this.#command(() => this.#coordinator.messenger.unsubscribe(connectionId, topic)),
     outcomeOf: message => this.#call('command', () => this.#coordinator.messenger.outcomeOf(message)),
     endSource: key => this.#command(() => this.#coordinator.messenger.endSource(key)),
     presence: topic => this.#call('maintenance', () => this.#coordinator.messenger.presence(topic)),
-    // No policy: the owner may wait a second with its answer, which must not use up the limits of other calls.
+    confirm: report => this.#command(() => this.#coordinator.messenger.confirm(report)),
+    // No policy: the owner may wait with its answer, which must not use up the limits of other calls.
     hasReached: async (connectionId, position) => {
       if (!this.#joined) await this.join();
       return this.#coordinator.messenger.hasReached(connectionId, position);
+    },
+    isConfirmed: async (connectionId, messageId, ms) => {
+      if (!this.#joined) await this.join();
+      return this.#coordinator.messenger.isConfirmed(connectionId, messageId, ms);
     },
   };
 

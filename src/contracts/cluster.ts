@@ -1,6 +1,16 @@
 import type { ServiceIdentifier } from 'inversify';
+import type { Revocation } from './authorization.js';
 import type { CloseReason } from './connection.js';
-import type { CloseReceipt, CommandReceipt, Cursor, Frame, Gap, Position, SendResult } from './events.js';
+import type {
+  CloseReceipt,
+  CommandReceipt,
+  ConfirmationReport,
+  Cursor,
+  Frame,
+  Gap,
+  Position,
+  SendResult,
+} from './events.js';
 import type { ClusterListener } from './listener.js';
 import type { SelfCheck } from './self-check.js';
 
@@ -258,6 +268,8 @@ export interface EventLog {
   replay(request: ReplayRequest): Promise<ReplayPage>;
   /** Deletes the entries of a topic; readers that are before them get a gap. */
   forget(topic: string): Promise<void>;
+  /** How many entries of a topic are kept. Those whose time is over may count until something is published to it. */
+  kept(topic: string): Promise<number>;
   /** Subscribes this node. Calls are counted per topic. */
   subscribe(topics: Iterable<string>): Promise<void>;
   /** Takes back one `subscribe` of each topic. Never throws. */
@@ -294,6 +306,11 @@ export interface NodeMessenger {
   close(connectionId: string, reason: CloseReason, trace?: string): Promise<CloseReceipt>;
   /** Closes all connections of all nodes. @param trace as in {@link Message} */
   closeAll(reason: CloseReason, trace?: string): Promise<CloseReceipt>;
+  /**
+   * Carries a revocation out on every node, and keeps a mark of it: a node that does not answer carries it out when it is back.
+   * `unavailable`: no mark is kept. Repeating it is harmless.
+   */
+  revoke(revocation: Revocation): Promise<CloseReceipt>;
   /** Subscribes a connection at its owner. */
   subscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
   /** Unsubscribes a connection at its owner. */
@@ -311,6 +328,13 @@ export interface NodeMessenger {
    * second for that. `undefined`: not yet, or not connected, or its node gives it no mailbox, or its send buffer refused it.
    */
   hasReached(connectionId: string, position: Position): Promise<SendResult | undefined>;
+  /** Gives the owner the report of a client. `rejected`: the owner did not accept it. */
+  confirm(report: ConfirmationReport): Promise<CommandReceipt>;
+  /**
+   * Asks the owner whether the client confirmed a message; the owner waits for that, so many milliseconds at most. `undefined`:
+   * it did not, or it is not connected, or it does not confirm, or the owner did not answer.
+   */
+  isConfirmed(connectionId: string, messageId: string, ms: number): Promise<SendResult | undefined>;
 }
 
 /**

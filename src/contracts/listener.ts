@@ -1,5 +1,6 @@
+import type { Revocation } from './authorization.js';
 import type { CloseReason } from './connection.js';
-import type { Frame, Gap, LocalResult, Position } from './events.js';
+import type { CommandReceipt, ConfirmationReport, Frame, Gap, LocalResult, Position } from './events.js';
 
 /** What a node remembers of a message. */
 export type RememberedOutcome = 'delivered' | 'buffered' | 'none' | 'unknown';
@@ -54,6 +55,8 @@ export interface ClusterListener {
    * @param trace as the sender gave it
    */
   onCloseAll(reason: CloseReason, trace?: string): number;
+  /** Carry out a revocation, which may come again. Returns how many streams it ended, or took a topic from. */
+  onRevoke(revocation: Revocation): number;
   /**
    * Subscribe or unsubscribe the connection. Resolves to whether it is here, once the topic's feed runs, so that nothing
    * published afterwards is missed. Rejects with `INVALID_TOPIC` when it follows too many, and with `UNAVAILABLE`.
@@ -80,4 +83,19 @@ export interface ClusterListener {
    * most; `undefined`: not yet, or it is not here, or it certainly does not get it.
    */
   hasReached(connectionId: string, position: Position): Promise<'delivered' | 'buffered' | undefined>;
+  /** A client says what it has handled. `not-connected`: its connection is not here. */
+  onConfirm(report: ConfirmationReport): CommandReceipt;
+  /**
+   * Whether the client of a connection of this node confirmed a message. Waits for that, so many milliseconds at most; `false` at
+   * once for a connection that is not here, or whose client does not confirm.
+   */
+  isConfirmed(connectionId: string, messageId: string, ms: number): Promise<boolean>;
+}
+
+/** Follows topics that applications cannot name. Its publications reach no connection. */
+export interface ReservedTopics {
+  follows(topic: string): boolean;
+  onPublication(topic: string, bytes: Buffer): void;
+  /** The node closes. */
+  close(): void;
 }

@@ -1,7 +1,16 @@
 import { NOT_CONNECTED } from '../connection/direct-send.js';
 import type { ClusterListener, Registered, RememberedOutcome } from '../contracts/listener.js';
+import type { Revocation } from '../contracts/authorization.js';
 import type { CloseReason } from '../contracts/connection.js';
-import type { FanOut, Frame, Gap, LocalResult, Position } from '../contracts/events.js';
+import type {
+  CommandReceipt,
+  ConfirmationReport,
+  FanOut,
+  Frame,
+  Gap,
+  LocalResult,
+  Position,
+} from '../contracts/events.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Addressee } from '../contracts/telemetry.js';
 import { isMailbox, isReserved, isSourceTopic, mailboxOwner, mailboxTopic, sourceKey } from '../protocol/names.js';
@@ -9,6 +18,7 @@ import { pause } from '../time.js';
 import type { SseNode } from './node.js';
 import type { Arrival, LocalCopies } from './publish.js';
 import type { ResumableSources } from './sources.js';
+import type { Revocations } from './revocations.js';
 import type { Subscriptions } from './subscriptions.js';
 
 /** The entry has usually arrived before the question whether it has, so a poll is rare. */
@@ -21,6 +31,7 @@ export class NodeListener implements ClusterListener {
   constructor(
     private readonly node: SseNode,
     private readonly subscriptions: Subscriptions,
+    private readonly revocations: Pick<Revocations, 'carryOut'>,
     private readonly sources: ResumableSources,
     private readonly copies: LocalCopies,
   ) {}
@@ -81,6 +92,10 @@ export class NodeListener implements ClusterListener {
     return this.#close([...this.node.store.connections()], reason, trace);
   }
 
+  onRevoke(revocation: Revocation): number {
+    return this.revocations.carryOut(revocation);
+  }
+
   async onSubscribe(connectionId: string, topic: string): Promise<boolean> {
     const connection = this.node.connectionOf(connectionId);
     return connection !== undefined && this.subscriptions.add(connection, topic);
@@ -102,6 +117,14 @@ export class NodeListener implements ClusterListener {
       if (performance.now() >= until) return undefined;
       await pause(POLL_MS);
     }
+  }
+
+  onConfirm(report: ConfirmationReport): CommandReceipt {
+    return this.node.confirmations.report(this.node.store.get(report.connectionId), report);
+  }
+
+  isConfirmed(connectionId: string, messageId: string, ms: number): Promise<boolean> {
+    return this.node.confirmations.isConfirmed(this.node.connectionOf(connectionId), messageId, ms);
   }
 
   onOutcomeOf(connectionId: string, messageId: string, age: number): RememberedOutcome {

@@ -13,6 +13,7 @@ import { pause, withTimeout } from '../time.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
 import type { SseNode } from './node.js';
 import type { Opened, Replayer, ReplayStart } from './replay.js';
+import type { Revocations } from './revocations.js';
 import type { ResumableSources } from './sources.js';
 import { assertOwn, type Subscriptions } from './subscriptions.js';
 
@@ -27,6 +28,7 @@ export class ConnectionOpener {
   constructor(
     private readonly node: SseNode,
     private readonly subscriptions: Subscriptions,
+    private readonly revocations: Revocations,
     private readonly sources: ResumableSources,
     private readonly replayer: Replayer,
   ) {
@@ -44,7 +46,7 @@ export class ConnectionOpener {
   async #open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
     const topics = this.subscriptions.check(options.topics ?? [], options.user);
     if (options.ids !== undefined) refuseTopics(options);
-    const { backlog, beforeOpen, ids, source } = options;
+    const { backlog, beforeOpen, ids, source, admittedAt = performance.now() } = options;
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
     const brought = legalLastEventId(options.lastEventId);
     if (brought === ENDED) {
@@ -62,11 +64,9 @@ export class ConnectionOpener {
       // Much may have happened meanwhile.
       this.#assertWelcome(connectionId, sink, onDuplicate);
     }
-    const connection = this.node.createConnection(
-      connectionId,
-      sink,
-      ids === undefined ? comeback : { ...comeback, ids },
-    );
+    this.revocations.assertHolds(connectionId, topics, admittedAt);
+    const connection = this.node.createConnection(connectionId, sink, { ...comeback, ids, openedAt: admittedAt });
+    if (options.confirms === true) this.node.confirmations.begin(connection);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.store.add(connection);
     try {
@@ -103,32 +103,45 @@ export class ConnectionOpener {
     else if (onDuplicate === 'reject') throw duplicate(connectionId, this.node.options.node.id);
   }
 
-  /**
-   * Everything that needs the cluster; `undefined` when this node is cut off and the connection may open without. Calls that
-   * fail although the status is well are repeated until it changes, or the time of a registration is over.
-   */
+  /** Everything that needs the cluster; `undefined` when this node is cut off and the connection may open without. */
   async #join(
     connection: ClientConnection,
     topics: readonly string[],
     how: Entering,
   ): Promise<ReplayStart | undefined> {
-    const { onUnavailable, resilience } = this.node.options;
-    const until = performance.now() + resilience.register.timeout;
+    try {
+      const missed = await this.#insist(connection, () => this.#enter(connection, topics, how));
+      this.node.telemetry.connections.admitted(connection);
+      return missed;
+    } catch (error) {
+      if (this.node.options.onUnavailable === 'degrade' && this.#isCutOff(connection, error)) return undefined;
+      throw error;
+    }
+  }
+
+  /**
+   * Repeats a step that fails although the status of the cluster is well, until that changes or the time of a registration is
+   * over.
+   */
+  async #insist<T>(connection: ClientConnection, step: () => Promise<T>): Promise<T> {
+    const until = performance.now() + this.node.options.resilience.register.timeout;
     for (;;) {
       try {
-        const missed = await this.#enter(connection, topics, how);
-        this.node.telemetry.connections.admitted(connection);
-        return missed;
+        return await step();
       } catch (error) {
         if (!SseError.is(error, 'UNAVAILABLE')) throw error;
         assertOpening(connection);
-        // Data of one of its topics alone cannot be read, which no status knows.
-        const alone = isCutOff(this.node, connection.id) || error.noEffect === 'KEY_UNREADABLE';
-        if (alone && onUnavailable === 'degrade') return undefined;
-        if (alone || performance.now() >= until) throw error;
+        if (this.#isCutOff(connection, error) || performance.now() >= until) throw error;
         await pause(RETRY_MS * (0.5 + Math.random()));
       }
     }
+  }
+
+  /** Whether a failed call is one that this node cannot make at present. */
+  #isCutOff({ id }: ClientConnection, error: unknown): boolean {
+    if (!SseError.is(error, 'UNAVAILABLE')) return false;
+    // Data of one of its topics alone cannot be read, which no status knows.
+    return isCutOff(this.node, id) || error.noEffect === 'KEY_UNREADABLE';
   }
 
   /** Runs the handler of an opening connection until it has admitted the client. Rejects when the handler refuses it. */
@@ -181,11 +194,13 @@ export class ConnectionOpener {
     assertOpening(connection);
     if (wanted.length > 0) await this.subscriptions.begin(connection, wanted);
     assertOpening(connection);
+    this.revocations.assertHolds(connection.id, wanted, connection.openedAt);
     const missed = await this.replayer.begin(connection, { since, backlog, opened });
     assertOpening(connection);
     await admit?.();
     assertOpening(connection);
-    await this.#register(connection, how);
+    // Alone: an adoption that began anew would read a later head, and a reset would stand for what is held since.
+    await this.#insist(connection, () => this.#register(connection, how));
     assertOpening(connection);
     return missed;
   }
@@ -199,8 +214,7 @@ export class ConnectionOpener {
     const result = await cluster.routes
       .register({ connectionId: id, token, pageLoad, ...owner, ...how })
       .catch((error: unknown) => {
-        // It may have been carried out all the same.
-        this.node.releaseRoute(connection);
+        this.node.noteUnanswered(connection);
         throw error;
       });
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
@@ -289,6 +303,8 @@ function assertOpening(connection: ClientConnection): void {
     case 'draining':
     case 'shutdown':
       throw new SseError('DRAINING', 'this node is going away; connect again and reach another one');
+    case 'revoked':
+      throw new SseError('FORBIDDEN', 'the rights of this client were revoked while it connected');
     case 'slow':
       throw new SseError('SEND_BUFFER_FULL', 'more arrived while opening than sendBuffer.maxBytes; connect again');
     default:

@@ -1,5 +1,6 @@
 import { GuardedCluster } from '../cluster/guarded-cluster.js';
 import type { CoordinatorStatus, Impairment, NodeInfo, Presence } from '../contracts/cluster.js';
+import type { RevocationOptions, RevocationSelector } from '../contracts/authorization.js';
 import type { CloseReason, ConnectionSink, SseConnection } from '../contracts/connection.js';
 import type {
   BroadcastReceipt,
@@ -16,17 +17,21 @@ import type { LeakProbe } from '../contracts/self-check.js';
 import type {
   BroadcastOptions,
   ClusterSendOptions,
+  ConnectionFilter,
+  ConnectionInfo,
   ConnectionOptions,
   DrainOptions,
   PublishOptions,
   SendOptions,
   SseService,
 } from '../contracts/service.js';
+import type { LocalConnection } from '../contracts/store.js';
 import type { Command } from '../contracts/telemetry.js';
 import { checkArguments } from '../options/arguments.js';
 import { formatCursor } from '../protocol/cursor.js';
-import { checkConnectionId, checkKey, checkReason, checkTopic } from '../protocol/names.js';
-import { userOf, userTopic } from '../protocol/users.js';
+import { checkConnectionId, checkKey, checkReason, checkTopic, isOwnTopic, isSourceTopic } from '../protocol/names.js';
+import { checkUser, userOf, userTopic } from '../protocol/users.js';
+import { reportIn } from './confirmations.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
@@ -34,6 +39,7 @@ import { type NodeServices, type Phase, SseNode } from './node.js';
 import { ConnectionOpener } from './open.js';
 import { LocalCopies, Publisher } from './publish.js';
 import { Replayer } from './replay.js';
+import { Revocations } from './revocations.js';
 import { MessageSender } from './send.js';
 import { ResumableSources } from './sources.js';
 import { CLOSED, Subscriptions } from './subscriptions.js';
@@ -44,6 +50,7 @@ export class DistributedSseService implements SseService {
   readonly node: SseNode;
   readonly #listener: NodeListener;
   readonly #subscriptions: Subscriptions;
+  readonly #revocations: Revocations;
   readonly sources: ResumableSources;
   readonly #opener: ConnectionOpener;
   readonly #sender: MessageSender;
@@ -57,14 +64,15 @@ export class DistributedSseService implements SseService {
     };
     const cluster = new GuardedCluster(coordinator, policy, () => this.#listener, report);
     const node = new SseNode(services, cluster);
-    const subscriptions = new Subscriptions(node);
+    const subscriptions = new Subscriptions(node, (...state) => this.#revocations.isRevoked(...state));
+    this.#revocations = new Revocations(node, subscriptions);
     const sources = new ResumableSources(node);
     this.node = node;
     this.#subscriptions = subscriptions;
     this.sources = sources;
     const copies = new LocalCopies();
-    this.#listener = new NodeListener(node, subscriptions, sources, copies);
-    this.#opener = new ConnectionOpener(node, subscriptions, sources, new Replayer(node));
+    this.#listener = new NodeListener(node, subscriptions, this.#revocations, sources, copies);
+    this.#opener = new ConnectionOpener(node, subscriptions, this.#revocations, sources, new Replayer(node));
     this.#sender = new MessageSender(node);
     this.#publisher = new Publisher(node, copies);
     this.#shutdown = new NodeShutdown(node, sources);
@@ -139,6 +147,12 @@ export class DistributedSseService implements SseService {
     return { ...others, closed: closed + others.closed };
   }
 
+  async revoke(selector: RevocationSelector, options: RevocationOptions = {}): Promise<CloseReceipt> {
+    checkArguments('revoke', options);
+    if (this.node.closed) return CLOSED_NOTHING;
+    return this.#command('revoke', selector.connectionId, () => this.#revocations.revoke(selector, options));
+  }
+
   async isConnected(connectionId: string): Promise<boolean> {
     return (await this.locate(connectionId)) !== undefined;
   }
@@ -159,6 +173,21 @@ export class DistributedSseService implements SseService {
   getConnectionCount(): number {
     this.node.assertOpen();
     return this.node.store.size;
+  }
+
+  connections(filter: ConnectionFilter = {}): readonly ConnectionInfo[] {
+    this.node.assertOpen();
+    checkArguments('connections', filter);
+    const { user, topic } = filter;
+    if (user !== undefined) checkUser(user);
+    if (topic !== undefined) checkTopic(topic);
+    const { store } = this.node;
+    const candidates = topic === undefined ? store.connections() : store.subscribers(topic);
+    const found: ConnectionInfo[] = [];
+    for (const connection of candidates) {
+      if (user === undefined || connection.user === user) found.push(infoOf(connection));
+    }
+    return found;
   }
 
   async getClusterConnectionCount(): Promise<number> {
@@ -205,6 +234,16 @@ export class DistributedSseService implements SseService {
     const stopped = await this.stopSource(key);
     if (stopped.outcome !== 'delivered' && stopped.outcome !== 'not-connected') return stopped;
     return this.sources.forget(key);
+  }
+
+  async confirm(report: unknown, user?: string): Promise<CommandReceipt> {
+    const { confirmations, closed, cluster } = this.node;
+    confirmations.assertEnabled('confirm');
+    const checked = reportIn(report, user);
+    if (closed) return CLOSED;
+    const here = this.#listener.onConfirm(checked);
+    if (here.outcome !== 'not-connected') return here;
+    return confirmations.forward(() => cluster.messenger.confirm(checked));
   }
 
   async presence(topic: string): Promise<Presence> {
@@ -259,6 +298,18 @@ export class DistributedSseService implements SseService {
   #command<R>(command: Command, connectionId: string | undefined, work: () => Promise<R>): Promise<R> {
     return this.node.telemetry.connections.commanding(command, connectionId, work);
   }
+}
+
+function infoOf({ id, user, state, topics, sendBufferBytes, openedAt, cursor }: LocalConnection): ConnectionInfo {
+  return {
+    connectionId: id,
+    ...(user !== undefined && { user }),
+    state: state.kind,
+    topics: [...topics].filter(topic => !isOwnTopic(topic) && !isSourceTopic(topic)),
+    sendBufferBytes,
+    ageMs: performance.now() - openedAt,
+    ...(cursor && { cursor: formatCursor(cursor) }),
+  };
 }
 
 const CLOSED_NOTHING: CloseReceipt = { closed: 0, missing: [], unavailable: 'CLOSED' };

@@ -45,6 +45,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
         log.unsubscribe(topics);
       },
       forget: around('log.forget', topic => log.forget(topic)),
+      kept: around('log.kept', topic => log.kept(topic)),
       remember: around('log.remember', change => log.remember(change)),
       recall: around('log.recall', (id, ttl) => log.recall(id, ttl)),
       position: () => log.position(),
@@ -54,11 +55,14 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
       send: around('messenger.send', message => messenger.send(message)),
       close: around('messenger.close', (id, reason, trace) => messenger.close(id, reason, trace)),
       closeAll: around('messenger.closeAll', (reason, trace) => messenger.closeAll(reason, trace)),
+      revoke: around('messenger.revoke', revocation => messenger.revoke(revocation)),
       subscribe: around('messenger.subscribe', (id, topic) => messenger.subscribe(id, topic)),
       unsubscribe: around('messenger.unsubscribe', (id, topic) => messenger.unsubscribe(id, topic)),
       outcomeOf: around('messenger.outcomeOf', sent => messenger.outcomeOf(sent)),
       endSource: around('messenger.endSource', key => messenger.endSource(key)),
       presence: around('messenger.presence', topic => messenger.presence(topic)),
+      confirm: around('messenger.confirm', report => messenger.confirm(report)),
+      isConfirmed: around('messenger.isConfirmed', (id, message, ms) => messenger.isConfirmed(id, message, ms)),
       hasReached: around('messenger.hasReached', (id, at) => messenger.hasReached(id, at)),
     },
     locks: {

@@ -45,6 +45,7 @@ export class LocalCoordinator implements ClusterCoordinator {
     subscribe: async () => void this.#reachBus(),
     unsubscribe: () => undefined,
     forget: async topic => this.#reachBus().log.forget(topic),
+    kept: async topic => this.#reachBus().log.kept(topic),
     remember: async change => this.#reachBus().remembered.remember(change, this.bus.log.head),
     recall: async (connectionId, ttl) => this.#reachBus().remembered.recall(connectionId, ttl),
     position: () => (this.status().reachable ? this.bus.log.head : undefined),
@@ -68,6 +69,7 @@ export class LocalCoordinator implements ClusterCoordinator {
       }
       return { closed, missing };
     },
+    revoke: async revocation => this.#reachBus().revoke(revocation),
     subscribe: (connectionId, topic) => this.#command(connectionId, owner => owner.onSubscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
       this.#command(connectionId, owner => owner.onUnsubscribe(connectionId, topic)),
@@ -92,6 +94,16 @@ export class LocalCoordinator implements ClusterCoordinator {
       const owner = route && this.bus.reach(route.nodeId);
       const outcome = await owner?.hasReached(connectionId, position);
       return route && outcome && { outcome, nodeId: route.nodeId };
+    },
+    confirm: async report => {
+      const { owner, nodeId } = this.#owner(report.connectionId);
+      if (nodeId === undefined) return { outcome: 'not-connected' };
+      return owner?.onConfirm(report) ?? { outcome: 'unknown' };
+    },
+    isConfirmed: async (connectionId, messageId, ms) => {
+      const { owner, nodeId } = this.#owner(connectionId);
+      const confirmed = await owner?.isConfirmed(connectionId, messageId, ms);
+      return nodeId !== undefined && confirmed === true ? { outcome: 'confirmed', nodeId } : undefined;
     },
   };
 

@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+import type { Revocation } from '../../contracts/authorization.js';
 import {
   carriedTrace,
   checkConnectionId,
@@ -25,11 +27,21 @@ const COMMANDS = {
   sync: { repaired: isCount },
   close: { connectionId: isConnectionId, reason: isReason },
   closeAll: { reason: isReason },
+  revoke: {
+    target: isConnectionId,
+    topics: isTopics,
+    reason: isReason,
+    cut: isFlag,
+    ttl: isCount,
+    age: isCount,
+  },
   subscribe: { connectionId: isConnectionId, topic: isTopic },
   unsubscribe: { connectionId: isConnectionId, topic: isTopic },
   endSource: { key: isKey },
   outcomeOf: { connectionId: isConnectionId, messageId: isKey, age: isCount },
-  confirm: { connectionId: isConnectionId, ms: isCount, sequence: isCount },
+  hasReached: { connectionId: isConnectionId, ms: isCount, sequence: isCount },
+  confirm: { connectionId: isConnectionId, token: isToken, handled: isMessageIds, failed: isMessageIds },
+  isConfirmed: { connectionId: isConnectionId, messageId: isKey, ms: isCount },
   presence: { topic: isFollowable },
 } satisfies Record<string, Record<string, Guard>>;
 
@@ -77,10 +89,31 @@ export const REQUEST_KIND = 'c1';
 export const ANSWER_KIND = 'r1';
 
 const MAX_BYTES = 256 * 1024;
-const MAX_DEADLINE = 600_000;
+/** Longest wait for an answer, in milliseconds. */
+export const MAX_DEADLINE = 600_000;
 /** Connection ids that fit into one answer. */
 export const IDS_PER_ANSWER = 500;
+/** Message ids in the report of a client. */
+const MOST_MESSAGE_IDS = 100;
+const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 const REQUEST_ID = /^[0-9a-f]{24}$/;
+
+/** The revocation that a command asks for. */
+export function revocationOf({
+  target,
+  topics,
+  reason,
+  cut,
+  ttl,
+  age,
+}: Command & { readonly t: 'revoke' }): Revocation {
+  return { target, topics, reason, cut, ttl, age };
+}
+
+/** An id for a request. */
+export function newRequestId(): string {
+  return randomBytes(12).toString('hex');
+}
 
 /** `c1` and the request as JSON. */
 export function encodeRequest(value: CommandRequest): Buffer {
@@ -142,6 +175,22 @@ function isId(value: unknown): value is string {
 
 function isTrace(value: unknown): value is string {
   return typeof value === 'string' && carriedTrace(value) === value;
+}
+
+function isToken(value: unknown): value is string {
+  return typeof value === 'string' && TOKEN.test(value);
+}
+
+function isMessageIds(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.length <= MOST_MESSAGE_IDS && value.every(isKey);
+}
+
+function isFlag(value: unknown): value is boolean {
+  return typeof value === 'boolean';
+}
+
+function isTopics(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every(isTopic);
 }
 
 function isCount(value: unknown): value is number {

@@ -114,8 +114,7 @@ export class MessageRouter {
       if (result === 'silent') silentLife = life;
       else if (result !== undefined) return result;
     }
-    const last = await pending.answerBy(Infinity);
-    return last === undefined || last === 'again' ? pending.conclusion() : last;
+    return pending.outcome();
   }
 
   /** The result, when it is certain without an answer; `silent` when Redis did not answer the script either. */
@@ -292,7 +291,7 @@ export class PendingSend {
     const again = !this.#attempts.some(({ kind }) => kind === 'closed');
     this.#attempts[attempt] = { kind: 'closed' };
     if (again) this.#conclude('again');
-    else if (!this.doubtful) this.#conclude(this.conclusion());
+    else if (!this.doubtful) this.#conclude(this.#conclusion());
   }
 
   /** A node died. The outcome is unknown when every attempt without an answer was dispatched to it. */
@@ -325,8 +324,15 @@ export class PendingSend {
     return answer;
   }
 
+  /** The outcome once every attempt was made. When one owner did not have the connection, the answers to the others decide. */
+  async outcome(): Promise<SendResult> {
+    let last = await this.answerBy(Infinity);
+    if (last === 'again' && this.doubtful) last = await this.answerBy(Infinity);
+    return last === undefined || last === 'again' ? this.#conclusion() : last;
+  }
+
   /** The outcome when no more answers come. */
-  conclusion(): SendResult {
+  #conclusion(): SendResult {
     if (this.doubtful) return { outcome: 'unknown', ...this.#asked() };
     const last = this.#attempts.at(-1);
     return last?.kind === 'unsent' ? last.because : { outcome: 'not-connected' };

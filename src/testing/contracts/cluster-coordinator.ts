@@ -762,7 +762,9 @@ export function clusterCoordinatorContract(
 
       it('has nothing of a topic that was forgotten but a gap, and everything published afterwards', async () => {
         const [start] = await publishAll(a, [sport, news, news]);
+        expect(await a.coordinator.log.kept(news)).to.equal(2);
         await b.coordinator.log.forget(news);
+        expect(await a.coordinator.log.kept(news)).to.equal(0);
         const page = await replay(b, { topics: [news], after: start });
         expect(texts(page)).to.deep.equal([]);
         expect([...(page.gap?.topics?.keys() ?? [])]).to.deep.equal([news]);
@@ -1061,6 +1063,25 @@ export function clusterCoordinatorContract(
         expect(await b.coordinator.messenger.hasReached(c1, position)).to.equal(undefined);
       });
 
+      core('brings the report of a client to its node, and the answer to a node that waits for it', async () => {
+        await connect(b, c1, t1);
+        const report = { connectionId: c1, token: 'token', handled: [m1], failed: ['other'] };
+        for (const { coordinator } of [a, b]) {
+          expect(await coordinator.messenger.confirm(report)).to.deep.equal({ outcome: 'delivered' });
+          expect(await coordinator.messenger.isConfirmed(c1, m1, 1_000)).to.deep.equal({
+            outcome: 'confirmed',
+            nodeId: 'node-b',
+          });
+          expect(await coordinator.messenger.isConfirmed(c1, 'other', 1_000)).to.equal(undefined);
+          const forged = await coordinator.messenger.confirm({ ...report, token: 'forged' });
+          expect(forged).to.deep.equal({ outcome: 'rejected', code: 'FORBIDDEN' });
+        }
+        expect(b.listener.reports.map(({ handled }) => handled)).to.deep.equal([[m1], [m1]]);
+        const unknown = { ...report, connectionId: c2 };
+        expect(await a.coordinator.messenger.confirm(unknown)).to.deep.equal({ outcome: 'not-connected' });
+        expect(await a.coordinator.messenger.isConfirmed(c2, m1, 1_000)).to.equal(undefined);
+      });
+
       it('an unknown connection has reached no position', async () => {
         expect(await a.coordinator.messenger.hasReached(c1, { ms: 1, sequence: 1 })).to.equal(undefined);
       });
@@ -1090,6 +1111,21 @@ export function clusterCoordinatorContract(
         for (const { listener } of [a, b]) {
           await until(() => listener.closedAll.length > 0, 'the command');
           expect(listener.closedAll).to.deep.equal(['maintenance']);
+        }
+      });
+
+      core('carries a revocation out on all nodes', async () => {
+        const revocation = { target: 'alice/', topics: [news], reason: 'gone', cut: true, ttl: 60_000, age: 5 };
+        expect(await a.coordinator.messenger.revoke(revocation)).to.deep.equal({ closed: 2, missing: [] });
+        for (const { listener } of [a, b]) {
+          expect(listener.revocations.map(({ age: _, ...rest }) => rest)).to.deep.include({
+            target: 'alice/',
+            topics: [news],
+            reason: 'gone',
+            cut: true,
+            ttl: 60_000,
+          });
+          expect(listener.revocations.every(({ age }) => age >= 5)).to.equal(true);
         }
       });
 
@@ -1518,10 +1554,13 @@ function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
     coordinator.log.recall('c', 1_000),
     coordinator.log.replay({ topics: [], limit: 1 }),
     coordinator.messenger.hasReached('c', { ms: 1, sequence: 1 }),
+    coordinator.messenger.confirm({ connectionId: 'c', token: 't', handled: ['m'], failed: [] }),
+    coordinator.messenger.isConfirmed('c', 'm', 100),
     coordinator.locks.acquireLock('thing', 'me', 1000),
     coordinator.locks.lockHolder('thing'),
     coordinator.locks.releaseLock('thing', 'me'),
     coordinator.log.forget('news'),
+    coordinator.log.kept('news'),
     coordinator.messenger.endSource('key'),
     coordinator.messenger.outcomeOf({ connectionId: 'c', messageId: 'm', age: 1 }),
     coordinator.messenger.close('c', 'kicked'),

@@ -71,6 +71,38 @@ describe('DegradedConnections', () => {
     expect(sink.data('sse.reset')).to.deep.equal([]);
   });
 
+  it('register again when the answer to their registration was lost, and get what was published meanwhile', async () => {
+    const other = await cluster.started('b');
+    let [registrations, removals] = [0, 0];
+    const late = await cluster.started('c', {
+      wrap: inner =>
+        alteredCoordinator(inner, {
+          routes: {
+            register: async registration => {
+              const result = await inner.routes.register(registration);
+              registrations += 1;
+              if (registrations > 1) return result;
+              await other.service.publish('news', 'message', 'meanwhile');
+              throw new SseError('UNAVAILABLE', 'no answer', { retryable: false });
+            },
+            unregister: (id, token) => {
+              removals += 1;
+              return inner.routes.unregister(id, token);
+            },
+          },
+        }),
+    });
+    cluster.bus.cut('c');
+    const { sink } = await late.connect('c1', { topics: ['news'] });
+    cluster.bus.heal('c');
+    await until(() => sink.data('message').length === 1, 'what was published');
+    expect(sink.data('sse.reset')).to.deep.equal([]);
+    // In Redis a route that is released cannot be registered again for a while.
+    expect([registrations, removals]).to.deep.equal([2, 0]);
+    sink.leave();
+    await until(() => cluster.bus.route('c1') === undefined, 'the end of the route');
+  });
+
   it('that brought a last id are given every entry after it, without a reset', async () => {
     const other = await cluster.started('b');
     cluster.bus.heal('a');

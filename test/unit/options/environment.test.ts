@@ -68,6 +68,8 @@ const VARIABLES: Record<string, [text: string, value: unknown]> = {
   SSE_SEND_ACK: ['none', 'none'],
   SSE_SEND_DEADLINE: ['62', 62],
   SSE_SEND_MAX_PENDING: ['63', 63],
+  SSE_CONFIRMATION_ENABLED: ['true', true],
+  SSE_CONFIRMATION_TIMEOUT: ['96', 96],
   SSE_RESILIENCE_REGISTER_TIMEOUT: ['64', 64],
   SSE_RESILIENCE_REGISTER_CONCURRENCY: ['65', 65],
   SSE_RESILIENCE_REGISTER_QUEUE: ['66', 66],

@@ -76,4 +76,18 @@ describe('PendingSend', () => {
     pending.onAnswer(2, GONE, owner);
     expect(await pending.answerBy(0)).to.deep.equal({ outcome: 'not-connected' });
   });
+
+  it('waits for the answers that come one by one after the last attempt', async () => {
+    const pending = new PendingSend(5_000);
+    for (const attempt of [0, 1, 2]) {
+      pending.onSent(attempt);
+      pending.onRouted(attempt, owner);
+    }
+    const outcome = pending.outcome();
+    for (const attempt of [0, 1, 2]) {
+      pending.onAnswer(attempt, GONE, owner);
+      await turns(2);
+    }
+    expect(await outcome).to.deep.equal({ outcome: 'not-connected' });
+  });
 });
