@@ -52,9 +52,10 @@ const OVERRIDES: Readonly<Record<keyof SseOverrides, true>> = {
 };
 
 /**
- * Binds everything: `container.load(sseModule({ … }))`. `container.unbindAllAsync()` closes it. Settings come from the
- * environment (`SSE_*`), then from `options`, then from the defaults. Services may be rebound until the first of them is
- * resolved; `overrides` do the same without that care. Nothing is shared between two containers.
+ * Binds everything: `container.load(sseModule({ … }))`. `SseService.close()` ends everything, and so does
+ * `container.unbindAllAsync()`, which is `unbindAll()` in Inversify 7. Settings come from the environment (`SSE_*`), then from
+ * `options`, then from the defaults. Services may be rebound until the first of them is resolved; `overrides` do the same
+ * without that care. Nothing is shared between two containers.
  * With `redis.url` or `redis.client` nodes meet in Redis, otherwise this process is a node of its own.
  * @throws SseError `INVALID_OPTION`
  */
@@ -89,8 +90,7 @@ function bindMaintenance(
         new Maintenance({ options, store, coordinator, logger, telemetry, onInconsistency }),
       [ConnectionStore, ClusterCoordinator, Logger, Telemetry],
     )
-    .inSingletonScope()
-    .onDeactivation(maintenance => maintenance.stop());
+    .inSingletonScope();
 }
 
 function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOptions): void {
@@ -107,6 +107,7 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
           logger,
           telemetry,
           consistency,
+          maintenance,
         });
         maintenance.start(service.leakProbes());
         // The node id is opaque, since clients see it.

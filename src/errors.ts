@@ -1,36 +1,50 @@
 import { STATUS_CODES } from 'node:http';
 
-const CODES = [
-  'INVALID_OPTION',
-  'INVALID_CONNECTION_ID',
-  'INVALID_USER',
-  'INVALID_EVENT_NAME',
-  'INVALID_EVENT_ID',
-  'INVALID_RETRY',
-  'INVALID_TOPIC',
-  'INVALID_REASON',
-  'INVALID_SOURCE',
-  'INVALID_ENDPOINT',
-  'INVALID_REQUEST',
-  'NOT_SERIALIZABLE',
-  'EVENT_TOO_LARGE',
-  'SEND_BUFFER_FULL',
-  'MESSAGE_LIMIT',
-  'CONNECTION_LIMIT',
-  'DUPLICATE_CONNECTION',
-  'TAKEOVER_STORM',
-  'RATE_LIMITED',
-  'SOURCE_ENDED',
-  'CONNECTION_CLOSED',
-  'NOT_ACCEPTABLE',
-  'METHOD_NOT_ALLOWED',
-  'FORBIDDEN',
-  'DRAINING',
-  'CLOSED',
-  'UNAVAILABLE',
-  'INCONSISTENT',
-  'INTERNAL',
-] as const;
+/** What follows from a code. */
+interface Facts {
+  /** What the client of a refused request reads. It has no value, name or limit of this process in it. */
+  readonly sentence: string;
+  /** The HTTP status. Default 500: an error of the server itself. */
+  readonly status?: number;
+  /** Whether the same call may succeed later. Default false. */
+  readonly retryable?: true;
+}
+
+const CODES = {
+  INVALID_OPTION: { sentence: 'The server is not set up for this request.' },
+  INVALID_CONNECTION_ID: { status: 400, sentence: 'The connection id is not valid.' },
+  INVALID_USER: { status: 422, sentence: 'The user is not valid.' },
+  INVALID_EVENT_NAME: { status: 422, sentence: 'The event name is not valid.' },
+  INVALID_EVENT_ID: { status: 422, sentence: 'The event id is not valid.' },
+  INVALID_RETRY: { status: 422, sentence: 'The reconnection time is not valid.' },
+  INVALID_TOPIC: { status: 422, sentence: 'A topic is not valid, or there are too many.' },
+  INVALID_REASON: { status: 422, sentence: 'The reason is not valid.' },
+  INVALID_SOURCE: { sentence: 'The stream has failed.' },
+  INVALID_ENDPOINT: { sentence: 'The server is not set up for this request.' },
+  INVALID_REQUEST: { status: 400, sentence: 'The request cannot become a stream.' },
+  NOT_SERIALIZABLE: { status: 422, sentence: 'The data cannot be sent as JSON.' },
+  EVENT_TOO_LARGE: { status: 413, sentence: 'The data is too large.' },
+  SEND_BUFFER_FULL: { status: 429, retryable: true, sentence: 'The client is too slow; try again later.' },
+  MESSAGE_LIMIT: { status: 429, retryable: true, sentence: 'Too many requests are under way; try again later.' },
+  CONNECTION_LIMIT: { status: 503, retryable: true, sentence: 'There is no room for this stream; try again later.' },
+  DUPLICATE_CONNECTION: { status: 409, retryable: true, sentence: 'This connection id is connected already.' },
+  // The only status that stops an EventSource for good (HTML standard, section 9.2.3).
+  TAKEOVER_STORM: { status: 204, sentence: 'This connection id has an owner.' },
+  RATE_LIMITED: { status: 429, retryable: true, sentence: 'Too many requests; try again later.' },
+  SOURCE_ENDED: { status: 204, sentence: 'The stream has ended.' },
+  CONNECTION_CLOSED: { status: 410, sentence: 'The connection was closed.' },
+  NOT_ACCEPTABLE: {
+    status: 406,
+    sentence: 'This is a stream of type text/event-stream, which the Accept header excludes.',
+  },
+  METHOD_NOT_ALLOWED: { status: 405, sentence: 'This path does not answer the method; see the Allow header.' },
+  FORBIDDEN: { status: 403, sentence: 'This request is not admitted.' },
+  DRAINING: { status: 503, retryable: true, sentence: 'The server is going away; try again later.' },
+  CLOSED: { status: 503, sentence: 'The server is going away; try again later.' },
+  UNAVAILABLE: { status: 503, retryable: true, sentence: 'The server cannot answer at present; try again later.' },
+  INCONSISTENT: { status: 503, retryable: true, sentence: 'The server takes no streams at present; try again later.' },
+  INTERNAL: { sentence: 'The server has failed.' },
+} as const satisfies Readonly<Record<string, Facts>>;
 
 /**
  * Stable codes of everything this library throws or puts into a `rejected` receipt. A code never changes its meaning
@@ -68,54 +82,25 @@ const CODES = [
  * | `INCONSISTENT` | this node and the cluster differ and `consistency.inconsistencyHandlingStrategy` is `fail_fast` | yes |
  * | `INTERNAL` | an unexpected failure; see its `cause` | no |
  */
-export type SseErrorCode = (typeof CODES)[number];
+export type SseErrorCode = keyof typeof CODES;
 
+// The table has every code and no other key.
 /** All of them, for reading a code that comes from elsewhere. */
-export const SSE_ERROR_CODES: ReadonlySet<SseErrorCode> = new Set(CODES);
+export const SSE_ERROR_CODES: ReadonlySet<SseErrorCode> = new Set(Object.keys(CODES) as SseErrorCode[]);
 
-const RETRYABLE: ReadonlySet<SseErrorCode> = new Set<SseErrorCode>([
-  'SEND_BUFFER_FULL',
-  'MESSAGE_LIMIT',
-  'CONNECTION_LIMIT',
-  'DUPLICATE_CONNECTION',
-  'RATE_LIMITED',
-  'DRAINING',
-  'UNAVAILABLE',
-  'INCONSISTENT',
-]);
+/** The facts of a code, also of one that a newer copy of this package made. */
+function factsOf(code: SseErrorCode): Facts {
+  return Object.hasOwn(CODES, code) ? CODES[code] : CODES.INTERNAL;
+}
 
-const STATUS: Readonly<Partial<Record<SseErrorCode, number>>> = {
-  INVALID_REQUEST: 400,
-  INVALID_CONNECTION_ID: 400,
-  FORBIDDEN: 403,
-  METHOD_NOT_ALLOWED: 405,
-  NOT_ACCEPTABLE: 406,
-  DUPLICATE_CONNECTION: 409,
-  CONNECTION_CLOSED: 410,
-  EVENT_TOO_LARGE: 413,
-  INVALID_EVENT_NAME: 422,
-  INVALID_EVENT_ID: 422,
-  INVALID_RETRY: 422,
-  INVALID_TOPIC: 422,
-  INVALID_USER: 422,
-  INVALID_REASON: 422,
-  NOT_SERIALIZABLE: 422,
-  SEND_BUFFER_FULL: 429,
-  MESSAGE_LIMIT: 429,
-  RATE_LIMITED: 429,
-  CONNECTION_LIMIT: 503,
-  DRAINING: 503,
-  CLOSED: 503,
-  UNAVAILABLE: 503,
-  INCONSISTENT: 503,
-  // The only status that stops an EventSource for good (HTML standard, section 9.2.3).
-  TAKEOVER_STORM: 204,
-  SOURCE_ENDED: 204,
-};
+/** The fixed sentence of an error code, for strangers. */
+export function sentenceOf(code: SseErrorCode): string {
+  return factsOf(code).sentence;
+}
 
 /** The HTTP status of an error code; 500 for errors of the server itself. */
 export function httpStatusOf(code: SseErrorCode): number {
-  return STATUS[code] ?? 500;
+  return factsOf(code).status ?? 500;
 }
 
 /** The HTTP status that anything thrown asks for, as Koa reads it; 500 unless it is one of an error. */
@@ -175,7 +160,7 @@ export class SseError extends Error {
   constructor(code: SseErrorCode, message: string, options?: SseErrorOptions) {
     super(message, options);
     this.code = code;
-    this.retryable = options?.retryable ?? RETRYABLE.has(code);
+    this.retryable = options?.retryable ?? factsOf(code).retryable ?? false;
     this.noEffect = options?.noEffect;
     this.status = options?.status ?? httpStatusOf(code);
     this.expose = this.status < 500;

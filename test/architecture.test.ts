@@ -156,7 +156,9 @@ describe('architecture', () => {
   });
 
   it('every module can be imported on its own', async () => {
-    for (const { path } of sources) await import(`../src/${path.replace(/\.ts$/, '.js')}`);
+    // The page of the console runs in browsers, bundled.
+    const modules = sources.filter(({ path }) => !path.startsWith('console/page/'));
+    for (const { path } of modules) await import(`../src/${path.replace(/\.ts$/, '.js')}`);
   });
 
   it('no file is longer than 400 lines', () => {

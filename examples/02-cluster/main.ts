@@ -1,27 +1,27 @@
-import { spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
-import { connect, createServer, type AddressInfo } from 'node:net';
+import type { AddressInfo } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath } from 'node:url';
-import { setTimeout as delay } from 'node:timers/promises';
+import { createBalancer } from './balancer.js';
+import { DemoNode, DemoRedis, freePort } from './processes.js';
 
 /**
- * A Redis and three nodes of the demo, by one command. `REDIS_URL` names a Redis that is there already; `PORT` is that of
- * the first node, 3001 by default, 0 for any.
+ * A Redis, three nodes of the demo and a balancer in front of them, by one command. `REDIS_URL` names a Redis that is there
+ * already; `PORT` is that of the first node, 3001 by default, 0 for any; `TOUR_PORT` is that of the balancer, 3000 by default.
  */
-const DEMO = fileURLToPath(new URL('../01-one-process/main.js', import.meta.url));
 const FIRST_PORT = Number(process.env['PORT'] ?? 3001);
-const NODES = ['a', 'b', 'c'];
-/** Milliseconds for Redis to answer; an image may have to be fetched first. */
-const PATIENCE = 120_000;
+const TOUR_PORT = Number(process.env['TOUR_PORT'] ?? (FIRST_PORT === 0 ? 0 : 3000));
 
-const nodes: ChildProcess[] = [];
-const servers: ChildProcess[] = [];
+const nodes: DemoNode[] = [];
+let redis: DemoRedis | undefined = undefined;
 const folder = mkdtempSync(join(tmpdir(), 'sse-cluster-'));
 
-for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void stop(0));
+for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.once(signal, () => void stop(0));
+process.once('exit', () => {
+  for (const program of nodes) program.abandon();
+  redis?.abandon();
+});
 try {
   await main();
 } catch (error) {
@@ -30,14 +30,18 @@ try {
 }
 
 async function main(): Promise<void> {
-  const REDIS_URL = process.env['REDIS_URL'] ?? (await startRedis());
-  const ports = await Promise.all(NODES.map(async (_, at) => (FIRST_PORT === 0 ? freePort() : FIRST_PORT + at)));
-  for (const [at, NODE_ID] of NODES.entries()) {
-    const env = { ...process.env, REDIS_URL, NODE_ID, PORT: String(ports[at]) };
-    nodes.push(start(process.execPath, [DEMO], 'inherit', env));
+  redis = process.env['REDIS_URL'] === undefined ? await DemoRedis.start(folder) : undefined;
+  const url = redis?.url ?? process.env['REDIS_URL'] ?? '';
+  for (const [at, id] of ['a', 'b', 'c'].entries()) {
+    nodes.push(new DemoNode(id, FIRST_PORT === 0 ? await freePort() : FIRST_PORT + at, url));
   }
-  const [a, b, c] = ports.map(port => `http://127.0.0.1:${port}`);
-  console.log(`three nodes meet in ${REDIS_URL}; try
+  const balancer = createBalancer(nodes, control);
+  balancer.listen(TOUR_PORT, '127.0.0.1');
+  await once(balancer, 'listening');
+  const { port } = balancer.address() as AddressInfo;
+  await Promise.all(nodes.map(node => node.start()));
+  const [a = '', b = '', c = ''] = nodes.map(node => `http://127.0.0.1:${node.port}`);
+  console.log(`three nodes meet in ${url}; open the tour at http://127.0.0.1:${port}, or try
 
   curl -N ${a}/sse/connect/me          # a client of node a
   curl -d hello '${b}/sse/send/me'     # a send from node b
@@ -45,83 +49,29 @@ async function main(): Promise<void> {
 `);
 }
 
-/** A Redis of its own on a free port: from PATH, or else in a container. */
-async function startRedis(): Promise<string> {
-  const port = await freePort();
-  const options = ['--save', '', '--appendonly', 'no'];
-  const binary = ['--port', String(port), '--bind', '127.0.0.1', '--dir', folder, ...options];
-  const container = ['run', '--rm', '-p', `127.0.0.1:${port}:6379`, 'redis:7-alpine'];
-  const ways = [
-    ['redis-server', binary],
-    ['docker', [...container, 'redis-server', ...options]],
-  ] as const;
-  for (const [program, args] of ways) {
-    const server = start(program, args, 'ignore');
-    servers.push(server);
-    if (await answers(server, port)) return `redis://127.0.0.1:${port}`;
-    console.error(`${program} did not start a Redis`);
-  }
-  throw new Error('neither redis-server nor docker could start a Redis; install redis-server, or set REDIS_URL');
+/** What the tour asks for: `nodes/b/kill`, `nodes/b/start`, `redis/stop`, `redis/start`; an empty path asks what runs. */
+function control([what = '', first = '', second = '']: readonly string[]): Promise<object> | undefined {
+  const node = nodes.find(({ id }) => id === first);
+  const own = redis;
+  if (what === '') return facts();
+  if (what === 'nodes' && second === 'kill') return node?.stop('SIGKILL').then(facts);
+  if (what === 'nodes' && second === 'start') return node?.start().then(facts);
+  if (what === 'redis' && first === 'stop') return own?.stop().then(facts);
+  if (what === 'redis' && first === 'start') return own?.restart().then(facts);
+  return undefined;
 }
 
-/** Resolves to false when the server ends, or cannot even begin, before Redis answers. */
-async function answers(server: ChildProcess, port: number): Promise<boolean> {
-  const ended = once(server, 'exit').then(
-    () => false,
-    () => false,
-  );
-  for (const end = Date.now() + PATIENCE; Date.now() < end;) {
-    const answered = await Promise.race([ended, ping(port)]);
-    if (answered !== undefined) return answered;
-    await delay(50);
-  }
-  return false;
-}
-
-/** True when Redis answers, undefined when nothing does yet. */
-async function ping(port: number): Promise<true | undefined> {
-  const socket = connect(port, '127.0.0.1');
-  try {
-    socket.end('PING\r\n');
-    const [answer] = (await once(socket, 'data')) as [Buffer];
-    return answer.toString().startsWith('+PONG') ? true : undefined;
-  } catch {
-    return undefined;
-  } finally {
-    socket.destroy();
-  }
-}
-
-function start(
-  program: string,
-  args: readonly string[],
-  output: 'inherit' | 'ignore',
-  env: NodeJS.ProcessEnv = process.env,
-): ChildProcess {
-  // In a group of their own, so that Ctrl-C lets the nodes leave before Redis goes.
-  return spawn(program, args, { env, stdio: ['ignore', output, 'inherit'], detached: true });
+async function facts(): Promise<object> {
+  return {
+    nodes: nodes.map(({ id, running }) => ({ id, running })),
+    redis: redis === undefined ? null : redis.running ? 'running' : 'stopped',
+  };
 }
 
 /** Ends the nodes first, so that they can leave the cluster. */
 async function stop(code: number): Promise<void> {
-  for (const group of [nodes, servers]) {
-    await Promise.all(
-      group.map(async child => {
-        if (child.pid === undefined || child.exitCode !== null || child.signalCode !== null) return;
-        const exit = once(child, 'exit');
-        child.kill('SIGTERM');
-        await exit;
-      }),
-    );
-  }
+  await Promise.all(nodes.map(node => node.stop()));
+  await redis?.stop();
   rmSync(folder, { recursive: true, force: true });
   process.exit(code);
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer();
-  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve));
-  const { port } = server.address() as AddressInfo;
-  await new Promise(resolve => server.close(resolve));
-  return port;
 }

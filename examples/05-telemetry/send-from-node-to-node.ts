@@ -68,7 +68,7 @@ async function startNode(nodeId: string, bus: MemoryBus): Promise<Node> {
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
     close: async () => {
-      await container.unbindAllAsync();
+      await container.get(SseService).close();
       server.close();
       server.closeAllConnections();
     },

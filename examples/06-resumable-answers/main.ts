@@ -5,10 +5,16 @@ import { Container } from 'inversify';
 import Koa from 'koa';
 import { sseMiddleware, sseModule } from '../../src/index.js';
 import { AnswerController } from './answer-controller.js';
-import { PAGE } from './page.js';
 
 // Without a Redis it is one node, and everything works the same but the change of nodes.
 const { PORT = '3000', REDIS_URL } = process.env;
+// The page as it is written, and its script and style as `npm run build` has bundled them.
+const PAGE = new URL('../../../examples/06-resumable-answers/page/index.html', import.meta.url);
+const FILES: Readonly<Record<string, readonly [file: URL, type: string]>> = {
+  '/': [PAGE, 'html'],
+  '/answer.css': [new URL('page/answer.css', import.meta.url), 'css'],
+  '/answer.js': [new URL('page/answer.js', import.meta.url), 'js'],
+};
 
 const container = new Container();
 container.load(sseModule(REDIS_URL === undefined ? {} : { redis: { url: REDIS_URL } }));
@@ -17,10 +23,11 @@ container.bind(AnswerController).toSelf().inSingletonScope();
 const app = new Koa();
 app.use(sseMiddleware(container, { controllers: [AnswerController] }));
 app.use(async ctx => {
-  const [, module] = /^\/client\/([a-z-]+\.js)$/.exec(ctx.path) ?? [];
-  ctx.type = module === undefined ? 'html' : 'js';
-  // `distributed-sse/client`, as it is in the package. An application would let its bundler do this.
-  ctx.body = module === undefined ? PAGE : await readFile(new URL(`../../src/client/${module}`, import.meta.url));
+  const [file, type] = FILES[ctx.path] ?? [];
+  if (file === undefined || type === undefined) return;
+  ctx.type = type;
+  ctx.set('Content-Security-Policy', "default-src 'self'; img-src data:; frame-ancestors 'none'");
+  ctx.body = await readFile(file);
 });
 
 const server = app.listen(Number(PORT), '127.0.0.1', () => {

@@ -1,6 +1,15 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { CloseReason } from './connection.js';
-import type { CloseReceipt, CommandReceipt, Cursor, Frame, Gap, Position, SendResult } from './events.js';
+import type {
+  CloseReceipt,
+  CommandReceipt,
+  ConfirmationReport,
+  Cursor,
+  Frame,
+  Gap,
+  Position,
+  SendResult,
+} from './events.js';
 import type { ClusterListener } from './listener.js';
 import type { SelfCheck } from './self-check.js';
 
@@ -311,6 +320,13 @@ export interface NodeMessenger {
    * second for that. `undefined`: not yet, or not connected, or its node gives it no mailbox, or its send buffer refused it.
    */
   hasReached(connectionId: string, position: Position): Promise<SendResult | undefined>;
+  /** Gives the owner the report of a client. `rejected`: the owner did not accept it. */
+  confirm(report: ConfirmationReport): Promise<CommandReceipt>;
+  /**
+   * Asks the owner whether the client confirmed a message; the owner waits for that, so many milliseconds at most. `undefined`:
+   * it did not, or it is not connected, or it does not confirm, or the owner did not answer.
+   */
+  isConfirmed(connectionId: string, messageId: string, ms: number): Promise<SendResult | undefined>;
 }
 
 /**

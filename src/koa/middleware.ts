@@ -9,6 +9,7 @@ import { httpStatusOf, SseError } from '../errors.js';
 import { assertKnownKeys } from '../options/problems.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
 import { hideHttpPath, noteHttpRoute } from '../telemetry/connections.js';
+import { isReport } from './confirmation.js';
 import type { EndpointRequest } from './endpoints.js';
 import { admit, type GuardServices } from './guards.js';
 import {
@@ -31,7 +32,7 @@ import {
   isAnsweredByStream,
   isUnanswered,
   keepFromCaches,
-  type Reconnect,
+  type RefusalServices,
 } from './refusal.js';
 import { ignoreDisconnects, type SseContext, StreamRequest } from './stream-request.js';
 
@@ -90,15 +91,17 @@ class Requests {
   }
 
   async serve(ctx: Context, next: Next): Promise<void> {
-    const { telemetry, options, logger } = this.services;
+    const { telemetry, logger, options } = this.services;
     const stream = new StreamRequest(ctx, this.service, telemetry, this.#settings, logger);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
     const matched = matchRoutes(this.routes, ctx.request.path);
-    const chosen = chooseByMethod(matched, ctx.request.method);
+    const reports = options.confirmation.enabled && isReport(ctx);
+    // An endpoint may answer only GET.
+    const chosen = reports ? matched[0] : chooseByMethod(matched, ctx.request.method);
     try {
       if (chosen !== undefined) {
-        await this.#endpoints.handle(chosen, ctx, stream);
+        await this.#endpoints.handle(chosen, ctx, stream, reports);
         return;
       }
       await next();
@@ -109,13 +112,13 @@ class Requests {
       return;
     }
     if (stream.connection !== undefined) return;
-    if (stream.refusal !== undefined) completeAnswer(ctx, stream.refusal, options.reconnect);
-    else if (matched.length > 0 && isUnanswered(ctx)) answerNotAllowed(ctx, matched, options.reconnect);
+    if (stream.refusal !== undefined) completeAnswer(ctx, stream.refusal, this.services);
+    else if (matched.length > 0 && isUnanswered(ctx)) answerNotAllowed(ctx, matched, this.services);
   }
 
   /** Answers an error, or gives it to Koa. */
   #fail({ ctx, stream, error, isEndpoint }: Failure): void {
-    const { options, logger } = this.services;
+    const { logger } = this.services;
     stream.connection?.close('failed');
     if (stream.connection !== undefined) throw error;
     const isOurs = SseError.is(error);
@@ -126,14 +129,14 @@ class Requests {
     }
     const refusal = asRefusal(error);
     // A route of the application may be no stream at all.
-    const streams = (isEndpoint || ctx.method === 'GET') && isAnsweredByStream(ctx, refusal, options.reconnect);
+    const streams = (isEndpoint || ctx.method === 'GET') && isAnsweredByStream(ctx, refusal, this.services);
     if (!isOurs && !streams) {
       if (isEndpoint) keepFromCaches(ctx, error);
       throw error;
     }
     // An error of the server itself is reported to Koa as well.
     if (refusal.status >= 500 && (!isOurs || httpStatusOf(error.code) === 500)) ctx.app.emit('error', error, ctx);
-    answerRefusal(ctx, refusal, options.reconnect);
+    answerRefusal(ctx, refusal, this.services);
   }
 }
 
@@ -147,10 +150,10 @@ interface Failure {
 }
 
 /** No route of the application has answered a request for the path of an endpoint. */
-function answerNotAllowed(ctx: Context, matched: readonly MatchedRoute[], reconnect: Reconnect): void {
+function answerNotAllowed(ctx: Context, matched: readonly MatchedRoute[], services: RefusalServices): void {
   const allowed = allowedMethods(matched);
   ctx.set('Allow', allowed);
-  answerRefusal(ctx, new SseError('METHOD_NOT_ALLOWED', `this path answers ${allowed}, got ${ctx.method}`), reconnect);
+  answerRefusal(ctx, new SseError('METHOD_NOT_ALLOWED', `this path answers ${allowed}, got ${ctx.method}`), services);
 }
 
 /** The services that all endpoints of one middleware use. */
@@ -164,12 +167,18 @@ type Handler = (subject: SseConnection | ResumableSource, request: EndpointReque
 class EndpointHandler {
   constructor(private readonly services: EndpointServices) {}
 
-  async handle({ route, params }: MatchedRoute, ctx: Context, stream: StreamRequest): Promise<void> {
+  /** @param reports the request is the report of a client, for which the guards decide as well */
+  async handle(matched: MatchedRoute, ctx: Context, stream: StreamRequest, reports: boolean): Promise<void> {
+    const { route, params } = matched;
     ignoreDisconnects(ctx);
     noteHttpRoute(route.path);
     const request: EndpointRequest = Object.assign(ctx, { params: decodeParams(params) });
-    stream.negotiate();
+    if (!reports) stream.negotiate();
     const admission = await admit(route, request, this.services);
+    if (reports) {
+      await stream.confirm(admission?.user);
+      return;
+    }
     if (ctx.method === 'HEAD') {
       answerHead(ctx);
       return;

@@ -1,7 +1,8 @@
-import { STATUS_CODES } from 'node:http';
+import { randomUUID } from 'node:crypto';
 import { Http2ServerResponse } from 'node:http2';
 import type { Context } from 'koa';
-import { httpStatusOf, SseError, type SseErrorCode, statusOf } from '../errors.js';
+import type { Logger } from '../contracts/logger.js';
+import { httpStatusOf, sentenceOf, SseError, type SseErrorCode, statusOf } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { encodeEvent } from '../protocol/event-stream.js';
 import { LONGEST_MS } from '../time.js';
@@ -9,8 +10,11 @@ import { acceptOf } from './accept.js';
 import { STREAM_HEADERS } from './socket-sink.js';
 import { lastEventIdOf } from './stream-request.js';
 
-/** The settings that say how a refused client comes back. */
-export type Reconnect = ResolvedSseOptions['reconnect'];
+/** How refusals are answered. */
+export interface RefusalServices {
+  readonly options: Pick<ResolvedSseOptions, 'disclosure' | 'reconnect'>;
+  readonly logger: Logger;
+}
 
 /** Why a client is sent away that may come back, as `sse.closed` says it. */
 type RefusalReason = 'draining' | 'full' | 'rate-limited' | 'unavailable' | 'inconsistent' | 'closed' | 'error';
@@ -47,38 +51,43 @@ function temporaryReason({ code, status }: SseError): RefusalReason | undefined 
 /**
  * Answers a request for a stream that gets none.
  *
- * A permanent refusal is its status and `{"error":{"code","message"}}`. A temporary one is a stream that says when to come
+ * A permanent refusal is its status and `{"error":{"code","message"}}`; a 5xx has a `reference`, which the log has too. A temporary one is a stream that says when to come
  * back and ends: an EventSource gives up at every status but 200 (HTML standard, section 9.2.2). It repeats the last id of
  * the request, since some clients forget theirs at an event without one, and closes its connection, so that the next try can
  * reach another node. Requests that do not name text/event-stream, and all of them with `reconnect.refusal: 'status'`, get
  * the status with `Retry-After`.
  */
-export function answerRefusal(ctx: Context, error: SseError, reconnect: Reconnect): void {
+export function answerRefusal(ctx: Context, error: SseError, services: RefusalServices): void {
   if (ctx.method === 'HEAD' && error.code === 'CONNECTION_CLOSED') {
     answerHead(ctx);
     return;
   }
   const reason = temporaryReason(error);
-  const streams = reason !== undefined && isAnsweredByStream(ctx, error, reconnect);
+  const { reconnect } = services.options;
+  const streams = reason !== undefined && isAnsweredByStream(ctx, error, services);
   const waitMs = waitOf(reason === 'error' ? LEAST_AFTER_ERROR_MS : (LEAST_MS[error.code] ?? 0), reconnect);
   ctx.set('Cache-Control', NO_STORE);
   if (reason !== undefined) closeAfterwards(ctx);
   if (streams) answerStream(ctx, reason, waitMs);
-  else answerStatus(ctx, error, waitMs);
+  else answerStatus(ctx, error, waitMs, services);
 }
 
 /** Whether {@link answerRefusal} answers with a stream. */
-export function isAnsweredByStream(ctx: Context, error: SseError, { refusal }: Reconnect): boolean {
-  return refusal === 'stream' && temporaryReason(error) !== undefined && acceptOf(ctx.req.headers) === 'named';
+export function isAnsweredByStream(ctx: Context, error: SseError, { options }: RefusalServices): boolean {
+  return (
+    options.reconnect.refusal === 'stream' &&
+    temporaryReason(error) !== undefined &&
+    acceptOf(ctx.req.headers) === 'named'
+  );
 }
 
 /**
  * Completes the answer to a refusal that a route, or an error handler behind the middleware, has caught: answers when
  * nothing else did, and keeps a browser from giving up when the handler kept the status.
  */
-export function completeAnswer(ctx: Context, error: SseError, reconnect: Reconnect): void {
+export function completeAnswer(ctx: Context, error: SseError, services: RefusalServices): void {
   const kept = ctx.status === error.status;
-  if (isUnanswered(ctx) || (kept && isAnsweredByStream(ctx, error, reconnect))) answerRefusal(ctx, error, reconnect);
+  if (isUnanswered(ctx) || (kept && isAnsweredByStream(ctx, error, services))) answerRefusal(ctx, error, services);
   else if (kept) ctx.set('Cache-Control', NO_STORE);
 }
 
@@ -99,21 +108,28 @@ function answerStream(ctx: Context, reason: RefusalReason, retry: number): void 
   ctx.body = encodeEvent({ event: 'sse.closed', data, id: lastEventIdOf(ctx), retry }).toString();
 }
 
-function answerStatus(ctx: Context, error: SseError, waitMs: number): void {
-  const { code, message } = error;
+function answerStatus(ctx: Context, error: SseError, waitMs: number, { options, logger }: RefusalServices): void {
+  const { code } = error;
   // An SseError of another copy of this package may have no status.
   const status = (error as Partial<SseError>).status ?? httpStatusOf(code);
   ctx.status = status;
   ctx.remove('Content-Type');
   if (RETRY_LATER.has(status)) ctx.set('Retry-After', String(Math.ceil(waitMs / 1000)));
-  // Messages of the server's own failures may name hosts, users or code.
-  ctx.body = { error: { code, message: status < 500 ? message : (STATUS_CODES[status] ?? 'Error') } };
+  // Messages may name hosts, users, limits or code.
+  const message = options.disclosure === 'message' ? error.message : sentenceOf(code);
+  const reference = status < 500 ? undefined : randomUUID();
+  if (reference !== undefined) {
+    // Refusals of a busy node are many, and none of them is a failure.
+    const level = status === 500 ? 'error' : 'debug';
+    logger[level]('a request for a stream was answered with a server error', { reference, error });
+  }
+  ctx.body = { error: { code, message, ...(reference !== undefined && { reference }) } };
 }
 
 const RETRY_LATER: ReadonlySet<number> = new Set([429, 503]);
 
 /** Milliseconds; random, so that clients that were refused together do not return together. */
-function waitOf(least: number, { retry, jitter }: Reconnect): number {
+function waitOf(least: number, { retry, jitter }: ResolvedSseOptions['reconnect']): number {
   return Math.min(Math.round(Math.max(retry, least) + Math.random() * jitter), LONGEST_MS);
 }
 

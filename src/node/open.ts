@@ -67,6 +67,7 @@ export class ConnectionOpener {
       sink,
       ids === undefined ? comeback : { ...comeback, ids },
     );
+    if (options.confirms === true) this.node.confirmations.begin(connection);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.store.add(connection);
     try {

@@ -1,6 +1,12 @@
 import { constants } from 'node:os';
 import type { Backlog } from '../contracts/cluster.js';
-import type { ClusterSendOptions, ConnectionOptions, DrainOptions, PublishOptions } from '../contracts/service.js';
+import type {
+  ClusterSendOptions,
+  ConnectionFilter,
+  ConnectionOptions,
+  DrainOptions,
+  PublishOptions,
+} from '../contracts/service.js';
 import { SseError } from '../errors.js';
 import { flag, type Kind, milliseconds, oneOf, simple, text } from './kinds.js';
 import { assertKnownKeys, OptionProblems, shownValue } from './problems.js';
@@ -17,7 +23,7 @@ const SEND: Rules<ClusterSendOptions> = {
   id: 'checked',
   retry: 'checked',
   messageId: 'checked',
-  ack: SETTINGS.send.ack.kind,
+  ack: oneOf('owner', 'none', 'client'),
   deadline: SETTINGS.send.deadline.kind,
   durable: flag,
 };
@@ -42,11 +48,13 @@ const CONNECTION: Rules<ConnectionOptions> = {
   backlog: simple(...BACKLOG),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
   ids: oneOf('application'),
+  confirms: flag,
   source: simple('an object { key, start } with a function start', isSource),
   beforeOpen: simple('a function', isFunction),
   onReset: simple('a function', isFunction),
 };
 const DRAIN: Rules<DrainOptions> = { timeout: milliseconds };
+const CONNECTIONS: Rules<ConnectionFilter> = { user: 'checked', topic: 'checked' };
 const CLOSE_ALL: Rules<{ cluster?: boolean }> = { cluster: flag };
 
 const DRAIN_ON_SIGNALS = {
@@ -68,6 +76,7 @@ const METHODS = {
   broadcastToCluster: PUBLISH,
   publish: PUBLISH,
   publishToUser: PUBLISH,
+  connections: CONNECTIONS,
   closeAllConnections: CLOSE_ALL,
   drain: DRAIN,
   drainOnSignals: DRAIN_ON_SIGNALS,

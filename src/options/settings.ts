@@ -20,8 +20,8 @@ import {
   secret,
   setting,
   text,
-  wordOrOrigins,
 } from './kinds.js';
+import { LIMITS } from './limits.js';
 import { entries, topicHistories } from './topic-history.js';
 
 /** The longest deadline a single send may have. */
@@ -286,6 +286,13 @@ export const SETTINGS = {
     /** Sends that may wait for their answer at once. Default 10000. */
     maxPending: setting(count(1), 10_000),
   },
+  /** Clients that say what they have handled, for sends with `ack: 'client'`. The same on every node. */
+  confirmation: {
+    /** Whether clients may confirm; without it `ack: 'client'` is refused. Default false. */
+    enabled: setting(flag, false),
+    /** Milliseconds without a report, although a sender waits for one, after which a client has vanished: `stale`. Default 30000. */
+    timeout: setting(milliseconds, 30_000),
+  },
   /** Bounds per kind of call to the cluster, so that trouble in one kind does not starve the others. */
   resilience: {
     /** Registrations, and subscriptions of new connections. */
@@ -305,18 +312,7 @@ export const SETTINGS = {
     maintenance: operation(),
   },
   /** What one event, connection, client or page may not exceed. */
-  limits: {
-    /**
-     * Whether a page of another site may open a stream: such a request carries the cookies of the user. `refuse` answers 403,
-     * `allow` lets it pass, a list names the origins that may, as `['https://app.example.org']`; in the environment
-     * `https://a.example,https://b.example`. Default `refuse`.
-     */
-    crossSite: setting(wordOrOrigins('refuse', 'allow'), 'refuse'),
-    /** Bytes of one event's data; not more than `sendBuffer.maxTotalBytes`. Default 1048576 (1 MiB). */
-    maxEventBytes: setting(bytes, 1_048_576),
-    /** Topics of one connection; 0: broadcasts and direct sends only. Default 128. */
-    maxTopicsPerConnection: setting(count(0), 128),
-  },
+  limits: LIMITS,
   /** Guards of endpoints. */
   guards: {
     /**
@@ -325,6 +321,12 @@ export const SETTINGS = {
      */
     timeout: setting(milliseconds, 10_000),
   },
+  /**
+   * What an answer without a stream says about an error beside its code. `code`: the fixed sentence of the code. `message`:
+   * the message of the error, which may name settings, limits, nodes and classes; for development. Either way a 5xx has a
+   * `reference` that the log has too. Default `code`.
+   */
+  disclosure: setting(oneOf('code', 'message'), 'code'),
   /** How clients that are sent away come back: spread out, so that they do not arrive all at once. */
   reconnect: {
     /**

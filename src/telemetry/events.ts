@@ -192,7 +192,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     const result = this.#arriving(carried, message.connection, facts, work, deliveryEnd);
     if (isDuplicate(result)) return result;
     this.reporting.figures.deliveries.add('connection', result.outcome);
-    this.reporting.watcher?.onSent('connection', result.outcome);
+    this.reporting.watcher?.onDelivered(result.outcome);
     this.#noteLatency('connection', carried);
     return result;
   }

@@ -88,7 +88,7 @@ export class KoaApp {
 
   /** Closes the service, the listener and every socket. */
   async close(): Promise<void> {
-    await this.container.unbindAllAsync();
+    await this.service.close();
     const closed = once(this.server, 'close');
     this.server.close();
     for (const socket of this.sockets) socket.destroy();

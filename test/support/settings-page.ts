@@ -9,7 +9,11 @@ import ts from 'typescript';
 import { listSettings } from '../../src/options/environment.js';
 import type { Setting } from '../../src/options/kinds.js';
 
-const DECLARATIONS = new URL('../../src/options/settings.d.ts', import.meta.url);
+/** The tables, and the path under which each stands. */
+const TABLES = [
+  { name: 'SETTINGS', file: 'settings', above: [] },
+  { name: 'LIMITS', file: 'limits', above: ['limits'] },
+] as const;
 export const SETTINGS_PAGE = fileURLToPath(new URL('../../../docs/settings.md', import.meta.url));
 
 const INTRODUCTION = `# Settings
@@ -46,24 +50,28 @@ export interface SettingText {
 
 /** The comments of the table by path, those of groups included. */
 export function settingTexts(): ReadonlyMap<string, SettingText> {
-  const source = readFileSync(DECLARATIONS, 'utf8');
-  const file = ts.createSourceFile('settings.d.ts', source, ts.ScriptTarget.Latest, true);
   const texts = new Map<string, SettingText>();
-  const visit = (type: ts.TypeNode | undefined, above: readonly string[]): void => {
+  for (const table of TABLES) addTexts(texts, table);
+  return texts;
+}
+
+function addTexts(texts: Map<string, SettingText>, { name, file: fileName, above }: (typeof TABLES)[number]): void {
+  const source = readFileSync(new URL(`../../src/options/${fileName}.d.ts`, import.meta.url), 'utf8');
+  const file = ts.createSourceFile(`${fileName}.d.ts`, source, ts.ScriptTarget.Latest, true);
+  const visit = (type: ts.TypeNode | undefined, path: readonly string[]): void => {
     if (type === undefined || !ts.isTypeLiteralNode(type)) return;
     for (const member of type.members) {
       if (!ts.isPropertySignature(member)) continue;
-      const keys = [...above, member.name.getText(file)];
+      const keys = [...path, member.name.getText(file)];
       texts.set(keys.join('.'), splitComment(commentOf(member)));
       visit(member.type, keys);
     }
   };
   for (const statement of file.statements) {
     if (!ts.isVariableStatement(statement)) continue;
-    const table = statement.declarationList.declarations.find(({ name }) => name.getText(file) === 'SETTINGS');
-    visit(table?.type, []);
+    const table = statement.declarationList.declarations.find(each => each.name.getText(file) === name);
+    visit(table?.type, above);
   }
-  return texts;
 }
 
 function commentOf(node: ts.Node): string {

@@ -1,6 +1,6 @@
 import { hostname } from 'node:os';
 import { expect } from 'chai';
-import { Container, inject, injectable } from 'inversify';
+import { type BindToFluentSyntax, Container, inject, injectable, type ServiceIdentifier } from 'inversify';
 import { type SinonFakeTimers, useFakeTimers } from 'sinon';
 import { LocalCoordinator } from '../../src/cluster/memory/coordinator.js';
 import { sseModule } from '../../src/container.js';
@@ -53,7 +53,7 @@ describe('sseModule', () => {
     container = new Container();
   });
   afterEach(async () => {
-    await container.unbindAllAsync();
+    await unbindAll(container);
     for (const [name, value] of environment) {
       if (value === undefined) Reflect.deleteProperty(process.env, name);
       else process.env[name] = value;
@@ -192,7 +192,7 @@ describe('sseModule', () => {
       const clusterCoordinator = new ClosingCoordinator('n', LIMIT);
       container.load(sseModule({}, { clusterCoordinator }));
       await container.get(SseService).start();
-      await container.unbindAllAsync();
+      await unbindAll(container);
       expect(clusterCoordinator.closes).to.equal(1);
     });
 
@@ -206,7 +206,7 @@ describe('sseModule', () => {
         circuit: kind => (kind === 'send' ? 'open' : 'closed'),
       };
       container.load(sseModule());
-      container.rebind(ResiliencePolicy).toConstantValue(policy);
+      (await rebind(container, ResiliencePolicy)).toConstantValue(policy);
       const service = container.get(SseService);
       await service.start();
       await service.sendMessageToConnection('nobody', 'note', 'x');
@@ -216,9 +216,9 @@ describe('sseModule', () => {
       expect(service.health().reasons.map(({ code }) => code)).to.deep.equal(['CIRCUIT_OPEN']);
     });
 
-    it('lets a service be rebound before the first use', () => {
+    it('lets a service be rebound before the first use', async () => {
       container.load(sseModule());
-      container.rebind(ConnectionStore).to(OwnStore).inSingletonScope();
+      (await rebind(container, ConnectionStore)).to(OwnStore).inSingletonScope();
       const service = container.get(SseService);
       const store = container.get(ConnectionStore);
       expect(store).to.be.instanceOf(OwnStore);
@@ -226,7 +226,7 @@ describe('sseModule', () => {
     });
   });
 
-  describe('unbindAllAsync', () => {
+  describe('unbinding all', () => {
     let clock: SinonFakeTimers;
 
     beforeEach(() => {
@@ -242,29 +242,36 @@ describe('sseModule', () => {
       container.load(sseModule({ connection: { maxAge: 60_000 } }));
       const connection = await container.get(SseService).createConnection('a', new FakeSink());
       expect(clock.countTimers()).to.be.at.least(3);
-      await container.unbindAllAsync();
+      await unbindAll(container);
       expect(clock.countTimers()).to.equal(0);
       expect(await connection.closed).to.equal('shutdown');
+    });
+
+    it('is what closing the service does', async () => {
+      container.load(sseModule({ connection: { maxAge: 60_000 } }));
+      await container.get(SseService).createConnection('a', new FakeSink());
+      await container.get(SseService).close();
+      expect(clock.countTimers()).to.equal(0);
     });
 
     it('closes the service', async () => {
       container.load(sseModule());
       const service = container.get(SseService);
       await service.start();
-      await container.unbindAllAsync();
+      await unbindAll(container);
       expect(service.health().live).to.equal(false);
     });
 
     it('is harmless when nothing was used', async () => {
       container.load(sseModule());
-      await container.unbindAllAsync();
+      await unbindAll(container);
       expect(container.isBound(SseService)).to.equal(false);
     });
 
     it('is harmless after the service was closed', async () => {
       container.load(sseModule());
       await container.get(SseService).close();
-      await container.unbindAllAsync();
+      await unbindAll(container);
       expect(container.isBound(SseService)).to.equal(false);
     });
 
@@ -280,7 +287,7 @@ describe('sseModule', () => {
       own.load(sseModule(options));
       await own.get(SseService).start();
       const timers = clock.countTimers();
-      await own.unbindAllAsync();
+      await unbindAll(own);
       return timers;
     };
 
@@ -314,7 +321,17 @@ describe('sseModule', () => {
       await other.get(SseService).close();
       expect(container.get(SseService).health().ready).to.equal(true);
     } finally {
-      await other.unbindAllAsync();
+      await unbindAll(other);
     }
   });
 });
+
+/** Inversify 7 has no `unbindAllAsync`; its `unbindAll` resolves. */
+async function unbindAll(container: Container): Promise<void> {
+  await container['unbindAllAsync' in container ? 'unbindAllAsync' : 'unbindAll']();
+}
+
+/** Of Inversify 7 it is a promise. */
+async function rebind<T>(container: Container, identifier: ServiceIdentifier<T>): Promise<BindToFluentSyntax<T>> {
+  return Promise.resolve(container.rebind(identifier));
+}

@@ -70,9 +70,9 @@ export class Lane {
     this.#state.dataset['tone'] = tone;
   }
 
-  /** Resolves with the event of a name that this lane has received, at the earliest `after` so many of that name. */
-  async event(name: string, after = 0): Promise<ReceivedEvent> {
-    return this.#when(() => this.#events.filter(({ event }) => event === name)[after]);
+  /** Resolves with an event of a name that passes the test; `after` skips so many of them. */
+  async event(name: string, after = 0, test: (event: ReceivedEvent) => boolean = () => true): Promise<ReceivedEvent> {
+    return this.#when(() => this.#events.filter(event => event.event === name && test(event))[after]);
   }
 
   /** Number of events of a name so far. */

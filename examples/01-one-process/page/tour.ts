@@ -35,7 +35,8 @@ class Tour {
     const { nodes } = this.#cluster;
     const badge = byId('cluster', HTMLElement);
     badge.dataset['tone'] = this.#facts === undefined ? 'bad' : 'good';
-    setText(byId('node', HTMLElement), this.#facts?.nodeId ?? 'no answer');
+    const answeredBy = nodes.length > 0 ? 'a balancer' : this.#facts?.nodeId;
+    setText(byId('node', HTMLElement), answeredBy ?? 'no answer');
     setText(badge, nodes.length > 0 ? `${nodes.length} nodes and Redis` : this.#alone());
     const path = this.#facts?.console;
     if (path != null) {

@@ -90,9 +90,11 @@ const PROGRAM_ERRORS: ReadonlySet<string> = new Set(['TypeError', 'RangeError', 
 const REFUSED_CONNECTION = /^ERR max number of clients/;
 const FIRST_WORDS = /^-((?:DENIED|ERR max number of clients)[^\r\n]*)/;
 
-/** The reason in the first bytes of a Redis that closes a connection at once, which ioredis does not report. */
+/** The reason in the first bytes of a server that closes a connection at once, which ioredis does not report. */
 export function refusalIn(first: Buffer): Error | undefined {
-  const reason = FIRST_WORDS.exec(first.toString('latin1', 0, 256))?.[1];
+  const text = first.toString('latin1', 0, 256);
+  if (text.startsWith('HTTP/')) return new Error('Protocol error: a web server answers');
+  const reason = FIRST_WORDS.exec(text)?.[1];
   return reason === undefined ? undefined : Object.assign(new Error(reason), { name: 'ReplyError' });
 }
 

@@ -151,7 +151,7 @@ async function startNode(nodeId: string, meeting: MemoryBus | undefined): Promis
     sse: container.get(SseService),
     port: (server.address() as AddressInfo).port,
     close: async () => {
-      await container.unbindAllAsync();
+      await container.get(SseService).close();
       server.close();
       server.closeAllConnections();
     },

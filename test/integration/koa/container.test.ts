@@ -20,14 +20,14 @@ class StreamController {
   }
 }
 
-describe('container.unbindAllAsync', () => {
+describe('closing the service', () => {
   it('ends every stream with a last event and leaves no socket', async () => {
     const app = await KoaApp.start({ controllers: [StreamController] });
     const clients = await Promise.all(
       ['/sse/a', '/sse/b', '/endless/c'].map(path => EventStreamClient.open(app.url + path)),
     );
     await until(() => app.store.size === 3, 'three connections');
-    await app.container.unbindAllAsync();
+    await app.service.close();
     for (const client of clients) {
       expect(await client.closeReason()).to.equal('shutdown');
       expect(await client.ended()).to.equal('clean');
@@ -45,7 +45,7 @@ describe('container.unbindAllAsync', () => {
     while (app.service.sendMessage('a', 'note', 'x'.repeat(500_000)).outcome === 'delivered') {
       await turn();
     }
-    await app.container.unbindAllAsync();
+    await app.service.close();
     await until(() => app.sockets.size === 0, 'the socket to be cut');
     client.leave();
     await app.close();

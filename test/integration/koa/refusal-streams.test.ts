@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { EventSource } from 'eventsource';
 import type { Middleware } from 'koa';
 import type { SseGuard, SseRequest } from '../../../src/contracts/authorization.js';
-import { SseError, type SseErrorCode } from '../../../src/errors.js';
+import { sentenceOf, SseError, type SseErrorCode } from '../../../src/errors.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import { MAX_NAME_BYTES } from '../../../src/protocol/names.js';
 import { EventStreamClient, type StreamInit } from '../../support/event-stream-client.js';
@@ -31,6 +31,11 @@ class StreamController {
 }
 
 class TwoController {
+  @SseEndpoint('/nameless', { connectionId: () => 5 as unknown as string })
+  nameless(): void {
+    // Never called.
+  }
+
   @SseEndpoint('/two')
   *two(): Iterable<string> {
     yield 'one';
@@ -181,24 +186,35 @@ describe('a refusal that may pass', () => {
         expect(client.status).to.equal(503);
         expect(client.headers).to.include({ 'cache-control': 'no-store', connection: 'close' });
         expect(client.headers['retry-after']).to.match(/^[2-7]$/);
-        expect(await client.json()).to.deep.equal({ error: { code: 'UNAVAILABLE', message: 'Service Unavailable' } });
+        const { error } = (await client.json()) as { error: Record<string, string> };
+        expect(error).to.include({ code: 'UNAVAILABLE', message: sentenceOf('UNAVAILABLE') });
+        expect(error).to.have.all.keys('code', 'message', 'reference');
       });
     }
 
-    it('has no internal messages', async () => {
-      for (const query of ['code=INTERNAL', 'verdict=500', 'status=500']) {
-        const client = await open(`/sse/a?${query}`, {});
-        expect(client.status).to.equal(500);
+    it('has no internal messages, limits and class names', async () => {
+      const queries = [
+        'code=INTERNAL',
+        'verdict=500',
+        'status=500',
+        'verdict=403',
+        'code=RATE_LIMITED',
+        'code=INVALID_TOPIC',
+      ];
+      for (const path of [...queries.map(query => `/sse/a?${query}`), '/nameless', `/sse/${'x'.repeat(257)}`]) {
+        const client = await open(path, {});
+        expect(client.status).to.be.greaterThan(399);
         await client.ended();
-        expect(client.text).to.not.match(/10\.0\.0\.7|secret|Refusing/);
+        expect(client.text).to.not.match(/10\.0\.0\.7|secret|Refusing|Controller|256|limits\./);
       }
     });
 
-    it('does not name the guard that refuses', async () => {
-      const client = await open('/sse/a?verdict=403', {});
-      expect(client.status).to.equal(403);
-      await client.ended();
-      expect(client.text).to.not.contain('Refusing');
+    it('carries a reference that the log has, when the server failed', async () => {
+      const client = await open('/sse/a?code=INTERNAL', {});
+      const { error } = (await client.json()) as { error: Record<string, string> };
+      expect(error).to.include({ code: 'INTERNAL', message: sentenceOf('INTERNAL') });
+      const line = app.logger.at('error').find(({ fields }) => fields?.['reference'] === error['reference']);
+      expect((line?.fields?.['error'] as Error).message).to.contain('10.0.0.7');
     });
 
     it('keeps its status in an error handler between the middleware and the route', async () => {
@@ -258,6 +274,17 @@ describe('a refusal that may pass', () => {
         expect(client.status).to.equal(status);
         expect(Number(client.headers['retry-after'])).to.be.greaterThan(0);
       }
+    } finally {
+      await app.close();
+    }
+  });
+
+  it('has the message of its error with disclosure: message', async () => {
+    await start({ options: { disclosure: 'message' } });
+    try {
+      const client = await open('/sse/a?code=INTERNAL', {});
+      const { error } = (await client.json()) as { error: Record<string, string> };
+      expect(error['message']).to.equal('redis://10.0.0.7 said no');
     } finally {
       await app.close();
     }

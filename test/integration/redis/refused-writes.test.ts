@@ -60,7 +60,7 @@ describe('a Redis that refuses writes', () => {
   afterEach(async () => {
     for (const { back } of Object.values(REFUSALS)) await run(back);
     for (const sink of sinks.splice(0)) sink.leave();
-    await Promise.all(containers.splice(0).map(container => container.unbindAllAsync()));
+    await Promise.all(containers.splice(0).map(container => container.get(SseService).close()));
     containers = [];
     sinks = [];
   });

@@ -60,7 +60,7 @@ describe('a node that checks itself', () => {
 
   afterEach(async () => {
     for (const sink of sinks.splice(0)) sink.leave();
-    await container.unbindAllAsync();
+    await container.get(SseService).close();
     await others.dispose();
   });
 

@@ -86,7 +86,7 @@ describe('the ends of the range of each setting', () => {
         });
         expect(sse.sendMessage('a', 'note', 'x').outcome).to.equal('delivered');
         expect(await sse.publish('t', 'note', 'x')).to.include({ outcome: 'stored' });
-        await container.unbindAllAsync();
+        await container.get(SseService).close();
         expect(waits.filter(ms => !(ms >= 0 && ms <= LONGEST))).to.deep.equal([]);
       }
     });

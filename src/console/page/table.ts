@@ -1,0 +1,104 @@
+import { element, setText } from './dom.js';
+
+/** One column of a table. */
+export interface Column<Row> {
+  readonly title: string;
+  /** Text, or an element for more than text. An element is made anew with each update, so it should be rare. */
+  cell(row: Row): string | Node;
+  /** Class of its cells: `mono`, `number`, `key`. */
+  readonly class?: string;
+  /** Tone of its text as a badge. */
+  tone?(row: Row): string;
+}
+
+/** A table whose rows are updated in place, so that a reader's focus and selection stay. */
+export class Table<Row> {
+  readonly view: HTMLElement;
+  readonly #body = element('tbody', { attributes: { role: 'rowgroup' } });
+  readonly #empty = element('p', 'empty', '');
+  readonly #rows = new Map<string, HTMLTableRowElement>();
+
+  /**
+   * @param name says to a screen reader what the table has
+   * @param empty says what would fill the table
+   */
+  constructor(
+    name: string,
+    private readonly columns: readonly Column<Row>[],
+    private readonly keyOf: (row: Row) => string,
+    private empty: string,
+  ) {
+    const head = columns.map(({ title, class: className = '' }) =>
+      element('th', { class: className, attributes: { role: 'columnheader', scope: 'col' } }, title),
+    );
+    const table = element(
+      'table',
+      { attributes: { role: 'table', 'aria-label': name } },
+      element('thead', { attributes: { role: 'rowgroup' } }, element('tr', { attributes: { role: 'row' } }, ...head)),
+      this.#body,
+    );
+    this.view = element(
+      'div',
+      { class: 'scroll', attributes: { tabindex: 0, role: 'region', 'aria-label': name } },
+      table,
+      this.#empty,
+    );
+    this.#empty.textContent = 'Loading…';
+  }
+
+  /** Shows these rows in this order. */
+  show(rows: readonly Row[], empty = this.empty): void {
+    const wanted = new Set(rows.map(row => this.keyOf(row)));
+    for (const [key, row] of this.#rows) {
+      if (wanted.has(key)) continue;
+      row.remove();
+      this.#rows.delete(key);
+    }
+    let after: Element | null = null;
+    for (const row of rows) {
+      const view = this.#rowOf(row);
+      const next: Element | null = after === null ? this.#body.firstElementChild : after.nextElementSibling;
+      if (next !== view) this.#body.insertBefore(view, next);
+      after = view;
+    }
+    this.#empty.hidden = rows.length > 0;
+    this.#empty.textContent = empty;
+  }
+
+  #rowOf(row: Row): HTMLTableRowElement {
+    const key = this.keyOf(row);
+    const known = this.#rows.get(key);
+    const view = known ?? element('tr', { attributes: { role: 'row' }, data: { key } });
+    if (known === undefined) {
+      view.append(...this.columns.map(cellView));
+      this.#rows.set(key, view);
+    }
+    for (const [at, column] of this.columns.entries()) {
+      const cell = view.children[at];
+      if (cell instanceof HTMLElement) fill(cell, column.cell(row), column.tone?.(row));
+    }
+    return view;
+  }
+}
+
+function cellView<Row>({ title, class: className = '' }: Column<Row>): HTMLElement {
+  return element(
+    'td',
+    { class: className, attributes: { role: 'cell' }, data: { label: title } },
+    element('span', 'value'),
+  );
+}
+
+function fill(cell: HTMLElement, content: string | Node, tone: string | undefined): void {
+  const value = cell.firstElementChild;
+  if (!(value instanceof HTMLElement)) return;
+  if (typeof content !== 'string') {
+    // Buttons of a row stay the same ones: replacing them would take the focus away.
+    if (value.childElementCount === 0) value.replaceChildren(content);
+    return;
+  }
+  setText(value, content);
+  if (tone === undefined) return;
+  value.classList.add('badge');
+  value.dataset['tone'] = tone;
+}
