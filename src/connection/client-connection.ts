@@ -111,9 +111,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return (this.#handling = new Handling());
   }
 
-  /** Writes the response head and the first event. Once, in state `opening`. */
-  open(first: Frame): void {
+  /** Writes the response head and the first event, whose id is this position. Once, in state `opening`. */
+  open(first: Frame, at?: Cursor): void {
     this.#sink.open();
+    if (at !== undefined) this.#cursor.shown({ ...first, position: at });
     if (this.#state.kind === 'opening') this.#state = SENT;
     this.replay(first);
   }
@@ -123,7 +124,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
    * {@link drained} between two pages.
    */
   replay(frame: Frame): void {
-    if (this.#state.kind === 'opening') this.#writer.replay(frame);
+    if (this.#state.kind === 'opening') this.#writer.replay(this.#cursor.shown(frame));
   }
 
   /** As {@link replay}, for an event that is no part of a page: within the bounds of `sendBuffer.*`. */
@@ -203,6 +204,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   hasReached(position: Position): boolean {
     return this.#cursor.hasReached(position);
+  }
+
+  moveTo(position: Cursor, frame: Frame): boolean {
+    return this.#cursor.moveTo(position) && this.#writer.enqueue(frame) === DELIVERED;
   }
 
   wasRefused(position: Position): boolean {

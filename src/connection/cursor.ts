@@ -8,6 +8,8 @@ import { EVERYONE } from '../protocol/names.js';
 export class ClientCursor {
   #epoch: string | undefined;
   #position: Position | undefined;
+  /** The newest position that the client was given as its last id. An entry of no topic of the client moves its cursor alone. */
+  #shown: Position | undefined;
   /** The first and the last entry that the send buffer refused. */
   #refused: { readonly first: Position; readonly last: Position } | undefined;
 
@@ -33,6 +35,22 @@ export class ClientCursor {
     if (this.#position === undefined || position.epoch !== this.#epoch) return false;
     if (!isAfter(position, this.#position)) return false;
     this.#position = position;
+    this.#shown = position;
+    return true;
+  }
+
+  /** Notes the position of a frame that is written without being asked for, and returns the frame. */
+  shown(frame: Frame): Frame {
+    if (frame.position !== undefined) this.#shown = frame.position;
+    return frame;
+  }
+
+  /** The client has everything up to a position. Returns whether its last id is older, so that it gets this one. */
+  moveTo(position: Cursor): boolean {
+    if (this.#position === undefined || position.epoch !== this.#epoch) return false;
+    if (this.#shown !== undefined && !isAfter(position, this.#shown)) return false;
+    this.#shown = position;
+    if (isAfter(position, this.#position)) this.#position = position;
     return true;
   }
 

@@ -96,7 +96,7 @@ export class Replayer {
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
   async finish(connection: ClientConnection, start: ReplayStart): Promise<void> {
     const position = connection.ownIds ? undefined : positionOf(start);
-    connection.open(connectedFrame(connection, this.node, position));
+    connection.open(connectedFrame(connection, this.node, position), position);
     if (isAtPresent(start)) connection.goLive(start.page.head);
     else await this.#write(connection, start);
   }
