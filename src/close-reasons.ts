@@ -10,6 +10,8 @@ const CLOSE_REASONS = {
   superseded: { spread: false },
   slow: { spread: false },
   stale: { spread: false },
+  idle: { spread: true },
+  revoked: { spread: true },
   expired: { spread: true },
   'max-age': { spread: true },
   completed: { spread: false },
@@ -28,7 +30,9 @@ const CLOSE_REASONS = {
  * | `superseded` | a newer connection with the same id took over |
  * | `slow` | the send buffer overflowed under the `disconnect` policy |
  * | `stale` | the socket accepted no byte for `connection.timeout` although bytes were waiting |
- * | `expired` | removed by the cleanup: no byte accepted for `cleanup.connectionTtl` |
+ * | `idle` | removed by the cleanup: no byte accepted for `cleanup.connectionTtl` |
+ * | `revoked` | the application took the rights of the client away |
+ * | `expired` | the credentials of the client ran out |
  * | `max-age` | reached `connection.maxAge` |
  * | `completed` | the handler's source ended |
  * | `failed` | the handler or its source threw, or no node runs the resumable source any more |

@@ -81,7 +81,15 @@ export type { Reset, ResetClient, ResetHook } from './contracts/connection.js';
 export type { ResumableSource } from './contracts/service.js';
 export type { ConnectionState, SseConnection } from './contracts/connection.js';
 export type { EventMap, EventOptions, SseEvent } from './contracts/events.js';
-export type { Admission, SseGuard, SseRequest, Verdict } from './contracts/authorization.js';
+export type {
+  Admission,
+  Revocation,
+  RevocationOptions,
+  RevocationSelector,
+  SseGuard,
+  SseRequest,
+  Verdict,
+} from './contracts/authorization.js';
 export type {
   ClusterSendOptions,
   ConnectionOptions,

@@ -34,6 +34,7 @@ describe('docs/redis.md', () => {
       partition?.routes,
       partition?.index,
       keys.logMeta,
+      keys.logMarks,
       keys.topic('<topic>').stream,
       keys.topic('<topic>').last,
       keys.lock('<name>'),

@@ -27,7 +27,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   /** How often in a row the streams of its client have failed. */
   readonly failures: number;
   readonly ownIds: boolean;
-  readonly openedAt = performance.now();
+  readonly openedAt: number;
   /** Set when the cluster has registered the connection. */
   fencingToken: number | undefined = undefined;
   origin: unknown = undefined;
@@ -52,6 +52,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.ownIds = identity.ids === 'application';
     this.#ids = new ClientIds(this.ownIds);
     ({ id: this.id, ordinal: this.ordinal, lastEventId: this.lastEventId, failures: this.failures = 0 } = identity);
+    this.openedAt = identity.openedAt ?? performance.now();
     this.#sink = sink;
     this.#environment = environment;
     this.#writer = new FrameWriter(sink, environment, this);

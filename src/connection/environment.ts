@@ -75,6 +75,8 @@ export interface ConnectionIdentity {
   readonly lastEventId: string | undefined;
   /** `application`: its events have ids of the application. */
   readonly ids?: 'application' | undefined;
+  /** By the monotonic clock, when its client was admitted. Default now. */
+  readonly openedAt?: number | undefined;
   /** How often in a row the streams of its client have failed. Default 0. */
   readonly failures?: number;
 }

@@ -28,6 +28,35 @@ export interface Admission {
   readonly topics?: readonly string[];
 }
 
+/** The connections that lose their rights: all of a user, or one. With `topics` they lose only these topics. */
+export type RevocationSelector =
+  | { readonly user: string; readonly topics?: readonly string[]; readonly connectionId?: undefined }
+  | { readonly connectionId: string; readonly user?: undefined; readonly topics?: undefined };
+
+/** Settings of a revocation. */
+export interface RevocationOptions {
+  /** The reason that the clients are given. Default `revoked`. */
+  readonly reason?: string;
+  /** Cuts the sockets: nothing more is sent, not even what waits and the last event. Default false. */
+  readonly cut?: boolean;
+  /** Milliseconds for which nodes that did not answer find the revocation when they are back. At most a week. Default 86400000, a day. */
+  readonly ttl?: number;
+}
+
+/** A revocation, as nodes pass it on. */
+export interface Revocation {
+  /** A connection id; or, for all connections of a user, the beginning of their ids, which ends with its only `/`. */
+  readonly target: string;
+  /** The topics that the connections lose; none: the connections end. */
+  readonly topics: readonly string[];
+  readonly reason: string;
+  readonly cut: boolean;
+  /** Milliseconds for which it is kept. */
+  readonly ttl: number;
+  /** Milliseconds since it was made. Connections whose clients were admitted later are not concerned. */
+  readonly age: number;
+}
+
 /** The answer of a guard. */
 export type Verdict = boolean | number | Admission;
 

@@ -1,4 +1,5 @@
 import type { ServiceIdentifier } from 'inversify';
+import type { Revocation } from './authorization.js';
 import type { CloseReason } from './connection.js';
 import type {
   CloseReceipt,
@@ -303,6 +304,11 @@ export interface NodeMessenger {
   close(connectionId: string, reason: CloseReason, trace?: string): Promise<CloseReceipt>;
   /** Closes all connections of all nodes. @param trace as in {@link Message} */
   closeAll(reason: CloseReason, trace?: string): Promise<CloseReceipt>;
+  /**
+   * Carries a revocation out on every node, and keeps a mark of it: a node that does not answer carries it out when it is back.
+   * `unavailable`: no mark is kept. Repeating it is harmless.
+   */
+  revoke(revocation: Revocation): Promise<CloseReceipt>;
   /** Subscribes a connection at its owner. */
   subscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
   /** Unsubscribes a connection at its owner. */

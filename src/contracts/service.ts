@@ -1,4 +1,5 @@
 import type { ServiceIdentifier } from 'inversify';
+import type { RevocationOptions, RevocationSelector } from './authorization.js';
 import type { Backlog, NodeInfo, Presence } from './cluster.js';
 import type { CloseReason, ConnectionSink, ConnectionState, ResetHook, SseConnection } from './connection.js';
 import type {
@@ -23,6 +24,11 @@ export interface ConnectionOptions {
    * the user's own topic. Default: nobody; then whoever names the id takes the connection over.
    */
   readonly user?: string;
+  /**
+   * By `performance.now()`: when it was found out who the client is. A revocation that is later concerns the connection.
+   * Default now.
+   */
+  readonly admittedAt?: number;
   /** When the stream ends with reason `expired`. Default never. */
   readonly expiresAt?: Date;
   /** The topics that it may follow, now and by `subscribe`. Default: what the `Authorizer` grants. */
@@ -171,6 +177,16 @@ export interface SseService<Events extends EventMap = EventMap> {
   ): Promise<BroadcastReceipt>;
   /** Closes a connection wherever it is. @throws SseError `INVALID_CONNECTION_ID`, `INVALID_REASON` */
   closeConnection(connectionId: string, reason?: CloseReason): Promise<CloseReceipt>;
+  /**
+   * Ends the connections of a user, or one connection, on every node; with topics it takes these topics from the connections
+   * of a user. It concerns every client that was admitted before this call, also one whose stream is still opening (it gets
+   * 403), and none that is admitted later: change first what guards answer. `closed`: how many streams ended or lost a
+   * topic. `missing`: nodes that did not answer. A node that hangs or is cut off carries the revocation out as soon as it is
+   * back. On this node it needs no cluster; `unavailable` says that the cluster does not know it yet: this node passes it on
+   * when the cluster is back. Repeating it is harmless.
+   * @throws SseError `INVALID_USER`, `INVALID_CONNECTION_ID`, `INVALID_TOPIC`, `INVALID_REASON`, `INVALID_OPTION`
+   */
+  revoke(selector: RevocationSelector, options?: RevocationOptions): Promise<CloseReceipt>;
   /** Closes the connections of this node, or of all. @throws SseError `INVALID_REASON` */
   closeAllConnections(reason?: CloseReason, options?: { readonly cluster?: boolean }): Promise<CloseReceipt>;
   /** Whether any node has the connection. @throws SseError `UNAVAILABLE` */

@@ -14,7 +14,7 @@ export interface LocalConnection extends SseConnection {
   readonly token: string;
   /** Grows with each connection of this process. */
   readonly ordinal: number;
-  /** Milliseconds of `performance.now()` when it was created: a step of the wall clock ages nobody. */
+  /** Milliseconds of `performance.now()` when its client was admitted: a step of the wall clock ages nobody. */
   readonly openedAt: number;
   /** Milliseconds of `performance.now()` when its socket last accepted bytes. */
   readonly lastProgressAt: number;

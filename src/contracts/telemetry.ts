@@ -52,6 +52,7 @@ export type Command =
   | 'unsubscribe'
   | 'close'
   | 'close-all'
+  | 'revoke'
   | 'end-source';
 
 /** A request for a stream. */

@@ -61,6 +61,7 @@ export class StreamRequest implements SseContext {
   #pending: Promise<SseConnection> | undefined;
   #refusal: SseError | undefined;
   #over = false;
+  readonly #receivedAt = performance.now();
 
   constructor(
     private readonly ctx: Context,
@@ -168,8 +169,13 @@ export class StreamRequest implements SseContext {
     const { ctx } = this;
     ignoreDisconnects(ctx);
     const lastEventId = options.lastEventId ?? lastEventIdOf(ctx);
-    const resuming = lastEventId === undefined ? options : { ...options, lastEventId };
-    const complete = confirms(ctx) ? { ...resuming, confirms: true } : resuming;
+    const { admittedAt = this.#receivedAt } = options;
+    const complete = {
+      ...options,
+      admittedAt,
+      ...(lastEventId !== undefined && { lastEventId }),
+      ...(confirms(ctx) && { confirms: true }),
+    };
     try {
       return await this.service.createConnection(connectionId, sink, complete);
     } catch (error) {

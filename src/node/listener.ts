@@ -1,5 +1,6 @@
 import { NOT_CONNECTED } from '../connection/direct-send.js';
 import type { ClusterListener, Registered, RememberedOutcome } from '../contracts/listener.js';
+import type { Revocation } from '../contracts/authorization.js';
 import type { CloseReason } from '../contracts/connection.js';
 import type {
   CommandReceipt,
@@ -17,6 +18,7 @@ import { pause } from '../time.js';
 import type { SseNode } from './node.js';
 import type { Arrival, LocalCopies } from './publish.js';
 import type { ResumableSources } from './sources.js';
+import type { Revocations } from './revocations.js';
 import type { Subscriptions } from './subscriptions.js';
 
 /** The entry has usually arrived before the question whether it has, so a poll is rare. */
@@ -29,6 +31,7 @@ export class NodeListener implements ClusterListener {
   constructor(
     private readonly node: SseNode,
     private readonly subscriptions: Subscriptions,
+    private readonly revocations: Pick<Revocations, 'carryOut'>,
     private readonly sources: ResumableSources,
     private readonly copies: LocalCopies,
   ) {}
@@ -87,6 +90,10 @@ export class NodeListener implements ClusterListener {
 
   onCloseAll(reason: CloseReason, trace?: string): number {
     return this.#close([...this.node.store.connections()], reason, trace);
+  }
+
+  onRevoke(revocation: Revocation): number {
+    return this.revocations.carryOut(revocation);
   }
 
   async onSubscribe(connectionId: string, topic: string): Promise<boolean> {

@@ -124,7 +124,7 @@ export class ExpiryCleanup {
   #removeExpired(): number {
     const oldest = performance.now() - this.settings.connectionTtl;
     const expired = [...this.store.connections()].filter(({ lastProgressAt }) => lastProgressAt < oldest);
-    for (const connection of expired) connection.close('expired');
+    for (const connection of expired) connection.close('idle');
     if (expired.length > 0) this.logger.info('expired connections removed', { count: expired.length });
     return expired.length;
   }

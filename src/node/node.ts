@@ -1,6 +1,11 @@
 import { ClientConnection } from '../connection/client-connection.js';
 import { isEnded } from '../connection/end.js';
-import { type ConnectionEnvironment, type ConnectionObserver, MessageIds } from '../connection/environment.js';
+import {
+  type ConnectionEnvironment,
+  type ConnectionIdentity,
+  type ConnectionObserver,
+  MessageIds,
+} from '../connection/environment.js';
 import { MessageMemories } from '../connection/message-memory.js';
 import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
@@ -10,7 +15,6 @@ import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, Reset } from '../contracts/connection.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/policy.js';
-import type { ConnectionOptions } from '../contracts/service.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
@@ -167,7 +171,7 @@ export class SseNode implements ConnectionObserver {
   createConnection(
     id: string,
     sink: ConnectionSink,
-    comeback: Comeback & Pick<ConnectionOptions, 'ids'>,
+    comeback: Comeback & Pick<ConnectionIdentity, 'ids' | 'openedAt'>,
   ): ClientConnection {
     this.#ordinal += 1;
     return new ClientConnection({ id, ordinal: this.#ordinal, ...comeback }, sink, this.environment);

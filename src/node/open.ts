@@ -13,6 +13,7 @@ import { pause, withTimeout } from '../time.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
 import type { SseNode } from './node.js';
 import type { Opened, Replayer, ReplayStart } from './replay.js';
+import type { Revocations } from './revocations.js';
 import type { ResumableSources } from './sources.js';
 import { assertOwn, type Subscriptions } from './subscriptions.js';
 
@@ -27,6 +28,7 @@ export class ConnectionOpener {
   constructor(
     private readonly node: SseNode,
     private readonly subscriptions: Subscriptions,
+    private readonly revocations: Revocations,
     private readonly sources: ResumableSources,
     private readonly replayer: Replayer,
   ) {
@@ -44,7 +46,7 @@ export class ConnectionOpener {
   async #open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
     const topics = this.subscriptions.check(options.topics ?? [], options.user);
     if (options.ids !== undefined) refuseTopics(options);
-    const { backlog, beforeOpen, ids, source } = options;
+    const { backlog, beforeOpen, ids, source, admittedAt = performance.now() } = options;
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
     const brought = legalLastEventId(options.lastEventId);
     if (brought === ENDED) {
@@ -62,11 +64,8 @@ export class ConnectionOpener {
       // Much may have happened meanwhile.
       this.#assertWelcome(connectionId, sink, onDuplicate);
     }
-    const connection = this.node.createConnection(
-      connectionId,
-      sink,
-      ids === undefined ? comeback : { ...comeback, ids },
-    );
+    this.revocations.assertHolds(connectionId, topics, admittedAt);
+    const connection = this.node.createConnection(connectionId, sink, { ...comeback, ids, openedAt: admittedAt });
     if (options.confirms === true) this.node.confirmations.begin(connection);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.store.add(connection);
@@ -195,6 +194,7 @@ export class ConnectionOpener {
     assertOpening(connection);
     if (wanted.length > 0) await this.subscriptions.begin(connection, wanted);
     assertOpening(connection);
+    this.revocations.assertHolds(connection.id, wanted, connection.openedAt);
     const missed = await this.replayer.begin(connection, { since, backlog, opened });
     assertOpening(connection);
     await admit?.();
@@ -303,6 +303,8 @@ function assertOpening(connection: ClientConnection): void {
     case 'draining':
     case 'shutdown':
       throw new SseError('DRAINING', 'this node is going away; connect again and reach another one');
+    case 'revoked':
+      throw new SseError('FORBIDDEN', 'the rights of this client were revoked while it connected');
     case 'slow':
       throw new SseError('SEND_BUFFER_FULL', 'more arrived while opening than sendBuffer.maxBytes; connect again');
     default:

@@ -1,5 +1,6 @@
 import { GuardedCluster } from '../cluster/guarded-cluster.js';
 import type { CoordinatorStatus, Impairment, NodeInfo, Presence } from '../contracts/cluster.js';
+import type { RevocationOptions, RevocationSelector } from '../contracts/authorization.js';
 import type { CloseReason, ConnectionSink, SseConnection } from '../contracts/connection.js';
 import type {
   BroadcastReceipt,
@@ -38,6 +39,7 @@ import { type NodeServices, type Phase, SseNode } from './node.js';
 import { ConnectionOpener } from './open.js';
 import { LocalCopies, Publisher } from './publish.js';
 import { Replayer } from './replay.js';
+import { Revocations } from './revocations.js';
 import { MessageSender } from './send.js';
 import { ResumableSources } from './sources.js';
 import { CLOSED, Subscriptions } from './subscriptions.js';
@@ -48,6 +50,7 @@ export class DistributedSseService implements SseService {
   readonly node: SseNode;
   readonly #listener: NodeListener;
   readonly #subscriptions: Subscriptions;
+  readonly #revocations: Revocations;
   readonly sources: ResumableSources;
   readonly #opener: ConnectionOpener;
   readonly #sender: MessageSender;
@@ -61,14 +64,15 @@ export class DistributedSseService implements SseService {
     };
     const cluster = new GuardedCluster(coordinator, policy, () => this.#listener, report);
     const node = new SseNode(services, cluster);
-    const subscriptions = new Subscriptions(node);
+    const subscriptions = new Subscriptions(node, (...state) => this.#revocations.isRevoked(...state));
+    this.#revocations = new Revocations(node, subscriptions);
     const sources = new ResumableSources(node);
     this.node = node;
     this.#subscriptions = subscriptions;
     this.sources = sources;
     const copies = new LocalCopies();
-    this.#listener = new NodeListener(node, subscriptions, sources, copies);
-    this.#opener = new ConnectionOpener(node, subscriptions, sources, new Replayer(node));
+    this.#listener = new NodeListener(node, subscriptions, this.#revocations, sources, copies);
+    this.#opener = new ConnectionOpener(node, subscriptions, this.#revocations, sources, new Replayer(node));
     this.#sender = new MessageSender(node);
     this.#publisher = new Publisher(node, copies);
     this.#shutdown = new NodeShutdown(node, sources);
@@ -141,6 +145,12 @@ export class DistributedSseService implements SseService {
     const cause = telemetry.connections.cause();
     const others = await this.#command('close-all', undefined, () => cluster.messenger.closeAll(reason, cause));
     return { ...others, closed: closed + others.closed };
+  }
+
+  async revoke(selector: RevocationSelector, options: RevocationOptions = {}): Promise<CloseReceipt> {
+    checkArguments('revoke', options);
+    if (this.node.closed) return CLOSED_NOTHING;
+    return this.#command('revoke', selector.connectionId, () => this.#revocations.revoke(selector, options));
   }
 
   async isConnected(connectionId: string): Promise<boolean> {

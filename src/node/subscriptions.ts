@@ -1,6 +1,6 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import { isEnded } from '../connection/end.js';
-import type { SubscriptionChange } from '../contracts/cluster.js';
+import type { RememberedTopic, SubscriptionChange } from '../contracts/cluster.js';
 import type { CommandReceipt, Cursor } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
@@ -35,7 +35,11 @@ export class Subscriptions {
   readonly #changed = new Map<LocalConnection, Map<string, 'add' | 'drop'>>();
   readonly #keeping: Periodic;
 
-  constructor(private readonly node: SseNode) {
+  /** @param isRevoked whether what is remembered of a connection id has no effect any more */
+  constructor(
+    private readonly node: SseNode,
+    private readonly isRevoked: (connectionId: string, topic: string, state: RememberedTopic) => boolean,
+  ) {
     this.#keeping = new Periodic(() => this.#keep(), { everyMs: node.options.history.ttl / 2, jitter: 0.1 });
   }
 
@@ -60,7 +64,8 @@ export class Subscriptions {
     const followed = new Set(topics);
     const since = new Map<string, Cursor>();
     for (const [topic, state] of await this.node.cluster.log.recall(connection.id, this.#ttl)) {
-      if (state.kind === 'dropped') followed.delete(topic);
+      if (this.isRevoked(connection.id, topic, state)) this.#note(connection, topic, 'drop');
+      else if (state.kind === 'dropped') followed.delete(topic);
       else if (!followed.has(topic)) {
         followed.add(topic);
         this.#note(connection, topic, 'add');

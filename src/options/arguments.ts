@@ -1,4 +1,5 @@
 import { constants } from 'node:os';
+import type { RevocationOptions } from '../contracts/authorization.js';
 import type { Backlog } from '../contracts/cluster.js';
 import type {
   ClusterSendOptions,
@@ -8,7 +9,7 @@ import type {
   PublishOptions,
 } from '../contracts/service.js';
 import { SseError } from '../errors.js';
-import { flag, type Kind, milliseconds, oneOf, simple, text } from './kinds.js';
+import { flag, type Kind, milliseconds, millisecondsWithin, oneOf, simple, text } from './kinds.js';
 import { assertKnownKeys, OptionProblems, shownValue } from './problems.js';
 import { SETTINGS } from './settings.js';
 
@@ -16,6 +17,8 @@ import { SETTINGS } from './settings.js';
 type Rules<Options> = { readonly [Name in keyof Options]-?: Kind<unknown> | 'checked' };
 
 const MAX_BACKLOG = 1_000;
+/** The longest `ttl` of a revocation: a week. */
+export const LONGEST_REVOCATION_MS = 604_800_000;
 
 const isFunction = (value: unknown): value is () => unknown => typeof value === 'function';
 
@@ -43,6 +46,7 @@ const CONNECTION: Rules<ConnectionOptions> = {
   topics: simple(...TOPICS),
   user: 'checked',
   expiresAt: simple(...EXPIRY),
+  admittedAt: simple('a time by performance.now()', (value): value is number => Number.isFinite(value)),
   allowedTopics: simple(...TOPICS),
   lastEventId: text('text'),
   backlog: simple(...BACKLOG),
@@ -52,6 +56,11 @@ const CONNECTION: Rules<ConnectionOptions> = {
   source: simple('an object { key, start } with a function start', isSource),
   beforeOpen: simple('a function', isFunction),
   onReset: simple('a function', isFunction),
+};
+const REVOKE: Rules<RevocationOptions> = {
+  reason: 'checked',
+  cut: flag,
+  ttl: millisecondsWithin(1, LONGEST_REVOCATION_MS),
 };
 const DRAIN: Rules<DrainOptions> = { timeout: milliseconds };
 const CONNECTIONS: Rules<ConnectionFilter> = { user: 'checked', topic: 'checked' };
@@ -78,6 +87,7 @@ const METHODS = {
   publishToUser: PUBLISH,
   connections: CONNECTIONS,
   closeAllConnections: CLOSE_ALL,
+  revoke: REVOKE,
   drain: DRAIN,
   drainOnSignals: DRAIN_ON_SIGNALS,
 } as const;

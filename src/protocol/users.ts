@@ -11,7 +11,7 @@ import { checkConnectionId, checkTopic, MAX_NAME_BYTES, USER_PREFIX } from './na
 export function connectionIdOf(user: string, id: string): string {
   checkUser(user);
   checkConnectionId(id);
-  const whole = `${encodeURIComponent(user)}/${id}`;
+  const whole = idsOf(user) + id;
   checkConnectionId(whole);
   return whole;
 }
@@ -47,6 +47,16 @@ export function checkIdWithoutUser(id: string): void {
     "the id of a connection without a user must have no '/', which ends the user in the ids of users' connections; " +
       'choose another id, or let a guard answer with a user',
   );
+}
+
+/** The beginning of the ids of all connections of a user. */
+export function idsOf(user: string): string {
+  return `${encodeURIComponent(user)}/`;
+}
+
+/** Whether text is what {@link idsOf} gives, and not the id of one connection. */
+export function isForUser(text: string): boolean {
+  return text.indexOf('/') === text.length - 1;
 }
 
 /** The user in the id of a connection; `undefined` for a connection without one. */

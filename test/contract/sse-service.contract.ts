@@ -394,7 +394,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
     });
 
     describe('users', () => {
-      describeUsers({ here: () => here, there: () => there, connect });
+      describeUsers({ ...factory, here: () => here, there: () => there, connect });
     });
 
     describe('a close', () => {

@@ -2,19 +2,21 @@ import { expect } from 'chai';
 import type { ConnectionOptions, SseService } from '../../src/contracts/service.js';
 import { connectionIdOf, privateName } from '../../src/protocol/users.js';
 import { codeOf } from '../support/code-of.js';
-import type { RecordingSink } from '../support/recording-sink.js';
+import { RecordingSink } from '../support/recording-sink.js';
 import { until } from '../support/until.js';
 import type { Client } from './sse-service.contract.js';
 
-/** The two nodes of a contract, and its way to connect. */
+/** The two nodes of a contract, and its ways to connect, and to cut a node off. */
 export interface TwoNodes {
   readonly here: () => SseService;
   readonly there: () => SseService;
   connect(service: SseService, id: string, options?: ConnectionOptions, sink?: RecordingSink): Promise<Client>;
+  cut?(nodeId: string): void | Promise<void>;
+  heal?(nodeId: string): void | Promise<void>;
 }
 
 /** What users change. */
-export function describeUsers({ here, there, connect }: TwoNodes): void {
+export function describeUsers({ here, there, connect, cut, heal }: TwoNodes): void {
   let made = 0;
   let [alice, mallory] = ['', ''];
 
@@ -132,5 +134,120 @@ export function describeUsers({ here, there, connect }: TwoNodes): void {
     const tab = await connect(there(), 'tab2', { user: alice, source });
     await until(() => tab.sink.data('message').length === 1, 'the event on another node');
     await here().forgetSource(key);
+  });
+
+  describe('a revocation', () => {
+    const reasonOf = ({ connection }: Client): string | undefined =>
+      'reason' in connection.state ? connection.state.reason : undefined;
+
+    it('ends all streams of a user on every node, and no other', async () => {
+      const own = [await connect(here(), 'tab1', { user: alice }), await connect(there(), 'tab2', { user: alice })];
+      const others = [await connect(there(), 'tab1', { user: mallory }), await connect(here(), `plain${made}`)];
+      expect(await here().revoke({ user: alice })).to.deep.equal({ closed: 2, missing: [] });
+      expect(own.map(reasonOf)).to.deep.equal(['revoked', 'revoked']);
+      for (const { sink } of own) expect(sink.lastEvent?.event).to.equal('sse.closed');
+      for (const { connection } of others) expect(connection.state.kind).to.equal('open');
+      // Clients that are admitted later are not concerned.
+      const again = await connect(there(), 'tab2', { user: alice });
+      expect(again.connection.state.kind).to.equal('open');
+    });
+
+    it('of one connection ends that connection, with the reason of the application', async () => {
+      const one = await connect(there(), 'tab1', { user: alice });
+      const two = await connect(there(), 'tab2', { user: alice });
+      const revoked = await here().revoke({ connectionId: one.connection.id }, { reason: 'signed-out' });
+      expect(revoked).to.deep.equal({ closed: 1, missing: [] });
+      expect([reasonOf(one), reasonOf(two)]).to.deep.equal(['signed-out', undefined]);
+    });
+
+    it('that cuts sends nothing more, whatever waits', async () => {
+      const sink = new RecordingSink();
+      await connect(there(), 'tab1', { user: alice }, sink);
+      sink.block();
+      there().sendMessage(connectionIdOf(alice, 'tab1'), 'message', 'waits');
+      there().sendMessage(connectionIdOf(alice, 'tab1'), 'message', 'waits too');
+      const before = sink.events.length;
+      await here().revoke({ user: alice }, { cut: true });
+      await until(() => sink.destroyed, 'the cut');
+      expect(sink.events).to.have.length(before);
+    });
+
+    it('of topics takes them away, also from a client that is away', async () => {
+      const [secret, news] = [`secret${made}`, `news${made}`];
+      const first = await connect(here(), 'tab1', { user: alice, topics: [news] });
+      const away = await connect(there(), 'tab2', { user: alice });
+      for (const { connection } of [first, away]) await here().subscribe(connection.id, secret);
+      await here().publish(secret, 'message', 'before');
+      await until(() => away.sink.data('message').length === 1, 'the event');
+      const lastEventId = away.sink.events.at(-1)?.id ?? '';
+      away.sink.leave();
+      expect(await there().revoke({ user: alice, topics: [secret, news] })).to.have.property('closed', 1);
+      await here().publish(secret, 'message', 'after');
+      const back = await connect(here(), 'tab2', { user: alice, lastEventId });
+      expect([...back.connection.topics]).to.not.include(secret);
+      await here().publishToUser(alice, 'message', 'last');
+      await until(() => back.sink.data('message').includes('last'), 'the last event');
+      expect(back.sink.data('message')).to.deep.equal(['last']);
+      expect(first.sink.data('message')).to.deep.equal(['before', 'last']);
+    });
+
+    it('ends a stream that is opening, and one whose client was admitted before', async () => {
+      let opening = (): void => undefined;
+      const begun = new Promise<void>(resolve => (opening = resolve));
+      const sink = new RecordingSink();
+      const admittedAt = performance.now();
+      const beforeOpen = (): Promise<void> => {
+        opening();
+        return new Promise(() => undefined);
+      };
+      const attempt = codeOf(there().createConnection('tab1', sink, { user: alice, beforeOpen }));
+      await begun;
+      await here().revoke({ user: alice });
+      expect(await attempt).to.equal('FORBIDDEN');
+      for (const service of [here(), there()]) {
+        const late = service.createConnection('tab1', new RecordingSink(), { user: alice, admittedAt });
+        expect(await codeOf(late)).to.equal('FORBIDDEN');
+      }
+    });
+
+    it('refuses what it cannot understand', async () => {
+      expect(await codeOf(here().revoke({ user: '' }))).to.equal('INVALID_USER');
+      expect(await codeOf(here().revoke({ connectionId: '' }))).to.equal('INVALID_CONNECTION_ID');
+      expect(await codeOf(here().revoke({ user: alice, topics: ['*'] }))).to.equal('INVALID_TOPIC');
+      expect(await codeOf(here().revoke({ user: alice }, { reason: 'no blanks' }))).to.equal('INVALID_REASON');
+      expect(await codeOf(here().revoke({ user: alice }, { ttl: 0 }))).to.equal('INVALID_OPTION');
+    });
+
+    if (cut === undefined || heal === undefined) return;
+
+    it('is carried out by a node that was cut off, once it is back', async () => {
+      const remote = await connect(there(), 'tab1', { user: alice });
+      const local = await connect(here(), 'tab2', { user: alice });
+      await cut('there');
+      try {
+        const { closed, missing } = await here().revoke({ user: alice });
+        expect(closed).to.equal(1);
+        expect(missing).to.deep.equal(['there']);
+        expect(reasonOf(local)).to.equal('revoked');
+        expect(remote.connection.state.kind).to.equal('open');
+      } finally {
+        await heal('there');
+      }
+      await until(() => reasonOf(remote) === 'revoked', 'the end of the stream');
+    });
+
+    it('of a node that is cut off is carried out there, and elsewhere once the node is back', async () => {
+      const remote = await connect(there(), 'tab1', { user: alice });
+      const local = await connect(here(), 'tab2', { user: alice });
+      await cut('here');
+      try {
+        const revoked = await here().revoke({ user: alice });
+        expect(revoked).to.deep.equal({ closed: 1, missing: [], unavailable: 'CLUSTER_UNREACHABLE' });
+        expect(reasonOf(local)).to.equal('revoked');
+      } finally {
+        await heal('here');
+      }
+      await until(() => reasonOf(remote) === 'revoked', 'the end of the stream');
+    });
   });
 }

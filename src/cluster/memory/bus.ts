@@ -1,3 +1,4 @@
+import type { Revocation } from '../../contracts/authorization.js';
 import type {
   NodeInfo,
   Publication,
@@ -8,7 +9,7 @@ import type {
   ReplayRequest,
 } from '../../contracts/cluster.js';
 import type { ClusterListener } from '../../contracts/listener.js';
-import type { Cursor, Frame, Position } from '../../contracts/events.js';
+import type { CloseReceipt, Cursor, Frame, Position } from '../../contracts/events.js';
 import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
 import { addressed, carriedTrace, EVERYONE } from '../../protocol/names.js';
@@ -28,6 +29,7 @@ interface BusNode {
 }
 
 const IDEMPOTENCY_MS = 60_000;
+const MOST_REVOCATIONS = 10_000;
 
 /**
  * A cluster in memory: what its nodes share. One process has one of its own; several `LocalCoordinator`s on one bus
@@ -40,6 +42,8 @@ export class MemoryBus {
   readonly #nodes = new Map<string, BusNode>();
   readonly #locks = new Map<string, { readonly holder: string; readonly until: number }>();
   readonly #published = new PublishedKeys();
+  /** The latest revocations, each with its time by the monotonic clock. */
+  #revocations: { readonly revocation: Revocation; readonly at: number }[] = [];
   readonly #expiry = new Periodic(() => this.#expire(), { everyMs: IDEMPOTENCY_MS / 2 });
 
   /** @param maxBytes bytes of the entries that its log keeps. Default 67108864 (64 MiB). */
@@ -79,6 +83,9 @@ export class MemoryBus {
     if (node?.cutAt === undefined) return;
     const { listener, cutAt } = node;
     node.cutAt = undefined;
+    for (const { revocation, at } of this.#revocations) {
+      listener.onRevoke({ ...revocation, age: performance.now() - at });
+    }
     const reconciliation = this.#reconciliation(nodeId, listener);
     for (const difference of reconciliation.differences()) reconciliation.repair(difference);
     const { entries, gap } = this.log.since(cutAt);
@@ -131,6 +138,22 @@ export class MemoryBus {
       this.reach(former.nodeId)?.onSuperseded(connectionId, token, present.fencingToken, registration.trace);
     }
     return result;
+  }
+
+  /** Nodes that are cut off carry it out when they are healed. */
+  revoke(revocation: Revocation): CloseReceipt {
+    const now = performance.now();
+    this.#revocations = this.#revocations
+      .filter(({ at, revocation: { ttl } }) => now - at < ttl)
+      .slice(-MOST_REVOCATIONS)
+      .concat({ revocation, at: now - revocation.age });
+    let closed = 0;
+    const missing: string[] = [];
+    for (const [nodeId, listener] of this.listeners()) {
+      if (listener === undefined) missing.push(nodeId);
+      else closed += listener.onRevoke(revocation);
+    }
+    return { closed, missing };
   }
 
   unregister(nodeId: string, connectionId: string, token: string): boolean {

@@ -68,6 +68,7 @@ export class LocalCoordinator implements ClusterCoordinator {
       }
       return { closed, missing };
     },
+    revoke: async revocation => this.#reachBus().revoke(revocation),
     subscribe: (connectionId, topic) => this.#command(connectionId, owner => owner.onSubscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
       this.#command(connectionId, owner => owner.onUnsubscribe(connectionId, topic)),

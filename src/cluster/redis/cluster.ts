@@ -79,6 +79,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     send: async message => this.#send(message),
     close: async (connectionId, reason, trace) => this.#reach(connectionId).commands.close(connectionId, reason, trace),
     closeAll: async (reason, trace) => this.#reach().commands.closeAll(reason, trace),
+    revoke: async revocation => this.#reach().commands.revoke(revocation),
     subscribe: async (connectionId, topic) =>
       this.#reach(connectionId).commands.ownerCommand({ t: 'subscribe', connectionId, topic }),
     unsubscribe: async (connectionId, topic) =>

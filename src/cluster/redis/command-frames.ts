@@ -1,3 +1,5 @@
+import { randomBytes } from 'node:crypto';
+import type { Revocation } from '../../contracts/authorization.js';
 import {
   carriedTrace,
   checkConnectionId,
@@ -25,6 +27,14 @@ const COMMANDS = {
   sync: { repaired: isCount },
   close: { connectionId: isConnectionId, reason: isReason },
   closeAll: { reason: isReason },
+  revoke: {
+    target: isConnectionId,
+    topics: isTopics,
+    reason: isReason,
+    cut: isFlag,
+    ttl: isCount,
+    age: isCount,
+  },
   subscribe: { connectionId: isConnectionId, topic: isTopic },
   unsubscribe: { connectionId: isConnectionId, topic: isTopic },
   endSource: { key: isKey },
@@ -87,6 +97,23 @@ export const IDS_PER_ANSWER = 500;
 const MOST_MESSAGE_IDS = 100;
 const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 const REQUEST_ID = /^[0-9a-f]{24}$/;
+
+/** The revocation that a command asks for. */
+export function revocationOf({
+  target,
+  topics,
+  reason,
+  cut,
+  ttl,
+  age,
+}: Command & { readonly t: 'revoke' }): Revocation {
+  return { target, topics, reason, cut, ttl, age };
+}
+
+/** An id for a request. */
+export function newRequestId(): string {
+  return randomBytes(12).toString('hex');
+}
 
 /** `c1` and the request as JSON. */
 export function encodeRequest(value: CommandRequest): Buffer {
@@ -156,6 +183,14 @@ function isToken(value: unknown): value is string {
 
 function isMessageIds(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.length <= MOST_MESSAGE_IDS && value.every(isKey);
+}
+
+function isFlag(value: unknown): value is boolean {
+  return typeof value === 'boolean';
+}
+
+function isTopics(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.every(isTopic);
 }
 
 function isCount(value: unknown): value is number {

@@ -1,4 +1,3 @@
-import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { carriedTrace } from '../../protocol/names.js';
@@ -10,9 +9,11 @@ import {
   encodeAnswer,
   encodeRequest,
   IDS_PER_ANSWER,
+  newRequestId,
   parseAnswer,
   parseRequest,
   type RequestSender,
+  revocationOf,
 } from './command-frames.js';
 import type { LiveNodes } from './leases.js';
 import type { NodeChannel } from './node-channel.js';
@@ -84,7 +85,7 @@ export class CommandBus {
   /** Asks one node. @throws SseError `UNAVAILABLE` when the command was certainly not sent */
   async ask(inc: string, command: Command, { deadline, trace }: AskOptions = {}): Promise<CommandReply> {
     if (!this.#silence.admits(inc)) return { kind: 'unreached' };
-    const id = newId();
+    const id = newRequestId();
     const asked = this.#await(id, [inc], deadline);
     const frame = encodeRequest({ ...this.#head(id, deadline), to: inc, command, ...carrying(trace) });
     try {
@@ -113,7 +114,7 @@ export class CommandBus {
     command: Command,
     { deadline = DEADLINE, trace }: AskOptions = {},
   ): Promise<CommandResults> {
-    const id = newId();
+    const id = newRequestId();
     const awaited = incs.filter(inc => this.#silence.admits(inc));
     const asked = this.#await(id, awaited, deadline);
     try {
@@ -133,7 +134,7 @@ export class CommandBus {
 
   /** Sends a command to all nodes without waiting for answers. @throws SseError `UNAVAILABLE` */
   async notifyAll(command: Command): Promise<void> {
-    await this.channel.publishToAll(encodeRequest({ ...this.#head(newId()), command }));
+    await this.channel.publishToAll(encodeRequest({ ...this.#head(newRequestId()), command }));
   }
 
   /** A node died, so no command waits for its answer any longer. */
@@ -214,6 +215,8 @@ export class CommandBus {
         return listener.onClose(command.connectionId, command.reason, trace);
       case 'closeAll':
         return listener.onCloseAll(command.reason, trace);
+      case 'revoke':
+        return listener.onRevoke(revocationOf(command));
       case 'subscribe':
         return listener.onSubscribe(command.connectionId, command.topic);
       case 'unsubscribe':
@@ -283,10 +286,6 @@ export class CommandBus {
 function carrying(text: string | undefined): Pick<CommandRequest, 'trace'> {
   const trace = carriedTrace(text);
   return trace === undefined ? {} : { trace };
-}
-
-function newId(): string {
-  return randomBytes(12).toString('hex');
 }
 
 function inParts(ids: readonly string[]): string[][] {

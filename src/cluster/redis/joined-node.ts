@@ -19,6 +19,7 @@ import { NodeChannel } from './node-channel.js';
 import { NodeCommands } from './node-commands.js';
 import { Reconciler } from './reconcile.js';
 import { RememberedSubscriptions } from './remembered.js';
+import { RevocationMarks } from './revocations.js';
 import { RedisRoutes } from './routes.js';
 import { LogTail, retentionMs } from './tail.js';
 import { UnreadableTopics } from './unreadable.js';
@@ -45,6 +46,7 @@ export class JoinedNode implements InboxParts {
   readonly remembered: RememberedSubscriptions;
   readonly nodes: LiveNodes;
   readonly unreadable: UnreadableTopics;
+  readonly #marks: RevocationMarks;
   readonly #reconciler: Reconciler;
   readonly #expiry: RouteExpiry;
   readonly #expiring: Periodic;
@@ -76,7 +78,8 @@ export class JoinedNode implements InboxParts {
     });
     this.router = new MessageRouter(node, this.#channel, this.leases);
     this.bus = new CommandBus(node, this.#channel, this.nodes, () => node.clock.earliest);
-    this.commands = new NodeCommands(this.bus, this.registry, this.nodes);
+    this.#marks = new RevocationMarks(node);
+    this.commands = new NodeCommands(this.bus, this.registry, this.nodes, this.#marks);
     this.#inbox = new NodeInbox(node, this.#channel, this);
     const tail = new LogTail(node.options.history.tail, topic => retentionMs(node.options, topic));
     this.reader = new LogReader({ ...node, gateway: node.reading }, tail, this.unreadable);
@@ -162,6 +165,7 @@ export class JoinedNode implements InboxParts {
 
   /** Subscriptions of this node began again; what other nodes sent meanwhile is lost. */
   onNodeUp(): void {
+    void this.#marks.read();
     this.#reconciler.renewSoon();
   }
 
@@ -231,6 +235,7 @@ export class JoinedNode implements InboxParts {
   #onBeat(): void {
     this.nodes.forget();
     void this.unreadable.check();
+    void this.#marks.read();
     if (this.node.gateway.keys.partitions.some(partition => this.leases.isSteady(partition))) void this.#reap();
   }
 

@@ -62,6 +62,8 @@ export class Keys {
   readonly logMode: PubSubMode;
   /** Epoch and last id of the log; names the slot that the log lives in. */
   readonly logMeta: string;
+  /** Marks of revocations. */
+  readonly logMarks: string;
   /** Events for every connection. */
   readonly broadcastChannel: string;
   /** Commands for every node; always classic. */
@@ -85,6 +87,7 @@ export class Keys {
     this.schema = `1/${partitions}/${this.nodeMode}`;
     this.partitions = Array.from({ length: partitions }, (_, number) => this.#partition(number, partitions));
     this.logMeta = `${prefix}{log}:m`;
+    this.logMarks = `${prefix}{log}:v`;
     this.broadcastChannel = this.#channel(BROADCASTS, cluster ? `{log}:${layout.channel}` : layout.channel);
     this.controlChannel = this.#channel(ALL_NODES, 'nodes');
   }

@@ -1,13 +1,16 @@
 import type { Presence, SentMessage } from '../../contracts/cluster.js';
+import type { Revocation } from '../../contracts/authorization.js';
 import type { CloseReason } from '../../contracts/connection.js';
 import type { CloseReceipt, CommandReceipt, Position, SendResult } from '../../contracts/events.js';
 import type { RememberedOutcome } from '../../contracts/listener.js';
+import { SseError } from '../../errors.js';
 import { certainOutcome } from '../outcomes.js';
-import { type Command, MAX_DEADLINE } from './command-frames.js';
+import { type Command, type CommandResult, MAX_DEADLINE } from './command-frames.js';
 import type { CommandBus } from './commands.js';
 import { beforeSending } from './failures.js';
 import { isCode, nodeIdOf } from './frames.js';
 import type { LiveNodes } from './leases.js';
+import type { RevocationMarks } from './revocations.js';
 import type { RedisRoutes } from './routes.js';
 
 /** Milliseconds between the wait of an owner and that of the sender. */
@@ -20,6 +23,7 @@ export class NodeCommands {
     private readonly bus: CommandBus,
     private readonly registry: RedisRoutes,
     private readonly nodes: LiveNodes,
+    private readonly marks: RevocationMarks,
   ) {}
 
   async close(connectionId: string, reason: CloseReason, trace?: string): Promise<CloseReceipt> {
@@ -32,9 +36,21 @@ export class NodeCommands {
   }
 
   async closeAll(reason: CloseReason, trace?: string): Promise<CloseReceipt> {
-    const { results, missing } = await this.#askAll({ t: 'closeAll', reason }, trace);
-    const closed = results.flatMap(([, parts]) => parts).reduce((sum: number, count) => sum + Number(count), 0);
-    return { closed, missing };
+    return closedBy(await this.#askAll({ t: 'closeAll', reason }, trace));
+  }
+
+  async revoke(revocation: Revocation): Promise<CloseReceipt> {
+    // Rather a client too many than one too few.
+    const age = Math.floor(revocation.age);
+    const [marked, asked] = await Promise.allSettled([
+      this.marks.write({ ...revocation, age }),
+      this.#askAll({ t: 'revoke', ...revocation, age }),
+    ]);
+    if (asked.status === 'rejected') throw asked.reason;
+    const receipt = closedBy(asked.value);
+    if (marked.status === 'fulfilled') return receipt;
+    const error: unknown = marked.reason;
+    return { ...receipt, unavailable: (SseError.is(error) && error.noEffect) || 'CLUSTER_UNREACHABLE' };
   }
 
   async presence(topic: string): Promise<Presence> {
@@ -108,8 +124,20 @@ export class NodeCommands {
   }
 }
 
+/** The answers of nodes, each with the number of streams that it closed. */
+function closedBy({
+  results,
+  missing,
+}: {
+  results: (readonly [string, readonly CommandResult[]])[];
+  missing: string[];
+}) {
+  const closed = results.flatMap(([, parts]) => parts).reduce((sum: number, count) => sum + Number(count), 0);
+  return { closed, missing };
+}
+
 /** The owner did not carry a command out, for this reason: a code of its error. */
 function refusedReceipt(reason: string): CommandReceipt {
-  if (reason === 'INVALID_TOPIC') return { outcome: 'rejected', code: reason };
+  if (reason === 'INVALID_TOPIC' || reason === 'FORBIDDEN') return { outcome: 'rejected', code: reason };
   return reason === 'UNAVAILABLE' ? { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' } : { outcome: 'unknown' };
 }

@@ -34,14 +34,7 @@ const owned = group({ conn: text, tok: text });
 export const leaseScript = script({
   name: 'lease',
   keys: { partition },
-  args: {
-    inc: text,
-    believed: optional(lease),
-    leaseMs: integer,
-    keyMs: integer,
-    schema: text,
-    newEpoch: text,
-  },
+  args: { inc: text, believed: optional(lease), leaseMs: integer, keyMs: integer, schema: text, newEpoch: text },
   replies: {
     RENEWED: { lease, owned: integer, nowMicros: integer, full: flag },
     OPENED: { lease, owned: integer, nowMicros: integer, full: flag },
@@ -197,9 +190,7 @@ export const countScript = script({
   name: 'count',
   keys: { partition: group({ leases: text, index: text }) },
   args: { graceMs: integer },
-  replies: {
-    OK: { live: integer, total: integer, nodes: rest(group({ inc: text, routes: integer })) },
-  },
+  replies: { OK: { live: integer, total: integer, nodes: rest(group({ inc: text, routes: integer })) } },
 });
 
 const topic = group({ stream: text, last: text });
@@ -317,6 +308,14 @@ export const forgetScript = script({
   replies: { OK: {} },
 });
 
+/** Keeps a mark of a revocation, if one is given, and reads the marks after a position. */
+export const revocationsScript = script({
+  name: 'revocations',
+  keys: { marks: text },
+  args: { mark: bytes, most: integer, ms: integer, after: text, limit: integer },
+  replies: { OK: { now: integer, marks: rest(group({ id: text, mark: bytes })) } },
+});
+
 /** Names the keys of the log that have another type. */
 export const unreadableScript = script({
   name: 'unreadable',
@@ -359,6 +358,7 @@ export const SCRIPTS = [
   rememberScript,
   recallScript,
   forgetScript,
+  revocationsScript,
 ] as const;
 
 /** A lease as its node knows it. */

@@ -1112,6 +1112,21 @@ export function clusterCoordinatorContract(
         }
       });
 
+      core('carries a revocation out on all nodes', async () => {
+        const revocation = { target: 'alice/', topics: [news], reason: 'gone', cut: true, ttl: 60_000, age: 5 };
+        expect(await a.coordinator.messenger.revoke(revocation)).to.deep.equal({ closed: 2, missing: [] });
+        for (const { listener } of [a, b]) {
+          expect(listener.revocations.map(({ age: _, ...rest }) => rest)).to.deep.include({
+            target: 'alice/',
+            topics: [news],
+            reason: 'gone',
+            cut: true,
+            ttl: 60_000,
+          });
+          expect(listener.revocations.every(({ age }) => age >= 5)).to.equal(true);
+        }
+      });
+
       core('subscribes and unsubscribes a connection at its owner', async () => {
         await connect(b, c1, t1);
         expect(await a.coordinator.messenger.subscribe(c1, news)).to.deep.equal({ outcome: 'delivered' });

@@ -1,3 +1,4 @@
+import type { Revocation } from '../../contracts/authorization.js';
 import type { CloseReason } from '../../contracts/connection.js';
 import type { CommandReceipt, ConfirmationReport, Frame, Gap, LocalResult, Position } from '../../contracts/events.js';
 import type { ClusterListener, Registered, RememberedOutcome } from '../../contracts/listener.js';
@@ -32,6 +33,7 @@ export class RecordingListener implements ClusterListener {
   readonly superseded: { connectionId: string; token: string; trace?: string }[] = [];
   readonly closed: { connectionId: string; reason: CloseReason }[] = [];
   readonly closedAll: CloseReason[] = [];
+  readonly revocations: Revocation[] = [];
   /** Of each command to close, in the order in which they came. */
   readonly closeTraces: (string | undefined)[] = [];
   readonly subscriptions = new Map<string, Set<string>>();
@@ -79,6 +81,11 @@ export class RecordingListener implements ClusterListener {
     this.closeTraces.push(trace);
     this.closed.push({ connectionId, reason });
     return this.connections.delete(connectionId) ? 1 : 0;
+  }
+
+  onRevoke(revocation: Revocation): number {
+    this.revocations.push(revocation);
+    return 1;
   }
 
   onCloseAll(reason: CloseReason, trace?: string): number {

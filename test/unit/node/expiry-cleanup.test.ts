@@ -44,8 +44,8 @@ describe('ExpiryCleanup', () => {
     busy.connection.send('news', 'x');
     await clock.tickAsync(1001);
     expect(cleanup.run()).to.equal(1);
-    expect(quiet.connection.state).to.deep.include({ reason: 'expired' });
-    expect(quiet.sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"expired"}' });
+    expect(quiet.connection.state).to.deep.include({ reason: 'idle' });
+    expect(quiet.sink.lastEvent).to.include({ event: 'sse.closed', data: '{"reason":"idle"}' });
     expect(busy.connection.state.kind).to.equal('open');
   });
 

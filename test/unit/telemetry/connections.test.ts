@@ -138,6 +138,8 @@ describe('telemetry of a connection', () => {
     superseded: true,
     slow: true,
     stale: true,
+    idle: true,
+    revoked: true,
     expired: true,
     'max-age': true,
     completed: true,

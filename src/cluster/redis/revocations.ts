@@ -1,0 +1,84 @@
+import type { Revocation } from '../../contracts/authorization.js';
+import { LONGEST_REVOCATION_MS } from '../../options/arguments.js';
+import type { ClusterNode } from './cluster-node.js';
+import { encodeRequest, newRequestId, parseRequest, revocationOf } from './command-frames.js';
+import { revocationsScript } from './scripts.js';
+import type { Purpose } from './signing.js';
+
+/** Marks that are kept at least, and read at once. */
+const MOST_MARKS = 100_000;
+const PAGE = 500;
+/** A mark has no reader that waits. */
+const NO_DEADLINE = 0;
+/** Milliseconds in which a client that a new node serves can have been admitted elsewhere. */
+const ADMISSION_MS = 120_000;
+const PURPOSE: Purpose = { kind: 'all-nodes' };
+const NOTHING = Buffer.alloc(0);
+
+/**
+ * The marks of revocations in Redis, for nodes that do not get the command: this node reads with each heartbeat those that it
+ * has not read. A mark has the form of a command to all nodes, and its signature.
+ */
+export class RevocationMarks {
+  /** The newest mark that was read. */
+  #after: string | undefined;
+  #reading = false;
+
+  constructor(private readonly node: ClusterNode) {}
+
+  /** Keeps a mark. @throws SseError */
+  async write(revocation: Revocation): Promise<void> {
+    const { gateway, signer, inc } = this.node;
+    const command = { t: 'revoke', ...revocation } as const;
+    const frame = encodeRequest({ id: newRequestId(), from: inc, at: 0, deadline: NO_DEADLINE, command });
+    const mark = signer.sign(PURPOSE, frame);
+    const { logMarks: marks } = gateway.keys;
+    // Read are the marks after it, of which there are none.
+    const after = `${Number.MAX_SAFE_INTEGER}-0`;
+    await gateway.run(revocationsScript, { marks, mark, most: MOST_MARKS, ms: LONGEST_REVOCATION_MS, after, limit: 1 });
+  }
+
+  /** Carries out what this node has not read yet. Never rejects: the next heartbeat tries again. */
+  async read(): Promise<void> {
+    if (this.#reading) return;
+    this.#reading = true;
+    try {
+      while (await this.#readPage());
+    } catch (error) {
+      this.node.logger.debug('the marks of revocations could not be read; trying again', { error });
+    } finally {
+      this.#reading = false;
+    }
+  }
+
+  /** Resolves to whether there may be more. @throws SseError */
+  async #readPage(): Promise<boolean> {
+    const { gateway, clock, options } = this.node;
+    const { logMarks: marks } = gateway.keys;
+    // What clients follow that come back is remembered so long.
+    const recent = (clock.earliest ?? 0) - 2 * options.history.ttl - ADMISSION_MS;
+    const after = this.#after ?? `${Math.max(0, Math.floor(recent))}-0`;
+    const request = { marks, mark: NOTHING, most: MOST_MARKS, ms: 0, after, limit: PAGE };
+    const reply = await gateway.run(revocationsScript, request);
+    for (const { id, mark } of reply.marks) {
+      // A millisecond less: both times are rounded, and no connection from before the revocation may stay.
+      this.#carryOut(mark, Math.max(0, reply.now - parseInt(id, 10) - 1));
+      this.#after = id;
+    }
+    this.#after ??= after;
+    return reply.marks.length === PAGE;
+  }
+
+  #carryOut(mark: Buffer, ms: number): void {
+    const { signer, listener, logger } = this.node;
+    const frame = signer.authentic(PURPOSE, mark)?.body;
+    const request = frame && parseRequest(frame);
+    if (request === undefined || !('command' in request) || request.command.t !== 'revoke') {
+      logger.warn('a mark of a revocation is not authentic, or of another version; it is ignored');
+      return;
+    }
+    const revocation = revocationOf(request.command);
+    const age = revocation.age + ms;
+    if (age <= revocation.ttl) listener.onRevoke({ ...revocation, age });
+  }
+}

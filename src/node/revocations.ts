@@ -1,0 +1,178 @@
+import type { Revocation, RevocationOptions, RevocationSelector } from '../contracts/authorization.js';
+import type { RememberedTopic } from '../contracts/cluster.js';
+import type { CloseReceipt } from '../contracts/events.js';
+import type { LocalConnection } from '../contracts/store.js';
+import { SseError } from '../errors.js';
+import { checkConnectionId, checkReason, checkTopic } from '../protocol/names.js';
+import { checkUser, idsOf, isForUser } from '../protocol/users.js';
+import { Periodic } from '../time.js';
+import type { SseNode } from './node.js';
+import type { Subscriptions } from './subscriptions.js';
+
+const TTL_MS = 86_400_000;
+/** Revocations that a node remembers, and that wait for the cluster. */
+const MOST = 100_000;
+const MOST_TOPICS = 256;
+const RETRY_MS = 1_000;
+/** Milliseconds from the admission of a client until its connection is stored: longer than guards and handlers take. */
+const ADMISSION_MS = 120_000;
+/** Milliseconds that the clocks of this node and the cluster may differ. */
+const CLOCK_SLACK_MS = 2_000;
+
+/** A revocation as this node remembers it, with its time by the monotonic clock and by the wall clock. */
+interface Remembered {
+  readonly at: number;
+  readonly wallMs: number;
+  readonly until: number;
+  readonly topics: readonly string[];
+}
+
+/**
+ * Revocations: carried out on this node at once, on the others by the cluster. They are remembered here for a while, for
+ * clients that were admitted before and whose connections are not stored yet, and for subscriptions that are remembered.
+ */
+export class Revocations {
+  /** By target, the oldest first. */
+  readonly #remembered = new Map<string, Remembered[]>();
+  /** Those of which the cluster keeps no mark, with their time by the monotonic clock. */
+  readonly #unmarked = new Map<Omit<Revocation, 'age'>, number>();
+  readonly #marking: Periodic;
+
+  constructor(
+    private readonly node: SseNode,
+    private readonly subscriptions: Pick<Subscriptions, 'remove'>,
+  ) {
+    this.#marking = new Periodic(() => this.#mark(), { everyMs: RETRY_MS, jitter: 0.3 });
+  }
+
+  /** Never rejects because of the cluster. @throws SseError */
+  async revoke(selector: RevocationSelector, options: RevocationOptions): Promise<CloseReceipt> {
+    const { reason = 'revoked', cut = false, ttl = TTL_MS } = options;
+    checkReason(reason);
+    const revocation = { ...targetOf(selector), reason, cut, ttl };
+    const at = performance.now();
+    const closed = this.carryOut({ ...revocation, age: 0 });
+    const others = await this.node.cluster.messenger.revoke({ ...revocation, age: performance.now() - at });
+    if (others.unavailable !== undefined) this.#markLater(revocation, at);
+    return { ...others, closed: closed + others.closed };
+  }
+
+  /** Carries a revocation out on this node. Returns how many streams ended, or lost a topic. */
+  carryOut({ target, topics, reason, cut, ttl, age }: Revocation): number {
+    const at = performance.now() - age;
+    const kept = topics.length === 0 ? ADMISSION_MS : ttl;
+    this.#remember(target, { at, wallMs: Date.now() - age, until: at + kept, topics });
+    const concerned: LocalConnection[] = [];
+    for (const connection of this.node.store.connections()) {
+      const { id, openedAt } = connection;
+      if ((isForUser(target) ? id.startsWith(target) : id === target) && openedAt <= at) concerned.push(connection);
+    }
+    if (topics.length > 0) return concerned.filter(connection => this.#narrow(connection, topics)).length;
+    for (const connection of concerned) {
+      if (cut) connection.cut(reason);
+      else connection.close(reason);
+    }
+    return concerned.length;
+  }
+
+  /**
+   * To be called for a client before its connection is stored, and once it follows topics.
+   * @throws SseError `FORBIDDEN` when the connection, or a topic, was revoked after the client was admitted
+   */
+  assertHolds(connectionId: string, topics: Iterable<string>, admittedAt: number): void {
+    if (this.#remembered.size === 0) return;
+    const later = this.#of(connectionId).filter(({ at }) => at >= admittedAt);
+    if (later.length === 0) return;
+    const isGone = later.some(revoked => revoked.topics.length === 0);
+    if (isGone || later.some(revoked => [...topics].some(topic => revoked.topics.includes(topic))))
+      throw revokedError();
+  }
+
+  /** Whether a subscription that the cluster remembers was revoked since. */
+  isRevoked(connectionId: string, topic: string, remembered: RememberedTopic): boolean {
+    if (this.#remembered.size === 0) return false;
+    const since = remembered.kind === 'followed' ? (remembered.since?.ms ?? 0) : 0;
+    return this.#of(connectionId).some(
+      ({ topics, wallMs }) => topics.includes(topic) && since <= wallMs + CLOCK_SLACK_MS,
+    );
+  }
+
+  #narrow(connection: LocalConnection, topics: readonly string[]): boolean {
+    const followed = topics.filter(topic => connection.topics.has(topic));
+    for (const topic of followed) {
+      this.subscriptions.remove(connection, topic).catch((error: unknown) => {
+        this.node.logger.warn('a revoked topic could not be forgotten', { connectionId: connection.id, topic, error });
+      });
+    }
+    return followed.length > 0;
+  }
+
+  #of(connectionId: string): readonly Remembered[] {
+    const now = performance.now();
+    const user = connectionId.slice(0, connectionId.indexOf('/') + 1);
+    const found = [connectionId, user].flatMap(target => this.#remembered.get(target) ?? []);
+    return found.filter(({ until }) => until > now);
+  }
+
+  #remember(target: string, revoked: Remembered): void {
+    const now = performance.now();
+    const before = (this.#remembered.get(target) ?? []).filter(({ until }) => until > now);
+    // A mark comes after the command that it repeats.
+    const known = before.some(({ at, topics }) => at >= revoked.at && isSuperset(topics, revoked.topics));
+    this.#remembered.delete(target);
+    this.#remembered.set(target, known ? before : [...before.slice(1 - MOST_TOPICS), revoked]);
+    for (const [old, all] of this.#remembered) {
+      if (this.#remembered.size <= MOST && all.some(({ until }) => until > now)) break;
+      this.#remembered.delete(old);
+    }
+  }
+
+  #markLater(revocation: Omit<Revocation, 'age'>, at: number): void {
+    const [oldest] = this.#unmarked.keys();
+    if (this.#unmarked.size >= MOST && oldest !== undefined) this.#unmarked.delete(oldest);
+    this.#unmarked.set(revocation, at);
+    this.#marking.start();
+  }
+
+  /** Passes on what the cluster does not know, until it cannot be reached again. */
+  async #mark(): Promise<void> {
+    if (this.node.closed) {
+      const count = this.#unmarked.size;
+      this.node.logger.error('the cluster does not know of revocations of this node; revoke again on another', {
+        count,
+      });
+      this.#unmarked.clear();
+    }
+    for (const [revocation, at] of this.#unmarked) {
+      const age = performance.now() - at;
+      if (age < revocation.ttl) {
+        const { unavailable } = await this.node.cluster.messenger.revoke({ ...revocation, age });
+        if (unavailable !== undefined) return;
+      }
+      this.#unmarked.delete(revocation);
+    }
+    this.#marking.stop();
+  }
+}
+
+/** @throws SseError `INVALID_USER`, `INVALID_CONNECTION_ID`, `INVALID_TOPIC` */
+function targetOf({ user, connectionId, topics = [] }: RevocationSelector): Pick<Revocation, 'target' | 'topics'> {
+  for (const topic of topics) checkTopic(topic);
+  if (topics.length > MOST_TOPICS) {
+    throw new SseError('INVALID_TOPIC', `a revocation names at most ${MOST_TOPICS} topics, got ${topics.length}`);
+  }
+  if (user === undefined) {
+    checkConnectionId(connectionId);
+    return { target: connectionId, topics };
+  }
+  checkUser(user);
+  return { target: idsOf(user), topics };
+}
+
+function isSuperset(all: readonly string[], some: readonly string[]): boolean {
+  return some.every(topic => all.includes(topic)) && (some.length > 0 || all.length === 0);
+}
+
+function revokedError(): SseError {
+  return new SseError('FORBIDDEN', 'the rights of this client were revoked while it connected; connect with new ones');
+}
