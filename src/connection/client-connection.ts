@@ -115,17 +115,16 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   /** Writes the response head and the first event, whose id is this position. Once, in state `opening`. */
   open(first: Frame, at?: Cursor): void {
     this.#sink.open();
-    if (at !== undefined) this.#cursor.shown({ ...first, position: at });
     if (this.#state.kind === 'opening') this.#state = SENT;
-    this.replay(first);
+    this.replay(first, at);
   }
 
   /**
-   * Writes a frame ahead of all held frames, whatever its size. Only in state `opening`, after {@link open}; wait for
-   * {@link drained} between two pages.
+   * Writes a frame, whose id is the position `at`, ahead of all held frames, whatever its size. Only in state `opening`,
+   * after {@link open}; wait for {@link drained} between two pages.
    */
-  replay(frame: Frame): void {
-    if (this.#state.kind === 'opening') this.#writer.replay(this.#cursor.shown(frame));
+  replay(frame: Frame, at: Cursor | undefined = frame.position): void {
+    if (this.#state.kind === 'opening') this.#writer.replay(this.#cursor.shown(frame, at));
   }
 
   /** As {@link replay}, for an event that is no part of a page: within the bounds of `sendBuffer.*`. */

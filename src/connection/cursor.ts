@@ -8,7 +8,7 @@ import { EVERYONE } from '../protocol/names.js';
 export class ClientCursor {
   #epoch: string | undefined;
   #position: Position | undefined;
-  /** The newest position that the client was given as its last id. An entry of no topic of the client moves its cursor alone. */
+  /** The newest position that the client was given as an id; older than the cursor after a replay that found nothing. */
   #shown: Position | undefined;
   /** The first and the last entry that the send buffer refused. */
   #refused: { readonly first: Position; readonly last: Position } | undefined;
@@ -39,9 +39,9 @@ export class ClientCursor {
     return true;
   }
 
-  /** Notes the position of a frame that is written without being asked for, and returns the frame. */
-  shown(frame: Frame): Frame {
-    if (frame.position !== undefined) this.#shown = frame.position;
+  /** Notes the position that is the id of a frame, and returns the frame, which is written without being asked for. */
+  shown(frame: Frame, at: Position | undefined): Frame {
+    if (at !== undefined) this.#shown = at;
     return frame;
   }
 
