@@ -3,8 +3,9 @@
  * and the declarations that entries reach. It takes what the compiler made, so `npm run build` comes first; `npm pack` runs
  * both. Lines are short and maps hold the sources, so that a stack trace can be read with and without maps.
  */
-import { mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
+import { decode, encode } from '@jridgewell/sourcemap-codec';
 import { build } from 'esbuild';
 
 const COMPILED = 'dist/src';
@@ -12,6 +13,8 @@ const TARGET = './dist/package/';
 const TYPES = `${TARGET}types/`;
 // Inside the files: its newest version wants a newer Node than this package, and it has many small files.
 const INSIDE = ['cockatiel'];
+// Sources that maps only name.
+const FOREIGN = /node_modules\/|\/(lua|assets)\.ts$/;
 
 const { exports, dependencies, peerDependencies } = JSON.parse(readFileSync('package.json', 'utf8'));
 const entries = Object.values(exports)
@@ -40,6 +43,15 @@ await build({
   logLevel: 'warning',
 });
 
+// A stack trace names lines, so one mapping for each line of a source is enough. Texts and packages are no sources of ours.
+for (const file of readdirSync(TARGET).filter(name => name.endsWith('.map'))) {
+  const map = JSON.parse(readFileSync(join(TARGET, file), 'utf8'));
+  map.mappings = encode(decode(map.mappings).map(beginningsOfLines));
+  map.names = [];
+  map.sourcesContent = map.sources.map((source, n) => (FOREIGN.test(source) ? null : map.sourcesContent[n]));
+  writeFileSync(join(TARGET, file), JSON.stringify(map));
+}
+
 // A declaration that no entry reaches serves no compiler.
 const declarations = new Set(entries.map(({ declaration }) => declaration));
 for (const declaration of declarations) {
@@ -53,3 +65,10 @@ for (const declaration of declarations) {
 
 const licenses = INSIDE.map(name => `${name}\n\n${readFileSync(`node_modules/${name}/LICENSE`, 'utf8')}`);
 writeFileSync(join(TARGET, 'LICENSES.txt'), licenses.join('\n'));
+
+/** Of the segments of one line: those with which another line of a source begins. */
+function beginningsOfLines(segments) {
+  return segments
+    .filter(([, source, line], n) => n === 0 || source !== segments[n - 1][1] || line !== segments[n - 1][2])
+    .map(segment => segment.slice(0, 4));
+}

@@ -3,6 +3,7 @@ import { ContainerModule, type ContainerModuleLoadOptions, type Newable, type Se
 import { MemoryBus } from './cluster/memory/bus.js';
 import { LocalCoordinator } from './cluster/memory/coordinator.js';
 import { RedisCoordinator } from './cluster/redis/cluster.js';
+import { Authorizer } from './contracts/authorization.js';
 import { ClusterCoordinator } from './contracts/cluster.js';
 import { Logger } from './contracts/logger.js';
 import { ResiliencePolicy } from './contracts/policy.js';
@@ -10,6 +11,7 @@ import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
+import { GUARDS_DECIDE } from './node/authorization.js';
 import { Maintenance } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
 import { MemoryConnectionStore } from './node/store.js';
@@ -32,6 +34,8 @@ export interface SseOverrides {
   readonly connectionStore?: Override<ConnectionStore>;
   readonly clusterCoordinator?: Override<ClusterCoordinator>;
   readonly resiliencePolicy?: Override<ResiliencePolicy>;
+  /** Decides who may follow which topic, and stay. Default: what guards allowed. It may be bound as `Authorizer` instead. */
+  readonly authorizer?: Override<Authorizer>;
   readonly logger?: Override<Logger>;
   /** Called for each difference between this node and the cluster that a check found, see `consistency`. */
   readonly onInconsistency?: InconsistencyListener;
@@ -46,6 +50,7 @@ const OVERRIDES: Readonly<Record<keyof SseOverrides, true>> = {
   connectionStore: true,
   clusterCoordinator: true,
   resiliencePolicy: true,
+  authorizer: true,
   logger: true,
   onInconsistency: true,
   environment: true,
@@ -71,6 +76,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
       .toResolvedValue(() => telemetryOf(resolved))
       .inSingletonScope();
     bindService(load, ConnectionStore, overrides.connectionStore, () => new MemoryConnectionStore());
+    bindService(load, Authorizer, overrides.authorizer, () => GUARDS_DECIDE);
     bindPolicy(load, overrides, resolved);
     bindCoordinator(load, overrides.clusterCoordinator, resolved);
     bindMaintenance(load, overrides.onInconsistency, resolved);
@@ -97,7 +103,7 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
   load
     .bind(SseService)
     .toResolvedValue(
-      (store, coordinator, policy, logger, telemetry, maintenance) => {
+      (store, coordinator, policy, logger, telemetry, maintenance, authorizer) => {
         const consistency = maintenance.reconciler;
         const service = new DistributedSseService({
           options,
@@ -108,13 +114,14 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
           telemetry,
           consistency,
           maintenance,
+          authorizer,
         });
         maintenance.start(service.leakProbes());
         // The node id is opaque, since clients see it.
         logger.info('this process is a node', { nodeId: options.node.id, host: hostname(), pid: process.pid });
         return service;
       },
-      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance],
+      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance, Authorizer],
     )
     .inSingletonScope()
     .onDeactivation(service => service.close());

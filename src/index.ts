@@ -1,6 +1,7 @@
 export { LocalCoordinator } from './cluster/memory/coordinator.js';
 export { MemoryBus } from './cluster/memory/bus.js';
 export { sseModule } from './container.js';
+export { Authorizer } from './contracts/authorization.js';
 export { ClusterCoordinator } from './contracts/cluster.js';
 export { ConnectionStore } from './contracts/store.js';
 export { Logger } from './contracts/logger.js';
@@ -64,6 +65,7 @@ export type {
   BroadcastReceipt,
   CloseReceipt,
   CommandReceipt,
+  ConfirmationReport,
   FanOut,
   LocalReceipt,
   LocalResult,
@@ -82,6 +84,8 @@ export type { ConnectionState, SseConnection } from './contracts/connection.js';
 export type { EventMap, EventOptions, SseEvent } from './contracts/events.js';
 export type {
   Admission,
+  AuthorizedClient,
+  Grant,
   Revocation,
   RevocationOptions,
   RevocationSelector,
@@ -93,6 +97,8 @@ export type {
   ClusterSendOptions,
   ConnectionOptions,
   BroadcastOptions,
+  ConnectionFilter,
+  ConnectionInfo,
   DrainOptions,
   PublishOptions,
   SendOptions,

@@ -70,6 +70,7 @@ export function demoRoutes(sse: SseService, { limits }: ResolvedSseOptions): Rou
 }
 
 const STATUS: Readonly<Record<(Receipt | PublishReceipt)['outcome'], number>> = {
+  confirmed: 200,
   delivered: 200,
   buffered: 200,
   stored: 200,

@@ -6,11 +6,11 @@ import { setTimeout as delay } from 'node:timers/promises';
 import type { Upstream } from './balancer.js';
 
 const DEMO = fileURLToPath(new URL('../01-one-process/main.js', import.meta.url));
-/** Milliseconds for Redis to answer; an image may have to be fetched first. */
+/** Milliseconds for a server to answer; an image may have to be fetched first. */
 const PATIENCE = 120_000;
 
 /** A program that this one has started, and ends. */
-abstract class Program {
+export abstract class Program {
   #child: ChildProcess | undefined;
 
   get running(): boolean {
@@ -31,12 +31,40 @@ abstract class Program {
     if (this.running) this.#child?.kill('SIGKILL');
   }
 
-  protected spawn(program: string, args: readonly string[], pipe: boolean, env = process.env): ChildProcess {
+  protected spawn(
+    program: string,
+    args: readonly string[],
+    output: 'pipe' | 'ignore',
+    { errors = 'inherit', env = process.env }: SpawnOptions = {},
+  ): ChildProcess {
     // In a group of its own, so that Ctrl-C lets the nodes leave before Redis goes.
-    const stdio = ['ignore', pipe ? 'pipe' : 'ignore', 'inherit'] as const;
-    this.#child = spawn(program, args, { env, stdio: [...stdio], detached: true });
+    this.#child = spawn(program, args, { env, stdio: ['ignore', output, errors], detached: true });
     return this.#child;
   }
+
+  /** Spawns a server; resolves to false when it ends, or cannot even begin, before it answers. */
+  protected async serve(
+    program: string,
+    args: readonly string[],
+    ask: () => Promise<boolean>,
+    errors: SpawnOptions['errors'] = 'inherit',
+  ): Promise<boolean> {
+    const ended = once(this.spawn(program, args, 'ignore', { errors }), 'exit').then(
+      () => false,
+      () => false,
+    );
+    for (const end = Date.now() + PATIENCE; Date.now() < end;) {
+      const answered = await Promise.race([ended, ask().then(yes => yes || undefined)]);
+      if (answered !== undefined) return answered;
+      await delay(50);
+    }
+    return false;
+  }
+}
+
+interface SpawnOptions {
+  readonly errors?: 'inherit' | 'ignore';
+  readonly env?: NodeJS.ProcessEnv;
 }
 
 /** A node of the demo. */
@@ -45,6 +73,7 @@ export class DemoNode extends Program implements Upstream {
     readonly id: string,
     readonly port: number,
     private readonly redisUrl: string,
+    private readonly variables: Readonly<Record<string, string>> = {},
   ) {
     super();
   }
@@ -64,8 +93,9 @@ export class DemoNode extends Program implements Upstream {
       NODE_ID: this.id,
       PORT: String(this.port),
       HOST: '127.0.0.1',
+      ...this.variables,
     };
-    const child = this.spawn(process.execPath, [DEMO], true, env);
+    const child = this.spawn(process.execPath, [DEMO], 'pipe', { env });
     const ended = once(child, 'exit').then(() => {
       throw new Error(`node ${this.id} ended before it accepted connections`);
     });
@@ -100,7 +130,7 @@ export class DemoRedis extends Program {
     const redis = new DemoRedis(await freePort(), folder);
     for (const way of redis.#ways()) {
       redis.#way = way;
-      if (await redis.#started(...way)) return redis;
+      if (await redis.#serve(way)) return redis;
       console.error(`${way[0]} did not start a Redis`);
     }
     throw new Error('neither redis-server nor docker could start a Redis; install redis-server, or set REDIS_URL');
@@ -109,7 +139,7 @@ export class DemoRedis extends Program {
   /** Starts it again on its port, with what it kept when it was stopped. @throws Error when it does not answer */
   async restart(): Promise<void> {
     if (this.running || this.#way === undefined) return;
-    if (!(await this.#started(...this.#way))) throw new Error('Redis did not start again');
+    if (!(await this.#serve(this.#way))) throw new Error('Redis did not start again');
   }
 
   #ways(): readonly (readonly [program: string, args: readonly string[]])[] {
@@ -123,30 +153,19 @@ export class DemoRedis extends Program {
     ];
   }
 
-  /** Resolves to false when the server ends, or cannot even begin, before Redis answers. */
-  async #started(program: string, args: readonly string[]): Promise<boolean> {
-    const ended = once(this.spawn(program, args, false), 'exit').then(
-      () => false,
-      () => false,
-    );
-    for (const end = Date.now() + PATIENCE; Date.now() < end;) {
-      const answered = await Promise.race([ended, ping(this.port)]);
-      if (answered !== undefined) return answered;
-      await delay(50);
-    }
-    return false;
+  #serve([program, args]: readonly [program: string, args: readonly string[]]): Promise<boolean> {
+    return this.serve(program, args, () => pong(this.port));
   }
 }
 
-/** True when Redis answers, undefined when nothing does yet. */
-async function ping(port: number): Promise<true | undefined> {
+async function pong(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1');
   try {
     socket.end('PING\r\n');
     const [answer] = (await once(socket, 'data')) as [Buffer];
-    return answer.toString().startsWith('+PONG') ? true : undefined;
+    return answer.toString().startsWith('+PONG');
   } catch {
-    return undefined;
+    return false;
   } finally {
     socket.destroy();
   }

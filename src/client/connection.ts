@@ -1,4 +1,4 @@
-import type { Attempt, Block, ConnectOptions, StreamState, TransportEnd } from './options.js';
+import type { Attempt, Block, ConnectOptions, Handled, StreamState, TransportEnd } from './options.js';
 import { type ConnectionEnd, nextStep, type Step } from './rules.js';
 import { fetchTransport } from './transports.js';
 
@@ -19,7 +19,7 @@ export interface Feed {
 
 /** What a feed reports. */
 export interface FeedListener {
-  onBlock(block: Block): void;
+  onBlock(block: Block): Handled;
   /** Nothing follows the state `closed`. */
   onState(state: StreamState): void;
 }
@@ -34,7 +34,8 @@ export interface ConnectionSettings {
 
 /** A connection that has been open for so long worked; the next failure is the first one again. */
 const LASTING = 5_000;
-const LONGEST_ASKED = 24 * 60 * 60 * 1000;
+/** A day, in milliseconds. */
+const LONGEST_ASKED = 86_400_000;
 
 /** One stream over one connection after the other, until the server or the application ends it. */
 export class Connection implements Feed {
@@ -92,9 +93,9 @@ export class Connection implements Feed {
     this.restart();
   }
 
-  onBlock(block: Block): void {
+  onBlock(block: Block): Handled {
     if (block.id !== undefined) this.lastEventId = block.id;
-    this.listener.onBlock(block);
+    return this.listener.onBlock(block);
   }
 
   onOpen(connectionId: string | undefined, nodeId: string | undefined): void {
@@ -226,9 +227,9 @@ class RunningAttempt implements Attempt {
     return this.#openedAt === undefined ? 0 : performance.now() - this.#openedAt;
   }
 
-  onBlock(block: Block): void {
+  onBlock(block: Block): Handled {
     const { event, data } = block;
-    if (this.signal.aborted) return;
+    if (this.signal.aborted) return undefined;
     const facts = isLibraryEvent(event) ? factsIn(data) : {};
     if (event !== 'sse.closed') {
       this.#asked = 0;
@@ -237,10 +238,11 @@ class RunningAttempt implements Attempt {
         this.connection.onOpen(facts.connectionId, facts.nodeId);
       }
     }
-    this.connection.onBlock(block);
+    const results = this.connection.onBlock(block);
     if (event === 'sse.closed') {
       this.finish({ kind: 'closed', reason: facts.reason ?? 'closed', retry: this.#asked });
     }
+    return results;
   }
 
   onRetry(ms: number): void {
@@ -271,7 +273,7 @@ class RunningAttempt implements Attempt {
 
   async #read(): Promise<void> {
     try {
-      const { transport = fetchTransport } = this.options;
+      const { confirm = fetchTransport, transport = confirm } = this.options;
       const end: TransportEnd = await transport(this);
       this.finish(end.kind === 'ended' ? { kind: 'broken', reason: 'ended' } : end);
     } catch (error) {
@@ -291,6 +293,8 @@ interface Facts {
   readonly connectionId?: string;
   readonly nodeId?: string;
   readonly reason?: string;
+  /** Allows this client to confirm. */
+  readonly confirm?: string;
 }
 
 /** The text fields of an event of the library; none for data that is no object. */

@@ -1,3 +1,4 @@
+export { confirm } from './confirm.js';
 export { connect, type Listener, SseStream } from './stream.js';
 export { eventSourceTransport, fetchTransport } from './transports.js';
 export type {
@@ -11,6 +12,7 @@ export type {
   EventName,
   FetchInit,
   Gap,
+  Handled,
   LibraryEvents,
   ReceivedEvent,
   RequestBody,

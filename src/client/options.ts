@@ -4,7 +4,12 @@ export type EventMap = Record<string, unknown>;
 /** Events of the library itself, which every stream may bring. */
 export interface LibraryEvents {
   /** First event of each connection. */
-  readonly connected: { readonly connectionId: string; readonly nodeId: string };
+  readonly connected: {
+    readonly connectionId: string;
+    readonly nodeId: string;
+    /** Allows this client to confirm; only where it asked for that. */
+    readonly confirm?: string;
+  };
   /** Entries are missing; {@link Gap} says which. */
   readonly 'sse.reset': Gap;
   /** Last event of a connection that the server ended. */
@@ -132,7 +137,12 @@ export interface ConnectOptions {
   readonly maxEventSize?: number;
   /** Called when a listener throws. Default: the error is reported as an uncaught one. */
   readonly onError?: (error: unknown) => void;
-  /** How the stream is read. Default {@link fetchTransport}. */
+  /**
+   * `confirm`, to be imported from this package: confirms direct sends with `ack: 'client'` once their listeners have returned,
+   * and their promises have resolved. The server must have `confirmation.enabled`. Default: nothing is confirmed.
+   */
+  readonly confirm?: Transport;
+  /** How the stream is read. Default {@link fetchTransport}. Not together with `confirm`, which uses `fetch`. */
   readonly transport?: Transport;
   /** A `fetch` of the application's own. Default the global one. */
   readonly fetch?: (url: string, init: FetchInit) => Promise<Response>;
@@ -149,6 +159,8 @@ export interface FetchInit {
   readonly credentials: 'omit' | 'same-origin' | 'include';
   readonly cache: 'no-store';
   readonly signal: AbortSignal;
+  /** Of confirmations: the request outlives the page. */
+  readonly keepalive?: boolean;
 }
 
 /** Reads one connection. An application may write its own; {@link fetchTransport} and {@link eventSourceTransport} are two. */
@@ -165,12 +177,15 @@ export interface Attempt {
   /** Names that the application listens to. */
   readonly names: ReadonlySet<string>;
   /** To be called with each block of the event stream. */
-  onBlock(block: Block): void;
+  onBlock(block: Block): Handled;
   /** To be called with each `retry:`. */
   onRetry(ms: number): void;
   /** To be called whenever something arrives, comments included. */
   onAlive(): void;
 }
+
+/** What the listeners of an event returned; `undefined` when it was not given to them, or one of them threw. */
+export type Handled = readonly unknown[] | undefined;
 
 /** One block of an event stream. */
 export interface Block {
@@ -180,6 +195,8 @@ export interface Block {
   readonly data: string | undefined;
   /** `undefined` leaves the last id as it is. */
   readonly id: string | undefined;
+  /** The message id of a send whose sender waits for a confirmation. */
+  readonly confirm?: string | undefined;
 }
 
 /** How one connection ended; a transport that rejects has failed. */

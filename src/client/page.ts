@@ -21,7 +21,9 @@ interface NetworkInformation extends EventTarget {
  */
 export function followPage(listener: PageListener, pauseHidden: number | false): () => void {
   if (typeof addEventListener !== 'function') return () => undefined;
-  const { signal, off } = untilOff();
+  const controller = new AbortController();
+  const { signal } = controller;
+  const off = (): void => controller.abort();
   const on = (target: EventTarget, name: string, act: (event: Event) => void): void => {
     target.addEventListener(name, act, { signal });
   };
@@ -56,11 +58,6 @@ export function followPage(listener: PageListener, pauseHidden: number | false):
     clearTimeout(timer);
     off();
   };
-}
-
-function untilOff(): { signal: AbortSignal; off: () => void } {
-  const controller = new AbortController();
-  return { signal: controller.signal, off: () => controller.abort() };
 }
 
 function followNetworkType(

@@ -4,7 +4,7 @@ const LINE_BREAK = /\r\n|\n|\r/;
 
 /** What a parser reports. */
 export interface ParserListener {
-  onBlock(block: Block): void;
+  onBlock(block: Block): unknown;
   onRetry(ms: number): void;
 }
 
@@ -21,6 +21,7 @@ export class EventStreamParser {
   #event = '';
   #data: string[] = [];
   #id: string | undefined;
+  #confirm: string | undefined;
 
   constructor(
     private readonly listener: ParserListener,
@@ -58,6 +59,7 @@ export class EventStreamParser {
     }
     if (field === 'event') this.#event = value;
     else if (field === 'id' && !value.includes('\0')) this.#id = value;
+    else if (field === 'confirm') this.#confirm = value;
     else if (field === 'retry' && /^\d+$/.test(value)) this.listener.onRetry(Number(value));
   }
 
@@ -66,10 +68,11 @@ export class EventStreamParser {
       event: this.#event || 'message',
       data: this.#data.length > 0 ? this.#data.join('\n') : undefined,
       id: this.#id,
+      confirm: this.#confirm,
     };
     this.#event = '';
     this.#data = [];
-    this.#id = undefined;
+    this.#id = this.#confirm = undefined;
     this.#dataSize = 0;
     if (block.data !== undefined || block.id !== undefined) this.listener.onBlock(block);
   }

@@ -46,7 +46,7 @@ export function nextStep(end: ConnectionEnd, options: ConnectOptions, history: H
     case 'refused': {
       const { status } = end;
       if (status === 204) return { kind: 'stop', end: { reason: 'completed', status } };
-      const message = `the server answered with status ${status} and no event stream`;
+      const message = `the server answered ${status} and no event stream`;
       const refusal = { reason: 'refused', status, message };
       const again = status === 401 && renewable && !history.refusedCredentials;
       const temporary = status >= 500 || TEMPORARY.has(status);

@@ -1,6 +1,6 @@
 import { Connection, type ConnectionSettings, type Feed, type FeedListener, isLibraryEvent } from './connection.js';
 import { compareIds } from './cursor.js';
-import type { Block, StreamState } from './options.js';
+import type { Block, Handled, StreamState } from './options.js';
 
 /** What the tabs of one stream send each other. Only the leader sends `state` and `block`. */
 type Message =
@@ -133,10 +133,10 @@ export class SharedFeed implements Feed {
     this.#unlock();
   }
 
-  #onBlock(block: Block): void {
+  #onBlock(block: Block): Handled {
     this.#post({ kind: 'block', block, before: this.#position });
     this.#position = this.#connection?.lastEventId;
-    this.listener.onBlock(block);
+    return this.listener.onBlock(block);
   }
 
   #onState(state: StreamState): void {
@@ -159,20 +159,10 @@ export class SharedFeed implements Feed {
   }
 
   #onRequest(connection: Connection, message: Message): void {
-    switch (message.kind) {
-      case 'hello':
-      case 'behind':
-        if (message.kind === 'hello') this.#post({ kind: 'state', state: this.#state, id: this.#position });
-        if (message.id !== undefined && isBehind(message.id, connection.lastEventId)) connection.restart(message.id);
-        break;
-      case 'wake':
-      case 'restart':
-        connection[message.kind]();
-        break;
-      case 'state':
-      case 'block':
-        break;
-    }
+    if (message.kind === 'wake' || message.kind === 'restart') connection[message.kind]();
+    if (message.kind === 'hello') this.#post({ kind: 'state', state: this.#state, id: this.#position });
+    if (message.kind !== 'hello' && message.kind !== 'behind') return;
+    if (message.id !== undefined && isBehind(message.id, connection.lastEventId)) connection.restart(message.id);
   }
 
   #followState({ state, id }: Message & { readonly kind: 'state' }): void {

@@ -9,19 +9,20 @@ import type {
   EventMap,
   EventName,
   Gap,
+  Handled,
   ReceivedEvent,
   StreamState,
 } from './options.js';
 import { followPage } from './page.js';
 import { canShare, SharedFeed } from './shared-feed.js';
 
-/** Called with the data of each event of a name. */
+/** Called with the data of each event of a name. What it returns counts for `confirm` alone, which waits for a promise. */
 export type Listener<Name extends string = string, Data = unknown> = (
   data: Data,
   event: ReceivedEvent<Name, Data>,
-) => void;
+) => unknown;
 
-type AnyListener = (data: never, event: never) => void;
+type AnyListener = (data: never, event: never) => unknown;
 
 /** Events that wait for the reader of an async iteration, in number. */
 const MOST_QUEUED = 10_000;
@@ -113,7 +114,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
   once<Name extends EventName<Events>>(name: Name, listener: Listener<Name, AllEvents<Events>[Name]>): () => void {
     const off = this.on(name, (data, event) => {
       off();
-      listener(data, event);
+      return listener(data, event);
     });
     return off;
   }
@@ -180,19 +181,22 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
     }
   }
 
-  #onBlock(block: Block): void {
-    if (!this.#moves(block)) return;
+  #onBlock(block: Block): Handled {
+    // What was delivered before was handled then.
+    if (!this.#moves(block)) return [block];
     const { event: name, data: text } = block;
-    if (text === undefined || name === 'sse.position') return;
+    if (text === undefined || name === 'sse.position') return undefined;
     const { parse = parseJson } = this.#options;
     let data: unknown;
     const parsed = this.#guard(() => (data = isLibraryEvent(name) ? parseJson(text) : parse(text, name)));
-    if (!parsed) return;
+    if (!parsed) return undefined;
     const event = { event: name, data, lastEventId: this.#lastEventId };
-    for (const reader of this.#readers) reader(event);
-    for (const listener of [...(this.#listeners.get(name) ?? [])]) {
-      this.#guard(() => listener(data as never, event as never));
-    }
+    const results: unknown[] = [...this.#readers].map(reader => reader(event));
+    const listeners = [...(this.#listeners.get(name) ?? [])];
+    const handled = listeners.filter(listener =>
+      this.#guard(() => results.push(listener(data as never, event as never))),
+    );
+    return handled.length < listeners.length ? undefined : results;
   }
 
   /**
@@ -253,7 +257,8 @@ function parseJson(text: string): unknown {
   }
 }
 
-function reportUncaught(error: unknown): void {
+/** As the error of a listener that has no caller. */
+export function reportUncaught(error: unknown): void {
   setTimeout(() => {
     throw error;
   });

@@ -1,14 +1,15 @@
-import type { Attempt, FetchInit, RequestBody, TransportEnd } from './options.js';
+import type { Attempt, ConnectOptions, FetchInit, RequestBody, TransportEnd } from './options.js';
 import { EventStreamParser } from './parser.js';
 
-const MEDIA_TYPE = 'text/event-stream';
-const MAX_EVENT_SIZE = 16 * 1024 * 1024;
+/** The media type of event streams. */
+export const MEDIA_TYPE = 'text/event-stream';
+/** 16 Mi characters. */
+const MAX_EVENT_SIZE = 16_777_216;
 
 /** Reads the stream over `fetch`: with headers, any method, and the status of a refusal. */
 export async function fetchTransport(attempt: Attempt): Promise<TransportEnd> {
   const { options, signal } = attempt;
-  const request = options.fetch ?? ((url: string, init: FetchInit): Promise<Response> => fetch(url, init));
-  const response = await request(...(await requestOf(attempt)));
+  const response = await requestBy(options)(...(await requestOf(attempt)));
   const { status, headers, body } = response;
   if (status !== 200 || body === null || headers.get('content-type')?.startsWith(MEDIA_TYPE) !== true) {
     // The body is of no use, and an unread one would keep its socket.
@@ -62,6 +63,11 @@ export function eventSourceTransport(attempt: Attempt): Promise<TransportEnd> {
   });
 }
 
+/** The application's `fetch`, or the global one as it is at this moment. */
+export function requestBy({ fetch: own }: ConnectOptions): NonNullable<ConnectOptions['fetch']> {
+  return own ?? ((url, init) => fetch(url, init));
+}
+
 async function requestOf({ url, options, lastEventId, signal }: Attempt): Promise<[string, FetchInit]> {
   const { headers, body, method = 'GET', credentials = 'same-origin' } = options;
   const own = typeof headers === 'function' ? await headers() : headers;
@@ -100,7 +106,7 @@ function utf8(text: string): string {
 }
 
 /** Milliseconds from now; 0 when the server asks for none. Seconds or a date (RFC 9110, section 10.2.3). */
-function retryAfterOf(value: string | null): number {
+export function retryAfterOf(value: string | null): number {
   if (value === null) return 0;
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
   return Math.max(0, ms || 0);

@@ -81,10 +81,15 @@ export class GuardedCluster {
     outcomeOf: message => this.#call('command', () => this.#coordinator.messenger.outcomeOf(message)),
     endSource: key => this.#command(() => this.#coordinator.messenger.endSource(key)),
     presence: topic => this.#call('maintenance', () => this.#coordinator.messenger.presence(topic)),
-    // No policy: the owner may wait a second with its answer, which must not use up the limits of other calls.
+    confirm: report => this.#command(() => this.#coordinator.messenger.confirm(report)),
+    // No policy: the owner may wait with its answer, which must not use up the limits of other calls.
     hasReached: async (connectionId, position) => {
       if (!this.#joined) await this.join();
       return this.#coordinator.messenger.hasReached(connectionId, position);
+    },
+    isConfirmed: async (connectionId, messageId, ms) => {
+      if (!this.#joined) await this.join();
+      return this.#coordinator.messenger.isConfirmed(connectionId, messageId, ms);
     },
   };
 

@@ -130,4 +130,3 @@ export interface SourceRow {
   readonly events: number | null;
   readonly startedAt: number | null;
 }
-

@@ -1,7 +1,16 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { Revocation } from './authorization.js';
 import type { CloseReason } from './connection.js';
-import type { CloseReceipt, CommandReceipt, Cursor, Frame, Gap, Position, SendResult } from './events.js';
+import type {
+  CloseReceipt,
+  CommandReceipt,
+  ConfirmationReport,
+  Cursor,
+  Frame,
+  Gap,
+  Position,
+  SendResult,
+} from './events.js';
 import type { ClusterListener } from './listener.js';
 import type { SelfCheck } from './self-check.js';
 
@@ -141,7 +150,10 @@ export interface ReplayRequest {
    * it a page may end before, and the reader gets the rest from the listener.
    */
   readonly until?: Cursor;
-  /** The reader follows some of the topics only from these positions on: it gets no earlier entry, and no gap before. */
+  /**
+   * The reader follows some of the topics only from these positions on: it gets no earlier entry, also of a backlog, and no gap
+   * before. A position without an epoch is a time, which counts in every log, whatever `after` is.
+   */
   readonly since?: ReadonlyMap<string, Cursor>;
   /**
    * In place of `after`: the page has the newest kept entries of these topics, 256 KiB at most but at least one, and is
@@ -317,6 +329,13 @@ export interface NodeMessenger {
    * second for that. `undefined`: not yet, or not connected, or its node gives it no mailbox, or its send buffer refused it.
    */
   hasReached(connectionId: string, position: Position): Promise<SendResult | undefined>;
+  /** Gives the owner the report of a client. `rejected`: the owner did not accept it. */
+  confirm(report: ConfirmationReport): Promise<CommandReceipt>;
+  /**
+   * Asks the owner whether the client confirmed a message; the owner waits for that, so many milliseconds at most. `undefined`:
+   * it did not, or it is not connected, or it does not confirm, or the owner did not answer.
+   */
+  isConfirmed(connectionId: string, messageId: string, ms: number): Promise<SendResult | undefined>;
 }
 
 /**

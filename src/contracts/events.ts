@@ -74,6 +74,7 @@ export interface Gap {
  *
  * | outcome | meaning |
  * |---|---|
+ * | `confirmed` | `ack: 'client'`: the client said that it has handled the event |
  * | `delivered` | the owning node wrote the event to the connection's socket, and no bytes wait before that socket |
  * | `buffered` | the owning node holds the event in the send buffer of a slow or still opening connection |
  * | `stored` | the cluster keeps the event in its log or in the connection's mailbox |
@@ -84,7 +85,15 @@ export interface Gap {
  * | `unavailable` | the cluster or the owning node cannot be reached: the event was certainly not sent; the `code` says why |
  */
 export type Outcome =
-  'delivered' | 'buffered' | 'stored' | 'routed' | 'not-connected' | 'rejected' | 'unknown' | 'unavailable';
+  | 'confirmed'
+  | 'delivered'
+  | 'buffered'
+  | 'stored'
+  | 'routed'
+  | 'not-connected'
+  | 'rejected'
+  | 'unknown'
+  | 'unavailable';
 
 /** What became of one event for one connection of this node. */
 export type LocalResult =
@@ -103,7 +112,7 @@ export interface Unavailable {
 
 /** What became of a send, wherever the connection is. */
 export type SendResult =
-  | { readonly outcome: 'delivered' | 'buffered' | 'routed'; readonly nodeId: string }
+  | { readonly outcome: 'confirmed' | 'delivered' | 'buffered' | 'routed'; readonly nodeId: string }
   | { readonly outcome: 'stored' | 'not-connected' }
   /** The node is the one that did not answer, where it is known. */
   | { readonly outcome: 'unknown'; readonly nodeId?: string }
@@ -188,6 +197,17 @@ export type CommandReceipt =
   /** The owning node did not answer: it may have carried it out. */
   | { readonly outcome: 'unknown' }
   | Unavailable;
+
+/** What a client says of the events whose sender asked for a confirmation. */
+export interface ConfirmationReport {
+  readonly connectionId: string;
+  /** Of the event `connected`, so that only the client of the stream can report. */
+  readonly token: string;
+  /** The ids of messages whose listeners have handled the event; with `failed` at most 100. */
+  readonly handled: readonly string[];
+  /** Of messages whose listeners failed, or that had none. */
+  readonly failed: readonly string[];
+}
 
 /** What became of closing connections. */
 export interface CloseReceipt {

@@ -1,6 +1,6 @@
 import type { Revocation } from './authorization.js';
 import type { CloseReason } from './connection.js';
-import type { Frame, Gap, LocalResult, Position } from './events.js';
+import type { CommandReceipt, ConfirmationReport, Frame, Gap, LocalResult, Position } from './events.js';
 
 /** What a node remembers of a message. */
 export type RememberedOutcome = 'delivered' | 'buffered' | 'none' | 'unknown';
@@ -83,4 +83,11 @@ export interface ClusterListener {
    * most; `undefined`: not yet, or it is not here, or it certainly does not get it.
    */
   hasReached(connectionId: string, position: Position): Promise<'delivered' | 'buffered' | undefined>;
+  /** A client says what it has handled. `not-connected`: its connection is not here. */
+  onConfirm(report: ConfirmationReport): CommandReceipt;
+  /**
+   * Whether the client of a connection of this node confirmed a message. Waits for that, so many milliseconds at most; `false` at
+   * once for a connection that is not here, or whose client does not confirm.
+   */
+  isConfirmed(connectionId: string, messageId: string, ms: number): Promise<boolean>;
 }

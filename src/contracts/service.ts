@@ -1,7 +1,7 @@
 import type { ServiceIdentifier } from 'inversify';
 import type { RevocationOptions, RevocationSelector } from './authorization.js';
 import type { Backlog, NodeInfo, Presence } from './cluster.js';
-import type { CloseReason, ConnectionSink, ResetHook, SseConnection } from './connection.js';
+import type { CloseReason, ConnectionSink, ConnectionState, ResetHook, SseConnection } from './connection.js';
 import type {
   BroadcastReceipt,
   CloseReceipt,
@@ -50,6 +50,8 @@ export interface ConnectionOptions {
    * the position from which the client resumes.
    */
   readonly ids?: 'application';
+  /** The client confirms sends with `ack: 'client'`: `connected` has a token for {@link SseService.confirm}. */
+  readonly confirms?: boolean;
   /**
    * Follows a resumable source from its start, or from the client's last id: the node of the first
    * follower in the cluster calls `start`. Every connection with the same key, 1 to 128 bytes of text, gets the events. The
@@ -88,8 +90,12 @@ export interface SendOptions extends EventOptions {
 
 /** Settings of a send to any node. */
 export interface ClusterSendOptions extends SendOptions {
-  /** Default `send.ack`. */
-  readonly ack?: 'owner' | 'none';
+  /**
+   * `owner`: the receipt says what the owning node did. `none`: the send is not awaited. `client`: the receipt waits until the
+   * client says that it has handled the event, up to the deadline: `confirmed`; otherwise the outcome is that of `owner`. Needs
+   * `confirmation.enabled`, else `INVALID_OPTION`. Default `send.ack`.
+   */
+  readonly ack?: 'owner' | 'none' | 'client';
   /** Milliseconds; default `send.deadline`. */
   readonly deadline?: number;
   /**
@@ -191,6 +197,11 @@ export interface SseService<Events extends EventMap = EventMap> {
   locate(connectionId: string): Promise<string | undefined>;
   /** Open connections of this node. */
   getConnectionCount(): number;
+  /**
+   * The connections of this node, opening ones included; never asks the cluster.
+   * @throws SseError `INVALID_OPTION`, `INVALID_USER`, `INVALID_TOPIC`
+   */
+  connections(filter?: ConnectionFilter): readonly ConnectionInfo[];
   /** Exact sum over all live nodes. @throws SseError `UNAVAILABLE` */
   getClusterConnectionCount(): Promise<number>;
 
@@ -240,6 +251,13 @@ export interface SseService<Events extends EventMap = EventMap> {
    * end are forgotten. `delivered`: the next follower begins a new run. @throws SseError `INVALID_EVENT_ID`
    */
   forgetSource(key: string): Promise<CommandReceipt>;
+  /**
+   * Takes the report of a client that confirms, on whatever node its connection is. The endpoints call it; call it for a POST
+   * to a route of your own. `rejected`: `FORBIDDEN` for another token, `RATE_LIMITED` for more than 20 reports a second.
+   * @param user who the connection belongs to, if anyone
+   * @throws SseError `INVALID_REQUEST` for anything but a report, `INVALID_OPTION` without `confirmation.enabled`
+   */
+  confirm(report: unknown, user?: string): Promise<CommandReceipt>;
   /** Who is subscribed to a topic, on every node. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
   presence(topic: string): Promise<Presence>;
   /**
@@ -262,6 +280,29 @@ export interface SseService<Events extends EventMap = EventMap> {
   /** Closes every connection and leaves the cluster. Twice is harmless. */
   close(): Promise<void>;
   health(): Health;
+}
+
+/** Which connections of this node; an absent key lets all through. */
+export interface ConnectionFilter {
+  readonly user?: string;
+  /** Connections that are subscribed to the topic. */
+  readonly topic?: string;
+}
+
+/** One connection of this node, at the time of the call. */
+export interface ConnectionInfo {
+  readonly connectionId: string;
+  /** Who the connection belongs to; absent for a connection without a user. */
+  readonly user?: string;
+  readonly state: ConnectionState['kind'];
+  /** The topics that the application subscribed it to. */
+  readonly topics: readonly string[];
+  /** Bytes accepted for this client that its socket has not accepted yet. */
+  readonly sendBufferBytes: number;
+  /** Milliseconds since the request. */
+  readonly ageMs: number;
+  /** The id up to which the client was given every entry of its topics; absent before the first one. */
+  readonly cursor?: string;
 }
 
 export const SseService: ServiceIdentifier<SseService> = Symbol.for('distributed-sse/SseService');

@@ -222,6 +222,8 @@ export interface TelemetryWatcher {
   /** An event for one connection has its outcome; {@link onRouted} as well where another node delivered it, or a mailbox. */
   onSent(scope: 'connection' | 'source', outcome: Outcome): void;
   onRouted(outcome: Outcome): void;
+  /** A message of another node has its outcome. */
+  onDelivered(outcome: Outcome): void;
   /** An event reached this node. @param topic that it was published to, as the application names it */
   onArrived(fanOut: FanOut, topic: string | undefined): void;
   /** @param ms from the call to the delivery, by the clocks of both nodes */

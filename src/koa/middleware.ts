@@ -9,6 +9,7 @@ import { httpStatusOf, SseError } from '../errors.js';
 import { assertKnownKeys } from '../options/problems.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
 import { hideHttpPath, noteHttpRoute } from '../telemetry/connections.js';
+import { isReport } from './confirmation.js';
 import type { EndpointRequest } from './endpoints.js';
 import { admit, type GuardServices } from './guards.js';
 import {
@@ -90,15 +91,17 @@ class Requests {
   }
 
   async serve(ctx: Context, next: Next): Promise<void> {
-    const { telemetry, logger } = this.services;
+    const { telemetry, logger, options } = this.services;
     const stream = new StreamRequest(ctx, this.service, telemetry, this.#settings, logger);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
     const matched = matchRoutes(this.routes, ctx.request.path);
-    const chosen = chooseByMethod(matched, ctx.request.method);
+    const reports = options.confirmation.enabled && isReport(ctx);
+    // An endpoint may answer only GET.
+    const chosen = reports ? matched[0] : chooseByMethod(matched, ctx.request.method);
     try {
       if (chosen !== undefined) {
-        await this.#endpoints.handle(chosen, ctx, stream);
+        await this.#endpoints.handle(chosen, ctx, stream, reports);
         return;
       }
       await next();
@@ -164,12 +167,18 @@ type Handler = (subject: SseConnection | ResumableSource, request: EndpointReque
 class EndpointHandler {
   constructor(private readonly services: EndpointServices) {}
 
-  async handle({ route, params }: MatchedRoute, ctx: Context, stream: StreamRequest): Promise<void> {
+  /** @param reports the request is the report of a client, for which the guards decide as well */
+  async handle(matched: MatchedRoute, ctx: Context, stream: StreamRequest, reports: boolean): Promise<void> {
+    const { route, params } = matched;
     ignoreDisconnects(ctx);
     noteHttpRoute(route.path);
     const request: EndpointRequest = Object.assign(ctx, { params: decodeParams(params) });
-    stream.negotiate();
+    if (!reports) stream.negotiate();
     const admission = await admit(route, request, this.services);
+    if (reports) {
+      await stream.confirm(admission?.user);
+      return;
+    }
     if (ctx.method === 'HEAD') {
       answerHead(ctx);
       return;

@@ -11,6 +11,7 @@ import { SseError } from '../errors.js';
 import { legalLastEventId } from '../protocol/names.js';
 import { acceptOf, encodingOf, MEDIA_TYPE } from './accept.js';
 import { CompressingSink } from './compression.js';
+import { answerReport, confirms } from './confirmation.js';
 import { type CrossSite, refuseCrossSite } from './cross-site.js';
 import { ResponseSink } from './response-sink.js';
 import { type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
@@ -39,6 +40,12 @@ export interface SseContext {
    * another site (`limits.crossSite`)
    */
   connect(connectionId?: string, options?: ConnectOptions): Promise<SseConnection>;
+  /**
+   * Answers this request as the report of a client that confirms: for a POST to a route of your own that calls `connect`.
+   * Endpoints do so by themselves. @param user who the stream belongs to, as given to `connect`
+   * @throws SseError what `SseService.confirm` throws, `FORBIDDEN`, `CONNECTION_CLOSED`
+   */
+  confirm(user?: string): Promise<void>;
 }
 
 declare module 'koa' {
@@ -58,8 +65,8 @@ export class StreamRequest implements SseContext {
 
   constructor(
     private readonly ctx: Context,
-    private readonly service: SseService,
-    private readonly telemetry: ConnectionTelemetry,
+    private readonly service: Pick<SseService, 'createConnection' | 'confirm'>,
+    private readonly telemetry: Pick<ConnectionTelemetry, 'refused'>,
     private readonly settings: StreamSettings & { readonly crossSite: CrossSite },
     private readonly logger: Logger,
   ) {}
@@ -129,6 +136,11 @@ export class StreamRequest implements SseContext {
     }
   }
 
+  async confirm(user?: string): Promise<void> {
+    refuseCrossSite(this.ctx, this.settings.crossSite);
+    await answerReport(this.ctx, this.service, user);
+  }
+
   /** Waits for a `connect` that the route has begun. No other can begin afterwards. Never rejects. */
   async finish(): Promise<void> {
     if (this.#pending !== undefined && this.#connection === undefined) {
@@ -158,7 +170,12 @@ export class StreamRequest implements SseContext {
     ignoreDisconnects(ctx);
     const lastEventId = options.lastEventId ?? lastEventIdOf(ctx);
     const { admittedAt = this.#receivedAt } = options;
-    const complete = { ...options, admittedAt, ...(lastEventId === undefined ? {} : { lastEventId }) };
+    const complete = {
+      ...options,
+      admittedAt,
+      ...(lastEventId !== undefined && { lastEventId }),
+      ...(confirms(ctx) && { confirms: true }),
+    };
     try {
       return await this.service.createConnection(connectionId, sink, complete);
     } catch (error) {

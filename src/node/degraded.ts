@@ -52,7 +52,7 @@ export class DegradedConnections {
 
   /** Opens a stored connection without the cluster. Its first event carries no id: the client keeps the one it has. */
   open(connection: ClientConnection, topics: readonly string[], backlog: Backlog | undefined): void {
-    const { cluster, options, store } = this.node;
+    const { cluster, store } = this.node;
     const openedAt = performance.now();
     this.#waiting.add({
       connection,
@@ -64,7 +64,7 @@ export class DegradedConnections {
       retryMs: RETRY_MS,
     });
     store.promote(connection)?.close('superseded');
-    connection.open(connectedFrame(connection, options, undefined));
+    connection.open(connectedFrame(connection, this.node, undefined));
     // An entry of the log would move the client past the entries that it missed, without a reset.
     connection.goLive(undefined);
     this.#look.start();

@@ -2,7 +2,15 @@ import { NOT_CONNECTED } from '../connection/direct-send.js';
 import type { ClusterListener, Registered, RememberedOutcome } from '../contracts/listener.js';
 import type { Revocation } from '../contracts/authorization.js';
 import type { CloseReason } from '../contracts/connection.js';
-import type { FanOut, Frame, Gap, LocalResult, Position } from '../contracts/events.js';
+import type {
+  CommandReceipt,
+  ConfirmationReport,
+  FanOut,
+  Frame,
+  Gap,
+  LocalResult,
+  Position,
+} from '../contracts/events.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Addressee } from '../contracts/telemetry.js';
 import { isMailbox, isReserved, isSourceTopic, mailboxOwner, mailboxTopic, sourceKey } from '../protocol/names.js';
@@ -109,6 +117,14 @@ export class NodeListener implements ClusterListener {
       if (performance.now() >= until) return undefined;
       await pause(POLL_MS);
     }
+  }
+
+  onConfirm(report: ConfirmationReport): CommandReceipt {
+    return this.node.confirmations.report(this.node.store.get(report.connectionId), report);
+  }
+
+  isConfirmed(connectionId: string, messageId: string, ms: number): Promise<boolean> {
+    return this.node.confirmations.isConfirmed(this.node.connectionOf(connectionId), messageId, ms);
   }
 
   onOutcomeOf(connectionId: string, messageId: string, age: number): RememberedOutcome {

@@ -1,4 +1,3 @@
-import { AsyncResource } from 'node:async_hooks';
 import { ClientConnection } from '../connection/client-connection.js';
 import { isEnded } from '../connection/end.js';
 import {
@@ -12,8 +11,9 @@ import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
+import type { Authorizer } from '../contracts/authorization.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
-import type { CloseReason, ConnectionSink, Reset, ResetClient, ResetHook } from '../contracts/connection.js';
+import type { CloseReason, ConnectionSink, Reset } from '../contracts/connection.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/policy.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
@@ -22,9 +22,9 @@ import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
-import { joinResets } from '../protocol/gap.js';
-import { withTimeout } from '../time.js';
+import { Confirmations } from './confirmations.js';
 import type { Maintenance, Reconciler } from './maintenance.js';
+import { ResetHooks } from './reset-hooks.js';
 
 /** The life of a node. It never goes back. */
 export type Phase = 'new' | 'started' | 'draining' | 'closed';
@@ -46,6 +46,8 @@ export interface NodeServices {
   readonly store: ConnectionStore;
   readonly coordinator: ClusterCoordinator;
   readonly policy: ResiliencePolicy;
+  /** Default: what guards allow. */
+  readonly authorizer?: Authorizer;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   /** Without it nothing is checked. */
@@ -59,6 +61,7 @@ export class SseNode implements ConnectionObserver {
   readonly environment: ConnectionEnvironment;
   readonly resetHooks: ResetHooks;
   readonly evictions: Evictions;
+  readonly confirmations: Confirmations;
   readonly encoder: EventEncoder;
   readonly options: ResolvedSseOptions;
   readonly store: ConnectionStore;
@@ -95,6 +98,7 @@ export class SseNode implements ConnectionObserver {
     this.logger = logger;
     this.telemetry = telemetry;
     this.evictions = new Evictions(logger);
+    this.confirmations = new Confirmations(options.confirmation);
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
     const { connection, sendBuffer, limits } = options;
     this.encoder = new EventEncoder(limits.maxEventBytes);
@@ -198,6 +202,7 @@ export class SseNode implements ConnectionObserver {
     this.telemetry.connections.stopped(connection, reason);
     if (reason === 'superseded') this.evictions.superseded(connection.id);
     this.store.remove(connection);
+    this.confirmations.end(connection);
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
@@ -264,82 +269,10 @@ export class SseNode implements ConnectionObserver {
   stop(): void {
     this.#maintenance?.stop();
     this.#unobserve();
+    this.confirmations.stop();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
     this.environment.memories.stop();
-  }
-}
-
-/** Milliseconds that a replay waits for a hook. */
-const HOOK_MS = 10_000;
-
-/** The hook of one connection. */
-interface OwnHook {
-  readonly hook: ResetHook;
-  /** The asynchronous context of the request that connected. */
-  readonly scope: AsyncResource;
-  running: boolean;
-  /** The resets that the client got while the hook ran. */
-  next: Reset | undefined;
-}
-
-/** The hooks that applications set for clients that miss entries. A failure of a hook is logged; the stream goes on. */
-class ResetHooks {
-  readonly #hooks = new WeakMap<LocalConnection, OwnHook>();
-
-  constructor(
-    private readonly logger: Logger,
-    private readonly telemetry: Pick<Telemetry['connections'], 'handling'>,
-  ) {}
-
-  /** Sets the hook of a connection, which runs in the present asynchronous context. */
-  set(connection: LocalConnection, hook: ResetHook): void {
-    const scope = new AsyncResource('distributed-sse.onReset');
-    this.#hooks.set(connection, { hook, scope, running: false, next: undefined });
-  }
-
-  /** Runs the hook of an open connection whose client has taken `sse.reset`; never twice at the same time. */
-  run(connection: LocalConnection, reset: Reset): void {
-    const own = this.#hooks.get(connection);
-    if (own === undefined) return;
-    if (own.running) own.next = joinResets(own.next, reset);
-    else void this.#runAll(own, connection, reset);
-  }
-
-  async #runAll(own: OwnHook, connection: LocalConnection, first: Reset): Promise<void> {
-    own.running = true;
-    for (let reset: Reset | undefined = first; reset !== undefined; reset = own.next) {
-      own.next = undefined;
-      if (connection.state.kind !== 'open') break;
-      const due = reset;
-      await own.scope.runInAsyncScope(() =>
-        this.telemetry.handling(connection, () => this.#run(own.hook, connection, due)),
-      );
-    }
-    own.running = false;
-  }
-
-  /** Runs the hook of a connection during its replay, and waits for the hook up to 10 s. */
-  async replaying(connection: LocalConnection, reset: Reset, send: ResetClient['send']): Promise<void> {
-    const own = this.#hooks.get(connection);
-    if (own === undefined) return;
-    const { id, topics } = connection;
-    const running = own.scope.runInAsyncScope(() => this.#run(own.hook, { id, topics, send }, reset));
-    await withTimeout(running, HOOK_MS, () => {
-      this.#report(id, new SseError('INTERNAL', `onReset must settle within ${HOOK_MS} ms`));
-    });
-  }
-
-  async #run(hook: ResetHook, client: ResetClient, reset: Reset): Promise<void> {
-    try {
-      await hook(client, reset);
-    } catch (error) {
-      this.#report(client.id, error);
-    }
-  }
-
-  #report(connectionId: string, error: unknown): void {
-    this.logger.error('an onReset hook failed; the stream goes on without', { connectionId, error });
   }
 }
 

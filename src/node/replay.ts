@@ -3,7 +3,6 @@ import { directSend } from '../connection/direct-send.js';
 import type { Backlog, ReplayPage, ReplayRequest } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
-import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
 import { encodeId, encodePosition } from '../protocol/event-stream.js';
 import { GapReport } from '../protocol/gap.js';
@@ -65,7 +64,7 @@ export class Replayer {
       return { from, topics, since, page, mail: undefined, backlog: [] };
     }
     const named = most === undefined ? [] : topics.filter(topic => !isKeptWhole(topic));
-    const wanted = most === undefined || named.length === 0 ? {} : { backlog: { topics: named, most } };
+    const wanted = most === undefined || named.length === 0 ? {} : { backlog: { topics: named, most }, since };
     const { page, backlog } = await this.#present(
       { topics, limit: PAGE_ENTRIES, forgets: connection.id },
       connection.ownIds ? undefined : opened,
@@ -80,7 +79,7 @@ export class Replayer {
   async #present(
     request: ReplayRequest,
     opened: Opened | undefined,
-    wanted: Pick<ReplayRequest, 'backlog'>,
+    wanted: Pick<ReplayRequest, 'backlog' | 'since'>,
   ): Promise<Pick<ReplayStart, 'page' | 'backlog'>> {
     const { log } = this.node.cluster;
     if (opened === undefined) {
@@ -97,7 +96,7 @@ export class Replayer {
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
   async finish(connection: ClientConnection, start: ReplayStart): Promise<void> {
     const position = connection.ownIds ? undefined : positionOf(start);
-    connection.open(connectedFrame(connection, this.node.options, position));
+    connection.open(connectedFrame(connection, this.node, position));
     if (isAtPresent(start)) connection.goLive(start.page.head);
     else await this.#write(connection, start);
   }
@@ -293,16 +292,19 @@ function isKeptWhole(topic: string): boolean {
 
 /** The first event of a stream. @param start where it starts; without it the event repeats the id that the client has */
 export function connectedFrame(
-  { id: connectionId, lastEventId }: ClientConnection,
-  { node, reconnect }: ResolvedSseOptions,
+  connection: ClientConnection,
+  { options: { node, reconnect }, confirmations }: Pick<SseNode, 'options' | 'confirmations'>,
   start: Cursor | undefined,
 ): Frame {
+  const { id: connectionId, lastEventId } = connection;
   // Spread around the setting, so that the clients of a node that dies do not come back in one instant.
   const retry = Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS);
   const id = start === undefined ? lastEventId : formatCursor(start);
   const idLine = id === undefined ? '' : `id: ${id}\n`;
+  const token = confirmations.tokenOf(connection);
+  const confirm = token === undefined ? '' : `,"confirm":"${token}"`;
   // A client names its connection without the user.
-  const data = `{"connectionId":${JSON.stringify(clientIdOf(connectionId))},"nodeId":${JSON.stringify(node.id)}}`;
+  const data = `{"connectionId":${JSON.stringify(clientIdOf(connectionId))},"nodeId":${JSON.stringify(node.id)}${confirm}}`;
   // Each part is known to be legal, and JSON has no line breaks.
   return { bytes: Buffer.from(`${idLine}retry: ${retry}\nevent: connected\ndata: ${data}\n\n`) };
 }

@@ -5,6 +5,7 @@ import type { Cursor, Frame, LocalReceipt, Receipt, SendResult } from '../contra
 import type { ClusterSendOptions, SendOptions } from '../contracts/service.js';
 import type { SendSubject } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
+import type { PreparedEvent } from '../protocol/event-stream.js';
 import { checkConnectionId, checkKey, mailboxTopic } from '../protocol/names.js';
 import { withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
@@ -55,7 +56,49 @@ export class MessageSender {
 
   #sendAnywhere(subject: Subject, data: unknown, options: ClusterSendOptions): Receipt | Promise<Receipt> {
     if (options.durable === true) this.#checkDurable(options);
-    const prepared = this.node.encoder.prepare(subject.event, data, options);
+    const { encoder } = this.node;
+    if (options.ack === 'client') return this.#sendConfirmed(subject, data, options);
+    return this.#sendPrepared(subject, encoder.prepare(subject.event, data, options), options);
+  }
+
+  /** @throws SseError `INVALID_OPTION` when clients do not confirm */
+  async #sendConfirmed(subject: Subject, data: unknown, options: ClusterSendOptions): Promise<Receipt> {
+    const { confirmations, encoder, options: settings } = this.node;
+    confirmations.assertEnabled("ack: 'client'");
+    const { event, messageId, startedAt } = subject;
+    const prepared = encoder.prepare(event, data, { ...options, confirm: messageId });
+    const receipt = await this.#sendPrepared(subject, prepared, options);
+    const { outcome } = receipt;
+    if (outcome !== 'delivered' && outcome !== 'buffered' && outcome !== 'stored') return receipt;
+    const { deadline = settings.send.deadline } = options;
+    const confirmed = await this.#whetherConfirmed(receipt, deadline - (performance.now() - startedAt));
+    return { ...(confirmed ?? receipt), ms: performance.now() - startedAt };
+  }
+
+  /** The receipt of a message that its client confirmed. Until then the outcome is as certain as it is. */
+  async #whetherConfirmed(sent: Receipt, ms: number): Promise<Receipt | undefined> {
+    const { connectionId, messageId } = sent;
+    const { cluster, confirmations, options } = this.node;
+    if (ms <= 0 || this.node.pendingSends >= options.send.maxPending) return undefined;
+    this.node.pendingSends += 1;
+    try {
+      const here = this.node.connectionOf(connectionId);
+      if (here !== undefined) {
+        const confirmed = await confirmations.isConfirmed(here, messageId, ms);
+        return confirmed ? { ...sent, outcome: 'confirmed', nodeId: options.node.id } : undefined;
+      }
+      const question = cluster.messenger.isConfirmed(connectionId, messageId, Math.floor(ms));
+      const result = await withTimeout(question, ms, () => undefined);
+      return result && { ...sent, ...result };
+    } catch (error) {
+      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
+      return undefined;
+    } finally {
+      this.node.pendingSends -= 1;
+    }
+  }
+
+  #sendPrepared(subject: Subject, prepared: PreparedEvent, options: ClusterSendOptions): Receipt | Promise<Receipt> {
     if ('refused' in prepared) return localReceipt(subject, rejected(prepared.refused));
     if (this.node.closed) return closedReceipt(subject);
     if (options.durable === true) return this.#route(subject, prepared.frame, options);
@@ -88,9 +131,11 @@ export class MessageSender {
     const { connectionId, messageId, startedAt } = subject;
     const { send } = this.node.options;
     const { ack = send.ack, deadline = send.deadline } = options;
+    // The client is asked once the owner has the event.
+    const awaited = ack === 'none' ? ack : 'owner';
     const result = await this.node.telemetry.events.routing(subject, trace =>
       this.#limited(() => {
-        const message: Routed = { connectionId, messageId, frame, ack, deadline };
+        const message: Routed = { connectionId, messageId, frame, ack: awaited, deadline };
         const carrying = trace === undefined ? message : { ...message, trace };
         if (options.durable === true) return this.#store(carrying);
         return this.node.cluster.messenger.send(carrying);

@@ -17,17 +17,22 @@ import type { LeakProbe } from '../contracts/self-check.js';
 import type {
   BroadcastOptions,
   ClusterSendOptions,
+  ConnectionFilter,
+  ConnectionInfo,
   ConnectionOptions,
   DrainOptions,
   PublishOptions,
   SendOptions,
   SseService,
 } from '../contracts/service.js';
+import type { LocalConnection } from '../contracts/store.js';
 import type { Command } from '../contracts/telemetry.js';
 import { checkArguments } from '../options/arguments.js';
 import { formatCursor } from '../protocol/cursor.js';
-import { checkConnectionId, checkKey, checkReason, checkTopic } from '../protocol/names.js';
-import { userOf, userTopic } from '../protocol/users.js';
+import { checkConnectionId, checkKey, checkReason, checkTopic, isOwnTopic, isSourceTopic } from '../protocol/names.js';
+import { checkUser, userOf, userTopic } from '../protocol/users.js';
+import { reportIn } from './confirmations.js';
+import { Authorization } from './authorization.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
@@ -60,7 +65,8 @@ export class DistributedSseService implements SseService {
     };
     const cluster = new GuardedCluster(coordinator, policy, () => this.#listener, report);
     const node = new SseNode(services, cluster);
-    const subscriptions = new Subscriptions(node, (...state) => this.#revocations.isRevoked(...state));
+    const authorization = new Authorization(node, services.authorizer);
+    const subscriptions = new Subscriptions(node, authorization, (...state) => this.#revocations.isRevoked(...state));
     this.#revocations = new Revocations(node, subscriptions);
     const sources = new ResumableSources(node);
     this.node = node;
@@ -68,7 +74,14 @@ export class DistributedSseService implements SseService {
     this.sources = sources;
     const copies = new LocalCopies();
     this.#listener = new NodeListener(node, subscriptions, this.#revocations, sources, copies);
-    this.#opener = new ConnectionOpener(node, subscriptions, this.#revocations, sources, new Replayer(node));
+    this.#opener = new ConnectionOpener(
+      node,
+      subscriptions,
+      authorization,
+      this.#revocations,
+      sources,
+      new Replayer(node),
+    );
     this.#sender = new MessageSender(node);
     this.#publisher = new Publisher(node, copies);
     this.#shutdown = new NodeShutdown(node, sources);
@@ -171,6 +184,21 @@ export class DistributedSseService implements SseService {
     return this.node.store.size;
   }
 
+  connections(filter: ConnectionFilter = {}): readonly ConnectionInfo[] {
+    this.node.assertOpen();
+    checkArguments('connections', filter);
+    const { user, topic } = filter;
+    if (user !== undefined) checkUser(user);
+    if (topic !== undefined) checkTopic(topic);
+    const { store } = this.node;
+    const candidates = topic === undefined ? store.connections() : store.subscribers(topic);
+    const found: ConnectionInfo[] = [];
+    for (const connection of candidates) {
+      if (user === undefined || connection.user === user) found.push(infoOf(connection));
+    }
+    return found;
+  }
+
   async getClusterConnectionCount(): Promise<number> {
     this.node.assertOpen();
     return this.#command('count', undefined, () => this.node.cluster.routes.count());
@@ -215,6 +243,16 @@ export class DistributedSseService implements SseService {
     const stopped = await this.stopSource(key);
     if (stopped.outcome !== 'delivered' && stopped.outcome !== 'not-connected') return stopped;
     return this.sources.forget(key);
+  }
+
+  async confirm(report: unknown, user?: string): Promise<CommandReceipt> {
+    const { confirmations, closed, cluster } = this.node;
+    confirmations.assertEnabled('confirm');
+    const checked = reportIn(report, user);
+    if (closed) return CLOSED;
+    const here = this.#listener.onConfirm(checked);
+    if (here.outcome !== 'not-connected') return here;
+    return confirmations.forward(() => cluster.messenger.confirm(checked));
   }
 
   async presence(topic: string): Promise<Presence> {
@@ -269,6 +307,18 @@ export class DistributedSseService implements SseService {
   #command<R>(command: Command, connectionId: string | undefined, work: () => Promise<R>): Promise<R> {
     return this.node.telemetry.connections.commanding(command, connectionId, work);
   }
+}
+
+function infoOf({ id, user, state, topics, sendBufferBytes, openedAt, cursor }: LocalConnection): ConnectionInfo {
+  return {
+    connectionId: id,
+    ...(user !== undefined && { user }),
+    state: state.kind,
+    topics: [...topics].filter(topic => !isOwnTopic(topic) && !isSourceTopic(topic)),
+    sendBufferBytes,
+    ageMs: performance.now() - openedAt,
+    ...(cursor && { cursor: formatCursor(cursor) }),
+  };
 }
 
 const CLOSED_NOTHING: CloseReceipt = { closed: 0, missing: [], unavailable: 'CLOSED' };

@@ -2,6 +2,7 @@ import { pump, type PumpTarget, SourceItemReader, sourceOf } from '../connection
 import type { TurnBudget } from '../connection/scheduler.js';
 import { SseError } from '../errors.js';
 import type { SourceSettings } from '../options/sse-options.js';
+import type { SourceEnding } from '../protocol/names.js';
 import { pause, retry } from '../time.js';
 
 /** Appends that are under way at once: enough that a Redis far away does not slow a source down. */
@@ -15,6 +16,12 @@ export interface SourceEntry {
   readonly data: unknown;
   /** Counts the events of the run, from 1. */
   readonly number: number;
+}
+
+/** A run that has ended. */
+export interface EndedRun extends Pick<SourceRun, 'events' | 'startedAt'> {
+  readonly key: string;
+  readonly ending: SourceEnding;
 }
 
 /**

@@ -12,13 +12,14 @@ import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } fr
 import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
 import { hasAll, RUN_LOCK_MS, type SourceEnd, SourceLocks, SourceOwners } from './source-locks.js';
-import { SourceRun } from './source-run.js';
+import { type EndedRun, SourceRun } from './source-run.js';
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 /** After the last entry of a source. Its end is known as long as the client has it, not only for `source.ttl`. */
 const HAS_ALL: Frame = { bytes: encodeId(ENDED) };
 /** Sources of which a watch finds out anew who runs them, although their node is known. */
 const LOOKED_AT_AGAIN = 16;
+const MOST_RECENT = 100;
 
 /** A source that runs on this node. */
 export interface Run {
@@ -39,7 +40,9 @@ type SourceFactory = Source['start'];
  * proofs of the nodes that run what is followed here: the number of sources costs nothing.
  */
 export class ResumableSources {
-  readonly #runs = new Map<string, Run>();
+  readonly runs = new Map<string, Run>();
+  /** The latest runs of this node that ended. */
+  readonly recent: EndedRun[] = [];
   readonly #stopped = new Set<SourceRun>();
   /** The nodes that run what is followed here, by key; the oldest knowledge first. */
   readonly #runners = new Map<string, string>();
@@ -77,7 +80,7 @@ export class ResumableSources {
     const { key, start } = source;
     this.#watch.start();
     await this.#owners.admit(source, user, this.#isHere(key));
-    if (this.#runs.has(key)) return;
+    if (this.runs.has(key)) return;
     // What is known of a source is kept up to date only while it is followed here.
     if (!this.#isHere(key)) this.#forgetHere(key);
     else if (this.#runners.has(key)) return;
@@ -96,11 +99,11 @@ export class ResumableSources {
   /** Whether a source runs here or is followed here. */
   #isHere(key: string): boolean {
     const [follower] = this.node.store.subscribers(sourceTopic(key));
-    return follower !== undefined || this.#runs.has(key);
+    return follower !== undefined || this.runs.has(key);
   }
 
   async #begin(key: string, start: SourceFactory): Promise<void> {
-    if (this.#closing || this.#runs.has(key) || !(await this.#acquire(key))) return;
+    if (this.#closing || this.runs.has(key) || !(await this.#acquire(key))) return;
     // The node that ran it is gone. The source is not begun again.
     if (await this.#hasBegun(key)) await this.#end(key, 'lost');
     else this.#run(key, start);
@@ -124,7 +127,7 @@ export class ResumableSources {
     if (ending === undefined) return;
     const key = sourceKey(topic);
     if (position !== undefined) this.endings.set(key, { id: formatCursor(position), ending });
-    this.#runs.get(key)?.run.abort();
+    this.runs.get(key)?.run.abort();
     for (const connection of [...this.node.store.subscribers(topic)]) {
       if (connection.state.kind === 'open') this.#close(connection, ending);
     }
@@ -146,14 +149,9 @@ export class ResumableSources {
     }
   }
 
-  /** The sources that run here, by key. */
-  get running(): ReadonlyMap<string, Run> {
-    return this.#runs;
-  }
-
   /** Ends a source as completed, if it runs here. Resolves to whether it did, once its end was published. */
   async end(key: string): Promise<boolean> {
-    const found = this.#runs.get(key);
+    const found = this.runs.get(key);
     if (found === undefined) return false;
     this.#stopped.add(found.run);
     found.run.abort();
@@ -181,14 +179,14 @@ export class ResumableSources {
 
   /** Resolves when none runs here any more, or after so many milliseconds. */
   async ended(timeout: number): Promise<void> {
-    if (this.#runs.size > 0) await withTimeout(this.#allEnded(), timeout, () => undefined);
+    if (this.runs.size > 0) await withTimeout(this.#allEnded(), timeout, () => undefined);
   }
 
   /** Gives up what still runs here, so that its followers hear of it at once. Never rejects. */
   async stop(): Promise<void> {
     this.#closing = true;
     this.#watch.stop();
-    for (const { run } of [...this.#runs.values()]) run.abort();
+    for (const { run } of [...this.runs.values()]) run.abort();
     await this.#allEnded();
     this.#keeping.stop();
   }
@@ -199,7 +197,7 @@ export class ResumableSources {
   }
 
   async #allEnded(): Promise<void> {
-    await Promise.all([...this.#runs.values()].map(({ ended }) => ended));
+    await Promise.all([...this.runs.values()].map(({ ended }) => ended));
   }
 
   /** Ends the stream of a client that has been given the last entry. */
@@ -232,10 +230,10 @@ export class ResumableSources {
     const ended = Promise.resolve()
       .then(() => this.#runToEnd(key, run, start))
       .finally(() => {
-        this.#runs.delete(key);
+        this.runs.delete(key);
         this.#stopped.delete(run);
       });
-    this.#runs.set(key, { run, ended });
+    this.runs.set(key, { run, ended });
     run.prolong(this.#provenUntil);
     this.#keeping.start();
   }
@@ -250,6 +248,8 @@ export class ResumableSources {
     }
     if (run.signal.aborted) ending = this.#stopped.has(run) ? 'completed' : 'lost';
     run.abort();
+    this.recent.push({ key, ending, events: run.events, startedAt: run.startedAt });
+    if (this.recent.length > MOST_RECENT) this.recent.shift();
     await run
       .persist(() => this.#end(key, ending))
       .catch((error: unknown) => {
@@ -265,12 +265,12 @@ export class ResumableSources {
     const isGap = askedAt >= this.#provenUntil;
     this.#provenUntil = askedAt + this.node.options.source.lease;
     if (!isGap && askedAt < this.#renewAt) {
-      for (const { run } of this.#runs.values()) run.prolong(this.#provenUntil);
+      for (const { run } of this.runs.values()) run.prolong(this.#provenUntil);
       return;
     }
     this.#renewAt = askedAt + RUN_LOCK_MS / 4;
     // Another node may have taken them over.
-    for (const [key, { run }] of [...this.#runs]) {
+    for (const [key, { run }] of [...this.runs]) {
       if (await this.#locks.acquire(key)) run.prolong(this.#provenUntil);
       else run.abort();
       await this.#owners.prolong(key);
@@ -278,7 +278,7 @@ export class ResumableSources {
   }
 
   async #keep(): Promise<void> {
-    if (this.#runs.size === 0) this.#keeping.stop();
+    if (this.runs.size === 0) this.#keeping.stop();
     else {
       await this.#prove().catch((error: unknown) => {
         this.node.logger.debug('the locks of the sources could not be prolonged; trying again', { error });
@@ -290,13 +290,13 @@ export class ResumableSources {
   async #endLost(): Promise<number> {
     const followed = new Set([...this.node.store.topics()].filter(isSourceTopic).map(sourceKey));
     for (const key of [...this.endings.keys()]) if (!followed.has(key)) this.endings.delete(key);
-    this.#owners.retain(key => followed.has(key) || this.#runs.has(key));
+    this.#owners.retain(key => followed.has(key) || this.runs.has(key));
     let again = LOOKED_AT_AGAIN;
     for (const key of [...this.#runners.keys()]) if (!followed.has(key) || again-- > 0) this.#runners.delete(key);
     let lost = 0;
     const lives = new Map<string, boolean>();
     for (const key of followed) {
-      if (this.#runs.has(key)) continue;
+      if (this.runs.has(key)) continue;
       try {
         if (await this.#isLost(key, lives)) lost += 1;
       } catch (error) {

@@ -1,7 +1,13 @@
 import { constants } from 'node:os';
 import type { RevocationOptions } from '../contracts/authorization.js';
 import type { Backlog } from '../contracts/cluster.js';
-import type { ClusterSendOptions, ConnectionOptions, DrainOptions, PublishOptions } from '../contracts/service.js';
+import type {
+  ClusterSendOptions,
+  ConnectionFilter,
+  ConnectionOptions,
+  DrainOptions,
+  PublishOptions,
+} from '../contracts/service.js';
 import { SseError } from '../errors.js';
 import { flag, type Kind, milliseconds, millisecondsWithin, oneOf, simple, text } from './kinds.js';
 import { assertKnownKeys, OptionProblems, shownValue } from './problems.js';
@@ -20,7 +26,7 @@ const SEND: Rules<ClusterSendOptions> = {
   id: 'checked',
   retry: 'checked',
   messageId: 'checked',
-  ack: SETTINGS.send.ack.kind,
+  ack: oneOf('owner', 'none', 'client'),
   deadline: SETTINGS.send.deadline.kind,
   durable: flag,
 };
@@ -46,6 +52,7 @@ const CONNECTION: Rules<ConnectionOptions> = {
   backlog: simple(...BACKLOG),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
   ids: oneOf('application'),
+  confirms: flag,
   source: simple('an object { key, start } with a function start', isSource),
   beforeOpen: simple('a function', isFunction),
   onReset: simple('a function', isFunction),
@@ -56,6 +63,7 @@ const REVOKE: Rules<RevocationOptions> = {
   ttl: millisecondsWithin(1, LONGEST_REVOCATION_MS),
 };
 const DRAIN: Rules<DrainOptions> = { timeout: milliseconds };
+const CONNECTIONS: Rules<ConnectionFilter> = { user: 'checked', topic: 'checked' };
 const CLOSE_ALL: Rules<{ cluster?: boolean }> = { cluster: flag };
 
 const DRAIN_ON_SIGNALS = {
@@ -77,6 +85,7 @@ const METHODS = {
   broadcastToCluster: PUBLISH,
   publish: PUBLISH,
   publishToUser: PUBLISH,
+  connections: CONNECTIONS,
   closeAllConnections: CLOSE_ALL,
   revoke: REVOKE,
   drain: DRAIN,

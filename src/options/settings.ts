@@ -286,6 +286,13 @@ export const SETTINGS = {
     /** Sends that may wait for their answer at once. Default 10000. */
     maxPending: setting(count(1), 10_000),
   },
+  /** Clients that say what they have handled, for sends with `ack: 'client'`. The same on every node. */
+  confirmation: {
+    /** Whether clients may confirm; without it `ack: 'client'` is refused. Default false. */
+    enabled: setting(flag, false),
+    /** Milliseconds without a report, although a sender waits for one, after which a client has vanished: `stale`. Default 30000. */
+    timeout: setting(milliseconds, 30_000),
+  },
   /** Bounds per kind of call to the cluster, so that trouble in one kind does not starve the others. */
   resilience: {
     /** Registrations, and subscriptions of new connections. */
@@ -308,11 +315,10 @@ export const SETTINGS = {
   limits: LIMITS,
   /** Guards of endpoints. */
   guards: {
-    /**
-     * Milliseconds in which the guards of a request must have answered; then the client is sent away for a while, as in an
-     * outage. Default 10000.
-     */
+    /** Milliseconds in which guards, or the `Authorizer`, must answer; then the client is sent away for a while. Default 10000. */
     timeout: setting(milliseconds, 10_000),
+    /** Milliseconds between two questions to the `Authorizer` whether a client may stay; `false`: none. Default `false`. */
+    recheck: setting(millisecondsOrOff, false),
   },
   /**
    * What an answer without a stream says about an error beside its code. `code`: the fixed sentence of the code. `message`:

@@ -3,7 +3,7 @@ import { SseError, type SseErrorCode } from '../errors.js';
 import { checkEventId, checkEventName, checkRetry } from './names.js';
 
 /** An event that can be sent, or the code of the refusal that a receipt is to carry. */
-type PreparedEvent = { readonly frame: Frame } | { readonly refused: SseErrorCode };
+export type PreparedEvent = { readonly frame: Frame } | { readonly refused: SseErrorCode };
 
 /** Encodes an event of the application into a frame, once for all receivers. */
 export class EventEncoder {
@@ -13,7 +13,7 @@ export class EventEncoder {
    * @throws SseError `INVALID_EVENT_NAME`, `INVALID_EVENT_ID`, `INVALID_RETRY`, `NOT_SERIALIZABLE`, and
    * `EVENT_TOO_LARGE` when the data is longer than `limits.maxEventBytes` bytes of UTF-8.
    */
-  encode(event: string, data: unknown, options: EventOptions = {}): Frame {
+  encode(event: string, data: unknown, options: EncodeOptions = {}): Frame {
     checkEventName(event);
     const text = serializeData(data);
     const size = Buffer.byteLength(text);
@@ -23,11 +23,12 @@ export class EventEncoder {
         `data must be at most ${this.maxEventBytes} bytes (limits.maxEventBytes), got ${size}; send a reference to it`,
       );
     }
-    return { bytes: encodeEvent({ event, data: text, id: options.id, retry: options.retry }) };
+    const { id, retry, confirm } = options;
+    return { bytes: encodeEvent({ event, data: text, id, retry, confirm }) };
   }
 
   /** As {@link encode}, but data that is too large gives the code for a `rejected` receipt. */
-  prepare(event: string, data: unknown, options?: EventOptions): PreparedEvent {
+  prepare(event: string, data: unknown, options?: EncodeOptions): PreparedEvent {
     try {
       return { frame: this.encode(event, data, options) };
     } catch (error) {
@@ -37,6 +38,9 @@ export class EventEncoder {
   }
 }
 
+/** Options of one event, and the message id that its client is asked to confirm. */
+type EncodeOptions = EventOptions & Pick<EventFields, 'confirm'>;
+
 /** The fields of one event. `event` has been checked; the other fields are checked here. */
 export interface EventFields {
   readonly event: string;
@@ -44,6 +48,8 @@ export interface EventFields {
   readonly data: string;
   readonly id?: string | undefined;
   readonly retry?: number | undefined;
+  /** A message id that was checked. Clients that do not confirm ignore the field (HTML standard, section 9.2.6). */
+  readonly confirm?: string | undefined;
 }
 
 const LINE_BREAK = /\r\n|\r|\n/;
@@ -55,7 +61,7 @@ const DEFAULT_EVENT = 'message';
  * leading space of the data survives the parser, which removes one.
  * @throws SseError `INVALID_EVENT_ID`, `INVALID_RETRY`
  */
-export function encodeEvent({ event, data, id, retry }: EventFields): Buffer {
+export function encodeEvent({ event, data, id, retry, confirm }: EventFields): Buffer {
   let text = '';
   if (id !== undefined) {
     checkEventId(id);
@@ -65,6 +71,7 @@ export function encodeEvent({ event, data, id, retry }: EventFields): Buffer {
     checkRetry(retry);
     text += `retry: ${retry}\n`;
   }
+  if (confirm !== undefined) text += `confirm: ${confirm}\n`;
   if (event !== DEFAULT_EVENT && event !== '') text += `event: ${event}\n`;
   const lines = HAS_LINE_BREAK.test(data) ? data.split(LINE_BREAK).join('\ndata: ') : data;
   return Buffer.from(`${text}data: ${lines}\n\n`);

@@ -20,7 +20,7 @@ export type Handlers<Events extends object = EventMap> = {
   readonly [Name in EventName<Events>]?: (
     data: AllEvents<Events>[Name],
     event: ReceivedEvent<Name, AllEvents<Events>[Name]>,
-  ) => void;
+  ) => unknown;
 };
 
 /** Settings of {@link useSse}. */
@@ -59,7 +59,7 @@ export function useSse<Events extends object = EventMap>(
     const stream = connect<Events>(url, latest.current.options);
     stream.onState(state => setHook({ state, stream }));
     for (const name of Object.keys(latest.current.handlers) as EventName<Events>[]) {
-      const listener = (data: never, event: never): void => latest.current.handlers[name]?.(data, event);
+      const listener = (data: never, event: never): unknown => latest.current.handlers[name]?.(data, event);
       // The stream calls it with the data of this name.
       stream.on(name, listener as Listener);
     }

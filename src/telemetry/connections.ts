@@ -17,7 +17,7 @@ import type { ResetReason } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { Command, ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../contracts/telemetry.js';
 import { ATTRIBUTE, countedReason } from './names.js';
-import { commandEnd, errorType, refusedEnd, type Reporting, type SpanEnd } from './spans.js';
+import { commandEnd, errorType, linksTo, refusedEnd, type Reporting, type SpanEnd } from './spans.js';
 import type { TraceCarrier } from './trace-carrier.js';
 
 /** Records clients that come and go in OpenTelemetry. */
@@ -126,15 +126,17 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     this.reporting.watcher?.onStopped(connection, reason);
     if (reason === 'superseded') figures.takeovers += 1;
     meters.instruments?.record('sse.connection.duration', age, { [ATTRIBUTE.closeReason]: counted });
-    // The span belongs to the opening, not to the running context, which may be a timer of another request.
     const facts = () => ({
       ...spans.connection(connection.id),
       [ATTRIBUTE.closeReason]: reason,
       [ATTRIBUTE.age]: age,
     });
-    const cause = reason === 'client' || !spans.on ? undefined : presentCause();
-    const links = cause === undefined ? [] : [{ context: cause }];
-    const span = spans.begin('sse.close', continued(ROOT_CONTEXT, connection.origin), facts, { links });
+    if (!spans.on) return;
+    // A child of the opening, which ended hours ago, would stretch its trace: the links lead to it and to the cause.
+    const links = linksTo(connection.origin);
+    const cause = reason === 'client' ? undefined : presentCause();
+    if (cause !== undefined) links.push({ context: cause });
+    const span = spans.begin('sse.close', ROOT_CONTEXT, facts, { links });
     if (span !== undefined) spans.end(span, () => ({}));
   }
 }

@@ -1,15 +1,4 @@
-import {
-  type Attributes,
-  context,
-  type Context,
-  isSpanContextValid,
-  type Link,
-  ROOT_CONTEXT,
-  type Span,
-  type SpanContext,
-  trace,
-  TraceFlags,
-} from '@opentelemetry/api';
+import { type Attributes, context, type Context, ROOT_CONTEXT, type Span, trace } from '@opentelemetry/api';
 import type {
   BroadcastReceipt,
   Cursor,
@@ -36,6 +25,7 @@ import {
   fanOutEnd,
   fanOutOutcome,
   isDuplicate,
+  linksTo,
   publicationEnd,
   recordedTrace,
   type Reporting,
@@ -192,7 +182,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     const result = this.#arriving(carried, message.connection, facts, work, deliveryEnd);
     if (isDuplicate(result)) return result;
     this.reporting.figures.deliveries.add('connection', result.outcome);
-    this.reporting.watcher?.onSent('connection', result.outcome);
+    this.reporting.watcher?.onDelivered(result.outcome);
     this.#noteLatency('connection', carried);
     return result;
   }
@@ -234,6 +224,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     title?: string,
   ): R {
     if (carried?.context === undefined) return work();
+    // A delivery belongs to the send's trace, and points to the opening of the connection it goes to.
     const links = linksTo(connection?.origin);
     return this.reporting.spans.around('sse.deliver', carried.context, facts, work, describe, { title, links });
   }
@@ -312,13 +303,4 @@ function arrivalFacts(scope: Scope, size: number, to: Attributes): Attributes {
 
 function within(parent: Context, span: Span | undefined): Context {
   return span === undefined ? parent : trace.setSpan(parent, span);
-}
-
-/** A delivery belongs to the send's trace, and points to the opening of the connection it goes to. */
-function linksTo(origin: unknown): Link[] {
-  if (origin === undefined) return [];
-  // Only the telemetry of connections sets it.
-  const opening = origin as SpanContext;
-  const sampled = (opening.traceFlags & TraceFlags.SAMPLED) !== 0;
-  return sampled && isSpanContextValid(opening) ? [{ context: opening }] : [];
 }

@@ -113,14 +113,15 @@ const SCOPES: Readonly<Record<Scope, number>> = {
   cluster: 4,
 };
 const OUTCOMES: Readonly<Record<Outcome, number>> = {
-  delivered: 0,
-  buffered: 1,
-  stored: 2,
-  routed: 3,
-  'not-connected': 4,
-  rejected: 5,
-  unknown: 6,
-  unavailable: 7,
+  confirmed: 0,
+  delivered: 1,
+  buffered: 2,
+  stored: 3,
+  routed: 4,
+  'not-connected': 5,
+  rejected: 6,
+  unknown: 7,
+  unavailable: 8,
 };
 const SCOPE_NAMES = Object.keys(SCOPES);
 const OUTCOME_NAMES = Object.keys(OUTCOMES);

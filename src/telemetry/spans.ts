@@ -3,8 +3,10 @@ import {
   context,
   type Context,
   INVALID_TRACEID,
+  isSpanContextValid,
   type Link,
   type Span,
+  type SpanContext,
   SpanKind,
   type SpanOptions,
   SpanStatusCode,
@@ -215,6 +217,15 @@ function isDropped(span: Span): boolean {
   const { traceId, traceFlags, isRemote } = span.spanContext();
   // An SDK makes valid ids, or the invalid one when it is suppressed; a check of each digit would cost more than this function.
   return (traceFlags & TraceFlags.SAMPLED) === 0 && isRemote !== true && traceId !== INVALID_TRACEID;
+}
+
+/** A link to the opening of a connection; none when it was not sampled, or there was no SDK. */
+export function linksTo(origin: unknown): Link[] {
+  if (origin === undefined) return [];
+  // Only the telemetry of connections sets it.
+  const opening = origin as SpanContext;
+  const sampled = (opening.traceFlags & TraceFlags.SAMPLED) !== 0;
+  return sampled && isSpanContextValid(opening) ? [{ context: opening }] : [];
 }
 
 /** An instrumentation of the HTTP server has made the server's span already. */

@@ -1,8 +1,10 @@
 import { Container } from 'inversify';
+import { CONFIRM_TYPE } from '../client/confirm.js';
 import { connect, type ConnectOptions, type EventMap, type FetchInit } from '../client/index.js';
 import { MemoryBus } from '../cluster/memory/bus.js';
 import { LocalCoordinator } from '../cluster/memory/coordinator.js';
 import { type SseOverrides, sseModule } from '../container.js';
+import type { CommandReceipt } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
 import { type ConnectionOptions, SseService } from '../contracts/service.js';
 import { httpStatusOf, SseError } from '../errors.js';
@@ -179,17 +181,34 @@ export class TestCluster {
     node: RunningNode,
     connectionId: string,
     options: ConnectionOptions,
-    { headers, signal }: FetchInit,
+    { headers, signal, body }: FetchInit,
   ): Promise<Response> {
     if (node.state === 'killed') throw new TypeError('the node is gone');
+    if (headers['accept'] === CONFIRM_TYPE) return answerReport(node.sse, body);
     const lastEventId = headers['last-event-id'];
     const socket = new MemorySocket(signal);
     node.sockets.set(connectionId, socket);
-    const request = lastEventId === undefined ? options : { ...options, lastEventId };
+    const confirms = headers['accept']?.includes(CONFIRM_TYPE) === true;
+    const request = { ...options, confirms, ...(lastEventId === undefined ? {} : { lastEventId }) };
     const refused = node.sse.createConnection(connectionId, socket, request).then(() => socket.response, refusal);
     return Promise.race([socket.response, refused]);
   }
 }
+
+/** The answer of the middleware to the report of a client that confirms. */
+async function answerReport(sse: SseService, body: unknown): Promise<Response> {
+  const { outcome } = await sse.confirm(JSON.parse(String(body)));
+  return new Response(null, { status: REPORT_STATUS[outcome] });
+}
+
+const REPORT_STATUS: Readonly<Record<CommandReceipt['outcome'], number>> = {
+  delivered: 204,
+  stored: 204,
+  rejected: 429,
+  'not-connected': 410,
+  unknown: 503,
+  unavailable: 503,
+};
 
 /** The answer of the middleware to a refused stream, without its text. */
 function refusal(error: unknown): Response {

@@ -3,7 +3,7 @@ import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'chai';
 import { DemoProcess } from '../support/demo-process.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
-import { OtlpReceiver, type ReceivedPoint } from '../support/otlp-receiver.js';
+import { OtlpReceiver, type ReceivedPoint, type ReceivedSpan } from '../support/otlp-receiver.js';
 import { withRedis } from '../support/redis/with-redis.js';
 import { until } from '../support/until.js';
 
@@ -54,6 +54,9 @@ describe('telemetry of two processes over Redis', () => {
     await client.event('connected');
     return client;
   }
+
+  const isCloseOf = (id: string) => (span: ReceivedSpan) =>
+    span.name === 'sse.close' && span.attributes['sse.connection.id'] === id;
 
   function points(name: string, attributes: Record<string, unknown>): ReceivedPoint[] {
     return receiver.points.filter(
@@ -155,10 +158,11 @@ describe('telemetry of two processes over Redis', () => {
     await connect(b, 'closed', opening.headers);
     await fetch(`${a.url}/sse/connections/closed`, { method: 'DELETE', headers: closing.headers });
     const request = () => receiver.trace(closing.traceId).get('DELETE /sse/connections/:clientId');
-    const close = () => receiver.trace(opening.traceId).get('sse.close');
+    const close = () => receiver.spans.find(isCloseOf('closed'));
     await until(() => request() !== undefined && close() !== undefined, 'both spans', PATIENCE);
     expect(close()?.attributes['sse.node.id']).to.equal('node-b');
-    expect(close()?.links).to.deep.equal([request()?.spanId]);
+    const connection = receiver.trace(opening.traceId).get('sse.connect');
+    expect(close()?.links).to.deep.equal([connection?.spanId, request()?.spanId]);
   });
 
   it('a takeover is recorded on the node that lost the connection, linked to the newer opening', async () => {
@@ -166,9 +170,10 @@ describe('telemetry of two processes over Redis', () => {
     await connect(b, 'moved', headers);
     await connect(a, 'moved', newer.headers);
     const opening = () => receiver.trace(newer.traceId).get('sse.connect');
-    await until(() => receiver.trace(traceId).has('sse.close') && opening() !== undefined, 'both spans', PATIENCE);
-    const close = receiver.trace(traceId).get('sse.close');
-    expect(close?.links).to.deep.equal([opening()?.spanId]);
+    const end = () => receiver.spans.find(isCloseOf('moved'));
+    await until(() => end() !== undefined && opening() !== undefined, 'both spans', PATIENCE);
+    const close = end();
+    expect(close?.links).to.deep.equal([receiver.trace(traceId).get('sse.connect')?.spanId, opening()?.spanId]);
     expect(close?.attributes).to.include({
       'sse.node.id': 'node-b',
       'sse.close.reason': 'superseded',

@@ -122,7 +122,8 @@ describe('a client that resumes over Redis and reads slowly', () => {
     });
     cleanups.push(() => app.close());
     const client = open(app.port, '/');
-    await until(() => app.service.hasLocal('slow'), 'the client');
+    // A connection that Redis was too late to register has no position yet.
+    await until(() => app.service.connections().some(({ state, cursor }) => state === 'open' && cursor), 'the client');
     const padding = 'x'.repeat(8_000);
     let published = 0;
     while (app.service.hasLocal('slow')) {
@@ -142,6 +143,6 @@ describe('a client that resumes over Redis and reads slowly', () => {
     await until(() => again.numbers.at(-1) === published + 1, 'the rest', 20_000);
     const all = Array.from({ length: published + 1 }, (_, n) => n + 1);
     expect([...had, ...again.numbers]).to.deep.equal(all);
-    expect(again.names.has('sse.reset')).to.equal(false);
+    expect([...client.names, ...again.names]).to.not.include('sse.reset');
   }).timeout(60_000);
 });

@@ -138,9 +138,12 @@ describe('the demo with OTEL_EXPORTER_OTLP_ENDPOINT', () => {
     const { headers, traceId } = newTrace();
     await connect('c1', headers);
     expect(await demo.stop()).to.equal(0);
-    const close = receiver.trace(traceId).get('sse.close');
+    const connection = receiver.trace(traceId).get('sse.connect')?.spanId ?? expect.fail('sse.connect');
+    const close = receiver.spans.find(({ name, links }) => name === 'sse.close' && links.includes(connection));
+    const [drain, ...more] = receiver.spans.filter(({ name }) => name === 'sse.drain');
     expect(close?.attributes['sse.close.reason']).to.equal('draining');
-    expect(receiver.spans.filter(({ name }) => name === 'sse.drain')).to.have.length(1);
+    expect(close?.links).to.deep.equal([connection, drain?.spanId]);
+    expect(more).to.deep.equal([]);
     expect(point('sse.connections.closed', { 'sse.close.reason': 'draining' })?.value).to.equal(1);
     expect(point('sse.connections.active')?.value).to.equal(0);
   });
@@ -201,7 +204,6 @@ describe('examples/05-telemetry', () => {
         'say hello': undefined,
         'GET /stream/:clientId': 'say hello',
         'sse.connect': 'GET /stream/:clientId',
-        'sse.close': 'sse.connect',
         'POST /send/:clientId': 'say hello',
         'sse.send': 'POST /send/:clientId',
         'sse.route': 'sse.send',

@@ -60,6 +60,8 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
       outcomeOf: around('messenger.outcomeOf', sent => messenger.outcomeOf(sent)),
       endSource: around('messenger.endSource', key => messenger.endSource(key)),
       presence: around('messenger.presence', topic => messenger.presence(topic)),
+      confirm: around('messenger.confirm', report => messenger.confirm(report)),
+      isConfirmed: around('messenger.isConfirmed', (id, message, ms) => messenger.isConfirmed(id, message, ms)),
       hasReached: around('messenger.hasReached', (id, at) => messenger.hasReached(id, at)),
     },
     locks: {

@@ -1,87 +1,87 @@
-import type * as Testcontainers from 'testcontainers';
+import type { Jaeger } from '../../examples/05-telemetry/jaeger.js';
 
-const IMAGE = 'jaegertracing/jaeger:2.11.0';
-const OTLP = 4318;
-const QUERY = 16686;
+interface JsonTag {
+  readonly key: string;
+  readonly value: unknown;
+}
 
 interface JsonSpan {
+  readonly traceID: string;
   readonly spanID: string;
   readonly operationName: string;
   readonly references: readonly {
     readonly refType: 'CHILD_OF' | 'FOLLOWS_FROM';
+    readonly traceID: string;
     readonly spanID: string;
   }[];
+  readonly tags: readonly JsonTag[];
   readonly processID: string;
+  readonly warnings: readonly string[] | null;
 }
 
 interface JsonTrace {
+  readonly traceID: string;
   readonly spans: readonly JsonSpan[];
-  readonly processes: Readonly<
-    Record<string, { readonly tags: readonly { readonly key: string; readonly value: unknown }[] }>
-  >;
+  readonly processes: Readonly<Record<string, { readonly serviceName: string; readonly tags: readonly JsonTag[] }>>;
 }
 
-/** A span as Jaeger has it; what it belongs to and points to by name. */
+/** A span as Jaeger has it. */
 export interface JaegerSpan {
+  readonly traceId: string;
+  readonly spanId: string;
+  readonly name: string;
+  /** The name of the span it belongs to, or its id when that is not of this trace. */
   readonly parent: string | undefined;
+  /** The ids of the spans it points to. */
   readonly links: readonly string[];
+  readonly tags: Readonly<Record<string, unknown>>;
+  readonly service: string;
   /** `service.instance.id` of the process that sent it. */
-  readonly process: unknown;
+  readonly instance: unknown;
+  /** For example that Jaeger has moved it, because its clock seemed to be wrong. */
+  readonly warnings: readonly string[];
 }
 
-/** Jaeger in a container, taking OTLP over HTTP. */
-export class Jaeger {
-  private constructor(private readonly container: Testcontainers.StartedTestContainer) {}
+/** The questions of Jaeger's page. */
+export class JaegerReader {
+  constructor(private readonly jaeger: Pick<Jaeger, 'query'>) {}
 
-  /**
-   * Starts one, or says why there is none: no container engine answers, or the image cannot be had.
-   * @param load imports `testcontainers`, which throws at import on some machines
-   */
-  static async start(
-    load: () => Promise<typeof Testcontainers> = () => import('testcontainers'),
-  ): Promise<Jaeger | string> {
-    try {
-      const { GenericContainer, Wait } = await load();
-      const container = new GenericContainer(IMAGE)
-        .withExposedPorts(OTLP, QUERY)
-        .withWaitStrategy(Wait.forHttp('/api/services', QUERY));
-      return new Jaeger(await container.start());
-    } catch (error) {
-      const reason = error instanceof Error ? error.message : String(error);
-      return `no ${IMAGE} in a container (${reason}): start Docker or Podman`;
-    }
+  /** The spans of one trace; empty while there are none. */
+  async trace(traceId: string): Promise<JaegerSpan[]> {
+    return (await this.#traces(`/${traceId}`)).flatMap(spansOf);
   }
 
-  /** For `OTEL_EXPORTER_OTLP_ENDPOINT`. */
-  get endpoint(): string {
-    return this.#at(OTLP);
+  /** The ids of the traces in which a span of this service has these tags. */
+  async search(service: string, tags: Readonly<Record<string, string>>): Promise<string[]> {
+    const query = new URLSearchParams({ service, tags: JSON.stringify(tags), lookback: '1h', limit: '100' });
+    return (await this.#traces(`?${query.toString()}`)).map(({ traceID }) => traceID);
   }
 
-  /** The spans of one trace by name; empty while there are none. */
-  async trace(traceId: string): Promise<Map<string, JaegerSpan>> {
-    const response = await fetch(`${this.#at(QUERY)}/api/traces/${traceId}`);
-    if (!response.ok) return new Map();
-    const { data } = (await response.json()) as { data: readonly JsonTrace[] };
-    return new Map(data.flatMap(spansOf));
-  }
-
-  async stop(): Promise<void> {
-    await this.container.stop();
-  }
-
-  #at(port: number): string {
-    return `http://${this.container.getHost()}:${this.container.getMappedPort(port)}`;
+  async #traces(path: string): Promise<readonly JsonTrace[]> {
+    const response = await fetch(`${this.jaeger.query}/api/traces${path}`);
+    if (!response.ok) return [];
+    const { data } = (await response.json()) as { data: readonly JsonTrace[] | null };
+    return data ?? [];
   }
 }
 
-function spansOf({ spans, processes }: JsonTrace): [string, JaegerSpan][] {
+function spansOf({ spans, processes }: JsonTrace): JaegerSpan[] {
   const names = new Map(spans.map(({ spanID, operationName }) => [spanID, operationName]));
-  const namesOf = (refType: string, { references }: JsonSpan): string[] =>
-    references.filter(reference => reference.refType === refType).map(({ spanID }) => names.get(spanID) ?? spanID);
-  return spans.map(span => {
-    const tags = processes[span.processID]?.tags ?? [];
-    const [parent] = namesOf('CHILD_OF', span);
-    const process = tags.find(({ key }) => key === 'service.instance.id')?.value;
-    return [span.operationName, { parent, links: namesOf('FOLLOWS_FROM', span), process }];
+  return spans.map(({ traceID, spanID, operationName, references, tags, processID, warnings }) => {
+    const idsOf = (type: string): string[] =>
+      references.filter(({ refType }) => refType === type).map(reference => reference.spanID);
+    const [parent] = idsOf('CHILD_OF');
+    const process = processes[processID];
+    return {
+      traceId: traceID,
+      spanId: spanID,
+      name: operationName,
+      parent: parent === undefined ? undefined : (names.get(parent) ?? parent),
+      links: idsOf('FOLLOWS_FROM'),
+      tags: Object.fromEntries(tags.map(({ key, value }) => [key, value])),
+      service: process?.serviceName ?? '',
+      instance: process?.tags.find(({ key }) => key === 'service.instance.id')?.value,
+      warnings: warnings ?? [],
+    };
   });
 }

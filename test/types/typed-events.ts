@@ -62,6 +62,7 @@ export async function receipts(sse: SseService<Events>): Promise<string> {
   // @ts-expect-error only some outcomes know the node
   receipt.nodeId;
   switch (receipt.outcome) {
+    case 'confirmed':
     case 'delivered':
     case 'buffered':
     case 'routed':

@@ -94,6 +94,16 @@ export class LocalCoordinator implements ClusterCoordinator {
       const outcome = await owner?.hasReached(connectionId, position);
       return route && outcome && { outcome, nodeId: route.nodeId };
     },
+    confirm: async report => {
+      const { owner, nodeId } = this.#owner(report.connectionId);
+      if (nodeId === undefined) return { outcome: 'not-connected' };
+      return owner?.onConfirm(report) ?? { outcome: 'unknown' };
+    },
+    isConfirmed: async (connectionId, messageId, ms) => {
+      const { owner, nodeId } = this.#owner(connectionId);
+      const confirmed = await owner?.isConfirmed(connectionId, messageId, ms);
+      return nodeId !== undefined && confirmed === true ? { outcome: 'confirmed', nodeId } : undefined;
+    },
   };
 
   readonly locks: Locks = {
@@ -182,7 +192,8 @@ export class LocalCoordinator implements ClusterCoordinator {
     try {
       return { outcome: (await carryOut(owner)) ? 'delivered' : 'not-connected' };
     } catch (error) {
-      if (SseError.is(error, 'INVALID_TOPIC')) return { outcome: 'rejected', code: error.code };
+      if (SseError.is(error, 'INVALID_TOPIC') || SseError.is(error, 'FORBIDDEN'))
+        return { outcome: 'rejected', code: error.code };
       throw error;
     }
   }

@@ -81,12 +81,15 @@ export class RedisCoordinator implements ClusterCoordinator {
     closeAll: async (reason, trace) => this.#reach().commands.closeAll(reason, trace),
     revoke: async revocation => this.#reach().commands.revoke(revocation),
     subscribe: async (connectionId, topic) =>
-      this.#reach(connectionId).commands.subscription({ t: 'subscribe', connectionId, topic }),
+      this.#reach(connectionId).commands.ownerCommand({ t: 'subscribe', connectionId, topic }),
     unsubscribe: async (connectionId, topic) =>
-      this.#reach(connectionId).commands.subscription({ t: 'unsubscribe', connectionId, topic }),
+      this.#reach(connectionId).commands.ownerCommand({ t: 'unsubscribe', connectionId, topic }),
     presence: async topic => this.#reach().commands.presence(topic),
     outcomeOf: async message => this.#reach().commands.outcomeOf(message),
     endSource: async key => this.#reach().commands.endSource(key),
+    confirm: async report => this.#reach(report.connectionId).commands.ownerCommand({ t: 'confirm', ...report }),
+    isConfirmed: async (connectionId, messageId, ms) =>
+      this.#reach(connectionId).commands.isConfirmed(connectionId, messageId, ms),
     hasReached: async (connectionId, position) => this.#reach(connectionId).commands.hasReached(connectionId, position),
   };
 

@@ -40,7 +40,9 @@ const COMMANDS = {
   unsubscribe: { connectionId: isConnectionId, topic: isTopic },
   endSource: { key: isKey },
   outcomeOf: { connectionId: isConnectionId, messageId: isKey, age: isCount },
-  confirm: { connectionId: isConnectionId, ms: isCount, sequence: isCount },
+  hasReached: { connectionId: isConnectionId, ms: isCount, sequence: isCount },
+  confirm: { connectionId: isConnectionId, token: isToken, handled: isMessageIds, failed: isMessageIds },
+  isConfirmed: { connectionId: isConnectionId, messageId: isKey, ms: isCount },
   presence: { topic: isFollowable },
 } satisfies Record<string, Record<string, Guard>>;
 
@@ -88,9 +90,13 @@ export const REQUEST_KIND = 'c1';
 export const ANSWER_KIND = 'r1';
 
 const MAX_BYTES = 256 * 1024;
-const MAX_DEADLINE = 600_000;
+/** Longest wait for an answer, in milliseconds. */
+export const MAX_DEADLINE = 600_000;
 /** Connection ids that fit into one answer. */
 export const IDS_PER_ANSWER = 500;
+/** Message ids in the report of a client. */
+const MOST_MESSAGE_IDS = 100;
+const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 const REQUEST_ID = /^[0-9a-f]{24}$/;
 
 /** The revocation that a command asks for. */
@@ -167,6 +173,14 @@ function isTrace(value: unknown): value is string {
 
 function isRevocationId(value: unknown): value is string {
   return isText(value, 32);
+}
+
+function isToken(value: unknown): value is string {
+  return typeof value === 'string' && TOKEN.test(value);
+}
+
+function isMessageIds(value: unknown): value is readonly string[] {
+  return Array.isArray(value) && value.length <= MOST_MESSAGE_IDS && value.every(isKey);
 }
 
 function isFlag(value: unknown): value is boolean {

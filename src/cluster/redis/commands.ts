@@ -32,9 +32,9 @@ interface CommandResults {
   readonly missing: readonly string[];
 }
 
-/** Options of a command to several nodes. */
-interface AskAllOptions {
-  /** Milliseconds that they may take to answer. */
+/** Options of a command. */
+interface AskOptions {
+  /** Milliseconds that a node may take to answer. */
   readonly deadline?: number;
   /** The trace that the command carries. */
   readonly trace?: string | undefined;
@@ -83,11 +83,11 @@ export class CommandBus {
   }
 
   /** Asks one node. @throws SseError `UNAVAILABLE` when the command was certainly not sent */
-  async ask(inc: string, command: Command, trace?: string): Promise<CommandReply> {
+  async ask(inc: string, command: Command, { deadline, trace }: AskOptions = {}): Promise<CommandReply> {
     if (!this.#silence.admits(inc)) return { kind: 'unreached' };
     const id = newRequestId();
-    const asked = this.#await(id, [inc]);
-    const frame = encodeRequest({ ...this.#head(id), to: inc, command, ...carrying(trace) });
+    const asked = this.#await(id, [inc], deadline);
+    const frame = encodeRequest({ ...this.#head(id, deadline), to: inc, command, ...carrying(trace) });
     try {
       if (!(await this.channel.publish(inc, frame))) return this.#unreached(id);
     } catch (error) {
@@ -112,7 +112,7 @@ export class CommandBus {
   async askAll(
     incs: readonly string[],
     command: Command,
-    { deadline = DEADLINE, trace }: AskAllOptions = {},
+    { deadline = DEADLINE, trace }: AskOptions = {},
   ): Promise<CommandResults> {
     const id = newRequestId();
     const awaited = incs.filter(inc => this.#silence.admits(inc));
@@ -225,8 +225,14 @@ export class CommandBus {
         return listener.onOutcomeOf(command.connectionId, command.messageId, command.age);
       case 'endSource':
         return listener.onEndSource(command.key);
-      case 'confirm':
+      case 'hasReached':
         return (await listener.hasReached(command.connectionId, command)) ?? false;
+      case 'isConfirmed':
+        return listener.isConfirmed(command.connectionId, command.messageId, command.ms);
+      case 'confirm': {
+        const receipt = listener.onConfirm(command);
+        return receipt.outcome === 'rejected' ? receipt.code : receipt.outcome === 'delivered';
+      }
       case 'presence':
         return [...listener.onPresence(command.topic)];
     }

@@ -139,7 +139,8 @@ function parseResult([, letter, code, ...rest]: readonly string[]): LocalResult 
   return { outcome: 'rejected', code };
 }
 
-function isCode(text: string | undefined): text is SseErrorCode {
+/** Whether a value of another node is an error code. */
+export function isCode(text: unknown): text is SseErrorCode {
   return SSE_ERROR_CODES.has(text as SseErrorCode);
 }
 

@@ -5,14 +5,16 @@ import type { CloseReceipt, CommandReceipt, Position, SendResult } from '../../c
 import type { RememberedOutcome } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
 import { certainOutcome } from '../outcomes.js';
-import type { Command, CommandResult } from './command-frames.js';
+import { type Command, type CommandResult, MAX_DEADLINE } from './command-frames.js';
 import type { CommandBus } from './commands.js';
 import { beforeSending } from './failures.js';
-import { nodeIdOf } from './frames.js';
+import { isCode, nodeIdOf } from './frames.js';
 import type { LiveNodes } from './leases.js';
 import type { RevocationMarks } from './revocations.js';
 import type { RedisRoutes } from './routes.js';
 
+/** Milliseconds between the wait of an owner and that of the sender. */
+const ANSWER_MS = 50;
 const OUTCOMES: readonly RememberedOutcome[] = ['delivered', 'buffered', 'none', 'unknown'];
 
 /** What nodes ask of each other, each with the result that is certain. Every method rejects with `UNAVAILABLE`. */
@@ -27,7 +29,7 @@ export class NodeCommands {
   async close(connectionId: string, reason: CloseReason, trace?: string): Promise<CloseReceipt> {
     const route = await beforeSending(this.registry.find(connectionId));
     if (route === undefined) return { closed: 0, missing: [] };
-    const reply = await this.bus.ask(route.inc, { t: 'close', connectionId, reason }, trace);
+    const reply = await this.bus.ask(route.inc, { t: 'close', connectionId, reason }, { trace });
     return reply.kind === 'answered'
       ? { closed: Number(reply.result), missing: [] }
       : { closed: 0, missing: [nodeIdOf(route.inc)] };
@@ -73,13 +75,16 @@ export class NodeCommands {
     return certainOutcome(answers, nodeId);
   }
 
-  /** Asks the owner of a connection to subscribe it, or to unsubscribe it. */
-  async subscription(command: Command & { readonly t: 'subscribe' | 'unsubscribe' }): Promise<CommandReceipt> {
+  /** Has the owner of a connection carry a command out. */
+  async ownerCommand(
+    command: Command & { readonly t: 'subscribe' | 'unsubscribe' | 'confirm' },
+  ): Promise<CommandReceipt> {
     const route = await beforeSending(this.registry.find(command.connectionId));
     if (route === undefined) return { outcome: 'not-connected' };
     const reply = await this.bus.ask(route.inc, command);
     switch (reply.kind) {
       case 'answered':
+        if (isCode(reply.result)) return { outcome: 'rejected', code: reply.result };
         return { outcome: reply.result === true ? 'delivered' : 'not-connected' };
       case 'refused':
         return refusedReceipt(reply.reason);
@@ -90,10 +95,21 @@ export class NodeCommands {
     }
   }
 
+  async isConfirmed(connectionId: string, messageId: string, ms: number): Promise<SendResult | undefined> {
+    const route = await this.registry.find(connectionId);
+    if (route === undefined) return undefined;
+    // The answer takes its time as well.
+    const wait = Math.max(0, Math.min(ms - ANSWER_MS, MAX_DEADLINE));
+    const command = { t: 'isConfirmed', connectionId, messageId, ms: wait } as const;
+    const reply = await this.bus.ask(route.inc, command, { deadline: ms });
+    const confirmed = reply.kind === 'answered' && reply.result === true;
+    return confirmed ? { outcome: 'confirmed', nodeId: nodeIdOf(route.inc) } : undefined;
+  }
+
   async hasReached(connectionId: string, { ms, sequence }: Position): Promise<SendResult | undefined> {
     const route = await this.registry.find(connectionId);
     if (route === undefined) return undefined;
-    const reply = await this.bus.ask(route.inc, { t: 'confirm', connectionId, ms, sequence });
+    const reply = await this.bus.ask(route.inc, { t: 'hasReached', connectionId, ms, sequence });
     const answer = reply.kind === 'answered' ? reply.result : undefined;
     if (answer !== 'delivered' && answer !== 'buffered') return undefined;
     return { outcome: answer, nodeId: nodeIdOf(route.inc) };

@@ -1061,6 +1061,25 @@ export function clusterCoordinatorContract(
         expect(await b.coordinator.messenger.hasReached(c1, position)).to.equal(undefined);
       });
 
+      core('brings the report of a client to its node, and the answer to a node that waits for it', async () => {
+        await connect(b, c1, t1);
+        const report = { connectionId: c1, token: 'token', handled: [m1], failed: ['other'] };
+        for (const { coordinator } of [a, b]) {
+          expect(await coordinator.messenger.confirm(report)).to.deep.equal({ outcome: 'delivered' });
+          expect(await coordinator.messenger.isConfirmed(c1, m1, 1_000)).to.deep.equal({
+            outcome: 'confirmed',
+            nodeId: 'node-b',
+          });
+          expect(await coordinator.messenger.isConfirmed(c1, 'other', 1_000)).to.equal(undefined);
+          const forged = await coordinator.messenger.confirm({ ...report, token: 'forged' });
+          expect(forged).to.deep.equal({ outcome: 'rejected', code: 'FORBIDDEN' });
+        }
+        expect(b.listener.reports.map(({ handled }) => handled)).to.deep.equal([[m1], [m1]]);
+        const unknown = { ...report, connectionId: c2 };
+        expect(await a.coordinator.messenger.confirm(unknown)).to.deep.equal({ outcome: 'not-connected' });
+        expect(await a.coordinator.messenger.isConfirmed(c2, m1, 1_000)).to.equal(undefined);
+      });
+
       it('an unknown connection has reached no position', async () => {
         expect(await a.coordinator.messenger.hasReached(c1, { ms: 1, sequence: 1 })).to.equal(undefined);
       });
@@ -1542,6 +1561,8 @@ function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
     coordinator.log.recall('c', 1_000),
     coordinator.log.replay({ topics: [], limit: 1 }),
     coordinator.messenger.hasReached('c', { ms: 1, sequence: 1 }),
+    coordinator.messenger.confirm({ connectionId: 'c', token: 't', handled: ['m'], failed: [] }),
+    coordinator.messenger.isConfirmed('c', 'm', 100),
     coordinator.locks.acquireLock('thing', 'me', 1000),
     coordinator.locks.lockHolder('thing'),
     coordinator.locks.releaseLock('thing', 'me'),

@@ -1,6 +1,6 @@
 import type { Revocation } from '../../contracts/authorization.js';
 import type { CloseReason } from '../../contracts/connection.js';
-import type { Frame, Gap, LocalResult, Position } from '../../contracts/events.js';
+import type { CommandReceipt, ConfirmationReport, Frame, Gap, LocalResult, Position } from '../../contracts/events.js';
 import type { ClusterListener, Registered, RememberedOutcome } from '../../contracts/listener.js';
 
 /** A node as its coordinator sees it: records every call and answers as the test sets. */
@@ -21,6 +21,9 @@ export class RecordingListener implements ClusterListener {
   }[] = [];
   readonly gaps: { gap: Gap; after: number }[] = [];
   readonly questions: { connectionId: string; position: Position }[] = [];
+  readonly reports: ConfirmationReport[] = [];
+  /** Which reports it accepts. */
+  confirmationToken = 'token';
   reached: 'delivered' | 'buffered' | undefined = 'delivered';
   syncs = 0;
   /** What it remembers of messages, by `<connection id> <message id>`. */
@@ -111,6 +114,17 @@ export class RecordingListener implements ClusterListener {
       position: { ms: position.ms, sequence: position.sequence },
     });
     return this.connections.has(connectionId) ? this.reached : undefined;
+  }
+
+  onConfirm(report: ConfirmationReport): CommandReceipt {
+    if (!this.connections.has(report.connectionId)) return { outcome: 'not-connected' };
+    if (report.token !== this.confirmationToken) return { outcome: 'rejected', code: 'FORBIDDEN' };
+    this.reports.push(report);
+    return { outcome: 'delivered' };
+  }
+
+  async isConfirmed(connectionId: string, messageId: string): Promise<boolean> {
+    return this.connections.has(connectionId) && this.reports.some(({ handled }) => handled.includes(messageId));
   }
 
   onOutcomeOf(connectionId: string, messageId: string): RememberedOutcome {

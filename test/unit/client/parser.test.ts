@@ -10,7 +10,9 @@ const MAX = 1_000;
 function parse(...chunks: string[]): { blocks: Block[]; retries: number[] } {
   const blocks: Block[] = [];
   const retries: number[] = [];
-  const parser = new EventStreamParser({ onBlock: block => blocks.push(block), onRetry: ms => retries.push(ms) }, MAX);
+  const onBlock = ({ confirm, ...block }: Block): unknown =>
+    blocks.push(confirm === undefined ? block : { ...block, confirm });
+  const parser = new EventStreamParser({ onBlock, onRetry: ms => retries.push(ms) }, MAX);
   for (const chunk of chunks) parser.feed(chunk);
   return { blocks, retries };
 }
@@ -26,6 +28,11 @@ describe('client: event-stream text', () => {
       ],
       retries: [50],
     });
+  });
+
+  it('reports the message id that its event asks to confirm, and not for the next event', () => {
+    const { blocks } = parse('confirm: m 1\nevent: a\ndata: x\n\ndata: y\n\n');
+    expect(blocks.map(({ confirm }) => confirm)).to.deep.equal(['m 1', undefined]);
   });
 
   it('ignores an id with NUL, unknown fields, and a block that is not complete', () => {

@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import type { ConnectionFilter } from '../../../src/contracts/service.js';
 import { SseError } from '../../../src/errors.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 import { TestCluster } from '../../support/test-cluster.js';
@@ -214,6 +215,28 @@ describe('SseService on two nodes', () => {
         { nodeId: 'here', connections: 1, self: true },
         { nodeId: 'there', connections: 1, self: false },
       ]);
+    });
+
+    it('lists the connections of this node, by topic and by user', async () => {
+      await here.connect('a', { topics: ['news'] });
+      await here.connect('phone', { user: 'ann', topics: ['news', 'sport'] });
+      await here.connect('tab', { user: 'ann' });
+      await there.connect('b', { topics: ['news'] });
+      const [first, second] = here.service.connections({ topic: 'news' });
+      expect(first).to.include({ connectionId: 'a', state: 'open', sendBufferBytes: 0 });
+      expect(first).to.not.have.property('user');
+      expect(first?.ageMs).to.be.at.least(0);
+      expect(first?.cursor).to.equal(await here.service.position());
+      expect(second).to.deep.include({ connectionId: 'ann/phone', user: 'ann', topics: ['news', 'sport'] });
+      const idsOf = (filter?: ConnectionFilter) => here.service.connections(filter).map(row => row.connectionId);
+      expect(idsOf()).to.have.members(['a', 'ann/phone', 'ann/tab']);
+      expect(idsOf({ user: 'ann' })).to.have.members(['ann/phone', 'ann/tab']);
+      expect(idsOf({ user: 'ann', topic: 'sport' })).to.deep.equal(['ann/phone']);
+      expect(idsOf({ user: 'bob' })).to.deep.equal([]);
+      expect(await codeOf(() => here.service.connections({ topic: '~x' }))).to.equal('INVALID_TOPIC');
+      expect(await codeOf(() => here.service.connections({ user: '' }))).to.equal('INVALID_USER');
+      // @ts-expect-error: an unknown key
+      expect(await codeOf(() => here.service.connections({ users: 'ann' }))).to.equal('INVALID_OPTION');
     });
 
     it('subscribes, lists and unsubscribes a connection wherever it is', async () => {

@@ -155,6 +155,7 @@ describe('telemetry of a send', () => {
   });
 
   const results: Record<SendResult['outcome'], SendResult> = {
+    confirmed: { outcome: 'confirmed', nodeId: 'x' },
     delivered: { outcome: 'delivered', nodeId: 'x' },
     buffered: { outcome: 'buffered', nodeId: 'x' },
     stored: { outcome: 'stored' },

@@ -1,0 +1,32 @@
+/** `distributed-sse/console`: a page and an API that show a cluster live. The server may import it; it has no default guard. */
+export { sseConsole, type SseConsoleOptions } from './console.js';
+export type { ConsoleGuard, ConsolePurpose } from './guard.js';
+export type {
+  About,
+  ActionName,
+  Actions,
+  ActivityAnswer,
+  CloseAnswer,
+  ClusterAnswer,
+  ConnectionRow,
+  ConnectionsAnswer,
+  Failure,
+  Happening,
+  HappeningsEvent,
+  Latency,
+  LiveEvents,
+  LogAnswer,
+  LogEntryRow,
+  NodeReading,
+  NodeRow,
+  NodesAnswer,
+  PublishAnswer,
+  SendAnswer,
+  SendRecord,
+  SendsEvent,
+  SourceRow,
+  SourcesAnswer,
+  TopicRow,
+  TopicsAnswer,
+  Traffic,
+} from './contract.js';

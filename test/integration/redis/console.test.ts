@@ -1,0 +1,79 @@
+import { expect } from 'chai';
+import type { Middleware } from 'koa';
+import { sseConsole, type ConnectionsAnswer, type NodesAnswer } from '../../../src/console/index.js';
+import { EventStreamClient } from '../../support/event-stream-client.js';
+import { KoaApp } from '../../support/koa-app.js';
+import { randomPrefix } from '../../support/redis/gateway-options.js';
+import { withRedis } from '../../support/redis/with-redis.js';
+import { until } from '../../support/until.js';
+
+describe('the console of nodes on Redis', () => {
+  const server = withRedis();
+  const apps: KoaApp[] = [];
+  const clients: EventStreamClient[] = [];
+  const prefix = randomPrefix();
+
+  before(async () => {
+    apps.push(await start('a'), await start('b'));
+    await Promise.all(apps.map(({ service }) => service.start()));
+  });
+
+  after(async () => {
+    for (const client of clients) client.leave();
+    await Promise.all(apps.map(app => app.close()));
+  });
+
+  /** Frames are signed, as those of careful users are. */
+  function start(id: string): Promise<KoaApp> {
+    let own: Middleware | undefined;
+    return KoaApp.start({
+      options: {
+        node: { id, heartbeat: 100 },
+        redis: { url: server.redis.url, prefix, channel: `${prefix}events` },
+        control: { secret: 'a secret of the console test' },
+      },
+      bind: container => (own = sseConsole(container, { guard: false })),
+      after: [
+        (ctx, next) => own?.(ctx, next),
+        async (ctx, next) => {
+          if (!ctx.path.startsWith('/sse/')) return next();
+          await ctx.sse.connect(ctx.path.slice('/sse/'.length), { topics: ['news'] });
+        },
+      ],
+    });
+  }
+
+  async function open(app: KoaApp | undefined, path: string): Promise<EventStreamClient> {
+    const client = await EventStreamClient.open((app?.url ?? '') + path, { headers: { accept: 'text/event-stream' } });
+    clients.push(client);
+    return client;
+  }
+
+  /** The latest event of that name that matches. */
+  async function latest<T>(stream: EventStreamClient, name: string, matches: (data: T) => boolean): Promise<void> {
+    await until(() => stream.data(name).some(text => matches(JSON.parse(text) as T)), `an event ${name}`, 15_000);
+  }
+
+  it('shows every node from any node, also after one of them has left', async () => {
+    const [a, b] = apps;
+    await (await open(a, '/sse/ann')).event('connected');
+    await (await open(b, '/sse/bob')).event('connected');
+    const [fromA, fromB] = [await open(a, '/console/api/live'), await open(b, '/console/api/live')];
+    const rows = await open(b, '/console/api/connections?every=500');
+    for (const stream of [fromA, fromB]) {
+      await latest<NodesAnswer>(
+        stream,
+        'tick',
+        ({ nodes }) =>
+          nodes.length === 2 && nodes.every(({ kind, connections }) => kind === 'reading' && connections === 1),
+      );
+    }
+    await latest<ConnectionsAnswer>(rows, 'connections', ({ total, missing }) => total === 2 && missing.length === 0);
+    await a?.service.publish('news', 'page', 1);
+    const delivered = ({ traffic }: NodesAnswer): boolean => traffic?.deliveries.delivered === 2;
+    await latest<NodesAnswer>(fromB, 'tick', delivered);
+    await a?.service.close();
+    expect(await fromA.closeReason()).to.equal('shutdown');
+    await latest<NodesAnswer>(fromB, 'tick', ({ nodes }) => nodes.map(({ nodeId }) => nodeId).join() === 'b');
+  }).timeout(60_000);
+});
