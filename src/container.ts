@@ -4,6 +4,7 @@ import { MemoryBus } from './cluster/memory/bus.js';
 import { LocalCoordinator } from './cluster/memory/coordinator.js';
 import { RedisCoordinator } from './cluster/redis/cluster.js';
 import { Audit, type AuditListener } from './contracts/audit.js';
+import { Authorizer } from './contracts/authorization.js';
 import { ClusterCoordinator } from './contracts/cluster.js';
 import { Logger } from './contracts/logger.js';
 import { ResiliencePolicy } from './contracts/policy.js';
@@ -12,6 +13,7 @@ import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
 import { AuditTrail } from './node/audit.js';
+import { GUARDS_DECIDE } from './node/authorization.js';
 import { Maintenance } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
 import { TicketGuard } from './node/tickets.js';
@@ -35,6 +37,8 @@ export interface SseOverrides {
   readonly connectionStore?: Override<ConnectionStore>;
   readonly clusterCoordinator?: Override<ClusterCoordinator>;
   readonly resiliencePolicy?: Override<ResiliencePolicy>;
+  /** Decides who may follow which topic, and stay. Default: what guards allowed. It may be bound as `Authorizer` instead. */
+  readonly authorizer?: Override<Authorizer>;
   readonly logger?: Override<Logger>;
   /** Called for each difference between this node and the cluster that a check found, see `consistency`. */
   readonly onInconsistency?: InconsistencyListener;
@@ -51,6 +55,7 @@ const OVERRIDES: Readonly<Record<keyof SseOverrides, true>> = {
   connectionStore: true,
   clusterCoordinator: true,
   resiliencePolicy: true,
+  authorizer: true,
   logger: true,
   onInconsistency: true,
   onAudit: true,
@@ -81,6 +86,7 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
       .toResolvedValue(logger => new AuditTrail(resolved.node.id, logger, overrides.onAudit), [Logger])
       .inSingletonScope();
     bindService(load, ConnectionStore, overrides.connectionStore, () => new MemoryConnectionStore());
+    bindService(load, Authorizer, overrides.authorizer, () => GUARDS_DECIDE);
     bindPolicy(load, overrides, resolved);
     bindCoordinator(load, overrides.clusterCoordinator, resolved);
     bindMaintenance(load, overrides.onInconsistency, resolved);
@@ -108,7 +114,7 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
   load
     .bind(SseService)
     .toResolvedValue(
-      (store, coordinator, policy, logger, telemetry, maintenance, audit) => {
+      (store, coordinator, policy, logger, telemetry, maintenance, audit, authorizer) => {
         const consistency = maintenance.reconciler;
         const service = new DistributedSseService({
           options,
@@ -120,13 +126,14 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
           consistency,
           audit,
           maintenance,
+          authorizer,
         });
         maintenance.start(service.leakProbes());
         // The node id is opaque, since clients see it.
         logger.info('this process is a node', { nodeId: options.node.id, host: hostname(), pid: process.pid });
         return service;
       },
-      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance, Audit],
+      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance, Audit, Authorizer],
     )
     .inSingletonScope()
     .onDeactivation(service => service.close());

@@ -2,6 +2,7 @@ export { LocalCoordinator } from './cluster/memory/coordinator.js';
 export { MemoryBus } from './cluster/memory/bus.js';
 export { sseModule } from './container.js';
 export { Audit } from './contracts/audit.js';
+export { Authorizer } from './contracts/authorization.js';
 export { ClusterCoordinator } from './contracts/cluster.js';
 export { ConnectionStore } from './contracts/store.js';
 export { Logger } from './contracts/logger.js';
@@ -86,6 +87,8 @@ export type { ConnectionState, SseConnection } from './contracts/connection.js';
 export type { EventMap, EventOptions, SseEvent } from './contracts/events.js';
 export type {
   Admission,
+  AuthorizedClient,
+  Grant,
   Revocation,
   RevocationOptions,
   RevocationSelector,

@@ -46,6 +46,7 @@ const CONFINED: Readonly<Record<string, { folders: readonly string[]; typesIn?: 
 /** The public surface, reviewed: a change here is a change of the product. */
 const PUBLIC_VALUES = [
   'Audit',
+  'Authorizer',
   'ClusterCoordinator',
   'CockatielPolicy',
   'ConnectionStore',

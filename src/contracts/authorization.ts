@@ -1,5 +1,6 @@
 import type { IncomingHttpHeaders } from 'node:http';
 import type { ParsedUrlQuery } from 'node:querystring';
+import type { ServiceIdentifier } from 'inversify';
 
 /** The part of a request that guards and endpoint functions may rely on. A Koa context is one. */
 export interface SseRequest {
@@ -27,6 +28,43 @@ export interface Admission {
   /** The topics that the connection may follow; a request for another one gets 403. Default: what the `Authorizer` grants. */
   readonly topics?: readonly string[];
 }
+
+/** A connection as an {@link Authorizer} sees it. */
+export interface AuthorizedClient {
+  readonly connectionId: string;
+  /** Absent where no guard named a user. */
+  readonly user?: string;
+}
+
+/** A topic that a client may follow. */
+export interface Grant {
+  readonly topic: string;
+  /**
+   * The client gets no entry from before, by the time of the entry, however its stream resumes. A time in the future grants
+   * nothing yet. Default: all that is kept.
+   */
+  readonly since?: Date;
+}
+
+/**
+ * Decides what clients may follow, and whether they may stay, beyond what guards allowed. It answers within `guards.timeout`. What
+ * it throws refuses the connection, or the call of `subscribe`, as an error of the application.
+ */
+export interface Authorizer {
+  /**
+   * Which of these topics the client may follow. Asked when a client connects, also for what `subscribe` added before, and
+   * for each `subscribe`. A topic without a grant: 403 where an endpoint names it, `rejected` with `FORBIDDEN` for `subscribe`, and left
+   * out where it was added before. Never asked about the topic of a user, mailboxes and sources.
+   */
+  grant(client: AuthorizedClient, topics: readonly string[]): readonly Grant[] | Promise<readonly Grant[]>;
+  /**
+   * Whether an open connection may stay. Asked about each every `guards.recheck` milliseconds. False ends the stream with reason
+   * `revoked`; an error or no answer changes nothing.
+   */
+  stillAllowed?(client: AuthorizedClient): boolean | Promise<boolean>;
+}
+
+export const Authorizer: ServiceIdentifier<Authorizer> = Symbol.for('distributed-sse/Authorizer');
 
 /** The connections that lose their rights: all of a user, or one. With `topics` they lose only these topics. */
 export type RevocationSelector =

@@ -150,7 +150,10 @@ export interface ReplayRequest {
    * it a page may end before, and the reader gets the rest from the listener.
    */
   readonly until?: Cursor;
-  /** The reader follows some of the topics only from these positions on: it gets no earlier entry, and no gap before. */
+  /**
+   * The reader follows some of the topics only from these positions on: it gets no earlier entry, also of a backlog, and no gap
+   * before. A position without an epoch is a time, which counts in every log, whatever `after` is.
+   */
   readonly since?: ReadonlyMap<string, Cursor>;
   /**
    * In place of `after`: the page has the newest kept entries of these topics, 256 KiB at most but at least one, and is

@@ -12,6 +12,7 @@ import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
 import type { Audit } from '../contracts/audit.js';
+import type { Authorizer } from '../contracts/authorization.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, Reset } from '../contracts/connection.js';
 import type { ReservedTopics } from '../contracts/listener.js';
@@ -41,6 +42,8 @@ export interface NodeServices {
   readonly store: ConnectionStore;
   readonly coordinator: ClusterCoordinator;
   readonly policy: ResiliencePolicy;
+  /** Default: what guards allow. */
+  readonly authorizer?: Authorizer;
   readonly logger: Logger;
   readonly telemetry: Telemetry;
   /** Without it nothing is checked. */

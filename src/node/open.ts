@@ -10,6 +10,7 @@ import { comebackOf, ENDED } from '../protocol/cursor.js';
 import { checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
 import { checkIdWithoutUser, connectionIdOf, userTopic } from '../protocol/users.js';
 import { pause, withTimeout } from '../time.js';
+import type { Authorization } from './authorization.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
 import type { SseNode } from './node.js';
 import type { Opened, Replayer, ReplayStart } from './replay.js';
@@ -28,6 +29,7 @@ export class ConnectionOpener {
   constructor(
     private readonly node: SseNode,
     private readonly subscriptions: Subscriptions,
+    private readonly authorization: Authorization,
     private readonly revocations: Revocations,
     private readonly sources: ResumableSources,
     private readonly replayer: Replayer,
@@ -98,6 +100,7 @@ export class ConnectionOpener {
     this.node.limits.assertRoom(options, this.node.store.get(connectionId));
     const connection = this.node.createConnection(connectionId, sink, { ...comeback, ids, openedAt: admittedAt });
     if (options.confirms === true) this.node.confirmations.begin(connection);
+    this.authorization.begin(connection, options.expiresAt, options.allowedTopics);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.limits.enter(connection, options);
     this.node.store.add(connection);
@@ -199,6 +202,7 @@ export class ConnectionOpener {
       start = await this.#enter(connection, topics, how, { openedAt, seen });
     } catch (error) {
       if (SseError.is(error, 'DUPLICATE_CONNECTION')) connection.close('superseded');
+      else if (SseError.is(error, 'FORBIDDEN')) connection.close('revoked');
       else this.node.logger.debug('a connection could not be adopted; trying again', { id: connection.id, error });
       connection.goLive(undefined);
       return isEnded(connection.state);
@@ -337,7 +341,8 @@ function assertOpening(connection: ClientConnection): void {
     case 'shutdown':
       throw new SseError('DRAINING', 'this node is going away; connect again and reach another one');
     case 'revoked':
-      throw new SseError('FORBIDDEN', 'the rights of this client were revoked while it connected');
+    case 'expired':
+      throw new SseError('FORBIDDEN', 'the rights of this client ended while it connected');
     case 'slow':
       throw new SseError('SEND_BUFFER_FULL', 'more arrived while opening than sendBuffer.maxBytes; connect again');
     default:

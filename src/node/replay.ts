@@ -64,7 +64,7 @@ export class Replayer {
       return { from, topics, since, page, mail: undefined, backlog: [] };
     }
     const named = most === undefined ? [] : topics.filter(topic => !isKeptWhole(topic));
-    const wanted = most === undefined || named.length === 0 ? {} : { backlog: { topics: named, most } };
+    const wanted = most === undefined || named.length === 0 ? {} : { backlog: { topics: named, most }, since };
     const { page, backlog } = await this.#present(
       { topics, limit: PAGE_ENTRIES, forgets: connection.id },
       connection.ownIds ? undefined : opened,
@@ -79,7 +79,7 @@ export class Replayer {
   async #present(
     request: ReplayRequest,
     opened: Opened | undefined,
-    wanted: Pick<ReplayRequest, 'backlog'>,
+    wanted: Pick<ReplayRequest, 'backlog' | 'since'>,
   ): Promise<Pick<ReplayStart, 'page' | 'backlog'>> {
     const { log } = this.node.cluster;
     if (opened === undefined) {

@@ -32,6 +32,7 @@ import { formatCursor } from '../protocol/cursor.js';
 import { checkConnectionId, checkKey, checkReason, checkTopic, isOwnTopic, isSourceTopic } from '../protocol/names.js';
 import { checkUser, userOf, userTopic } from '../protocol/users.js';
 import { reportIn } from './confirmations.js';
+import { Authorization } from './authorization.js';
 import { NodeShutdown } from './drain.js';
 import { NodeListener } from './listener.js';
 import { connectionProbes } from './maintenance.js';
@@ -66,7 +67,8 @@ export class DistributedSseService implements SseService {
     };
     const cluster = new GuardedCluster(coordinator, policy, () => this.#listener, report);
     const node = new SseNode(services, cluster);
-    const subscriptions = new Subscriptions(node, (...state) => this.#revocations.isRevoked(...state));
+    const authorization = new Authorization(node, services.authorizer);
+    const subscriptions = new Subscriptions(node, authorization, (...state) => this.#revocations.isRevoked(...state));
     this.#revocations = new Revocations(node, subscriptions);
     const sources = new ResumableSources(node);
     this.node = node;
@@ -74,7 +76,14 @@ export class DistributedSseService implements SseService {
     this.sources = sources;
     const copies = new LocalCopies();
     this.#listener = new NodeListener(node, subscriptions, this.#revocations, sources, copies);
-    this.#opener = new ConnectionOpener(node, subscriptions, this.#revocations, sources, new Replayer(node));
+    this.#opener = new ConnectionOpener(
+      node,
+      subscriptions,
+      authorization,
+      this.#revocations,
+      sources,
+      new Replayer(node),
+    );
     this.#sender = new MessageSender(node);
     this.#publisher = new Publisher(node, copies);
     this.#shutdown = new NodeShutdown(node, sources);

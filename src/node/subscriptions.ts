@@ -1,12 +1,14 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import { isEnded } from '../connection/end.js';
 import type { RememberedTopic, SubscriptionChange } from '../contracts/cluster.js';
-import type { CommandReceipt, Cursor } from '../contracts/events.js';
+import type { CommandReceipt, Cursor, Position } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import { checkConnectionId, checkTopic, isOwnTopic, isSourceTopic } from '../protocol/names.js';
+import { later } from '../protocol/cursor.js';
 import { ownerInName, userOf } from '../protocol/users.js';
 import { Periodic } from '../time.js';
+import type { Authorization } from './authorization.js';
 import type { SseNode } from './node.js';
 import { cursorOf } from './replay.js';
 
@@ -38,6 +40,7 @@ export class Subscriptions {
   /** @param isRevoked whether what is remembered of a connection id has no effect any more */
   constructor(
     private readonly node: SseNode,
+    private readonly authorization: Authorization,
     private readonly isRevoked: (connectionId: string, topic: string, state: RememberedTopic) => boolean,
   ) {
     this.#keeping = new Periodic(() => this.#keep(), { everyMs: node.options.history.ttl / 2, jitter: 0.1 });
@@ -56,8 +59,25 @@ export class Subscriptions {
 
   /** The topics of a new connection, those of its client's former connection among them. @throws SseError `UNAVAILABLE` */
   remembered(connection: ClientConnection, topics: readonly string[]): InitialTopics | Promise<InitialTopics> {
-    if (cursorOf(connection) !== undefined) return this.#recalled(connection, topics);
+    const recalls = cursorOf(connection) !== undefined;
+    if (recalls || this.authorization.limits(connection)) return this.#granted(connection, topics, recalls);
     return { wanted: topics.filter(topic => !connection.topics.has(topic)), since: NOWHERE };
+  }
+
+  /** @throws SseError `FORBIDDEN` for a topic that the application named and that the connection may not follow */
+  async #granted(connection: ClientConnection, topics: readonly string[], recalls: boolean): Promise<InitialTopics> {
+    const { wanted, since } = recalls ? await this.#recalled(connection, topics) : { wanted: topics, since: NOWHERE };
+    if (!this.authorization.limits(connection)) return { wanted, since };
+    const asked = wanted.filter(topic => !isInternal(topic));
+    const grants = await this.authorization.grantsOf(connection, asked);
+    for (const topic of topics)
+      if (!isInternal(topic) && wanted.includes(topic) && !grants.has(topic)) throw forbidden();
+    const bounds = new Map(since);
+    for (const [topic, bound] of grants) {
+      const begun = since.get(topic);
+      if (bound !== undefined) bounds.set(topic, begun === undefined ? bound : atLeast(bound, begun));
+    }
+    return { wanted: wanted.filter(topic => isInternal(topic) || grants.has(topic)), since: bounds };
   }
 
   async #recalled(connection: ClientConnection, topics: readonly string[]): Promise<InitialTopics> {
@@ -104,6 +124,10 @@ export class Subscriptions {
   /** Subscribes a live connection; resolves to whether it still is. @throws SseError `INVALID_TOPIC`, `UNAVAILABLE` */
   async add(connection: LocalConnection, topic: string): Promise<boolean> {
     if (connection.topics.has(topic)) return true;
+    if (!isOwn(connection.user, topic)) throw forbidden();
+    if (this.authorization.limits(connection) && !(await this.authorization.grantsOf(connection, [topic])).has(topic)) {
+      throw forbidden();
+    }
     if (connection.ownIds) {
       throw new SseError('INVALID_TOPIC', `connection '${connection.id}' has ids: 'application' and follows no topics`);
     }
@@ -236,7 +260,8 @@ async function receiptOf(command: Promise<boolean>): Promise<CommandReceipt> {
   try {
     return { outcome: (await command) ? 'delivered' : 'not-connected' };
   } catch (error) {
-    if (SseError.is(error, 'INVALID_TOPIC')) return { outcome: 'rejected', code: error.code };
+    if (SseError.is(error, 'INVALID_TOPIC') || SseError.is(error, 'FORBIDDEN'))
+      return { outcome: 'rejected', code: error.code };
     // The connection does not follow the topic: its feed did not begin, or the subscription was taken back.
     if (SseError.is(error, 'CLOSED')) return CLOSED;
     return { outcome: 'unavailable', code: (SseError.is(error) && error.noEffect) || 'CLUSTER_UNREACHABLE' };
@@ -252,6 +277,16 @@ function isInternal(topic: string): boolean {
 function isOwn(user: string | undefined, name: string): boolean {
   const owner = ownerInName(name);
   return owner === undefined || owner === user;
+}
+
+function forbidden(): SseError {
+  return new SseError('FORBIDDEN', 'the connection may not follow this topic; ask for a grant, or leave the topic out');
+}
+
+/** A grant of a client that began to follow its topic later. */
+function atLeast({ epoch, ...bound }: Cursor, begun: Position): Cursor {
+  const { ms, sequence } = later(bound, begun);
+  return { epoch, ms, sequence };
 }
 
 /** @throws SseError `FORBIDDEN` for a topic, or the key of a source, with another user in its name */

@@ -48,6 +48,8 @@ export const GUARDS = {
    * outage. Default 10000.
    */
   timeout: setting(milliseconds, 10_000),
+  /** Milliseconds between two questions to the `Authorizer` whether a client may stay; `false`: none. Default `false`. */
+  recheck: setting(millisecondsOrOff, false),
   /** Requests whose guards may be under way on this node; further ones are sent away for a while. Default 1000. */
   maxPending: setting(count(1), 1_000),
 };

@@ -54,6 +54,14 @@ export function earlier(a: Position, b: Position): Position {
   return isAfter(a, b) ? b : a;
 }
 
+/** The epoch of a position that counts in every log, since it is a time. */
+export const ANY_LOG = '';
+
+/** Where a reader at a position begins that follows a topic only since another. @param epoch of the log */
+export function beginningSince(since: Cursor | undefined, epoch: string, at: Position): Position {
+  return since !== undefined && (since.epoch === epoch || since.epoch === ANY_LOG) ? later(since, at) : at;
+}
+
 /** Index of the first entry after a position, by halving: topics may keep a million entries. */
 export function firstAfter(entries: readonly { readonly position: Position }[], after: Position): number {
   let low = 0;

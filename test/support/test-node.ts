@@ -1,5 +1,6 @@
 import type { MemoryBus } from '../../src/cluster/memory/bus.js';
 import { LocalCoordinator } from '../../src/cluster/memory/coordinator.js';
+import type { Authorizer } from '../../src/contracts/authorization.js';
 import type { ClusterCoordinator } from '../../src/contracts/cluster.js';
 import type { SseConnection } from '../../src/contracts/connection.js';
 import type { ResiliencePolicy } from '../../src/contracts/policy.js';
@@ -19,6 +20,7 @@ import { RecordingSink } from './recording-sink.js';
 export interface TestNodeSettings {
   readonly options?: SseOptions;
   readonly policy?: ResiliencePolicy;
+  readonly authorizer?: Authorizer;
   /** Puts something between the service and its coordinator. */
   readonly wrap?: (coordinator: ClusterCoordinator) => ClusterCoordinator;
   /** What checks the node; without it nothing does. */
@@ -65,6 +67,7 @@ export class TestNode {
       logger: this.logger,
       telemetry: this.telemetry,
       ...checks,
+      ...(settings.authorizer && { authorizer: settings.authorizer }),
     });
   }
 

@@ -193,7 +193,8 @@ export class LocalCoordinator implements ClusterCoordinator {
     try {
       return { outcome: (await carryOut(owner)) ? 'delivered' : 'not-connected' };
     } catch (error) {
-      if (SseError.is(error, 'INVALID_TOPIC')) return { outcome: 'rejected', code: error.code };
+      if (SseError.is(error, 'INVALID_TOPIC') || SseError.is(error, 'FORBIDDEN'))
+        return { outcome: 'rejected', code: error.code };
       throw error;
     }
   }

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ReplayPage, ReplayRequest, Retention } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
-import { cursorBefore, firstAfter, formatCursor, isAfter, later } from '../../protocol/cursor.js';
+import { beginningSince, cursorBefore, firstAfter, formatCursor, isAfter } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
@@ -9,6 +9,7 @@ import { EVERYONE } from '../../protocol/names.js';
 // Of so many topics the log knows exactly what was trimmed, even if nothing of them is left.
 const MAX_REMEMBERED_TOPICS = 10_000;
 const EXPIRE_EVERY = 1000;
+const ORIGIN: Position = { ms: 0, sequence: 0 };
 const NOWHERE: NonNullable<ReplayRequest['since']> = new Map();
 /** Bytes of the entries that a log keeps unless it is given another bound. */
 const DEFAULT_MAX_BYTES = 67_108_864;
@@ -157,21 +158,14 @@ export class MemoryLog {
     const { head } = this;
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
     if (opened !== undefined) return this.#missedSince(wanted, opened);
-    if (after === undefined) return { head, completeTo: head, frames: backlog ? this.#newest(backlog) : [] };
+    if (after === undefined) return { head, completeTo: head, frames: backlog ? this.#newest(backlog, since) : [] };
     const lost = after.epoch !== this.epoch ? 'EPOCH' : isAfter(after, head) ? 'AHEAD' : undefined;
-    const from = (topic: string): Position | undefined => {
-      const start = since.get(topic);
-      const begun = lost === undefined ? after : undefined;
-      if (start?.epoch !== this.epoch) return begun;
-      return begun === undefined ? start : later(start, begun);
-    };
+    const from = (topic: string): Position =>
+      beginningSince(since.get(topic), this.epoch, lost === undefined ? after : ORIGIN);
     const page = this.#page(wanted, from, limit);
     const resumedFrom = this.#resumedFrom(page.frames[0]?.position);
     if (lost !== undefined) return { ...page, gap: gapOfLostLog(lost, resumedFrom) };
-    const gap = gapOf(
-      this.#missing(wanted, topic => from(topic) ?? after),
-      resumedFrom,
-    );
+    const gap = gapOf(this.#missing(wanted, from), resumedFrom);
     return gap === undefined ? page : { ...page, gap };
   }
 
@@ -226,14 +220,13 @@ export class MemoryLog {
     };
   }
 
-  #page(topics: readonly string[], from: (topic: string) => Position | undefined, limit: number): ReplayPage {
+  #page(topics: readonly string[], from: (topic: string) => Position, limit: number): ReplayPage {
     const entries: Entry[] = [];
     for (const name of topics) {
       const topic = this.#topics.get(name);
       if (topic === undefined) continue;
       this.#trim(topic);
-      const after = from(name);
-      const first = after === undefined ? 0 : firstAfter(topic.entries, after);
+      const first = firstAfter(topic.entries, from(name));
       // One more than is asked for, because that shows whether there is more.
       for (const entry of topic.entries.slice(first, first + limit + 1)) entries.push(entry);
     }
@@ -250,7 +243,7 @@ export class MemoryLog {
   }
 
   /** The newest entries, in order. */
-  #newest({ topics, most }: NonNullable<ReplayRequest['backlog']>): Frame[] {
+  #newest({ topics, most }: NonNullable<ReplayRequest['backlog']>, since: typeof NOWHERE): Frame[] {
     const found: Entry[] = [];
     const limit = most === 'latest' ? Infinity : most;
     for (const name of new Set(topics)) {
@@ -259,7 +252,8 @@ export class MemoryLog {
       this.#trim(topic);
       const { entries } = topic;
       const oldest = found[limit - 1];
-      const first = Math.max(0, entries.length - (most === 'latest' ? 1 : most));
+      const granted = firstAfter(entries, beginningSince(since.get(name), this.epoch, ORIGIN));
+      const first = Math.max(granted, entries.length - (most === 'latest' ? 1 : most));
       found.push(...entries.slice(oldest === undefined ? first : Math.max(first, firstAfter(entries, oldest))));
       if (found.length >= limit) {
         found.sort(newestFirst);

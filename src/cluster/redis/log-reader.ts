@@ -1,7 +1,7 @@
 import type { Backlog, ReplayPage, ReplayRequest } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
-import { earlier, isAfter, later } from '../../protocol/cursor.js';
+import { beginningSince, earlier, isAfter, later } from '../../protocol/cursor.js';
 import { gapOf } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
@@ -47,6 +47,8 @@ const PAGES_AT_ONCE = 4;
 interface Present {
   readonly name: string;
   readonly last: Position;
+  /** Its reader gets the entries after this one. */
+  readonly granted: Position;
 }
 
 /** Reads the ordered log: for clients, from the tail or from Redis, and for the feed. */
@@ -82,7 +84,7 @@ export class LogReader {
     backlog,
   }: ReplayRequest): Promise<ReplayPage> {
     const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
-    if (backlog !== undefined) return this.#withBacklog(wanted, backlog, forgets);
+    if (backlog !== undefined) return this.#withBacklog(wanted, backlog, since, forgets);
     if (opened !== undefined) return this.#missedSince(wanted, opened, forgets);
     if (after === undefined) {
       const head = await this.#headFor(wanted, forgets);
@@ -161,17 +163,24 @@ export class LogReader {
   }
 
   /** The head, and the newest entries up to it. Clients that would get the same share one reading, whenever it began. */
-  async #withBacklog(wanted: readonly string[], { topics, most }: Wanted, forgets?: string): Promise<ReplayPage> {
+  async #withBacklog(
+    wanted: readonly string[],
+    { topics, most }: Wanted,
+    since: Since,
+    forgets?: string,
+  ): Promise<ReplayPage> {
     for (;;) {
       const generations = this.tail.generations(wanted);
       const { head, lasts } = await this.#look([...new Set(topics)], undefined, forgets);
       this.#begin(wanted, generations, head);
       // A topic without a last id has no entries.
-      const present = [...lasts].flatMap(([name, last]) => (last === undefined ? [] : [{ name, last }]));
+      const present = [...lasts].flatMap(([name, last]) =>
+        last === undefined ? [] : [{ name, last, granted: beginningSince(since.get(name), head.epoch, ORIGIN) }],
+      );
       if (present.length === 0) return { head, completeTo: head, frames: [] };
       const newest = earlier(present.map(({ last }) => last).reduce(later), head);
       const until = { epoch: head.epoch, ms: newest.ms, sequence: newest.sequence };
-      const frames = await this.#shared(this.#backlogs, JSON.stringify([topics, most, until]), () =>
+      const frames = await this.#shared(this.#backlogs, JSON.stringify([topics, most, until, ...since]), () =>
         this.#turns.run(() => this.#newest(present, most, until)),
       );
       // Else the log was lost meanwhile.
@@ -222,8 +231,9 @@ export class LogReader {
       if (reply.status === 'LIMIT') throw refused('backlog');
       if (reply.status === 'EPOCH') return undefined;
       for (const { topic, id, payload } of reply.entries) {
-        const entry = entryOf(signer, topicAt(topics, topic).name, { epoch, ...wellFormed(id) }, payload);
-        if (entry !== undefined) found.push(entry);
+        const { name, granted } = topicAt(topics, topic);
+        const entry = entryOf(signer, name, { epoch, ...wellFormed(id) }, payload);
+        if (entry !== undefined && isAfter(entry.position, granted)) found.push(entry);
         newest = `(${id}`;
         bytes -= payload.length;
       }

@@ -1,6 +1,14 @@
 import type { Cursor, Gap, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
-import { cursorBefore, earlier, firstAfter, formatCursor, isAfter, later } from '../../protocol/cursor.js';
+import {
+  beginningSince,
+  cursorBefore,
+  earlier,
+  firstAfter,
+  formatCursor,
+  isAfter,
+  later,
+} from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { parsePayload, parsePosition } from './frames.js';
@@ -155,8 +163,7 @@ export class LogScan {
 
   /** Where the scan of a topic begins. */
   #begin(topic: string): Position {
-    const since = this.since.get(topic);
-    return since?.epoch === this.head.epoch ? later(since, this.#from) : this.#from;
+    return beginningSince(this.since.get(topic), this.head.epoch, this.#from);
   }
 
   /** Reads on in every topic of which nothing is left to return. */

@@ -2,7 +2,7 @@ import type { ReplayPage } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { retentionFor } from '../../options/topic-history.js';
-import { firstAfter, isAfter, later } from '../../protocol/cursor.js';
+import { beginningSince, firstAfter, isAfter, later } from '../../protocol/cursor.js';
 import { EVERYONE, isMailbox, isSourceTopic } from '../../protocol/names.js';
 
 /** Milliseconds that the entries of a topic are kept, as the settings say. */
@@ -249,8 +249,7 @@ export class LogTail {
     const found: Kept[] = [];
     for (const topic of topics) {
       const tail = this.#topics.get(topic);
-      const start = since.get(topic);
-      const from = start?.epoch === head.epoch ? later(start, after) : after;
+      const from = beginningSince(since.get(topic), head.epoch, after);
       const run = tail && this.#runAt(tail, from);
       if (tail === undefined || run === undefined) return undefined;
       const end = this.#endOf(tail, run);

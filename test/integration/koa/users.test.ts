@@ -123,4 +123,12 @@ describe('users, with attackers', () => {
     own.leave();
     await app.service.forgetSource('two');
   });
+
+  it('a guard can say which topics a user may follow', async () => {
+    expect(await statusOf('/sse/x?topic=news&only=sport', 'bob')).to.equal(403);
+    const bob = await open('/sse/x?topic=sport&only=sport', 'bob');
+    await bob.event('connected');
+    expect(await app.service.subscribe('bob/x', 'news')).to.deep.equal({ outcome: 'rejected', code: 'FORBIDDEN' });
+    bob.leave();
+  });
 });

@@ -1,0 +1,136 @@
+import { expect } from 'chai';
+import sinon from 'sinon';
+import { MemoryBus } from '../../../src/cluster/memory/bus.js';
+import type { AuthorizedClient, Authorizer, Grant } from '../../../src/contracts/authorization.js';
+import { codeOf } from '../../support/code-of.js';
+import { TestNode } from '../../support/test-node.js';
+import { until } from '../../support/until.js';
+
+/** Grants what a test says. */
+class Grants implements Authorizer {
+  readonly asked: string[] = [];
+  readonly since = new Map<string, Date>();
+  readonly refused = new Set<string>();
+  leaves: ReadonlySet<string> = new Set();
+
+  grant({ connectionId }: AuthorizedClient, topics: readonly string[]): Grant[] {
+    this.asked.push(`${connectionId}: ${topics.join()}`);
+    return topics
+      .filter(topic => !this.refused.has(topic))
+      .map(topic => {
+        const since = this.since.get(topic);
+        return since === undefined ? { topic } : { topic, since };
+      });
+  }
+
+  stillAllowed({ connectionId }: AuthorizedClient): boolean {
+    if (connectionId.startsWith('broken')) throw new Error('the directory is away');
+    return !this.leaves.has(connectionId);
+  }
+}
+
+describe('authorization', () => {
+  let authorizer: Grants;
+  let node: TestNode;
+  const clock = () => sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
+
+  beforeEach(() => {
+    authorizer = new Grants();
+    node = new TestNode('a', new MemoryBus(), { authorizer, options: { guards: { recheck: 60_000 } } });
+  });
+  afterEach(() => node.service.close());
+
+  const data = ({ sink }: Awaited<ReturnType<TestNode['connect']>>): string[] => sink.data('message');
+
+  it('a topic without a grant is refused when connecting and when subscribing', async () => {
+    authorizer.refused.add('secret');
+    expect(await codeOf(node.connect('c1', { topics: ['news', 'secret'] }))).to.equal('FORBIDDEN');
+    const { connection } = await node.connect('c1', { topics: ['news'] });
+    expect(await node.service.subscribe('c1', 'secret')).to.deep.equal({ outcome: 'rejected', code: 'FORBIDDEN' });
+    expect(await node.service.subscribe('c1', 'sport')).to.deep.equal({ outcome: 'delivered' });
+    expect([...connection.topics]).to.deep.equal(['news', 'sport']);
+    expect(authorizer.asked.at(-1)).to.equal('c1: sport');
+  });
+
+  it('what was added before is followed again only with a grant', async () => {
+    const first = await node.connect('c1', { topics: ['news'] });
+    await node.service.subscribe('c1', 'board');
+    await node.service.publish('board', 'message', 'one');
+    await until(() => data(first).length === 1, 'the event');
+    const lastEventId = first.sink.lastId ?? '';
+    first.sink.leave();
+    await node.service.publish('board', 'message', 'two');
+    authorizer.refused.add('board');
+    const back = await node.connect('c1', { topics: ['news'], lastEventId });
+    await node.service.publish('news', 'message', 'three');
+    await until(() => data(back).length > 0, 'the event');
+    expect(data(back)).to.deep.equal(['three']);
+  });
+
+  for (const [how, options] of [
+    ['a made-up cursor of the log', (id: string) => ({ lastEventId: id.replace(/\.[^-]+-/, '.1-') })],
+    ['a made-up cursor of another log', () => ({ lastEventId: 'zzzz.1-1' })],
+    ['a backlog', () => ({ backlog: 10 })],
+    ['the latest of each topic', () => ({ backlog: 'latest' as const })],
+  ] as const) {
+    it(`no client gets an entry from before its grant, by ${how}`, async () => {
+      await node.service.publish('news', 'message', 'before');
+      const position = await node.service.position();
+      await until(() => Date.now() > Number(parseInt(position.split('.')[1] ?? '', 36)), 'another millisecond');
+      authorizer.since.set('news', new Date());
+      await until(() => Date.now() > Number(authorizer.since.get('news')), 'another millisecond');
+      if (how !== 'the latest of each topic') await node.service.publish('news', 'message', 'after');
+      const client = await node.connect('c1', { topics: ['news'], ...options(position) });
+      await node.service.publish('news', 'message', 'live');
+      await until(() => data(client).includes('live'), 'the live event');
+      expect(data(client)).to.deep.equal(how === 'the latest of each topic' ? ['live'] : ['after', 'live']);
+    });
+  }
+
+  it('a grant that has not begun grants nothing', async () => {
+    authorizer.since.set('news', new Date(Date.now() + 60_000));
+    expect(await codeOf(node.connect('c1', { topics: ['news'] }))).to.equal('FORBIDDEN');
+  });
+
+  it('streams end when the credentials run out, spread over a few seconds, and one timer serves all', async () => {
+    const fake = clock();
+    try {
+      const expiresAt = new Date(Date.now() + 30_000);
+      const clients = await Promise.all(Array.from({ length: 50 }, (_, n) => node.connect(`c${n}`, { expiresAt })));
+      const timers = fake.countTimers();
+      await fake.tickAsync(29_999);
+      expect(fake.countTimers()).to.be.at.most(timers);
+      expect(clients.every(({ connection }) => connection.state.kind === 'open')).to.equal(true);
+      await fake.tickAsync(1_500);
+      const ended = clients.filter(({ connection }) => connection.state.kind !== 'open').length;
+      expect(ended).to.be.within(1, 49);
+      await fake.tickAsync(3_500);
+      for (const { sink } of clients) expect(sink.data('sse.closed').join()).to.include('"reason":"expired"');
+    } finally {
+      fake.restore();
+    }
+  });
+
+  it('credentials that have run out open nothing', async () => {
+    expect(await codeOf(node.connect('c1', { expiresAt: new Date(Date.now() - 1) }))).to.equal('FORBIDDEN');
+    expect(node.store.size + node.store.opening).to.equal(0);
+  });
+
+  it('clients are asked about again, and those that may not stay are sent away', async () => {
+    const fake = clock();
+    try {
+      const [leaves, stays, broken] = [
+        await node.connect('c1'),
+        await node.connect('c2'),
+        await node.connect('broken'),
+      ];
+      authorizer.leaves = new Set(['c1']);
+      await fake.tickAsync(95_000);
+      expect(leaves.connection.state).to.deep.include({ reason: 'revoked' });
+      expect(stays.connection.state.kind).to.equal('open');
+      expect(broken.connection.state.kind).to.equal('open');
+    } finally {
+      fake.restore();
+    }
+  });
+});
