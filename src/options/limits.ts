@@ -1,4 +1,4 @@
-import { bytes, count, countOrOff, milliseconds, setting, wordOrOrigins } from './kinds.js';
+import { bytes, count, countOrOff, milliseconds, millisecondsOrOff, setting, wordOrOrigins } from './kinds.js';
 
 /** The settings `limits.*`, a part of the table of settings. */
 export const LIMITS = {
