@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import type { AuditRecord } from '../../../src/contracts/audit.js';
 import type { SseGuard, SseRequest } from '../../../src/contracts/authorization.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
+import { TicketGuard } from '../../../src/node/tickets.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp, type KoaAppSettings } from '../../support/koa-app.js';
 import { until } from '../../support/until.js';
@@ -23,6 +24,11 @@ class HeaderGuard implements SseGuard {
 class StreamController {
   @SseEndpoint('/sse/:clientId', { guards: [HeaderGuard], topics: ['news'] })
   stream(): void {
+    // Only held open.
+  }
+
+  @SseEndpoint('/ticketed/:clientId', { guards: [TicketGuard] })
+  ticketed(): void {
     // Only held open.
   }
 }
@@ -133,6 +139,19 @@ describe('an attacker that floods a node', () => {
     other.leave();
     session.destroy();
     await until(() => app.store.size === 1, 'the end of the flood');
+  });
+
+  it('with the URL of another client gets 401: its ticket works once', async () => {
+    await start({});
+    const url = `${app.url}/ticketed/tab?ticket=${await app.service.tickets.issue({ user: 'ann' })}`;
+    const ann = await EventStreamClient.open(url, { headers: STREAM });
+    await ann.event('connected');
+    expect(app.service.hasLocal('ann/tab')).to.equal(true);
+    for (const recorded of [url, `${app.url}/ticketed/tab`, `${url}&ticket=x`]) {
+      expect((await EventStreamClient.open(recorded, { headers: STREAM })).status).to.equal(401);
+    }
+    expect(ann.end).to.equal(undefined);
+    ann.leave();
   });
 
   it('is in the audit records: one for each happening, without payloads', async () => {
