@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import type { Middleware } from 'koa';
 import { sseConsole, type ConnectionsAnswer, type NodesAnswer } from '../../../src/console/index.js';
+import { ClusterCoordinator } from '../../../src/contracts/cluster.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
 import { randomPrefix } from '../../support/redis/gateway-options.js';
@@ -83,6 +84,9 @@ describe('the console of nodes on Redis', () => {
     await a?.service.publish('news', 'page', 1);
     const delivered = ({ traffic }: Pick<NodesAnswer, 'traffic'>): boolean => traffic?.deliveries.delivered === 2;
     await seen(fromB, 'tick', delivered);
+    const probes = a?.container.get(ClusterCoordinator).selfCheck?.leakProbes() ?? [];
+    expect(probes).to.not.deep.equal([]);
+    await until(() => probes.every(probe => probe.suspects().length === 0), 'no suspect of a leak', 5_000);
     await a?.service.close();
     expect(await fromA.closeReason()).to.equal('shutdown');
     await seen(fromB, 'tick', ({ nodes }) => nodes.map(({ nodeId }) => nodeId).join() === 'b');
