@@ -18,8 +18,14 @@ try {
   );
   let server: Server | undefined = undefined;
   // Before it listens, since other nodes may know of this one already.
-  drainOnSignals(sse, { server: () => server, afterwards: () => telemetry?.stop() });
-  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void closeTour());
+  drainOnSignals(sse, {
+    server: () => {
+      // It is asked for when a signal has come; what the tour has beside `sse` must not keep it open.
+      void closeTour();
+      return server;
+    },
+    afterwards: () => telemetry?.stop(),
+  });
   await sse.start();
   const listener = app.listen(Number(PORT), HOST);
   server = listener;

@@ -157,20 +157,26 @@ describe('the tour', () => {
   it('the page of a streamed answer has all words after a reload, is accessible, and does not move', async () => {
     const example = ChildProgram.start('examples/06-resumable-answers/main.js', { PORT: '0' });
     const [, url = ''] = await example.printed(/^listening on (\S+)$/m);
-    for (const looks of [
-      { colorScheme: 'light', width: 1280 },
-      { colorScheme: 'dark', width: 390 },
-    ] as const) {
-      const page = await open(`${url}/?q=${looks.colorScheme}&words=40&pause=20`, looks);
-      await page.locator('#words').getByText(/^([5-9]|\d\d)$/).waitFor();
-      await page.reload();
-      await page.locator('#state').getByText('completed').waitFor();
-      expect((await page.locator('#answer').textContent())?.trim().split(' ')).to.have.length(40);
-      expect(await violationsOf(page)).to.deep.equal([]);
-      expect(await overflows(page), `wider than ${looks.width}`).to.equal(false);
-      expect(await layoutShift(page)).to.be.below(0.05);
+    try {
+      for (const looks of [
+        { colorScheme: 'light', width: 1280 },
+        { colorScheme: 'dark', width: 390 },
+      ] as const) {
+        const page = await open(`${url}/?q=${looks.colorScheme}&words=40&pause=20`, looks);
+        await page
+          .locator('#words')
+          .getByText(/^([5-9]|\d\d)$/)
+          .waitFor();
+        await page.reload();
+        await page.locator('#state').getByText('completed').waitFor();
+        expect((await page.locator('#answer').textContent())?.trim().split(' ')).to.have.length(40);
+        expect(await violationsOf(page)).to.deep.equal([]);
+        expect(await overflows(page), `wider than ${looks.width}`).to.equal(false);
+        expect(await layoutShift(page)).to.be.below(0.05);
+      }
+    } finally {
+      await example.stop();
     }
-    await example.stop();
   });
 });
 
