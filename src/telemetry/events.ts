@@ -105,9 +105,8 @@ export class OpenEventTelemetry implements EventTelemetry {
     const routed = spans.around('sse.route', parent, facts, traced, sendEnd);
     if (instruments === undefined && watcher === undefined) return routed;
     return routed.then(result => {
-      instruments?.record('sse.route.duration', (performance.now() - startedAt) / 1000, {
-        [ATTRIBUTE.outcome]: result.outcome,
-      });
+      const labels = { [ATTRIBUTE.outcome]: result.outcome };
+      instruments?.record('sse.route.duration', (performance.now() - startedAt) / 1000, labels, parent);
       watcher?.onRouted(result.outcome);
       return result;
     });
@@ -246,7 +245,8 @@ export class OpenEventTelemetry implements EventTelemetry {
     if (carried === undefined) return;
     const ms = Math.max(0, Date.now() - carried.sentAt);
     this.reporting.watcher?.onLatency(ms);
-    this.reporting.meters.instruments?.record('sse.delivery.latency', ms / 1000, { [ATTRIBUTE.scope]: scope });
+    const labels = { [ATTRIBUTE.scope]: scope };
+    this.reporting.meters.instruments?.record('sse.delivery.latency', ms / 1000, labels, carried.context);
   }
 
   #noteLag(ms: number): void {

@@ -88,7 +88,7 @@ const COMMANDS = channel('tracing:ioredis:command:start');
 export function keepQuiet(connection: Redis, quietly: Quietly): void {
   const send = connection.sendCommand.bind(connection);
   // So the instrumentations of OpenTelemetry mark a method that they have replaced.
-  const replaced = Object.hasOwn(Reflect.get(connection, 'sendCommand') as object, '__wrapped');
+  const replaced = Object.hasOwn(Reflect.get(connection, 'sendCommand'), '__wrapped');
   connection.sendCommand = (command, stream) =>
     replaced || COMMANDS.hasSubscribers ? quietly(() => send(command, stream)) : send(command, stream);
 }
