@@ -45,15 +45,18 @@ export class Connection implements Feed {
   #closed = false;
   /** Whether the next attempt begins without a pause. */
   #atOnce = false;
-  #failures = 0;
   #retry: number;
   #refusedCredentials = false;
 
-  /** @param lastEventId where the next attempt resumes */
+  /**
+   * @param lastEventId where the next attempt resumes
+   * @param failures below 0: so many attempts pass before the status 204 is the end of the stream
+   */
   constructor(
     private readonly settings: ConnectionSettings,
     private readonly listener: FeedListener,
     public lastEventId: string | undefined,
+    private failures = 0,
   ) {
     this.#retry = settings.options.delay ?? 1_000;
     void this.#run();
@@ -121,31 +124,31 @@ export class Connection implements Feed {
       const step = this.#next(end);
       if (step.kind === 'stop') {
         this.#closed = true;
-        this.listener.onState({ kind: 'closed', ...step.end });
+        this.listener.onState({ ...step.end, kind: 'closed' });
         return;
       }
-      this.#failures += 1;
-      this.listener.onState({ kind: 'waiting', ...step.end, retryAt: Date.now() + step.ms });
+      this.failures += 1;
+      this.listener.onState({ ...step.end, kind: 'waiting', retryAt: Date.now() + step.ms });
       // The listener may have closed the stream, or asked for a connection.
       if (!this.#atOnce) await this.#sleep(step.ms, step.atLeast);
     }
   }
 
   async #attempt(): Promise<ConnectionEnd | undefined> {
-    this.listener.onState({ kind: 'connecting', attempt: this.#failures });
+    this.listener.onState({ kind: 'connecting', attempt: Math.max(0, this.failures) });
     // The listener may have closed or paused the stream.
     if (this.#closed || this.#paused !== undefined) return undefined;
     this.#atOnce = false;
     this.#running = new RunningAttempt(this.settings, this);
     const end = await this.#running.ended;
-    if (this.#running.openFor > LASTING) this.#failures = 0;
+    if (this.#running.openFor > LASTING) this.failures = 0;
     this.#running = undefined;
     return end;
   }
 
   #next(end: ConnectionEnd): Step {
     const step = nextStep(end, this.settings.options, {
-      failures: this.#failures,
+      failures: this.failures,
       retry: this.#retry,
       refusedCredentials: this.#refusedCredentials,
     });

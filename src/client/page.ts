@@ -23,7 +23,11 @@ export function followPage(listener: PageListener, pauseHidden: number | false):
   if (typeof addEventListener !== 'function') return () => undefined;
   const controller = new AbortController();
   const { signal } = controller;
-  const off = (): void => controller.abort();
+  let timer: ReturnType<typeof setTimeout> | undefined;
+  const off = (): void => {
+    clearTimeout(timer);
+    controller.abort();
+  };
   const on = (target: EventTarget, name: string, act: (event: Event) => void): void => {
     target.addEventListener(name, act, { signal });
   };
@@ -38,7 +42,6 @@ export function followPage(listener: PageListener, pauseHidden: number | false):
   on(globalThis, 'pageshow', event => {
     if ((event as PageTransitionEvent).persisted) listener.resume();
   });
-  let timer: ReturnType<typeof setTimeout> | undefined;
   let paused = false;
   on(document, 'visibilitychange', () => {
     clearTimeout(timer);
@@ -54,10 +57,7 @@ export function followPage(listener: PageListener, pauseHidden: number | false):
       listener.resume();
     } else listener.wake();
   });
-  return () => {
-    clearTimeout(timer);
-    off();
-  };
+  return off;
 }
 
 function followNetworkType(

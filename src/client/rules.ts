@@ -16,7 +16,7 @@ export type Step =
 
 /** What is known about the attempts before. */
 export interface History {
-  /** Attempts since the last connection that lasted. */
+  /** Attempts since the last connection that lasted; below 0 the status 204 is not the end of the stream yet. */
   readonly failures: number;
   /** The reconnection time: the server's last `retry:`, else {@link ConnectOptions.delay}. */
   readonly retry: number;
@@ -27,8 +27,8 @@ export interface History {
 /** A server that asks for no pause at all gets a short one. */
 const LEAST_BACK_OFF = 100;
 /** Statuses that pass by themselves, beside all of 500 and more. */
-const TEMPORARY: ReadonlySet<number> = new Set([408, 425, 429]);
-const ENDS_WITH_CREDENTIALS: ReadonlySet<string> = new Set(['revoked', 'expired']);
+const TEMPORARY = [204, 408, 425, 429];
+const ENDS_WITH_CREDENTIALS = ['revoked', 'expired'];
 
 /** Decides what follows the end of a connection. */
 export function nextStep(end: ConnectionEnd, options: ConnectOptions, history: History): Step {
@@ -40,22 +40,20 @@ export function nextStep(end: ConnectionEnd, options: ConnectOptions, history: H
         reason === 'superseded' ||
         reason === 'completed' ||
         options.stopOn?.includes(reason) === true ||
-        (ENDS_WITH_CREDENTIALS.has(reason) && !renewable);
+        (ENDS_WITH_CREDENTIALS.includes(reason) && !renewable);
       return stops ? { kind: 'stop', end: { reason } } : pause({ reason }, end.retry, options, history);
     }
     case 'refused': {
       const { status } = end;
-      if (status === 204) return { kind: 'stop', end: { reason: 'completed', status } };
-      const message = `the server answered ${status} and no event stream`;
+      if (status === 204 && history.failures >= 0) return { kind: 'stop', end: { reason: 'completed', status } };
+      const message = `the server answered ${status}, no event stream`;
       const refusal = { reason: 'refused', status, message };
       const again = status === 401 && renewable && !history.refusedCredentials;
-      const temporary = status >= 500 || TEMPORARY.has(status);
+      const temporary = status >= 500 || TEMPORARY.includes(status);
       return again || temporary ? pause(refusal, end.retryAfter, options, history) : { kind: 'stop', end: refusal };
     }
-    case 'broken': {
-      const { reason, message } = end;
-      return pause(message === undefined ? { reason } : { reason, message }, 0, options, history);
-    }
+    case 'broken':
+      return pause(end, 0, options, history);
   }
 }
 

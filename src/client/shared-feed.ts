@@ -18,6 +18,9 @@ const UNLOCK_MS = 1_000;
 /** How long a tab waits when it leads after another one. */
 const HANDOVER_MS = 100;
 
+/** 204 may mean: so many takeovers that the server, which still waits for former leaders, takes them for a fight. */
+const GRACE = 3;
+
 /** Whether tabs can share a stream here: a secure page of a browser, or a worker. */
 export function canShare(): boolean {
   return typeof BroadcastChannel === 'function' && typeof navigator !== 'undefined' && 'locks' in navigator;
@@ -121,6 +124,7 @@ export class SharedFeed implements Feed {
       this.settings,
       { onBlock: block => this.#onBlock(block), onState: state => this.#onState(state) },
       this.#position,
+      this.#followed ? -GRACE : 0,
     );
     this.#watch();
     await new Promise<void>(resolve => (this.#unlock = resolve));

@@ -154,10 +154,10 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<AnyEvent<Events>, void, undefined> {
     const events: ReceivedEvent[] = [];
-    const room = { left: true };
+    const queue = { full: false };
     let wake = (): void => undefined;
     const reader = (event: ReceivedEvent | undefined): void => {
-      if (events.length >= MOST_QUEUED) room.left = false;
+      if (events.length >= MOST_QUEUED) queue.full = true;
       else if (event !== undefined) events.push(event);
       wake();
     };
@@ -168,7 +168,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
           // The server sends the data that `Events` names.
           yield event as unknown as AnyEvent<Events>;
         }
-        if (!room.left) throw new Error(`more than ${MOST_QUEUED} events waited to be read; read faster, or use on()`);
+        if (queue.full) throw new Error(`more than ${MOST_QUEUED} events waited; read faster`);
         const state = this.#state;
         if (state.kind === 'closed') {
           if (state.reason === 'refused') throw new Error(state.message);
@@ -243,9 +243,10 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
   }
 
   #keep(): void {
-    if (this.#options.resume !== 'session' || this.#lastEventId === undefined) return;
+    const id = this.#lastEventId;
+    if (this.#options.resume !== 'session' || id === undefined) return;
     // The storage may be full or forbidden; the stream goes on without.
-    this.#guard(() => sessionStorage.setItem(this.#storageKey, this.#lastEventId ?? ''));
+    this.#guard(() => sessionStorage.setItem(this.#storageKey, id));
   }
 }
 

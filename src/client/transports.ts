@@ -106,8 +106,8 @@ function utf8(text: string): string {
 }
 
 /** Milliseconds from now; 0 when the server asks for none. Seconds or a date (RFC 9110, section 10.2.3). */
-export function retryAfterOf(value: string | null): number {
-  if (value === null) return 0;
+export function retryAfterOf(header: string | null): number {
+  const value = header ?? '';
   const ms = /^\d+$/.test(value) ? Number(value) * 1000 : Date.parse(value) - Date.now();
   return Math.max(0, ms || 0);
 }

@@ -1,4 +1,5 @@
-import type { ReservedTopics, SseNode } from '../node/node.js';
+import type { ReservedTopics } from '../contracts/listener.js';
+import type { SseNode } from '../node/node.js';
 import { encodeEvent } from '../protocol/event-stream.js';
 import { reservedTopic } from '../protocol/names.js';
 import { Periodic } from '../time.js';

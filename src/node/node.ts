@@ -13,6 +13,7 @@ import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, Reset } from '../contracts/connection.js';
+import type { ReservedTopics } from '../contracts/listener.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/policy.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
@@ -30,14 +31,6 @@ export type Phase = 'new' | 'started' | 'draining' | 'closed';
 
 /** The conclusions of the background comparison with the cluster. */
 export type Consistency = Pick<Reconciler, 'trouble' | 'runSoon'>;
-
-/** Follows topics that applications cannot name. Its publications reach no connection. */
-export interface ReservedTopics {
-  follows(topic: string): boolean;
-  onPublication(topic: string, bytes: Buffer): void;
-  /** The node closes. */
-  close(): void;
-}
 
 /** The services a node is made of. */
 export interface NodeServices {

@@ -187,14 +187,13 @@ describe('client in a browser', () => {
       this.timeout(120_000);
       const rounds = amount(3, 20);
       const tabs: ClientPage[] = [];
-      const join = async (): Promise<void> => {
-        const page = await open();
+      const join = async (page: ClientPage): Promise<void> => {
         await page.connect(url(), { share: true, delay: 50 });
         tabs.push(page);
         // Tabs lead in the order in which they joined.
         await page.state('open');
       };
-      for (let tab = 0; tab < 10; tab += 1) await join();
+      for (const page of await Promise.all(Array.from({ length: 10 }, () => open()))) await join(page);
       expect(app.service.getConnectionCount()).to.equal(1);
       // What a tab has received by the time it joins, so that the rest is what it must receive.
       const joined = new Map(tabs.map(tab => [tab, 0]));
@@ -206,7 +205,7 @@ describe('client in a browser', () => {
         await closing;
         await publish(2);
         for (const tab of tabs) await tab.received(published - (joined.get(tab) ?? 0));
-        await join();
+        await join(await open());
         const newest = tabs.at(-1);
         if (newest !== undefined) joined.set(newest, published);
       }

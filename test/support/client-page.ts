@@ -1,4 +1,3 @@
-import { readFile } from 'node:fs/promises';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
 import type Koa from 'koa';
@@ -7,7 +6,7 @@ import type * as client from '../../src/client/index.js';
 
 const FOLDER = new URL('../../src/client/', import.meta.url);
 const PAGE = `<!doctype html><title>client</title>
-<script type="module">import * as sse from '/client/index.js'; Object.assign(window, { sse, got: [], gaps: [], states: [] });</script>`;
+<script type="module">import * as sse from '/client.js'; Object.assign(window, { sse, got: [], gaps: [], states: [] });</script>`;
 
 /** What the page of a test has in its global scope. */
 interface PageScope {
@@ -49,12 +48,24 @@ async function bundledComponent(): Promise<string> {
   return outputFiles[0]?.text ?? '';
 }
 
-/** Serves a component at `/react.js`, the client's modules below `/client/` and pages without content below `/page`. */
+let bundledClient: Promise<string> | undefined;
+
+/** The client in one file, since a page loads each module of its own by a request. */
+async function bundleClient(): Promise<string> {
+  const { outputFiles } = await build({
+    entryPoints: [fileURLToPath(new URL('index.js', FOLDER))],
+    bundle: true,
+    format: 'esm',
+    write: false,
+  });
+  return outputFiles[0]?.text ?? '';
+}
+
+/** Serves a component at `/react.js`, the client at `/client.js` and pages without content below `/page`. */
 export const clientPages: Koa.Middleware = async (ctx, next) => {
-  const [, name] = /^\/client\/([a-z-]+\.js)$/.exec(ctx.path) ?? [];
-  if (name !== undefined) {
+  if (ctx.path === '/client.js') {
     ctx.type = 'js';
-    ctx.body = await readFile(new URL(name, FOLDER));
+    ctx.body = await (bundledClient ??= bundleClient());
   } else if (ctx.path === '/react.js') {
     ctx.type = 'js';
     ctx.body = await bundledComponent();

@@ -13,6 +13,11 @@ const entryOf = (id: string): number => parseInt(id.slice(id.indexOf('-') + 1), 
 class Server {
   head = 5;
   readonly requests: ScriptedRequest[] = [];
+  /** Milliseconds until it notices that a client is gone; until then the next one takes the connection id over. */
+  noticesWithin = 0;
+  refusing = false;
+  #takeovers = 0;
+  #owned = false;
 
   readonly fetch = (url: string, init: FetchInit): Promise<Response> => {
     const request = new ScriptedRequest(url, init);
@@ -36,6 +41,14 @@ class Server {
 
   #answer(request: ScriptedRequest): void {
     if (request.init.signal.aborted) return;
+    if (this.refusing || (this.#owned && (this.#takeovers += 1) > 5)) {
+      request.refuse(204);
+      return;
+    }
+    this.#owned = true;
+    request.init.signal.addEventListener('abort', () => {
+      setTimeout(() => (this.#owned = this.open.length > 0), this.noticesWithin);
+    });
     this.requests.push(request);
     const from = request.lastEventId === undefined ? this.head : entryOf(request.lastEventId);
     request.open(idOf(from), 100);
@@ -134,6 +147,38 @@ describe('client: a shared stream', () => {
       expect(two.map(({ stream }) => stream.state)).to.deep.equal(
         [1, 2].map(() => ({ kind: 'closed', reason: 'superseded' })),
       );
+    });
+
+    it('survives the closing of twenty leaders whose end the server notices late', async () => {
+      server.noticesWithin = 400;
+      for (let tab = 0; tab < 10; tab += 1) join();
+      await clock.tickAsync(200);
+      for (let round = 0; round < 20; round += 1) {
+        server.publish();
+        await clock.tickAsync(50);
+        all.shift()?.stream.close();
+        server.publish();
+        await clock.tickAsync(500);
+        join();
+      }
+      await clock.tickAsync(5_000);
+      server.publish();
+      await clock.tickAsync(100);
+      expect(all.map(({ stream }) => stream.state.kind)).to.deep.equal(Array(10).fill('open'));
+      for (const { got } of all) {
+        expect(got).to.deep.equal(
+          Array.from({ length: got.length }, (_, index) => server.head - got.length + 1 + index),
+        );
+      }
+    });
+
+    it('ends when the server says again and again that it has ended', async () => {
+      const [first, second] = [join(), join()];
+      await clock.tickAsync(100);
+      server.refusing = true;
+      first.stream.close();
+      await clock.tickAsync(10_000);
+      expect(second.stream.state).to.include({ kind: 'closed', reason: 'completed' });
     });
 
     it('goes back for a tab that the messages of the former leader reach later than those of the next one', async () => {
