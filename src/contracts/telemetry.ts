@@ -190,6 +190,8 @@ export interface MaintenanceTelemetry {
   retrying(kind: OperationKind, error: unknown): void;
   /** The policy refused a call or gave it up. */
   refusing(kind: OperationKind, reason: RefusalReason): void;
+  /** Commands to Redis, which an instrumentation of its client must not record: they carry ids and events. */
+  quietly<R>(work: () => R): R;
   /** Redis answered a command, or failed it. @param ms milliseconds it took */
   commanded(command: string, ms: number, error?: unknown): void;
 }

@@ -1,4 +1,4 @@
-import { type Attributes, context, type Context, ROOT_CONTEXT, type Span, trace } from '@opentelemetry/api';
+import { type Attributes, context, type Context, ROOT_CONTEXT, type Span, trace, TraceFlags } from '@opentelemetry/api';
 import type {
   BroadcastReceipt,
   Cursor,
@@ -42,6 +42,13 @@ const EVERYONE = '*';
 const DELIVER = operation('deliver', 'process');
 const ROUTE = operation('route', 'send');
 
+/** The context of every send that a sampler dropped, so that none makes one of its own. */
+const DROPPED = trace.setSpanContext(ROOT_CONTEXT, {
+  traceId: 'f'.repeat(32),
+  spanId: 'f'.repeat(16),
+  traceFlags: TraceFlags.NONE,
+});
+
 /** Records events on their way in OpenTelemetry. */
 export class OpenEventTelemetry implements EventTelemetry {
   constructor(
@@ -80,9 +87,10 @@ export class OpenEventTelemetry implements EventTelemetry {
       [ATTRIBUTE.scope]: 'connection',
     }));
     if (span === undefined) return work();
-    subject.context = trace.setSpan(parent, span);
+    const recording = span.isRecording();
+    subject.context = recording || this.carrier.baggage ? trace.setSpan(parent, span) : DROPPED;
     // Activating a context costs more than the rest, and a span that is not recorded needs none.
-    return span.isRecording() ? spans.run(span, parent, work, sendEnd) : work();
+    return recording ? spans.run(span, parent, work, sendEnd) : work();
   }
 
   routing(subject: SendSubject, work: (trace: string | undefined) => Promise<SendResult>): Promise<SendResult> {
@@ -97,9 +105,8 @@ export class OpenEventTelemetry implements EventTelemetry {
     const routed = spans.around('sse.route', parent, facts, traced, sendEnd);
     if (instruments === undefined && watcher === undefined) return routed;
     return routed.then(result => {
-      instruments?.record('sse.route.duration', (performance.now() - startedAt) / 1000, {
-        [ATTRIBUTE.outcome]: result.outcome,
-      });
+      const labels = { [ATTRIBUTE.outcome]: result.outcome };
+      instruments?.record('sse.route.duration', (performance.now() - startedAt) / 1000, labels, parent);
       watcher?.onRouted(result.outcome);
       return result;
     });
@@ -238,7 +245,8 @@ export class OpenEventTelemetry implements EventTelemetry {
     if (carried === undefined) return;
     const ms = Math.max(0, Date.now() - carried.sentAt);
     this.reporting.watcher?.onLatency(ms);
-    this.reporting.meters.instruments?.record('sse.delivery.latency', ms / 1000, { [ATTRIBUTE.scope]: scope });
+    const labels = { [ATTRIBUTE.scope]: scope };
+    this.reporting.meters.instruments?.record('sse.delivery.latency', ms / 1000, labels, carried.context);
   }
 
   #noteLag(ms: number): void {

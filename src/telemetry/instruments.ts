@@ -2,6 +2,7 @@ import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import {
   type Attributes,
   type BatchObservableResult,
+  type Context,
   createNoopMeter,
   type Histogram,
   type Meter,
@@ -86,9 +87,9 @@ class Instruments {
     meter.addBatchObservableCallback(report, instruments);
   }
 
-  /** Records seconds. */
-  record(name: HistogramName, seconds: number, labels: Attributes): void {
-    this.#histograms.get(name)?.record(seconds, labels);
+  /** Records seconds. @param within the context of the work, from which an SDK with exemplars takes the trace */
+  record(name: HistogramName, seconds: number, labels: Attributes, within?: Context): void {
+    this.#histograms.get(name)?.record(seconds, labels, within);
   }
 
   /** Reports once more when the meter next collects, so that the last counts are exported. */

@@ -1,8 +1,11 @@
-import { context, ROOT_CONTEXT, trace } from '@opentelemetry/api';
+import { context, createContextKey, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import type { OperationKind, RefusalReason } from '../contracts/policy.js';
 import type { CleanupKind, ConsistencySummary, MaintenanceTelemetry } from '../contracts/telemetry.js';
 import { ATTRIBUTE } from './names.js';
 import { errorType, type Reporting, type SpanEnd, whenDone } from './spans.js';
+
+// Where SDKs look whether to record (suppressTracing of @opentelemetry/core); keys of equal names are equal.
+const SUPPRESS_TRACING = createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING');
 
 /** Records the maintenance of a node in OpenTelemetry. */
 export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
@@ -60,6 +63,11 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
 
   refusing(kind: OperationKind, reason: RefusalReason): void {
     this.reporting.figures.refuse(kind, reason);
+  }
+
+  quietly<R>(work: () => R): R {
+    if (!this.reporting.spans.on) return work();
+    return context.with(context.active().setValue(SUPPRESS_TRACING, true), work);
   }
 
   commanded(command: string, ms: number, error?: unknown): void {

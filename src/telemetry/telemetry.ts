@@ -126,6 +126,7 @@ export class SilentTelemetry implements Telemetry {
     leaked: nothing,
     retrying: nothing,
     refusing: nothing,
+    quietly: work => work(),
     commanded: nothing,
   };
 

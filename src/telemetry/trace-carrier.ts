@@ -31,7 +31,7 @@ const TIME = /^[\da-z]{1,10}$/;
  */
 export class TraceCarrier {
   /** @param baggage whether baggage travels as well */
-  constructor(private readonly baggage: boolean) {}
+  constructor(readonly baggage: boolean) {}
 
   write(from: Context, sentAt: number): string {
     const spanContext = trace.getSpanContext(from);

@@ -1,4 +1,5 @@
-import type { ClusterOptions, RedisOptions } from 'ioredis';
+import { channel } from 'node:diagnostics_channel';
+import type { ClusterOptions, Redis, RedisOptions } from 'ioredis';
 import { redisErrorCode } from './failures.js';
 
 /** Milliseconds after which a command counts as unanswered. */
@@ -72,4 +73,22 @@ export function subscriberOptions() {
     socketTimeout: undefined,
     retryStrategy: null,
   } satisfies RedisOptions;
+}
+
+/** Runs work so that an instrumentation of ioredis records none of it. */
+export type Quietly = <R>(work: () => R) => R;
+
+/** Where ioredis reports its commands to an instrumentation. */
+const COMMANDS = channel('tracing:ioredis:command:start');
+
+/**
+ * Has an instrumentation of ioredis record no command of this connection: their arguments have connection ids and events,
+ * and the library reports its calls itself. Without an instrumentation it costs a comparison per command.
+ */
+export function keepQuiet(connection: Redis, quietly: Quietly): void {
+  const send = connection.sendCommand.bind(connection);
+  // So the instrumentations of OpenTelemetry mark a method that they have replaced.
+  const replaced = Object.hasOwn(Reflect.get(connection, 'sendCommand'), '__wrapped');
+  connection.sendCommand = (command, stream) =>
+    replaced || COMMANDS.hasSubscribers ? quietly(() => send(command, stream)) : send(command, stream);
 }

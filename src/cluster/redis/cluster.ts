@@ -130,7 +130,11 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   #makeGateways(redisClass: RedisClass | undefined): Gateways {
     const { options, telemetry } = this;
-    const shared = { redis: { ...options.redis, class: redisClass }, scriptCache: options.script.scriptCacheEnabled };
+    const shared = {
+      redis: { ...options.redis, class: redisClass },
+      scriptCache: options.script.scriptCacheEnabled,
+      quietly: <R>(work: () => R): R => telemetry.quietly(work),
+    };
     const onCommand = (command: string, ms: number, error?: SseError): void => {
       telemetry.commanded(command, ms, error);
     };

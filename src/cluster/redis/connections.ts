@@ -2,7 +2,14 @@ import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
 import { pause, withTimeout } from '../../time.js';
 import { clientFor, isCluster, Login, type RedisAddress } from './address.js';
-import { backoff, clusterOptions, commandOptions, subscriberOptions } from './client-options.js';
+import {
+  backoff,
+  clusterOptions,
+  commandOptions,
+  keepQuiet,
+  type Quietly,
+  subscriberOptions,
+} from './client-options.js';
 import { refusalIn } from './failures.js';
 import { hashSlot } from './keys.js';
 import { askServer, atReplica, clusterObstacleOf, evictionPolicyOf, obstacleOf, type ServerInfo } from './server.js';
@@ -55,6 +62,7 @@ export class RedisConnections {
   constructor(
     address: RedisAddress,
     private readonly events: ConnectionEvents,
+    private readonly quietly: Quietly = work => work(),
   ) {
     this.#login = new Login(address, error => this.events.onError(error));
     const nextTry = (): number => this.#nextTry();
@@ -130,7 +138,7 @@ export class RedisConnections {
     }
     const connection = pattern.duplicate(subscriberOptions());
     this.#login.applyTo(connection);
-    surviveErrors(connection);
+    this.#prepare(connection);
     return connection;
   }
 
@@ -198,7 +206,7 @@ export class RedisConnections {
       this.events.onClose();
     });
     if (!isCluster(command)) {
-      surviveErrors(command);
+      this.#prepare(command);
       command.on('connect', () => {
         command.stream.once('data', (first: Buffer) => {
           this.#refusal = refusalIn(first);
@@ -209,7 +217,7 @@ export class RedisConnections {
     // A node connects once, with its first command, and is made anew after it was lost.
     cluster.on('+node', (node: Redis) => {
       this.#login.applyTo(node);
-      surviveErrors(node);
+      this.#prepare(node);
       this.#nodes.set(addressOf(node), node);
       if (cluster.status === 'ready') void wakeMasters(cluster);
     });
@@ -268,7 +276,7 @@ export class RedisConnections {
       await pause(SEEK_MS);
       const probe = command.duplicate(subscriberOptions());
       this.#login.applyTo(probe);
-      surviveErrors(probe);
+      this.#prepare(probe);
       try {
         await probe.connect();
         const { role } = await askServer(probe);
@@ -279,6 +287,11 @@ export class RedisConnections {
         probe.disconnect();
       }
     }
+  }
+
+  #prepare(connection: Redis): void {
+    surviveErrors(connection);
+    keepQuiet(connection, this.quietly);
   }
 
   #serve(server: ServerInfo | undefined): void {

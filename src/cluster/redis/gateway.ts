@@ -1,6 +1,7 @@
 import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
 import type { RedisAddress } from './address.js';
+import type { Quietly } from './client-options.js';
 import { RedisConnections } from './connections.js';
 import { describeFailure, redisErrorCode, toSseError, toStartError } from './failures.js';
 import { type KeyLayout, Keys, type PubSubMode } from './keys.js';
@@ -30,6 +31,8 @@ export interface GatewayOptions {
   /** Whether the permissions of the account are asked about at the start. Default true. */
   readonly checksAccount?: boolean;
   readonly events?: GatewayEvents;
+  /** Runs each command. Default as it is. */
+  readonly quietly?: Quietly;
   readonly source?: ScriptSource;
 }
 
@@ -58,13 +61,14 @@ export class RedisGateway {
 
   /** @throws SseError `INVALID_OPTION` for settings that cannot work; `INTERNAL` when a script is missing. */
   constructor(private readonly options: GatewayOptions) {
-    this.#connections = new RedisConnections(options.redis, {
+    const connectionEvents = {
       onOpen: () => this.#reached(),
       onClose: () => this.#lost(),
-      onError: failure => {
+      onError: (failure: unknown) => {
         if (this.#state !== 'closed') options.events?.onError?.(toSseError(failure, 'a connection'));
       },
-    });
+    };
+    this.#connections = new RedisConnections(options.redis, connectionEvents, options.quietly);
     this.#client = this.#connections.command;
     this.#silence = new Silence(key => this.#connections.connectionOf(key));
     const { cluster, database } = this.#connections;

@@ -11,6 +11,7 @@ const COLUMNS: readonly (readonly [string, Mode, Mode])[] = [
   ['without SDK', 'no-sdk', 'stub'],
   ['with SDK, 1 %', 'sdk', 'stub'],
   ['the library’s part of that', 'sdk', 'sdk-stub'],
+  ['with SDK, 100 %', 'sdk-all', 'stub'],
 ];
 
 /**

@@ -11,9 +11,9 @@ import {
 
 /**
  * How much is recorded: nothing, by a stub in place of the telemetry; the calls of the library without an SDK; nothing, beside an
- * SDK that the application has; or with an SDK that samples one trace in a hundred.
+ * SDK that the application has; or with an SDK that samples one trace in a hundred, or each.
  */
-export const MODES = ['stub', 'no-sdk', 'sdk-stub', 'sdk'] as const;
+export const MODES = ['stub', 'no-sdk', 'sdk-stub', 'sdk', 'sdk-all'] as const;
 
 export type Mode = (typeof MODES)[number];
 
@@ -35,7 +35,7 @@ export function enter(mode: Mode): void {
   };
   trace.setGlobalTracerProvider(
     new TracerProvider({
-      sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(0.01) }),
+      sampler: new ParentBasedSampler({ root: new TraceIdRatioBasedSampler(mode === 'sdk-all' ? 1 : 0.01) }),
       spanProcessors: [new BatchSpanProcessor({ exporter })],
     }),
   );

@@ -1,4 +1,15 @@
-import { context, type Context, propagation, SpanStatusCode, trace } from '@opentelemetry/api';
+import {
+  context,
+  type Context,
+  createNoopMeter,
+  type Histogram,
+  type Meter,
+  metrics,
+  propagation,
+  ROOT_CONTEXT,
+  SpanStatusCode,
+  trace,
+} from '@opentelemetry/api';
 import type { ReadableSpan } from '@opentelemetry/sdk-trace';
 import { expect } from 'chai';
 import type { ClusterCoordinator } from '../../../src/contracts/cluster.js';
@@ -113,6 +124,27 @@ describe('telemetry of a send', () => {
     expect(await sdk.value('sse.deliveries', { ...outcome, 'sse.node.id': 'b' })).to.equal(1);
     expect(await sdk.value('sse.delivery.latency', { 'sse.scope': 'connection' })).to.equal(1);
     expect(await sdk.value('sse.route.duration', { 'sse.outcome': 'delivered' })).to.equal(1);
+  });
+
+  it('gives the context of its trace to the histograms, for an SDK that has exemplars', async () => {
+    sdk.stop();
+    sdk = RecordingSdk.start({ signals: ['traces'] });
+    const traceIds = new Map<string, string | undefined>();
+    const meter = createNoopMeter();
+    const providing = {
+      createHistogram: (name: string): Histogram => ({
+        record: (_seconds, _labels, within = ROOT_CONTEXT) => {
+          traceIds.set(name, trace.getSpanContext(within)?.traceId);
+        },
+      }),
+    };
+    // The methods of a meter are those of its prototype.
+    metrics.setGlobalMeterProvider({ getMeter: () => Object.assign(Object.create(meter) as Meter, providing) });
+    await b.connect('c1');
+    await a.service.sendMessageToConnection('c1', 'chat', 'hi');
+    const { traceId } = sdk.span('sse.send').spanContext();
+    expect(traceIds.get('sse.route.duration')).to.equal(traceId);
+    expect(traceIds.get('sse.delivery.latency')).to.equal(traceId);
   });
 
   describe('on the node itself', () => {
