@@ -10,6 +10,7 @@ import {
   type SseOptions,
 } from '../../src/index.js';
 import { answerErrors } from './answer-errors.js';
+import { demoConsole } from './demo-console.js';
 import { demoRoutes } from './demo-routes.js';
 import { pageFiles } from './page-files.js';
 import { StreamController } from './stream-controller.js';
@@ -35,11 +36,13 @@ export async function createDemo(env: NodeJS.ProcessEnv, first: readonly Middlew
   const sse = container.get(SseService);
   const options = container.get(ResolvedSseOptions);
   const coordinator = container.get(ClusterCoordinator).kind;
-  const facts = { nodeId: sse.nodeId, coordinator, mailbox: options.mailbox.enabled, console: null };
+  const shown = demoConsole(container, env);
+  const facts = { nodeId: sse.nodeId, coordinator, mailbox: options.mailbox.enabled, console: shown?.path ?? null };
 
   const app = new Koa();
   for (const middleware of first) app.use(middleware);
   app.use(answerErrors);
+  if (shown !== undefined) app.use(shown.middleware);
   app.use(sseMiddleware(container, { controllers: [StreamController, TourController] }));
   const tour = tourRoutes(sse, options, container.get(TourController), facts);
   for (const router of [await pageFiles(), tour, demoRoutes(sse, options)]) {

@@ -38,7 +38,7 @@ export class TourController {
     for (const [n, word] of ANSWER.entries()) {
       if (signal.aborted) return;
       yield { event: 'word', data: { n, word } };
-      await delay(120, undefined, { signal });
+      await delay(60, undefined, { signal });
     }
   }
 

@@ -63,6 +63,7 @@ export class GuardedCluster {
     subscribe: topics => this.#call('register', context => this.#subscribe(topics, context)),
     unsubscribe: topics => this.#coordinator.log.unsubscribe(topics),
     forget: topic => this.#call('publish', () => this.#coordinator.log.forget(topic)),
+    kept: topic => this.#call('maintenance', () => this.#coordinator.log.kept(topic)),
     remember: change => this.#call('command', () => this.#coordinator.log.remember(change)),
     recall: (connectionId, ttl) => this.#call('register', () => this.#coordinator.log.recall(connectionId, ttl)),
     position: () => this.#coordinator.log.position(),

@@ -62,6 +62,11 @@ export function actionsOf(service: SseService, station: Station): ActionRunner {
       } = await service.closeConnection(connectionId, optional(body, 'reason', 'string'));
       return { target: connectionId, outcome: `closed ${closed}`, answer: { closed, missing, unavailable } };
     },
+    revoke: async body => {
+      const user = text(body, 'user');
+      const { closed, missing, unavailable = null } = await service.revoke({ user });
+      return { target: user, outcome: `closed ${closed}`, answer: { closed, missing, unavailable } };
+    },
     drain: async body => {
       const nodeId = text(body, 'nodeId');
       const { parts, live } = await station.ask({ kind: 'drain' }, isAccepted, nodeId);

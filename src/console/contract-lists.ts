@@ -75,7 +75,7 @@ export interface TopicRow {
   readonly nodes: number;
   /** Publications per second that arrived, of the last seconds in which somebody looked at `live`; `null`: nobody does. */
   readonly rate: number | null;
-  /** Entries that the log keeps; `null`: not known. `1000` stands for as many or more. */
+  /** Entries that the log keeps; `null`: not known. Asked for the first 50 rows only. */
   readonly kept: number | null;
 }
 

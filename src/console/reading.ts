@@ -9,7 +9,7 @@ import { LatencyBuckets } from './latency.js';
 import { isInternal, wallTimeOf } from './rows.js';
 import { type Check, isFlag, isListOf, isNumber, isOneOf, isRecordOf, isShape, isText, orNull } from './shape.js';
 
-const RESOLUTION_MS = 20;
+const RESOLUTION_MS = 50;
 const NANOSECONDS_PER_MS = 1e6;
 
 /** Measures one node. What needs two looks is measured from `start` on. */

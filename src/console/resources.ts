@@ -1,5 +1,6 @@
 import type { SseEvent } from '../contracts/events.js';
 import { SseError } from '../errors.js';
+import { withTimeout } from '../time.js';
 import { isActivityPart, isSortKey, MOST_ROWS } from './answers.js';
 import type {
   ActivityAnswer,
@@ -31,6 +32,9 @@ import type { Answers, Station } from './station.js';
 const DEFAULT_ROWS = 50;
 const DEFAULT_TOPICS = 100;
 const MOST_ACTIVITY = 1_000;
+/** Topics of which the log is asked how many entries it keeps, and the milliseconds that its answer may take. */
+const MOST_KEPT = 50;
+const KEPT_MS = 1_000;
 /** The bounds of the pause between two events of a stream, in milliseconds. */
 export const EVERY = { least: 500, most: 60_000 } as const;
 const DEFAULT_EVERY_MS = 2_000;
@@ -130,9 +134,19 @@ export class Resources {
         });
       }
     }
-    const rows = [...topics.values()].sort(topicOrder(sort)).slice(0, limit);
+    const rows = await this.#withKept([...topics.values()].sort(topicOrder(sort)).slice(0, limit));
     const total = Math.max(0, ...[...answers.parts.values()].map(part => part.total));
     return { ...outline(answers), total, rows };
+  }
+
+  /** Asks the log how many entries it keeps of the first topics. */
+  #withKept(rows: readonly TopicRow[]): Promise<TopicRow[]> {
+    const { log } = this.station.node.cluster;
+    const keptOf = (topic: string): Promise<number | null> =>
+      withTimeout(log.kept(topic), KEPT_MS, () => null).catch(() => null);
+    return Promise.all(
+      rows.map(async (row, index) => (index < MOST_KEPT ? { ...row, kept: await keptOf(row.topic) } : row)),
+    );
   }
 
   async #sources(query: Query): Promise<SourcesAnswer> {

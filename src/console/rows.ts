@@ -50,19 +50,20 @@ export async function findConnections(
   recorded: Recorded | undefined,
 ): Promise<ConnectionsPart> {
   const nodeId = options.node.id;
-  const page = new RowPage(query);
   if (query.state === 'closed') {
-    for (const row of recorded?.closed ?? []) page.offer(row, () => row);
-    return page.read();
+    const page = new Page<ConnectionRow>(nodeId, query);
+    for (const row of recorded?.closed ?? []) page.offer(valueOf(row, query.sort), row.connectionId, row);
+    return page.read(row => row);
   }
+  const page = new Page<LocalConnection>(nodeId, query);
   let looked = 0;
   for (const connection of store.connections()) {
     looked += 1;
     if (looked % SLICE === 0) await new Promise(resolve => setImmediate(resolve));
-    if (matches(connection, query)) page.offer(keyFacts(connection, nodeId), () => rowOf(connection, nodeId, recorded));
+    if (matches(connection, query)) page.offer(sortValueOf(connection, query.sort), connection.id, connection);
     else page.skip();
   }
-  return page.read();
+  return page.read(connection => rowOf(connection, nodeId, recorded));
 }
 
 /** The row of one connection. */
@@ -113,26 +114,35 @@ export function compareKeys(a: SortKey, b: SortKey): number {
 }
 
 /** Where a row stands in the order of a query. */
-export function sortKeyOf(
-  { connectionId, nodeId, openedAt, waitingBytes }: KeyFacts,
-  { sort }: Pick<ConnectionsQuery, 'sort'>,
-): SortKey {
+export function sortKeyOf(row: ConnectionRow, { sort }: Pick<ConnectionsQuery, 'sort'>): SortKey {
+  return { value: valueOf(row, sort), connectionId: row.connectionId, nodeId: row.nodeId };
+}
+
+function valueOf({ openedAt, waitingBytes }: ConnectionRow, sort: ConnectionsQuery['sort']): number {
   switch (sort) {
     case 'id':
-      return { value: 0, connectionId, nodeId };
+      return 0;
     case 'age':
-      return { value: openedAt, connectionId, nodeId };
+      return openedAt;
     case 'newest':
-      return { value: -openedAt, connectionId, nodeId };
+      return -openedAt;
     case 'waiting':
-      return { value: -waitingBytes, connectionId, nodeId };
+      return -waitingBytes;
   }
 }
 
-type KeyFacts = Pick<ConnectionRow, 'connectionId' | 'nodeId' | 'openedAt' | 'waitingBytes'>;
-
-function keyFacts({ id, openedAt, sendBufferBytes }: LocalConnection, nodeId: string): KeyFacts {
-  return { connectionId: id, nodeId, openedAt: wallTimeOf(openedAt), waitingBytes: sendBufferBytes };
+/** As {@link valueOf}, without making the row. */
+function sortValueOf(connection: LocalConnection, sort: ConnectionsQuery['sort']): number {
+  switch (sort) {
+    case 'id':
+      return 0;
+    case 'age':
+      return wallTimeOf(connection.openedAt);
+    case 'newest':
+      return -wallTimeOf(connection.openedAt);
+    case 'waiting':
+      return -connection.sendBufferBytes;
+  }
 }
 
 function matches(connection: LocalConnection, { search, user, topic, state }: ConnectionsQuery): boolean {
@@ -145,38 +155,53 @@ function matches(connection: LocalConnection, { search, user, topic, state }: Co
   return search === '' || connection.id.includes(search) || connection.user?.includes(search) === true;
 }
 
-/** Keeps the first rows of those that it is offered. */
-class RowPage {
-  #kept: { readonly key: SortKey; readonly row: () => ConnectionRow }[] = [];
+/** Keeps the first items of those that it is offered. Costs no memory for an item that is not kept. */
+class Page<T> {
+  #kept: (SortKey & { readonly item: T })[] = [];
+  /** Once there are enough: none after this one is on the page. */
+  #last: SortKey | undefined;
   #total = 0;
   #matching = 0;
 
-  constructor(private readonly query: ConnectionsQuery) {}
+  constructor(
+    private readonly nodeId: string,
+    private readonly query: ConnectionsQuery,
+  ) {}
 
   skip(): void {
     this.#total += 1;
   }
 
-  offer(facts: KeyFacts, row: () => ConnectionRow): void {
+  offer(value: number, connectionId: string, item: T): void {
     this.#total += 1;
     this.#matching += 1;
-    const key = sortKeyOf(facts, this.query);
+    const { nodeId } = this;
     const { after, limit } = this.query;
-    if (after !== null && compareKeys(key, after) <= 0) return;
-    this.#kept.push({ key, row });
-    if (this.#kept.length >= 8 * limit) this.#cut();
+    if (after !== null && isBehind(after, value, connectionId, nodeId)) return;
+    if (this.#last !== undefined && !isBehind(this.#last, value, connectionId, nodeId)) return;
+    this.#kept.push({ value, connectionId, nodeId, item });
+    if (this.#kept.length >= 4 * limit) this.#cut();
   }
 
-  read(): ConnectionsPart {
+  read(rowOf: (item: T) => ConnectionRow): ConnectionsPart {
     this.#cut();
-    return { total: this.#total, matching: this.#matching, rows: this.#kept.map(({ row }) => row()) };
+    return { total: this.#total, matching: this.#matching, rows: this.#kept.map(({ item }) => rowOf(item)) };
   }
 
   #cut(): void {
-    this.#kept.sort((a, b) => compareKeys(a.key, b.key));
+    const { limit } = this.query;
+    this.#kept.sort(compareKeys);
     // One more than asked for shows that there is a next page.
-    this.#kept = this.#kept.slice(0, this.query.limit + 1);
+    this.#kept = this.#kept.slice(0, limit + 1);
+    if (this.#kept.length > limit) this.#last = this.#kept.at(-1);
   }
+}
+
+/** Whether a place in the order is not after a key. */
+function isBehind(key: SortKey, value: number, connectionId: string, nodeId: string): boolean {
+  if (value !== key.value) return value < key.value;
+  if (connectionId !== key.connectionId) return connectionId < key.connectionId;
+  return nodeId <= key.nodeId;
 }
 
 /** One node's share of the topics. */

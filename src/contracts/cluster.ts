@@ -268,6 +268,8 @@ export interface EventLog {
   replay(request: ReplayRequest): Promise<ReplayPage>;
   /** Deletes the entries of a topic; readers that are before them get a gap. */
   forget(topic: string): Promise<void>;
+  /** How many entries of a topic are kept. Those whose time is over may count until something is published to it. */
+  kept(topic: string): Promise<number>;
   /** Subscribes this node. Calls are counted per topic. */
   subscribe(topics: Iterable<string>): Promise<void>;
   /** Takes back one `subscribe` of each topic. Never throws. */

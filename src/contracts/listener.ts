@@ -91,3 +91,11 @@ export interface ClusterListener {
    */
   isConfirmed(connectionId: string, messageId: string, ms: number): Promise<boolean>;
 }
+
+/** Follows topics that applications cannot name. Its publications reach no connection. */
+export interface ReservedTopics {
+  follows(topic: string): boolean;
+  onPublication(topic: string, bytes: Buffer): void;
+  /** The node closes. */
+  close(): void;
+}

@@ -11,8 +11,10 @@ import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
+import type { Audit } from '../contracts/audit.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, Reset } from '../contracts/connection.js';
+import type { ReservedTopics } from '../contracts/listener.js';
 import type { Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/policy.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
@@ -21,7 +23,9 @@ import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
+import { AuditTrail } from './audit.js';
 import { Confirmations } from './confirmations.js';
+import { ConnectionLimits } from './limits.js';
 import type { Maintenance, Reconciler } from './maintenance.js';
 import { ResetHooks } from './reset-hooks.js';
 
@@ -30,14 +34,6 @@ export type Phase = 'new' | 'started' | 'draining' | 'closed';
 
 /** The conclusions of the background comparison with the cluster. */
 export type Consistency = Pick<Reconciler, 'trouble' | 'runSoon'>;
-
-/** Follows topics that applications cannot name. Its publications reach no connection. */
-export interface ReservedTopics {
-  follows(topic: string): boolean;
-  onPublication(topic: string, bytes: Buffer): void;
-  /** The node closes. */
-  close(): void;
-}
 
 /** The services a node is made of. */
 export interface NodeServices {
@@ -49,6 +45,8 @@ export interface NodeServices {
   readonly telemetry: Telemetry;
   /** Without it nothing is checked. */
   readonly consistency?: Consistency;
+  /** Without it nothing is audited. */
+  readonly audit?: Audit;
   /** The background work, which ends with the node. */
   readonly maintenance?: Pick<Maintenance, 'stop'>;
 }
@@ -60,6 +58,8 @@ export class SseNode implements ConnectionObserver {
   readonly evictions: Evictions;
   readonly confirmations: Confirmations;
   readonly encoder: EventEncoder;
+  readonly limits: ConnectionLimits;
+  readonly audit: Audit;
   readonly options: ResolvedSseOptions;
   readonly store: ConnectionStore;
   readonly logger: Logger;
@@ -85,7 +85,7 @@ export class SseNode implements ConnectionObserver {
   readonly #unanswered = new WeakSet<LocalConnection>();
 
   constructor(
-    { options, store, logger, telemetry, consistency, maintenance }: NodeServices,
+    { options, store, logger, telemetry, consistency, maintenance, audit }: NodeServices,
     readonly cluster: GuardedCluster,
   ) {
     this.consistency = consistency;
@@ -98,6 +98,8 @@ export class SseNode implements ConnectionObserver {
     this.confirmations = new Confirmations(options.confirmation);
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
     const { connection, sendBuffer, limits } = options;
+    this.limits = new ConnectionLimits(limits);
+    this.audit = audit ?? new AuditTrail(options.node.id, logger, undefined);
     this.encoder = new EventEncoder(limits.maxEventBytes);
     this.environment = {
       nodeId: options.node.id,
@@ -198,6 +200,8 @@ export class SseNode implements ConnectionObserver {
   onStopped(connection: LocalConnection, reason: CloseReason): void {
     this.telemetry.connections.stopped(connection, reason);
     if (reason === 'superseded') this.evictions.superseded(connection.id);
+    if (this.audit.on) this.#auditEnd(connection, reason);
+    this.limits.leave(connection);
     this.store.remove(connection);
     this.confirmations.end(connection);
     this.#departing.add(connection);
@@ -205,6 +209,11 @@ export class SseNode implements ConnectionObserver {
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
     const mayHaveRoute = connection.fencingToken !== undefined || this.#unanswered.has(connection);
     if (mayHaveRoute && !this.routesReleased) this.releaseRoute(connection);
+  }
+
+  #auditEnd({ id: connectionId, user }: LocalConnection, reason: CloseReason): void {
+    const kind = reason === 'superseded' ? 'takeover' : reason === 'expired' ? 'expire' : undefined;
+    if (kind !== undefined) this.audit.record({ kind, connectionId, user });
   }
 
   onReset({ id }: LocalConnection, { reason }: Reset): void {

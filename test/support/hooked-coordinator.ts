@@ -45,6 +45,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
         log.unsubscribe(topics);
       },
       forget: around('log.forget', topic => log.forget(topic)),
+      kept: around('log.kept', topic => log.kept(topic)),
       remember: around('log.remember', change => log.remember(change)),
       recall: around('log.recall', (id, ttl) => log.recall(id, ttl)),
       position: () => log.position(),

@@ -21,16 +21,20 @@ stream.onState(showState);
 showState(stream.state);
 
 function showState(current: StreamState): void {
+  show(...textOf(current));
+}
+
+function textOf(current: StreamState): [text: string, tone: string] {
   switch (current.kind) {
     case 'connecting':
     case 'paused':
-      return show(current.kind, 'idle');
+      return [current.kind, 'idle'];
     case 'open':
-      return show(`streams from ${current.nodeId ?? 'a node'}`, 'good');
+      return [`streams from ${current.nodeId ?? 'a node'}`, 'good'];
     case 'waiting':
-      return show(`comes back: ${current.reason}`, 'warn');
+      return [`comes back: ${current.reason}`, 'warn'];
     case 'closed':
-      return show(current.reason, current.reason === 'completed' ? 'good' : 'bad');
+      return [current.reason, current.reason === 'completed' ? 'good' : 'bad'];
   }
 }
 

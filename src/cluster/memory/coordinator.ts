@@ -45,6 +45,7 @@ export class LocalCoordinator implements ClusterCoordinator {
     subscribe: async () => void this.#reachBus(),
     unsubscribe: () => undefined,
     forget: async topic => this.#reachBus().log.forget(topic),
+    kept: async topic => this.#reachBus().log.kept(topic),
     remember: async change => this.#reachBus().remembered.remember(change, this.bus.log.head),
     recall: async (connectionId, ttl) => this.#reachBus().remembered.recall(connectionId, ttl),
     position: () => (this.status().reachable ? this.bus.log.head : undefined),

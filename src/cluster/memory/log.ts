@@ -196,6 +196,14 @@ export class MemoryLog {
     if (kept !== undefined && last !== undefined) kept.trimmed = last.position;
   }
 
+  /** How many entries of a topic are kept. */
+  kept(topic: string): number {
+    const kept = this.#topics.get(topic);
+    if (kept === undefined) return 0;
+    this.#trim(kept);
+    return kept.entries.length;
+  }
+
   /** Everything after a position, whatever its topic. */
   since(position: Position): Remainder {
     const kept = [...this.#topics].flatMap(([topic, each]) => {

@@ -69,6 +69,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     subscribe: async topics => this.#reach().feed.subscribe(topics),
     unsubscribe: topics => this.#node?.feed.unsubscribe(topics),
     forget: async topic => this.#reach().writer.forget(topic),
+    kept: async topic => this.#reach().writer.kept(topic),
     remember: async change => this.#reach().remembered.remember(change),
     recall: async (connectionId, ttl) => this.#reach().remembered.recall(connectionId, ttl),
     position: () => this.#node?.feed.position,

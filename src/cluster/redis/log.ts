@@ -9,7 +9,14 @@ import { encodePayload, encodeUnkept, parsePosition } from './frames.js';
 import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
 import type { LiveNodes } from './leases.js';
-import { forgetScript, type LogRequest, publishScript, publishUnkeptScript } from './scripts.js';
+import {
+  forgetScript,
+  keptScript,
+  type LookRequest,
+  publishScript,
+  type PublishRequest,
+  publishUnkeptScript,
+} from './scripts.js';
 import type { UnreadableTopics } from './unreadable.js';
 
 const IDEMPOTENCY_MS = 60_000;
@@ -39,6 +46,13 @@ export class LogWriter {
   async forget(topic: string): Promise<void> {
     const { gateway } = this.node;
     await gateway.run(forgetScript, { stream: gateway.keys.topic(topic).stream });
+  }
+
+  /** How many entries of a topic are kept. @throws SseError */
+  async kept(topic: string): Promise<number> {
+    const { gateway } = this.node;
+    const { entries } = await gateway.run(keptScript, { stream: gateway.keys.topic(topic).stream });
+    return entries;
   }
 
   async #append({ topic = EVERYONE, retention, idempotencyKey, ...event }: Publication) {
@@ -92,6 +106,8 @@ export class LogWriter {
 const FAILOVER_JUMP_MS = 60_000;
 /** Last ids are kept longer than entries, so that an old cursor gets a gap. */
 const MEMORY_FACTOR = 10;
+
+type LogRequest = Pick<PublishRequest & LookRequest, 'meta' | 'metaMs' | 'newEpoch' | 'failoverJumpMs' | 'evicts'>;
 
 /** The part of a request that publishing to the log and looking at it share. */
 export function logRequest({ keys, mayEvict }: RedisGateway, options: ResolvedSseOptions): LogRequest {

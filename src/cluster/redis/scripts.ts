@@ -308,6 +308,14 @@ export const forgetScript = script({
   replies: { OK: {} },
 });
 
+/** Counts the entries of a topic of the ordered log. */
+export const keptScript = script({
+  name: 'kept',
+  keys: { stream: text },
+  args: {},
+  replies: { OK: { entries: integer } },
+});
+
 /** Keeps a mark of a revocation, if one is given, and reads the marks after a position. */
 export const revocationsScript = script({
   name: 'revocations',
@@ -358,6 +366,7 @@ export const SCRIPTS = [
   rememberScript,
   recallScript,
   forgetScript,
+  keptScript,
   revocationsScript,
 ] as const;
 
@@ -389,8 +398,3 @@ export type HistoryGap = HistoryPage['gaps'][number];
 export type LookRequest = RequestOf<typeof lookScript>;
 export type LookReply = ReplyOf<typeof lookScript>;
 export type RememberRequest = RequestOf<typeof rememberScript>;
-/** What publishing to the log and looking at it share. */
-export type LogRequest = Pick<
-  PublishRequest & LookRequest,
-  'meta' | 'metaMs' | 'newEpoch' | 'failoverJumpMs' | 'evicts'
->;

@@ -1,5 +1,25 @@
 import { connect, type SseStream } from '../../client/index.js';
-import type { About, ActionName, Actions, Failure } from '../contract.js';
+import type {
+  About,
+  ActionName,
+  Actions,
+  ActivityAnswer,
+  ConnectionsAnswer,
+  Failure,
+  LogAnswer,
+  SourcesAnswer,
+  TopicsAnswer,
+} from '../contract.js';
+
+/** What each resource answers. */
+interface Resources {
+  readonly about: About;
+  readonly activity: ActivityAnswer;
+  readonly connections: ConnectionsAnswer;
+  readonly log: LogAnswer;
+  readonly sources: SourcesAnswer;
+  readonly topics: TopicsAnswer;
+}
 
 /** Values of a query; `undefined` and an empty text leave a parameter out. */
 export type Query = Readonly<Record<string, string | number | undefined>>;
@@ -20,15 +40,19 @@ export class ApiError extends Error {
 }
 
 /** Reads a resource once. @throws ApiError when the answer is not 2xx */
-export async function read<T>(resource: string, query: Query = {}): Promise<T> {
-  return request<T>(urlOf(resource, query), {});
+export async function read<Name extends keyof Resources>(resource: Name, query: Query = {}): Promise<Resources[Name]> {
+  return request<Resources[Name]>(urlOf(resource, query), {});
 }
 
 /** Follows a resource: `show` gets each answer, the first one at once. */
-export function follow<T>(resource: string, query: Query, show: (answer: T) => void): SseStream {
+export function follow<Name extends keyof Resources>(
+  resource: Name,
+  query: Query,
+  show: (answer: Resources[Name]) => void,
+): SseStream {
   const stream = connect(urlOf(resource, query), { pauseHidden: HIDDEN_MS });
   // The contract types the event of each resource.
-  stream.on(resource, answer => show(answer as T));
+  stream.on(resource, answer => show(answer as Resources[Name]));
   return stream;
 }
 
@@ -37,7 +61,7 @@ export class Permissions {
   private constructor(private current: About) {}
 
   static async ask(): Promise<Permissions> {
-    return new Permissions(await read<About>('about'));
+    return new Permissions(await read('about'));
   }
 
   get about(): About {
@@ -56,7 +80,7 @@ export class Permissions {
     } catch (error) {
       // The cookie of the token may be gone.
       if (!(error instanceof ApiError) || error.status !== 403) throw error;
-      this.current = await read<About>('about');
+      this.current = await read('about');
       return await this.#post(name, body);
     }
   }

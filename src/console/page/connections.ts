@@ -123,7 +123,7 @@ export class Connections implements View {
       limit: PAGE,
       after: this.#pages.at(-1),
     };
-    this.#stream = follow<ConnectionsAnswer>('connections', query, answer => this.#show(answer));
+    this.#stream = follow('connections', query, answer => this.#show(answer));
   }
 
   #show({ rows, total, matching, next, missing }: ConnectionsAnswer): void {

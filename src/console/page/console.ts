@@ -1,5 +1,5 @@
 import { connect, type StreamState } from '../../client/index.js';
-import type { ActivityAnswer, LiveEvents, NodesAnswer } from '../contract.js';
+import type { LiveEvents, NodesAnswer } from '../contract.js';
 import { Permissions, read, textOf, urlOf } from './api.js';
 import { Connections } from './connections.js';
 import { Dialogs } from './dialogs.js';
@@ -37,7 +37,7 @@ class Console {
     this.#show();
     this.#follow();
     // What the nodes remember comes before what is new, and each has an id, so that nothing shows twice.
-    read<ActivityAnswer>('activity').then(
+    read('activity').then(
       ({ happenings, sends }) => {
         this.#overview.happenings({ happenings, more: {} });
         this.#sends.add({ sends, more: {} });

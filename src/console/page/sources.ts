@@ -1,5 +1,5 @@
 import type { SseStream } from '../../client/index.js';
-import type { SourceRow, SourcesAnswer } from '../contract.js';
+import type { SourceRow } from '../contract.js';
 import { follow } from './api.js';
 import type { Dialogs } from './dialogs.js';
 import { element } from './dom.js';
@@ -64,7 +64,7 @@ export class Sources implements View {
   }
 
   open(): void {
-    this.#stream = follow<SourcesAnswer>('sources', {}, ({ rows }) => this.#table.show(rows));
+    this.#stream = follow('sources', {}, ({ rows }) => this.#table.show(rows));
   }
 
   close(): void {

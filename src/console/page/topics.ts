@@ -1,5 +1,5 @@
 import type { SseStream } from '../../client/index.js';
-import type { LogAnswer, LogEntryRow, TopicRow, TopicsAnswer } from '../contract.js';
+import type { LogAnswer, LogEntryRow, TopicRow } from '../contract.js';
 import { follow, read, textOf } from './api.js';
 import type { Dialogs } from './dialogs.js';
 import { element, setText } from './dom.js';
@@ -88,7 +88,7 @@ export class Topics implements View {
     this.#stream?.close();
     const search = this.#search.value.trim();
     const empty = search === '' ? undefined : 'No topic has this in its name.';
-    this.#stream = follow<TopicsAnswer>('topics', { search }, ({ rows }) => this.#table.show(rows, empty));
+    this.#stream = follow('topics', { search }, ({ rows }) => this.#table.show(rows, empty));
   }
 }
 
@@ -157,7 +157,7 @@ class LogView {
     this.#topics.value = topics;
     this.#after.value = after;
     const names = topics.split(',').map(name => encodeURIComponent(name.trim()));
-    read<LogAnswer>('log', { topics: names.join(','), after, limit: ENTRIES }).then(
+    read('log', { topics: names.join(','), after, limit: ENTRIES }).then(
       answer => this.#show(answer),
       (error: unknown) => this.#say(textOf(error), 'bad'),
     );

@@ -769,7 +769,9 @@ export function clusterCoordinatorContract(
 
       it('has nothing of a topic that was forgotten but a gap, and everything published afterwards', async () => {
         const [start] = await publishAll(a, [sport, news, news]);
+        expect(await a.coordinator.log.kept(news)).to.equal(2);
         await b.coordinator.log.forget(news);
+        expect(await a.coordinator.log.kept(news)).to.equal(0);
         const page = await replay(b, { topics: [news], after: start });
         expect(texts(page)).to.deep.equal([]);
         expect([...(page.gap?.topics?.keys() ?? [])]).to.deep.equal([news]);
@@ -1120,10 +1122,19 @@ export function clusterCoordinatorContract(
       });
 
       core('carries a revocation out on all nodes', async () => {
-        const revocation = { target: 'alice/', topics: [news], reason: 'gone', cut: true, ttl: 60_000, age: 5 };
+        const revocation = {
+          id: 'r1',
+          target: 'alice/',
+          topics: [news],
+          reason: 'gone',
+          cut: true,
+          ttl: 60_000,
+          age: 5,
+        };
         expect(await a.coordinator.messenger.revoke(revocation)).to.deep.equal({ closed: 2, missing: [] });
         for (const { listener } of [a, b]) {
           expect(listener.revocations.map(({ age: _, ...rest }) => rest)).to.deep.include({
+            id: 'r1',
             target: 'alice/',
             topics: [news],
             reason: 'gone',
@@ -1565,6 +1576,7 @@ function everyCall(coordinator: ClusterCoordinator): Promise<unknown>[] {
     coordinator.locks.lockHolder('thing'),
     coordinator.locks.releaseLock('thing', 'me'),
     coordinator.log.forget('news'),
+    coordinator.log.kept('news'),
     coordinator.messenger.endSource('key'),
     coordinator.messenger.outcomeOf({ connectionId: 'c', messageId: 'm', age: 1 }),
     coordinator.messenger.close('c', 'kicked'),
