@@ -86,7 +86,11 @@ export function clusterCoordinatorContract(
     // Names that no other test uses.
     let { c1, c2, c3, t1, t2, t9, m1, m2, news, sport, key, lock } = ownNames();
 
+    let alive: ReturnType<typeof setInterval>;
+
     before(async () => {
+      // No timer of a coordinator keeps the process alive, and `node:test` gives up when nothing does.
+      alive = setInterval(() => undefined, 60_000);
       [a, b] = await Promise.all([started('node-a'), started('node-b')]);
     });
 
@@ -103,7 +107,10 @@ export function clusterCoordinatorContract(
       await Promise.all(others.splice(0).map(({ coordinator }) => coordinator.close()));
     });
 
-    after(() => factory.dispose?.());
+    after(async () => {
+      clearInterval(alive);
+      await factory.dispose?.();
+    });
 
     /** A node for one test. It is closed after the test. */
     async function another(nodeId: string): Promise<Node> {
