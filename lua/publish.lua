@@ -11,8 +11,8 @@
 -- ARGV[1] payload         bytes of the event
 -- ARGV[2] maxEntries      newest entries to keep, about
 -- ARGV[3] maxAgeMs        milliseconds to keep an entry, about; 0: no limit
--- ARGV[4] streamMs        milliseconds the stream lives from now on
--- ARGV[5] metaMs          milliseconds the log's epoch and the topic's last id live from now on
+-- ARGV[4] streamMs        milliseconds the stream lives from now on, at least
+-- ARGV[5] metaMs          milliseconds the log's epoch and the topic's last id live from now on, at least
 -- ARGV[6] newEpoch        epoch to begin when the log is empty
 -- ARGV[7] runId           run id of the Redis that is reached; '' unknown; '?' ask it here
 -- ARGV[8] failoverJumpMs  milliseconds that a new master jumps ahead
@@ -29,11 +29,20 @@
 -- NOTES
 --   Subscribers get '<epoch> <id> <previous> <payload>'. Another run id than last time is a promoted or restored master:
 --   it may have lost writes, so its ids start failoverJumpMs ahead, after every id the lost ones can have had. Where the topic's
---   last id is forgotten, previous is a bound instead, as look answers it, so that older cursors see a gap. XADD is the first write: when Redis is out of memory nothing is half done.
+--   last id is forgotten, previous is a bound instead, as look answers it, so that older cursors see a gap. XADD is the first
+--   write: when Redis is out of memory nothing is half done. Trims by age and times to live are due once in a 64th of that time.
 local meta, stream, last, idempotency = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
-local payload, maxEntries, maxAgeMs, streamMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), ARGV[4]
+local payload, maxEntries, maxAgeMs, streamMs = ARGV[1], ARGV[2], tonumber(ARGV[3]), tonumber(ARGV[4])
 local metaMs, newEpoch, runId, failoverJumpMs = tonumber(ARGV[5]), ARGV[6], runIdOf(ARGV[7]), tonumber(ARGV[8])
 local pubCommand, channel, idempotencyMs, evicts = ARGV[9], ARGV[10], ARGV[11], ARGV[12]
+
+-- Whether a time to live is to be renewed: after each 64th of it, so with the first publication in that.
+local function isDue(lastMs, ttlMs)
+  return not lastMs or math.floor(64 * lastMs / ttlMs) ~= math.floor(64 * now / ttlMs)
+end
+local function withReserve(ttlMs)
+  return num(math.ceil(ttlMs * 65 / 64))
+end
 
 if idempotencyMs ~= '0' then
   local known = redis.call('GET', idempotency)
@@ -54,7 +63,11 @@ else
   previous = forgottenId(metaMs, lastEntry, m[1] and evictedAt(meta, evicts) or 0, pause)
 end
 local id = num(ms) .. '-' .. num(sequence + 1)
-local added = redis.pcall('XADD', stream, 'MAXLEN', '~', maxEntries, id, 'p', previous, 'd', payload)
+local due, added = isDue(lastMs, streamMs), nil
+if not due then added = redis.pcall('XADD', stream, 'NOMKSTREAM', 'MAXLEN', '~', maxEntries, id, 'p', previous, 'd', payload) end
+if not added then -- also a stream that was deleted
+  due, added = true, redis.pcall('XADD', stream, 'MAXLEN', '~', maxEntries, id, 'p', previous, 'd', payload)
+end
 if type(added) == 'table' and added.err then
   if not string.find(added.err, 'equal or smaller', 1, true) then return added end
   local info = redis.call('XINFO', 'STREAM', stream) -- meta and last were deleted, but not the stream: go on behind it
@@ -64,17 +77,17 @@ if type(added) == 'table' and added.err then
   id = num(ms) .. '-' .. num(sequence + 1)
   redis.call('XADD', stream, id, 'p', previous, 'd', payload)
 end
-if maxAgeMs > 0 then redis.call('XTRIM', stream, 'MINID', '~', num(now - maxAgeMs)) end
-if redis.call('XLEN', stream) == 1 then -- Redis reserves 4 kB for the first entries: most topics of many have few
+if due and maxAgeMs > 0 then redis.call('XTRIM', stream, 'MINID', '~', num(now - maxAgeMs)) end
+if due and redis.call('XLEN', stream) == 1 then -- Redis reserves 4 kB for the first entries: most topics of many have few
   local optional = redis.pcall
   local dump = optional('DUMP', stream)
-  if type(dump) == 'string' then optional('RESTORE', stream, streamMs, dump, 'REPLACE') end
+  if type(dump) == 'string' then optional('RESTORE', stream, num(streamMs), dump, 'REPLACE') end
 end
-redis.call('PEXPIRE', stream, streamMs)
+if due then redis.call('PEXPIRE', stream, withReserve(streamMs)) end
 redis.call('SET', last, id, 'PX', num(metaMs))
 redis.call('HSET', meta, 'e', epoch, 'ms', num(ms), 'g', num(sequence + 1), 'r', runId ~= '' and runId or lastRun)
 if pause ~= m[6] then redis.call('HSET', meta, 'q', pause) end
-redis.call('PEXPIRE', meta, num(metaMs))
+if isDue(tonumber(m[2]), metaMs) then redis.call('PEXPIRE', meta, withReserve(metaMs)) end
 if idempotencyMs ~= '0' then redis.call('SET', idempotency, id .. ' ' .. previous .. ' ' .. epoch, 'PX', idempotencyMs) end
 local published = channel ~= '' and redis.pcall(pubCommand, channel, epoch .. ' ' .. id .. ' ' .. previous .. ' ' .. payload)
 return { type(published) == 'table' and 'KEPT' or 'NEW', id, previous, epoch }

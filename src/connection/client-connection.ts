@@ -112,19 +112,19 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     return (this.#handling = new Handling());
   }
 
-  /** Writes the response head and the first event. Once, in state `opening`. */
-  open(first: Frame): void {
+  /** Writes the response head and the first event, whose id is this position. Once, in state `opening`. */
+  open(first: Frame, at?: Cursor): void {
     this.#sink.open();
     if (this.#state.kind === 'opening') this.#state = SENT;
-    this.replay(first);
+    this.replay(first, at);
   }
 
   /**
-   * Writes a frame ahead of all held frames, whatever its size. Only in state `opening`, after {@link open}; wait for
-   * {@link drained} between two pages.
+   * Writes a frame, whose id is the position `at`, ahead of all held frames, whatever its size. Only in state `opening`,
+   * after {@link open}; wait for {@link drained} between two pages.
    */
-  replay(frame: Frame): void {
-    if (this.#state.kind === 'opening') this.#writer.replay(frame);
+  replay(frame: Frame, at: Cursor | undefined = frame.position): void {
+    if (this.#state.kind === 'opening') this.#writer.replay(this.#cursor.shown(frame, at));
   }
 
   /** As {@link replay}, for an event that is no part of a page: within the bounds of `sendBuffer.*`. */
@@ -204,6 +204,10 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   hasReached(position: Position): boolean {
     return this.#cursor.hasReached(position);
+  }
+
+  moveTo(position: Cursor, frame: Frame): boolean {
+    return this.#cursor.moveTo(position) && this.#writer.enqueue(frame) === DELIVERED;
   }
 
   wasRefused(position: Position): boolean {

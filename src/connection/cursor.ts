@@ -8,6 +8,8 @@ import { EVERYONE } from '../protocol/names.js';
 export class ClientCursor {
   #epoch: string | undefined;
   #position: Position | undefined;
+  /** The newest position that the client was given as an id; older than the cursor after a replay that found nothing. */
+  #shown: Position | undefined;
   /** The first and the last entry that the send buffer refused. */
   #refused: { readonly first: Position; readonly last: Position } | undefined;
 
@@ -33,6 +35,22 @@ export class ClientCursor {
     if (this.#position === undefined || position.epoch !== this.#epoch) return false;
     if (!isAfter(position, this.#position)) return false;
     this.#position = position;
+    this.#shown = position;
+    return true;
+  }
+
+  /** Notes the position that is the id of a frame, and returns the frame, which is written without being asked for. */
+  shown(frame: Frame, at: Position | undefined): Frame {
+    if (at !== undefined) this.#shown = at;
+    return frame;
+  }
+
+  /** The client has everything up to a position. Returns whether its last id is older, so that it gets this one. */
+  moveTo(position: Cursor): boolean {
+    if (this.#position === undefined || position.epoch !== this.#epoch) return false;
+    if (this.#shown !== undefined && !isAfter(position, this.#shown)) return false;
+    this.#shown = position;
+    if (isAfter(position, this.#position)) this.#position = position;
     return true;
   }
 

@@ -45,6 +45,8 @@ export interface RevocationOptions {
 
 /** A revocation, as nodes pass it on. */
 export interface Revocation {
+  /** Names it, 1 to 32 characters: what comes again concerns no further client. */
+  readonly id: string;
   /** A connection id; or, for all connections of a user, the beginning of their ids, which ends with its only `/`. */
   readonly target: string;
   /** The topics that the connections lose; none: the connections end. */

@@ -39,6 +39,12 @@ export interface LocalConnection extends SseConnection {
    * frames to write, a few turns of the event loop later. {@link deliver} writes these frames first, so order is kept.
    */
   enqueue(frame: Frame): LocalResult;
+  /**
+   * Gives an open connection, with ids of the log, its present position: the client has every entry of its topics up to there.
+   * Returns false when the client has that position as its last id, or no position at all.
+   * @param frame the event that carries the position as its id
+   */
+  moveTo(position: Cursor, frame: Frame): boolean;
   /** Whether the client was given every entry of its topics up to a position. */
   hasReached(position: Position): boolean;
   /** Whether the send buffer refused the entry at a position, as far as its neighbours show. */

@@ -82,15 +82,13 @@ export class CursorRefresh {
   run(): number {
     const position = this.log.position();
     if (position === undefined) return 0;
-    const frame = { bytes: encodePosition(formatCursor(position)), position };
+    const frame = { bytes: encodePosition(formatCursor(position)) };
     let moved = 0;
     for (const connection of [...this.store.connections()]) {
-      const { state, fencingToken, sendBufferBytes } = connection;
+      const { state, fencingToken, sendBufferBytes, ownIds } = connection;
       // A connection without a fencing token is unknown to the cluster: it may have missed entries. A slow one gets events soon.
-      if (state.kind !== 'open' || fencingToken === undefined || sendBufferBytes > 0) continue;
-      if (connection.hasReached(position)) continue;
-      connection.enqueue(frame);
-      moved += 1;
+      if (state.kind !== 'open' || fencingToken === undefined || sendBufferBytes > 0 || ownIds) continue;
+      if (connection.moveTo(position, frame)) moved += 1;
     }
     return moved;
   }

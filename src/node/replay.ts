@@ -96,7 +96,7 @@ export class Replayer {
   /** Opens the connection, writes what was missed as fast as the client takes it, and goes live. */
   async finish(connection: ClientConnection, start: ReplayStart): Promise<void> {
     const position = connection.ownIds ? undefined : positionOf(start);
-    connection.open(connectedFrame(connection, this.node, position));
+    connection.open(connectedFrame(connection, this.node, position), position);
     if (isAtPresent(start)) connection.goLive(start.page.head);
     else await this.#write(connection, start);
   }
@@ -106,7 +106,7 @@ export class Replayer {
     const position = start.from === undefined && start.page.gap === undefined ? positionOf(start) : undefined;
     // A client that stays quiet can resume from then on.
     if (position !== undefined && !connection.ownIds)
-      connection.replay({ bytes: encodePosition(formatCursor(position)) });
+      connection.replay({ bytes: encodePosition(formatCursor(position)) }, position);
     await this.#write(connection, start);
   }
 
@@ -181,7 +181,7 @@ export class Replayer {
     entries += await this.#writeFrames(connection, rest, head);
     // The ids of its entries are behind the head. No event may follow the last one of a source.
     const encode = kept.some(isSourceTopic) ? encodeId : encodePosition;
-    if (entries > 0) connection.replay({ bytes: encode(formatCursor(head)) });
+    if (entries > 0) connection.replay({ bytes: encode(formatCursor(head)) }, head);
     return entries;
   }
 
@@ -224,6 +224,7 @@ export class Replayer {
       connection.replay(frame);
       entries += 1;
     }
+    this.node.limits.replayed(connection, frames);
     await connection.written();
     const { turns } = this.node.environment;
     if (turns.over) await turns.next();

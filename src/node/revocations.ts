@@ -1,3 +1,4 @@
+import { randomBytes } from 'node:crypto';
 import type { Revocation, RevocationOptions, RevocationSelector } from '../contracts/authorization.js';
 import type { RememberedTopic } from '../contracts/cluster.js';
 import type { CloseReceipt } from '../contracts/events.js';
@@ -21,6 +22,7 @@ const CLOCK_SLACK_MS = 2_000;
 
 /** A revocation as this node remembers it, with its time by the monotonic clock and by the wall clock. */
 interface Remembered {
+  readonly id: string;
   readonly at: number;
   readonly wallMs: number;
   readonly until: number;
@@ -49,23 +51,27 @@ export class Revocations {
   async revoke(selector: RevocationSelector, options: RevocationOptions): Promise<CloseReceipt> {
     const { reason = 'revoked', cut = false, ttl = TTL_MS } = options;
     checkReason(reason);
-    const revocation = { ...targetOf(selector), reason, cut, ttl };
+    const id = randomBytes(12).toString('base64url');
+    const revocation = { id, ...targetOf(selector), reason, cut, ttl };
     const at = performance.now();
     const closed = this.carryOut({ ...revocation, age: 0 });
     const others = await this.node.cluster.messenger.revoke({ ...revocation, age: performance.now() - at });
     if (others.unavailable !== undefined) this.#markLater(revocation, at);
-    return { ...others, closed: closed + others.closed };
+    const receipt = { ...others, closed: closed + others.closed };
+    const { connectionId, user, topics } = selector;
+    const facts = { connectionId, user, topics, reason, cut };
+    this.node.audit.record({ kind: 'revoke', ...facts, closed: receipt.closed, missing: receipt.missing });
+    return receipt;
   }
 
   /** Carries a revocation out on this node. Returns how many streams ended, or lost a topic. */
-  carryOut({ target, topics, reason, cut, ttl, age }: Revocation): number {
-    const at = performance.now() - age;
+  carryOut({ id, target, topics, reason, cut, ttl, age }: Revocation): number {
     const kept = topics.length === 0 ? ADMISSION_MS : ttl;
-    this.#remember(target, { at, wallMs: Date.now() - age, until: at + kept, topics });
+    const at = this.#remember(target, { id, age, kept, topics });
     const concerned: LocalConnection[] = [];
     for (const connection of this.node.store.connections()) {
-      const { id, openedAt } = connection;
-      if ((isForUser(target) ? id.startsWith(target) : id === target) && openedAt <= at) concerned.push(connection);
+      const { id: own, openedAt } = connection;
+      if ((isForUser(target) ? own.startsWith(target) : own === target) && openedAt <= at) concerned.push(connection);
     }
     if (topics.length > 0) return concerned.filter(connection => this.#narrow(connection, topics)).length;
     for (const connection of concerned) {
@@ -114,17 +120,23 @@ export class Revocations {
     return found.filter(({ until }) => until > now);
   }
 
-  #remember(target: string, revoked: Remembered): void {
+  /** Returns the time of the revocation: where it was carried out before, not a later one. */
+  #remember(
+    target: string,
+    { id, age, kept, topics }: Pick<Revocation, 'id' | 'age' | 'topics'> & { kept: number },
+  ): number {
     const now = performance.now();
     const before = (this.#remembered.get(target) ?? []).filter(({ until }) => until > now);
-    // A mark comes after the command that it repeats.
-    const known = before.some(({ at, topics }) => at >= revoked.at && isSuperset(topics, revoked.topics));
+    const known = before.find(revoked => revoked.id === id);
+    const at = Math.min(known?.at ?? Infinity, now - age);
+    const others = before.filter(revoked => revoked !== known).slice(1 - MOST_TOPICS);
     this.#remembered.delete(target);
-    this.#remembered.set(target, known ? before : [...before.slice(1 - MOST_TOPICS), revoked]);
+    this.#remembered.set(target, [...others, { id, at, wallMs: Date.now() - now + at, until: at + kept, topics }]);
     for (const [old, all] of this.#remembered) {
       if (this.#remembered.size <= MOST && all.some(({ until }) => until > now)) break;
       this.#remembered.delete(old);
     }
+    return at;
   }
 
   #markLater(revocation: Omit<Revocation, 'age'>, at: number): void {
@@ -167,10 +179,6 @@ function targetOf({ user, connectionId, topics = [] }: RevocationSelector): Pick
   }
   checkUser(user);
   return { target: idsOf(user), topics };
-}
-
-function isSuperset(all: readonly string[], some: readonly string[]): boolean {
-  return some.every(topic => all.includes(topic)) && (some.length > 0 || all.length === 0);
 }
 
 function revokedError(): SseError {

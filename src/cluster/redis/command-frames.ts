@@ -28,6 +28,7 @@ const COMMANDS = {
   close: { connectionId: isConnectionId, reason: isReason },
   closeAll: { reason: isReason },
   revoke: {
+    id: isRevocationId,
     target: isConnectionId,
     topics: isTopics,
     reason: isReason,
@@ -99,15 +100,8 @@ const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 const REQUEST_ID = /^[0-9a-f]{24}$/;
 
 /** The revocation that a command asks for. */
-export function revocationOf({
-  target,
-  topics,
-  reason,
-  cut,
-  ttl,
-  age,
-}: Command & { readonly t: 'revoke' }): Revocation {
-  return { target, topics, reason, cut, ttl, age };
+export function revocationOf({ t: _, ...revocation }: Command & { readonly t: 'revoke' }): Revocation {
+  return revocation;
 }
 
 /** An id for a request. */
@@ -183,6 +177,10 @@ function isToken(value: unknown): value is string {
 
 function isMessageIds(value: unknown): value is readonly string[] {
   return Array.isArray(value) && value.length <= MOST_MESSAGE_IDS && value.every(isKey);
+}
+
+function isRevocationId(value: unknown): value is string {
+  return isText(value, 32);
 }
 
 function isFlag(value: unknown): value is boolean {

@@ -40,17 +40,17 @@ export class NodeCommands {
   }
 
   async revoke(revocation: Revocation): Promise<CloseReceipt> {
-    // Rather a client too many than one too few.
-    const age = Math.floor(revocation.age);
-    const [marked, asked] = await Promise.allSettled([
-      this.marks.write({ ...revocation, age }),
-      this.#askAll({ t: 'revoke', ...revocation, age }),
-    ]);
-    if (asked.status === 'rejected') throw asked.reason;
-    const receipt = closedBy(asked.value);
-    if (marked.status === 'fulfilled') return receipt;
-    const error: unknown = marked.reason;
-    return { ...receipt, unavailable: (SseError.is(error) && error.noEffect) || 'CLUSTER_UNREACHABLE' };
+    const askedAt = performance.now();
+    // Whole milliseconds, rounded so that the revocation concerns rather a client too many than one too few.
+    const since = (): number => Math.floor(revocation.age + performance.now() - askedAt);
+    const receipt = closedBy(await this.#askAll({ t: 'revoke', ...revocation, age: since() }));
+    try {
+      // Afterwards, so that a node that finds the mark has counted its streams. Until the call resolves, nothing is promised.
+      await this.marks.write({ ...revocation, age: since() });
+      return receipt;
+    } catch (error) {
+      return { ...receipt, unavailable: (SseError.is(error) && error.noEffect) || 'CLUSTER_UNREACHABLE' };
+    }
   }
 
   async presence(topic: string): Promise<Presence> {

@@ -1115,10 +1115,19 @@ export function clusterCoordinatorContract(
       });
 
       core('carries a revocation out on all nodes', async () => {
-        const revocation = { target: 'alice/', topics: [news], reason: 'gone', cut: true, ttl: 60_000, age: 5 };
+        const revocation = {
+          id: 'r1',
+          target: 'alice/',
+          topics: [news],
+          reason: 'gone',
+          cut: true,
+          ttl: 60_000,
+          age: 5,
+        };
         expect(await a.coordinator.messenger.revoke(revocation)).to.deep.equal({ closed: 2, missing: [] });
         for (const { listener } of [a, b]) {
           expect(listener.revocations.map(({ age: _, ...rest }) => rest)).to.deep.include({
+            id: 'r1',
             target: 'alice/',
             topics: [news],
             reason: 'gone',

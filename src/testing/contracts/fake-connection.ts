@@ -63,6 +63,10 @@ export class FakeConnection implements LocalConnection {
     return this.deliver(frame);
   }
 
+  moveTo(): boolean {
+    return false;
+  }
+
   hasReached(): boolean {
     return true;
   }

@@ -396,6 +396,31 @@ describe('scripts of the log', () => {
     expect(await server.redis.admin.xlen(stream)).to.be.below(101);
   });
 
+  it('renews times to live and trims by age once in a 64th of the time, and a deleted stream at once', async () => {
+    const { stream } = bench.keys.topic('a');
+    const lives = [stream, bench.keys.logMeta];
+    const expireSoon = () => Promise.all(lives.map(key => server.redis.admin.pexpire(key, 5_000)));
+    const renewed = async () =>
+      (await Promise.all(lives.map(key => server.redis.admin.pttl(key)))).map(ms => ms > 5_000);
+    await bench.advance(META_MS - (bench.now % META_MS));
+    await publish('a');
+    await expireSoon();
+    await bench.advance(4_000);
+    await publish('a');
+    expect(await renewed()).to.deep.equal([false, false]);
+    await server.redis.admin.del(stream);
+    await publish('a');
+    expect(await renewed()).to.deep.equal([true, false]);
+    await expireSoon();
+    await bench.advance(1_000);
+    await publish('a');
+    expect(await renewed()).to.deep.equal([true, false]);
+    expect(await server.redis.admin.pttl(stream)).to.be.greaterThan(300_000);
+    await bench.advance(META_MS / 64);
+    await publish('a');
+    expect(await renewed()).to.deep.equal([true, true]);
+  });
+
   it('an evicted last id stands for the time at which an eviction was found, for readers and for entries', async () => {
     const at = async (evicts: boolean) => {
       const last = [bench.keys.topic('a').last];

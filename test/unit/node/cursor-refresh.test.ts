@@ -48,6 +48,42 @@ describe('CursorRefresh', () => {
     expect(sink.names).to.deep.equal(['connected', 'sse.position']);
   });
 
+  it('moves a client that came back, when others published meanwhile and the log is quiet since, and once', async () => {
+    const first = await node.connect('c1', { topics: ['news'] });
+    first.sink.leave();
+    await node.service.publish('sport', 'message', 'not for it');
+    const { sink } = await node.connect('c1', { topics: ['news'], lastEventId: first.sink.lastId ?? '' });
+    await turns();
+    expect(sink.lastId).to.equal(first.sink.lastId);
+    expect([refresh.run(), refresh.run()]).to.deep.equal([1, 0]);
+    await turns();
+    expect(sink.lastId).to.equal(present());
+  });
+
+  it('writes nothing to a client that has just begun at the head', async () => {
+    await node.service.publish('news', 'message', 'x');
+    await node.connect('c1', { topics: ['news'] });
+    expect(refresh.run()).to.equal(0);
+  });
+
+  it('moves a client that came back, when others published meanwhile and the log is quiet since, and once', async () => {
+    const first = await node.connect('c1', { topics: ['news'] });
+    first.sink.leave();
+    await node.service.publish('sport', 'message', 'not for it');
+    const { sink } = await node.connect('c1', { topics: ['news'], lastEventId: first.sink.lastId ?? '' });
+    await turns();
+    expect(sink.lastId).to.equal(first.sink.lastId);
+    expect([refresh.run(), refresh.run()]).to.deep.equal([1, 0]);
+    await turns();
+    expect(sink.lastId).to.equal(present());
+  });
+
+  it('writes nothing to a client that has just begun at the head', async () => {
+    await node.service.publish('news', 'message', 'x');
+    await node.connect('c1', { topics: ['news'] });
+    expect(refresh.run()).to.equal(0);
+  });
+
   it("writes nothing to a client with ids: 'application'", async () => {
     const { sink } = await node.connect('c1', { ids: 'application', lastEventId: 'row-3' });
     await turns();
