@@ -3,6 +3,7 @@ import { ContainerModule, type ContainerModuleLoadOptions, type Newable, type Se
 import { MemoryBus } from './cluster/memory/bus.js';
 import { LocalCoordinator } from './cluster/memory/coordinator.js';
 import { RedisCoordinator } from './cluster/redis/cluster.js';
+import { Audit, type AuditListener } from './contracts/audit.js';
 import { ClusterCoordinator } from './contracts/cluster.js';
 import { Logger } from './contracts/logger.js';
 import { ResiliencePolicy } from './contracts/policy.js';
@@ -10,8 +11,10 @@ import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
+import { AuditTrail } from './node/audit.js';
 import { Maintenance } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
+import { TicketGuard } from './node/tickets.js';
 import { MemoryConnectionStore } from './node/store.js';
 import type { EnvironmentOption } from './options/environment.js';
 import { assertKnownKeys } from './options/problems.js';
@@ -35,6 +38,8 @@ export interface SseOverrides {
   readonly logger?: Override<Logger>;
   /** Called for each difference between this node and the cluster that a check found, see `consistency`. */
   readonly onInconsistency?: InconsistencyListener;
+  /** Called for each connect, refusal, takeover, expiry and revocation on this node, see `AuditEvent`. */
+  readonly onAudit?: AuditListener;
   /**
    * `{ prefix: 'MYAPP_' }`: settings come from variables such as `MYAPP_CONNECTION_MAX_CONNECTIONS`; `false`: none comes from
    * the environment. Default `{ prefix: 'SSE_' }`.
@@ -48,6 +53,7 @@ const OVERRIDES: Readonly<Record<keyof SseOverrides, true>> = {
   resiliencePolicy: true,
   logger: true,
   onInconsistency: true,
+  onAudit: true,
   environment: true,
 };
 
@@ -70,11 +76,16 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
       .bind(Telemetry)
       .toResolvedValue(() => telemetryOf(resolved))
       .inSingletonScope();
+    load
+      .bind(Audit)
+      .toResolvedValue(logger => new AuditTrail(resolved.node.id, logger, overrides.onAudit), [Logger])
+      .inSingletonScope();
     bindService(load, ConnectionStore, overrides.connectionStore, () => new MemoryConnectionStore());
     bindPolicy(load, overrides, resolved);
     bindCoordinator(load, overrides.clusterCoordinator, resolved);
     bindMaintenance(load, overrides.onInconsistency, resolved);
     bindFacade(load, resolved);
+    load.bind(TicketGuard).toResolvedValue(service => new TicketGuard(service), [SseService]);
   });
 }
 
@@ -97,7 +108,7 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
   load
     .bind(SseService)
     .toResolvedValue(
-      (store, coordinator, policy, logger, telemetry, maintenance) => {
+      (store, coordinator, policy, logger, telemetry, maintenance, audit) => {
         const consistency = maintenance.reconciler;
         const service = new DistributedSseService({
           options,
@@ -107,6 +118,7 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
           logger,
           telemetry,
           consistency,
+          audit,
           maintenance,
         });
         maintenance.start(service.leakProbes());
@@ -114,7 +126,7 @@ function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOption
         logger.info('this process is a node', { nodeId: options.node.id, host: hostname(), pid: process.pid });
         return service;
       },
-      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance],
+      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance, Audit],
     )
     .inSingletonScope()
     .onDeactivation(service => service.close());

@@ -67,15 +67,15 @@ const CODES = {
  * | `EVENT_TOO_LARGE` | data over `limits.maxEventBytes` | no |
  * | `SEND_BUFFER_FULL` | the connection is slow and its send buffer, or the process budget, is full | yes |
  * | `MESSAGE_LIMIT` | too many sends wait for their answer | yes |
- * | `CONNECTION_LIMIT` | the node holds `connection.maxConnections` connections | yes |
+ * | `CONNECTION_LIMIT` | the node, or the client, has as many connections as a limit allows; `limit` names it | yes |
  * | `DUPLICATE_CONNECTION` | the id is connected and `connection.onDuplicate` is `reject` | yes |
  * | `TAKEOVER_STORM` | the id was taken over too often; the newcomer must stop | no |
- * | `RATE_LIMITED` | too many requests of one kind within a time, such as page loads of one id | yes |
+ * | `RATE_LIMITED` | too many requests of one kind within a time, such as page loads of one id or connects of one client | yes |
  * | `SOURCE_ENDED` | the resumable source has ended and this client has all of it | no |
  * | `CONNECTION_CLOSED` | the client was gone before its connection opened, or the connection has closed | no |
  * | `NOT_ACCEPTABLE` | the `Accept` header excludes `text/event-stream` | no |
  * | `METHOD_NOT_ALLOWED` | the endpoint does not answer this request method | no |
- * | `FORBIDDEN` | a guard refused, or the connection may not follow a topic or source | no |
+ * | `FORBIDDEN` | a guard refused, or the request is of a page of another site, or the connection may not follow a topic or source | no |
  * | `DRAINING` | the node is going away and takes no new connection | yes |
  * | `CLOSED` | the service was closed | no |
  * | `UNAVAILABLE` | the cluster cannot be reached | yes |
@@ -138,6 +138,8 @@ export interface SseErrorOptions extends ErrorOptions {
   readonly noEffect?: UnavailableCode | undefined;
   /** The HTTP status that answers it, where the code alone does not decide it. */
   readonly status?: number | undefined;
+  /** The path of the setting whose limit was reached. */
+  readonly limit?: string | undefined;
 }
 
 /**
@@ -156,12 +158,15 @@ export class SseError extends Error {
   readonly expose: boolean;
   /** Of `UNAVAILABLE`: why the call certainly had no effect. `undefined`: it may have been carried out. */
   readonly noEffect: UnavailableCode | undefined;
+  /** The path of the setting whose limit was reached, such as `limits.maxConnectionsPerUser`. */
+  readonly limit: string | undefined;
 
   constructor(code: SseErrorCode, message: string, options?: SseErrorOptions) {
     super(message, options);
     this.code = code;
     this.retryable = options?.retryable ?? factsOf(code).retryable ?? false;
     this.noEffect = options?.noEffect;
+    this.limit = options?.limit;
     this.status = options?.status ?? httpStatusOf(code);
     this.expose = this.status < 500;
     Object.defineProperty(this, BRAND, { value: true });

@@ -1,6 +1,7 @@
 export { LocalCoordinator } from './cluster/memory/coordinator.js';
 export { MemoryBus } from './cluster/memory/bus.js';
 export { sseModule } from './container.js';
+export { Audit } from './contracts/audit.js';
 export { ClusterCoordinator } from './contracts/cluster.js';
 export { ConnectionStore } from './contracts/store.js';
 export { Logger } from './contracts/logger.js';
@@ -14,6 +15,7 @@ export { CockatielPolicy } from './resilience/cockatiel-policy.js';
 export { PassthroughPolicy } from './resilience/passthrough-policy.js';
 export { drainOnSignals } from './node/drain.js';
 export { connectionIdOf, privateName } from './protocol/users.js';
+export { TicketGuard } from './node/tickets.js';
 export { MemoryConnectionStore } from './node/store.js';
 export { ConsoleLogger } from './telemetry/console-logger.js';
 export { sseResponseHook } from './telemetry/connections.js';
@@ -21,6 +23,7 @@ export { sseResponseHook } from './telemetry/connections.js';
 export type { TakeoverLimit } from './cluster/memory/bus.js';
 export type { Override, SseOverrides } from './container.js';
 export type { LibraryCloseReason } from './close-reasons.js';
+export type { AuditEvent, AuditListener, AuditRecord, AuditSubject } from './contracts/audit.js';
 export type { CloseReason } from './contracts/connection.js';
 export type {
   Backlog,
@@ -78,7 +81,7 @@ export type {
 export type { RefusalReason, ResilienceObserver } from './contracts/policy.js';
 export type { CircuitState, OperationContext, OperationKind } from './contracts/policy.js';
 export type { Reset, ResetClient, ResetHook } from './contracts/connection.js';
-export type { ResumableSource } from './contracts/service.js';
+export type { ResumableSource, Tickets } from './contracts/service.js';
 export type { ConnectionState, SseConnection } from './contracts/connection.js';
 export type { EventMap, EventOptions, SseEvent } from './contracts/events.js';
 export type {

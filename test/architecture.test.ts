@@ -45,6 +45,7 @@ const CONFINED: Readonly<Record<string, { folders: readonly string[]; typesIn?: 
 
 /** The public surface, reviewed: a change here is a change of the product. */
 const PUBLIC_VALUES = [
+  'Audit',
   'ClusterCoordinator',
   'CockatielPolicy',
   'ConnectionStore',
@@ -60,6 +61,7 @@ const PUBLIC_VALUES = [
   'SseEndpoint',
   'SseError',
   'SseService',
+  'TicketGuard',
   'connectionIdOf',
   'drainOnSignals',
   'privateName',

@@ -47,6 +47,13 @@ describe('README and the guides', () => {
     });
   }
 
+  for (const page of pages.filter(name => name.endsWith('.md'))) {
+    it(`${page} has sentences of at most 25 words`, () => {
+      const long = sentencesOf(read(page)).filter(sentence => wordsOf(sentence) > 25);
+      expect(long).to.deep.equal([]);
+    });
+  }
+
   it('name no metric, span or attribute of telemetry that does not exist', () => {
     const known = new Set<string>([
       ...SPAN_NAMES,
@@ -59,6 +66,21 @@ describe('README and the guides', () => {
     expect(named.length).to.be.greaterThan(20);
     expect(named.filter(name => !known.has(name))).to.deep.equal([]);
   });
+
+  /** Of the prose: without code blocks, tables and targets of links. An item of a list stands alone, a code span is one word. */
+  function sentencesOf(page: string): string[] {
+    const prose = page
+      .replace(/^```[^]*?^```/gm, '')
+      .replace(/^\s*\|.*$/gm, '')
+      .replace(/`[^`]+`/g, 'code')
+      .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1');
+    const paragraphs = prose.split(/\n\s*\n|^#+ |\n(?=\s*(?:[-*]|\d+\.) )/m);
+    return paragraphs.flatMap(text => text.replace(/\s+/g, ' ').split(/(?<=[.!?][)*”"]*) /));
+  }
+
+  function wordsOf(sentence: string): number {
+    return sentence.split(' ').filter(word => /[\p{L}\p{N}]/u.test(word)).length;
+  }
 
   /** The anchors of a page, as GitHub makes them of its headings. */
   function headingsOf(file: string): ReadonlySet<string> {

@@ -15,6 +15,7 @@ import { demoRoutes } from './demo-routes.js';
 import { pageFiles } from './page-files.js';
 import { StreamController } from './stream-controller.js';
 import { BOARD_HISTORY, TourController } from './tour-controller.js';
+import { tourMail } from './tour-mail.js';
 import { tourRoutes } from './tour-routes.js';
 
 /** What the demo's main program runs. */
@@ -22,6 +23,8 @@ export interface Demo {
   readonly app: Koa;
   readonly sse: SseService;
   readonly coordinator: string;
+  /** Closes what the tour has beside `sse`. */
+  readonly closeTour: () => Promise<void>;
 }
 
 /**
@@ -36,20 +39,22 @@ export async function createDemo(env: NodeJS.ProcessEnv, first: readonly Middlew
   const sse = container.get(SseService);
   const options = container.get(ResolvedSseOptions);
   const coordinator = container.get(ClusterCoordinator).kind;
+  const mail = tourMail();
   const shown = demoConsole(container, env);
-  const facts = { nodeId: sse.nodeId, coordinator, mailbox: options.mailbox.enabled, console: shown?.path ?? null };
+  const facts = { nodeId: sse.nodeId, coordinator, console: shown?.path ?? null };
 
   const app = new Koa();
   for (const middleware of first) app.use(middleware);
   app.use(answerErrors);
   if (shown !== undefined) app.use(shown.middleware);
+  app.use(mail.middleware);
   app.use(sseMiddleware(container, { controllers: [StreamController, TourController] }));
-  const tour = tourRoutes(sse, options, container.get(TourController), facts);
+  const tour = tourRoutes({ sse, mail: mail.sse, tour: container.get(TourController) }, options, facts);
   for (const router of [await pageFiles(), tour, demoRoutes(sse, options)]) {
     app.use(router.routes());
     app.use(router.allowedMethods());
   }
-  return { app, sse, coordinator };
+  return { app, sse, coordinator, closeTour: () => mail.sse.close() };
 }
 
 function demoOptions({ REDIS_URL: url, NODE_ID: id }: NodeJS.ProcessEnv): SseOptions {
@@ -57,7 +62,5 @@ function demoOptions({ REDIS_URL: url, NODE_ID: id }: NodeJS.ProcessEnv): SseOpt
     ...(url ? { redis: { url } } : {}),
     ...(id ? { node: { id } } : {}),
     history: { topics: { 'tour/board/*': { maxEntries: BOARD_HISTORY } } },
-    // In a cluster a mailbox costs each connection a subscription in Redis: there the environment decides.
-    mailbox: { enabled: !url },
   };
 }

@@ -12,10 +12,14 @@ try {
   const telemetry = isTelemetryWanted(process.env) ? await startTelemetry() : undefined;
   // Not before: telemetry takes hold of modules when they are loaded.
   const { createDemo } = await import('./create-demo.js');
-  const { app, sse, coordinator } = await createDemo({ ...process.env, NODE_ID: nodeId }, telemetry?.middleware);
+  const { app, sse, coordinator, closeTour } = await createDemo(
+    { ...process.env, NODE_ID: nodeId },
+    telemetry?.middleware,
+  );
   let server: Server | undefined = undefined;
   // Before it listens, since other nodes may know of this one already.
   drainOnSignals(sse, { server: () => server, afterwards: () => telemetry?.stop() });
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) process.once(signal, () => void closeTour());
   await sse.start();
   const listener = app.listen(Number(PORT), HOST);
   server = listener;

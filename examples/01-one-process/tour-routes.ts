@@ -12,17 +12,22 @@ const MOST_POINTS = 300;
 export interface TourFacts {
   readonly nodeId: string;
   readonly coordinator: string;
-  /** Whether a direct send may wait for its client. */
-  readonly mailbox: boolean;
   /** Where the console is, or why there is none. */
   readonly console: string | null;
 }
 
+/** What the routes of the tour use. */
+export interface TourServices {
+  readonly sse: SseService;
+  /** The service with mailboxes. */
+  readonly mail: SseService;
+  readonly tour: TourController;
+}
+
 /** The routes of the tour: facts, points of a board, a client that does not read, and a send that waits for its client. */
 export function tourRoutes(
-  sse: SseService,
+  { sse, mail, tour }: TourServices,
   { limits }: ResolvedSseOptions,
-  tour: TourController,
   facts: TourFacts,
 ): Router {
   const router = new Router();
@@ -58,7 +63,7 @@ export function tourRoutes(
 
   router.post('/tour/mailbox/:clientId', async ctx => {
     const data = await readEventData(ctx, limits.maxEventBytes);
-    ctx.body = await sse.sendMessageToConnection(parameter(ctx, 'clientId'), 'mail', data, { durable: true });
+    ctx.body = await mail.sendMessageToConnection(parameter(ctx, 'clientId'), 'mail', data, { durable: true });
   });
 
   return router;

@@ -82,8 +82,7 @@ export class DemoNode extends Program implements Upstream {
   async start(): Promise<void> {
     if (this.running) return;
     const env = {
-      // For the scenarios of the tour: mail waits, and a killed node is gone within seconds.
-      SSE_MAILBOX_ENABLED: 'true',
+      // For the scenarios of the tour: a killed node is gone within seconds.
       // A node's own copy of the log would close the gap that the tour shows.
       SSE_HISTORY_TAIL: '0',
       SSE_NODE_LEASE: '6000',

@@ -91,8 +91,11 @@ export interface StreamEnd {
   readonly message?: string;
 }
 
+// `Uint8Array<ArrayBuffer>`, which TypeScript before 5.7 does not know.
+type Bytes = ReturnType<TextEncoder['encode']>;
+
 /** Body of a POST stream. It is sent anew with each attempt. */
-export type RequestBody = string | Uint8Array<ArrayBuffer> | URLSearchParams | FormData | Blob;
+export type RequestBody = string | Bytes | URLSearchParams | FormData | Blob;
 
 /** Settings of {@link connect}. Times are milliseconds. */
 export interface ConnectOptions {

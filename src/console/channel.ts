@@ -74,16 +74,14 @@ export class ConsoleChannel implements ReservedTopics {
 
   /** Follows what concerns every node, and answers for this one; `then` once it does. */
   begin(then: () => void): void {
-    this.#wanted.set(this.#own, () => undefined).set(COMMON, then);
-    this.#subscribing.start();
-    this.#subscribing.runWithin(0);
+    this.#want(this.#own);
+    this.#want(COMMON, then);
   }
 
   /** Whether samples are wanted here. */
   set live(live: boolean) {
     if (live) {
-      if (!this.#topics.has(LIVE)) this.#wanted.set(LIVE, () => undefined);
-      this.#subscribing.runWithin(0);
+      if (!this.#topics.has(LIVE)) this.#want(LIVE);
       return;
     }
     this.#wanted.delete(LIVE);
@@ -120,6 +118,13 @@ export class ConsoleChannel implements ReservedTopics {
     return this.node.options.node.id;
   }
 
+  #want(topic: string, then: () => void = () => undefined): void {
+    if (this.node.closed) return;
+    this.#wanted.set(topic, then);
+    this.#subscribing.start();
+    this.#subscribing.runWithin(0);
+  }
+
   async #subscribe(): Promise<void> {
     for (const [topic, then] of [...this.#wanted]) {
       try {
@@ -134,6 +139,7 @@ export class ConsoleChannel implements ReservedTopics {
         then();
       } else this.node.cluster.log.unsubscribe([topic]);
     }
+    if (this.#wanted.size === 0) this.#subscribing.stop();
   }
 }
 

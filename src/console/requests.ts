@@ -157,6 +157,7 @@ export class ConsoleRequests {
   #audit(ctx: Context, { user }: Visitor, action: ActionName, target: string, outcome: string): void {
     const { logger, station } = this.services;
     logger.info('an action of the console', { action, target, outcome, user, address: ctx.ip });
+    station.node.audit.record({ kind: 'action', action, target, outcome, by: user ?? undefined, address: ctx.ip });
     station.recorder?.note({ kind: 'action', action, target, outcome });
   }
 }

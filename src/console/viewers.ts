@@ -8,6 +8,7 @@ import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { ConnectionSink, SseConnection } from '../contracts/connection.js';
 import type { CommandReceipt } from '../contracts/events.js';
 import { SseError } from '../errors.js';
+import { refuseCrossSite } from '../koa/cross-site.js';
 import { StreamRequest } from '../koa/stream-request.js';
 import type { SseNode } from '../node/node.js';
 import { connectedFrame } from '../node/replay.js';
@@ -58,8 +59,8 @@ export class Viewers implements ConnectionObserver {
    */
   async stream(ctx: Context, source: (signal: AbortSignal) => AsyncIterable<unknown>): Promise<void> {
     const { options, logger } = this.#node;
-    const settings = { ...options.connection, crossSite: 'refuse' as const };
-    const request = new StreamRequest(ctx, this, { refused: () => undefined }, settings, logger);
+    const limits = { enter: () => refuseCrossSite(ctx, 'refuse'), addressOf: () => undefined };
+    const request = new StreamRequest(ctx, this, { refused: () => undefined }, options.connection, limits, logger);
     const connection = await request.open();
     request.dropBody();
     void connection

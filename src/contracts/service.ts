@@ -1,5 +1,5 @@
 import type { ServiceIdentifier } from 'inversify';
-import type { RevocationOptions, RevocationSelector } from './authorization.js';
+import type { Admission, RevocationOptions, RevocationSelector } from './authorization.js';
 import type { Backlog, NodeInfo, Presence } from './cluster.js';
 import type { CloseReason, ConnectionSink, ConnectionState, ResetHook, SseConnection } from './connection.js';
 import type {
@@ -33,6 +33,11 @@ export interface ConnectionOptions {
   readonly expiresAt?: Date;
   /** The topics that it may follow, now and by `subscribe`. Default: what the `Authorizer` grants. */
   readonly allowedTopics?: readonly string[];
+  /**
+   * From where the client connects, for limits by address and audit records. The middleware gives `ctx.ip` where one of them
+   * needs it. Default: not known.
+   */
+  readonly address?: string;
   /** What the client sent as its last event id; a cursor of ours resumes, anything else starts at the present. */
   readonly lastEventId?: string;
   /**
@@ -122,6 +127,21 @@ export interface DrainOptions {
   readonly timeout?: number;
 }
 
+/** Tickets for clients that cannot send headers, such as `EventSource`: each admits one connect, on any node. */
+export interface Tickets {
+  /**
+   * A ticket, 43 characters that are safe in a URL, that stands for this admission.
+   * @param options `ttl`: milliseconds it lives, 1 to 300000; default 30000
+   * @throws SseError `INVALID_USER`, `INVALID_OPTION`, `UNAVAILABLE`, `CLOSED`
+   */
+  issue(admission: Admission, options?: { readonly ttl?: number }): Promise<string>;
+  /**
+   * What a ticket stands for; `undefined` when it is unknown, was redeemed before, or is too old.
+   * @throws SseError `UNAVAILABLE`, `CLOSED`
+   */
+  redeem(ticket: string): Promise<Admission | undefined>;
+}
+
 /**
  * Everything an application does with its clients. The seed's ten methods keep their names.
  *
@@ -187,6 +207,8 @@ export interface SseService<Events extends EventMap = EventMap> {
    * @throws SseError `INVALID_USER`, `INVALID_CONNECTION_ID`, `INVALID_TOPIC`, `INVALID_REASON`, `INVALID_OPTION`
    */
   revoke(selector: RevocationSelector, options?: RevocationOptions): Promise<CloseReceipt>;
+  /** For clients that cannot send headers. */
+  readonly tickets: Tickets;
   /** Closes the connections of this node, or of all. @throws SseError `INVALID_REASON` */
   closeAllConnections(reason?: CloseReason, options?: { readonly cluster?: boolean }): Promise<CloseReceipt>;
   /** Whether any node has the connection. @throws SseError `UNAVAILABLE` */

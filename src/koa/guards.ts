@@ -8,6 +8,7 @@ import { shownValue } from '../options/problems.js';
 import { checkUser } from '../protocol/users.js';
 import { withTimeout } from '../time.js';
 import type { EndpointRequest } from './endpoints.js';
+import type { RequestLimits } from './request-limits.js';
 import type { EndpointRoute } from './routes.js';
 
 /** What asking the guards needs. */
@@ -17,12 +18,13 @@ export interface GuardServices {
   readonly telemetry: ConnectionTelemetry;
   /** `guards.timeout` */
   readonly timeout: number;
+  readonly limits: RequestLimits;
 }
 
 /**
  * Asks the guards of an endpoint one after the other, before anything is registered. Resolves to what they found out about the
  * client together. Every refusal is counted.
- * @throws SseError `FORBIDDEN` with the status that a guard chose, `UNAVAILABLE` when the guards together took longer than
+ * @throws SseError `FORBIDDEN` with the status that a guard chose, `CONNECTION_LIMIT` while too many are asked, `UNAVAILABLE` when the guards together took longer than
  * `guards.timeout`, `INTERNAL` when a guard answered with what is no verdict, or two with different users; and what a guard
  * throws
  */
@@ -32,23 +34,26 @@ export async function admit(
   services: GuardServices,
 ): Promise<Admission | undefined> {
   if (route.guards.length === 0) return undefined;
-  const { logger, telemetry, timeout } = services;
-  const asked = { guard: '' };
+  const { limits, telemetry } = services;
   try {
-    return await withTimeout(askAll(route, request, services, asked), timeout, () => {
-      logger.warn('a guard did not answer in time; the client is sent away for a while', {
-        ...asked,
-        path: route.path,
-      });
-      throw new SseError(
-        'UNAVAILABLE',
-        `guards must answer within ${timeout} ms (guards.timeout); connect again later`,
-      );
-    });
+    return await limits.guarding(request, () => askInTime(route, request, services));
   } catch (error) {
     telemetry.refused(undefined, error);
     throw error;
   }
+}
+
+function askInTime(
+  route: EndpointRoute,
+  request: EndpointRequest,
+  services: GuardServices,
+): Promise<Admission | undefined> {
+  const { logger, timeout } = services;
+  const asked = { guard: '' };
+  return withTimeout(askAll(route, request, services, asked), timeout, () => {
+    logger.warn('a guard did not answer in time; the client is sent away for a while', { ...asked, path: route.path });
+    throw new SseError('UNAVAILABLE', `guards must answer within ${timeout} ms (guards.timeout); connect again later`);
+  });
 }
 
 async function askAll(

@@ -1,6 +1,7 @@
 import type { Container } from 'inversify';
 import type { Context, Middleware, Next } from 'koa';
 import type { Admission } from '../contracts/authorization.js';
+import { Audit } from '../contracts/audit.js';
 import type { ResetHook, SseConnection } from '../contracts/connection.js';
 import { Logger } from '../contracts/logger.js';
 import { type ConnectionOptions, type ResumableSource, SseService } from '../contracts/service.js';
@@ -34,6 +35,7 @@ import {
   keepFromCaches,
   type RefusalServices,
 } from './refusal.js';
+import { RequestLimits } from './request-limits.js';
 import { ignoreDisconnects, type SseContext, StreamRequest } from './stream-request.js';
 
 /** Settings of the middleware. */
@@ -58,12 +60,15 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
   const logger = container.get(Logger);
   const options = container.get(ResolvedSseOptions);
   const telemetry = container.get(Telemetry).connections;
+  const audit = container.get(Audit);
   const requests = new Requests(routes, service, {
     container,
     logger,
     options,
     telemetry,
     timeout: options.guards.timeout,
+    limits: new RequestLimits(options, logger, audit),
+    audit,
   });
   service.start().catch((error: unknown) => {
     logger.warn('the node could not join the cluster yet; it tries again with the next call', { error });
@@ -78,7 +83,6 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
 /** The requests of one middleware: those of its endpoints, and those that a later middleware may turn into streams. */
 class Requests {
   readonly #endpoints: EndpointHandler;
-  readonly #settings: ConstructorParameters<typeof StreamRequest>[3];
 
   constructor(
     private readonly routes: readonly EndpointRoute[],
@@ -86,13 +90,11 @@ class Requests {
     private readonly services: EndpointServices,
   ) {
     this.#endpoints = new EndpointHandler(services);
-    const { connection, limits } = services.options;
-    this.#settings = { detach: connection.detach, keepAlive: connection.keepAlive, crossSite: limits.crossSite };
   }
 
   async serve(ctx: Context, next: Next): Promise<void> {
-    const { telemetry, logger, options } = this.services;
-    const stream = new StreamRequest(ctx, this.service, telemetry, this.#settings, logger);
+    const { telemetry, options, limits, logger } = this.services;
+    const stream = new StreamRequest(ctx, this.service, telemetry, options.connection, limits, logger);
     // Read-only for others by type; defining a read-only property would cost more than the rest of this function.
     (ctx as { sse: SseContext }).sse = stream;
     const matched = matchRoutes(this.routes, ctx.request.path);
@@ -112,8 +114,14 @@ class Requests {
       return;
     }
     if (stream.connection !== undefined) return;
+    if (stream.refusal !== undefined) this.#audit(ctx, stream, stream.refusal);
     if (stream.refusal !== undefined) completeAnswer(ctx, stream.refusal, this.services);
     else if (matched.length > 0 && isUnanswered(ctx)) answerNotAllowed(ctx, matched, this.services);
+  }
+
+  /** The service reports what it refuses itself. */
+  #audit({ ip: address }: Context, { tried }: StreamRequest, refusal: SseError): void {
+    if (!tried) this.services.audit.refused({ address }, refusal);
   }
 
   /** Answers an error, or gives it to Koa. */
@@ -128,6 +136,7 @@ class Requests {
       return;
     }
     const refusal = asRefusal(error);
+    if ((isEndpoint && !isReport(ctx)) || stream.refusal !== undefined) this.#audit(ctx, stream, refusal);
     // A route of the application may be no stream at all.
     const streams = (isEndpoint || ctx.method === 'GET') && isAnsweredByStream(ctx, refusal, this.services);
     if (!isOurs && !streams) {
@@ -159,6 +168,7 @@ function answerNotAllowed(ctx: Context, matched: readonly MatchedRoute[], servic
 /** The services that all endpoints of one middleware use. */
 interface EndpointServices extends GuardServices {
   readonly options: ResolvedSseOptions;
+  readonly audit: Audit;
 }
 
 type Handler = (subject: SseConnection | ResumableSource, request: EndpointRequest) => unknown;

@@ -12,7 +12,7 @@ import { legalLastEventId } from '../protocol/names.js';
 import { acceptOf, encodingOf, MEDIA_TYPE } from './accept.js';
 import { CompressingSink } from './compression.js';
 import { answerReport, confirms } from './confirmation.js';
-import { type CrossSite, refuseCrossSite } from './cross-site.js';
+import type { RequestLimits } from './request-limits.js';
 import { ResponseSink } from './response-sink.js';
 import { type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
 
@@ -57,6 +57,8 @@ declare module 'koa' {
 /** One request and the stream it may become. */
 export class StreamRequest implements SseContext {
   #connecting = false;
+  #entered = false;
+  #tried = false;
   #connection: SseConnection | undefined;
   #pending: Promise<SseConnection> | undefined;
   #refusal: SseError | undefined;
@@ -67,13 +69,19 @@ export class StreamRequest implements SseContext {
     private readonly ctx: Context,
     private readonly service: Pick<SseService, 'createConnection' | 'confirm'>,
     private readonly telemetry: Pick<ConnectionTelemetry, 'refused'>,
-    private readonly settings: StreamSettings & { readonly crossSite: CrossSite },
+    private readonly settings: StreamSettings,
+    private readonly limits: Pick<RequestLimits, 'enter' | 'addressOf'>,
     private readonly logger: Logger,
   ) {}
 
   /** The stream, once it is open. */
   get connection(): SseConnection | undefined {
     return this.#connection;
+  }
+
+  /** Whether the service was asked for a connection. */
+  get tried(): boolean {
+    return this.#tried;
   }
 
   /** Why the latest `connect` of a route opened no stream. */
@@ -84,7 +92,8 @@ export class StreamRequest implements SseContext {
   /** @throws SseError `NOT_ACCEPTABLE`, `INVALID_REQUEST`, `FORBIDDEN` when the request cannot become a stream */
   negotiate(connectionId?: string): void {
     this.#recordRefusal(connectionId, () => {
-      refuseCrossSite(this.ctx, this.settings.crossSite);
+      if (!this.#entered) this.limits.enter(this.ctx);
+      this.#entered = true;
       if (acceptOf(this.ctx.req.headers) === 'excluded') {
         throw new SseError(
           'NOT_ACCEPTABLE',
@@ -137,7 +146,7 @@ export class StreamRequest implements SseContext {
   }
 
   async confirm(user?: string): Promise<void> {
-    refuseCrossSite(this.ctx, this.settings.crossSite);
+    this.limits.enter(this.ctx);
     await answerReport(this.ctx, this.service, user);
   }
 
@@ -169,13 +178,15 @@ export class StreamRequest implements SseContext {
     const { ctx } = this;
     ignoreDisconnects(ctx);
     const lastEventId = options.lastEventId ?? lastEventIdOf(ctx);
-    const { admittedAt = this.#receivedAt } = options;
+    const { admittedAt = this.#receivedAt, address = this.limits.addressOf(ctx) } = options;
     const complete = {
       ...options,
       admittedAt,
       ...(lastEventId !== undefined && { lastEventId }),
+      ...(address !== undefined && { address }),
       ...(confirms(ctx) && { confirms: true }),
     };
+    this.#tried = true;
     try {
       return await this.service.createConnection(connectionId, sink, complete);
     } catch (error) {

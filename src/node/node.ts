@@ -11,6 +11,7 @@ import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
+import type { Audit } from '../contracts/audit.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, Reset } from '../contracts/connection.js';
 import type { ReservedTopics } from '../contracts/listener.js';
@@ -22,7 +23,9 @@ import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
+import { AuditTrail } from './audit.js';
 import { Confirmations } from './confirmations.js';
+import { ConnectionLimits } from './limits.js';
 import type { Maintenance, Reconciler } from './maintenance.js';
 import { ResetHooks } from './reset-hooks.js';
 
@@ -42,6 +45,8 @@ export interface NodeServices {
   readonly telemetry: Telemetry;
   /** Without it nothing is checked. */
   readonly consistency?: Consistency;
+  /** Without it nothing is audited. */
+  readonly audit?: Audit;
   /** The background work, which ends with the node. */
   readonly maintenance?: Pick<Maintenance, 'stop'>;
 }
@@ -53,6 +58,8 @@ export class SseNode implements ConnectionObserver {
   readonly evictions: Evictions;
   readonly confirmations: Confirmations;
   readonly encoder: EventEncoder;
+  readonly limits: ConnectionLimits;
+  readonly audit: Audit;
   readonly options: ResolvedSseOptions;
   readonly store: ConnectionStore;
   readonly logger: Logger;
@@ -78,7 +85,7 @@ export class SseNode implements ConnectionObserver {
   readonly #unanswered = new WeakSet<LocalConnection>();
 
   constructor(
-    { options, store, logger, telemetry, consistency, maintenance }: NodeServices,
+    { options, store, logger, telemetry, consistency, maintenance, audit }: NodeServices,
     readonly cluster: GuardedCluster,
   ) {
     this.consistency = consistency;
@@ -91,6 +98,8 @@ export class SseNode implements ConnectionObserver {
     this.confirmations = new Confirmations(options.confirmation);
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
     const { connection, sendBuffer, limits } = options;
+    this.limits = new ConnectionLimits(limits);
+    this.audit = audit ?? new AuditTrail(options.node.id, logger, undefined);
     this.encoder = new EventEncoder(limits.maxEventBytes);
     this.environment = {
       nodeId: options.node.id,
@@ -191,6 +200,8 @@ export class SseNode implements ConnectionObserver {
   onStopped(connection: LocalConnection, reason: CloseReason): void {
     this.telemetry.connections.stopped(connection, reason);
     if (reason === 'superseded') this.evictions.superseded(connection.id);
+    if (this.audit.on) this.#auditEnd(connection, reason);
+    this.limits.leave(connection);
     this.store.remove(connection);
     this.confirmations.end(connection);
     this.#departing.add(connection);
@@ -198,6 +209,11 @@ export class SseNode implements ConnectionObserver {
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
     const mayHaveRoute = connection.fencingToken !== undefined || this.#unanswered.has(connection);
     if (mayHaveRoute && !this.routesReleased) this.releaseRoute(connection);
+  }
+
+  #auditEnd({ id: connectionId, user }: LocalConnection, reason: CloseReason): void {
+    const kind = reason === 'superseded' ? 'takeover' : reason === 'expired' ? 'expire' : undefined;
+    if (kind !== undefined) this.audit.record({ kind, connectionId, user });
   }
 
   onReset({ id }: LocalConnection, { reason }: Reset): void {

@@ -36,11 +36,40 @@ export class ConnectionOpener {
   }
 
   open(name: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
-    const { user } = options;
-    if (user === undefined) checkIdWithoutUser(name);
-    const connectionId = user === undefined ? name : connectionIdOf(user, name);
+    const connectionId = this.#idOf(name, options);
     const subject = { connectionId, topics: options.topics ?? [], source: options.source?.key };
-    return this.node.telemetry.connections.opening(subject, () => this.#open(connectionId, sink, options));
+    const opening = this.node.telemetry.connections.opening(subject, () => this.#open(connectionId, sink, options));
+    return this.node.audit.on ? this.#audited(connectionId, options, opening) : opening;
+  }
+
+  /** The id by which the cluster knows a connection. @throws SseError `INVALID_CONNECTION_ID`, `INVALID_USER` */
+  #idOf(name: string, { user, address }: ConnectionOptions): string {
+    try {
+      if (user !== undefined) return connectionIdOf(user, name);
+      checkIdWithoutUser(name);
+      return name;
+    } catch (error) {
+      this.node.telemetry.connections.refused(undefined, error);
+      this.node.audit.refused({ user, address }, error);
+      throw error;
+    }
+  }
+
+  async #audited(
+    connectionId: string,
+    { user, address }: ConnectionOptions,
+    opening: Promise<ClientConnection>,
+  ): Promise<ClientConnection> {
+    const { audit } = this.node;
+    const subject = { connectionId, user, address };
+    try {
+      const connection = await opening;
+      audit.record({ kind: 'connect', ...subject, topics: [...connection.topics] });
+      return connection;
+    } catch (error) {
+      audit.refused(subject, error);
+      throw error;
+    }
   }
 
   async #open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
@@ -56,6 +85,7 @@ export class ConnectionOpener {
     this.node.assertAccepting();
     if (!this.node.cluster.joined) await this.node.cluster.join();
     this.#assertWelcome(connectionId, sink, onDuplicate);
+    this.node.limits.arrive(options, brought !== undefined || backlog !== undefined || source !== undefined);
     if (source !== undefined) {
       checkKey('a source key', source.key);
       assertOwn(options.user, source.key);
@@ -65,9 +95,11 @@ export class ConnectionOpener {
       this.#assertWelcome(connectionId, sink, onDuplicate);
     }
     this.revocations.assertHolds(connectionId, topics, admittedAt);
+    this.node.limits.assertRoom(options, this.node.store.get(connectionId));
     const connection = this.node.createConnection(connectionId, sink, { ...comeback, ids, openedAt: admittedAt });
     if (options.confirms === true) this.node.confirmations.begin(connection);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
+    this.node.limits.enter(connection, options);
     this.node.store.add(connection);
     try {
       if (this.node.options.mailbox.enabled && !connection.ownIds) topics.push(mailboxTopic(connectionId));
@@ -253,6 +285,7 @@ export class ConnectionOpener {
       throw new SseError(
         'CONNECTION_LIMIT',
         `this node holds ${maxConnections} connections (connection.maxConnections); connect again later`,
+        { limit: 'connection.maxConnections' },
       );
     }
   }

@@ -224,6 +224,7 @@ export class Replayer {
       connection.replay(frame);
       entries += 1;
     }
+    this.node.limits.replayed(connection, frames);
     await connection.written();
     const { turns } = this.node.environment;
     if (turns.over) await turns.next();

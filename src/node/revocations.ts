@@ -57,7 +57,11 @@ export class Revocations {
     const closed = this.carryOut({ ...revocation, age: 0 });
     const others = await this.node.cluster.messenger.revoke({ ...revocation, age: performance.now() - at });
     if (others.unavailable !== undefined) this.#markLater(revocation, at);
-    return { ...others, closed: closed + others.closed };
+    const receipt = { ...others, closed: closed + others.closed };
+    const { connectionId, user, topics } = selector;
+    const facts = { connectionId, user, topics, reason, cut };
+    this.node.audit.record({ kind: 'revoke', ...facts, closed: receipt.closed, missing: receipt.missing });
+    return receipt;
   }
 
   /** Carries a revocation out on this node. Returns how many streams ended, or lost a topic. */

@@ -43,6 +43,7 @@ import { Revocations } from './revocations.js';
 import { MessageSender } from './send.js';
 import { ResumableSources } from './sources.js';
 import { CLOSED, Subscriptions } from './subscriptions.js';
+import { LockTickets } from './tickets.js';
 
 /** The facade: each method checks its arguments and delegates to one use case. */
 export class DistributedSseService implements SseService {
@@ -56,6 +57,7 @@ export class DistributedSseService implements SseService {
   readonly #sender: MessageSender;
   readonly #publisher: Publisher;
   readonly #shutdown: NodeShutdown;
+  readonly tickets: LockTickets;
 
   constructor(services: NodeServices) {
     const { coordinator, policy, logger } = services;
@@ -76,6 +78,7 @@ export class DistributedSseService implements SseService {
     this.#sender = new MessageSender(node);
     this.#publisher = new Publisher(node, copies);
     this.#shutdown = new NodeShutdown(node, sources);
+    this.tickets = new LockTickets(cluster.locks);
   }
 
   /** What this node can leave behind of its connections. */

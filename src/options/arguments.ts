@@ -17,6 +17,8 @@ import { SETTINGS } from './settings.js';
 type Rules<Options> = { readonly [Name in keyof Options]-?: Kind<unknown> | 'checked' };
 
 const MAX_BACKLOG = 1_000;
+/** The longest life of a ticket. */
+export const MAX_TICKET_MS = 300_000;
 /** The longest `ttl` of a revocation: a week. */
 export const LONGEST_REVOCATION_MS = 604_800_000;
 
@@ -48,6 +50,7 @@ const CONNECTION: Rules<ConnectionOptions> = {
   expiresAt: simple(...EXPIRY),
   admittedAt: simple('a time by performance.now()', (value): value is number => Number.isFinite(value)),
   allowedTopics: simple(...TOPICS),
+  address: text('text'),
   lastEventId: text('text'),
   backlog: simple(...BACKLOG),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
@@ -88,6 +91,7 @@ const METHODS = {
   connections: CONNECTIONS,
   closeAllConnections: CLOSE_ALL,
   revoke: REVOKE,
+  'tickets.issue': { ttl: millisecondsWithin(1, MAX_TICKET_MS) },
   drain: DRAIN,
   drainOnSignals: DRAIN_ON_SIGNALS,
 } as const;

@@ -88,6 +88,13 @@ export function count(min: number, max?: number): Kind<number> {
   return wholeNumber('', min, max);
 }
 
+/** A whole number of anything, at least 1, or `false` for off. */
+export const countOrOff: Kind<number | false> = simple(
+  `${count(1).rule}, or false`,
+  value => value === false || isWhole(value, 1, Number.MAX_SAFE_INTEGER),
+  text => (isOff(text) ? false : decodeNumber(text)),
+);
+
 /** `'auto'`, or `false` for off. */
 export const autoOrOff: Kind<'auto' | false> = simple(
   "'auto', or false",

@@ -21,7 +21,7 @@ import {
   setting,
   text,
 } from './kinds.js';
-import { LIMITS } from './limits.js';
+import { GUARDS, LIMITS } from './limits.js';
 import { entries, topicHistories } from './topic-history.js';
 
 /** The longest deadline a single send may have. */
@@ -314,13 +314,7 @@ export const SETTINGS = {
   /** What one event, connection, client or page may not exceed. */
   limits: LIMITS,
   /** Guards of endpoints. */
-  guards: {
-    /**
-     * Milliseconds in which the guards of a request must have answered; then the client is sent away for a while, as in an
-     * outage. Default 10000.
-     */
-    timeout: setting(milliseconds, 10_000),
-  },
+  guards: GUARDS,
   /**
    * What an answer without a stream says about an error beside its code. `code`: the fixed sentence of the code. `message`:
    * the message of the error, which may name settings, limits, nodes and classes; for development. Either way a 5xx has a

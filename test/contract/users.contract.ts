@@ -50,6 +50,30 @@ export function describeUsers({ here, there, connect, cut, heal }: TwoNodes): vo
     expect(connection.state.kind).to.equal('open');
   });
 
+  it('a ticket admits its user once, on any node, however many redeem it', async () => {
+    const expiresAt = new Date(Date.now() + 60_000);
+    const ticket = await here().tickets.issue({ user: alice, expiresAt, topics: ['news'] });
+    const answers = await Promise.all(
+      [here(), there(), here(), there()].map(service => service.tickets.redeem(ticket)),
+    );
+    expect(answers.filter(answer => answer !== undefined)).to.deep.equal([
+      { user: alice, expiresAt, topics: ['news'] },
+    ]);
+    expect(await there().tickets.redeem(ticket)).to.equal(undefined);
+    for (const made of ['', 'x'.repeat(43), `${ticket.slice(1)}A`, '../../x']) {
+      expect(await here().tickets.redeem(made)).to.equal(undefined);
+    }
+  });
+
+  it('a ticket admits nobody when its time is over', async () => {
+    const ticket = await here().tickets.issue({ user: alice }, { ttl: 1 });
+    const since = performance.now();
+    await until(() => performance.now() - since > 20, 'the time');
+    expect(await there().tickets.redeem(ticket)).to.equal(undefined);
+    expect(await codeOf(here().tickets.issue({ user: alice }, { ttl: 300_001 }))).to.equal('INVALID_OPTION');
+    expect(await codeOf(here().tickets.issue({ user: '' }))).to.equal('INVALID_USER');
+  });
+
   it('the whole id has at most 256 bytes', async () => {
     const room = 256 - encodeURIComponent(alice).length - 1;
     const { connection } = await connect(here(), 'i'.repeat(room), { user: alice });

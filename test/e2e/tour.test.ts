@@ -4,6 +4,7 @@ import { examinedContext, layoutShift, overflows, violationsOf } from '../suppor
 import { launchBrowser } from '../support/browser.js';
 import { ChildProgram } from '../support/child-program.js';
 import { DemoProcess } from '../support/demo-process.js';
+import { EventStreamClient } from '../support/event-stream-client.js';
 import { withRedis } from '../support/redis/with-redis.js';
 
 /** Scenarios that leave every node and Redis alone run at the same time. */
@@ -151,5 +152,57 @@ describe('the tour', () => {
     } finally {
       await demo.stop();
     }
+  });
+
+  it('the page of a streamed answer has all words after a reload, is accessible, and does not move', async () => {
+    const example = ChildProgram.start('examples/06-resumable-answers/main.js', { PORT: '0' });
+    const [, url = ''] = await example.printed(/^listening on (\S+)$/m);
+    for (const looks of [
+      { colorScheme: 'light', width: 1280 },
+      { colorScheme: 'dark', width: 390 },
+    ] as const) {
+      const page = await open(`${url}/?q=${looks.colorScheme}&words=40&pause=20`, looks);
+      await page.locator('#words').getByText(/^([5-9]|\d\d)$/).waitFor();
+      await page.reload();
+      await page.locator('#state').getByText('completed').waitFor();
+      expect((await page.locator('#answer').textContent())?.trim().split(' ')).to.have.length(40);
+      expect(await violationsOf(page)).to.deep.equal([]);
+      expect(await overflows(page), `wider than ${looks.width}`).to.equal(false);
+      expect(await layoutShift(page)).to.be.below(0.05);
+    }
+    await example.stop();
+  });
+});
+
+describe('the console of the demo', () => {
+  const statusOf = async (url: string, headers: Readonly<Record<string, string>> = {}): Promise<number> => {
+    const client = await EventStreamClient.open(`${url}/console/api/about`, { headers });
+    client.leave();
+    return client.status;
+  };
+
+  it('is for this machine, and not for a foreign name of it', async () => {
+    const demo = await DemoProcess.start();
+    expect(await statusOf(demo.url)).to.equal(200);
+    expect(await statusOf(demo.url, { host: `attacker.example:${demo.port}` })).to.equal(403);
+    await demo.stop();
+  });
+
+  it('is there for other machines with a token only', async () => {
+    const [open, locked] = await Promise.all([
+      DemoProcess.start({ HOST: '0.0.0.0' }),
+      DemoProcess.start({ HOST: '0.0.0.0', CONSOLE_TOKEN: 'sésame' }),
+    ]);
+    const [bare, guarded] = [open, locked].map(({ port }) => `http://127.0.0.1:${port}`) as [string, string];
+    const basic = (password: string): Readonly<Record<string, string>> => ({
+      authorization: `Basic ${Buffer.from(`me:${password}`).toString('base64')}`,
+    });
+    expect(await statusOf(bare)).to.equal(404);
+    expect(await statusOf(guarded)).to.equal(401);
+    expect(await statusOf(guarded, basic('sesame'))).to.equal(401);
+    expect(await statusOf(guarded, basic('sésame'))).to.equal(200);
+    const refused = await fetch(`${guarded}/console/`);
+    expect(refused.headers.get('www-authenticate')).to.match(/^Basic /);
+    await Promise.all([open.stop(), locked.stop()]);
   });
 });

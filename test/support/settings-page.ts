@@ -13,6 +13,7 @@ import type { Setting } from '../../src/options/kinds.js';
 const TABLES = [
   { name: 'SETTINGS', file: 'settings', above: [] },
   { name: 'LIMITS', file: 'limits', above: ['limits'] },
+  { name: 'GUARDS', file: 'limits', above: ['guards'] },
 ] as const;
 export const SETTINGS_PAGE = fileURLToPath(new URL('../../../docs/settings.md', import.meta.url));
 

@@ -1,7 +1,7 @@
 import type { Stage } from './stage.js';
 
 /** Where a scenario can run. */
-export type Needs = 'one process' | 'mailboxes' | 'a cluster' | 'a cluster with its own Redis';
+export type Needs = 'one process' | 'a cluster' | 'a cluster with its own Redis';
 
 /** Something that can happen to a stream, shown by real streams. */
 export interface Scenario {

@@ -238,7 +238,7 @@ const mailbox: Scenario = {
   id: 'mailbox',
   title: 'A mailbox for a client that is away',
   lead: 'A direct send to a client that is not connected usually ends with not-connected. A durable send waits in the mailbox of the client instead, and arrives when the client comes back.',
-  needs: 'mailboxes',
+  needs: 'one process',
   clients: ['Recipient'],
   steps: [
     'The server sends to a client that is not connected.',
@@ -261,12 +261,12 @@ receipt.outcome; // 'stored'`,
       return { text: `receipt: ${outcomeOf(body) ?? ''}. Certainly not sent.`, tone: 'bad' };
     });
     await stage.step(async () => {
-      const first = await stage.ask('POST', `/tour/mailbox/${id}`, 'first letter');
-      const second = await stage.ask('POST', `/tour/mailbox/${id}`, 'second letter');
+      const first = await stage.ask('POST', `/tour/mailbox/${id}?node=a`, 'first letter');
+      const second = await stage.ask('POST', `/tour/mailbox/${id}?node=a`, 'second letter');
       return `receipts: ${[first, second].map(({ body }) => String(body['outcome'])).join(', ')}`;
     });
     await stage.step(async () => {
-      recipient.open(`/sse/connect/${id}`);
+      recipient.open(`/tour/mail/${id}?node=a`);
       await recipient.state('open');
       return 'connected, for the first time';
     });

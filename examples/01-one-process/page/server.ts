@@ -9,7 +9,6 @@ export interface Answer {
 export interface Facts {
   readonly nodeId: string;
   readonly coordinator: string;
-  readonly mailbox: boolean;
   readonly console: string | null;
 }
 

@@ -63,8 +63,6 @@ class Tour {
 
   /** Why a scenario cannot run here; `undefined` when it can. */
   #missing({ needs }: Scenario): string | undefined {
-    if (needs === 'mailboxes' && this.#facts?.mailbox === false)
-      return 'Mailboxes are off: SSE_MAILBOX_ENABLED=true switches them on.';
     if (needs === 'a cluster' && this.#cluster.nodes.length === 0) return this.#needsCluster();
     if (needs !== 'a cluster with its own Redis' || this.#cluster.redis !== null) return undefined;
     return this.#cluster.nodes.length === 0

@@ -39,7 +39,7 @@ export class Table<Row> {
     );
     this.view = element(
       'div',
-      { class: 'scroll', attributes: { tabindex: 0, role: 'region', 'aria-label': name } },
+      { class: 'scroll', attributes: { tabindex: 0, role: 'group', 'aria-label': name } },
       table,
       this.#empty,
     );

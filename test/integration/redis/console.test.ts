@@ -34,9 +34,14 @@ describe('the console of nodes on Redis', () => {
       },
       bind: container => (own = sseConsole(container, { guard: false })),
       after: [
-        (ctx, next) => own?.(ctx, next),
         async (ctx, next) => {
-          if (!ctx.path.startsWith('/sse/')) return next();
+          await own?.(ctx, next);
+        },
+        async (ctx, next) => {
+          if (!ctx.path.startsWith('/sse/')) {
+            await next();
+            return;
+          }
           await ctx.sse.connect(ctx.path.slice('/sse/'.length), { topics: ['news'] });
         },
       ],
@@ -49,9 +54,15 @@ describe('the console of nodes on Redis', () => {
     return client;
   }
 
-  /** The latest event of that name that matches. */
-  async function latest<T>(stream: EventStreamClient, name: string, matches: (data: T) => boolean): Promise<void> {
-    await until(() => stream.data(name).some(text => matches(JSON.parse(text) as T)), `an event ${name}`, 15_000);
+  /** Resolves once an event of that name has matched. */
+  async function seen(
+    stream: EventStreamClient,
+    name: string,
+    matches: (data: NodesAnswer & ConnectionsAnswer) => boolean,
+  ) {
+    // Each test reads the fields of the answer that the name says.
+    const parsed = (text: string) => JSON.parse(text) as NodesAnswer & ConnectionsAnswer;
+    await until(() => stream.data(name).some(text => matches(parsed(text))), `an event ${name}`, 15_000);
   }
 
   it('shows every node from any node, also after one of them has left', async () => {
@@ -61,19 +72,19 @@ describe('the console of nodes on Redis', () => {
     const [fromA, fromB] = [await open(a, '/console/api/live'), await open(b, '/console/api/live')];
     const rows = await open(b, '/console/api/connections?every=500');
     for (const stream of [fromA, fromB]) {
-      await latest<NodesAnswer>(
+      await seen(
         stream,
         'tick',
         ({ nodes }) =>
           nodes.length === 2 && nodes.every(({ kind, connections }) => kind === 'reading' && connections === 1),
       );
     }
-    await latest<ConnectionsAnswer>(rows, 'connections', ({ total, missing }) => total === 2 && missing.length === 0);
+    await seen(rows, 'connections', ({ total, missing }) => total === 2 && missing.length === 0);
     await a?.service.publish('news', 'page', 1);
-    const delivered = ({ traffic }: NodesAnswer): boolean => traffic?.deliveries.delivered === 2;
-    await latest<NodesAnswer>(fromB, 'tick', delivered);
+    const delivered = ({ traffic }: Pick<NodesAnswer, 'traffic'>): boolean => traffic?.deliveries.delivered === 2;
+    await seen(fromB, 'tick', delivered);
     await a?.service.close();
     expect(await fromA.closeReason()).to.equal('shutdown');
-    await latest<NodesAnswer>(fromB, 'tick', ({ nodes }) => nodes.map(({ nodeId }) => nodeId).join() === 'b');
+    await seen(fromB, 'tick', ({ nodes }) => nodes.map(({ nodeId }) => nodeId).join() === 'b');
   }).timeout(60_000);
 });

@@ -70,6 +70,11 @@ describe('resolveOptions', () => {
       expect(options.send).to.deep.equal({ ack: 'owner', deadline: 3000, maxPending: 10000 });
       expect(options.limits).to.deep.equal({
         crossSite: 'refuse',
+        maxConnectionsPerUser: false,
+        maxConnectionsPerAddress: false,
+        maxConnectionsPerHttp2: 100,
+        maxConnectsPerMinute: false,
+        maxReplayBytesPerMinute: false,
         maxEventBytes: 1048576,
         maxTopicsPerConnection: 128,
       });
