@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
+import { ClientCursor } from '../../../src/connection/cursor.js';
 import { CursorRefresh, Maintenance } from '../../../src/node/maintenance.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
@@ -143,6 +144,12 @@ describe('CursorRefresh', () => {
     cluster.bus.heal('a');
     cluster.bus.log.append('news', Buffer.from('data: x\n\n'), { maxEntries: 9, ttl: TTL });
     expect(refresh.run()).to.equal(0);
+  });
+
+  it('moves no cursor of a client that is still in a former log', () => {
+    const cursor = new ClientCursor();
+    cursor.start({ epoch: 'old', ms: 1, sequence: 1 });
+    expect(cursor.moveTo({ epoch: 'new', ms: 2, sequence: 2 })).to.equal(false);
   });
 
   it('lets a client of a quiet topic resume without a reset, while others get one', async () => {

@@ -110,6 +110,11 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'isAfter(position, page.head) ? { ...page, head: position } : page',
     'page',
   ),
+  reader('LogReader.replay')(
+    'a page for a reader of a newer head comes from Redis',
+    'until === undefined || !isAfter(until, present.head)',
+    'true',
+  ),
   subscriber('RedisSubscriber.#lose')('the end of a subscription is reported', 'if (wasUp) this.events.onDown?.();'),
   subscriber('RedisSubscriber.#restore')(
     'every topic is subscribed again',
@@ -162,18 +167,42 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'topic === EVERYONE || topics.has(topic)',
     'true',
   ),
+  cursor('ClientCursor.moveTo')(
+    'a client gets a position once',
+    'if (this.#shown !== undefined && !isAfter(position, this.#shown)) return false;',
+  ),
+  cursor('ClientCursor.moveTo')(
+    'a client without a position gets none',
+    'if (this.#position === undefined || position.epoch !== this.#epoch) return false;',
+  ),
+  cursor('ClientCursor.admits')('an entry is a position that the client has', 'this.#shown = position;'),
+  cursor('ClientCursor.shown')('a replayed id is a position that the client has', 'this.#shown = at'),
   cursor('ClientCursor.resetFor')('a reset moves the cursor', "if (effect === 'move') this.start(gap.resumedFrom);"),
   open('ConnectionOpener.#enter')(
     'the head is read after the subscriptions are acknowledged',
     'await this.subscriptions.begin(connection, wanted);',
     'this.subscriptions.begin(connection, wanted).catch(() => undefined);',
   ),
-  bring('a replay ends at the head of its first page', 'connection.goLive(goal);', 'connection.goLive(page.head);'),
+  bring(
+    'a replay ends at the head of its first page',
+    'isAfter(goal, page.completeTo) ? { epoch, ...page.completeTo } : goal',
+    'isAfter(goal, page.completeTo) ? { epoch, ...page.completeTo } : page.head',
+  ),
+  bring(
+    'a replay by a node behind the log ends with its last page',
+    'isAfter(goal, page.completeTo) ? { epoch, ...page.completeTo } : goal',
+    'goal',
+  ),
   bring('another log is replayed to its own end', 'if (page.head.epoch !== epoch) goal = page.head;'),
   replay('Replayer.finish')(
     'the first event carries the start',
-    'connectedFrame(connection, this.node.options, positionOf(start))',
-    'connectedFrame(connection, this.node.options, undefined)',
+    'connectedFrame(connection, this.node, position)',
+    'connectedFrame(connection, this.node, undefined)',
+  ),
+  replay('Replayer.#mail')(
+    'a mailbox is read to the head',
+    '{ topics, after, until, limit: PAGE_ENTRIES, broadcasts: false as const }',
+    '{ topics, after, limit: PAGE_ENTRIES, broadcasts: false as const }',
   ),
   replay('Replayer.#writeFrames')(
     'an entry published since the first page waits for its turn',

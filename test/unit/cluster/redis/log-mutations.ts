@@ -22,7 +22,12 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   tail: ['cluster/redis/log-tail', 'cluster/redis/log-reader', 'cluster/redis/log-feed'],
   subscriber: ['cluster/redis/log-feed'],
   gap: ['protocol/gap'],
-  cursor: ['cluster/redis/log-feed', 'node/degraded-connections', 'connection/client-connection'],
+  cursor: [
+    'node/cursor-refresh',
+    'cluster/redis/log-feed',
+    'node/degraded-connections',
+    'connection/client-connection',
+  ],
   replay: ['node/replayer'],
   open: ['node/connection-opener'],
 };
