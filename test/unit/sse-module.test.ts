@@ -291,17 +291,17 @@ describe('sseModule', () => {
       return timers;
     };
 
-    it('has no timer to stop without connections and without maintenance', async () => {
-      expect(await timersOf(idle)).to.equal(0);
+    it('has one timer to stop without maintenance: quiet clients get their position', async () => {
+      expect(await timersOf(idle)).to.equal(1);
     });
 
     it('compares itself with the cluster, and looks at the routes of all, unless that is off', async () => {
-      expect(await timersOf({ ...idle, consistency: {} })).to.equal(2);
+      expect(await timersOf({ ...idle, consistency: {} })).to.equal(3);
     });
 
     it('detects leaks unless that, or all maintenance, is off', async () => {
-      expect(await timersOf({ ...idle, reliability: {} })).to.equal(1);
-      expect(await timersOf({ ...idle, reliability: { enabled: false } })).to.equal(0);
+      expect(await timersOf({ ...idle, reliability: {} })).to.equal(2);
+      expect(await timersOf({ ...idle, reliability: { enabled: false } })).to.equal(1);
     });
   });
 
