@@ -189,7 +189,8 @@ describe('client: a stream', () => {
       });
       server.last.fail('broken');
       await comesBack(SECOND, 1.5 * SECOND);
-      const { method, body, credentials, headers } = server.last.init;
+      const { method, credentials, headers } = server.last.init;
+      const body: unknown = server.last.init.body;
       expect({ method, body, credentials, headers }).to.deep.equal({
         method: 'POST',
         body: 'b2',
