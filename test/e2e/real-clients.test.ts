@@ -2,9 +2,7 @@ import { spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { expect } from 'chai';
 import { EventSource } from 'eventsource';
-import type { Browser, Page } from 'playwright-core';
 import { connect as connectClient } from '../../src/client/index.js';
-import { launchBrowser } from '../support/browser.js';
 import { DemoProcess } from '../support/demo-process.js';
 import { StreamReader } from '../support/stream-reader.js';
 import { until } from '../support/until.js';
@@ -129,83 +127,5 @@ describe('real clients', () => {
     await fetch(`${demo.url}/sse/connections/curl`, { method: 'DELETE' });
     expect((await exited)[0]).to.equal(0);
     expect(output).to.match(/event: sse\.closed\ndata: \{"reason":"closed"\}\n\n$/);
-  });
-
-  describe('a browser on the page', () => {
-    let browser: Browser | undefined;
-    let page: Page;
-    const problems: string[] = [];
-
-    before(async function () {
-      this.timeout(60_000);
-      browser = await launchBrowser();
-      if (browser === undefined) this.skip();
-    });
-    beforeEach(async () => {
-      if (browser === undefined) return;
-      problems.length = 0;
-      page = await browser.newPage();
-      page.on('pageerror', error => problems.push(error.message));
-      await page.goto(demo.url);
-    });
-    afterEach(async () => {
-      if (browser !== undefined) await page.close();
-    });
-    after(async () => {
-      await browser?.close();
-    });
-
-    const connect = async (id: string, topics = ''): Promise<void> => {
-      await page.fill('#client-id', id);
-      await page.fill('#topics', topics);
-      await page.click('#connect-form button');
-      await page.waitForSelector(`.client[data-id="${id}"][data-state="open"]`);
-    };
-    const logged = (client: string, event: string): Promise<string | null> =>
-      page
-        .waitForSelector(`#log tbody tr[data-client="${client}"][data-event="${event}"] .data`)
-        .then(cell => cell.textContent());
-
-    it('connects several clients, sends, broadcasts, publishes and closes', async () => {
-      await connect('one', 'news');
-      await connect('two');
-      await until(async () => (await page.textContent('#count-local'))?.trim() === '2', 'the count on the page');
-      await page.fill('#send-to', 'one');
-      await page.fill('#send-event', 'direct');
-      await page.fill('#send-body', '<b>hi</b>\nthere');
-      await page.click('#send-form button');
-      await page.waitForSelector('#receipt[data-outcome="delivered"]');
-      expect(await logged('one', 'direct')).to.equal('<b>hi</b>\nthere');
-
-      await page.fill('#broadcast-event', 'all');
-      await page.fill('#broadcast-body', 'everyone');
-      await page.click('#broadcast-form button');
-      expect(await logged('one', 'all')).to.equal('everyone');
-      expect(await logged('two', 'all')).to.equal('everyone');
-
-      await page.fill('#publish-topic', 'news');
-      await page.fill('#publish-event', 'headline');
-      await page.fill('#publish-body', 'read all about it');
-      await page.click('#publish-form button');
-      expect(await logged('one', 'headline')).to.equal('read all about it');
-      expect(await page.$('#log tr[data-client="two"][data-event="headline"]')).to.equal(null);
-
-      await page.click('.client[data-id="two"] .close');
-      await until(async () => !(await connected('two')), 'the close');
-      expect(problems).to.deep.equal([]);
-    });
-
-    it('shows that it reconnects, and is back after the server restarts', async () => {
-      await connect('tab');
-      const { port } = demo;
-      await demo.stop('SIGKILL');
-      await page.waitForSelector('.client[data-id="tab"][data-state="reconnecting"]');
-      demo = await DemoProcess.start({ PORT: port, ...QUICK });
-      await page.waitForSelector('.client[data-id="tab"][data-state="open"]');
-      await until(() => connected('tab'), 'the reconnection');
-      await send('tab', 'message', 'welcome back');
-      expect(await logged('tab', 'message')).to.equal('welcome back');
-      expect(problems).to.deep.equal([]);
-    });
   });
 });

@@ -3,6 +3,7 @@ import type { Browser, Page } from 'playwright-core';
 import type * as client from '../../src/client/index.js';
 import { launchBrowser } from '../support/browser.js';
 import { selfSigned } from '../support/certificate.js';
+import { bundleClient } from '../support/client-page.js';
 import { DemoProcess } from '../support/demo-process.js';
 import { amount } from '../support/extent.js';
 import { Nginx } from '../support/nginx.js';
@@ -61,12 +62,13 @@ describe('streams of a browser behind nginx, while nodes are restarted', () => {
       await selfSigned().then(({ key, cert }) => ({ key, cert })),
     );
     const context = await browser.newContext({ ignoreHTTPSErrors: true });
+    const clientText = await bundleClient();
     const origins = [...HOSTS.map(host => `http://${host}:${nginx?.port ?? 0}`), `https://127.0.0.1:${tlsPort}`];
     for (const origin of origins) {
       const page = await context.newPage();
       // A page of the same origin.
       await page.goto(`${origin}/health/live`);
-      await page.evaluate(openStreams, [`page-${pages.length}`, STREAMS_PER_PAGE] as const);
+      await page.evaluate(openStreams, [`page-${pages.length}`, STREAMS_PER_PAGE, clientText] as const);
       pages.push(page);
     }
     await until(allOpen, 'every stream to be open', 20_000);
@@ -131,9 +133,9 @@ interface StreamsOfPage {
   resets: number;
 }
 
-/** Runs in the page. Each second stream is one of the client, which the demo serves. */
-async function openStreams([name, count]: readonly [string, number]): Promise<void> {
-  const module = '/client/index.js';
+/** Runs in the page. Each second stream is one of the client, whose text is given. */
+async function openStreams([name, count, clientText]: readonly [string, number, string]): Promise<void> {
+  const module = URL.createObjectURL(new Blob([clientText], { type: 'text/javascript' }));
   const { connect } = (await import(module)) as typeof client;
   const own = globalThis as unknown as StreamsOfPage;
   own.streams = [];

@@ -51,7 +51,7 @@ async function bundledComponent(): Promise<string> {
 let bundledClient: Promise<string> | undefined;
 
 /** The client in one file, since a page loads each module of its own by a request. */
-async function bundleClient(): Promise<string> {
+export async function bundleClient(): Promise<string> {
   const { outputFiles } = await build({
     entryPoints: [fileURLToPath(new URL('index.js', FOLDER))],
     bundle: true,

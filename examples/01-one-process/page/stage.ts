@@ -8,6 +8,9 @@ export type StepResult = string | { readonly text: string; readonly tone: 'good'
 
 const PACE_MS = 600;
 const MOST_PATIENCE_MS = 40_000;
+/** Tries of a request, and milliseconds between them. */
+const TRIES = 5;
+const RETRY_MS = 1_000;
 
 /** A run of a scenario: it does its steps one after the other and shows what each of them gave. */
 export class Stage {
@@ -70,9 +73,13 @@ export class Stage {
     await this.#within(new Promise(resolve => setTimeout(resolve, ms * this.pace)));
   }
 
-  /** Sends a request. @throws Error when the server refuses it */
+  /** Sends a request, and again after 503: then it had no effect. @throws Error when the server refuses it */
   async ask(method: string, path: string, body?: string): Promise<Answer> {
-    const answer = await ask(method, path, body);
+    let answer = await ask(method, path, body);
+    for (let tries = 1; answer.status === 503 && tries < TRIES; tries += 1) {
+      await this.#within(new Promise(resolve => setTimeout(resolve, RETRY_MS)));
+      answer = await ask(method, path, body);
+    }
     if (!answer.ok) throw new Error(`${method} ${path}: ${errorText(answer)}`);
     return answer;
   }

@@ -171,9 +171,9 @@ describe('other middleware', () => {
     const routed = new Koa();
     routed.use(router.routes()).use(router.allowedMethods());
     await start({ after: routed.middleware });
-    const client = await open('/things/t%2F1');
+    const client = await open('/things/t%3A1');
     await client.event('connected');
-    expect(app.service.hasLocal('t/1')).to.equal(true);
+    expect(app.service.hasLocal('t:1')).to.equal(true);
     client.leave();
   });
 
