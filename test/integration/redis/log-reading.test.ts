@@ -39,7 +39,7 @@ describe('reading the log in Redis', function () {
     const body = encodeEvent({ event: 'message', data: 'x'.repeat(bytes) });
     return node.log.publish({ topic, body, retention: RETENTION });
   };
-  const inBatches = async (count: number, call: (n: number) => Promise<unknown>, size = 200) => {
+  const inBatches = async (count: number, call: (n: number) => Promise<unknown>, size = 50) => {
     for (let from = 0; from < count; from += size) {
       await Promise.all(Array.from({ length: Math.min(size, count - from) }, (_, n) => call(from + n)));
     }
@@ -109,7 +109,8 @@ describe('reading the log in Redis', function () {
     expect((await output()) - bytes).to.be.below(3 * 1_000_000);
     const before = await calls('xrange');
     await Promise.all(Array.from({ length: CLIENTS }, () => resume(reader, ['news'], head)));
-    expect((await calls('xrange')) - before).to.equal(0);
+    // A node whose feed is just being compared reads once for all.
+    expect((await calls('xrange')) - before).to.be.at.most(1);
   });
 
   it(`gives ${CLIENTS} clients at once a backlog by reading it about once, and ends it at the head of each`, async () => {
