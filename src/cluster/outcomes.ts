@@ -1,4 +1,4 @@
-import type { SendResult } from '../contracts/events.js';
+import type { CommandReceipt, SendResult } from '../contracts/events.js';
 import type { RememberedOutcome } from '../contracts/listener.js';
 
 /**
@@ -15,4 +15,9 @@ export function certainOutcome(
   const asked = owner === undefined ? [...answers.values()] : [answers.get(owner)];
   if (asked.every(answer => answer === 'none')) return undefined;
   return { outcome: 'unknown', ...(owner !== undefined && { nodeId: owner }) };
+}
+
+/** The receipt of a command that its owner refused with this code; `undefined` for other codes. */
+export function rejection(code: string): CommandReceipt | undefined {
+  return code === 'INVALID_TOPIC' || code === 'FORBIDDEN' ? { outcome: 'rejected', code } : undefined;
 }

@@ -113,10 +113,9 @@ export function lastFrame(
   if (reason === 'failed') {
     const row = openMs < STEADY_MS ? failures : 0;
     // Where nothing here knows the position of the client, the client keeps the id that it has.
-    const id = lastEventId === undefined ? undefined : failedId({ lastEventId, failures: row + 1 });
+    const id = lastEventId === undefined ? undefined : legalLastEventId(failedId({ lastEventId, failures: row + 1 }));
     const least = Math.max(retry, Math.min(retry * 2 ** row, LONGEST_RETRY_MS));
-    const isLegal = id !== undefined && legalLastEventId(id) !== undefined;
-    return closedFrame(reason, { retry: wait(least * (1 + Math.random())), ...(isLegal && { id }) });
+    return closedFrame(reason, { retry: wait(least * (1 + Math.random())), ...(id !== undefined && { id }) });
   }
   return closedFrame(reason, {
     ...(isSpread(reason) && { retry: wait(retry + Math.random() * jitter) }),

@@ -2,6 +2,7 @@ import type { Context } from 'koa';
 import type { PublishReceipt } from '../contracts/events.js';
 import type { SseService } from '../contracts/service.js';
 import { SseError } from '../errors.js';
+import { jsonBodyOf } from '../koa/json-body.js';
 import { shownValue } from '../options/problems.js';
 import { isAccepted } from './answers.js';
 import type { ActionName, Actions } from './contract.js';
@@ -87,27 +88,9 @@ export function actionsOf(service: SseService, station: Station): ActionRunner {
 /** The body of an action, read here or by a parser in front of the console. @throws SseError `INVALID_REQUEST` */
 export async function bodyOf(ctx: Context): Promise<Body> {
   if (ctx.request.is('application/json') === false) throw invalid('a body of type application/json', undefined);
-  const { body: parsed } = ctx.request as { readonly body?: unknown };
-  const value = parsed ?? (await readJson(ctx));
+  const value = await jsonBodyOf(ctx, 'the body of an action', MAX_BODY_BYTES);
   if (typeof value === 'object' && value !== null && !Array.isArray(value)) return value as Body;
   throw invalid('a JSON object', value);
-}
-
-async function readJson({ req }: Context): Promise<unknown> {
-  const pieces: Buffer[] = [];
-  let size = 0;
-  for await (const piece of req as AsyncIterable<Buffer>) {
-    size += piece.length;
-    if (size > MAX_BODY_BYTES) {
-      throw new SseError('EVENT_TOO_LARGE', `an action has at most ${MAX_BODY_BYTES} bytes, got more; send less`);
-    }
-    pieces.push(piece);
-  }
-  try {
-    return JSON.parse(Buffer.concat(pieces).toString());
-  } catch {
-    throw invalid('JSON', undefined);
-  }
 }
 
 function text(body: Body, name: string): string {

@@ -3,9 +3,8 @@ import type { Frame } from '../contracts/events.js';
 import { SseError } from '../errors.js';
 import type { SseNode } from '../node/node.js';
 import { formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
-import { checkTopic, isReserved } from '../protocol/names.js';
+import { checkTopic, isInternal } from '../protocol/names.js';
 import type { LogAnswer, LogEntryRow } from './contract.js';
-import { isInternal } from './rows.js';
 
 const MOST_CHARACTERS = 2_000;
 const MOST_TOPICS = 50;
@@ -21,7 +20,7 @@ export interface LogQuery {
 /** What a client with this last id would get. @throws SseError `INVALID_TOPIC`, `INVALID_REQUEST`, `UNAVAILABLE` */
 export async function readLog({ cluster }: SseNode, query: LogQuery): Promise<LogAnswer> {
   const { topics, after, broadcasts, limit } = query;
-  for (const topic of topics) if (!isInternal(topic) || isReserved(topic)) checkTopic(topic);
+  for (const topic of topics) if (!isInternal(topic)) checkTopic(topic);
   if (topics.length > MOST_TOPICS) {
     throw new SseError('INVALID_REQUEST', `topics must name at most ${MOST_TOPICS} topics, got ${topics.length}`);
   }

@@ -6,7 +6,8 @@ import type { DistributedSseService } from '../node/service.js';
 import { SCOPE } from '../telemetry/names.js';
 import type { Latency, NodeReading, Traffic } from './contract.js';
 import { LatencyBuckets } from './latency.js';
-import { isInternal, wallTimeOf } from './rows.js';
+import { isInternal } from '../protocol/names.js';
+import { wallTimeOf } from './rows.js';
 import { type Check, isFlag, isListOf, isNumber, isOneOf, isRecordOf, isShape, isText, orNull } from './shape.js';
 
 const RESOLUTION_MS = 50;

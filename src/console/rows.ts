@@ -2,7 +2,7 @@ import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { SseNode } from '../node/node.js';
 import type { ResumableSources } from '../node/sources.js';
 import { formatCursor } from '../protocol/cursor.js';
-import { isOwnTopic, isSourceTopic, sourceKey } from '../protocol/names.js';
+import { isInternal, isSourceTopic, sourceKey } from '../protocol/names.js';
 import type { ConnectionRow, SourceRow, TopicRow } from './contract.js';
 import { type Check, isFlag, isListOf, isNumber, isOneOf, isShape, isText, orNull } from './shape.js';
 
@@ -101,11 +101,6 @@ export function rowOf(
 /** Milliseconds since 1970 of a time by the monotonic clock; the same time always gives the same number. */
 export function wallTimeOf(monotonic: number): number {
   return Math.round(performance.timeOrigin + monotonic);
-}
-
-/** Whether no application named the topic. */
-export function isInternal(topic: string): boolean {
-  return isOwnTopic(topic) || isSourceTopic(topic);
 }
 
 /** Negative when `a` comes before `b` in the order of a query. */

@@ -1,13 +1,12 @@
 import type { Context } from 'koa';
 import type { SseService } from '../contracts/service.js';
 import { SseError } from '../errors.js';
+import { jsonBodyOf } from './json-body.js';
 
 /** Accepted by the stream request of a client that confirms, and the only type that its reports accept. */
 const CONFIRM_TYPE = 'application/vnd.distributed-sse.confirm';
 /** Bytes of a report: 100 message ids of 128 bytes, escaped. */
 const MAX_BYTES = 32_768;
-/** Milliseconds for the body of a report. */
-const BODY_MS = 10_000;
 
 /** Whether the client of a stream request will confirm what it has handled. */
 export function confirms({ req }: Context): boolean {
@@ -28,7 +27,7 @@ export async function answerReport(
   service: Pick<SseService, 'confirm'>,
   user: string | undefined,
 ): Promise<void> {
-  const receipt = await service.confirm(await bodyOf(ctx), user);
+  const receipt = await service.confirm(await jsonBodyOf(ctx, 'a report', MAX_BYTES), user);
   switch (receipt.outcome) {
     case 'delivered':
     case 'stored':
@@ -51,44 +50,4 @@ function answerTooMany(ctx: Context): void {
   ctx.status = 429;
   ctx.set({ 'Retry-After': '1', 'Cache-Control': 'no-store' });
   ctx.body = { error: { code: 'RATE_LIMITED', message: 'too many reports; report again later, and more at once' } };
-}
-
-/** The JSON of a request, also where a middleware of the application has read it. */
-async function bodyOf(ctx: Context): Promise<unknown> {
-  const parsed = (ctx.request as { readonly body?: unknown }).body;
-  if (typeof parsed === 'object' && parsed !== null) return parsed;
-  const text = typeof parsed === 'string' ? parsed : await textOf(ctx);
-  try {
-    const body: unknown = JSON.parse(text);
-    return body;
-  } catch (error) {
-    throw new SseError('INVALID_REQUEST', 'a report must be JSON', { cause: error });
-  }
-}
-
-function textOf({ req }: Context): Promise<string> {
-  return new Promise((resolve, reject) => {
-    const chunks: Buffer[] = [];
-    let size = 0;
-    const end = (finish: () => void): void => {
-      clearTimeout(timer);
-      req.off('data', onData).off('end', onEnd).off('close', onClose);
-      // What is left of the body must not keep the socket busy.
-      req.resume();
-      finish();
-    };
-    const onData = (chunk: Buffer): void => {
-      size += chunk.length;
-      chunks.push(chunk);
-      if (size <= MAX_BYTES) return;
-      end(() =>
-        reject(new SseError('EVENT_TOO_LARGE', `a report must be at most ${MAX_BYTES} bytes; report less at once`)),
-      );
-    };
-    const onEnd = (): void => end(() => resolve(Buffer.concat(chunks).toString()));
-    const onClose = (): void =>
-      end(() => reject(new SseError('INVALID_REQUEST', `the body of a report must arrive within ${BODY_MS} ms`)));
-    const timer = setTimeout(onClose, BODY_MS);
-    req.on('data', onData).on('end', onEnd).on('close', onClose);
-  });
 }

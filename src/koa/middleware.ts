@@ -110,7 +110,7 @@ class Requests {
       await stream.finish();
     } catch (error) {
       await stream.finish();
-      this.#fail({ ctx, stream, error, isEndpoint: chosen !== undefined });
+      this.#fail({ ctx, stream, error, isEndpoint: chosen !== undefined, reports });
       return;
     }
     if (stream.connection !== undefined) return;
@@ -125,7 +125,7 @@ class Requests {
   }
 
   /** Answers an error, or gives it to Koa. */
-  #fail({ ctx, stream, error, isEndpoint }: Failure): void {
+  #fail({ ctx, stream, error, isEndpoint, reports }: Failure): void {
     const { logger } = this.services;
     stream.connection?.close('failed');
     if (stream.connection !== undefined) throw error;
@@ -136,7 +136,7 @@ class Requests {
       return;
     }
     const refusal = asRefusal(error);
-    if ((isEndpoint && !isReport(ctx)) || stream.refusal !== undefined) this.#audit(ctx, stream, refusal);
+    if ((isEndpoint && !reports) || stream.refusal !== undefined) this.#audit(ctx, stream, refusal);
     // A route of the application may be no stream at all.
     const streams = (isEndpoint || ctx.method === 'GET') && isAnsweredByStream(ctx, refusal, this.services);
     if (!isOurs && !streams) {
@@ -156,6 +156,8 @@ interface Failure {
   readonly error: unknown;
   /** Whether it was for an endpoint, not for a route of the application. */
   readonly isEndpoint: boolean;
+  /** Whether it was the report of a client. */
+  readonly reports: boolean;
 }
 
 /** No route of the application has answered a request for the path of an endpoint. */

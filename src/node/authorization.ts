@@ -30,21 +30,23 @@ export class Authorization {
   #asked = 0;
 
   /** Left out where it grants everything. */
-  readonly authorizer: Authorizer | undefined;
+  readonly #authorizer: Authorizer | undefined;
+  /** Milliseconds between two questions about a connection. */
+  readonly #askEvery: number;
 
   constructor(
     private readonly node: SseNode,
     authorizer: Authorizer = GUARDS_DECIDE,
   ) {
-    this.authorizer = authorizer === GUARDS_DECIDE ? undefined : authorizer;
+    this.#authorizer = authorizer === GUARDS_DECIDE ? undefined : authorizer;
+    const { recheck } = node.options.guards;
+    this.#askEvery = recheck === false || this.#authorizer?.stillAllowed === undefined ? Infinity : recheck;
   }
 
   /** To be called for a connection before it opens. @throws SseError `FORBIDDEN` when its time is over */
   begin(connection: LocalConnection, expiresAt: Date | undefined, allowed: readonly string[] | undefined): void {
     if (allowed !== undefined) this.#allowed.set(connection, new Set(allowed));
-    const { recheck } = this.node.options.guards;
-    const asks = recheck !== false && this.authorizer?.stillAllowed !== undefined;
-    if (expiresAt === undefined && !asks) return;
+    if (expiresAt === undefined && this.#askEvery === Infinity) return;
     const now = performance.now();
     const left = expiresAt === undefined ? Infinity : expiresAt.getTime() - Date.now();
     if (left <= 0) {
@@ -52,26 +54,26 @@ export class Authorization {
         status: 401,
       });
     }
-    const askAt = asks ? now + recheck * (0.5 + Math.random()) : Infinity;
+    const askAt = now + this.#askEvery * (0.5 + Math.random());
     this.#stays.set(connection, { until: now + left + Math.random() * SPREAD_MS, askAt });
     this.#looking.start();
   }
 
   /** Whether a connection may not follow every topic from its beginning. */
   limits(connection: LocalConnection): boolean {
-    return this.authorizer !== undefined || this.#allowed.has(connection);
+    return this.#authorizer !== undefined || this.#allowed.has(connection);
   }
 
   /** Those of the topics that a connection may follow. @throws SseError `UNAVAILABLE`, and what the authorizer throws */
   async grantsOf(connection: LocalConnection, topics: readonly string[]): Promise<Grants> {
     const allowed = this.#allowed.get(connection);
     const open = allowed === undefined ? topics : topics.filter(topic => allowed.has(topic));
-    if (this.authorizer === undefined || open.length === 0) return new Map(open.map(topic => [topic, undefined]));
-    const answer = Promise.resolve(this.authorizer.grant(clientOf(connection), open));
+    if (this.#authorizer === undefined || open.length === 0) return new Map(open.map(topic => [topic, undefined]));
+    const answer = Promise.resolve(this.#authorizer.grant(clientOf(connection), open));
     const grants = new Map<string, Cursor | undefined>();
     for (const { topic, since } of await this.#inTime(answer)) {
       // A grant of another topic, or one that has not begun, grants nothing.
-      if (open.includes(topic) && !(since !== undefined && !(since.getTime() <= Date.now()))) {
+      if (open.includes(topic) && (since === undefined || since.getTime() <= Date.now())) {
         grants.set(topic, since && positionOf(since));
       }
     }
@@ -99,11 +101,10 @@ export class Authorization {
   }
 
   async #ask(connection: LocalConnection, stay: Stay, now: number): Promise<void> {
-    const { recheck } = this.node.options.guards;
-    stay.askAt = now + (recheck === false ? Infinity : recheck);
+    stay.askAt = now + this.#askEvery;
     this.#asked += 1;
     try {
-      const answer = Promise.resolve(this.authorizer?.stillAllowed?.(clientOf(connection)));
+      const answer = Promise.resolve(this.#authorizer?.stillAllowed?.(clientOf(connection)));
       if ((await this.#inTime(answer)) === false) connection.close('revoked');
     } catch (error) {
       const facts = { connectionId: connection.id, error };

@@ -3,12 +3,10 @@ import type { CommandReceipt, ConfirmationReport } from '../contracts/events.js'
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
-import { checkConnectionId, checkKey } from '../protocol/names.js';
+import { checkConnectionId, checkKey, isReportToken, MOST_REPORTED } from '../protocol/names.js';
 import { checkIdWithoutUser, checkUser, connectionIdOf } from '../protocol/users.js';
 import { Periodic } from '../time.js';
 
-/** Message ids that one report may have. */
-export const MOST_IDS = 100;
 /** Reports of one client per second, and at once. */
 const RATE = 20;
 /** Message ids of a client that are remembered: a report may come before the question of the sender. */
@@ -17,7 +15,6 @@ const MOST_REMEMBERED = 512;
 const MOST_WAITING = 10_000;
 /** Reports of clients of other nodes that are on their way. */
 const MOST_FORWARDED = 1_000;
-const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 
 const REPORTED: CommandReceipt = { outcome: 'delivered' };
 const NOT_CONNECTED: CommandReceipt = { outcome: 'not-connected' };
@@ -186,7 +183,7 @@ export function reportIn(value: unknown, user: string | undefined): Confirmation
     checkConnectionId(connectionId);
     if (user === undefined) checkIdWithoutUser(connectionId);
     const whole = user === undefined ? connectionId : connectionIdOf(user, connectionId);
-    if (isToken(token) && isIds(handled) && isIds(failed) && handled.length + failed.length <= MOST_IDS) {
+    if (isReportToken(token) && isIds(handled) && isIds(failed) && handled.length + failed.length <= MOST_REPORTED) {
       return { connectionId: whole, token, handled, failed };
     }
   } catch (error) {
@@ -194,18 +191,13 @@ export function reportIn(value: unknown, user: string | undefined): Confirmation
   }
   throw new SseError(
     'INVALID_REQUEST',
-    `a report must be { connectionId, token, handled, failed } with at most ${MOST_IDS} message ids; see docs/client.md`,
+    `a report must be { connectionId, token, handled, failed } with at most ${MOST_REPORTED} message ids; see docs/client.md`,
   );
-}
-
-/** Whether a value may be the token of a report. */
-function isToken(value: unknown): value is string {
-  return typeof value === 'string' && TOKEN.test(value);
 }
 
 /** Whether a value is a list of message ids. @throws SseError `INVALID_EVENT_ID` */
 function isIds(value: unknown): value is string[] {
-  if (!Array.isArray(value) || value.length > MOST_IDS) return false;
+  if (!Array.isArray(value) || value.length > MOST_REPORTED) return false;
   for (const id of value) checkKey('a message id', id);
   return true;
 }

@@ -99,8 +99,8 @@ export class ConnectionOpener {
     this.revocations.assertHolds(connectionId, topics, admittedAt);
     this.node.limits.assertRoom(options, this.node.store.get(connectionId));
     const connection = this.node.createConnection(connectionId, sink, { ...comeback, ids, openedAt: admittedAt });
-    if (options.confirms === true) this.node.confirmations.begin(connection);
     this.authorization.begin(connection, options.expiresAt, options.allowedTopics);
+    if (options.confirms === true) this.node.confirmations.begin(connection);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.limits.enter(connection, options);
     this.node.store.add(connection);

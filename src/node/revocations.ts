@@ -4,6 +4,7 @@ import type { RememberedTopic } from '../contracts/cluster.js';
 import type { CloseReceipt } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
+import { ADMISSION_MS } from '../options/arguments.js';
 import { checkConnectionId, checkReason, checkTopic } from '../protocol/names.js';
 import { checkUser, idsOf, isForUser } from '../protocol/users.js';
 import { Periodic } from '../time.js';
@@ -15,8 +16,6 @@ const TTL_MS = 86_400_000;
 const MOST = 100_000;
 const MOST_TOPICS = 256;
 const RETRY_MS = 1_000;
-/** Milliseconds from the admission of a client until its connection is stored: longer than guards and handlers take. */
-const ADMISSION_MS = 120_000;
 /** Milliseconds that the clocks of this node and the cluster may differ. */
 const CLOCK_SLACK_MS = 2_000;
 

@@ -1,7 +1,7 @@
 import { localReceipt, NOT_CONNECTED, type ReceiptSubject, rejected } from '../connection/direct-send.js';
 import { REMEMBER_MS } from '../connection/message-memory.js';
 import type { Publication } from '../contracts/cluster.js';
-import type { Cursor, Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
+import type { Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/service.js';
 import type { SendSubject } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
@@ -23,6 +23,8 @@ interface Routed {
   readonly deadline: number;
   readonly trace?: string;
 }
+
+const TOO_MANY: SendResult = { outcome: 'rejected', code: 'MESSAGE_LIMIT' };
 
 /**
  * Sends to one connection, on this node or another. A durable send is an entry of the log in a topic that only the addressed
@@ -77,25 +79,18 @@ export class MessageSender {
 
   /** The receipt of a message that its client confirmed. Until then the outcome is as certain as it is. */
   async #whetherConfirmed(sent: Receipt, ms: number): Promise<Receipt | undefined> {
+    if (ms <= 0) return undefined;
     const { connectionId, messageId } = sent;
     const { cluster, confirmations, options } = this.node;
-    if (ms <= 0 || this.node.pendingSends >= options.send.maxPending) return undefined;
-    this.node.pendingSends += 1;
-    try {
+    const result = await this.#limited<SendResult | undefined>(undefined, async () => {
       const here = this.node.connectionOf(connectionId);
-      if (here !== undefined) {
-        const confirmed = await confirmations.isConfirmed(here, messageId, ms);
-        return confirmed ? { ...sent, outcome: 'confirmed', nodeId: options.node.id } : undefined;
+      if (here === undefined) {
+        return this.#answerTo(cluster.messenger.isConfirmed(connectionId, messageId, Math.floor(ms)), ms);
       }
-      const question = cluster.messenger.isConfirmed(connectionId, messageId, Math.floor(ms));
-      const result = await withTimeout(question, ms, () => undefined);
-      return result && { ...sent, ...result };
-    } catch (error) {
-      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
-      return undefined;
-    } finally {
-      this.node.pendingSends -= 1;
-    }
+      const confirmed = await confirmations.isConfirmed(here, messageId, ms);
+      return confirmed ? { outcome: 'confirmed', nodeId: options.node.id } : undefined;
+    });
+    return result && { ...sent, ...result };
   }
 
   #sendPrepared(subject: Subject, prepared: PreparedEvent, options: ClusterSendOptions): Receipt | Promise<Receipt> {
@@ -134,7 +129,7 @@ export class MessageSender {
     // The client is asked once the owner has the event.
     const awaited = ack === 'none' ? ack : 'owner';
     const result = await this.node.telemetry.events.routing(subject, trace =>
-      this.#limited(() => {
+      this.#limited<SendResult>(TOO_MANY, () => {
         const message: Routed = { connectionId, messageId, frame, ack: awaited, deadline };
         const carrying = trace === undefined ? message : { ...message, trace };
         if (options.durable === true) return this.#store(carrying);
@@ -145,9 +140,9 @@ export class MessageSender {
     return { ...result, connectionId, messageId, ms: performance.now() - startedAt };
   }
 
-  async #limited(work: () => Promise<SendResult>): Promise<SendResult> {
-    if (this.node.pendingSends >= this.node.options.send.maxPending)
-      return { outcome: 'rejected', code: 'MESSAGE_LIMIT' };
+  /** Does what another node takes part in, unless as much is under way as may be. */
+  async #limited<R>(refused: R, work: () => Promise<R>): Promise<R> {
+    if (this.node.pendingSends >= this.node.options.send.maxPending) return refused;
     this.node.pendingSends += 1;
     try {
       return await work();
@@ -160,6 +155,7 @@ export class MessageSender {
   async #store(message: Routed): Promise<SendResult> {
     const startedAt = performance.now();
     const { cluster } = this.node;
+    const { messenger } = cluster;
     const result = await cluster.publish(this.#mail(message), message.deadline);
     if (result.outcome === 'unavailable') return this.#deliverUnstored(message) ?? result;
     if (result.outcome === 'unknown') return result;
@@ -167,14 +163,13 @@ export class MessageSender {
     const { cursor } = result;
     if (cursor === undefined || message.ack === 'none') return stored;
     const left = message.deadline - (performance.now() - startedAt);
-    return (await this.#whetherReached(message.connectionId, cursor, left)) ?? stored;
+    return (await this.#answerTo(messenger.hasReached(message.connectionId, cursor), left)) ?? stored;
   }
 
-  /** The event is stored, whatever becomes of this question. */
-  async #whetherReached(connectionId: string, position: Cursor, ms: number): Promise<SendResult | undefined> {
-    const { messenger } = this.node.cluster;
+  /** The answer to a question about an event that has its outcome, whatever becomes of the question. */
+  async #answerTo(question: Promise<SendResult | undefined>, ms: number): Promise<SendResult | undefined> {
     try {
-      return await withTimeout(messenger.hasReached(connectionId, position), ms, () => undefined);
+      return await withTimeout(question, ms, () => undefined);
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
       return undefined;

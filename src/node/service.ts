@@ -28,7 +28,7 @@ import type { LocalConnection } from '../contracts/store.js';
 import type { Command } from '../contracts/telemetry.js';
 import { checkArguments } from '../options/arguments.js';
 import { formatCursor } from '../protocol/cursor.js';
-import { checkConnectionId, checkKey, checkReason, checkTopic, isOwnTopic, isSourceTopic } from '../protocol/names.js';
+import { checkConnectionId, checkKey, checkReason, checkTopic, isInternal } from '../protocol/names.js';
 import { checkUser, userOf, userTopic } from '../protocol/users.js';
 import { reportIn } from './confirmations.js';
 import { Authorization } from './authorization.js';
@@ -317,7 +317,7 @@ function infoOf({ id, user, state, topics, sendBufferBytes, openedAt, cursor }: 
     connectionId: id,
     ...(user !== undefined && { user }),
     state: state.kind,
-    topics: [...topics].filter(topic => !isOwnTopic(topic) && !isSourceTopic(topic)),
+    topics: [...topics].filter(topic => !isInternal(topic)),
     sendBufferBytes,
     ageMs: performance.now() - openedAt,
     ...(cursor && { cursor: formatCursor(cursor) }),

@@ -1,10 +1,11 @@
 import type { ClientConnection } from '../connection/client-connection.js';
+import { rejection } from '../cluster/outcomes.js';
 import { isEnded } from '../connection/end.js';
 import type { RememberedTopic, SubscriptionChange } from '../contracts/cluster.js';
 import type { CommandReceipt, Cursor, Position } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import { checkConnectionId, checkTopic, isOwnTopic, isSourceTopic } from '../protocol/names.js';
+import { checkConnectionId, checkTopic, isInternal } from '../protocol/names.js';
 import { later } from '../protocol/cursor.js';
 import { ownerInName, userOf } from '../protocol/users.js';
 import { Periodic } from '../time.js';
@@ -260,17 +261,12 @@ async function receiptOf(command: Promise<boolean>): Promise<CommandReceipt> {
   try {
     return { outcome: (await command) ? 'delivered' : 'not-connected' };
   } catch (error) {
-    if (SseError.is(error, 'INVALID_TOPIC') || SseError.is(error, 'FORBIDDEN'))
-      return { outcome: 'rejected', code: error.code };
+    const rejected = SseError.is(error) ? rejection(error.code) : undefined;
+    if (rejected !== undefined) return rejected;
     // The connection does not follow the topic: its feed did not begin, or the subscription was taken back.
     if (SseError.is(error, 'CLOSED')) return CLOSED;
     return { outcome: 'unavailable', code: (SseError.is(error) && error.noEffect) || 'CLUSTER_UNREACHABLE' };
   }
-}
-
-/** Whether a topic is one that no application named. */
-function isInternal(topic: string): boolean {
-  return isOwnTopic(topic) || isSourceTopic(topic);
 }
 
 /** Whether a topic, or the key of a source, has no other user in its name. */

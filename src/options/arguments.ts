@@ -21,6 +21,8 @@ const MAX_BACKLOG = 1_000;
 export const MAX_TICKET_MS = 300_000;
 /** The longest `ttl` of a revocation: a week. */
 export const LONGEST_REVOCATION_MS = 604_800_000;
+/** Milliseconds from the admission of a client until a node has its connection: longer than guards and handlers take. */
+export const ADMISSION_MS = 120_000;
 
 const isFunction = (value: unknown): value is () => unknown => typeof value === 'function';
 

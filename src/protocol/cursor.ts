@@ -54,6 +54,9 @@ export function earlier(a: Position, b: Position): Position {
   return isAfter(a, b) ? b : a;
 }
 
+/** Before every entry. */
+export const ORIGIN: Position = { ms: 0, sequence: 0 };
+
 /** The epoch of a position that counts in every log, since it is a time. */
 export const ANY_LOG = '';
 

@@ -24,13 +24,27 @@ export function checkConnectionId(connectionId: unknown): asserts connectionId i
  */
 export function checkTopic(topic: unknown): asserts topic is string {
   checkName('INVALID_TOPIC', 'a topic', topic);
-  if (topic === '*' || isOwnTopic(topic) || isSourceTopic(topic) || isReserved(topic)) {
+  if (topic === '*' || isInternal(topic) || isReserved(topic)) {
     throw new SseError(
       'INVALID_TOPIC',
       `'*', topics that begin with '@', '~' or '$sse.', and those that begin with '=' and have no '/', are reserved, ` +
         `got ${quote(topic)}; choose another name`,
     );
   }
+}
+
+/** Whether a topic is one that no application named: a mailbox, that of a user, or that of a source. */
+export function isInternal(topic: string): boolean {
+  return isOwnTopic(topic) || isSourceTopic(topic);
+}
+
+/** Message ids that one report of a client may have. */
+export const MOST_REPORTED = 100;
+const REPORT_TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
+
+/** Whether a value may be the token of a report. */
+export function isReportToken(value: unknown): value is string {
+  return typeof value === 'string' && REPORT_TOKEN.test(value);
 }
 
 /** Message ids and idempotency keys. @throws SseError with `INVALID_EVENT_ID` */

@@ -39,7 +39,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     { connectionId, topics, source }: OpeningSubject,
     work: () => Promise<C>,
   ): Promise<C> {
-    const { spans, figures, meters } = this.reporting;
+    const { spans, meters } = this.reporting;
     meters.look();
     const facts = () => ({
       ...spans.connection(connectionId),
@@ -47,18 +47,23 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
       ...(source === undefined ? {} : { [ATTRIBUTE.sourceKey]: source }),
     });
     return spans.around('sse.connect', context.active(), facts, work).catch((error: unknown) => {
-      figures.refused.add(errorType(error));
-      this.reporting.watcher?.onRefused(connectionId, errorType(error));
+      this.#countRefusal(connectionId, error);
       throw error;
     });
   }
 
   refused(connectionId: string | undefined, error: unknown): void {
-    const { spans, figures } = this.reporting;
-    figures.refused.add(errorType(error));
-    this.reporting.watcher?.onRefused(connectionId, errorType(error));
+    const { spans } = this.reporting;
+    this.#countRefusal(connectionId, error);
     const span = spans.begin('sse.connect', context.active(), () => spans.connection(connectionId));
     if (span !== undefined) spans.end(span, () => refusedEnd(error));
+  }
+
+  #countRefusal(connectionId: string | undefined, error: unknown): void {
+    const { figures, watcher } = this.reporting;
+    const type = errorType(error);
+    figures.refused.add(type);
+    watcher?.onRefused(connectionId, type);
   }
 
   admitted(connection: LocalConnection, degraded = false): void {

@@ -15,7 +15,7 @@ import type { SelfCheck } from '../../contracts/self-check.js';
 import type { RememberedOutcome } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
 import { carriedTrace } from '../../protocol/names.js';
-import { certainOutcome } from '../outcomes.js';
+import { certainOutcome, rejection } from '../outcomes.js';
 import { MemoryBus, type TakeoverLimit } from './bus.js';
 
 /** The coordinator of one process: a node on a {@link MemoryBus}, by default its own and alone there. */
@@ -193,8 +193,8 @@ export class LocalCoordinator implements ClusterCoordinator {
     try {
       return { outcome: (await carryOut(owner)) ? 'delivered' : 'not-connected' };
     } catch (error) {
-      if (SseError.is(error, 'INVALID_TOPIC') || SseError.is(error, 'FORBIDDEN'))
-        return { outcome: 'rejected', code: error.code };
+      const rejected = SseError.is(error) ? rejection(error.code) : undefined;
+      if (rejected !== undefined) return rejected;
       throw error;
     }
   }

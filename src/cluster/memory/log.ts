@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import type { ReplayPage, ReplayRequest, Retention } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
-import { beginningSince, cursorBefore, firstAfter, formatCursor, isAfter } from '../../protocol/cursor.js';
+import { beginningSince, cursorBefore, firstAfter, formatCursor, isAfter, ORIGIN } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
@@ -9,7 +9,6 @@ import { EVERYONE } from '../../protocol/names.js';
 // Of so many topics the log knows exactly what was trimmed, even if nothing of them is left.
 const MAX_REMEMBERED_TOPICS = 10_000;
 const EXPIRE_EVERY = 1000;
-const ORIGIN: Position = { ms: 0, sequence: 0 };
 const NOWHERE: NonNullable<ReplayRequest['since']> = new Map();
 /** Bytes of the entries that a log keeps unless it is given another bound. */
 const DEFAULT_MAX_BYTES = 67_108_864;

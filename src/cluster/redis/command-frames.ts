@@ -7,6 +7,8 @@ import {
   checkReason,
   checkTopic,
   isOwnTopic,
+  isReportToken,
+  MOST_REPORTED,
 } from '../../protocol/names.js';
 import { asObject, hasKeys, isIncarnation, isText, type JsonFields, parseJson } from './frames.js';
 
@@ -41,7 +43,7 @@ const COMMANDS = {
   endSource: { key: isKey },
   outcomeOf: { connectionId: isConnectionId, messageId: isKey, age: isCount },
   hasReached: { connectionId: isConnectionId, ms: isCount, sequence: isCount },
-  confirm: { connectionId: isConnectionId, token: isToken, handled: isMessageIds, failed: isMessageIds },
+  confirm: { connectionId: isConnectionId, token: isReportToken, handled: isMessageIds, failed: isMessageIds },
   isConfirmed: { connectionId: isConnectionId, messageId: isKey, ms: isCount },
   presence: { topic: isFollowable },
 } satisfies Record<string, Record<string, Guard>>;
@@ -94,9 +96,6 @@ const MAX_BYTES = 256 * 1024;
 export const MAX_DEADLINE = 600_000;
 /** Connection ids that fit into one answer. */
 export const IDS_PER_ANSWER = 500;
-/** Message ids in the report of a client. */
-const MOST_MESSAGE_IDS = 100;
-const TOKEN = /^[A-Za-z0-9_-]{1,64}$/;
 const REQUEST_ID = /^[0-9a-f]{24}$/;
 
 /** The revocation that a command asks for. */
@@ -171,12 +170,8 @@ function isTrace(value: unknown): value is string {
   return typeof value === 'string' && carriedTrace(value) === value;
 }
 
-function isToken(value: unknown): value is string {
-  return typeof value === 'string' && TOKEN.test(value);
-}
-
 function isMessageIds(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.length <= MOST_MESSAGE_IDS && value.every(isKey);
+  return Array.isArray(value) && value.length <= MOST_REPORTED && value.every(isKey);
 }
 
 function isRevocationId(value: unknown): value is string {

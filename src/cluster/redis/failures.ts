@@ -15,6 +15,11 @@ const PASSING: ReadonlyMap<string, UnavailableCode> = new Map([
   ['WRONGTYPE', 'KEY_UNREADABLE'],
 ]);
 
+/** Whether a call had no effect because a key has another type. */
+export function isUnreadable(error: unknown): error is SseError {
+  return SseError.is(error) && error.noEffect === 'KEY_UNREADABLE';
+}
+
 // Redis 6 wraps the error of a command that a script calls: "ERR Error running script (…): …: -READONLY You can't …".
 const WRAPPED = /^ERR Error running script .*: -([A-Z]+) /s;
 

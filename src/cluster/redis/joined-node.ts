@@ -313,13 +313,15 @@ export function statusOf(node: StatusSource, partition?: Partition): Coordinator
       .map(({ trouble, partition: { number } }) => impairmentOf(trouble, number))
       .map(each => [each.detail, each]),
   );
-  // An opening connection does not need the feed: it reads the log itself.
   const whole: Impairment[] = [];
-  if (partition === undefined && node.feed.behind) whole.push(BEHIND);
-  // A topic alone, and no registration.
-  if (partition === undefined) whole.push(...node.unreadable.keys.map(unreadableKey));
-  // A connection opens all the same, and its client gets a reset for what was deleted.
-  if (partition === undefined && node.evictionPolicy !== undefined) whole.push(evictionOf(node.evictionPolicy));
+  if (partition === undefined) {
+    // An opening connection does not need the feed: it reads the log itself.
+    if (node.feed.behind) whole.push(BEHIND);
+    // A topic alone, and no registration.
+    whole.push(...node.unreadable.keys.map(unreadableKey));
+    // A connection opens all the same, and its client gets a reset for what was deleted.
+    if (node.evictionPolicy !== undefined) whole.push(evictionOf(node.evictionPolicy));
+  }
   const impaired = [...details.values(), ...whole];
   return impaired.length === 0 ? { reachable: true } : { reachable: true, impaired };
 }

@@ -1,10 +1,11 @@
 import type { Backlog, ReplayPage, ReplayRequest } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
-import { beginningSince, earlier, isAfter, later } from '../../protocol/cursor.js';
+import { beginningSince, earlier, isAfter, later, ORIGIN } from '../../protocol/cursor.js';
 import { gapOf } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
+import { isUnreadable } from './failures.js';
 import { parsePosition } from './frames.js';
 import { logLifeMs, logRequest } from './log.js';
 import {
@@ -12,7 +13,6 @@ import {
   LogScan,
   type Look,
   newestOf,
-  ORIGIN,
   PAGE_BYTES,
   type ReadTopics,
   topicAt,
@@ -38,8 +38,6 @@ const UNKNOWN_MS = 60_000;
 const HALVINGS = 3;
 /** Entries of a backlog that one call reads, as `MOST` of the scripts says. */
 const ENTRIES_PER_CALL = 500;
-/** Refusal of a call that met a key of another type. */
-const UNREADABLE = 'KEY_UNREADABLE';
 /** Pages for clients that are read at once; other clients wait for their turn. */
 const PAGES_AT_ONCE = 4;
 
@@ -139,7 +137,7 @@ export class LogReader {
         return reply.status === 'EPOCH' ? 'EPOCH' : reply;
       } catch (error) {
         const ends = part >= 2 ** HALVINGS || !SseError.is(error, 'UNAVAILABLE') || !gateway.reachable;
-        if (ends || error.noEffect === UNREADABLE) this.#refuse(topics, error);
+        if (ends || isUnreadable(error)) this.#refuse(topics, error);
       }
     }
   };
@@ -149,7 +147,7 @@ export class LogReader {
     try {
       return await this.#read(topics, epoch, limit);
     } catch (error) {
-      if (!SseError.is(error) || error.noEffect !== UNREADABLE) throw error;
+      if (!isUnreadable(error)) throw error;
       if (topics.length > 1) return this.#readAny(topics.slice(0, Math.ceil(topics.length / 2)), epoch, limit);
       return { status: 'OK', read: 1, gaps: [{ topic: 0, until: undefined }], more: [], entries: [] };
     }

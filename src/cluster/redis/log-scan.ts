@@ -8,6 +8,7 @@ import {
   formatCursor,
   isAfter,
   later,
+  ORIGIN,
 } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
 import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
@@ -22,8 +23,6 @@ export const PAGE_BYTES = 256 * 1024;
 export const TOPICS_PER_CALL = 32;
 /** Entries of one step of a catch-up. */
 const CATCH_UP_ENTRIES = 500;
-/** Before every entry. */
-export const ORIGIN: Position = { ms: 0, sequence: 0 };
 
 /** A part of the log, in order. */
 export interface LogPage {

@@ -4,7 +4,7 @@ import type { CloseReason } from '../../contracts/connection.js';
 import type { CloseReceipt, CommandReceipt, Position, SendResult } from '../../contracts/events.js';
 import type { RememberedOutcome } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
-import { certainOutcome } from '../outcomes.js';
+import { certainOutcome, rejection } from '../outcomes.js';
 import { type Command, type CommandResult, MAX_DEADLINE } from './command-frames.js';
 import type { CommandBus } from './commands.js';
 import { beforeSending } from './failures.js';
@@ -138,6 +138,7 @@ function closedBy({
 
 /** The owner did not carry a command out, for this reason: a code of its error. */
 function refusedReceipt(reason: string): CommandReceipt {
-  if (reason === 'INVALID_TOPIC' || reason === 'FORBIDDEN') return { outcome: 'rejected', code: reason };
+  const rejected = rejection(reason);
+  if (rejected !== undefined) return rejected;
   return reason === 'UNAVAILABLE' ? { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' } : { outcome: 'unknown' };
 }

@@ -1,5 +1,5 @@
 import type { Revocation } from '../../contracts/authorization.js';
-import { LONGEST_REVOCATION_MS } from '../../options/arguments.js';
+import { ADMISSION_MS, LONGEST_REVOCATION_MS } from '../../options/arguments.js';
 import type { ClusterNode } from './cluster-node.js';
 import { encodeRequest, newRequestId, parseRequest, revocationOf } from './command-frames.js';
 import { revocationsScript } from './scripts.js';
@@ -10,8 +10,6 @@ const MOST_MARKS = 100_000;
 const PAGE = 500;
 /** A mark has no reader that waits. */
 const NO_DEADLINE = 0;
-/** Milliseconds in which a client that a new node serves can have been admitted elsewhere. */
-const ADMISSION_MS = 120_000;
 const PURPOSE: Purpose = { kind: 'all-nodes' };
 const NOTHING = Buffer.alloc(0);
 

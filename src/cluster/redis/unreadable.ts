@@ -1,5 +1,5 @@
-import { SseError } from '../../errors.js';
 import type { ClusterNode } from './cluster-node.js';
+import { isUnreadable } from './failures.js';
 import { unreadableScript } from './scripts.js';
 
 /** Topics that are asked about. */
@@ -24,7 +24,7 @@ export class UnreadableTopics {
 
   /** Notes the failure of a call about topics. Failures for another reason are left alone. */
   note(topics: readonly string[], error: unknown): void {
-    if (!SseError.is(error) || error.noEffect !== 'KEY_UNREADABLE') return;
+    if (!isUnreadable(error)) return;
     this.#topics = [...new Set([...this.#topics, ...topics])].slice(0, MOST_TOPICS);
     this.#suspected = true;
     void this.check();
@@ -43,9 +43,10 @@ export class UnreadableTopics {
       const added = [...unreadable].filter(key => !this.#keys.includes(key));
       if (added.length > 0) logger.warn('keys of the log have another type; delete them', { keys: added });
       this.#keys = [...unreadable];
-      this.#topics = this.#topics.filter((topic, at) => {
+      this.#topics = this.#topics.filter((_, at) => {
         const keys = topics[at];
-        return !asked.includes(topic) || (keys && (unreadable.has(keys.stream) || unreadable.has(keys.last)));
+        // A topic that was noted meanwhile stands behind those that were asked about.
+        return keys === undefined || unreadable.has(keys.stream) || unreadable.has(keys.last);
       });
       this.#suspected = unreadable.size > 0 || this.#topics.length > 0;
     } catch (error) {
