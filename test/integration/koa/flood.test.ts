@@ -27,6 +27,11 @@ class StreamController {
     // Only held open.
   }
 
+  @SseEndpoint('/posted/:clientId', { guards: [HeaderGuard], methods: ['POST'] })
+  posted(): void {
+    // Only held open.
+  }
+
   @SseEndpoint('/ticketed/:clientId', { guards: [TicketGuard] })
   ticketed(): void {
     // Only held open.
@@ -189,5 +194,15 @@ describe('an attacker that floods a node', () => {
     expect(seen.map(({ kind }) => kind)).to.have.members([
       ...['connect', 'connect', 'connect', 'takeover', 'limit', 'refuse', 'refuse', 'refuse'],
     ]);
+  });
+
+  it('is in the audit records, though its request looks like a report where clients do not confirm', async () => {
+    await start({});
+    const headers = { Accept: 'application/vnd.distributed-sse.confirm' };
+    const { status } = await fetch(`${app.url}/posted/x`, { method: 'POST', headers });
+    expect(status).to.equal(406);
+    const refusals = records.filter(({ kind }) => kind !== 'connect');
+    expect(refusals).to.have.length(1);
+    expect(refusals[0]).to.include({ kind: 'refuse', code: 'NOT_ACCEPTABLE', status: 406 });
   });
 });
