@@ -29,7 +29,7 @@ const CLOSE_REASONS = {
  * | `client` | the client went away |
  * | `superseded` | a newer connection with the same id took over |
  * | `slow` | the send buffer overflowed under the `disconnect` policy |
- * | `stale` | the socket accepted no byte for `connection.timeout` although bytes were waiting |
+ * | `stale` | the socket accepted no byte for `connection.timeout` although bytes were waiting, or a client that confirms has vanished |
  * | `idle` | removed by the cleanup: no byte accepted for `cleanup.connectionTtl` |
  * | `revoked` | the application took the rights of the client away |
  * | `expired` | the credentials of the client ran out |

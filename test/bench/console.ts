@@ -77,7 +77,7 @@ for (let round = 0; round < ROUNDS; round += 1) {
   print(`round ${round + 1}`, rounds[round]);
 }
 print('median', { nobody: median('nobody'), live: median('live'), lists: median('lists') });
-await container.unbindAllAsync();
+await sse.close();
 server.close();
 
 function median(what: keyof (typeof rounds)[number]): number {

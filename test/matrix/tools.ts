@@ -8,8 +8,6 @@ export type NodeVersion = (typeof NODES)[number];
 
 /** TypeScript from the oldest version that the package promises to the newest. */
 export const COMPILERS = ['5.4', '5.5', '5.6', '5.7', '5.8', '5.9', '6.0', '7.0'] as const;
-/** A minor version of TypeScript. */
-export type CompilerVersion = (typeof COMPILERS)[number];
 
 /** Programs that bring an application into being: Node itself, package managers, compilers. */
 export class Tools {

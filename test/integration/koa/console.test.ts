@@ -110,7 +110,7 @@ describe('sseConsole', () => {
     return found() as T;
   }
 
-  it('starts only with a guard, or told that every visitor may look', async () => {
+  it('starts only with a guard, or when the settings admit every visitor', async () => {
     const { container } = a;
     // What a program without types may pass.
     const refused = [{}, { guard: undefined }, { guard: true }].map(options => options as unknown as SseConsoleOptions);

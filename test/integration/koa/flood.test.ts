@@ -95,7 +95,7 @@ describe('an attacker that floods a node', () => {
     ]);
   });
 
-  it('behind a proxy is told from others by the address that the proxy names', async () => {
+  it('behind a proxy counts by the address that the proxy names', async () => {
     await start({ options: { limits: { maxConnectionsPerAddress: 1 } } }, true);
     const mallory = { 'X-Forwarded-For': '203.0.113.9' };
     await (await open('a', mallory)).event('connected');

@@ -5,7 +5,7 @@ import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
 import type { ClusterCoordinator, EventLog } from '../../../src/contracts/cluster.js';
 import type { SseConnection } from '../../../src/contracts/connection.js';
 import type { LocalConnection } from '../../../src/contracts/store.js';
-import { SseError } from '../../../src/errors.js';
+import { sentenceOf, SseError } from '../../../src/errors.js';
 import { MemoryConnectionStore } from '../../../src/node/store.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { EventStreamClient, type StreamInit } from '../../support/event-stream-client.js';
@@ -269,7 +269,9 @@ describe('ctx.sse.connect', () => {
     });
     const client = await open();
     expect(client.status).to.equal(503);
-    expect(await client.errorCode()).to.equal('DRAINING');
+    const { error } = (await client.json()) as { error: Record<string, string> };
+    expect(error).to.include({ code: 'DRAINING', message: sentenceOf('DRAINING') });
+    expect(error).to.have.all.keys('code', 'message', 'reference');
   });
 
   it('answers 500 to a mistake of the server and reports it to Koa', async () => {

@@ -40,7 +40,7 @@ describe('telemetry.hideConnectionIds, with an instrumentation of ioredis', () =
   });
 
   afterEach(async () => {
-    for (const container of containers.splice(0)) await container.unbindAllAsync();
+    for (const container of containers.splice(0)) await container.get(SseService).close();
     commands.unsubscribe(instrumentation);
     sdk.stop();
   });
