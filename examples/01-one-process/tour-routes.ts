@@ -12,7 +12,7 @@ const MOST_POINTS = 300;
 export interface TourFacts {
   readonly nodeId: string;
   readonly coordinator: string;
-  /** Where the console is, or why there is none. */
+  /** Where the console is; `null`: there is none. */
   readonly console: string | null;
 }
 

@@ -82,9 +82,9 @@ export class DemoNode extends Program implements Upstream {
   async start(): Promise<void> {
     if (this.running) return;
     const env = {
-      // For the scenarios of the tour: a killed node is gone within seconds.
-      // A node's own copy of the log would close the gap that the tour shows.
+      // For the scenarios of the tour. A node's own copy of the log would close the gap that the tour shows.
       SSE_HISTORY_TAIL: '0',
+      // A killed node is gone within seconds.
       SSE_NODE_LEASE: '6000',
       SSE_NODE_HEARTBEAT: '2000',
       ...process.env,

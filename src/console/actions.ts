@@ -22,7 +22,7 @@ export interface Done<Name extends ActionName = ActionName> {
 type Body = Readonly<Record<string, unknown>>;
 
 /** Carries out an action. @throws SseError `INVALID_REQUEST` for a wrong body, and what the service throws */
-export type ActionRunner = { readonly [Name in ActionName]?: (body: Body) => Promise<Done<Name>> };
+export type ActionRunner = { readonly [Name in ActionName]: (body: Body) => Promise<Done<Name>> };
 
 /** The actions of the console. Each method of the service that one needs checks the names itself. */
 export function actionsOf(service: SseService, station: Station): ActionRunner {

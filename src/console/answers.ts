@@ -1,6 +1,6 @@
 import type { Happening, HappeningsEvent, NodeReading, SendRecord, SendsEvent } from './contract.js';
 import { isReading } from './reading.js';
-import type { ConnectionsQuery, SortKey, TopicSort } from './rows.js';
+import { type ConnectionsQuery, type SortKey, SORTS, STATES, TOPIC_SORTS, type TopicSort } from './rows.js';
 import {
   type Check,
   isFlag,
@@ -46,8 +46,8 @@ const isConnectionsQuery = isShape<ConnectionsQuery>({
   search: isText,
   user: orNull(isText),
   topic: orNull(isText),
-  state: orNull(isOneOf('open', 'opening', 'draining', 'waiting', 'closed')),
-  sort: isOneOf('id', 'age', 'newest', 'waiting'),
+  state: orNull(isOneOf(...STATES)),
+  sort: isOneOf(...SORTS),
   limit: isLimit,
   after: orNull(isSortKey),
 });
@@ -60,7 +60,7 @@ const isAsked: Check<Exclude<Question, Plain>> = isKind<Exclude<Question, Plain>
   topics: isShape({
     kind: isOneOf('topics'),
     search: isText,
-    sort: isOneOf('subscribers', 'rate', 'name'),
+    sort: isOneOf(...TOPIC_SORTS),
     limit: isLimit,
   }),
   sources: isShape({ kind: isOneOf('sources'), search: isText }),

@@ -52,8 +52,8 @@ export function sseConsole(container: Container, options: SseConsoleOptions): Mi
   });
   return async (ctx, next) => {
     const below = belowConsole(ctx, path);
-    if (below === undefined || (below !== 'redirect' && !(await requests.answer(ctx, below.path)))) await next();
-    else if (below === 'redirect') addSlash(ctx);
+    if (below === 'redirect') addSlash(ctx);
+    else if (below === undefined || !(await requests.answer(ctx, below.path))) await next();
   };
 }
 

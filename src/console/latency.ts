@@ -29,8 +29,8 @@ export class LatencyBuckets {
   /** What was counted; `null` when nothing was. */
   read(): Latency | null {
     if (this.#count === 0) return null;
-    const [p50, p90, p99] = [0.5, 0.9, 0.99].map(share => this.#percentile(share));
-    return { count: this.#count, p50: p50 ?? 0, p90: p90 ?? 0, p99: p99 ?? 0, max: this.#max, buckets: this.#buckets };
+    const [p50, p90, p99] = [this.#percentile(0.5), this.#percentile(0.9), this.#percentile(0.99)];
+    return { count: this.#count, p50, p90, p99, max: this.#max, buckets: this.#buckets };
   }
 
   /** The upper bound of the bucket in which so large a share has ended. */

@@ -12,7 +12,7 @@ import type { Gate, Visitor } from './guard.js';
 import { LATENCY_BOUNDS } from './latency.js';
 import type { LiveFeed } from './live.js';
 import { Query } from './query.js';
-import { EVERY, everyOf, type ResourceName, type Resources } from './resources.js';
+import { EVERY, RESOURCES, type ResourceName, type Resources } from './resources.js';
 import { refuseForeignAction, refuseForeignRead, secure, tokenOf } from './security.js';
 import { SAMPLE_MS, type Station } from './station.js';
 import type { Viewers } from './viewers.js';
@@ -29,7 +29,6 @@ export interface ConsoleServices {
   readonly traceLink: string | null;
 }
 
-const RESOURCES: ReadonlySet<string> = new Set<ResourceName>(['nodes', 'connections', 'topics', 'sources', 'activity']);
 const API = 'api/';
 
 /** Answers the requests of one console. */
@@ -64,8 +63,8 @@ export class ConsoleRequests {
     if (name === 'about') return ctx => this.#read(ctx, () => this.#about(ctx));
     if (name === 'log') return ctx => this.#read(ctx, query => this.services.resources.log(query));
     if (name === 'live') return ctx => this.#live(ctx);
-    if (RESOURCES.has(name)) return ctx => this.#resource(ctx, name as ResourceName);
-    return undefined;
+    const resource = RESOURCES.find(each => each === name);
+    return resource && (ctx => this.#resource(ctx, resource));
   }
 
   async #asset(ctx: Context, name: string): Promise<void> {
@@ -83,9 +82,7 @@ export class ConsoleRequests {
   }
 
   async #read(ctx: Context, read: (query: Query) => Promise<object>): Promise<void> {
-    allow(ctx, 'GET');
-    refuseForeignRead(ctx);
-    await this.services.gate.admit(ctx, 'view');
+    await this.#admitReader(ctx);
     ctx.body = await read(new Query(ctx.query));
   }
 
@@ -95,21 +92,20 @@ export class ConsoleRequests {
       await this.#read(ctx, query => resources.read(name, query));
       return;
     }
-    allow(ctx, 'GET');
-    refuseForeignRead(ctx);
-    await this.services.gate.admit(ctx, 'view');
-    const query = new Query(ctx.query);
-    everyOf(query);
-    // A wrong parameter is answered with a status, before the stream begins.
-    const first = await resources.read(name, query);
-    await viewers.stream(ctx, signal => resources.follow(name, query, first, signal));
+    await this.#admitReader(ctx);
+    // A wrong parameter is answered with a status.
+    await viewers.stream(ctx, await resources.follow(name, new Query(ctx.query)));
   }
 
   async #live(ctx: Context): Promise<void> {
+    await this.#admitReader(ctx);
+    await this.services.viewers.stream(ctx, signal => this.services.feed.events(signal));
+  }
+
+  async #admitReader(ctx: Context): Promise<void> {
     allow(ctx, 'GET');
     refuseForeignRead(ctx);
     await this.services.gate.admit(ctx, 'view');
-    await this.services.viewers.stream(ctx, signal => this.services.feed.events(signal));
   }
 
   async #about(ctx: Context): Promise<About> {
@@ -142,7 +138,6 @@ export class ConsoleRequests {
     refuseForeignAction(ctx);
     const visitor = await this.services.gate.admit(ctx, action);
     const run = this.services.actions[action];
-    if (run === undefined) return;
     try {
       const { target, outcome, answer } = await run(await bodyOf(ctx));
       this.#audit(ctx, visitor, action, target, outcome);

@@ -1,3 +1,4 @@
+import { setTimeout as delay } from 'node:timers/promises';
 import type { SseEvent } from '../contracts/events.js';
 import { SseError } from '../errors.js';
 import { withTimeout } from '../time.js';
@@ -25,6 +26,9 @@ import {
   isTopicsPart,
   type SortKey,
   sortKeyOf,
+  SORTS,
+  STATES,
+  TOPIC_SORTS,
   topicOrder,
 } from './rows.js';
 import type { Answers, Station } from './station.js';
@@ -39,8 +43,9 @@ const KEPT_MS = 1_000;
 export const EVERY = { least: 500, most: 60_000 } as const;
 const DEFAULT_EVERY_MS = 2_000;
 
-/** A resource that can be followed as a stream. */
-export type ResourceName = 'nodes' | 'connections' | 'topics' | 'sources' | 'activity';
+/** The resources that can be followed as a stream. */
+export const RESOURCES = ['nodes', 'connections', 'topics', 'sources', 'activity'] as const;
+export type ResourceName = (typeof RESOURCES)[number];
 
 /** Reads the resources of the whole cluster. Each method throws `INVALID_REQUEST` for a wrong parameter. */
 export class Resources {
@@ -62,12 +67,24 @@ export class Resources {
     }
   }
 
-  /** Reads a resource again and again, with the pause that the query names. The first answer is given. */
-  async *follow(name: ResourceName, query: Query, first: ClusterAnswer, signal: AbortSignal): AsyncGenerator<SseEvent> {
-    const every = everyOf(query);
+  /** Reads a resource again and again. @throws SseError `INVALID_REQUEST`, before the stream begins */
+  async follow(name: ResourceName, query: Query): Promise<(signal: AbortSignal) => AsyncGenerator<SseEvent>> {
+    const every = query.whole('every', EVERY.least, EVERY.most, DEFAULT_EVERY_MS);
+    const first = await this.read(name, query);
+    return signal => this.#readings(name, query, every, first, signal);
+  }
+
+  async *#readings(
+    name: ResourceName,
+    query: Query,
+    every: number,
+    first: ClusterAnswer,
+    signal: AbortSignal,
+  ): AsyncGenerator<SseEvent> {
     yield { event: name, data: first };
     for (;;) {
-      await pauseUnless(signal, every);
+      // Ends early when the viewer leaves.
+      await delay(every, undefined, { signal, ref: false }).catch(() => undefined);
       if (signal.aborted) return;
       yield { event: name, data: await this.read(name, query) };
     }
@@ -95,8 +112,8 @@ export class Resources {
       search: query.text('search') ?? '',
       user: query.text('user') ?? null,
       topic: query.text('topic') ?? null,
-      state: query.oneOf('state', ['open', 'opening', 'draining', 'waiting', 'closed']) ?? null,
-      sort: query.oneOf('sort', ['id', 'age', 'newest', 'waiting']) ?? 'id',
+      state: query.oneOf('state', STATES) ?? null,
+      sort: query.oneOf('sort', SORTS) ?? 'id',
       limit,
       after: afterOf(query),
     };
@@ -117,7 +134,7 @@ export class Resources {
 
   async #topics(query: Query): Promise<TopicsAnswer> {
     const search = query.text('search') ?? '';
-    const sort = query.oneOf('sort', ['subscribers', 'rate', 'name']) ?? 'subscribers';
+    const sort = query.oneOf('sort', TOPIC_SORTS) ?? 'subscribers';
     const limit = query.whole('limit', 1, MOST_ROWS, DEFAULT_TOPICS);
     const answers = await this.station.ask({ kind: 'topics', search, sort, limit: MOST_ROWS }, isTopicsPart);
     const topics = new Map<string, TopicRow>();
@@ -181,11 +198,6 @@ export class Resources {
   }
 }
 
-/** The pause between two events of a stream. @throws SseError `INVALID_REQUEST` */
-export function everyOf(query: Query): number {
-  return query.whole('every', EVERY.least, EVERY.most, DEFAULT_EVERY_MS);
-}
-
 function outline({ at, missing, cutOff }: Answers<unknown>): ClusterAnswer {
   return { at, missing, cutOff };
 }
@@ -226,18 +238,4 @@ function decoded(name: string): string {
 
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, each) => total + each, 0);
-}
-
-function pauseUnless(signal: AbortSignal, ms: number): Promise<void> {
-  if (signal.aborted) return Promise.resolve();
-  return new Promise(resolve => {
-    const done = (): void => {
-      clearTimeout(timer);
-      signal.removeEventListener('abort', done);
-      resolve();
-    };
-    const timer = setTimeout(done, ms);
-    timer.unref();
-    signal.addEventListener('abort', done);
-  });
 }

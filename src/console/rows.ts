@@ -13,13 +13,17 @@ export interface Recorded {
   readonly closed: readonly ConnectionRow[];
 }
 
+export const STATES = ['open', 'opening', 'draining', 'waiting', 'closed'] as const;
+export const SORTS = ['id', 'age', 'newest', 'waiting'] as const;
+export const TOPIC_SORTS = ['subscribers', 'rate', 'name'] as const;
+
 /** Which connections, in which order, from where on. */
 export interface ConnectionsQuery {
   readonly search: string;
   readonly user: string | null;
   readonly topic: string | null;
-  readonly state: 'open' | 'opening' | 'draining' | 'waiting' | 'closed' | null;
-  readonly sort: 'id' | 'age' | 'newest' | 'waiting';
+  readonly state: (typeof STATES)[number] | null;
+  readonly sort: (typeof SORTS)[number];
   readonly limit: number;
   readonly after: SortKey | null;
 }
@@ -52,7 +56,8 @@ export async function findConnections(
   const nodeId = options.node.id;
   if (query.state === 'closed') {
     const page = new Page<ConnectionRow>(nodeId, query);
-    for (const row of recorded?.closed ?? []) page.offer(valueOf(row, query.sort), row.connectionId, row);
+    for (const row of recorded?.closed ?? [])
+      page.offer(valueOf(query.sort, row.openedAt, row.waitingBytes), row.connectionId, row);
     return page.read(row => row);
   }
   const page = new Page<LocalConnection>(nodeId, query);
@@ -60,8 +65,10 @@ export async function findConnections(
   for (const connection of store.connections()) {
     looked += 1;
     if (looked % SLICE === 0) await new Promise(resolve => setImmediate(resolve));
-    if (matches(connection, query)) page.offer(sortValueOf(connection, query.sort), connection.id, connection);
-    else page.skip();
+    if (matches(connection, query)) {
+      const value = valueOf(query.sort, wallTimeOf(connection.openedAt), connection.sendBufferBytes);
+      page.offer(value, connection.id, connection);
+    } else page.skip();
   }
   return page.read(connection => rowOf(connection, nodeId, recorded));
 }
@@ -110,10 +117,10 @@ export function compareKeys(a: SortKey, b: SortKey): number {
 
 /** Where a row stands in the order of a query. */
 export function sortKeyOf(row: ConnectionRow, { sort }: Pick<ConnectionsQuery, 'sort'>): SortKey {
-  return { value: valueOf(row, sort), connectionId: row.connectionId, nodeId: row.nodeId };
+  return { value: valueOf(sort, row.openedAt, row.waitingBytes), connectionId: row.connectionId, nodeId: row.nodeId };
 }
 
-function valueOf({ openedAt, waitingBytes }: ConnectionRow, sort: ConnectionsQuery['sort']): number {
+function valueOf(sort: ConnectionsQuery['sort'], openedAt: number, waitingBytes: number): number {
   switch (sort) {
     case 'id':
       return 0;
@@ -123,20 +130,6 @@ function valueOf({ openedAt, waitingBytes }: ConnectionRow, sort: ConnectionsQue
       return -openedAt;
     case 'waiting':
       return -waitingBytes;
-  }
-}
-
-/** As {@link valueOf}, without making the row. */
-function sortValueOf(connection: LocalConnection, sort: ConnectionsQuery['sort']): number {
-  switch (sort) {
-    case 'id':
-      return 0;
-    case 'age':
-      return wallTimeOf(connection.openedAt);
-    case 'newest':
-      return -wallTimeOf(connection.openedAt);
-    case 'waiting':
-      return -connection.sendBufferBytes;
   }
 }
 
@@ -222,7 +215,7 @@ export function findTopics(
   return { total, rows: rows.sort(topicOrder(sort)).slice(0, limit) };
 }
 
-export type TopicSort = 'subscribers' | 'rate' | 'name';
+export type TopicSort = (typeof TOPIC_SORTS)[number];
 
 export function topicOrder(sort: TopicSort): (a: TopicsPart['rows'][number], b: TopicsPart['rows'][number]) => number {
   const byName = (a: { readonly topic: string }, b: { readonly topic: string }) => compareText(a.topic, b.topic);
@@ -236,13 +229,10 @@ export function topicOrder(sort: TopicSort): (a: TopicsPart['rows'][number], b: 
   }
 }
 
-/** One node's share of the sources: what runs or has ended here, and how many follow it here. */
-export type SourcePart = SourceRow;
-
-/** This node's resumable sources: running, ended of late, or followed. */
-export function findSources({ store, options }: SseNode, sources: ResumableSources, search: string): SourcePart[] {
+/** This node's share of the resumable sources: what runs or has ended of late here, and how many follow it here. */
+export function findSources({ store, options }: SseNode, sources: ResumableSources, search: string): SourceRow[] {
   const nodeId = options.node.id;
-  const rows = new Map<string, SourcePart>();
+  const rows = new Map<string, SourceRow>();
   for (const [key, { run }] of sources.runs) {
     const startedAt = wallTimeOf(run.startedAt);
     rows.set(key, { key, state: 'running', nodeId, followers: 0, events: run.events, startedAt });
@@ -274,7 +264,7 @@ function compareText(a: string, b: string): number {
   return a < b ? -1 : 1;
 }
 
-export const isConnectionRow: Check<ConnectionRow> = isShape<ConnectionRow>({
+const isConnectionRow: Check<ConnectionRow> = isShape<ConnectionRow>({
   connectionId: isText,
   nodeId: isText,
   user: orNull(isText),
@@ -303,8 +293,8 @@ export const isTopicsPart: Check<TopicsPart> = isShape<TopicsPart>({
   rows: isListOf(isShape<TopicsPart['rows'][number]>({ topic: isText, subscribers: isNumber, rate: orNull(isNumber) })),
 });
 
-export const areSources: Check<readonly SourcePart[]> = isListOf(
-  isShape<SourcePart>({
+export const areSources: Check<readonly SourceRow[]> = isListOf(
+  isShape<SourceRow>({
     key: isText,
     state: isOneOf('running', 'completed', 'failed', 'lost'),
     nodeId: orNull(isText),

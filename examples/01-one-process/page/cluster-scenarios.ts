@@ -22,16 +22,11 @@ const killNode: Scenario = {
   async run(stage) {
     const [victim, witness] = [stage.client('Client of node b'), stage.client('Client of node a')];
     const topic = `tour/kill/${stage.visitor}-${Date.now()}`;
-    const publish = async (from: number): Promise<void> => {
-      for (let n = from; n < from + 3; n += 1) {
-        await stage.ask('POST', `/sse/topics/${encodeURIComponent(topic)}?event=entry&node=a`, String(n));
-      }
-    };
     await stage.step(async () => {
       victim.open(`/sse/connect/${stage.visitor}-b?node=b&topics=${encodeURIComponent(topic)}`);
       witness.open(`/sse/connect/${stage.visitor}-a?node=a&topics=${encodeURIComponent(topic)}`);
       await Promise.all([victim.state('open'), witness.state('open')]);
-      await publish(1);
+      await stage.publish(topic, 1, '&node=a');
       await Promise.all([victim.event('entry', 2), witness.event('entry', 2)]);
       return 'both have entries 1 to 3';
     });
@@ -42,7 +37,7 @@ const killNode: Scenario = {
       return { text: 'the stream broke without a last event', tone: 'bad' };
     });
     await stage.step(async () => {
-      await publish(4);
+      await stage.publish(topic, 4, '&node=a');
       await witness.event('entry', 5);
       return 'the client of node a has entries 4 to 6';
     });

@@ -6,6 +6,7 @@ import {
   type StreamState,
 } from '../../../src/client/index.js';
 import { element, setText } from '../../../src/console/page/dom.js';
+import { messageOf } from '../../../src/console/page/format.js';
 import { isRecord } from './server.js';
 
 const MOST_CHIPS = 60;
@@ -105,7 +106,7 @@ export class Lane {
     try {
       for await (const event of stream) this.#receive(event);
     } catch (error) {
-      this.note(error instanceof Error ? error.message : String(error), 'bad');
+      this.note(messageOf(error), 'bad');
     }
   }
 

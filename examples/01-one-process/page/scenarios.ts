@@ -80,15 +80,10 @@ stream.on('entry', show);`,
     const reader = stage.client('Reader');
     const id = `${stage.visitor}-reader`;
     const topic = `tour/news/${stage.visitor}-${Date.now()}`;
-    const publish = async (from: number): Promise<void> => {
-      for (let n = from; n < from + 3; n += 1) {
-        await stage.ask('POST', `/sse/topics/${encodeURIComponent(topic)}?event=entry`, String(n));
-      }
-    };
     await stage.step(async () => {
       reader.open(`/sse/connect/${id}?topics=${encodeURIComponent(topic)}`);
       await reader.state('open');
-      await publish(1);
+      await stage.publish(topic, 1);
       await reader.event('entry', 2);
       return `entries 1 to 3 arrived; last id ${reader.lastEventId ?? ''}`;
     });
@@ -98,7 +93,7 @@ stream.on('entry', show);`,
       return { text: 'sse.closed: closed. This reason lets a client come back.', tone: 'warn' };
     });
     await stage.step(async () => {
-      await publish(4);
+      await stage.publish(topic, 4);
       return 'entries 4 to 6 are in the log';
     });
     await stage.step(async () => {

@@ -1,3 +1,5 @@
+import { messageOf } from '../../../src/console/page/format.js';
+
 /** What the server answered. Status 0: no answer came. */
 export interface Answer {
   readonly ok: boolean;
@@ -34,7 +36,7 @@ export async function ask(method: string, path: string, body?: string): Promise<
     });
     return { ok: response.ok, status: response.status, body: parse(await response.text()) };
   } catch (error) {
-    const message = error instanceof Error ? error.message : String(error);
+    const message = messageOf(error);
     return { ok: false, status: 0, body: { error: { code: 'NO_ANSWER', message } } };
   }
 }

@@ -1,4 +1,5 @@
 import { element, setText } from '../../../src/console/page/dom.js';
+import { messageOf } from '../../../src/console/page/format.js';
 import { Lane } from './lane.js';
 import type { Scenario } from './scenario.js';
 import { ask, type Answer, errorText } from './server.js';
@@ -62,7 +63,7 @@ export class Stage {
       const { text, tone } = typeof result === 'string' ? { text: result, tone: 'good' as const } : result;
       showResult(view, text, tone);
     } catch (error) {
-      if (!this.signal.aborted) showResult(view, error instanceof Error ? error.message : String(error), 'bad');
+      if (!this.signal.aborted) showResult(view, messageOf(error), 'bad');
       throw error;
     }
     await this.pause(PACE_MS);
@@ -82,6 +83,13 @@ export class Stage {
     }
     if (!answer.ok) throw new Error(`${method} ${path}: ${errorText(answer)}`);
     return answer;
+  }
+
+  /** Publishes three entries, numbered from `from` on. @param query further parameters, which begin with `&` */
+  async publish(topic: string, from: number, query = ''): Promise<void> {
+    for (let n = from; n < from + 3; n += 1) {
+      await this.ask('POST', `/sse/topics/${encodeURIComponent(topic)}?event=entry${query}`, String(n));
+    }
   }
 
   /** To be done at the end of the run, however it ends. */

@@ -1,4 +1,5 @@
 import { byId, element, setText } from '../../../src/console/page/dom.js';
+import { messageOf } from '../../../src/console/page/format.js';
 import type { Scenario } from './scenario.js';
 import { interruptedScenario, SCENARIOS } from './scenarios.js';
 import { ask, type ClusterFacts, type Facts } from './server.js';
@@ -63,15 +64,13 @@ class Tour {
 
   /** Why a scenario cannot run here; `undefined` when it can. */
   #missing({ needs }: Scenario): string | undefined {
-    if (needs === 'a cluster' && this.#cluster.nodes.length === 0) return this.#needsCluster();
-    if (needs !== 'a cluster with its own Redis' || this.#cluster.redis !== null) return undefined;
-    return this.#cluster.nodes.length === 0
-      ? this.#needsCluster()
-      : 'The Redis of REDIS_URL is not this program’s to stop.';
-  }
-
-  #needsCluster(): string {
-    return 'One process cannot show this. Stop it and start three nodes and a Redis by: npm run demo:cluster';
+    const { nodes, redis } = this.#cluster;
+    if (needs === 'one process') return undefined;
+    if (nodes.length === 0) {
+      return 'One process cannot show this. Stop it and start three nodes and a Redis by: npm run demo:cluster';
+    }
+    if (needs === 'a cluster' || redis !== null) return undefined;
+    return 'The Redis of REDIS_URL is not this program’s to stop.';
   }
 
   #show(): void {
@@ -165,7 +164,7 @@ class Tour {
       this.#links.get(scenario.id)?.setAttribute('data-state', 'done');
     } catch (error) {
       if (this.#stage !== stage) return;
-      setText(status, `Stopped: ${error instanceof Error ? error.message : String(error)}`);
+      setText(status, `Stopped: ${messageOf(error)}`);
       this.#main.dataset['run'] = 'failed';
     }
   }

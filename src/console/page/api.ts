@@ -10,6 +10,7 @@ import type {
   SourcesAnswer,
   TopicsAnswer,
 } from '../contract.js';
+import { messageOf } from './format.js';
 
 /** What each resource answers. */
 interface Resources {
@@ -26,7 +27,7 @@ export type Query = Readonly<Record<string, string | number | undefined>>;
 
 const LONGEST_MS = 15_000;
 /** After so long in the background the page lets go of its streams, and the nodes stop to sample for it. */
-const HIDDEN_MS = 10_000;
+export const HIDDEN_MS = 10_000;
 
 /** An answer of the API that is no success. */
 export class ApiError extends Error {
@@ -107,7 +108,7 @@ async function request<T>(url: string, init: RequestInit): Promise<T> {
   try {
     response = await fetch(url, { cache: 'no-store', signal: AbortSignal.timeout(LONGEST_MS), ...init });
   } catch (error) {
-    throw new ApiError(0, 'NO_ANSWER', `The node did not answer: ${textOf(error)}.`);
+    throw new ApiError(0, 'NO_ANSWER', `The node did not answer: ${messageOf(error)}.`);
   }
   const body: unknown = await response.json().catch(() => undefined);
   // Every answer that is not 2xx is a failure of the contract, unless something else stands in front of the node.
@@ -115,9 +116,4 @@ async function request<T>(url: string, init: RequestInit): Promise<T> {
   const failure = body as Partial<Failure> | undefined;
   const { code = 'REFUSED', message = response.statusText } = failure?.error ?? {};
   throw new ApiError(response.status, code, message);
-}
-
-/** The text of an error for a person. */
-export function textOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
 }

@@ -1,17 +1,15 @@
 import { connect, type StreamState } from '../../client/index.js';
 import type { LiveEvents, NodesAnswer } from '../contract.js';
-import { Permissions, read, textOf, urlOf } from './api.js';
+import { HIDDEN_MS, Permissions, read, urlOf } from './api.js';
 import { Connections } from './connections.js';
 import { Dialogs } from './dialogs.js';
 import { byId, element, setText } from './dom.js';
-import { count } from './format.js';
+import { count, messageOf } from './format.js';
 import { Overview } from './overview.js';
 import { Sends } from './sends.js';
 import { Sources } from './sources.js';
 import { Topics } from './topics.js';
 import type { View } from './view.js';
-
-const HIDDEN_MS = 10_000;
 
 /** The page: one stream for all that is live, and one view at a time that follows what it shows. */
 class Console {
@@ -42,7 +40,7 @@ class Console {
         this.#overview.happenings({ happenings, more: {} });
         this.#sends.add({ sends, more: {} });
       },
-      (error: unknown) => showFailure(textOf(error)),
+      (error: unknown) => showFailure(messageOf(error)),
     );
   }
 
@@ -119,6 +117,6 @@ try {
 } catch (error) {
   showFailure('no answer');
   byId('view', HTMLElement).replaceChildren(
-    element('p', 'panel empty', `The console cannot be shown: ${textOf(error)} Load the page again.`),
+    element('p', 'panel empty', `The console cannot be shown: ${messageOf(error)} Load the page again.`),
   );
 }

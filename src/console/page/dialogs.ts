@@ -1,7 +1,7 @@
 import type { ActionName, Actions } from '../contract.js';
-import { type Permissions, textOf } from './api.js';
+import type { Permissions } from './api.js';
 import { byId, element } from './dom.js';
-import { duration, plural } from './format.js';
+import { duration, messageOf, plural } from './format.js';
 
 const TOAST_MS = 8_000;
 
@@ -172,7 +172,7 @@ export class Dialogs {
         },
         (error: unknown) => {
           confirm.disabled = false;
-          problem.textContent = textOf(error);
+          problem.textContent = messageOf(error);
         },
       );
     });

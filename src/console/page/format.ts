@@ -60,3 +60,8 @@ export function outcomeTone(outcome: string | null): string {
 export function plural(number: number, noun: string): string {
   return `${whole.format(number)} ${noun}${number === 1 ? '' : 's'}`;
 }
+
+/** The text of an error for a person. */
+export function messageOf(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

@@ -74,8 +74,9 @@ export class Table<Row> {
       this.#rows.set(key, view);
     }
     for (const [at, column] of this.columns.entries()) {
-      const cell = view.children[at];
-      if (cell instanceof HTMLElement) fill(cell, column.cell(row), column.tone?.(row));
+      const value = view.children[at]?.firstElementChild;
+      // The buttons of a row stay the same ones: replacing them would take the focus away.
+      if (value instanceof HTMLElement && value.childElementCount === 0) fill(value, column, row);
     }
     return view;
   }
@@ -89,15 +90,14 @@ function cellView<Row>({ title, class: className = '' }: Column<Row>): HTMLEleme
   );
 }
 
-function fill(cell: HTMLElement, content: string | Node, tone: string | undefined): void {
-  const value = cell.firstElementChild;
-  if (!(value instanceof HTMLElement)) return;
+function fill<Row>(value: HTMLElement, column: Column<Row>, row: Row): void {
+  const content = column.cell(row);
   if (typeof content !== 'string') {
-    // Buttons of a row stay the same ones: replacing them would take the focus away.
-    if (value.childElementCount === 0) value.replaceChildren(content);
+    value.replaceChildren(content);
     return;
   }
   setText(value, content);
+  const tone = column.tone?.(row);
   if (tone === undefined) return;
   value.classList.add('badge');
   value.dataset['tone'] = tone;

@@ -1,9 +1,9 @@
 import type { SseStream } from '../../client/index.js';
 import type { LogAnswer, LogEntryRow, TopicRow } from '../contract.js';
-import { follow, read, textOf } from './api.js';
+import { follow, read } from './api.js';
 import type { Dialogs } from './dialogs.js';
 import { element, setText } from './dom.js';
-import { bytes, clock, count, UNKNOWN } from './format.js';
+import { bytes, clock, count, messageOf, UNKNOWN } from './format.js';
 import { Table } from './table.js';
 import type { View } from './view.js';
 
@@ -159,7 +159,7 @@ class LogView {
     const names = topics.split(',').map(name => encodeURIComponent(name.trim()));
     read('log', { topics: names.join(','), after, limit: ENTRIES }).then(
       answer => this.#show(answer),
-      (error: unknown) => this.#say(textOf(error), 'bad'),
+      (error: unknown) => this.#say(messageOf(error), 'bad'),
     );
   }
 
