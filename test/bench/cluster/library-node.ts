@@ -5,7 +5,7 @@ import type { AddressInfo } from 'node:net';
 import { Container } from 'inversify';
 import { ClusterCoordinator, type Receipt, sseModule, SseService } from '../../../src/index.js';
 import { sinkFor } from '../../../src/koa/stream-request.js';
-import { benchData, MARKER } from '../servers/bench-event.js';
+import { benchData, kilobyte, MARKER } from '../servers/bench-event.js';
 import { inFlight } from './in-flight.js';
 import { Arrivals, offerWork } from './work.js';
 
@@ -22,6 +22,7 @@ offerWork(
   {
     publish: number => service.publish('bench', 'tick', benchData(number), { history: false }),
     'publish-history': number => service.publish('bench', 'tick', benchData(number)),
+    'publish-1kb': number => service.publish('bench', 'tick', kilobyte(number)),
     broadcast: number => service.broadcastToCluster('tick', benchData(number), { history: false }),
     'broadcast-history': number => service.broadcastToCluster('tick', benchData(number)),
     send: async number => expectOutcome(await send(number, 'owner'), ['delivered', 'buffered']),
