@@ -11,7 +11,7 @@ import { BenchClients } from './client/bench-clients.js';
 import { CentrifugoNode } from './cluster/centrifugo.js';
 import { ClusterRound } from './cluster/cluster-round.js';
 import { MeasureThroughput } from './cluster/measure-throughput.js';
-import { benchData, kilobyte } from './servers/bench-event.js';
+import { benchData, dataOf } from './servers/bench-event.js';
 import { summarize } from './statistics.js';
 
 const { values: flags } = parseArgs({
@@ -148,7 +148,7 @@ async function withCentrifugo<T>(
     return await work(round, {
       port: b.port,
       path: b.path(),
-      publish: (what, count) => a.publish(count, what === '1kb' ? kilobyte : benchData),
+      publish: (what, count) => a.publish(count, what === '1kb' ? number => dataOf(number, 1_000) : benchData),
       cpu: () => b.cpu(),
       position: async () => ({ path: b.path(await b.position()) }),
     });
@@ -194,7 +194,7 @@ async function resume(round: ClusterRound, contender: Contender) {
     const before = await contender.cpu();
     const begun = performance.now();
     const { cpuUs } = await round.meter.during(async () => {
-      await clients.open({ port: contender.port, ...from }, clientCount, clientCount);
+      await clients.open({ port: contender.port, ...from }, clientCount);
       await clients.completed(RESUMED);
     });
     const resumeMs = performance.now() - begun;

@@ -30,7 +30,7 @@ export class CentrifugoNode {
       http_server: { address: '127.0.0.1', port: String(port) },
       http_api: { insecure: true },
       log: { level: 'error' },
-      engine: { type: 'redis', redis: { address: redisUrl } },
+      engine: { type: 'redis', redis: { address: redisUrl, io_timeout: '30s' } },
       client: { insecure: true },
       uni_sse: { enabled: true },
       channel: {

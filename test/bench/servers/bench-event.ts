@@ -17,7 +17,7 @@ export function benchFrame(number: number): Buffer {
   return Buffer.from(`event: tick\ndata: ${JSON.stringify(benchData(number))}\n\n`);
 }
 
-/** The data of an event of about 1 kB. */
-export function kilobyte(number: number) {
-  return { number: String(number).padStart(8, '0'), text: 'x'.repeat(950) + MARKER };
+/** The data of an event of about so many bytes. */
+export function dataOf(number: number, bytes: number) {
+  return { number: String(number).padStart(8, '0'), text: 'x'.repeat(bytes - 60) + MARKER };
 }
