@@ -169,7 +169,7 @@ async function publications(round: ClusterRound, contender: Contender, what: 'ke
   const clients = BenchClients.start();
   try {
     await clients.open({ port, path }, 1);
-    const warmUp = Math.ceil(operations / 5);
+    const warmUp = operations;
     await contender.publish(what, warmUp);
     await clients.completed(warmUp);
     const before = await contender.cpu();
@@ -184,13 +184,15 @@ async function publications(round: ClusterRound, contender: Contender, what: 'ke
 }
 
 async function resume(round: ClusterRound, contender: Contender) {
-  const follower = BenchClients.start();
-  const clients = BenchClients.start();
+  const [follower, first, clients] = [BenchClients.start(), BenchClients.start(), BenchClients.start()];
   try {
     // The node follows the topic, as one with clients does.
     await follower.open({ port: contender.port, path: contender.path }, 1);
     const from = await contender.position();
     await contender.publish('1kb', RESUMED);
+    await first.open({ port: contender.port, ...from }, Math.ceil(clientCount / 4));
+    await first.completed(RESUMED);
+    await first.stop();
     const before = await contender.cpu();
     const begun = performance.now();
     const { cpuUs } = await round.meter.during(async () => {
@@ -200,6 +202,6 @@ async function resume(round: ClusterRound, contender: Contender) {
     const resumeMs = performance.now() - begun;
     return { resume: (cpuUs + (await contender.cpu()) - before) / 1_000, resumeMs };
   } finally {
-    await Promise.all([follower.stop(), clients.stop()]);
+    await Promise.all([follower, first, clients].map(each => each.stop()));
   }
 }
