@@ -15,7 +15,7 @@ interface Shared {
 }
 
 /** Of the server; `undefined` where there is none. */
-const version = /v=([\d.]+)/.exec(spawnSync(REDIS_SERVER, ['--version'], { encoding: 'utf8' }).stdout ?? '')?.[1];
+const version = /v=([\d.]+)/.exec(String(spawnSync(REDIS_SERVER, ['--version']).stdout))?.[1];
 
 /** What the suites of this process have started, by its arguments. */
 const shared = new Map<string, Promise<Shared>>();
@@ -43,12 +43,12 @@ export function withRedisCluster(): Started<RedisCluster> {
 
 /** Skips the tests of a `describe`, visibly, when the server has no TLS, as in packages of other languages. */
 export async function needsTls(context: Mocha.Context, server: RedisServer): Promise<void> {
-  if (!(await server.knows('tls-port'))) skip(context, `${REDIS_SERVER} ${version ?? ''} was built without TLS`);
+  if (!(await server.knows('tls-port'))) skip(context, 'the server was built without TLS');
 }
 
 /** Skips a test or the tests of a `describe`, visibly, when the server is older. @param what from this version on */
 export function needsVersion(context: Mocha.Context, major: number, what: string): void {
-  if (version !== undefined && parseInt(version) < major) skip(context, `${what} from ${major}.0 on, got ${version}`);
+  if (version !== undefined && parseInt(version) < major) skip(context, `${what} from ${major}.0 on`);
 }
 
 function skip(context: Mocha.Context, why: string): never {
