@@ -1,7 +1,6 @@
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-
 import { describeInBrowser } from '../support/browser.js';
 import { ChildProgram } from '../support/child-program.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
