@@ -111,3 +111,16 @@ export type Verdict = boolean | number | Admission;
 export interface SseGuard {
   canConnect(request: SseRequest): Verdict | Promise<Verdict>;
 }
+
+/**
+ * A limit of all connections of the cluster that have one name in common, such as those of a user, or from an address. A
+ * connection counts until it is unregistered, or the lease of its node is over.
+ */
+export interface SharedLimit {
+  /** 1 to 800 bytes. The beginning of the ids of a user's connections for a user: these are kept in the place of their routes. */
+  readonly name: string;
+  /** Connections at one time. Default: no limit. */
+  readonly most?: number;
+  /** Registrations within a minute, about. Default: no limit. */
+  readonly perMinute?: number;
+}

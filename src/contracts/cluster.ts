@@ -1,5 +1,5 @@
 import type { ServiceIdentifier } from 'inversify';
-import type { Revocation } from './authorization.js';
+import type { Revocation, SharedLimit } from './authorization.js';
 import type { CloseReason } from './connection.js';
 import type {
   CloseReceipt,
@@ -32,6 +32,13 @@ export interface Registration {
   readonly pageLoad?: boolean;
   /** The trace of its opening, for a former owner. */
   readonly trace?: string;
+  /** What it counts for, at most two. Asked neither of a takeover nor with `openedAt`, which count all the same. */
+  readonly limits?: readonly SharedLimit[];
+  /**
+   * Live connections that the cluster may have. Asked only where its id has no route. Exact unless the cluster keeps its routes
+   * in several places; then as of the last heartbeat in the others.
+   */
+  readonly maxConnections?: number;
 }
 
 /** Answer to a registration. Only `registered` changes anything. */
@@ -41,7 +48,11 @@ export type RegistrationResult =
   /** `reject` was asked for and `nodeId` owns the id; or `openedAt` was given and its registration is newer. */
   | { readonly outcome: 'exists'; readonly nodeId: string }
   /** The id was taken over too often within the window; its owner keeps it. */
-  | { readonly outcome: 'storm' };
+  | { readonly outcome: 'storm' }
+  /** There are as many connections of that name as it may have; without a name: in the cluster. */
+  | { readonly outcome: 'full'; readonly name?: string }
+  /** There were as many registrations of that name within a minute as it may have. */
+  | { readonly outcome: 'rate-limited'; readonly name: string };
 
 /** Which node owns a connection id. */
 export interface Route {

@@ -248,12 +248,13 @@ export class ConnectionOpener {
     const pageLoad = lastEventId === undefined && failures === 0;
     const owner = { ...(user !== undefined && { user }), ...(trace !== undefined && { trace }) };
     const result = await cluster.routes
-      .register({ connectionId: id, token, pageLoad, ...owner, ...how })
+      .register({ connectionId: id, token, pageLoad, ...owner, ...this.node.limits.shared(connection), ...how })
       .catch((error: unknown) => {
         this.node.noteUnanswered(connection);
         throw error;
       });
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
+    if (result.outcome === 'full' || result.outcome === 'rate-limited') throw this.node.limits.refusal(result);
     if (result.outcome === 'storm') {
       this.node.evictions.refused(id);
       throw pageLoad ? tooManyLoads(id, options.connection) : takeoverStorm(id, options.connection);

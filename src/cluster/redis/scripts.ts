@@ -29,6 +29,7 @@ const pubCommand = word('PUBLISH', 'SPUBLISH');
 /** The generation numbers a lease within its partition; the epoch names the partition's life. */
 const lease = group({ gen: text, epoch: text });
 const owned = group({ conn: text, tok: text });
+const held = { lease, owned: integer, nowMicros: integer, full: flag, routes: integer };
 
 /** Proves that a node lives, or opens its lease. `believed`: the lease as the last answer named it. */
 export const leaseScript = script({
@@ -36,8 +37,8 @@ export const leaseScript = script({
   keys: { partition },
   args: { inc: text, believed: optional(lease), leaseMs: integer, keyMs: integer, schema: text, newEpoch: text },
   replies: {
-    RENEWED: { lease, owned: integer, nowMicros: integer, full: flag },
-    OPENED: { lease, owned: integer, nowMicros: integer, full: flag },
+    RENEWED: held,
+    OPENED: held,
     SCHEMA: { stored: text },
     UNREADABLE: { key: text },
   },
@@ -47,18 +48,11 @@ export const leaseScript = script({
 export const registerScript = script({
   name: 'register',
   keys: { partition },
-  restKeys: { tombstones: text },
+  restKeys: { tombstones: text, counters: text },
   args: {
-    inc: text,
-    gen: text,
-    mode: word('take', 'load', 'nx', 'restore'),
-    ttlMs: integer,
-    leaseMs: integer,
-    keyMs: integer,
-    takeoverLimit: integer,
-    takeoverWindow: integer,
-    pubCommand,
-    partition: nodeChannel,
+    ...{ inc: text, gen: text, mode: word('take', 'load', 'nx', 'restore') },
+    ...{ ttlMs: integer, leaseMs: integer, keyMs: integer, takeoverLimit: integer, takeoverWindow: integer },
+    ...{ pubCommand, partition: nodeChannel },
   },
   restArgs: {
     registrations: group({
@@ -68,14 +62,20 @@ export const registerScript = script({
       /** The connection's own, in mode `restore`. */
       fencingToken: optional(integer),
       trace: optional(text),
+      /** Routes that the partition may have. */
+      room: optional(integer),
+      /** Of each of its counters, as `formatLimit` writes them. */
+      limits: text,
     }),
   },
   replies: {
     OK: {
       now: integer,
+      routes: integer,
       answers: rest(
         group({
-          result: word('NEW', 'TOOK', 'DUP', 'STALE', 'EXISTS', 'MOVED', 'STORM', 'GONE'),
+          result: word('NEW', 'TOOK', 'DUP', 'STALE', 'EXISTS', 'MOVED', 'STORM', 'GONE', 'FULL', 'OFTEN'),
+          /** `FULL` and `OFTEN`: the number of the counter among those of the registration; 0: the routes of the partition. */
           fencingToken: integer,
           /** The present owner when the registration was refused, else the former one; '' when there is none. */
           ownerInc: text,
@@ -85,6 +85,16 @@ export const registerScript = script({
     },
     LOST: {},
   },
+});
+
+/** Counts connections for users and addresses whose counters are in another partition than their routes, or no more. */
+export const countersScript = script({
+  name: 'counters',
+  keys: { leases: text },
+  restKeys: { counters: text },
+  args: { gen: text, mode: word('enter', 'renew', 'leave'), keyMs: integer },
+  restArgs: { entries: group({ tok: text, limits: text }) },
+  replies: { OK: { results: rest(word('DONE', 'FULL', 'OFTEN')) } },
 });
 
 /** Removes the routes that are still those of these registrations: one result for each, in their order. */
@@ -119,7 +129,6 @@ export const ownedScript = script({
 });
 
 const reaped = { inc: text, gen: text, removed: rest(owned) };
-
 /** Removes the routes of a dead node, or of one that leaves. A lost reply loses its list, nothing else. */
 export const reapScript = script({
   name: 'reap',
@@ -157,7 +166,6 @@ export const reconcileScript = script({
 });
 
 const route = { inc: text, tok: text, fencingToken: integer };
-
 /** Publishes a message to the owner of a connection id. Each repetition publishes: the owner must know the message id. */
 export const sendScript = script({
   name: 'send',
@@ -301,12 +309,7 @@ export const recallScript = script({
 });
 
 /** Deletes the entries of a topic of the ordered log. */
-export const forgetScript = script({
-  name: 'forget',
-  keys: { stream: text },
-  args: {},
-  replies: { OK: {} },
-});
+export const forgetScript = script({ name: 'forget', keys: { stream: text }, args: {}, replies: { OK: {} } });
 
 /** Counts the entries of a topic of the ordered log. */
 export const keptScript = script({
@@ -348,6 +351,7 @@ export const SCRIPTS = [
   unreadableScript,
   leaseScript,
   registerScript,
+  countersScript,
   unregisterScript,
   refreshScript,
   ownedScript,
@@ -374,20 +378,16 @@ export const SCRIPTS = [
 export type Lease = NonNullable<RequestOf<typeof leaseScript>['believed']>;
 export type LeaseReply = ReplyOf<typeof leaseScript>;
 export type RegisterRequest = RequestOf<typeof registerScript>;
-export type RegisterReply = ReplyOf<typeof registerScript>;
 /** The answer to one registration. */
-export type RegisterAnswer = Extract<RegisterReply, { status: 'OK' }>['answers'][number];
-export type RefreshRequest = RequestOf<typeof refreshScript>;
+export type RegisterAnswer = Extract<ReplyOf<typeof registerScript>, { status: 'OK' }>['answers'][number];
 /** A connection of a node. */
-export type OwnedConnection = RefreshRequest['connections'][number];
+export type OwnedConnection = RequestOf<typeof refreshScript>['connections'][number];
 /** How a route compares with what its node thinks. */
 export type RouteState = Extract<ReplyOf<typeof refreshScript>, { status: 'OK' }>['states'][number];
-export type OwnedReply = ReplyOf<typeof ownedScript>;
 type ResolveReply = Extract<ReplyOf<typeof resolveScript>, { status: 'OK' }>;
 /** A route as Redis knows it. */
 export type ResolvedRoute = NonNullable<ResolveReply['routes'][number]>;
 export type SendReply = ReplyOf<typeof sendScript>;
-export type CountReply = ReplyOf<typeof countScript>;
 export type PublishRequest = RequestOf<typeof publishScript>;
 export type PublishReply = ReplyOf<typeof publishScript>;
 export type HistoryRequest = RequestOf<typeof historyScript>;

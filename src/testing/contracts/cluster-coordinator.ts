@@ -1,3 +1,4 @@
+import type { SharedLimit } from '../../contracts/authorization.js';
 import type {
   Backlog,
   ClusterCoordinator,
@@ -308,6 +309,94 @@ export function clusterCoordinatorContract(
         for (let n = 0; n <= 5; n += 1) await register(a, c1, `${t1}-${n}`);
         await register(a, c2, t1);
         expect(await register(b, c2, t2)).to.include({ outcome: 'registered' });
+      });
+    });
+
+    describe('limits', () => {
+      const enter = ({ coordinator }: Node, id: string, limit: Omit<SharedLimit, 'name'>, more = {}) =>
+        coordinator.routes.register({
+          connectionId: id,
+          token: `${t1}-${id}`,
+          onDuplicate: 'takeover',
+          limits: [{ name: `${news}/`, ...limit }],
+          ...more,
+        });
+      const full = { outcome: 'full', name: '' };
+      beforeEach(() => {
+        full.name = `${news}/`;
+      });
+
+      core('a name has so many connections on all nodes, and the next one changes no route', async () => {
+        for (const [node, id] of [
+          [a, c1],
+          [b, c2],
+        ] as const)
+          expect(await enter(node, id, { most: 2 })).to.include({ outcome: 'registered' });
+        for (const node of [a, b]) expect(await enter(node, c3, { most: 2 })).to.deep.equal(full);
+        expect(await a.coordinator.routes.locate(c3)).to.equal(undefined);
+        expect(await a.coordinator.routes.count()).to.equal(2);
+        expect(await register(b, c3, t2)).to.include({ outcome: 'registered' });
+      });
+
+      core('a connection that was unregistered makes room', async () => {
+        await enter(a, c1, { most: 1 });
+        await a.coordinator.routes.unregister(c1, `${t1}-${c1}`);
+        expect(await enter(b, c2, { most: 1 })).to.include({ outcome: 'registered' });
+        await b.coordinator.routes.unregister(c2, `${t1}-${c2}`);
+        expect(await enter(a, c3, { most: 1 })).to.include({ outcome: 'registered' });
+      });
+
+      core('a node that left makes room', async () => {
+        const c = await another('node-c');
+        await enter(c, c1, { most: 1 });
+        await c.coordinator.close();
+        expect(await enter(b, c2, { most: 1 })).to.include({ outcome: 'registered' });
+      });
+
+      core('a takeover and a repetition need no room, and count once', async () => {
+        await enter(a, c1, { most: 1 });
+        expect(await enter(a, c1, { most: 1 })).to.include({ outcome: 'registered' });
+        expect(await enter(b, c1, { most: 1 }, { token: t2 })).to.include({ outcome: 'registered' });
+        await a.coordinator.routes.unregister(c1, `${t1}-${c1}`);
+        expect(await enter(a, c2, { most: 1 })).to.deep.equal(full);
+        await b.coordinator.routes.unregister(c1, t2);
+        expect(await enter(a, c2, { most: 1 })).to.include({ outcome: 'registered' });
+      });
+
+      core(
+        'a connection counts for each of its names, also where they are in other places than its route',
+        async () => {
+          const limits = ['@192.0.2.1', '@192.0.2.2'].map(name => ({ name: name + news, most: 1 }));
+          expect(await enter(a, c1, {}, { limits })).to.include({ outcome: 'registered' });
+          for (const limit of limits) {
+            const own = { name: `${news}/`, most: 1 };
+            const refused = { outcome: 'full', name: limit.name };
+            expect(await enter(b, c2, {}, { limits: [own, limit] })).to.deep.equal(refused);
+            expect(await b.coordinator.routes.locate(c2)).to.equal(undefined);
+          }
+          await a.coordinator.routes.unregister(c1, `${t1}-${c1}`);
+          expect(await enter(b, c2, {}, { limits })).to.include({ outcome: 'registered' });
+        },
+      );
+
+      core('a name has so many registrations within a minute', async () => {
+        const perMinute = { perMinute: 2 };
+        for (const node of [a, b]) {
+          await enter(node, c1, perMinute, { token: t1 });
+          await node.coordinator.routes.unregister(c1, t1);
+        }
+        const refused = { outcome: 'rate-limited', name: `${news}/` };
+        expect(await enter(a, c1, perMinute)).to.deep.equal(refused);
+        expect(await enter(b, c2, perMinute)).to.deep.equal(refused);
+      });
+
+      it('the cluster has so many connections', async () => {
+        const room = { limits: [], maxConnections: 1 };
+        expect(await enter(a, c1, {}, room)).to.include({ outcome: 'registered' });
+        expect(await enter(a, c1, {}, { ...room, token: t2 })).to.include({ outcome: 'registered' });
+        expect(await enter(a, c2, {}, room)).to.deep.equal({ outcome: 'full' });
+        await a.coordinator.routes.unregister(c1, t2);
+        expect(await enter(a, c2, {}, room)).to.include({ outcome: 'registered' });
       });
     });
 
