@@ -3,7 +3,8 @@
  * sockets. Each group's report is printed when it is done, then the slowest files and a line for each failure; the last line sums
  * everything up. Exits with 1 when anything failed.
  *
- * `--all` does the whole of what is otherwise done in part: every topology, all runs of the models, the full amounts.
+ * `--e2e` adds the tests with browsers, proxies, and processes that are killed. `--all` runs these too, and does the whole of what is
+ * otherwise done in part: every topology, all runs of the models, the full amounts.
  */
 import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
@@ -21,21 +22,25 @@ interface Group {
   readonly calculates?: boolean;
 }
 
+const WHOLE = process.argv.includes('--all');
 /** A file belongs to the first group that names it. The longest groups come first. */
-const GROUPS: readonly Group[] = [
-  { files: /^integration\/redis\/[a-m](?!.*-(model|at-size)\.)/ },
-  { files: /^integration\/redis\/(?!.*-(model|at-size)\.)/ },
+const END_TO_END: readonly Group[] = [
   { files: /^e2e\/(ledger|outages|resumable-sources|rolling-restart)\./ },
   { files: /^e2e\/(real-clients|receipts|slow-resume)\./ },
   { files: /^e2e\/load\./ },
+  { files: /^e2e\// },
+];
+const GROUPS: readonly Group[] = [
+  ...(WHOLE || process.argv.includes('--e2e') ? END_TO_END : []),
+  { files: /^integration\/redis\/[a-m](?!.*-(model|at-size)\.)/ },
+  { files: /^integration\/redis\/(?!.*-(model|at-size)\.)/ },
+  { files: /^contract\/sse-service\./ },
   { files: /^contract\/redis-/ },
   { files: /^(contract|integration\/koa)\// },
-  { files: /^e2e\// },
-  { files: /./, calculates: true },
+  { files: /^(?!e2e\/)/, calculates: true },
 ];
 // With more of them at once a group has too little of a core to keep the bounds in time that tests have.
 const AT_ONCE = Math.min(GROUPS.length, availableParallelism() === 1 ? 2 : 3 * availableParallelism());
-const WHOLE = process.argv.includes('--all');
 // A group that something keeps alive must not keep everything else.
 const LONGEST_MS = (WHOLE ? 30 : 10) * 60_000;
 const SLOWEST = 5;

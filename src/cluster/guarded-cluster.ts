@@ -75,7 +75,7 @@ export class GuardedCluster {
     close: (connectionId, reason, trace) =>
       this.#closeBy(() => this.#coordinator.messenger.close(connectionId, reason, trace)),
     closeAll: (reason, trace) => this.#closeBy(() => this.#coordinator.messenger.closeAll(reason, trace)),
-    revoke: revocation => this.#closeBy(() => this.#coordinator.messenger.revoke(revocation)),
+    revoke: (revocation, trace) => this.#closeBy(() => this.#coordinator.messenger.revoke(revocation, trace)),
     subscribe: (connectionId, topic) => this.#command(() => this.#coordinator.messenger.subscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
       this.#command(() => this.#coordinator.messenger.unsubscribe(connectionId, topic)),

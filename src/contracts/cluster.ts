@@ -322,9 +322,9 @@ export interface NodeMessenger {
   closeAll(reason: CloseReason, trace?: string): Promise<CloseReceipt>;
   /**
    * Carries a revocation out on every node, and keeps a mark of it: a node that does not answer carries it out when it is back.
-   * `unavailable`: no mark is kept. Repeating it is harmless.
+   * `unavailable`: no mark is kept. Repeating it is harmless. @param trace as in {@link Message}
    */
-  revoke(revocation: Revocation): Promise<CloseReceipt>;
+  revoke(revocation: Revocation, trace?: string): Promise<CloseReceipt>;
   /** Subscribes a connection at its owner. */
   subscribe(connectionId: string, topic: string): Promise<CommandReceipt>;
   /** Unsubscribes a connection at its owner. */
@@ -372,7 +372,7 @@ export interface Locks {
 /**
  * How the nodes act as one system. Composed of small contracts, each with its own guarantees.
  *
- * **Trace.** A message, a publication or a close may carry a `trace`: text of the telemetry layer, which the listener of the receiving
+ * **Trace.** A message, a publication, a close or a revocation may carry a `trace`: text of the telemetry layer, which the listener of the receiving
  * node gets unread. Text that is not 1 to 1,024 printable ASCII characters is dropped, never an error. Replayed entries
  * carry none.
  *

@@ -55,8 +55,11 @@ export interface ClusterListener {
    * @param trace as the sender gave it
    */
   onCloseAll(reason: CloseReason, trace?: string): number;
-  /** Carry out a revocation, which may come again. Returns how many streams it ended, or took a topic from. */
-  onRevoke(revocation: Revocation): number;
+  /**
+   * Carry out a revocation, which may come again. Returns how many streams it ended, or took a topic from.
+   * @param trace as the sender gave it
+   */
+  onRevoke(revocation: Revocation, trace?: string): number;
   /**
    * Subscribe or unsubscribe the connection. Resolves to whether it is here, once the topic's feed runs, so that nothing
    * published afterwards is missed. Rejects with `INVALID_TOPIC` when it follows too many, and with `UNAVAILABLE`.

@@ -92,8 +92,8 @@ export class NodeListener implements ClusterListener {
     return this.#close([...this.node.store.connections()], reason, trace);
   }
 
-  onRevoke(revocation: Revocation): number {
-    return this.revocations.carryOut(revocation);
+  onRevoke(revocation: Revocation, trace?: string): number {
+    return this.node.telemetry.connections.closing(trace, () => this.revocations.carryOut(revocation));
   }
 
   async onSubscribe(connectionId: string, topic: string): Promise<boolean> {

@@ -28,6 +28,12 @@ interface Remembered {
   readonly topics: readonly string[];
 }
 
+interface Unmarked {
+  /** By the monotonic clock. */
+  readonly at: number;
+  readonly trace: string | undefined;
+}
+
 /**
  * Revocations: carried out on this node at once, on the others by the cluster. They are remembered here for a while, for
  * clients that were admitted before and whose connections are not stored yet, and for subscriptions that are remembered.
@@ -35,8 +41,8 @@ interface Remembered {
 export class Revocations {
   /** By target, the oldest first. */
   readonly #remembered = new Map<string, Remembered[]>();
-  /** Those of which the cluster keeps no mark, with their time by the monotonic clock. */
-  readonly #unmarked = new Map<Omit<Revocation, 'age'>, number>();
+  /** Those of which the cluster keeps no mark. */
+  readonly #unmarked = new Map<Omit<Revocation, 'age'>, Unmarked>();
   readonly #marking: Periodic;
 
   constructor(
@@ -54,8 +60,9 @@ export class Revocations {
     const revocation = { id, ...targetOf(selector), reason, cut, ttl };
     const at = performance.now();
     const closed = this.carryOut({ ...revocation, age: 0 });
-    const others = await this.node.cluster.messenger.revoke({ ...revocation, age: performance.now() - at });
-    if (others.unavailable !== undefined) this.#markLater(revocation, at);
+    const trace = this.node.telemetry.connections.cause();
+    const others = await this.node.cluster.messenger.revoke({ ...revocation, age: performance.now() - at }, trace);
+    if (others.unavailable !== undefined) this.#markLater(revocation, { at, trace });
     const receipt = { ...others, closed: closed + others.closed };
     const { connectionId, user, topics } = selector;
     const facts = { connectionId, user, topics, reason, cut };
@@ -138,10 +145,10 @@ export class Revocations {
     return at;
   }
 
-  #markLater(revocation: Omit<Revocation, 'age'>, at: number): void {
+  #markLater(revocation: Omit<Revocation, 'age'>, unmarked: Unmarked): void {
     const [oldest] = this.#unmarked.keys();
     if (this.#unmarked.size >= MOST && oldest !== undefined) this.#unmarked.delete(oldest);
-    this.#unmarked.set(revocation, at);
+    this.#unmarked.set(revocation, unmarked);
     this.#marking.start();
   }
 
@@ -154,10 +161,10 @@ export class Revocations {
       });
       this.#unmarked.clear();
     }
-    for (const [revocation, at] of this.#unmarked) {
+    for (const [revocation, { at, trace }] of this.#unmarked) {
       const age = performance.now() - at;
       if (age < revocation.ttl) {
-        const { unavailable } = await this.node.cluster.messenger.revoke({ ...revocation, age });
+        const { unavailable } = await this.node.cluster.messenger.revoke({ ...revocation, age }, trace);
         if (unavailable !== undefined) return;
       }
       this.#unmarked.delete(revocation);

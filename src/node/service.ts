@@ -140,8 +140,8 @@ export class DistributedSseService implements SseService {
     const closed = this.#listener.onClose(connectionId, reason);
     if (closed > 0) return { closed, missing: [] };
     const { cluster, telemetry } = this.node;
-    const cause = telemetry.connections.cause();
-    return this.#command('close', connectionId, () => cluster.messenger.close(connectionId, reason, cause));
+    const close = () => cluster.messenger.close(connectionId, reason, telemetry.connections.cause());
+    return this.#command('close', connectionId, close);
   }
 
   async closeAllConnections(
@@ -154,8 +154,8 @@ export class DistributedSseService implements SseService {
     const closed = this.#listener.onCloseAll(reason);
     if (options.cluster !== true) return { closed, missing: [] };
     const { cluster, telemetry } = this.node;
-    const cause = telemetry.connections.cause();
-    const others = await this.#command('close-all', undefined, () => cluster.messenger.closeAll(reason, cause));
+    const close = () => cluster.messenger.closeAll(reason, telemetry.connections.cause());
+    const others = await this.#command('close-all', undefined, close);
     return { ...others, closed: closed + others.closed };
   }
 

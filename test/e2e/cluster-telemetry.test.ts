@@ -1,6 +1,6 @@
-import { randomBytes } from 'node:crypto';
 import { isDeepStrictEqual } from 'node:util';
 import { expect } from 'chai';
+import { newTrace } from '../support/client-trace.js';
 import { DemoProcess } from '../support/demo-process.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
 import { OtlpReceiver, type ReceivedPoint, type ReceivedSpan } from '../support/otlp-receiver.js';
@@ -42,11 +42,6 @@ describe('telemetry of two processes over Redis', () => {
     await Promise.all([a, b].map(node => node.stop('SIGKILL')));
     await receiver.close();
   });
-
-  function newTrace(): { traceId: string; root: string; headers: Record<string, string> } {
-    const [traceId, root] = [randomBytes(16).toString('hex'), randomBytes(8).toString('hex')];
-    return { traceId, root, headers: { traceparent: `00-${traceId}-${root}-01` } };
-  }
 
   async function connect(node: DemoProcess, path: string, headers = {}): Promise<EventStreamClient> {
     const client = await EventStreamClient.open(`${node.url}/sse/connect/${path}`, { headers });
@@ -94,7 +89,7 @@ describe('telemetry of two processes over Redis', () => {
   });
 
   it('a send on A to a client on B is one trace: connect, send, route, deliver', async () => {
-    const { traceId, root, headers } = newTrace();
+    const { traceId, clientSpan, headers } = newTrace();
     const client = await connect(b, 'traced', headers);
     await fetch(`${a.url}/sse/send/traced?event=chat`, { method: 'POST', body: 'hi', headers });
     await client.event('chat');
@@ -105,7 +100,7 @@ describe('telemetry of two processes over Redis', () => {
     const spans = receiver.trace(traceId);
     const parentOf = (name: string): string | undefined => {
       const parent = spans.get(name)?.parentSpanId;
-      return parent === root ? 'the client' : [...spans.values()].find(({ spanId }) => spanId === parent)?.name;
+      return parent === clientSpan ? 'the client' : [...spans.values()].find(({ spanId }) => spanId === parent)?.name;
     };
     expect(Object.fromEntries(expected.map(name => [name, parentOf(name)]))).to.deep.equal({
       'GET /sse/connect{/:clientId}': 'the client',
@@ -153,16 +148,16 @@ describe('telemetry of two processes over Redis', () => {
     ).to.deep.equal({ 'node-a': 1, 'node-b': 2 });
   });
 
-  it('an end on B that was asked for on A is linked to the request', async () => {
+  it('an end on B that was asked for on A is linked to the command, in the trace of the request', async () => {
     const [opening, closing] = [newTrace(), newTrace()];
     await connect(b, 'closed', opening.headers);
     await fetch(`${a.url}/sse/connections/closed`, { method: 'DELETE', headers: closing.headers });
-    const request = () => receiver.trace(closing.traceId).get('DELETE /sse/connections/:clientId');
+    const command = () => receiver.trace(closing.traceId).get('sse.command');
     const close = () => receiver.spans.find(isCloseOf('closed'));
-    await until(() => request() !== undefined && close() !== undefined, 'both spans', PATIENCE);
+    await until(() => command() !== undefined && close() !== undefined, 'both spans', PATIENCE);
     expect(close()?.attributes['sse.node.id']).to.equal('node-b');
     const connection = receiver.trace(opening.traceId).get('sse.connect');
-    expect(close()?.links).to.deep.equal([connection?.spanId, request()?.spanId]);
+    expect(close()?.links).to.deep.equal([connection?.spanId, command()?.spanId]);
   });
 
   it('a takeover is recorded on the node that lost the connection, linked to the newer opening', async () => {

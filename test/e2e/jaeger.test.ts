@@ -1,7 +1,7 @@
-import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import { Jaeger } from '../../examples/05-telemetry/jaeger.js';
 import { ChildProgram } from '../support/child-program.js';
+import { newTrace } from '../support/client-trace.js';
 import { DemoProcess } from '../support/demo-process.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
 import { JaegerReader, type JaegerSpan } from '../support/jaeger.js';
@@ -56,11 +56,6 @@ describe('two nodes that export to Jaeger', () => {
     await Promise.all(nodes.map(node => node.stop('SIGKILL')));
     await jaeger?.stop();
   });
-
-  function newTrace(): { traceId: string; headers: Record<string, string> } {
-    const traceId = randomBytes(16).toString('hex');
-    return { traceId, headers: { traceparent: `00-${traceId}-${randomBytes(8).toString('hex')}-01` } };
-  }
 
   async function connect(node: DemoProcess, path: string, headers = {}): Promise<EventStreamClient> {
     const client = await EventStreamClient.open(`${node.url}/sse/connect/${path}`, { headers });
@@ -144,9 +139,9 @@ describe('two nodes that export to Jaeger', () => {
     expect((await endOf('node-b', 'moved', 'superseded')).links).to.deep.equal([former, opening]);
 
     await fetch(`${b.url}/sse/connections/moved`, { method: 'DELETE', headers: closing.headers });
-    const request = await trace(closing.traceId, REQUESTS.close);
+    const request = await trace(closing.traceId, 'sse.command');
     const closed = await endOf('node-a', 'moved', 'closed');
-    expect(closed.links).to.deep.equal([opening, named(request, REQUESTS.close).spanId]);
+    expect(closed.links).to.deep.equal([opening, named(request, 'sse.command').spanId]);
     expect(named(request, 'sse.command')).to.include({ parent: REQUESTS.close, service: 'sse node-b' });
   });
 

@@ -1,10 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import { once } from 'node:events';
 import { createServer } from 'node:http';
 import { createServer as createHttp2Server } from 'node:http2';
 import type { AddressInfo } from 'node:net';
 import { expect } from 'chai';
 import { ChildProgram } from '../support/child-program.js';
+import { newTrace } from '../support/client-trace.js';
 import { DemoProcess } from '../support/demo-process.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
 import { OtlpReceiver, type ReceivedPoint, type ReceivedSpan } from '../support/otlp-receiver.js';
@@ -41,13 +41,6 @@ describe('the demo with OTEL_EXPORTER_OTLP_ENDPOINT', () => {
     clients.push(client);
     await client.event('connected');
     return client;
-  }
-
-  /** A trace that a client begins: its id, and the header that carries it. */
-  function newTrace(): { traceId: string; clientSpan: string; headers: Record<string, string> } {
-    const traceId = randomBytes(16).toString('hex');
-    const clientSpan = randomBytes(8).toString('hex');
-    return { traceId, clientSpan, headers: { traceparent: `00-${traceId}-${clientSpan}-01` } };
   }
 
   async function spanNamed(traceId: string, name: string): Promise<ReceivedSpan> {

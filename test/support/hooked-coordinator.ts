@@ -55,7 +55,7 @@ export function hookedCoordinator(inner: ClusterCoordinator, hook: Hook): Cluste
       send: around('messenger.send', message => messenger.send(message)),
       close: around('messenger.close', (id, reason, trace) => messenger.close(id, reason, trace)),
       closeAll: around('messenger.closeAll', (reason, trace) => messenger.closeAll(reason, trace)),
-      revoke: around('messenger.revoke', revocation => messenger.revoke(revocation)),
+      revoke: around('messenger.revoke', (revocation, trace) => messenger.revoke(revocation, trace)),
       subscribe: around('messenger.subscribe', (id, topic) => messenger.subscribe(id, topic)),
       unsubscribe: around('messenger.unsubscribe', (id, topic) => messenger.unsubscribe(id, topic)),
       outcomeOf: around('messenger.outcomeOf', sent => messenger.outcomeOf(sent)),

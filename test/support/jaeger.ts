@@ -6,15 +6,12 @@ interface JsonTag {
 }
 
 interface JsonSpan {
-  readonly traceID: string;
   readonly spanID: string;
   readonly operationName: string;
   readonly references: readonly {
     readonly refType: 'CHILD_OF' | 'FOLLOWS_FROM';
-    readonly traceID: string;
     readonly spanID: string;
   }[];
-  readonly tags: readonly JsonTag[];
   readonly processID: string;
   readonly warnings: readonly string[] | null;
 }
@@ -27,14 +24,12 @@ interface JsonTrace {
 
 /** A span as Jaeger has it. */
 export interface JaegerSpan {
-  readonly traceId: string;
   readonly spanId: string;
   readonly name: string;
   /** The name of the span it belongs to, or its id when that is not of this trace. */
   readonly parent: string | undefined;
   /** The ids of the spans it points to. */
   readonly links: readonly string[];
-  readonly tags: Readonly<Record<string, unknown>>;
   readonly service: string;
   /** `service.instance.id` of the process that sent it. */
   readonly instance: unknown;
@@ -67,18 +62,16 @@ export class JaegerReader {
 
 function spansOf({ spans, processes }: JsonTrace): JaegerSpan[] {
   const names = new Map(spans.map(({ spanID, operationName }) => [spanID, operationName]));
-  return spans.map(({ traceID, spanID, operationName, references, tags, processID, warnings }) => {
+  return spans.map(({ spanID, operationName, references, processID, warnings }) => {
     const idsOf = (type: string): string[] =>
       references.filter(({ refType }) => refType === type).map(reference => reference.spanID);
     const [parent] = idsOf('CHILD_OF');
     const process = processes[processID];
     return {
-      traceId: traceID,
       spanId: spanID,
       name: operationName,
       parent: parent === undefined ? undefined : (names.get(parent) ?? parent),
       links: idsOf('FOLLOWS_FROM'),
-      tags: Object.fromEntries(tags.map(({ key, value }) => [key, value])),
       service: process?.serviceName ?? '',
       instance: process?.tags.find(({ key }) => key === 'service.instance.id')?.value,
       warnings: warnings ?? [],

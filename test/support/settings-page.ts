@@ -24,6 +24,8 @@ const INTRODUCTION = `# Settings
 In code, with \`undefined\` for the default:
 
 \`\`\`ts
+import { sseModule } from 'distributed-sse';
+
 sseModule({ connection: { maxConnections: 5000, maxAge: false } });
 \`\`\`
 
@@ -35,6 +37,8 @@ A variable that begins with \`SSE_\` and is nearly the name of a setting fails t
 Service named \`sse\` (\`SSE_SERVICE_HOST\`, \`SSE_PORT\`), and those of other programs (\`SSE_KMS_KEY_ID\`). Another prefix, or none:
 
 \`\`\`ts
+import { sseModule } from 'distributed-sse';
+
 sseModule({}, { environment: { prefix: 'MYAPP_' } }); // MYAPP_CONNECTION_MAX_CONNECTIONS
 sseModule({}, { environment: false });
 \`\`\`

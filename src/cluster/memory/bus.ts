@@ -43,7 +43,7 @@ export class MemoryBus {
   readonly #locks = new Map<string, { readonly holder: string; readonly until: number }>();
   readonly #published = new PublishedKeys();
   /** The latest revocations, each with its time by the monotonic clock. */
-  #revocations: { readonly revocation: Revocation; readonly at: number }[] = [];
+  #revocations: { readonly revocation: Revocation; readonly trace: string | undefined; readonly at: number }[] = [];
   readonly #expiry = new Periodic(() => this.#expire(), { everyMs: IDEMPOTENCY_MS / 2 });
 
   /** @param maxBytes bytes of the entries that its log keeps. Default 67108864 (64 MiB). */
@@ -83,8 +83,8 @@ export class MemoryBus {
     if (node?.cutAt === undefined) return;
     const { listener, cutAt } = node;
     node.cutAt = undefined;
-    for (const { revocation, at } of this.#revocations) {
-      listener.onRevoke({ ...revocation, age: performance.now() - at });
+    for (const { revocation, trace, at } of this.#revocations) {
+      listener.onRevoke({ ...revocation, age: performance.now() - at }, trace);
     }
     const reconciliation = this.#reconciliation(nodeId, listener);
     for (const difference of reconciliation.differences()) reconciliation.repair(difference);
@@ -141,17 +141,17 @@ export class MemoryBus {
   }
 
   /** Nodes that are cut off carry it out when they are healed. */
-  revoke(revocation: Revocation): CloseReceipt {
+  revoke(revocation: Revocation, trace: string | undefined): CloseReceipt {
     const now = performance.now();
     this.#revocations = this.#revocations
       .filter(({ at, revocation: { ttl } }) => now - at < ttl)
       .slice(-MOST_REVOCATIONS)
-      .concat({ revocation, at: now - revocation.age });
+      .concat({ revocation, trace, at: now - revocation.age });
     let closed = 0;
     const missing: string[] = [];
     for (const [nodeId, listener] of this.listeners()) {
       if (listener === undefined) missing.push(nodeId);
-      else closed += listener.onRevoke(revocation);
+      else closed += listener.onRevoke(revocation, trace);
     }
     return { closed, missing };
   }

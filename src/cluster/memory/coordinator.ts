@@ -69,7 +69,7 @@ export class LocalCoordinator implements ClusterCoordinator {
       }
       return { closed, missing };
     },
-    revoke: async revocation => this.#reachBus().revoke(revocation),
+    revoke: async (revocation, trace) => this.#reachBus().revoke(revocation, carriedTrace(trace)),
     subscribe: (connectionId, topic) => this.#command(connectionId, owner => owner.onSubscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
       this.#command(connectionId, owner => owner.onUnsubscribe(connectionId, topic)),

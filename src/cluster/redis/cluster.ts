@@ -80,7 +80,7 @@ export class RedisCoordinator implements ClusterCoordinator {
     send: async message => this.#send(message),
     close: async (connectionId, reason, trace) => this.#reach(connectionId).commands.close(connectionId, reason, trace),
     closeAll: async (reason, trace) => this.#reach().commands.closeAll(reason, trace),
-    revoke: async revocation => this.#reach().commands.revoke(revocation),
+    revoke: async (revocation, trace) => this.#reach().commands.revoke(revocation, trace),
     subscribe: async (connectionId, topic) =>
       this.#reach(connectionId).commands.ownerCommand({ t: 'subscribe', connectionId, topic }),
     unsubscribe: async (connectionId, topic) =>

@@ -69,8 +69,8 @@ export interface CommandRequest extends RequestSender {
   readonly at: number;
   readonly deadline: number;
   readonly command: Command;
-  /** The trace of its cause. */
-  readonly trace?: string;
+  /** The trace of its cause; not encoded when it cannot be one. */
+  readonly trace?: string | undefined;
 }
 
 /** The result of a command. */
@@ -110,7 +110,7 @@ export function newRequestId(): string {
 
 /** `c1` and the request as JSON. */
 export function encodeRequest(value: CommandRequest): Buffer {
-  return Buffer.from(REQUEST_KIND + JSON.stringify(value));
+  return Buffer.from(REQUEST_KIND + JSON.stringify({ ...value, trace: carriedTrace(value.trace) }));
 }
 
 /**

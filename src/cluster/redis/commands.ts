@@ -1,6 +1,5 @@
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
-import { carriedTrace } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import {
   type Command,
@@ -87,7 +86,7 @@ export class CommandBus {
     if (!this.#silence.admits(inc)) return { kind: 'unreached' };
     const id = newRequestId();
     const asked = this.#await(id, [inc], deadline);
-    const frame = encodeRequest({ ...this.#head(id, deadline), to: inc, command, ...carrying(trace) });
+    const frame = encodeRequest({ ...this.#head(id, deadline), to: inc, command, trace });
     try {
       if (!(await this.channel.publish(inc, frame))) return this.#unreached(id);
     } catch (error) {
@@ -119,7 +118,7 @@ export class CommandBus {
     const asked = this.#await(id, awaited, deadline);
     try {
       if (incs.length > 0) {
-        await this.channel.publishToAll(encodeRequest({ ...this.#head(id, deadline), command, ...carrying(trace) }));
+        await this.channel.publishToAll(encodeRequest({ ...this.#head(id, deadline), command, trace }));
       }
     } catch (error) {
       if (!isWithoutAnswer(error)) {
@@ -216,7 +215,7 @@ export class CommandBus {
       case 'closeAll':
         return listener.onCloseAll(command.reason, trace);
       case 'revoke':
-        return listener.onRevoke(revocationOf(command));
+        return listener.onRevoke(revocationOf(command), trace);
       case 'subscribe':
         return listener.onSubscribe(command.connectionId, command.topic);
       case 'unsubscribe':
@@ -281,11 +280,6 @@ export class CommandBus {
       if (incs.length === 0) pending.finish();
     });
   }
-}
-
-function carrying(text: string | undefined): Pick<CommandRequest, 'trace'> {
-  const trace = carriedTrace(text);
-  return trace === undefined ? {} : { trace };
 }
 
 function inParts(ids: readonly string[]): string[][] {

@@ -39,14 +39,14 @@ export class NodeCommands {
     return closedBy(await this.#askAll({ t: 'closeAll', reason }, trace));
   }
 
-  async revoke(revocation: Revocation): Promise<CloseReceipt> {
+  async revoke(revocation: Revocation, trace?: string): Promise<CloseReceipt> {
     const askedAt = performance.now();
     // Whole milliseconds, rounded so that the revocation concerns rather a client too many than one too few.
     const since = (): number => Math.floor(revocation.age + performance.now() - askedAt);
-    const receipt = closedBy(await this.#askAll({ t: 'revoke', ...revocation, age: since() }));
+    const receipt = closedBy(await this.#askAll({ t: 'revoke', ...revocation, age: since() }, trace));
     try {
       // Afterwards, so that a node that finds the mark has counted its streams. Until the call resolves, nothing is promised.
-      await this.marks.write({ ...revocation, age: since() });
+      await this.marks.write({ ...revocation, age: since() }, trace);
       return receipt;
     } catch (error) {
       return { ...receipt, unavailable: (SseError.is(error) && error.noEffect) || 'CLUSTER_UNREACHABLE' };

@@ -25,10 +25,10 @@ export class RevocationMarks {
   constructor(private readonly node: ClusterNode) {}
 
   /** Keeps a mark. @throws SseError */
-  async write(revocation: Revocation): Promise<void> {
+  async write(revocation: Revocation, trace: string | undefined): Promise<void> {
     const { gateway, signer, inc } = this.node;
     const command = { t: 'revoke', ...revocation } as const;
-    const frame = encodeRequest({ id: newRequestId(), from: inc, at: 0, deadline: NO_DEADLINE, command });
+    const frame = encodeRequest({ id: newRequestId(), from: inc, at: 0, deadline: NO_DEADLINE, command, trace });
     const mark = signer.sign(PURPOSE, frame);
     const { logMarks: marks } = gateway.keys;
     // Read are the marks after it, of which there are none.
@@ -77,6 +77,6 @@ export class RevocationMarks {
     }
     const revocation = revocationOf(request.command);
     const age = revocation.age + ms;
-    if (age <= revocation.ttl) listener.onRevoke({ ...revocation, age });
+    if (age <= revocation.ttl) listener.onRevoke({ ...revocation, age }, request.trace);
   }
 }

@@ -18,12 +18,14 @@ await Promise.all([
   embedConsole(),
   bundleExample('01-one-process', 'tour'),
   bundleExample('06-resumable-answers', 'answer'),
+  bundleExample('08-react', 'votes', ['tsx']),
 ]);
 
-async function bundleExample(example, name) {
+async function bundleExample(example, name, types = ['ts', 'css']) {
   const folder = `examples/${example}/page`;
-  const entryPoints = ['ts', 'css'].map(type => `${folder}/${name}.${type}`);
-  await build({ ...settings, entryPoints, outdir: `dist/${folder}` });
+  const entryPoints = types.map(type => `${folder}/${name}.${type}`);
+  const define = { 'process.env.NODE_ENV': '"production"' };
+  await build({ ...settings, define, jsx: 'automatic', entryPoints, outdir: `dist/${folder}` });
 }
 
 async function embedConsole() {

@@ -720,6 +720,16 @@ export function clusterCoordinatorContract(
         expect(b.listener.closeTraces).to.deep.equal([TRACE, undefined, undefined, TRACE]);
       });
 
+      core('of a revocation reaches every node, and one that cannot be is dropped', async () => {
+        const revocation = { id: 'r1', target: c1, topics: [], reason: 'gone', cut: false, ttl: 60_000, age: 5 };
+        await a.coordinator.messenger.revoke(revocation, TRACE);
+        await a.coordinator.messenger.revoke({ ...revocation, id: 'r2' }, 'x\n');
+        for (const { listener } of [a, b]) {
+          const traces = listener.revocations.map(({ id, trace }) => `${id} ${trace ?? 'none'}`);
+          expect(new Set(traces)).to.deep.equal(new Set([`r1 ${TRACE}`, 'r2 none']));
+        }
+      });
+
       core('of a registration reaches the former owner', async () => {
         await connect(b, c1, t1);
         const newer = { connectionId: c1, token: t2, onDuplicate: 'takeover', trace: TRACE } as const;
@@ -1222,7 +1232,7 @@ export function clusterCoordinatorContract(
         };
         expect(await a.coordinator.messenger.revoke(revocation)).to.deep.equal({ closed: 2, missing: [] });
         for (const { listener } of [a, b]) {
-          expect(listener.revocations.map(({ age: _, ...rest }) => rest)).to.deep.include({
+          expect(listener.revocations.map(({ age: _, trace: __, ...rest }) => rest)).to.deep.include({
             id: 'r1',
             target: 'alice/',
             topics: [news],

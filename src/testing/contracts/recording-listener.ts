@@ -33,7 +33,7 @@ export class RecordingListener implements ClusterListener {
   readonly superseded: { connectionId: string; token: string; trace?: string }[] = [];
   readonly closed: { connectionId: string; reason: CloseReason }[] = [];
   readonly closedAll: CloseReason[] = [];
-  readonly revocations: Revocation[] = [];
+  readonly revocations: (Revocation & { trace?: string })[] = [];
   /** Of each command to close, in the order in which they came. */
   readonly closeTraces: (string | undefined)[] = [];
   readonly subscriptions = new Map<string, Set<string>>();
@@ -83,8 +83,8 @@ export class RecordingListener implements ClusterListener {
     return this.connections.delete(connectionId) ? 1 : 0;
   }
 
-  onRevoke(revocation: Revocation): number {
-    this.revocations.push(revocation);
+  onRevoke(revocation: Revocation, trace?: string): number {
+    this.revocations.push({ ...revocation, ...carried(trace) });
     return 1;
   }
 

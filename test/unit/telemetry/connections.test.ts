@@ -210,8 +210,10 @@ describe('telemetry of a connection', () => {
       for (const id of ['c1', 'c2', 'c3']) await b.connect(id);
       await turns();
       await within(() => a.service.closeConnection('c1', 'kicked'));
-      await within(() => a.service.closeAllConnections('kicked', { cluster: true }));
-      expect(causes()).to.deep.equal([[idOf(other)], [idOf(other)], [idOf(other)]]);
+      await a.service.closeAllConnections('kicked', { cluster: true });
+      const [close, all] = sdk.spans('sse.command');
+      expect(close?.parentSpanContext?.spanId).to.equal(idOf(other));
+      expect(causes()).to.deep.equal([close, all, all].map(span => [span?.spanContext().spanId]));
       expect(sdk.spans('sse.close').map(({ attributes }) => attributes['sse.node.id'])).to.deep.equal(['b', 'b', 'b']);
     });
 
@@ -234,6 +236,19 @@ describe('telemetry of a connection', () => {
       await b.connect('c1');
       const [, second, third] = sdk.spans('sse.connect').map(span => span.spanContext().spanId);
       expect(causes()).to.deep.equal([[second], [third]]);
+    });
+
+    it('is the revocation, on each node, and on one that was cut off', async () => {
+      const [b, c] = [await cluster.started('b'), await cluster.started('c')];
+      for (const node of [a, b, c]) await node.connect(`alice/${node.service.nodeId}`, { user: 'alice' });
+      cluster.bus.cut('c');
+      await within(() => a.service.revoke({ user: 'alice' }));
+      cluster.bus.heal('c');
+      const revocation = sdk.span('sse.command');
+      expect(revocation.parentSpanContext?.spanId).to.equal(idOf(other));
+      expect(revocation.attributes['sse.command.name']).to.equal('revoke');
+      expect(sdk.spans('sse.close').map(({ attributes }) => attributes['sse.node.id'])).to.deep.equal(['a', 'b', 'c']);
+      expect(causes()).to.deep.equal(Array(3).fill([revocation.spanContext().spanId]));
     });
 
     it('is the drain', async () => {

@@ -1,0 +1,214 @@
+import { execFile, spawn, type ChildProcess } from 'node:child_process';
+import { once } from 'node:events';
+import { readdirSync, readFileSync } from 'node:fs';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { expect } from 'chai';
+import { build } from 'esbuild';
+import type { Browser } from 'playwright-core';
+import { format } from 'prettier';
+import type { ProgramRun } from './support/block-runner.js';
+import { launchBrowser } from './support/browser.js';
+import { ChildProgram } from './support/child-program.js';
+import {
+  codeBlocks,
+  compileBlocks,
+  compiledFile,
+  nameOf,
+  syntaxErrors,
+  type CodeBlock,
+} from './support/code-blocks.js';
+import { withRedis } from './support/redis/with-redis.js';
+import { until } from './support/until.js';
+
+const ROOT = fileURLToPath(new URL('../../', import.meta.url));
+const PAGES = [
+  'README.md',
+  'CONTRIBUTING.md',
+  'SECURITY.md',
+  ...['docs', 'examples'].flatMap(folder =>
+    readdirSync(ROOT + folder, { recursive: true, encoding: 'utf8' })
+      .filter(name => name.endsWith('.md') && !name.includes('node_modules'))
+      .map(name => `${folder}/${name}`)
+      .sort(),
+  ),
+];
+const MARKS = ['', 'fragment', 'browser'];
+const STREAM = { accept: 'text/event-stream' };
+
+const blocks = PAGES.flatMap(page => codeBlocks(page, readFileSync(ROOT + page, 'utf8')));
+const code = blocks.filter(({ language }) => ['ts', 'tsx', 'js'].includes(language));
+const fragments = code.filter(({ mark }) => mark === 'fragment');
+const programs = code.filter(({ mark }) => mark !== 'fragment');
+
+describe('the code blocks of README and docs', () => {
+  it('are whole, or marked as a fragment; at most half of them are fragments', () => {
+    expect(code.filter(({ mark }) => !MARKS.includes(mark)).map(nameOf)).to.deep.equal([]);
+    expect(fragments.length, fragments.map(nameOf).join('\n')).to.be.at.most(code.length / 2);
+  });
+
+  it('parse, those that are fragments', () => {
+    const errors = fragments.flatMap(block => syntaxErrors(block).map(error => `${nameOf(block)} ${error}`));
+    expect(errors).to.deep.equal([]);
+  });
+
+  it('parse, those of JSON and YAML', async () => {
+    for (const block of blocks.filter(({ language }) => ['json', 'yaml'].includes(language))) {
+      await format(block.code, { parser: block.language }).catch((error: unknown) =>
+        expect.fail(`${nameOf(block)} ${String(error)}`),
+      );
+    }
+  });
+
+  it('parse, those of a shell', async () => {
+    const shells = blocks.filter(({ language }) => language === 'sh');
+    expect(shells).to.not.have.length(0);
+    await Promise.all(
+      shells.map(block =>
+        promisify(execFile)('bash', ['-n', '-c', block.code]).catch((error: unknown) =>
+          expect.fail(`${nameOf(block)} ${String(error)}`),
+        ),
+      ),
+    );
+  });
+});
+
+describe('the programs of README and docs', () => {
+  const server = withRedis();
+  const started = new Map<CodeBlock, number>();
+  let runner: ChildProgram;
+  let browser: Browser | undefined;
+  let compiled: readonly string[];
+
+  before(async () => {
+    compiled = await compileBlocks(programs);
+    runner = ChildProgram.start('test/support/block-runner.js', {
+      REDIS_URL: server.redis.url,
+      OTEL_SDK_DISABLED: 'true',
+    });
+  });
+
+  after(async () => {
+    await runner.stop('SIGKILL');
+    await browser?.close();
+  });
+
+  it('compile strictly against the package', () => {
+    expect(compiled.join('\n')).to.equal('');
+  });
+
+  for (const block of programs.filter(({ mark }) => mark === '')) {
+    it(`${nameOf(block)} runs`, async () => {
+      const { ports, errors } = await runner.ask<ProgramRun>({ path: compiledFile(block).href });
+      expect(errors).to.deep.equal([]);
+      const [port] = ports;
+      if (port !== undefined) {
+        started.set(block, port);
+        await tryServer(block, port);
+      }
+      const after = await runner.ask<ProgramRun>({});
+      expect(after.errors).to.deep.equal([]);
+      const promised = [...block.code.matchAll(/\/\/ prints (.+)$/gm)].map(([, text = '']) => text);
+      await until(
+        async () => {
+          const { printed } = await runner.ask<ProgramRun>({});
+          return promised.every(text => printed.includes(text));
+        },
+        `the program to print ${promised.join(', ')}`,
+      );
+    });
+  }
+
+  for (const block of programs.filter(({ mark }) => mark === 'browser')) {
+    it(`${nameOf(block)} runs in a page`, async function () {
+      browser ??= await launchBrowser();
+      if (browser === undefined) this.skip();
+      await tryPage(browser, block, portFor(block));
+    });
+  }
+
+  /** The program of the same page before it that listens, else the quick start. */
+  function portFor(block: CodeBlock): number {
+    const servers = [...started].filter(([{ page, line }]) => page === block.page && line < block.line);
+    const [, port] = servers.at(-1) ?? [...started][0] ?? expect.fail('no program listens');
+    return port;
+  }
+});
+
+/** Runs the `curl` of the shell blocks that follow a program, else opens its endpoints. */
+async function tryServer(block: CodeBlock, port: number): Promise<void> {
+  const commands = commandsAfter(block).map(command =>
+    command.replaceAll(/(127\.0\.0\.1|localhost):3000/g, `$1:${port}`),
+  );
+  if (commands.length > 0) return tryCommands(commands);
+  const prefix = /SseController\('([^']+)'/.exec(block.code)?.[1] ?? '';
+  const paths = [...block.code.matchAll(/SseEndpoint\('([^']+)'/g)].map(([, path = '']) => prefix + path);
+  expect(paths, 'endpoints to open, or a curl for 127.0.0.1:3000 in a shell block below').to.not.have.length(0);
+  for (const path of paths) {
+    const response = await fetch(`http://127.0.0.1:${port}${path.replaceAll(/:\w+/g, 'me')}`, { headers: STREAM });
+    expect(response.status, path).to.equal(200);
+    const first = (await response.body?.getReader().read()) as { readonly value?: Uint8Array } | undefined;
+    expect(new TextDecoder().decode(first?.value)).to.include('event: connected');
+  }
+}
+
+/** Lines of `curl` between a program and the next one of its page. */
+function commandsAfter(block: CodeBlock): string[] {
+  const below = blocks.filter(({ page, line }) => page === block.page && line > block.line);
+  const end = below.findIndex(other => other.code.includes('.listen('));
+  return below
+    .slice(0, end < 0 ? undefined : end)
+    .filter(({ language }) => language === 'sh')
+    .flatMap(({ code: text }) => text.replaceAll('\\\n', ' ').split('\n'))
+    .filter(line => /^curl .*(127\.0\.0\.1|localhost):3000/.test(line));
+}
+
+/** Streams stay open until all are done. A status that is no success must stand in the comment of its line. */
+async function tryCommands(commands: readonly string[]): Promise<void> {
+  const streams: ChildProcess[] = [];
+  try {
+    for (const command of commands) {
+      const refused = / # .*\b[45]\d\d\b/.test(command);
+      const script = command.replace(/^curl/, 'exec curl --silent --show-error --fail-with-body');
+      const child = spawn('bash', ['-c', script]);
+      let output = '';
+      for (const stream of [child.stdout, child.stderr]) stream.on('data', chunk => (output += String(chunk)));
+      const exit = once(child, 'exit') as Promise<[number | null]>;
+      if (/ (-N|--no-buffer)\b/.test(command) && !refused) {
+        streams.push(child);
+        await Promise.race([exit, until(() => output.includes('event: '), `an event of ${command}`)]);
+        expect(child.exitCode, `${command}\n${output}`).to.equal(null);
+      } else expect((await exit)[0], `${command}\n${output}`).to.equal(refused ? 22 : 0);
+    }
+  } finally {
+    for (const stream of streams) stream.kill();
+  }
+}
+
+/** Runs a program in a page of the server, and wants an open stream and no errors. */
+async function tryPage(browser: Browser, block: CodeBlock, port: number): Promise<void> {
+  const file = compiledFile(block);
+  const { outputFiles } = await build({
+    entryPoints: [fileURLToPath(file)],
+    bundle: true,
+    format: 'esm',
+    define: { 'process.env.NODE_ENV': '"production"' },
+    write: false,
+  });
+  const page = await browser.newPage();
+  try {
+    const errors: string[] = [];
+    page.on('pageerror', error => errors.push(error.message));
+    const origin = `http://127.0.0.1:${port}`;
+    await page.route(`${origin}/`, route =>
+      route.fulfill({ contentType: 'text/html', body: '<!doctype html><title>x</title><div id="root"></div>' }),
+    );
+    await page.goto(origin);
+    const opened = page.waitForResponse(response => response.headers()['content-type'] === 'text/event-stream');
+    await page.addScriptTag({ type: 'module', content: outputFiles[0]?.text ?? '' });
+    expect((await opened).status()).to.equal(200);
+    expect(errors).to.deep.equal([]);
+  } finally {
+    await page.close();
+  }
+}
