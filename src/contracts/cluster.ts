@@ -1,5 +1,5 @@
 import type { ServiceIdentifier } from 'inversify';
-import type { Revocation, SharedLimit } from './authorization.js';
+import type { RegistrationLimits, Revocation } from './authorization.js';
 import type { CloseReason } from './connection.js';
 import type {
   CloseReceipt,
@@ -15,7 +15,7 @@ import type { ClusterListener } from './listener.js';
 import type { SelfCheck } from './self-check.js';
 
 /** A connection that opens, as its node registers it. */
-export interface Registration {
+export interface Registration extends RegistrationLimits {
   readonly connectionId: string;
   /** Names the connection object within its node; a retry carries the same token. */
   readonly token: string;
@@ -32,13 +32,6 @@ export interface Registration {
   readonly pageLoad?: boolean;
   /** The trace of its opening, for a former owner. */
   readonly trace?: string;
-  /** What it counts for, at most two. Asked neither of a takeover nor with `openedAt`, which count all the same. */
-  readonly limits?: readonly SharedLimit[];
-  /**
-   * Live connections that the cluster may have. Asked only where its id has no route. Exact unless the cluster keeps its routes
-   * in several places; then as of the last heartbeat in the others.
-   */
-  readonly maxConnections?: number;
 }
 
 /** Answer to a registration. Only `registered` changes anything. */

@@ -1,6 +1,6 @@
 import { isIP } from 'node:net';
-import type { SharedLimit } from '../contracts/authorization.js';
-import type { Registration, RegistrationResult } from '../contracts/cluster.js';
+import type { RegistrationLimits, SharedLimit } from '../contracts/authorization.js';
+import type { RegistrationResult } from '../contracts/cluster.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
@@ -79,7 +79,7 @@ export class ConnectionLimits {
   }
 
   /** The limits of a connection, for the cluster. */
-  shared(connection: LocalConnection): Pick<Registration, 'limits' | 'maxConnections'> {
+  shared(connection: LocalConnection): RegistrationLimits {
     const { maxClusterConnections: maxConnections } = this.limits;
     const limits = this.#bounds.get(connection)?.filter(({ most, perMinute }) => (most ?? perMinute) !== undefined);
     return { ...(limits && { limits }), ...(maxConnections !== false && { maxConnections }) };

@@ -92,20 +92,20 @@ export class RedisRoutes {
       case 'TOOK':
       case 'DUP':
         return { outcome: 'registered', fencingToken: answer.fencingToken };
-      case 'GONE':
-        throw lost(answer.result);
-    }
-    await this.counters.leave(token);
-    switch (answer.result) {
       case 'STORM':
-        return { outcome: 'storm' };
       case 'FULL':
       case 'OFTEN':
-        return refused(answer.result, this.#countedInside(counted, connectionId)[answer.fencingToken - 1]?.limit.name);
       case 'EXISTS':
       case 'MOVED':
       case 'STALE':
-        return { outcome: 'exists', nodeId: nodeIdOf(answer.ownerInc) };
+        await this.counters.leave(token);
+        if (answer.result === 'STORM') return { outcome: 'storm' };
+        if (answer.result !== 'FULL' && answer.result !== 'OFTEN') {
+          return { outcome: 'exists', nodeId: nodeIdOf(answer.ownerInc) };
+        }
+        return refused(answer.result, this.#countedInside(counted, connectionId)[answer.fencingToken - 1]?.limit.name);
+      case 'GONE':
+        throw lost(answer.result);
     }
   }
 
