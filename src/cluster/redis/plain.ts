@@ -81,7 +81,8 @@ async function plainRegister(
     if (owner !== '') writes.push([pubCommand, channelPrefix + owner, JSON.stringify(notice)]);
     await batch(client, writes);
   }
-  return ['OK', now, present, result, fencingToken, owner, formerTok];
+  const isAdded = past !== undefined && text === null;
+  return ['OK', now, Number(present) + Number(isAdded), result, fencingToken, owner, formerTok];
 }
 
 /** What decides about a registration, as ARGV and the clock name it. */

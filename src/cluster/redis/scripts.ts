@@ -26,7 +26,7 @@ const partition = group({ leases: text, routes: text, index: text });
 /** Channel of a node without its incarnation. */
 const nodeChannel = group({ channelPrefix: text });
 const pubCommand = word('PUBLISH', 'SPUBLISH');
-/** The generation numbers a lease within its partition; the epoch names the partition's life. */
+/** The generation numbers a lease in its partition; the epoch names the partition's life. */
 const lease = group({ gen: text, epoch: text });
 const owned = group({ conn: text, tok: text });
 const held = { lease, owned: integer, nowMicros: integer, full: flag, routes: integer };
@@ -36,12 +36,7 @@ export const leaseScript = script({
   name: 'lease',
   keys: { partition },
   args: { inc: text, believed: optional(lease), leaseMs: integer, keyMs: integer, schema: text, newEpoch: text },
-  replies: {
-    RENEWED: held,
-    OPENED: held,
-    SCHEMA: { stored: text },
-    UNREADABLE: { key: text },
-  },
+  replies: { RENEWED: held, OPENED: held, SCHEMA: { stored: text }, UNREADABLE: { key: text } },
 });
 
 /** Makes a node the owner of connection ids. A registration with the same token may be repeated. */
