@@ -1,6 +1,6 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import { isEnded } from '../connection/end.js';
-import type { Backlog, Registration } from '../contracts/cluster.js';
+import type { Backlog, Registration, RegistrationResult } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
@@ -247,12 +247,14 @@ export class ConnectionOpener {
     const trace = telemetry.connections.cause();
     const pageLoad = lastEventId === undefined && failures === 0;
     const owner = { ...(user !== undefined && { user }), ...(trace !== undefined && { trace }) };
-    const result = await cluster.routes
-      .register({ connectionId: id, token, pageLoad, ...owner, ...this.node.limits.shared(connection), ...how })
-      .catch((error: unknown) => {
-        this.node.noteUnanswered(connection);
-        throw error;
-      });
+    const limits = this.node.limits.shared(connection);
+    let result: RegistrationResult;
+    try {
+      result = await cluster.routes.register({ connectionId: id, token, pageLoad, ...owner, ...limits, ...how });
+    } catch (error) {
+      this.node.noteUnanswered(connection);
+      throw error;
+    }
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
     if (result.outcome === 'full' || result.outcome === 'rate-limited') throw this.node.limits.refusal(result);
     if (result.outcome === 'storm') {

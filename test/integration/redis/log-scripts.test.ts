@@ -523,9 +523,11 @@ describe('scripts of the log', () => {
 /** Has Redis evict a key of its own, the one with the shortest life, and no other. */
 async function evictOne(admin: Redis): Promise<void> {
   await admin.set('victim', 'x'.repeat(1_000_000), 'PX', 30_000);
-  await admin.config('SET', 'maxmemory-samples', '64', 'maxmemory-policy', 'volatile-ttl');
+  await admin.config('SET', 'maxmemory-samples', '64');
+  await admin.config('SET', 'maxmemory-policy', 'volatile-ttl');
   const used = /used_memory:(\d+)/.exec(await admin.info('memory'))?.[1];
   await admin.config('SET', 'maxmemory', String(Number(used) - 500_000));
   await until(async () => (await admin.exists('victim')) === 0, 'the eviction');
-  await admin.config('SET', 'maxmemory', '0', 'maxmemory-policy', 'noeviction');
+  await admin.config('SET', 'maxmemory', '0');
+  await admin.config('SET', 'maxmemory-policy', 'noeviction');
 }
