@@ -285,7 +285,7 @@ export class ReplyReader {
   }
 }
 
-const PRELUDE = ['_clock', '_common'];
+const PRELUDE = ['_clock', '_common', '_counters'];
 
 /** Where scripts come from. */
 export interface ScriptSource {
@@ -294,7 +294,7 @@ export interface ScriptSource {
 }
 
 /**
- * Scripts with what they share in front: clock, then common functions. The result maps each name to the text that Redis runs.
+ * Scripts with what they share in front: clock, common functions, counters. The result maps each name to the text that Redis runs.
  * @throws SseError `INTERNAL` for an unknown name
  */
 export function loadScripts(
