@@ -51,11 +51,8 @@ local function evictedAt(meta, evicts) -- when a key was found evicted last; 0 f
   redis.call('HSET', meta, 'ev', count, 'at', num(now + 1))
   return now + 1
 end
-local function pauseOf(metaMs, lastEntry, known) -- '<last entry before a pause of the log> <ms of its end>', when an entry comes now
-  if lastEntry and positionOf(lastEntry) < now - metaMs / 4 then return lastEntry .. ' ' .. num(now) end
-  return known
-end
-local function forgottenId(metaMs, lastEntry, evicted, pause) -- stands for a topic's last id that expired, or was evicted, by then
+local function forgottenId(metaMs, lastEntry, evicted, pause) -- stands for a topic's last id that expired, or was evicted, by then;
+  -- pause: '<last entry before the log paused> <ms of the end of that>'
   local ms = math.max(0, now - metaMs / 2, evicted)
   if lastEntry and positionOf(lastEntry) < ms then return lastEntry end
   local before, till = string.match(pause or '', '^(%S+) (%d+)$')

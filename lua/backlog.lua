@@ -31,7 +31,8 @@ local function readOn(t) -- moves a topic to its next entry
   local topic = all[t]
   topic.at = topic.at + 1
   if not topic.page[topic.at] and topic.left > 0 then
-    local asked = read < topics and 1 or math.min(8, topic.left, math.max(1, math.floor((bytes - used) * read / size)))
+    local most = math.min(8, topic.left, limit - #entries / 3)
+    local asked = read < topics and 1 or math.min(most, math.max(1, math.floor((bytes - used) * read / size)))
     topic.page = redis.call('XREVRANGE', KEYS[1 + t], topic.from, '(' .. after, 'COUNT', asked)
     topic.at, topic.left = 1, #topic.page < asked and 0 or topic.left - asked
     for _, entry in ipairs(topic.page) do
@@ -45,8 +46,10 @@ for t = 1, topics do
   readOn(t)
 end
 
+local best
 while #entries < 3 * limit and (used == 0 or used < bytes) do
-  local best
+  if best then readOn(best) end
+  best = nil
   for t, topic in ipairs(all) do
     local other = all[best]
     if topic.ms and (not other or topic.ms > other.ms or topic.ms == other.ms and topic.sequence > other.sequence) then best = t end
@@ -56,6 +59,5 @@ while #entries < 3 * limit and (used == 0 or used < bytes) do
   local payload = entry[2][4] or ''
   for _, value in ipairs({ best, entry[1], payload }) do entries[#entries + 1] = value end
   used = used + #payload
-  readOn(best)
 end
 return { 'OK', entries }

@@ -40,10 +40,6 @@ local pubCommand, channel, idempotencyMs, evicts = ARGV[9], ARGV[10], ARGV[11], 
 local function isDue(lastMs, ttlMs)
   return not lastMs or math.floor(64 * lastMs / ttlMs) ~= math.floor(64 * now / ttlMs)
 end
-local function withReserve(ttlMs)
-  return num(math.ceil(ttlMs * 65 / 64))
-end
-
 if idempotencyMs ~= '0' then
   local known = redis.call('GET', idempotency)
   if known then return { 'KNOWN', string.match(known, '^(%S+) (%S+) (%S+)$') } end
@@ -53,7 +49,8 @@ local m = redis.call('HMGET', meta, 'e', 'ms', 'g', 'r', 'l', 'q')
 local epoch, sequence, lastRun = m[1] or newEpoch, tonumber(m[3] or '0'), m[4] or ''
 local ms = math.max(tonumber(m[2] or '0'), now)
 local lastEntry = m[1] and lastEntryOf(tonumber(m[2]), sequence, m[5])
-local pause = pauseOf(metaMs, lastEntry, m[6])
+local pause = m[6]
+if lastEntry and positionOf(lastEntry) < now - metaMs / 4 then pause = lastEntry .. ' ' .. num(now) end
 if runId ~= '' and lastRun ~= '' and lastRun ~= runId then ms = math.max(ms + 1, now + failoverJumpMs) end
 local previous = redis.call('GET', last)
 local lastMs, lastSequence = positionOf(previous or '')
@@ -61,6 +58,9 @@ if lastMs then -- never behind the topic, even when only the meta key was lost
   ms, sequence = math.max(ms, lastMs), math.max(sequence, lastSequence)
 else
   previous = forgottenId(metaMs, lastEntry, m[1] and evictedAt(meta, evicts) or 0, pause)
+end
+local function renew(key, ttlMs) -- counted from the id: after a failover that is ahead of the clock
+  redis.call('PEXPIRE', key, num(math.ceil(ttlMs * 65 / 64) + ms - now))
 end
 local id = num(ms) .. '-' .. num(sequence + 1)
 local due, added = isDue(lastMs, streamMs), nil
@@ -83,11 +83,11 @@ if due and redis.call('XLEN', stream) == 1 then -- Redis reserves 4 kB for the f
   local dump = optional('DUMP', stream)
   if type(dump) == 'string' then optional('RESTORE', stream, num(streamMs), dump, 'REPLACE') end
 end
-if due then redis.call('PEXPIRE', stream, withReserve(streamMs)) end
+if due then renew(stream, streamMs) end
 redis.call('SET', last, id, 'PX', num(metaMs))
 redis.call('HSET', meta, 'e', epoch, 'ms', num(ms), 'g', num(sequence + 1), 'r', runId ~= '' and runId or lastRun)
 if pause ~= m[6] then redis.call('HSET', meta, 'q', pause) end
-if isDue(tonumber(m[2]), metaMs) then redis.call('PEXPIRE', meta, withReserve(metaMs)) end
+if isDue(tonumber(m[2]), metaMs) then renew(meta, metaMs) end
 if idempotencyMs ~= '0' then redis.call('SET', idempotency, id .. ' ' .. previous .. ' ' .. epoch, 'PX', idempotencyMs) end
 local published = channel ~= '' and redis.pcall(pubCommand, channel, epoch .. ' ' .. id .. ' ' .. previous .. ' ' .. payload)
 return { type(published) == 'table' and 'KEPT' or 'NEW', id, previous, epoch }

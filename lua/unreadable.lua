@@ -16,10 +16,7 @@ local meta, topics = KEYS[1], (#KEYS - 1) / 2
 if topics > 32 then return { 'LIMIT' } end
 local reply = { 'OK' }
 for i, key in ipairs(KEYS) do
-  local answer
-  if i == 1 then answer = redis.pcall('HLEN', meta)
-  elseif i % 2 == 0 then answer = redis.pcall('XLEN', key)
-  else answer = redis.pcall('GET', key) end
+  local answer = redis.pcall(key == meta and 'HLEN' or i % 2 == 0 and 'XLEN' or 'GET', key)
   if type(answer) == 'table' and answer.err then reply[#reply + 1] = key end
 end
 return reply

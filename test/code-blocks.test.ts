@@ -8,7 +8,7 @@ import { build } from 'esbuild';
 import type { Browser } from 'playwright-core';
 import { format } from 'prettier';
 import type { ProgramRun } from './support/block-runner.js';
-import { launchBrowser } from './support/browser.js';
+import { describeInBrowser } from './support/browser.js';
 import { ChildProgram } from './support/child-program.js';
 import {
   codeBlocks,
@@ -77,7 +77,6 @@ describe('the programs of README and docs', () => {
   const server = withRedis();
   const started = new Map<CodeBlock, number>();
   let runner: ChildProgram;
-  let browser: Browser | undefined;
   let compiled: readonly string[];
 
   before(async () => {
@@ -90,7 +89,6 @@ describe('the programs of README and docs', () => {
 
   after(async () => {
     await runner.stop('SIGKILL');
-    await browser?.close();
   });
 
   it('compile strictly against the package', () => {
@@ -119,13 +117,11 @@ describe('the programs of README and docs', () => {
     });
   }
 
-  for (const block of programs.filter(({ mark }) => mark === 'browser')) {
-    it(`${nameOf(block)} runs in a page`, async function () {
-      browser ??= await launchBrowser();
-      if (browser === undefined) this.skip();
-      await tryPage(browser, block, portFor(block));
-    });
-  }
+  describeInBrowser('in a page', chromium => {
+    for (const block of programs.filter(({ mark }) => mark === 'browser')) {
+      it(`${nameOf(block)} runs`, () => tryPage(chromium.browser, block, portFor(block)));
+    }
+  });
 
   /** The program of the same page before it that listens, else the quick start. */
   function portFor(block: CodeBlock): number {

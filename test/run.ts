@@ -28,7 +28,7 @@ const END_TO_END: readonly Group[] = [
   { files: /^e2e\/(ledger|outages|resumable-sources|rolling-restart)\./ },
   { files: /^e2e\/(real-clients|receipts|slow-resume)\./ },
   { files: /^e2e\/load\./ },
-  { files: /^e2e\// },
+  { files: /^(e2e\/|code-blocks\.)/ },
 ];
 const GROUPS: readonly Group[] = [
   ...(WHOLE || process.argv.includes('--e2e') ? END_TO_END : []),
@@ -37,7 +37,7 @@ const GROUPS: readonly Group[] = [
   { files: /^contract\/sse-service\./ },
   { files: /^contract\/redis-/ },
   { files: /^(contract|integration\/koa)\// },
-  { files: /^(?!e2e\/)/, calculates: true },
+  { files: /^(?!e2e\/|code-blocks\.)/, calculates: true },
 ];
 // With more of them at once a group has too little of a core to keep the bounds in time that tests have.
 const AT_ONCE = Math.min(GROUPS.length, availableParallelism() === 1 ? 2 : 3 * availableParallelism());

@@ -184,7 +184,7 @@ export class TestCluster {
     { headers, signal, body }: FetchInit,
   ): Promise<Response> {
     if (node.state === 'killed') throw new TypeError('the node is gone');
-    if (headers['accept'] === CONFIRM_TYPE) return answerReport(node.sse, body);
+    if (headers['accept'] === CONFIRM_TYPE) return answerReport(node.sse, body).catch(refusal);
     const lastEventId = headers['last-event-id'];
     const socket = new MemorySocket(signal);
     node.sockets.set(connectionId, socket);
@@ -195,22 +195,28 @@ export class TestCluster {
   }
 }
 
-/** The answer of the middleware to the report of a client that confirms. */
+/** The status with which the middleware answers the report of a client that confirms. */
 async function answerReport(sse: SseService, body: unknown): Promise<Response> {
-  const { outcome } = await sse.confirm(JSON.parse(String(body)));
-  return new Response(null, { status: REPORT_STATUS[outcome] });
+  const receipt = await sse.confirm(JSON.parse(String(body)));
+  return new Response(null, { status: reportStatusOf(receipt) });
 }
 
-const REPORT_STATUS: Readonly<Record<CommandReceipt['outcome'], number>> = {
-  delivered: 204,
-  stored: 204,
-  rejected: 429,
-  'not-connected': 410,
-  unknown: 503,
-  unavailable: 503,
-};
+function reportStatusOf(receipt: CommandReceipt): number {
+  switch (receipt.outcome) {
+    case 'delivered':
+    case 'stored':
+      return 204;
+    case 'not-connected':
+      return httpStatusOf('CONNECTION_CLOSED');
+    case 'rejected':
+      return httpStatusOf(receipt.code);
+    case 'unknown':
+    case 'unavailable':
+      return httpStatusOf('UNAVAILABLE');
+  }
+}
 
-/** The answer of the middleware to a refused stream, without its text. */
+/** The answer of the middleware to a refused request, without its text. */
 function refusal(error: unknown): Response {
   if (!SseError.is(error)) throw error;
   return new Response(null, { status: httpStatusOf(error.code) });

@@ -1,10 +1,11 @@
 import { spawnSync } from 'node:child_process';
 import { availableParallelism, totalmem } from 'node:os';
+import { REDIS_SERVER } from '../support/redis/redis-server.js';
 
 /** What the figures depend on. */
 export function machine(): string {
   const gigabytes = Math.round(totalmem() / 2 ** 30);
-  const redis = version('redis-server', /v=([\d.]+)/);
+  const redis = version(REDIS_SERVER, /v=([\d.]+)/);
   const nginx = version('nginx', /nginx\/([\d.]+)/);
   return [
     `${availableParallelism()} cores`,

@@ -1,9 +1,9 @@
 import { expect } from 'chai';
 import { injectable } from 'inversify';
 import type Koa from 'koa';
-import type { Browser, BrowserContext } from 'playwright-core';
+import type { BrowserContext } from 'playwright-core';
 import { SseEndpoint } from '../../src/index.js';
-import { launchBrowser } from '../support/browser.js';
+import { describeInBrowser } from '../support/browser.js';
 import { ClientPage, clientPages } from '../support/client-page.js';
 import { amount } from '../support/extent.js';
 import { KoaApp } from '../support/koa-app.js';
@@ -27,17 +27,13 @@ const refuse: Koa.Middleware = async (ctx, next) => {
   else answer(ctx);
 };
 
-describe('client in a browser', () => {
-  let browser: Browser | undefined;
+describeInBrowser('client in a browser', chromium => {
   let context: BrowserContext;
   let app: KoaApp;
   let streams = 0;
   let published = 0;
 
-  before(async function () {
-    this.timeout(60_000);
-    browser = await launchBrowser();
-    if (browser === undefined) this.skip();
+  before(async () => {
     app = await KoaApp.start({
       controllers: [Streams],
       before: [refuse],
@@ -46,7 +42,7 @@ describe('client in a browser', () => {
     });
   });
   beforeEach(async () => {
-    context = await (browser as Browser).newContext();
+    context = await chromium.browser.newContext();
     published = 0;
     streams += 1;
   });
@@ -54,10 +50,7 @@ describe('client in a browser', () => {
     await context.close();
     await until(() => app.service.getConnectionCount() === 0, 'every stream to be gone');
   });
-  after(async () => {
-    await browser?.close();
-    if (browser !== undefined) await app.close();
-  });
+  after(() => app.close());
 
   const url = (): string => `/sse/s${streams}`;
   const open = (path?: string): Promise<ClientPage> => ClientPage.open(context, app.url, path);
@@ -152,20 +145,36 @@ describe('client in a browser', () => {
     expect(await page.got()).to.deep.equal(all().slice(-2));
   });
 
-  it('gives up the connection of a hidden page, and resumes with the page', async () => {
-    const page = await open();
-    await page.connect(url(), { pauseHidden: 50 });
+  it('gives up the connection of a page in the background, and resumes with the page', async () => {
+    const page = await ClientPage.open(chromium.window, app.url);
+    await page.connect(url(), { pauseHidden: 50, delay: 50 });
     await page.state('open');
-    // A headless browser hides no page by itself.
-    const become = (state: string): Promise<void> =>
-      page.run(`Object.defineProperty(document, 'visibilityState', { value: '${state}', configurable: true });
-        document.dispatchEvent(new Event('visibilitychange'));`);
-    await become('hidden');
+    await publish();
+    await page.received(1);
+    const other = await chromium.window.newPage();
+    await other.bringToFront();
     await page.state('paused', 'hidden');
     await until(() => app.service.getConnectionCount() === 0, 'the page to end its connection');
-    await publish();
-    await become('visible');
-    await page.received(1);
+    await publish(2);
+    await page.page.bringToFront();
+    await page.received(3);
+    expect(await page.got()).to.deep.equal(all());
+    await Promise.all([page.page.close(), other.close()]);
+  });
+
+  it('comes back at once with a page that was in the background', async () => {
+    const page = await ClientPage.open(chromium.window, app.url);
+    await page.connect(url(), { delay: 60_000 });
+    await page.state('open');
+    const other = await chromium.window.newPage();
+    await other.bringToFront();
+    await page.page.waitForFunction("document.visibilityState === 'hidden'");
+    REFUSALS.set(url(), ctx => (ctx.status = 502));
+    for (const socket of app.sockets) socket.destroy();
+    await page.state('waiting');
+    await page.page.bringToFront();
+    await page.page.waitForFunction("window.states.filter(({ kind }) => kind === 'open').length === 2");
+    await Promise.all([page.page.close(), other.close()]);
   });
 
   it('is a React hook, whose stream lives as long as its component', async () => {

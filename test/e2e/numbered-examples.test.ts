@@ -1,8 +1,7 @@
 import { readdirSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import type { Browser } from 'playwright-core';
-import { launchBrowser } from '../support/browser.js';
+import { describeInBrowser } from '../support/browser.js';
 import { ChildProgram } from '../support/child-program.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
 import { reached, until } from '../support/until.js';
@@ -108,19 +107,9 @@ describe('the numbered examples', () => {
     expect(JSON.parse((await client.event('note')).data)).to.deep.equal({ text: 'hello' });
   });
 
-  describe('React', () => {
-    let browser: Browser | undefined;
-
-    before(async function () {
-      this.timeout(60_000);
-      browser = await launchBrowser();
-      if (browser === undefined) this.skip();
-    });
-
-    after(() => browser?.close());
-
+  describeInBrowser('React', chromium => {
     it('two tabs show one count, and a vote reaches both', async () => {
-      const context = await (browser as Browser).newContext();
+      const context = await chromium.browser.newContext();
       const tabs = [await context.newPage(), await context.newPage()];
       for (const tab of tabs) await tab.goto(urlOf('08-react'));
       await tabs[0]?.getByRole('button', { name: 'tea 0' }).click();

@@ -1,7 +1,7 @@
 import { expect } from 'chai';
-import type { Browser, Page } from 'playwright-core';
+import type { Page } from 'playwright-core';
 import type * as client from '../../src/client/index.js';
-import { launchBrowser } from '../support/browser.js';
+import { describeInBrowser } from '../support/browser.js';
 import { selfSigned } from '../support/certificate.js';
 import { bundleClient } from '../support/client-page.js';
 import { DemoProcess } from '../support/demo-process.js';
@@ -25,8 +25,7 @@ interface Streams {
   readonly resets: number;
 }
 
-describe('streams of a browser behind nginx, while nodes are restarted', () => {
-  let browser: Browser | undefined;
+describeInBrowser('streams of a browser behind nginx, while nodes are restarted', chromium => {
   let redis: RedisServer;
   let nginx: Nginx | undefined;
   let tlsPort: number;
@@ -48,11 +47,7 @@ describe('streams of a browser behind nginx, while nodes are restarted', () => {
 
   before(async function () {
     this.timeout(60_000);
-    browser = await launchBrowser();
-    if (browser === undefined || !(await Nginx.isInstalled())) {
-      await browser?.close();
-      return this.skip();
-    }
+    if (!(await Nginx.isInstalled())) return this.skip();
     redis = await RedisServer.start();
     for (const [n] of NODES.entries()) ports[n] = await freePort();
     await Promise.all(NODES.map((_, n) => startNode(n)));
@@ -61,7 +56,7 @@ describe('streams of a browser behind nginx, while nodes are restarted', () => {
       port => servers(port, tlsPort, ports),
       await selfSigned().then(({ key, cert }) => ({ key, cert })),
     );
-    const context = await browser.newContext({ ignoreHTTPSErrors: true });
+    const context = await chromium.browser.newContext({ ignoreHTTPSErrors: true });
     const clientText = await bundleClient();
     const origins = [...HOSTS.map(host => `http://${host}:${nginx?.port ?? 0}`), `https://127.0.0.1:${tlsPort}`];
     for (const origin of origins) {
@@ -76,7 +71,7 @@ describe('streams of a browser behind nginx, while nodes are restarted', () => {
   after(async () => {
     if (nginx === undefined) return;
     publishing = false;
-    await browser?.close();
+    await pages[0]?.context().close();
     await nginx.stop();
     await Promise.all(nodes.map(node => node.stop('SIGKILL')));
     await redis.stop();

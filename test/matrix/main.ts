@@ -3,15 +3,13 @@
  * on each Node, with each TypeScript, runner and peer. Writes the tables of `docs/compatibility.md`. Exits with 1 when a cell
  * fails. `--short` runs a few cells with what is on this machine, `--only=TEXT` those whose row has the text; they write nothing.
  */
-import { readFile, writeFile } from 'node:fs/promises';
-import { fileURLToPath } from 'node:url';
+import { writeSection } from '../support/doc-section.js';
 import { tables } from './cells.js';
 import { Tools } from './tools.js';
 import { type Cell, Workshop } from './workshop.js';
 
 const SHORT = process.argv.includes('--short');
 const ONLY = process.argv.find(argument => argument.startsWith('--only='))?.slice('--only='.length);
-const PAGE = fileURLToPath(new URL('../../../docs/compatibility.md', import.meta.url));
 // Each cell is a package manager that unpacks, and a program that starts.
 const AT_ONCE = 2;
 
@@ -29,7 +27,11 @@ try {
     }),
   );
   if (!SHORT && ONLY === undefined && failures === 0)
-    await writePage(all.map(({ title, cells }) => `## ${title}\n\n${tableOf(cells)}`));
+    writeSection(
+      'compatibility',
+      'matrix',
+      all.map(({ title, cells }) => `## ${title}\n\n${tableOf(cells)}`).join('\n\n'),
+    );
 } finally {
   await workshop.close();
 }
@@ -68,10 +70,4 @@ function tableOf(cells: readonly Cell[]): string {
   return [['', ...columns], columns.map(() => '---').concat('---'), ...lines]
     .map(line => `| ${line.join(' | ')} |`)
     .join('\n');
-}
-
-/** Keeps what stands above the tables. */
-async function writePage(sections: readonly string[]): Promise<void> {
-  const [introduction = ''] = (await readFile(PAGE, 'utf8')).split('\n## ');
-  await writeFile(PAGE, `${[introduction.trimEnd(), ...sections].join('\n\n')}\n`);
 }

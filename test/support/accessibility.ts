@@ -1,8 +1,11 @@
 import { readFileSync } from 'node:fs';
 import { createRequire } from 'node:module';
+import { expect } from 'chai';
 import type { Browser, BrowserContext, Page } from 'playwright-core';
 
 const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8');
+/** Rules whose result depends on colours and sizes. The others say the same of every look. */
+const RULES_OF_LOOKS = ['color-contrast', 'link-in-text-block', 'scrollable-region-focusable', 'target-size'];
 
 /** How a page is looked at. */
 export interface Looks {
@@ -10,10 +13,14 @@ export interface Looks {
   readonly width: number;
 }
 
+const LIGHT: Looks = { colorScheme: 'light', width: 1280 };
+/** How each page is examined. */
+export const LOOKS: readonly Looks[] = [LIGHT, { colorScheme: 'dark', width: 390 }];
+
 /** What a script of the page has in its global scope. */
 interface Scope {
-  readonly axe: {
-    run(): Promise<{
+  readonly axe?: {
+    run(options: object): Promise<{
       violations: readonly { id: string; nodes: readonly { html: string; failureSummary?: string }[] }[];
     }>;
   };
@@ -21,10 +28,12 @@ interface Scope {
   readonly shifts: number;
 }
 
-/** A context whose pages can be examined; their content security policy holds for their own scripts. */
-export async function examinedContext(browser: Browser, { colorScheme, width }: Looks): Promise<BrowserContext> {
+/** A context whose pages can be examined: each keeps how far it has moved by itself. */
+export async function examinedContext(
+  browser: Browser,
+  { colorScheme, width }: Looks = LIGHT,
+): Promise<BrowserContext> {
   const context = await browser.newContext({ colorScheme, viewport: { width, height: 900 } });
-  await context.addInitScript({ content: AXE });
   await context.addInitScript({
     content: `window.shifts = 0;
       new PerformanceObserver(list => list.getEntries().forEach(entry => (window.shifts += entry.hadRecentInput ? 0 : entry.value)))
@@ -33,23 +42,31 @@ export async function examinedContext(browser: Browser, { colorScheme, width }: 
   return context;
 }
 
+/**
+ * Expects of a page that axe finds nothing, that it fits its window, and that it has not moved by itself since it was loaded (the
+ * web vital CLS).
+ */
+export async function expectSound(page: Page, looks: Looks, what: string): Promise<void> {
+  const where = `${what}, ${looks.colorScheme}, ${looks.width} px`;
+  expect(await violationsOf(page, looks === LIGHT ? undefined : RULES_OF_LOOKS), where).to.deep.equal([]);
+  const { scrollWidth, clientWidth, shifts } = await page.evaluate(() => {
+    // The init script of the context has set these.
+    const { document, shifts: moved } = globalThis as unknown as Scope;
+    const { scrollWidth: all, clientWidth: seen } = document.documentElement;
+    return { scrollWidth: all, clientWidth: seen, shifts: moved };
+  });
+  expect(scrollWidth, `${where}: wider than its window`).to.be.at.most(clientWidth);
+  expect(shifts, `${where}: moved`).to.be.below(0.05);
+}
+
 /** What axe has against a page: the rule and the elements. Empty when all is well. */
-export async function violationsOf(page: Page): Promise<string[]> {
-  const { violations } = await page.evaluate(() => (globalThis as unknown as Scope).axe.run());
+async function violationsOf(page: Page, rules: readonly string[] | undefined): Promise<string[]> {
+  const options = { preload: false, resultTypes: ['violations'], ...(rules === undefined ? {} : { runOnly: rules }) };
+  // Evaluated, so that the content security policy of the page stays as it is.
+  if (!(await page.evaluate('"axe" in globalThis'))) await page.evaluate(AXE);
+  const { violations = [] } =
+    (await page.evaluate(settings => (globalThis as unknown as Scope).axe?.run(settings), options)) ?? {};
   return violations.flatMap(({ id, nodes }) =>
     nodes.map(({ html, failureSummary = '' }) => `${id}: ${html} ${failureSummary}`),
   );
-}
-
-/** How far the page moved by itself since it was loaded, as the web vital CLS counts it. */
-export async function layoutShift(page: Page): Promise<number> {
-  return page.evaluate(() => (globalThis as unknown as Scope).shifts);
-}
-
-/** Whether the page is wider than its window. */
-export async function overflows(page: Page): Promise<boolean> {
-  return page.evaluate(() => {
-    const { scrollWidth, clientWidth } = (globalThis as unknown as Scope).document.documentElement;
-    return scrollWidth > clientWidth;
-  });
 }

@@ -31,7 +31,9 @@ export interface KoaAppSettings {
   readonly before?: readonly Koa.Middleware[];
   /** Properties of every context, of packages that extend an application. */
   readonly context?: object;
-  /** Middleware behind it, plain routes. */
+  /** Middleware that is made from the container, behind the library's: the console. */
+  readonly mounted?: (container: Container) => Koa.Middleware;
+  /** Middleware behind all of it, plain routes. */
   readonly after?: readonly Koa.Middleware[];
 }
 
@@ -49,7 +51,7 @@ export class KoaApp {
   #server: http.Server | http2.Http2Server | undefined;
 
   private constructor(private readonly settings: KoaAppSettings) {
-    const { controllers = [], before = [], after = [], matching, bind, options, overrides } = settings;
+    const { controllers = [], before = [], after = [], matching, bind, mounted, options, overrides } = settings;
     this.container.load(sseModule(options, { logger: this.logger, ...overrides }));
     if (settings.context !== undefined) {
       Object.defineProperties(this.app.context, Object.getOwnPropertyDescriptors(settings.context));
@@ -58,7 +60,8 @@ export class KoaApp {
     bind?.(this.container);
     this.app.on('error', error => this.errors.push(error));
     const library = sseMiddleware(this.container, { controllers, ...matching });
-    for (const middleware of [...before, library, ...after]) this.app.use(middleware);
+    const behind = mounted === undefined ? after : [mounted(this.container), ...after];
+    for (const middleware of [...before, library, ...behind]) this.app.use(middleware);
     this.service = this.container.get(SseService);
     this.store = this.container.get(ConnectionStore);
     // Tests look at the lines that requests cause.

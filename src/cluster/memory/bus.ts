@@ -83,7 +83,7 @@ export class MemoryBus {
     if (node?.cutAt === undefined) return;
     const { listener, cutAt } = node;
     node.cutAt = undefined;
-    for (const { revocation, trace, at } of this.#revocations) {
+    for (const { revocation, trace, at } of this.#lastingRevocations()) {
       listener.onRevoke({ ...revocation, age: performance.now() - at }, trace);
     }
     const reconciliation = this.#reconciliation(nodeId, listener);
@@ -142,11 +142,8 @@ export class MemoryBus {
 
   /** Nodes that are cut off carry it out when they are healed. */
   revoke(revocation: Revocation, trace: string | undefined): CloseReceipt {
-    const now = performance.now();
-    this.#revocations = this.#revocations
-      .filter(({ at, revocation: { ttl } }) => now - at < ttl)
-      .slice(-MOST_REVOCATIONS)
-      .concat({ revocation, trace, at: now - revocation.age });
+    const at = performance.now() - revocation.age;
+    this.#revocations = [...this.#lastingRevocations().slice(1 - MOST_REVOCATIONS), { revocation, trace, at }];
     let closed = 0;
     const missing: string[] = [];
     for (const [nodeId, listener] of this.listeners()) {
@@ -221,6 +218,11 @@ export class MemoryBus {
 
   *listeners(): Iterable<[nodeId: string, listener: ClusterListener | undefined]> {
     for (const nodeId of [...this.#nodes.keys()]) yield [nodeId, this.reach(nodeId)];
+  }
+
+  #lastingRevocations() {
+    const now = performance.now();
+    return this.#revocations.filter(({ at, revocation: { ttl } }) => now - at < ttl);
   }
 
   #reconciliation(nodeId: string, listener: ClusterListener): NodeReconciliation {

@@ -11,7 +11,8 @@ import {
   subscriberOptions,
 } from './client-options.js';
 import { refusalIn } from './failures.js';
-import { hashSlot } from './keys.js';
+import { hashSlot, SLOTS } from './keys.js';
+import { Silence } from './silence.js';
 import { askServer, atReplica, clusterObstacleOf, evictionPolicyOf, obstacleOf, type ServerInfo } from './server.js';
 
 /** The listener of the connection for commands. No method may throw. */
@@ -33,6 +34,7 @@ interface ConnectionEvents {
 export class RedisConnections {
   /** For commands. */
   readonly command: Redis | Cluster;
+  readonly silence = new Silence(key => this.connectionOf(key));
   readonly #cluster: Cluster | undefined;
   readonly #login: Login;
   /** The nodes of a Redis Cluster by host and port. */
@@ -42,14 +44,16 @@ export class RedisConnections {
   readonly #servers = new WeakMap<Redis, ServerInfo>();
   /** The server at which the connection for commands is open. */
   #server: ServerInfo | undefined;
-  /** By which policy the Redis deletes keys before their time. */
-  #evictionPolicy: string | undefined;
+  /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, or may not be asked. */
+  evictionPolicy: string | undefined;
+  /** Chooses the master of a Redis Cluster for classic publications. */
+  #choice = Math.floor(Math.random() * SLOTS);
   /** Connections in a row that did not serve. */
   #fruitless = 0;
   /** Moves in a row that did not bring commands and subscriptions to one server. */
   #disputes = 0;
-  /** Why no connection is open. */
-  #failure: Error | undefined;
+  /** Why no connection for commands is open. */
+  failure: Error | undefined;
   /** What went wrong in the present try to connect. */
   #trouble: Error | undefined;
   /** What the Redis said before it closed the present connection at once. */
@@ -84,11 +88,6 @@ export class RedisConnections {
     return isCluster(this.command) ? 0 : (this.command.options.db ?? 0);
   }
 
-  /** Why no connection for commands is open. */
-  get failure(): Error | undefined {
-    return this.#failure;
-  }
-
   /** The run id of the master at the address; '' when it may not be asked. Only on a single Redis. */
   get runId(): string {
     return this.#server?.runId ?? '';
@@ -97,11 +96,6 @@ export class RedisConnections {
   /** Whether the master became a replica, which refuses writes, and no other master is known. */
   get #atReplica(): boolean {
     return this.#server?.role === 'slave';
-  }
-
-  /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, or may not be asked. */
-  get evictionPolicy(): string | undefined {
-    return this.#evictionPolicy;
   }
 
   /**
@@ -164,7 +158,10 @@ export class RedisConnections {
   /** Why a subscriber's connection is no longer at the right master; `undefined` when it is, as far as known. */
   misplaced(connection: Redis, near?: string): string | undefined {
     if (this.#cluster !== undefined) {
-      return isMaster(this.#cluster, addressOf(connection), near) ? undefined : 'its slots have another master';
+      const address = addressOf(connection);
+      if (!isMaster(this.#cluster, address, near)) return 'its slots have another master';
+      const calls = near === undefined ? this.#nodes.get(address) : undefined;
+      return calls !== undefined && this.silence.isSilent(calls) ? 'its master is silent' : undefined;
     }
     const server = this.#servers.get(connection);
     if (server === undefined || this.#agree(server) || !this.#mayMove()) return undefined;
@@ -188,6 +185,16 @@ export class RedisConnections {
     return this.#nodes.get(this.command.slots[slot]?.[0] ?? '');
   }
 
+  /** The connection for classic publications: in a Redis Cluster any master takes them. One is kept, for their order. */
+  get publisher(): Redis | Cluster {
+    return (this.#cluster && master(this.#cluster, this.#choice)) ?? this.command;
+  }
+
+  /** To be called when a publisher did not answer: another master takes what follows. */
+  leavePublisher(client: Redis | Cluster): void {
+    if (client === this.publisher) this.#choice += 1;
+  }
+
   #watch(): void {
     const { command } = this;
     const cluster = this.#cluster;
@@ -200,9 +207,9 @@ export class RedisConnections {
     command.on('close', () => {
       this.#server = undefined;
       const closed = new Error(this.#served ? 'the connection broke' : 'Connection is closed.');
-      this.#failure = this.#refusal ?? this.#trouble ?? closed;
+      this.failure = this.#refusal ?? this.#trouble ?? closed;
       this.#served = false;
-      this.#endFirstTry(this.#failure);
+      this.#endFirstTry(this.failure);
       this.events.onClose();
     });
     if (!isCluster(command)) {
@@ -249,7 +256,7 @@ export class RedisConnections {
     } catch (failure) {
       if (command.stream !== stream) return;
       this.#fail(failure);
-      this.#failure = this.#trouble;
+      this.failure = this.#trouble;
       this.#endFirstTry(this.#trouble);
       command.disconnect(true);
     }
@@ -295,9 +302,9 @@ export class RedisConnections {
   }
 
   #serve(server: ServerInfo | undefined): void {
-    this.#evictionPolicy = server && evictionPolicyOf(server);
+    this.evictionPolicy = server && evictionPolicyOf(server);
     this.#fruitless = 0;
-    this.#failure = undefined;
+    this.failure = undefined;
     this.#served = true;
     this.#everServed = true;
     this.events.onOpen();
@@ -368,10 +375,13 @@ function disputed(): SseError {
 /** Milliseconds after which a connection that is not ready counts as failed; Redis may be loading its data. */
 const FIRST_TRY = 3_000;
 
-function master(cluster: Cluster, choice: number, near: string | undefined): Redis | undefined {
+/** The master of `near`; without one, a master that `choice` names, of those that answered when they were connected. */
+function master(cluster: Cluster, choice: number, near?: string): Redis | undefined {
   const masters = cluster.nodes('master');
-  if (near === undefined) return masters[choice % masters.length];
-  return masters.find(node => isMaster(cluster, addressOf(node), near));
+  if (near !== undefined) return masters.find(node => isMaster(cluster, addressOf(node), near));
+  const ready = masters.filter(({ status }) => status === 'ready');
+  const some = ready.length > 0 ? ready : masters;
+  return some[choice % some.length];
 }
 
 function addressOf({ options: { host, port } }: Redis): string {

@@ -20,13 +20,14 @@ export function isUnreadable(error: unknown): error is SseError {
   return SseError.is(error) && error.noEffect === 'KEY_UNREADABLE';
 }
 
-// Redis 6 wraps the error of a command that a script calls: "ERR Error running script (…): …: -READONLY You can't …".
-const WRAPPED = /^ERR Error running script .*: -([A-Z]+) /s;
+// Redis 6 names the script before the error of a command: "ERR Error running script (…): @user_script:1: WRONGTYPE …", and
+// "@user_script: 1: -READONLY …" where the script returns the error.
+const SCRIPT = /^(?:ERR Error running script \(.*?\): )?(?:@user_script: ?\d+: )+-?(?=[A-Z]+ )/;
 
 /** The error code that Redis answered with, its reply's first word; `undefined` when it did not answer. */
 export function redisErrorCode(error: unknown): string | undefined {
   if (!(error instanceof Error) || error.name !== 'ReplyError') return undefined;
-  return WRAPPED.exec(error.message)?.[1] ?? error.message.split(' ', 1)[0];
+  return error.message.replace(SCRIPT, '').split(' ', 1)[0];
 }
 
 /**
@@ -219,7 +220,8 @@ function faultOf(failure: unknown): Fault | undefined {
   const error = rootOf(failure);
   if (!(error instanceof Error)) return undefined;
   const code = 'code' in error && typeof error.code === 'string' ? error.code : '';
-  return FAULTS.find(({ sign }) => sign.test(error.message) || sign.test(code));
+  const text = error.message.replace(SCRIPT, '');
+  return FAULTS.find(({ sign }) => sign.test(text) || sign.test(code));
 }
 
 /** The failure of a node, where a Redis Cluster only says that all its nodes failed. */

@@ -1,6 +1,6 @@
 import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
-import type { RedisAddress } from './address.js';
+import { isCluster, type RedisAddress } from './address.js';
 import type { Quietly } from './client-options.js';
 import { RedisConnections } from './connections.js';
 import { describeFailure, redisErrorCode, toSseError, toStartError } from './failures.js';
@@ -8,7 +8,6 @@ import { type KeyLayout, Keys, type PubSubMode } from './keys.js';
 import type { PlainCommand } from './plain.js';
 import { loadScripts, permissionsOf, type Script, type ScriptSource, type ScriptValue } from './script.js';
 import { accessScript, SCRIPTS } from './scripts.js';
-import { Silence } from './silence.js';
 import { RedisSubscriber, type SubscriberEvents } from './subscriber.js';
 
 /** The listener of a gateway. No method may throw. */
@@ -54,7 +53,6 @@ export class RedisGateway {
   readonly #client: Redis | Cluster;
   readonly #scripts: ReadonlyMap<string, string>;
   readonly #subscribers = new Set<RedisSubscriber>();
-  readonly #silence: Silence;
   #state: State = 'new';
   #reachable = false;
   #life = 0;
@@ -70,7 +68,6 @@ export class RedisGateway {
     };
     this.#connections = new RedisConnections(options.redis, connectionEvents, options.quietly);
     this.#client = this.#connections.command;
-    this.#silence = new Silence(key => this.#connections.connectionOf(key));
     const { cluster, database } = this.#connections;
     this.keys = new Keys({ ...options.redis, cluster, database });
     this.#scripts = loadScripts(
@@ -119,7 +116,7 @@ export class RedisGateway {
       const { failure } = this.#connections;
       return `there is no connection to Redis${failure === undefined ? '' : `: ${describeFailure(failure)}`}`;
     }
-    const silence = key === undefined ? undefined : this.#silence.of(key);
+    const silence = key === undefined ? undefined : this.#connections.silence.of(key);
     return silence === undefined ? undefined : `Redis has been silent for ${Math.round(silence)} ms`;
   }
 
@@ -152,7 +149,7 @@ export class RedisGateway {
     const args = script.argsOf(request, script.usesRunId ? this.#runId() : '');
     const plain = this.options.plain?.get(script.name);
     const begin = performance.now();
-    this.#joinWrites(keys[0] ?? '');
+    this.#joinWrites(this.#connections.connectionOf(keys[0] ?? ''));
     let reply: unknown;
     try {
       reply = await (plain === undefined
@@ -174,11 +171,13 @@ export class RedisGateway {
     this.#refuseUnreached(attempt);
     const command = mode === 'sharded' ? 'spublish' : 'publish';
     const begin = performance.now();
-    this.#joinWrites(channel);
+    const client = mode === 'sharded' ? this.#client : this.#connections.publisher;
+    this.#joinWrites(isCluster(client) ? this.#connections.connectionOf(channel) : client);
     let count: number;
     try {
-      count = Number(await this.#client[command](channel, payload));
+      count = Number(await client[command](channel, payload));
     } catch (failure) {
+      if (redisErrorCode(failure) === undefined) this.#connections.leavePublisher(client);
       throw this.#failed({ attempt, command: command.toUpperCase(), key: channel, begin, failure }, true);
     }
     this.options.events?.onCommand?.(command.toUpperCase(), performance.now() - begin);
@@ -236,9 +235,9 @@ export class RedisGateway {
    * Has the calls that one answer, frame or event of the event loop brings leave in one write to the socket: they are most of
    * the cost of a call. A call that comes alone does not wait.
    */
-  #joinWrites(key: string): void {
+  #joinWrites(connection: Redis | undefined): void {
     // Unlike what the types say, there is no stream before the first connect.
-    const stream: Redis['stream'] | undefined = this.#connections.connectionOf(key)?.stream;
+    const stream: Redis['stream'] | undefined = connection?.stream;
     if (stream === undefined || stream.writableCorked > 0) return;
     stream.cork();
     process.nextTick(() => stream.uncork());
@@ -246,7 +245,10 @@ export class RedisGateway {
 
   /** The error of a call that failed; reports the call. */
   #failed({ attempt, command, key, begin, failure }: FailedCall, repeatable: boolean): SseError {
-    if (redisErrorCode(failure) === undefined) this.#silence.onUnanswered(key, begin);
+    if (redisErrorCode(failure) === undefined) {
+      this.#connections.silence.onUnanswered(key, begin);
+      for (const subscriber of this.#subscribers) subscriber.verifyServer();
+    }
     this.options.events?.onCommand?.(command, performance.now() - begin, toSseError(failure, command));
     this.#refuseClosed();
     return toSseError(failure, attempt, repeatable);

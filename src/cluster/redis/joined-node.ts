@@ -95,12 +95,14 @@ export class JoinedNode implements InboxParts {
   async join(): Promise<void> {
     this.#reconciler.start();
     if (this.node.options.cleanup.enabled) this.#expiring.start();
-    this.#inbox.open();
+    const { gateway } = this.node;
+    if (!gateway.cluster) this.#inbox.open();
     try {
       // Both go on trying in the background after a failure.
       const reading = this.node.reading.open();
       reading.catch(() => undefined);
-      await this.node.gateway.open();
+      // Before, no master of a Redis Cluster is known.
+      await gateway.open().finally(() => this.#inbox.open());
       await reading;
       await this.leases.beat();
     } catch (error) {

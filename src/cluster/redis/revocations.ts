@@ -2,16 +2,16 @@ import type { Revocation } from '../../contracts/authorization.js';
 import { ADMISSION_MS, LONGEST_REVOCATION_MS } from '../../options/arguments.js';
 import type { ClusterNode } from './cluster-node.js';
 import { encodeRequest, newRequestId, parseRequest, revocationOf } from './command-frames.js';
-import { revocationsScript } from './scripts.js';
+import { revocationsScript, revokeScript } from './scripts.js';
 import type { Purpose } from './signing.js';
 
-/** Marks that are kept at least, and read at once. */
+/** Marks that are kept at least. */
 const MOST_MARKS = 100_000;
+/** Marks that one call reads. */
 const PAGE = 500;
 /** A mark has no reader that waits. */
 const NO_DEADLINE = 0;
 const PURPOSE: Purpose = { kind: 'all-nodes' };
-const NOTHING = Buffer.alloc(0);
 
 /**
  * The marks of revocations in Redis, for nodes that do not get the command: this node reads with each heartbeat those that it
@@ -30,10 +30,12 @@ export class RevocationMarks {
     const command = { t: 'revoke', ...revocation } as const;
     const frame = encodeRequest({ id: newRequestId(), from: inc, at: 0, deadline: NO_DEADLINE, command, trace });
     const mark = signer.sign(PURPOSE, frame);
-    const { logMarks: marks } = gateway.keys;
-    // Read are the marks after it, of which there are none.
-    const after = `${Number.MAX_SAFE_INTEGER}-0`;
-    await gateway.run(revocationsScript, { marks, mark, most: MOST_MARKS, ms: LONGEST_REVOCATION_MS, after, limit: 1 });
+    await gateway.run(revokeScript, {
+      marks: gateway.keys.logMarks,
+      mark,
+      most: MOST_MARKS,
+      ms: LONGEST_REVOCATION_MS,
+    });
   }
 
   /** Carries out what this node has not read yet. Never rejects: the next heartbeat tries again. */
@@ -52,12 +54,10 @@ export class RevocationMarks {
   /** Resolves to whether there may be more. @throws SseError */
   async #readPage(): Promise<boolean> {
     const { gateway, clock, options } = this.node;
-    const { logMarks: marks } = gateway.keys;
     // What clients follow that come back is remembered so long.
     const recent = (clock.earliest ?? 0) - 2 * options.history.ttl - ADMISSION_MS;
     const after = this.#after ?? `${Math.max(0, Math.floor(recent))}-0`;
-    const request = { marks, mark: NOTHING, most: MOST_MARKS, ms: 0, after, limit: PAGE };
-    const reply = await gateway.run(revocationsScript, request);
+    const reply = await gateway.run(revocationsScript, { marks: gateway.keys.logMarks, after, limit: PAGE });
     for (const { id, mark } of reply.marks) {
       // A millisecond less: both times are rounded, and no connection from before the revocation may stay.
       this.#carryOut(mark, Math.max(0, reply.now - parseInt(id, 10) - 1));

@@ -316,11 +316,19 @@ export const keptScript = script({
   replies: { OK: { entries: integer } },
 });
 
-/** Keeps a mark of a revocation, if one is given, and reads the marks after a position. */
+/** Keeps a mark of a revocation. */
+export const revokeScript = script({
+  name: 'revoke',
+  keys: { marks: text },
+  args: { mark: bytes, most: integer, ms: integer },
+  replies: { OK: {} },
+});
+
+/** Reads the marks of revocations after a position. */
 export const revocationsScript = script({
   name: 'revocations',
   keys: { marks: text },
-  args: { mark: bytes, most: integer, ms: integer, after: text, limit: integer },
+  args: { after: text, limit: integer },
   replies: { OK: { now: integer, marks: rest(group({ id: text, mark: bytes })) } },
 });
 
@@ -367,6 +375,7 @@ export const SCRIPTS = [
   recallScript,
   forgetScript,
   keptScript,
+  revokeScript,
   revocationsScript,
 ] as const;
 
@@ -374,27 +383,16 @@ export const SCRIPTS = [
 export type Lease = NonNullable<RequestOf<typeof leaseScript>['believed']>;
 export type LeaseReply = ReplyOf<typeof leaseScript>;
 export type RegisterRequest = RequestOf<typeof registerScript>;
-export type RegisterReply = ReplyOf<typeof registerScript>;
 /** The answer to one registration. */
-export type RegisterAnswer = Extract<RegisterReply, { status: 'OK' }>['answers'][number];
-export type RefreshRequest = RequestOf<typeof refreshScript>;
-/** A connection of a node. */
-export type OwnedConnection = RefreshRequest['connections'][number];
+export type RegisterAnswer = Extract<ReplyOf<typeof registerScript>, { status: 'OK' }>['answers'][number];
 /** How a route compares with what its node thinks. */
 export type RouteState = Extract<ReplyOf<typeof refreshScript>, { status: 'OK' }>['states'][number];
-export type OwnedReply = ReplyOf<typeof ownedScript>;
-type ResolveReply = Extract<ReplyOf<typeof resolveScript>, { status: 'OK' }>;
 /** A route as Redis knows it. */
-export type ResolvedRoute = NonNullable<ResolveReply['routes'][number]>;
+export type ResolvedRoute = NonNullable<Extract<ReplyOf<typeof resolveScript>, { status: 'OK' }>['routes'][number]>;
 export type SendReply = ReplyOf<typeof sendScript>;
-export type CountReply = ReplyOf<typeof countScript>;
 export type PublishRequest = RequestOf<typeof publishScript>;
 export type PublishReply = ReplyOf<typeof publishScript>;
 export type HistoryRequest = RequestOf<typeof historyScript>;
 export type HistoryReply = ReplyOf<typeof historyScript>;
-type HistoryPage = Extract<HistoryReply, { status: 'OK' }>;
-export type HistoryEntry = HistoryPage['entries'][number];
-export type HistoryGap = HistoryPage['gaps'][number];
 export type LookRequest = RequestOf<typeof lookScript>;
 export type LookReply = ReplyOf<typeof lookScript>;
-export type RememberRequest = RequestOf<typeof rememberScript>;

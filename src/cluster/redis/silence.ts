@@ -47,6 +47,15 @@ export class Silence {
     return ms < LONGEST_SILENCE ? undefined : ms;
   }
 
+  /** Whether a connection has been silent for as long, while calls waited. */
+  isSilent(connection: Redis): boolean {
+    const since = performance.now() - LONGEST_SILENCE;
+    for (const quiet of this.#quiet.values()) {
+      if (quiet.connection === connection && quiet.since <= since && bytesOf(connection) === quiet.bytes) return true;
+    }
+    return false;
+  }
+
   /** Whether something came since then, on that connection or by a new one. */
   #heard({ connection, bytes }: Quiet, key: string): boolean {
     const present = this.connectionOf(key);

@@ -22,10 +22,15 @@ export class UnreadableTopics {
     return this.#keys;
   }
 
-  /** Notes the failure of a call about topics. Failures for another reason are left alone. */
+  /**
+   * Notes the failure of a call about topics. Failures for another reason are left alone, and those of topics that are known
+   * wait for the next heartbeat.
+   */
   note(topics: readonly string[], error: unknown): void {
     if (!isUnreadable(error)) return;
-    this.#topics = [...new Set([...this.#topics, ...topics])].slice(0, MOST_TOPICS);
+    const known = new Set(this.#topics);
+    if (this.#suspected && topics.every(topic => known.has(topic) || known.size === MOST_TOPICS)) return;
+    this.#topics = [...new Set([...known, ...topics])].slice(0, MOST_TOPICS);
     this.#suspected = true;
     void this.check();
   }

@@ -55,15 +55,11 @@ describe('sseConsole', () => {
     options: SseConsoleOptions,
     place: (own: Middleware) => Middleware,
   ): Promise<KoaApp> {
-    let own: Middleware | undefined;
     return KoaApp.start({
       options: { node: { id } },
       overrides: { clusterCoordinator: new LocalCoordinator(id, TAKEOVERS, bus) },
-      bind: container => (own = place(sseConsole(container, options))),
+      mounted: container => place(sseConsole(container, options)),
       after: [
-        async (ctx, next) => {
-          await own?.(ctx, next);
-        },
         async (ctx, next) => {
           if (!ctx.path.startsWith('/sse/')) {
             await next();

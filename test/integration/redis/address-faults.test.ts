@@ -13,7 +13,7 @@ import { freePort } from '../../support/redis/free-port.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { RedisSentinel } from '../../support/redis/redis-sentinel.js';
 import { RedisServer } from '../../support/redis/redis-server.js';
-import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
+import { needsTls, needsVersion, withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
 
 const PASSWORD = 'correct-horse';
@@ -96,13 +96,15 @@ describe('a node whose Redis is given wrongly', () => {
       expect((await refusal({ url: `redis://127.0.0.1:${port}` })).message).to.include('requirepass');
     });
 
-    it('when a command is not allowed, by its name', async () => {
+    it('when a command is not allowed, by its name', async function () {
+      needsVersion(this, 7, 'Redis names what an account may not use');
       const xadd = await refusal({ url: await account('bob', '-xadd') });
       expect(xadd.message).to.include('XADD').and.to.include('ACL SETUSER');
       expect((await refusal({ url: await account('bob', '-subscribe') })).message).to.include('SUBSCRIBE');
     });
 
-    it('when keys or channels are not allowed', async () => {
+    it('when keys or channels are not allowed', async function () {
+      needsVersion(this, 7, 'Redis names what an account may not use');
       const url = await account('cid', 'resetkeys', '~other:*');
       expect((await refusal({ url })).message).to.include('ACL SETUSER');
       const silent = await account('cid', 'resetchannels', '&other:*');
@@ -212,7 +214,8 @@ describe('a node whose Redis is given wrongly', () => {
       expect(failure).to.be.instanceOf(Error).with.property('message').that.includes('TLS');
     });
 
-    it('when a port with TLS is reached without it', async () => {
+    it('when a port with TLS is reached without it', async function () {
+      await needsTls(this, server.redis);
       const folder = await mkdtemp(join(tmpdir(), 'sse-tls-'));
       ends.push(() => rm(folder, { recursive: true, force: true }));
       const certificate = await selfSigned();

@@ -1,5 +1,4 @@
 import { expect } from 'chai';
-import type { Middleware } from 'koa';
 import { sseConsole, type ConnectionsAnswer, type NodesAnswer } from '../../../src/console/index.js';
 import { ClusterCoordinator } from '../../../src/contracts/cluster.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
@@ -26,18 +25,14 @@ describe('the console of nodes on Redis', () => {
 
   /** Frames are signed, as those of careful users are. */
   function start(id: string): Promise<KoaApp> {
-    let own: Middleware | undefined;
     return KoaApp.start({
       options: {
         node: { id, heartbeat: 100 },
         redis: { url: server.redis.url, prefix, channel: `${prefix}events` },
         control: { secret: 'a secret of the console test' },
       },
-      bind: container => (own = sseConsole(container, { guard: false })),
+      mounted: container => sseConsole(container, { guard: false }),
       after: [
-        async (ctx, next) => {
-          await own?.(ctx, next);
-        },
         async (ctx, next) => {
           if (!ctx.path.startsWith('/sse/')) {
             await next();

@@ -9,7 +9,6 @@ import {
   type PublishRequest,
   publishScript,
   recallScript,
-  type RememberRequest,
   rememberScript,
 } from '../../../src/cluster/redis/scripts.js';
 import type { RequestOf } from '../../../src/cluster/redis/script.js';
@@ -167,6 +166,9 @@ describe('scripts of the log', () => {
     const { now } = bench;
     expect((await publish('a')).id).to.equal(`${now + FENCE_MS}-2`);
     expect((await publish('a')).id).to.equal(`${now + FENCE_MS}-3`);
+    // The next renewal is due a 64th of its life after the time of the last id.
+    const life = await server.redis.admin.pttl(bench.keys.topic('a').stream);
+    expect(life).to.be.greaterThan(FENCE_MS + 300_000);
     expect(id).to.equal(`${now}-1`);
   });
 
@@ -303,6 +305,10 @@ describe('scripts of the log', () => {
     expect(await backlog(abc, { newest, each: 1 })).to.deep.equal(['a8', 'b4', 'c3']);
     expect(await backlog(['b', 'none'], { newest })).to.deep.equal(['b4', 'b1']);
     expect(await backlog(['none'], { newest })).to.deep.equal([]);
+    // It reads no entry that it does not answer.
+    await server.redis.admin.config('RESETSTAT');
+    expect(await backlog(['a'], { newest, limit: 2 })).to.deep.equal(['a8', 'a7']);
+    expect(await server.redis.admin.info('commandstats')).to.include('cmdstat_xrevrange:calls=2,');
   });
 
   it('backlog answers about so many bytes, but at least one entry, and refuses too much', async () => {
@@ -453,7 +459,7 @@ describe('scripts of the log', () => {
   });
 
   describe('memory of subscriptions', () => {
-    const remember = async (topic: string, change: RememberRequest['change'], limit = 2) => {
+    const remember = async (topic: string, change: RequestOf<typeof rememberScript>['change'], limit = 2) => {
       const { status } = await gateway.run(rememberScript, {
         meta: bench.keys.logMeta,
         followed: bench.keys.followed('me'),
@@ -517,9 +523,11 @@ describe('scripts of the log', () => {
 /** Has Redis evict a key of its own, the one with the shortest life, and no other. */
 async function evictOne(admin: Redis): Promise<void> {
   await admin.set('victim', 'x'.repeat(1_000_000), 'PX', 30_000);
-  await admin.config('SET', 'maxmemory-samples', '64', 'maxmemory-policy', 'volatile-ttl');
+  await admin.config('SET', 'maxmemory-samples', '64');
+  await admin.config('SET', 'maxmemory-policy', 'volatile-ttl');
   const used = /used_memory:(\d+)/.exec(await admin.info('memory'))?.[1];
   await admin.config('SET', 'maxmemory', String(Number(used) - 500_000));
   await until(async () => (await admin.exists('victim')) === 0, 'the eviction');
-  await admin.config('SET', 'maxmemory', '0', 'maxmemory-policy', 'noeviction');
+  await admin.config('SET', 'maxmemory', '0');
+  await admin.config('SET', 'maxmemory-policy', 'noeviction');
 }

@@ -80,15 +80,13 @@ describe('a node of the cluster', () => {
     const port = await freePort();
     let loading: Promise<RedisServer> | undefined;
     try {
-      const before = await RedisServer.start({ args: ['--dir', folder] });
-      for (let n = 0; n < 230; n += 1) await before.admin.set(`k${n}`, 'x'.repeat(2_000));
+      const files = ['--dir', folder, '--rdbcompression', 'no'];
+      const before = await RedisServer.start({ args: files });
+      // A Redis that loads answers after each 2 MiB.
+      for (let n = 0; n < 5; n += 1) await before.admin.set(`k${n}`, 'x'.repeat(2 << 20));
       await before.admin.save();
       await before.stop();
-      const slowly = ['--key-load-delay', '20000', '--loading-process-events-interval-bytes', '1024'];
-      loading = RedisServer.start({
-        port,
-        args: ['--dir', folder, '--rdbcompression', 'no', ...slowly],
-      });
+      loading = RedisServer.start({ port, args: [...files, '--key-load-delay', '900000'] });
       await until(() => listens(port), 'Redis to listen');
       const node = await late.node('a');
       const began = performance.now();

@@ -117,7 +117,8 @@ describe('a Redis that refuses writes', () => {
       await admin.del(`${prefix}{log}:t:news`, `${prefix}{log}:p:news`);
       await admin.set('victim', 'x'.repeat(1_000_000), 'PX', 30_000);
       const used = /used_memory:(\d+)/.exec(await admin.info('memory'))?.[1];
-      await admin.config('SET', 'maxmemory-samples', '64', 'maxmemory', String(Number(used) - 500_000));
+      await admin.config('SET', 'maxmemory-samples', '64');
+      await admin.config('SET', 'maxmemory', String(Number(used) - 500_000));
       await until(async () => (await admin.exists('victim')) === 0, 'the eviction');
       await admin.config('SET', 'maxmemory', '0');
       // Another node, since this one still has the event.
@@ -129,7 +130,8 @@ describe('a Redis that refuses writes', () => {
       expect(again.names).to.deep.equal(['connected', 'sse.reset']);
       expect(again.data('sse.reset')[0]).to.include('"reason":"GAP"');
     } finally {
-      await admin.config('SET', 'maxmemory', '0', 'maxmemory-policy', 'noeviction');
+      await admin.config('SET', 'maxmemory', '0');
+      await admin.config('SET', 'maxmemory-policy', 'noeviction');
     }
   });
 

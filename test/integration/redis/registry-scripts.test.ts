@@ -157,7 +157,7 @@ describe('scripts of the registry', () => {
     it('takes a partition that Redis keeps in one piece, however large', async () => {
       const conns = Array.from({ length: 9_000 }, (_, n) => `c${n}`);
       const { routes, index } = partition();
-      await admin().config('SET', 'hash-max-listpack-entries', '20000');
+      await admin().config('SET', 'hash-max-ziplist-entries', '20000');
       try {
         await admin().hset(
           routes,
@@ -167,7 +167,7 @@ describe('scripts of the registry', () => {
         expect(await expire()).to.deep.equal({ status: 'WRAPPED', removed: [] });
         expect(await admin().zcount(index, a.gen(), a.gen())).to.equal(conns.length);
       } finally {
-        await admin().config('SET', 'hash-max-listpack-entries', '128');
+        await admin().config('SET', 'hash-max-ziplist-entries', '128');
       }
     });
 

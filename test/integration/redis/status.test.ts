@@ -1,9 +1,13 @@
 import { expect } from 'chai';
 import { statusOf } from '../../../src/cluster/redis/joined-node.js';
+import { UnreadableTopics } from '../../../src/cluster/redis/unreadable.js';
+import { SseError } from '../../../src/errors.js';
 import { codeOf } from '../../support/code-of.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
+import { scriptedNode } from '../../support/redis/scripted-node.js';
 import { withRedis } from '../../support/redis/with-redis.js';
+import { turns } from '../../support/turns.js';
 import { until } from '../../support/until.js';
 
 describe('the status of a node on Redis', () => {
@@ -45,6 +49,26 @@ describe('the status of a node on Redis', () => {
     await admin.del(stream);
     await until(() => coordinator.status().impaired === undefined, 'the key to be forgotten');
     expect((await publish()).cursor).to.not.equal(undefined);
+  });
+
+  it('keys that failing calls meet again and again are asked about once, and with each heartbeat', async () => {
+    let asked = 0;
+    const topics = new UnreadableTopics(
+      scriptedNode((_script, request) => {
+        asked += 1;
+        const [topic] = request['topics'] as readonly { readonly stream: string }[];
+        return { status: 'OK', unreadable: topic === undefined ? [] : [topic.stream] };
+      }),
+    );
+    const failure = new SseError('UNAVAILABLE', 'x', { noEffect: 'KEY_UNREADABLE' });
+    for (let n = 0; n < 5; n += 1) {
+      topics.note(['orders'], failure);
+      await turns(2);
+    }
+    expect(topics.keys).to.have.length(1);
+    expect(asked).to.equal(1);
+    await topics.check();
+    expect(asked).to.equal(2);
   });
 
   const well = {

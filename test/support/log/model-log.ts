@@ -1,12 +1,8 @@
-import type {
-  HistoryEntry,
-  HistoryGap,
-  HistoryReply,
-  HistoryRequest,
-  LookReply,
-} from '../../../src/cluster/redis/scripts.js';
+import type { HistoryReply, HistoryRequest, LookReply } from '../../../src/cluster/redis/scripts.js';
 import type { Position } from '../../../src/contracts/events.js';
 import { isAfter } from '../../../src/protocol/cursor.js';
+
+type HistoryPage = Extract<HistoryReply, { status: 'OK' }>;
 
 /** What is asked of the log. */
 export type Question = Omit<HistoryRequest, 'meta'>;
@@ -113,9 +109,9 @@ export class ModelLog {
   history({ topics, after, epoch, limit, bytes }: Question): HistoryReply {
     if (topics.length > MOST_TOPICS) return { status: 'LIMIT' };
     if (epoch !== this.#state.epoch) return { status: 'EPOCH' };
-    const gaps: HistoryGap[] = [];
+    const gaps: HistoryPage['gaps'][number][] = [];
     const more: number[] = [];
-    const entries: HistoryEntry[] = [];
+    const entries: HistoryPage['entries'][number][] = [];
     const share = bytes / topics.length;
     const most = Math.max(1, Math.floor(Math.min(limit, MOST_ENTRIES) / topics.length));
     let read = 0;

@@ -3,7 +3,6 @@ import {
   type Lease,
   type LeaseReply,
   leaseScript,
-  type OwnedConnection,
   refreshScript,
   type RegisterAnswer,
   type RegisterRequest,
@@ -129,7 +128,10 @@ export class BenchNode {
     return (await this.bench.gateway.run(unregisterScript, request)).results;
   }
 
-  async refresh(connections: readonly OwnedConnection[], { partition = this.bench.partition(0), ttlMs = TTL_MS } = {}) {
+  async refresh(
+    connections: readonly { readonly conn: string; readonly tok: string }[],
+    { partition = this.bench.partition(0), ttlMs = TTL_MS } = {},
+  ) {
     const { inc } = this;
     const times = { ttlMs, leaseMs: LEASE_MS, keyMs: KEY_MS };
     const request = { partition, inc, gen: this.gen(partition), ...times, connections };

@@ -29,7 +29,8 @@ export class RedisCluster {
       for (const [node, server] of servers.entries()) {
         const from = Math.floor((node * SLOTS) / MASTERS);
         const to = Math.floor(((node + 1) * SLOTS) / MASTERS) - 1;
-        await server.admin.call('CLUSTER', 'ADDSLOTSRANGE', from, to);
+        const slots = Array.from({ length: to - from + 1 }, (_, n) => from + n);
+        await server.admin.cluster('ADDSLOTS', ...slots);
         if (node > 0) await first.admin.call('CLUSTER', 'MEET', '127.0.0.1', server.port);
       }
       for (const server of servers) {

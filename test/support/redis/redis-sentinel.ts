@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { Redis } from 'ioredis';
 import { until } from '../until.js';
 import { freePort } from './free-port.js';
+import { REDIS_SERVER } from './redis-server.js';
 
 /** What a Sentinel watches. */
 interface Watched {
@@ -45,7 +46,7 @@ export class RedisSentinel {
       `sentinel failover-timeout ${name} 3000`,
     ];
     await writeFile(file, `${lines.join('\n')}\n`);
-    const child = spawn('redis-server', [file, '--sentinel'], { stdio: 'ignore' });
+    const child = spawn(REDIS_SERVER, [file, '--sentinel'], { stdio: 'ignore' });
     const admin = new Redis(port, '127.0.0.1', { password, retryStrategy: () => 20 });
     admin.on('error', () => undefined);
     const sentinel = new RedisSentinel(port, child, folder, admin);

@@ -6,6 +6,9 @@ import { Redis } from 'ioredis';
 import { until } from '../until.js';
 import { freePort } from './free-port.js';
 
+/** The program that tests start as a server and as a Sentinel. */
+export const REDIS_SERVER = process.env['REDIS_SERVER'] ?? 'redis-server';
+
 /** A `redis-server` of the test's own, on a free port, in an empty folder, without persistence. */
 export class RedisServer {
   private constructor(
@@ -40,7 +43,7 @@ export class RedisServer {
     const quiet = ['--save', '', '--appendonly', 'no', '--loglevel', 'warning'];
     const login = password === undefined ? [] : ['--requirepass', password];
     const all = [...fixed, ...quiet, ...login, ...args];
-    const child = spawn('redis-server', all, { stdio: 'ignore' });
+    const child = spawn(REDIS_SERVER, all, { stdio: 'ignore' });
     const ended = new AbortController();
     child.once('exit', () => ended.abort());
     child.once('error', () => ended.abort());
@@ -50,11 +53,11 @@ export class RedisServer {
       ...(password !== undefined && { password }),
     });
     admin.on('error', () => undefined);
-    await until(() => ended.signal.aborted || admin.status === 'ready', `redis-server on ${chosen}`);
+    await until(() => ended.signal.aborted || admin.status === 'ready', `${REDIS_SERVER} on ${chosen}`);
     const server = new RedisServer(chosen, child, folder, admin);
     if (ended.signal.aborted) {
       await server.stop();
-      throw new Error(`redis-server on ${chosen} did not start`);
+      throw new Error(`${REDIS_SERVER} on ${chosen} did not start`);
     }
     return server;
   }
@@ -66,6 +69,11 @@ export class RedisServer {
     this.admin.call('SHUTDOWN', 'SAVE').catch(() => undefined);
     await exit;
     await this.stop();
+  }
+
+  /** Whether it has a setting: a server that was built without TLS, for example, has no `tls-port`. */
+  async knows(setting: string): Promise<boolean> {
+    return Object.keys(await this.admin.config('GET', setting)).length > 0;
   }
 
   /** Has the machine run it before anything else, as on a core of its own. Returns false where that is not allowed. */

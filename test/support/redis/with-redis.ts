@@ -1,6 +1,6 @@
 import { spawnSync } from 'node:child_process';
 import { RedisCluster } from './redis-cluster.js';
-import { RedisServer } from './redis-server.js';
+import { REDIS_SERVER, RedisServer } from './redis-server.js';
 
 /** Filled before the tests of the suite run. */
 export interface Started<T> {
@@ -14,6 +14,9 @@ interface Shared {
   stop(): Promise<void>;
 }
 
+/** Of the server; `undefined` where there is none. */
+const version = /v=([\d.]+)/.exec(String(spawnSync(REDIS_SERVER, ['--version']).stdout))?.[1];
+
 /** What the suites of this process have started, by its arguments. */
 const shared = new Map<string, Promise<Shared>>();
 
@@ -23,27 +26,44 @@ after(async () => {
 
 /**
  * Gives the tests of a `describe` a Redis that is as new. The suites of a process that ask for the same arguments share one
- * server, one suite after the other. Without a `redis-server` on PATH the tests are skipped, visibly, or fail when
- * `REQUIRE_REDIS=1`.
+ * server, one suite after the other. Without a server (`REDIS_SERVER`, by default `redis-server` on PATH) the tests are
+ * skipped, visibly, or fail when `REQUIRE_REDIS=1`.
  */
 export function withRedis(args: readonly string[] = []): Started<RedisServer> {
   return started(`server ${args.join(' ')}`, () => RedisServer.start({ args }));
 }
 
-/** The same with a Redis Cluster. */
+/** The same with a Redis Cluster. The tests are skipped, visibly, with a Redis that is too old for the library there. */
 export function withRedisCluster(): Started<RedisCluster> {
+  before(function () {
+    needsVersion(this, 7, 'a Redis Cluster has sharded Pub/Sub');
+  });
   return started('cluster', () => RedisCluster.start());
+}
+
+/** Skips the tests of a `describe`, visibly, when the server has no TLS, as in packages of other languages. */
+export async function needsTls(context: Mocha.Context, server: RedisServer): Promise<void> {
+  if (!(await server.knows('tls-port'))) skip(context, 'the server was built without TLS');
+}
+
+/** Skips a test or the tests of a `describe`, visibly, when the server is older. @param what from this version on */
+export function needsVersion(context: Mocha.Context, major: number, what: string): void {
+  if (version !== undefined && parseInt(version) < major) skip(context, `${what} from ${major}.0 on`);
+}
+
+function skip(context: Mocha.Context, why: string): never {
+  console.warn(`      skipped: ${why}`);
+  return context.skip();
 }
 
 function started<T extends Shared>(name: string, start: () => Promise<T>): Started<T> {
   let running: T | undefined;
   before(async function () {
     this.timeout(60_000);
-    if (!hasRedis()) {
-      const how = 'no redis-server on PATH: install one (apt-get install redis-server)';
+    if (version === undefined) {
+      const how = `no ${REDIS_SERVER} on PATH: install one (apt-get install redis-server)`;
       if (process.env['REQUIRE_REDIS'] === '1') throw new Error(how);
-      console.warn(`      skipped: ${how}`);
-      this.skip();
+      skip(this, how);
     }
     // The name says what it is.
     const former = (await shared.get(name)) as T | undefined;
@@ -60,11 +80,4 @@ function started<T extends Shared>(name: string, start: () => Promise<T>): Start
       return running;
     },
   };
-}
-
-let found: boolean | undefined;
-
-function hasRedis(): boolean {
-  found ??= spawnSync('redis-server', ['--version']).status === 0;
-  return found;
 }

@@ -147,6 +147,17 @@ describe('MemoryBus', () => {
       expect(a.publications).to.have.length(1);
     });
 
+    it('carries out the revocations of the time of the cut that are not over', () => {
+      bus.cut('a');
+      const revocation = { target: 'alice/', topics: [], reason: 'revoked', cut: false, age: 0 };
+      bus.revoke({ ...revocation, id: 'short', ttl: 1_000 }, undefined);
+      bus.revoke({ ...revocation, id: 'long', ttl: 60_000 }, undefined);
+      clock.tick(1_000);
+      const revoked = sinon.spy(a, 'onRevoke');
+      bus.heal('a');
+      expect(revoked.args).to.deep.equal([[{ ...revocation, id: 'long', ttl: 60_000, age: 1_000 }, undefined]]);
+    });
+
     it('does not hold up a takeover', () => {
       own('a', a, 'c1', 't1');
       bus.cut('a');

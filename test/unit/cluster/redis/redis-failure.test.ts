@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { redisErrorCode, toSseError } from '../../../../src/cluster/redis/failures.js';
+import { describeFailure, redisErrorCode, toSseError } from '../../../../src/cluster/redis/failures.js';
 import { SseError } from '../../../../src/errors.js';
 
 function reply(message: string): Error {
@@ -33,10 +33,18 @@ describe('toSseError', () => {
     });
   }
 
-  it('finds the code inside a script error of Redis 6', () => {
-    const text = "ERR Error running script (call to f_1a): @user_script:1: @user_script: 1: -READONLY You can't write";
-    expect(redisErrorCode(reply(text))).to.equal('READONLY');
-    expect(toSseError(reply(text), 'x')).to.include({ code: 'UNAVAILABLE' });
+  it('finds the code inside a script error of Redis 6, and the advice', () => {
+    const script = 'ERR Error running script (call to f_1a): @user_script:1: ';
+    for (const [text, code] of [
+      [`${script}@user_script: 1: -READONLY You can't write`, 'READONLY'],
+      ["@user_script: 40: -OOM command not allowed when used memory > 'maxmemory'.", 'OOM'],
+      [`${script}WRONGTYPE Operation against a key holding the wrong kind of value`, 'WRONGTYPE'],
+    ] as const) {
+      expect(redisErrorCode(reply(text))).to.equal(code);
+      expect(toSseError(reply(text), 'x')).to.include({ code: 'UNAVAILABLE' });
+    }
+    expect(describeFailure(reply(`${script}WRONGTYPE Operation`))).to.include('redis.prefix');
+    expect(redisErrorCode(reply(`${script}attempt to index a nil value`))).to.equal('ERR');
   });
 
   it('makes everything that is no reply UNAVAILABLE, but mistakes of programs INTERNAL', () => {

