@@ -23,7 +23,7 @@ export interface ConnectOptions extends ConnectionOptions {
   readonly lastEventId?: string | undefined;
   /**
    * Compresses the stream by gzip or brotli when the client accepts it, and flushes with each write. Costs memory and
-   * processor time for each connection; see docs/operations.md. Default false.
+   * processor time for each connection; see docs/deployment.md. Default false.
    */
   readonly compression?: boolean | undefined;
 }
