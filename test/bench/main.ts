@@ -2,7 +2,7 @@
  * Compares this library with others on this machine: `npm run bench`. Each round runs every candidate once, in a fresh
  * process, so that a busy minute harms all alike. Writes `docs/bench/results.md` and the pictures.
  *
- *   --connections 1000,10000   --rounds 3   --deliveries 300000   --replays 100   --only raw,koa   --dry (prints, writes nothing)
+ *   --connections 1000,10000   --rounds 3   --deliveries 300000   --replays 100 (0: none)   --only raw,koa   --dry (prints, writes nothing)
  */
 import { parseArgs } from 'node:util';
 import type { Candidate } from './bench-server.js';
@@ -66,7 +66,7 @@ const report = {
     'cell is the median, its spread, and in brackets the median ratio to the first row within a round. An event is about ' +
     '250 bytes. Trust processor time and ratios, not absolute times. ' +
     comparison.absent,
-  tables: [...tables, await replayTable(flags)],
+  tables: Number(flags.replays) === 0 ? tables : [...tables, await replayTable(flags)],
 };
 if (flags.dry) console.log(`\n${reportText(report)}`);
 else {
