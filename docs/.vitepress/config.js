@@ -14,9 +14,11 @@ const HOME = repository.url.replace(/^git\+|\.git$/g, '');
 
 /** The pages of docs by subject; a page that no subject has is under "More". */
 const SUBJECTS = {
-  Begin: ['endpoints', 'sources', 'client', 'sending', 'streams', 'users', 'testing'],
-  'Go to production': ['cluster', 'redis', 'operations', 'security', 'telemetry', 'console'],
-  Reference: ['settings', 'log', 'other-clients', 'compatibility', 'speed'],
+  Begin: ['endpoints', 'sources', 'client', 'sending', 'streams', 'testing'],
+  Build: ['users', 'authentication', 'rooms', 'language-models'],
+  Operate: ['cluster', 'redis', 'deployment', 'scaling', 'security', 'telemetry', 'console', 'troubleshooting'],
+  Compare: ['comparison', 'speed', 'migration'],
+  Reference: ['settings', 'reference', 'log', 'other-clients', 'compatibility'],
 };
 
 /** The folders of TypeDoc. */
@@ -111,6 +113,8 @@ export default defineConfig({
     footer: { message: 'Released under the MIT licence.' },
   },
   markdown: {
+    // The highlighter does not know these.
+    languageAlias: { haproxy: 'nginx', caddyfile: 'nginx' },
     anchor: { slugify: slugOf },
     config: md => md.core.ruler.push('repository-links', state => rewriteLinks(state.tokens, state.env.path)),
   },
