@@ -13,11 +13,11 @@
 -- ARGV[7] newEpoch  epoch to begin when the partition is empty
 --
 -- RETURNS
---   RENEWED gen epoch owned nowMicros full  the lease the node believed in; owned: its routes in this partition; nowMicros:
---                                           microseconds; full is 1 when Redis is out of memory
---   OPENED  gen epoch owned nowMicros full  another lease than it believed in: what it registered here is gone, restore it
---   SCHEMA  stored                          the partition has another layout; nothing was changed
---   UNREADABLE key                          a key is of another type; nothing was changed
+--   RENEWED gen epoch owned nowMicros full routes  the lease the node believed in; owned: its routes in this partition;
+--                     nowMicros: microseconds; full is 1 when Redis is out of memory; routes: of all nodes in this partition
+--   OPENED  gen epoch owned nowMicros full routes  another lease than it believed in: what it registered here is gone, restore it
+--   SCHEMA  stored    the partition has another layout; nothing was changed
+--   UNREADABLE key    a key is of another type; nothing was changed
 --
 -- NOTES
 --   Generations are counted from the present second (modulo some days), not from 1: where the leases alone were lost,
@@ -56,4 +56,5 @@ local currentEpoch = redis.call('HGET', leases, '#ep')
 for _, key in ipairs(KEYS) do redis.call('PEXPIRE', key, keyMs) end
 if epoch ~= '' and epoch ~= currentEpoch then redis.call('HSET', leases, '#lost', num(now + leaseMs)) end
 local status = current == gen and currentEpoch == epoch and 'RENEWED' or 'OPENED'
-return { status, current, currentEpoch, redis.call('ZCOUNT', index, current, current), num(nowMicros), full }
+local owned, all = redis.call('ZCOUNT', index, current, current), redis.call('ZCARD', index)
+return { status, current, currentEpoch, owned, num(nowMicros), full, all }

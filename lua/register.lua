@@ -2,12 +2,14 @@
 --   1. refuses a node whose lease is gone, and a registration that was given up;
 --   2. recognises an earlier attempt of a registration, and one that was superseded since;
 --   3. decides by mode and fencing token whether a live owner is superseded; counts takeovers;
---   4. writes routes and index; notifies former owners that were not reaped.
+--   4. refuses a new connection of a user, an address or a cluster that has as many as it may have;
+--   5. writes routes, index and counters; notifies former owners that were not reaped.
 --
 -- KEYS[1] leases          leases of the partition
 -- KEYS[2] routes          routes of the partition
 -- KEYS[3] index           route owners of the partition
 -- KEYS[4] ...             tombstones, of at most 100 registrations: marks left by ambiguous unregisters
+-- KEYS ...                counters, of the users and addresses that the registrations count for, in their order
 --
 -- ARGV[1] inc             incarnation of the node
 -- ARGV[2] gen             generation of its lease
@@ -20,11 +22,13 @@
 -- ARGV[8] takeoverWindow  milliseconds
 -- ARGV[9] pubCommand      PUBLISH or SPUBLISH
 -- ARGV[10] channelPrefix  channel of a node without its incarnation
--- ARGV[11] ...            conn tok user fencingToken trace, at most 100: token within the node; user, '' when there is none;
---                         the connection's own fencing token in mode restore, else ''; trace of its opening, or ''
+-- ARGV[11] ...            conn tok user fencingToken trace room limits, at most 100: token within the node; user, '' when there is
+--                         none; the connection's own fencing token in mode restore, else ''; trace of its opening, or ''; routes
+--                         that the partition may have, or ''; 'most,perMinute;' for each of its counters: connections, connects
+--                         within a minute, '' for no limit
 --
 -- RETURNS
---   OK now status fencingToken inc tok...  for each registration:
+--   OK now routes status fencingToken inc tok...  routes of the partition; then for each registration:
 --     NEW     owner; inc and tok of a notified former owner that was no longer live, or ''
 --     TOOK    owner; inc and tok of the former owner, which was notified
 --     DUP     owner since an earlier attempt with this token; inc and tok are ''
@@ -33,7 +37,9 @@
 --     MOVED   mode restore: inc and tok of the live owner, whose fencing token is not smaller
 --     STORM   mode take or load: the limit is reached; inc and tok of the owner, which keeps the id
 --     GONE    the registration was given up before
---   LOST                                   the lease is not that of this node any more; nothing was changed
+--     FULL    too many connections; in place of the fencing token the number of the counter among its own, 0: of the partition
+--     OFTEN   too many connects within a minute; the same
+--   LOST      the lease is not that of this node any more; nothing was changed
 --
 -- NOTES
 --   Only NEW, TOOK and DUP change a route. The fencing token grows with every owner of an id, also after a flush. A restored
@@ -41,7 +47,8 @@
 --   superseded tokens are kept: a late retry of one must not win the id back. A route of its own under an earlier lease is
 --   moved to the present one (NEW): else it would be reaped with the old lease. A former owner gets the JSON
 --   {v:1, t:'superseded', c:conn, k:tok, f:fencing token, x:trace if given}, also when its lease ran out: a node that only
---   stalled renews the lease when it wakes up. A route that cannot be read is none.
+--   stalled renews the lease when it wakes up. A route that cannot be read is none. FULL and OFTEN concern neither mode restore
+--   nor the takeover of a live owner. In a counter only the connections of live leases count.
 local leases, routes, index, channelPrefix = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
 local inc, gen, mode, ttlMs, leaseMs, keyMs = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
 local takeoverLimit, takeoverWindow, pubCommand = math.min(tonumber(ARGV[7]), MOST), tonumber(ARGV[8]), ARGV[9]
@@ -63,12 +70,8 @@ local function decide(old, tok, user, own)
   local live = not same and oldInc and till > now and oldExp > now
   if live and mode == 'nx' then return 'EXISTS', oldToken, owner, oldTok end
   if live and mode == 'restore' and not newer then return 'MOVED', oldToken, owner, oldTok end
-  local takes, mark, counted, takeovers = live and (mode == 'take' or mode == 'load'), mode == 'load' and 'l' or '', 0, {}
-  for kind, at in string.gmatch(oldTakeovers, '(l?)(%d+)') do
-    local recent = now - tonumber(at) < takeoverWindow
-    if recent then takeovers[#takeovers + 1] = kind .. at end
-    if recent and kind == mark then counted = counted + 1 end
-  end
+  local takes = live and (mode == 'take' or mode == 'load')
+  local takeovers, counted, mark = takeoversOf(oldTakeovers, mode == 'load', takeoverWindow)
   if takes and counted >= takeoverLimit then return 'STORM', oldToken, owner, oldTok end
   if takes then takeovers[#takeovers + 1] = mark .. num(now) end
   local token, prevs = newer and own or math.max(own, tonumber(oldToken) + 1), { (oldInc or '?') .. '/' .. oldTok }
@@ -79,30 +82,34 @@ local function decide(old, tok, user, own)
   return live and 'TOOK' or 'NEW', token, owner, oldTok, route
 end
 
-local given, conns, answer = redis.call('EXISTS', unpack(KEYS, 4)) > 0, {}, { 'OK', num(now) }
-for i = 1, #KEYS - 3 do conns[i] = ARGV[5 * i + 6] end
-local found, current, written, indexed, notices = redis.call('HMGET', routes, unpack(conns)), {}, {}, {}, {}
+local count, conns, current, written, indexed, notices, answer = (#ARGV - 10) / 7, {}, {}, {}, {}, {}, { 'OK', num(now), 0 }
+for i = 1, count do conns[i] = ARGV[7 * i + 4] end
+local given, found = redis.call('EXISTS', unpack(KEYS, 4, count + 3)) > 0, redis.call('HMGET', routes, unpack(conns))
 for i, conn in ipairs(conns) do
-  local key, status, token, owner, oldTok, route = KEYS[i + 3], 'GONE', 0, '', ''
-  local tok, user, own, x = ARGV[5 * i + 7], ARGV[5 * i + 8], tonumber(ARGV[5 * i + 9]) or nowMicros, ARGV[5 * i + 10]
+  local key, at, status, token, owner, oldTok, route = KEYS[i + 3], 7 * i + 4, 'GONE', 0, '', ''
+  local tok, user, own, x = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]) or nowMicros, ARGV[at + 4]
+  local old, entry, counters, limit, which = current[conn] or found[i], gen .. '/' .. tok, countersOf(ARGV[at + 6], count + 4)
   if not given or redis.call('EXISTS', key) == 0 then
-    status, token, owner, oldTok, route = decide(current[conn] or found[i], tok, user, own)
+    status, token, owner, oldTok, route = decide(old, tok, user, own)
+    local most = not old and tonumber(ARGV[at + 5])
+    if status == 'NEW' and mode ~= 'restore' then limit, which = refusalOf(leases, counters, entry, index, most, #written / 2) end
+    if limit then status, token, owner, oldTok, route = limit, which, '', '' end
   end
   if route then
+    countIn(counters, entry, keyMs)
     current[conn], written[#written + 1], written[#written + 2] = route, conn, route
     indexed[#indexed + 1], indexed[#indexed + 2] = gen, conn
     local notice = { v = 1, t = 'superseded', c = conn, k = oldTok, f = num(token), x = x ~= '' and x or nil }
     if owner ~= '' then notices[#notices + 1] = { owner, notice } end
   end
-  answer[4 * i - 1], answer[4 * i], answer[4 * i + 1], answer[4 * i + 2] = status, num(token), owner, oldTok
+  answer[4 * i], answer[4 * i + 1], answer[4 * i + 2], answer[4 * i + 3] = status, num(token), owner, oldTok
 end
 if #written > 0 then
   redis.call('HSET', routes, unpack(written))
   redis.call('ZADD', index, unpack(indexed))
-  if redis.call('HLEN', routes) <= #conns then
-    for _, key in ipairs({ routes, index }) do redis.call('PEXPIRE', key, keyMs) end
-  end
+  for _, key in ipairs(redis.call('HLEN', routes) <= #conns and { routes, index } or {}) do redis.call('PEXPIRE', key, keyMs) end
   if leaseOf(leases, gen) < now + leaseMs / 2 then extendLease(leases, gen, inc, leaseMs) end
 end
+answer[3] = redis.call('ZCARD', index)
 for _, notice in ipairs(notices) do redis.call(pubCommand, channelPrefix .. notice[1], cjson.encode(notice[2])) end
 return answer

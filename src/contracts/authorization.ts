@@ -111,3 +111,27 @@ export type Verdict = boolean | number | Admission;
 export interface SseGuard {
   canConnect(request: SseRequest): Verdict | Promise<Verdict>;
 }
+
+/** What may refuse a registration. */
+export interface RegistrationLimits {
+  /** What it counts for, at most two. Asked neither of a takeover nor with `openedAt`, which count all the same. */
+  readonly limits?: readonly SharedLimit[];
+  /**
+   * Live connections that the cluster may have. Asked only where its id has no route. Exact unless the cluster keeps its routes
+   * in several places; then as of the last heartbeat in the others.
+   */
+  readonly maxConnections?: number;
+}
+
+/**
+ * A limit of all connections of the cluster that have one name in common, such as those of a user, or from an address. A
+ * connection counts until it is unregistered, or the lease of its node is over.
+ */
+export interface SharedLimit {
+  /** 1 to 800 bytes. The beginning of the ids of a user's connections for a user: these are kept in the place of their routes. */
+  readonly name: string;
+  /** Connections at one time. Default: no limit. */
+  readonly most?: number;
+  /** Registrations within a minute, about. Default: no limit. */
+  readonly perMinute?: number;
+}

@@ -1,5 +1,5 @@
 import type { ServiceIdentifier } from 'inversify';
-import type { Revocation } from './authorization.js';
+import type { RegistrationLimits, Revocation } from './authorization.js';
 import type { CloseReason } from './connection.js';
 import type {
   CloseReceipt,
@@ -15,7 +15,7 @@ import type { ClusterListener } from './listener.js';
 import type { SelfCheck } from './self-check.js';
 
 /** A connection that opens, as its node registers it. */
-export interface Registration {
+export interface Registration extends RegistrationLimits {
   readonly connectionId: string;
   /** Names the connection object within its node; a retry carries the same token. */
   readonly token: string;
@@ -41,7 +41,11 @@ export type RegistrationResult =
   /** `reject` was asked for and `nodeId` owns the id; or `openedAt` was given and its registration is newer. */
   | { readonly outcome: 'exists'; readonly nodeId: string }
   /** The id was taken over too often within the window; its owner keeps it. */
-  | { readonly outcome: 'storm' };
+  | { readonly outcome: 'storm' }
+  /** There are as many connections of that name as it may have; without a name: in the cluster. */
+  | { readonly outcome: 'full'; readonly name?: string }
+  /** There were as many registrations of that name within a minute as it may have. */
+  | { readonly outcome: 'rate-limited'; readonly name: string };
 
 /** Which node owns a connection id. */
 export interface Route {

@@ -1,7 +1,11 @@
 import { isIP } from 'node:net';
+import type { RegistrationLimits, SharedLimit } from '../contracts/authorization.js';
+import type { RegistrationResult } from '../contracts/cluster.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
+import { idsOf } from '../protocol/users.js';
+import { MinuteCounts } from '../time.js';
 
 /** Who opens a connection, for the limits per client. */
 export interface Client {
@@ -9,28 +13,33 @@ export interface Client {
   readonly address?: string | undefined;
 }
 
-/** A limit of the connections that share a name. */
-interface Bound {
-  /** `u` and the user, or `a` and the address. */
-  readonly name: string;
-  readonly limit: number;
-  /** The path of its setting. */
-  readonly setting: string;
+/** A limit of the connections that share a name: those of a user, or from an address. */
+interface Bound extends SharedLimit {
+  /** Whether its connects and replays are those of the client: of the user, or of the address of a client without one. */
+  readonly named: boolean;
 }
 
 const NONE: readonly Bound[] = [];
+/** Begins the name of an address. The ids of users do not begin so. */
+const ADDRESS = '@';
 
-/** What one user and one address may take of this node. Needs no cluster. Without limits it does nothing. */
+/**
+ * What one user and one address may have. This node counts its own connections, which needs no cluster; the cluster counts
+ * those of all nodes, with the same limits. Without limits it does nothing.
+ */
 export class ConnectionLimits {
-  // Connections of this node by name, and the names that each counts for.
+  // Connections of this node by name, and the bounds that each counts for.
   readonly #counts = new Map<string, number>();
   readonly #bounds = new Map<LocalConnection, readonly Bound[]>();
   readonly #connects = new MinuteCounts();
   readonly #replayed = new MinuteCounts();
-  // By connection, where the bytes of its replay are counted.
-  readonly #replaying = new WeakMap<LocalConnection, string>();
+  readonly #isOff: boolean;
 
-  constructor(private readonly limits: ResolvedSseOptions['limits']) {}
+  constructor(private readonly limits: ResolvedSseOptions['limits']) {
+    const { maxConnectionsPerUser, maxConnectionsPerAddress, maxConnectsPerMinute, maxReplayBytesPerMinute } = limits;
+    const all = [maxConnectionsPerUser, maxConnectionsPerAddress, maxConnectsPerMinute, maxReplayBytesPerMinute];
+    this.#isOff = all.every(limit => limit === false);
+  }
 
   /**
    * A client wants to connect.
@@ -39,15 +48,13 @@ export class ConnectionLimits {
    */
   arrive(client: Client, resumes: boolean): void {
     const { maxConnectsPerMinute, maxReplayBytesPerMinute } = this.limits;
-    const name = nameOf(client);
+    const name = this.#boundsOf(client).find(({ named }) => named)?.name;
     if (name === undefined) return;
     if (maxReplayBytesPerMinute !== false && resumes && this.#replayed.of(name) >= maxReplayBytesPerMinute) {
       throw tooOften('maxReplayBytesPerMinute', maxReplayBytesPerMinute, 'bytes were replayed to this client');
     }
     if (maxConnectsPerMinute === false) return;
-    if (this.#connects.of(name) >= maxConnectsPerMinute) {
-      throw tooOften('maxConnectsPerMinute', maxConnectsPerMinute, 'connects of this client were accepted');
-    }
+    if (this.#connects.of(name) >= maxConnectsPerMinute) throw tooManyConnects(maxConnectsPerMinute);
     this.#connects.add(name, 1);
   }
 
@@ -58,13 +65,9 @@ export class ConnectionLimits {
    */
   assertRoom(client: Client, former: LocalConnection | undefined): void {
     const freed = former === undefined ? NONE : (this.#bounds.get(former) ?? NONE);
-    for (const { name, limit, setting } of this.#boundsOf(client)) {
-      if ((this.#counts.get(name) ?? 0) < limit || freed.some(each => each.name === name)) continue;
-      throw new SseError(
-        'CONNECTION_LIMIT',
-        `this client has ${limit} connections (${setting}); close one, or connect again later`,
-        { limit: setting },
-      );
+    for (const { name, most } of this.#boundsOf(client)) {
+      if (most === undefined || (this.#counts.get(name) ?? 0) < most) continue;
+      if (!freed.some(each => each.name === name)) throw this.refusal({ outcome: 'full', name });
     }
   }
 
@@ -73,8 +76,24 @@ export class ConnectionLimits {
     const bounds = this.#boundsOf(client);
     for (const { name } of bounds) this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
     if (bounds.length > 0) this.#bounds.set(connection, bounds);
-    const name = this.limits.maxReplayBytesPerMinute === false ? undefined : nameOf(client);
-    if (name !== undefined) this.#replaying.set(connection, name);
+  }
+
+  /** The limits of a connection, for the cluster. */
+  shared(connection: LocalConnection): RegistrationLimits {
+    const { maxClusterConnections: maxConnections } = this.limits;
+    const limits = this.#bounds.get(connection)?.filter(({ most, perMinute }) => (most ?? perMinute) !== undefined);
+    return { ...(limits && { limits }), ...(maxConnections !== false && { maxConnections }) };
+  }
+
+  /** Why the cluster refused a registration. */
+  refusal({ outcome, name }: Extract<RegistrationResult, { outcome: 'full' | 'rate-limited' }>): SseError {
+    const { maxClusterConnections, maxConnectionsPerAddress, maxConnectionsPerUser, maxConnectsPerMinute } =
+      this.limits;
+    if (outcome === 'rate-limited') return tooManyConnects(maxConnectsPerMinute);
+    if (name === undefined) return full('the cluster', maxClusterConnections, 'maxClusterConnections');
+    return name.startsWith(ADDRESS)
+      ? full('this address', maxConnectionsPerAddress, 'maxConnectionsPerAddress')
+      : full('this user', maxConnectionsPerUser, 'maxConnectionsPerUser');
   }
 
   leave(connection: LocalConnection): void {
@@ -88,41 +107,45 @@ export class ConnectionLimits {
     }
   }
 
-  /** Entries that a client missed were written. */
-  replayed(connection: LocalConnection, frames: readonly { readonly bytes: Buffer }[]): void {
-    const name = this.#replaying.get(connection);
-    if (name === undefined) return;
-    let bytes = 0;
-    for (const frame of frames) bytes += frame.bytes.length;
-    this.#replayed.add(name, bytes);
+  /** Entries that a client missed, of so many bytes, were written. */
+  replayed(connection: LocalConnection, bytes: number): void {
+    if (this.limits.maxReplayBytesPerMinute === false) return;
+    const name = this.#bounds.get(connection)?.find(({ named }) => named)?.name;
+    if (name !== undefined) this.#replayed.add(name, bytes);
   }
 
   #boundsOf({ user, address }: Client): readonly Bound[] {
+    if (this.#isOff || (user === undefined && address === undefined)) return NONE;
     const { maxConnectionsPerUser: perUser, maxConnectionsPerAddress: perAddress } = this.limits;
-    if (perUser === false && perAddress === false) return NONE;
     const bounds: Bound[] = [];
-    if (perUser !== false && user !== undefined) {
-      bounds.push({ name: `u${user}`, limit: perUser, setting: 'limits.maxConnectionsPerUser' });
-    }
-    if (perAddress !== false && address !== undefined) {
-      const name = `a${networkOf(address)}`;
-      bounds.push({ name, limit: perAddress, setting: 'limits.maxConnectionsPerAddress' });
+    if (user !== undefined) bounds.push(this.#bound(idsOf(user), perUser, true));
+    if (address !== undefined && (user === undefined || perAddress !== false)) {
+      bounds.push(this.#bound(ADDRESS + networkOf(address), perAddress, user === undefined));
     }
     return bounds;
   }
+
+  #bound(name: string, most: number | false, named: boolean): Bound {
+    const perMinute = named ? this.limits.maxConnectsPerMinute : false;
+    return { name, named, ...(most !== false && { most }), ...(perMinute !== false && { perMinute }) };
+  }
 }
 
-/** Whose connects and replays are counted together. */
-function nameOf({ user, address }: Client): string | undefined {
-  if (user !== undefined) return `u${user}`;
-  return address === undefined ? undefined : `a${networkOf(address)}`;
-}
-
-function tooOften(name: string, limit: number, what: string): SseError {
+function tooOften(name: string, limit: number | false, what: string): SseError {
   const setting = `limits.${name}`;
   return new SseError('RATE_LIMITED', `${limit} ${what} within a minute (${setting}); connect again later`, {
     limit: setting,
   });
+}
+
+function tooManyConnects(limit: number | false): SseError {
+  return tooOften('maxConnectsPerMinute', limit, 'connects of this client were accepted');
+}
+
+function full(what: string, limit: number | false, name: string): SseError {
+  const setting = `limits.${name}`;
+  const rule = `${what} has ${limit} connections (${setting}); close one, or connect again later`;
+  return new SseError('CONNECTION_LIMIT', rule, { limit: setting });
 }
 
 /**
@@ -141,36 +164,4 @@ export function networkOf(address: string): string {
   const after = tail === undefined || tail === '' ? [] : tail.split(':');
   const zeros = Array.from({ length: 8 - before.length - after.length }, () => '0');
   return [...before, ...zeros, ...after].slice(0, 4).join(':');
-}
-
-/** Names that are counted at once. Beyond it further ones are not: an attack must not take the memory of the node. */
-const MOST_NAMES = 100_000;
-const MINUTE_MS = 60_000;
-
-/** How much of something each name had within the last minute, about: the minute before counts by the part that is left of it. */
-class MinuteCounts {
-  #present = new Map<string, number>();
-  #former = new Map<string, number>();
-  #since = performance.now();
-
-  of(name: string): number {
-    const left = 1 - this.#turn() / MINUTE_MS;
-    return (this.#present.get(name) ?? 0) + (this.#former.get(name) ?? 0) * left;
-  }
-
-  add(name: string, amount: number): void {
-    this.#turn();
-    const former = this.#present.get(name);
-    if (former !== undefined || this.#present.size < MOST_NAMES) this.#present.set(name, (former ?? 0) + amount);
-  }
-
-  /** Begins a new minute where one is over. Returns the milliseconds since the present one began. */
-  #turn(): number {
-    const elapsed = performance.now() - this.#since;
-    if (elapsed < MINUTE_MS) return elapsed;
-    this.#former = elapsed < 2 * MINUTE_MS ? this.#present : new Map<string, number>();
-    this.#present = new Map();
-    this.#since += Math.floor(elapsed / MINUTE_MS) * MINUTE_MS;
-    return elapsed % MINUTE_MS;
-  }
 }

@@ -247,14 +247,16 @@ export class ConnectionOpener {
     const trace = telemetry.connections.cause();
     const pageLoad = lastEventId === undefined && failures === 0;
     const owner = { ...(user !== undefined && { user }), ...(trace !== undefined && { trace }) };
+    const limits = this.node.limits.shared(connection);
     let result: RegistrationResult;
     try {
-      result = await cluster.routes.register({ connectionId: id, token, pageLoad, ...owner, ...how });
+      result = await cluster.routes.register({ connectionId: id, token, pageLoad, ...owner, ...limits, ...how });
     } catch (error) {
       this.node.noteUnanswered(connection);
       throw error;
     }
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
+    if (result.outcome === 'full' || result.outcome === 'rate-limited') throw this.node.limits.refusal(result);
     if (result.outcome === 'storm') {
       this.node.evictions.refused(id);
       throw pageLoad ? tooManyLoads(id, options.connection) : takeoverStorm(id, options.connection);

@@ -9,14 +9,19 @@ export const LIMITS = {
    */
   crossSite: setting(wordOrOrigins('refuse', 'allow'), 'refuse'),
   /**
-   * Connections that one user may have, as guards name users; `false`: no limit. A takeover of an own connection is always
-   * allowed. Default `false`.
+   * Connections of all nodes together; `false`: no limit. Exact on a single Redis. A Redis Cluster counts a part of them as of the
+   * last heartbeat. Connections that open without the cluster count when they are adopted. Default `false`.
+   */
+  maxClusterConnections: setting(countOrOff, false),
+  /**
+   * Connections that one user may have on all nodes, as guards name users; `false`: no limit. A takeover of an own connection
+   * is always allowed. While the cluster cannot be reached a node counts its own. Default `false`.
    */
   maxConnectionsPerUser: setting(countOrOff, false),
   /**
-   * Connections from one address, and requests whose guards are under way; `false`: no limit. The address is `ctx.ip`; the
-   * first 64 bits of an IPv6 address count as one. Behind a proxy it needs `app.proxy` and `app.maxIpsCount`. Many users may
-   * share an address. Default `false`.
+   * Connections from one address to all nodes, and requests to one node whose guards are under way; `false`: no limit. The
+   * address is `ctx.ip`; the first 64 bits of an IPv6 address count as one. Behind a proxy it needs `app.proxy` and
+   * `app.maxIpsCount`. Many users may share an address. Default `false`.
    */
   maxConnectionsPerAddress: setting(countOrOff, false),
   /**
@@ -25,8 +30,8 @@ export const LIMITS = {
    */
   maxConnectionsPerHttp2: setting(countOrOff, 100),
   /**
-   * Connects within a minute that this node accepts from one user, or from one address where no guard names a user; `false`:
-   * no limit. Further ones are sent away for 30 s and more. Default `false`.
+   * Connects within a minute, about, of one user, or of one address where no guard names a user, to all nodes; `false`: no
+   * limit. Further ones are sent away for 30 s and more. Default `false`.
    */
   maxConnectsPerMinute: setting(countOrOff, false),
   /**

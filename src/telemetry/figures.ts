@@ -8,7 +8,16 @@ import { ATTRIBUTE } from './names.js';
 /** Gets a value of a metric with its labels. */
 export type Observe = (value: number, labels?: Attributes) => void;
 
-const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'maintenance'];
+const COUNTED: Readonly<Record<OperationKind, true>> = {
+  register: true,
+  replay: true,
+  send: true,
+  publish: true,
+  command: true,
+  maintenance: true,
+};
+// The keys of the record are just those.
+const KINDS = Object.keys(COUNTED) as readonly OperationKind[];
 const CIRCUITS: Readonly<Record<CircuitState, number>> = { closed: 0, 'half-open': 1, open: 2 };
 
 /**

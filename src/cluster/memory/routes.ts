@@ -1,6 +1,8 @@
+import type { SharedLimit } from '../../contracts/authorization.js';
 import type { Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
 import type { Registered } from '../../contracts/listener.js';
 import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
+import { MinuteCounts } from '../../time.js';
 
 /** How often an id may be taken over. */
 export interface TakeoverLimit {
@@ -16,6 +18,8 @@ export interface OwnedRoute extends Route {
   readonly takeovers: readonly Takeover[];
   /** By the monotonic clock. */
   readonly registeredAt: number;
+  /** What it counts for. */
+  readonly limits?: readonly SharedLimit[];
 }
 
 interface Takeover {
@@ -30,6 +34,9 @@ const NONE: readonly Takeover[] = [];
 export class RouteTable {
   readonly #routes = new Map<string, OwnedRoute>();
   #fencingToken = 0;
+  /** How many routes count for a name. */
+  readonly #counts = new Map<string, number>();
+  readonly #registrations = new MinuteCounts();
 
   get size(): number {
     return this.#routes.size;
@@ -53,7 +60,7 @@ export class RouteTable {
   ): RegistrationResult {
     const { connectionId, token, onDuplicate, openedAt, pageLoad = false } = registration;
     const former = this.#routes.get(connectionId);
-    if (former === undefined) return this.#own(nodeId, registration, NONE);
+    if (former === undefined) return this.#refusal(registration) ?? this.#own(nodeId, registration, NONE);
     if (former.nodeId === nodeId && former.token === token) {
       return { outcome: 'registered', fencingToken: former.fencingToken };
     }
@@ -72,7 +79,7 @@ export class RouteTable {
   unregister(nodeId: string, connectionId: string, token: string): boolean {
     const route = this.#routes.get(connectionId);
     if (route?.nodeId !== nodeId || route.token !== token) return false;
-    return this.#routes.delete(connectionId);
+    return this.#delete(route);
   }
 
   /** Registers a connection again where its id is free. Returns whether its node has the route now, with this token. */
@@ -90,15 +97,41 @@ export class RouteTable {
 
   releaseAll(nodeId: string): void {
     for (const route of this.#routes.values()) {
-      if (route.nodeId === nodeId) this.#routes.delete(route.connectionId);
+      if (route.nodeId === nodeId) this.#delete(route);
     }
+  }
+
+  /** Why a new route may not come. */
+  #refusal({ limits = [], maxConnections = Infinity, openedAt }: Registration): RegistrationResult | undefined {
+    if (openedAt !== undefined) return undefined;
+    if (this.#routes.size >= maxConnections) return { outcome: 'full' };
+    for (const { name, most = Infinity, perMinute = Infinity } of limits) {
+      if (perMinute !== Infinity && this.#registrations.of(name) >= perMinute) return { outcome: 'rate-limited', name };
+      if ((this.#counts.get(name) ?? 0) >= most) return { outcome: 'full', name };
+    }
+    return undefined;
+  }
+
+  #delete(route: OwnedRoute): boolean {
+    for (const { name } of route.limits ?? []) {
+      const left = (this.#counts.get(name) ?? 0) - 1;
+      if (left > 0) this.#counts.set(name, left);
+      else this.#counts.delete(name);
+    }
+    return this.#routes.delete(route.connectionId);
   }
 
   #own(
     nodeId: string,
-    { connectionId, token, user }: Omit<Registered, 'fencingToken'>,
+    { connectionId, token, user, limits }: Omit<Registered, 'fencingToken'> & Pick<Registration, 'limits'>,
     takeovers: readonly Takeover[],
   ): RegistrationResult {
+    const former = this.#routes.get(connectionId);
+    if (former !== undefined) this.#delete(former);
+    for (const { name, perMinute } of limits ?? []) {
+      this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
+      if (perMinute !== undefined) this.#registrations.add(name, 1);
+    }
     this.#fencingToken += 1;
     const fencingToken = this.#fencingToken;
     this.#routes.set(connectionId, {
@@ -109,6 +142,7 @@ export class RouteTable {
       fencingToken,
       registeredAt: performance.now(),
       ...(user === undefined ? {} : { user }),
+      ...(limits && { limits }),
     });
     return { outcome: 'registered', fencingToken };
   }

@@ -105,6 +105,11 @@ export class Keys {
     return `${partition.leases.slice(0, -1)}d:${inc}:${token}`;
   }
 
+  /** Counts the connections of a user or an address in the partition of its name. */
+  counter(partition: Partition, name: string): string {
+    return `${partition.leases.slice(0, -1)}c:${name}`;
+  }
+
   /** Keys of a topic; `*` is the topic of broadcasts, `@<connection id>` a mailbox. */
   topic(topic: string): TopicKeys {
     const { prefix } = this.layout;

@@ -63,6 +63,21 @@ export class NodeLeases {
     return this.#of(partition).clock.earliest;
   }
 
+  /** The routes of all nodes in a partition, as an answer named them. */
+  observeRoutes(partition: Partition, routes: number): void {
+    this.#of(partition).routes = routes;
+  }
+
+  /** This node removed so many routes of a partition. */
+  removedRoutes(partition: Partition, removed: number): void {
+    this.#of(partition).routes -= removed;
+  }
+
+  /** The routes of all nodes in the other partitions, as their last answers named them. */
+  routesBeside(partition: Partition): number {
+    return this.#partitions.reduce((sum, each) => sum + (each.partition === partition ? 0 : each.routes), 0);
+  }
+
   /** Whether no partition answers. */
   get silent(): boolean {
     return this.#partitions.every(({ trouble }) => trouble?.kind === 'silent');
@@ -154,7 +169,7 @@ export class NodeLeases {
       reachable.map(held =>
         held.change(async () => {
           await this.#release(held);
-          if (stay) held.lease = (await this.#lease(held)).lease;
+          if (stay) ({ lease: held.lease, routes: held.routes } = await this.#lease(held));
         }),
       ),
     );
@@ -178,8 +193,9 @@ export class NodeLeases {
   async #renew(held: PartitionLease): Promise<void> {
     this.#refuseStopped();
     try {
-      const { status, lease, full } = await this.#lease(held);
+      const { status, lease, full, routes } = await this.#lease(held);
       held.lease = lease;
+      held.routes = routes;
       if (full) this.#enter(held, { kind: 'refused', code: 'OOM' });
       else this.#recover(held);
       if (status === 'OPENED' && !this.#stopped) this.events.onOpened(held.partition);
@@ -256,6 +272,8 @@ class PartitionLease {
   lease: Lease | undefined;
   readonly clock = new RedisClock();
   trouble: Trouble | undefined;
+  /** Of all nodes. */
+  routes = 0;
   /** When the present unbroken stretch of renewals began. */
   aliveSince = Infinity;
   #changes: Promise<unknown> = Promise.resolve();

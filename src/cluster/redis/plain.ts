@@ -31,7 +31,8 @@ const KEPT_PREVS = 3;
 
 /**
  * What `lua/register.lua` does for one registration, read first and then written, with the same KEYS, ARGV and replies.
- * Between the two another node may do the same: then both believe to be owner, and the later write wins.
+ * Between the two another node may do the same: then both believe to be owner, and the later write wins. It has no counters: those of
+ * users and addresses are another call.
  */
 async function plainRegister(
   client: Redis | Cluster,
@@ -40,18 +41,21 @@ async function plainRegister(
 ): Promise<readonly unknown[]> {
   const [inc = '', gen = '', mode = ''] = args;
   const [ttlMs = 0, leaseMs = 0, keyMs = 0, limit = 0, window = 0] = args.slice(3, 8).map(Number);
-  const [pubCommand = '', channelPrefix = '', conn = '', tok = '', user = '', ownToken = '', trace = ''] =
+  const [pubCommand = '', channelPrefix = '', conn = '', tok = '', user = '', ownToken = '', trace = '', room = ''] =
     args.slice(8);
-  const [time, held, given, text] = await batch(client, [
+  const [time, held, given, text, present] = await batch(client, [
     ['TIME'],
     ['HGET', leases, `i:${inc}`],
     ['EXISTS', tombstone],
     ['HGET', routes, conn],
+    ['ZCARD', index],
   ]);
   const { now, micros } = clockOf(time);
   if (held !== gen) return ['LOST'];
-  if (given === 1) return ['OK', now, 'GONE', 0, '', ''];
+  if (given === 1) return ['OK', now, present, 'GONE', 0, '', ''];
   const old = parseRoute(text);
+  const isFull = room !== '' && mode !== 'restore' && text === null && Number(present) >= Number(room);
+  if (isFull) return ['OK', now, present, 'FULL', 0, '', ''];
   const [own, others] = await batch(client, [
     ['HGET', leases, `g:${gen}`],
     ['HGET', leases, `g:${old?.gen ?? gen}`],
@@ -77,7 +81,8 @@ async function plainRegister(
     if (owner !== '') writes.push([pubCommand, channelPrefix + owner, JSON.stringify(notice)]);
     await batch(client, writes);
   }
-  return ['OK', now, result, fencingToken, owner, formerTok];
+  const isAdded = past !== undefined && text === null;
+  return ['OK', now, Number(present) + Number(isAdded), result, fencingToken, owner, formerTok];
 }
 
 /** What decides about a registration, as ARGV and the clock name it. */

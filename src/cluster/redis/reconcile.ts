@@ -19,7 +19,9 @@ const RETRY_MS = 1_000;
 /** The parts of this node that a {@link Reconciler} uses. */
 interface ReconcilerParts {
   readonly leases: Pick<NodeLeases, 'leaseOf' | 'reopen' | 'isSteady' | 'troubleOf'>;
-  readonly registry: Pick<RedisRoutes, 'find' | 'restore' | 'unregister'>;
+  readonly registry: Pick<RedisRoutes, 'find' | 'restore' | 'unregister'> & {
+    readonly counters: Pick<RedisRoutes['counters'], 'renewAll'>;
+  };
   readonly expiry: Pick<RouteExpiry, 'reap'>;
   /** Notifies the other nodes of so many repairs. @throws SseError */
   readonly notify: (repaired: number) => Promise<void>;
@@ -97,6 +99,7 @@ export class Reconciler {
           findings,
           onPage: differences => this.#repairPage(differences, findings),
         });
+        await this.parts.registry.counters.renewAll();
         return findings.report();
       });
     } catch (error) {

@@ -4,6 +4,7 @@ import { SseError } from '../../errors.js';
 import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
 import { Batches } from './batches.js';
 import type { ClusterNode } from './cluster-node.js';
+import { ConnectionCounters, type Counted, type CounterRefusal, formatLimit } from './counters.js';
 import { nodeIdOf } from './frames.js';
 import { type Partition, publishCommand } from './keys.js';
 import { routeTimes, type NodeLeases } from './leases.js';
@@ -24,7 +25,10 @@ const LEASE_TRIES = 3;
 const MOST_PER_CALL = 32;
 
 type Mode = RegisterRequest['mode'];
-type Registering = RegisterRequest['registrations'][number];
+interface Registering extends Omit<RegisterRequest['registrations'][number], 'limits'> {
+  /** Its counters in the partition of its route. */
+  readonly counted: readonly Counted[];
+}
 type Removing = Pick<Registering, 'conn' | 'tok'>;
 
 /**
@@ -36,16 +40,24 @@ export class RedisRoutes {
   readonly #doubtful = new Map<string, number>();
   readonly #registrations: Readonly<Record<Mode, Batches<Partition, Registering, RegisterAnswer>>>;
   readonly #removals: Batches<Partition, Removing, 'REMOVED' | 'NONE' | 'FOREIGN'>;
+  readonly counters: ConnectionCounters;
+  /** Whether a script registers connections, and plain commands do not. */
+  readonly #registersByScript: boolean;
 
   constructor(
     private readonly node: ClusterNode,
-    private readonly leases: Pick<NodeLeases, 'leaseOf' | 'epochOf' | 'clockOf' | 'reopen' | 'graceMs'>,
+    private readonly leases: Pick<
+      NodeLeases,
+      'leaseOf' | 'epochOf' | 'clockOf' | 'reopen' | 'graceMs' | 'observeRoutes' | 'removedRoutes' | 'routesBeside'
+    >,
   ) {
     const { redisAtomicEnabled: scripts, ...atomic } = node.options.atomicOperation;
+    this.counters = new ConnectionCounters(node, leases);
+    this.#registersByScript = scripts && atomic.connectionRegistrationAtomic;
     const registering = (mode: Mode) =>
       new Batches<Partition, Registering, RegisterAnswer>(
         // Plain commands do one registration per call.
-        scripts && atomic.connectionRegistrationAtomic ? MOST_PER_CALL : 1,
+        this.#registersByScript ? MOST_PER_CALL : 1,
         (partition, registrations) => this.#registerAll(partition, registrations, mode),
       );
     this.#registrations = {
@@ -66,21 +78,32 @@ export class RedisRoutes {
   }
 
   async register(registration: Registration): Promise<RegistrationResult> {
-    const { connectionId, onDuplicate, openedAt, pageLoad = false } = registration;
+    const { connectionId, token, onDuplicate, openedAt, pageLoad = false } = registration;
     const takes = onDuplicate === 'reject' ? 'nx' : pageLoad ? 'load' : 'take';
     const fencingToken = openedAt === undefined ? undefined : this.#tokenOf(connectionId, openedAt);
-    const answer = await this.#register({ ...registration, fencingToken }, openedAt === undefined ? takes : 'restore');
+    const mode = openedAt === undefined ? takes : 'restore';
+    const counted = this.counters.begin(registration);
+    const { answer, refusal } = await this.#count({ ...registration, fencingToken, counted }, mode);
     switch (answer.result) {
       case 'NEW':
+        if (refusal === undefined) return { outcome: 'registered', fencingToken: answer.fencingToken };
+        await this.unregister(connectionId, token);
+        return refused(refusal.result, refusal.limit.name);
       case 'TOOK':
       case 'DUP':
         return { outcome: 'registered', fencingToken: answer.fencingToken };
       case 'STORM':
-        return { outcome: 'storm' };
+      case 'FULL':
+      case 'OFTEN':
       case 'EXISTS':
       case 'MOVED':
       case 'STALE':
-        return { outcome: 'exists', nodeId: nodeIdOf(answer.ownerInc) };
+        await this.counters.leave(token);
+        if (answer.result === 'STORM') return { outcome: 'storm' };
+        if (answer.result !== 'FULL' && answer.result !== 'OFTEN') {
+          return { outcome: 'exists', nodeId: nodeIdOf(answer.ownerInc) };
+        }
+        return refused(answer.result, this.#countedInside(counted, connectionId)[answer.fencingToken - 1]?.limit.name);
       case 'GONE':
         throw lost(answer.result);
     }
@@ -92,13 +115,17 @@ export class RedisRoutes {
    * @throws SseError
    */
   async restore(registered: Registered): Promise<true | { readonly fencingToken: number }> {
-    const { result, fencingToken } = await this.#register(registered, 'restore');
+    const counted = this.counters.of(registered.token);
+    const { result, fencingToken } = (await this.#count({ ...registered, counted }, 'restore')).answer;
     return result === 'NEW' || result === 'TOOK' || result === 'DUP' ? true : { fencingToken };
   }
 
   async unregister(connectionId: string, token: string): Promise<boolean> {
     const partition = this.node.gateway.keys.partitionOf(connectionId);
-    const result = await this.#removals.call(partition, { conn: connectionId, tok: token });
+    const [result] = await Promise.all([
+      this.#removals.call(partition, { conn: connectionId, tok: token }),
+      this.counters.leave(token),
+    ]);
     this.#doubtful.delete(token);
     return result === 'REMOVED';
   }
@@ -149,12 +176,29 @@ export class RedisRoutes {
     return Promise.all(gateway.keys.partitions.map(partition => gateway.run(countScript, { partition, graceMs })));
   }
 
-  #register(
-    { connectionId: conn, token: tok, user, fencingToken, trace }: Omit<Registered, 'fencingToken'> & Given,
-    mode: Mode,
-  ): Promise<RegisterAnswer> {
-    const partition = this.node.gateway.keys.partitionOf(conn);
-    return this.#registrations[mode].call(partition, { conn, tok, user, fencingToken, trace });
+  /** Registers a connection, and counts it where its counters are elsewhere, at the same time. Only a new one can be refused. */
+  async #count(registering: Given, mode: Mode) {
+    const { connectionId, token: tok, user, fencingToken, trace, maxConnections } = registering;
+    const partition = this.node.gateway.keys.partitionOf(connectionId);
+    const counted = this.#countedInside(registering.counted, connectionId);
+    const outside = registering.counted.filter(entry => !counted.includes(entry));
+    const room = maxConnections && maxConnections - this.leases.routesBeside(partition);
+    const one = { conn: connectionId, tok, user, fencingToken, trace, room, counted };
+    const [answer, refusal] = await Promise.all([
+      this.#registrations[mode].call(partition, one),
+      mode === 'restore' ? this.counters.renew(outside) : this.counters.enter(outside),
+    ]);
+    if (refusal !== undefined && (answer.result === 'TOOK' || answer.result === 'DUP')) {
+      await this.counters.renew(outside);
+    }
+    return { answer, refusal };
+  }
+
+  /** The counters that the script of the registration changes itself. */
+  #countedInside(counted: readonly Counted[], connectionId: string): readonly Counted[] {
+    if (counted.length === 0) return counted;
+    const partition = this.node.gateway.keys.partitionOf(connectionId);
+    return counted.filter(entry => this.#registersByScript && entry.partition === partition);
   }
 
   async #registerAll(
@@ -169,13 +213,22 @@ export class RedisRoutes {
     for (let tries = 1; ; tries += 1) {
       const { gen } = this.leases.leaseOf(partition);
       const limits = { ...routeTimes(options), takeoverLimit, takeoverWindow };
-      const request = { partition, tombstones, inc, gen, mode, ...limits, pubCommand, registrations };
+      const request = {
+        ...{ partition, tombstones, inc, gen, mode, ...limits, pubCommand },
+        counters: registrations.flatMap(({ counted }) => counted.map(({ counter }) => counter)),
+        registrations: registrations.map(one => {
+          return { ...one, limits: one.counted.map(({ limit }) => formatLimit(limit)).join('') };
+        }),
+      };
       for (const { tok } of registrations) signer.registering(tok);
       const reply = await gateway.run(registerScript, request).catch((error: unknown) => {
         for (const { tok } of registrations) this.#doubt(tok);
         throw error;
       });
-      if (reply.status === 'OK') return reply.answers;
+      if (reply.status === 'OK') {
+        this.leases.observeRoutes(partition, reply.routes);
+        return reply.answers;
+      }
       // A lost lease says nothing about the owners of the ids.
       if (tries === LEASE_TRIES) throw lost(reply.status);
       await this.leases.reopen(partition);
@@ -188,7 +241,9 @@ export class RedisRoutes {
       return { conn, tok, tombstoneMs: this.#doubtful.has(tok) ? TOMBSTONE_MS : 0 };
     });
     const request = { partition, inc, tombstones, registrations };
-    return (await this.node.gateway.run(unregisterScript, request)).results;
+    const { results } = await this.node.gateway.run(unregisterScript, request);
+    this.leases.removedRoutes(partition, results.filter(result => result === 'REMOVED').length);
+    return results;
   }
 
   #sender(partition: Partition, registrations: readonly Removing[]) {
@@ -214,9 +269,14 @@ export class RedisRoutes {
   }
 }
 
-interface Given {
+interface Given extends Omit<Registered, 'fencingToken'>, Pick<Registration, 'trace' | 'maxConnections'> {
   readonly fencingToken: number | undefined;
-  readonly trace?: string;
+  readonly counted: readonly Counted[];
+}
+
+function refused(result: CounterRefusal['result'], name: string | undefined): RegistrationResult {
+  if (result === 'OFTEN' && name !== undefined) return { outcome: 'rate-limited', name };
+  return { outcome: 'full', ...(name !== undefined && { name }) };
 }
 
 function lost(status: 'GONE' | 'LOST'): SseError {

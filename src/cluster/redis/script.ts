@@ -285,8 +285,6 @@ export class ReplyReader {
   }
 }
 
-const PRELUDE = ['_clock', '_common'];
-
 /** Where scripts come from. */
 export interface ScriptSource {
   /** Texts in place of those of the package, by name; tests put their own clock in place of `_clock`. */
@@ -294,7 +292,8 @@ export interface ScriptSource {
 }
 
 /**
- * Scripts with what they share in front: clock, then common functions. The result maps each name to the text that Redis runs.
+ * Scripts with what they share in front: the clock, then the functions that they use. The result maps each name to the
+ * text that Redis runs.
  * @throws SseError `INTERNAL` for an unknown name
  */
 export function loadScripts(
@@ -306,8 +305,17 @@ export function loadScripts(
     if (lua !== undefined) return lua;
     throw new SseError('INTERNAL', `lua/${name}.lua must be part of the package; build it again`);
   };
-  const prelude = PRELUDE.map(textOf).join('');
-  return new Map(names.map(name => [name, prelude + textOf(name)]));
+  const clock = textOf('_clock');
+  const common = (textOf('_common') + textOf('_counters')).split(/^(?=local )/m);
+  return new Map(names.map(name => [name, clock + withUsed(common, textOf(name))]));
+}
+
+/** A script behind the common functions that it uses, each after those that it uses itself. Redis makes them with each call. */
+function withUsed(common: readonly string[], script: string): string {
+  return common.reduceRight((text, part) => {
+    const [, name] = /^local (?:function )?(\w+)/.exec(part) ?? [];
+    return name !== undefined && new RegExp(`\\b${name}\\b`).test(text) ? part + text : text;
+  }, script);
 }
 
 const COMMAND = /redis\.p?call\('(\w+)'/g;

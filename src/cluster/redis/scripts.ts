@@ -26,39 +26,28 @@ const partition = group({ leases: text, routes: text, index: text });
 /** Channel of a node without its incarnation. */
 const nodeChannel = group({ channelPrefix: text });
 const pubCommand = word('PUBLISH', 'SPUBLISH');
-/** The generation numbers a lease within its partition; the epoch names the partition's life. */
+/** The generation numbers a lease in its partition; the epoch names the partition's life. */
 const lease = group({ gen: text, epoch: text });
 const owned = group({ conn: text, tok: text });
+const held = { lease, owned: integer, nowMicros: integer, full: flag, routes: integer };
 
 /** Proves that a node lives, or opens its lease. `believed`: the lease as the last answer named it. */
 export const leaseScript = script({
   name: 'lease',
   keys: { partition },
   args: { inc: text, believed: optional(lease), leaseMs: integer, keyMs: integer, schema: text, newEpoch: text },
-  replies: {
-    RENEWED: { lease, owned: integer, nowMicros: integer, full: flag },
-    OPENED: { lease, owned: integer, nowMicros: integer, full: flag },
-    SCHEMA: { stored: text },
-    UNREADABLE: { key: text },
-  },
+  replies: { RENEWED: held, OPENED: held, SCHEMA: { stored: text }, UNREADABLE: { key: text } },
 });
 
 /** Makes a node the owner of connection ids. A registration with the same token may be repeated. */
 export const registerScript = script({
   name: 'register',
   keys: { partition },
-  restKeys: { tombstones: text },
+  restKeys: { tombstones: text, counters: text },
   args: {
-    inc: text,
-    gen: text,
-    mode: word('take', 'load', 'nx', 'restore'),
-    ttlMs: integer,
-    leaseMs: integer,
-    keyMs: integer,
-    takeoverLimit: integer,
-    takeoverWindow: integer,
-    pubCommand,
-    partition: nodeChannel,
+    ...{ inc: text, gen: text, mode: word('take', 'load', 'nx', 'restore') },
+    ...{ ttlMs: integer, leaseMs: integer, keyMs: integer, takeoverLimit: integer, takeoverWindow: integer },
+    ...{ pubCommand, partition: nodeChannel },
   },
   restArgs: {
     registrations: group({
@@ -68,14 +57,20 @@ export const registerScript = script({
       /** The connection's own, in mode `restore`. */
       fencingToken: optional(integer),
       trace: optional(text),
+      /** Routes that the partition may have. */
+      room: optional(integer),
+      /** Of each of its counters, as `formatLimit` writes them. */
+      limits: text,
     }),
   },
   replies: {
     OK: {
       now: integer,
+      routes: integer,
       answers: rest(
         group({
-          result: word('NEW', 'TOOK', 'DUP', 'STALE', 'EXISTS', 'MOVED', 'STORM', 'GONE'),
+          result: word('NEW', 'TOOK', 'DUP', 'STALE', 'EXISTS', 'MOVED', 'STORM', 'GONE', 'FULL', 'OFTEN'),
+          /** `FULL` and `OFTEN`: the number of the counter among those of the registration; 0: the routes of the partition. */
           fencingToken: integer,
           /** The present owner when the registration was refused, else the former one; '' when there is none. */
           ownerInc: text,
@@ -85,6 +80,16 @@ export const registerScript = script({
     },
     LOST: {},
   },
+});
+
+/** Counts connections for users and addresses whose counters are in another partition than their routes, or no more. */
+export const countersScript = script({
+  name: 'counters',
+  keys: { leases: text },
+  restKeys: { counters: text },
+  args: { gen: text, mode: word('enter', 'renew', 'leave'), keyMs: integer },
+  restArgs: { entries: group({ tok: text, limits: text }) },
+  replies: { OK: { results: rest(word('DONE', 'FULL', 'OFTEN')) } },
 });
 
 /** Removes the routes that are still those of these registrations: one result for each, in their order. */
@@ -119,7 +124,6 @@ export const ownedScript = script({
 });
 
 const reaped = { inc: text, gen: text, removed: rest(owned) };
-
 /** Removes the routes of a dead node, or of one that leaves. A lost reply loses its list, nothing else. */
 export const reapScript = script({
   name: 'reap',
@@ -157,7 +161,6 @@ export const reconcileScript = script({
 });
 
 const route = { inc: text, tok: text, fencingToken: integer };
-
 /** Publishes a message to the owner of a connection id. Each repetition publishes: the owner must know the message id. */
 export const sendScript = script({
   name: 'send',
@@ -301,12 +304,7 @@ export const recallScript = script({
 });
 
 /** Deletes the entries of a topic of the ordered log. */
-export const forgetScript = script({
-  name: 'forget',
-  keys: { stream: text },
-  args: {},
-  replies: { OK: {} },
-});
+export const forgetScript = script({ name: 'forget', keys: { stream: text }, args: {}, replies: { OK: {} } });
 
 /** Counts the entries of a topic of the ordered log. */
 export const keptScript = script({
@@ -356,6 +354,7 @@ export const SCRIPTS = [
   unreadableScript,
   leaseScript,
   registerScript,
+  countersScript,
   unregisterScript,
   refreshScript,
   ownedScript,

@@ -1,5 +1,6 @@
 import { Ground, type ClusterFactory, type ContractExtent } from './coordinator/ground.js';
 import { lifeContract } from './coordinator/life.js';
+import { limitsContract } from './coordinator/limits.js';
 import { messagesContract } from './coordinator/messages.js';
 import { publicationsContract } from './coordinator/publications.js';
 import { replayContract } from './coordinator/replay.js';
@@ -17,6 +18,7 @@ export function clusterCoordinatorContract(
   runner.describe(`${name} as a ClusterCoordinator`, () => {
     ground.prepare();
     routesContract(ground);
+    limitsContract(ground);
     messagesContract(ground);
     publicationsContract(ground);
     replayContract(ground);

@@ -162,7 +162,7 @@ describe('register.lua', () => {
       ['taken', 't2'],
       ['given-up', 't3'],
       ['new', 't4'],
-    ].map(([conn = '', tok = '']) => ({ conn, tok, user: undefined, fencingToken: undefined, trace: undefined }));
+    ].map(([conn = '', tok = '']) => ({ conn, tok }));
     const reply = await a.registerAll(registrations);
     if (reply.status !== 'OK') throw new Error(reply.status);
     expect(reply.answers.map(({ result, ownerTok }) => `${result} ${ownerTok}`)).to.deep.equal([
@@ -179,6 +179,101 @@ describe('register.lua', () => {
     ].map(([conn = '', tok = '']) => ({ conn, tok, tombstoneMs: 0 }));
     expect(await a.unregisterAll(removals)).to.deep.equal(['REMOVED', 'FOREIGN', 'NONE']);
     await a.unregister('taken', 't2');
+  });
+
+  describe('with counters', () => {
+    const counter = (): string => bench.keys.counter(partition(), 'ann/');
+    afterEach(() => admin().del(['ann/', '@1', '@2'].map(name => bench.keys.counter(partition(), name))));
+    const enter = async (node: BenchNode, conn: string, limits = '2,;', more = {}) => {
+      const { status } = await node.register(conn, conn, { counters: [counter()], limits, ...more });
+      return status;
+    };
+
+    it('refuses one more connection than a counter may have, of all nodes, and writes nothing', async () => {
+      expect([await enter(a, 'x'), await enter(b, 'y'), await enter(a, 'z')]).to.deep.equal(['NEW', 'NEW', 'FULL']);
+      expect(await a.register('z', 'z', { counters: [counter()], limits: '2,;' })).to.include({ fencingToken: 1 });
+      expect((await bench.state()).routes).to.have.all.keys('x', 'y');
+      expect(await admin().pttl(counter())).to.be.greaterThan(0);
+    });
+
+    it('refuses neither a repetition nor a takeover nor a restored connection', async () => {
+      await enter(a, 'x', '1,;');
+      expect(await enter(a, 'x', '1,;')).to.equal('DUP');
+      expect(await enter(b, 'x', '1,;')).to.equal('TOOK');
+      expect(await enter(b, 'y', '1,;', { mode: 'restore' })).to.equal('NEW');
+    });
+
+    it('does not count the connections of a lease that is over, a second after the counter was found full', async () => {
+      await enter(a, 'x', '1,;');
+      expect(await enter(b, 'y', '1,;')).to.equal('FULL');
+      await bench.advance(LEASE_MS - 500);
+      await b.lease();
+      expect(await enter(b, 'y', '1,;')).to.equal('FULL');
+      await bench.advance(500);
+      expect(await enter(b, 'y', '1,;')).to.equal('FULL');
+      await bench.advance(500);
+      expect(await enter(b, 'y', '1,;')).to.equal('NEW');
+      // Its node is back: it counts again, until that node was reaped.
+      await a.lease();
+      expect(await enter(b, 'z', '2,;')).to.equal('FULL');
+      await bench.advance(LEASE_MS);
+      await b.lease();
+      await reap(9);
+      expect(await enter(b, 'z', '2,;')).to.equal('NEW');
+      expect((await admin().hkeys(counter())).filter(each => /^\d/.test(each))).to.have.length(2);
+    });
+
+    it('counts connects within a minute, about, and takeovers with them', async () => {
+      for (const conn of ['x', 'y']) await enter(a, conn, ',3;');
+      expect(await enter(b, 'x', ',3;')).to.equal('TOOK');
+      expect(await enter(b, 'z', ',3;')).to.equal('OFTEN');
+      await bench.advance(60_000 - (bench.now % 60_000));
+      expect(await enter(b, 'z', ',3;')).to.equal('OFTEN');
+      // Half of the minute before counts.
+      await bench.advance(30_000);
+      await b.lease();
+      expect(await enter(b, 'z', ',3;')).to.equal('NEW');
+      expect(await enter(b, 'u', ',3;')).to.equal('NEW');
+      expect(await enter(b, 'v', ',3;')).to.equal('OFTEN');
+      await bench.advance(120_000);
+      await b.lease();
+      expect(await enter(b, 'v', ',3;')).to.equal('NEW');
+    });
+
+    it('refuses one more route than the partition may have; those of one call count', async () => {
+      await a.register('x', 'x');
+      const registrations = ['x', 'y', 'z'].map(conn => ({ conn, tok: `2${conn}`, room: 3 }));
+      const reply = await b.registerAll(registrations);
+      if (reply.status !== 'OK') throw new Error(reply.status);
+      expect(reply.answers.map(({ result }) => result)).to.deep.equal(['TOOK', 'NEW', 'FULL']);
+      expect(reply.routes).to.equal(2);
+    });
+
+    it('has the counters of each registration of a call beside each other', async () => {
+      const others = ['@1', '@2'].map(name => bench.keys.counter(partition(), name));
+      const registrations = ['x', 'y', 'z'].map((conn, n) => ({ conn, tok: conn, limits: n === 1 ? '9,;1,;' : '1,;' }));
+      const counters = [others[0] ?? '', counter(), others[0] ?? '', others[1] ?? ''];
+      const reply = await a.registerAll(registrations, { counters });
+      if (reply.status !== 'OK') throw new Error(reply.status);
+      expect(reply.answers.map(({ result, fencingToken }) => `${result} ${Math.min(9, fencingToken)}`)).to.deep.equal([
+        'NEW 9',
+        'FULL 2',
+        'NEW 9',
+      ]);
+    });
+
+    it('counters.lua counts one connection where its counter is elsewhere', async () => {
+      const key = counter();
+      expect(await a.count('enter', key, 'x', '1,;')).to.equal('DONE');
+      expect(await a.count('enter', key, 'x', '1,;')).to.equal('DONE');
+      expect(await b.count('enter', key, 'x', '1,;')).to.equal('FULL');
+      expect(await b.count('renew', key, 'x', '1,;')).to.equal('DONE');
+      expect(await a.count('leave', key, 'x', '')).to.equal('DONE');
+      expect(await b.count('leave', key, 'x', '')).to.equal('DONE');
+      expect(await admin().exists(key)).to.equal(0);
+      for (const tok of ['x', 'y']) await a.count('enter', key, tok, ',2;');
+      expect(await a.count('enter', key, 'z', ',2;')).to.equal('OFTEN');
+    });
   });
 
   it('treats a route or a lease that cannot be read as none', async () => {

@@ -1,5 +1,6 @@
 import type { Partition } from '../../../src/cluster/redis/keys.js';
 import {
+  countersScript,
   type Lease,
   type LeaseReply,
   leaseScript,
@@ -22,7 +23,12 @@ type One = Partial<Omit<RegisterRequest, 'partition' | 'registrations' | 'tombst
   readonly partition?: Partition;
   readonly user?: string | undefined;
   readonly fencingToken?: number | undefined;
+  readonly room?: number;
+  /** Of each of its counters. */
+  readonly limits?: string;
 };
+type Registration = Pick<RegisterRequest['registrations'][number], 'conn' | 'tok'> &
+  Partial<RegisterRequest['registrations'][number]>;
 /** The answer to one registration, with its result as its status. */
 type OneReply =
   | { readonly status: 'LOST' }
@@ -68,8 +74,12 @@ export class BenchNode {
     return reply;
   }
 
-  async register(conn: string, tok: string, { user, fencingToken, ...more }: One = {}): Promise<OneReply> {
-    const reply = await this.registerAll([{ conn, tok, user, fencingToken, trace: undefined }], more);
+  async register(
+    conn: string,
+    tok: string,
+    { user, fencingToken, room, limits = '', ...more }: One = {},
+  ): Promise<OneReply> {
+    const reply = await this.registerAll([{ conn, tok, user, fencingToken, room, limits }], more);
     if (reply.status !== 'OK') return reply;
     const [answer] = reply.answers;
     if (answer === undefined) throw new Error('no answer');
@@ -79,15 +89,18 @@ export class BenchNode {
 
   /** Several registrations in one call. */
   registerAll(
-    registrations: RegisterRequest['registrations'],
-    more: Partial<Omit<RegisterRequest, 'partition'>> & { readonly partition?: Partition } = {},
+    registrations: readonly Registration[],
+    more: Partial<Omit<RegisterRequest, 'partition' | 'registrations'>> & { readonly partition?: Partition } = {},
   ) {
     const partition = more.partition ?? this.bench.partition(0);
     return this.bench.gateway.run(registerScript, {
       tombstones: registrations.map(({ tok }) => this.#tombstone(partition, tok)),
+      counters: [],
       inc: this.inc,
       gen: this.gen(partition),
-      registrations,
+      registrations: registrations.map(one => {
+        return { user: undefined, fencingToken: undefined, trace: undefined, room: undefined, limits: '', ...one };
+      }),
       mode: 'take',
       ttlMs: TTL_MS,
       leaseMs: LEASE_MS,
@@ -98,6 +111,13 @@ export class BenchNode {
       ...more,
       partition,
     });
+  }
+
+  /** Counts a connection where a counter is elsewhere, or counts it no more. */
+  async count(mode: 'enter' | 'renew' | 'leave', counter: string, tok: string, limits: string) {
+    const { leases } = this.bench.partition(0);
+    const request = { leases, counters: [counter], gen: this.gen(), mode, keyMs: KEY_MS, entries: [{ tok, limits }] };
+    return (await this.bench.gateway.run(countersScript, request)).results[0];
   }
 
   /** The same; its notifications are in {@link ScriptBench.notifications}. */

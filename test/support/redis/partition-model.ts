@@ -54,7 +54,8 @@ export class PartitionModel {
     if (believed !== undefined && believed.epoch !== this.#epoch) this.#partialUntil = now + LEASE_MS;
     const owned = this.ownedBy(gen).length;
     const lease = { gen: String(gen), epoch: this.#epoch };
-    return { status: same ? 'RENEWED' : 'OPENED', lease, owned, nowMicros: now * 1_000, full: false };
+    const routes = this.routes.size;
+    return { status: same ? 'RENEWED' : 'OPENED', lease, owned, nowMicros: now * 1_000, full: false, routes };
   }
 
   holds(inc: string, gen: string): boolean {

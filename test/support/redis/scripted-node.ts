@@ -13,12 +13,16 @@ import { RecordingLogger } from '../recording-logger.js';
 export type Answers = (script: string, request: Record<string, unknown>) => unknown;
 
 /** A node whose Redis answers what a test says, for what no real one can be brought to. */
-export function scriptedNode(answers: Answers, listener: ClusterListener = new RecordingListener()): ClusterNode {
+export function scriptedNode(
+  answers: Answers,
+  listener: ClusterListener = new RecordingListener(),
+  partitions = 1,
+): ClusterNode {
   const keys = new Keys({
     prefix: 't:',
     database: 0,
     channel: 't:events',
-    partitions: 1,
+    partitions,
     pubsub: 'classic',
     cluster: false,
   });

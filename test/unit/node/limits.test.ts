@@ -49,6 +49,24 @@ describe('limits per client', () => {
     await node.service.close();
   });
 
+  it('count the connections of all nodes, and name the setting that refused', async () => {
+    const bus = new MemoryBus();
+    const limits = { maxConnectionsPerUser: 2, maxConnectionsPerAddress: 3, maxClusterConnections: 4 };
+    const nodeOf = (id: string) => new TestNode(id, bus, { options: { limits } });
+    const other = nodeOf('b');
+    node = nodeOf('a');
+    for (const each of [node, other]) await each.connect(each.service.nodeId, { user: 'ann', address: '192.0.2.1' });
+    const ann = await refusal('t3', { user: 'ann', address: '192.0.2.2' });
+    expect(ann).to.equal('CONNECTION_LIMIT limits.maxConnectionsPerUser');
+    expect(await refusal('t1', { user: 'bob', address: '192.0.2.1' })).to.equal(undefined);
+    const address = await refusal('t2', { user: 'bob', address: '192.0.2.1' });
+    expect(address).to.equal('CONNECTION_LIMIT limits.maxConnectionsPerAddress');
+    expect(await refusal('free', {})).to.equal(undefined);
+    expect(await refusal('more', {})).to.equal('CONNECTION_LIMIT limits.maxClusterConnections');
+    await other.service.close();
+    expect(await refusal('more', {})).to.equal(undefined);
+  });
+
   it('leave room for others when one user has all the connections it may have, and a takeover needs none', async () => {
     start({ maxConnectionsPerUser: 2 });
     const first = await node.connect('t1', { user: 'ann' });

@@ -101,6 +101,7 @@ const VARIABLES: Record<string, [text: string, value: unknown]> = {
   SSE_RESILIENCE_COMMAND_BREAKER_FAILURES: ['92', 92],
   SSE_RESILIENCE_COMMAND_BREAKER_COOLDOWN: ['93', 93],
   SSE_LIMITS_CROSS_SITE: ['https://a.example, http://b.example:8080', ['https://a.example', 'http://b.example:8080']],
+  SSE_LIMITS_MAX_CLUSTER_CONNECTIONS: ['100', 100],
   SSE_LIMITS_MAX_CONNECTIONS_PER_USER: ['101', 101],
   SSE_LIMITS_MAX_CONNECTIONS_PER_ADDRESS: ['102', 102],
   SSE_LIMITS_MAX_CONNECTIONS_PER_HTTP2: ['off', false],

@@ -70,6 +70,7 @@ describe('resolveOptions', () => {
       expect(options.send).to.deep.equal({ ack: 'owner', deadline: 3000, maxPending: 10000 });
       expect(options.limits).to.deep.equal({
         crossSite: 'refuse',
+        maxClusterConnections: false,
         maxConnectionsPerUser: false,
         maxConnectionsPerAddress: false,
         maxConnectionsPerHttp2: 100,

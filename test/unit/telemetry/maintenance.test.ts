@@ -185,13 +185,13 @@ describe('telemetry of maintenance', () => {
     });
   }
 
-  it('a call that the policy refused is counted by its kind and the reason', async () => {
-    for (const reason of ['circuit', 'circuit', 'timeout'] as const) {
-      a.telemetry.maintenance.refusing('send', reason);
-    }
-    const of = (reason: string) => sdk.value('sse.refusals', { 'sse.operation': 'send', 'sse.refusal.reason': reason });
-    expect([await of('circuit'), await of('timeout')]).to.deep.equal([2, 1]);
-  });
+  for (const kind of ['register', 'replay', 'send', 'publish', 'command', 'maintenance'] as const) {
+    it(`a call of kind ${kind} that the policy refused is counted, by the reason`, async () => {
+      for (const reason of ['circuit', 'circuit', 'timeout'] as const) a.telemetry.maintenance.refusing(kind, reason);
+      const of = (reason: string) => sdk.value('sse.refusals', { 'sse.operation': kind, 'sse.refusal.reason': reason });
+      expect([await of('circuit'), await of('timeout')]).to.deep.equal([2, 1]);
+    });
+  }
 
   it('a command of Redis is measured by its name, and apart when it failed', async () => {
     a.telemetry.maintenance.commanded('send', 3);

@@ -74,7 +74,7 @@ describe('Reconciler, comparing a node at rest', () => {
     };
     reconciler = new Reconciler(scriptedNode(answers, listener), {
       leases: { leaseOf: () => LEASE, reopen: no, isSteady: () => true, troubleOf: () => undefined },
-      registry: { find: no, restore: no, unregister: no },
+      registry: { find: no, restore: no, unregister: no, counters: { renewAll: no } },
       expiry: { reap: no },
       notify: no,
     });
@@ -214,6 +214,7 @@ describe('Reconciler, renewing the routes of a node', () => {
         troubleOf: () => undefined,
       },
       registry: {
+        counters: { renewAll: async () => undefined },
         find: async () => undefined,
         restore: async () => true,
         unregister: async (connectionId: string) => {

@@ -6,7 +6,7 @@ import { SseError } from '../../../../src/errors.js';
 import { codeOf } from '../../../support/code-of.js';
 import { type Answers, scriptedNode } from '../../../support/redis/scripted-node.js';
 
-const LEASE = { status: 'OPENED', lease: { gen: '1', epoch: 'e' }, owned: 0, nowMicros: 1_000, full: false };
+const LEASE = { status: 'OPENED', lease: { gen: '1', epoch: 'e' }, owned: 0, nowMicros: 1_000, full: false, routes: 3 };
 const C1 = { connectionId: 'c1', token: 't1', fencingToken: 7 };
 const QUIET = {
   onOpened: () => undefined,
@@ -52,7 +52,7 @@ describe('RedisRoutes', () => {
       const { registrations } = request as Pick<RegisterRequest, 'registrations'>;
       users.push(...registrations.map(({ user }) => user));
       const answers = registrations.map(() => ({ result: 'NEW', fencingToken: 7, ownerInc: '', ownerTok: '' }));
-      return { status: 'OK', now: 1, answers };
+      return { status: 'OK', now: 1, routes: 1, answers };
     });
     await registry.register({ ...C1, user: 'ann', onDuplicate: 'takeover' });
     await registry.restore({ ...C1, user: 'ann' });
@@ -69,7 +69,7 @@ describe('RedisRoutes', () => {
       calls.push(registrations.length);
       const answers = registrations.map(({ tok }) => ({ result: 'NEW', fencingToken: Number(tok), ownerInc: '' }));
       return script === 'register'
-        ? { status: 'OK', now: 1, answers }
+        ? { status: 'OK', now: 1, routes: 1, answers }
         : { status: 'OK', results: registrations.map(({ tok }) => (tok === '7' ? 'FOREIGN' : 'REMOVED')) };
     });
     const ids = Array.from({ length: 250 }, (_, n) => n);
@@ -82,19 +82,51 @@ describe('RedisRoutes', () => {
     expect(calls).to.deep.equal([32, 32, 32, 32, 32, 32, 32, 26, 32, 32, 32, 32, 32, 32, 32, 26]);
   });
 
+  it('leaves a partition the room that the others do not need, as they last answered', async () => {
+    const rooms: unknown[] = [];
+    const node = scriptedNode(
+      (script, request) => {
+        if (script === 'lease') return LEASE;
+        if (script === 'unregister') return { status: 'OK', results: ['REMOVED'] };
+        const { registrations } = request as Pick<RegisterRequest, 'registrations'>;
+        rooms.push(registrations[0]?.room);
+        return { status: 'OK', now: 1, routes: 5, answers: [{ result: 'FULL', fencingToken: 0, ownerInc: '' }] };
+      },
+      undefined,
+      2,
+    );
+    const leases = new NodeLeases(node, QUIET);
+    await leases.beat();
+    leases.stop();
+    const registry = new RedisRoutes(node, leases);
+    const [one = '', other = ''] = [0, 1].map(number =>
+      ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].find(id => node.gateway.keys.partitionOf(id).number === number),
+    );
+    const register = (connectionId: string) =>
+      registry.register({ connectionId, token: 't', onDuplicate: 'takeover', maxConnections: 10 });
+    expect(await register(one)).to.deep.equal({ outcome: 'full' });
+    await register(other);
+    await registry.unregister(other, 't');
+    await register(one);
+    expect(rooms).to.deep.equal([7, 5, 6]);
+  });
+
   it('opens a lost lease once for all registrations of a call', async () => {
     let opened = 0;
     const node = scriptedNode((_, request) => {
       if (opened === 0) return { status: 'LOST' };
       const { registrations } = request as Pick<RegisterRequest, 'registrations'>;
       const answers = registrations.map(() => ({ result: 'NEW', fencingToken: 7, ownerInc: '', ownerTok: '' }));
-      return { status: 'OK', now: 1, answers };
+      return { status: 'OK', now: 1, routes: 1, answers };
     });
     const registry = new RedisRoutes(node, {
       leaseOf: () => LEASE.lease,
       epochOf: () => LEASE.lease.epoch,
       clockOf: () => 1,
       graceMs: 0,
+      observeRoutes: () => undefined,
+      removedRoutes: () => undefined,
+      routesBeside: () => 0,
       reopen: async () => void (opened += 1),
     });
     await Promise.all(

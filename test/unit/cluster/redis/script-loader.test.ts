@@ -3,12 +3,15 @@ import { loadScripts } from '../../../../src/cluster/redis/script.js';
 import { SseError } from '../../../../src/errors.js';
 
 describe('loadScripts', () => {
-  it('puts clock and common functions in front', () => {
-    const lua = loadScripts(['lease']).get('lease') ?? '';
-    const places = ["redis.call('TIME')", 'local function parseRoute', 'local leases, routes, index'];
+  it('puts the clock and the common functions in front that a script uses, and no other', () => {
+    const lua = loadScripts(['send']).get('send') ?? '';
+    // `leaseOf` uses `parseLease`.
+    const functions = ['parseLease', 'leaseOf', 'parseRoute', 'isPartial'].map(name => `local function ${name}(`);
+    const places = ["redis.call('TIME')", ...functions, 'local leases, routes'];
     const found = places.map(place => lua.indexOf(place));
     expect(found).to.not.include(-1);
     expect(found).to.deep.equal([...found].sort((a, b) => a - b));
+    expect(lua.match(/^local function/gm)).to.have.length(functions.length);
   });
 
   it('accepts another text', () => {
