@@ -28,7 +28,7 @@ const PAGES = [
   'SECURITY.md',
   ...['docs', 'examples'].flatMap(folder =>
     readdirSync(ROOT + folder, { recursive: true, encoding: 'utf8' })
-      .filter(name => name.endsWith('.md') && !name.includes('node_modules'))
+      .filter(name => name.endsWith('.md') && !/^(api|bench)\/|node_modules/.test(name))
       .map(name => `${folder}/${name}`)
       .sort(),
   ),

@@ -145,7 +145,7 @@ export interface ConnectOptions {
    * and their promises have resolved. The server must have `confirmation.enabled`. Default: nothing is confirmed.
    */
   readonly confirm?: Transport;
-  /** How the stream is read. Default {@link fetchTransport}. Not together with `confirm`, which uses `fetch`. */
+  /** How the stream is read. Default `fetchTransport`. Not together with `confirm`, which uses `fetch`. */
   readonly transport?: Transport;
   /** A `fetch` of the application's own. Default the global one. */
   readonly fetch?: (url: string, init: FetchInit) => Promise<Response>;

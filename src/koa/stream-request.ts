@@ -1,6 +1,5 @@
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
-import { IncomingMessage, ServerResponse } from 'node:http';
 import { Http2ServerResponse } from 'node:http2';
 import type { Context } from 'koa';
 import type { SseConnection } from '../contracts/connection.js';
@@ -10,11 +9,10 @@ import type { Logger } from '../contracts/logger.js';
 import { SseError } from '../errors.js';
 import { legalLastEventId } from '../protocol/names.js';
 import { acceptOf, confirms, encodingOf, MEDIA_TYPE } from './accept.js';
-import { CompressingSink } from './compression.js';
 import { jsonBodyOf } from './json-body.js';
 import type { RequestLimits } from './request-limits.js';
-import { ResponseSink } from './response-sink.js';
-import { type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
+import { sinkFor } from './sinks.js';
+import type { RequestSink, StreamSettings } from './socket-sink.js';
 
 /** Settings of `ctx.sse.connect`. */
 export interface ConnectOptions extends ConnectionOptions {
@@ -25,7 +23,7 @@ export interface ConnectOptions extends ConnectionOptions {
   readonly lastEventId?: string | undefined;
   /**
    * Compresses the stream by gzip or brotli when the client accepts it, and flushes with each write. Costs memory and
-   * processor time for each connection; see docs/operations.md. Default false.
+   * processor time for each connection; see docs/deployment.md. Default false.
    */
   readonly compression?: boolean | undefined;
 }
@@ -335,33 +333,4 @@ function forgetContext({ res }: Context): void {
   const response: Awaited & typeof res = res;
   // Koa was first. Only on-finished listens for `end` on a response: Node never emits it.
   if (response.__onFinished?.queue?.length === 1) response.emit('end');
-}
-
-const DEFAULTS: StreamSettings = { detach: 'auto', keepAlive: false };
-
-/**
- * The sink for a request that is to become a stream.
- * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
- * `CONNECTION_CLOSED` when the client is gone already.
- */
-export function sinkFor(request: object, response: object, settings = DEFAULTS): RequestSink {
-  const sink = plainSinkFor(request, response, settings);
-  return settings.encoding === undefined ? sink : new CompressingSink(sink, settings.encoding);
-}
-
-function plainSinkFor(request: object, response: object, settings: StreamSettings): RequestSink {
-  if (response instanceof Http2ServerResponse)
-    return new ResponseSink(response as Http2ServerResponse, settings.encoding);
-  if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
-    throw new SseError(
-      'INVALID_REQUEST',
-      "a stream needs the request and response of node:http, node:https or node:http2's compatibility layer",
-    );
-  }
-  if (response.socket !== null) return new SocketSink(request, response as ServerResponse, response.socket, settings);
-  if (request.socket.destroyed) throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
-  throw new SseError(
-    'INVALID_REQUEST',
-    'a pipelined request cannot become a stream; send it on a connection of its own',
-  );
 }

@@ -130,7 +130,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     figures.closed.add(counted);
     this.reporting.watcher?.onStopped(connection, reason);
     if (reason === 'superseded') figures.takeovers += 1;
-    meters.instruments?.record('sse.connection.duration', age, { [ATTRIBUTE.closeReason]: counted });
+    meters.instruments?.record('sse.connection.duration', age, counted);
     const facts = () => ({
       ...spans.connection(connection.id),
       [ATTRIBUTE.closeReason]: reason,
@@ -150,7 +150,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
 function continued(base: Context, origin: unknown): Context {
   // Only `admitted` sets the origin.
   const opening = origin as SpanContext | undefined;
-  if (opening === undefined || !isSpanContextValid(opening)) return base;
+  if (opening === undefined || trace.getSpanContext(base) === opening || !isSpanContextValid(opening)) return base;
   return trace.setSpanContext(base, opening);
 }
 

@@ -105,8 +105,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     const routed = spans.around('sse.route', parent, facts, traced, sendEnd);
     if (instruments === undefined && watcher === undefined) return routed;
     return routed.then(result => {
-      const labels = { [ATTRIBUTE.outcome]: result.outcome };
-      instruments?.record('sse.route.duration', (performance.now() - startedAt) / 1000, labels, parent);
+      instruments?.record('sse.route.duration', (performance.now() - startedAt) / 1000, result.outcome, parent);
       watcher?.onRouted(result.outcome);
       return result;
     });
@@ -245,8 +244,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     if (carried === undefined) return;
     const ms = Math.max(0, Date.now() - carried.sentAt);
     this.reporting.watcher?.onLatency(ms);
-    const labels = { [ATTRIBUTE.scope]: scope };
-    this.reporting.meters.instruments?.record('sse.delivery.latency', ms / 1000, labels, carried.context);
+    this.reporting.meters.instruments?.record('sse.delivery.latency', ms / 1000, scope, carried.context);
   }
 
   #noteLag(ms: number): void {

@@ -60,7 +60,7 @@ export class MeterWatch {
 
 /** The metrics of one node at one meter: histograms to record to, and everything else read when the meter asks. */
 class Instruments {
-  readonly #histograms = new Map<MetricDefinition['name'], Histogram>();
+  readonly #histograms = new Map<MetricDefinition['name'], LabeledHistogram>();
   // Measured only while a meter collects.
   readonly #loop = new EventLoopDelay();
   #closed = false;
@@ -73,7 +73,7 @@ class Instruments {
     const read: { readonly instrument: Observable; readonly reader: (observe: Observe) => void }[] = [];
     for (const metric of METRICS) {
       // The names of metrics that are no histograms are the keys of the readers.
-      if (metric.kind === 'histogram') this.#histograms.set(metric.name, histogram(meter, metric));
+      if (metric.kind === 'histogram') this.#histograms.set(metric.name, new LabeledHistogram(meter, metric));
       else read.push({ instrument: observable(meter, metric), reader: readers[metric.name as ObservableName] });
     }
     const report = (result: BatchObservableResult): void => {
@@ -87,9 +87,18 @@ class Instruments {
     meter.addBatchObservableCallback(report, instruments);
   }
 
-  /** Records seconds. @param within the context of the work, from which an SDK with exemplars takes the trace */
-  record(name: HistogramName, seconds: number, labels: Attributes, within?: Context): void {
-    this.#histograms.get(name)?.record(seconds, labels, within);
+  /**
+   * Records seconds.
+   * @param label the value of the metric's first attribute, one of few
+   * @param within the context of the work, from which an SDK with exemplars takes the trace
+   */
+  record(name: HistogramName, seconds: number, label: string, within?: Context): void {
+    this.#histograms.get(name)?.record(seconds, label, within);
+  }
+
+  /** Records the seconds of work that failed. */
+  recordFailure(name: HistogramName, seconds: number, label: string, type: string): void {
+    this.#histograms.get(name)?.recordFailure(seconds, label, type);
   }
 
   /** Reports once more when the meter next collects, so that the last counts are exported. */
@@ -99,9 +108,30 @@ class Instruments {
   }
 }
 
-function histogram(meter: Meter, { name, unit, description, buckets }: MetricDefinition): Histogram {
-  const advice = buckets === undefined ? {} : { advice: { explicitBucketBoundaries: [...buckets] } };
-  return meter.createHistogram(name, { unit, description, ...advice });
+/** A histogram that makes the attributes of each series once: its values come with each send. */
+class LabeledHistogram {
+  readonly #histogram: Histogram;
+  readonly #labels = new Map<string, Attributes>();
+  readonly #attribute: string;
+
+  constructor(meter: Meter, { name, unit, description, buckets, attributes: [attribute = ''] }: MetricDefinition) {
+    const advice = buckets === undefined ? {} : { advice: { explicitBucketBoundaries: [...buckets] } };
+    this.#histogram = meter.createHistogram(name, { unit, description, ...advice });
+    this.#attribute = attribute;
+  }
+
+  record(value: number, label: string, within: Context | undefined): void {
+    let labels = this.#labels.get(label);
+    if (labels === undefined) {
+      labels = { [this.#attribute]: label };
+      this.#labels.set(label, labels);
+    }
+    this.#histogram.record(value, labels, within);
+  }
+
+  recordFailure(value: number, label: string, type: string): void {
+    this.#histogram.record(value, { [this.#attribute]: label, [ATTRIBUTE.errorType]: type });
+  }
 }
 
 function observable(meter: Meter, { name, kind, unit, description }: MetricDefinition): Observable {

@@ -71,12 +71,9 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
   }
 
   commanded(command: string, ms: number, error?: unknown): void {
-    const labels = { [ATTRIBUTE.redisCommand]: command };
-    this.reporting.meters.instruments?.record(
-      'sse.redis.command.duration',
-      ms / 1000,
-      error === undefined ? labels : { ...labels, [ATTRIBUTE.errorType]: errorType(error) },
-    );
+    const { instruments } = this.reporting.meters;
+    if (error === undefined) instruments?.record('sse.redis.command.duration', ms / 1000, command);
+    else instruments?.recordFailure('sse.redis.command.duration', ms / 1000, command, errorType(error));
   }
 }
 

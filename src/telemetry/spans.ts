@@ -125,7 +125,12 @@ export class SpanRecorder {
   ): R {
     const span = this.begin(name, parent, facts, options);
     if (span === undefined) return work(parent);
-    return this.run(span, parent, work, describe, name === 'sse.connect' ? refusedEnd : failedEnd);
+    if (span.isRecording())
+      return this.run(span, parent, work, describe, name === 'sse.connect' ? refusedEnd : failedEnd);
+    // Of all work only an opening runs code that may begin spans; a context costs more than the rest of this function.
+    if (name !== 'sse.connect') return work(parent);
+    const within = trace.setSpan(parent, span);
+    return context.with(within, work, undefined, within);
   }
 
   /** Runs `work` in the span's context and ends the span with the description of the result. */

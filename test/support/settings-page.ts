@@ -90,24 +90,43 @@ function splitComment(comment: string): SettingText {
   return meaning === undefined ? { meaning: text, initial: undefined } : { meaning, initial: initial ?? 'none' };
 }
 
-/** The page as it must be. */
-export async function settingsPage(): Promise<string> {
+/** A setting as pages show it; texts are Markdown. */
+interface ListedSetting {
+  readonly path: string;
+  readonly variable: string | undefined;
+  readonly rule: string;
+  readonly initial: string;
+  readonly meaning: string;
+}
+
+/** The settings by group, in the order of the table; the group of settings that have none is ''. */
+export function listedGroups(): { name: string; meaning: string; settings: ListedSetting[] }[] {
   const texts = settingTexts();
   const groups = new Set(listSettings().map(({ path }) => groupOf(path)));
-  const sections = [...groups].map(group => {
-    const settings = listSettings().filter(({ path }) => groupOf(path) === group);
-    const rows = settings.map(({ path, variable, setting }) => {
-      const { meaning = '', initial = 'none' } = texts.get(path) ?? {};
-      const name = [path, variable].flatMap(text => text ?? []).map(code);
-      const cells = [name.join('<br>'), setting.kind.rule, defaultOf(setting, initial), meaning];
-      return `| ${cells.join(' | ')} |`;
+  return [...groups].map(name => ({
+    name,
+    meaning: texts.get(name)?.meaning ?? '',
+    settings: listSettings()
+      .filter(({ path }) => groupOf(path) === name)
+      .map(({ path, variable, setting }) => {
+        const { meaning = '', initial = 'none' } = texts.get(path) ?? {};
+        return { path, variable, rule: setting.kind.rule, initial: defaultOf(setting, initial), meaning };
+      }),
+  }));
+}
+
+/** The page as it must be. */
+export async function settingsPage(): Promise<string> {
+  const sections = listedGroups().map(({ name, meaning: text, settings }) => {
+    const rows = settings.map(({ path, variable, rule, initial, meaning }) => {
+      const names = [path, variable].flatMap(each => each ?? []).map(code);
+      return `| ${[names.join('<br>'), rule, initial, meaning].join(' | ')} |`;
     });
-    const head = group === '' ? '## General' : `## ${code(group)}\n\n${texts.get(group)?.meaning ?? ''}`;
+    const head = name === '' ? '## General' : `## ${code(name)}\n\n${text}`;
     return `${head}\n\n| setting | must be | default | meaning |\n|-|-|-|-|\n${rows.join('\n')}`;
   });
   const config = await resolveConfig(SETTINGS_PAGE);
-  const text = [INTRODUCTION, ...sections].join('\n\n');
-  return format(text, { ...config, parser: 'markdown' });
+  return format([INTRODUCTION, ...sections].join('\n\n'), { ...config, parser: 'markdown' });
 }
 
 function groupOf(path: string): string {

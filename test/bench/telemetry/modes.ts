@@ -1,6 +1,8 @@
+import { createRequire } from 'node:module';
 import { context, metrics, propagation, trace } from '@opentelemetry/api';
 import { AsyncLocalStorageContextManager } from '@opentelemetry/context-async-hooks';
 import { W3CTraceContextPropagator } from '@opentelemetry/core';
+import { HttpInstrumentation } from '@opentelemetry/instrumentation-http';
 import { MeterProvider, MetricReader } from '@opentelemetry/sdk-metrics';
 import {
   BatchSpanProcessor,
@@ -8,10 +10,11 @@ import {
   TraceIdRatioBasedSampler,
   TracerProvider,
 } from '@opentelemetry/sdk-trace';
+import { sseResponseHook } from '../../../src/index.js';
 
 /**
- * How much is recorded: nothing, by a stub in place of the telemetry; the calls of the library without an SDK; nothing, beside an
- * SDK that the application has; or with an SDK that samples one trace in a hundred, or each.
+ * How much is recorded: nothing, by a stub in place of the telemetry; the calls of the library without an SDK; nothing, beside the
+ * SDK of an application and its instrumentation of HTTP; or with them, one trace in a hundred, or each.
  */
 export const MODES = ['stub', 'no-sdk', 'sdk-stub', 'sdk', 'sdk-all'] as const;
 
@@ -40,6 +43,14 @@ export function enter(mode: Mode): void {
     }),
   );
   metrics.setGlobalMeterProvider(new MeterProvider({ readers: [new IdleReader()] }));
+  const instrumentation = new HttpInstrumentation({
+    responseHook: sseResponseHook,
+    disableOutgoingRequestInstrumentation: true,
+  });
+  instrumentation.setTracerProvider(trace.getTracerProvider());
+  instrumentation.setMeterProvider(metrics.getMeterProvider());
+  // It takes hold when somebody requires the module.
+  createRequire(import.meta.url)('node:http');
   // Where the application has ever been in a context, Node follows each promise from then on.
   context.with(context.active(), () => undefined);
 }

@@ -8,7 +8,7 @@ import {
   connect,
   messagesOf,
   names,
-  listen,
+  subscribeAll,
   settled,
   broadcast,
   publishAll,
@@ -170,7 +170,7 @@ export function lifeContract({ describe, it, core, afterEach, outages }: Ground)
     });
 
     it('kept entries that were published meanwhile arrive afterwards, once and in order', async ({ a, b, news }) => {
-      await listen([a, b], news);
+      await subscribeAll([a, b], news);
       await publishAll(b, [news]);
       await until(() => a.listener.publications.length === 1, 'the first publication');
       await cut('node-a');

@@ -6,7 +6,7 @@ import type { Ground } from './ground.js';
 import {
   connect,
   messagesOf,
-  listen,
+  subscribeAll,
   settled,
   publication,
   broadcast,
@@ -20,7 +20,7 @@ import {
 export function publicationsContract({ describe, it, core }: Ground): void {
   describe('publish', () => {
     core('reaches every node with its id in front, and answers its cursor and the nodes', async ({ a, b, news }) => {
-      await listen([a, b], news);
+      await subscribeAll([a, b], news);
       const result = await a.coordinator.log.publish(publication(news, 'data: x\n\n'));
       expect(result.nodes).to.equal(2);
       const cursor = cursorOf(result);
@@ -44,7 +44,7 @@ export function publicationsContract({ describe, it, core }: Ground): void {
     });
 
     core('has one order for all nodes, which is the order of the cursors', async ({ a, b, news, sport }) => {
-      await listen([a, b], news, sport);
+      await subscribeAll([a, b], news, sport);
       const topics = [news, undefined, sport];
       const results = await Promise.all(
         Array.from({ length: 45 }, (_, n) =>
@@ -61,7 +61,7 @@ export function publicationsContract({ describe, it, core }: Ground): void {
     });
 
     it('of one node arrives in the order of its calls', async ({ a, b, news }) => {
-      await listen([b], news);
+      await subscribeAll([b], news);
       const texts = Array.from({ length: 20 }, (_, n) => `data: ${n}\n\n`);
       await Promise.all(texts.map(text => a.coordinator.log.publish(publication(news, text))));
       await until(() => b.listener.publications.length === 20, 'all publications');
@@ -70,7 +70,7 @@ export function publicationsContract({ describe, it, core }: Ground): void {
     });
 
     core('without retention has no cursor, no id, and is not kept', async ({ a, b, news }) => {
-      await listen([a, b], news);
+      await subscribeAll([a, b], news);
       const before = await head(a);
       const result = await a.coordinator.log.publish({
         ...publication(news, 'data: x\n\n'),
@@ -87,7 +87,7 @@ export function publicationsContract({ describe, it, core }: Ground): void {
     core(
       'with a key that was used changes nothing and answers as before, on every node',
       async ({ a, b, news, key }) => {
-        await listen([a, b], news);
+        await subscribeAll([a, b], news);
         const keyed = { ...publication(news, 'data: 1\n\n'), idempotencyKey: key };
         const first = await a.coordinator.log.publish(keyed);
         expect(await a.coordinator.log.publish(keyed)).to.deep.equal(first);
@@ -135,23 +135,23 @@ export function publicationsContract({ describe, it, core }: Ground): void {
     });
 
     it('still arrives when one of two subscriptions is undone', async ({ a, b, news }) => {
-      await listen([b], news);
-      await listen([b], news);
+      await subscribeAll([b], news);
+      await subscribeAll([b], news);
       b.coordinator.log.unsubscribe([news]);
       await a.coordinator.log.publish(publication(news, 'data: x\n\n'));
       await until(() => b.listener.publications.length === 1, 'the publication');
     });
 
     it('arrives again after all subscriptions are undone and a new one resolves', async ({ a, b, news }) => {
-      await listen([b], news);
+      await subscribeAll([b], news);
       b.coordinator.log.unsubscribe([news]);
-      await listen([b], news);
+      await subscribeAll([b], news);
       await a.coordinator.log.publish(publication(news, 'data: x\n\n'));
       await until(() => b.listener.publications.length === 1, 'the publication');
     });
 
     it('can be subscribed to for several topics at once', async ({ a, b, news, sport }) => {
-      await listen([b], news, sport);
+      await subscribeAll([b], news, sport);
       await a.coordinator.log.publish(publication(news, 'data: 1\n\n'));
       await a.coordinator.log.publish(publication(sport, 'data: 2\n\n'));
       await until(() => b.listener.publications.length === 2, 'both publications');
@@ -207,7 +207,7 @@ export function publicationsContract({ describe, it, core }: Ground): void {
     });
 
     core('of a publication reaches every node, kept or not, and changes nothing else', async ({ a, b, news }) => {
-      await listen([a, b], news);
+      await subscribeAll([a, b], news);
       const kept = publication(news, 'data: 1\n\n');
       await a.coordinator.log.publish({ ...kept, trace: TRACE });
       await a.coordinator.log.publish({ ...kept, topic: undefined, trace: TRACE });
@@ -242,7 +242,7 @@ export function publicationsContract({ describe, it, core }: Ground): void {
     ] as const) {
       it(`that is ${what} is dropped, and the event arrives`, async ({ a, b, c1, t1, m1, news }) => {
         await connect(b, c1, t1);
-        await listen([b], news);
+        await subscribeAll([b], news);
         const result = await a.coordinator.messenger.send({ ...message(c1, m1), trace });
         expect(result).to.include({ outcome: 'delivered' });
         expect(messagesOf(b)).to.have.length(1);

@@ -7,7 +7,7 @@ import type { Ground } from './ground.js';
 import {
   type Node,
   MUCH,
-  listen,
+  subscribeAll,
   publication,
   broadcast,
   publishAll,
@@ -74,7 +74,7 @@ export function replayContract({ describe, it, core }: Ground): void {
       a,
       b,
     }) => {
-      await listen([b], 'news', 'sport');
+      await subscribeAll([b], 'news', 'sport');
       await publishAll(a, ['news', 'sport']);
       await until(async () => isSame(b.coordinator.log.lastPosition(), await head(a)), 'the newest entry');
       const opened = { openedAt: performance.now(), seen: b.coordinator.log.lastPosition() };

@@ -1,14 +1,14 @@
 import { expect } from '../expect.js';
 import { until } from '../until.js';
 import type { Ground } from './ground.js';
-import { CHECK, register, connect, names, settled, broadcast, reconcile, fenceOf } from './steps.js';
+import { CHECK, register, connect, names, settled, broadcast, reconcile, fencingTokenOf } from './steps.js';
 
 /** The routes of connections, and their repair. */
 export function routesContract({ describe, it, core }: Ground): void {
   describe('registration', () => {
     core('makes the node the owner, for every node', async ({ a, b, c1, t1 }) => {
       const result = await register(a, c1, t1);
-      const route = { connectionId: c1, nodeId: 'node-a', fencingToken: fenceOf(result) };
+      const route = { connectionId: c1, nodeId: 'node-a', fencingToken: fencingTokenOf(result) };
       expect(await a.coordinator.routes.locate(c1)).to.deep.equal(route);
       expect(await b.coordinator.routes.locate(c1)).to.deep.equal(route);
     });
@@ -32,7 +32,7 @@ export function routesContract({ describe, it, core }: Ground): void {
         const fencingTokens = [await register(a, c1, t1), await register(b, c1, t1), await register(a, c1, t2)];
         await a.coordinator.routes.unregister(c1, t2);
         fencingTokens.push(await register(b, c1, t2));
-        const numbers = fencingTokens.map(fenceOf);
+        const numbers = fencingTokens.map(fencingTokenOf);
         expect(numbers).to.deep.equal([...numbers].sort((one, other) => one - other));
         expect(new Set(numbers).size).to.equal(4);
         expect(numbers[0]).to.be.greaterThan(0);

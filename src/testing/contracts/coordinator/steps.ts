@@ -80,7 +80,7 @@ export async function names({ coordinator }: Node): Promise<string[]> {
   return (await coordinator.routes.nodes()).map(({ nodeId }) => nodeId);
 }
 
-export async function listen(nodes: readonly Node[], ...topics: string[]): Promise<void> {
+export async function subscribeAll(nodes: readonly Node[], ...topics: string[]): Promise<void> {
   for (const { coordinator } of nodes) await coordinator.log.subscribe(topics);
 }
 
@@ -169,7 +169,7 @@ export function message(connectionId: string, messageId: string, text = 'data: x
   return { connectionId, messageId, frame, ack: 'owner' as const, deadline: 3000 };
 }
 
-export function fenceOf(result: RegistrationResult): number {
+export function fencingTokenOf(result: RegistrationResult): number {
   if (result.outcome !== 'registered') throw new Error(`not registered but ${result.outcome}`);
   return result.fencingToken;
 }
