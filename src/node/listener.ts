@@ -61,7 +61,7 @@ export class NodeListener implements ClusterListener {
       },
       () => {
         if (late !== undefined) return this.#deliverLate(frame, late);
-        return topic === undefined ? store.deliverToAll(frame) : store.deliverToTopic(topic, frame);
+        return topic === undefined ? store.deliverToAll(frame) : this.subscriptions.deliver(topic, frame);
       },
     );
     if (topic !== undefined && isSourceTopic(topic)) this.sources.onEntry(topic, frame);

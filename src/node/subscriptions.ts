@@ -2,11 +2,11 @@ import type { ClientConnection } from '../connection/client-connection.js';
 import { rejection } from '../cluster/outcomes.js';
 import { isEnded } from '../connection/end.js';
 import type { RememberedTopic, SubscriptionChange } from '../contracts/cluster.js';
-import type { CommandReceipt, Cursor, Position } from '../contracts/events.js';
+import type { CommandReceipt, Cursor, FanOut, Frame, Position } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import { checkConnectionId, checkTopic, isInternal } from '../protocol/names.js';
-import { later } from '../protocol/cursor.js';
+import { isAfter, later } from '../protocol/cursor.js';
 import { ownerInName, userOf } from '../protocol/users.js';
 import { Periodic } from '../time.js';
 import type { Authorization } from './authorization.js';
@@ -37,6 +37,8 @@ export class Subscriptions {
    */
   readonly #changed = new Map<LocalConnection, Map<string, 'add' | 'drop'>>();
   readonly #keeping: Periodic;
+  /** By topic: connections whose grant begins after what the feed has delivered, and where it begins. */
+  readonly #awaiting = new Map<string, Map<LocalConnection, Cursor>>();
 
   /** @param isRevoked whether what is remembered of a connection id has no effect any more */
   constructor(
@@ -126,9 +128,10 @@ export class Subscriptions {
   async add(connection: LocalConnection, topic: string): Promise<boolean> {
     if (connection.topics.has(topic)) return true;
     if (!isOwn(connection.user, topic)) throw forbidden();
-    if (this.authorization.limits(connection) && !(await this.authorization.grantsOf(connection, [topic])).has(topic)) {
-      throw forbidden();
-    }
+    const grants = this.authorization.limits(connection)
+      ? await this.authorization.grantsOf(connection, [topic])
+      : undefined;
+    if (grants?.has(topic) === false) throw forbidden();
     if (connection.ownIds) {
       throw new SseError('INVALID_TOPIC', `connection '${connection.id}' has ids: 'application' and follows no topics`);
     }
@@ -141,6 +144,8 @@ export class Subscriptions {
       throw this.#tooMany(count);
     }
     if (!this.#subscribe(connection, topic)) return this.#isHere(connection);
+    const since = grants?.get(topic);
+    if (since !== undefined) this.#await(connection, topic, since);
     try {
       await this.#remember(connection, topic, 'add');
     } catch (error) {
@@ -170,6 +175,32 @@ export class Subscriptions {
     if (topics?.get(topic) !== 'drop') return;
     await this.#remember(connection, topic, 'drop');
     if (topics.get(topic) === 'drop') topics.delete(topic);
+  }
+
+  /** Delivers a publication to the subscribers of its topic, but those whose grant begins after it: the feed may be behind. */
+  deliver(topic: string, frame: Frame): FanOut {
+    const { store } = this.node;
+    const awaiting = this.#awaiting.get(topic);
+    const { position } = frame;
+    if (awaiting === undefined || position === undefined) return store.deliverToTopic(topic, frame);
+    const early: LocalConnection[] = [];
+    for (const [connection, since] of awaiting) {
+      // What follows in the log is later still.
+      if (isAfter(position, since)) awaiting.delete(connection);
+      else if (store.unsubscribe(connection, topic)) early.push(connection);
+    }
+    if (awaiting.size === 0) this.#awaiting.delete(topic);
+    const counts = store.deliverToTopic(topic, frame);
+    for (const connection of early) store.subscribe(connection, topic);
+    return counts;
+  }
+
+  #await(connection: LocalConnection, topic: string, since: Cursor): void {
+    const delivered = this.node.cluster.log.position();
+    if (delivered !== undefined && isAfter(delivered, since)) return;
+    const awaiting = this.#awaiting.get(topic) ?? new Map<LocalConnection, Cursor>();
+    for (const other of awaiting.keys()) if (isEnded(other.state)) awaiting.delete(other);
+    this.#awaiting.set(topic, awaiting.set(connection, since));
   }
 
   /** Follows a `log.subscribe`, which is taken back when the connection has stopped or is subscribed already. */

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { MemoryBus } from '../../../src/cluster/memory/bus.js';
 import type { AuthorizedClient, Authorizer, Grant } from '../../../src/contracts/authorization.js';
+import type { ClusterListener } from '../../../src/contracts/listener.js';
 import { codeOf } from '../../support/code-of.js';
 import { TestNode } from '../../support/test-node.js';
 import { until } from '../../support/until.js';
@@ -86,6 +87,38 @@ describe('authorization', () => {
       expect(data(client)).to.deep.equal(how === 'the latest of each topic' ? ['live'] : ['after', 'live']);
     });
   }
+
+  it('no client gets an entry from before its grant by subscribe, while the feed of its node is behind', async () => {
+    let feed: ClusterListener | undefined;
+    const behind = new TestNode('b', new MemoryBus(), {
+      authorizer,
+      wrap: inner => ({
+        ...inner,
+        kind: inner.kind,
+        log: { ...inner.log, position: () => undefined },
+        status: id => inner.status(id),
+        close: () => inner.close(),
+        start: listener => inner.start((feed = listener)),
+      }),
+    });
+    const since = Date.now();
+    const publish = (ms: number, text: string): void => {
+      const bytes = Buffer.from(`data: ${text}\n\n`);
+      feed?.onPublication('news', { bytes, position: { epoch: behind.bus.log.epoch, ms, sequence: 0 } });
+    };
+    const follower = await behind.connect('follower', { topics: ['news'] });
+    authorizer.since.set('news', new Date(since));
+    const granted = await behind.connect('granted');
+    expect(await behind.service.subscribe('granted', 'news')).to.deep.equal({ outcome: 'delivered' });
+    publish(since - 2, 'before');
+    publish(since - 1, 'just before');
+    publish(since, 'after');
+    publish(since + 1, 'later');
+    await until(() => data(granted).length >= 2 && data(follower).length >= 4, 'the events');
+    expect(data(granted)).to.deep.equal(['after', 'later']);
+    expect(data(follower)).to.deep.equal(['before', 'just before', 'after', 'later']);
+    await behind.service.close();
+  });
 
   it('a grant that has not begun grants nothing', async () => {
     authorizer.since.set('news', new Date(Date.now() + 60_000));
