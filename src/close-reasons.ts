@@ -24,21 +24,21 @@ const CLOSE_REASONS = {
 /**
  * Why the library itself closes a connection.
  *
- * | reason | cause |
- * |---|---|
- * | `client` | the client went away |
- * | `superseded` | a newer connection with the same id took over |
- * | `slow` | the send buffer overflowed under the `disconnect` policy |
- * | `stale` | the socket accepted no byte for `connection.timeout` although bytes were waiting, or a client that confirms has vanished |
- * | `idle` | removed by the cleanup: no byte accepted for `cleanup.connectionTtl` |
- * | `revoked` | the application took the rights of the client away |
- * | `expired` | the credentials of the client ran out |
- * | `max-age` | reached `connection.maxAge` |
- * | `completed` | the handler's source ended |
- * | `failed` | the handler or its source threw, or no node runs the resumable source any more |
- * | `draining` | the node drains |
- * | `shutdown` | the service was closed without a drain |
- * | `closed` | closed by the application without a reason of its own |
+ * | reason | cause | does the client come back? |
+ * |---|---|---|
+ * | `client` | the client went away | as it likes |
+ * | `superseded` | a newer connection with the same id took over | no |
+ * | `slow` | the send buffer overflowed under the `disconnect` policy | yes |
+ * | `stale` | the socket accepted no byte for `connection.timeout` although bytes were waiting, or a client that confirms has vanished | yes |
+ * | `idle` | removed by the cleanup: no byte accepted for `cleanup.connectionTtl` | yes |
+ * | `revoked` | the application took the rights of the client away | with new credentials |
+ * | `expired` | the credentials of the client ran out | with new credentials |
+ * | `max-age` | reached `connection.maxAge` | yes |
+ * | `completed` | the handler's source ended | no |
+ * | `failed` | the handler or its source threw, or no node runs the resumable source any more | yes, later each time |
+ * | `draining` | the node drains | yes |
+ * | `shutdown` | the service was closed without a drain | yes |
+ * | `closed` | closed by the application without a reason of its own | yes |
  */
 export type LibraryCloseReason = keyof typeof CLOSE_REASONS;
 

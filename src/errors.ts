@@ -48,39 +48,39 @@ const CODES = {
 
 /**
  * Stable codes of everything this library throws or puts into a `rejected` receipt. A code never changes its meaning
- * within a major version; messages may. The last column is the default of `retryable`; a single error may know better.
+ * within a major version; messages may. The third column is the default of `retryable`; a single error may know better.
  *
- * | code | cause | retry? |
- * |---|---|---|
- * | `INVALID_OPTION` | a setting is unknown, of a wrong type, out of range or contradicts another | no |
- * | `INVALID_CONNECTION_ID` | not 1 to 256 bytes of well-formed text without control characters, or a `/` without a user | no |
- * | `INVALID_USER` | a user that is not 1 to 256 bytes of well-formed text without control characters | no |
- * | `INVALID_EVENT_NAME` | CR, LF or NUL in it, too long, not well-formed, or one of the library's own names | no |
- * | `INVALID_EVENT_ID` | CR, LF or NUL in it, too long, or not well-formed | no |
- * | `INVALID_RETRY` | a reconnection time that is not a whole, non-negative number of milliseconds | no |
- * | `INVALID_TOPIC` | a topic name that is empty, too long, or uses reserved characters; or too many topics | no |
- * | `INVALID_REASON` | a close reason that is not a short token | no |
- * | `INVALID_SOURCE` | a handler returned something that is no source of events | no |
- * | `INVALID_ENDPOINT` | an `@SseEndpoint` or a controller list that cannot be served | no |
- * | `INVALID_REQUEST` | broken percent-encoding, or a request that cannot become a stream (pipelined, HEAD, answered already) | no |
- * | `NOT_SERIALIZABLE` | data that JSON cannot express: cycle, BigInt, function, `undefined`, a throwing `toJSON` | no |
- * | `EVENT_TOO_LARGE` | data over `limits.maxEventBytes` | no |
- * | `SEND_BUFFER_FULL` | the connection is slow and its send buffer, or the process budget, is full | yes |
- * | `MESSAGE_LIMIT` | too many sends wait for their answer | yes |
- * | `CONNECTION_LIMIT` | the node, or the client, has as many connections as a limit allows; `limit` names it | yes |
- * | `DUPLICATE_CONNECTION` | the id is connected and `connection.onDuplicate` is `reject` | yes |
- * | `TAKEOVER_STORM` | the id was taken over too often; the newcomer must stop | no |
- * | `RATE_LIMITED` | too many requests of one kind within a time, such as page loads of one id or connects of one client | yes |
- * | `SOURCE_ENDED` | the resumable source has ended and this client has all of it | no |
- * | `CONNECTION_CLOSED` | the client was gone before its connection opened, or the connection has closed | no |
- * | `NOT_ACCEPTABLE` | the `Accept` header excludes `text/event-stream` | no |
- * | `METHOD_NOT_ALLOWED` | the endpoint does not answer this request method | no |
- * | `FORBIDDEN` | a guard refused, or the request is of a page of another site, or the connection may not follow a topic or source | no |
- * | `DRAINING` | the node is going away and takes no new connection | yes |
- * | `CLOSED` | the service was closed | no |
- * | `UNAVAILABLE` | the cluster cannot be reached | yes |
- * | `INCONSISTENT` | this node and the cluster differ and `consistency.inconsistencyHandlingStrategy` is `fail_fast` | yes |
- * | `INTERNAL` | an unexpected failure; see its `cause` | no |
+ * | code | cause | retry? | what to do |
+ * |---|---|---|---|
+ * | `INVALID_OPTION` | a setting is unknown, of a wrong type, out of range or contradicts another | no | correct the setting or argument that the message names |
+ * | `INVALID_CONNECTION_ID` | not 1 to 256 bytes of well-formed text without control characters, or a `/` without a user | no | choose another id; let the library choose one |
+ * | `INVALID_USER` | a user that is not 1 to 256 bytes of well-formed text without control characters | no | let the guard return the id of the account |
+ * | `INVALID_EVENT_NAME` | CR, LF or NUL in it, too long, not well-formed, or one of the library's own names | no | choose another name |
+ * | `INVALID_EVENT_ID` | CR, LF or NUL in it, too long, or not well-formed | no | leave the id out; for ids of your own use `ids: 'application'` |
+ * | `INVALID_RETRY` | a reconnection time that is not a whole, non-negative number of milliseconds | no | give whole milliseconds |
+ * | `INVALID_TOPIC` | a topic name that is empty, too long, or uses reserved characters; or too many topics | no | choose another name, or raise `limits.maxTopicsPerConnection` |
+ * | `INVALID_REASON` | a close reason that is not a short token | no | use 1 to 64 of `A-Z a-z 0-9 . _ -` |
+ * | `INVALID_SOURCE` | a handler returned something that is no source of events | no | return an iterable, a stream, or anything with `subscribe` |
+ * | `INVALID_ENDPOINT` | an `@SseEndpoint` or a controller list that cannot be served | no | correct the endpoint that the message names |
+ * | `INVALID_REQUEST` | broken percent-encoding, or a request that cannot become a stream (pipelined, HEAD, answered already) | no | correct the request |
+ * | `NOT_SERIALIZABLE` | data that JSON cannot express: cycle, BigInt, function, `undefined`, a throwing `toJSON` | no | send plain data |
+ * | `EVENT_TOO_LARGE` | data over `limits.maxEventBytes` | no | send a link to the data, or raise `limits.maxEventBytes` |
+ * | `SEND_BUFFER_FULL` | the connection is slow and its send buffer, or the process budget, is full | yes | send again later; the client is slow |
+ * | `MESSAGE_LIMIT` | too many sends wait for their answer | yes | await the sends that are under way |
+ * | `CONNECTION_LIMIT` | the node, or the client, has as many connections as a limit allows; `limit` names it | yes | add nodes, or raise the limit that `limit` names |
+ * | `DUPLICATE_CONNECTION` | the id is connected and `connection.onDuplicate` is `reject` | yes | use an id per tab, or `takeover` |
+ * | `TAKEOVER_STORM` | the id was taken over too often; the newcomer must stop | no | give each tab an id of its own |
+ * | `RATE_LIMITED` | too many requests of one kind within a time, such as page loads of one id or connects of one client | yes | connect later, and once |
+ * | `SOURCE_ENDED` | the resumable source has ended and this client has all of it | no | nothing: the client has everything |
+ * | `CONNECTION_CLOSED` | the client was gone before its connection opened, or the connection has closed | no | nothing: the client is gone |
+ * | `NOT_ACCEPTABLE` | the `Accept` header excludes `text/event-stream` | no | send `Accept: text/event-stream` |
+ * | `METHOD_NOT_ALLOWED` | the endpoint does not answer this request method | no | use a method of the header `Allow` |
+ * | `FORBIDDEN` | a guard refused, or the request is of a page of another site, or the connection may not follow a topic or source | no | sign in; look at guards, `limits.crossSite` and grants |
+ * | `DRAINING` | the node is going away and takes no new connection | yes | connect again: another node answers |
+ * | `CLOSED` | the service was closed | no | call nothing after `close` |
+ * | `UNAVAILABLE` | the cluster cannot be reached | yes | try again; look at Redis and `health()` |
+ * | `INCONSISTENT` | this node and the cluster differ and `consistency.inconsistencyHandlingStrategy` is `fail_fast` | yes | wait for the next check, or use `auto_correct` |
+ * | `INTERNAL` | an unexpected failure; see its `cause` | no | look at the log; report it |
  */
 export type SseErrorCode = keyof typeof CODES;
 

@@ -34,6 +34,16 @@ describe('README', () => {
 describe('README and the guides', () => {
   const pages = ['README.md', 'CONTRIBUTING.md', ...readdirSync(locate('docs')).map(name => `docs/${name}`)];
 
+  it('show examples as they are compiled and run, without the comment at their top', () => {
+    const files = pages.filter(page => page.endsWith('.md'));
+    const shown = files.flatMap(page => [...read(page).matchAll(/<!-- (examples\/\S+) -->\n\n```ts\n([^]*?)```/g)]);
+    expect(shown).to.have.length.greaterThan(1);
+    for (const [, path = '', code] of shown) {
+      const compiled = read(path).replace(/^\/\*\*[^]*?\*\/\n/, '');
+      expect(code, path).to.equal(compiled.replace('../../src/index.js', 'distributed-sse'));
+    }
+  });
+
   for (const page of pages.filter(name => name.endsWith('.md'))) {
     it(`${page} links to files and headings that exist`, () => {
       const links = [...read(page).matchAll(/\]\((?!https?:)([^)\s]+)\)/g)].map(([, link = '']) => link);

@@ -1,4 +1,5 @@
 import type { Attempt, Block, ConnectOptions, Handled, StreamState, TransportEnd } from './options.js';
+import { scope } from './page.js';
 import { type ConnectionEnd, nextStep, type Step } from './rules.js';
 import { fetchTransport } from './transports.js';
 
@@ -280,8 +281,8 @@ class RunningAttempt implements Attempt {
       const end: TransportEnd = await transport(this);
       this.finish(end.kind === 'ended' ? { kind: 'broken', reason: 'ended' } : end);
     } catch (error) {
-      const offline = typeof navigator !== 'undefined' && 'onLine' in navigator && !navigator.onLine;
-      this.finish({ kind: 'broken', reason: offline ? 'offline' : 'failed', message: String(error) });
+      const reason = scope.navigator?.onLine === false ? 'offline' : 'failed';
+      this.finish({ kind: 'broken', reason, message: String(error) });
     }
   }
 }
@@ -301,12 +302,16 @@ interface Facts {
 }
 
 /** The text fields of an event of the library; none for data that is no object. */
-export function factsIn(json = '{}'): Facts {
+export function factsIn(json = ''): Facts {
+  // Any object; its fields are used as text only.
+  return Object(parseJson(json)) as Facts;
+}
+
+/** The value of JSON text; the text itself when it is none. */
+export function parseJson(text: string): unknown {
   try {
-    const facts: unknown = JSON.parse(json);
-    // Any object; its fields are used as text only.
-    return Object(facts) as Facts;
+    return JSON.parse(text);
   } catch {
-    return {};
+    return text;
   }
 }

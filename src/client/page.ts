@@ -1,3 +1,10 @@
+/** What only some programs have: pages have all of it, workers and Node a part. */
+export const scope: Partial<
+  Pick<typeof globalThis, 'addEventListener' | 'BroadcastChannel' | 'document' | 'location'> & {
+    readonly navigator: Partial<Pick<Navigator, 'locks' | 'onLine'>> & { readonly connection?: NetworkInformation };
+  }
+> = globalThis;
+
 /** What happens to the page that a stream belongs to. */
 export interface PageListener {
   /** The page is visible again: what waits need not wait any longer. */
@@ -20,7 +27,8 @@ interface NetworkInformation extends EventTarget {
  * @param pauseHidden milliseconds that a hidden page keeps its connection
  */
 export function followPage(listener: PageListener, pauseHidden: number | false): () => void {
-  if (typeof addEventListener !== 'function') return () => undefined;
+  const { document } = scope;
+  if (scope.addEventListener === undefined) return () => undefined;
   const controller = new AbortController();
   const { signal } = controller;
   let timer: ReturnType<typeof setTimeout> | undefined;
@@ -33,7 +41,7 @@ export function followPage(listener: PageListener, pauseHidden: number | false):
   };
   on(globalThis, 'online', () => listener.onNetwork());
   followNetworkType(on, listener);
-  if (typeof document === 'undefined') return off;
+  if (document === undefined) return off;
   // The back/forward cache takes no page with an open connection.
   on(globalThis, 'pagehide', () => {
     listener.onLeave();
@@ -64,8 +72,7 @@ function followNetworkType(
   on: (target: EventTarget, name: string, act: () => void) => void,
   listener: PageListener,
 ): void {
-  // Not in the DOM types, since only some browsers have it.
-  const { connection } = navigator as { readonly connection?: NetworkInformation };
+  const connection = scope.navigator?.connection;
   if (connection === undefined) return;
   let { type } = connection;
   on(connection, 'change', () => {

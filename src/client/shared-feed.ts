@@ -1,6 +1,7 @@
 import { Connection, type ConnectionSettings, type Feed, type FeedListener, isLibraryEvent } from './connection.js';
 import { compareIds } from './cursor.js';
 import type { Block, Handled, StreamState } from './options.js';
+import { scope } from './page.js';
 
 /** What the tabs of one stream send each other. Only the leader sends `state` and `block`. */
 type Message =
@@ -23,7 +24,7 @@ const GRACE = 3;
 
 /** Whether tabs can share a stream here: a secure page of a browser, or a worker. */
 export function canShare(): boolean {
-  return typeof BroadcastChannel === 'function' && typeof navigator !== 'undefined' && 'locks' in navigator;
+  return scope.BroadcastChannel !== undefined && scope.navigator?.locks !== undefined;
 }
 
 /**
@@ -210,7 +211,7 @@ export class SharedFeed implements Feed {
     if (this.#connection !== undefined) {
       this.#post({ kind: 'state', state: this.#state, id: this.#position });
       this.#timer = setTimeout(() => this.#watch(), this.#silence / 4);
-    } else if (left > 0 || (typeof document !== 'undefined' && document.visibilityState === 'hidden')) {
+    } else if (left > 0 || scope.document?.visibilityState === 'hidden') {
       // The timers of a hidden page are not reliable.
       this.#timer = setTimeout(() => this.#watch(), Math.max(left, this.#silence / 4));
     } else {

@@ -1,4 +1,4 @@
-import { Connection, factsIn, type Feed, type FeedListener, isLibraryEvent } from './connection.js';
+import { Connection, factsIn, type Feed, type FeedListener, isLibraryEvent, parseJson } from './connection.js';
 import { compareIds } from './cursor.js';
 import type {
   AllEvents,
@@ -13,7 +13,7 @@ import type {
   ReceivedEvent,
   StreamState,
 } from './options.js';
-import { followPage } from './page.js';
+import { followPage, scope } from './page.js';
 import { canShare, SharedFeed } from './shared-feed.js';
 
 /** Called with the data of each event of a name. What it returns counts for `confirm` alone, which waits for a promise. */
@@ -37,8 +37,7 @@ export function connect<Events extends object = EventMap>(
   url: string | URL,
   options: ConnectOptions = {},
 ): SseStream<Events> {
-  const base = typeof location === 'undefined' ? undefined : location.href;
-  return new SseStream(new URL(url, base).href, options);
+  return new SseStream(new URL(url, scope.location?.href).href, options);
 }
 
 /** One stream of events, over any number of connections. Made by {@link connect}. */
@@ -239,22 +238,14 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
   }
 
   #kept(): string | undefined {
-    return this.#options.resume === 'session' ? (sessionStorage.getItem(this.#storageKey) ?? undefined) : undefined;
+    return this.#options.resume && (sessionStorage.getItem(this.#storageKey) ?? undefined);
   }
 
   #keep(): void {
     const id = this.#lastEventId;
-    if (this.#options.resume !== 'session' || id === undefined) return;
+    if (this.#options.resume === undefined || id === undefined) return;
     // The storage may be full or forbidden; the stream goes on without.
     this.#guard(() => sessionStorage.setItem(this.#storageKey, id));
-  }
-}
-
-function parseJson(text: string): unknown {
-  try {
-    return JSON.parse(text);
-  } catch {
-    return text;
   }
 }
 

@@ -1,4 +1,5 @@
 import type { Attempt, ConnectOptions, FetchInit, RequestBody, TransportEnd } from './options.js';
+import { scope } from './page.js';
 import { EventStreamParser } from './parser.js';
 
 /** The media type of event streams. */
@@ -90,7 +91,7 @@ async function requestOf({ url, options, lastEventId, signal }: Attempt): Promis
 
 /** The header would make the browser ask another origin for leave first. */
 function isSameOrigin(url: string): boolean {
-  return typeof location === 'undefined' || new URL(url).origin === location.origin;
+  return scope.location === undefined || new URL(url).origin === scope.location.origin;
 }
 
 function withLastEventId(url: string, lastEventId: string | undefined): string {

@@ -8,7 +8,7 @@ import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { ConnectionSink, SseConnection } from '../contracts/connection.js';
 import type { CommandReceipt } from '../contracts/events.js';
 import { SseError } from '../errors.js';
-import { refuseCrossSite } from '../koa/cross-site.js';
+import { refuseCrossSite } from '../koa/request-limits.js';
 import { StreamRequest } from '../koa/stream-request.js';
 import type { SseNode } from '../node/node.js';
 import { connectedFrame } from '../node/replay.js';

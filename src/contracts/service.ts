@@ -18,45 +18,45 @@ import type { Health } from './health.js';
 /** Settings of one connection. */
 export interface ConnectionOptions {
   /** Topics it is subscribed to from the start. */
-  readonly topics?: readonly string[];
+  readonly topics?: readonly string[] | undefined;
   /**
    * Who the connection belongs to, 1 to 256 bytes of text. Its id is then `connectionIdOf(user, connectionId)`, and it follows
    * the user's own topic. Default: nobody; then whoever names the id takes the connection over.
    */
-  readonly user?: string;
+  readonly user?: string | undefined;
   /**
    * By `performance.now()`: when it was found out who the client is. A revocation that is later concerns the connection.
    * Default now.
    */
-  readonly admittedAt?: number;
+  readonly admittedAt?: number | undefined;
   /** When the stream ends with reason `expired`. Default never. */
-  readonly expiresAt?: Date;
+  readonly expiresAt?: Date | undefined;
   /** The topics that it may follow, now and by `subscribe`. Default: what the `Authorizer` grants. */
-  readonly allowedTopics?: readonly string[];
+  readonly allowedTopics?: readonly string[] | undefined;
   /**
    * From where the client connects, for limits by address and audit records. The middleware gives `ctx.ip` where one of them
    * needs it. Default: not known.
    */
-  readonly address?: string;
+  readonly address?: string | undefined;
   /** What the client sent as its last event id; a cursor of ours resumes, anything else starts at the present. */
-  readonly lastEventId?: string;
+  readonly lastEventId?: string | undefined;
   /**
    * For a client without a last id of ours: right after `connected` it gets the newest kept entries of `topics`, in log order and
    * without `sse.reset`. A number from 1 to 1000: so many of all topics together. `'latest'`: the newest of each topic.
    * Together at most 256 KiB, but at least one entry; older ones are left out. Not for broadcasts. Default: none.
    */
-  readonly backlog?: Backlog;
+  readonly backlog?: Backlog | undefined;
   /** Default `connection.onDuplicate`. */
-  readonly onDuplicate?: 'takeover' | 'reject';
+  readonly onDuplicate?: 'takeover' | 'reject' | undefined;
   /**
    * `'application'`: the ids of the application's own events are the last id of the client. `connected` repeats the id of the
    * request, and broadcasts carry none and are not replayed. Such a connection follows no topics, has no backlog and no mailbox, and gets no
    * `sse.reset`. On every other connection an event with an id is `rejected` with `INVALID_EVENT_ID`, since it would overwrite
    * the position from which the client resumes.
    */
-  readonly ids?: 'application';
+  readonly ids?: 'application' | undefined;
   /** The client confirms sends with `ack: 'client'`: `connected` has a token for {@link SseService.confirm}. */
-  readonly confirms?: boolean;
+  readonly confirms?: boolean | undefined;
   /**
    * Follows a resumable source from its start, or from the client's last id: the node of the first
    * follower in the cluster calls `start`. Every connection with the same key, 1 to 128 bytes of text, gets the events. The
@@ -64,20 +64,22 @@ export interface ConnectionOptions {
    * every event of an ended source gets `SOURCE_ENDED`. It belongs to the user of its first follower: other users, and
    * connections without a user, get `FORBIDDEN`, unless it is shared.
    */
-  readonly source?: {
-    readonly key: string;
-    /** Connections of every user, and those without a user, may follow it. The same for each follower. Default false. */
-    readonly shared?: boolean;
-    readonly start: (source: ResumableSource) => unknown;
-  };
+  readonly source?:
+    | {
+        readonly key: string;
+        /** Connections of every user, and those without a user, may follow it. The same for each follower. Default false. */
+        readonly shared?: boolean;
+        readonly start: (source: ResumableSource) => unknown;
+      }
+    | undefined;
   /**
    * Called once, before the response head is sent and any former connection of this id is closed. The connection is `opening`:
    * it holds what arrives and what is sent to it. The head waits for the promise until it settles, something is sent, or
    * 200 ms have passed; an error until then refuses the connection and is thrown by the call.
    */
-  readonly beforeOpen?: (connection: SseConnection) => unknown;
+  readonly beforeOpen?: ((connection: SseConnection) => unknown) | undefined;
   /** Called whenever this client gets `sse.reset`. */
-  readonly onReset?: ResetHook;
+  readonly onReset?: ResetHook | undefined;
 }
 
 /** Settings of a broadcast on one node. */

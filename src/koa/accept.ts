@@ -1,4 +1,5 @@
 import type { IncomingHttpHeaders } from 'node:http';
+import type { Context } from 'koa';
 import type { ContentEncoding } from './socket-sink.js';
 
 /** The media type of event streams (HTML standard, section 9.2.8). */
@@ -47,4 +48,17 @@ function* weighted(header: string, broken: number): Iterable<[item: string, weig
     const weight = Number(parameters.find(parameter => parameter.startsWith('q='))?.slice(2) ?? 1);
     yield [item, Number.isNaN(weight) ? broken : weight];
   }
+}
+
+/** Accepted by the stream request of a client that confirms, and the only type that its reports accept. */
+const CONFIRM_TYPE = 'application/vnd.distributed-sse.confirm';
+
+/** Whether the client of a stream request will confirm what it has handled. */
+export function confirms({ req }: Context): boolean {
+  return req.headers.accept?.includes(CONFIRM_TYPE) === true;
+}
+
+/** Whether a request is the report of a client, by its method and its header Accept. */
+export function isReport({ req, method }: Context): boolean {
+  return method === 'POST' && req.headers.accept === CONFIRM_TYPE;
 }

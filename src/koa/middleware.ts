@@ -1,16 +1,15 @@
 import type { Container } from 'inversify';
 import type { Context, Middleware, Next } from 'koa';
-import type { Admission } from '../contracts/authorization.js';
 import { Audit } from '../contracts/audit.js';
 import type { ResetHook, SseConnection } from '../contracts/connection.js';
 import { Logger } from '../contracts/logger.js';
-import { type ConnectionOptions, type ResumableSource, SseService } from '../contracts/service.js';
+import { type ResumableSource, SseService } from '../contracts/service.js';
 import { Telemetry } from '../contracts/telemetry.js';
 import { httpStatusOf, SseError } from '../errors.js';
 import { assertKnownKeys } from '../options/problems.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
 import { hideHttpPath, noteHttpRoute } from '../telemetry/connections.js';
-import { isReport } from './confirmation.js';
+import { isReport } from './accept.js';
 import type { EndpointRequest } from './endpoints.js';
 import { admit, type GuardServices } from './guards.js';
 import {
@@ -205,15 +204,16 @@ class EndpointHandler {
     const begin = (connection: SseConnection): unknown => (running = begun(() => withFirstItem(handle(connection))));
     const options = {
       topics: typeof topics === 'function' ? topics(request) : topics,
-      ...(backlog === undefined ? {} : { backlog }),
-      ...(ids === undefined ? {} : { ids }),
-      ...(compression === undefined ? {} : { compression }),
-      ...(onDuplicate === undefined ? {} : { onDuplicate }),
-      ...(onReset === undefined ? {} : { onReset: hookOf(controller, onReset) }),
-      ...(admission === undefined ? {} : identityOf(admission)),
-      ...(resumable === undefined
-        ? { beforeOpen: begin }
-        : { source: { key: resumable(request), start: handle, shared } }),
+      backlog,
+      ids,
+      compression,
+      onDuplicate,
+      onReset: onReset === undefined ? undefined : hookOf(controller, onReset),
+      user: admission?.user,
+      expiresAt: admission?.expiresAt,
+      allowedTopics: admission?.topics,
+      beforeOpen: resumable === undefined ? begin : undefined,
+      source: resumable === undefined ? undefined : { key: resumable(request), start: handle, shared },
     };
     const connection = await stream.open(route.connectionIdOf(request), options).catch((error: unknown) => {
       this.#abandon(running, error);
@@ -254,15 +254,6 @@ class EndpointHandler {
       connection.close('failed');
     }
   }
-}
-
-/** What guards found out about a client, as options of its connection. */
-function identityOf({ user, expiresAt, topics }: Admission): ConnectionOptions {
-  return {
-    user,
-    ...(expiresAt === undefined ? {} : { expiresAt }),
-    ...(topics === undefined ? {} : { allowedTopics: topics }),
-  };
 }
 
 /** What a handler returns; a promise that rejects for one that throws, since it may have sent something before. */

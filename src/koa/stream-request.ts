@@ -1,6 +1,5 @@
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
-import { IncomingMessage, ServerResponse } from 'node:http';
 import { Http2ServerResponse } from 'node:http2';
 import type { Context } from 'koa';
 import type { SseConnection } from '../contracts/connection.js';
@@ -9,12 +8,11 @@ import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import type { Logger } from '../contracts/logger.js';
 import { SseError } from '../errors.js';
 import { legalLastEventId } from '../protocol/names.js';
-import { acceptOf, encodingOf, MEDIA_TYPE } from './accept.js';
-import { CompressingSink } from './compression.js';
-import { answerReport, confirms } from './confirmation.js';
+import { acceptOf, confirms, encodingOf, MEDIA_TYPE } from './accept.js';
+import { jsonBodyOf } from './json-body.js';
 import type { RequestLimits } from './request-limits.js';
-import { ResponseSink } from './response-sink.js';
-import { type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
+import { sinkFor } from './sinks.js';
+import type { RequestSink, StreamSettings } from './socket-sink.js';
 
 /** Settings of `ctx.sse.connect`. */
 export interface ConnectOptions extends ConnectionOptions {
@@ -22,12 +20,12 @@ export interface ConnectOptions extends ConnectionOptions {
    * Default: the header `Last-Event-ID`, else the last of the query parameters `lastEventId`, `last_event_id`,
    * `evs_last_event_id` and `lastEventID`.
    */
-  readonly lastEventId?: string;
+  readonly lastEventId?: string | undefined;
   /**
    * Compresses the stream by gzip or brotli when the client accepts it, and flushes with each write. Costs memory and
-   * processor time for each connection; see docs/operations.md. Default false.
+   * processor time for each connection; see docs/deployment.md. Default false.
    */
-  readonly compression?: boolean;
+  readonly compression?: boolean | undefined;
 }
 
 /** What the middleware puts on every context as `ctx.sse`. */
@@ -177,14 +175,12 @@ export class StreamRequest implements SseContext {
   async #open(connectionId: string, sink: RequestSink, options: ConnectOptions): Promise<SseConnection> {
     const { ctx } = this;
     ignoreDisconnects(ctx);
-    const lastEventId = options.lastEventId ?? lastEventIdOf(ctx);
-    const { admittedAt = this.#receivedAt, address = this.limits.addressOf(ctx) } = options;
-    const complete = {
+    const complete: ConnectionOptions = {
       ...options,
-      admittedAt,
-      ...(lastEventId !== undefined && { lastEventId }),
-      ...(address !== undefined && { address }),
-      ...(confirms(ctx) && { confirms: true }),
+      admittedAt: options.admittedAt ?? this.#receivedAt,
+      lastEventId: options.lastEventId ?? lastEventIdOf(ctx),
+      address: options.address ?? this.limits.addressOf(ctx),
+      confirms: options.confirms === true || confirms(ctx),
     };
     this.#tried = true;
     try {
@@ -204,6 +200,43 @@ export class StreamRequest implements SseContext {
       throw error;
     }
   }
+}
+
+/** Bytes of a report: 100 message ids of 128 bytes, escaped. */
+const MAX_REPORT_BYTES = 32_768;
+
+/**
+ * Answers the report of a client: 204, or the status of an error. After 429 and 5xx the client reports the same again.
+ * @throws SseError `INVALID_REQUEST`, `EVENT_TOO_LARGE`, `FORBIDDEN`, `CONNECTION_CLOSED`, `UNAVAILABLE`
+ */
+async function answerReport(
+  ctx: Context,
+  service: Pick<SseService, 'confirm'>,
+  user: string | undefined,
+): Promise<void> {
+  const receipt = await service.confirm(await jsonBodyOf(ctx, 'a report', MAX_REPORT_BYTES), user);
+  switch (receipt.outcome) {
+    case 'delivered':
+    case 'stored':
+      ctx.status = 204;
+      return;
+    case 'not-connected':
+      throw new SseError('CONNECTION_CLOSED', 'no node has this connection; a report after its end has no effect');
+    case 'rejected':
+      // A client that is refused a stream waits longer.
+      if (receipt.code === 'RATE_LIMITED') answerTooMany(ctx);
+      else throw new SseError(receipt.code, 'the report must have the token of its connection; see docs/client.md');
+      return;
+    case 'unknown':
+    case 'unavailable':
+      throw new SseError('UNAVAILABLE', 'the node of this connection cannot be reached; report again later');
+  }
+}
+
+function answerTooMany(ctx: Context): void {
+  ctx.status = 429;
+  ctx.set({ 'Retry-After': '1', 'Cache-Control': 'no-store' });
+  ctx.body = { error: { code: 'RATE_LIMITED', message: 'too many reports; report again later, and more at once' } };
 }
 
 /** A session of koa-session. */
@@ -300,33 +333,4 @@ function forgetContext({ res }: Context): void {
   const response: Awaited & typeof res = res;
   // Koa was first. Only on-finished listens for `end` on a response: Node never emits it.
   if (response.__onFinished?.queue?.length === 1) response.emit('end');
-}
-
-const DEFAULTS: StreamSettings = { detach: 'auto', keepAlive: false };
-
-/**
- * The sink for a request that is to become a stream.
- * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
- * `CONNECTION_CLOSED` when the client is gone already.
- */
-export function sinkFor(request: object, response: object, settings = DEFAULTS): RequestSink {
-  const sink = plainSinkFor(request, response, settings);
-  return settings.encoding === undefined ? sink : new CompressingSink(sink, settings.encoding);
-}
-
-function plainSinkFor(request: object, response: object, settings: StreamSettings): RequestSink {
-  if (response instanceof Http2ServerResponse)
-    return new ResponseSink(response as Http2ServerResponse, settings.encoding);
-  if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
-    throw new SseError(
-      'INVALID_REQUEST',
-      "a stream needs the request and response of node:http, node:https or node:http2's compatibility layer",
-    );
-  }
-  if (response.socket !== null) return new SocketSink(request, response as ServerResponse, response.socket, settings);
-  if (request.socket.destroyed) throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
-  throw new SseError(
-    'INVALID_REQUEST',
-    'a pipelined request cannot become a stream; send it on a connection of its own',
-  );
 }

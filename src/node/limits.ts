@@ -88,13 +88,10 @@ export class ConnectionLimits {
     }
   }
 
-  /** Entries that a client missed were written. */
-  replayed(connection: LocalConnection, frames: readonly { readonly bytes: Buffer }[]): void {
+  /** Entries that a client missed, of so many bytes, were written. */
+  replayed(connection: LocalConnection, bytes: number): void {
     const name = this.#replaying.get(connection);
-    if (name === undefined) return;
-    let bytes = 0;
-    for (const frame of frames) bytes += frame.bytes.length;
-    this.#replayed.add(name, bytes);
+    if (name !== undefined) this.#replayed.add(name, bytes);
   }
 
   #boundsOf({ user, address }: Client): readonly Bound[] {

@@ -1,6 +1,6 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import { isEnded } from '../connection/end.js';
-import type { Backlog, Registration } from '../contracts/cluster.js';
+import type { Backlog, Registration, RegistrationResult } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
@@ -247,12 +247,13 @@ export class ConnectionOpener {
     const trace = telemetry.connections.cause();
     const pageLoad = lastEventId === undefined && failures === 0;
     const owner = { ...(user !== undefined && { user }), ...(trace !== undefined && { trace }) };
-    const result = await cluster.routes
-      .register({ connectionId: id, token, pageLoad, ...owner, ...how })
-      .catch((error: unknown) => {
-        this.node.noteUnanswered(connection);
-        throw error;
-      });
+    let result: RegistrationResult;
+    try {
+      result = await cluster.routes.register({ connectionId: id, token, pageLoad, ...owner, ...how });
+    } catch (error) {
+      this.node.noteUnanswered(connection);
+      throw error;
+    }
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
     if (result.outcome === 'storm') {
       this.node.evictions.refused(id);

@@ -218,13 +218,15 @@ export class Replayer {
   async #writeFrames(connection: ClientConnection, frames: readonly Frame[], goal: Position): Promise<number> {
     if (frames.length === 0) return 0;
     let entries = 0;
+    let bytes = 0;
     for (const frame of frames) {
       // Published since the first page, so it waits in the connection.
       if (frame.position !== undefined && isAfter(frame.position, goal)) break;
       connection.replay(frame);
       entries += 1;
+      bytes += frame.bytes.length;
     }
-    this.node.limits.replayed(connection, frames);
+    this.node.limits.replayed(connection, bytes);
     await connection.written();
     const { turns } = this.node.environment;
     if (turns.over) await turns.next();

@@ -6,11 +6,8 @@ export {
   type TestConnectOptions,
   type TestNode,
 } from './cluster.js';
-export {
-  type ClusterFactory,
-  clusterCoordinatorContract,
-  type ContractExtent,
-} from './contracts/cluster-coordinator.js';
+export { clusterCoordinatorContract } from './contracts/cluster-coordinator.js';
+export type { ClusterFactory, ContractExtent } from './contracts/coordinator/ground.js';
 export { connectionSinkContract, type SinkClient, type SinkPair } from './contracts/connection-sink.js';
 export { connectionStoreContract } from './contracts/connection-store.js';
 export { resiliencePolicyContract } from './contracts/resilience-policy.js';

@@ -22,5 +22,9 @@ export const CANDIDATES: readonly Candidate[] = [
     start: () => FloorServer.start(),
   },
   nodeCandidate('koa', 'this library under Koa'),
+  nodeCandidate('koa-attached', 'this library under Koa, `connection.detach: false`', {
+    program: 'koa',
+    environment: { SSE_CONNECTION_DETACH: 'false' },
+  }),
   nodeCandidate('plain-http', 'this library on node:http'),
 ];

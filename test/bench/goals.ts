@@ -1,6 +1,7 @@
 /**
  * Sets what `npm run bench`, `npm run bench:cluster` and `npm run bench:growth` measured last beside the goals, without
- * measuring anything: `npm run bench:goals`. Writes `docs/bench/goals.md`, `docs/bench/million.md` and the summary in `docs/speed.md`.
+ * measuring anything: `npm run bench:goals`. Writes `docs/bench/goals.md`, `docs/bench/million.md`, the
+ * pictures and the summary in `docs/speed.md`.
  *
  *   --dry (prints, writes nothing)
  */
@@ -10,6 +11,7 @@ import { measured, obstacle, verdict } from './goals/goal.js';
 import { GOALS } from './goals/goals-list.js';
 import { millionText } from './goals/million.js';
 import { summaryText, writeSummary } from './goals/summary.js';
+import { writePictures } from './pictures.js';
 import { PAGES, readReport, type Report } from './report.js';
 
 const { values: flags } = parseArgs({ options: { dry: { type: 'boolean', default: false } } });
@@ -45,4 +47,7 @@ for (const [name, text] of Object.entries(pages)) {
   else writeFileSync(`${PAGES}${name}`, text);
 }
 if (flags.dry) console.log(`\n${summary}`);
-else writeSummary(summary);
+else {
+  writeSummary(summary);
+  writePictures();
+}

@@ -1,20 +1,19 @@
 /**
  * Compares this library with others on this machine: `npm run bench`. Each round runs every candidate once, in a fresh
- * process, so that a busy minute harms all alike. Writes `docs/bench/results.md` and `docs/bench/cpu-per-delivery.svg`.
+ * process, so that a busy minute harms all alike. Writes `docs/bench/results.md` and the pictures.
  *
  *   --connections 1000,10000   --rounds 3   --deliveries 300000   --replays 100   --only raw,koa   --dry (prints, writes nothing)
  */
-import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
 import type { Candidate } from './bench-server.js';
 import { CANDIDATES } from './candidates.js';
-import { chart } from './chart.js';
 import { BenchClients } from './client/bench-clients.js';
 import { Comparison } from './comparison.js';
 import { installPeers } from './install-peers.js';
 import { machine } from './machine.js';
+import { writePictures } from './pictures.js';
 import { replayTable } from './replay/replay-table.js';
-import { PAGES, reportText, writeReport } from './report.js';
+import { reportText, writeReport } from './report.js';
 import { RunLoad, type Figures } from './run-load.js';
 import type { Column, Table } from './table.js';
 
@@ -72,9 +71,7 @@ const report = {
 if (flags.dry) console.log(`\n${reportText(report)}`);
 else {
   writeReport(report);
-  const { results = [], title = '' } = tables.at(-1) ?? {};
-  const caption = `Server CPU per delivery, one broadcast at a time to ${title}`;
-  writeFileSync(`${PAGES}cpu-per-delivery.svg`, chart(results, caption));
+  writePictures();
 }
 
 async function measure(candidate: Candidate, connections: number): Promise<Figures> {

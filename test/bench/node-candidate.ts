@@ -6,12 +6,17 @@ import { peersInstalled } from './peer.js';
 export function nodeCandidate(
   name: string,
   description: string,
-  { program = name, needsPeers = false } = {},
+  {
+    program = name,
+    needsPeers = false,
+    environment = {},
+  }: { program?: string; needsPeers?: boolean; environment?: Readonly<Record<string, string>> } = {},
 ): Candidate {
   return {
     name,
     description,
     absence: () => (!needsPeers || peersInstalled() ? undefined : 'npm ci in test/bench/peers failed'),
-    start: connections => NodeServer.start(program, { SSE_CONNECTION_MAX_CONNECTIONS: String(connections) }),
+    start: connections =>
+      NodeServer.start(program, { SSE_CONNECTION_MAX_CONNECTIONS: String(connections), ...environment }),
   };
 }

@@ -1,7 +1,8 @@
 import { amount, WHOLE } from '../support/extent.js';
 import { withRedis, withRedisCluster } from '../support/redis/with-redis.js';
 import { CuttableRedisNodes, RedisNodes } from '../support/redis/redis-nodes.js';
-import { clusterCoordinatorContract, type ContractExtent } from '../../src/testing/contracts/cluster-coordinator.js';
+import { clusterCoordinatorContract } from '../../src/testing/contracts/cluster-coordinator.js';
+import type { ContractExtent } from '../../src/testing/contracts/coordinator/ground.js';
 import { MOCHA } from '../support/runner.js';
 
 // The main topology runs every test.

@@ -1,3 +1,4 @@
+import { PassThrough } from 'node:stream';
 import { expect } from 'chai';
 import { injectable } from 'inversify';
 import type Koa from 'koa';
@@ -118,6 +119,45 @@ describeInBrowser('client in a browser', chromium => {
     await context.setOffline(false);
     await page.received(3);
     expect(await page.got()).to.deep.equal(all());
+  });
+
+  it('connects anew when the network may be another one', async () => {
+    const page = await open();
+    await page.connect(url(), { delay: 60_000 });
+    await page.state('open');
+    await publish();
+    await page.received(1);
+    await context.setOffline(true);
+    await context.setOffline(false);
+    await page.page.waitForFunction("window.states.filter(({ kind }) => kind === 'open').length === 2");
+    await publish();
+    await page.received(2);
+    expect(await page.got()).to.deep.equal(all());
+  });
+
+  it('ends a connection that is silent, and resumes', async () => {
+    const page = await open();
+    REFUSALS.set(url(), ctx => {
+      ctx.type = 'text/event-stream';
+      ctx.body = new PassThrough();
+      (ctx.body as PassThrough).write('event: connected\ndata: {"connectionId":"x","nodeId":"y"}\n\n');
+    });
+    await page.connect(url(), { silence: 500, delay: 50 });
+    await page.page.waitForFunction("window.states.some(({ reason }) => reason === 'silent')");
+    await page.state('open');
+    await publish();
+    await page.received(1);
+  });
+
+  it('stops at 204, and at the end of a source', async () => {
+    const page = await open();
+    REFUSALS.set(url(), ctx => (ctx.status = 204));
+    await page.connect(url());
+    await page.state('closed', 'completed');
+    await page.connect(url());
+    await page.state('open');
+    await app.service.closeConnection(`s${streams}`, 'completed');
+    await page.state('closed', 'completed');
   });
 
   it('resumes after the back/forward cache, and after a reload', async () => {

@@ -18,7 +18,7 @@ interface PageScope {
 }
 
 /** Options that can be sent to a page. */
-type PageOptions = Pick<client.ConnectOptions, 'delay' | 'method' | 'pauseHidden' | 'resume' | 'share'> & {
+type PageOptions = Pick<client.ConnectOptions, 'delay' | 'method' | 'pauseHidden' | 'resume' | 'share' | 'silence'> & {
   readonly body?: string;
   readonly headers?: client.RequestHeaders;
 };

@@ -1,1 +1,1 @@
-export { gapIn } from '../../src/testing/contracts/cluster-coordinator.js';
+export { gapIn } from '../../src/testing/contracts/coordinator/steps.js';

@@ -38,7 +38,7 @@ class Tour {
     badge.dataset['tone'] = this.#facts === undefined ? 'bad' : 'good';
     const answeredBy = nodes.length > 0 ? 'a balancer' : this.#facts?.nodeId;
     setText(byId('node', HTMLElement), answeredBy ?? 'no answer');
-    setText(badge, nodes.length > 0 ? `${nodes.length} nodes and Redis` : this.#alone());
+    setText(badge, nodes.length > 0 ? `${nodes.length} nodes, Redis` : this.#alone());
     const path = this.#facts?.console;
     if (path != null) {
       byId('console', HTMLElement).replaceChildren(element('a', { attributes: { href: path } }, 'Open the console'));

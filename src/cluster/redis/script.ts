@@ -312,7 +312,7 @@ export function loadScripts(
 
 const COMMAND = /redis\.p?call\('(\w+)'/g;
 /** Of scripts, and of the connections that publish and subscribe. */
-const ALWAYS = ['+eval', '+evalsha', '+info', '+ping', '&publish', '&subscribe', '+unsubscribe'];
+const ALWAYS = ['#eval', '#evalsha', '+info', '+ping', '&publish', '&subscribe', '+unsubscribe'];
 const SHARDED = ['&spublish', '&ssubscribe', '+sunsubscribe', '+cluster'];
 /** Commands whose first argument is no key. */
 const KEYLESS: ReadonlySet<string> = new Set(['time', 'info', 'xinfo']);

@@ -27,7 +27,8 @@ export async function askServer(connection: Redis): Promise<ServerInfo> {
     runId: field('run_id'),
     role: field('role'),
     version: field('redis_version'),
-    mode: field('redis_mode'),
+    // Valkey has the second name from 9.1 on.
+    mode: field('redis_mode') || field('server_mode'),
     memoryPolicy: field('maxmemory_policy'),
   };
 }

@@ -26,7 +26,6 @@ class Console {
     this.#overview = new Overview(dialogs);
     this.#sends = new Sends(dialogs, about.traceLink);
     this.#views = [this.#overview, new Connections(dialogs), new Topics(dialogs), new Sources(dialogs), this.#sends];
-    setText(byId('served-by', HTMLElement), about.nodeId);
   }
 
   start(): void {
@@ -63,6 +62,8 @@ class Console {
       if (id === view.id) link.setAttribute('aria-current', 'page');
       else link.removeAttribute('aria-current');
     }
+    // On a narrow screen the tabs scroll.
+    this.#links.get(view.id)?.scrollIntoView({ block: 'nearest', inline: 'nearest' });
     view.open(argument);
   }
 
@@ -77,6 +78,8 @@ class Console {
 
   #tick(answer: NodesAnswer): void {
     const { nodes } = answer;
+    // Behind a balancer the page may come from another node.
+    setText(byId('served-by', HTMLElement), nodes.find(({ self }) => self)?.nodeId ?? '');
     setText(byId('node-count', HTMLElement), count(nodes.length));
     setText(byId('connection-count', HTMLElement), count(nodes.reduce((sum, { connections }) => sum + connections, 0)));
     this.#overview.tick(answer);

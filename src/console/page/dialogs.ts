@@ -178,6 +178,9 @@ export class Dialogs {
     });
     this.#dialog.replaceChildren(form);
     this.#dialog.showModal();
+    // What is known already is filled in.
+    const fields = [...form.querySelectorAll<HTMLInputElement | HTMLTextAreaElement>('input, textarea')];
+    fields.find(({ type, value }) => type !== 'checkbox' && value === '')?.focus();
   }
 }
 

@@ -109,11 +109,11 @@ class NodeCard {
   show(node: NodeRow): void {
     this.view.dataset['self'] = String(node.self);
     setText(this.#connections, count(node.connections));
-    if (node.kind === 'reading') this.#showReading(node, node.self);
+    if (node.kind === 'reading') this.#showReading(node);
     else this.#showSilent();
   }
 
-  #showReading(node: NodeReading, self: boolean): void {
+  #showReading(node: NodeReading): void {
     const { health, lease } = node;
     this.view.dataset['lease'] = lease;
     badge(this.#health, ...healthText(node));
@@ -123,7 +123,7 @@ class NodeCard {
     this.#ring.setAttribute('stroke-dasharray', `${part * RING} ${RING}`);
     const host = `${node.host}, process ${node.pid}, Node ${node.nodeVersion}`;
     const reasons = health.reasons.map(({ code, message }) => `${code}: ${message}`).join(' ');
-    this.#showAbout(reasons === '' ? `${self ? 'Serves this page. ' : ''}${host}` : reasons, reasons !== '');
+    this.#showAbout(reasons === '' ? host : reasons, reasons !== '');
     this.#drain.disabled = node.phase !== 'started';
     const facts = factsOf(node);
     for (const name of FACTS) this.#fact(name, facts[name]);

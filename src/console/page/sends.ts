@@ -82,9 +82,10 @@ export class Sends implements View {
 
   add({ sends }: SendsEvent): void {
     const known = new Set(this.#records.map(({ id }) => id));
-    const fresh = sends.filter(({ id }) => !known.has(id)).reverse();
+    const fresh = sends.filter(({ id }) => !known.has(id));
     if (fresh.length === 0) return;
-    this.#records = [...fresh, ...this.#records].slice(0, MOST);
+    // Each node reports its own: what it did first may come last.
+    this.#records = [...fresh, ...this.#records].sort((a, b) => b.at - a.at).slice(0, MOST);
     if (this.#shown) this.#table.show(this.#records);
   }
 

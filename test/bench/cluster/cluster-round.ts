@@ -15,7 +15,7 @@ export class ClusterRound {
   readonly meter: RedisMeter;
   readonly #ends: (() => Promise<void>)[] = [];
 
-  private constructor(private readonly redis: RedisServer) {
+  private constructor(readonly redis: RedisServer) {
     this.meter = new RedisMeter(redis.admin);
   }
 

@@ -4,8 +4,8 @@ import * as http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Container } from 'inversify';
 import { ClusterCoordinator, type Receipt, sseModule, SseService } from '../../../src/index.js';
-import { sinkFor } from '../../../src/koa/stream-request.js';
-import { benchData, MARKER } from '../servers/bench-event.js';
+import { sinkFor } from '../../../src/koa/sinks.js';
+import { benchData, dataOf, MARKER } from '../servers/bench-event.js';
 import { inFlight } from './in-flight.js';
 import { Arrivals, offerWork } from './work.js';
 
@@ -22,6 +22,8 @@ offerWork(
   {
     publish: number => service.publish('bench', 'tick', benchData(number), { history: false }),
     'publish-history': number => service.publish('bench', 'tick', benchData(number)),
+    'publish-1kb': number => service.publish('bench', 'tick', dataOf(number, 1_000)),
+    'publish-10kb': number => service.publish('bench', 'tick', dataOf(number, 10_000)),
     broadcast: number => service.broadcastToCluster('tick', benchData(number), { history: false }),
     'broadcast-history': number => service.broadcastToCluster('tick', benchData(number)),
     send: async number => expectOutcome(await send(number, 'owner'), ['delivered', 'buffered']),
@@ -43,6 +45,7 @@ offerWork(
         await coordinator.routes.unregister(id, id);
       });
     },
+    ready: () => service.health().ready,
     // A node knows the others a moment after they came.
     nodes: async () => (await service.nodes()).length,
   },
@@ -54,7 +57,9 @@ const server = http.createServer((request, response) => {
   const sink = sinkFor(request, response);
   if (timed) noteWrites(sink);
   const connectionId = timed ? 'target' : `client-${service.nodeId}-${opened}`;
-  void service.createConnection(connectionId, sink, { topics: ['bench'] });
+  const lastEventId = request.headers['last-event-id']?.toString();
+  const cursor = lastEventId === undefined ? {} : { lastEventId };
+  void service.createConnection(connectionId, sink, { topics: ['bench'], ...cursor });
 });
 server.listen(0, '127.0.0.1', 4096, () => {
   console.log(`listening on ${(server.address() as AddressInfo).port}`);

@@ -16,3 +16,8 @@ export function benchData(number: number): { readonly number: string; readonly t
 export function benchFrame(number: number): Buffer {
   return Buffer.from(`event: tick\ndata: ${JSON.stringify(benchData(number))}\n\n`);
 }
+
+/** The data of an event of about so many bytes. */
+export function dataOf(number: number, bytes: number) {
+  return { number: String(number).padStart(8, '0'), text: 'x'.repeat(bytes - 60) + MARKER };
+}

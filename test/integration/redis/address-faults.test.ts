@@ -154,7 +154,8 @@ describe('a node whose Redis is given wrongly', () => {
     it('when a URL leads to one of its nodes, with or without a database', async () => {
       const url = `redis://127.0.0.1:${place().port}`;
       expect((await refusal({ url })).message).to.include('new Cluster');
-      expect((await refusal({ url: `${url}/3` })).message).to.include('new Cluster');
+      // From Valkey 9 on a cluster may have databases, and the one that is missing is noticed first.
+      expect((await refusal({ url: `${url}/3` })).message).to.match(/new Cluster|the database must exist/);
     });
 
     it('when the client has a database', async () => {
@@ -215,7 +216,7 @@ describe('a node whose Redis is given wrongly', () => {
     });
 
     it('when a port with TLS is reached without it', async function () {
-      await needsTls(this, server.redis);
+      needsTls(this);
       const folder = await mkdtemp(join(tmpdir(), 'sse-tls-'));
       ends.push(() => rm(folder, { recursive: true, force: true }));
       const certificate = await selfSigned();

@@ -141,7 +141,7 @@ describe('nodes meet', () => {
     let port = 0;
     let ca = '';
     before(async function () {
-      await needsTls(this, server.redis);
+      needsTls(this);
       const certificate = await selfSigned();
       ca = certificate.cert;
       folder = await mkdtemp(join(tmpdir(), 'sse-tls-'));

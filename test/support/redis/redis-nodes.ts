@@ -3,7 +3,7 @@ import type { MaintenanceTelemetry } from '../../../src/contracts/telemetry.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
-import type { ClusterFactory } from '../../../src/testing/contracts/cluster-coordinator.js';
+import type { ClusterFactory } from '../../../src/testing/contracts/coordinator/ground.js';
 import { RecordingLogger } from '../recording-logger.js';
 import { until } from '../until.js';
 import { randomPrefix } from './gateway-options.js';

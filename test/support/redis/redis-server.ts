@@ -71,11 +71,6 @@ export class RedisServer {
     await this.stop();
   }
 
-  /** Whether it has a setting: a server that was built without TLS, for example, has no `tls-port`. */
-  async knows(setting: string): Promise<boolean> {
-    return Object.keys(await this.admin.config('GET', setting)).length > 0;
-  }
-
   /** Has the machine run it before anything else, as on a core of its own. Returns false where that is not allowed. */
   prefer(): boolean {
     if (this.child.pid === undefined) return false;

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks';
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
@@ -261,6 +262,17 @@ describe('ClientConnection at its end', () => {
       connection.close('mine');
       expect(outcome).to.equal('not-connected');
       expect(eventsIn(sink.text)).to.have.length(1);
+    });
+
+    it('runs its listeners in the context of its first reader, not of the call that closes the connection', () => {
+      const { connection } = bench.open();
+      const context = new AsyncLocalStorage<string>();
+      const seen: (string | undefined)[] = [];
+      context.run('handler', () => {
+        connection.signal.addEventListener('abort', () => seen.push(context.getStore()));
+      });
+      context.run('publisher', () => connection.close('mine'));
+      expect(seen).to.deep.equal(['handler']);
     });
   });
 
