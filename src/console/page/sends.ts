@@ -5,7 +5,7 @@ import { clock, duration, outcomeTone, UNKNOWN } from './format.js';
 import { Table } from './table.js';
 import type { View } from './view.js';
 
-const MOST = 200;
+const MOST = 100;
 const WIDTH = 1_000;
 const HEIGHT = 64;
 const SPAN_MS = 60_000;
@@ -26,6 +26,7 @@ export class Sends implements View {
   readonly #table: Table<SendRecord>;
   #records: SendRecord[] = [];
   #shown = false;
+  #changed = false;
 
   constructor(dialogs: Dialogs, traceLink: string | null) {
     this.#table = new Table<SendRecord>(
@@ -86,12 +87,15 @@ export class Sends implements View {
     if (fresh.length === 0) return;
     // Each node reports its own: what it did first may come last.
     this.#records = [...fresh, ...this.#records].sort((a, b) => b.at - a.at).slice(0, MOST);
-    if (this.#shown) this.#table.show(this.#records);
+    this.#changed = true;
   }
 
   /** A second has passed: the strip moves on. */
   tick(): void {
     if (!this.#shown) return;
+    // Once a second, however many nodes report.
+    if (this.#changed) this.#table.show(this.#records);
+    this.#changed = false;
     const now = Date.now();
     const recent = this.#records.filter(({ at }) => now - at < SPAN_MS);
     this.#strip.replaceChildren(...recent.map(record => bar(record, now)));
