@@ -101,14 +101,16 @@ describe('authorization', () => {
         start: listener => inner.start((feed = listener)),
       }),
     });
-    const since = Date.now();
     const publish = (ms: number, text: string): void => {
       const bytes = Buffer.from(`data: ${text}\n\n`);
       feed?.onPublication('news', { bytes, position: { epoch: behind.bus.log.epoch, ms, sequence: 0 } });
     };
     const follower = await behind.connect('follower', { topics: ['news'] });
-    authorizer.since.set('news', new Date(since));
     const granted = await behind.connect('granted');
+    const connected = Date.now();
+    await until(() => Date.now() > connected + 2, 'a time at which two entries came after the connects');
+    const since = Date.now();
+    authorizer.since.set('news', new Date(since));
     expect(await behind.service.subscribe('granted', 'news')).to.deep.equal({ outcome: 'delivered' });
     publish(since - 2, 'before');
     publish(since - 1, 'just before');
