@@ -4,7 +4,7 @@
 --
 -- ARGV[1] channel  any channel of this library
 -- ARGV ... permissions, each the name of a command behind '~' (it has a key), '&' (it has a channel), '#' (a script without keys)
---          or '+' (neither)
+--          or '+' (neither); '<command>|<subcommand>' is one of its subcommands
 --
 -- RETURNS
 --   OK refused...    the permissions that are missing
@@ -20,7 +20,8 @@ local reply = { 'OK' }
 for i = 2, #ARGV do
   local kind, name = ARGV[i]:sub(1, 1), ARGV[i]:sub(2)
   local on = { ['~'] = { key }, ['&'] = { channel }, ['#'] = { '', '0' } }
-  local known, allowed = pcall(redis.acl_check_cmd, name, unpack(on[kind] or {}))
+  local command, subcommand = name:match('^([^|]+)|(.+)$')
+  local known, allowed = pcall(redis.acl_check_cmd, command or name, unpack(on[kind] or { subcommand }))
   if not (known and allowed) then reply[#reply + 1] = ARGV[i] end
 end
 return reply

@@ -1,11 +1,12 @@
 import type { MemoryBus } from '../../src/cluster/memory/bus.js';
 import { LocalCoordinator } from '../../src/cluster/memory/coordinator.js';
+import type { AuditListener } from '../../src/contracts/audit.js';
 import type { Authorizer } from '../../src/contracts/authorization.js';
 import type { ClusterCoordinator } from '../../src/contracts/cluster.js';
 import type { SseConnection } from '../../src/contracts/connection.js';
 import type { ResiliencePolicy } from '../../src/contracts/policy.js';
 import type { ConnectionOptions } from '../../src/contracts/service.js';
-import type { Consistency } from '../../src/node/node.js';
+import { AuditTrail, type Consistency } from '../../src/node/node.js';
 import { DistributedSseService } from '../../src/node/service.js';
 import { MemoryConnectionStore } from '../../src/node/store.js';
 import { resolveOptions } from '../../src/options/resolve-options.js';
@@ -21,6 +22,7 @@ export interface TestNodeSettings {
   readonly options?: SseOptions;
   readonly policy?: ResiliencePolicy;
   readonly authorizer?: Authorizer;
+  readonly onAudit?: AuditListener;
   /** Puts something between the service and its coordinator. */
   readonly wrap?: (coordinator: ClusterCoordinator) => ClusterCoordinator;
   /** What checks the node; without it nothing does. */
@@ -66,6 +68,7 @@ export class TestNode {
       policy,
       logger: this.logger,
       telemetry: this.telemetry,
+      audit: new AuditTrail(nodeId, this.logger, settings.onAudit),
       ...checks,
       ...(settings.authorizer && { authorizer: settings.authorizer }),
     });

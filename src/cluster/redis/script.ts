@@ -321,7 +321,7 @@ function withUsed(common: readonly string[], script: string): string {
 const COMMAND = /redis\.p?call\('(\w+)'/g;
 /** Of scripts, and of the connections that publish and subscribe. */
 const ALWAYS = ['#eval', '#evalsha', '+info', '+ping', '&publish', '&subscribe', '+unsubscribe'];
-const SHARDED = ['&spublish', '&ssubscribe', '+sunsubscribe', '+cluster'];
+const SHARDED = ['&spublish', '&ssubscribe', '+sunsubscribe', '+cluster|slots', '+cluster|info'];
 /** Commands whose first argument is no key. */
 const KEYLESS: ReadonlySet<string> = new Set(['time', 'info', 'xinfo']);
 

@@ -3,6 +3,7 @@ import type { Middleware } from 'koa';
 import mount from 'koa-mount';
 import { MemoryBus } from '../../../src/cluster/memory/bus.js';
 import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
+import type { AuditRecord } from '../../../src/contracts/audit.js';
 import { sseConsole, type SseConsoleOptions } from '../../../src/console/index.js';
 import type {
   About,
@@ -28,6 +29,7 @@ const SAME_ORIGIN = { 'sec-fetch-site': 'same-origin', 'content-type': 'applicat
 describe('sseConsole', () => {
   const bus = new MemoryBus();
   const clients: EventStreamClient[] = [];
+  const records: AuditRecord[] = [];
   let a: KoaApp;
   let b: KoaApp;
 
@@ -57,7 +59,10 @@ describe('sseConsole', () => {
   ): Promise<KoaApp> {
     return KoaApp.start({
       options: { node: { id } },
-      overrides: { clusterCoordinator: new LocalCoordinator(id, TAKEOVERS, bus) },
+      overrides: {
+        clusterCoordinator: new LocalCoordinator(id, TAKEOVERS, bus),
+        onAudit: record => records.push(record),
+      },
       mounted: container => place(sseConsole(container, options)),
       after: [
         async (ctx, next) => {
@@ -286,7 +291,7 @@ describe('sseConsole', () => {
     expect((await ask('api/send')).status).to.equal(405);
   });
 
-  it('sends, publishes, revokes, and drains a node; each action is in the log, without its data', async () => {
+  it('sends, publishes, revokes, and drains a node; each action is in the log and the audit, without its data', async () => {
     const client = await open(b, '/sse/eve');
     await client.event('connected');
     const sent = await act('send', { connectionId: 'eve', event: 'note', data: { secret: 'x' } });
@@ -306,6 +311,16 @@ describe('sseConsole', () => {
     expect(await client.closeReason()).to.equal('draining');
     const lines = a.logger.lines.filter(({ message }) => message === 'an action of the console');
     expect(lines.map(({ fields }) => fields?.['action'])).to.include.members(['send', 'publish', 'drain']);
-    expect(JSON.stringify(lines)).to.not.include('secret');
+    expect(JSON.stringify([lines, records])).to.not.include('secret');
+    const audited = records.flatMap(record => (record.kind === 'action' ? [record] : []));
+    expect(audited.map(({ action }) => action)).to.include.members([
+      'send',
+      'publish',
+      'revoke',
+      'stop-source',
+      'drain',
+    ]);
+    const sending = audited.find(({ target }) => target === 'eve');
+    expect(sending).to.include({ nodeId: 'a', action: 'send', outcome: 'delivered', address: '127.0.0.1' });
   });
 });

@@ -4,11 +4,17 @@ import type { SseConnection } from '../../../src/contracts/connection.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
+import { until } from '../../support/until.js';
+
+const signedOut = new Set<string>();
+let admitted = 0;
 
 /** Trusts a header, in place of a session. */
 class Session implements SseGuard {
-  canConnect({ headers, query }: SseRequest): Admission | boolean {
+  canConnect({ headers, query }: SseRequest): Admission | boolean | number {
     const user = headers['x-user'];
+    if (typeof user === 'string' && signedOut.has(user)) return 401;
+    admitted += 1;
     if (typeof user !== 'string') return query['anonymous'] !== undefined;
     return { user, ...(query['only'] === undefined ? {} : { topics: [String(query['only'])] }) };
   }
@@ -122,6 +128,24 @@ describe('users, with attackers', () => {
     expect(mallory.status).to.equal(403);
     own.leave();
     await app.service.forgetSource('two');
+  });
+
+  it('who is signed out while connecting again and again gets no stream that lasts', async () => {
+    const tabs = await Promise.all([1, 2, 3].map(n => open(`/sse/m${n}`, 'mallory')));
+    await Promise.all(tabs.map(tab => tab.event('connected')));
+    const attempts: Promise<EventStreamClient>[] = [];
+    admitted = 0;
+    for (let n = 0; n < 20; n += 1) attempts.push(open(`/sse/m${n}`, 'mallory'));
+    await until(() => admitted >= 5, 'some to be admitted');
+    signedOut.add('mallory');
+    const revoked = app.service.revoke({ user: 'mallory' });
+    for (let n = 0; n < 20; n += 1) attempts.push(open(`/sse/m${n}`, 'mallory'));
+    await revoked;
+    const clients = [...tabs, ...(await Promise.all(attempts))];
+    await Promise.all(clients.map(client => client.ended()));
+    expect(app.service.connections({ user: 'mallory' })).to.deep.equal([]);
+    for (const { status } of clients.slice(-20)) expect(status).to.equal(401);
+    signedOut.clear();
   });
 
   it('a guard can say which topics a user may follow', async () => {

@@ -1,4 +1,3 @@
-import { readFileSync } from 'node:fs';
 import { mkdtemp, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -52,13 +51,6 @@ async function meet(where: RedisSettings): Promise<void> {
   }
 }
 
-/** The arguments of `ACL SETUSER` in docs/redis.md. */
-function leastAccount(): [user: string, ...rules: string[]] {
-  const [, block = ''] = /```\nuser ([^`]+)```/.exec(readFileSync('docs/redis.md', 'utf8')) ?? [];
-  const [user = '', ...rules] = block.trim().split(/\s+/);
-  return [user, ...rules];
-}
-
 describe('nodes meet', () => {
   const server = withRedis();
   const clients: (Redis | Cluster)[] = [];
@@ -88,48 +80,6 @@ describe('nodes meet', () => {
       const third = own(admin.duplicate({ db: 3 }));
       expect(await third.dbsize()).to.be.greaterThan(0);
       expect(await admin.keys(`${nodes.prefix}*`)).to.deep.equal([]);
-    } finally {
-      await nodes.dispose();
-    }
-  });
-
-  it('as the user of docs/redis.md with only the permissions they need', async () => {
-    const { admin, port } = server.redis;
-    await admin.acl('SETUSER', ...leastAccount());
-    const nodes = new RedisNodes(() => ({
-      url: `redis://sse:password@127.0.0.1:${port}`,
-      prefix: 'sse:',
-      channel: 'sse:events',
-    }));
-    try {
-      const a = await nodes.node('a');
-      const listener = new RecordingListener();
-      listener.connections.set('c1', 't1');
-      await a.start(listener);
-      await a.routes.register({ connectionId: 'c1', token: 't1', onDuplicate: 'takeover' });
-      expect(await send(a, 'm1')).to.include({ outcome: 'delivered' });
-      const retention = { maxEntries: 10, ttl: 5_000 };
-      await a.log.publish({ topic: undefined, body: Buffer.from('data: x\n\n'), retention });
-      const unkept = {
-        topic: undefined,
-        body: Buffer.from('data: y\n\n'),
-        retention: false,
-      } as const;
-      await a.log.publish({ ...unkept, idempotencyKey: 'k' });
-      await until(() => listener.publications.length === 2, 'both broadcasts');
-      await a.log.publish({ topic: 'news', body: Buffer.from('data: z\n\n'), retention });
-      const backlog = { topics: ['news'], most: 5 };
-      expect((await a.log.replay({ topics: [], backlog, limit: 1 })).frames).to.have.length(1);
-      expect(await a.routes.count()).to.equal(1);
-      const check = {
-        scope: 'node',
-        maxRepairs: 10,
-        settle: 1,
-        sample: 10,
-        notify: true,
-      } as const;
-      expect((await a.selfCheck.reconcile(check)).unknown).to.equal(undefined);
-      expect(await a.routes.unregister('c1', 't1')).to.equal(true);
     } finally {
       await nodes.dispose();
     }

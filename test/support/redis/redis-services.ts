@@ -1,5 +1,5 @@
 import { Container } from 'inversify';
-import { sseModule } from '../../../src/container.js';
+import { sseModule, type SseOverrides } from '../../../src/container.js';
 import { SseService } from '../../../src/contracts/service.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 import type { ServiceFactory } from '../../contract/sse-service.contract.js';
@@ -14,7 +14,10 @@ export class RedisServices implements ServiceFactory {
   readonly #services: SseService[] = [];
   readonly #prefix = randomPrefix();
 
-  constructor(port: () => number) {
+  constructor(
+    port: () => number,
+    private readonly overrides: SseOverrides = {},
+  ) {
     this.#proxies = new NodeProxies(port);
   }
 
@@ -25,7 +28,7 @@ export class RedisServices implements ServiceFactory {
     const container = new Container();
     const connection = { heartbeat: false as const, ...options.connection };
     const node = { heartbeat: 200, lease: 15_000, ...options.node, id: nodeId };
-    container.load(sseModule({ ...options, connection, redis, node }, { logger }));
+    container.load(sseModule({ ...options, connection, redis, node }, { logger, ...this.overrides }));
     const service = container.get<SseService>(SseService);
     this.#services.push(service);
     await service.start();

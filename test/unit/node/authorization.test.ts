@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
 import { MemoryBus } from '../../../src/cluster/memory/bus.js';
+import type { AuditRecord } from '../../../src/contracts/audit.js';
 import type { AuthorizedClient, Authorizer, Grant } from '../../../src/contracts/authorization.js';
 import type { ClusterListener } from '../../../src/contracts/listener.js';
 import { codeOf } from '../../support/code-of.js';
@@ -33,11 +34,17 @@ class Grants implements Authorizer {
 describe('authorization', () => {
   let authorizer: Grants;
   let node: TestNode;
+  let records: AuditRecord[];
   const clock = () => sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'Date', 'performance'] });
 
   beforeEach(() => {
     authorizer = new Grants();
-    node = new TestNode('a', new MemoryBus(), { authorizer, options: { guards: { recheck: 60_000 } } });
+    records = [];
+    node = new TestNode('a', new MemoryBus(), {
+      authorizer,
+      options: { guards: { recheck: 60_000 } },
+      onAudit: record => records.push(record),
+    });
   });
   afterEach(() => node.service.close());
 
@@ -141,9 +148,23 @@ describe('authorization', () => {
       expect(ended).to.be.within(1, 49);
       await fake.tickAsync(3_500);
       for (const { sink } of clients) expect(sink.data('sse.closed').join()).to.include('"reason":"expired"');
+      const expired = records.filter(({ kind }) => kind === 'expire').map(({ connectionId }) => connectionId);
+      expect(expired).to.have.members(clients.map(({ connection }) => connection.id));
     } finally {
       fake.restore();
     }
+  });
+
+  it('each revocation has one audit record, on the node that was called', async () => {
+    await node.connect('tab1', { user: 'ann', topics: ['news'] });
+    await node.service.revoke({ user: 'ann', topics: ['news'] });
+    await node.service.revoke({ connectionId: 'ann/tab1' }, { reason: 'signed-out', cut: true });
+    const revoked = records.filter(({ kind }) => kind === 'revoke').map(({ at, ...record }) => record);
+    const both = { kind: 'revoke', nodeId: 'a', closed: 1, missing: [] };
+    expect(revoked).to.deep.equal([
+      { ...both, connectionId: undefined, user: 'ann', topics: ['news'], reason: 'revoked', cut: false },
+      { ...both, connectionId: 'ann/tab1', user: undefined, topics: undefined, reason: 'signed-out', cut: true },
+    ]);
   });
 
   it('credentials that have run out open nothing', async () => {
