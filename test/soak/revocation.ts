@@ -38,7 +38,9 @@ try {
   const connecting = performance.now();
   for (let n = 0; n < streams; n += 100) {
     const some = Array.from({ length: Math.min(100, streams - n) }, (_, index) => n + index);
-    await Promise.all(some.map(k => nodes[k % nodes.length]?.streams.connect(`/u${Math.floor(k / 4) % users}/${k}`)));
+    await Promise.all(
+      some.map(async k => nodes[k % nodes.length]?.streams.connect(`/u${Math.floor(k / 4) % users}/${k}`)),
+    );
   }
   const connectMs = since(connecting);
   const [caller, , hanging] = nodes;
