@@ -42,7 +42,7 @@ describe('in containers', () => {
   describe('Jaeger', () => {
     const container = withContainer({ image: JAEGER_IMAGE, ports: [4318, 16686], ready: /Starting HTTP server|ready/ });
 
-    it('has the span that a node exports', async () => {
+    it('keeps a span that it was sent', async () => {
       const jaeger = await Jaeger.start({
         JAEGER_URL: `http://127.0.0.1:${container.port(16686)}`,
         JAEGER_OTLP_URL: `http://127.0.0.1:${container.port(4318)}`,
