@@ -12,7 +12,7 @@ import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
-import { AuditTrail } from './node/node.js';
+import { AuditTrail } from './node/audit.js';
 import { GUARDS_DECIDE } from './node/authorization.js';
 import { Maintenance } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';

@@ -1,5 +1,5 @@
 /**
- * What this library does with time: a periodic job, a bound on a wait, a repeated step, counts per minute.
+ * What this library does with time: a periodic job, a bound on a wait, a repeated step.
  * No timer of a periodic job keeps the process alive.
  */
 
@@ -134,36 +134,4 @@ export async function retry<T>(
 /** Resolves after so many milliseconds. Does not keep the process alive. */
 export function pause(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, Math.min(ms, LONGEST_MS)).unref());
-}
-
-/** Names that are counted at once. Beyond it further ones are not: an attack must not take the memory of the node. */
-const MOST_NAMES = 100_000;
-const MINUTE_MS = 60_000;
-
-/** How much of something each name had within the last minute, about: the minute before counts by the part that is left of it. */
-export class MinuteCounts {
-  #present = new Map<string, number>();
-  #former = new Map<string, number>();
-  #since = performance.now();
-
-  of(name: string): number {
-    const left = 1 - this.#turn() / MINUTE_MS;
-    return (this.#present.get(name) ?? 0) + (this.#former.get(name) ?? 0) * left;
-  }
-
-  add(name: string, amount: number): void {
-    this.#turn();
-    const former = this.#present.get(name);
-    if (former !== undefined || this.#present.size < MOST_NAMES) this.#present.set(name, (former ?? 0) + amount);
-  }
-
-  /** Begins a new minute where one is over. Returns the milliseconds since the present one began. */
-  #turn(): number {
-    const elapsed = performance.now() - this.#since;
-    if (elapsed < MINUTE_MS) return elapsed;
-    this.#former = elapsed < 2 * MINUTE_MS ? this.#present : new Map<string, number>();
-    this.#present = new Map();
-    this.#since += Math.floor(elapsed / MINUTE_MS) * MINUTE_MS;
-    return elapsed % MINUTE_MS;
-  }
 }

@@ -315,7 +315,8 @@ export interface NodeMessenger {
   closeAll(reason: CloseReason, trace?: string): Promise<CloseReceipt>;
   /**
    * Carries a revocation out on every node, and keeps a mark of it: a node that does not answer carries it out when it is back.
-   * `unavailable`: no mark is kept. Repeating it is harmless. @param trace as in {@link Message}
+   * `unavailable`: no mark is kept. Repeating it is harmless.
+   * @param trace as in {@link Message}
    */
   revoke(revocation: Revocation, trace?: string): Promise<CloseReceipt>;
   /** Subscribes a connection at its owner. */

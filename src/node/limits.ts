@@ -1,11 +1,11 @@
 import { isIP } from 'node:net';
+import { MinuteCounts, NameCounts } from '../cluster/counts.js';
 import type { RegistrationLimits, SharedLimit } from '../contracts/authorization.js';
 import type { RegistrationResult } from '../contracts/cluster.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { idsOf } from '../protocol/users.js';
-import { MinuteCounts } from '../time.js';
 
 /** Who opens a connection, for the limits per client. */
 export interface Client {
@@ -29,7 +29,7 @@ const ADDRESS = '@';
  */
 export class ConnectionLimits {
   // Connections of this node by name, and the bounds that each counts for.
-  readonly #counts = new Map<string, number>();
+  readonly #counts = new NameCounts();
   readonly #bounds = new Map<LocalConnection, readonly Bound[]>();
   readonly #connects = new MinuteCounts();
   readonly #replayed = new MinuteCounts();
@@ -42,40 +42,43 @@ export class ConnectionLimits {
   }
 
   /**
-   * A client wants to connect.
+   * A client wants to connect. Returns what its connection will count for.
    * @param resumes whether it will be given what it missed
    * @throws SseError `RATE_LIMITED`
    */
-  arrive(client: Client, resumes: boolean): void {
+  arrive(client: Client, resumes: boolean): readonly Bound[] {
     const { maxConnectsPerMinute, maxReplayBytesPerMinute } = this.limits;
-    const name = this.#boundsOf(client).find(({ named }) => named)?.name;
-    if (name === undefined) return;
+    const bounds = this.#boundsOf(client);
+    const name = nameIn(bounds);
+    if (name === undefined) return bounds;
     if (maxReplayBytesPerMinute !== false && resumes && this.#replayed.of(name) >= maxReplayBytesPerMinute) {
       throw tooOften('maxReplayBytesPerMinute', maxReplayBytesPerMinute, 'bytes were replayed to this client');
     }
-    if (maxConnectsPerMinute === false) return;
+    if (maxConnectsPerMinute === false) return bounds;
     if (this.#connects.of(name) >= maxConnectsPerMinute) throw tooManyConnects(maxConnectsPerMinute);
     this.#connects.add(name, 1);
+    return bounds;
   }
 
   /**
-   * Whether one more connection of a client is within its limits. To be followed by {@link enter} in the same turn.
+   * Whether one more connection is within its limits. To be followed by {@link enter} in the same turn.
+   * @param bounds as {@link arrive} returned them
    * @param former the connection that it takes over, which makes room where it counts for the same name
    * @throws SseError `CONNECTION_LIMIT`
    */
-  assertRoom(client: Client, former: LocalConnection | undefined): void {
+  assertRoom(bounds: readonly Bound[], former: LocalConnection | undefined): void {
     const freed = former === undefined ? NONE : (this.#bounds.get(former) ?? NONE);
-    for (const { name, most } of this.#boundsOf(client)) {
-      if (most === undefined || (this.#counts.get(name) ?? 0) < most) continue;
+    for (const { name, most } of bounds) {
+      if (most === undefined || this.#counts.of(name) < most) continue;
       if (!freed.some(each => each.name === name)) throw this.refusal({ outcome: 'full', name });
     }
   }
 
   /** A connection counts from now on, until {@link leave}. */
-  enter(connection: LocalConnection, client: Client): void {
-    const bounds = this.#boundsOf(client);
-    for (const { name } of bounds) this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
-    if (bounds.length > 0) this.#bounds.set(connection, bounds);
+  enter(connection: LocalConnection, bounds: readonly Bound[]): void {
+    if (bounds.length === 0) return;
+    this.#counts.add(bounds);
+    this.#bounds.set(connection, bounds);
   }
 
   /** The limits of a connection, for the cluster. */
@@ -100,17 +103,13 @@ export class ConnectionLimits {
     const bounds = this.#bounds.get(connection);
     if (bounds === undefined) return;
     this.#bounds.delete(connection);
-    for (const { name } of bounds) {
-      const left = (this.#counts.get(name) ?? 0) - 1;
-      if (left > 0) this.#counts.set(name, left);
-      else this.#counts.delete(name);
-    }
+    this.#counts.remove(bounds);
   }
 
   /** Entries that a client missed, of so many bytes, were written. */
   replayed(connection: LocalConnection, bytes: number): void {
     if (this.limits.maxReplayBytesPerMinute === false) return;
-    const name = this.#bounds.get(connection)?.find(({ named }) => named)?.name;
+    const name = nameIn(this.#bounds.get(connection) ?? NONE);
     if (name !== undefined) this.#replayed.add(name, bytes);
   }
 
@@ -129,6 +128,11 @@ export class ConnectionLimits {
     const perMinute = named ? this.limits.maxConnectsPerMinute : false;
     return { name, named, ...(most !== false && { most }), ...(perMinute !== false && { perMinute }) };
   }
+}
+
+/** Whose connects and replays are counted together. */
+function nameIn(bounds: readonly Bound[]): string | undefined {
+  return bounds.find(({ named }) => named)?.name;
 }
 
 function tooOften(name: string, limit: number | false, what: string): SseError {

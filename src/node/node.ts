@@ -11,7 +11,7 @@ import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
 import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
-import type { Audit, AuditEvent, AuditListener, AuditSubject } from '../contracts/audit.js';
+import type { Audit } from '../contracts/audit.js';
 import type { Authorizer } from '../contracts/authorization.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, Reset } from '../contracts/connection.js';
@@ -20,10 +20,11 @@ import type { Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/policy.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
-import { SseError, statusOf } from '../errors.js';
+import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import type { Comeback } from '../protocol/cursor.js';
 import { EventEncoder } from '../protocol/event-stream.js';
+import { AuditTrail } from './audit.js';
 import { Confirmations } from './confirmations.js';
 import { ConnectionLimits } from './limits.js';
 import type { Maintenance, Reconciler } from './maintenance.js';
@@ -281,34 +282,6 @@ export class SseNode implements ConnectionObserver {
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
     this.environment.memories.stop();
-  }
-}
-
-/** The audit records of one node. */
-export class AuditTrail implements Audit {
-  constructor(
-    private readonly nodeId: string,
-    private readonly logger: Logger,
-    private readonly listener: AuditListener | undefined,
-  ) {}
-
-  get on(): boolean {
-    return this.listener !== undefined;
-  }
-
-  record(event: AuditEvent): void {
-    try {
-      this.listener?.({ ...event, at: Date.now(), nodeId: this.nodeId });
-    } catch (error) {
-      this.logger.error('onAudit must not throw; the record is lost', { kind: event.kind, error });
-    }
-  }
-
-  refused(subject: AuditSubject, error: unknown): void {
-    const code = SseError.is(error) ? error.code : 'INTERNAL';
-    const limit = SseError.is(error) ? error.limit : undefined;
-    const facts = { ...subject, code, status: SseError.is(error) ? error.status : statusOf(error) };
-    this.record(limit === undefined ? { kind: 'refuse', ...facts } : { kind: 'limit', ...facts, limit });
   }
 }
 

@@ -87,7 +87,10 @@ export class ConnectionOpener {
     this.node.assertAccepting();
     if (!this.node.cluster.joined) await this.node.cluster.join();
     this.#assertWelcome(connectionId, sink, onDuplicate);
-    this.node.limits.arrive(options, brought !== undefined || backlog !== undefined || source !== undefined);
+    const bounds = this.node.limits.arrive(
+      options,
+      brought !== undefined || backlog !== undefined || source !== undefined,
+    );
     if (source !== undefined) {
       checkKey('a source key', source.key);
       assertOwn(options.user, source.key);
@@ -97,12 +100,12 @@ export class ConnectionOpener {
       this.#assertWelcome(connectionId, sink, onDuplicate);
     }
     this.revocations.assertHolds(connectionId, topics, admittedAt);
-    this.node.limits.assertRoom(options, this.node.store.get(connectionId));
+    this.node.limits.assertRoom(bounds, this.node.store.get(connectionId));
     const connection = this.node.createConnection(connectionId, sink, { ...comeback, ids, openedAt: admittedAt });
     this.authorization.begin(connection, options.expiresAt, options.allowedTopics);
     if (options.confirms === true) this.node.confirmations.begin(connection);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
-    this.node.limits.enter(connection, options);
+    this.node.limits.enter(connection, bounds);
     this.node.store.add(connection);
     try {
       if (this.node.options.mailbox.enabled && !connection.ownIds) topics.push(mailboxTopic(connectionId));

@@ -2,7 +2,7 @@ import type { SharedLimit } from '../../contracts/authorization.js';
 import type { Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
 import type { Registered } from '../../contracts/listener.js';
 import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
-import { MinuteCounts } from '../../time.js';
+import { MinuteCounts, NameCounts } from '../counts.js';
 
 /** How often an id may be taken over. */
 export interface TakeoverLimit {
@@ -35,7 +35,7 @@ export class RouteTable {
   readonly #routes = new Map<string, OwnedRoute>();
   #fencingToken = 0;
   /** How many routes count for a name. */
-  readonly #counts = new Map<string, number>();
+  readonly #counts = new NameCounts();
   readonly #registrations = new MinuteCounts();
 
   get size(): number {
@@ -107,17 +107,13 @@ export class RouteTable {
     if (this.#routes.size >= maxConnections) return { outcome: 'full' };
     for (const { name, most = Infinity, perMinute = Infinity } of limits) {
       if (perMinute !== Infinity && this.#registrations.of(name) >= perMinute) return { outcome: 'rate-limited', name };
-      if ((this.#counts.get(name) ?? 0) >= most) return { outcome: 'full', name };
+      if (this.#counts.of(name) >= most) return { outcome: 'full', name };
     }
     return undefined;
   }
 
   #delete(route: OwnedRoute): boolean {
-    for (const { name } of route.limits ?? []) {
-      const left = (this.#counts.get(name) ?? 0) - 1;
-      if (left > 0) this.#counts.set(name, left);
-      else this.#counts.delete(name);
-    }
+    this.#counts.remove(route.limits ?? []);
     return this.#routes.delete(route.connectionId);
   }
 
@@ -128,10 +124,8 @@ export class RouteTable {
   ): RegistrationResult {
     const former = this.#routes.get(connectionId);
     if (former !== undefined) this.#delete(former);
-    for (const { name, perMinute } of limits ?? []) {
-      this.#counts.set(name, (this.#counts.get(name) ?? 0) + 1);
-      if (perMinute !== undefined) this.#registrations.add(name, 1);
-    }
+    this.#counts.add(limits ?? []);
+    for (const { name, perMinute } of limits ?? []) if (perMinute !== undefined) this.#registrations.add(name, 1);
     this.#fencingToken += 1;
     const fencingToken = this.#fencingToken;
     this.#routes.set(connectionId, {

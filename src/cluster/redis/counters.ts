@@ -41,9 +41,7 @@ const NONE: readonly Counted[] = [];
 export class ConnectionCounters {
   /** By token. Kept until the counters are certainly left, so that the walk over all routes can repeat that. */
   readonly #registered = new Map<string, Registered>();
-  readonly #entering: Batches<Partition, Counted, CountersResult>;
-  readonly #renewing: Batches<Partition, Counted, CountersResult>;
-  readonly #leaving: Batches<Partition, Counted, CountersResult>;
+  readonly #calls: Readonly<Record<Mode, Batches<Partition, Counted, CountersResult>>>;
 
   constructor(
     private readonly node: ClusterNode,
@@ -53,9 +51,7 @@ export class ConnectionCounters {
       new Batches<Partition, Counted, CountersResult>(MOST_PER_CALL, (partition, entries) =>
         this.#call(partition, entries, mode),
       );
-    this.#entering = calls('enter');
-    this.#renewing = calls('renew');
-    this.#leaving = calls('leave');
+    this.#calls = { enter: calls('enter'), renew: calls('renew'), leave: calls('leave') };
   }
 
   /** The entries of a registration, which {@link leave} removes. */
@@ -79,7 +75,7 @@ export class ConnectionCounters {
   async enter(entries: readonly Counted[]): Promise<CounterRefusal | undefined> {
     const refusals = await Promise.all(
       entries.map(async entry => {
-        const result = await this.#entering.call(entry.partition, entry);
+        const result = await this.#calls.enter.call(entry.partition, entry);
         return result === 'DONE' ? undefined : { result, limit: entry.limit };
       }),
     );
@@ -88,14 +84,14 @@ export class ConnectionCounters {
 
   /** Counts a connection, whatever its limits are. @throws SseError */
   async renew(entries: readonly Counted[]): Promise<undefined> {
-    await Promise.all(entries.map(entry => this.#renewing.call(entry.partition, entry)));
+    await Promise.all(entries.map(entry => this.#calls.renew.call(entry.partition, entry)));
   }
 
   /** The connection of a registration counts no more. @throws SseError */
   async leave(token: string): Promise<void> {
     const registered = this.#registered.get(token);
     if (registered === undefined) return;
-    await Promise.all(registered.entries.map(entry => this.#leaving.call(entry.partition, entry)));
+    await Promise.all(registered.entries.map(entry => this.#calls.leave.call(entry.partition, entry)));
     if (this.#registered.get(token) === registered) this.#registered.delete(token);
   }
 

@@ -84,28 +84,24 @@ export class RedisRoutes {
     const mode = openedAt === undefined ? takes : 'restore';
     const counted = this.counters.begin(registration);
     const { answer, refusal } = await this.#count({ ...registration, fencingToken, counted }, mode);
-    switch (answer.result) {
-      case 'NEW':
-        if (refusal === undefined) return { outcome: 'registered', fencingToken: answer.fencingToken };
-        await this.unregister(connectionId, token);
-        return refused(refusal.result, refusal.limit.name);
-      case 'TOOK':
-      case 'DUP':
-        return { outcome: 'registered', fencingToken: answer.fencingToken };
+    const { result } = answer;
+    if (result === 'NEW' && refusal !== undefined) {
+      await this.unregister(connectionId, token);
+      return refused(refusal.result, refusal.limit.name);
+    }
+    if (isOwner(result)) return { outcome: 'registered', fencingToken: answer.fencingToken };
+    if (result === 'GONE') throw lost(result);
+    await this.counters.leave(token);
+    switch (result) {
       case 'STORM':
+        return { outcome: 'storm' };
       case 'FULL':
       case 'OFTEN':
+        return refused(result, this.#countedInside(counted, connectionId)[answer.fencingToken - 1]?.limit.name);
       case 'EXISTS':
       case 'MOVED':
       case 'STALE':
-        await this.counters.leave(token);
-        if (answer.result === 'STORM') return { outcome: 'storm' };
-        if (answer.result !== 'FULL' && answer.result !== 'OFTEN') {
-          return { outcome: 'exists', nodeId: nodeIdOf(answer.ownerInc) };
-        }
-        return refused(answer.result, this.#countedInside(counted, connectionId)[answer.fencingToken - 1]?.limit.name);
-      case 'GONE':
-        throw lost(answer.result);
+        return { outcome: 'exists', nodeId: nodeIdOf(answer.ownerInc) };
     }
   }
 
@@ -117,7 +113,7 @@ export class RedisRoutes {
   async restore(registered: Registered): Promise<true | { readonly fencingToken: number }> {
     const counted = this.counters.of(registered.token);
     const { result, fencingToken } = (await this.#count({ ...registered, counted }, 'restore')).answer;
-    return result === 'NEW' || result === 'TOOK' || result === 'DUP' ? true : { fencingToken };
+    return isOwner(result) ? true : { fencingToken };
   }
 
   async unregister(connectionId: string, token: string): Promise<boolean> {
@@ -214,11 +210,18 @@ export class RedisRoutes {
       const { gen } = this.leases.leaseOf(partition);
       const limits = { ...routeTimes(options), takeoverLimit, takeoverWindow };
       const request = {
-        ...{ partition, tombstones, inc, gen, mode, ...limits, pubCommand },
+        partition,
+        tombstones,
+        inc,
+        gen,
+        mode,
+        ...limits,
+        pubCommand,
         counters: registrations.flatMap(({ counted }) => counted.map(({ counter }) => counter)),
-        registrations: registrations.map(one => {
-          return { ...one, limits: one.counted.map(({ limit }) => formatLimit(limit)).join('') };
-        }),
+        registrations: registrations.map(one => ({
+          ...one,
+          limits: one.counted.map(({ limit }) => formatLimit(limit)).join(''),
+        })),
       };
       for (const { tok } of registrations) signer.registering(tok);
       const reply = await gateway.run(registerScript, request).catch((error: unknown) => {
@@ -272,6 +275,11 @@ export class RedisRoutes {
 interface Given extends Omit<Registered, 'fencingToken'>, Pick<Registration, 'trace' | 'maxConnections'> {
   readonly fencingToken: number | undefined;
   readonly counted: readonly Counted[];
+}
+
+/** Whether the registration is that of the owner now. */
+function isOwner(result: RegisterAnswer['result']): result is 'NEW' | 'TOOK' | 'DUP' {
+  return result === 'NEW' || result === 'TOOK' || result === 'DUP';
 }
 
 function refused(result: CounterRefusal['result'], name: string | undefined): RegistrationResult {

@@ -306,7 +306,7 @@ export function loadScripts(
     throw new SseError('INTERNAL', `lua/${name}.lua must be part of the package; build it again`);
   };
   const clock = textOf('_clock');
-  const common = (textOf('_common') + textOf('_counters')).split(/^(?=local )/m);
+  const common = ['_common', '_counters'].flatMap(name => textOf(name).split(/^(?=local )/m));
   return new Map(names.map(name => [name, clock + withUsed(common, textOf(name))]));
 }
 
