@@ -199,7 +199,6 @@ export class Subscriptions {
     const delivered = this.node.cluster.log.position();
     if (delivered !== undefined && isAfter(delivered, since)) return;
     const awaiting = this.#awaiting.get(topic) ?? new Map<LocalConnection, Cursor>();
-    for (const other of awaiting.keys()) if (isEnded(other.state)) awaiting.delete(other);
     this.#awaiting.set(topic, awaiting.set(connection, since));
   }
 
@@ -211,6 +210,7 @@ export class Subscriptions {
   }
 
   #unsubscribe(connection: LocalConnection, topic: string): void {
+    this.#awaiting.get(topic)?.delete(connection);
     if (this.node.store.unsubscribe(connection, topic)) this.node.cluster.log.unsubscribe([topic]);
   }
 
@@ -236,7 +236,7 @@ export class Subscriptions {
     this.#keeping.start();
   }
 
-  /** Prolongs what is remembered of this node's connections, and writes what the cluster does not know. */
+  /** Prolongs what is remembered of this node's connections, writes what the cluster does not know, and forgets ended ones. */
   async #keep(): Promise<void> {
     const { closed, logger } = this.node;
     for (const [connection, topics] of this.#changed) {
@@ -244,6 +244,10 @@ export class Subscriptions {
       if (topics.size === 0 || closed) this.#changed.delete(connection);
     }
     if (this.#changed.size === 0) this.#keeping.stop();
+    for (const [topic, awaiting] of this.#awaiting) {
+      for (const connection of awaiting.keys()) if (isEnded(connection.state)) awaiting.delete(connection);
+      if (awaiting.size === 0) this.#awaiting.delete(topic);
+    }
     const connections = [...this.#changed];
     for (let from = 0; from < connections.length; from += KEPT_AT_ONCE) {
       const some = connections.slice(from, from + KEPT_AT_ONCE);
