@@ -14,24 +14,13 @@ import { MemoryBus } from '../../src/cluster/memory/bus.js';
 import { LocalCoordinator } from '../../src/cluster/memory/coordinator.js';
 import { sseConsole } from '../../src/console/index.js';
 import { sseModule } from '../../src/container.js';
-import type { ConnectionSink } from '../../src/contracts/connection.js';
 import { SseService } from '../../src/contracts/service.js';
+import { OPEN_SINK } from '../support/open-sink.js';
 
 const [connections = 50_000, seconds = 8] = process.argv.slice(2).map(Number);
 const NODES = ['a', 'b', 'c', 'd'];
 const TOPICS = 500;
 const LONG_MS = 50;
-
-/** A socket that takes everything at once. */
-const SINK: ConnectionSink = {
-  closed: false,
-  pendingBytes: 0,
-  attach: () => undefined,
-  open: () => undefined,
-  write: () => true,
-  end: () => undefined,
-  destroy: () => undefined,
-};
 
 const bus = new MemoryBus();
 const nodes = NODES.map(id => {
@@ -46,7 +35,7 @@ const nodes = NODES.map(id => {
 await Promise.all(nodes.map(({ sse }) => sse.start()));
 for (let n = 0; n < connections; n += 1) {
   const topics = ['news', `topic-${n % TOPICS}`];
-  await nodes[n % nodes.length]?.sse.createConnection(`client-${n}`, SINK, { topics, user: `user-${n % 1_000}` });
+  await nodes[n % nodes.length]?.sse.createConnection(`client-${n}`, OPEN_SINK, { topics, user: `user-${n % 1_000}` });
 }
 const [first] = nodes;
 if (first === undefined) throw new Error('there is no node');

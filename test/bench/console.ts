@@ -12,8 +12,8 @@ import { Container } from 'inversify';
 import Koa from 'koa';
 import { sseConsole } from '../../src/console/index.js';
 import { sseModule } from '../../src/container.js';
-import type { ConnectionSink } from '../../src/contracts/connection.js';
 import { SseService } from '../../src/contracts/service.js';
+import { OPEN_SINK } from '../support/open-sink.js';
 
 const [connections = 10_000, seconds = 4] = process.argv.slice(2).map(Number);
 const TOPICS = 500;
@@ -21,17 +21,6 @@ const ROUNDS = 3;
 /** Milliseconds after which a node without viewers samples no more. */
 const FORGOTTEN_MS = 7_500;
 const BEGUN_MS = 1_500;
-
-/** A socket that takes everything at once. */
-const SINK: ConnectionSink = {
-  closed: false,
-  pendingBytes: 0,
-  attach: () => undefined,
-  open: () => undefined,
-  write: () => true,
-  end: () => undefined,
-  destroy: () => undefined,
-};
 
 const container = new Container();
 container.load(sseModule({ connection: { maxConnections: connections } }, { environment: false }));
@@ -42,7 +31,7 @@ const server = app.listen(0, '127.0.0.1');
 await once(server, 'listening');
 await sse.start();
 for (let n = 0; n < connections; n += 1) {
-  await sse.createConnection(`client-${n}`, SINK, { topics: ['news', `topic-${n % TOPICS}`] });
+  await sse.createConnection(`client-${n}`, OPEN_SINK, { topics: ['news', `topic-${n % TOPICS}`] });
 }
 const base = `http://127.0.0.1:${(server.address() as AddressInfo).port}/console/api/`;
 

@@ -7,6 +7,7 @@
  */
 import { writeFileSync } from 'node:fs';
 import { parseArgs } from 'node:util';
+import { markdownTable } from '../support/markdown.js';
 import { measured, obstacle, verdict } from './goals/goal.js';
 import { GOALS } from './goals/goals-list.js';
 import { millionText } from './goals/million.js';
@@ -31,14 +32,13 @@ const judged = GOALS.map(goal => {
 });
 const rows = judged.map(({ what, bound, value, verdict, why }) => [what, bound, value, verdict, why]);
 const head = ['what', 'goal', 'measured', '', 'what stands in the way'];
-const table = [head, head.map(() => '---'), ...rows];
 const pages = {
   'goals.md':
     '# Goals\n\n' +
     `${reports.get('results')?.machine ?? ''}. Made by \`npm run bench:goals\` from what the benchmarks measured last. Ratios are ` +
     'the median over rounds, of this library under Koa unless said otherwise. What telemetry costs is measured by ' +
     '`node dist/test/bench/telemetry/main.js`.\n\n' +
-    `${table.map(row => `| ${row.join(' | ')} |`).join('\n')}\n`,
+    `${markdownTable(head, rows)}\n`,
   'million.md': millionText(reports),
 };
 const summary = summaryText(judged.filter(({ inShort }) => inShort));

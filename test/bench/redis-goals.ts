@@ -7,6 +7,7 @@
  */
 import { parseArgs } from 'node:util';
 import { EventStreamClient } from '../support/event-stream-client.js';
+import { markdownTable } from '../support/markdown.js';
 import { BenchClients } from './client/bench-clients.js';
 import { CentrifugoNode } from './cluster/centrifugo.js';
 import { ClusterRound } from './cluster/cluster-round.js';
@@ -57,7 +58,7 @@ for (let number = 1; number <= Number(flags.rounds); number += 1) {
   await ratiosToIoredis();
   if (program !== undefined) await ratiosToCentrifugo(program);
 }
-console.log('\n| what | goal | measured | spread | figures |\n| --- | --- | --- | --- | --- |');
+const rows: string[][] = [];
 row('registrations per second ÷ bare `SET`', '≥ 0.8', 'register', 'raw-set');
 row('acknowledged sends per second ÷ ioredis round trips', '≥ 0.6', 'send', 'raw-round-trip');
 row("sends with `ack: 'none'` per second ÷ ioredis `PUBLISH`", '≥ 0.8', 'send-none', 'raw-publish');
@@ -72,12 +73,13 @@ if (program !== undefined) {
   ];
   for (const [name, what, goal] of goals) row(`${what} ÷ Centrifugo`, goal, name, `centrifugo-${name}`);
 }
+console.log(`\n${markdownTable(['what', 'goal', 'measured', 'spread', 'figures'], rows)}`);
 
 function row(what: string, goal: string, name: string, base: string): void {
   const [own = [], other = []] = [figures.get(name), figures.get(base)];
   const { median, spread } = summarize(own.map((value, at) => value / (other[at] ?? Number.NaN)));
   const pair = [own, other].map(values => summarize(values).median.toFixed(1)).join(' / ');
-  console.log(`| ${what} | ${goal} | ${median.toFixed(2)} | ±${(spread * 100).toFixed(0)} % | ${pair} |`);
+  rows.push([what, goal, median.toFixed(2), `±${(spread * 100).toFixed(0)} %`, pair]);
 }
 
 async function ratiosToIoredis(): Promise<void> {

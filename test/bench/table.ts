@@ -1,3 +1,4 @@
+import { markdownTable } from '../support/markdown.js';
 import { figure, ratio, type BenchResult } from './bench-result.js';
 
 /** One figure of every row. */
@@ -28,7 +29,7 @@ export function tableText({ rows, columns, results }: Table): string {
     ...columns.map(column => cell(result, results[0] ?? result, column)),
   ]);
   const head = [rows, ...columns.map(({ title }) => title)];
-  return [head, head.map(() => '---'), ...cells].map(row => `| ${row.join(' | ')} |`).join('\n');
+  return markdownTable(head, cells);
 }
 
 function cell(result: BenchResult, base: BenchResult, { metric, digits }: Column): string {

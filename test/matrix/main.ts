@@ -4,6 +4,7 @@
  * fails. `--short` runs a few cells with what is on this machine, `--only=TEXT` those whose row has the text; they write nothing.
  */
 import { writeSection } from '../support/doc-section.js';
+import { markdownTable } from '../support/markdown.js';
 import { tables } from './cells.js';
 import { Tools } from './tools.js';
 import { type Cell, Workshop } from './workshop.js';
@@ -67,7 +68,5 @@ function tableOf(cells: readonly Cell[]): string {
     const values = columns.map(column => cells.find(cell => cell.row === row && cell.column === column));
     return [row, ...values.map(cell => (cell && results.get(cell)) ?? '')];
   });
-  return [['', ...columns], columns.map(() => '---').concat('---'), ...lines]
-    .map(line => `| ${line.join(' | ')} |`)
-    .join('\n');
+  return markdownTable(['', ...columns], lines);
 }

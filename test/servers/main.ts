@@ -11,6 +11,7 @@ import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { writeSection } from '../support/doc-section.js';
 import type { GroupResult } from '../support/file-times.js';
+import { markdownTable } from '../support/markdown.js';
 import { type Server, SERVERS } from './servers.js';
 
 interface Result {
@@ -106,7 +107,5 @@ async function mocha(paths: readonly string[], env: NodeJS.ProcessEnv): Promise<
 
 function tableOf(rows: readonly Result[]): string {
   const lines = rows.map(({ server, from, passed, leftOut }) => [server, from, `${passed} pass`, leftOut.join('; ')]);
-  return [['', 'from', 'tests', 'left out'], ['---', '---', '---', '---'], ...lines]
-    .map(cells => `| ${cells.join(' | ')} |`)
-    .join('\n');
+  return markdownTable(['', 'from', 'tests', 'left out'], lines);
 }

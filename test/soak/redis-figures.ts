@@ -20,6 +20,7 @@ import {
   reconcileScript,
 } from '../../src/cluster/redis/scripts.js';
 import { writeSection } from '../support/doc-section.js';
+import { markdownTable } from '../support/markdown.js';
 import { RecordingListener } from '../support/recording-listener.js';
 import { gatewayOptions } from '../support/redis/gateway-options.js';
 import { bytesPerRoute, costOf, idleTraffic, inBatches } from '../support/redis/redis-costs.js';
@@ -33,9 +34,9 @@ const CALLS = 5_000;
 const server = await RedisServer.start();
 
 function table(name: string, head: readonly string[], rows: readonly (readonly unknown[])[]): void {
-  const lines = [head, head.map(() => '---'), ...rows].map(cells => `| ${cells.join(' | ')} |`);
-  console.log(`\n${lines.join('\n')}`);
-  if (process.argv.includes('--write')) writeSection('redis', name, lines.join('\n'));
+  const text = markdownTable(head, rows);
+  console.log(`\n${text}`);
+  if (process.argv.includes('--write')) writeSection('redis', name, text);
 }
 
 async function memory(): Promise<void> {

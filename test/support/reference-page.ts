@@ -6,6 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import { httpStatusOf, SSE_ERROR_CODES } from '../../src/errors.js';
+import { markdownTable } from './markdown.js';
 
 export const REFERENCE_PAGE = fileURLToPath(new URL('../../../docs/reference.md', import.meta.url));
 
@@ -47,10 +48,6 @@ function statuses(): string[][] {
   ]);
 }
 
-function table(head: readonly string[], rows: readonly (readonly string[])[]): string {
-  return [head, head.map(() => '-'), ...rows].map(cells => `| ${cells.join(' | ')} |`).join('\n');
-}
-
 /** The page as it must be. */
 export async function referencePage(): Promise<string> {
   const errors = commentTable('errors', 'code | cause').map(([code = '', cause = '', retry = '', todo = '']) => [
@@ -71,24 +68,24 @@ Settings are in [settings](settings.md), metrics and spans in [telemetry](teleme
 Everything that the library throws is an \`SseError\` with one of these codes. \`SseError.is(error, 'DRAINING')\` recognises one. Programs read the
 code; the message names the rule, the received value and the next step. A \`rejected\` receipt has such a code too.
 
-${table(['code', 'status', 'when', 'again?', 'what to do'], errors)}
+${markdownTable(['code', 'status', 'when', 'again?', 'what to do'], errors)}
 
 A receipt that is \`unavailable\` has one of these codes:
 
-${table(['code', 'meaning'], commentTable('errors', 'code | meaning'))}
+${markdownTable(['code', 'meaning'], commentTable('errors', 'code | meaning'))}
 
 ## HTTP statuses
 
 A stream that opens is 200. A refused request has the status of its code; a guard or a handler may choose another one from 400 to 599. A refusal
 that may pass is a stream for a client that names \`text/event-stream\`: [what a client sees](streams.md#when-things-are-refused).
 
-${table(['status', 'codes'], statuses())}
+${markdownTable(['status', 'codes'], statuses())}
 
 ## Events
 
 Names that begin with \`sse.\`, and \`connected\`, belong to the library; an application cannot send them.
 
-${table(['event', 'meaning'], reservedEvents())}
+${markdownTable(['event', 'meaning'], reservedEvents())}
 
 \`sse.position\` is the fourth: it moves the last id of a quiet client, and no application listens for it. [What a client sees](streams.md) has
 the data of each.
@@ -97,7 +94,7 @@ the data of each.
 
 The last event of a stream that the server ends is \`sse.closed\` with a reason. An application may name its own.
 
-${table(['reason', 'cause', 'does the client come back?'], commentTable('close-reasons', 'reason | cause'))}
+${markdownTable(['reason', 'cause', 'does the client come back?'], commentTable('close-reasons', 'reason | cause'))}
 `;
   return format(text, { ...(await resolveConfig(REFERENCE_PAGE)), parser: 'markdown' });
 }

@@ -1,42 +1,17 @@
 import { PerformanceObserver } from 'node:perf_hooks';
-import { type ConnectionSink, LocalCoordinator, MemoryConnectionStore } from '../../../src/index.js';
+import { LocalCoordinator, MemoryConnectionStore } from '../../../src/index.js';
 import { DistributedSseService } from '../../../src/node/service.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
 import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
 import { ConsoleLogger } from '../../../src/telemetry/console-logger.js';
 import { OpenTelemetry, SilentTelemetry } from '../../../src/telemetry/telemetry.js';
+import { OPEN_SINK } from '../../support/open-sink.js';
 import { enter, isStubbed, MODES } from './modes.js';
 
 const ROUNDS = 50;
 const FEW = 100;
 const MANY = 2100;
-
-/** A socket that takes everything. */
-class Nowhere implements ConnectionSink {
-  readonly closed = false;
-  readonly pendingBytes = 0;
-
-  attach(): void {
-    // Never drains and never closes.
-  }
-
-  open(): void {
-    // No head.
-  }
-
-  write(): boolean {
-    return true;
-  }
-
-  end(): void {
-    // Nothing to end.
-  }
-
-  destroy(): void {
-    // Nothing to destroy.
-  }
-}
 
 const mode = MODES.find(name => name === process.argv[2]) ?? 'stub';
 enter(mode);
@@ -67,7 +42,7 @@ async function bytesPerBroadcast(connections: number): Promise<number> {
       ? new SilentTelemetry()
       : new OpenTelemetry({ ...options.telemetry, nodeId: 'a', formatId: formatCursor }),
   });
-  for (let n = 0; n < connections; n += 1) await service.createConnection(`c${n}`, new Nowhere());
+  for (let n = 0; n < connections; n += 1) await service.createConnection(`c${n}`, OPEN_SINK);
   for (let round = 0; round < 200; round += 1) await broadcast(service);
   globalThis.gc?.();
   const before = process.memoryUsage().heapUsed;
