@@ -1,10 +1,12 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type ChildProcessByStdio, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { existsSync } from 'node:fs';
 import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import type { Readable } from 'node:stream';
 import { chromium, type Browser, type BrowserContext } from 'playwright-core';
+import { retry, withTimeout } from '../../src/time.js';
 
 const CANDIDATES = ['/usr/bin/chromium', '/usr/bin/chromium-browser', '/usr/bin/google-chrome'];
 const ARGUMENTS = [
@@ -25,6 +27,10 @@ const ARGUMENTS = [
   '--disable-renderer-backgrounding',
 ];
 
+// A browser that starts on a busy machine does not answer now and then; the next one does.
+const STARTS = 3;
+const LONGEST_START_MS = 30_000;
+
 /** The browser of all suites of this process. */
 let started: Promise<Chromium> | undefined;
 
@@ -44,22 +50,20 @@ export interface StartedBrowser {
  */
 export function describeInBrowser(title: string, suite: (chromium: StartedBrowser) => void): void {
   const path = process.env['CHROMIUM_PATH'] ?? CANDIDATES.find(candidate => existsSync(candidate));
+  if (path === undefined && process.env['REQUIRE_BROWSER'] !== '1') {
+    // Not in a hook: the other hooks of the suite would run, without a browser.
+    describe.skip(`${title} (no Chromium on this machine: apt-get install chromium)`, () => suite(new Running()));
+    return;
+  }
   describe(title, () => {
     const running = new Running();
     before(async function () {
-      this.timeout(60_000);
-      if (path === undefined) withoutBrowser(this);
-      running.chromium = await (started ??= Chromium.start(path));
+      this.timeout(2 * STARTS * LONGEST_START_MS);
+      if (path === undefined) throw new Error('no Chromium on this machine: apt-get install chromium');
+      running.chromium = await (started ??= retry(() => Chromium.start(path), { tries: STARTS, pauseMs: 100 }));
     });
     suite(running);
   });
-}
-
-function withoutBrowser(context: Mocha.Context): never {
-  const why = 'no Chromium on this machine: apt-get install chromium';
-  if (process.env['REQUIRE_BROWSER'] === '1') throw new Error(why);
-  console.warn(`      skipped: ${why}`);
-  return context.skip();
 }
 
 class Running implements StartedBrowser {
@@ -90,26 +94,46 @@ class Chromium {
   static async start(path: string): Promise<Chromium> {
     const profile = await mkdtemp(join(tmpdir(), 'sse-chromium-'));
     const program = spawn(path, [...ARGUMENTS, `--user-data-dir=${profile}`], { stdio: ['ignore', 'ignore', 'pipe'] });
-    const endpoint = await new Promise<string>((resolve, reject) => {
-      let text = '';
-      program.stderr.on('data', (chunk: Buffer) => {
-        text += chunk.toString();
-        const [, url] = /DevTools listening on (\S+)/.exec(text) ?? [];
-        if (url !== undefined) resolve(url);
+    try {
+      // A browser that Playwright starts itself has no window in which a tab could be hidden.
+      const options = { noDefaults: true, timeout: LONGEST_START_MS };
+      const endpoint = await withTimeout(endpointOf(program), LONGEST_START_MS, () => {
+        throw new Error('the browser does not say where it can be reached');
       });
-      program.once('exit', () => reject(new Error(`${path} has ended: ${text}`)));
-    });
-    // A browser that Playwright starts itself has no window in which a tab could be hidden.
-    const browser = await chromium.connectOverCDP(endpoint, { noDefaults: true });
-    const [window] = browser.contexts();
-    if (window === undefined) throw new Error('the browser has no window');
-    return new Chromium(browser, window, program, profile);
+      const browser = await chromium.connectOverCDP(endpoint, options);
+      const [window] = browser.contexts();
+      if (window === undefined) throw new Error('the browser has no window');
+      return new Chromium(browser, window, program, profile);
+    } catch (error) {
+      // A browser that hangs obeys no other signal.
+      await end(program, profile, 'SIGKILL');
+      throw error;
+    }
   }
 
-  async stop(): Promise<void> {
-    const ended = once(this.program, 'exit');
-    this.program.kill();
-    await ended;
-    await rm(this.profile, { recursive: true, force: true, maxRetries: 5 });
+  stop(): Promise<void> {
+    return end(this.program, this.profile, 'SIGTERM');
   }
+}
+
+/** Where a browser that starts can be reached. */
+function endpointOf(program: ChildProcessByStdio<null, null, Readable>): Promise<string> {
+  return new Promise((resolve, reject) => {
+    let text = '';
+    program.stderr.on('data', (chunk: Buffer) => {
+      text += chunk.toString();
+      const [, url] = /DevTools listening on (\S+)/.exec(text) ?? [];
+      if (url !== undefined) resolve(url);
+    });
+    program.once('exit', () => reject(new Error(`the browser has ended: ${text}`)));
+  });
+}
+
+async function end(program: ChildProcess, profile: string, signal: NodeJS.Signals): Promise<void> {
+  if (program.exitCode === null && program.signalCode === null) {
+    const ended = once(program, 'exit');
+    program.kill(signal);
+    await ended;
+  }
+  await rm(profile, { recursive: true, force: true, maxRetries: 5 });
 }

@@ -6,6 +6,8 @@ import { CuttableRedisNodes, RedisNodes } from '../../support/redis/redis-nodes.
 import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
 
+/** Heartbeats, which also call scripts, are far apart. */
+const SELDOM = { heartbeat: 20_000, lease: 60_000 };
 const QUICK = { node: { heartbeat: 200, lease: 600 } };
 const ONE_EACH: RegistrationLimits = {
   limits: [
@@ -36,8 +38,7 @@ async function scriptsOf(admin: { info(section: string): Promise<string> }): Pro
 describe('limits of the cluster, on a single Redis', () => {
   const server = withRedis();
   const nodes = new CuttableRedisNodes(() => server.redis.port, QUICK);
-  // Its heartbeats, which also call scripts, are far apart.
-  const slow = new RedisNodes(() => ({ url: server.redis.url }), { node: { heartbeat: 20_000, lease: 60_000 } });
+  const slow = new RedisNodes(() => ({ url: server.redis.url }), { node: SELDOM });
 
   afterEach(async () => {
     await nodes.dispose();
@@ -84,7 +85,10 @@ describe('limits of the cluster, on a single Redis', () => {
 describe('limits of the cluster, on a Redis Cluster', () => {
   const cluster = withRedisCluster();
   // A master that does not know a script yet would be asked twice.
-  const nodes = new RedisNodes(() => ({ client: cluster.redis.admin }), { script: { scriptCacheEnabled: false } });
+  const nodes = new RedisNodes(() => ({ client: cluster.redis.admin }), {
+    script: { scriptCacheEnabled: false },
+    node: SELDOM,
+  });
   afterEach(() => nodes.dispose());
 
   it('need one further call, for an address, and none for a user', async () => {
