@@ -277,6 +277,10 @@ describe('register.lua', () => {
       expect(await a.count('leave', key, 'x', '')).to.equal('DONE');
       expect(await b.count('leave', key, 'x', '')).to.equal('DONE');
       expect(await admin().exists(key)).to.equal(0);
+      // It was found full by a clock that was set back since.
+      await admin().hset(key, '#full', bench.now + 60_000);
+      expect(await a.count('enter', key, 'x', '1,;')).to.equal('DONE');
+      expect(await a.count('leave', key, 'x', '')).to.equal('DONE');
       // A repetition is no connect.
       for (const tok of ['x', 'x', 'y']) expect(await a.count('enter', key, tok, ',2;')).to.equal('DONE');
       expect(await a.count('enter', key, 'z', ',2;')).to.equal('OFTEN');
