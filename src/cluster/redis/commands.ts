@@ -1,6 +1,6 @@
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
-import type { ClusterNode } from './cluster-node.js';
+import type { ClusterNode, NodeChannel } from './cluster-node.js';
 import {
   type Command,
   type CommandRequest,
@@ -15,7 +15,6 @@ import {
   revocationOf,
 } from './command-frames.js';
 import type { LiveNodes } from './leases.js';
-import type { NodeChannel } from './node-channel.js';
 
 type OperationLimits = ResolvedSseOptions['resilience']['command'];
 

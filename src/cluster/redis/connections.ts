@@ -1,19 +1,29 @@
 import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
 import { pause, withTimeout } from '../../time.js';
-import { clientFor, isCluster, Login, type RedisAddress } from './address.js';
 import {
   backoff,
+  clientFor,
   clusterOptions,
   commandOptions,
+  isCluster,
   keepQuiet,
+  Login,
   type Quietly,
+  type RedisAddress,
+  Silence,
   subscriberOptions,
-} from './client-options.js';
-import { refusalIn } from './failures.js';
+} from './client.js';
+import {
+  askServer,
+  atReplica,
+  clusterObstacleOf,
+  evictionPolicyOf,
+  obstacleOf,
+  refusalIn,
+  type ServerInfo,
+} from './failures.js';
 import { hashSlot, SLOTS } from './keys.js';
-import { Silence } from './silence.js';
-import { askServer, atReplica, clusterObstacleOf, evictionPolicyOf, obstacleOf, type ServerInfo } from './server.js';
 
 /** The listener of the connection for commands. No method may throw. */
 interface ConnectionEvents {

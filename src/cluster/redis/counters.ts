@@ -1,6 +1,6 @@
 import type { SharedLimit } from '../../contracts/authorization.js';
 import type { Registration } from '../../contracts/cluster.js';
-import { Batches } from './batches.js';
+import { Batches } from './gateway.js';
 import type { ClusterNode } from './cluster-node.js';
 import type { Partition } from './keys.js';
 import { type NodeLeases, routeTimes } from './leases.js';

@@ -2,7 +2,7 @@ import type { NodeInfo, Registration, RegistrationResult, Route } from '../../co
 import type { Registered } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
 import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
-import { Batches } from './batches.js';
+import { Batches } from './gateway.js';
 import type { ClusterNode } from './cluster-node.js';
 import { ConnectionCounters, type Counted, type CounterRefusal, formatLimit } from './counters.js';
 import { nodeIdOf } from './frames.js';
