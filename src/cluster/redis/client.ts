@@ -260,10 +260,15 @@ export type Quietly = <R>(work: () => R) => R;
 const COMMANDS = channel('tracing:ioredis:command:start');
 
 /**
- * Has an instrumentation of ioredis record no command of this connection: their arguments have connection ids and events,
- * and the library reports its calls itself. Without an instrumentation it costs a comparison per command.
+ * Prepares a new connection. A socket that fails twice, as with TLS, does not end the process: ioredis has a listener for the
+ * first error only. And an instrumentation of ioredis records no command: their arguments have connection ids and events, and
+ * the library reports its calls itself. Without an instrumentation that costs a comparison per command.
  */
-export function keepQuiet(connection: Redis, quietly: Quietly): void {
+export function prepare(connection: Redis, quietly: Quietly): void {
+  connection.on('error', () => {
+    // Unlike what the types say, there may be no stream yet.
+    if (Reflect.has(connection, 'stream')) connection.stream.on('error', () => undefined);
+  });
   const send = connection.sendCommand.bind(connection);
   // So the instrumentations of OpenTelemetry mark a method that they have replaced.
   const replaced = Object.hasOwn(Reflect.get(connection, 'sendCommand'), '__wrapped');

@@ -69,8 +69,8 @@ export class RedisCoordinator implements ClusterCoordinator {
     unsubscribe: topics => this.#node?.feed.unsubscribe(topics),
     forget: async topic => this.#reach().writer.forget(topic),
     kept: async topic => this.#reach().writer.kept(topic),
-    remember: async change => this.#reach().remembered.remember(change),
-    recall: async (connectionId, ttl) => this.#reach().remembered.recall(connectionId, ttl),
+    remember: async change => this.#reach().writer.remember(change),
+    recall: async (connectionId, ttl) => this.#reach().writer.recall(connectionId, ttl),
     position: () => this.#node?.feed.position,
     lastPosition: () => this.#node?.feed.lastPosition,
   };

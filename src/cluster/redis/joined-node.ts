@@ -11,7 +11,7 @@ import { LogFeed } from './feed.js';
 import { nodeIdOf, type SupersededFrame } from './frames.js';
 import type { Partition } from './keys.js';
 import { LiveNodes, NodeLeases, type Trouble } from './leases.js';
-import { LogWriter, RememberedSubscriptions, UnreadableTopics } from './log.js';
+import { LogWriter, UnreadableTopics } from './log.js';
 import { LogReader } from './log-reader.js';
 import { MessageRouter, type PendingSend } from './messages.js';
 import { NodeCommands, RevocationMarks } from './node-commands.js';
@@ -38,7 +38,6 @@ export class JoinedNode implements InboxParts {
   readonly reader: LogReader;
   readonly writer: LogWriter;
   readonly feed: LogFeed;
-  readonly remembered: RememberedSubscriptions;
   readonly nodes: LiveNodes;
   readonly unreadable: UnreadableTopics;
   readonly #marks: RevocationMarks;
@@ -79,7 +78,6 @@ export class JoinedNode implements InboxParts {
     const tail = new LogTail(node.options.history.tail, topic => retentionMs(node.options, topic));
     this.reader = new LogReader({ ...node, gateway: node.reading }, tail, this.unreadable);
     this.writer = new LogWriter(node, this.nodes, this.unreadable);
-    this.remembered = new RememberedSubscriptions(node);
     this.feed = new LogFeed(node, this.#inbox.log, this.reader, tail);
   }
 

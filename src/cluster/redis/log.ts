@@ -23,13 +23,25 @@ import {
 
 const IDEMPOTENCY_MS = 60_000;
 
-/** Publishes events: into the ordered log and to its subscribers in one step, or only to the subscribers. */
+/** Ids that one call recalls: as many as one call of `recall.lua` answers. */
+const MOST_RECALLED = 32;
+
+type Recalled = readonly { readonly topic: string; readonly state: string }[];
+
+/**
+ * Publishes events: into the ordered log and to its subscribers in one step, or only to the subscribers. And remembers what
+ * clients follow that come back; questions of one turn of the event loop travel together.
+ */
 export class LogWriter {
+  readonly #recalls: Batches<number, string, Recalled>;
+
   constructor(
     private readonly node: ClusterNode,
     private readonly liveNodes: Pick<LiveNodes, 'count'>,
     private readonly unreadable: Pick<UnreadableTopics, 'note'>,
-  ) {}
+  ) {
+    this.#recalls = new Batches(MOST_RECALLED, (ms, connectionIds) => this.#recallAll(ms, connectionIds));
+  }
 
   /** @throws SseError */
   async publish(publication: Publication): Promise<PublicationResult> {
@@ -55,6 +67,29 @@ export class LogWriter {
     const { gateway } = this.node;
     const { entries } = await gateway.run(keptScript, { stream: gateway.keys.topic(topic).stream });
     return entries;
+  }
+
+  /** @throws SseError */
+  async remember({ connectionId, topic, change, limit, ttl }: SubscriptionChange): Promise<boolean> {
+    const { gateway } = this.node;
+    const { logMeta: meta } = gateway.keys;
+    const followed = gateway.keys.followed(connectionId);
+    const { status } = await gateway.run(rememberScript, { meta, followed, topic, change, limit, ms: ttl });
+    return status === 'OK';
+  }
+
+  /** @throws SseError */
+  async recall(connectionId: string, ttl: number): Promise<ReadonlyMap<string, RememberedTopic>> {
+    const recalled = await this.#recalls.call(ttl, connectionId);
+    return new Map(recalled.map(({ topic, state }) => [topic, parseState(state)]));
+  }
+
+  async #recallAll(ms: number, connectionIds: readonly string[]): Promise<readonly Recalled[]> {
+    const { gateway } = this.node;
+    const followed = connectionIds.map(connectionId => gateway.keys.followed(connectionId));
+    const reply = await gateway.run(recallScript, { followed, ms });
+    if (reply.status === 'OK') return reply.remembered;
+    throw new SseError('INTERNAL', 'recall.lua must answer, got its refusal of so many ids');
   }
 
   async #append({ topic = EVERYONE, retention, idempotencyKey, ...event }: Publication) {
@@ -127,43 +162,6 @@ export function logRequest({ keys, mayEvict }: RedisGateway, options: ResolvedSs
 export function logLifeMs({ history, mailbox }: Pick<ResolvedSseOptions, 'history' | 'mailbox'>): number {
   const own = Object.values(history.topics).map(topic => (topic === false ? 0 : (topic.ttl ?? 0)));
   return Math.max(history.ttl, mailbox.ttl, ...own) * MEMORY_FACTOR;
-}
-
-/** Ids that one call recalls: as many as one call of `recall.lua` answers. */
-const MOST_PER_CALL = 32;
-
-type Recalled = readonly { readonly topic: string; readonly state: string }[];
-
-/** What clients follow that come back, in Redis. Questions of one turn of the event loop travel together. */
-export class RememberedSubscriptions {
-  readonly #recalls: Batches<number, string, Recalled>;
-
-  constructor(private readonly node: ClusterNode) {
-    this.#recalls = new Batches(MOST_PER_CALL, (ms, connectionIds) => this.#recallAll(ms, connectionIds));
-  }
-
-  /** @throws SseError */
-  async remember({ connectionId, topic, change, limit, ttl }: SubscriptionChange): Promise<boolean> {
-    const { gateway } = this.node;
-    const { logMeta: meta } = gateway.keys;
-    const followed = gateway.keys.followed(connectionId);
-    const { status } = await gateway.run(rememberScript, { meta, followed, topic, change, limit, ms: ttl });
-    return status === 'OK';
-  }
-
-  /** @throws SseError */
-  async recall(connectionId: string, ttl: number): Promise<ReadonlyMap<string, RememberedTopic>> {
-    const recalled = await this.#recalls.call(ttl, connectionId);
-    return new Map(recalled.map(({ topic, state }) => [topic, parseState(state)]));
-  }
-
-  async #recallAll(ms: number, connectionIds: readonly string[]): Promise<readonly Recalled[]> {
-    const { gateway } = this.node;
-    const followed = connectionIds.map(connectionId => gateway.keys.followed(connectionId));
-    const reply = await gateway.run(recallScript, { followed, ms });
-    if (reply.status === 'OK') return reply.remembered;
-    throw new SseError('INTERNAL', 'recall.lua must answer, got its refusal of so many ids');
-  }
 }
 
 /** The state of a topic as `remember.lua` writes it: a mark, then the position where the subscription began. */
