@@ -22,8 +22,9 @@ import { assertKnownKeys } from './options/problems.js';
 import { resolveOptions } from './options/resolve-options.js';
 import { ResolvedSseOptions, type SseOptions } from './options/sse-options.js';
 import { formatCursor } from './protocol/cursor.js';
-import { CockatielPolicy, PassthroughPolicy, policyObserver } from './resilience/policies.js';
+import { CockatielPolicy, PassthroughPolicy } from './resilience/policies.js';
 import { ConsoleLogger } from './telemetry/console-logger.js';
+import { policyObserver } from './telemetry/maintenance.js';
 import type { ServerAddress } from './telemetry/spans.js';
 import { OpenTelemetry, SilentTelemetry } from './telemetry/telemetry.js';
 
