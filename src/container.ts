@@ -12,22 +12,18 @@ import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
-import { AuditTrail } from './node/audit.js';
-import { GUARDS_DECIDE } from './node/authorization.js';
+import { AuditTrail } from './node/node.js';
+import { GUARDS_DECIDE, TicketGuard } from './node/authorization.js';
 import { Maintenance } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
-import { TicketGuard } from './node/tickets.js';
 import { MemoryConnectionStore } from './node/store.js';
-import type { EnvironmentOption } from './options/environment.js';
+import { type EnvironmentOption, ResolvedSseOptions, resolveOptions, type SseOptions } from './options/sse-options.js';
 import { assertKnownKeys } from './options/problems.js';
-import { resolveOptions } from './options/resolve-options.js';
-import { ResolvedSseOptions, type SseOptions } from './options/sse-options.js';
 import { formatCursor } from './protocol/cursor.js';
 import { CockatielPolicy, policyObserver } from './resilience/cockatiel-policy.js';
 import { PassthroughPolicy } from './resilience/passthrough-policy.js';
-import { ConsoleLogger } from './telemetry/console-logger.js';
+import { ConsoleLogger, OpenTelemetry, SilentTelemetry } from './telemetry/telemetry.js';
 import type { ServerAddress } from './telemetry/spans.js';
-import { OpenTelemetry, SilentTelemetry } from './telemetry/telemetry.js';
 
 /** A service of one's own: a class the container builds once, or a ready object. */
 export type Override<T> = Newable<T> | (T & object);

@@ -1,6 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
-import { listSettings } from '../src/options/environment.js';
+import { listSettings } from '../src/options/sse-options.js';
 import { defaultOf, SETTINGS_PAGE, settingsPage, settingTexts } from './support/settings-page.js';
 
 describe('docs/settings.md', () => {

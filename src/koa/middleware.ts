@@ -9,9 +9,19 @@ import { httpStatusOf, SseError } from '../errors.js';
 import { assertKnownKeys } from '../options/problems.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
 import { hideHttpPath, noteHttpRoute } from '../telemetry/connections.js';
-import { isReport } from './accept.js';
 import type { EndpointRequest } from './endpoints.js';
-import { admit, type GuardServices } from './guards.js';
+import { admit, type GuardServices, RequestLimits } from './guards.js';
+import {
+  answerHead,
+  answerRefusal,
+  asRefusal,
+  completeAnswer,
+  isAnsweredByStream,
+  isUnanswered,
+  keepFromCaches,
+  type RefusalServices,
+} from './refusal.js';
+import { isReport } from './reports.js';
 import {
   allowedMethods,
   assertBound,
@@ -24,17 +34,6 @@ import {
   type MatchingOptions,
   matchRoutes,
 } from './routes.js';
-import {
-  answerHead,
-  answerRefusal,
-  asRefusal,
-  completeAnswer,
-  isAnsweredByStream,
-  isUnanswered,
-  keepFromCaches,
-  type RefusalServices,
-} from './refusal.js';
-import { RequestLimits } from './request-limits.js';
 import { ignoreDisconnects, type SseContext, StreamRequest } from './stream-request.js';
 
 /** Settings of the middleware. */

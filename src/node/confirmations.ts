@@ -3,8 +3,15 @@ import type { CommandReceipt, ConfirmationReport } from '../contracts/events.js'
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
-import { checkConnectionId, checkKey, isReportToken, MOST_REPORTED } from '../protocol/names.js';
-import { checkIdWithoutUser, checkUser, connectionIdOf } from '../protocol/users.js';
+import {
+  checkConnectionId,
+  checkIdWithoutUser,
+  checkKey,
+  checkUser,
+  connectionIdOf,
+  isReportToken,
+  MOST_REPORTED,
+} from '../protocol/names.js';
 import { Periodic } from '../time.js';
 
 /** Reports of one client per second, and at once. */

@@ -1,4 +1,4 @@
-import type { Beating, HeartbeatWheel, Watchdog, Watched } from '../connection/timers.js';
+import type { Beating, HeartbeatWheel, Watchdog, Watched } from '../connection/scheduler.js';
 import type { ClusterCoordinator, EventLog } from '../contracts/cluster.js';
 import type { Frame } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';

@@ -1,5 +1,4 @@
-import { localReceipt, NOT_CONNECTED, type ReceiptSubject, rejected } from '../connection/direct-send.js';
-import { REMEMBER_MS } from '../connection/message-memory.js';
+import { localReceipt, NOT_CONNECTED, type ReceiptSubject, rejected, REMEMBER_MS } from '../connection/direct-send.js';
 import type { Publication } from '../contracts/cluster.js';
 import type { Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/service.js';

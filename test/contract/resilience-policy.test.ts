@@ -1,4 +1,4 @@
-import { resolveOptions } from '../../src/options/resolve-options.js';
+import { resolveOptions } from '../../src/options/sse-options.js';
 import { CockatielPolicy } from '../../src/resilience/cockatiel-policy.js';
 import { PassthroughPolicy } from '../../src/resilience/passthrough-policy.js';
 import { resiliencePolicyContract } from '../../src/testing/contracts/resilience-policy.js';

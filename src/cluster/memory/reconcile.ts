@@ -1,5 +1,5 @@
 import type { ClusterListener } from '../../contracts/listener.js';
-import { userOf } from '../../protocol/users.js';
+import { userOf } from '../../protocol/names.js';
 import type { Difference } from '../differences.js';
 import type { OwnedRoute, RouteTable } from './routes.js';
 

@@ -1,6 +1,6 @@
 import { RedisClock } from '../../../src/cluster/redis/clock.js';
 import { FrameSigner } from '../../../src/cluster/redis/signing.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 
 /** A signer without a secret. */
 export function unsigned(): FrameSigner {
