@@ -85,51 +85,30 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     bindService(load, Authorizer, overrides.authorizer, () => GUARDS_DECIDE);
     bindPolicy(load, overrides, resolved);
     bindCoordinator(load, overrides.clusterCoordinator, resolved);
-    bindMaintenance(load, overrides.onInconsistency, resolved);
-    bindFacade(load, resolved);
+    bindFacade(load, overrides.onInconsistency, resolved);
     load.bind(TicketGuard).toResolvedValue(service => new TicketGuard(service), [SseService]);
   });
 }
 
-function bindMaintenance(
+function bindFacade(
   load: ContainerModuleLoadOptions,
   onInconsistency: InconsistencyListener | undefined,
   options: ResolvedSseOptions,
 ): void {
   load
-    .bind(Maintenance)
-    .toResolvedValue(
-      (store, coordinator, logger, { maintenance: telemetry }) =>
-        new Maintenance({ options, store, coordinator, logger, telemetry, onInconsistency }),
-      [ConnectionStore, ClusterCoordinator, Logger, Telemetry],
-    )
-    .inSingletonScope();
-}
-
-function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOptions): void {
-  load
     .bind(SseService)
     .toResolvedValue(
-      (store, coordinator, policy, logger, telemetry, maintenance, audit, authorizer) => {
+      (store, coordinator, policy, logger, telemetry, audit, authorizer) => {
+        const parts = { options, store, coordinator, logger, audit, policy, authorizer };
+        const maintenance = new Maintenance({ ...parts, telemetry: telemetry.maintenance, onInconsistency });
         const consistency = maintenance.reconciler;
-        const service = new DistributedSseService({
-          options,
-          store,
-          coordinator,
-          policy,
-          logger,
-          telemetry,
-          consistency,
-          audit,
-          maintenance,
-          authorizer,
-        });
+        const service = new DistributedSseService({ ...parts, telemetry, consistency, maintenance });
         maintenance.start(service.leakProbes());
         // The node id is opaque, since clients see it.
         logger.info('this process is a node', { nodeId: options.node.id, host: hostname(), pid: process.pid });
         return service;
       },
-      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance, Audit, Authorizer],
+      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Audit, Authorizer],
     )
     .inSingletonScope()
     .onDeactivation(service => service.close());

@@ -27,7 +27,7 @@ export class Periodic {
   #wanted = Infinity;
 
   constructor(
-    private readonly job: () => void | Promise<void>,
+    private readonly job: () => void | Promise<unknown>,
     private readonly period: Period,
   ) {}
 

@@ -39,15 +39,9 @@ export class Confirmations {
     this.#watch = new Periodic(() => this.#endVanished(), { everyMs: settings.timeout / 4 });
   }
 
-  /** @throws SseError `INVALID_OPTION` */
-  assertEnabled(what: string): void {
-    if (this.settings.enabled) return;
-    throw new SseError('INVALID_OPTION', `${what} needs confirmation.enabled, got false; switch it on, on every node`);
-  }
-
   /** The client of a connection that opens asks for confirmations. */
   begin(connection: LocalConnection): void {
-    if (this.settings.enabled) this.#clients.set(connection, new ConfirmingClient());
+    this.#clients.set(connection, new ConfirmingClient());
   }
 
   /** What the client has to bring with each report; `undefined` when it does not confirm. */
@@ -86,7 +80,6 @@ export class Confirmations {
 
   /** The connection has stopped. */
   end(connection: LocalConnection): void {
-    if (this.#clients.size === 0) return;
     this.#clients.get(connection)?.end();
     this.#clients.delete(connection);
   }

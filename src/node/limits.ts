@@ -2,6 +2,7 @@ import { isIP } from 'node:net';
 import { MinuteCounts, NameCounts } from '../cluster/counts.js';
 import type { RegistrationLimits, SharedLimit } from '../contracts/authorization.js';
 import type { RegistrationResult } from '../contracts/cluster.js';
+import type { Logger } from '../contracts/logger.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';

@@ -53,7 +53,8 @@ export class SseNode implements ConnectionObserver {
   readonly environment: ConnectionEnvironment;
   readonly resetHooks: ResetHooks;
   readonly evictions: Evictions;
-  readonly confirmations: Confirmations;
+  /** `undefined` where clients may not confirm. */
+  readonly confirmations: Confirmations | undefined;
   readonly encoder: EventEncoder;
   readonly limits: ConnectionLimits;
   readonly audit: Audit;
@@ -77,7 +78,7 @@ export class SseNode implements ConnectionObserver {
   #released: Promise<void> | undefined;
   // Stopped connections whose sockets still take their last bytes.
   readonly #departing = new Set<LocalConnection>();
-  readonly #onDeparted = new Set<() => void>();
+  readonly #onDeparted: (() => void)[] = [];
   /** Their registration had no answer. */
   readonly #unanswered = new WeakSet<LocalConnection>();
 
@@ -92,7 +93,7 @@ export class SseNode implements ConnectionObserver {
     this.logger = logger;
     this.telemetry = telemetry;
     this.evictions = new Evictions(logger);
-    this.confirmations = new Confirmations(options.confirmation);
+    this.confirmations = options.confirmation.enabled ? new Confirmations(options.confirmation) : undefined;
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
     const { connection, sendBuffer, limits } = options;
     this.limits = new ConnectionLimits(limits);
@@ -166,6 +167,12 @@ export class SseNode implements ConnectionObserver {
     );
   }
 
+  /** What needs clients that confirm. @throws SseError `INVALID_OPTION` where they may not */
+  confirming(what: string): Confirmations {
+    if (this.confirmations !== undefined) return this.confirmations;
+    throw new SseError('INVALID_OPTION', `${what} needs confirmation.enabled, got false; switch it on, on every node`);
+  }
+
   /** A new connection in state `opening`, not stored yet. */
   createConnection(
     id: string,
@@ -200,7 +207,7 @@ export class SseNode implements ConnectionObserver {
     if (this.audit.on) this.#auditEnd(connection, reason);
     this.limits.leave(connection);
     this.store.remove(connection);
-    this.confirmations.end(connection);
+    this.confirmations?.end(connection);
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
@@ -224,21 +231,14 @@ export class SseNode implements ConnectionObserver {
   onClosed(connection: LocalConnection): void {
     this.#departing.delete(connection);
     if (this.#departing.size > 0) return;
-    for (const resolve of this.#onDeparted) resolve();
+    for (const resolve of this.#onDeparted.splice(0)) resolve();
   }
 
   /** Resolves when every stopped connection has closed; those that have not within `timeout` milliseconds are cut. */
   async departed(timeout: number): Promise<void> {
     if (this.#departing.size > 0) {
-      await new Promise<void>(resolve => {
-        const done = (): void => {
-          clearTimeout(timer);
-          this.#onDeparted.delete(done);
-          resolve();
-        };
-        const timer = setTimeout(done, timeout);
-        this.#onDeparted.add(done);
-      });
+      const all = new Promise<void>(resolve => this.#onDeparted.push(resolve));
+      await withTimeout(all, timeout, () => undefined);
     }
     this.cutDeparting();
   }
@@ -261,10 +261,7 @@ export class SseNode implements ConnectionObserver {
   releaseRoute(connection: LocalConnection): void {
     const { id: connectionId, token } = connection;
     this.cluster.routes.unregister(connectionId, token).catch((error: unknown) => {
-      this.logger.warn('a route could not be released; it expires by itself', {
-        connectionId,
-        error,
-      });
+      this.logger.warn('a route could not be released; it expires by itself', { connectionId, error });
     });
   }
 
@@ -272,7 +269,7 @@ export class SseNode implements ConnectionObserver {
   stop(): void {
     this.#maintenance?.stop();
     this.#unobserve();
-    this.confirmations.stop();
+    this.confirmations?.stop();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
     this.environment.memories.stop();
@@ -376,9 +373,6 @@ export class ResetHooks {
   }
 
   #report(connectionId: string, error: unknown): void {
-    this.logger.error('an onReset hook failed; the stream goes on without', {
-      connectionId,
-      error,
-    });
+    this.logger.error('an onReset hook failed; the stream goes on without', { connectionId, error });
   }
 }

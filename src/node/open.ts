@@ -109,7 +109,7 @@ export class ConnectionOpener {
     this.node.limits.assertRoom(bounds, this.node.store.get(connectionId));
     const connection = this.node.createConnection(connectionId, sink, { ...comeback, ids, openedAt: admittedAt });
     this.authorization.begin(connection, options.expiresAt, options.allowedTopics);
-    if (options.confirms === true) this.node.confirmations.begin(connection);
+    if (options.confirms === true) this.node.confirmations?.begin(connection);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.limits.enter(connection, bounds);
     this.node.store.add(connection);

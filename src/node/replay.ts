@@ -302,7 +302,7 @@ export function connectedFrame(
   const retry = Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS);
   const id = start === undefined ? lastEventId : formatCursor(start);
   const idLine = id === undefined ? '' : `id: ${id}\n`;
-  const token = confirmations.tokenOf(connection);
+  const token = confirmations?.tokenOf(connection);
   const confirm = token === undefined ? '' : `,"confirm":"${token}"`;
   // A client names its connection without the user.
   const data = `{"connectionId":${JSON.stringify(clientIdOf(connectionId))},"nodeId":${JSON.stringify(node.id)}${confirm}}`;

@@ -255,8 +255,8 @@ export class DistributedSseService implements SseService {
   }
 
   async confirm(report: unknown, user?: string): Promise<CommandReceipt> {
-    const { confirmations, closed, cluster } = this.node;
-    confirmations.assertEnabled('confirm');
+    const { closed, cluster } = this.node;
+    const confirmations = this.node.confirming('confirm');
     const checked = reportIn(report, user);
     if (closed) return CLOSED;
     const here = this.#listener.onConfirm(checked);

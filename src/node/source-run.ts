@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { TurnBudget } from '../connection/scheduler.js';
 import { pump, type PumpTarget, SourceItemReader, sourceOf } from '../connection/source.js';
 import { SseError } from '../errors.js';
-import type { SourceSettings } from '../options/sse-options.js';
+import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { isAfter, parseCursor } from '../protocol/cursor.js';
 import type { SourceEnding } from '../protocol/names.js';
 import { pause, retry } from '../time.js';
@@ -54,7 +54,7 @@ export class SourceRun implements PumpTarget {
    */
   constructor(
     private readonly append: (entry: SourceEntry) => Promise<void>,
-    private readonly settings: Pick<SourceSettings, 'maxEntries' | 'lease'>,
+    private readonly settings: Pick<ResolvedSseOptions['source'], 'maxEntries' | 'lease'>,
     readonly turns: TurnBudget,
     private readonly logFailure: (error: unknown) => void,
   ) {
@@ -222,7 +222,7 @@ export function hasAll(lastEventId: string | undefined, ended: string): boolean 
 export class SourceLocks {
   /** Names this node's runs; another process of the same node id has another name. */
   readonly #holder: string;
-  readonly #settings: SourceSettings;
+  readonly #settings: ResolvedSseOptions['source'];
 
   constructor(private readonly node: SseNode) {
     this.#holder = `${node.options.node.id}~${randomBytes(8).toString('hex')}`;

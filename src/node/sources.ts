@@ -67,12 +67,8 @@ export class ResumableSources {
   constructor(private readonly node: SseNode) {
     this.#locks = new SourceLocks(node);
     this.#owners = new SourceOwners(this.#locks);
-    this.#watch = new Periodic(
-      async () => {
-        await node.telemetry.maintenance.expiring('source', () => this.#endLost());
-      },
-      { everyMs: node.options.source.lease / 2 },
-    );
+    const endLost = () => node.telemetry.maintenance.expiring('source', () => this.#endLost());
+    this.#watch = new Periodic(endLost, { everyMs: node.options.source.lease / 2 });
     this.#keeping = new Periodic(() => this.#keep(), { everyMs: node.options.source.lease / 3 });
   }
 

@@ -35,12 +35,6 @@ export const ResolvedSseOptions: ServiceIdentifier<ResolvedSseOptions> = Symbol.
 
 /** See {@link SETTINGS}. */
 export type ConnectionSettings = ResolvedSseOptions['connection'];
-/** See {@link SETTINGS}. */
-export type ConsistencySettings = ResolvedSseOptions['consistency'];
-/** See {@link SETTINGS}. */
-export type ReliabilitySettings = ResolvedSseOptions['reliability'];
-/** See {@link SETTINGS}. */
-export type SourceSettings = ResolvedSseOptions['source'];
 
 /** All of `Values` optional at every depth; an explicit `undefined` means the default too. Keeps the comments. */
 type InputOf<Values> = {
