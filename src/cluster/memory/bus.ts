@@ -142,11 +142,16 @@ export class MemoryBus {
   revoke(revocation: Revocation, trace: string | undefined): CloseReceipt {
     const at = performance.now() - revocation.age;
     this.#revocations = [...this.#lastingRevocations().slice(1 - MOST_REVOCATIONS), { revocation, trace, at }];
+    return this.closeBy(listener => listener.onRevoke(revocation, trace));
+  }
+
+  /** Has every node close connections; `close` returns how many. */
+  closeBy(close: (listener: ClusterListener) => number): CloseReceipt {
     let closed = 0;
     const missing: string[] = [];
     for (const [nodeId, listener] of this.listeners()) {
       if (listener === undefined) missing.push(nodeId);
-      else closed += listener.onRevoke(revocation, trace);
+      else closed += close(listener);
     }
     return { closed, missing };
   }
@@ -304,7 +309,7 @@ type State =
   | { readonly kind: 'followed'; readonly since: Cursor; readonly alone: boolean };
 
 /** What clients follow that come back. */
-export class RememberedSubscriptions {
+class RememberedSubscriptions {
   /** By connection id, in the order in which they were remembered. */
   readonly #ids = new Map<string, Remembered>();
 
