@@ -107,7 +107,9 @@ export class MemoryBus {
       const repaired = findings.left > 0 && reconciliation.repair(difference);
       findings.add({ kind: difference.kind, connectionId: difference.connectionId, repaired });
     }
-    if (request.notify && findings.repaired > 0) this.#notifyOthers(nodeId);
+    if (request.notify && findings.repaired > 0) {
+      for (const [other, present] of this.listeners()) if (other !== nodeId) present?.onSync();
+    }
     return findings.report();
   }
 
@@ -230,10 +232,6 @@ export class MemoryBus {
 
   #reconciliation(nodeId: string, listener: ClusterListener): NodeReconciliation {
     return new NodeReconciliation(this.#routes, nodeId, listener, id => this.#nodes.has(id));
-  }
-
-  #notifyOthers(nodeId: string): void {
-    for (const [other, listener] of this.listeners()) if (other !== nodeId) listener?.onSync();
   }
 
   #deliver(topic: string | undefined, frame: Frame, trace: string | undefined, id: string | undefined): void {

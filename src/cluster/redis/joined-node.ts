@@ -97,7 +97,7 @@ export class JoinedNode implements InboxParts {
       await reading;
       await this.leases.beat();
     } catch (error) {
-      if (!isPassing(error)) throw error;
+      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
       this.node.logger.warn('the cluster cannot be reached; this node joins when it can', { error });
       return;
     }
@@ -260,10 +260,6 @@ export class JoinedNode implements InboxParts {
       this.node.logger.debug('expired routes could not be removed; the next run tries again', { error });
     }
   }
-}
-
-function isPassing(error: unknown): boolean {
-  return SseError.is(error, 'UNAVAILABLE');
 }
 
 /** The state of a joined node that decides its status. */

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { Periodic } from '../../time.js';
+import { closedCoordinator } from '../guarded-cluster.js';
 import { RedisClock } from './signing.js';
 import type { ClusterNode } from './cluster-node.js';
 import { redisErrorCode } from './failures.js';
@@ -189,7 +190,8 @@ export class NodeLeases {
   }
 
   async #renew(held: PartitionLease): Promise<void> {
-    this.#refuseStopped();
+    // A lease that is opened after the end would not be released.
+    if (this.#stopped) throw closedCoordinator();
     try {
       const { status, lease, full, routes } = await this.#lease(held);
       held.lease = lease;
@@ -218,11 +220,6 @@ export class NodeLeases {
     if (held.trouble === undefined || this.#stopped) return;
     held.trouble = undefined;
     this.events.onRecovered();
-  }
-
-  /** A lease that is opened after the end would not be released. */
-  #refuseStopped(): void {
-    if (this.#stopped) throw new SseError('CLOSED', 'the coordinator was closed; make another');
   }
 
   async #lease(held: PartitionLease): Promise<Extract<LeaseReply, { readonly lease: Lease }>> {
@@ -334,10 +331,13 @@ export class LiveNodes {
 
   /** How many there are. @throws SseError */
   count(): Promise<number> {
-    this.#count ??= this.#read().catch((error: unknown) => {
-      this.#count = undefined;
-      throw error;
-    });
+    this.#count ??= this.incarnations().then(
+      incs => new Set(incs.map(nodeIdOf)).size,
+      (error: unknown) => {
+        this.#count = undefined;
+        throw error;
+      },
+    );
     return this.#count;
   }
 
@@ -355,9 +355,5 @@ export class LiveNodes {
   /** To be called when a node may have joined or left. */
   forget(): void {
     this.#count = undefined;
-  }
-
-  async #read(): Promise<number> {
-    return new Set((await this.incarnations()).map(nodeIdOf)).size;
   }
 }

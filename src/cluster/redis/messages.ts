@@ -216,10 +216,6 @@ type Attempt =
 /** Nodes that are remembered for one attempt: the owner's answer is at most a few milliseconds faster than the script's. */
 const MAX_WITHOUT = 8;
 
-function withOne(incs: readonly string[] = [], inc: string): readonly string[] {
-  return [...incs, inc].slice(-MAX_WITHOUT);
-}
-
 /** One send that waits for its owner: the attempts so far, and the outcome that follows from them. */
 export class PendingSend {
   readonly #startedAt = performance.now();
@@ -265,8 +261,9 @@ export class PendingSend {
       if (state.kind !== 'open') return;
       // Of any other node it is no news: a recorded message may have been published there.
       if (state.inc === from) this.#onClosed(attempt);
-      else if (state.inc === undefined)
-        this.#attempts[attempt] = { kind: 'open', without: withOne(state.without, from) };
+      else if (state.inc === undefined) {
+        this.#attempts[attempt] = { kind: 'open', without: [...(state.without ?? []), from].slice(-MAX_WITHOUT) };
+      }
       return;
     }
     const nodeId = nodeIdOf(from);
