@@ -93,11 +93,11 @@ export class LogFeed {
     return this.#behindSince !== undefined && performance.now() - this.#behindSince > BEHIND_MS;
   }
 
-  /** The topics with a subscription, without those of a `subscribe` under way. */
-  get topics(): string[] {
-    return [...this.#topics].flatMap(([topic, { joining, subscriptions }]) =>
-      joining === 0 && subscriptions > 0 ? [topic] : [],
-    );
+  /** The topics with a subscription that no connection follows, without those of a `subscribe` under way. */
+  get unfollowed(): string[] {
+    const isLeft = ([topic, { joining, subscriptions }]: [string, Followed]): boolean =>
+      joining === 0 && subscriptions > 0 && topic !== EVERYONE && !this.node.listener.follows(topic);
+    return [...this.#topics].filter(isLeft).map(([topic]) => topic);
   }
 
   /** Whether frames are held although the log is not read. */
