@@ -34,8 +34,6 @@ interface Followed {
   since: number;
 }
 
-const NEW = { subscriptions: 0, joining: 0, position: undefined, acknowledged: false, since: Infinity };
-
 type Kept = Extract<PublicationFrame, { kind: 'kept' }>;
 
 /**
@@ -217,7 +215,8 @@ export class LogFeed {
     if (present !== undefined) return present;
     const channel = this.node.gateway.keys.topicChannel(topic);
     const subscribed = this.#subscribe();
-    const followed: Followed = { ...NEW, subscribed };
+    const counts = { subscriptions: 0, joining: 0 };
+    const followed: Followed = { ...counts, position: undefined, subscribed, acknowledged: false, since: Infinity };
     const onAnswer = (): void => void Object.assign(followed, { acknowledged: true, since: this.node.signer.now });
     // After a failure, the next connection subscribes the topic before it brings any frame.
     subscribed.then(() => {
