@@ -190,8 +190,7 @@ export class NodeLeases {
   }
 
   async #renew(held: PartitionLease): Promise<void> {
-    // A lease that is opened after the end would not be released.
-    if (this.#stopped) throw closedCoordinator();
+    this.#refuseStopped();
     try {
       const { status, lease, full, routes } = await this.#lease(held);
       held.lease = lease;
@@ -206,6 +205,11 @@ export class NodeLeases {
       if (trouble !== undefined) this.#enter(held, trouble);
       throw error;
     }
+  }
+
+  /** A lease that is opened after the end would not be released. */
+  #refuseStopped(): void {
+    if (this.#stopped) throw closedCoordinator();
   }
 
   #enter(held: PartitionLease, trouble: Trouble): void {
