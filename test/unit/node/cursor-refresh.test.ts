@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { ClientCursor } from '../../../src/connection/cursor.js';
 import { CursorRefresh, Maintenance } from '../../../src/node/maintenance.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';

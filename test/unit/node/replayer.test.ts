@@ -5,7 +5,7 @@ import type { ConnectionOptions } from '../../../src/contracts/service.js';
 import type { CommandReceipt, Cursor } from '../../../src/contracts/events.js';
 import { SseError } from '../../../src/errors.js';
 import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
-import { gapOfLostLog } from '../../../src/protocol/gap.js';
+import { gapOfLostLog } from '../../../src/protocol/event-stream.js';
 import { codeOf } from '../../support/code-of.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
