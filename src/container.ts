@@ -3,10 +3,9 @@ import { ContainerModule, type ContainerModuleLoadOptions, type Newable, type Se
 import { MemoryBus } from './cluster/memory/bus.js';
 import { LocalCoordinator } from './cluster/memory/coordinator.js';
 import { RedisCoordinator } from './cluster/redis/cluster.js';
-import { Audit, type AuditListener } from './contracts/audit.js';
 import { Authorizer } from './contracts/authorization.js';
 import { ClusterCoordinator } from './contracts/cluster.js';
-import { Logger } from './contracts/logger.js';
+import { Audit, type AuditListener, Logger } from './contracts/logger.js';
 import { ResiliencePolicy } from './contracts/policy.js';
 import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';

@@ -1,6 +1,6 @@
 import type { MemoryBus } from '../../src/cluster/memory/bus.js';
 import { LocalCoordinator } from '../../src/cluster/memory/coordinator.js';
-import type { AuditListener } from '../../src/contracts/audit.js';
+import type { AuditListener } from '../../src/contracts/logger.js';
 import type { Authorizer } from '../../src/contracts/authorization.js';
 import type { ClusterCoordinator } from '../../src/contracts/cluster.js';
 import type { SseConnection } from '../../src/contracts/connection.js';

@@ -5,11 +5,9 @@ import { gapOf } from '../../protocol/gap.js';
 import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { parsePublication, type PublicationFrame } from './frames.js';
-import { HeldFrames } from './held-frames.js';
-import { LingeringTopics } from './lingering.js';
 import type { LogReader } from './log-reader.js';
-import { catchUp, type CatchUpStep } from './log-scan.js';
-import type { RedisSubscriber } from './subscriber.js';
+import { catchUp, type CatchUpStep, HeldFrames } from './log-scan.js';
+import { LingeringTopics, type RedisSubscriber } from './subscriber.js';
 import type { LogEntry, LogTail } from './tail.js';
 
 const RETRY_MS = 500;

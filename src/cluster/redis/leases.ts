@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { Periodic } from '../../time.js';
-import { RedisClock } from './clock.js';
+import { RedisClock } from './signing.js';
 import type { ClusterNode } from './cluster-node.js';
 import { redisErrorCode } from './failures.js';
 import { nodeIdOf } from './frames.js';
