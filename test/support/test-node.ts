@@ -13,7 +13,7 @@ import { MemoryConnectionStore } from '../../src/node/store.js';
 import { resolveOptions } from '../../src/options/resolve-options.js';
 import type { SseOptions } from '../../src/options/sse-options.js';
 import { formatCursor } from '../../src/protocol/cursor.js';
-import { PassthroughPolicy } from '../../src/resilience/passthrough-policy.js';
+import { PassthroughPolicy } from '../../src/resilience/policies.js';
 import { OpenTelemetry } from '../../src/telemetry/telemetry.js';
 import { RecordingLogger } from './recording-logger.js';
 import { RecordingSink } from './recording-sink.js';

@@ -61,9 +61,7 @@ export class JoinedNode implements InboxParts {
     this.nodes = new LiveNodes(node, this.leases);
     this.unreadable = new UnreadableTopics(node);
     this.#expiry = new RouteExpiry(node, this.leases, dead => this.#onDead(dead));
-    this.#expiring = new Periodic(() => this.#expire(), {
-      everyMs: node.options.cleanup.interval,
-    });
+    this.#expiring = new Periodic(() => this.#expire(), { everyMs: node.options.cleanup.interval });
     this.#reconciler = new Reconciler(node, {
       leases: this.leases,
       registry: this.registry,
@@ -100,9 +98,7 @@ export class JoinedNode implements InboxParts {
       await this.leases.beat();
     } catch (error) {
       if (!isPassing(error)) throw error;
-      this.node.logger.warn('the cluster cannot be reached; this node joins when it can', {
-        error,
-      });
+      this.node.logger.warn('the cluster cannot be reached; this node joins when it can', { error });
       return;
     }
     await this.#untilSubscribed();
@@ -251,9 +247,7 @@ export class JoinedNode implements InboxParts {
     try {
       await this.#expiry.reap();
     } catch (error) {
-      this.node.logger.debug('dead nodes could not be removed; the next heartbeat tries again', {
-        error,
-      });
+      this.node.logger.debug('dead nodes could not be removed; the next heartbeat tries again', { error });
     } finally {
       this.#reaping = false;
     }
@@ -263,9 +257,7 @@ export class JoinedNode implements InboxParts {
     try {
       await this.#expiry.expire();
     } catch (error) {
-      this.node.logger.debug('expired routes could not be removed; the next run tries again', {
-        error,
-      });
+      this.node.logger.debug('expired routes could not be removed; the next run tries again', { error });
     }
   }
 }

@@ -6,7 +6,7 @@ import { gapOf } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { isUnreadable } from './failures.js';
-import { parsePosition } from './frames.js';
+import { parsePosition, wellFormed } from './frames.js';
 import { logLifeMs, logRequest, type UnreadableTopics } from './log.js';
 import {
   entryOf,
@@ -17,7 +17,6 @@ import {
   type ReadTopics,
   topicAt,
   TOPICS_PER_CALL,
-  wellFormed,
 } from './log-scan.js';
 import { backlogScript, historyScript, lookScript } from './scripts.js';
 import type { LogEntry, LogTail } from './tail.js';

@@ -161,15 +161,7 @@ export class MessageRouter {
     const { gateway, inc } = this.node;
     const { connectionId, messageId, frame, trace, partition } = message;
     const { bytes } = frame;
-    const encoded = encodeMessage({
-      from: inc,
-      attempt,
-      ack,
-      connectionId,
-      messageId,
-      trace,
-      bytes,
-    });
+    const encoded = encodeMessage({ from: inc, attempt, ack, connectionId, messageId, trace, bytes });
     return gateway.run(sendScript, {
       partition,
       epoch: this.leases.epochOf(partition),
