@@ -113,6 +113,14 @@ describe('limits per client', () => {
     expect(await refusal('f', ann)).to.equal(undefined);
   });
 
+  it('send a client away that connects too often while its node is cut off from the cluster', async () => {
+    start({ maxConnectsPerMinute: 3 });
+    await node.connect('first');
+    node.bus.cut('a');
+    for (const id of ['a', 'b', 'c']) expect(await refusal(id, { user: 'ann' })).to.equal(undefined);
+    expect(await refusal('d', { user: 'ann' })).to.equal('RATE_LIMITED limits.maxConnectsPerMinute');
+  });
+
   it('send a client away that has replayed too much, made-up cursors or not, and nobody else', async () => {
     start({ maxReplayBytesPerMinute: 1_000 });
     const { sink } = await node.connect('here', { topics: ['news'] });
