@@ -3,27 +3,25 @@ import { ContainerModule, type ContainerModuleLoadOptions, type Newable, type Se
 import { MemoryBus } from './cluster/memory/bus.js';
 import { LocalCoordinator } from './cluster/memory/coordinator.js';
 import { RedisCoordinator } from './cluster/redis/cluster.js';
-import { Audit, type AuditListener } from './contracts/audit.js';
 import { Authorizer } from './contracts/authorization.js';
 import { ClusterCoordinator } from './contracts/cluster.js';
-import { Logger } from './contracts/logger.js';
+import { Audit, type AuditListener, Logger } from './contracts/logger.js';
 import { ResiliencePolicy } from './contracts/policy.js';
 import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
-import { AuditTrail } from './node/node.js';
 import { GUARDS_DECIDE, TicketGuard } from './node/authorization.js';
 import { Maintenance } from './node/maintenance.js';
+import { AuditTrail } from './node/node.js';
 import { DistributedSseService } from './node/service.js';
 import { MemoryConnectionStore } from './node/store.js';
-import { type EnvironmentOption, ResolvedSseOptions, resolveOptions, type SseOptions } from './options/sse-options.js';
 import { assertKnownKeys } from './options/problems.js';
+import { type EnvironmentOption, ResolvedSseOptions, resolveOptions, type SseOptions } from './options/sse-options.js';
 import { formatCursor } from './protocol/cursor.js';
-import { CockatielPolicy, policyObserver } from './resilience/cockatiel-policy.js';
-import { PassthroughPolicy } from './resilience/passthrough-policy.js';
-import { ConsoleLogger, OpenTelemetry, SilentTelemetry } from './telemetry/telemetry.js';
+import { CockatielPolicy, PassthroughPolicy } from './resilience/policies.js';
 import type { ServerAddress } from './telemetry/spans.js';
+import { ConsoleLogger, OpenTelemetry, policyObserver, SilentTelemetry } from './telemetry/telemetry.js';
 
 /** A service of one's own: a class the container builds once, or a ready object. */
 export type Override<T> = Newable<T> | (T & object);

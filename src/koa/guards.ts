@@ -1,9 +1,8 @@
 import { Http2ServerResponse, type Http2Session } from 'node:http2';
 import type { Container } from 'inversify';
 import type { Context } from 'koa';
-import type { Audit } from '../contracts/audit.js';
 import type { Admission } from '../contracts/authorization.js';
-import type { Logger } from '../contracts/logger.js';
+import type { Audit, Logger } from '../contracts/logger.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import { networkOf } from '../node/limits.js';

@@ -6,12 +6,11 @@ import { isEnded } from '../connection/end.js';
 import type { ConnectionEnvironment, ConnectionIdentity, ConnectionObserver } from '../connection/environment.js';
 import { HeartbeatWheel, TurnBudget, Watchdog, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
-import type { Audit, AuditEvent, AuditListener, AuditSubject } from '../contracts/audit.js';
 import type { Authorizer } from '../contracts/authorization.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, Reset, ResetClient, ResetHook } from '../contracts/connection.js';
 import type { ReservedTopics } from '../contracts/listener.js';
-import type { Logger } from '../contracts/logger.js';
+import type { Audit, AuditEvent, AuditListener, AuditSubject, Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/policy.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
@@ -28,7 +27,7 @@ import type { Maintenance, Reconciler } from './maintenance.js';
 export type Phase = 'new' | 'started' | 'draining' | 'closed';
 
 /** The conclusions of the background comparison with the cluster. */
-export type Consistency = Pick<Reconciler, 'trouble' | 'runSoon'>;
+export type Consistency = Readonly<Pick<Reconciler, 'trouble' | 'runSoon'>>;
 
 /** The services a node is made of. */
 export interface NodeServices {

@@ -1,7 +1,7 @@
 import { context, createContextKey, isSpanContextValid, ROOT_CONTEXT, trace } from '@opentelemetry/api';
 import type { Cursor } from '../contracts/events.js';
 import type { LogFields, Logger } from '../contracts/logger.js';
-import type { OperationKind, RefusalReason } from '../contracts/policy.js';
+import type { OperationKind, RefusalReason, ResilienceObserver } from '../contracts/policy.js';
 import type {
   CleanupKind,
   ConnectionTelemetry,
@@ -275,4 +275,28 @@ function spanIds(): LogFields {
   const spanContext = trace.getActiveSpan()?.spanContext();
   if (spanContext === undefined || !isSpanContextValid(spanContext)) return {};
   return { trace_id: spanContext.traceId, span_id: spanContext.spanId };
+}
+
+/**
+ * Logs when calls of a kind begin to fail at once and when they succeed again, once per outage. Records each retry and
+ * refusal in telemetry.
+ */
+export function policyObserver(
+  logger: Logger,
+  maintenance: Pick<MaintenanceTelemetry, 'retrying' | 'refusing'>,
+): ResilienceObserver {
+  // In an outage a circuit opens again after every call that tries.
+  const open = new Set<OperationKind>();
+  return {
+    onRetry: (kind, _attempt, error) => maintenance.retrying(kind, error),
+    onRefused: (kind, reason) => maintenance.refusing(kind, reason),
+    onCircuit: (kind, state) => {
+      if (state === 'open' && !open.has(kind)) {
+        open.add(kind);
+        logger.warn('calls to the cluster fail at once until one succeeds', { kind });
+      } else if (state === 'closed' && open.delete(kind)) {
+        logger.info('calls to the cluster succeed again', { kind });
+      }
+    },
+  };
 }

@@ -7,7 +7,7 @@ import type { ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
 import { resolveOptions, type SseOptions } from '../../../src/options/sse-options.js';
 import { parseCursor } from '../../../src/protocol/cursor.js';
-import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
+import { CockatielPolicy } from '../../../src/resilience/policies.js';
 import { codeOf } from '../../support/code-of.js';
 import { type Hook, hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { SubscriptionCounter } from '../../support/subscription-counter.js';
