@@ -51,6 +51,20 @@ describe('a sink on a socket', () => {
     expect(calls).to.deep.equal(new CountingListener());
   });
 
+  for (const keepAlive of [12_000, false] as const) {
+    it(`has the operating system look for clients that vanished: connection.keepAlive ${String(keepAlive)}`, () => {
+      const asked: unknown[][] = [];
+      request.socket.setKeepAlive = (...args) => {
+        asked.push(args);
+        return request.socket;
+      };
+      const sink = sinkFor(request, response, { detach: 'auto', keepAlive });
+      sink.attach(new CountingListener());
+      sink.open();
+      expect(asked).to.deep.equal(keepAlive === false ? [] : [[true, keepAlive]]);
+    });
+  }
+
   it('that is detached leaves the one after it alone', () => {
     const first = sinkFor(request, response);
     first.attach(new CountingListener());

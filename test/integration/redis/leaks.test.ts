@@ -107,7 +107,7 @@ describe('leaks of a node in Redis', () => {
         overdue: () => [late],
         abandon: (send: unknown) => done.push(`send ${send === late}`),
       },
-      feed: { topics: ['*'], holdsForNothing: true, dropHeld: () => done.push('frames') },
+      feed: { unfollowed: [], holdsForNothing: true, dropHeld: () => done.push('frames') },
     };
     // Only what the probes ask for.
     detection.watch(clusterProbes(() => node as unknown as JoinedNode));

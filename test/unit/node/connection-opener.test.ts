@@ -30,6 +30,9 @@ const MOMENTS = [
 
 type Moment = (typeof MOMENTS)[number];
 
+/** Gives up calls that fail much earlier than usual, and late enough for a call on a busy machine. */
+const SOON = { register: { timeout: 500 } };
+
 describe('ConnectionOpener', () => {
   let cluster: TestCluster;
   let other: TestNode;
@@ -296,7 +299,7 @@ describe('ConnectionOpener', () => {
         onMoment = now => {
           if (now === moment) throw new SseError('UNAVAILABLE', 'cut off');
         };
-        const node = interruptible({ onUnavailable: 'reject' });
+        const node = interruptible({ onUnavailable: 'reject', resilience: SOON });
         const opening = node.connect('c1', { topics: ['news', 'sport'] }, sink);
         expect(await codeOf(opening)).to.equal('UNAVAILABLE');
         expect(sink.opened).to.equal(false);
@@ -470,7 +473,7 @@ describe('ConnectionOpener', () => {
     });
 
     it('a newcomer that fails leaves the present owner alone', async () => {
-      const node = interruptible({ onUnavailable: 'reject' });
+      const node = interruptible({ onUnavailable: 'reject', resilience: SOON });
       const owner = await node.connect('c1');
       onMoment = moment => {
         if (moment === 'before routes.register') throw new SseError('UNAVAILABLE', 'cut off');

@@ -99,8 +99,11 @@ describe('CursorRefresh', () => {
   });
 
   it('does not move a client that has the newest entry', async () => {
-    await node.connect('c1', { topics: ['news'] });
+    const { sink } = await node.connect('c1', { topics: ['news'] });
+    await turns();
     await node.service.publish('news', 'message', 'x');
+    await turns();
+    expect(sink.lastId).to.equal(present());
     expect(refresh.run()).to.equal(0);
   });
 
