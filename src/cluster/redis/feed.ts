@@ -1,7 +1,6 @@
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
 import { cursorBefore, formatCursor, isAfter } from '../../protocol/cursor.js';
-import { prependId } from '../../protocol/event-stream.js';
-import { gapOf } from '../../protocol/gap.js';
+import { gapOf, prependId } from '../../protocol/event-stream.js';
 import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { parsePublication, type PublicationFrame } from './frames.js';

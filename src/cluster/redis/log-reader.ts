@@ -2,7 +2,7 @@ import type { Backlog, ReplayPage, ReplayRequest } from '../../contracts/cluster
 import type { Cursor, Frame, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import { beginningSince, earlier, isAfter, later, ORIGIN } from '../../protocol/cursor.js';
-import { gapOf } from '../../protocol/gap.js';
+import { gapOf } from '../../protocol/event-stream.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { isUnreadable } from './failures.js';
