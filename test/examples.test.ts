@@ -92,6 +92,13 @@ describe('examples/compose.yaml', () => {
     expect([...mounts, dockerfile].filter(path => !existsSync(EXAMPLES + path))).to.deep.equal([]);
   });
 
+  it('gives each node a name that is visible at once in Jaeger, its id', () => {
+    const names = [...compose.matchAll(/^  (node-\w+):\n.*\n.*NODE_ID: (\S+), OTEL_SERVICE_NAME: (\S+) }$/gm)];
+    expect(names.map(([, ...each]) => each)).to.deep.equal(
+      ['node-a', 'node-b', 'node-c'].map(name => [name, name, name]),
+    );
+  });
+
   it('has nginx in front of each of its nodes', () => {
     const nodes = [...compose.matchAll(/^  (node-\w+):$/gm)].map(([, name]) => name);
     const upstreams = [...read('compose/nginx.conf').matchAll(/server (node-\w+):3000;/g)];

@@ -242,15 +242,16 @@ export class GuardedCluster {
   ): Promise<R | Unanswered> {
     const giveUp = new AbortController();
     const attempt = new Attempt();
-    const late = unreachable(`no answer within ${deadline} ms`);
+    // Made when needed: the stack of an error costs more than the rest of this method.
+    const late = (): SseError => unreachable(`no answer within ${deadline} ms`);
     const run = async (): Promise<R> => {
       if (!this.#joined) await this.join();
-      if (giveUp.signal.aborted) throw late;
+      if (giveUp.signal.aborted) throw late();
       return step(attempt);
     };
     try {
       return await withTimeout(this.policy.execute(kind, run, giveUp.signal), deadline, (): Unanswered => {
-        const result = this.#unanswered(attempt, late);
+        const result = this.#unanswered(attempt, late());
         giveUp.abort();
         return result;
       });

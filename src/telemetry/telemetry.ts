@@ -149,6 +149,7 @@ function nothing(): void {
 
 // Where SDKs look whether to record (suppressTracing of @opentelemetry/core); keys of equal names are equal.
 const SUPPRESS_TRACING = createContextKey('OpenTelemetry SDK Context Key SUPPRESS_TRACING');
+const QUIET = ROOT_CONTEXT.setValue(SUPPRESS_TRACING, true);
 
 /** Records the maintenance of a node in OpenTelemetry. */
 export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
@@ -210,7 +211,7 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
 
   quietly<R>(work: () => R): R {
     if (!this.reporting.spans.on) return work();
-    return context.with(context.active().setValue(SUPPRESS_TRACING, true), work);
+    return context.with(QUIET, work);
   }
 
   commanded(command: string, ms: number, error?: unknown): void {
