@@ -68,7 +68,7 @@ export class JoinedNode implements InboxParts {
       notify: repaired => this.bus.notifyAll({ t: 'sync', repaired }),
     });
     this.router = new MessageRouter(node, this.#channel, this.leases);
-    this.bus = new CommandBus(node, this.#channel, this.nodes, () => node.clock.earliest);
+    this.bus = new CommandBus(node, this.#channel, this.nodes);
     this.#marks = new RevocationMarks(node);
     this.commands = new NodeCommands(this.bus, this.registry, this.nodes, this.#marks);
     this.#inbox = new NodeInbox(node, this.#channel, this);
