@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { context, metrics } from '@opentelemetry/api';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { expect } from 'chai';
-import { type MetricDefinition, METRICS } from '../src/telemetry/metrics.js';
+import { type MetricDefinition, METRICS } from '../src/telemetry/names.js';
 import { freePort } from './support/redis/free-port.js';
 import { until } from './support/until.js';
 

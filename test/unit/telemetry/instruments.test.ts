@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { CircuitState } from '../../../src/contracts/policy.js';
 import type { NodeGauges } from '../../../src/contracts/telemetry.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
-import { type MetricDefinition, METRICS } from '../../../src/telemetry/metrics.js';
+import { type MetricDefinition, METRICS } from '../../../src/telemetry/names.js';
 import { OpenTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
 import { turns } from '../../support/turns.js';
