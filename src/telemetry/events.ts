@@ -103,7 +103,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     const startedAt = performance.now();
     // Only `sending` sets it.
     const parent = (subject.context as Context | undefined) ?? context.active();
-    const routed = parent === DROPPED ? work(this.carrier.timeText(Date.now())) : this.#routing(subject, parent, work);
+    const routed = parent === DROPPED ? work(this.carrier.writeTime(Date.now())) : this.#routing(subject, parent, work);
     if (instruments === undefined && watcher === undefined) return routed;
     const recorded = parent === DROPPED ? undefined : parent;
     return routed.then(result => {

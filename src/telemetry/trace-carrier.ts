@@ -37,7 +37,7 @@ export class TraceCarrier {
   constructor(readonly baggage: boolean) {}
 
   /** The text of a time alone. Sends of one turn have the same, and to write it takes longer than to compare it. */
-  timeText(sentAt: number): string {
+  writeTime(sentAt: number): string {
     if (sentAt !== this.#lastTime) {
       this.#lastTime = sentAt;
       this.#lastText = sentAt.toString(36);
@@ -51,7 +51,7 @@ export class TraceCarrier {
       spanContext !== undefined &&
       (spanContext.traceFlags & TraceFlags.SAMPLED) !== 0 &&
       isSpanContextValid(spanContext);
-    const time = this.timeText(sentAt);
+    const time = this.writeTime(sentAt);
     const luggage = this.baggage ? writeBaggage(from) : NOTHING;
     if (!traced) return luggage === NOTHING ? time : joined(time, NOTHING, luggage);
     const parent = `${time} ${writeParent(spanContext)}`;
