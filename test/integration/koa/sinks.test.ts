@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import * as http from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { expect } from 'chai';
-import { sinkFor } from '../../../src/koa/sinks.js';
+import { sinkFor } from '../../../src/koa/stream-request.js';
 import { CountingListener } from '../../../src/testing/contracts/connection-sink.js';
 import { RawClient } from '../../support/raw-client.js';
 import { until } from '../../support/until.js';
