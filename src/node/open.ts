@@ -1,6 +1,6 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import { isEnded } from '../connection/end.js';
-import type { Backlog, Registration, RegistrationResult } from '../contracts/cluster.js';
+import type { Backlog, Registration } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
@@ -271,13 +271,10 @@ export class ConnectionOpener {
       limits,
       maxConnections,
     };
-    let result: RegistrationResult;
-    try {
-      result = await cluster.routes.register(registration);
-    } catch (error) {
+    const result = await cluster.routes.register(registration).catch((error: unknown) => {
       this.node.noteUnanswered(connection);
       throw error;
-    }
+    });
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
     if (result.outcome === 'full' || result.outcome === 'rate-limited') throw this.node.limits.refusal(result);
     if (result.outcome === 'storm') {
