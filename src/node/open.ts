@@ -259,7 +259,6 @@ export class ConnectionOpener {
     const { id, token, user, lastEventId, failures } = connection;
     const pageLoad = lastEventId === undefined && failures === 0;
     const { limits, maxConnections } = this.node.limits.shared(connection);
-    // Without a spread, which takes longer than all else here.
     const registration: Registration = {
       connectionId: id,
       token,
