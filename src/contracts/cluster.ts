@@ -22,16 +22,16 @@ export interface Registration extends RegistrationLimits {
   /** What to do when the id has a live owner. */
   readonly onDuplicate: 'takeover' | 'reject';
   /** Who the connection belongs to, given by the application. Stored with the route. */
-  readonly user?: string;
+  readonly user?: string | undefined;
   /**
    * Given when the connection opened without the cluster: the time by `performance.now()`. Only a registration that was made
    * before is superseded then, whatever `onDuplicate` says, and it counts as no takeover.
    */
-  readonly openedAt?: number;
+  readonly openedAt?: number | undefined;
   /** The client brought no last id, so that its takeover is counted apart: 19 within `connection.takeoverWindow` succeed. */
   readonly pageLoad?: boolean;
   /** The trace of its opening, for a former owner. */
-  readonly trace?: string;
+  readonly trace?: string | undefined;
 }
 
 /** Answer to a registration. Only `registered` changes anything. */
@@ -53,7 +53,7 @@ export interface Route {
   readonly nodeId: string;
   readonly fencingToken: number;
   /** As registered. */
-  readonly user?: string;
+  readonly user?: string | undefined;
 }
 
 /** One live node. */

@@ -180,7 +180,8 @@ export class StreamRequest implements SseContext {
       admittedAt: options.admittedAt ?? this.#receivedAt,
       lastEventId: options.lastEventId ?? lastEventIdOf(ctx),
       address: options.address ?? this.limits.addressOf(ctx),
-      confirms: options.confirms === true || ctx.req.headers.accept?.includes(CONFIRM_TYPE) === true,
+      // Not false: each option that is given is checked.
+      confirms: options.confirms === true || ctx.req.headers.accept?.includes(CONFIRM_TYPE) === true || undefined,
     };
     this.#tried = true;
     try {
