@@ -1,7 +1,7 @@
 import type { CodePlace } from '../../../support/mutate.js';
 import type { Mutation } from '../../../support/mutation-run.js';
 
-/** A rule of the log's nodes and clients, and the code without it. */
+/** A rule of the log's nodes and clients, of limits or of grants, and the code without it. */
 export interface LogMutation extends Mutation, CodePlace {
   /** File below `src`. */
   readonly file: string;
@@ -24,6 +24,8 @@ const gap = inFile('protocol/event-stream.ts');
 const cursor = inFile('connection/cursor.ts');
 const open = inFile('node/open.ts');
 const replay = inFile('node/replay.ts');
+const limits = inFile('node/limits.ts');
+const authorization = inFile('node/authorization.ts');
 
 const accept = feed('LogFeed.#accept');
 const catchUpOfFeed = feed('LogFeed.#catchUp');
@@ -36,7 +38,7 @@ const admits = cursor('ClientCursor.admits');
 const effectOf = cursor('ClientCursor.#effectOf');
 const bring = replay('Replayer.#bring');
 
-/** Every rule of feed and client. */
+/** Every rule of feed and client, then those of limits and grants. */
 export const LOG_MUTATIONS: readonly LogMutation[] = [
   accept('an id up to the position is dropped', 'if (!foreign && !isAfter(position, reached)) return;'),
   accept(
@@ -212,4 +214,40 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'a gap is reported before its page',
     'if (page.gap !== undefined) await this.#reset(connection, page.gap);',
   ),
+  limits('ConnectionLimits.arrive')(
+    'replays are limited',
+    'maxReplayBytesPerMinute !== false && resumes && this.#replayed.of(name) >= maxReplayBytesPerMinute',
+    'false',
+  ),
+  limits('ConnectionLimits.arrive')(
+    'a client that has replayed too much may begin anew',
+    'maxReplayBytesPerMinute !== false && resumes',
+    'maxReplayBytesPerMinute !== false',
+  ),
+  limits('ConnectionLimits.arrive')('connects count', 'this.#connects.add(name, 1);'),
+  limits('ConnectionLimits.assertRoom')('a takeover needs no room', '!freed.some(each => each.name === name)', 'true'),
+  limits('ConnectionLimits.assertRoom')('a takeover makes room for the same name alone', 'each.name === name', 'true'),
+  limits('ConnectionLimits.leave')('a connection that left makes room', 'this.#counts.remove(bounds);'),
+  limits('ConnectionLimits.replayed')(
+    'replayed bytes count',
+    'if (name !== undefined) this.#replayed.add(name, bytes);',
+  ),
+  limits('networkOf')(
+    'the first 64 bits are one network',
+    '[...before, ...zeros, ...after].slice(0, 4)',
+    '[...before, ...zeros, ...after]',
+  ),
+  authorization('Authorization.begin')('credentials that have run out open nothing', 'left <= 0', 'false'),
+  authorization('Authorization.grantsOf')(
+    'a grant that has not begun grants nothing',
+    'since.getTime() <= Date.now()',
+    'true',
+  ),
+  authorization('Authorization.#look')('a stream ends with its credentials', 'stay.until <= now', 'false'),
+  authorization('Authorization.#ask')(
+    'a client that may not stay is sent away',
+    '(await this.#inTime(answer)) === false',
+    'false',
+  ),
+  authorization('positionOf')('a grant begins with its time', 'since.getTime() - 1', 'since.getTime()'),
 ];

@@ -7,8 +7,8 @@ import { runMutations } from '../../../support/mutation-run.js';
 import { LOG_MUTATIONS } from './log-mutation-list.js';
 
 /**
- * Removes each rule of the log's nodes and clients in turn and runs the directed and the random tests against what is left;
- * prints a Markdown table. Ends with 1 when a rule can be removed unnoticed.
+ * Removes each rule of the log's nodes and clients, of limits and of grants in turn, and runs the directed and the random tests
+ * against what is left; prints a Markdown table. Ends with 1 when a rule can be removed unnoticed.
  * `node dist/test/unit/cluster/redis/log-mutations.js [file...]`
  */
 const ROOT = fileURLToPath(new URL('../../../../../', import.meta.url));
@@ -30,6 +30,8 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   ],
   replay: ['node/replayer'],
   open: ['node/connection-opener'],
+  limits: ['node/limits'],
+  authorization: ['node/authorization'],
 };
 
 // Inside the project, where its packages are found.
