@@ -87,6 +87,8 @@ export interface Message {
   readonly ack: 'owner' | 'none';
   /** Milliseconds to wait for the owner's answer. */
   readonly deadline: number;
+  /** The application chose its id, so another node may send it again: for a minute the cluster knows who got it. */
+  readonly named?: boolean;
   /** See {@link ClusterCoordinator}. */
   readonly trace?: string;
 }
@@ -300,7 +302,8 @@ export interface EventLog {
  * **Order.** Messages are delivered in the order of the calls, per sending node and connection.
  *
  * **Delivery.** A message that was answered `delivered` or `buffered` reached the owner; the owner delivers one message id
- * once. With `ack: 'none'` it reaches the owner at most once.
+ * once. With `ack: 'none'` it reaches the owner at most once. A `named` message that another connection of the id may have
+ * got, is sent only when the node of that connection says that it did not deliver it; `unknown` while that node cannot say so.
  *
  * **Failure.** `send` never rejects because of the cluster: it resolves to `unavailable` when the message was certainly not
  * sent, else to `unknown`. Every other method rejects with `UNAVAILABLE` when the cluster cannot be reached; then no node

@@ -7,11 +7,21 @@ import { type Partition, publishCommand } from './keys.js';
 import type { NodeLeases } from './leases.js';
 import type { NodeChannel } from './node-channel.js';
 import { type SendReply, sendScript } from './scripts.js';
+import type { NodeCommands } from './node-commands.js';
 
 /** Milliseconds after the call at which a message is published again, unless it was answered. */
 const ATTEMPTS = [0, 250, 750, 1_750];
 /** Bytes of an encoded event at most: a `data: ` for each line break, and a name. */
 const mostBytes = (maxEventBytes: number): number => 7 * maxEventBytes + 1_024;
+
+/** Milliseconds for which Redis knows who got a named message: as long as that node remembers what became of it. */
+const MARK_MS = 60_000;
+/** Former owners that one attempt asks. */
+const MOST_FORMER = 3;
+
+/** The owner and its connection that may have got a message. */
+type Former = Extract<SendReply, { readonly status: 'FORMER' }>;
+type Published = Exclude<SendReply, Former> | { readonly status: 'KNOWN'; readonly result: SendResult };
 
 /** A message with the partition of its connection. */
 type RoutedMessage = Message & { readonly partition: Partition };
@@ -30,6 +40,7 @@ export class MessageRouter {
     private readonly node: ClusterNode,
     private readonly channel: NodeChannel,
     private readonly leases: Pick<NodeLeases, 'epochOf'>,
+    private readonly outcomeAt: NodeCommands['outcomeAt'],
   ) {}
 
   /** Sends that wait for an answer. */
@@ -125,7 +136,7 @@ export class MessageRouter {
     attempt: number,
   ): Promise<SendResult | 'silent' | undefined> {
     pending.onSent(attempt);
-    let reply: SendReply;
+    let reply: Published;
     try {
       reply = await this.#publish(message, name, true);
     } catch (error) {
@@ -133,6 +144,7 @@ export class MessageRouter {
       // Without an answer of Redis it may have been published all the same.
       return error.noEffect === undefined ? 'silent' : unreached(pending, attempt, error.noEffect);
     }
+    if (reply.status === 'KNOWN') return reply.result;
     if (reply.status === 'ROUTED') {
       const { countsReceivers } = this.node.gateway.keys;
       if (countsReceivers && reply.receivers === 0) return unreached(pending, attempt, 'NODE_UNREACHABLE');
@@ -147,6 +159,7 @@ export class MessageRouter {
   async #sendUnanswered(message: RoutedMessage, name: string): Promise<SendResult> {
     try {
       const reply = await this.#publish(message, name, false);
+      if (reply.status === 'KNOWN') return reply.result;
       if (reply.status === 'NONE') return { outcome: 'not-connected' };
       if (reply.status === 'PARTIAL') return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
       return this.node.gateway.keys.countsReceivers && reply.receivers === 0
@@ -158,9 +171,21 @@ export class MessageRouter {
     }
   }
 
-  #publish(message: RoutedMessage, attempt: string, ack: boolean): Promise<SendReply> {
+  /** A message that another connection of the id may have got is published if the node of that one did not deliver it. */
+  async #publish(message: RoutedMessage, attempt: string, ack: boolean): Promise<Published> {
+    let reply = await this.#publishUnless(message, attempt, ack);
+    for (let asked = 0; reply.status === 'FORMER'; asked += 1) {
+      const { inc } = reply;
+      const outcome = asked < MOST_FORMER ? await this.outcomeAt(inc, message) : 'unknown';
+      if (outcome !== 'none') return { status: 'KNOWN', result: { outcome, nodeId: nodeIdOf(inc) } };
+      reply = await this.#publishUnless(message, attempt, ack, reply);
+    }
+    return reply;
+  }
+
+  #publishUnless(message: RoutedMessage, attempt: string, ack: boolean, former?: Former): Promise<SendReply> {
     const { gateway, inc } = this.node;
-    const { connectionId, messageId, frame, trace, partition } = message;
+    const { connectionId, messageId, frame, trace, partition, named = false } = message;
     const { bytes } = frame;
     const encoded = encodeMessage({
       from: inc,
@@ -173,6 +198,11 @@ export class MessageRouter {
     });
     return gateway.run(sendScript, {
       partition,
+      // Every key must be given, used or not.
+      mark: named ? gateway.keys.mark(partition, connectionId, messageId) : partition.routes,
+      markMs: named ? MARK_MS : 0,
+      asked: former && { askedInc: former.inc, askedTok: former.tok },
+      counts: gateway.keys.countsReceivers,
       epoch: this.leases.epochOf(partition),
       conn: connectionId,
       pubCommand: publishCommand(gateway.keys.nodeMode),
