@@ -77,11 +77,20 @@ describe('README and the guides', () => {
     expect(named.filter(name => !known.has(name))).to.deep.equal([]);
   });
 
+  it('link each fact about another product beside ours to its source', () => {
+    const [, table = ''] = /## Beside others\n[^|]*([^]*?)\n\n/.exec(read('docs/security.md')) ?? [];
+    const rows = table.split('\n').slice(2);
+    expect(rows).to.have.length.greaterThan(5);
+    const cells = rows.flatMap(row => row.split('|').slice(3, -1));
+    expect(cells.filter(cell => !/not found|\]\[[\w-]+\]/.test(cell))).to.deep.equal([]);
+  });
+
   /** Of the prose: without code blocks, tables and targets of links. An item of a list stands alone, a code span is one word. */
   function sentencesOf(page: string): string[] {
     const prose = page
       .replace(/^```[^]*?^```/gm, '')
       .replace(/^\s*\|.*$/gm, '')
+      .replace(/^\[[^\]]+\]: \S+$/gm, '')
       .replace(/`[^`]+`/g, 'code')
       .replace(/\[([^\]]*)\]\([^)]*\)/g, '$1');
     const paragraphs = prose.split(/\n\s*\n|^#+ |\n(?=\s*(?:[-*]|\d+\.) )/m);

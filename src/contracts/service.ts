@@ -161,7 +161,7 @@ export interface SseService<Events extends EventMap = EventMap> {
 
   /**
    * Registers a connection here and in the cluster, writes the head, the event `connected` and what its cursor missed,
-   * then goes live. On failure the sink was neither opened nor kept.
+   * then goes live. On failure the sink was neither opened nor kept. A refusal that no code waits for ends no process.
    * @throws SseError `INVALID_CONNECTION_ID`, `INVALID_TOPIC`, `CONNECTION_LIMIT`, `DUPLICATE_CONNECTION`,
    * `TAKEOVER_STORM`, `DRAINING`, `UNAVAILABLE`, `INVALID_USER`, `FORBIDDEN` for a topic or source that the connection may not
    * follow, or `CONNECTION_CLOSED` when the client left meanwhile.

@@ -99,11 +99,18 @@ export class DistributedSseService implements SseService {
     return this.node.options.node.id;
   }
 
-  async createConnection(
+  createConnection(
     connectionId: string,
     sink: ConnectionSink,
     options: ConnectionOptions = {},
   ): Promise<SseConnection> {
+    const opening = this.#open(connectionId, sink, options);
+    // A client that leaves early ends no process whose code does not wait. Telemetry and the audit record each refusal.
+    opening.catch(() => undefined);
+    return opening;
+  }
+
+  async #open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<SseConnection> {
     checkArguments('createConnection', options);
     return this.#opener.open(connectionId, sink, options);
   }

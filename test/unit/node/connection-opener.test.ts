@@ -130,6 +130,17 @@ describe('ConnectionOpener', () => {
       expect([...connection.topics]).to.deep.equal(['news']);
     });
 
+    it('a client that is gone ends no process whose code does not wait', async () => {
+      const [sink, node] = [new RecordingSink(), cluster.node('a')];
+      sink.leave();
+      const unhandled = sinon.stub();
+      process.on('unhandledRejection', unhandled);
+      void node.service.createConnection('c1', sink);
+      await turns();
+      process.off('unhandledRejection', unhandled);
+      expect(unhandled.callCount).to.equal(0);
+    });
+
     it('a client that is gone already is not registered', async () => {
       const sink = new RecordingSink();
       sink.leave();
