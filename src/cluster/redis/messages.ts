@@ -40,7 +40,7 @@ export class MessageRouter {
     private readonly node: ClusterNode,
     private readonly channel: NodeChannel,
     private readonly leases: Pick<NodeLeases, 'epochOf'>,
-    private readonly outcomeAt: NodeCommands['outcomeAt'],
+    private readonly commands: Pick<NodeCommands, 'outcomeAt'>,
   ) {}
 
   /** Sends that wait for an answer. */
@@ -176,7 +176,7 @@ export class MessageRouter {
     let reply = await this.#publishUnless(message, attempt, ack);
     for (let asked = 0; reply.status === 'FORMER'; asked += 1) {
       const { inc } = reply;
-      const outcome = asked < MOST_FORMER ? await this.outcomeAt(inc, message) : 'unknown';
+      const outcome = asked < MOST_FORMER ? await this.commands.outcomeAt(inc, message) : 'unknown';
       if (outcome !== 'none') return { status: 'KNOWN', result: { outcome, nodeId: nodeIdOf(inc) } };
       reply = await this.#publishUnless(message, attempt, ack, reply);
     }
