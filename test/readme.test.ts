@@ -21,7 +21,7 @@ describe('README', () => {
   });
 
   it('shows the quick start as it is compiled and run', () => {
-    const shown = /```ts\n(import 'reflect-metadata';[^`]+)```/.exec(readme)?.[1];
+    const shown = /```ts\n(import 'reflect-metadata';[^]+?)```\n/.exec(readme)?.[1];
     const compiled = read('examples/00-quick-start/main.ts');
     expect(shown).to.equal(compiled.replace('../../src/index.js', 'distributed-sse'));
   });

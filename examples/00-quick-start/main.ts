@@ -17,5 +17,12 @@ const container = new Container();
 container.load(sseModule());
 container.bind(NewsController).toSelf().inSingletonScope();
 
-new Koa().use(sseMiddleware(container, { controllers: [NewsController] })).listen(3000);
+const page = `<!doctype html><pre></pre><script>
+  const source = new EventSource('/sse/' + crypto.randomUUID());
+  source.addEventListener('tick', event => (document.querySelector('pre').textContent = event.data));
+</script>`;
+const app = new Koa();
+app.use(sseMiddleware(container, { controllers: [NewsController] }));
+app.use(ctx => void Object.assign(ctx, { type: 'html', body: page }));
+app.listen(process.env['PORT'] ?? 3000);
 setInterval(() => void container.get(SseService).publish('news', 'tick', { at: Date.now() }), 1000);

@@ -4,6 +4,7 @@ import { expect } from 'chai';
 import { describeInBrowser } from '../support/browser.js';
 import { ChildProgram } from '../support/child-program.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
+import { freePort } from '../support/redis/free-port.js';
 import { reached, until } from '../support/until.js';
 
 const STARTED = ['03-dashboard', '04-chat', '07-notifications', '08-react', '09-plain-koa'] as const;
@@ -105,6 +106,31 @@ describe('the numbered examples', () => {
     await client.event('welcome');
     expect(await call('POST', `${stream}?text=hello`)).to.include({ outcome: 'delivered' });
     expect(JSON.parse((await client.event('note')).data)).to.deep.equal({ text: 'hello' });
+  });
+
+  describeInBrowser('quick start', chromium => {
+    it('its page goes on when its program was killed and started again', async () => {
+      const PORT = String(await freePort());
+      const start = (): ChildProgram => ChildProgram.start('examples/00-quick-start/main.js', { PORT });
+      const url = `http://127.0.0.1:${PORT}`;
+      let program = start();
+      const answers = (): Promise<boolean> =>
+        fetch(url).then(
+          ({ ok }) => ok,
+          () => false,
+        );
+      await until(answers, 'the program');
+      const page = await chromium.browser.newPage();
+      await page.goto(url);
+      const shown = (): Promise<string | null> => page.locator('pre').textContent();
+      await until(async () => (await shown()) !== '', 'a tick');
+      await program.stop('SIGKILL');
+      const last = await shown();
+      program = start();
+      await until(async () => (await shown()) !== last, 'another tick', 15_000);
+      await page.close();
+      await program.stop('SIGKILL');
+    });
   });
 
   describeInBrowser('React', chromium => {

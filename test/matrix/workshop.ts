@@ -59,9 +59,7 @@ export class Workshop {
     const tarball = join(folder, `${digest.slice(0, 16)}.tgz`);
     await rename(packed, tarball);
     const program = await readFile(join(ROOT, 'examples/00-quick-start/main.ts'), 'utf8');
-    const quickStart = program
-      .replace('../../src/index.js', 'distributed-sse')
-      .replace('.listen(3000)', '.listen(Number(process.env["PORT"]))');
+    const quickStart = program.replace('../../src/index.js', 'distributed-sse');
     return new Workshop(folder, `file:${tarball}`, quickStart);
   }
 

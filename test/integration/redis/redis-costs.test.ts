@@ -17,7 +17,8 @@ describe('what a cluster costs Redis', () => {
     const event = 'x'.repeat(200);
     expect(await bytesPerTopic(server.redis, 2_000, [event])).to.be.within(300, 1_000);
     const nine = await bytesPerTopic(server.redis, 500, Array<string>(9).fill(event));
-    expect(nine).to.be.within(2_000, 1_000 + 8 * 300);
+    // Valkey needs little more than the bytes themselves.
+    expect(nine).to.be.within(9 * 200, 1_000 + 8 * 300);
   });
 
   it('grows with the nodes and not with their connections, while nothing happens', async () => {

@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
-import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
+import { CockatielPolicy } from '../../../src/resilience/policies.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { RecordingSink } from '../../support/recording-sink.js';
