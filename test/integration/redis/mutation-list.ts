@@ -151,7 +151,6 @@ export const MUTATIONS: readonly Mutation[] = [
   m('send', 'a former owner that did not deliver is not asked again', " and former ~= askedInc .. ' ' .. askedTok", ''),
   m('send', 'a message that nobody got leaves no mark', '(receivers > 0 or', '(true or'),
   m('send', 'receivers that are not counted leave a mark', " or counts ~= '1'", ''),
-  m('send', 'only a named message leaves a mark', "if markMs ~= '0' and (", 'if ('),
   m('send', 'lost routes are no missing ones', "isPartial(leases, epoch) and 'PARTIAL' or", ''),
   m('resolve', 'the owner must have a lease', 'or false end', "or 'gone~1' end"),
   m('resolve', 'lost routes are no missing ones', "isPartial(leases, epoch) and 'PARTIAL' or", ''),
