@@ -1,19 +1,17 @@
 export { LocalCoordinator } from './cluster/memory/coordinator.js';
 export { MemoryBus } from './cluster/memory/bus.js';
 export { sseModule } from './container.js';
-export { Audit } from './contracts/audit.js';
+export { Audit, Logger } from './contracts/logger.js';
 export { Authorizer } from './contracts/authorization.js';
 export { ClusterCoordinator } from './contracts/cluster.js';
 export { ConnectionStore } from './contracts/store.js';
-export { Logger } from './contracts/logger.js';
 export { ResiliencePolicy } from './contracts/policy.js';
 export { SseService } from './contracts/service.js';
 export { SseController, SseEndpoint } from './koa/endpoints.js';
 export { SseError } from './errors.js';
 export { sseMiddleware } from './koa/middleware.js';
 export { ResolvedSseOptions } from './options/sse-options.js';
-export { CockatielPolicy } from './resilience/cockatiel-policy.js';
-export { PassthroughPolicy } from './resilience/passthrough-policy.js';
+export { CockatielPolicy, PassthroughPolicy } from './resilience/policies.js';
 export { drainOnSignals } from './node/drain.js';
 export { connectionIdOf, privateName } from './protocol/users.js';
 export { TicketGuard } from './node/tickets.js';
@@ -21,10 +19,10 @@ export { MemoryConnectionStore } from './node/store.js';
 export { ConsoleLogger } from './telemetry/console-logger.js';
 export { sseResponseHook } from './telemetry/connections.js';
 
-export type { TakeoverLimit } from './cluster/memory/bus.js';
+export type { TakeoverLimit } from './cluster/memory/routes.js';
 export type { Override, SseOverrides } from './container.js';
 export type { LibraryCloseReason } from './close-reasons.js';
-export type { AuditEvent, AuditListener, AuditRecord, AuditSubject } from './contracts/audit.js';
+export type { AuditEvent, AuditListener, AuditRecord, AuditSubject, LogFields } from './contracts/logger.js';
 export type { CloseReason } from './contracts/connection.js';
 export type {
   Backlog,
@@ -61,9 +59,22 @@ export type {
 export type { ConnectionSink, SinkListener } from './contracts/connection.js';
 export type { LocalConnection } from './contracts/store.js';
 export type { Cursor, Frame, Position } from './contracts/events.js';
-export type { Health, HealthReason, HealthReasonCode } from './contracts/health.js';
+export type {
+  BroadcastOptions,
+  ClusterSendOptions,
+  ConnectionFilter,
+  ConnectionInfo,
+  ConnectionOptions,
+  DrainOptions,
+  Health,
+  HealthReason,
+  HealthReasonCode,
+  PublishOptions,
+  ResumableSource,
+  SendOptions,
+  Tickets,
+} from './contracts/service.js';
 export type { Gap, ResetReason } from './contracts/events.js';
-export type { LogFields } from './contracts/logger.js';
 export type {
   BroadcastReceipt,
   CloseReceipt,
@@ -82,7 +93,6 @@ export type {
 export type { RefusalReason, ResilienceObserver } from './contracts/policy.js';
 export type { CircuitState, OperationContext, OperationKind } from './contracts/policy.js';
 export type { Reset, ResetClient, ResetHook } from './contracts/connection.js';
-export type { ResumableSource, Tickets } from './contracts/service.js';
 export type { ConnectionState, SseConnection } from './contracts/connection.js';
 export type { EventMap, EventOptions, SseEvent } from './contracts/events.js';
 export type {
@@ -98,16 +108,6 @@ export type {
   SseRequest,
   Verdict,
 } from './contracts/authorization.js';
-export type {
-  ClusterSendOptions,
-  ConnectionOptions,
-  BroadcastOptions,
-  ConnectionFilter,
-  ConnectionInfo,
-  DrainOptions,
-  PublishOptions,
-  SendOptions,
-} from './contracts/service.js';
 export type { EndpointRequest, GuardOptions, SseEndpointOptions } from './koa/endpoints.js';
 export type { SseErrorCode, SseErrorOptions, UnavailableCode } from './errors.js';
 export type { ControllerClass, MatchingOptions } from './koa/routes.js';
@@ -115,6 +115,6 @@ export type { ConnectOptions, SseContext } from './koa/stream-request.js';
 export type { SseMiddlewareOptions } from './koa/middleware.js';
 export type { EnvironmentOption } from './options/environment.js';
 export type { SseOptions } from './options/sse-options.js';
-export type { CockatielPolicySettings } from './resilience/cockatiel-policy.js';
+export type { CockatielPolicySettings } from './resilience/policies.js';
 export type { ClosableServer, DrainOnSignalsOptions } from './node/drain.js';
 export type { LogLevel } from './telemetry/console-logger.js';

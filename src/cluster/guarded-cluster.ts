@@ -12,8 +12,8 @@ import type {
   RouteRegistry,
   SubscriptionChange,
 } from '../contracts/cluster.js';
-import type { ClusterListener } from '../contracts/listener.js';
 import type { CloseReceipt, CommandReceipt, SendResult, Unavailable } from '../contracts/events.js';
+import type { ClusterListener, RememberedOutcome } from '../contracts/listener.js';
 import type { CircuitState, OperationContext, OperationKind, ResiliencePolicy } from '../contracts/policy.js';
 import { SseError, type UnavailableCode } from '../errors.js';
 import { withTimeout } from '../time.js';
@@ -316,4 +316,25 @@ function closed(): SseError {
 
 function unreachable(detail: string, noEffect: UnavailableCode = 'CLUSTER_UNREACHABLE'): SseError {
   return new SseError('UNAVAILABLE', `the cluster cannot be reached: ${detail}; try again later`, { noEffect });
+}
+
+/**
+ * What is certain of a message, from what the nodes remember; `undefined` when it certainly was not delivered.
+ * @param owner the node that was asked to deliver it; where it is not known, all nodes must know
+ */
+export function certainOutcome(
+  answers: ReadonlyMap<string, RememberedOutcome>,
+  owner: string | undefined,
+): SendResult | undefined {
+  for (const [nodeId, outcome] of answers) {
+    if (outcome === 'delivered' || outcome === 'buffered') return { outcome, nodeId };
+  }
+  const asked = owner === undefined ? [...answers.values()] : [answers.get(owner)];
+  if (asked.every(answer => answer === 'none')) return undefined;
+  return { outcome: 'unknown', ...(owner !== undefined && { nodeId: owner }) };
+}
+
+/** The receipt of a command that its owner refused with this code; `undefined` for other codes. */
+export function rejection(code: string): CommandReceipt | undefined {
+  return code === 'INVALID_TOPIC' || code === 'FORBIDDEN' ? { outcome: 'rejected', code } : undefined;
 }

@@ -42,9 +42,11 @@ export class Recorder implements TelemetryWatcher {
   #dropped: number;
   #lagMs: number | null = null;
 
+  /** @param report reports what was recorded at once: no other period may follow */
   constructor(
     private readonly nodeId: string,
     private readonly written: TrafficCounts,
+    private readonly report: () => void,
   ) {
     this.#bytes = written.bytesWritten;
     this.#dropped = written.eventsDropped;
@@ -191,6 +193,7 @@ export class Recorder implements TelemetryWatcher {
 
   onDraining(): void {
     this.note({ kind: 'drain' });
+    this.report();
   }
 
   #countReconnect(connectionId: string): void {

@@ -127,6 +127,7 @@ export class Station {
     const missing = others.length === 0 ? [] : await this.#askOthers(question, to, others, check, parts);
     const ownPart = await own;
     if (check(ownPart)) parts.set(this.nodeId, ownPart);
+    if (own !== undefined && question.kind === 'drain') this.#drain();
     return { at: Date.now(), missing, cutOff: live === undefined, parts, live: live ?? [this.#self()] };
   }
 
@@ -180,6 +181,14 @@ export class Station {
   async #reply(to: string, id: string, question: unknown): Promise<void> {
     if (!isQuestion(question)) return;
     await this.#channel.send('answer', { id, to, content: await this.#answer(question) });
+    if (question.kind === 'drain') this.#drain();
+  }
+
+  /** Only when the answer is under way: a node with few clients has left the cluster a moment later. */
+  #drain(): void {
+    this.service.drain().catch((error: unknown) => {
+      this.node.logger.error('a drain that was asked for in the console failed', { error });
+    });
   }
 
   async #answer(question: Question): Promise<unknown> {
@@ -196,9 +205,6 @@ export class Station {
       case 'activity':
         return this.#activity();
       case 'drain':
-        service.drain().catch((error: unknown) => {
-          node.logger.error('a drain that was asked for in the console failed', { error });
-        });
         return { accepted: true };
     }
   }
@@ -215,7 +221,7 @@ export class Station {
   #look(): void {
     this.#lookedAtUntil = performance.now() + LOOK_MS;
     if (this.#recorder !== undefined || this.node.closed) return;
-    this.#recorder = new Recorder(this.nodeId, this.node.telemetry.traffic);
+    this.#recorder = new Recorder(this.nodeId, this.node.telemetry.traffic, () => this.#sample());
     this.#records = this.node.telemetry.watch(this.#recorder);
     this.#meter.start();
     this.#sampling.start();

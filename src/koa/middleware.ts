@@ -1,8 +1,7 @@
 import type { Container } from 'inversify';
 import type { Context, Middleware, Next } from 'koa';
-import { Audit } from '../contracts/audit.js';
 import type { ResetHook, SseConnection } from '../contracts/connection.js';
-import { Logger } from '../contracts/logger.js';
+import { Audit, Logger } from '../contracts/logger.js';
 import { type ResumableSource, SseService } from '../contracts/service.js';
 import { Telemetry } from '../contracts/telemetry.js';
 import { httpStatusOf, SseError } from '../errors.js';

@@ -1,7 +1,6 @@
 import { Http2ServerResponse, type Http2Session } from 'node:http2';
 import type { Context } from 'koa';
-import type { Audit } from '../contracts/audit.js';
-import type { Logger } from '../contracts/logger.js';
+import type { Audit, Logger } from '../contracts/logger.js';
 import { SseError } from '../errors.js';
 import { networkOf } from '../node/limits.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';

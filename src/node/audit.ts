@@ -1,5 +1,4 @@
-import type { Audit, AuditEvent, AuditListener, AuditSubject } from '../contracts/audit.js';
-import type { Logger } from '../contracts/logger.js';
+import type { Audit, AuditEvent, AuditListener, AuditSubject, Logger } from '../contracts/logger.js';
 import { SseError, statusOf } from '../errors.js';
 
 /** The audit records of one node. */

@@ -1,5 +1,5 @@
 import type { CoordinatorStatus, Impairment } from '../contracts/cluster.js';
-import type { Health, HealthReason, HealthReasonCode } from '../contracts/health.js';
+import type { Health, HealthReason, HealthReasonCode } from '../contracts/service.js';
 import type { OperationKind } from '../contracts/policy.js';
 import type { Phase, SseNode } from './node.js';
 

@@ -1,6 +1,6 @@
 import { GuardedCluster } from '../cluster/guarded-cluster.js';
-import type { NodeInfo, Presence } from '../contracts/cluster.js';
 import type { RevocationOptions, RevocationSelector } from '../contracts/authorization.js';
+import type { NodeInfo, Presence } from '../contracts/cluster.js';
 import type { CloseReason, ConnectionSink, SseConnection } from '../contracts/connection.js';
 import type {
   BroadcastReceipt,
@@ -11,7 +11,6 @@ import type {
   PublishReceipt,
   Receipt,
 } from '../contracts/events.js';
-import type { Health } from '../contracts/health.js';
 import type { LeakProbe } from '../contracts/self-check.js';
 import type {
   BroadcastOptions,
@@ -20,6 +19,7 @@ import type {
   ConnectionInfo,
   ConnectionOptions,
   DrainOptions,
+  Health,
   PublishOptions,
   SendOptions,
   SseService,
@@ -30,8 +30,8 @@ import { checkArguments } from '../options/arguments.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { checkConnectionId, checkKey, checkReason, checkTopic, isInternal } from '../protocol/names.js';
 import { checkUser, userOf, userTopic } from '../protocol/users.js';
-import { reportIn } from './confirmations.js';
 import { Authorization } from './authorization.js';
+import { reportIn } from './confirmations.js';
 import { NodeShutdown } from './drain.js';
 import { healthOf } from './health.js';
 import { NodeListener } from './listener.js';

@@ -1,5 +1,5 @@
 import type { ClientConnection } from '../connection/client-connection.js';
-import { rejection } from '../cluster/outcomes.js';
+import { rejection } from '../cluster/guarded-cluster.js';
 import { isEnded } from '../connection/end.js';
 import type { RememberedTopic, SubscriptionChange } from '../contracts/cluster.js';
 import type { CommandReceipt, Cursor, FanOut, Frame, Position } from '../contracts/events.js';

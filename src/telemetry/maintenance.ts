@@ -1,5 +1,6 @@
 import { context, createContextKey, ROOT_CONTEXT, trace } from '@opentelemetry/api';
-import type { OperationKind, RefusalReason } from '../contracts/policy.js';
+import type { Logger } from '../contracts/logger.js';
+import type { OperationKind, RefusalReason, ResilienceObserver } from '../contracts/policy.js';
 import type { CleanupKind, ConsistencySummary, MaintenanceTelemetry } from '../contracts/telemetry.js';
 import { ATTRIBUTE } from './names.js';
 import { errorType, type Reporting, type SpanEnd, whenDone } from './spans.js';
@@ -90,4 +91,28 @@ function reconcileEnd({ checked, found, repairs, unknown }: ConsistencySummary):
 
 function sumOf(counts: ConsistencySummary['found']): number {
   return Object.values(counts).reduce((sum, count) => sum + count, 0);
+}
+
+/**
+ * Logs when calls of a kind begin to fail at once and when they succeed again, once per outage. Records each retry and
+ * refusal in telemetry.
+ */
+export function policyObserver(
+  logger: Logger,
+  maintenance: Pick<MaintenanceTelemetry, 'retrying' | 'refusing'>,
+): ResilienceObserver {
+  // In an outage a circuit opens again after every call that tries.
+  const open = new Set<OperationKind>();
+  return {
+    onRetry: (kind, _attempt, error) => maintenance.retrying(kind, error),
+    onRefused: (kind, reason) => maintenance.refusing(kind, reason),
+    onCircuit: (kind, state) => {
+      if (state === 'open' && !open.has(kind)) {
+        open.add(kind);
+        logger.warn('calls to the cluster fail at once until one succeeds', { kind });
+      } else if (state === 'closed' && open.delete(kind)) {
+        logger.info('calls to the cluster succeed again', { kind });
+      }
+    },
+  };
 }

@@ -82,6 +82,8 @@ await Promise.all(nodes.map(({ sse }) => sse.close()));
 
 async function searchAndTurn(shown: Page): Promise<void> {
   await shown.getByLabel('Search').pressSequentially('client-4', { delay: 50 });
+  const matching = Array.from({ length: connections }, (_, n) => n).filter(n => String(n).startsWith('4')).length;
+  await shown.getByText(` of ${matching.toLocaleString('en')} that match`).waitFor();
   for (let turn = 1; turn <= 10; turn += 1) {
     await shown.getByRole('button', { name: 'Next' }).click();
     await shown.getByText(new RegExp(`^${turn * 50 + 1} to `)).waitFor();

@@ -18,8 +18,36 @@ class Streams {
   }
 }
 
+/** How the server ends a stream, and what the client does then. */
+interface End {
+  readonly reason: string;
+  readonly then: 'stops' | 'comes back';
+  /** The server refuses with a stream, instead of ending one that is open. */
+  readonly refusal?: true;
+  /** Default true: the client has a function that gives it new credentials. */
+  readonly renews?: false;
+}
+
+const ENDS: readonly End[] = [
+  ...['superseded', 'completed', 'logged-out'].map(reason => ({ reason, then: 'stops' as const })),
+  ...['revoked', 'expired'].map(reason => ({ reason, then: 'stops' as const, renews: false as const })),
+  ...['revoked', 'expired', 'closed', 'mine', 'draining', 'shutdown', 'max-age', 'idle', 'slow', 'stale', 'failed'].map(
+    reason => ({ reason, then: 'comes back' as const }),
+  ),
+  ...['draining', 'full', 'rate-limited', 'unavailable', 'inconsistent', 'error'].map(reason => ({
+    ...{ reason, then: 'comes back' as const, refusal: true as const },
+  })),
+];
+/** Streams of one page at a time: a browser opens six connections to one host. */
+const AT_ONCE = 5;
+
 /** Answers of a server that cannot serve, by path and in order. */
 const REFUSALS = new Map<string, (ctx: Koa.Context) => void>();
+
+function answerRefusal(ctx: Koa.Context, reason: string): void {
+  ctx.type = 'text/event-stream';
+  ctx.body = `retry: 100\nevent: sse.closed\ndata: {"reason":"${reason}"}\n\n`;
+}
 
 const refuse: Koa.Middleware = async (ctx, next) => {
   const answer = REFUSALS.get(ctx.path);
@@ -67,10 +95,7 @@ describeInBrowser('client in a browser', chromium => {
     await page.state('open');
     await publish();
     await page.received(1);
-    REFUSALS.set(url(), ctx => {
-      ctx.type = 'text/event-stream';
-      ctx.body = 'retry: 100\nevent: sse.closed\ndata: {"reason":"full"}\n\n';
-    });
+    REFUSALS.set(url(), ctx => answerRefusal(ctx, 'full'));
     await app.service.closeConnection(`s${streams}`, 'closed');
     await page.page.waitForFunction("window.states.some(state => state.reason === 'full')");
     await publish();
@@ -87,6 +112,35 @@ describeInBrowser('client in a browser', chromium => {
     await newer.connect(url());
     await older.state('closed', 'superseded');
     await newer.state('open');
+  });
+
+  it('says why each stream ended, and stops or comes back as the reason asks', async () => {
+    const { page } = await open();
+    await page.evaluate('window.ends = []');
+    const ends = ENDS.map((end, n) => ({ ...end, n, id: `s${streams}-${n}` }));
+    for (let first = 0; first < ends.length; first += AT_ONCE) {
+      const batch = ends.slice(first, first + AT_ONCE);
+      for (const { id, reason, refusal } of batch) {
+        if (refusal) REFUSALS.set(`/sse/${id}`, ctx => answerRefusal(ctx, reason));
+      }
+      await page.evaluate(`for (const { id, n, renews } of ${JSON.stringify(batch)}) {
+        const renewed = renews === false ? {} : { headers: () => ({}) };
+        const stream = window.sse.connect('/sse/' + id, { delay: 50, stopOn: ['logged-out'], ...renewed });
+        const states = [];
+        stream.onState(({ kind, reason = '' }) => states.push(kind + ' ' + reason));
+        window.ends[n] = { stream, states };
+      }`);
+      await until(() => batch.every(({ id }) => app.service.hasLocal(id)), 'the streams of this batch');
+      for (const { id, reason, refusal } of batch) if (!refusal) await app.service.closeConnection(id, reason);
+      for (const { n, reason, then, refusal } of batch) {
+        const before = refusal ? ['connecting '] : ['connecting ', 'open '];
+        const expected = then === 'stops' ? [`closed ${reason}`] : [`waiting ${reason}`, 'connecting ', 'open '];
+        await page.waitForFunction(`window.ends[${n}].states.length >= ${before.length + expected.length}`);
+        expect(await page.evaluate(`window.ends[${n}].states`), reason).to.deep.equal([...before, ...expected]);
+      }
+      await page.evaluate('window.ends.forEach(({ stream }) => stream.close())');
+      await until(() => app.service.getConnectionCount() === 0, 'the streams of this batch to be gone');
+    }
   });
 
   it('reads a POST stream, and one of EventSource', async () => {

@@ -8,6 +8,9 @@ import { examinedContext, expectSound, LOOKS } from '../support/accessibility.js
 import { describeInBrowser } from '../support/browser.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
 import { KoaApp } from '../support/koa-app.js';
+import { RecordingSdk } from '../support/recording-sdk.js';
+import { randomPrefix } from '../support/redis/gateway-options.js';
+import { withRedis } from '../support/redis/with-redis.js';
 
 const HOSTILE = '<img src=x onerror=alert(1)>';
 
@@ -31,27 +34,28 @@ class Streams {
   }
 }
 
+/** The page comes from node a; the clients are on node b, unless the test says otherwise. */
 describeInBrowser('the page of the console', chromium => {
-  let app: KoaApp;
+  const server = withRedis();
+  const prefix = randomPrefix();
+  let sdk: RecordingSdk;
+  let a: KoaApp;
+  let b: KoaApp;
   let page: Page;
   let admits: (ctx: Koa.Context, purpose: ConsolePurpose) => boolean | number = () => true;
   const clients: EventStreamClient[] = [];
   const problems: string[] = [];
 
   before(async () => {
-    app = await KoaApp.start({
-      controllers: [Streams],
-      bind: container => container.bind<SseGuard>(Users).toSelf(),
-      mounted: container => sseConsole(container, { guard: (ctx, purpose) => admits(ctx, purpose) }),
-      options: { node: { id: 'node-a' } },
-    });
+    sdk = RecordingSdk.start({ signals: ['traces'] });
+    [a, b] = await Promise.all([start('node-a'), start('node-b')]);
     const context = await examinedContext(chromium.browser);
     page = await context.newPage();
     page.on('pageerror', error => problems.push(error.message));
     page.on('console', message => {
       if (message.type() === 'error') problems.push(message.text());
     });
-    await page.goto(`${app.url}/console/`);
+    await page.goto(`${a.url}/console/`);
     await page.getByText('live', { exact: true }).waitFor();
   });
   afterEach(() => {
@@ -59,10 +63,23 @@ describeInBrowser('the page of the console', chromium => {
   });
   after(async () => {
     await page.context().close();
-    await app.close();
+    await Promise.all([a.close(), b.close()]);
+    sdk.stop();
   });
 
-  const connect = async (id: string, user?: string, topic = 'news'): Promise<EventStreamClient> => {
+  async function start(id: string): Promise<KoaApp> {
+    const traceLink = 'https://traces.example/trace/{traceId}';
+    const app = await KoaApp.start({
+      controllers: [Streams],
+      bind: container => container.bind<SseGuard>(Users).toSelf(),
+      mounted: container => sseConsole(container, { guard: (ctx, purpose) => admits(ctx, purpose), traceLink }),
+      options: { node: { id }, redis: { url: server.redis.url, prefix, channel: `${prefix}events` } },
+    });
+    await app.service.start();
+    return app;
+  }
+
+  const connect = async (id: string, user?: string, topic = 'news', app = b): Promise<EventStreamClient> => {
     const url = `${app.url}/sse/${encodeURIComponent(id)}?topic=${encodeURIComponent(topic)}`;
     const client = await EventStreamClient.open(url, { headers: user === undefined ? {} : { 'X-User': user } });
     clients.push(client);
@@ -75,19 +92,28 @@ describeInBrowser('the page of the console', chromium => {
   const confirm = async (name: string): Promise<void> =>
     page.getByRole('dialog').getByRole('button', { name, exact: true }).click();
 
-  it('shows the node with its connections, and what happens, as text', async () => {
+  it('shows each node with its connections and its state, and what happens, as text', async () => {
     const client = await connect(HOSTILE);
-    await page.locator('.node[data-node=node-a] .connections').getByText('1', { exact: true }).waitFor();
-    await page.locator('.feed').getByText(`${HOSTILE} connected to node-a`).waitFor();
+    const node = page.locator('.node[data-node=node-b]');
+    await node.locator('.connections').getByText('1', { exact: true }).waitFor();
+    await page.locator('.feed').getByText(`${HOSTILE} connected to node-b`).waitFor();
     client.leave();
-    await page.locator('.feed').getByText(`${HOSTILE} on node-a ended`).waitFor();
-    expect(await page.locator('.node .badge').allTextContents()).to.deep.equal(['ready', 'lease held']);
+    await page.locator('.feed').getByText(`${HOSTILE} on node-b ended`).waitFor();
+    await page.locator('.node').nth(1).waitFor();
+    const state = ['ready', 'lease held'];
+    expect(await page.locator('.node .badge').allTextContents()).to.deep.equal([...state, ...state]);
+    const facts = Object.fromEntries(
+      (await node.locator('dl div').allInnerTexts()).map(text => text.split('\n') as [string, string]),
+    );
+    expect(facts).to.include({ Circuits: 'all closed', Waiting: '0 B' });
+    expect(facts).to.include.keys('Loop p99', 'Feed lag', 'Memory', 'CPU', 'Up for', 'Pending sends', 'Delivered');
+    expect(facts['Memory']).to.match(/ MiB$/);
   });
 
   it('shows a takeover, and narrows what happens to a kind', async () => {
     await connect('twice');
-    await connect('twice');
-    const takeover = page.locator('.feed').getByText('a newer stream of twice ended the one on node-a');
+    await connect('twice', undefined, 'news', a);
+    const takeover = page.locator('.feed').getByText('a newer stream of twice ended the one on node-b');
     await takeover.waitFor();
     await page.getByLabel('Kind').selectOption('connect');
     expect(await takeover.isVisible()).to.equal(false);
@@ -96,7 +122,7 @@ describeInBrowser('the page of the console', chromium => {
 
   it('draws the rate of deliveries', async () => {
     await connect('reader');
-    await app.service.publish('news', 'note', 1);
+    await a.service.publish('news', 'note', 1);
     const chart = page
       .locator('.chart')
       .filter({ has: page.getByRole('heading', { name: 'Deliveries', exact: true }) });
@@ -144,10 +170,10 @@ describeInBrowser('the page of the console', chromium => {
   });
 
   it('revokes a user, shows only what the guard admits, and says why it refuses', async () => {
-    const tabs = await Promise.all([connect('left', 'alice'), connect('right', 'alice')]);
+    const tabs = await Promise.all([connect('left', 'alice', 'news', a), connect('right', 'alice')]);
     const other = await connect('tab', 'bob');
     admits = (_, purpose) => purpose === 'view' || purpose === 'revoke';
-    await page.goto(`${app.url}/console/#connections`);
+    await page.goto(`${a.url}/console/#connections`);
     await page.reload();
     await page.getByRole('button', { name: 'Revoke alice' }).first().click();
     expect(await page.getByRole('button', { name: 'Send to alice/left' }).count()).to.equal(0);
@@ -187,7 +213,7 @@ describeInBrowser('the page of the console', chromium => {
   });
 
   it('shows a source that runs, and stops it', async () => {
-    const follower = await EventStreamClient.open(`${app.url}/answers/42`);
+    const follower = await EventStreamClient.open(`${b.url}/answers/42`);
     clients.push(follower);
     await follower.event('word');
     await show('Sources');
@@ -199,12 +225,16 @@ describeInBrowser('the page of the console', chromium => {
     await row('42').getByText('completed').waitFor();
   });
 
-  it('shows sends with their receipts', async () => {
+  it('shows sends with their receipts, and where their traces are', async () => {
     await connect('reader');
     await show('Sends');
-    await app.service.sendMessageToConnection('reader', 'note', 1);
-    await app.service.sendMessageToConnection('nobody', 'note', 1);
+    await b.service.sendMessageToConnection('nobody', 'note', 1);
+    await a.service.sendMessageToConnection('reader', 'note', 1);
     await row('reader').getByText('delivered').first().waitFor();
+    await row('reader').getByText('node-a → node-b').first().waitFor();
+    const link = await row('reader').getByRole('link').first().getAttribute('href');
+    const traces = sdk.spans().map(span => `https://traces.example/trace/${span.spanContext().traceId}`);
+    expect(traces).to.include(link);
     await row('nobody').getByText('not-connected').waitFor();
     await page.getByText(/in the last minute, \d+ of them without success/).waitFor();
     expect(await page.locator('.timeline rect').count()).to.be.at.least(2);
@@ -214,7 +244,7 @@ describeInBrowser('the page of the console', chromium => {
     it(`is accessible in every view, ${looks.colorScheme} and ${looks.width} px wide, and moves nothing`, async () => {
       await connect('tab', 'alice');
       const looked = await (await examinedContext(chromium.browser, looks)).newPage();
-      await looked.goto(`${app.url}/console/`);
+      await looked.goto(`${a.url}/console/`);
       for (const [view, row] of [
         ['Overview', '.node'],
         ['Connections', 'tbody tr'],
@@ -233,13 +263,14 @@ describeInBrowser('the page of the console', chromium => {
     });
   }
 
-  it('drains the node, after a question, and reports nothing wrong in between', async () => {
+  it('drains a node, after a question, and reports nothing wrong in between', async () => {
     const client = await connect('last');
     expect(problems).to.deep.equal([]);
     await show('Overview');
-    await page.getByRole('button', { name: 'Drain node-a' }).click();
+    await page.getByRole('button', { name: 'Drain node-b' }).click();
     await confirm('Drain the node');
-    await reported('node-a drains');
+    await reported('node-b drains');
     expect((await client.event('sse.closed')).data).to.equal('{"reason":"draining"}');
+    await page.locator('.feed').getByText('node-b drains: its clients go to other nodes').waitFor();
   });
 });

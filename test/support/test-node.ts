@@ -1,6 +1,6 @@
 import type { MemoryBus } from '../../src/cluster/memory/bus.js';
 import { LocalCoordinator } from '../../src/cluster/memory/coordinator.js';
-import type { AuditListener } from '../../src/contracts/audit.js';
+import type { AuditListener } from '../../src/contracts/logger.js';
 import type { Authorizer } from '../../src/contracts/authorization.js';
 import type { ClusterCoordinator } from '../../src/contracts/cluster.js';
 import type { SseConnection } from '../../src/contracts/connection.js';
@@ -13,7 +13,7 @@ import { MemoryConnectionStore } from '../../src/node/store.js';
 import { resolveOptions } from '../../src/options/resolve-options.js';
 import type { SseOptions } from '../../src/options/sse-options.js';
 import { formatCursor } from '../../src/protocol/cursor.js';
-import { PassthroughPolicy } from '../../src/resilience/passthrough-policy.js';
+import { PassthroughPolicy } from '../../src/resilience/policies.js';
 import { OpenTelemetry } from '../../src/telemetry/telemetry.js';
 import { RecordingLogger } from './recording-logger.js';
 import { RecordingSink } from './recording-sink.js';

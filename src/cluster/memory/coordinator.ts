@@ -15,8 +15,9 @@ import type { SelfCheck } from '../../contracts/self-check.js';
 import type { RememberedOutcome } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
 import { carriedTrace } from '../../protocol/names.js';
-import { certainOutcome, rejection } from '../outcomes.js';
-import { MemoryBus, type TakeoverLimit } from './bus.js';
+import { certainOutcome, rejection } from '../guarded-cluster.js';
+import { MemoryBus } from './bus.js';
+import type { TakeoverLimit } from './routes.js';
 
 /** The coordinator of one process: a node on a {@link MemoryBus}, by default its own and alone there. */
 export class LocalCoordinator implements ClusterCoordinator {

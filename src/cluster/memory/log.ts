@@ -136,11 +136,7 @@ export class MemoryLog {
 
   /** Appends an entry and returns it, also as the frame that every subscriber gets. */
   append(topic: string, body: Buffer, retention: Retention, id?: string): Appended {
-    const cursor = {
-      epoch: this.epoch,
-      ms: Math.max(this.#head.ms, Date.now()),
-      sequence: this.#head.sequence + 1,
-    };
+    const cursor = { epoch: this.epoch, ms: Math.max(this.#head.ms, Date.now()), sequence: this.#head.sequence + 1 };
     this.#head = cursor;
     const frame = { bytes: prependId(formatCursor(cursor), body), position: cursor };
     const kept = this.#topics.get(topic) ?? newTopic(this.#forgotten);

@@ -7,21 +7,20 @@ import type {
   NodeMessenger,
   RouteRegistry,
 } from '../../contracts/cluster.js';
-import type { ClusterListener } from '../../contracts/listener.js';
 import type { SendResult } from '../../contracts/events.js';
+import type { ClusterListener } from '../../contracts/listener.js';
 import type { Logger } from '../../contracts/logger.js';
 import type { SelfCheck } from '../../contracts/self-check.js';
 import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
-import { checkAddress, loadClass, type RedisClass } from './address.js';
-import { RedisClock } from './clock.js';
+import { checkAddress, loadClass, type RedisClass } from './client.js';
 import { newIncarnation } from './frames.js';
 import { RedisGateway } from './gateway.js';
 import { clusterProbes, JoinedNode, statusOf } from './joined-node.js';
 import { plainCommands } from './plain.js';
 import { lockScript } from './scripts.js';
-import { FrameSigner } from './signing.js';
+import { FrameSigner, RedisClock } from './signing.js';
 
 type State =
   | { readonly kind: 'new' }
@@ -70,8 +69,8 @@ export class RedisCoordinator implements ClusterCoordinator {
     unsubscribe: topics => this.#node?.feed.unsubscribe(topics),
     forget: async topic => this.#reach().writer.forget(topic),
     kept: async topic => this.#reach().writer.kept(topic),
-    remember: async change => this.#reach().remembered.remember(change),
-    recall: async (connectionId, ttl) => this.#reach().remembered.recall(connectionId, ttl),
+    remember: async change => this.#reach().writer.remember(change),
+    recall: async (connectionId, ttl) => this.#reach().writer.recall(connectionId, ttl),
     position: () => this.#node?.feed.position,
     lastPosition: () => this.#node?.feed.lastPosition,
   };

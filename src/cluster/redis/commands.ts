@@ -1,6 +1,6 @@
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
-import type { ClusterNode } from './cluster-node.js';
+import type { ClusterNode, NodeChannel } from './cluster-node.js';
 import {
   type Command,
   type CommandRequest,
@@ -15,7 +15,6 @@ import {
   revocationOf,
 } from './command-frames.js';
 import type { LiveNodes } from './leases.js';
-import type { NodeChannel } from './node-channel.js';
 
 type OperationLimits = ResolvedSseOptions['resilience']['command'];
 
@@ -82,52 +81,29 @@ export class CommandBus {
   }
 
   /** Asks one node. @throws SseError `UNAVAILABLE` when the command was certainly not sent */
-  async ask(inc: string, command: Command, { deadline, trace }: AskOptions = {}): Promise<CommandReply> {
+  async ask(inc: string, command: Command, options: AskOptions = {}): Promise<CommandReply> {
     if (!this.#silence.admits(inc)) return { kind: 'unreached' };
-    const id = newRequestId();
-    const asked = this.#await(id, [inc], deadline);
-    const frame = encodeRequest({ ...this.#head(id, deadline), to: inc, command, trace });
-    try {
-      if (!(await this.channel.publish(inc, frame))) return this.#unreached(id);
-    } catch (error) {
-      // Without an answer of Redis the command may have been sent, and the node may answer.
-      if (!isWithoutAnswer(error)) {
-        this.#pending.get(id)?.finish();
-        throw error;
-      }
-    }
-    const { answered, refused } = await asked;
-    if (!answered.has(inc) && !refused.has(inc)) this.#silence.note(inc);
-    const [result] = answered.get(inc) ?? [];
+    const publish = (frame: Buffer): Promise<boolean> => this.channel.publish(inc, frame);
+    const asked = await this.#ask([inc], { to: inc, command }, options, publish);
+    const [result] = asked?.answered.get(inc) ?? [];
     if (result !== undefined) return { kind: 'answered', result };
-    const reason = refused.get(inc);
-    return reason === undefined ? { kind: 'silent' } : { kind: 'refused', reason };
+    const reason = asked?.refused.get(inc);
+    if (reason !== undefined) return { kind: 'refused', reason };
+    return { kind: asked === undefined ? 'unreached' : 'silent' };
   }
 
   /**
    * Asks these nodes. A node that does not answer is missing; one that left the commands before unanswered is not waited for.
    * @throws SseError `UNAVAILABLE` when certainly nothing was sent
    */
-  async askAll(
-    incs: readonly string[],
-    command: Command,
-    { deadline = DEADLINE, trace }: AskOptions = {},
-  ): Promise<CommandResults> {
-    const id = newRequestId();
+  async askAll(incs: readonly string[], command: Command, options: AskOptions = {}): Promise<CommandResults> {
     const awaited = incs.filter(inc => this.#silence.admits(inc));
-    const asked = this.#await(id, awaited, deadline);
-    try {
-      if (incs.length > 0) {
-        await this.channel.publishToAll(encodeRequest({ ...this.#head(id, deadline), command, trace }));
-      }
-    } catch (error) {
-      if (!isWithoutAnswer(error)) {
-        this.#pending.get(id)?.finish();
-        throw error;
-      }
-    }
-    const { answered, refused } = await asked;
-    for (const inc of awaited) if (!answered.has(inc) && !refused.has(inc)) this.#silence.note(inc);
+    const publish = async (frame: Buffer): Promise<boolean> => {
+      if (incs.length > 0) await this.channel.publishToAll(frame);
+      return true;
+    };
+    const { answered = new Map<string, CommandResult[]>() } =
+      (await this.#ask(awaited, { command }, options, publish)) ?? {};
     return { answered, missing: incs.filter(inc => !answered.has(inc)) };
   }
 
@@ -249,16 +225,36 @@ export class CommandBus {
     });
   }
 
-  #unreached(id: string): CommandReply {
-    this.#pending.get(id)?.finish();
-    return { kind: 'unreached' };
+  /** Asks nodes and waits for them; `undefined` when the request reached none. @throws SseError */
+  async #ask(
+    incs: readonly string[],
+    asked: Pick<CommandRequest, 'to' | 'command'>,
+    { deadline = DEADLINE, trace }: AskOptions,
+    publish: (frame: Buffer) => Promise<boolean>,
+  ): Promise<Pending | undefined> {
+    const id = newRequestId();
+    const waiting = this.#await(id, incs, deadline);
+    let isSent = false;
+    try {
+      isSent = await publish(encodeRequest({ ...this.#head(id, deadline), ...asked, trace }));
+    } catch (error) {
+      // Without an answer of Redis the command may have been sent, and the nodes may answer.
+      isSent = isWithoutAnswer(error);
+      if (!isSent) throw error;
+    } finally {
+      if (!isSent) this.#pending.get(id)?.finish();
+    }
+    if (!isSent) return undefined;
+    const pending = await waiting;
+    for (const inc of incs) if (!pending.answered.has(inc) && !pending.refused.has(inc)) this.#silence.note(inc);
+    return pending;
   }
 
   #head(id: string, deadline = DEADLINE) {
     return { id, from: this.node.inc, at: Math.round(this.clock() ?? 0), deadline };
   }
 
-  #await(id: string, incs: readonly string[], deadline = DEADLINE): Promise<Pending> {
+  #await(id: string, incs: readonly string[], deadline: number): Promise<Pending> {
     if (this.#pending.size >= MAX_PENDING) {
       throw new SseError('MESSAGE_LIMIT', `at most ${MAX_PENDING} commands may wait for other nodes; try again later`);
     }

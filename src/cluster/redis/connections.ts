@@ -1,19 +1,29 @@
 import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
 import { pause, withTimeout } from '../../time.js';
-import { clientFor, isCluster, Login, type RedisAddress } from './address.js';
 import {
   backoff,
+  clientFor,
   clusterOptions,
   commandOptions,
-  keepQuiet,
+  isCluster,
+  Login,
+  prepare,
   type Quietly,
+  type RedisAddress,
+  Silence,
   subscriberOptions,
-} from './client-options.js';
-import { refusalIn } from './failures.js';
+} from './client.js';
+import {
+  askServer,
+  atReplica,
+  clusterObstacleOf,
+  evictionPolicyOf,
+  obstacleOf,
+  refusalIn,
+  type ServerInfo,
+} from './failures.js';
 import { hashSlot, SLOTS } from './keys.js';
-import { Silence } from './silence.js';
-import { askServer, atReplica, clusterObstacleOf, evictionPolicyOf, obstacleOf, type ServerInfo } from './server.js';
 
 /** The listener of the connection for commands. No method may throw. */
 interface ConnectionEvents {
@@ -44,16 +54,14 @@ export class RedisConnections {
   readonly #servers = new WeakMap<Redis, ServerInfo>();
   /** The server at which the connection for commands is open. */
   #server: ServerInfo | undefined;
-  /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, or may not be asked. */
-  evictionPolicy: string | undefined;
+  #evictionPolicy: string | undefined;
   /** Chooses the master of a Redis Cluster for classic publications. */
   #choice = Math.floor(Math.random() * SLOTS);
   /** Connections in a row that did not serve. */
   #fruitless = 0;
   /** Moves in a row that did not bring commands and subscriptions to one server. */
   #disputes = 0;
-  /** Why no connection for commands is open. */
-  failure: Error | undefined;
+  #failure: Error | undefined;
   /** What went wrong in the present try to connect. */
   #trouble: Error | undefined;
   /** What the Redis said before it closed the present connection at once. */
@@ -81,6 +89,16 @@ export class RedisConnections {
   /** Whether it is a Redis Cluster. */
   get cluster(): boolean {
     return this.#cluster !== undefined;
+  }
+
+  /** Why no connection for commands is open. */
+  get failure(): Error | undefined {
+    return this.#failure;
+  }
+
+  /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, or may not be asked. */
+  get evictionPolicy(): string | undefined {
+    return this.#evictionPolicy;
   }
 
   /** Number of the database; 0 in a Redis Cluster, which has no other. */
@@ -132,7 +150,7 @@ export class RedisConnections {
     }
     const connection = pattern.duplicate(subscriberOptions());
     this.#login.applyTo(connection);
-    this.#prepare(connection);
+    prepare(connection, this.quietly);
     return connection;
   }
 
@@ -207,13 +225,13 @@ export class RedisConnections {
     command.on('close', () => {
       this.#server = undefined;
       const closed = new Error(this.#served ? 'the connection broke' : 'Connection is closed.');
-      this.failure = this.#refusal ?? this.#trouble ?? closed;
+      this.#failure = this.#refusal ?? this.#trouble ?? closed;
       this.#served = false;
-      this.#endFirstTry(this.failure);
+      this.#firstTry?.(this.#failure);
       this.events.onClose();
     });
     if (!isCluster(command)) {
-      this.#prepare(command);
+      prepare(command, this.quietly);
       command.on('connect', () => {
         command.stream.once('data', (first: Buffer) => {
           this.#refusal = refusalIn(first);
@@ -224,7 +242,7 @@ export class RedisConnections {
     // A node connects once, with its first command, and is made anew after it was lost.
     cluster.on('+node', (node: Redis) => {
       this.#login.applyTo(node);
-      this.#prepare(node);
+      prepare(node, this.quietly);
       this.#nodes.set(addressOf(node), node);
       if (cluster.status === 'ready') void wakeMasters(cluster);
     });
@@ -256,8 +274,8 @@ export class RedisConnections {
     } catch (failure) {
       if (command.stream !== stream) return;
       this.#fail(failure);
-      this.failure = this.#trouble;
-      this.#endFirstTry(this.#trouble);
+      this.#failure = this.#trouble;
+      this.#firstTry?.(this.#trouble);
       command.disconnect(true);
     }
   }
@@ -270,7 +288,7 @@ export class RedisConnections {
     const obstacle = server && clusterObstacleOf(server);
     if (obstacle !== undefined) {
       this.#fail(obstacle);
-      this.#endFirstTry(obstacle);
+      this.#firstTry?.(obstacle);
       return;
     }
     this.#serve(server);
@@ -283,7 +301,7 @@ export class RedisConnections {
       await pause(SEEK_MS);
       const probe = command.duplicate(subscriberOptions());
       this.#login.applyTo(probe);
-      this.#prepare(probe);
+      prepare(probe, this.quietly);
       try {
         await probe.connect();
         const { role } = await askServer(probe);
@@ -296,28 +314,19 @@ export class RedisConnections {
     }
   }
 
-  #prepare(connection: Redis): void {
-    surviveErrors(connection);
-    keepQuiet(connection, this.quietly);
-  }
-
   #serve(server: ServerInfo | undefined): void {
-    this.evictionPolicy = server && evictionPolicyOf(server);
+    this.#evictionPolicy = server && evictionPolicyOf(server);
     this.#fruitless = 0;
-    this.failure = undefined;
+    this.#failure = undefined;
     this.#served = true;
     this.#everServed = true;
     this.events.onOpen();
-    this.#endFirstTry(undefined);
+    this.#firstTry?.(undefined);
   }
 
   #fail(failure: unknown): void {
     this.#trouble = failure instanceof Error ? failure : new Error(String(failure));
     this.events.onError(failure);
-  }
-
-  #endFirstTry(failure: Error | undefined): void {
-    this.#firstTry?.(failure);
   }
 
   /** Milliseconds before the next try. It uses the user and password of that time. */
@@ -346,14 +355,6 @@ export class RedisConnections {
 const SEEK_MS = 500;
 /** Moves after which a node stays where it is, although commands and subscriptions are at two servers. */
 const MOST_MOVES = 6;
-
-/** Keeps the process alive when a socket fails twice, as with TLS: ioredis has a listener for the first error only. */
-function surviveErrors(connection: Redis): void {
-  connection.on('error', () => {
-    // Unlike what the types say, there may be no stream yet.
-    if (Reflect.has(connection, 'stream')) connection.stream.on('error', () => undefined);
-  });
-}
 
 /** Milliseconds that a new connection to a Redis Cluster waits for masters that do not answer. */
 const LONGEST_WAKING = 500;

@@ -30,21 +30,13 @@ export class RouteExpiry {
 
   /** Removes dead nodes with their routes. Returns how many routes were removed. @throws SseError */
   reap(): Promise<number> {
-    return this.node.telemetry.expiring('node', () => this.#reap());
-  }
-
-  async #reap(): Promise<number> {
-    let removed = 0;
-    for (const partition of this.#steadyPartitions()) {
-      for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
-        const request = { partition, limit: ROUTES_TO_REAP, graceMs: 0, self: undefined };
-        const reply = await this.#retry(() => this.node.gateway.run(reapScript, request));
-        if (reply.status === 'NONE') break;
-        removed += reply.removed.length;
-        if (reply.status === 'DONE') this.#report(reply.inc);
-      }
-    }
-    return removed;
+    return this.#inBatches('node', async partition => {
+      const request = { partition, limit: ROUTES_TO_REAP, graceMs: 0, self: undefined };
+      const reply = await this.node.gateway.run(reapScript, request);
+      if (reply.status === 'NONE') return { removed: 0, more: false };
+      if (reply.status === 'DONE') this.#report(reply.inc);
+      return { removed: reply.removed.length, more: true };
+    });
   }
 
   /**
@@ -52,24 +44,29 @@ export class RouteExpiry {
    * something to remove. Returns how many were removed. @throws SseError
    */
   expire(): Promise<number> {
-    return this.node.telemetry.expiring('route', () => this.#expire());
+    return this.#inBatches('route', async partition => {
+      const request = { partition, count: ROUTES_TO_EXPIRE };
+      const { status, removed } = await this.node.gateway.run(expireScript, request);
+      return { removed: removed.length, more: status === 'MORE' && removed.length > 0 };
+    });
   }
 
-  async #expire(): Promise<number> {
-    let removed = 0;
-    for (const partition of this.#steadyPartitions()) {
-      for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
-        const request = { partition, count: ROUTES_TO_EXPIRE };
-        const reply = await this.#retry(() => this.node.gateway.run(expireScript, request));
-        removed += reply.removed.length;
-        if (reply.status === 'WRAPPED' || reply.removed.length === 0) break;
+  /** Repeats a step in each steady partition while there is more to remove. Returns how much was removed. */
+  #inBatches(
+    kind: Parameters<ExpiryNode['telemetry']['expiring']>[0],
+    step: (partition: Partition) => Promise<{ readonly removed: number; readonly more: boolean }>,
+  ): Promise<number> {
+    return this.node.telemetry.expiring(kind, async () => {
+      let all = 0;
+      for (const partition of this.node.gateway.keys.partitions.filter(each => this.leases.isSteady(each))) {
+        for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
+          const { removed, more } = await this.#retry(() => step(partition));
+          all += removed;
+          if (!more) break;
+        }
       }
-    }
-    return removed;
-  }
-
-  #steadyPartitions(): Partition[] {
-    return this.node.gateway.keys.partitions.filter(each => this.leases.isSteady(each));
+      return all;
+    });
   }
 
   #retry<T>(step: () => Promise<T>): Promise<T> {

@@ -3,26 +3,21 @@ import type { LeakProbe, ReconcileReport, ReconcileRequest } from '../../contrac
 import { SseError } from '../../errors.js';
 import { EVERYONE } from '../../protocol/names.js';
 import { pause, Periodic } from '../../time.js';
-import type { ClusterNode } from './cluster-node.js';
+import { type ClusterNode, type InboxParts, NodeChannel, NodeInbox } from './cluster-node.js';
 import { CommandBus } from './commands.js';
-import { redisErrorCode } from './failures.js';
 import { RouteExpiry } from './expiry.js';
+import { redisErrorCode } from './failures.js';
 import { LogFeed } from './feed.js';
 import { nodeIdOf, type SupersededFrame } from './frames.js';
-import { type InboxParts, NodeInbox } from './inbox.js';
 import type { Partition } from './keys.js';
 import { LiveNodes, NodeLeases, type Trouble } from './leases.js';
-import { LogWriter } from './log.js';
+import { LogWriter, UnreadableTopics } from './log.js';
 import { LogReader } from './log-reader.js';
 import { MessageRouter, type PendingSend } from './messages.js';
-import { NodeChannel } from './node-channel.js';
-import { NodeCommands } from './node-commands.js';
+import { NodeCommands, RevocationMarks } from './node-commands.js';
 import { Reconciler } from './reconcile.js';
-import { RememberedSubscriptions } from './remembered.js';
-import { RevocationMarks } from './revocations.js';
 import { RedisRoutes } from './routes.js';
 import { LogTail, retentionMs } from './tail.js';
-import { UnreadableTopics } from './unreadable.js';
 
 /** Milliseconds that joining waits at most for its subscriptions, which usually take a few. */
 const LONGEST_WAIT_MS = 2_000;
@@ -43,7 +38,6 @@ export class JoinedNode implements InboxParts {
   readonly reader: LogReader;
   readonly writer: LogWriter;
   readonly feed: LogFeed;
-  readonly remembered: RememberedSubscriptions;
   readonly nodes: LiveNodes;
   readonly unreadable: UnreadableTopics;
   readonly #marks: RevocationMarks;
@@ -67,9 +61,7 @@ export class JoinedNode implements InboxParts {
     this.nodes = new LiveNodes(node, this.leases);
     this.unreadable = new UnreadableTopics(node);
     this.#expiry = new RouteExpiry(node, this.leases, dead => this.#onDead(dead));
-    this.#expiring = new Periodic(() => this.#expire(), {
-      everyMs: node.options.cleanup.interval,
-    });
+    this.#expiring = new Periodic(() => this.#expire(), { everyMs: node.options.cleanup.interval });
     this.#reconciler = new Reconciler(node, {
       leases: this.leases,
       registry: this.registry,
@@ -84,7 +76,6 @@ export class JoinedNode implements InboxParts {
     const tail = new LogTail(node.options.history.tail, topic => retentionMs(node.options, topic));
     this.reader = new LogReader({ ...node, gateway: node.reading }, tail, this.unreadable);
     this.writer = new LogWriter(node, this.nodes, this.unreadable);
-    this.remembered = new RememberedSubscriptions(node);
     this.feed = new LogFeed(node, this.#inbox.log, this.reader, tail);
   }
 
@@ -107,9 +98,7 @@ export class JoinedNode implements InboxParts {
       await this.leases.beat();
     } catch (error) {
       if (!isPassing(error)) throw error;
-      this.node.logger.warn('the cluster cannot be reached; this node joins when it can', {
-        error,
-      });
+      this.node.logger.warn('the cluster cannot be reached; this node joins when it can', { error });
       return;
     }
     await this.#untilSubscribed();
@@ -258,9 +247,7 @@ export class JoinedNode implements InboxParts {
     try {
       await this.#expiry.reap();
     } catch (error) {
-      this.node.logger.debug('dead nodes could not be removed; the next heartbeat tries again', {
-        error,
-      });
+      this.node.logger.debug('dead nodes could not be removed; the next heartbeat tries again', { error });
     } finally {
       this.#reaping = false;
     }
@@ -270,9 +257,7 @@ export class JoinedNode implements InboxParts {
     try {
       await this.#expiry.expire();
     } catch (error) {
-      this.node.logger.debug('expired routes could not be removed; the next run tries again', {
-        error,
-      });
+      this.node.logger.debug('expired routes could not be removed; the next run tries again', { error });
     }
   }
 }

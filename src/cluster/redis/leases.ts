@@ -2,7 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { Periodic } from '../../time.js';
-import { RedisClock } from './clock.js';
+import { RedisClock } from './signing.js';
 import type { ClusterNode } from './cluster-node.js';
 import { redisErrorCode } from './failures.js';
 import { nodeIdOf } from './frames.js';
@@ -53,9 +53,7 @@ export class NodeLeases {
     this.#retryMs = Math.min(RETRY_MS, heartbeat);
     this.#partitions = node.gateway.keys.partitions.map(partition => new PartitionLease(partition));
     // A failure is reported by `onTrouble`.
-    this.#heartbeat = new Periodic(() => this.beat().catch(() => undefined), {
-      everyMs: heartbeat,
-    });
+    this.#heartbeat = new Periodic(() => this.beat().catch(() => undefined), { everyMs: heartbeat });
   }
 
   /** A time in milliseconds at which the Redis of a partition certainly was; `undefined` before its first answer. */

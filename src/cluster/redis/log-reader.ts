@@ -6,8 +6,8 @@ import { gapOf } from '../../protocol/gap.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { isUnreadable } from './failures.js';
-import { parsePosition } from './frames.js';
-import { logLifeMs, logRequest } from './log.js';
+import { parsePosition, wellFormed } from './frames.js';
+import { logLifeMs, logRequest, type UnreadableTopics } from './log.js';
 import {
   entryOf,
   LogScan,
@@ -17,11 +17,9 @@ import {
   type ReadTopics,
   topicAt,
   TOPICS_PER_CALL,
-  wellFormed,
 } from './log-scan.js';
 import { backlogScript, historyScript, lookScript } from './scripts.js';
 import type { LogEntry, LogTail } from './tail.js';
-import type { UnreadableTopics } from './unreadable.js';
 
 type Wanted = NonNullable<ReplayRequest['backlog']>;
 type Since = NonNullable<ReplayRequest['since']>;

@@ -1,33 +1,47 @@
 import { randomBytes } from 'node:crypto';
-import type { Publication, PublicationResult } from '../../contracts/cluster.js';
+import type { Publication, PublicationResult, RememberedTopic, SubscriptionChange } from '../../contracts/cluster.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
-import { beforeSending } from './failures.js';
-import { encodePayload, encodeUnkept, parsePosition } from './frames.js';
-import type { RedisGateway } from './gateway.js';
+import { beforeSending, isUnreadable } from './failures.js';
+import { encodePayload, encodeUnkept, parsePosition, wellFormed } from './frames.js';
+import { Batches, type RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
 import type { LiveNodes } from './leases.js';
 import {
   forgetScript,
   keptScript,
   type LookRequest,
-  publishScript,
   type PublishRequest,
+  publishScript,
   publishUnkeptScript,
+  recallScript,
+  rememberScript,
+  unreadableScript,
 } from './scripts.js';
-import type { UnreadableTopics } from './unreadable.js';
 
 const IDEMPOTENCY_MS = 60_000;
 
-/** Publishes events: into the ordered log and to its subscribers in one step, or only to the subscribers. */
+/** Ids that one call recalls: as many as one call of `recall.lua` answers. */
+const MOST_RECALLED = 32;
+
+type Recalled = readonly { readonly topic: string; readonly state: string }[];
+
+/**
+ * Publishes events: into the ordered log and to its subscribers in one step, or only to the subscribers. And remembers what
+ * clients follow that come back; questions of one turn of the event loop travel together.
+ */
 export class LogWriter {
+  readonly #recalls: Batches<number, string, Recalled>;
+
   constructor(
     private readonly node: ClusterNode,
     private readonly liveNodes: Pick<LiveNodes, 'count'>,
     private readonly unreadable: Pick<UnreadableTopics, 'note'>,
-  ) {}
+  ) {
+    this.#recalls = new Batches(MOST_RECALLED, (ms, connectionIds) => this.#recallAll(ms, connectionIds));
+  }
 
   /** @throws SseError */
   async publish(publication: Publication): Promise<PublicationResult> {
@@ -55,6 +69,29 @@ export class LogWriter {
     return entries;
   }
 
+  /** @throws SseError */
+  async remember({ connectionId, topic, change, limit, ttl }: SubscriptionChange): Promise<boolean> {
+    const { gateway } = this.node;
+    const { logMeta: meta } = gateway.keys;
+    const followed = gateway.keys.followed(connectionId);
+    const { status } = await gateway.run(rememberScript, { meta, followed, topic, change, limit, ms: ttl });
+    return status === 'OK';
+  }
+
+  /** @throws SseError */
+  async recall(connectionId: string, ttl: number): Promise<ReadonlyMap<string, RememberedTopic>> {
+    const recalled = await this.#recalls.call(ttl, connectionId);
+    return new Map(recalled.map(({ topic, state }) => [topic, parseState(state)]));
+  }
+
+  async #recallAll(ms: number, connectionIds: readonly string[]): Promise<readonly Recalled[]> {
+    const { gateway } = this.node;
+    const followed = connectionIds.map(connectionId => gateway.keys.followed(connectionId));
+    const reply = await gateway.run(recallScript, { followed, ms });
+    if (reply.status === 'OK') return reply.remembered;
+    throw new SseError('INTERNAL', 'recall.lua must answer, got its refusal of so many ids');
+  }
+
   async #append({ topic = EVERYONE, retention, idempotencyKey, ...event }: Publication) {
     const { gateway, options, signer } = this.node;
     const { maxEntries, ttl, whole } = retention || { maxEntries: 0, ttl: 0 };
@@ -72,9 +109,7 @@ export class LogWriter {
       idempotency: idempotencyKey === undefined ? request.meta : gateway.keys.idempotency(topic, idempotencyKey),
       idempotencyMs: idempotencyKey === undefined ? 0 : IDEMPOTENCY_MS,
     });
-    const position = parsePosition(id);
-    if (position === undefined) throw new SseError('INTERNAL', 'publish.lua must answer an id');
-    return { epoch, ...position };
+    return { epoch, ...wellFormed(id) };
   }
 
   async #publish({ topic = EVERYONE, idempotencyKey, ...event }: Publication): Promise<undefined> {
@@ -125,4 +160,73 @@ export function logRequest({ keys, mayEvict }: RedisGateway, options: ResolvedSs
 export function logLifeMs({ history, mailbox }: Pick<ResolvedSseOptions, 'history' | 'mailbox'>): number {
   const own = Object.values(history.topics).map(topic => (topic === false ? 0 : (topic.ttl ?? 0)));
   return Math.max(history.ttl, mailbox.ttl, ...own) * MEMORY_FACTOR;
+}
+
+/** The state of a topic as `remember.lua` writes it: a mark, then the position where the subscription began. */
+function parseState(state: string): RememberedTopic {
+  if (state.startsWith('-')) return { kind: 'dropped' };
+  const [epoch = '', id = ''] = state.slice(1).split(' ');
+  const position = parsePosition(id);
+  // Without a position the log was empty, so the client misses nothing that it should not get.
+  return position === undefined ? { kind: 'followed' } : { kind: 'followed', since: { epoch, ...position } };
+}
+
+/** Topics that are asked about. */
+const MOST_TOPICS = 32;
+
+/**
+ * Keys of the log that another program wrote, as failed calls found them. They concern their topics alone. The node asks about
+ * them again with each heartbeat, and forgets a key that was deleted or can be read again.
+ */
+export class UnreadableTopics {
+  #topics: readonly string[] = [];
+  #keys: readonly string[] = [];
+  #suspected = false;
+  #checking = false;
+
+  constructor(private readonly node: Pick<ClusterNode, 'gateway' | 'logger'>) {}
+
+  /** The keys that the last check found, of at most 32 topics. */
+  get keys(): readonly string[] {
+    return this.#keys;
+  }
+
+  /**
+   * Notes the failure of a call about topics. Failures for another reason are left alone, and those of topics that are known
+   * wait for the next heartbeat.
+   */
+  note(topics: readonly string[], error: unknown): void {
+    if (!isUnreadable(error)) return;
+    const known = new Set(this.#topics);
+    if (this.#suspected && topics.every(topic => known.has(topic) || known.size === MOST_TOPICS)) return;
+    this.#topics = [...new Set([...known, ...topics])].slice(0, MOST_TOPICS);
+    this.#suspected = true;
+    void this.check();
+  }
+
+  /** Asks Redis about the topics of the failures, if there are any. To be called with each heartbeat. Never rejects. */
+  async check(): Promise<void> {
+    if (!this.#suspected || this.#checking) return;
+    this.#checking = true;
+    const { gateway, logger } = this.node;
+    const asked = this.#topics;
+    try {
+      const topics = asked.map(topic => gateway.keys.topic(topic));
+      const reply = await gateway.run(unreadableScript, { meta: gateway.keys.logMeta, topics });
+      const unreadable = new Set(reply.status === 'OK' ? reply.unreadable : []);
+      const added = [...unreadable].filter(key => !this.#keys.includes(key));
+      if (added.length > 0) logger.warn('keys of the log have another type; delete them', { keys: added });
+      this.#keys = [...unreadable];
+      this.#topics = this.#topics.filter((_, at) => {
+        const keys = topics[at];
+        // A topic that was noted meanwhile stands behind those that were asked about.
+        return keys === undefined || unreadable.has(keys.stream) || unreadable.has(keys.last);
+      });
+      this.#suspected = unreadable.size > 0 || this.#topics.length > 0;
+    } catch (error) {
+      logger.debug('the keys of the log could not be checked; the next heartbeat tries again', { error });
+    } finally {
+      this.#checking = false;
+    }
+  }
 }

@@ -1,11 +1,10 @@
 import type { Message } from '../../contracts/cluster.js';
 import type { LocalResult, SendResult, Unavailable } from '../../contracts/events.js';
 import { SseError, type UnavailableCode } from '../../errors.js';
-import type { ClusterNode } from './cluster-node.js';
+import type { ClusterNode, NodeChannel } from './cluster-node.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
 import { type Partition, publishCommand } from './keys.js';
 import type { NodeLeases } from './leases.js';
-import type { NodeChannel } from './node-channel.js';
 import { type SendReply, sendScript } from './scripts.js';
 
 /** Milliseconds after the call at which a message is published again, unless it was answered. */
@@ -162,15 +161,7 @@ export class MessageRouter {
     const { gateway, inc } = this.node;
     const { connectionId, messageId, frame, trace, partition } = message;
     const { bytes } = frame;
-    const encoded = encodeMessage({
-      from: inc,
-      attempt,
-      ack,
-      connectionId,
-      messageId,
-      trace,
-      bytes,
-    });
+    const encoded = encodeMessage({ from: inc, attempt, ack, connectionId, messageId, trace, bytes });
     return gateway.run(sendScript, {
       partition,
       epoch: this.leases.epochOf(partition),

@@ -94,11 +94,7 @@ export class Reconciler {
     try {
       await telemetry.reconciling(async () => {
         const findings = new Findings();
-        await this.#walk({
-          renew: true,
-          findings,
-          onPage: differences => this.#repairPage(differences, findings),
-        });
+        await this.#walk({ renew: true, findings, onPage: differences => this.#repairPage(differences, findings) });
         await this.parts.registry.counters.renewAll();
         return findings.report();
       });

@@ -1,14 +1,16 @@
+import type { SharedLimit } from '../../contracts/authorization.js';
 import type { NodeInfo, Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
 import type { Registered } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
 import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
-import { Batches } from './batches.js';
 import type { ClusterNode } from './cluster-node.js';
-import { ConnectionCounters, type Counted, type CounterRefusal, formatLimit } from './counters.js';
 import { nodeIdOf } from './frames.js';
+import { Batches } from './gateway.js';
 import { type Partition, publishCommand } from './keys.js';
-import { routeTimes, type NodeLeases } from './leases.js';
+import { type NodeLeases, routeTimes } from './leases.js';
+import type { ReplyOf, RequestOf } from './script.js';
 import {
+  countersScript,
   countScript,
   type RegisterAnswer,
   type RegisterRequest,
@@ -158,11 +160,7 @@ export class RedisRoutes {
       }
     }
     return [...routes]
-      .map(([nodeId, connections]) => ({
-        nodeId,
-        connections,
-        self: nodeId === this.node.nodeId,
-      }))
+      .map(([nodeId, connections]) => ({ nodeId, connections, self: nodeId === this.node.nodeId }))
       .sort((a, b) => (a.nodeId < b.nodeId ? -1 : 1));
   }
 
@@ -205,26 +203,24 @@ export class RedisRoutes {
     const { gateway, options, signer } = this.node;
     const { takeoverWindow } = options.connection;
     const takeoverLimit = mode === 'load' ? PAGE_LOAD_TAKEOVERS : options.connection.takeoverLimit;
-    const { pubCommand, inc, tombstones } = this.#sender(partition, registrations);
+    const request = {
+      partition,
+      ...this.#sender(partition, registrations),
+      mode,
+      ...routeTimes(options),
+      takeoverLimit,
+      takeoverWindow,
+      pubCommand: publishCommand(gateway.keys.nodeMode),
+      counters: registrations.flatMap(({ counted }) => counted.map(({ counter }) => counter)),
+      registrations: registrations.map(one => ({
+        ...one,
+        limits: one.counted.map(({ limit }) => formatLimit(limit)).join(''),
+      })),
+    };
     for (let tries = 1; ; tries += 1) {
       const { gen } = this.leases.leaseOf(partition);
-      const limits = { ...routeTimes(options), takeoverLimit, takeoverWindow };
-      const request = {
-        partition,
-        tombstones,
-        inc,
-        gen,
-        mode,
-        ...limits,
-        pubCommand,
-        counters: registrations.flatMap(({ counted }) => counted.map(({ counter }) => counter)),
-        registrations: registrations.map(one => ({
-          ...one,
-          limits: one.counted.map(({ limit }) => formatLimit(limit)).join(''),
-        })),
-      };
       for (const { tok } of registrations) signer.registering(tok);
-      const reply = await gateway.run(registerScript, request).catch((error: unknown) => {
+      const reply = await gateway.run(registerScript, { ...request, gen }).catch((error: unknown) => {
         for (const { tok } of registrations) this.#doubt(tok);
         throw error;
       });
@@ -239,11 +235,10 @@ export class RedisRoutes {
   }
 
   async #unregisterAll(partition: Partition, removals: readonly Removing[]) {
-    const { inc, tombstones } = this.#sender(partition, removals);
     const registrations = removals.map(({ conn, tok }) => {
       return { conn, tok, tombstoneMs: this.#doubtful.has(tok) ? TOMBSTONE_MS : 0 };
     });
-    const request = { partition, inc, tombstones, registrations };
+    const request = { partition, ...this.#sender(partition, removals), registrations };
     const { results } = await this.node.gateway.run(unregisterScript, request);
     this.leases.removedRoutes(partition, results.filter(result => result === 'REMOVED').length);
     return results;
@@ -251,8 +246,7 @@ export class RedisRoutes {
 
   #sender(partition: Partition, registrations: readonly Removing[]) {
     const { gateway, inc } = this.node;
-    const tombstones = registrations.map(({ tok }) => gateway.keys.tombstone(partition, inc, tok));
-    return { inc, tombstones, pubCommand: publishCommand(gateway.keys.nodeMode) };
+    return { inc, tombstones: registrations.map(({ tok }) => gateway.keys.tombstone(partition, inc, tok)) };
   }
 
   /** The fencing token of a connection that opened without the cluster: that time by Redis' clock, in microseconds. */
@@ -282,11 +276,121 @@ function isOwner(result: RegisterAnswer['result']): result is 'NEW' | 'TOOK' | '
   return result === 'NEW' || result === 'TOOK' || result === 'DUP';
 }
 
-function refused(result: CounterRefusal['result'], name: string | undefined): RegistrationResult {
+function refused(result: 'FULL' | 'OFTEN', name: string | undefined): RegistrationResult {
   if (result === 'OFTEN' && name !== undefined) return { outcome: 'rate-limited', name };
   return { outcome: 'full', ...(name !== undefined && { name }) };
 }
 
 function lost(status: 'GONE' | 'LOST'): SseError {
   return new SseError('UNAVAILABLE', `a registration must keep its lease, got ${status}; connect again`);
+}
+
+/** Entries that one script call changes. */
+const ENTRIES_PER_CALL = 100;
+
+/** A connection in the counter of a user or an address. */
+interface Counted {
+  readonly partition: Partition;
+  /** The key. */
+  readonly counter: string;
+  readonly tok: string;
+  readonly limit: SharedLimit;
+}
+
+const NONE: readonly Counted[] = [];
+
+/**
+ * The connections of this node in the counters of the cluster, which bound those of a user or an address. `register.lua` counts
+ * a connection where the counter is in the partition of its route, as it is for users and with one partition. The other calls
+ * go through here. An entry names the lease of this node, and counts no longer than that lease.
+ */
+class ConnectionCounters {
+  /** By token. Kept until the counters are certainly left, so that the walk over all routes can repeat that. */
+  readonly #registered = new Map<string, { readonly connectionId: string; readonly entries: readonly Counted[] }>();
+  readonly #calls: Readonly<Record<CountersMode, Batches<Partition, Counted, CountersResult>>>;
+
+  constructor(
+    private readonly node: ClusterNode,
+    private readonly leases: Pick<NodeLeases, 'leaseOf'>,
+  ) {
+    const calls = (mode: CountersMode) =>
+      new Batches<Partition, Counted, CountersResult>(ENTRIES_PER_CALL, (partition, entries) =>
+        this.#call(partition, entries, mode),
+      );
+    this.#calls = { enter: calls('enter'), renew: calls('renew'), leave: calls('leave') };
+  }
+
+  /** The entries of a registration, which {@link leave} removes. */
+  begin({ connectionId, token, limits }: Pick<Registration, 'connectionId' | 'token' | 'limits'>): readonly Counted[] {
+    if (limits === undefined || limits.length === 0) return this.of(token);
+    const { keys } = this.node.gateway;
+    const entries = limits.map(limit => {
+      const partition = keys.partitionOf(limit.name);
+      return { partition, counter: keys.counter(partition, limit.name), tok: token, limit };
+    });
+    this.#registered.set(token, { connectionId, entries });
+    return entries;
+  }
+
+  /** The entries of a registration that began before. */
+  of(token: string): readonly Counted[] {
+    return this.#registered.get(token)?.entries ?? NONE;
+  }
+
+  /** Counts a connection, unless one of its limits refuses it; then the other counters may count it all the same. @throws SseError */
+  async enter(entries: readonly Counted[]) {
+    const refusals = await Promise.all(
+      entries.map(async entry => {
+        const result = await this.#calls.enter.call(entry.partition, entry);
+        return result === 'DONE' ? undefined : { result, limit: entry.limit };
+      }),
+    );
+    return refusals.find(refusal => refusal !== undefined);
+  }
+
+  /** Counts a connection, whatever its limits are. @throws SseError */
+  async renew(entries: readonly Counted[]): Promise<undefined> {
+    await Promise.all(entries.map(entry => this.#calls.renew.call(entry.partition, entry)));
+  }
+
+  /** The connection of a registration counts no more. @throws SseError */
+  async leave(token: string): Promise<void> {
+    const registered = this.#registered.get(token);
+    if (registered === undefined) return;
+    await Promise.all(registered.entries.map(entry => this.#calls.leave.call(entry.partition, entry)));
+    if (this.#registered.get(token) === registered) this.#registered.delete(token);
+  }
+
+  /** Counts every connection of this node again, after a lease or a key was lost; those that ended count no more. @throws SseError */
+  async renewAll(): Promise<void> {
+    const calls: (() => Promise<unknown>)[] = [];
+    for (const [token, { connectionId, entries }] of this.#registered) {
+      const isHere = this.node.listener.holds(connectionId, token);
+      calls.push(() => (isHere ? this.renew(entries) : this.leave(token)));
+    }
+    for (let at = 0; at < calls.length; at += ENTRIES_PER_CALL) {
+      await Promise.all(calls.slice(at, at + ENTRIES_PER_CALL).map(call => call()));
+    }
+  }
+
+  async #call(partition: Partition, entries: readonly Counted[], mode: CountersMode) {
+    const { gateway, options } = this.node;
+    const { results } = await gateway.run(countersScript, {
+      leases: partition.leases,
+      counters: entries.map(({ counter }) => counter),
+      gen: this.leases.leaseOf(partition).gen,
+      mode,
+      keyMs: routeTimes(options).keyMs,
+      entries: entries.map(({ tok, limit }) => ({ tok, limits: formatLimit(limit) })),
+    });
+    return results;
+  }
+}
+
+type CountersMode = RequestOf<typeof countersScript>['mode'];
+type CountersResult = ReplyOf<typeof countersScript>['results'][number];
+
+/** A limit as the scripts read it. */
+function formatLimit({ most, perMinute }: SharedLimit): string {
+  return `${most ?? ''},${perMinute ?? ''};`;
 }

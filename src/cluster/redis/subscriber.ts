@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
-import { backoff } from './client-options.js';
+import { backoff } from './client.js';
 import { toSseError } from './failures.js';
 import type { PubSubMode } from './keys.js';
 

@@ -5,7 +5,9 @@ import { clock, duration, outcomeTone, UNKNOWN } from './format.js';
 import { Table } from './table.js';
 import type { View } from './view.js';
 
-const MOST = 100;
+/** Sends in the strip, and those of them in the table. */
+const MOST = 200;
+const MOST_ROWS = 50;
 const WIDTH = 1_000;
 const HEIGHT = 64;
 const SPAN_MS = 60_000;
@@ -73,8 +75,8 @@ export class Sends implements View {
 
   open(): void {
     this.#shown = true;
+    this.#changed = true;
     this.tick();
-    this.#table.show(this.#records);
   }
 
   close(): void {
@@ -94,13 +96,14 @@ export class Sends implements View {
   tick(): void {
     if (!this.#shown) return;
     // Once a second, however many nodes report.
-    if (this.#changed) this.#table.show(this.#records);
+    if (this.#changed) this.#table.show(this.#records.slice(0, MOST_ROWS));
     this.#changed = false;
     const now = Date.now();
     const recent = this.#records.filter(({ at }) => now - at < SPAN_MS);
     this.#strip.replaceChildren(...recent.map(record => bar(record, now)));
     const late = recent.filter(({ outcome }) => outcomeTone(outcome) === 'bad').length;
-    const text = `${recent.length} in the last minute, ${late} of them without success. The height of a bar is the time to its receipt.`;
+    const which = recent.length < MOST ? `${recent.length} in the last minute` : `The newest ${MOST}`;
+    const text = `${which}, ${late} of them without success. The height of a bar is the time to its receipt.`;
     setText(
       this.#summary,
       recent.length === 0 ? 'No send in the last minute. A bar appears for each, as high as its receipt took.' : text,

@@ -11,7 +11,10 @@ export interface Column<Row> {
   tone?(row: Row): string;
 }
 
-/** A table whose rows are updated in place, so that a reader's focus and selection stay. */
+/**
+ * A table whose rows are updated in place, so that a reader's focus and selection stay. The elements of rows that are gone are
+ * used for new rows: making them is most of the work where many rows change each second.
+ */
 export class Table<Row> {
   readonly view: HTMLElement;
   readonly #body = element('tbody', { attributes: { role: 'rowgroup' } });
@@ -49,36 +52,38 @@ export class Table<Row> {
   /** Shows these rows in this order. */
   show(rows: readonly Row[], empty = this.empty): void {
     const wanted = new Set(rows.map(row => this.keyOf(row)));
-    for (const [key, row] of this.#rows) {
-      if (wanted.has(key)) continue;
-      row.remove();
-      this.#rows.delete(key);
-    }
+    const gone = [...this.#rows].filter(([key]) => !wanted.has(key));
+    for (const [key] of gone) this.#rows.delete(key);
+    const spare = gone.map(([, view]) => view);
     let after: Element | null = null;
     for (const row of rows) {
-      const view = this.#rowOf(row);
+      const view = this.#rowOf(row, spare);
       const next: Element | null = after === null ? this.#body.firstElementChild : after.nextElementSibling;
       if (next !== view) this.#body.insertBefore(view, next);
       after = view;
     }
+    for (const view of spare) view.remove();
     this.#empty.hidden = rows.length > 0;
     this.#empty.textContent = empty;
   }
 
-  #rowOf(row: Row): HTMLTableRowElement {
+  #rowOf(row: Row, spare: HTMLTableRowElement[]): HTMLTableRowElement {
     const key = this.keyOf(row);
     const known = this.#rows.get(key);
-    const view = known ?? element('tr', { attributes: { role: 'row' }, data: { key } });
-    if (known === undefined) {
-      view.append(...this.columns.map(cellView));
-      this.#rows.set(key, view);
-    }
+    const view = known ?? spare.pop() ?? this.#newRow();
+    this.#rows.set(key, view);
     for (const [at, column] of this.columns.entries()) {
       const value = view.children[at]?.firstElementChild;
       // The buttons of a row stay the same ones: replacing them would take the focus away.
-      if (value instanceof HTMLElement && value.childElementCount === 0) fill(value, column, row);
+      if (value instanceof HTMLElement && (known === undefined || value.childElementCount === 0)) {
+        fill(value, column, row);
+      }
     }
     return view;
+  }
+
+  #newRow(): HTMLTableRowElement {
+    return element('tr', { attributes: { role: 'row' } }, ...this.columns.map(cellView));
   }
 }
 
@@ -98,7 +103,7 @@ function fill<Row>(value: HTMLElement, column: Column<Row>, row: Row): void {
   }
   setText(value, content);
   const tone = column.tone?.(row);
-  if (tone === undefined) return;
+  if (tone === undefined || value.dataset['tone'] === tone) return;
   value.classList.add('badge');
   value.dataset['tone'] = tone;
 }

@@ -3,7 +3,7 @@ import { LocalCoordinator, MemoryConnectionStore } from '../../../src/index.js';
 import { DistributedSseService } from '../../../src/node/service.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
-import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
+import { PassthroughPolicy } from '../../../src/resilience/policies.js';
 import { ConsoleLogger } from '../../../src/telemetry/console-logger.js';
 import { OpenTelemetry, SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { OPEN_SINK } from '../../support/open-sink.js';

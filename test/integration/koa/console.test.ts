@@ -3,7 +3,7 @@ import type { Middleware } from 'koa';
 import mount from 'koa-mount';
 import { MemoryBus } from '../../../src/cluster/memory/bus.js';
 import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
-import type { AuditRecord } from '../../../src/contracts/audit.js';
+import type { AuditRecord } from '../../../src/contracts/logger.js';
 import { sseConsole, type SseConsoleOptions } from '../../../src/console/index.js';
 import type {
   About,

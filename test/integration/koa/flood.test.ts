@@ -1,7 +1,7 @@
 import { once } from 'node:events';
 import * as http2 from 'node:http2';
 import { expect } from 'chai';
-import type { AuditRecord } from '../../../src/contracts/audit.js';
+import type { AuditRecord } from '../../../src/contracts/logger.js';
 import type { SseGuard, SseRequest } from '../../../src/contracts/authorization.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
 import { TicketGuard } from '../../../src/node/tickets.js';

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { expect } from 'chai';
 import type { AuthorizedClient, Authorizer, Grant } from '../../../src/contracts/authorization.js';
-import { RedisClock } from '../../../src/cluster/redis/clock.js';
+import { RedisClock } from '../../../src/cluster/redis/signing.js';
 import { encodeRequest } from '../../../src/cluster/redis/command-frames.js';
 import { parseCursor } from '../../../src/protocol/cursor.js';
 import { RecordingListener } from '../../support/recording-listener.js';

@@ -61,7 +61,7 @@ describe('the console of nodes on Redis', () => {
     await until(() => stream.data(name).some(text => matches(parsed(text))), `an event ${name}`, 15_000);
   }
 
-  it('shows every node from any node, also after one of them has left', async () => {
+  it('shows every node from any node, and drains one, which has left then', async () => {
     const [a, b] = apps;
     await (await open(a, '/sse/ann')).event('connected');
     await (await open(b, '/sse/bob')).event('connected');
@@ -82,8 +82,14 @@ describe('the console of nodes on Redis', () => {
     const probes = a?.container.get(ClusterCoordinator).selfCheck?.leakProbes() ?? [];
     expect(probes).to.not.deep.equal([]);
     await until(() => probes.every(probe => probe.suspects().length === 0), 'no suspect of a leak', 5_000);
-    await a?.service.close();
+    const drain = await EventStreamClient.open(`${b?.url ?? ''}/console/api/drain`, {
+      method: 'POST',
+      headers: { 'sec-fetch-site': 'same-origin', 'content-type': 'application/json' },
+      body: '{"nodeId":"a"}',
+    });
+    expect(await drain.json()).to.deep.equal({ outcome: 'delivered' });
     expect(await fromA.closeReason()).to.equal('shutdown');
+    await until(() => fromB.data('happenings').some(text => text.includes('"kind":"drain"')), 'the drain of node a');
     await seen(fromB, 'tick', ({ nodes }) => nodes.map(({ nodeId }) => nodeId).join() === 'b');
   }).timeout(60_000);
 });

@@ -8,7 +8,7 @@ import {
   parseAnswer,
   REQUEST_KIND,
 } from '../../../src/cluster/redis/command-frames.js';
-import { RedisClock } from '../../../src/cluster/redis/clock.js';
+import { RedisClock } from '../../../src/cluster/redis/signing.js';
 import { encodeAcks, encodeMessage, MAX_ACKS, parseAcks } from '../../../src/cluster/redis/frames.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';

@@ -1,13 +1,12 @@
 import { expect } from 'chai';
 import { Container } from 'inversify';
 import { sseModule } from '../../../src/container.js';
-import type { Health } from '../../../src/contracts/health.js';
-import { SseService } from '../../../src/contracts/service.js';
+import { type Health, SseService } from '../../../src/contracts/service.js';
+import { pause } from '../../../src/time.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 import { RecordingSink } from '../../support/recording-sink.js';
 import { randomPrefix } from '../../support/redis/gateway-options.js';
 import { withRedis } from '../../support/redis/with-redis.js';
-import { pause } from '../../../src/time.js';
 import { until } from '../../support/until.js';
 
 const LEASE_MS = 600;

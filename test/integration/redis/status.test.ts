@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { statusOf } from '../../../src/cluster/redis/joined-node.js';
-import { UnreadableTopics } from '../../../src/cluster/redis/unreadable.js';
+import { UnreadableTopics } from '../../../src/cluster/redis/log.js';
 import { SseError } from '../../../src/errors.js';
 import { codeOf } from '../../support/code-of.js';
 import { RecordingListener } from '../../support/recording-listener.js';

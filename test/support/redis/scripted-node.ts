@@ -1,8 +1,7 @@
-import { RedisClock } from '../../../src/cluster/redis/clock.js';
 import type { ClusterNode } from '../../../src/cluster/redis/cluster-node.js';
 import type { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { Keys } from '../../../src/cluster/redis/keys.js';
-import { FrameSigner } from '../../../src/cluster/redis/signing.js';
+import { FrameSigner, RedisClock } from '../../../src/cluster/redis/signing.js';
 import type { ClusterListener } from '../../../src/contracts/listener.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';

@@ -1,5 +1,4 @@
-import { RedisClock } from '../../../src/cluster/redis/clock.js';
-import { FrameSigner } from '../../../src/cluster/redis/signing.js';
+import { FrameSigner, RedisClock } from '../../../src/cluster/redis/signing.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 
 /** A signer without a secret. */

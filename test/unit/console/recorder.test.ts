@@ -30,7 +30,7 @@ describe('Recorder', () => {
 
   function watch({ service }: TestNode): Recorder {
     const { telemetry, options } = service.node;
-    const recorder = new Recorder(options.node.id, telemetry.traffic);
+    const recorder = new Recorder(options.node.id, telemetry.traffic, () => undefined);
     expect(telemetry.watch(recorder)).to.equal(true);
     return recorder;
   }

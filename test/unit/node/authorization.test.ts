@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
 import { MemoryBus } from '../../../src/cluster/memory/bus.js';
-import type { AuditRecord } from '../../../src/contracts/audit.js';
+import type { AuditRecord } from '../../../src/contracts/logger.js';
 import type { AuthorizedClient, Authorizer, Grant } from '../../../src/contracts/authorization.js';
 import type { ClusterListener } from '../../../src/contracts/listener.js';
 import { codeOf } from '../../support/code-of.js';

@@ -8,7 +8,7 @@ import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
 import { parseCursor } from '../../../src/protocol/cursor.js';
-import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
+import { CockatielPolicy } from '../../../src/resilience/policies.js';
 import { codeOf } from '../../support/code-of.js';
 import { type Hook, hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { SubscriptionCounter } from '../../support/subscription-counter.js';

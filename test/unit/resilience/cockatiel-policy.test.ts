@@ -6,7 +6,7 @@ import type { OperationContext, OperationKind, ResilienceObserver } from '../../
 import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/resolve-options.js';
 import type { SseOptions } from '../../../src/options/sse-options.js';
-import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
+import { CockatielPolicy } from '../../../src/resilience/policies.js';
 import { turns } from '../../support/turns.js';
 
 const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'command', 'maintenance'];

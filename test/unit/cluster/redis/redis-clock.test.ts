@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { type SinonFakeTimers, useFakeTimers } from 'sinon';
-import { RedisClock } from '../../../../src/cluster/redis/clock.js';
+import { RedisClock } from '../../../../src/cluster/redis/signing.js';
 
 const BEGIN = 1_800_000_000_000;
 
