@@ -53,6 +53,9 @@ export interface SseMiddlewareOptions extends MatchingOptions {
 export function sseMiddleware(container: Container, settings: SseMiddlewareOptions = {}): Middleware {
   assertKnownKeys('sseMiddleware', settings, ['controllers', 'sensitive', 'strict'], 'INVALID_ENDPOINT');
   const routes = endpointRoutes(settings.controllers ?? [], settings);
+  if (!container.isBound(SseService)) {
+    throw new SseError('INVALID_ENDPOINT', 'sseMiddleware needs the module in its container: container.load(sseModule())');
+  }
   assertBound(container, routes);
   const service = container.get(SseService);
   const logger = container.get(Logger);
