@@ -13,10 +13,10 @@ export { sseMiddleware } from './koa/middleware.js';
 export { ResolvedSseOptions } from './options/sse-options.js';
 export { CockatielPolicy, PassthroughPolicy } from './resilience/policies.js';
 export { drainOnSignals } from './node/drain.js';
-export { connectionIdOf, privateName } from './protocol/users.js';
-export { TicketGuard } from './node/tickets.js';
+export { connectionIdOf, privateName } from './protocol/names.js';
+export { TicketGuard } from './node/authorization.js';
 export { MemoryConnectionStore } from './node/store.js';
-export { ConsoleLogger } from './telemetry/console-logger.js';
+export { ConsoleLogger } from './telemetry/telemetry.js';
 export { sseResponseHook } from './telemetry/connections.js';
 
 export type { TakeoverLimit } from './cluster/memory/routes.js';
@@ -113,8 +113,8 @@ export type { SseErrorCode, SseErrorOptions, UnavailableCode } from './errors.js
 export type { ControllerClass, MatchingOptions } from './koa/routes.js';
 export type { ConnectOptions, SseContext } from './koa/stream-request.js';
 export type { SseMiddlewareOptions } from './koa/middleware.js';
-export type { EnvironmentOption } from './options/environment.js';
+export type { EnvironmentOption } from './options/sse-options.js';
 export type { SseOptions } from './options/sse-options.js';
 export type { CockatielPolicySettings } from './resilience/policies.js';
 export type { ClosableServer, DrainOnSignalsOptions } from './node/drain.js';
-export type { LogLevel } from './telemetry/console-logger.js';
+export type { LogLevel } from './telemetry/telemetry.js';

@@ -1,4 +1,4 @@
-import { resolveOptions } from '../../src/options/resolve-options.js';
+import { resolveOptions } from '../../src/options/sse-options.js';
 import { CockatielPolicy, PassthroughPolicy } from '../../src/resilience/policies.js';
 import { resiliencePolicyContract } from '../../src/testing/contracts/resilience-policy.js';
 import { MOCHA } from '../support/runner.js';

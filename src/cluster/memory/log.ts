@@ -2,8 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { ReplayPage, ReplayRequest, Retention } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
 import { beginningSince, cursorBefore, firstAfter, formatCursor, isAfter, ORIGIN } from '../../protocol/cursor.js';
-import { prependId } from '../../protocol/event-stream.js';
-import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
+import { gapOf, gapOfLostLog, prependId } from '../../protocol/event-stream.js';
 import { EVERYONE } from '../../protocol/names.js';
 
 // Of so many topics the log knows exactly what was trimmed, even if nothing of them is left.

@@ -1,7 +1,6 @@
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
 import { cursorBefore, formatCursor, isAfter } from '../../protocol/cursor.js';
-import { prependId } from '../../protocol/event-stream.js';
-import { gapOf } from '../../protocol/gap.js';
+import { gapOf, prependId } from '../../protocol/event-stream.js';
 import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { parsePublication, type PublicationFrame } from './frames.js';
@@ -33,8 +32,6 @@ interface Followed {
   /** Redis' time from which on every frame arrived or was read; 0 where publications are not signed. */
   since: number;
 }
-
-const NEW = { subscriptions: 0, joining: 0, position: undefined, acknowledged: false, since: Infinity };
 
 type Kept = Extract<PublicationFrame, { kind: 'kept' }>;
 
@@ -93,11 +90,11 @@ export class LogFeed {
     return this.#behindSince !== undefined && performance.now() - this.#behindSince > BEHIND_MS;
   }
 
-  /** The topics with a subscription, without those of a `subscribe` under way. */
-  get topics(): string[] {
-    return [...this.#topics].flatMap(([topic, { joining, subscriptions }]) =>
-      joining === 0 && subscriptions > 0 ? [topic] : [],
-    );
+  /** The topics with a subscription that no connection follows, without those of a `subscribe` under way. */
+  get unfollowed(): string[] {
+    const isLeft = ([topic, { joining, subscriptions }]: [string, Followed]): boolean =>
+      joining === 0 && subscriptions > 0 && topic !== EVERYONE && !this.node.listener.follows(topic);
+    return [...this.#topics].filter(isLeft).map(([topic]) => topic);
   }
 
   /** Whether frames are held although the log is not read. */
@@ -217,7 +214,8 @@ export class LogFeed {
     if (present !== undefined) return present;
     const channel = this.node.gateway.keys.topicChannel(topic);
     const subscribed = this.#subscribe();
-    const followed: Followed = { ...NEW, subscribed };
+    const counts = { subscriptions: 0, joining: 0 };
+    const followed: Followed = { ...counts, position: undefined, subscribed, acknowledged: false, since: Infinity };
     const onAnswer = (): void => void Object.assign(followed, { acknowledged: true, since: this.node.signer.now });
     // After a failure, the next connection subscribes the topic before it brings any frame.
     subscribed.then(() => {

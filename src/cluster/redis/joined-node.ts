@@ -1,7 +1,6 @@
 import type { CoordinatorStatus, Impairment } from '../../contracts/cluster.js';
 import type { LeakProbe, ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
-import { EVERYONE } from '../../protocol/names.js';
 import { pause, Periodic } from '../../time.js';
 import { type ClusterNode, type InboxParts, NodeChannel, NodeInbox } from './cluster-node.js';
 import { CommandBus } from './commands.js';
@@ -97,7 +96,7 @@ export class JoinedNode implements InboxParts {
       await reading;
       await this.leases.beat();
     } catch (error) {
-      if (!isPassing(error)) throw error;
+      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
       this.node.logger.warn('the cluster cannot be reached; this node joins when it can', { error });
       return;
     }
@@ -112,11 +111,6 @@ export class JoinedNode implements InboxParts {
 
   get evictionPolicy(): string | undefined {
     return this.node.gateway.evictionPolicy;
-  }
-
-  /** Whether a connection of this node follows a topic. */
-  isFollowed(topic: string): boolean {
-    return this.node.listener.follows(topic);
   }
 
   /** Compares this node with the cluster. Never rejects: a failure makes the report unknown. */
@@ -262,10 +256,6 @@ export class JoinedNode implements InboxParts {
   }
 }
 
-function isPassing(error: unknown): boolean {
-  return SseError.is(error, 'UNAVAILABLE');
-}
-
 /** The state of a joined node that decides its status. */
 interface StatusSource {
   /** Whether there is a connection to Redis. */
@@ -362,16 +352,10 @@ function sendProbe(node: () => JoinedNode | undefined): LeakProbe<PendingSend> {
 function feedProbe(node: () => JoinedNode | undefined): LeakProbe<string> {
   return {
     kind: 'feed',
-    suspects: () => {
-      const present = node();
-      if (present === undefined) return [];
-      return present.feed.topics.filter(topic => topic !== EVERYONE && !present.isFollowed(topic));
-    },
+    suspects: () => node()?.feed.unfollowed ?? [],
     release: topic => {
       // However often the topic is subscribed to, until a connection follows it.
-      for (let feed = node()?.feed; feed?.topics.includes(topic) === true;) {
-        feed.unsubscribe([topic]);
-      }
+      for (let feed = node()?.feed; feed?.unfollowed.includes(topic) === true;) feed.unsubscribe([topic]);
     },
   };
 }

@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { Periodic } from '../../time.js';
+import { closedCoordinator } from '../guarded-cluster.js';
 import { RedisClock } from './signing.js';
 import type { ClusterNode } from './cluster-node.js';
 import { redisErrorCode } from './failures.js';
@@ -206,6 +207,11 @@ export class NodeLeases {
     }
   }
 
+  /** A lease that is opened after the end would not be released. */
+  #refuseStopped(): void {
+    if (this.#stopped) throw closedCoordinator();
+  }
+
   #enter(held: PartitionLease, trouble: Trouble): void {
     const isFirst = held.trouble === undefined && !this.#stopped;
     held.aliveSince = Infinity;
@@ -218,11 +224,6 @@ export class NodeLeases {
     if (held.trouble === undefined || this.#stopped) return;
     held.trouble = undefined;
     this.events.onRecovered();
-  }
-
-  /** A lease that is opened after the end would not be released. */
-  #refuseStopped(): void {
-    if (this.#stopped) throw new SseError('CLOSED', 'the coordinator was closed; make another');
   }
 
   async #lease(held: PartitionLease): Promise<Extract<LeaseReply, { readonly lease: Lease }>> {
@@ -334,10 +335,13 @@ export class LiveNodes {
 
   /** How many there are. @throws SseError */
   count(): Promise<number> {
-    this.#count ??= this.#read().catch((error: unknown) => {
-      this.#count = undefined;
-      throw error;
-    });
+    this.#count ??= this.incarnations().then(
+      incs => new Set(incs.map(nodeIdOf)).size,
+      (error: unknown) => {
+        this.#count = undefined;
+        throw error;
+      },
+    );
     return this.#count;
   }
 
@@ -355,9 +359,5 @@ export class LiveNodes {
   /** To be called when a node may have joined or left. */
   forget(): void {
     this.#count = undefined;
-  }
-
-  async #read(): Promise<number> {
-    return new Set((await this.incarnations()).map(nodeIdOf)).size;
   }
 }

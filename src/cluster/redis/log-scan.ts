@@ -10,8 +10,7 @@ import {
   later,
   ORIGIN,
 } from '../../protocol/cursor.js';
-import { prependId } from '../../protocol/event-stream.js';
-import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
+import { gapOf, gapOfLostLog, prependId } from '../../protocol/event-stream.js';
 import { parsePayload, wellFormed } from './frames.js';
 import type { HistoryReply } from './scripts.js';
 import type { FrameSigner } from './signing.js';

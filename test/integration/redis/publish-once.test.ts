@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { LiveNodes } from '../../../src/cluster/redis/leases.js';
 import { SseError } from '../../../src/errors.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { CockatielPolicy } from '../../../src/resilience/policies.js';
 import { codeOf } from '../../support/code-of.js';
 import { RecordingListener } from '../../support/recording-listener.js';

@@ -4,7 +4,7 @@ import type { ClusterCoordinator } from '../../../src/contracts/cluster.js';
 import type { Receipt, SendResult } from '../../../src/contracts/events.js';
 import type { ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { CockatielPolicy } from '../../../src/resilience/policies.js';
 import { codeOf } from '../../support/code-of.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';

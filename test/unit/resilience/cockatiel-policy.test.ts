@@ -4,8 +4,7 @@ import { expect } from 'chai';
 import { type SinonFakeTimers, useFakeTimers } from 'sinon';
 import type { OperationContext, OperationKind, ResilienceObserver } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
-import type { SseOptions } from '../../../src/options/sse-options.js';
+import { resolveOptions, type SseOptions } from '../../../src/options/sse-options.js';
 import { CockatielPolicy } from '../../../src/resilience/policies.js';
 import { turns } from '../../support/turns.js';
 
