@@ -65,16 +65,15 @@ export class TraceCarrier {
   }
 }
 
-let lastTime = 0;
-let lastText = '0';
+const last = { time: 0, text: '0' };
 
 /** The text of a time alone. Sends of one turn have the same, and to write it takes longer than to compare it. */
 export function timeText(sentAt: number): string {
-  if (sentAt !== lastTime) {
-    lastTime = sentAt;
-    lastText = sentAt.toString(36);
+  if (sentAt !== last.time) {
+    last.time = sentAt;
+    last.text = sentAt.toString(36);
   }
-  return lastText;
+  return last.text;
 }
 
 /** Joins the parts that fit: a trace without its baggage is better than none. */
