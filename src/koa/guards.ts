@@ -77,7 +77,7 @@ async function askAll(
     }
     const status = statusOf(verdict, guardClass.name);
     logger.debug('a guard does not admit a request', { guard: guardClass.name, path });
-    throw new SseError('FORBIDDEN', 'this request is not admitted', { status });
+    throw new SseError('FORBIDDEN', `${guardClass.name} does not admit this request`, { status });
   }
   return admission;
 }
