@@ -11,22 +11,17 @@ import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
-import { AuditTrail } from './node/audit.js';
-import { GUARDS_DECIDE } from './node/authorization.js';
+import { AuditTrail } from './node/node.js';
+import { GUARDS_DECIDE, TicketGuard } from './node/authorization.js';
 import { Maintenance } from './node/maintenance.js';
 import { DistributedSseService } from './node/service.js';
-import { TicketGuard } from './node/tickets.js';
 import { MemoryConnectionStore } from './node/store.js';
-import type { EnvironmentOption } from './options/environment.js';
+import { type EnvironmentOption, ResolvedSseOptions, resolveOptions, type SseOptions } from './options/sse-options.js';
 import { assertKnownKeys } from './options/problems.js';
-import { resolveOptions } from './options/resolve-options.js';
-import { ResolvedSseOptions, type SseOptions } from './options/sse-options.js';
 import { formatCursor } from './protocol/cursor.js';
-import { CockatielPolicy, policyObserver } from './resilience/cockatiel-policy.js';
-import { PassthroughPolicy } from './resilience/passthrough-policy.js';
-import { ConsoleLogger } from './telemetry/console-logger.js';
+import { CockatielPolicy, PassthroughPolicy } from './resilience/policies.js';
+import { ConsoleLogger, OpenTelemetry, policyObserver, SilentTelemetry } from './telemetry/telemetry.js';
 import type { ServerAddress } from './telemetry/spans.js';
-import { OpenTelemetry, SilentTelemetry } from './telemetry/telemetry.js';
 
 /** A service of one's own: a class the container builds once, or a ready object. */
 export type Override<T> = Newable<T> | (T & object);
@@ -88,51 +83,30 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     bindService(load, Authorizer, overrides.authorizer, () => GUARDS_DECIDE);
     bindPolicy(load, overrides, resolved);
     bindCoordinator(load, overrides.clusterCoordinator, resolved);
-    bindMaintenance(load, overrides.onInconsistency, resolved);
-    bindFacade(load, resolved);
+    bindFacade(load, overrides.onInconsistency, resolved);
     load.bind(TicketGuard).toResolvedValue(service => new TicketGuard(service), [SseService]);
   });
 }
 
-function bindMaintenance(
+function bindFacade(
   load: ContainerModuleLoadOptions,
   onInconsistency: InconsistencyListener | undefined,
   options: ResolvedSseOptions,
 ): void {
   load
-    .bind(Maintenance)
-    .toResolvedValue(
-      (store, coordinator, logger, { maintenance: telemetry }) =>
-        new Maintenance({ options, store, coordinator, logger, telemetry, onInconsistency }),
-      [ConnectionStore, ClusterCoordinator, Logger, Telemetry],
-    )
-    .inSingletonScope();
-}
-
-function bindFacade(load: ContainerModuleLoadOptions, options: ResolvedSseOptions): void {
-  load
     .bind(SseService)
     .toResolvedValue(
-      (store, coordinator, policy, logger, telemetry, maintenance, audit, authorizer) => {
+      (store, coordinator, policy, logger, telemetry, audit, authorizer) => {
+        const parts = { options, store, coordinator, logger, audit, policy, authorizer };
+        const maintenance = new Maintenance({ ...parts, telemetry: telemetry.maintenance, onInconsistency });
         const consistency = maintenance.reconciler;
-        const service = new DistributedSseService({
-          options,
-          store,
-          coordinator,
-          policy,
-          logger,
-          telemetry,
-          consistency,
-          audit,
-          maintenance,
-          authorizer,
-        });
+        const service = new DistributedSseService({ ...parts, telemetry, consistency, maintenance });
         maintenance.start(service.leakProbes());
         // The node id is opaque, since clients see it.
         logger.info('this process is a node', { nodeId: options.node.id, host: hostname(), pid: process.pid });
         return service;
       },
-      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Maintenance, Audit, Authorizer],
+      [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Audit, Authorizer],
     )
     .inSingletonScope()
     .onDeactivation(service => service.close());

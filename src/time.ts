@@ -27,7 +27,7 @@ export class Periodic {
   #wanted = Infinity;
 
   constructor(
-    private readonly job: () => void | Promise<void>,
+    private readonly job: () => unknown,
     private readonly period: Period,
   ) {}
 
@@ -70,8 +70,8 @@ export class Periodic {
     this.#timer = undefined;
     this.#due = Infinity;
     const run = this.job();
-    if (run === undefined) this.#ended();
-    else void run.finally(() => this.#ended());
+    if (run instanceof Promise) void run.finally(() => this.#ended());
+    else this.#ended();
   }
 
   #ended(): void {

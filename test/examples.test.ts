@@ -3,7 +3,7 @@ import { fileURLToPath } from 'node:url';
 import { context, metrics } from '@opentelemetry/api';
 import { NodeSDK } from '@opentelemetry/sdk-node';
 import { expect } from 'chai';
-import { type MetricDefinition, METRICS } from '../src/telemetry/metrics.js';
+import { type MetricDefinition, METRICS } from '../src/telemetry/names.js';
 import { freePort } from './support/redis/free-port.js';
 import { until } from './support/until.js';
 
@@ -90,6 +90,13 @@ describe('examples/compose.yaml', () => {
     const [, dockerfile = ''] = /dockerfile: examples\/(\S+)/.exec(compose) ?? [];
     expect(mounts).to.have.length(4);
     expect([...mounts, dockerfile].filter(path => !existsSync(EXAMPLES + path))).to.deep.equal([]);
+  });
+
+  it('gives each node a name that is visible at once in Jaeger, its id', () => {
+    const names = [...compose.matchAll(/^  (node-\w+):\n.*\n.*NODE_ID: (\S+), OTEL_SERVICE_NAME: (\S+) }$/gm)];
+    expect(names.map(([, ...each]) => each)).to.deep.equal(
+      ['node-a', 'node-b', 'node-c'].map(name => [name, name, name]),
+    );
   });
 
   it('has nginx in front of each of its nodes', () => {

@@ -2,8 +2,7 @@ import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { METRICS } from '../src/telemetry/metrics.js';
-import { ATTRIBUTE, SPAN_NAMES } from '../src/telemetry/names.js';
+import { ATTRIBUTE, METRICS, SPAN_NAMES } from '../src/telemetry/names.js';
 
 const locate = (path: string): string => fileURLToPath(new URL(`../../${path}`, import.meta.url));
 const read = (path: string): string => readFileSync(locate(path), 'utf8');

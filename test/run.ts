@@ -37,6 +37,7 @@ const GROUPS: readonly Group[] = [
   { files: /^contract\/sse-service\./ },
   { files: /^contract\/redis-/ },
   { files: /^(contract|integration\/koa)\// },
+  { files: /^unit\//, calculates: true },
   { files: /^(?!e2e\/|code-blocks\.)/, calculates: true },
 ];
 // With more of them at once a group has too little of a core to keep the bounds in time that tests have.
@@ -52,7 +53,7 @@ const REPORTER = fileURLToPath(new URL('./support/file-times.js', import.meta.ur
 const BROKEN: GroupResult = { passed: 0, failed: 1, skipped: 0, failures: ['a group that ended too early'], files: {} };
 
 const folder = await mkdtemp(join(tmpdir(), 'sse-results-'));
-// What gives way to the others runs beside them from the beginning.
+// What gives way to the others runs beside them from the beginning, in parts, so that it fills all cores when the others wait or are done.
 const waiting = [...filesOfGroups().entries()].sort(([a], [b]) => rank(a) - rank(b));
 const results: GroupResult[] = [];
 await Promise.all(Array.from({ length: AT_ONCE }, work));

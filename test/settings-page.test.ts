@@ -1,7 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { expect } from 'chai';
 import { DistributedSseService } from '../src/node/service.js';
-import { listSettings } from '../src/options/environment.js';
+import { listSettings } from '../src/options/sse-options.js';
 import { defaultOf, SETTINGS_PAGE, settingsPage, settingTexts } from './support/settings-page.js';
 
 describe('docs/settings.md', () => {

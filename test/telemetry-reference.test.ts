@@ -1,8 +1,7 @@
 import { readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
-import { METRICS } from '../src/telemetry/metrics.js';
-import { ATTRIBUTE, SPAN_NAMES } from '../src/telemetry/names.js';
+import { ATTRIBUTE, METRICS, SPAN_NAMES } from '../src/telemetry/names.js';
 
 const PATH = fileURLToPath(new URL('../../docs/telemetry.md', import.meta.url));
 

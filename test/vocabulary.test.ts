@@ -4,8 +4,7 @@ import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import ts from 'typescript';
 import { SSE_ERROR_CODES } from '../src/errors.js';
-import { METRICS } from '../src/telemetry/metrics.js';
-import { ATTRIBUTE, SPAN_NAMES } from '../src/telemetry/names.js';
+import { ATTRIBUTE, METRICS, SPAN_NAMES } from '../src/telemetry/names.js';
 
 const ROOT = fileURLToPath(new URL('../../', import.meta.url));
 const SRC = join(ROOT, 'src');

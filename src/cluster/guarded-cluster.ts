@@ -84,14 +84,10 @@ export class GuardedCluster {
     presence: topic => this.#call('maintenance', () => this.#coordinator.messenger.presence(topic)),
     confirm: report => this.#command(() => this.#coordinator.messenger.confirm(report)),
     // No policy: the owner may wait with its answer, which must not use up the limits of other calls.
-    hasReached: async (connectionId, position) => {
-      if (!this.#joined) await this.join();
-      return this.#coordinator.messenger.hasReached(connectionId, position);
-    },
-    isConfirmed: async (connectionId, messageId, ms) => {
-      if (!this.#joined) await this.join();
-      return this.#coordinator.messenger.isConfirmed(connectionId, messageId, ms);
-    },
+    hasReached: (connectionId, position) =>
+      this.join().then(() => this.#coordinator.messenger.hasReached(connectionId, position)),
+    isConfirmed: (connectionId, messageId, ms) =>
+      this.join().then(() => this.#coordinator.messenger.isConfirmed(connectionId, messageId, ms)),
   };
 
   readonly locks: Locks = {
@@ -253,15 +249,16 @@ export class GuardedCluster {
   ): Promise<R | Unanswered> {
     const giveUp = new AbortController();
     const attempt = new Attempt();
-    const late = unreachable(`no answer within ${deadline} ms`);
+    // Made when needed: the stack of an error costs more than the rest of this method.
+    const late = (): SseError => unreachable(`no answer within ${deadline} ms`);
     const run = async (): Promise<R> => {
       if (!this.#joined) await this.join();
-      if (giveUp.signal.aborted) throw late;
+      if (giveUp.signal.aborted) throw late();
       return step(attempt);
     };
     try {
       return await withTimeout(this.#policy.execute(kind, run, giveUp.signal), deadline, (): Unanswered => {
-        const result = this.#unanswered(attempt, late);
+        const result = this.#unanswered(attempt, late());
         giveUp.abort();
         return result;
       });
@@ -314,8 +311,14 @@ function closed(): SseError {
   return new SseError('CLOSED', 'the service was closed; load sseModule into a new container');
 }
 
-function unreachable(detail: string, noEffect: UnavailableCode = 'CLUSTER_UNREACHABLE'): SseError {
+/** The error of a call that certainly had no effect. */
+export function unreachable(detail: string, noEffect: UnavailableCode = 'CLUSTER_UNREACHABLE'): SseError {
   return new SseError('UNAVAILABLE', `the cluster cannot be reached: ${detail}; try again later`, { noEffect });
+}
+
+/** The error of a call to a coordinator that was closed. */
+export function closedCoordinator(): SseError {
+  return new SseError('CLOSED', 'the coordinator was closed; make a new container');
 }
 
 /**

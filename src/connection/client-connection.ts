@@ -2,17 +2,14 @@ import type { CloseReason, ConnectionSink, ConnectionState, Reset, SinkListener 
 import type { Cursor, EventOptions, Frame, Gap, LocalReceipt, LocalResult, Position } from '../contracts/events.js';
 import type { LocalConnection, MessageResults } from '../contracts/store.js';
 import { formatCursor } from '../protocol/cursor.js';
-import { encodeComment } from '../protocol/event-stream.js';
-import { GapReport, joinResets, ResetFrame } from '../protocol/gap.js';
-import { checkReason } from '../protocol/names.js';
-import { userOf } from '../protocol/users.js';
+import { encodeComment, GapReport, joinResets, ResetFrame } from '../protocol/event-stream.js';
+import { checkReason, userOf } from '../protocol/names.js';
 import { ClientCursor, ClientIds } from './cursor.js';
-import { BUFFERED, DELIVERED, directSend, NOT_CONNECTED, OTHER_ID, repeated } from './direct-send.js';
+import { BUFFERED, DELIVERED, directSend, MessageMemory, NOT_CONNECTED, OTHER_ID, repeated } from './direct-send.js';
 import { Ending, Handling, isEnded, isHeadSent, lastFrame, SENT, type State, UNSENT } from './end.js';
-import { type ConnectionEnvironment, type ConnectionIdentity } from './environment.js';
-import { MessageMemory } from './message-memory.js';
+import type { ConnectionEnvironment, ConnectionIdentity } from './environment.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
-import { type Beating, HEARTBEAT, type Watched } from './timers.js';
+import { type Beating, HEARTBEAT, type Watched } from './scheduler.js';
 import { FrameWriter } from './writer.js';
 
 const OPENING: ConnectionState = { kind: 'opening' };

@@ -1,7 +1,6 @@
 import type { Cursor, Frame, Gap, Position } from '../contracts/events.js';
 import { cursorBefore, isAfter } from '../protocol/cursor.js';
-import { idOf, withoutId } from '../protocol/event-stream.js';
-import { GapReport, type ResetFrame } from '../protocol/gap.js';
+import { GapReport, idOf, type ResetFrame, withoutId } from '../protocol/event-stream.js';
 import { EVERYONE } from '../protocol/names.js';
 
 /** The position of one client in the ordered log: the newest entry that this node has given to it. */

@@ -1,12 +1,23 @@
+import { randomBytes } from 'node:crypto';
 import type { EventOptions, LocalReceipt, LocalResult } from '../contracts/events.js';
-import type { LocalConnection } from '../contracts/store.js';
+import type { LocalConnection, MessageResults } from '../contracts/store.js';
+import type { EventTelemetry } from '../contracts/telemetry.js';
 import type { SseErrorCode } from '../errors.js';
-import type { ConnectionEnvironment } from './environment.js';
+import type { EventEncoder } from '../protocol/event-stream.js';
+import { Periodic } from '../time.js';
+
+/** What direct sends of one node share. */
+export interface SendEnvironment {
+  readonly nodeId: string;
+  readonly encoder: EventEncoder;
+  readonly messageIds: MessageIds;
+  readonly events: Pick<EventTelemetry, 'sent'>;
+}
 
 /** Sends an event to a connection of this node. @throws SseError as `SseConnection.send` does */
 export function directSend(
   connection: Pick<LocalConnection, 'id' | 'deliver'>,
-  environment: ConnectionEnvironment,
+  environment: SendEnvironment,
   event: string,
   data: unknown,
   options: EventOptions | undefined,
@@ -23,6 +34,19 @@ export function directSend(
   const receipt = localReceipt(subject, result);
   events.sent('connection', event, receipt.outcome);
   return receipt;
+}
+
+/** Makes message ids that no other send has. */
+export class MessageIds {
+  #count = 0;
+
+  /** @param prefix keeps the ids of two nodes apart */
+  constructor(private readonly prefix = randomBytes(6).toString('hex')) {}
+
+  next(): string {
+    this.#count += 1;
+    return `${this.prefix}-${this.#count.toString(36)}`;
+  }
 }
 
 /** What a receipt is about. */
@@ -70,4 +94,102 @@ export function repeated({ outcome }: LocalResult): LocalResult {
 /** The result of an event that was refused before any write. */
 export function rejected(code: SseErrorCode): LocalResult {
   return { outcome: 'rejected', code };
+}
+
+/** Message ids remembered per connection: as many as a busy one gets while a lost connection to Redis is restored. */
+export const MAX_REMEMBERED = 4_096;
+/** How long a message id is remembered, in milliseconds: longer than any retry of a send takes. */
+export const REMEMBER_MS = 60_000;
+
+/** The results of the messages a connection got lately: a repeated message gets its first result and is not written again. */
+export class MessageMemory implements MessageResults {
+  readonly #results = new Map<string, { readonly result: LocalResult; readonly at: number }>();
+
+  get size(): number {
+    return this.#results.size;
+  }
+
+  /** The result of the message with this id, if it came within the last minute. @param now by the monotonic clock */
+  recall(messageId: string, now: number): LocalResult | undefined {
+    const known = this.#results.get(messageId);
+    return known && now - known.at <= REMEMBER_MS ? known.result : undefined;
+  }
+
+  remember(messageId: string, result: LocalResult, now: number): void {
+    this.#results.delete(messageId);
+    this.#results.set(messageId, { result, at: now });
+    if (this.#results.size <= MAX_REMEMBERED) return;
+    for (const oldest of this.#results.keys()) {
+      this.#results.delete(oldest);
+      return;
+    }
+  }
+
+  /** Forgets what came more than a minute ago. */
+  expire(now: number): void {
+    for (const [oldest, { at }] of this.#results) {
+      if (now - at <= REMEMBER_MS) return;
+      this.#results.delete(oldest);
+    }
+  }
+}
+
+/** Connection ids of which results are kept after the end of their connections. */
+const MAX_FORMER = 10_000;
+/** Of one id. */
+const MOST_OF_ONE = 4;
+
+/**
+ * The message memories of all connections of a node, those that ended within the last minute included: a message may be sent
+ * again after its client has moved. One periodic job forgets what is too old, of quiet connections too.
+ */
+export class MessageMemories {
+  readonly #memories = new Set<MessageMemory>();
+  /** Of connections that have stopped, by id, in the order in which they did. */
+  readonly #former = new Map<string, readonly MessageMemory[]>();
+  readonly #job = new Periodic(() => this.#expire(), { everyMs: REMEMBER_MS / 4 });
+
+  /** Looks after a memory until it is empty. */
+  watch(memory: MessageMemory): void {
+    this.#memories.add(memory);
+    this.#job.start();
+  }
+
+  /** The connection has stopped. Its memory is kept until it is empty. */
+  end(connectionId: string, memory: MessageMemory): void {
+    const former = this.#former.get(connectionId) ?? [];
+    this.#former.delete(connectionId);
+    this.#former.set(connectionId, [...former.slice(1 - MOST_OF_ONE), memory]);
+    for (const oldest of this.#former.keys()) {
+      if (this.#former.size <= MAX_FORMER) return;
+      this.#former.delete(oldest);
+    }
+  }
+
+  /** The result of a message for a connection that has stopped. @param now by the monotonic clock */
+  recall(connectionId: string, messageId: string, now: number): LocalResult | undefined {
+    for (const memory of this.#former.get(connectionId) ?? []) {
+      const result = memory.recall(messageId, now);
+      if (result !== undefined) return result;
+    }
+    return undefined;
+  }
+
+  stop(): void {
+    this.#job.stop();
+    this.#memories.clear();
+    this.#former.clear();
+  }
+
+  #expire(): void {
+    const now = performance.now();
+    for (const memory of this.#memories) {
+      memory.expire(now);
+      if (memory.size === 0) this.#memories.delete(memory);
+    }
+    for (const [connectionId, memories] of this.#former) {
+      if (memories.every(({ size }) => size === 0)) this.#former.delete(connectionId);
+    }
+    if (this.#memories.size === 0) this.#job.stop();
+  }
 }

@@ -1,13 +1,10 @@
-import { randomBytes } from 'node:crypto';
 import type { CloseReason, Reset } from '../contracts/connection.js';
 import type { Logger } from '../contracts/logger.js';
 import type { LocalConnection } from '../contracts/store.js';
-import type { EventTelemetry, TrafficCounts } from '../contracts/telemetry.js';
-import type { EventEncoder } from '../protocol/event-stream.js';
-import type { MessageMemories } from './message-memory.js';
-import type { TurnBudget, WriteScheduler } from './scheduler.js';
+import type { TrafficCounts } from '../contracts/telemetry.js';
+import type { MessageMemories, SendEnvironment } from './direct-send.js';
+import type { HeartbeatWheel, TurnBudget, Watchdog, WriteScheduler } from './scheduler.js';
 import type { SendBufferBudget } from './send-buffer.js';
-import type { HeartbeatWheel, Watchdog } from './timers.js';
 
 /** What happens to a frame for a client whose send buffer is full. */
 export type SendBufferPolicy = 'disconnect' | 'drop-oldest' | 'drop-newest';
@@ -25,8 +22,7 @@ export interface ConnectionObserver {
 }
 
 /** The settings, services and counts that all connections of one node share. */
-export interface ConnectionEnvironment {
-  readonly nodeId: string;
+export interface ConnectionEnvironment extends SendEnvironment {
   /** `sendBuffer.maxBytes` */
   readonly maxBytes: number;
   /** `sendBuffer.policy` */
@@ -39,26 +35,10 @@ export interface ConnectionEnvironment {
   readonly watchdog: Watchdog;
   /** Undefined when `connection.heartbeat` is off. */
   readonly wheel: HeartbeatWheel | undefined;
-  readonly encoder: EventEncoder;
-  readonly messageIds: MessageIds;
   readonly memories: MessageMemories;
   readonly observer: ConnectionObserver;
   readonly logger: Logger;
-  readonly events: Pick<EventTelemetry, 'sent'>;
   readonly traffic: TrafficCounts;
-}
-
-/** Makes message ids that no other send has. */
-export class MessageIds {
-  #count = 0;
-
-  /** @param prefix keeps the ids of two nodes apart */
-  constructor(private readonly prefix = randomBytes(6).toString('hex')) {}
-
-  next(): string {
-    this.#count += 1;
-    return `${this.prefix}-${this.#count.toString(36)}`;
-  }
 }
 
 /** When a client that is sent away comes back: after `retry` milliseconds and a random part of `jitter`. */

@@ -1,11 +1,10 @@
 import type { CloseReason, ConnectionSink, ConnectionState } from '../contracts/connection.js';
 import type { Frame, LocalResult } from '../contracts/events.js';
-import { ResetFrame } from '../protocol/gap.js';
+import { ResetFrame } from '../protocol/event-stream.js';
 import { BUFFERED, DELIVERED, rejected } from './direct-send.js';
 import type { ConnectionEnvironment } from './environment.js';
-import type { Batch, Flushable } from './scheduler.js';
+import type { Batch, Flushable, Watched } from './scheduler.js';
 import { type BudgetHolder, SendBuffer } from './send-buffer.js';
-import type { Watched } from './timers.js';
 
 const FULL = rejected('SEND_BUFFER_FULL');
 

@@ -2,7 +2,7 @@ import type { Context } from 'koa';
 import type { PublishReceipt } from '../contracts/events.js';
 import type { SseService } from '../contracts/service.js';
 import { SseError } from '../errors.js';
-import { jsonBodyOf } from '../koa/json-body.js';
+import { jsonBodyOf } from '../koa/reports.js';
 import { shownValue } from '../options/problems.js';
 import { isAccepted } from './answers.js';
 import type { ActionName, Actions } from './contract.js';

@@ -1,14 +1,13 @@
 import type { Context } from 'koa';
 import { ClientConnection } from '../connection/client-connection.js';
 import type { ConnectionEnvironment, ConnectionObserver } from '../connection/environment.js';
-import { MessageMemories } from '../connection/message-memory.js';
-import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
+import { MessageMemories } from '../connection/direct-send.js';
+import { HeartbeatWheel, TurnBudget, Watchdog, WriteScheduler } from '../connection/scheduler.js';
 import { SendBufferBudget } from '../connection/send-buffer.js';
-import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
 import type { ConnectionSink, SseConnection } from '../contracts/connection.js';
 import type { CommandReceipt } from '../contracts/events.js';
 import { SseError } from '../errors.js';
-import { refuseCrossSite } from '../koa/request-limits.js';
+import { refuseCrossSite } from '../koa/guards.js';
 import { StreamRequest } from '../koa/stream-request.js';
 import type { SseNode } from '../node/node.js';
 import { connectedFrame } from '../node/replay.js';

@@ -8,9 +8,19 @@ import { httpStatusOf, SseError } from '../errors.js';
 import { assertKnownKeys } from '../options/problems.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
 import { hideHttpPath, noteHttpRoute } from '../telemetry/connections.js';
-import { isReport } from './accept.js';
 import type { EndpointRequest } from './endpoints.js';
-import { admit, type GuardServices } from './guards.js';
+import { admit, type GuardServices, RequestLimits } from './guards.js';
+import {
+  answerHead,
+  answerRefusal,
+  asRefusal,
+  completeAnswer,
+  isAnsweredByStream,
+  isUnanswered,
+  keepFromCaches,
+  type RefusalServices,
+} from './refusal.js';
+import { isReport } from './reports.js';
 import {
   allowedMethods,
   assertBound,
@@ -23,17 +33,6 @@ import {
   type MatchingOptions,
   matchRoutes,
 } from './routes.js';
-import {
-  answerHead,
-  answerRefusal,
-  asRefusal,
-  completeAnswer,
-  isAnsweredByStream,
-  isUnanswered,
-  keepFromCaches,
-  type RefusalServices,
-} from './refusal.js';
-import { RequestLimits } from './request-limits.js';
 import { ignoreDisconnects, type SseContext, StreamRequest } from './stream-request.js';
 
 /** Settings of the middleware. */
@@ -80,15 +79,11 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
 
 /** The requests of one middleware: those of its endpoints, and those that a later middleware may turn into streams. */
 class Requests {
-  readonly #endpoints: EndpointHandler;
-
   constructor(
     private readonly routes: readonly EndpointRoute[],
     private readonly service: SseService,
     private readonly services: EndpointServices,
-  ) {
-    this.#endpoints = new EndpointHandler(services);
-  }
+  ) {}
 
   async serve(ctx: Context, next: Next): Promise<void> {
     const { telemetry, options, limits, logger } = this.services;
@@ -101,7 +96,7 @@ class Requests {
     const chosen = reports ? matched[0] : chooseByMethod(matched, ctx.request.method);
     try {
       if (chosen !== undefined) {
-        await this.#endpoints.handle(chosen, ctx, stream, reports);
+        await this.#handle(chosen, ctx, stream, reports);
         return;
       }
       await next();
@@ -117,68 +112,11 @@ class Requests {
     else if (matched.length > 0 && isUnanswered(ctx)) answerNotAllowed(ctx, matched, this.services);
   }
 
-  /** The service reports what it refuses itself. */
-  #audit({ ip: address }: Context, { tried }: StreamRequest, refusal: SseError): void {
-    if (!tried) this.services.audit.refused({ address }, refusal);
-  }
-
-  /** Answers an error, or gives it to Koa. */
-  #fail({ ctx, stream, error, isEndpoint, reports }: Failure): void {
-    const { logger } = this.services;
-    stream.connection?.close('failed');
-    if (stream.connection !== undefined) throw error;
-    const isOurs = SseError.is(error);
-    if (ctx.headerSent) {
-      if (!isOurs) throw error;
-      if (error.code !== 'CONNECTION_CLOSED') logger.warn('a request was refused after its head was out', { error });
-      return;
-    }
-    const refusal = asRefusal(error);
-    if ((isEndpoint && !reports) || stream.refusal !== undefined) this.#audit(ctx, stream, refusal);
-    // A route of the application may be no stream at all.
-    const streams = (isEndpoint || ctx.method === 'GET') && isAnsweredByStream(ctx, refusal, this.services);
-    if (!isOurs && !streams) {
-      if (isEndpoint) keepFromCaches(ctx, error);
-      throw error;
-    }
-    // An error of the server itself is reported to Koa as well.
-    if (refusal.status >= 500 && (!isOurs || httpStatusOf(error.code) === 500)) ctx.app.emit('error', error, ctx);
-    answerRefusal(ctx, refusal, this.services);
-  }
-}
-
-/** A request that ended with an error. */
-interface Failure {
-  readonly ctx: Context;
-  readonly stream: StreamRequest;
-  readonly error: unknown;
-  /** Whether it was for an endpoint, not for a route of the application. */
-  readonly isEndpoint: boolean;
-  /** Whether it was the report of a client. */
-  readonly reports: boolean;
-}
-
-/** No route of the application has answered a request for the path of an endpoint. */
-function answerNotAllowed(ctx: Context, matched: readonly MatchedRoute[], services: RefusalServices): void {
-  const allowed = allowedMethods(matched);
-  ctx.set('Allow', allowed);
-  answerRefusal(ctx, new SseError('METHOD_NOT_ALLOWED', `this path answers ${allowed}, got ${ctx.method}`), services);
-}
-
-/** The services that all endpoints of one middleware use. */
-interface EndpointServices extends GuardServices {
-  readonly options: ResolvedSseOptions;
-  readonly audit: Audit;
-}
-
-type Handler = (subject: SseConnection | ResumableSource, request: EndpointRequest) => unknown;
-
-/** Answers a request for an endpoint: checks Accept, asks the guards, opens the connection, calls the controller. */
-class EndpointHandler {
-  constructor(private readonly services: EndpointServices) {}
-
-  /** @param reports the request is the report of a client, for which the guards decide as well */
-  async handle(matched: MatchedRoute, ctx: Context, stream: StreamRequest, reports: boolean): Promise<void> {
+  /**
+   * Answers a request for an endpoint: checks Accept, asks the guards, opens the connection, calls the controller.
+   * @param reports the request is the report of a client, for which the guards decide as well
+   */
+  async #handle(matched: MatchedRoute, ctx: Context, stream: StreamRequest, reports: boolean): Promise<void> {
     const { route, params } = matched;
     ignoreDisconnects(ctx);
     noteHttpRoute(route.path);
@@ -253,7 +191,62 @@ class EndpointHandler {
       connection.close('failed');
     }
   }
+
+  /** The service reports what it refuses itself. */
+  #audit({ ip: address }: Context, { tried }: StreamRequest, refusal: SseError): void {
+    if (!tried) this.services.audit.refused({ address }, refusal);
+  }
+
+  /** Answers an error, or gives it to Koa. */
+  #fail({ ctx, stream, error, isEndpoint, reports }: Failure): void {
+    const { logger } = this.services;
+    stream.connection?.close('failed');
+    if (stream.connection !== undefined) throw error;
+    const isOurs = SseError.is(error);
+    if (ctx.headerSent) {
+      if (!isOurs) throw error;
+      if (error.code !== 'CONNECTION_CLOSED') logger.warn('a request was refused after its head was out', { error });
+      return;
+    }
+    const refusal = asRefusal(error);
+    if ((isEndpoint && !reports) || stream.refusal !== undefined) this.#audit(ctx, stream, refusal);
+    // A route of the application may be no stream at all.
+    const streams = (isEndpoint || ctx.method === 'GET') && isAnsweredByStream(ctx, refusal, this.services);
+    if (!isOurs && !streams) {
+      if (isEndpoint) keepFromCaches(ctx, error);
+      throw error;
+    }
+    // An error of the server itself is reported to Koa as well.
+    if (refusal.status >= 500 && (!isOurs || httpStatusOf(error.code) === 500)) ctx.app.emit('error', error, ctx);
+    answerRefusal(ctx, refusal, this.services);
+  }
 }
+
+/** A request that ended with an error. */
+interface Failure {
+  readonly ctx: Context;
+  readonly stream: StreamRequest;
+  readonly error: unknown;
+  /** Whether it was for an endpoint, not for a route of the application. */
+  readonly isEndpoint: boolean;
+  /** Whether it was the report of a client. */
+  readonly reports: boolean;
+}
+
+/** No route of the application has answered a request for the path of an endpoint. */
+function answerNotAllowed(ctx: Context, matched: readonly MatchedRoute[], services: RefusalServices): void {
+  const allowed = allowedMethods(matched);
+  ctx.set('Allow', allowed);
+  answerRefusal(ctx, new SseError('METHOD_NOT_ALLOWED', `this path answers ${allowed}, got ${ctx.method}`), services);
+}
+
+/** The services that all endpoints of one middleware use. */
+interface EndpointServices extends GuardServices {
+  readonly options: ResolvedSseOptions;
+  readonly audit: Audit;
+}
+
+type Handler = (subject: SseConnection | ResumableSource, request: EndpointRequest) => unknown;
 
 /** What a handler returns; a promise that rejects for one that throws, since it may have sent something before. */
 function begun(handler: () => unknown): unknown {

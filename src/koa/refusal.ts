@@ -6,9 +6,8 @@ import { httpStatusOf, sentenceOf, SseError, type SseErrorCode, statusOf } from 
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { encodeEvent } from '../protocol/event-stream.js';
 import { LONGEST_MS } from '../time.js';
-import { acceptOf } from './accept.js';
 import { STREAM_HEADERS } from './socket-sink.js';
-import { lastEventIdOf } from './stream-request.js';
+import { acceptOf, lastEventIdOf } from './stream-request.js';
 
 /** How refusals are answered. */
 export interface RefusalServices {

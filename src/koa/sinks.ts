@@ -1,51 +1,13 @@
-import { IncomingMessage, ServerResponse } from 'node:http';
-import { constants as http2, Http2ServerResponse, type Http2Session } from 'node:http2';
+import { constants as http2, type Http2ServerResponse, type Http2Session } from 'node:http2';
 import { type BrotliCompress, constants as zlib, createBrotliCompress, createGzip, type Gzip } from 'node:zlib';
 import type { SinkListener } from '../contracts/connection.js';
-import { SseError } from '../errors.js';
-import {
-  type ContentEncoding,
-  type RequestSink,
-  SocketSink,
-  STREAM_HEADERS,
-  type StreamSettings,
-  writeStreamHead,
-} from './socket-sink.js';
-
-const DEFAULTS: StreamSettings = { detach: 'auto', keepAlive: false };
-
-/**
- * The sink for a request that is to become a stream.
- * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
- * `CONNECTION_CLOSED` when the client is gone already.
- */
-export function sinkFor(request: object, response: object, settings = DEFAULTS): RequestSink {
-  const sink = plainSinkFor(request, response, settings);
-  return settings.encoding === undefined ? sink : new CompressingSink(sink, settings.encoding);
-}
-
-function plainSinkFor(request: object, response: object, settings: StreamSettings): RequestSink {
-  if (response instanceof Http2ServerResponse)
-    return new ResponseSink(response as Http2ServerResponse, settings.encoding);
-  if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
-    throw new SseError(
-      'INVALID_REQUEST',
-      "a stream needs the request and response of node:http, node:https or node:http2's compatibility layer",
-    );
-  }
-  if (response.socket !== null) return new SocketSink(request, response as ServerResponse, response.socket, settings);
-  if (request.socket.destroyed) throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
-  throw new SseError(
-    'INVALID_REQUEST',
-    'a pipelined request cannot become a stream; send it on a connection of its own',
-  );
-}
+import { type ContentEncoding, type RequestSink, STREAM_HEADERS, writeStreamHead } from './socket-sink.js';
 
 // Sessions whose clients were asked to go.
 const leaving = new WeakSet<Http2Session>();
 
 /** HTTP/2 through Node's compatibility layer: one stream of a shared session. */
-class ResponseSink implements RequestSink {
+export class ResponseSink implements RequestSink {
   readonly asynchronous = true;
   #listener: SinkListener | undefined;
   #ended = false;
@@ -110,7 +72,7 @@ class ResponseSink implements RequestSink {
  * Compresses what a connection writes, and gives it to the sink of the request. The bytes of each write leave at once, so
  * no event waits for the next one. Each connection has a compressor of its own, which remembers what it sent before.
  */
-class CompressingSink implements RequestSink {
+export class CompressingSink implements RequestSink {
   readonly asynchronous = true;
   #listener: SinkListener | undefined;
   // Created with the head: a refused request needs none.

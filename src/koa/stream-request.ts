@@ -1,18 +1,18 @@
 import { isUtf8 } from 'node:buffer';
 import { randomUUID } from 'node:crypto';
+import { type IncomingHttpHeaders, IncomingMessage, ServerResponse } from 'node:http';
 import { Http2ServerResponse } from 'node:http2';
 import type { Context } from 'koa';
 import type { SseConnection } from '../contracts/connection.js';
+import type { Logger } from '../contracts/logger.js';
 import type { ConnectionOptions, SseService } from '../contracts/service.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
-import type { Logger } from '../contracts/logger.js';
 import { SseError } from '../errors.js';
 import { legalLastEventId } from '../protocol/names.js';
-import { acceptOf, confirms, encodingOf, MEDIA_TYPE } from './accept.js';
-import { jsonBodyOf } from './json-body.js';
-import type { RequestLimits } from './request-limits.js';
-import { sinkFor } from './sinks.js';
-import type { RequestSink, StreamSettings } from './socket-sink.js';
+import type { RequestLimits } from './guards.js';
+import { answerReport, confirms } from './reports.js';
+import { CompressingSink, ResponseSink } from './sinks.js';
+import { type ContentEncoding, type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
 
 /** Settings of `ctx.sse.connect`. */
 export interface ConnectOptions extends ConnectionOptions {
@@ -202,43 +202,6 @@ export class StreamRequest implements SseContext {
   }
 }
 
-/** Bytes of a report: 100 message ids of 128 bytes, escaped. */
-const MAX_REPORT_BYTES = 32_768;
-
-/**
- * Answers the report of a client: 204, or the status of an error. After 429 and 5xx the client reports the same again.
- * @throws SseError `INVALID_REQUEST`, `EVENT_TOO_LARGE`, `FORBIDDEN`, `CONNECTION_CLOSED`, `UNAVAILABLE`
- */
-async function answerReport(
-  ctx: Context,
-  service: Pick<SseService, 'confirm'>,
-  user: string | undefined,
-): Promise<void> {
-  const receipt = await service.confirm(await jsonBodyOf(ctx, 'a report', MAX_REPORT_BYTES), user);
-  switch (receipt.outcome) {
-    case 'delivered':
-    case 'stored':
-      ctx.status = 204;
-      return;
-    case 'not-connected':
-      throw new SseError('CONNECTION_CLOSED', 'no node has this connection; a report after its end has no effect');
-    case 'rejected':
-      // A client that is refused a stream waits longer.
-      if (receipt.code === 'RATE_LIMITED') answerTooMany(ctx);
-      else throw new SseError(receipt.code, 'the report must have the token of its connection; see docs/client.md');
-      return;
-    case 'unknown':
-    case 'unavailable':
-      throw new SseError('UNAVAILABLE', 'the node of this connection cannot be reached; report again later');
-  }
-}
-
-function answerTooMany(ctx: Context): void {
-  ctx.status = 429;
-  ctx.set({ 'Retry-After': '1', 'Cache-Control': 'no-store' });
-  ctx.body = { error: { code: 'RATE_LIMITED', message: 'too many reports; report again later, and more at once' } };
-}
-
 /** A session of koa-session. */
 interface Session {
   manuallyCommit(): Promise<void>;
@@ -264,6 +227,83 @@ function becomeStream(ctx: Context): void {
 
 function ignoreHeader<T>(this: T): T {
   return this;
+}
+
+const DEFAULTS: StreamSettings = { detach: 'auto', keepAlive: false };
+
+/**
+ * The sink for a request that is to become a stream.
+ * @throws SseError `INVALID_REQUEST` for a pipelined request: its response would wait behind one that never ends;
+ * `CONNECTION_CLOSED` when the client is gone already.
+ */
+export function sinkFor(request: object, response: object, settings = DEFAULTS): RequestSink {
+  const sink = plainSinkFor(request, response, settings);
+  return settings.encoding === undefined ? sink : new CompressingSink(sink, settings.encoding);
+}
+
+function plainSinkFor(request: object, response: object, settings: StreamSettings): RequestSink {
+  if (response instanceof Http2ServerResponse)
+    return new ResponseSink(response as Http2ServerResponse, settings.encoding);
+  if (!(request instanceof IncomingMessage) || !(response instanceof ServerResponse)) {
+    throw new SseError(
+      'INVALID_REQUEST',
+      "a stream needs the request and response of node:http, node:https or node:http2's compatibility layer",
+    );
+  }
+  if (response.socket !== null) return new SocketSink(request, response as ServerResponse, response.socket, settings);
+  if (request.socket.destroyed) throw new SseError('CONNECTION_CLOSED', 'the client left before its stream was open');
+  throw new SseError(
+    'INVALID_REQUEST',
+    'a pipelined request cannot become a stream; send it on a connection of its own',
+  );
+}
+
+/** The media type of event streams (HTML standard, section 9.2.8). */
+const MEDIA_TYPE = 'text/event-stream';
+
+/** What an Accept header says about event streams: it names the type, allows it without naming it, or excludes it. */
+type Acceptance = 'named' | 'allowed' | 'excluded';
+
+// The most specific range decides (RFC 9110, section 12.5.1).
+const RANGES: readonly string[] = [MEDIA_TYPE, 'text/*', '*/*'];
+
+/** Whether a client accepts an event stream. An EventSource names the type. */
+export function acceptOf({ accept }: IncomingHttpHeaders): Acceptance {
+  // Nearly every client sends one of these; they need no parsing.
+  if (accept === MEDIA_TYPE) return 'named';
+  if (accept === undefined || accept === '*/*' || accept.trim() === '') return 'allowed';
+  const weights = RANGES.map(() => -1);
+  // Other parameters, such as a character set, choose no other stream.
+  for (const [range, weight] of weighted(accept, 1)) {
+    const index = RANGES.indexOf(range);
+    if (index >= 0) weights[index] = Math.max(weights[index] ?? -1, weight);
+  }
+  const index = weights.findIndex(weight => weight >= 0);
+  if ((weights[index] ?? 0) === 0) return 'excluded';
+  return index === 0 ? 'named' : 'allowed';
+}
+
+// In the order of choice where the client has none: brotli compresses events as well and takes more than three times the memory.
+const ENCODINGS: readonly ContentEncoding[] = ['gzip', 'br'];
+
+/** The encoding that a client prefers by its header `Accept-Encoding` (RFC 9110, section 12.5.3); `undefined`: none. */
+export function encodingOf({ 'accept-encoding': accepted }: IncomingHttpHeaders): ContentEncoding | undefined {
+  if (typeof accepted !== 'string') return undefined;
+  const weights = new Map(weighted(accepted, 0));
+  const weightOf = (name: string): number => weights.get(name) ?? weights.get('*') ?? 0;
+  const best = ENCODINGS.toSorted((one, other) => weightOf(other) - weightOf(one))[0];
+  return best !== undefined && weightOf(best) > 0 && weightOf(best) >= (weights.get('identity') ?? 0)
+    ? best
+    : undefined;
+}
+
+/** The items of a header with their weights, in lower case. @param broken the weight where `q` is no number */
+function* weighted(header: string, broken: number): Iterable<[item: string, weight: number]> {
+  for (const part of header.toLowerCase().split(',')) {
+    const [item = '', ...parameters] = part.split(';').map(each => each.trim());
+    const weight = Number(parameters.find(parameter => parameter.startsWith('q='))?.slice(2) ?? 1);
+    yield [item, Number.isNaN(weight) ? broken : weight];
+  }
 }
 
 // The names that polyfills of EventSource use, which cannot set the header.

@@ -3,8 +3,15 @@ import type { CommandReceipt, ConfirmationReport } from '../contracts/events.js'
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
-import { checkConnectionId, checkKey, isReportToken, MOST_REPORTED } from '../protocol/names.js';
-import { checkIdWithoutUser, checkUser, connectionIdOf } from '../protocol/users.js';
+import {
+  checkConnectionId,
+  checkIdWithoutUser,
+  checkKey,
+  checkUser,
+  connectionIdOf,
+  isReportToken,
+  MOST_REPORTED,
+} from '../protocol/names.js';
 import { Periodic } from '../time.js';
 
 /** Reports of one client per second, and at once. */
@@ -32,15 +39,9 @@ export class Confirmations {
     this.#watch = new Periodic(() => this.#endVanished(), { everyMs: settings.timeout / 4 });
   }
 
-  /** @throws SseError `INVALID_OPTION` */
-  assertEnabled(what: string): void {
-    if (this.settings.enabled) return;
-    throw new SseError('INVALID_OPTION', `${what} needs confirmation.enabled, got false; switch it on, on every node`);
-  }
-
   /** The client of a connection that opens asks for confirmations. */
   begin(connection: LocalConnection): void {
-    if (this.settings.enabled) this.#clients.set(connection, new ConfirmingClient());
+    this.#clients.set(connection, new ConfirmingClient());
   }
 
   /** What the client has to bring with each report; `undefined` when it does not confirm. */
@@ -79,7 +80,6 @@ export class Confirmations {
 
   /** The connection has stopped. */
   end(connection: LocalConnection): void {
-    if (this.#clients.size === 0) return;
     this.#clients.get(connection)?.end();
     this.#clients.delete(connection);
   }

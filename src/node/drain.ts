@@ -13,18 +13,24 @@ const SOURCES_SHARE = 0.8;
 const LEAVING_SHARE = 0.1;
 const LONGEST_LEAVING_MS = 2000;
 
+const WAVE_MS = 50;
+// A cluster that does not answer must not hold up the clients; what it keeps of this node expires.
+const RELEASE = 0.2;
+const LONGEST_RELEASE_MS = 2000;
+// What remains for sockets to take their last bytes when sources used the whole time.
+const RESERVE = 0.2;
+// Healthy clients are gone long before an impatient supervisor kills the process.
+const LONGEST_SPREAD_MS = 8000;
+
 /** Ends a node, gently or at once. Each happens once, however many callers ask. */
 export class NodeShutdown {
-  readonly #drainer: Drainer;
   #draining: Promise<void> | undefined;
   #closing: Promise<void> | undefined;
 
   constructor(
     private readonly node: SseNode,
     private readonly sources: ResumableSources,
-  ) {
-    this.#drainer = new Drainer(node);
-  }
+  ) {}
 
   /**
    * With `reliability.gracefulShutdown` off it closes.
@@ -61,7 +67,7 @@ export class NodeShutdown {
         // Their followers are elsewhere soon, and hear the rest there.
         const finished = this.sources.ended(left * SOURCES_SHARE);
         const leaving = Math.min(left * LEAVING_SHARE, LONGEST_LEAVING_MS);
-        await this.#drainer.drain(left - leaving);
+        await this.#sendAway(left - leaving);
         await finished;
       });
     }
@@ -79,26 +85,12 @@ export class NodeShutdown {
     this.node.stop();
     await this.node.cluster.close();
   }
-}
 
-const WAVE_MS = 50;
-// A cluster that does not answer must not hold up the clients; what it keeps of this node expires.
-const RELEASE = 0.2;
-const LONGEST_RELEASE_MS = 2000;
-// What remains for sockets to take their last bytes when sources used the whole time.
-const RESERVE = 0.2;
-// Healthy clients are gone long before an impatient supervisor kills the process.
-const LONGEST_SPREAD_MS = 8000;
-
-/**
- * Sends this node's clients away without a storm: paced waves, each client with a reconnection time of its own, sources
- * last. What has not left when the time is over is cut.
- */
-class Drainer {
-  constructor(private readonly node: SseNode) {}
-
-  /** @param timeout milliseconds until everything is cut */
-  async drain(timeout: number): Promise<void> {
+  /**
+   * Sends the clients away without a storm: paced waves, each client with a reconnection time of its own, sources last.
+   * @param timeout milliseconds until everything is cut
+   */
+  async #sendAway(timeout: number): Promise<void> {
     const deadline = performance.now() + timeout;
     const connections = [...this.node.store.connections()];
     // At once, so that none registers a route after the release.

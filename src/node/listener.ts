@@ -18,7 +18,7 @@ import { pause } from '../time.js';
 import type { SseNode } from './node.js';
 import type { Arrival, LocalCopies } from './publish.js';
 import type { ResumableSources } from './sources.js';
-import type { Revocations } from './revocations.js';
+import type { Revocations } from './authorization.js';
 import type { Subscriptions } from './subscriptions.js';
 
 /** The entry has usually arrived before the question whether it has, so a poll is rare. */
@@ -120,11 +120,12 @@ export class NodeListener implements ClusterListener {
   }
 
   onConfirm(report: ConfirmationReport): CommandReceipt {
-    return this.node.confirmations.report(this.node.store.get(report.connectionId), report);
+    const { confirmations, store } = this.node;
+    return confirmations?.report(store.get(report.connectionId), report) ?? { outcome: 'not-connected' };
   }
 
-  isConfirmed(connectionId: string, messageId: string, ms: number): Promise<boolean> {
-    return this.node.confirmations.isConfirmed(this.node.connectionOf(connectionId), messageId, ms);
+  async isConfirmed(connectionId: string, messageId: string, ms: number): Promise<boolean> {
+    return this.node.confirmations?.isConfirmed(this.node.connectionOf(connectionId), messageId, ms) ?? false;
   }
 
   onOutcomeOf(connectionId: string, messageId: string, age: number): RememberedOutcome {

@@ -1,11 +1,11 @@
-import type { Beating, HeartbeatWheel, Watchdog, Watched } from '../connection/timers.js';
+import type { Beating, HeartbeatWheel, Watchdog, Watched } from '../connection/scheduler.js';
 import type { ClusterCoordinator, EventLog } from '../contracts/cluster.js';
 import type { Frame } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
 import type { InconsistencyListener, LeakProbe, ReconcileReport, ReconcileRequest } from '../contracts/self-check.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
-import type { ConsistencySettings, ResolvedSseOptions } from '../options/sse-options.js';
+import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { encodePosition } from '../protocol/event-stream.js';
 import { Periodic } from '../time.js';
@@ -57,25 +57,14 @@ export class Maintenance {
  * Moves quiet clients along. A client without events for as long as the log keeps entries would come back with an id that
  * is too old to prove that it missed nothing. The job gives it the present position, with the event `sse.position`.
  */
-export class CursorRefresh {
-  readonly #job: Periodic;
-
-  /** @param historyTtl milliseconds that the log keeps an entry */
+export class CursorRefresh extends Periodic {
+  /** Runs twice in the time that entries are kept. @param historyTtl milliseconds that the log keeps an entry */
   constructor(
     private readonly store: ConnectionStore,
     private readonly log: Pick<EventLog, 'position'>,
     historyTtl: number,
   ) {
-    this.#job = new Periodic(() => void this.run(), { everyMs: historyTtl / 2 });
-  }
-
-  /** Runs twice in the time that entries are kept, until {@link stop}. Twice is harmless. */
-  start(): void {
-    this.#job.start();
-  }
-
-  stop(): void {
-    this.#job.stop();
+    super(() => void this.run(), { everyMs: historyTtl / 2 });
   }
 
   /** One pass over the store. Returns how many clients it moved. */
@@ -95,25 +84,19 @@ export class CursorRefresh {
 }
 
 /** Removes connections of this node whose sockets have taken nothing for `cleanup.connectionTtl`. */
-export class ExpiryCleanup {
-  readonly #job: Periodic;
-
+export class ExpiryCleanup extends Periodic {
   constructor(
     private readonly store: ConnectionStore,
     private readonly settings: ResolvedSseOptions['cleanup'],
     private readonly logger: Logger,
     private readonly telemetry: Pick<MaintenanceTelemetry, 'expiring'>,
   ) {
-    this.#job = new Periodic(() => void this.run(), { everyMs: settings.interval });
+    super(() => void this.run(), { everyMs: settings.interval });
   }
 
-  /** Runs every `cleanup.interval` until {@link stop}; does nothing when the cleanup is off. Twice is harmless. */
-  start(): void {
-    if (this.settings.enabled) this.#job.start();
-  }
-
-  stop(): void {
-    this.#job.stop();
+  /** Runs every `cleanup.interval` until {@link stop}; does nothing when the cleanup is off. */
+  override start(): void {
+    if (this.settings.enabled) super.start();
   }
 
   /** One pass over the store. Returns how many connections it removed. */
@@ -134,10 +117,9 @@ export class ExpiryCleanup {
  * Looks for things in memory without an owner, and releases them. The parts of one thing end one after the other, so that
  * only a suspect of two looks in a row is a leak.
  */
-export class LeakDetection {
+export class LeakDetection extends Periodic {
   readonly #probes: LeakProbe[] = [];
   #suspects = new Map<LeakProbe, ReadonlySet<unknown>>();
-  readonly #job: Periodic;
 
   /** @param interval milliseconds between two looks */
   constructor(
@@ -145,7 +127,7 @@ export class LeakDetection {
     private readonly logger: Logger,
     private readonly telemetry: Pick<MaintenanceTelemetry, 'leaked'>,
   ) {
-    this.#job = new Periodic(() => void this.run(), { everyMs: interval });
+    super(() => void this.run(), { everyMs: interval });
   }
 
   /** Adds what is to be looked at. */
@@ -153,13 +135,8 @@ export class LeakDetection {
     this.#probes.push(...probes);
   }
 
-  /** Looks every interval until {@link stop}. Twice is harmless. */
-  start(): void {
-    this.#job.start();
-  }
-
-  stop(): void {
-    this.#job.stop();
+  override stop(): void {
+    super.stop();
     this.#suspects = new Map();
   }
 
@@ -229,16 +206,11 @@ export class Reconciler {
   #running: Promise<unknown> = Promise.resolve();
 
   constructor(
-    private readonly settings: ConsistencySettings,
+    private readonly settings: ResolvedSseOptions['consistency'],
     private readonly parts: ReconcilerParts,
   ) {
     const job = (scope: Scope, everyMs: number): Periodic =>
-      new Periodic(
-        async () => {
-          await this.run(scope);
-        },
-        { everyMs, jitter: JITTER },
-      );
+      new Periodic(() => this.run(scope), { everyMs, jitter: JITTER });
     this.#jobs = {
       node: job('node', settings.statusCheckInterval),
       cluster: job('cluster', settings.routeValidationInterval),

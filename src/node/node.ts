@@ -1,33 +1,27 @@
-import { ClientConnection } from '../connection/client-connection.js';
-import { isEnded } from '../connection/end.js';
-import {
-  type ConnectionEnvironment,
-  type ConnectionIdentity,
-  type ConnectionObserver,
-  MessageIds,
-} from '../connection/environment.js';
-import { MessageMemories } from '../connection/message-memory.js';
-import { TurnBudget, WriteScheduler } from '../connection/scheduler.js';
-import { SendBufferBudget } from '../connection/send-buffer.js';
-import { HeartbeatWheel, Watchdog } from '../connection/timers.js';
+import { AsyncResource } from 'node:async_hooks';
 import type { GuardedCluster } from '../cluster/guarded-cluster.js';
+import { ClientConnection } from '../connection/client-connection.js';
+import { MessageIds, MessageMemories } from '../connection/direct-send.js';
+import { isEnded } from '../connection/end.js';
+import type { ConnectionEnvironment, ConnectionIdentity, ConnectionObserver } from '../connection/environment.js';
+import { HeartbeatWheel, TurnBudget, Watchdog, WriteScheduler } from '../connection/scheduler.js';
+import { SendBufferBudget } from '../connection/send-buffer.js';
 import type { Authorizer } from '../contracts/authorization.js';
 import type { ClusterCoordinator } from '../contracts/cluster.js';
-import type { CloseReason, ConnectionSink, Reset } from '../contracts/connection.js';
+import type { CloseReason, ConnectionSink, Reset, ResetClient, ResetHook } from '../contracts/connection.js';
 import type { ReservedTopics } from '../contracts/listener.js';
-import type { Audit, Logger } from '../contracts/logger.js';
+import type { Audit, AuditEvent, AuditListener, AuditSubject, Logger } from '../contracts/logger.js';
 import type { ResiliencePolicy } from '../contracts/policy.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
 import type { Telemetry } from '../contracts/telemetry.js';
-import { SseError } from '../errors.js';
+import { SseError, statusOf } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import type { Comeback } from '../protocol/cursor.js';
-import { EventEncoder } from '../protocol/event-stream.js';
-import { AuditTrail } from './audit.js';
+import { EventEncoder, joinResets } from '../protocol/event-stream.js';
+import { withTimeout } from '../time.js';
 import { Confirmations } from './confirmations.js';
-import { ConnectionLimits } from './limits.js';
+import { ConnectionLimits, Evictions } from './limits.js';
 import type { Maintenance, Reconciler } from './maintenance.js';
-import { ResetHooks } from './reset-hooks.js';
 
 /** The life of a node. It never goes back. */
 export type Phase = 'new' | 'started' | 'draining' | 'closed';
@@ -58,7 +52,8 @@ export class SseNode implements ConnectionObserver {
   readonly environment: ConnectionEnvironment;
   readonly resetHooks: ResetHooks;
   readonly evictions: Evictions;
-  readonly confirmations: Confirmations;
+  /** `undefined` where clients may not confirm. */
+  readonly confirmations: Confirmations | undefined;
   readonly encoder: EventEncoder;
   readonly limits: ConnectionLimits;
   readonly audit: Audit;
@@ -82,7 +77,7 @@ export class SseNode implements ConnectionObserver {
   #released: Promise<void> | undefined;
   // Stopped connections whose sockets still take their last bytes.
   readonly #departing = new Set<LocalConnection>();
-  readonly #onDeparted = new Set<() => void>();
+  readonly #onDeparted: (() => void)[] = [];
   /** Their registration had no answer. */
   readonly #unanswered = new WeakSet<LocalConnection>();
 
@@ -97,7 +92,7 @@ export class SseNode implements ConnectionObserver {
     this.logger = logger;
     this.telemetry = telemetry;
     this.evictions = new Evictions(logger);
-    this.confirmations = new Confirmations(options.confirmation);
+    this.confirmations = options.confirmation.enabled ? new Confirmations(options.confirmation) : undefined;
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
     const { connection, sendBuffer, limits } = options;
     this.limits = new ConnectionLimits(limits);
@@ -171,6 +166,12 @@ export class SseNode implements ConnectionObserver {
     );
   }
 
+  /** What needs clients that confirm. @throws SseError `INVALID_OPTION` where they may not */
+  confirming(what: string): Confirmations {
+    if (this.confirmations !== undefined) return this.confirmations;
+    throw new SseError('INVALID_OPTION', `${what} needs confirmation.enabled, got false; switch it on, on every node`);
+  }
+
   /** A new connection in state `opening`, not stored yet. */
   createConnection(
     id: string,
@@ -205,7 +206,7 @@ export class SseNode implements ConnectionObserver {
     if (this.audit.on) this.#auditEnd(connection, reason);
     this.limits.leave(connection);
     this.store.remove(connection);
-    this.confirmations.end(connection);
+    this.confirmations?.end(connection);
     this.#departing.add(connection);
     this.cluster.log.unsubscribe(connection.topics);
     // A superseded connection has another token than the new owner, so that this changes nothing for the owner.
@@ -229,21 +230,14 @@ export class SseNode implements ConnectionObserver {
   onClosed(connection: LocalConnection): void {
     this.#departing.delete(connection);
     if (this.#departing.size > 0) return;
-    for (const resolve of this.#onDeparted) resolve();
+    for (const resolve of this.#onDeparted.splice(0)) resolve();
   }
 
   /** Resolves when every stopped connection has closed; those that have not within `timeout` milliseconds are cut. */
   async departed(timeout: number): Promise<void> {
     if (this.#departing.size > 0) {
-      await new Promise<void>(resolve => {
-        const done = (): void => {
-          clearTimeout(timer);
-          this.#onDeparted.delete(done);
-          resolve();
-        };
-        const timer = setTimeout(done, timeout);
-        this.#onDeparted.add(done);
-      });
+      const all = new Promise<void>(resolve => this.#onDeparted.push(resolve));
+      await withTimeout(all, timeout, () => undefined);
     }
     this.cutDeparting();
   }
@@ -266,10 +260,7 @@ export class SseNode implements ConnectionObserver {
   releaseRoute(connection: LocalConnection): void {
     const { id: connectionId, token } = connection;
     this.cluster.routes.unregister(connectionId, token).catch((error: unknown) => {
-      this.logger.warn('a route could not be released; it expires by itself', {
-        connectionId,
-        error,
-      });
+      this.logger.warn('a route could not be released; it expires by itself', { connectionId, error });
     });
   }
 
@@ -277,63 +268,110 @@ export class SseNode implements ConnectionObserver {
   stop(): void {
     this.#maintenance?.stop();
     this.#unobserve();
-    this.confirmations.stop();
+    this.confirmations?.stop();
     this.environment.wheel?.stop();
     this.environment.watchdog.stop();
     this.environment.memories.stop();
   }
 }
 
-/** Takeovers of one id in a row that are no coincidence. */
-const EVICTIONS = 3;
-/** Milliseconds after which a takeover begins a new row. */
-const ROW_MS = 60_000;
-/** Connection ids that are remembered at once. */
-const MOST_IDS = 1_000;
+/** The audit records of one node. */
+export class AuditTrail implements Audit {
+  constructor(
+    private readonly nodeId: string,
+    private readonly logger: Logger,
+    private readonly listener: AuditListener | undefined,
+  ) {}
 
-interface Row {
-  count: number;
-  at: number;
-  logged: boolean;
+  get on(): boolean {
+    return this.listener !== undefined;
+  }
+
+  record(event: AuditEvent): void {
+    try {
+      this.listener?.({ ...event, at: Date.now(), nodeId: this.nodeId });
+    } catch (error) {
+      this.logger.error('onAudit must not throw; the record is lost', { kind: event.kind, error });
+    }
+  }
+
+  refused(subject: AuditSubject, error: unknown): void {
+    const code = SseError.is(error) ? error.code : 'INTERNAL';
+    const limit = SseError.is(error) ? error.limit : undefined;
+    const facts = { ...subject, code, status: SseError.is(error) ? error.status : statusOf(error) };
+    this.record(limit === undefined ? { kind: 'refuse', ...facts } : { kind: 'limit', ...facts, limit });
+  }
 }
 
-/** Finds clients that take one connection id from each other, as two tabs with one id do, and logs each id once. */
-class Evictions {
-  /** By connection id, the longest quiet first. */
-  readonly #rows = new Map<string, Row>();
+/** Milliseconds that a replay waits for a hook. */
+const HOOK_MS = 10_000;
 
-  constructor(private readonly logger: Logger) {}
+/** The hook of one connection. */
+interface OwnHook {
+  readonly hook: ResetHook;
+  /** The asynchronous context of the request that connected. */
+  readonly scope: AsyncResource;
+  running: boolean;
+  /** The resets that the client got while the hook ran. */
+  next: Reset | undefined;
+}
 
-  /** A connection of this node was taken over. */
-  superseded(connectionId: string): void {
-    const row = this.#rowOf(connectionId);
-    row.count += 1;
-    if (row.count >= EVICTIONS) this.#log(connectionId, row);
+/** The hooks that applications set for clients that miss entries. A failure of a hook is logged; the stream goes on. */
+export class ResetHooks {
+  readonly #hooks = new WeakMap<LocalConnection, OwnHook>();
+
+  constructor(
+    private readonly logger: Logger,
+    private readonly telemetry: Pick<Telemetry['connections'], 'handling'>,
+  ) {}
+
+  /** Sets the hook of a connection, which runs in the present asynchronous context. */
+  set(connection: LocalConnection, hook: ResetHook): void {
+    const scope = new AsyncResource('distributed-sse.onReset');
+    this.#hooks.set(connection, { hook, scope, running: false, next: undefined });
   }
 
-  /** A takeover was one too many. */
-  refused(connectionId: string): void {
-    this.#log(connectionId, this.#rowOf(connectionId));
+  /** Runs the hook of an open connection whose client has taken `sse.reset`; never twice at the same time. */
+  run(connection: LocalConnection, reset: Reset): void {
+    const own = this.#hooks.get(connection);
+    if (own === undefined) return;
+    if (own.running) own.next = joinResets(own.next, reset);
+    else void this.#runAll(own, connection, reset);
   }
 
-  #rowOf(connectionId: string): Row {
-    const now = performance.now();
-    const former = this.#rows.get(connectionId);
-    const row = former !== undefined && now - former.at < ROW_MS ? former : { count: 0, at: now, logged: false };
-    row.at = now;
-    this.#rows.delete(connectionId);
-    this.#rows.set(connectionId, row);
-    const [oldest] = this.#rows.keys();
-    if (this.#rows.size > MOST_IDS && oldest !== undefined) this.#rows.delete(oldest);
-    return row;
+  async #runAll(own: OwnHook, connection: LocalConnection, first: Reset): Promise<void> {
+    own.running = true;
+    for (let reset: Reset | undefined = first; reset !== undefined; reset = own.next) {
+      own.next = undefined;
+      if (connection.state.kind !== 'open') break;
+      const due = reset;
+      await own.scope.runInAsyncScope(() =>
+        this.telemetry.handling(connection, () => this.#run(own.hook, connection, due)),
+      );
+    }
+    own.running = false;
   }
 
-  #log(connectionId: string, row: Row): void {
-    if (row.logged) return;
-    row.logged = true;
-    this.logger.warn(
-      'clients take one connection id from each other; give each tab and each device an id of its own, or let the library choose one',
-      { connectionId },
-    );
+  /** Runs the hook of a connection during its replay, and waits for the hook up to 10 s. */
+  async replaying(connection: LocalConnection, reset: Reset, send: ResetClient['send']): Promise<void> {
+    const own = this.#hooks.get(connection);
+    if (own === undefined) return;
+    const { id, topics } = connection;
+    const running = own.scope.runInAsyncScope(() => this.#run(own.hook, { id, topics, send }, reset));
+    await withTimeout(running, HOOK_MS, () => {
+      this.#report(id, new SseError('INTERNAL', `onReset must settle within ${HOOK_MS} ms`));
+    });
+  }
+
+  async #run(hook: ResetHook, client: ResetClient, reset: Reset): Promise<void> {
+    try {
+      await hook(client, reset);
+    } catch (error) {
+      this.#report(client.id, error);
+    }
+  }
+
+  #report(connectionId: string, error: unknown): void {
+    this.logger.error('an onReset hook failed; the stream goes on without', { connectionId, error });
   }
 }

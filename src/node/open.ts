@@ -7,14 +7,20 @@ import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import { type ConnectionSettings, PAGE_LOAD_TAKEOVERS } from '../options/sse-options.js';
 import { comebackOf, ENDED } from '../protocol/cursor.js';
-import { checkKey, legalLastEventId, mailboxTopic, sourceTopic } from '../protocol/names.js';
-import { checkIdWithoutUser, connectionIdOf, userTopic } from '../protocol/users.js';
+import {
+  checkIdWithoutUser,
+  checkKey,
+  connectionIdOf,
+  legalLastEventId,
+  mailboxTopic,
+  sourceTopic,
+  userTopic,
+} from '../protocol/names.js';
 import { pause, withTimeout } from '../time.js';
-import type { Authorization } from './authorization.js';
+import type { Authorization, Revocations } from './authorization.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
 import type { SseNode } from './node.js';
 import type { Opened, Replayer, ReplayStart } from './replay.js';
-import type { Revocations } from './revocations.js';
 import type { ResumableSources } from './sources.js';
 import { assertOwn, type Subscriptions } from './subscriptions.js';
 
@@ -103,7 +109,7 @@ export class ConnectionOpener {
     this.node.limits.assertRoom(bounds, this.node.store.get(connectionId));
     const connection = this.node.createConnection(connectionId, sink, { ...comeback, ids, openedAt: admittedAt });
     this.authorization.begin(connection, options.expiresAt, options.allowedTopics);
-    if (options.confirms === true) this.node.confirmations.begin(connection);
+    if (options.confirms === true) this.node.confirmations?.begin(connection);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.limits.enter(connection, bounds);
     this.node.store.add(connection);

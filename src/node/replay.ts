@@ -4,10 +4,8 @@ import type { Backlog, ReplayPage, ReplayRequest } from '../contracts/cluster.js
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
 import { beginningOf, cursorBefore, formatCursor, isAfter, parseCursor } from '../protocol/cursor.js';
-import { encodeId, encodePosition } from '../protocol/event-stream.js';
-import { GapReport } from '../protocol/gap.js';
-import { isMailbox, isSourceTopic } from '../protocol/names.js';
-import { clientIdOf } from '../protocol/users.js';
+import { encodeId, encodePosition, GapReport } from '../protocol/event-stream.js';
+import { clientIdOf, isMailbox, isSourceTopic } from '../protocol/names.js';
 import { LONGEST_MS } from '../time.js';
 import type { SseNode } from './node.js';
 
@@ -304,7 +302,7 @@ export function connectedFrame(
   const retry = Math.min(Math.round(reconnect.retry * (0.5 + Math.random())), LONGEST_MS);
   const id = start === undefined ? lastEventId : formatCursor(start);
   const idLine = id === undefined ? '' : `id: ${id}\n`;
-  const token = confirmations.tokenOf(connection);
+  const token = confirmations?.tokenOf(connection);
   const confirm = token === undefined ? '' : `,"confirm":"${token}"`;
   // A client names its connection without the user.
   const data = `{"connectionId":${JSON.stringify(clientIdOf(connectionId))},"nodeId":${JSON.stringify(node.id)}${confirm}}`;

@@ -1,5 +1,4 @@
-import { localReceipt, NOT_CONNECTED, type ReceiptSubject, rejected } from '../connection/direct-send.js';
-import { REMEMBER_MS } from '../connection/message-memory.js';
+import { localReceipt, NOT_CONNECTED, type ReceiptSubject, rejected, REMEMBER_MS } from '../connection/direct-send.js';
 import type { Publication } from '../contracts/cluster.js';
 import type { Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/service.js';
@@ -8,6 +7,7 @@ import { SseError } from '../errors.js';
 import type { PreparedEvent } from '../protocol/event-stream.js';
 import { checkConnectionId, checkKey, mailboxTopic } from '../protocol/names.js';
 import { withTimeout } from '../time.js';
+import type { Confirmations } from './confirmations.js';
 import type { SseNode } from './node.js';
 
 type Subject = ReceiptSubject & SendSubject;
@@ -65,23 +65,23 @@ export class MessageSender {
 
   /** @throws SseError `INVALID_OPTION` when clients do not confirm */
   async #sendConfirmed(subject: Subject, data: unknown, options: ClusterSendOptions): Promise<Receipt> {
-    const { confirmations, encoder, options: settings } = this.node;
-    confirmations.assertEnabled("ack: 'client'");
+    const { encoder, options: settings } = this.node;
+    const confirmations = this.node.confirming("ack: 'client'");
     const { event, messageId, startedAt } = subject;
     const prepared = encoder.prepare(event, data, { ...options, confirm: messageId });
     const receipt = await this.#sendPrepared(subject, prepared, options);
     const { outcome } = receipt;
     if (outcome !== 'delivered' && outcome !== 'buffered' && outcome !== 'stored') return receipt;
     const { deadline = settings.send.deadline } = options;
-    const confirmed = await this.#whetherConfirmed(receipt, deadline - (performance.now() - startedAt));
+    const confirmed = await this.#whetherConfirmed(confirmations, receipt, deadline - (performance.now() - startedAt));
     return { ...(confirmed ?? receipt), ms: performance.now() - startedAt };
   }
 
   /** The receipt of a message that its client confirmed. Until then the outcome is as certain as it is. */
-  async #whetherConfirmed(sent: Receipt, ms: number): Promise<Receipt | undefined> {
+  async #whetherConfirmed(confirmations: Confirmations, sent: Receipt, ms: number): Promise<Receipt | undefined> {
     if (ms <= 0) return undefined;
     const { connectionId, messageId } = sent;
-    const { cluster, confirmations, options } = this.node;
+    const { cluster, options } = this.node;
     const result = await this.#limited<SendResult | undefined>(undefined, async () => {
       const here = this.node.connectionOf(connectionId);
       if (here === undefined) {

@@ -28,10 +28,18 @@ import type { LocalConnection } from '../contracts/store.js';
 import type { Command } from '../contracts/telemetry.js';
 import { checkArguments } from '../options/arguments.js';
 import { formatCursor } from '../protocol/cursor.js';
-import { checkConnectionId, checkKey, checkReason, checkTopic, isInternal } from '../protocol/names.js';
-import { checkUser, userOf, userTopic } from '../protocol/users.js';
-import { Authorization } from './authorization.js';
+import {
+  checkConnectionId,
+  checkKey,
+  checkReason,
+  checkTopic,
+  checkUser,
+  isInternal,
+  userOf,
+  userTopic,
+} from '../protocol/names.js';
 import { reportIn } from './confirmations.js';
+import { Authorization, LockTickets, Revocations } from './authorization.js';
 import { NodeShutdown } from './drain.js';
 import { healthOf } from './health.js';
 import { NodeListener } from './listener.js';
@@ -40,11 +48,9 @@ import { type NodeServices, SseNode } from './node.js';
 import { ConnectionOpener } from './open.js';
 import { LocalCopies, Publisher } from './publish.js';
 import { Replayer } from './replay.js';
-import { Revocations } from './revocations.js';
 import { MessageSender } from './send.js';
 import { ResumableSources } from './sources.js';
 import { CLOSED, Subscriptions } from './subscriptions.js';
-import { LockTickets } from './tickets.js';
 
 /** The facade: each method checks its arguments and delegates to one use case. */
 export class DistributedSseService implements SseService {
@@ -69,7 +75,7 @@ export class DistributedSseService implements SseService {
     const node = new SseNode(services, cluster);
     const authorization = new Authorization(node, services.authorizer);
     const subscriptions = new Subscriptions(node, authorization, (...state) => this.#revocations.isRevoked(...state));
-    this.#revocations = new Revocations(node, subscriptions);
+    this.#revocations = new Revocations(node, (connection, topic) => subscriptions.remove(connection, topic));
     const sources = new ResumableSources(node);
     this.node = node;
     this.#subscriptions = subscriptions;
@@ -256,8 +262,8 @@ export class DistributedSseService implements SseService {
   }
 
   async confirm(report: unknown, user?: string): Promise<CommandReceipt> {
-    const { confirmations, closed, cluster } = this.node;
-    confirmations.assertEnabled('confirm');
+    const { closed, cluster } = this.node;
+    const confirmations = this.node.confirming('confirm');
     const checked = reportIn(report, user);
     if (closed) return CLOSED;
     const here = this.#listener.onConfirm(checked);

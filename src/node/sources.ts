@@ -6,13 +6,19 @@ import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import { beginningOf, ENDED, formatCursor, parseCursor } from '../protocol/cursor.js';
-import { encodeId } from '../protocol/event-stream.js';
-import { encodeReset } from '../protocol/gap.js';
+import { encodeId, encodeReset } from '../protocol/event-stream.js';
 import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } from '../protocol/names.js';
 import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
-import { hasAll, RUN_LOCK_MS, type SourceEnd, SourceLocks, SourceOwners } from './source-locks.js';
-import { type EndedRun, SourceRun } from './source-run.js';
+import {
+  type EndedRun,
+  hasAll,
+  RUN_LOCK_MS,
+  type SourceEnd,
+  SourceLocks,
+  SourceOwners,
+  SourceRun,
+} from './source-run.js';
 
 const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 /** After the last entry of a source. Its end is known as long as the client has it, not only for `source.ttl`. */
@@ -61,12 +67,8 @@ export class ResumableSources {
   constructor(private readonly node: SseNode) {
     this.#locks = new SourceLocks(node);
     this.#owners = new SourceOwners(this.#locks);
-    this.#watch = new Periodic(
-      async () => {
-        await node.telemetry.maintenance.expiring('source', () => this.#endLost());
-      },
-      { everyMs: node.options.source.lease / 2 },
-    );
+    const endLost = () => node.telemetry.maintenance.expiring('source', () => this.#endLost());
+    this.#watch = new Periodic(endLost, { everyMs: node.options.source.lease / 2 });
     this.#keeping = new Periodic(() => this.#keep(), { everyMs: node.options.source.lease / 3 });
   }
 
@@ -105,7 +107,7 @@ export class ResumableSources {
   async #begin(key: string, start: SourceFactory): Promise<void> {
     if (this.#closing || this.runs.has(key) || !(await this.#acquire(key))) return;
     // The node that ran it is gone. The source is not begun again.
-    if (await this.#hasBegun(key)) await this.#end(key, 'lost');
+    if ((await this.#firstId(key)) !== '') await this.#end(key, 'lost');
     else this.#run(key, start);
   }
 
@@ -379,10 +381,6 @@ export class ResumableSources {
   async #firstId(key: string): Promise<string> {
     const [first] = (await this.#page(key)).frames;
     return first?.position === undefined ? '' : formatCursor(first.position);
-  }
-
-  async #hasBegun(key: string): Promise<boolean> {
-    return (await this.#page(key)).frames.length > 0;
   }
 
   async #page(key: string) {

@@ -5,9 +5,8 @@ import type { RememberedTopic, SubscriptionChange } from '../contracts/cluster.j
 import type { CommandReceipt, Cursor, FanOut, Frame, Position } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
-import { checkConnectionId, checkTopic, isInternal } from '../protocol/names.js';
+import { checkConnectionId, checkTopic, isInternal, ownerInName, userOf } from '../protocol/names.js';
 import { isAfter, later } from '../protocol/cursor.js';
-import { ownerInName, userOf } from '../protocol/users.js';
 import { Periodic } from '../time.js';
 import type { Authorization } from './authorization.js';
 import type { SseNode } from './node.js';

@@ -33,7 +33,7 @@ import {
   type SpanEnd,
   whenDone,
 } from './spans.js';
-import type { Carried, TraceCarrier } from './trace-carrier.js';
+import { type Carried, timeText, type TraceCarrier } from './trace-carrier.js';
 
 const SEND = operation('send', 'send');
 const PUBLISH = operation('publish', 'send');
@@ -42,7 +42,7 @@ const EVERYONE = '*';
 const DELIVER = operation('deliver', 'process');
 const ROUTE = operation('route', 'send');
 
-/** The context of every send that a sampler dropped, so that none makes one of its own. */
+/** The context of every send that is not recorded, so that none makes one of its own, and its route asks for no span. */
 const DROPPED = trace.setSpanContext(ROOT_CONTEXT, {
   traceId: 'f'.repeat(32),
   spanId: 'f'.repeat(16),
@@ -86,29 +86,37 @@ export class OpenEventTelemetry implements EventTelemetry {
       [ATTRIBUTE.eventName]: subject.event,
       [ATTRIBUTE.scope]: 'connection',
     }));
-    if (span === undefined) return work();
-    const recording = span.isRecording();
-    subject.context = recording || this.carrier.baggage ? trace.setSpan(parent, span) : DROPPED;
     // Activating a context costs more than the rest, and a span that is not recorded needs none.
-    return recording ? spans.run(span, parent, work, sendEnd) : work();
+    if (span?.isRecording() !== true) {
+      if (!this.carrier.baggage) subject.context = DROPPED;
+      else if (span !== undefined) subject.context = trace.setSpan(parent, span);
+      return work();
+    }
+    subject.context = trace.setSpan(parent, span);
+    return spans.run(span, parent, work, sendEnd);
   }
 
   routing(subject: SendSubject, work: (trace: string | undefined) => Promise<SendResult>): Promise<SendResult> {
-    const { spans, meters, watcher } = this.reporting;
+    const { meters, watcher } = this.reporting;
     const { instruments } = meters;
     if (!this.#recording) return work(undefined);
     const startedAt = performance.now();
     // Only `sending` sets it.
     const parent = (subject.context as Context | undefined) ?? context.active();
-    const traced = (within: Context) => work(this.carrier.write(within, Date.now()));
-    const facts = () => ({ ...ROUTE, ...this.#messageFacts(subject) });
-    const routed = spans.around('sse.route', parent, facts, traced, sendEnd);
+    const routed = parent === DROPPED ? work(timeText(Date.now())) : this.#routing(subject, parent, work);
     if (instruments === undefined && watcher === undefined) return routed;
+    const recorded = parent === DROPPED ? undefined : parent;
     return routed.then(result => {
-      instruments?.record('sse.route.duration', (performance.now() - startedAt) / 1000, result.outcome, parent);
+      instruments?.record('sse.route.duration', (performance.now() - startedAt) / 1000, result.outcome, recorded);
       watcher?.onRouted(result.outcome);
       return result;
     });
+  }
+
+  #routing(subject: SendSubject, parent: Context, work: (trace: string) => Promise<SendResult>): Promise<SendResult> {
+    const traced = (within: Context) => work(this.carrier.write(within, Date.now()));
+    const facts = () => ({ ...ROUTE, ...this.#messageFacts(subject) });
+    return this.reporting.spans.around('sse.route', parent, facts, traced, sendEnd);
   }
 
   broadcasting(event: string, work: () => FanOut): FanOut {

@@ -25,8 +25,7 @@ import type {
 } from '../contracts/events.js';
 import type { TelemetryWatcher } from '../contracts/telemetry.js';
 import { SseError, type SseErrorCode, statusOf } from '../errors.js';
-import type { NodeFigures } from './figures.js';
-import type { MeterWatch } from './instruments.js';
+import type { MeterWatch, NodeFigures } from './figures.js';
 import { ATTRIBUTE, SCOPE, type SpanName } from './names.js';
 
 /** The parts that all telemetry of one node uses. */

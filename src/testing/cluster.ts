@@ -3,13 +3,12 @@ import { CONFIRM_TYPE } from '../client/confirm.js';
 import { connect, type ConnectOptions, type EventMap, type FetchInit } from '../client/index.js';
 import { MemoryBus } from '../cluster/memory/bus.js';
 import { LocalCoordinator } from '../cluster/memory/coordinator.js';
-import { type SseOverrides, sseModule } from '../container.js';
+import { sseModule, type SseOverrides } from '../container.js';
 import type { CommandReceipt } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
 import { type ConnectionOptions, SseService } from '../contracts/service.js';
 import { httpStatusOf, SseError } from '../errors.js';
-import { resolveOptions } from '../options/resolve-options.js';
-import type { SseOptions } from '../options/sse-options.js';
+import { resolveOptions, type SseOptions } from '../options/sse-options.js';
 import { TestClient } from './client.js';
 import { MemorySocket } from './memory-socket.js';
 

@@ -1,6 +1,5 @@
-import { resolveOptions } from '../../src/options/resolve-options.js';
-import { CockatielPolicy } from '../../src/resilience/cockatiel-policy.js';
-import { PassthroughPolicy } from '../../src/resilience/passthrough-policy.js';
+import { resolveOptions } from '../../src/options/sse-options.js';
+import { CockatielPolicy, PassthroughPolicy } from '../../src/resilience/policies.js';
 import { resiliencePolicyContract } from '../../src/testing/contracts/resilience-policy.js';
 import { MOCHA } from '../support/runner.js';
 

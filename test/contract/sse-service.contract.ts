@@ -556,7 +556,8 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
         const options = { deadline: 1000 };
         const receipt = await here.sendMessageToConnection(c2, 'message', 'x', options);
         expect(receipt).to.include(CUT_OFF);
-        expect(receipt.ms).to.be.below(1500);
+        // Without it, the deadline is 3,000 ms.
+        expect(receipt.ms).to.be.below(2_900);
       });
 
       it('questions to the cluster reject with UNAVAILABLE', async () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { ConnectionOptions, SseService } from '../../src/contracts/service.js';
-import { connectionIdOf, privateName } from '../../src/protocol/users.js';
+import { connectionIdOf, privateName } from '../../src/protocol/names.js';
 import { codeOf } from '../support/code-of.js';
 import { RecordingSink } from '../support/recording-sink.js';
 import { until } from '../support/until.js';

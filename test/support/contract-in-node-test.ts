@@ -4,7 +4,7 @@ import { MemoryBus } from '../../src/cluster/memory/bus.js';
 import { LocalCoordinator } from '../../src/cluster/memory/coordinator.js';
 import type { LocalConnection } from '../../src/contracts/store.js';
 import { MemoryConnectionStore } from '../../src/node/store.js';
-import { PassthroughPolicy } from '../../src/resilience/passthrough-policy.js';
+import { PassthroughPolicy } from '../../src/resilience/policies.js';
 import {
   clusterCoordinatorContract,
   connectionSinkContract,

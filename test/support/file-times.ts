@@ -13,8 +13,7 @@ export interface GroupResult {
   readonly files: Readonly<Record<string, number>>;
 }
 
-const { EVENT_HOOK_BEGIN, EVENT_HOOK_END, EVENT_TEST_BEGIN, EVENT_TEST_END, EVENT_TEST_FAIL, EVENT_RUN_END } =
-  Mocha.Runner.constants;
+const { EVENT_HOOK_END, EVENT_TEST_END, EVENT_TEST_FAIL, EVENT_RUN_BEGIN, EVENT_RUN_END } = Mocha.Runner.constants;
 
 /** Mocha's usual report; at the end the group's `GroupResult` goes to the file that `TEST_RESULT` names. */
 export default class FileTimes extends Mocha.reporters.Spec {
@@ -22,15 +21,15 @@ export default class FileTimes extends Mocha.reporters.Spec {
     super(runner, options);
     const files: Record<string, number> = {};
     const failures: string[] = [];
-    let began = 0;
-    const begin = (): void => {
-      began = performance.now();
-    };
+    let last = 0;
+    runner.on(EVENT_RUN_BEGIN, () => (last = performance.now()));
+    // A test begins before the hooks that come before it: only the ends divide the time.
     const end = (runnable: Runnable): void => {
       const name = nameOf(runnable);
-      files[name] = (files[name] ?? 0) + performance.now() - began;
+      const now = performance.now();
+      files[name] = (files[name] ?? 0) + now - last;
+      last = now;
     };
-    runner.on(EVENT_HOOK_BEGIN, begin).on(EVENT_TEST_BEGIN, begin);
     runner.on(EVENT_HOOK_END, end).on(EVENT_TEST_END, end);
     runner.on(EVENT_TEST_FAIL, (runnable: Runnable, { message }: Error) => {
       failures.push(`${nameOf(runnable)}: ${runnable.fullTitle()}: ${message.replace(/\s+/g, ' ').slice(0, 500)}`);

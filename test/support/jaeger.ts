@@ -13,6 +13,9 @@ interface JsonSpan {
     readonly spanID: string;
   }[];
   readonly processID: string;
+  readonly startTime: number;
+  readonly duration: number;
+  readonly tags: readonly JsonTag[];
   readonly warnings: readonly string[] | null;
 }
 
@@ -28,6 +31,12 @@ export interface JaegerSpan {
   readonly name: string;
   /** The name of the span it belongs to, or its id when that is not of this trace. */
   readonly parent: string | undefined;
+  readonly parentId: string | undefined;
+  /** Microseconds. */
+  readonly start: number;
+  /** Microseconds. */
+  readonly duration: number;
+  readonly attributes: Readonly<Record<string, unknown>>;
   /** The ids of the spans it points to. */
   readonly links: readonly string[];
   readonly service: string;
@@ -62,7 +71,8 @@ export class JaegerReader {
 
 function spansOf({ spans, processes }: JsonTrace): JaegerSpan[] {
   const names = new Map(spans.map(({ spanID, operationName }) => [spanID, operationName]));
-  return spans.map(({ spanID, operationName, references, processID, warnings }) => {
+  return spans.map(span => {
+    const { spanID, operationName, references, processID, startTime, duration, tags, warnings } = span;
     const idsOf = (type: string): string[] =>
       references.filter(({ refType }) => refType === type).map(reference => reference.spanID);
     const [parent] = idsOf('CHILD_OF');
@@ -71,6 +81,10 @@ function spansOf({ spans, processes }: JsonTrace): JaegerSpan[] {
       spanId: spanID,
       name: operationName,
       parent: parent === undefined ? undefined : (names.get(parent) ?? parent),
+      parentId: parent,
+      start: startTime,
+      duration,
+      attributes: Object.fromEntries(tags.map(({ key, value }) => [key, value])),
       links: idsOf('FOLLOWS_FROM'),
       service: process?.serviceName ?? '',
       instance: process?.tags.find(({ key }) => key === 'service.instance.id')?.value,

@@ -7,7 +7,7 @@ import { CommandBus } from '../../src/cluster/redis/commands.js';
 import { RedisGateway } from '../../src/cluster/redis/gateway.js';
 import { JoinedNode } from '../../src/cluster/redis/joined-node.js';
 import { MessageRouter } from '../../src/cluster/redis/messages.js';
-import { CockatielPolicy } from '../../src/resilience/cockatiel-policy.js';
+import { CockatielPolicy } from '../../src/resilience/policies.js';
 
 /** What waits in a node. */
 export interface Rest {

@@ -90,6 +90,8 @@ export interface ReceivedPoint {
 export class OtlpReceiver {
   readonly spans: ReceivedSpan[] = [];
   readonly #points = new Map<string, ReceivedPoint>();
+  /** All that came, as text, by the path that it came to. */
+  readonly bodies = new Map<string, string>();
   /** What came that is not OTLP in JSON. */
   readonly foreign: string[] = [];
   readonly #server: Server;
@@ -137,11 +139,13 @@ export class OtlpReceiver {
     const chunks: Buffer[] = [];
     for await (const chunk of request) chunks.push(chunk as Buffer);
     const body = Buffer.concat(chunks);
-    const text = request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body;
+    const text = (request.headers['content-encoding'] === 'gzip' ? gunzipSync(body) : body).toString();
+    const path = request.url ?? '';
+    this.bodies.set(path, (this.bodies.get(path) ?? '') + text);
     if (request.headers['content-type'] === 'application/json') {
-      this.#take(JSON.parse(text.toString()) as Export);
+      this.#take(JSON.parse(text) as Export);
     } else {
-      this.foreign.push(`${request.url ?? ''} ${request.headers['content-type'] ?? ''}`);
+      this.foreign.push(`${path} ${request.headers['content-type'] ?? ''}`);
     }
     response.setHeader('Content-Type', 'application/json');
     response.end('{}');

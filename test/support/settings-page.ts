@@ -6,7 +6,7 @@ import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import ts from 'typescript';
-import { listSettings } from '../../src/options/environment.js';
+import { listSettings } from '../../src/options/sse-options.js';
 import type { Setting } from '../../src/options/kinds.js';
 
 /** The tables, and the path under which each stands. */

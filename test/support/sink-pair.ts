@@ -6,7 +6,7 @@ import { type AddressInfo, connect, type Server, type Socket } from 'node:net';
 import * as tls from 'node:tls';
 import { brotliDecompressSync, constants, gunzipSync } from 'node:zlib';
 import type { ContentEncoding, StreamSettings } from '../../src/koa/socket-sink.js';
-import { sinkFor } from '../../src/koa/sinks.js';
+import { sinkFor } from '../../src/koa/stream-request.js';
 import type { SinkClient, SinkPair } from '../../src/testing/contracts/connection-sink.js';
 import { selfSigned } from './certificate.js';
 

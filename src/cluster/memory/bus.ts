@@ -107,7 +107,9 @@ export class MemoryBus {
       const repaired = findings.left > 0 && reconciliation.repair(difference);
       findings.add({ kind: difference.kind, connectionId: difference.connectionId, repaired });
     }
-    if (request.notify && findings.repaired > 0) this.#notifyOthers(nodeId);
+    if (request.notify && findings.repaired > 0) {
+      for (const [other, present] of this.listeners()) if (other !== nodeId) present?.onSync();
+    }
     return findings.report();
   }
 
@@ -142,11 +144,16 @@ export class MemoryBus {
   revoke(revocation: Revocation, trace: string | undefined): CloseReceipt {
     const at = performance.now() - revocation.age;
     this.#revocations = [...this.#lastingRevocations().slice(1 - MOST_REVOCATIONS), { revocation, trace, at }];
+    return this.closeBy(listener => listener.onRevoke(revocation, trace));
+  }
+
+  /** Has every node close connections; `close` returns how many. */
+  closeBy(close: (listener: ClusterListener) => number): CloseReceipt {
     let closed = 0;
     const missing: string[] = [];
     for (const [nodeId, listener] of this.listeners()) {
       if (listener === undefined) missing.push(nodeId);
-      else closed += listener.onRevoke(revocation, trace);
+      else closed += close(listener);
     }
     return { closed, missing };
   }
@@ -227,10 +234,6 @@ export class MemoryBus {
     return new NodeReconciliation(this.#routes, nodeId, listener, id => this.#nodes.has(id));
   }
 
-  #notifyOthers(nodeId: string): void {
-    for (const [other, listener] of this.listeners()) if (other !== nodeId) listener?.onSync();
-  }
-
   #deliver(topic: string | undefined, frame: Frame, trace: string | undefined, id: string | undefined): void {
     for (const [, listener] of this.listeners()) listener?.onPublication(topic, frame, trace, id);
   }
@@ -304,7 +307,7 @@ type State =
   | { readonly kind: 'followed'; readonly since: Cursor; readonly alone: boolean };
 
 /** What clients follow that come back. */
-export class RememberedSubscriptions {
+class RememberedSubscriptions {
   /** By connection id, in the order in which they were remembered. */
   readonly #ids = new Map<string, Remembered>();
 

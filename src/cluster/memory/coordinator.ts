@@ -15,7 +15,7 @@ import type { SelfCheck } from '../../contracts/self-check.js';
 import type { RememberedOutcome } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
 import { carriedTrace } from '../../protocol/names.js';
-import { certainOutcome, rejection } from '../guarded-cluster.js';
+import { certainOutcome, closedCoordinator, rejection, unreachable } from '../guarded-cluster.js';
 import { MemoryBus } from './bus.js';
 import type { TakeoverLimit } from './routes.js';
 
@@ -61,15 +61,8 @@ export class LocalCoordinator implements ClusterCoordinator {
       if (owner === undefined) return { closed: 0, missing: [nodeId] };
       return { closed: owner.onClose(connectionId, reason, carriedTrace(trace)), missing: [] };
     },
-    closeAll: async (reason, trace) => {
-      let closed = 0;
-      const missing: string[] = [];
-      for (const [nodeId, listener] of this.#reachBus().listeners()) {
-        if (listener === undefined) missing.push(nodeId);
-        else closed += listener.onCloseAll(reason, carriedTrace(trace));
-      }
-      return { closed, missing };
-    },
+    closeAll: async (reason, trace) =>
+      this.#reachBus().closeBy(listener => listener.onCloseAll(reason, carriedTrace(trace))),
     revoke: async (revocation, trace) => this.#reachBus().revoke(revocation, carriedTrace(trace)),
     subscribe: (connectionId, topic) => this.#command(connectionId, owner => owner.onSubscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
@@ -121,7 +114,7 @@ export class LocalCoordinator implements ClusterCoordinator {
   };
 
   async start(listener: ClusterListener): Promise<void> {
-    if (this.#state === 'closed') throw closed();
+    if (this.#state === 'closed') throw closedCoordinator();
     if (this.#state === 'started') return;
     this.bus.join(this.nodeId, listener);
     this.#state = 'started';
@@ -146,7 +139,7 @@ export class LocalCoordinator implements ClusterCoordinator {
   }
 
   async #send(message: Message): Promise<SendResult> {
-    if (this.#state === 'closed') throw closed();
+    if (this.#state === 'closed') throw closedCoordinator();
     if (!this.status().reachable) return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
     const route = this.bus.route(message.connectionId);
     if (route === undefined) return { outcome: 'not-connected' };
@@ -208,19 +201,9 @@ export class LocalCoordinator implements ClusterCoordinator {
   }
 
   #reachBus(): MemoryBus {
-    if (this.#state === 'closed') throw closed();
+    if (this.#state === 'closed') throw closedCoordinator();
     const { reachable, detail } = this.status();
     if (!reachable) throw unreachable(detail ?? 'not reachable');
     return this.bus;
   }
-}
-
-function closed(): SseError {
-  return new SseError('CLOSED', 'the coordinator was closed; make a new container');
-}
-
-function unreachable(detail: string): SseError {
-  return new SseError('UNAVAILABLE', `the cluster cannot be reached: ${detail}; try again later`, {
-    noEffect: 'CLUSTER_UNREACHABLE',
-  });
 }

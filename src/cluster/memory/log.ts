@@ -2,8 +2,7 @@ import { randomBytes } from 'node:crypto';
 import type { ReplayPage, ReplayRequest, Retention } from '../../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
 import { beginningSince, cursorBefore, firstAfter, formatCursor, isAfter, ORIGIN } from '../../protocol/cursor.js';
-import { prependId } from '../../protocol/event-stream.js';
-import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
+import { gapOf, gapOfLostLog, prependId } from '../../protocol/event-stream.js';
 import { EVERYONE } from '../../protocol/names.js';
 
 // Of so many topics the log knows exactly what was trimmed, even if nothing of them is left.
@@ -136,11 +135,7 @@ export class MemoryLog {
 
   /** Appends an entry and returns it, also as the frame that every subscriber gets. */
   append(topic: string, body: Buffer, retention: Retention, id?: string): Appended {
-    const cursor = {
-      epoch: this.epoch,
-      ms: Math.max(this.#head.ms, Date.now()),
-      sequence: this.#head.sequence + 1,
-    };
+    const cursor = { epoch: this.epoch, ms: Math.max(this.#head.ms, Date.now()), sequence: this.#head.sequence + 1 };
     this.#head = cursor;
     const frame = { bytes: prependId(formatCursor(cursor), body), position: cursor };
     const kept = this.#topics.get(topic) ?? newTopic(this.#forgotten);

@@ -2,7 +2,7 @@ import type { SharedLimit } from '../../contracts/authorization.js';
 import type { Registration, RegistrationResult, Route } from '../../contracts/cluster.js';
 import type { ClusterListener, Registered } from '../../contracts/listener.js';
 import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
-import { userOf } from '../../protocol/users.js';
+import { userOf } from '../../protocol/names.js';
 import { MinuteCounts, NameCounts } from '../counts.js';
 import type { Difference } from '../differences.js';
 

@@ -62,7 +62,10 @@ export async function loadClass({ url, class: given }: ResolvedSseOptions['redis
 export function clientFor(address: RedisAddress, options: ClientOptions): Redis | Cluster {
   checkAddress(address);
   const { url, client, class: redisClass } = address;
-  if (client !== undefined) return copyOf(client, options);
+  if (client !== undefined) {
+    const checked = checkedClient(client);
+    return isCluster(checked) ? checked.duplicate([], options.cluster) : checked.duplicate(options.single);
+  }
   if (url !== undefined && redisClass !== undefined) return new redisClass(url, options.single);
   throw new SseError('INVALID_OPTION', 'redis.url needs redis.class, the class Redis of ioredis, got none');
 }
@@ -70,11 +73,6 @@ export function clientFor(address: RedisAddress, options: ClientOptions): Redis 
 // Not instanceof: the application's client may come from another copy of ioredis.
 export function isCluster(client: Redis | Cluster): client is Cluster {
   return client.isCluster;
-}
-
-function copyOf(client: object, { single, cluster }: ClientOptions): Redis | Cluster {
-  const checked = checkedClient(client);
-  return isCluster(checked) ? checked.duplicate([], cluster) : checked.duplicate(single);
 }
 
 /** @throws SseError `INVALID_OPTION` */

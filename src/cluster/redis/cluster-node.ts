@@ -229,9 +229,7 @@ export class NodeInbox {
     if (this.#dispatch(channel, message)) return;
     this.#dropped += 1;
     if (this.#dropped % DROPS_PER_LINE !== 1) return;
-    this.node.logger.warn('a frame from another node was not understood and dropped', {
-      dropped: this.#dropped,
-    });
+    this.node.logger.warn('a frame from another node was not understood and dropped', { dropped: this.#dropped });
   }
 
   /** Returns whether the message is a frame that this version knows, and that was not received before. */

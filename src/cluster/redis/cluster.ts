@@ -14,6 +14,7 @@ import type { SelfCheck } from '../../contracts/self-check.js';
 import type { MaintenanceTelemetry } from '../../contracts/telemetry.js';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
+import { closedCoordinator, unreachable } from '../guarded-cluster.js';
 import { checkAddress, loadClass, type RedisClass } from './client.js';
 import { newIncarnation } from './frames.js';
 import { RedisGateway } from './gateway.js';
@@ -214,9 +215,7 @@ export class RedisCoordinator implements ClusterCoordinator {
 
   status(connectionId?: string): CoordinatorStatus {
     const node = this.#node;
-    if (node !== undefined) {
-      return statusOf(node, this.#partitionOf(connectionId));
-    }
+    if (node !== undefined) return statusOf(node, this.#partitionOf(connectionId));
     return { reachable: false, detail: `the coordinator is ${this.#state.kind}` };
   }
 
@@ -240,7 +239,7 @@ export class RedisCoordinator implements ClusterCoordinator {
   }
 
   #refuseClosed(): void {
-    if (this.#state.kind === 'closed') throw closed();
+    if (this.#state.kind === 'closed') throw closedCoordinator();
   }
 
   #partitionOf(connectionId: string | undefined) {
@@ -258,12 +257,6 @@ export class RedisCoordinator implements ClusterCoordinator {
     const partition = this.#partitionOf(connectionId);
     const obstacle = node === undefined ? 'it was not started' : node.leases.obstacle(partition);
     if (node !== undefined && obstacle === undefined) return node;
-    throw new SseError('UNAVAILABLE', `the cluster cannot be reached: ${obstacle ?? ''}; try again later`, {
-      noEffect: 'CLUSTER_UNREACHABLE',
-    });
+    throw unreachable(obstacle ?? '');
   }
-}
-
-function closed(): SseError {
-  return new SseError('CLOSED', 'the coordinator was closed; make a new container');
 }

@@ -346,7 +346,11 @@ export class RedisConnections {
   /** An address that leads to several masters cannot be settled by moves. */
   #mayMove(): boolean {
     this.#disputes += 1;
-    if (this.#disputes === MOST_MOVES + 1) this.events.onError(disputed());
+    if (this.#disputes === MOST_MOVES + 1) {
+      const rule = 'the address of Redis must lead to one master, got several by turns';
+      const next = 'give an address that leads to one, or Sentinels';
+      this.events.onError(new SseError('UNAVAILABLE', `${rule}; ${next}`));
+    }
     return this.#disputes <= MOST_MOVES;
   }
 }
@@ -364,13 +368,6 @@ async function wakeMasters(cluster: Cluster): Promise<void> {
   // ioredis connects a master with its first command, and fails the commands that come meanwhile. So each master gets a
   // ping; not before ready, because ioredis' own check would fail then.
   await Promise.all(cluster.nodes('master').map(node => node.ping().catch(() => undefined)));
-}
-
-function disputed(): SseError {
-  return new SseError(
-    'UNAVAILABLE',
-    'the address of Redis must lead to one master, got several by turns; give an address that leads to one, or Sentinels',
-  );
 }
 
 /** Milliseconds after which a connection that is not ready counts as failed; Redis may be loading its data. */

@@ -75,7 +75,7 @@ export async function beforeSending<T>(step: Promise<T>): Promise<T> {
 export function toStartError(failure: unknown): SseError {
   const cause = SseError.is(failure) ? failure.cause : failure;
   const fault = faultOf(cause);
-  if (fault?.lasts !== true) return toSseError(failure, 'the first connection');
+  if (fault?.rule === undefined) return toSseError(failure, 'the first connection');
   return new SseError('INVALID_OPTION', `${fault.rule}, got: ${reasonOf(cause)}; ${fault.advice}`, { cause });
 }
 
@@ -108,11 +108,10 @@ export function refusalIn(first: Buffer): Error | undefined {
 /** A known way in which Redis is reached wrongly. */
 interface Fault {
   readonly sign: RegExp;
-  readonly rule: string;
+  /** Of a fault that lasts until somebody changes the settings or the Redis. */
+  readonly rule?: string;
   /** The next step. */
   readonly advice: string;
-  /** Whether it lasts until somebody changes the settings or the Redis. */
-  readonly lasts: boolean;
 }
 
 const ACCOUNT = 'set redis.username and redis.password, redis.credentials, or the options of redis.client';
@@ -123,97 +122,65 @@ const FAULTS: readonly Fault[] = [
     sign: /^WRONGPASS|^ERR invalid password/,
     rule: 'Redis must accept the user and password',
     advice: `${ACCOUNT}, to those of this Redis`,
-    lasts: true,
   },
   {
     sign: /^NOAUTH|called without any password configured/,
     rule: 'Redis must be given the password that it asks for',
     advice: ACCOUNT,
-    lasts: true,
   },
   {
     sign: /^DENIED/,
     rule: 'Redis must accept connections from this machine',
     advice: 'Redis is in protected mode: give its default user a password (requirepass), then set redis.password',
-    lasts: true,
   },
   {
     sign: /^NOPERM|ACL failure in script|can't (?:run|access)/,
     rule: 'the Redis user must be allowed to run every command of this library',
     advice: 'allow it with ACL SETUSER; docs/redis.md has the least account',
-    lasts: true,
   },
   {
     sign: /^MOVED|SELECT is not allowed in cluster mode/,
     rule: 'redis.url must lead to a Redis that is not part of a Redis Cluster',
     advice: 'give redis.client: new Cluster([{ host, port }]) of ioredis, and no database',
-    lasts: true,
   },
   {
     sign: /cluster support disabled/,
     rule: 'a Cluster as redis.client must lead to a Redis Cluster',
     advice: 'this Redis is a single one: give redis.url, or redis.client: new Redis(url) of ioredis',
-    lasts: true,
   },
   {
     sign: /DB index is out of range/,
     rule: 'the database must exist in Redis',
     advice: 'change the number at the end of redis.url or the option db of redis.client, or raise databases in Redis',
-    lasts: true,
   },
   {
     sign: /Unknown RESP type|Protocol error/,
     rule: 'the address must be that of a Redis',
     advice: 'another kind of server answers there: check host and port',
-    lasts: true,
   },
   {
     sign: /WRONG_VERSION_NUMBER|packet length too long|EPROTO|ERR_SSL/,
     rule: 'the port must speak TLS for a rediss:// URL or the option tls',
     advice: 'it answers without TLS: use redis://, or the TLS port of Redis',
-    lasts: true,
   },
   {
     sign: /SELF_SIGNED|CERT_|ERR_TLS|UNABLE_TO_/,
-    rule: 'the certificate of Redis must be trusted',
     advice: 'trust its authority with NODE_EXTRA_CA_CERTS, or hand in a redis.client with the option tls.ca',
-    lasts: false,
   },
-  {
-    sign: /^WRONGTYPE/,
-    rule: 'the keys that begin with redis.prefix must be those of this library',
-    advice: 'another program wrote that key: delete it, or use another redis.prefix',
-    lasts: false,
-  },
+  { sign: /^WRONGTYPE/, advice: 'another program wrote that key: delete it, or use another redis.prefix' },
   {
     sign: /^ERR max number of clients/,
-    rule: 'Redis must have room for the connections of this node',
     advice: 'Redis has as many clients as it allows: raise maxclients, or end clients that are not needed',
-    lasts: false,
   },
-  {
-    sign: /ENOTFOUND|EAI_AGAIN/,
-    rule: 'the host name must be known',
-    advice: 'check the host of redis.url or redis.client',
-    lasts: false,
-  },
-  {
-    sign: /ECONNREFUSED/,
-    rule: 'a Redis must accept connections at the address',
-    advice: 'check host and port, and that Redis runs',
-    lasts: false,
-  },
+  { sign: /ENOTFOUND|EAI_AGAIN/, advice: 'check the host of redis.url or redis.client' },
+  { sign: /ECONNREFUSED/, advice: 'check host and port, and that Redis runs' },
   {
     sign: /Connection is closed|ECONNRESET|EPIPE/,
-    rule: 'Redis must keep the connection open',
     advice: 'where that port asks for TLS, use rediss://; a Redis that has maxclients connections closes new ones, too',
-    lasts: false,
   },
   {
     sign: /ETIMEDOUT|not ready/,
-    rule: 'Redis must answer in time',
     advice: 'check host, port and firewall; a rediss:// URL needs a port that speaks TLS',
-    lasts: false,
   },
 ];
 

@@ -1,13 +1,12 @@
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
 import { cursorBefore, formatCursor, isAfter } from '../../protocol/cursor.js';
-import { prependId } from '../../protocol/event-stream.js';
-import { gapOf } from '../../protocol/gap.js';
+import { gapOf, prependId } from '../../protocol/event-stream.js';
 import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { parsePublication, type PublicationFrame } from './frames.js';
 import type { LogReader } from './log-reader.js';
 import { catchUp, type CatchUpStep, HeldFrames } from './log-scan.js';
-import { LingeringTopics, type RedisSubscriber } from './subscriber.js';
+import type { RedisSubscriber } from './subscriber.js';
 import type { LogEntry, LogTail } from './tail.js';
 
 const RETRY_MS = 500;
@@ -34,8 +33,6 @@ interface Followed {
   since: number;
 }
 
-const NEW = { subscriptions: 0, joining: 0, position: undefined, acknowledged: false, since: Infinity };
-
 type Kept = Extract<PublicationFrame, { kind: 'kept' }>;
 
 /**
@@ -52,7 +49,9 @@ export class LogFeed {
   #work: Promise<unknown> = Promise.resolve();
   /** When the present catch-up began, by the monotonic clock. */
   #behindSince: number | undefined;
-  readonly #lingering = new LingeringTopics(topics => this.#forget(topics));
+  /** When topics that lost their last subscriber are forgotten, by the monotonic clock; the oldest first. */
+  readonly #lingering = new Map<string, number>();
+  #lingerTimer: NodeJS.Timeout | undefined;
   /** Channels that are not subscribed yet. */
   readonly #joining = new Set<string>();
   #subscribing: Promise<void> | undefined;
@@ -91,11 +90,11 @@ export class LogFeed {
     return this.#behindSince !== undefined && performance.now() - this.#behindSince > BEHIND_MS;
   }
 
-  /** The topics with a subscription, without those of a `subscribe` under way. */
-  get topics(): string[] {
-    return [...this.#topics].flatMap(([topic, { joining, subscriptions }]) =>
-      joining === 0 && subscriptions > 0 ? [topic] : [],
-    );
+  /** The topics with a subscription that no connection follows, without those of a `subscribe` under way. */
+  get unfollowed(): string[] {
+    const isLeft = ([topic, { joining, subscriptions }]: [string, Followed]): boolean =>
+      joining === 0 && subscriptions > 0 && topic !== EVERYONE && !this.node.listener.follows(topic);
+    return [...this.#topics].filter(isLeft).map(([topic]) => topic);
   }
 
   /** Whether frames are held although the log is not read. */
@@ -134,9 +133,25 @@ export class LogFeed {
       if (followed === undefined || followed.subscriptions === 0) continue;
       followed.subscriptions -= 1;
       if (followed.subscriptions > 0) continue;
-      if (linger === 0) this.#forget([topic]);
-      else this.#lingering.add(topic, linger);
+      if (linger === 0) this.#forget(topic);
+      else this.#lingering.set(topic, performance.now() + linger);
     }
+    this.#planForgetting();
+  }
+
+  #planForgetting(): void {
+    const [first] = this.#lingering.values();
+    if (this.#lingerTimer !== undefined || first === undefined) return;
+    const onTime = (): void => {
+      this.#lingerTimer = undefined;
+      const now = performance.now();
+      for (const [topic, until] of this.#lingering) {
+        if (until > now) break;
+        this.#forget(topic);
+      }
+      this.#planForgetting();
+    };
+    this.#lingerTimer = setTimeout(onTime, Math.ceil(Math.max(1, first - performance.now()))).unref();
   }
 
   /** Drops the frames that are held. */
@@ -189,9 +204,7 @@ export class LogFeed {
   close(): void {
     this.#closed = true;
     this.#leave('down');
-    clearTimeout(this.#timer);
-    this.#lingering.close();
-    clearTimeout(this.#doubt);
+    for (const timer of [this.#timer, this.#lingerTimer, this.#doubt]) clearTimeout(timer);
     this.#held.clear();
   }
 
@@ -201,7 +214,8 @@ export class LogFeed {
     if (present !== undefined) return present;
     const channel = this.node.gateway.keys.topicChannel(topic);
     const subscribed = this.#subscribe();
-    const followed: Followed = { ...NEW, subscribed };
+    const counts = { subscriptions: 0, joining: 0 };
+    const followed: Followed = { ...counts, position: undefined, subscribed, acknowledged: false, since: Infinity };
     const onAnswer = (): void => void Object.assign(followed, { acknowledged: true, since: this.node.signer.now });
     // After a failure, the next connection subscribes the topic before it brings any frame.
     subscribed.then(() => {
@@ -227,15 +241,13 @@ export class LogFeed {
     return this.#subscribing;
   }
 
-  #forget(topics: readonly string[]): void {
-    for (const topic of topics) {
-      const channel = this.node.gateway.keys.topicChannel(topic);
-      this.#lingering.delete(topic);
-      this.#topics.delete(topic);
-      this.#byChannel.delete(channel);
-      this.tail.forget(topic);
-      this.subscriber.unsubscribe(channel);
-    }
+  #forget(topic: string): void {
+    const channel = this.node.gateway.keys.topicChannel(topic);
+    this.#lingering.delete(topic);
+    this.#topics.delete(topic);
+    this.#byChannel.delete(channel);
+    this.tail.forget(topic);
+    this.subscriber.unsubscribe(channel);
   }
 
   #accept(topic: string, frame: Kept): void {
@@ -325,7 +337,7 @@ export class LogFeed {
     this.#catchUpAfter(Math.min(LOOK_MS, this.reader.longestPauseMs));
     for (const { topic, frame } of this.#held.drain()) {
       // One of them may show another gap: then the log is read once more, and with it the others.
-      if (!this.#isLive()) return;
+      if (this.position === undefined) return;
       this.#accept(topic, frame);
     }
   }
@@ -335,10 +347,6 @@ export class LogFeed {
     this.#state = state;
     this.tail.live = false;
     if (state === 'down') this.#behindSince = undefined;
-  }
-
-  #isLive(): boolean {
-    return this.#state === 'live';
   }
 
   #catchUpAfter(ms: number): void {
@@ -351,7 +359,9 @@ export class LogFeed {
 
   /** A frame that is no data may stand for an entry: the log is read, once for a run of them. */
   #readAgain(): void {
-    this.#drop();
+    this.#dropped += 1;
+    const { logger } = this.node;
+    if (this.#dropped === 1) logger.warn('a message on a channel of the log was no publication, or an old one');
     if (this.#doubt !== undefined || this.#closed) return;
     const wait = Math.max(0, this.#doubtedAt + DOUBT_MS - performance.now());
     this.#doubt = setTimeout(() => {
@@ -384,11 +394,5 @@ export class LogFeed {
     logger.info('the log has a gap; clients that miss entries get sse.reset', { reason: gap.reason, topics });
     this.tail.lose(gap);
     this.node.listener.onGap(gap);
-  }
-
-  #drop(): void {
-    this.#dropped += 1;
-    if (this.#dropped === 1)
-      this.node.logger.warn('a message on a channel of the log was no publication, or an old one');
   }
 }

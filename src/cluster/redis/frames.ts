@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
 import type { LocalResult, Position } from '../../contracts/events.js';
-import { SSE_ERROR_CODES, type SseErrorCode } from '../../errors.js';
+import { SSE_ERROR_CODES, SseError, type SseErrorCode } from '../../errors.js';
 import { checkConnectionId, checkKey } from '../../protocol/names.js';
 import { type Authentic, type FrameSigner, SIGNATURE_BYTES } from './signing.js';
 
@@ -357,6 +357,13 @@ export function parsePosition(id: string): Position | undefined {
   if (match === null) return undefined;
   const position = { ms: Number(match[1]), sequence: Number(match[2]) };
   return Number.isSafeInteger(position.ms) && Number.isSafeInteger(position.sequence) ? position : undefined;
+}
+
+/** As {@link parsePosition}, of an id that Redis gave. @throws SseError `INTERNAL` */
+export function wellFormed(id: string): Position {
+  const position = parsePosition(id);
+  if (position === undefined) throw new SseError('INTERNAL', `the log must have ids of its own, got '${id}'`);
+  return position;
 }
 
 /** Whether bytes of another node are exactly one block of event-stream text, so that they cannot begin a second event. */

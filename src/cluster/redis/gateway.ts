@@ -145,7 +145,9 @@ export class RedisGateway {
     const attempt = `lua/${script.name}.lua`;
     this.#refuseUnreached(attempt);
     const keys = script.keysOf(request);
-    const args = script.argsOf(request, script.usesRunId ? this.#runId() : '');
+    // A run id cannot change in the life of a connection.
+    const runId = !script.usesRunId ? '' : this.cluster ? ASK_THERE : this.#connections.runId;
+    const args = script.argsOf(request, runId);
     const plain = this.options.plain?.get(script.name);
     const begin = performance.now();
     this.#joinWrites(this.#connections.connectionOf(keys[0] ?? ''));
@@ -253,11 +255,6 @@ export class RedisGateway {
     return toSseError(failure, attempt, repeatable);
   }
 
-  /** Kept for the life of the connection, in which it cannot change. */
-  #runId(): string {
-    return this.cluster ? ASK_THERE : this.#connections.runId;
-  }
-
   /** A command that is refused later would fail a call of a client; so all are asked about at the start. */
   async #refuseMissingPermissions(): Promise<void> {
     const { keys } = this;
@@ -355,20 +352,17 @@ export class Batches<Target, Item, Answer> {
   }
 
   #begin(target: Target): Waiting<Item, Answer>[] {
-    if (this.#waiting.size === 0) this.#plan(() => this.#leaveAll());
+    if (this.#waiting.size === 0) {
+      const leaveAll = (): void => {
+        for (const [target, waiting] of this.#waiting) this.#leave(target, waiting);
+      };
+      // A call that is alone need not wait for the end of the turn.
+      if (this.#underWay === 0) process.nextTick(leaveAll);
+      else setImmediate(leaveAll);
+    }
     const waiting: Waiting<Item, Answer>[] = [];
     this.#waiting.set(target, waiting);
     return waiting;
-  }
-
-  /** A call that is alone need not wait for the end of the turn. */
-  #plan(leave: () => void): void {
-    if (this.#underWay === 0) process.nextTick(leave);
-    else setImmediate(leave);
-  }
-
-  #leaveAll(): void {
-    for (const [target, waiting] of this.#waiting) this.#leave(target, waiting);
   }
 
   #leave(target: Target, waiting: readonly Waiting<Item, Answer>[]): void {

@@ -1,7 +1,6 @@
 import type { CoordinatorStatus, Impairment } from '../../contracts/cluster.js';
 import type { LeakProbe, ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
-import { EVERYONE } from '../../protocol/names.js';
 import { pause, Periodic } from '../../time.js';
 import { type ClusterNode, type InboxParts, NodeChannel, NodeInbox } from './cluster-node.js';
 import { CommandBus } from './commands.js';
@@ -61,9 +60,7 @@ export class JoinedNode implements InboxParts {
     this.nodes = new LiveNodes(node, this.leases);
     this.unreadable = new UnreadableTopics(node);
     this.#expiry = new RouteExpiry(node, this.leases, dead => this.#onDead(dead));
-    this.#expiring = new Periodic(() => this.#expire(), {
-      everyMs: node.options.cleanup.interval,
-    });
+    this.#expiring = new Periodic(() => this.#expire(), { everyMs: node.options.cleanup.interval });
     this.#reconciler = new Reconciler(node, {
       leases: this.leases,
       registry: this.registry,
@@ -99,10 +96,8 @@ export class JoinedNode implements InboxParts {
       await reading;
       await this.leases.beat();
     } catch (error) {
-      if (!isPassing(error)) throw error;
-      this.node.logger.warn('the cluster cannot be reached; this node joins when it can', {
-        error,
-      });
+      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
+      this.node.logger.warn('the cluster cannot be reached; this node joins when it can', { error });
       return;
     }
     await this.#untilSubscribed();
@@ -116,11 +111,6 @@ export class JoinedNode implements InboxParts {
 
   get evictionPolicy(): string | undefined {
     return this.node.gateway.evictionPolicy;
-  }
-
-  /** Whether a connection of this node follows a topic. */
-  isFollowed(topic: string): boolean {
-    return this.node.listener.follows(topic);
   }
 
   /** Compares this node with the cluster. Never rejects: a failure makes the report unknown. */
@@ -251,9 +241,7 @@ export class JoinedNode implements InboxParts {
     try {
       await this.#expiry.reap();
     } catch (error) {
-      this.node.logger.debug('dead nodes could not be removed; the next heartbeat tries again', {
-        error,
-      });
+      this.node.logger.debug('dead nodes could not be removed; the next heartbeat tries again', { error });
     } finally {
       this.#reaping = false;
     }
@@ -263,15 +251,9 @@ export class JoinedNode implements InboxParts {
     try {
       await this.#expiry.expire();
     } catch (error) {
-      this.node.logger.debug('expired routes could not be removed; the next run tries again', {
-        error,
-      });
+      this.node.logger.debug('expired routes could not be removed; the next run tries again', { error });
     }
   }
-}
-
-function isPassing(error: unknown): boolean {
-  return SseError.is(error, 'UNAVAILABLE');
 }
 
 /** The state of a joined node that decides its status. */
@@ -370,16 +352,10 @@ function sendProbe(node: () => JoinedNode | undefined): LeakProbe<PendingSend> {
 function feedProbe(node: () => JoinedNode | undefined): LeakProbe<string> {
   return {
     kind: 'feed',
-    suspects: () => {
-      const present = node();
-      if (present === undefined) return [];
-      return present.feed.topics.filter(topic => topic !== EVERYONE && !present.isFollowed(topic));
-    },
+    suspects: () => node()?.feed.unfollowed ?? [],
     release: topic => {
       // However often the topic is subscribed to, until a connection follows it.
-      for (let feed = node()?.feed; feed?.topics.includes(topic) === true;) {
-        feed.unsubscribe([topic]);
-      }
+      for (let feed = node()?.feed; feed?.unfollowed.includes(topic) === true;) feed.unsubscribe([topic]);
     },
   };
 }

@@ -95,7 +95,7 @@ export class Keys {
   /** The partition of a connection id; every id has exactly one. All ids of a user have the same. */
   partitionOf(connectionId: string): Partition {
     const count = this.partitions.length;
-    const partition = this.partitions[count === 1 ? 0 : hashOf(hashedPartOf(connectionId)) % count];
+    const partition = this.partitions[count === 1 ? 0 : hashOf(connectionId) % count];
     if (partition === undefined) throw new SseError('INTERNAL', 'no partition for a connection id');
     return partition;
   }
@@ -176,14 +176,11 @@ export class Keys {
   }
 }
 
-/** The user in a connection id; all of it without one. */
-function hashedPartOf(connectionId: string): string {
+/** The hash of the user in a connection id; of all of it without one. */
+function hashOf(connectionId: string): number {
   const end = connectionId.indexOf('/');
-  return end < 0 ? connectionId : connectionId.slice(0, end);
-}
-
-function hashOf(text: string): number {
-  return createHash('sha1').update(text).digest().readUInt32BE(0);
+  const hashed = end < 0 ? connectionId : connectionId.slice(0, end);
+  return createHash('sha1').update(hashed).digest().readUInt32BE(0);
 }
 
 /** 128 bits for a key of the application, which belongs to its topic; of one length however long they are. */

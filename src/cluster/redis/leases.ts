@@ -2,6 +2,7 @@ import { randomBytes } from 'node:crypto';
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { Periodic } from '../../time.js';
+import { closedCoordinator } from '../guarded-cluster.js';
 import { RedisClock } from './signing.js';
 import type { ClusterNode } from './cluster-node.js';
 import { redisErrorCode } from './failures.js';
@@ -53,9 +54,7 @@ export class NodeLeases {
     this.#retryMs = Math.min(RETRY_MS, heartbeat);
     this.#partitions = node.gateway.keys.partitions.map(partition => new PartitionLease(partition));
     // A failure is reported by `onTrouble`.
-    this.#heartbeat = new Periodic(() => this.beat().catch(() => undefined), {
-      everyMs: heartbeat,
-    });
+    this.#heartbeat = new Periodic(() => this.beat().catch(() => undefined), { everyMs: heartbeat });
   }
 
   /** A time in milliseconds at which the Redis of a partition certainly was; `undefined` before its first answer. */
@@ -208,6 +207,11 @@ export class NodeLeases {
     }
   }
 
+  /** A lease that is opened after the end would not be released. */
+  #refuseStopped(): void {
+    if (this.#stopped) throw closedCoordinator();
+  }
+
   #enter(held: PartitionLease, trouble: Trouble): void {
     const isFirst = held.trouble === undefined && !this.#stopped;
     held.aliveSince = Infinity;
@@ -220,11 +224,6 @@ export class NodeLeases {
     if (held.trouble === undefined || this.#stopped) return;
     held.trouble = undefined;
     this.events.onRecovered();
-  }
-
-  /** A lease that is opened after the end would not be released. */
-  #refuseStopped(): void {
-    if (this.#stopped) throw new SseError('CLOSED', 'the coordinator was closed; make another');
   }
 
   async #lease(held: PartitionLease): Promise<Extract<LeaseReply, { readonly lease: Lease }>> {
@@ -336,10 +335,13 @@ export class LiveNodes {
 
   /** How many there are. @throws SseError */
   count(): Promise<number> {
-    this.#count ??= this.#read().catch((error: unknown) => {
-      this.#count = undefined;
-      throw error;
-    });
+    this.#count ??= this.incarnations().then(
+      incs => new Set(incs.map(nodeIdOf)).size,
+      (error: unknown) => {
+        this.#count = undefined;
+        throw error;
+      },
+    );
     return this.#count;
   }
 
@@ -357,9 +359,5 @@ export class LiveNodes {
   /** To be called when a node may have joined or left. */
   forget(): void {
     this.#count = undefined;
-  }
-
-  async #read(): Promise<number> {
-    return new Set((await this.incarnations()).map(nodeIdOf)).size;
   }
 }

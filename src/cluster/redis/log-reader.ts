@@ -2,11 +2,11 @@ import type { Backlog, ReplayPage, ReplayRequest } from '../../contracts/cluster
 import type { Cursor, Frame, Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import { beginningSince, earlier, isAfter, later, ORIGIN } from '../../protocol/cursor.js';
-import { gapOf } from '../../protocol/gap.js';
+import { gapOf } from '../../protocol/event-stream.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { isUnreadable } from './failures.js';
-import { parsePosition } from './frames.js';
+import { parsePosition, wellFormed } from './frames.js';
 import { logLifeMs, logRequest, type UnreadableTopics } from './log.js';
 import {
   entryOf,
@@ -17,7 +17,6 @@ import {
   type ReadTopics,
   topicAt,
   TOPICS_PER_CALL,
-  wellFormed,
 } from './log-scan.js';
 import { backlogScript, historyScript, lookScript } from './scripts.js';
 import type { LogEntry, LogTail } from './tail.js';
@@ -328,18 +327,14 @@ export class LogReader {
     const reply = await gateway.run(lookScript, request).catch((error: unknown) => this.#refuse([], error));
     if (reply.status === 'LIMIT') throw refused('look');
     const { now, run, epoch } = reply;
-    const lasts = new Map(topics.map((topic, at) => [topic, positionOf(reply.lasts[at])]));
+    // What no node wrote is as good as forgotten.
+    const lasts = new Map(topics.map((topic, at) => [topic, parsePosition(reply.lasts[at] ?? '')]));
     return { now, run, head: { epoch, ...wellFormed(reply.head) }, forgotten: wellFormed(reply.forgotten), lasts };
   }
 }
 
 function idOf({ ms, sequence }: Position): string {
   return `${ms}-${sequence}`;
-}
-
-/** What no node wrote is as good as forgotten. */
-function positionOf(id: string | undefined): Position | undefined {
-  return id === undefined ? undefined : parsePosition(id);
 }
 
 function refused(script: string): SseError {

@@ -10,9 +10,8 @@ import {
   later,
   ORIGIN,
 } from '../../protocol/cursor.js';
-import { prependId } from '../../protocol/event-stream.js';
-import { gapOf, gapOfLostLog } from '../../protocol/gap.js';
-import { parsePayload, parsePosition } from './frames.js';
+import { gapOf, gapOfLostLog, prependId } from '../../protocol/event-stream.js';
+import { parsePayload, wellFormed } from './frames.js';
 import type { HistoryReply } from './scripts.js';
 import type { FrameSigner } from './signing.js';
 import { firstOf, type LogEntry, type TopicSlice } from './tail.js';
@@ -287,13 +286,6 @@ export function topicAt<T>(topics: readonly T[], at: number): T {
   const topic = topics[at];
   if (topic === undefined) throw new SseError('INTERNAL', 'the log answered another topic');
   return topic;
-}
-
-/** @throws SseError `INTERNAL` */
-export function wellFormed(id: string): Position {
-  const position = parsePosition(id);
-  if (position === undefined) throw new SseError('INTERNAL', `the log must have ids of its own, got '${id}'`);
-  return position;
 }
 
 const MAX_FRAMES = 10_000;

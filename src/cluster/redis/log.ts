@@ -5,7 +5,7 @@ import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { beforeSending, isUnreadable } from './failures.js';
-import { encodePayload, encodeUnkept, parsePosition } from './frames.js';
+import { encodePayload, encodeUnkept, parsePosition, wellFormed } from './frames.js';
 import { Batches, type RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
 import type { LiveNodes } from './leases.js';
@@ -109,9 +109,7 @@ export class LogWriter {
       idempotency: idempotencyKey === undefined ? request.meta : gateway.keys.idempotency(topic, idempotencyKey),
       idempotencyMs: idempotencyKey === undefined ? 0 : IDEMPOTENCY_MS,
     });
-    const position = parsePosition(id);
-    if (position === undefined) throw new SseError('INTERNAL', 'publish.lua must answer an id');
-    return { epoch, ...position };
+    return { epoch, ...wellFormed(id) };
   }
 
   async #publish({ topic = EVERYONE, idempotencyKey, ...event }: Publication): Promise<undefined> {

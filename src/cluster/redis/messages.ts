@@ -1,6 +1,6 @@
 import type { Message } from '../../contracts/cluster.js';
 import type { LocalResult, SendResult, Unavailable } from '../../contracts/events.js';
-import { SseError, type UnavailableCode } from '../../errors.js';
+import { SseError } from '../../errors.js';
 import type { ClusterNode, NodeChannel } from './cluster-node.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
 import { type Partition, publishCommand } from './keys.js';
@@ -39,7 +39,10 @@ export class MessageRouter {
   async send(message: RoutedMessage): Promise<SendResult> {
     this.#sends += 1;
     const name = this.#sends.toString(36);
-    if (message.ack === 'none') return this.#sendUnanswered(message, `${name}.0`);
+    if (message.ack === 'none') {
+      const sent = await this.#dispatch(message, `${name}.0`, false);
+      return sent.outcome === 'routed' ? { outcome: 'routed', nodeId: nodeIdOf(sent.inc) } : sent;
+    }
     // A little earlier than its caller gives up, who would not learn which node did not answer.
     const pending = new PendingSend(message.deadline * 0.98);
     this.#pending.set(name, pending);
@@ -124,33 +127,30 @@ export class MessageRouter {
     attempt: number,
   ): Promise<SendResult | 'silent' | undefined> {
     pending.onSent(attempt);
-    let reply: SendReply;
-    try {
-      reply = await this.#publish(message, name, true);
-    } catch (error) {
-      if (!SseError.is(error, 'UNAVAILABLE')) throw error;
-      // Without an answer of Redis it may have been published all the same.
-      return error.noEffect === undefined ? 'silent' : unreached(pending, attempt, error.noEffect);
-    }
-    if (reply.status === 'ROUTED') {
-      const { countsReceivers } = this.node.gateway.keys;
-      if (countsReceivers && reply.receivers === 0) return unreached(pending, attempt, 'NODE_UNREACHABLE');
-      pending.onRouted(attempt, reply.inc);
+    const sent = await this.#dispatch(message, name, true);
+    if (sent.outcome === 'unknown') return 'silent';
+    if (sent.outcome === 'routed') {
+      pending.onRouted(attempt, sent.inc);
       return undefined;
     }
-    if (reply.status === 'PARTIAL') return unreached(pending, attempt, 'CLUSTER_UNREACHABLE');
-    pending.onUnsent(attempt, { outcome: 'not-connected' });
-    return pending.doubtful ? undefined : { outcome: 'not-connected' };
+    pending.onUnsent(attempt, sent);
+    // Where a node was not reached, a subscriber that reconnects may be the cause, so one more attempt is made.
+    const isCertain = !pending.doubtful && (attempt > 0 || sent.outcome === 'not-connected');
+    return isCertain ? sent : undefined;
   }
 
-  async #sendUnanswered(message: RoutedMessage, name: string): Promise<SendResult> {
+  /** Publishes to the owner. `unknown`: Redis did not answer, and may have published it all the same. */
+  async #dispatch(
+    message: RoutedMessage,
+    attempt: string,
+    ack: boolean,
+  ): Promise<Unsent | { readonly outcome: 'routed'; readonly inc: string } | { readonly outcome: 'unknown' }> {
     try {
-      const reply = await this.#publish(message, name, false);
+      const reply = await this.#publish(message, attempt, ack);
       if (reply.status === 'NONE') return { outcome: 'not-connected' };
       if (reply.status === 'PARTIAL') return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
-      return this.node.gateway.keys.countsReceivers && reply.receivers === 0
-        ? { outcome: 'unavailable', code: 'NODE_UNREACHABLE' }
-        : { outcome: 'routed', nodeId: nodeIdOf(reply.inc) };
+      const isGone = this.node.gateway.keys.countsReceivers && reply.receivers === 0;
+      return isGone ? { outcome: 'unavailable', code: 'NODE_UNREACHABLE' } : { outcome: 'routed', inc: reply.inc };
     } catch (error) {
       if (!SseError.is(error, 'UNAVAILABLE')) throw error;
       return error.noEffect === undefined ? { outcome: 'unknown' } : { outcome: 'unavailable', code: error.noEffect };
@@ -161,15 +161,7 @@ export class MessageRouter {
     const { gateway, inc } = this.node;
     const { connectionId, messageId, frame, trace, partition } = message;
     const { bytes } = frame;
-    const encoded = encodeMessage({
-      from: inc,
-      attempt,
-      ack,
-      connectionId,
-      messageId,
-      trace,
-      bytes,
-    });
+    const encoded = encodeMessage({ from: inc, attempt, ack, connectionId, messageId, trace, bytes });
     return gateway.run(sendScript, {
       partition,
       epoch: this.leases.epochOf(partition),
@@ -202,13 +194,6 @@ export class MessageRouter {
   }
 }
 
-/** The attempt certainly reached no node. A subscriber that reconnects may be the cause, so one more attempt is made. */
-function unreached(pending: PendingSend, attempt: number, code: UnavailableCode): SendResult | undefined {
-  const result: Unavailable = { outcome: 'unavailable', code };
-  pending.onUnsent(attempt, result);
-  return attempt > 0 && !pending.doubtful ? result : undefined;
-}
-
 /** Why an attempt certainly reached no node. */
 type Unsent = Unavailable | { readonly outcome: 'not-connected' };
 
@@ -223,10 +208,6 @@ type Attempt =
 
 /** Nodes that are remembered for one attempt: the owner's answer is at most a few milliseconds faster than the script's. */
 const MAX_WITHOUT = 8;
-
-function withOne(incs: readonly string[] = [], inc: string): readonly string[] {
-  return [...incs, inc].slice(-MAX_WITHOUT);
-}
 
 /** One send that waits for its owner: the attempts so far, and the outcome that follows from them. */
 export class PendingSend {
@@ -273,8 +254,9 @@ export class PendingSend {
       if (state.kind !== 'open') return;
       // Of any other node it is no news: a recorded message may have been published there.
       if (state.inc === from) this.#onClosed(attempt);
-      else if (state.inc === undefined)
-        this.#attempts[attempt] = { kind: 'open', without: withOne(state.without, from) };
+      else if (state.inc === undefined) {
+        this.#attempts[attempt] = { kind: 'open', without: [...(state.without ?? []), from].slice(-MAX_WITHOUT) };
+      }
       return;
     }
     const nodeId = nodeIdOf(from);

@@ -114,7 +114,7 @@ function judge(old: RouteText | undefined, lease: LeaseText | undefined, registe
   const { inc, gen, tok, mode, limit, window, now, token } = registering;
   const none = { owner: '', formerTok: '' };
   if (old === undefined) return { result: 'NEW', fencingToken: token, ...none, past: { prevs: [], takeovers: [] } };
-  const recent = old.takeovers.filter(at => now - takeoverTime(at) < window);
+  const recent = old.takeovers.filter(at => now - Number(at.replace(PAGE_LOAD, '')) < window);
   const next = Math.max(token, old.fencingToken + 1);
   if (lease?.inc === inc && old.tok === tok) {
     if (old.gen === gen) return { result: 'DUP', fencingToken: old.fencingToken, ...none, past: old };
@@ -251,10 +251,6 @@ interface RouteText {
 
 /** Begins the time of a takeover by a client without a last id. */
 const PAGE_LOAD = 'l';
-
-function takeoverTime(text: string): number {
-  return Number(text.startsWith(PAGE_LOAD) ? text.slice(PAGE_LOAD.length) : text);
-}
 
 /** A lease of a node. */
 interface LeaseText {

@@ -94,11 +94,7 @@ export class Reconciler {
     try {
       await telemetry.reconciling(async () => {
         const findings = new Findings();
-        await this.#walk({
-          renew: true,
-          findings,
-          onPage: differences => this.#repairPage(differences, findings),
-        });
+        await this.#walk({ renew: true, findings, onPage: differences => this.#repairPage(differences, findings) });
         await this.parts.registry.counters.renewAll();
         return findings.report();
       });
@@ -131,18 +127,8 @@ export class Reconciler {
   }
 
   /** Whether a quick walk finds no difference. */
-  async #isWell(findings: Findings): Promise<boolean> {
-    let isWell = true;
-    const walked = await this.#walk({
-      quick: true,
-      findings,
-      onPage: async ({ length }) => {
-        isWell &&= length === 0;
-        return 0;
-      },
-      isOver: () => !isWell,
-    });
-    return walked && isWell;
+  #isWell(findings: Findings): Promise<boolean> {
+    return this.#walk({ quick: true, findings, onPage: async ({ length }) => (length === 0 ? 0 : undefined) });
   }
 
   /** Compares everything and repairs what differs. Returns whether something did. */
@@ -176,8 +162,8 @@ export class Reconciler {
   }
 
   /**
-   * Walks over the connections and the routes of this node, partition by partition. Returns whether the counts of a quick
-   * walk agree; a quick walk ends early when they do not. @throws SseError, also when a walk that does not renew lost a lease
+   * Walks over the connections and the routes of this node, partition by partition. A quick walk ends, and returns false, at the
+   * first difference or when the counts differ. @throws SseError, also when a walk that does not renew lost a lease
    */
   async #walk(walk: Walk): Promise<boolean> {
     for (const [partition, registered] of await byPartition(this.node)) {
@@ -187,13 +173,12 @@ export class Reconciler {
       const [from, to] = walk.quick ? this.#nextStretch(partition, length) : [0, length];
       const size = walk.quick ? STRETCH : ROUTES_PER_CALL;
       for (let at = from; at < to; at += size) {
-        await this.#walkConnections(walk, partition, registered.slice(at, Math.min(at + size, to)));
-        if (walk.isOver?.() === true) return true;
+        if (!(await this.#walkConnections(walk, partition, registered.slice(at, Math.min(at + size, to)))))
+          return false;
       }
       if (walk.quick) {
-        const page = await this.#walkRoutes(walk, partition, from, to - from);
-        if (page.owned !== length || page.all !== page.indexed) return false;
-        if (walk.isOver?.() === true) return true;
+        const { owned, all, indexed, removed } = await this.#walkRoutes(walk, partition, from, to - from);
+        if (owned !== length || all !== indexed || removed === undefined) return false;
         continue;
       }
       const here = new Set(registered.map(({ connectionId }) => connectionId));
@@ -201,7 +186,7 @@ export class Reconciler {
         const page = await this.#walkRoutes(walk, partition, offset, ROUTES_PER_CALL, here);
         if (page.length < ROUTES_PER_CALL) break;
         // A route that was removed moves the others up.
-        offset += page.length - page.removed;
+        offset += page.length - (page.removed ?? 0);
       }
     }
     return true;
@@ -219,8 +204,8 @@ export class Reconciler {
     return [from, to];
   }
 
-  /** Compares connections of one partition with their routes: one script call. */
-  async #walkConnections(walk: Walk, partition: Partition, registered: readonly Registered[]): Promise<void> {
+  /** Compares connections of one partition with their routes: one script call. Returns whether the walk goes on. */
+  async #walkConnections(walk: Walk, partition: Partition, registered: readonly Registered[]): Promise<boolean> {
     const { gateway, inc, listener, options } = this.node;
     const times = routeTimes(options);
     const reply = await gateway.run(refreshScript, {
@@ -236,7 +221,7 @@ export class Reconciler {
       await this.parts.leases.reopen(partition);
       // The routes of the new lease are restored by the next renewal.
       this.renewSoon();
-      return;
+      return true;
     }
     walk.findings.checked += registered.length;
     const differences = registered.flatMap((each, at) => {
@@ -245,7 +230,7 @@ export class Reconciler {
       if (kind === undefined || !listener.holds(each.connectionId, each.token)) return [];
       return [{ ...each, kind }];
     });
-    await walk.onPage(differences);
+    return (await walk.onPage(differences)) !== undefined;
   }
 
   /** Compares routes of one partition with their connections: one script call. The routes of ids in `here` are left out. */
@@ -340,10 +325,8 @@ interface Walk {
   /** Gives the routes a new time to live. */
   readonly renew?: true;
   readonly findings: Findings;
-  /** Gets the differences of each page. Returns how many routes of this node it removed. */
-  onPage(differences: readonly Difference[]): Promise<number>;
-  /** Whether a quick walk may end. */
-  isOver?(): boolean;
+  /** Gets the differences of each page. Returns how many routes of this node it removed; `undefined` ends a quick walk. */
+  onPage(differences: readonly Difference[]): Promise<number | undefined>;
 }
 
 /** Of a connection and its route; nothing when they agree. */

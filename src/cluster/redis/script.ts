@@ -53,9 +53,7 @@ export type Shape = Readonly<Record<string, Kind<unknown>>>;
 type Fields = readonly (readonly [name: string, kind: Kind<unknown>])[];
 type Of<K> = K extends Kind<infer T> ? T : never;
 type Values<S extends Shape> = { readonly [N in keyof S]: Of<S[N]> };
-type Given<S extends Shape> = {
-  readonly [N in keyof S as S[N] extends typeof runId ? never : N]: Of<S[N]>;
-};
+type Given<S extends Shape> = { readonly [N in keyof S as S[N] extends typeof runId ? never : N]: Of<S[N]> };
 type Lists<S extends Shape> = [S] extends [never] ? unknown : { readonly [N in keyof S]: readonly Of<S[N]>[] };
 
 type Read<T> = (reply: ReplyReader, at: number) => T;

@@ -202,7 +202,7 @@ class Window {
   noveltyOf(number: number): Verdict['kind'] {
     if (number > this.#highest) return 'fresh';
     if (number <= this.#highest - WINDOW) return 'doubtful';
-    return this.#has(number) ? 'seen' : 'fresh';
+    return ((this.#bits[wordOf(number)] ?? 0) & bitOf(number)) === 0 ? 'fresh' : 'seen';
   }
 
   add(number: number, at: number): void {
@@ -212,10 +212,6 @@ class Window {
     else for (let skipped = this.#highest + 1; skipped < number; skipped += 1) this.#set(skipped, false);
     this.#set(number, true);
     this.#highest = Math.max(this.#highest, number);
-  }
-
-  #has(number: number): boolean {
-    return ((this.#bits[wordOf(number)] ?? 0) & bitOf(number)) !== 0;
   }
 
   #set(number: number, on: boolean): void {

@@ -14,7 +14,7 @@ export interface Greeting {
 export const GREETINGS: Readonly<Record<NonNullable<Address['speaks']>, Greeting>> = {
   'event-stream': {
     request: ({ path, lastEventId }) =>
-      `GET ${path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\n` +
+      `GET ${path} HTTP/1.1\r\nHost: bench\r\nAccept: text/event-stream\r\nSec-Fetch-Site: same-origin\r\n` +
       (lastEventId === undefined ? '\r\n' : `Last-Event-ID: ${lastEventId}\r\n\r\n`),
     reply: () => undefined,
     isOpen: () => true,

@@ -4,7 +4,7 @@ import * as http from 'node:http';
 import type { AddressInfo } from 'node:net';
 import { Container } from 'inversify';
 import { ClusterCoordinator, type Receipt, sseModule, SseService } from '../../../src/index.js';
-import { sinkFor } from '../../../src/koa/sinks.js';
+import { sinkFor } from '../../../src/koa/stream-request.js';
 import { benchData, dataOf, MARKER } from '../servers/bench-event.js';
 import { inFlight } from './in-flight.js';
 import { Arrivals, offerWork } from './work.js';

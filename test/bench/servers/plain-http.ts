@@ -2,7 +2,7 @@
 import 'reflect-metadata';
 import { Container } from 'inversify';
 import { sseModule, SseService } from '../../../src/index.js';
-import { sinkFor } from '../../../src/koa/sinks.js';
+import { sinkFor } from '../../../src/koa/stream-request.js';
 import { benchData } from './bench-event.js';
 import { serve } from './serve.js';
 

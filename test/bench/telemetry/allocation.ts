@@ -1,11 +1,10 @@
 import { PerformanceObserver } from 'node:perf_hooks';
 import { LocalCoordinator, MemoryConnectionStore } from '../../../src/index.js';
 import { DistributedSseService } from '../../../src/node/service.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
-import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
-import { ConsoleLogger } from '../../../src/telemetry/console-logger.js';
-import { OpenTelemetry, SilentTelemetry } from '../../../src/telemetry/telemetry.js';
+import { ConsoleLogger, OpenTelemetry, SilentTelemetry } from '../../../src/telemetry/telemetry.js';
+import { PassthroughPolicy } from '../../../src/resilience/policies.js';
 import { OPEN_SINK } from '../../support/open-sink.js';
 import { enter, isStubbed, MODES } from './modes.js';
 

@@ -1,85 +1,104 @@
 import { fork, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
 import { fileURLToPath } from 'node:url';
+import { writeSection } from '../../support/doc-section.js';
+import { markdownTable } from '../../support/markdown.js';
 import { RedisServer } from '../../support/redis/redis-server.js';
 import { MODES, type Mode } from './modes.js';
 
-const RUNS = Number(process.env['RUNS'] ?? '7');
-const SLICES = Number(process.env['SLICES'] ?? '15');
-const SLICE_MS = Number(process.env['SLICE_MS'] ?? '60');
+const RUNS = Number(process.env['RUNS'] ?? '3');
+const SLICES = Number(process.env['SLICES'] ?? '10');
+const SLICE_MS = Number(process.env['SLICE_MS'] ?? '50');
+const WARM_MS = Number(process.env['WARM_MS'] ?? '400');
 const COLUMNS: readonly (readonly [string, Mode, Mode])[] = [
-  ['library, no SDK', 'no-sdk', 'stub'],
+  ['no SDK', 'no-sdk', 'stub'],
   ['SDK and HTTP alone', 'sdk-stub', 'stub'],
-  ['library, SDK at 1 %', 'sdk', 'sdk-stub'],
-  ['library, SDK at 100 %', 'sdk-all', 'sdk-stub'],
+  ['SDK at 1 %', 'sdk', 'sdk-stub'],
+  ['SDK at 100 %', 'sdk-all', 'sdk-stub'],
 ];
 
 /**
  * What telemetry costs: the same work with a stub in its place, without an SDK, beside an SDK with the stub, and with an SDK
- * that samples 1 % or all, in processes that take turns every fraction of a second. Ratios are of neighbouring slices, so
- * that a machine with other work changes both sides of them. Two processes that do just the same differ as well, so all
- * begins anew several times: printed is the median of the runs, each the median of its slices, and between which values the
- * middle half of them lies.
+ * that samples 1 % or all. The column of the SDK alone has what the application pays for its SDK, the spans of its requests,
+ * and the contexts that Node follows. The last two have what the library adds to it.
  *
- * The column of the SDK alone has what the application pays for its SDK, the spans of its requests, and the contexts that
- * Node follows. The last two have what the library adds to it. With the argument `whole` only this table is made.
+ * Each part may be made alone, by its name as an argument; `--write` puts the tables into `docs/telemetry.md`.
  */
-const redis = await RedisServer.start();
-const figures = new Map<string, Record<Mode, number>[][]>();
-for (let run = 0; run < RUNS; run += 1) {
-  for (const [work, slices] of await oneRun()) {
-    figures.set(work, [...(figures.get(work) ?? []), slices]);
+const PARTS = {
+  /** Whole operations. */
+  whole: wholeOperations,
+  /** The calls of telemetry around work that does nothing: a few percent of a whole operation drown in its noise. */
+  calls: callsAlone,
+  /** What a broadcast allocates. */
+  heap: heapOfBroadcasts,
+};
+for (const [name, part] of Object.entries(PARTS)) {
+  const wanted = process.argv.slice(2).filter(argument => argument in PARTS);
+  if (wanted.length > 0 && !wanted.includes(name)) continue;
+  const text = await part();
+  console.log(`\n${text}`);
+  if (process.argv.includes('--write')) writeSection('telemetry', name, text);
+}
+
+/**
+ * Ratios are of neighbouring slices, in processes that take turns every fraction of a second, so that a machine with other
+ * work changes both sides of them. Two processes that do just the same differ as well, so all begins anew several times: a
+ * cell is the median of the runs, each the median of its slices, and between which values the runs lie.
+ */
+async function wholeOperations(): Promise<string> {
+  const redis = await RedisServer.start();
+  const figures = new Map<string, Record<Mode, number>[][]>();
+  for (let run = 0; run < RUNS; run += 1) {
+    for (const [work, slices] of await oneRun(redis.url)) figures.set(work, [...(figures.get(work) ?? []), slices]);
+    console.error(`run ${run + 1} of ${RUNS}`);
   }
-  console.error(`run ${run + 1} of ${RUNS}`);
-}
-await redis.stop();
-
-const head = ['CPU', 'stub, µs', ...COLUMNS.map(([name]) => name)];
-console.log(`${row(head)}\n${row(head.map(() => '---'))}`);
-for (const [work, runs] of figures) {
-  const [, stub] = quartiles(runs.flat().map(slice => slice.stub));
-  const cells = COLUMNS.map(([, mode, to]) => {
-    const medians = runs.map(slices => quartiles(slices.map(slice => slice[mode] / slice[to]))[1]);
-    const [low, median, high] = quartiles(medians.map(ratio => ratio - 1));
-    return `${percent(median)} (${percent(low)} to ${percent(high)})`;
+  await redis.stop();
+  const rows = [...figures].map(([work, runs]) => {
+    const cells = COLUMNS.map(([, mode, to]) => {
+      const ratios = sorted(runs.map(slices => medianOf(slices.map(slice => slice[mode] / slice[to])) - 1));
+      return `${percent(medianOf(ratios))} (${percent(ratios[0])} to ${percent(ratios.at(-1))})`;
+    });
+    return [work, `${medianOf(runs.flat().map(slice => slice.stub)).toFixed(2)} µs`, ...cells];
   });
-  console.log(row([work, stub.toFixed(2), ...cells]));
+  return markdownTable(['whole operation', 'stubbed out', ...COLUMNS.map(([name]) => name)], rows);
 }
 
-if (process.argv[2] === 'whole') process.exit();
-
-// A difference of a few percent drowns where other work is done: the same calls around empty work.
-const verbs: Partial<Record<Mode, Record<string, number>>> = {};
-for (const mode of MODES) verbs[mode] = await heard(start('verbs.js', [mode]));
-const verbHead = ['telemetry alone', ...COLUMNS.map(([name]) => name)];
-console.log(`\n${row(verbHead)}\n${row(verbHead.map(() => '---'))}`);
-for (const [work, runs] of figures) {
-  const [, whole] = quartiles(runs.flat().map(slice => slice.stub));
-  const cells = COLUMNS.map(([, mode, to]) => {
-    const more = (verbs[mode]?.[work] ?? Number.NaN) - (verbs[to]?.[work] ?? Number.NaN);
-    return `${more.toFixed(3)} µs, ${percent(more / whole)}`;
+async function callsAlone(): Promise<string> {
+  const verbs: Partial<Record<Mode, Record<string, number>>> = {};
+  for (const mode of MODES) verbs[mode] = await heard(start('verbs.js', [mode]));
+  const { stub = {}, sdk = {} } = verbs;
+  const rows = Object.keys(stub).map(work => {
+    const cells = COLUMNS.filter(([, mode]) => mode !== 'sdk-stub').map(([, mode, to]) => {
+      return `${((verbs[mode]?.[work] ?? Number.NaN) - (verbs[to]?.[work] ?? Number.NaN)).toFixed(3)} µs`;
+    });
+    return [work, ...cells];
   });
-  console.log(row([work, ...cells]));
+  // What no library can leave out that asks a sampler or records a value.
+  const own = Object.keys(sdk).filter(work => !(work in stub));
+  for (const work of own) rows.push([`the SDK itself: ${work}`, '–', `${sdk[work]?.toFixed(3) ?? ''} µs`, '–']);
+  return markdownTable(['telemetry alone', 'no SDK', 'SDK at 1 %', 'SDK at 100 %'], rows);
 }
 
-console.log(`\n${row(['heap, bytes', 'per broadcast', 'per delivery'])}\n| --- | --- | --- |`);
-const HEAP = ['--expose-gc', '--max-semi-space-size=128', '--min-semi-space-size=128'];
-for (const mode of MODES) {
-  const runs: { broadcast: number; delivery: number; collections: number }[] = [];
-  while (runs.length < 5) runs.push(await heard(start('allocation.js', [mode], HEAP)));
-  const [, broadcast] = quartiles(runs.map(run => run.broadcast));
-  const [low, delivery, high] = quartiles(runs.map(run => run.delivery));
-  const spread = `${delivery.toFixed(1)} (${low.toFixed(1)} to ${high.toFixed(1)})`;
-  const note = runs.some(({ collections }) => collections > 0) ? ', collected: not valid' : '';
-  console.log(row([mode, broadcast.toFixed(0), spread + note]));
+async function heapOfBroadcasts(): Promise<string> {
+  const flags = ['--expose-gc', '--max-semi-space-size=128', '--min-semi-space-size=128'];
+  const rows: string[][] = [];
+  for (const mode of MODES) {
+    const runs: { broadcast: number; delivery: number; collections: number }[] = [];
+    while (runs.length < 5) runs.push(await heard(start('allocation.js', [mode], flags)));
+    const deliveries = sorted(runs.map(run => run.delivery));
+    const spread = `${medianOf(deliveries).toFixed(1)} (${fixed(deliveries[0])} to ${fixed(deliveries.at(-1))})`;
+    const note = runs.some(({ collections }) => collections > 0) ? ', collected: not valid' : '';
+    rows.push([mode, medianOf(runs.map(run => run.broadcast)).toFixed(0), spread + note]);
+  }
+  return markdownTable(['heap, bytes', 'per broadcast', 'per delivery'], rows);
 }
 
 /** The slices of each work, in fresh processes. */
-async function oneRun(): Promise<[string, Record<Mode, number>[]][]> {
+async function oneRun(redisUrl: string): Promise<[string, Record<Mode, number>[]][]> {
   const workers: Partial<Record<Mode, ChildProcess>> = {};
   let works: string[] = [];
   for (const mode of MODES) {
-    const worker = start('worker.js', [mode, redis.url]);
+    const worker = start('worker.js', [mode, redisUrl]);
     works = await heard<string[]>(worker);
     workers[mode] = worker;
   }
@@ -96,21 +115,23 @@ async function oneRun(): Promise<[string, Record<Mode, number>[]][]> {
 
 async function slicesOf(work: string, workers: Record<Mode, ChildProcess>): Promise<Record<Mode, number>[]> {
   const slices: Record<Mode, number>[] = [];
-  // What comes first is not compiled yet.
-  for (let slice = -3; slice < SLICES; slice += 1) {
+  // Code that is not compiled yet costs ten times as much, and a node with telemetry has more of it.
+  for (const mode of MODES) await measure(workers[mode], work, WARM_MS);
+  for (let slice = 0; slice < SLICES; slice += 1) {
     const slots: Partial<Record<Mode, number>> = {};
     for (let n = 0; n < MODES.length; n += 1) {
-      const mode = MODES[Math.abs(slice + n) % MODES.length] ?? 'stub';
-      slots[mode] = await measure(workers[mode], work);
+      const mode = MODES[(slice + n) % MODES.length] ?? 'stub';
+      slots[mode] = await measure(workers[mode], work, SLICE_MS);
     }
-    if (slice >= 0) slices.push(slots as Record<Mode, number>);
+    // Each mode had its turn.
+    slices.push(slots as Record<Mode, number>);
   }
   return slices;
 }
 
-async function measure(worker: ChildProcess, work: string): Promise<number> {
+async function measure(worker: ChildProcess, work: string, ms: number): Promise<number> {
   const figure = heard<number>(worker);
-  worker.send({ work, ms: SLICE_MS });
+  worker.send({ work, ms });
   return figure;
 }
 
@@ -124,17 +145,18 @@ async function heard<T>(child: ChildProcess): Promise<T> {
   return message;
 }
 
-/** The value below which a quarter of them lies, the middle one, and the one above which a quarter lies. */
-function quartiles(values: readonly number[]): [number, number, number] {
-  const sorted = [...values].sort((one, other) => one - other);
-  const at = (part: number): number => sorted[Math.round(part * (sorted.length - 1))] ?? Number.NaN;
-  return [at(0.25), at(0.5), at(0.75)];
+function sorted(values: readonly number[]): number[] {
+  return [...values].sort((one, other) => one - other);
 }
 
-function row(cells: readonly string[]): string {
-  return `| ${cells.join(' | ')} |`;
+function medianOf(values: readonly number[]): number {
+  return sorted(values)[values.length >> 1] ?? Number.NaN;
 }
 
-function percent(part: number): string {
+function fixed(value: number | undefined): string {
+  return value?.toFixed(1) ?? '';
+}
+
+function percent(part = Number.NaN): string {
   return `${part < 0 ? '−' : '+'}${Math.abs(part * 100).toFixed(1)} %`;
 }

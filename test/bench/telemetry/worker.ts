@@ -117,10 +117,12 @@ function sendHere(round: number): void {
   for (let n = 0; n < 200; n += 1) a.sse.sendMessage(`a${(round + n) % 1000}`, 'tick', EVENT);
 }
 
-function sendToAll(from: BenchNode, prefix: string): Promise<unknown> {
-  return Promise.all(
-    Array.from({ length: 100 }, (_, n) => from.sse.sendMessageToConnection(`${prefix}${n}`, 'tick', EVENT)),
-  );
+/** @throws Error when a client does not get its event: a send that fails costs another amount */
+async function sendToAll(from: BenchNode, prefix: string): Promise<void> {
+  const sends = Array.from({ length: 100 }, (_, n) => from.sse.sendMessageToConnection(`${prefix}${n}`, 'tick', EVENT));
+  for (const { outcome } of await Promise.all(sends)) {
+    if (outcome !== 'delivered' && outcome !== 'buffered') throw new Error(`a send is ${outcome}`);
+  }
 }
 
 async function inRequest(work: () => unknown): Promise<void> {

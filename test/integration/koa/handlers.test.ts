@@ -86,6 +86,11 @@ class SourceController {
     }
   }
 
+  @SseEndpoint('/ready/:clientId')
+  *ready(): Iterable<string> {
+    for (;;) yield 'x';
+  }
+
   @SseEndpoint('/held/:clientId')
   held(): void {
     // Only held open.
@@ -420,6 +425,16 @@ describe('a handler', () => {
     const client = await open('/fails/x');
     await client.ended();
     expect(client.data()).to.deep.equal(['before']);
+  });
+
+  it('whose source is always ready leaves time for 49 others, and for clients that connect', async () => {
+    const clients = await Promise.all(Array.from({ length: 50 }, (_, n) => open(`/ready/${n}`)));
+    for (const id of ['a', 'b', 'c']) {
+      const newcomer = await open(`/held/${id}`);
+      expect((await newcomer.event('connected')).data).to.contain(id);
+    }
+    await until(() => clients.every(({ text }) => text.includes('data: x')), 'an event for each');
+    for (const client of clients) client.leave();
   });
 
   it('that fails harms no other client', async () => {

@@ -2,7 +2,7 @@ import { once } from 'node:events';
 import * as http from 'node:http';
 import { type AddressInfo, connect, type Socket } from 'node:net';
 import { expect } from 'chai';
-import { sinkFor } from '../../../src/koa/sinks.js';
+import { sinkFor } from '../../../src/koa/stream-request.js';
 import { CountingListener } from '../../../src/testing/contracts/connection-sink.js';
 import { RawClient } from '../../support/raw-client.js';
 import { until } from '../../support/until.js';
@@ -50,6 +50,20 @@ describe('a sink on a socket', () => {
     await closed;
     expect(calls).to.deep.equal(new CountingListener());
   });
+
+  for (const keepAlive of [12_000, false] as const) {
+    it(`has the operating system look for clients that vanished: connection.keepAlive ${String(keepAlive)}`, () => {
+      const asked: unknown[][] = [];
+      request.socket.setKeepAlive = (...args) => {
+        asked.push(args);
+        return request.socket;
+      };
+      const sink = sinkFor(request, response, { detach: 'auto', keepAlive });
+      sink.attach(new CountingListener());
+      sink.open();
+      expect(asked).to.deep.equal(keepAlive === false ? [] : [[true, keepAlive]]);
+    });
+  }
 
   it('that is detached leaves the one after it alone', () => {
     const first = sinkFor(request, response);

@@ -151,7 +151,7 @@ describe('nodes meet', () => {
       const watched = { name: 'main', port: master.port, password: PASSWORD };
       const started = await RedisSentinel.start(watched);
       sentinel = started;
-      await until(async () => (await started.replicas('main')) === 1, 'the Sentinel to see it', 15_000);
+      await until(async () => (await started.replicas('main')) === 1, 'the Sentinel to see it');
       const client = own(
         new Redis({
           sentinels: [{ host: '127.0.0.1', port: started.port }],

@@ -8,7 +8,7 @@ import { until } from '../../support/until.js';
 
 /** Heartbeats, which also call scripts, are far apart. */
 const SELDOM = { heartbeat: 20_000, lease: 60_000 };
-const QUICK = { node: { heartbeat: 200, lease: 600 } };
+const QUICK = { node: { heartbeat: 200, lease: 1_500 } };
 const ONE_EACH: RegistrationLimits = {
   limits: [
     { name: 'ann/', most: 1, perMinute: 100 },

@@ -58,7 +58,7 @@ describe('the console of nodes on Redis', () => {
   ) {
     // Each test reads the fields of the answer that the name says.
     const parsed = (text: string) => JSON.parse(text) as NodesAnswer & ConnectionsAnswer;
-    await until(() => stream.data(name).some(text => matches(parsed(text))), `an event ${name}`, 15_000);
+    await until(() => stream.data(name).some(text => matches(parsed(text))), `an event ${name}`);
   }
 
   it('shows every node from any node, and drains one, which has left then', async () => {
@@ -81,7 +81,7 @@ describe('the console of nodes on Redis', () => {
     await seen(fromB, 'tick', delivered);
     const probes = a?.container.get(ClusterCoordinator).selfCheck?.leakProbes() ?? [];
     expect(probes).to.not.deep.equal([]);
-    await until(() => probes.every(probe => probe.suspects().length === 0), 'no suspect of a leak', 5_000);
+    await until(() => probes.every(probe => probe.suspects().length === 0), 'no suspect of a leak');
     const drain = await EventStreamClient.open(`${b?.url ?? ''}/console/api/drain`, {
       method: 'POST',
       headers: { 'sec-fetch-site': 'same-origin', 'content-type': 'application/json' },

@@ -4,7 +4,7 @@ import { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { clusterProbes, type JoinedNode } from '../../../src/cluster/redis/joined-node.js';
 import { LeakDetection } from '../../../src/node/maintenance.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
@@ -107,7 +107,7 @@ describe('leaks of a node in Redis', () => {
         overdue: () => [late],
         abandon: (send: unknown) => done.push(`send ${send === late}`),
       },
-      feed: { topics: ['*'], holdsForNothing: true, dropHeld: () => done.push('frames') },
+      feed: { unfollowed: [], holdsForNothing: true, dropHeld: () => done.push('frames') },
     };
     // Only what the probes ask for.
     detection.watch(clusterProbes(() => node as unknown as JoinedNode));

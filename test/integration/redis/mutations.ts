@@ -22,6 +22,10 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   forget: ['log-scripts'],
   reconcile: ['reconcile-script'],
   lock: ['lock-script'],
+  access: ['other-scripts'],
+  revoke: ['other-scripts'],
+  revocations: ['other-scripts'],
+  unreadable: ['other-scripts'],
 };
 const REGISTRY_TESTS = ['lease-script', 'register-script', 'registry-scripts', 'scripts-model'];
 // They say nothing more of a script's text than a single Redis does, and take longer to start.

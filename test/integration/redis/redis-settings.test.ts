@@ -1,7 +1,6 @@
 import { expect } from 'chai';
 import { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
-import type { SseOptions } from '../../../src/options/sse-options.js';
+import { resolveOptions, type SseOptions } from '../../../src/options/sse-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RecordingLogger } from '../../support/recording-logger.js';

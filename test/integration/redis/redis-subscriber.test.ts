@@ -202,7 +202,7 @@ describe('RedisSubscriber', () => {
       for (const node of [to, from, (from + 2) % 3]) {
         await cluster.redis.servers[node]?.admin.call('CLUSTER', 'SETSLOT', slot, 'NODE', owners[to]!);
       }
-      await until(() => observed.life.length >= 3, 'the next life', 15_000);
+      await until(() => observed.life.length >= 3, 'the next life');
       await until(
         async () => {
           await gateway.publish(channel, 'x', 'sharded').catch(() => undefined);

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { RouteExpiry } from '../../../src/cluster/redis/expiry.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 import { inBatches } from '../../support/redis/redis-costs.js';

@@ -60,7 +60,7 @@ describe('a send while Redis is in trouble', () => {
 
   it('is not repeated behind itself while Redis is frozen', async () => {
     server.redis.freeze();
-    const sent = send('owner');
+    const sent = send('owner', 15_000);
     await new Promise(resolve => setTimeout(resolve, FREEZE_MS));
     server.redis.thaw();
     expect(await sent).to.deep.equal({ outcome: 'delivered', nodeId: 'b' });

@@ -1,7 +1,6 @@
 import { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import type { MaintenanceTelemetry } from '../../../src/contracts/telemetry.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
-import type { SseOptions } from '../../../src/options/sse-options.js';
+import { resolveOptions, type SseOptions } from '../../../src/options/sse-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import type { ClusterFactory } from '../../../src/testing/contracts/coordinator/ground.js';
 import { RecordingLogger } from '../recording-logger.js';

@@ -3,7 +3,7 @@ import type { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { Keys } from '../../../src/cluster/redis/keys.js';
 import { FrameSigner, RedisClock } from '../../../src/cluster/redis/signing.js';
 import type { ClusterListener } from '../../../src/contracts/listener.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingListener } from '../recording-listener.js';
 import { RecordingLogger } from '../recording-logger.js';

@@ -1,5 +1,5 @@
 import { FrameSigner, RedisClock } from '../../../src/cluster/redis/signing.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 
 /** A signer without a secret. */
 export function unsigned(): FrameSigner {

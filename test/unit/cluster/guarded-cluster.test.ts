@@ -5,7 +5,7 @@ import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
 import type { ClusterCoordinator, Publication } from '../../../src/contracts/cluster.js';
 import type { OperationKind, ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
-import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
+import { PassthroughPolicy } from '../../../src/resilience/policies.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { codeOf } from '../../support/code-of.js';
 import { RecordingListener } from '../../support/recording-listener.js';

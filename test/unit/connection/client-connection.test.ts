@@ -1,7 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { REMEMBER_MS } from '../../../src/connection/message-memory.js';
+import { REMEMBER_MS } from '../../../src/connection/direct-send.js';
 import { SseError } from '../../../src/errors.js';
 import { Bench, type Client, dataIn, eventsIn, frame, frameOf } from './connection-bench.js';
 

@@ -1,10 +1,9 @@
 import { createParser, type EventSourceMessage } from 'eventsource-parser';
 import { ClientConnection } from '../../../src/connection/client-connection.js';
-import { type ConnectionEnvironment, MessageIds, type SendBufferPolicy } from '../../../src/connection/environment.js';
-import { MessageMemories } from '../../../src/connection/message-memory.js';
-import { TurnBudget, WriteScheduler } from '../../../src/connection/scheduler.js';
+import type { ConnectionEnvironment, SendBufferPolicy } from '../../../src/connection/environment.js';
+import { MessageIds, MessageMemories } from '../../../src/connection/direct-send.js';
+import { HeartbeatWheel, TurnBudget, Watchdog, WriteScheduler } from '../../../src/connection/scheduler.js';
 import { SendBufferBudget } from '../../../src/connection/send-buffer.js';
-import { HeartbeatWheel, Watchdog } from '../../../src/connection/timers.js';
 import type { Cursor, Frame } from '../../../src/contracts/events.js';
 import type { Comeback } from '../../../src/protocol/cursor.js';
 import { EventEncoder } from '../../../src/protocol/event-stream.js';

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { type Beating, HeartbeatWheel } from '../../../src/connection/timers.js';
+import { type Beating, HeartbeatWheel } from '../../../src/connection/scheduler.js';
 
 describe('HeartbeatWheel', () => {
   let clock: sinon.SinonFakeTimers;

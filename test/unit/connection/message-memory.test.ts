@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { useFakeTimers } from 'sinon';
-import { MAX_REMEMBERED, MessageMemories, MessageMemory, REMEMBER_MS } from '../../../src/connection/message-memory.js';
+import { MAX_REMEMBERED, MessageMemories, MessageMemory, REMEMBER_MS } from '../../../src/connection/direct-send.js';
 import type { LocalResult } from '../../../src/contracts/events.js';
 
 const DELIVERED: LocalResult = { outcome: 'delivered' };

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { Watchdog, type Watched } from '../../../src/connection/timers.js';
+import { Watchdog, type Watched } from '../../../src/connection/scheduler.js';
 
 /** A connection with waiting bytes until a test changes that. */
 class WaitingConnection implements Watched {

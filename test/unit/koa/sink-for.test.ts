@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { SseError } from '../../../src/errors.js';
-import { sinkFor } from '../../../src/koa/sinks.js';
+import { sinkFor } from '../../../src/koa/stream-request.js';
 
 describe('sinkFor', () => {
   it('refuses what is no request of Node', () => {

@@ -5,10 +5,9 @@ import type { CloseReceipt } from '../../../src/contracts/events.js';
 import type { ConnectionOptions } from '../../../src/contracts/service.js';
 import type { ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
-import type { SseOptions } from '../../../src/options/sse-options.js';
+import { resolveOptions, type SseOptions } from '../../../src/options/sse-options.js';
 import { parseCursor } from '../../../src/protocol/cursor.js';
-import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
+import { CockatielPolicy } from '../../../src/resilience/policies.js';
 import { codeOf } from '../../support/code-of.js';
 import { type Hook, hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { SubscriptionCounter } from '../../support/subscription-counter.js';
@@ -30,6 +29,9 @@ const MOMENTS = [
 ] as const;
 
 type Moment = (typeof MOMENTS)[number];
+
+/** Gives up calls that fail much earlier than usual, and late enough for a call on a busy machine. */
+const SOON = { register: { timeout: 500 } };
 
 describe('ConnectionOpener', () => {
   let cluster: TestCluster;
@@ -297,7 +299,7 @@ describe('ConnectionOpener', () => {
         onMoment = now => {
           if (now === moment) throw new SseError('UNAVAILABLE', 'cut off');
         };
-        const node = interruptible({ onUnavailable: 'reject' });
+        const node = interruptible({ onUnavailable: 'reject', resilience: SOON });
         const opening = node.connect('c1', { topics: ['news', 'sport'] }, sink);
         expect(await codeOf(opening)).to.equal('UNAVAILABLE');
         expect(sink.opened).to.equal(false);
@@ -471,7 +473,7 @@ describe('ConnectionOpener', () => {
     });
 
     it('a newcomer that fails leaves the present owner alone', async () => {
-      const node = interruptible({ onUnavailable: 'reject' });
+      const node = interruptible({ onUnavailable: 'reject', resilience: SOON });
       const owner = await node.connect('c1');
       onMoment = moment => {
         if (moment === 'before routes.register') throw new SseError('UNAVAILABLE', 'cut off');

@@ -3,12 +3,12 @@ import sinon from 'sinon';
 import type { Inconsistency, ReconcileReport, ReconcileRequest } from '../../../src/contracts/self-check.js';
 import { SseError } from '../../../src/errors.js';
 import { Reconciler } from '../../../src/node/maintenance.js';
-import type { ConsistencySettings } from '../../../src/options/sse-options.js';
+import type { ResolvedSseOptions } from '../../../src/options/sse-options.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 import { turns } from '../../support/turns.js';
 
-const SETTINGS: ConsistencySettings = {
+const SETTINGS: ResolvedSseOptions['consistency'] = {
   enabled: true,
   statusCheckInterval: 30_000,
   inconsistencyHandlingStrategy: 'auto_correct',
@@ -28,7 +28,7 @@ describe('Reconciler', () => {
   let reported: Inconsistency[];
   let check: Reconciler;
 
-  function make(settings: Partial<ConsistencySettings> = {}): Reconciler {
+  function make(settings: Partial<ResolvedSseOptions['consistency']> = {}): Reconciler {
     const coordinator = {
       selfCheck: {
         reconcile: (request: ReconcileRequest) => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { Reconciler } from '../../../src/node/maintenance.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { codeOf } from '../../support/code-of.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { RecordingSink } from '../../support/recording-sink.js';

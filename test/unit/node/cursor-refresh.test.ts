@@ -2,7 +2,7 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { ClientCursor } from '../../../src/connection/cursor.js';
 import { CursorRefresh, Maintenance } from '../../../src/node/maintenance.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
@@ -99,8 +99,11 @@ describe('CursorRefresh', () => {
   });
 
   it('does not move a client that has the newest entry', async () => {
-    await node.connect('c1', { topics: ['news'] });
+    const { sink } = await node.connect('c1', { topics: ['news'] });
+    await turns();
     await node.service.publish('news', 'message', 'x');
+    await turns();
+    expect(sink.lastId).to.equal(present());
     expect(refresh.run()).to.equal(0);
   });
 

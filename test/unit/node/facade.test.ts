@@ -315,7 +315,7 @@ describe('SseService on two nodes', () => {
     it('a drain releases the routes before the first socket ends', async () => {
       const { sink } = await here.connect('c1');
       const drained = here.service.drain();
-      await until(async () => !(await there.service.isConnected('c1')), 'the release', 2000);
+      await until(async () => !(await there.service.isConnected('c1')), 'the release');
       await drained;
       expect(sink.ended).to.equal(true);
     });

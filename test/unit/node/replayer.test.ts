@@ -5,7 +5,7 @@ import type { ConnectionOptions } from '../../../src/contracts/service.js';
 import type { CommandReceipt, Cursor } from '../../../src/contracts/events.js';
 import { SseError } from '../../../src/errors.js';
 import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
-import { gapOfLostLog } from '../../../src/protocol/gap.js';
+import { gapOfLostLog } from '../../../src/protocol/event-stream.js';
 import { codeOf } from '../../support/code-of.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
@@ -551,29 +551,34 @@ describe('Replayer', () => {
       return { node: cluster.node('scripted', { wrap }), asked: () => asked };
     }
 
-    it('is reported, and the new log is replayed to its own head', async () => {
-      const { node: reader, asked } = scripted([
-        { head: old(500), completeTo: old(1), frames: [frame(old(1), 'old')] },
-        {
-          head: young(2),
-          completeTo: young(1),
-          frames: [frame(young(1), 'one')],
-          gap: gapOfLostLog('EPOCH', young(0)),
-        },
-        { head: young(3), completeTo: young(3), frames: [frame(young(2), 'two')] },
-      ]);
-      const { sink, connection } = await reader.connect('c1', {
-        topics: ['news'],
-        lastEventId: formatCursor(old(0)),
+    for (const [clock, ms] of [
+      ['behind', 1_000],
+      ['ahead of', 2_000_000],
+    ] as const) {
+      it(`is reported, and the new log is replayed to its own head, with a clock ${clock} the former one`, async () => {
+        const next = (sequence: number): Cursor => ({ ...young(sequence), ms });
+        const { node: reader, asked } = scripted([
+          { head: old(500), completeTo: old(1), frames: [frame(old(1), 'old')] },
+          {
+            head: next(2),
+            completeTo: next(1),
+            frames: [frame(next(1), 'one')],
+            gap: gapOfLostLog('EPOCH', next(0)),
+          },
+          { head: next(3), completeTo: next(3), frames: [frame(next(2), 'two')] },
+        ]);
+        const { sink, connection } = await reader.connect('c1', {
+          topics: ['news'],
+          lastEventId: formatCursor(old(0)),
+        });
+        cluster.bus.reach('scripted')?.onPublication('news', frame(next(4), 'live'));
+        await turns();
+        expect(asked()).to.equal(3);
+        expect(connection.state.kind).to.equal('open');
+        expect(sink.names.indexOf('sse.reset')).to.equal(2);
+        expect(sink.data('message')).to.deep.equal(['old', 'one', 'two', 'live']);
       });
-      // What comes of the new log is news, whatever its clock says.
-      cluster.bus.reach('scripted')?.onPublication('news', frame(young(4), 'live'));
-      await turns();
-      expect(asked()).to.equal(3);
-      expect(connection.state.kind).to.equal('open');
-      expect(sink.names.indexOf('sse.reset')).to.equal(2);
-      expect(sink.data('message')).to.deep.equal(['old', 'one', 'two', 'live']);
-    });
+    }
 
     it('a client gets what its node delivers after a page that ended before the goal, since the node is behind the log', async () => {
       const { node: reader } = scripted([

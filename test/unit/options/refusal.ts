@@ -1,6 +1,5 @@
 import { SseError } from '../../../src/errors.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
-import type { SseOptions } from '../../../src/options/sse-options.js';
+import { resolveOptions, type SseOptions } from '../../../src/options/sse-options.js';
 
 /** The message with which these settings are refused. Takes anything, as JavaScript callers may. */
 export function refusal(input: unknown, env: NodeJS.ProcessEnv = {}): string {

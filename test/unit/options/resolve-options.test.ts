@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { SseError } from '../../../src/errors.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { refusal } from './refusal.js';
 
 describe('resolveOptions', () => {

@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { type HistorySettings, retentionFor } from '../../../src/options/topic-history.js';
 
 function history(topics: HistorySettings['topics'], enabled = true): HistorySettings {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { inspect } from 'node:util';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
 import { refusal } from './refusal.js';
 
 const SECRET = 'hunter2';

@@ -1,6 +1,5 @@
 import { expect } from 'chai';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
-import { listSettings } from '../../../src/options/environment.js';
+import { listSettings, resolveOptions } from '../../../src/options/sse-options.js';
 import { refusal } from './refusal.js';
 
 /** Settings that are objects themselves. */

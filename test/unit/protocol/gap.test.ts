@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { gapOf } from '../../../src/protocol/gap.js';
+import { gapOf } from '../../../src/protocol/event-stream.js';
 
 describe('gapOf', () => {
   const resumedFrom = { epoch: 'e', ms: 1, sequence: 1 };

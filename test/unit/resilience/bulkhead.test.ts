@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Bulkhead } from '../../../src/resilience/cockatiel-policy.js';
+import { Bulkhead } from '../../../src/resilience/policies.js';
 
 describe('Bulkhead', () => {
   let bulkhead: Bulkhead;

@@ -4,9 +4,8 @@ import { expect } from 'chai';
 import { type SinonFakeTimers, useFakeTimers } from 'sinon';
 import type { OperationContext, OperationKind, ResilienceObserver } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
-import { resolveOptions } from '../../../src/options/resolve-options.js';
-import type { SseOptions } from '../../../src/options/sse-options.js';
-import { CockatielPolicy } from '../../../src/resilience/cockatiel-policy.js';
+import { resolveOptions, type SseOptions } from '../../../src/options/sse-options.js';
+import { CockatielPolicy } from '../../../src/resilience/policies.js';
 import { turns } from '../../support/turns.js';
 
 const KINDS: readonly OperationKind[] = ['register', 'send', 'publish', 'command', 'maintenance'];

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { SseError } from '../../../src/errors.js';
-import { PassthroughPolicy } from '../../../src/resilience/passthrough-policy.js';
+import { PassthroughPolicy } from '../../../src/resilience/policies.js';
 
 describe('PassthroughPolicy', () => {
   it('tries once, also retryable failures', async () => {

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import { context, trace, TraceFlags } from '@opentelemetry/api';
-import { ConsoleLogger, type LogLevel } from '../../../src/telemetry/console-logger.js';
+import { ConsoleLogger, type LogLevel } from '../../../src/telemetry/telemetry.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
 
 const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];

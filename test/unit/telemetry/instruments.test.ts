@@ -3,7 +3,7 @@ import { expect } from 'chai';
 import type { CircuitState } from '../../../src/contracts/policy.js';
 import type { NodeGauges } from '../../../src/contracts/telemetry.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
-import { type MetricDefinition, METRICS } from '../../../src/telemetry/metrics.js';
+import { type MetricDefinition, METRICS } from '../../../src/telemetry/names.js';
 import { OpenTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingSdk } from '../../support/recording-sdk.js';
 import { turns } from '../../support/turns.js';
@@ -109,6 +109,34 @@ describe('metrics', () => {
     expect(text).to.not.include('unbounded-17');
     expect(text).to.not.include('"c1"');
     expect(text).to.include('"chat"');
+  });
+
+  it('have at most as many series as docs/telemetry.md says, whatever clients and applications do', async () => {
+    sdk = RecordingSdk.start();
+    observe();
+    await useAll();
+    const { connections, events, maintenance } = telemetry;
+    for (let n = 0; n < 200; n += 1) {
+      const error = Object.assign(new Error('x'), { name: `Error${n}` });
+      const connection = { id: `c${n}`, openedAt: 0, topics: new Set(), origin: {} } as never;
+      connections.refused(`c${n}`, error);
+      connections.stopped(connection, `reason-${n}`);
+      maintenance.leaked(`kind-${n}`, 1);
+      events.sent('connection', `event-${n}`, 'delivered');
+      const trace = Date.now().toString(36);
+      const to = { scope: 'topic', topic: `topic-${n}` } as const;
+      events.fanningOut({ to, size: 1, position: undefined, trace }, () => ({
+        delivered: 1,
+        buffered: 1,
+        rejected: 1,
+      }));
+    }
+    // One event is on the list.
+    const bounds: Record<string, number> = { 'sse.events.sent': 90, 'sse.deliveries': 45, 'sse.refusals': 24 };
+    for (const { name, attributes } of Object.values<MetricDefinition>(METRICS)) {
+      const most = bounds[name] ?? (attributes.length === 0 ? 1 : 65 * attributes.length);
+      expect((await sdk.points(name)).length, name).to.be.at.most(most);
+    }
   });
 
   it('have buckets that suit what they measure', async () => {

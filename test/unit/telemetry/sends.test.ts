@@ -10,7 +10,7 @@ import {
   SpanStatusCode,
   trace,
 } from '@opentelemetry/api';
-import type { ReadableSpan } from '@opentelemetry/sdk-trace';
+import { type ReadableSpan, SamplingDecision } from '@opentelemetry/sdk-trace';
 import { expect } from 'chai';
 import type { ClusterCoordinator } from '../../../src/contracts/cluster.js';
 import type { SendResult } from '../../../src/contracts/events.js';
@@ -372,6 +372,22 @@ describe('telemetry of a send', () => {
     expect(sdk.spans('sse.deliver')).to.have.length(1);
     const recorded = sdk.spans().map(({ attributes, events, status }) => [attributes, events, status]);
     expect(JSON.stringify(recorded)).to.not.include('secret-7');
+  });
+
+  it('that is not recorded asks the sampler once, with baggage and without', async () => {
+    sdk.stop();
+    const asked: string[] = [];
+    const shouldSample = (_context: unknown, _traceId: string, name: string) => {
+      asked.push(name);
+      return { decision: SamplingDecision.NOT_RECORD };
+    };
+    sdk = RecordingSdk.start({ sampler: { shouldSample, toString: () => 'none' } });
+    for (const baggage of [true, false]) {
+      const node = await cluster.started(`asks-${String(baggage)}`, { options: { telemetry: { baggage } } });
+      await node.service.sendMessageToConnection('nobody', 'chat', 'hi');
+    }
+    expect(asked).to.deep.equal(['sse.send', 'sse.send']);
+    expect(await sdk.value('sse.route.duration')).to.equal(2);
   });
 
   it('is recorded in metrics alone when spans are not recorded', async () => {

@@ -5,7 +5,7 @@ import { catchUp } from '../../../../src/cluster/redis/log-scan.js';
 import { type LogEntry, LogTail } from '../../../../src/cluster/redis/tail.js';
 import type { ReplayPage } from '../../../../src/contracts/cluster.js';
 import type { Cursor, Gap } from '../../../../src/contracts/events.js';
-import { resolveOptions } from '../../../../src/options/resolve-options.js';
+import { resolveOptions } from '../../../../src/options/sse-options.js';
 import { ModelRedis } from '../../../support/log/model-redis.js';
 import { unsigned } from '../../../support/redis/signer-of.js';
 import { turns } from '../../../support/turns.js';

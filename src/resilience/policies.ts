@@ -11,7 +11,6 @@ import {
   retry,
   type RetryPolicy,
 } from 'cockatiel';
-import type { Logger } from '../contracts/logger.js';
 import type {
   CircuitState,
   OperationContext,
@@ -20,11 +19,9 @@ import type {
   ResilienceObserver,
   ResiliencePolicy,
 } from '../contracts/policy.js';
-import type { MaintenanceTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { LONGEST_MS } from '../time.js';
-import { CallContext, givenUp } from './passthrough-policy.js';
 
 /** The settings that the policy reads. */
 export type CockatielPolicySettings = Pick<ResolvedSseOptions, 'resilience'>;
@@ -49,11 +46,7 @@ export class CockatielPolicy implements ResiliencePolicy {
     private readonly observer: ResilienceObserver = {},
   ) {}
 
-  execute<T>(
-    kind: OperationKind,
-    operation: (context: OperationContext) => Promise<T>,
-    signal?: AbortSignal,
-  ): Promise<T> {
+  execute<T>(kind: OperationKind, operation: Operation<T>, signal?: AbortSignal): Promise<T> {
     return this.#guard(kind).execute(operation, signal);
   }
 
@@ -62,11 +55,10 @@ export class CockatielPolicy implements ResiliencePolicy {
   }
 
   #guard(kind: OperationKind): OperationGuard {
-    let guard = this.#guards.get(kind);
-    if (guard === undefined) {
-      guard = new OperationGuard(kind, this.settings.resilience[kind], this.observer);
-      this.#guards.set(kind, guard);
-    }
+    const present = this.#guards.get(kind);
+    if (present !== undefined) return present;
+    const guard = new OperationGuard(kind, this.settings.resilience[kind], this.observer);
+    this.#guards.set(kind, guard);
     return guard;
   }
 }
@@ -107,11 +99,8 @@ class OperationGuard {
     // Asked before the call waits for its turn, so that an outage does not fill the queue.
     if (!this.#admits) throw this.#refusal('circuit');
     if (this.#bulkhead.enter()) return this.#run(operation, signal);
-    return this.#bulkhead.waitAndRun(() => this.#run(operation, signal), {
-      maxWaitMs: this.limits.timeout,
-      signal,
-      refusal: reason => this.#refusal(reason),
-    });
+    const run = (): Promise<T> => this.#run(operation, signal);
+    return this.#bulkhead.waitAndRun(run, this.limits.timeout, signal, reason => this.#refusal(reason));
   }
 
   async #run<T>(operation: Operation<T>, signal: AbortSignal | undefined): Promise<T> {
@@ -196,40 +185,29 @@ class OperationGuard {
 
   #refusal(reason: RefusalReason): SseError {
     this.observer.onRefused?.(this.kind, reason);
-    const options = { cause: reason === 'circuit' ? this.#lastFailure : undefined, retryable: reason !== 'timeout' };
-    return new SseError('UNAVAILABLE', this.#messageOf(reason), options);
+    const failure = reason === 'circuit' ? this.#breaker.lastFailure : undefined;
+    const cause = failure !== undefined && 'error' in failure ? failure.error : undefined;
+    return new SseError('UNAVAILABLE', this.#messageOf(reason), { cause, retryable: reason !== 'timeout' });
   }
 
   #messageOf(reason: RefusalReason): string {
     const { kind, limits } = this;
-    const { timeout, breakerFailures, breakerCooldown } = limits;
-    const setting = (name: keyof Limits): string => `resilience.${kind}.${name}`;
-    const running = `${limits.concurrency} calls of kind ${kind} run (${setting('concurrency')})`;
+    const setting = (name: keyof Limits): string => `(resilience.${kind}.${name})`;
+    const running = `${limits.concurrency} calls of kind ${kind} run ${setting('concurrency')}`;
+    const timeout = `within ${limits.timeout} ms ${setting('timeout')}`;
     switch (reason) {
-      case 'circuit':
-        return (
-          `calls of kind ${kind} fail at once, since the cluster failed ${breakerFailures} in a row ` +
-          `(${setting('breakerFailures')}); see the cause, and call again after ${breakerCooldown} ms ` +
-          `(${setting('breakerCooldown')})`
-        );
+      case 'circuit': {
+        const failures = `${limits.breakerFailures} in a row ${setting('breakerFailures')}`;
+        const next = `see the cause, and call again after ${limits.breakerCooldown} ms ${setting('breakerCooldown')}`;
+        return `calls of kind ${kind} fail at once, since the cluster failed ${failures}; ${next}`;
+      }
       case 'queue':
-        return `${running} and ${limits.queue} wait (${setting('queue')}); call less at once, or raise these limits`;
+        return `${running} and ${limits.queue} wait ${setting('queue')}; call less at once, or raise these limits`;
       case 'turn':
-        return (
-          `a call of kind ${kind} must get its turn within ${timeout} ms (${setting('timeout')}), and ${running}; ` +
-          'call less at once, or raise these limits'
-        );
+        return `a call of kind ${kind} must get its turn ${timeout}, and ${running}; call less at once, or raise these limits`;
       case 'timeout':
-        return (
-          `a call of kind ${kind} must be answered within ${timeout} ms (${setting('timeout')}); it may be carried ` +
-          'out all the same, so look before you repeat it'
-        );
+        return `a call of kind ${kind} must be answered ${timeout}; it may be carried out all the same, so look before you repeat it`;
     }
-  }
-
-  get #lastFailure(): unknown {
-    const failure = this.#breaker.lastFailure;
-    return failure !== undefined && 'error' in failure ? failure.error : undefined;
   }
 }
 
@@ -247,39 +225,6 @@ const STATES: Readonly<Record<BreakerState, CircuitState>> = {
   [BreakerState.Open]: 'open',
   [BreakerState.Isolated]: 'open',
 };
-
-/**
- * Logs when calls of a kind begin to fail at once and when they succeed again, once per outage. Records each retry and
- * refusal in telemetry.
- */
-export function policyObserver(
-  logger: Logger,
-  maintenance: Pick<MaintenanceTelemetry, 'retrying' | 'refusing'>,
-): ResilienceObserver {
-  // In an outage a circuit opens again after every call that tries.
-  const open = new Set<OperationKind>();
-  return {
-    onRetry: (kind, _attempt, error) => maintenance.retrying(kind, error),
-    onRefused: (kind, reason) => maintenance.refusing(kind, reason),
-    onCircuit: (kind, state) => {
-      if (state === 'open' && !open.has(kind)) {
-        open.add(kind);
-        logger.warn('calls to the cluster fail at once until one succeeds', { kind });
-      } else if (state === 'closed' && open.delete(kind)) {
-        logger.info('calls to the cluster succeed again', { kind });
-      }
-    },
-  };
-}
-
-/** How a call waits for its turn. */
-interface Waiting {
-  readonly maxWaitMs: number;
-  /** The caller's. */
-  readonly signal: AbortSignal | undefined;
-  /** The error when the queue is full (`queue`) or the wait was too long (`turn`). */
-  readonly refusal: (reason: 'queue' | 'turn') => SseError;
-}
 
 /**
  * Lets so many calls run at once and so many more wait, first come, first served: no call overtakes one that waits.
@@ -327,10 +272,16 @@ export class Bulkhead {
 
   /**
    * Queues a call that could not enter, and runs it in its turn, in the asynchronous context of its caller. `run` must
-   * {@link leave}. Leaves the queue at once when the signal aborts.
+   * {@link leave}. Leaves the queue at once when the caller's signal aborts.
+   * @param refusal the error when the queue is full (`queue`), or the wait longer than `maxWaitMs` (`turn`)
    * @throws SseError the refusal, or `UNAVAILABLE` when the signal aborts
    */
-  waitAndRun<T>(run: () => Promise<T>, { maxWaitMs, signal, refusal }: Waiting): Promise<T> {
+  waitAndRun<T>(
+    run: () => Promise<T>,
+    maxWaitMs: number,
+    signal: AbortSignal | undefined,
+    refusal: (reason: 'queue' | 'turn') => SseError,
+  ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
       // The call that ends calls `begin`, in a context of its own.
       const begin = AsyncResource.bind((): void => {
@@ -363,4 +314,83 @@ export class Bulkhead {
     if (begin === undefined) this.#running -= 1;
     else begin();
   }
+}
+
+/** Runs every operation once and limits nothing. For a process alone, which has no cluster to call, and for tests. */
+export class PassthroughPolicy implements ResiliencePolicy {
+  execute<T>(_kind: OperationKind, operation: Operation<T>, signal?: AbortSignal): Promise<T> {
+    if (signal !== undefined) return this.#until(signal, operation);
+    try {
+      return operation(new CallContext(undefined));
+    } catch (error) {
+      // Thrown before there is a promise.
+      return (async () => {
+        throw error;
+      })();
+    }
+  }
+
+  circuit(): CircuitState {
+    return 'closed';
+  }
+
+  async #until<T>(signal: AbortSignal, operation: Operation<T>): Promise<T> {
+    if (signal.aborted) throw givenUp(signal);
+    const context = new CallContext(signal);
+    try {
+      return await operation(context);
+    } finally {
+      context.end();
+    }
+  }
+}
+
+/** One call of a policy. The signal of its operation is created when the operation reads it. */
+class CallContext implements OperationContext {
+  /** The error of the last try. */
+  failure: unknown;
+  #controller: AbortController | undefined;
+  #gaveUp: { readonly reason: unknown } | undefined;
+  #ended = false;
+  #onAbort: (() => void) | undefined;
+
+  constructor(private readonly caller: AbortSignal | undefined) {}
+
+  get signal(): AbortSignal {
+    this.#controller ??= this.#begin();
+    return this.#controller.signal;
+  }
+
+  get aborted(): boolean {
+    return this.#gaveUp !== undefined || this.caller?.aborted === true;
+  }
+
+  /** The policy or the caller gives up on the operation: its signal aborts with this reason. */
+  giveUp(reason: unknown): void {
+    this.#gaveUp ??= { reason };
+    this.#controller?.abort(reason);
+  }
+
+  /** The call has ended; no listener stays on the caller's signal. */
+  end(): void {
+    this.#ended = true;
+    if (this.#onAbort !== undefined) this.caller?.removeEventListener('abort', this.#onAbort);
+  }
+
+  #begin(): AbortController {
+    const controller = new AbortController();
+    const { caller } = this;
+    if (this.#gaveUp !== undefined) controller.abort(this.#gaveUp.reason);
+    else if (caller?.aborted === true) controller.abort(caller.reason);
+    else if (!this.#ended) {
+      this.#onAbort = () => this.giveUp(caller?.reason);
+      caller?.addEventListener('abort', this.#onAbort);
+    }
+    return controller;
+  }
+}
+
+/** The error of a call whose caller's signal aborted before the call could run. */
+function givenUp(caller: AbortSignal | undefined): SseError {
+  return new SseError('UNAVAILABLE', 'its caller gave the call up before it could run', { cause: caller?.reason });
 }
