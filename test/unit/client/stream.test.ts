@@ -428,7 +428,17 @@ describe('client: a stream', () => {
 
     it('posts a body, and goes on without a session storage', async () => {
       const errors: unknown[] = [];
-      await start({ body: '{}', resume: 'session', onError: error => errors.push(error) });
+      const forbidden = (): never => {
+        throw new Error('the storage is forbidden');
+      };
+      const storage = Object.getOwnPropertyDescriptor(globalThis, 'sessionStorage');
+      Object.defineProperty(globalThis, 'sessionStorage', { get: forbidden, configurable: true });
+      try {
+        await start({ body: '{}', resume: 'session', onError: error => errors.push(error) });
+      } finally {
+        Reflect.deleteProperty(globalThis, 'sessionStorage');
+        if (storage !== undefined) Object.defineProperty(globalThis, 'sessionStorage', storage);
+      }
       expect(server.last.init.method).to.equal('POST');
       server.last.open(id(1));
       await settled();
