@@ -11,17 +11,17 @@ import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
-import { AuditTrail } from './node/node.js';
 import { GUARDS_DECIDE, TicketGuard } from './node/authorization.js';
 import { Maintenance } from './node/maintenance.js';
+import { AuditTrail } from './node/node.js';
 import { DistributedSseService } from './node/service.js';
 import { MemoryConnectionStore } from './node/store.js';
-import { type EnvironmentOption, ResolvedSseOptions, resolveOptions, type SseOptions } from './options/sse-options.js';
 import { assertKnownKeys } from './options/problems.js';
+import { type EnvironmentOption, ResolvedSseOptions, resolveOptions, type SseOptions } from './options/sse-options.js';
 import { formatCursor } from './protocol/cursor.js';
 import { CockatielPolicy, PassthroughPolicy } from './resilience/policies.js';
-import { ConsoleLogger, OpenTelemetry, policyObserver, SilentTelemetry } from './telemetry/telemetry.js';
 import type { ServerAddress } from './telemetry/spans.js';
+import { ConsoleLogger, OpenTelemetry, policyObserver, SilentTelemetry } from './telemetry/telemetry.js';
 
 /** A service of one's own: a class the container builds once, or a ready object. */
 export type Override<T> = Newable<T> | (T & object);

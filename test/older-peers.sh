@@ -27,10 +27,10 @@ for peer in ${*:-inversify koa ioredis}; do
   versions=$(oldest ${packages[$peer]})
   echo "== $versions"
   mkdir "$folder/$peer"
-  tar --exclude=./.git -cf - . | tar -xf - -C "$folder/$peer"
+  tar --exclude=./.git --exclude=./dist/clients -cf - . | tar -xf - -C "$folder/$peer"
   cd "$folder/$peer"
   # shellcheck disable=SC2086
-  npm install --no-audit --no-fund --silent --no-save --legacy-peer-deps $versions
+  npm install --no-audit --no-fund --silent --no-save --force $versions
   leaves_out=${peer}_leaves_out
   # shellcheck disable=SC2086
   node --enable-source-maps node_modules/mocha/bin/mocha.js ${files[$peer]} ${!leaves_out:+--invert --grep "${!leaves_out}"}

@@ -12,7 +12,8 @@ export type Control = (path: readonly string[]) => Promise<object> | undefined;
 
 /**
  * What stands in front of the nodes, as nginx would: each request goes to the next node that runs, or to the one that the query
- * names (`?node=b`) while that one runs. Below `/tour/cluster` it does what a single node cannot do for the tour.
+ * names (`?node=b`) while that one runs. The console comes from the first node that runs: all streams of its page are viewers of
+ * one node. Below `/tour/cluster` it does what a single node cannot do for the tour.
  */
 export function createBalancer(upstreams: readonly Upstream[], control: Control): Server {
   let turn = 0;
@@ -21,6 +22,7 @@ export function createBalancer(upstreams: readonly Upstream[], control: Control)
     const running = upstreams.filter(upstream => upstream.running && !tried.has(upstream));
     const wanted = running.find(({ id }) => id === url.searchParams.get('node'));
     if (wanted !== undefined) return wanted;
+    if (url.pathname.startsWith('/console')) return running[0];
     turn += 1;
     return running[turn % Math.max(1, running.length)];
   };

@@ -142,7 +142,7 @@ export class Connection implements Feed {
     this.#atOnce = false;
     this.#running = new RunningAttempt(this.settings, this);
     const end = await this.#running.ended;
-    if (this.#running.openFor > LASTING) this.failures = 0;
+    if (performance.now() - this.#running.openedAt > LASTING) this.failures = 0;
     this.#running = undefined;
     return end;
   }
@@ -206,9 +206,11 @@ class RunningAttempt implements Attempt {
   /** `undefined` when this side ended it. */
   readonly ended: Promise<ConnectionEnd | undefined>;
 
+  /** By the monotonic clock; never so far. */
+  openedAt = Infinity;
+
   readonly #abort = new AbortController();
   #resolve: (end: ConnectionEnd | undefined) => void = () => undefined;
-  #openedAt: number | undefined;
   #aliveAt = performance.now();
   #watchdog: ReturnType<typeof setTimeout> | undefined;
   /** The latest `retry:`, until an event follows that it does not belong to. */
@@ -226,19 +228,14 @@ class RunningAttempt implements Attempt {
     void this.#read();
   }
 
-  /** How long the stream has been open, in milliseconds. */
-  get openFor(): number {
-    return this.#openedAt === undefined ? 0 : performance.now() - this.#openedAt;
-  }
-
   onBlock(block: Block): Handled {
     const { event, data } = block;
     if (this.signal.aborted) return undefined;
     const facts = isLibraryEvent(event) ? factsIn(data) : {};
     if (event !== 'sse.closed') {
       this.#asked = 0;
-      if (data !== undefined && this.#openedAt === undefined) {
-        this.#openedAt = performance.now();
+      if (data !== undefined && this.openedAt === Infinity) {
+        this.openedAt = performance.now();
         this.connection.onOpen(facts.connectionId, facts.nodeId);
       }
     }
@@ -276,13 +273,16 @@ class RunningAttempt implements Attempt {
   }
 
   async #read(): Promise<void> {
+    const { confirm = fetchTransport, transport = confirm } = this.options;
+    let ended: Promise<TransportEnd> | undefined;
     try {
-      const { confirm = fetchTransport, transport = confirm } = this.options;
-      const end: TransportEnd = await transport(this);
+      ended = transport(this);
+      const end = await ended;
       this.finish(end.kind === 'ended' ? { kind: 'broken', reason: 'ended' } : end);
     } catch (error) {
-      const reason = scope.navigator?.onLine === false ? 'offline' : 'failed';
-      this.finish({ kind: 'broken', reason, message: String(error) });
+      const failed = scope.navigator?.onLine === false ? 'offline' : 'failed';
+      // A transport that throws before it begins was given options that it cannot use.
+      this.finish({ kind: 'broken', reason: ended === undefined ? 'unusable' : failed, message: String(error) });
     }
   }
 }

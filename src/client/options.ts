@@ -81,7 +81,8 @@ export type ClosedState = StreamEnd & { readonly kind: 'closed' };
 /** Why a connection, or the whole stream, has ended. */
 export interface StreamEnd {
   /**
-   * The reason in the server's `sse.closed`; or `refused` (a status, in `status`), `failed` (the network), `silent` (no byte
+   * The reason in the server's `sse.closed`; or `refused` (a status, in `status`), `failed` (the network), `unusable` (options that
+   * the transport cannot use; for good), `silent` (no byte
    * for {@link ConnectOptions.silence}), `offline`, `ended` (without a last event), `client` (`close()`), `aborted` (the signal).
    */
   readonly reason: string;
@@ -104,7 +105,7 @@ export interface ConnectOptions {
    * `revoked` and `expired` the stream comes back only with such a function.
    */
   readonly headers?: RequestHeaders | (() => RequestHeaders | Promise<RequestHeaders>);
-  /** Default `GET`. */
+  /** Default `GET`, and `POST` with a body. */
   readonly method?: string;
   /** Body of the request, or a function that gives one for each attempt. */
   readonly body?: RequestBody | (() => RequestBody | Promise<RequestBody>);

@@ -6,7 +6,12 @@ export type ConnectionEnd =
   | { readonly kind: 'closed'; readonly reason: string; readonly retry: number }
   /** The answer was no event stream. */
   | { readonly kind: 'refused'; readonly status: number; readonly retryAfter: number }
-  | { readonly kind: 'broken'; readonly reason: 'failed' | 'silent' | 'ended' | 'offline'; readonly message?: string };
+  | {
+      readonly kind: 'broken';
+      /** `unusable`: the transport did not even begin, and would not the next time. */
+      readonly reason: 'failed' | 'silent' | 'ended' | 'offline' | 'unusable';
+      readonly message?: string;
+    };
 
 /** What a stream does next. */
 export type Step =
@@ -53,7 +58,7 @@ export function nextStep(end: ConnectionEnd, options: ConnectOptions, history: H
       return again || temporary ? pause(refusal, end.retryAfter, options, history) : { kind: 'stop', end: refusal };
     }
     case 'broken':
-      return pause(end, 0, options, history);
+      return end.reason === 'unusable' ? { kind: 'stop', end } : pause(end, 0, options, history);
   }
 }
 

@@ -62,7 +62,10 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
   constructor(url: string, options: ConnectOptions) {
     this.#options = options;
     this.#storageKey = `sse:${url}`;
-    this.#lastEventId = options.lastEventId ?? this.#kept();
+    this.#lastEventId = options.lastEventId;
+    // The storage may be forbidden or, outside of a page, not there; the stream goes on without.
+    if (options.resume !== undefined)
+      this.#guard(() => (this.#lastEventId ??= sessionStorage.getItem(this.#storageKey) ?? undefined));
     this.closed = new Promise(resolve => (this.#resolveClosed = resolve));
     const listener: FeedListener = {
       onBlock: block => this.#onBlock(block),
@@ -148,7 +151,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
   }
 
   /**
-   * Every event from the first `next()` on, the library's included. Ends with the stream; throws if the server refused it, and
+   * Every event from the first `next()` on, the library's included. Ends with the stream; throws if that was refused, and
    * when more than 10,000 events wait to be read.
    */
   async *[Symbol.asyncIterator](): AsyncGenerator<AnyEvent<Events>, void, undefined> {
@@ -170,7 +173,7 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
         if (queue.full) throw new Error(`more than ${MOST_QUEUED} events waited; read faster`);
         const state = this.#state;
         if (state.kind === 'closed') {
-          if (state.reason === 'refused') throw new Error(state.message);
+          if (state.message !== undefined) throw new Error(state.message);
           return;
         }
         await new Promise<void>(resolve => (wake = resolve));
@@ -235,10 +238,6 @@ export class SseStream<Events extends object = EventMap> implements AsyncIterabl
       (this.#options.onError ?? reportUncaught)(error);
       return false;
     }
-  }
-
-  #kept(): string | undefined {
-    return this.#options.resume && (sessionStorage.getItem(this.#storageKey) ?? undefined);
   }
 
   #keep(): void {

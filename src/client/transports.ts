@@ -70,7 +70,7 @@ export function requestBy({ fetch: own }: ConnectOptions): NonNullable<ConnectOp
 }
 
 async function requestOf({ url, options, lastEventId, signal }: Attempt): Promise<[string, FetchInit]> {
-  const { headers, body, method = 'GET', credentials = 'same-origin' } = options;
+  const { headers, body, method = body === undefined ? 'GET' : 'POST', credentials = 'same-origin' } = options;
   const own = typeof headers === 'function' ? await headers() : headers;
   const sent: RequestBody | undefined = typeof body === 'function' ? await body() : body;
   const byHeader = lastEventId !== undefined && isSameOrigin(url);

@@ -36,9 +36,6 @@ type Unanswered = { readonly outcome: 'unknown' } | Unavailable;
  * end at their deadline. All other calls reject as their contracts say, and with `UNAVAILABLE` when the policy refuses them.
  */
 export class GuardedCluster {
-  readonly #coordinator: ClusterCoordinator;
-  readonly #policy: ResiliencePolicy;
-  readonly #listener: () => ClusterListener;
   #joined = false;
   #joining: Promise<void> | undefined;
   #closing = false;
@@ -46,55 +43,55 @@ export class GuardedCluster {
   readonly routes: RouteRegistry = {
     register: registration => this.#call('register', context => this.#register(registration, context)),
     unregister: (connectionId, token) =>
-      this.#call('register', () => this.#coordinator.routes.unregister(connectionId, token)),
-    releaseAll: () => this.#call('maintenance', () => this.#coordinator.routes.releaseAll()),
-    locate: connectionId => this.#call('maintenance', () => this.#coordinator.routes.locate(connectionId)),
-    count: () => this.#call('maintenance', () => this.#coordinator.routes.count()),
-    nodes: () => this.#call('maintenance', () => this.#coordinator.routes.nodes()),
+      this.#call('register', () => this.coordinator.routes.unregister(connectionId, token)),
+    releaseAll: () => this.#call('maintenance', () => this.coordinator.routes.releaseAll()),
+    locate: connectionId => this.#call('maintenance', () => this.coordinator.routes.locate(connectionId)),
+    count: () => this.#call('maintenance', () => this.coordinator.routes.count()),
+    nodes: () => this.#call('maintenance', () => this.coordinator.routes.nodes()),
   };
 
   readonly log: EventLog = {
-    publish: publication => this.#call('publish', () => this.#coordinator.log.publish(publication)),
+    publish: publication => this.#call('publish', () => this.coordinator.log.publish(publication)),
     // A client that begins at the present replays nothing.
     replay: request =>
       this.#call(request.after === undefined && request.backlog === undefined ? 'register' : 'replay', () =>
-        this.#coordinator.log.replay(request),
+        this.coordinator.log.replay(request),
       ),
     subscribe: topics => this.#call('register', context => this.#subscribe(topics, context)),
-    unsubscribe: topics => this.#coordinator.log.unsubscribe(topics),
-    forget: topic => this.#call('publish', () => this.#coordinator.log.forget(topic)),
-    kept: topic => this.#call('maintenance', () => this.#coordinator.log.kept(topic)),
-    remember: change => this.#call('command', () => this.#coordinator.log.remember(change)),
-    recall: (connectionId, ttl) => this.#call('register', () => this.#coordinator.log.recall(connectionId, ttl)),
-    position: () => this.#coordinator.log.position(),
-    lastPosition: () => this.#coordinator.log.lastPosition(),
+    unsubscribe: topics => this.coordinator.log.unsubscribe(topics),
+    forget: topic => this.#call('publish', () => this.coordinator.log.forget(topic)),
+    kept: topic => this.#call('maintenance', () => this.coordinator.log.kept(topic)),
+    remember: change => this.#call('command', () => this.coordinator.log.remember(change)),
+    recall: (connectionId, ttl) => this.#call('register', () => this.coordinator.log.recall(connectionId, ttl)),
+    position: () => this.coordinator.log.position(),
+    lastPosition: () => this.coordinator.log.lastPosition(),
   };
 
   readonly messenger: NodeMessenger = {
     send: message => this.#send(message),
     close: (connectionId, reason, trace) =>
-      this.#closeBy(() => this.#coordinator.messenger.close(connectionId, reason, trace)),
-    closeAll: (reason, trace) => this.#closeBy(() => this.#coordinator.messenger.closeAll(reason, trace)),
-    revoke: (revocation, trace) => this.#closeBy(() => this.#coordinator.messenger.revoke(revocation, trace)),
-    subscribe: (connectionId, topic) => this.#command(() => this.#coordinator.messenger.subscribe(connectionId, topic)),
+      this.#closeBy(() => this.coordinator.messenger.close(connectionId, reason, trace)),
+    closeAll: (reason, trace) => this.#closeBy(() => this.coordinator.messenger.closeAll(reason, trace)),
+    revoke: (revocation, trace) => this.#closeBy(() => this.coordinator.messenger.revoke(revocation, trace)),
+    subscribe: (connectionId, topic) => this.#command(() => this.coordinator.messenger.subscribe(connectionId, topic)),
     unsubscribe: (connectionId, topic) =>
-      this.#command(() => this.#coordinator.messenger.unsubscribe(connectionId, topic)),
-    outcomeOf: message => this.#call('command', () => this.#coordinator.messenger.outcomeOf(message)),
-    endSource: key => this.#command(() => this.#coordinator.messenger.endSource(key)),
-    presence: topic => this.#call('maintenance', () => this.#coordinator.messenger.presence(topic)),
-    confirm: report => this.#command(() => this.#coordinator.messenger.confirm(report)),
+      this.#command(() => this.coordinator.messenger.unsubscribe(connectionId, topic)),
+    outcomeOf: message => this.#call('command', () => this.coordinator.messenger.outcomeOf(message)),
+    endSource: key => this.#command(() => this.coordinator.messenger.endSource(key)),
+    presence: topic => this.#call('maintenance', () => this.coordinator.messenger.presence(topic)),
+    confirm: report => this.#command(() => this.coordinator.messenger.confirm(report)),
     // No policy: the owner may wait with its answer, which must not use up the limits of other calls.
     hasReached: (connectionId, position) =>
-      this.join().then(() => this.#coordinator.messenger.hasReached(connectionId, position)),
+      this.join().then(() => this.coordinator.messenger.hasReached(connectionId, position)),
     isConfirmed: (connectionId, messageId, ms) =>
-      this.join().then(() => this.#coordinator.messenger.isConfirmed(connectionId, messageId, ms)),
+      this.join().then(() => this.coordinator.messenger.isConfirmed(connectionId, messageId, ms)),
   };
 
   readonly locks: Locks = {
     acquireLock: (name, holder, ms) =>
-      this.#call('publish', () => this.#coordinator.locks.acquireLock(name, holder, ms)),
-    releaseLock: (name, holder) => this.#call('publish', () => this.#coordinator.locks.releaseLock(name, holder)),
-    lockHolder: name => this.#call('publish', () => this.#coordinator.locks.lockHolder(name)),
+      this.#call('publish', () => this.coordinator.locks.acquireLock(name, holder, ms)),
+    releaseLock: (name, holder) => this.#call('publish', () => this.coordinator.locks.releaseLock(name, holder)),
+    lockHolder: name => this.#call('publish', () => this.coordinator.locks.lockHolder(name)),
   };
 
   /**
@@ -102,15 +99,11 @@ export class GuardedCluster {
    * @param report gets each failure that a receipt hides and that is no outage
    */
   constructor(
-    coordinator: ClusterCoordinator,
-    policy: ResiliencePolicy,
-    listener: () => ClusterListener,
+    private readonly coordinator: ClusterCoordinator,
+    private readonly policy: ResiliencePolicy,
+    private readonly listener: () => ClusterListener,
     private readonly report: (error: unknown) => void,
-  ) {
-    this.#coordinator = coordinator;
-    this.#policy = policy;
-    this.#listener = listener;
-  }
+  ) {}
 
   /** Whether this node has joined the cluster, and so has something to leave. */
   get joined(): boolean {
@@ -135,23 +128,23 @@ export class GuardedCluster {
     this.beginClose();
     // The failure of a start was reported to its callers.
     await this.#joining?.catch(() => undefined);
-    await this.#coordinator.close();
+    await this.coordinator.close();
   }
 
   /** @param connectionId leaves out what does not concern this connection id */
   status(connectionId?: string): CoordinatorStatus {
-    return this.#coordinator.status(connectionId);
+    return this.coordinator.status(connectionId);
   }
 
   /** State of the policy's circuit for calls of a kind. */
   circuit(kind: OperationKind): CircuitState {
-    return this.#policy.circuit(kind);
+    return this.policy.circuit(kind);
   }
 
   /** Publishes within so many milliseconds, and says what is certain. Never rejects because of the cluster. */
   publish(publication: Publication, deadline: number): Promise<StoreResult> {
     return this.#withinDeadline<StoreResult>('publish', deadline, async attempt => {
-      const result = await attempt.run(() => this.#coordinator.log.publish(publication));
+      const result = await attempt.run(() => this.coordinator.log.publish(publication));
       return { outcome: 'published', ...result };
     });
   }
@@ -163,7 +156,7 @@ export class GuardedCluster {
   append(publication: Publication): Promise<PublicationResult> {
     return this.#call('publish', async () => {
       try {
-        return await this.#coordinator.log.publish(publication);
+        return await this.coordinator.log.publish(publication);
       } catch (error) {
         if (!SseError.is(error, 'UNAVAILABLE')) throw error;
         const { message, cause, noEffect } = error;
@@ -175,14 +168,14 @@ export class GuardedCluster {
   /** Remembers a change of what a client follows that is away. Never rejects because of the cluster. */
   remember(change: SubscriptionChange): Promise<CommandReceipt> {
     return this.#command(async () => {
-      const remembered = await this.#coordinator.log.remember(change);
+      const remembered = await this.coordinator.log.remember(change);
       return remembered ? { outcome: 'stored' } : { outcome: 'rejected', code: 'INVALID_TOPIC' };
     });
   }
 
   async #join(): Promise<void> {
     try {
-      await this.#coordinator.start(this.#listener());
+      await this.coordinator.start(this.listener());
       this.#joined = true;
       if (this.#closing) throw closed();
     } finally {
@@ -191,12 +184,12 @@ export class GuardedCluster {
   }
 
   #call<T>(kind: OperationKind, call: (context: OperationContext) => Promise<T>): Promise<T> {
-    if (this.#joined) return this.#policy.execute(kind, call);
-    return this.join().then(() => this.#policy.execute(kind, call));
+    if (this.#joined) return this.policy.execute(kind, call);
+    return this.join().then(() => this.policy.execute(kind, call));
   }
 
   async #register(registration: Registration, context: OperationContext): Promise<RegistrationResult> {
-    const result = await this.#coordinator.routes.register(registration);
+    const result = await this.coordinator.routes.register(registration);
     if (result.outcome === 'registered' && isGivenUp(context)) {
       // A failure leaves a route without a connection, which is repaired like any other.
       this.routes.unregister(registration.connectionId, registration.token).catch(() => undefined);
@@ -205,19 +198,19 @@ export class GuardedCluster {
   }
 
   async #subscribe(topics: Iterable<string>, context: OperationContext): Promise<void> {
-    await this.#coordinator.log.subscribe(topics);
-    if (isGivenUp(context)) this.#coordinator.log.unsubscribe(topics);
+    await this.coordinator.log.subscribe(topics);
+    if (isGivenUp(context)) this.coordinator.log.unsubscribe(topics);
   }
 
   #send(message: Message): Promise<SendResult> {
     return this.#withinDeadline<SendResult>('send', message.deadline, async attempt => {
       const before = attempt.doubtful;
-      const result = await attempt.run(() => this.#coordinator.messenger.send(message));
+      const result = await attempt.run(() => this.coordinator.messenger.send(message));
       if (result.outcome === 'not-connected' && before) return { outcome: 'unknown' };
       if (result.outcome !== 'unavailable') return result;
       attempt.doubtful = before;
       // Where only the owner cannot be reached, the coordinator has tried again already.
-      if (this.#coordinator.status().reachable) return before ? { outcome: 'unknown' } : result;
+      if (this.coordinator.status().reachable) return before ? { outcome: 'unknown' } : result;
       // The policy may repeat it, and counts it as a failure of the cluster.
       throw unreachable('send again later', result.code);
     });
@@ -257,7 +250,7 @@ export class GuardedCluster {
       return step(attempt);
     };
     try {
-      return await withTimeout(this.#policy.execute(kind, run, giveUp.signal), deadline, (): Unanswered => {
+      return await withTimeout(this.policy.execute(kind, run, giveUp.signal), deadline, (): Unanswered => {
         const result = this.#unanswered(attempt, late());
         giveUp.abort();
         return result;

@@ -115,12 +115,12 @@ export interface SseGuard {
 /** What may refuse a registration. */
 export interface RegistrationLimits {
   /** What it counts for, at most two. Asked neither of a takeover nor with `openedAt`, which count all the same. */
-  readonly limits?: readonly SharedLimit[];
+  readonly limits?: readonly SharedLimit[] | undefined;
   /**
    * Live connections that the cluster may have. Asked only where its id has no route. Exact unless the cluster keeps its routes
    * in several places; then as of the last heartbeat in the others.
    */
-  readonly maxConnections?: number;
+  readonly maxConnections?: number | undefined;
 }
 
 /**

@@ -22,16 +22,16 @@ export interface Registration extends RegistrationLimits {
   /** What to do when the id has a live owner. */
   readonly onDuplicate: 'takeover' | 'reject';
   /** Who the connection belongs to, given by the application. Stored with the route. */
-  readonly user?: string;
+  readonly user?: string | undefined;
   /**
    * Given when the connection opened without the cluster: the time by `performance.now()`. Only a registration that was made
    * before is superseded then, whatever `onDuplicate` says, and it counts as no takeover.
    */
-  readonly openedAt?: number;
+  readonly openedAt?: number | undefined;
   /** The client brought no last id, so that its takeover is counted apart: 19 within `connection.takeoverWindow` succeed. */
   readonly pageLoad?: boolean;
   /** The trace of its opening, for a former owner. */
-  readonly trace?: string;
+  readonly trace?: string | undefined;
 }
 
 /** Answer to a registration. Only `registered` changes anything. */
@@ -53,7 +53,7 @@ export interface Route {
   readonly nodeId: string;
   readonly fencingToken: number;
   /** As registered. */
-  readonly user?: string;
+  readonly user?: string | undefined;
 }
 
 /** One live node. */
@@ -87,6 +87,8 @@ export interface Message {
   readonly ack: 'owner' | 'none';
   /** Milliseconds to wait for the owner's answer. */
   readonly deadline: number;
+  /** The application chose its id: for a minute the cluster knows who got it. */
+  readonly named?: boolean;
   /** See {@link ClusterCoordinator}. */
   readonly trace?: string;
 }
@@ -281,10 +283,7 @@ export interface EventLog {
   subscribe(topics: Iterable<string>): Promise<void>;
   /** Takes back one `subscribe` of each topic. Never throws. */
   unsubscribe(topics: Iterable<string>): void;
-  /**
-   * Remembers a change of what a client follows; a topic that is subscribed is followed from the present head on. Resolves to
-   * false, and changes nothing, when the id has `limit` topics already.
-   */
+  /** Remembers a change of what a client follows, from the head on. False: the id has `limit` topics, nothing changed. */
   remember(change: SubscriptionChange): Promise<boolean>;
   /** What is remembered of a connection id, by topic. It is remembered for `ttl` more milliseconds. */
   recall(connectionId: string, ttl: number): Promise<ReadonlyMap<string, RememberedTopic>>;
@@ -300,7 +299,8 @@ export interface EventLog {
  * **Order.** Messages are delivered in the order of the calls, per sending node and connection.
  *
  * **Delivery.** A message that was answered `delivered` or `buffered` reached the owner; the owner delivers one message id
- * once. With `ack: 'none'` it reaches the owner at most once.
+ * once. With `ack: 'none'` it reaches the owner at most once. A `named` message is not sent to another connection until the
+ * node of the one that may have got it says that it was not delivered; `unknown` while that node cannot say so.
  *
  * **Failure.** `send` never rejects because of the cluster: it resolves to `unavailable` when the message was certainly not
  * sent, else to `unknown`. Every other method rejects with `UNAVAILABLE` when the cluster cannot be reached; then no node

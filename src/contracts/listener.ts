@@ -12,7 +12,7 @@ export interface Registered {
   /** As the cluster gave it. */
   readonly fencingToken: number;
   /** As registered. */
-  readonly user?: string;
+  readonly user?: string | undefined;
 }
 
 /**

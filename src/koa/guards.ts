@@ -1,9 +1,8 @@
 import { Http2ServerResponse, type Http2Session } from 'node:http2';
 import type { Container } from 'inversify';
 import type { Context } from 'koa';
-import type { Audit } from '../contracts/logger.js';
 import type { Admission } from '../contracts/authorization.js';
-import type { Logger } from '../contracts/logger.js';
+import type { Audit, Logger } from '../contracts/logger.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import { networkOf } from '../node/limits.js';
@@ -78,7 +77,7 @@ async function askAll(
     }
     const status = statusOf(verdict, guardClass.name);
     logger.debug('a guard does not admit a request', { guard: guardClass.name, path });
-    throw new SseError('FORBIDDEN', 'this request is not admitted', { status });
+    throw new SseError('FORBIDDEN', `${guardClass.name} does not admit this request`, { status });
   }
   return admission;
 }

@@ -52,6 +52,12 @@ export interface SseMiddlewareOptions extends MatchingOptions {
 export function sseMiddleware(container: Container, settings: SseMiddlewareOptions = {}): Middleware {
   assertKnownKeys('sseMiddleware', settings, ['controllers', 'sensitive', 'strict'], 'INVALID_ENDPOINT');
   const routes = endpointRoutes(settings.controllers ?? [], settings);
+  if (!container.isBound(SseService)) {
+    throw new SseError(
+      'INVALID_ENDPOINT',
+      'sseMiddleware needs the module in its container: container.load(sseModule())',
+    );
+  }
   assertBound(container, routes);
   const service = container.get(SseService);
   const logger = container.get(Logger);
@@ -79,6 +85,9 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
 
 /** The requests of one middleware: those of its endpoints, and those that a later middleware may turn into streams. */
 class Requests {
+  // Kinds of refusals that are in the log.
+  readonly #logged = new Set<string>();
+
   constructor(
     private readonly routes: readonly EndpointRoute[],
     private readonly service: SseService,
@@ -107,7 +116,7 @@ class Requests {
       return;
     }
     if (stream.connection !== undefined) return;
-    if (stream.refusal !== undefined) this.#audit(ctx, stream, stream.refusal);
+    if (stream.refusal !== undefined) this.#record(ctx, stream, stream.refusal);
     if (stream.refusal !== undefined) completeAnswer(ctx, stream.refusal, this.services);
     else if (matched.length > 0 && isUnanswered(ctx)) answerNotAllowed(ctx, matched, this.services);
   }
@@ -192,9 +201,17 @@ class Requests {
     }
   }
 
-  /** The service reports what it refuses itself. */
-  #audit({ ip: address }: Context, { tried }: StreamRequest, refusal: SseError): void {
+  #record({ ip: address }: Context, { tried }: StreamRequest, refusal: SseError): void {
+    // The service records what it refuses itself.
     if (!tried) this.services.audit.refused({ address }, refusal);
+    const { code, status, limit, message } = refusal;
+    if (limit === undefined && code !== 'FORBIDDEN') return;
+    // Refusals by guards and limits may be many: the log has the first one of a kind.
+    const kind = `${code} ${status} ${limit ?? ''}`;
+    if (this.#logged.has(kind)) return;
+    this.#logged.add(kind);
+    const facts = { code, status, limit, reason: message };
+    this.services.logger.info('a stream was refused; others for the same reason are not logged', facts);
   }
 
   /** Answers an error, or gives it to Koa. */
@@ -209,7 +226,7 @@ class Requests {
       return;
     }
     const refusal = asRefusal(error);
-    if ((isEndpoint && !reports) || stream.refusal !== undefined) this.#audit(ctx, stream, refusal);
+    if ((isEndpoint && !reports) || stream.refusal !== undefined) this.#record(ctx, stream, refusal);
     // A route of the application may be no stream at all.
     const streams = (isEndpoint || ctx.method === 'GET') && isAnsweredByStream(ctx, refusal, this.services);
     if (!isOurs && !streams) {

@@ -3,12 +3,7 @@ import type { SseService } from '../contracts/service.js';
 import { SseError } from '../errors.js';
 
 /** Accepted by the stream request of a client that confirms, and the only type that its reports accept. */
-const CONFIRM_TYPE = 'application/vnd.distributed-sse.confirm';
-
-/** Whether the client of a stream request will confirm what it has handled. */
-export function confirms({ req }: Context): boolean {
-  return req.headers.accept?.includes(CONFIRM_TYPE) === true;
-}
+export const CONFIRM_TYPE = 'application/vnd.distributed-sse.confirm';
 
 /** Whether a request is the report of a client, by its method and its header Accept. */
 export function isReport({ req, method }: Context): boolean {

@@ -79,7 +79,10 @@ export function endpointRoutes(
 /** @throws SseError `INVALID_ENDPOINT` for an object of the class, or `undefined` of a broken import */
 function asClass(controller: unknown): object {
   if (typeof controller === 'function') return controller;
-  throw new SseError('INVALID_ENDPOINT', `controllers must be a list of classes, got ${shownValue(controller)} in it`);
+  throw new SseError(
+    'INVALID_ENDPOINT',
+    `controllers must be a list of classes, got ${shownValue(controller)} in it; give the class, and bind it in the container`,
+  );
 }
 
 function checkHook({ name, prototype }: ControllerClass, method: string | undefined): void {

@@ -10,7 +10,7 @@ import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import { legalLastEventId } from '../protocol/names.js';
 import type { RequestLimits } from './guards.js';
-import { answerReport, confirms } from './reports.js';
+import { answerReport, CONFIRM_TYPE } from './reports.js';
 import { CompressingSink, ResponseSink } from './sinks.js';
 import { type ContentEncoding, type RequestSink, SocketSink, type StreamSettings } from './socket-sink.js';
 
@@ -180,7 +180,8 @@ export class StreamRequest implements SseContext {
       admittedAt: options.admittedAt ?? this.#receivedAt,
       lastEventId: options.lastEventId ?? lastEventIdOf(ctx),
       address: options.address ?? this.limits.addressOf(ctx),
-      confirms: options.confirms === true || confirms(ctx),
+      // Not false: each option that is given is checked.
+      confirms: options.confirms === true || ctx.req.headers.accept?.includes(CONFIRM_TYPE) === true || undefined,
     };
     this.#tried = true;
     try {

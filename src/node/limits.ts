@@ -86,7 +86,7 @@ export class ConnectionLimits {
   shared(connection: LocalConnection): RegistrationLimits {
     const { maxClusterConnections: maxConnections } = this.limits;
     const limits = this.#bounds.get(connection)?.filter(({ most, perMinute }) => (most ?? perMinute) !== undefined);
-    return { ...(limits && { limits }), ...(maxConnections !== false && { maxConnections }) };
+    return { limits, maxConnections: maxConnections === false ? undefined : maxConnections };
   }
 
   /** Why the cluster refused a registration. */

@@ -27,7 +27,7 @@ import type { Maintenance, Reconciler } from './maintenance.js';
 export type Phase = 'new' | 'started' | 'draining' | 'closed';
 
 /** The conclusions of the background comparison with the cluster. */
-export type Consistency = Pick<Reconciler, 'trouble' | 'runSoon'>;
+export type Consistency = Readonly<Pick<Reconciler, 'trouble' | 'runSoon'>>;
 
 /** The services a node is made of. */
 export interface NodeServices {
@@ -176,10 +176,13 @@ export class SseNode implements ConnectionObserver {
   createConnection(
     id: string,
     sink: ConnectionSink,
-    comeback: Comeback & Pick<ConnectionIdentity, 'ids' | 'openedAt'>,
+    { lastEventId, failures }: Comeback,
+    ids: ConnectionIdentity['ids'],
+    openedAt: number,
   ): ClientConnection {
     this.#ordinal += 1;
-    return new ClientConnection({ id, ordinal: this.#ordinal, ...comeback }, sink, this.environment);
+    const identity = { id, ordinal: this.#ordinal, lastEventId, failures, ids, openedAt };
+    return new ClientConnection(identity, sink, this.environment);
   }
 
   /** The ordinal of the connection that was created last. */

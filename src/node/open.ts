@@ -1,6 +1,6 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import { isEnded } from '../connection/end.js';
-import type { Backlog, Registration, RegistrationResult } from '../contracts/cluster.js';
+import type { Backlog, Registration } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
@@ -107,7 +107,7 @@ export class ConnectionOpener {
     }
     this.revocations.assertHolds(connectionId, topics, admittedAt);
     this.node.limits.assertRoom(bounds, this.node.store.get(connectionId));
-    const connection = this.node.createConnection(connectionId, sink, { ...comeback, ids, openedAt: admittedAt });
+    const connection = this.node.createConnection(connectionId, sink, comeback, ids, admittedAt);
     this.authorization.begin(connection, options.expiresAt, options.allowedTopics);
     if (options.confirms === true) this.node.confirmations?.begin(connection);
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
@@ -230,7 +230,7 @@ export class ConnectionOpener {
   async #enter(
     connection: ClientConnection,
     topics: readonly string[],
-    { admit, backlog, ...how }: Entering,
+    { admit, backlog, onDuplicate, openedAt }: Entering,
     opened?: Opened,
   ): Promise<ReplayStart> {
     const initial = this.subscriptions.remembered(connection, topics);
@@ -245,25 +245,35 @@ export class ConnectionOpener {
     await admit?.();
     assertOpening(connection);
     // Alone: an adoption that began anew would read a later head, and a reset would stand for what is held since.
-    await this.#insist(connection, () => this.#register(connection, how));
+    await this.#insist(connection, () => this.#register(connection, onDuplicate, openedAt));
     assertOpening(connection);
     return missed;
   }
 
-  async #register(connection: ClientConnection, how: Pick<Registration, 'onDuplicate' | 'openedAt'>): Promise<void> {
+  async #register(
+    connection: ClientConnection,
+    onDuplicate: Registration['onDuplicate'],
+    openedAt: number | undefined,
+  ): Promise<void> {
     const { cluster, options, telemetry } = this.node;
     const { id, token, user, lastEventId, failures } = connection;
-    const trace = telemetry.connections.cause();
     const pageLoad = lastEventId === undefined && failures === 0;
-    const owner = { ...(user !== undefined && { user }), ...(trace !== undefined && { trace }) };
-    const limits = this.node.limits.shared(connection);
-    let result: RegistrationResult;
-    try {
-      result = await cluster.routes.register({ connectionId: id, token, pageLoad, ...owner, ...limits, ...how });
-    } catch (error) {
+    const { limits, maxConnections } = this.node.limits.shared(connection);
+    const registration: Registration = {
+      connectionId: id,
+      token,
+      onDuplicate,
+      user,
+      openedAt,
+      pageLoad,
+      trace: telemetry.connections.cause(),
+      limits,
+      maxConnections,
+    };
+    const result = await cluster.routes.register(registration).catch((error: unknown) => {
       this.node.noteUnanswered(connection);
       throw error;
-    }
+    });
     if (result.outcome === 'exists') throw duplicate(id, result.nodeId);
     if (result.outcome === 'full' || result.outcome === 'rate-limited') throw this.node.limits.refusal(result);
     if (result.outcome === 'storm') {

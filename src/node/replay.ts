@@ -81,6 +81,8 @@ export class Replayer {
   ): Promise<Pick<ReplayStart, 'page' | 'backlog'>> {
     const { log } = this.node.cluster;
     if (opened === undefined) {
+      // A property that is written again after a spread takes V8 microseconds.
+      if (wanted.backlog === undefined) return { page: await log.replay(request), backlog: [] };
       const page = await log.replay({ ...request, ...wanted });
       return { page: { ...page, frames: [] }, backlog: page.frames };
     }

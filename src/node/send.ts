@@ -21,6 +21,7 @@ interface Routed {
   readonly ack: 'owner' | 'none';
   /** Milliseconds. */
   readonly deadline: number;
+  readonly named: boolean;
   readonly trace?: string;
 }
 
@@ -130,7 +131,8 @@ export class MessageSender {
     const awaited = ack === 'none' ? ack : 'owner';
     const result = await this.node.telemetry.events.routing(subject, trace =>
       this.#limited<SendResult>(TOO_MANY, () => {
-        const message: Routed = { connectionId, messageId, frame, ack: awaited, deadline };
+        const named = options.messageId !== undefined;
+        const message: Routed = { connectionId, messageId, frame, ack: awaited, deadline, named };
         const carrying = trace === undefined ? message : { ...message, trace };
         if (options.durable === true) return this.#store(carrying);
         return this.node.cluster.messenger.send(carrying);

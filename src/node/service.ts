@@ -38,8 +38,8 @@ import {
   userOf,
   userTopic,
 } from '../protocol/names.js';
-import { reportIn } from './confirmations.js';
 import { Authorization, LockTickets, Revocations } from './authorization.js';
+import { reportIn } from './confirmations.js';
 import { NodeShutdown } from './drain.js';
 import { healthOf } from './health.js';
 import { NodeListener } from './listener.js';

@@ -50,6 +50,7 @@ export class Subscriptions {
 
   /** The distinct topics of a new connection. @throws SseError `INVALID_TOPIC`, `FORBIDDEN` */
   check(topics: readonly string[], user: string | undefined): string[] {
+    if (topics.length === 0) return [];
     const distinct = [...new Set(topics)];
     for (const topic of distinct) {
       checkTopic(topic);

@@ -142,7 +142,7 @@ function isSignal(value: unknown): boolean {
 }
 
 function checkArgument(method: string, name: string, kind: Kind<unknown>, value: unknown): void {
-  if (value === undefined) return;
+  if (value === undefined || kind.accepts?.(value) === true) return;
   const problems = new OptionProblems();
   kind.check(value, { path: name, name: `${name} of ${method}`, secret: false }, problems);
   const [problem] = problems.lines;

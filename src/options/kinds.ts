@@ -7,6 +7,8 @@ export interface Kind<T> {
   readonly rule: string;
   /** The value as the service keeps it, frozen if the kind copies it; `undefined` when it was refused. Never throws. */
   readonly check: (value: unknown, where: SettingPath, problems: OptionProblems) => T | undefined;
+  /** Whether a value is kept as it is, without a problem. Absent where only `check` can say. */
+  readonly accepts?: (value: unknown) => boolean;
   /**
    * Text of the environment as a value; text that is none stays as it is, for `check` to refuse. Absent when text cannot
    * express the value.
@@ -230,7 +232,7 @@ export function simple<T>(
 ): Kind<T> {
   const check: Kind<T>['check'] = (value, where, problems) =>
     accepts(value) ? value : problems.refuse(where, rule, value);
-  return decode === undefined ? { rule, check } : { rule, check, decode };
+  return { rule, check, accepts, ...(decode && { decode }) };
 }
 
 /** Decimal digits only: `Number` would also take '', '0x10' and '1e3', which an operator does not mean as numbers. */

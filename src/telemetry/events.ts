@@ -33,7 +33,7 @@ import {
   type SpanEnd,
   whenDone,
 } from './spans.js';
-import { type Carried, timeText, type TraceCarrier } from './trace-carrier.js';
+import type { Carried, TraceCarrier } from './trace-carrier.js';
 
 const SEND = operation('send', 'send');
 const PUBLISH = operation('publish', 'send');
@@ -103,7 +103,7 @@ export class OpenEventTelemetry implements EventTelemetry {
     const startedAt = performance.now();
     // Only `sending` sets it.
     const parent = (subject.context as Context | undefined) ?? context.active();
-    const routed = parent === DROPPED ? work(timeText(Date.now())) : this.#routing(subject, parent, work);
+    const routed = parent === DROPPED ? work(this.carrier.writeTime(Date.now())) : this.#routing(subject, parent, work);
     if (instruments === undefined && watcher === undefined) return routed;
     const recorded = parent === DROPPED ? undefined : parent;
     return routed.then(result => {

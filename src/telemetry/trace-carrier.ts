@@ -30,8 +30,20 @@ const TIME = /^[\da-z]{1,10}$/;
  * is not sampled is not carried.
  */
 export class TraceCarrier {
+  #lastTime = 0;
+  #lastText = '0';
+
   /** @param baggage whether baggage travels as well */
   constructor(readonly baggage: boolean) {}
+
+  /** The text of a time alone. Sends of one turn have the same, and to write it takes longer than to compare it. */
+  writeTime(sentAt: number): string {
+    if (sentAt !== this.#lastTime) {
+      this.#lastTime = sentAt;
+      this.#lastText = sentAt.toString(36);
+    }
+    return this.#lastText;
+  }
 
   write(from: Context, sentAt: number): string {
     const spanContext = trace.getSpanContext(from);
@@ -39,7 +51,7 @@ export class TraceCarrier {
       spanContext !== undefined &&
       (spanContext.traceFlags & TraceFlags.SAMPLED) !== 0 &&
       isSpanContextValid(spanContext);
-    const time = timeText(sentAt);
+    const time = this.writeTime(sentAt);
     const luggage = this.baggage ? writeBaggage(from) : NOTHING;
     if (!traced) return luggage === NOTHING ? time : joined(time, NOTHING, luggage);
     const parent = `${time} ${writeParent(spanContext)}`;
@@ -63,18 +75,6 @@ export class TraceCarrier {
     const context = carriesBaggage ? propagation.setBaggage(traced, propagation.createBaggage(entries)) : traced;
     return { sentAt, context };
   }
-}
-
-let lastTime = 0;
-let lastText = '0';
-
-/** The text of a time alone. Sends of one turn have the same, and to write it takes longer than to compare it. */
-export function timeText(sentAt: number): string {
-  if (sentAt !== lastTime) {
-    lastTime = sentAt;
-    lastText = sentAt.toString(36);
-  }
-  return lastText;
 }
 
 /** Joins the parts that fit: a trace without its baggage is better than none. */

@@ -101,6 +101,21 @@ describeInBrowser('the tour', chromium => {
     expect(own).to.equal(other);
   });
 
+  it('has the console of one node behind the balancer, which shows and reaches all of them', async () => {
+    const page = await open(`${tour}/console/`);
+    await page.locator('.node[data-lease=held] .badge').getByText('ready', { exact: true }).nth(2).waitFor();
+    const served = page.locator('#served-by');
+    expect(await served.textContent()).to.equal('a');
+    const client = await EventStreamClient.open(`${tour}/sse/connect/of-c?topics=console&node=c`);
+    await client.event('connected');
+    await page.getByRole('link', { name: 'Connections', exact: true }).click();
+    await page.getByRole('button', { name: 'Close of-c' }).click();
+    await page.getByRole('dialog').getByRole('button', { name: 'Close the connection' }).click();
+    await page.locator('#toast').getByText('1 stream closed').waitFor();
+    expect((await client.event('sse.closed')).data).to.equal('{"reason":"closed"}');
+    expect(await served.textContent()).to.equal('a');
+  });
+
   it('shows a node that is killed, and Redis that goes away, and leaves all of them running', async () => {
     running.clear();
     const killed = await ran('kill');

@@ -9,6 +9,17 @@ export interface Table {
   readonly cells: readonly Cell[];
 }
 
+/** The test kit, whose client is the one of browsers, against two nodes of which one is killed. */
+const KIT = `import 'reflect-metadata';
+  import { createTestCluster } from 'distributed-sse/testing';
+  const cluster = await createTestCluster({ nodes: 2 });
+  const client = await cluster.connect('me', { node: 'a', topics: ['news'] });
+  cluster.kill('a');
+  await cluster.node('b').sse.publish('news', 'note', 1);
+  const { data } = await client.next('note');
+  await cluster.close();
+  if (data !== 1 || client.gaps.length > 0) throw new Error('the client missed something');`;
+
 /** What the types of the quick start need. */
 const TYPES = { '@types/node': '^20', '@types/koa': '^3' };
 
@@ -63,6 +74,7 @@ function managers(workshop: Workshop, tools: Tools): Cell[] {
     const application = await workshop.application(name, {
       'package.json': workshop.manifest(),
       'main.js': javaScriptOf(workshop.quickStart),
+      'kit.js': KIT,
       ...manager.files,
     });
     const node = tools.node(version);
@@ -72,6 +84,7 @@ function managers(workshop: Workshop, tools: Tools): Cell[] {
     if (name.startsWith('Yarn classic')) Object.assign(env, { YARN_CACHE_FOLDER: `${application.folder}-cache` });
     await application.run(manager.install(node), env);
     await application.serves(manager.run?.(node) ?? [node, 'main.js'], env);
+    if (manager.run === undefined) await application.run([node, 'kit.js'], env);
   }
 }
 

@@ -31,7 +31,10 @@ try {
     writeSection(
       'compatibility',
       'matrix',
-      all.map(({ title, cells }) => `## ${title}\n\n${tableOf(cells)}`).join('\n\n'),
+      [
+        `All cells ran on ${new Date().toISOString().slice(0, 10)}.`,
+        ...all.map(({ title, cells }) => `## ${title}\n\n${tableOf(cells)}`),
+      ].join('\n\n'),
     );
 } finally {
   await workshop.close();

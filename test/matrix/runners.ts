@@ -86,8 +86,11 @@ async function serveEsbuild(application: Application): Promise<void> {
 async function runVitest(application: Application): Promise<void> {
   await application.write({
     'cluster.test.ts': `import 'reflect-metadata';
-      import { createTestCluster } from 'distributed-sse/testing';
-      import { expect, test } from 'vitest';
+      import { MemoryConnectionStore } from 'distributed-sse';
+      import { connectionStoreContract, createTestCluster } from 'distributed-sse/testing';
+      import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it, test } from 'vitest';
+      const runner = { describe, it, beforeEach, afterEach, before: beforeAll, after: afterAll };
+      connectionStoreContract(runner, 'a store', () => new MemoryConnectionStore());
       test('an event comes to a client of another node', async () => {
         const cluster = await createTestCluster({ nodes: 2 });
         const client = await cluster.connect('me', { node: 'a' });

@@ -22,6 +22,7 @@ import {
 import { writeSection } from '../support/doc-section.js';
 import { markdownTable } from '../support/markdown.js';
 import { RecordingListener } from '../support/recording-listener.js';
+import { UNNAMED } from '../support/redis/bench-node.js';
 import { gatewayOptions } from '../support/redis/gateway-options.js';
 import { bytesPerRoute, costOf, idleTraffic, inBatches } from '../support/redis/redis-costs.js';
 import { RedisNodes } from '../support/redis/redis-nodes.js';
@@ -158,7 +159,10 @@ async function scripts(): Promise<void> {
     [
       'send, 200 bytes',
       CALLS,
-      n => gateway.run(sendScript, { partition, epoch: epoch(), conn: id(n), pubCommand: 'PUBLISH', payload }),
+      n => {
+        const request = { partition, epoch: epoch(), conn: id(n), pubCommand: 'PUBLISH', payload } as const;
+        return gateway.run(sendScript, { ...request, ...UNNAMED, mark: partition.routes });
+      },
     ],
     [`count, ${NODES} nodes`, CALLS, () => gateway.run(countScript, { partition, graceMs: 0 })],
     ['expire, 300 routes', 300, () => gateway.run(expireScript, { partition, count: 300 })],

@@ -12,8 +12,8 @@ import { ConnectionStore } from '../../src/contracts/store.js';
 import { SseError, type SseErrorCode } from '../../src/errors.js';
 import { MemoryConnectionStore } from '../../src/node/store.js';
 import { ResolvedSseOptions, type SseOptions } from '../../src/options/sse-options.js';
-import { ConsoleLogger } from '../../src/telemetry/telemetry.js';
 import { CockatielPolicy, PassthroughPolicy } from '../../src/resilience/policies.js';
+import { ConsoleLogger } from '../../src/telemetry/telemetry.js';
 import { FakeSink } from '../support/fake-sink.js';
 import { RecordingLogger } from '../support/recording-logger.js';
 

@@ -1,5 +1,6 @@
 import type { Revocation } from '../../contracts/authorization.js';
 import type {
+  Message,
   NodeInfo,
   Publication,
   PublicationResult,
@@ -10,7 +11,7 @@ import type {
   ReplayRequest,
   SubscriptionChange,
 } from '../../contracts/cluster.js';
-import type { CloseReceipt, Cursor, Frame, Position } from '../../contracts/events.js';
+import type { CloseReceipt, Cursor, Frame, Position, SendResult } from '../../contracts/events.js';
 import type { ClusterListener } from '../../contracts/listener.js';
 import type { ReconcileReport, ReconcileRequest } from '../../contracts/self-check.js';
 import { SseError } from '../../errors.js';
@@ -40,6 +41,8 @@ export class MemoryBus {
   readonly #nodes = new Map<string, BusNode>();
   readonly #locks = new Map<string, { readonly holder: string; readonly until: number }>();
   readonly #published = new PublishedKeys();
+  /** Who last got a named message, by connection id and message id. */
+  readonly #named = new Map<string, { readonly route: OwnedRoute; readonly at: number }>();
   /** The latest revocations, each with its time by the monotonic clock. */
   #revocations: { readonly revocation: Revocation; readonly trace: string | undefined; readonly at: number }[] = [];
   readonly #expiry = new Periodic(() => this.#expire(), { everyMs: IDEMPOTENCY_MS / 2 });
@@ -170,6 +173,26 @@ export class MemoryBus {
     return this.#routes.get(connectionId);
   }
 
+  /**
+   * What became of a named message that another connection of its id may have got. `undefined`: none delivered it, so the
+   * connection of this route gets it.
+   */
+  recognize({ connectionId, messageId }: Message, route: OwnedRoute): SendResult | undefined {
+    const key = `${connectionId}\n${messageId}`;
+    const former = this.#named.get(key);
+    const now = performance.now();
+    const { nodeId, token } = former?.route ?? route;
+    const other = nodeId !== route.nodeId || token !== route.token;
+    if (former !== undefined && other && now - former.at < IDEMPOTENCY_MS) {
+      const outcome = this.reach(nodeId)?.onOutcomeOf(connectionId, messageId, now - former.at) ?? 'unknown';
+      if (outcome !== 'none') return { outcome, nodeId };
+    }
+    this.#named.delete(key);
+    this.#named.set(key, { route, at: now });
+    this.#expiry.start();
+    return undefined;
+  }
+
   get count(): number {
     return this.#routes.size;
   }
@@ -248,7 +271,8 @@ export class MemoryBus {
     const now = performance.now();
     for (const [name, { until }] of this.#locks) if (until <= now) this.#locks.delete(name);
     this.#published.expire();
-    if (this.#locks.size === 0 && this.#published.empty) this.#expiry.stop();
+    for (const [key, { at }] of this.#named) if (now - at >= IDEMPOTENCY_MS) this.#named.delete(key);
+    if (this.#locks.size === 0 && this.#named.size === 0 && this.#published.empty) this.#expiry.stop();
   }
 }
 

@@ -143,6 +143,8 @@ export class LocalCoordinator implements ClusterCoordinator {
     if (!this.status().reachable) return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
     const route = this.bus.route(message.connectionId);
     if (route === undefined) return { outcome: 'not-connected' };
+    const known = message.named === true ? this.bus.recognize(message, route) : undefined;
+    if (known !== undefined) return known;
     const owner = this.bus.reach(route.nodeId);
     if (owner === undefined) return this.#unanswered(message, route);
     const { connectionId, messageId, frame } = message;

@@ -150,9 +150,9 @@ export class MemoryLog {
   /** What a client at `after` has missed. */
   replay({ topics, after, opened, limit, broadcasts, since = NOWHERE, backlog }: ReplayRequest): ReplayPage {
     const { head } = this;
-    const wanted = [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
-    if (opened !== undefined) return this.#missedSince(wanted, opened);
+    if (opened !== undefined) return this.#missedSince(followed(topics, broadcasts), opened);
     if (after === undefined) return { head, completeTo: head, frames: backlog ? this.#newest(backlog, since) : [] };
+    const wanted = followed(topics, broadcasts);
     const lost = after.epoch !== this.epoch ? 'EPOCH' : isAfter(after, head) ? 'AHEAD' : undefined;
     const from = (topic: string): Position =>
       beginningSince(since.get(topic), this.epoch, lost === undefined ? after : ORIGIN);
@@ -366,6 +366,11 @@ export class MemoryLog {
 
 function newTopic(trimmed?: Position): Topic {
   return { entries: [], retention: { maxEntries: 0, ttl: 0 }, trimmed, gone: 0 };
+}
+
+/** The distinct topics whose entries a request is for. */
+function followed(topics: readonly string[], broadcasts: ReplayRequest['broadcasts']): string[] {
+  return [...new Set(broadcasts === false ? topics : [EVERYONE, ...topics])];
 }
 
 const newestFirst = (a: Entry, b: Entry): number => b.sequence - a.sequence;

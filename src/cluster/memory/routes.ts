@@ -21,7 +21,7 @@ export interface OwnedRoute extends Route {
   /** By the monotonic clock. */
   readonly registeredAt: number;
   /** What it counts for. */
-  readonly limits?: readonly SharedLimit[];
+  readonly limits: readonly SharedLimit[] | undefined;
 }
 
 interface Takeover {
@@ -137,8 +137,8 @@ export class RouteTable {
       takeovers,
       fencingToken,
       registeredAt: performance.now(),
-      ...(user === undefined ? {} : { user }),
-      ...(limits && { limits }),
+      user,
+      limits,
     });
     return { outcome: 'registered', fencingToken };
   }

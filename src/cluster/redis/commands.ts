@@ -68,10 +68,8 @@ export class CommandBus {
     private readonly node: ClusterNode,
     private readonly channel: NodeChannel,
     private readonly nodes: Pick<LiveNodes, 'forget'>,
-    /** Redis' clock in milliseconds, as far as known. */
-    private readonly clock: () => number | undefined,
   ) {
-    this.#guard = new RequestGuard(clock);
+    this.#guard = new RequestGuard(() => node.clock.earliest);
     this.#silence = new SilentNodes(node.options.resilience.command);
   }
 
@@ -251,7 +249,7 @@ export class CommandBus {
   }
 
   #head(id: string, deadline = DEADLINE) {
-    return { id, from: this.node.inc, at: Math.round(this.clock() ?? 0), deadline };
+    return { id, from: this.node.inc, at: Math.round(this.node.clock.earliest ?? 0), deadline };
   }
 
   #await(id: string, incs: readonly string[], deadline: number): Promise<Pending> {
@@ -278,12 +276,10 @@ export class CommandBus {
   }
 }
 
+/** One part at least. */
 function inParts(ids: readonly string[]): string[][] {
-  const parts: string[][] = [];
-  for (let from = 0; from < ids.length; from += IDS_PER_ANSWER) {
-    parts.push(ids.slice(from, from + IDS_PER_ANSWER));
-  }
-  return parts.length === 0 ? [[]] : parts;
+  const length = Math.max(1, Math.ceil(ids.length / IDS_PER_ANSWER));
+  return Array.from({ length }, (_, at) => ids.slice(at * IDS_PER_ANSWER, (at + 1) * IDS_PER_ANSWER));
 }
 
 /** Whether Redis may have published although its answer did not come. */

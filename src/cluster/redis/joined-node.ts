@@ -67,10 +67,10 @@ export class JoinedNode implements InboxParts {
       expiry: this.#expiry,
       notify: repaired => this.bus.notifyAll({ t: 'sync', repaired }),
     });
-    this.router = new MessageRouter(node, this.#channel, this.leases);
-    this.bus = new CommandBus(node, this.#channel, this.nodes, () => node.clock.earliest);
+    this.bus = new CommandBus(node, this.#channel, this.nodes);
     this.#marks = new RevocationMarks(node);
     this.commands = new NodeCommands(this.bus, this.registry, this.nodes, this.#marks);
+    this.router = new MessageRouter(node, this.#channel, this.leases, this.commands);
     this.#inbox = new NodeInbox(node, this.#channel, this);
     const tail = new LogTail(node.options.history.tail, topic => retentionMs(node.options, topic));
     this.reader = new LogReader({ ...node, gateway: node.reading }, tail, this.unreadable);

@@ -105,6 +105,11 @@ export class Keys {
     return `${partition.leases.slice(0, -1)}d:${inc}:${token}`;
   }
 
+  /** Who last got a message of this id for a connection id. */
+  mark(partition: Partition, connectionId: string, messageId: string): string {
+    return `${partition.leases.slice(0, -1)}m:${digestOf(connectionId, messageId)}`;
+  }
+
   /** Counts the connections of a user or an address in the partition of its name. */
   counter(partition: Partition, name: string): string {
     return `${partition.leases.slice(0, -1)}c:${name}`;
@@ -183,9 +188,9 @@ function hashOf(connectionId: string): number {
   return createHash('sha1').update(hashed).digest().readUInt32BE(0);
 }
 
-/** 128 bits for a key of the application, which belongs to its topic; of one length however long they are. */
-function digestOf(topic: string, key: string): string {
-  return createHash('sha256').update(`${topic.length}:${topic}${key}`).digest('base64url').slice(0, 22);
+/** 128 bits for a key of the application, which belongs to its topic or connection; of one length however long they are. */
+function digestOf(owner: string, key: string): string {
+  return createHash('sha256').update(`${owner.length}:${owner}${key}`).digest('base64url').slice(0, 22);
 }
 
 /**

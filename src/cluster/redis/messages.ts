@@ -6,11 +6,28 @@ import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageF
 import { type Partition, publishCommand } from './keys.js';
 import type { NodeLeases } from './leases.js';
 import { type SendReply, sendScript } from './scripts.js';
+import type { NodeCommands } from './node-commands.js';
 
 /** Milliseconds after the call at which a message is published again, unless it was answered. */
 const ATTEMPTS = [0, 250, 750, 1_750];
 /** Bytes of an encoded event at most: a `data: ` for each line break, and a name. */
 const mostBytes = (maxEventBytes: number): number => 7 * maxEventBytes + 1_024;
+
+/** Milliseconds for which Redis knows who got a named message: as long as that node remembers what became of it. */
+const MARK_MS = 60_000;
+/** Former owners that one attempt asks. */
+const MOST_FORMER = 3;
+
+/** The owner and its connection that may have got a message. */
+type Former = Extract<SendReply, { readonly status: 'FORMER' }>;
+type Published = Exclude<SendReply, Former> | { readonly status: 'KNOWN'; readonly result: SendResult };
+
+type Dispatched =
+  | Unsent
+  | { readonly outcome: 'routed'; readonly inc: string }
+  | { readonly outcome: 'unknown' }
+  /** Not published: a former owner had the message. */
+  | { readonly outcome: 'known'; readonly result: SendResult };
 
 /** A message with the partition of its connection. */
 type RoutedMessage = Message & { readonly partition: Partition };
@@ -29,6 +46,7 @@ export class MessageRouter {
     private readonly node: ClusterNode,
     private readonly channel: NodeChannel,
     private readonly leases: Pick<NodeLeases, 'epochOf'>,
+    private readonly commands: Pick<NodeCommands, 'outcomeAt'>,
   ) {}
 
   /** Sends that wait for an answer. */
@@ -41,6 +59,7 @@ export class MessageRouter {
     const name = this.#sends.toString(36);
     if (message.ack === 'none') {
       const sent = await this.#dispatch(message, `${name}.0`, false);
+      if (sent.outcome === 'known') return sent.result;
       return sent.outcome === 'routed' ? { outcome: 'routed', nodeId: nodeIdOf(sent.inc) } : sent;
     }
     // A little earlier than its caller gives up, who would not learn which node did not answer.
@@ -129,6 +148,7 @@ export class MessageRouter {
     pending.onSent(attempt);
     const sent = await this.#dispatch(message, name, true);
     if (sent.outcome === 'unknown') return 'silent';
+    if (sent.outcome === 'known') return sent.result;
     if (sent.outcome === 'routed') {
       pending.onRouted(attempt, sent.inc);
       return undefined;
@@ -140,13 +160,10 @@ export class MessageRouter {
   }
 
   /** Publishes to the owner. `unknown`: Redis did not answer, and may have published it all the same. */
-  async #dispatch(
-    message: RoutedMessage,
-    attempt: string,
-    ack: boolean,
-  ): Promise<Unsent | { readonly outcome: 'routed'; readonly inc: string } | { readonly outcome: 'unknown' }> {
+  async #dispatch(message: RoutedMessage, attempt: string, ack: boolean): Promise<Dispatched> {
     try {
       const reply = await this.#publish(message, attempt, ack);
+      if (reply.status === 'KNOWN') return { outcome: 'known', result: reply.result };
       if (reply.status === 'NONE') return { outcome: 'not-connected' };
       if (reply.status === 'PARTIAL') return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
       const isGone = this.node.gateway.keys.countsReceivers && reply.receivers === 0;
@@ -157,13 +174,30 @@ export class MessageRouter {
     }
   }
 
-  #publish(message: RoutedMessage, attempt: string, ack: boolean): Promise<SendReply> {
+  /** A message that another connection of the id may have got is published if the node of that one did not deliver it. */
+  async #publish(message: RoutedMessage, attempt: string, ack: boolean): Promise<Published> {
+    let reply = await this.#publishUnless(message, attempt, ack);
+    for (let asked = 0; reply.status === 'FORMER'; asked += 1) {
+      const { inc } = reply;
+      const outcome = asked < MOST_FORMER ? await this.commands.outcomeAt(inc, message) : 'unknown';
+      if (outcome !== 'none') return { status: 'KNOWN', result: { outcome, nodeId: nodeIdOf(inc) } };
+      reply = await this.#publishUnless(message, attempt, ack, reply);
+    }
+    return reply;
+  }
+
+  #publishUnless(message: RoutedMessage, attempt: string, ack: boolean, former?: Former): Promise<SendReply> {
     const { gateway, inc } = this.node;
-    const { connectionId, messageId, frame, trace, partition } = message;
+    const { connectionId, messageId, frame, trace, partition, named = false } = message;
     const { bytes } = frame;
     const encoded = encodeMessage({ from: inc, attempt, ack, connectionId, messageId, trace, bytes });
     return gateway.run(sendScript, {
       partition,
+      // Every key must be given, used or not.
+      mark: named ? gateway.keys.mark(partition, connectionId, messageId) : partition.routes,
+      markMs: named ? MARK_MS : 0,
+      asked: former && { askedInc: former.inc, askedTok: former.tok },
+      counts: gateway.keys.countsReceivers,
       epoch: this.leases.epochOf(partition),
       conn: connectionId,
       pubCommand: publishCommand(gateway.keys.nodeMode),

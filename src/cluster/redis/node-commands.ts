@@ -82,8 +82,15 @@ export class NodeCommands {
     const command = { t: 'outcomeOf', connectionId, messageId, age: Math.ceil(age) } as const;
     const { results, missing } = await this.#askAll(command);
     const answers = new Map<string, RememberedOutcome>(missing.map(id => [id, 'unknown']));
-    for (const [id, [answer]] of results) answers.set(id, OUTCOMES.find(known => known === answer) ?? 'unknown');
+    for (const [id, [answer]] of results) answers.set(id, rememberedIn(answer));
     return certainOutcome(answers, nodeId);
+  }
+
+  /** What one node remembers of a message; `unknown` when it does not answer. */
+  async outcomeAt(inc: string, message: Pick<SentMessage, 'connectionId' | 'messageId'>): Promise<RememberedOutcome> {
+    const { connectionId, messageId } = message;
+    const reply = await this.bus.ask(inc, { t: 'outcomeOf', connectionId, messageId, age: 0 });
+    return rememberedIn(reply.kind === 'answered' ? reply.result : undefined);
   }
 
   /** Has the owner of a connection carry a command out. */
@@ -145,6 +152,10 @@ function closedBy({
 }) {
   const closed = results.flatMap(([, parts]) => parts).reduce((sum: number, count) => sum + Number(count), 0);
   return { closed, missing };
+}
+
+function rememberedIn(answer: CommandResult | undefined): RememberedOutcome {
+  return OUTCOMES.find(known => known === answer) ?? 'unknown';
 }
 
 /** The owner did not carry a command out, for this reason: a code of its error. */

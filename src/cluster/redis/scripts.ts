@@ -164,9 +164,12 @@ const route = { inc: text, tok: text, fencingToken: integer };
 /** Publishes a message to the owner of a connection id. Each repetition publishes: the owner must know the message id. */
 export const sendScript = script({
   name: 'send',
-  keys: { partition: group({ leases: text, routes: text }) },
-  args: { epoch: text, conn: text, pubCommand, partition: nodeChannel, payload: bytes },
-  replies: { ROUTED: { ...route, receivers: integer }, NONE: {}, PARTIAL: {} },
+  keys: { partition: group({ leases: text, routes: text }), mark: text },
+  args: {
+    ...{ epoch: text, conn: text, markMs: integer, asked: optional(group({ askedInc: text, askedTok: text })) },
+    ...{ counts: flag, pubCommand, partition: nodeChannel, payload: bytes },
+  },
+  replies: { ROUTED: { ...route, receivers: integer }, FORMER: { inc: text, tok: text }, NONE: {}, PARTIAL: {} },
 });
 
 const resolved = { routes: rest(optional(group({ ...route, user: text }))) };

@@ -11,18 +11,18 @@ const PAGE = 50;
 const TYPING_MS = 250;
 
 const STATES = [
-  ['', 'open and opening'],
+  ['', 'not closed'],
   ['open', 'open'],
   ['opening', 'opening'],
   ['draining', 'draining'],
-  ['waiting', 'with bytes that wait'],
-  ['closed', 'closed while somebody looked'],
+  ['waiting', 'bytes wait'],
+  ['closed', 'just closed'],
 ] as const;
 const SORTS = [
   ['id', 'by id'],
   ['newest', 'newest first'],
   ['age', 'oldest first'],
-  ['waiting', 'most waiting bytes first'],
+  ['waiting', 'most waiting'],
 ] as const;
 
 /** The connections of all nodes, a page at a time: the nodes search and sort, so that their number does not matter here. */
@@ -129,9 +129,9 @@ export class Connections implements View {
   #show({ rows, total, matching, next, missing }: ConnectionsAnswer): void {
     this.#table.show(rows, total === 0 ? undefined : 'No connection matches. Clear a filter to see more of them.');
     const first = (this.#pages.length - 1) * PAGE;
-    const shown = rows.length === 0 ? 'none' : `${count(first + 1)} to ${count(first + rows.length)}`;
+    const shown = `${count(first + 1)} to ${count(first + rows.length)} of ${count(matching)} that match, `;
     const late = missing.length === 0 ? '' : `; without ${missing.join(', ')}`;
-    setText(this.#counts, `${shown} of ${count(matching)} that match, ${count(total)} in all${late}`);
+    setText(this.#counts, `${rows.length === 0 ? 'None matches, ' : shown}${count(total)} in all${late}`);
     this.#following = next;
     this.#next.disabled = next === null;
     this.#back.disabled = this.#pages.length === 1;

@@ -63,7 +63,7 @@ export class Feed {
     for (const { id } of happenings) this.#seen.add(id);
     const left = Object.entries(more).map(([kind, number]) => `${kind} ${number}`);
     if (left.length > 0 && !this.#paused)
-      this.#prepend(rowView('more', 'idle', Date.now(), `And more that are not shown: ${left.join(', ')}`));
+      this.#insert(Date.now(), rowView('more', 'idle', Date.now(), `And more that are not shown: ${left.join(', ')}`));
     this.#held = this.#held.slice(-MOST);
     if (!this.#paused) this.#release();
     else this.#pause.textContent = `Resume (${this.#held.length})`;
@@ -71,15 +71,20 @@ export class Feed {
 
   #release(): void {
     for (const happening of this.#held.splice(0)) {
-      this.#prepend(rowView(happening.kind, TONES[happening.kind], happening.at, sentence(happening)));
+      const { kind, at } = happening;
+      this.#insert(at, rowView(kind, TONES[kind], at, sentence(happening)));
     }
     while (this.#list.children.length > MOST) this.#list.lastElementChild?.remove();
     if (this.#seen.size > 20 * MOST) this.#seen.clear();
   }
 
-  #prepend(row: HTMLElement): void {
+  /** Each node reports once a second, so that older news of another node may come later. */
+  #insert(at: number, row: HTMLElement): void {
     row.hidden = this.#kind.value !== '' && row.dataset['kind'] !== this.#kind.value;
-    this.#list.prepend(row);
+    const older = [...this.#list.children].find(
+      each => each instanceof HTMLElement && Number(each.dataset['at']) <= at,
+    );
+    this.#list.insertBefore(row, older ?? null);
     this.#empty.hidden = true;
   }
 
@@ -100,7 +105,7 @@ export class Feed {
 function rowView(kind: string, tone: string, at: number, text: string): HTMLElement {
   return element(
     'li',
-    { data: { kind } },
+    { data: { kind, at: String(at) } },
     element('span', { class: 'badge', data: { tone } }, kind),
     element('span', 'time mono muted', clock(at)),
     element('p', '', text),
@@ -113,7 +118,7 @@ function sentence(happening: Happening): string {
     case 'connect':
       return `${happening.connectionId} ${happening.resumed ? 'came back to' : 'connected to'} ${nodeId}${happening.degraded ? ', which is cut off' : ''}`;
     case 'close':
-      return `${happening.connectionId} on ${nodeId} ended after ${duration(happening.ageMs)}: ${happening.reason}`;
+      return `${happening.connectionId} on ${nodeId} ended after ${duration(happening.ageMs)}: ${happening.reason === 'client' ? 'its client left' : happening.reason}`;
     case 'takeover':
       return `a newer stream of ${happening.connectionId} ended the one on ${nodeId}`;
     case 'revoke':

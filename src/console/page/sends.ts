@@ -102,8 +102,9 @@ export class Sends implements View {
     const recent = this.#records.filter(({ at }) => now - at < SPAN_MS);
     this.#strip.replaceChildren(...recent.map(record => bar(record, now)));
     const late = recent.filter(({ outcome }) => outcomeTone(outcome) === 'bad').length;
-    const which = recent.length < MOST ? `${recent.length} in the last minute` : `The newest ${MOST}`;
-    const text = `${which}, ${late} of them without success. The height of a bar is the time to its receipt.`;
+    const which =
+      recent.length < MOST ? `${recent.length} in the last minute` : `The newest ${MOST} of the last minute`;
+    const text = `${which}, ${late} of them without success. The higher a bar, the longer its receipt took.`;
     setText(
       this.#summary,
       recent.length === 0 ? 'No send in the last minute. A bar appears for each, as high as its receipt took.' : text,

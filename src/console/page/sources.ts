@@ -48,7 +48,7 @@ export class Sources implements View {
         },
       ],
       ({ key, startedAt, state }) => `${key} ${startedAt ?? ''} ${state}`,
-      'No resumable source runs. A streamed answer appears here while it runs, and for source.ttl afterwards.',
+      'No resumable source runs. A streamed answer appears here while it runs, and stays for a while (source.ttl).',
     );
     this.element = element(
       'section',

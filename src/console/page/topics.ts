@@ -165,7 +165,8 @@ class LogView {
 
   #show(answer: LogAnswer): void {
     this.#say(...verdictText(answer));
-    this.#table.show(answer.entries);
+    // The newest of the log is what a reader looks for; what a client gets comes in its order.
+    this.#table.show(answer.verdict === 'newest' ? [...answer.entries].reverse() : answer.entries);
     this.#last = answer.entries.at(-1)?.id ?? '';
     this.#more.hidden = !answer.more;
   }
@@ -189,6 +190,6 @@ function verdictText({ verdict, reset, entries, head, more }: LogAnswer): [text:
     case 'not-an-id':
       return ['This is no id of the log. The client begins at the present.', 'bad'];
     case 'newest':
-      return [`The newest ${number} entries. The head of the log is ${head || UNKNOWN}.`, 'idle'];
+      return [`The newest ${number} entries, newest first. The head of the log is ${head || UNKNOWN}.`, 'idle'];
   }
 }

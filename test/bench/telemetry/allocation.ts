@@ -3,8 +3,8 @@ import { LocalCoordinator, MemoryConnectionStore } from '../../../src/index.js';
 import { DistributedSseService } from '../../../src/node/service.js';
 import { resolveOptions } from '../../../src/options/sse-options.js';
 import { formatCursor } from '../../../src/protocol/cursor.js';
-import { ConsoleLogger, OpenTelemetry, SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { PassthroughPolicy } from '../../../src/resilience/policies.js';
+import { ConsoleLogger, OpenTelemetry, SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { OPEN_SINK } from '../../support/open-sink.js';
 import { enter, isStubbed, MODES } from './modes.js';
 

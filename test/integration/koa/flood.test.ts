@@ -61,6 +61,8 @@ describe('an attacker that floods a node', () => {
   const open = (id: string, headers: Readonly<Record<string, string>> = {}): Promise<EventStreamClient> =>
     EventStreamClient.open(`${app.url}/sse/${id}`, { headers: { ...STREAM, ...headers } });
 
+  const limitsInLog = () => app.logger.at('info').flatMap(({ fields }) => fields?.['limit'] ?? []);
+
   afterEach(async () => {
     // The healthy client notices nothing.
     await app.service.publish('news', 'note', 'for everyone');
@@ -78,6 +80,7 @@ describe('an attacker that floods a node', () => {
     const refused = clients.filter(({ events }) => events[0]?.event === 'sse.closed');
     expect(refused).to.have.length(12);
     expect(new Set(refused.map(({ events }) => events[0]?.data))).to.deep.equal(new Set(['{"reason":"full"}']));
+    expect(limitsInLog()).to.deep.equal(['limits.maxConnectionsPerUser']);
     const other = await open('other', { 'X-User': 'other' });
     await other.event('connected');
     other.leave();

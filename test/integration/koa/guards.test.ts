@@ -162,10 +162,14 @@ describe('guards', () => {
     expect(asked).to.deep.equal(['first', 'second']);
   });
 
-  it('refuse with the status they return', async () => {
+  it('refuse with the status they return, which the log has once', async () => {
     const client = await open('/guarded/a?verdict=402');
     expect(client.status).to.equal(402);
     expect(await client.errorCode()).to.equal('FORBIDDEN');
+    expect((await open('/guarded/b?verdict=402')).status).to.equal(402);
+    const lines = app.logger.at('info').filter(({ fields }) => fields?.['status'] === 402);
+    expect(lines).to.have.length(1);
+    expect(lines[0]?.fields?.['reason']).to.include('Second does not admit');
   });
 
   it('send the client away for a while with 503', async () => {

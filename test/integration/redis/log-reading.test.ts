@@ -140,7 +140,21 @@ describe('reading the log in Redis', function () {
     expect((await first).frames.at(-1)?.position?.sequence).to.be.oneOf([700, 702]);
   });
 
-  it('bounds pages in bytes, so that readers of large entries cost neither node its lease', async () => {
+  it('costs a client that missed 3 entries of each of 128 topics calls in proportion to these entries', async () => {
+    const writer = await started('w', calm);
+    const reader = await started('r', calm);
+    const topics = Array.from({ length: 128 }, (_, n) => `t${n}`);
+    const { head } = await writer.node.log.replay({ topics: [], limit: 1 });
+    await inBatches(3 * topics.length, n => publish(writer, `t${n % topics.length}`));
+    const before = { ranges: await calls('xrange'), scripts: await calls('evalsha') };
+    const [pages, others] = await Promise.all([resume(reader, topics, head), resume(reader, topics.slice(0, 2), head)]);
+    expect(entriesOf(pages)).to.have.length(3 * topics.length);
+    expect(entriesOf(others)).to.have.length(6);
+    expect((await calls('xrange')) - before.ranges).to.be.at.most(5 * topics.length);
+    expect((await calls('evalsha')) - before.scripts).to.be.at.most(40);
+  });
+
+  it('bounds pages in bytes, so that readers of large entries cost neither node its lease, and no call holds Redis for long', async () => {
     const a = await started('a');
     const b = await started('b');
     const { head } = await a.node.log.replay({ topics: [], limit: 1 });
@@ -150,6 +164,10 @@ describe('reading the log in Redis', function () {
       for (const { node } of [a, b]) if (!node.status().reachable) outages.push(node.status().detail ?? '');
     }, 20);
     const beginning = { epoch: head.epoch, ms: 0, sequence: 0 };
+    const { admin } = server.redis;
+    await admin.config('SET', 'slowlog-log-slower-than', '2000');
+    await admin.slowlog('RESET');
+    const scripts = await calls('evalsha');
     const readings = Array.from({ length: READERS }, () => resume(a, ['large'], beginning));
     const all = await Promise.all(readings).finally(() => clearInterval(timer));
     for (const pages of all) {
@@ -157,6 +175,9 @@ describe('reading the log in Redis', function () {
       for (const { frames } of pages) expect(frames.length).to.be.at.most(2);
     }
     expect(outages).to.deep.equal([]);
+    // A call that waits for the processor is in the log of slow ones as well, so that some of them are there on a busy machine.
+    const slow = (await admin.slowlog('GET', 10_000)) as unknown[];
+    expect(slow.length / ((await calls('evalsha')) - scripts)).to.be.below(0.2);
   });
 
   it('catches up in order after a broken subscription missed entries of 200 kB, and is live again', async () => {

@@ -79,6 +79,18 @@ describe('the settings of redis', () => {
     expect(await node.routes.locate('kept')).to.include({ nodeId: 'n0' });
   });
 
+  it('connectionTtl may be a year: routes live so long, and are renewed no more often for it', async () => {
+    const prefix = randomPrefix();
+    const node = await start({ prefix, connectionTtl: 365 * 24 * 3_600 });
+    await register(node, 'c1');
+    await until(() => commands.includes('owned'), 'the first renewal');
+    commands.length = 0;
+    const beats = (): number => commands.filter(command => command === 'lease').length;
+    await until(() => beats() >= 3, 'three heartbeats');
+    expect(commands.filter(command => ['owned', 'refresh', 'register'].includes(command))).to.deep.equal([]);
+    expect(await server.redis.admin.pttl(`${prefix}{18}:r`)).to.be.above(364 * 24 * 3_600_000);
+  });
+
   it('partitions spreads routes over so many keys, and another number is refused', async () => {
     const prefix = randomPrefix();
     const node = await start({ prefix, partitions: 4 });

@@ -75,15 +75,18 @@ describe('RedisSubscriber', () => {
       expect(observed.life).to.deep.equal(['up']);
     });
 
-    it('subscribes again to everything after its connection was killed', async () => {
+    it('subscribes again to everything, 1,000 channels a call, after its connection was killed', async () => {
       const { gateway, subscriber, observed } = await start();
       const channels = Array.from({ length: 1_200 }, (_, n) => `c${n}`);
       await subscriber.subscribe(channels);
+      await server.redis.admin.config('RESETSTAT');
       for (let kills = 1; kills <= 3; kills += 1) {
         await server.redis.admin.call('CLIENT', 'KILL', 'TYPE', 'pubsub');
         await until(() => observed.life.length === 1 + 2 * kills, 'the next life');
       }
       expect(observed.life).to.deep.equal(['up', 'down', 'up', 'down', 'up', 'down', 'up']);
+      const stats = await server.redis.admin.info('commandstats');
+      expect(Number(/cmdstat_subscribe:calls=(\d+)/.exec(stats)?.[1])).to.equal(3 * 2);
       for (const channel of ['c0', 'c599', 'c1199']) {
         expect(await gateway.publish(channel, 'x', 'classic'), channel).to.equal(1);
       }

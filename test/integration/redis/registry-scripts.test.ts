@@ -1,5 +1,5 @@
 import { expect } from 'chai';
-import { ownedScript, sendScript } from '../../../src/cluster/redis/scripts.js';
+import { ownedScript } from '../../../src/cluster/redis/scripts.js';
 import { type BenchNode, LEASE_MS, TTL_MS } from '../../support/redis/bench-node.js';
 import type { ScriptBench } from '../../support/redis/script-bench.js';
 import { withRegistry } from '../../support/redis/with-registry.js';
@@ -222,14 +222,7 @@ describe('scripts of the registry', () => {
       const c = bench.node('c~1');
       await c.lease();
       const epoch = c.believed()?.epoch ?? '';
-      const request = {
-        partition: partition(),
-        epoch,
-        conn: 'x',
-        pubCommand: 'PUBLISH' as const,
-        payload: Buffer.from('x'),
-      };
-      expect(await gateway().run(sendScript, request)).to.deep.equal({ status: 'NONE' });
+      expect(await send('x', undefined, { epoch })).to.deep.equal({ status: 'NONE' });
     });
 
     it('send brings any bytes to the owner behind its token', async () => {
@@ -243,6 +236,33 @@ describe('scripts of the registry', () => {
       await until(() => got.length > 0, 'the message');
       listener.disconnect();
       expect(got).to.deep.equal([Buffer.concat([Buffer.from('t1 '), payload])]);
+    });
+
+    it('send publishes a named message to another connection once the former one has said that it did not get it', async () => {
+      const ear = admin().duplicate();
+      await ear.subscribe(`${partition().channelPrefix}a~1`);
+      const mark = `${partition().leases}:mark`;
+      const named = { mark, markMs: 60_000 };
+      const asked = (askedInc: string, askedTok: string) => ({ ...named, asked: { askedInc, askedTok } });
+      await a.register('x', 't1');
+      await send('x');
+      expect(await admin().exists(mark)).to.equal(0);
+      expect(await send('x', undefined, named)).to.include({ status: 'ROUTED', tok: 't1' });
+      expect(await send('x', undefined, named)).to.include({ status: 'ROUTED', tok: 't1' });
+      await b.register('x', 't2');
+      const former = { status: 'FORMER', inc: 'a~1', tok: 't1' };
+      expect(await send('x', undefined, named)).to.deep.equal(former);
+      expect(await send('x', undefined, asked('a~1', 't0'))).to.deep.equal(former);
+      // The channel of b has no subscriber: b did not get it, and leaves no mark.
+      expect(await send('x', undefined, asked('a~1', 't1'))).to.include({ status: 'ROUTED', receivers: 0 });
+      expect(await admin().get(mark)).to.equal('a~1 t1');
+      await send('x', undefined, { ...asked('a~1', 't1'), counts: false });
+      expect(await admin().get(mark)).to.equal('b~1 t2');
+      expect(await admin().pttl(mark)).to.be.within(50_000, 60_000);
+      await admin().set(mark, 'of another program');
+      expect(await send('x', undefined, named)).to.include({ status: 'ROUTED' });
+      await admin().del(mark);
+      ear.disconnect();
     });
 
     it('resolve answers in the order of the question', async () => {

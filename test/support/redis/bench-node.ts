@@ -12,6 +12,8 @@ import {
 } from '../../../src/cluster/redis/scripts.js';
 import type { ScriptBench } from './script-bench.js';
 
+/** A message that no other node sends again. */
+export const UNNAMED = { mark: '', markMs: 0, asked: undefined, counts: true } as const;
 export const LEASE_MS = 15_000;
 export const TTL_MS = 60_000;
 const KEY_MS = 3_600_000;

@@ -8,7 +8,7 @@ import {
   sendScript,
   expireScript,
 } from '../../../src/cluster/redis/scripts.js';
-import { type BenchNode, LEASE_MS } from './bench-node.js';
+import { type BenchNode, LEASE_MS, UNNAMED } from './bench-node.js';
 import { LIMIT, type PartitionModel } from './partition-model.js';
 import type { ScriptBench } from './script-bench.js';
 
@@ -172,6 +172,8 @@ export function look(partition: number): Command {
         conn,
         pubCommand: 'PUBLISH',
         payload: Buffer.from('p'),
+        ...UNNAMED,
+        mark: where.routes,
       } as const;
       const expected = model.send(conn, epoch, now);
       expect(await gateway.run(sendScript, request)).to.deep.equal(expected);

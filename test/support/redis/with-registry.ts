@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import type { Partition } from '../../../src/cluster/redis/keys.js';
+import type { RequestOf } from '../../../src/cluster/redis/script.js';
 import {
   countScript,
   reapScript,
@@ -8,7 +9,7 @@ import {
   sendScript,
   expireScript,
 } from '../../../src/cluster/redis/scripts.js';
-import type { BenchNode } from './bench-node.js';
+import { type BenchNode, UNNAMED } from './bench-node.js';
 import { gatewayOptions } from './gateway-options.js';
 import type { RedisServer } from './redis-server.js';
 import { ScriptBench } from './script-bench.js';
@@ -71,10 +72,10 @@ export function withRegistry() {
     reap: (limit = 500, self?: string, graceMs = 0) =>
       running().run(reapScript, { partition: partition(), limit, graceMs, self }),
     expire: (count = 500) => running().run(expireScript, { partition: partition(), count }),
-    send: (conn: string, payload = Buffer.from('x')) => {
+    send: (conn: string, payload = Buffer.from('x'), named: Partial<RequestOf<typeof sendScript>> = {}) => {
       const epoch = registry().a.believed()?.epoch ?? '';
       const request = { partition: partition(), epoch, conn, pubCommand: 'PUBLISH', payload } as const;
-      return running().run(sendScript, request);
+      return running().run(sendScript, { ...request, ...UNNAMED, mark: partition().routes, ...named });
     },
     count: (graceMs = 0) => running().run(countScript, { partition: partition(), graceMs }),
     resolve: (...conns: string[]) => {

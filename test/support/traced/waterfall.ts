@@ -35,9 +35,14 @@ export function rowsOf(traces: readonly (readonly JaegerSpan[])[]): Row[] {
     depth,
     start: Math.max(0, span.start - begin),
     duration: span.duration,
-    fact: String(span.attributes['sse.outcome'] ?? span.attributes['sse.close.reason'] ?? ''),
+    fact: factOf(span.attributes),
     links: span.links.flatMap(id => indexOf.get(id) ?? []),
   }));
+}
+
+function factOf({ 'sse.outcome': outcome, 'sse.close.reason': reason }: JaegerSpan['attributes']): string {
+  const fact = outcome ?? reason;
+  return typeof fact === 'string' ? fact : '';
 }
 
 interface Placed {

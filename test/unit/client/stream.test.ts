@@ -1,7 +1,13 @@
 import { getEventListeners } from 'node:events';
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { connect, type ConnectOptions, type Gap, type SseStream } from '../../../src/client/index.js';
+import {
+  connect,
+  type ConnectOptions,
+  eventSourceTransport,
+  type Gap,
+  type SseStream,
+} from '../../../src/client/index.js';
 import { ScriptedFetch } from '../../support/scripted-fetch.js';
 
 const URL = 'http://server.test/sse/me';
@@ -200,6 +206,20 @@ describe('client: a stream', () => {
     });
   });
 
+  it('has a connection of its own where tabs cannot share one', async () => {
+    // An insecure page has no locks, older browsers have no channel either.
+    const channel = Object.getOwnPropertyDescriptor(globalThis, 'BroadcastChannel') ?? {};
+    Reflect.deleteProperty(globalThis, 'BroadcastChannel');
+    try {
+      await start({ share: true });
+    } finally {
+      Object.defineProperty(globalThis, 'BroadcastChannel', channel);
+    }
+    server.last.open();
+    await settled();
+    expect(stream.state.kind).to.equal('open');
+  });
+
   describe('reconnects', () => {
     it('with growing pauses up to the longest one', async () => {
       await start({ maxDelay: 5_000 });
@@ -385,6 +405,45 @@ describe('client: a stream', () => {
       await settled();
       expect(server.requests[0]?.init.signal.aborted).to.equal(true);
       expect(server.last.lastEventId).to.equal(id(1));
+    });
+  });
+
+  describe('held wrong', () => {
+    it('throws for a URL without a host where no page completes it', () => {
+      expect(() => connect('/sse/me')).to.throw(TypeError);
+    });
+
+    it('ends at once, and says why, with options that its transport cannot use', async () => {
+      await start({ transport: eventSourceTransport, headers: { authorization: 'token' } });
+      expect(await stream.closed).to.include({ kind: 'closed', reason: 'unusable' });
+      expect((await stream.closed).message).to.include('use fetchTransport');
+      const error = await stream[Symbol.asyncIterator]()
+        .next()
+        .catch((reason: unknown) => reason);
+      expect(error).to.be.instanceOf(Error);
+      // What a program without types may pass.
+      await start({ confirm: true as unknown as NonNullable<ConnectOptions['confirm']> });
+      expect((await stream.closed).reason).to.equal('unusable');
+    });
+
+    it('posts a body, and goes on without a session storage', async () => {
+      const errors: unknown[] = [];
+      const forbidden = (): never => {
+        throw new Error('the storage is forbidden');
+      };
+      const storage = Object.getOwnPropertyDescriptor(globalThis, 'sessionStorage');
+      Object.defineProperty(globalThis, 'sessionStorage', { get: forbidden, configurable: true });
+      try {
+        await start({ body: '{}', resume: 'session', onError: error => errors.push(error) });
+      } finally {
+        Reflect.deleteProperty(globalThis, 'sessionStorage');
+        if (storage !== undefined) Object.defineProperty(globalThis, 'sessionStorage', storage);
+      }
+      expect(server.last.init.method).to.equal('POST');
+      server.last.open(id(1));
+      await settled();
+      expect(stream.state.kind).to.equal('open');
+      expect(errors).to.have.length(1);
     });
   });
 

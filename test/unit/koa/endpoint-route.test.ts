@@ -8,6 +8,7 @@ import {
   SseEndpoint,
   type SseEndpointOptions,
 } from '../../../src/koa/endpoints.js';
+import { sseMiddleware } from '../../../src/koa/middleware.js';
 import { assertBound, type ControllerClass, endpointRoutes, matchRoutes } from '../../../src/koa/routes.js';
 
 class GuardA {
@@ -78,7 +79,7 @@ describe('endpointRoutes', () => {
   it('refuses a class without endpoints, and what is no class', () => {
     class Empty {}
     expect(refusalOf(() => endpointRoutes([Empty]))).to.include('Empty has none');
-    expect(refusalOf(() => endpointRoutes([wrong(new Controller())]))).to.include('a list of classes, got an object');
+    expect(refusalOf(() => endpointRoutes([wrong(new Controller())]))).to.include('give the class');
     expect(refusalOf(() => endpointRoutes([wrong(undefined)]))).to.include('got undefined');
   });
 
@@ -235,6 +236,10 @@ describe('controllers and guards', () => {
     for (const guard of [GuardA, GuardB]) container.bind<object>(guard).toSelf();
     assertBound(container, routes);
     assertBound(new Container({ parent: container }), routes);
+  });
+
+  it('without the module the start fails with what to do', () => {
+    expect(refusalOf(() => sseMiddleware(new Container()))).to.include('container.load(sseModule())');
   });
 
   it('need no binding in a container that binds by itself', () => {

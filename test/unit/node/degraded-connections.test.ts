@@ -1,6 +1,8 @@
 import { expect } from 'chai';
 import { SseError } from '../../../src/errors.js';
-import { parseCursor } from '../../../src/protocol/cursor.js';
+import { resolveOptions } from '../../../src/options/sse-options.js';
+import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
+import { CockatielPolicy } from '../../../src/resilience/policies.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { RecordingSink } from '../../support/recording-sink.js';
@@ -213,6 +215,33 @@ describe('DegradedConnections', () => {
     });
     const refused = await busy.connect('c1').catch((error: unknown) => error);
     expect(refused).to.include({ code: 'UNAVAILABLE' });
+  });
+
+  it('are not made by the failing replays of others, whose open circuit no fresh client meets', async () => {
+    const policy = new CockatielPolicy(resolveOptions({ resilience: { register: { timeout: 300 } } }));
+    const busy = await cluster.started('b', {
+      policy,
+      options: { resilience: { register: { timeout: 300 } } },
+      wrap: inner =>
+        alteredCoordinator(inner, {
+          log: {
+            replay: async request => {
+              if (request.after !== undefined) throw new SseError('UNAVAILABLE', 'no answer');
+              return inner.log.replay(request);
+            },
+          },
+        }),
+    });
+    const lastEventId = formatCursor({ epoch: 'e', ms: 1, sequence: 1 });
+    const resuming = ['c1', 'c2'].map(id =>
+      busy.connect(id, { topics: ['news'], lastEventId }).catch((error: unknown) => error),
+    );
+    await until(() => policy.circuit('replay') === 'open', 'the circuit of replays');
+    const fresh = await busy.connect('c3', { topics: ['news'] });
+    expect(policy.circuit('register')).to.equal('closed');
+    expect(cluster.bus.route('c3')).to.include({ nodeId: 'b' });
+    expect(parseCursor(fresh.sink.lastEvent?.id ?? '')).to.not.equal(undefined);
+    for (const refused of await Promise.all(resuming)) expect(refused).to.include({ code: 'UNAVAILABLE' });
   });
 
   it('are counted and removed like any other', async () => {

@@ -6,8 +6,8 @@ import type { ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
 import { resolveOptions } from '../../../src/options/sse-options.js';
 import { CockatielPolicy } from '../../../src/resilience/policies.js';
-import { codeOf } from '../../support/code-of.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
+import { codeOf } from '../../support/code-of.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestClient, TestNode } from '../../support/test-node.js';
@@ -305,6 +305,48 @@ describe('MessageSender', () => {
         await other.service.close();
         expect(await resend()).to.include({ outcome: 'unknown', nodeId: 'b' });
         await cluster.started('b');
+        expect(await resend()).to.include({ outcome: 'unknown', nodeId: 'b' });
+        expect(got()).to.deep.equal(['x']);
+      });
+    });
+
+    describe('with a message id of the application, which another node sends again', () => {
+      /** Its client is on `other`, which gets it or is cut off, and moves to a third node. */
+      const moved = async (delivers: boolean) => {
+        const first = await other.connect('c1');
+        const options = { messageId: 'order-17' };
+        if (!delivers) cluster.bus.cut('b');
+        const { outcome } = await send('c1', 'x', { ...options, deadline: 20 });
+        expect(outcome).to.equal(delivers ? 'delivered' : 'unknown');
+        cluster.bus.heal('b');
+        first.sink.leave();
+        await turns();
+        const third = await cluster.started('c');
+        const again = await third.connect('c1', { lastEventId: first.sink.lastId ?? '' });
+        const sender = await cluster.started('d');
+        const resend = () => sender.service.sendMessageToConnection('c1', 'message', 'x', options);
+        return { resend, got: () => [...first.sink.data('message'), ...again.sink.data('message')] };
+      };
+
+      it('is written once, wherever the client is', async () => {
+        const { resend, got } = await moved(true);
+        expect(await resend()).to.include({ outcome: 'delivered', nodeId: 'b' });
+        expect(got()).to.deep.equal(['x']);
+      });
+
+      it('is written when the client did not have it', async () => {
+        const { resend, got } = await moved(false);
+        expect(await resend()).to.include({ outcome: 'delivered', nodeId: 'c' });
+        await turns();
+        expect(got()).to.deep.equal(['x']);
+      });
+
+      it('is unknown while the former owner cannot say so', async () => {
+        const { resend, got } = await moved(true);
+        cluster.bus.cut('b');
+        expect(await resend()).to.include({ outcome: 'unknown', nodeId: 'b' });
+        cluster.bus.heal('b');
+        await other.service.close();
         expect(await resend()).to.include({ outcome: 'unknown', nodeId: 'b' });
         expect(got()).to.deep.equal(['x']);
       });

@@ -1,6 +1,5 @@
 import { expect } from 'chai';
-import { policyObserver } from '../../../src/telemetry/telemetry.js';
-import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
+import { policyObserver, SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
 
 describe('policyObserver', () => {

@@ -1,7 +1,7 @@
 import { expect } from '../expect.js';
 import { until } from '../until.js';
 import type { Ground } from './ground.js';
-import { register, connect, messagesOf, message } from './steps.js';
+import { register, connect, messagesOf, message, type Node } from './steps.js';
 
 /** What goes from one node to another: sends and commands. */
 export function messagesContract({ describe, it, core }: Ground): void {
@@ -83,6 +83,24 @@ export function messagesContract({ describe, it, core }: Ground): void {
       expect(await asked('node-a')).to.equal(undefined);
       b.listener.outcomes.set(`${c1} ${m1}`, 'buffered');
       expect(await asked('node-a')).to.deep.equal({ outcome: 'buffered', nodeId: 'node-b' });
+    });
+
+    core('that is named goes to another connection only when the former one did not get it', async test => {
+      const { a, b, c1, t1, t2, m1, m2 } = test;
+      await connect(a, c1, t1);
+      const send = ({ coordinator }: Node, messageId: string) =>
+        coordinator.messenger.send({ ...message(c1, messageId), named: true });
+      for (const messageId of [m1, m2]) expect(await send(b, messageId)).to.include({ outcome: 'delivered' });
+      await connect(b, c1, t2);
+      a.listener.outcomes.set(`${c1} ${m1}`, 'delivered');
+      for (const node of [a, b]) {
+        expect(await send(node, m1)).to.deep.equal({ outcome: 'delivered', nodeId: 'node-a' });
+      }
+      expect(messagesOf(b)).to.deep.equal([]);
+      expect(await send(a, m2)).to.deep.equal({ outcome: 'delivered', nodeId: 'node-b' });
+      a.listener.outcomes.set(`${c1} ${m1}`, 'unknown');
+      expect(await send(b, m1)).to.deep.equal({ outcome: 'unknown', nodeId: 'node-a' });
+      expect(messagesOf(b).map(({ messageId }) => messageId)).to.deep.equal([m2]);
     });
 
     core('goes to the new owner after a takeover', async ({ a, b, c1, t1, t2, m1 }) => {

@@ -262,6 +262,18 @@ describe('LogFeed', () => {
     expect(had(0)).to.deep.equal(['a 1']);
   });
 
+  it('is behind when a catch-up takes longer than three seconds, until it is live', async () => {
+    await opened(['a']);
+    await broken();
+    await clock.tickAsync(2_000);
+    expect(first().feed.behind).to.equal(false);
+    await clock.tickAsync(2_000);
+    expect(first().feed.behind).to.equal(true);
+    await answer();
+    await run.settle();
+    expect(first().feed.behind).to.equal(false);
+  });
+
   it('delivers frames of a catch-up in order, and one that shows another gap starts one more', async () => {
     await opened(['a', 'b']);
     await broken();

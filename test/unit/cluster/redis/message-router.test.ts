@@ -21,6 +21,7 @@ describe('MessageRouter', () => {
       scriptedNode(() => []),
       channel as unknown as NodeChannel,
       { epochOf: () => 'e' },
+      { outcomeAt: () => Promise.resolve('none') },
     );
     const count = 2 * MAX_ACKS + 1;
     for (let n = 0; n < count; n += 1) {
