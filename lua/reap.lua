@@ -5,7 +5,7 @@
 -- KEYS[3] index    route owners of the partition
 --
 -- ARGV[1] limit    most routes to remove, at most 500
--- ARGV[2] graceMs  milliseconds a lease must have been over
+-- ARGV[2] overBy   ms, the time of the call as its node knows it: the lease must have been over then; unused for its own
 -- ARGV[3] self     '' for any lease that is over; an incarnation to release its own, live or not
 --
 -- RETURNS
@@ -16,9 +16,10 @@
 -- NOTES
 --   Any node may call it, several at once: a route is returned by exactly one call. The first batch of a lease that is over
 --   takes the lease from its node: from then on every write under it answers LOST. That must not concern a new lease which
---   the node has opened since. A release keeps the lease until the last batch.
+--   the node has opened since. A release keeps the lease until the last batch. A call may have waited while Redis stood
+--   still: nodes could not renew their leases then, so those that ran out meanwhile are left alone.
 local leases, routes, index = KEYS[1], KEYS[2], KEYS[3]
-local limit, graceMs, self = math.min(tonumber(ARGV[1]), MOST), tonumber(ARGV[2]), ARGV[3]
+local limit, overBy, self = math.min(tonumber(ARGV[1]), MOST), math.min(tonumber(ARGV[2]), now), ARGV[3]
 
 local inc, gen
 if self ~= '' then
@@ -28,7 +29,7 @@ else
   for i = 1, #fields, 2 do
     local candidate = string.match(fields[i], '^g:(%d+)$')
     local till, owner = parseLease(candidate and fields[i + 1])
-    if owner and till + graceMs <= now then
+    if owner and till <= overBy then
       inc, gen = owner, candidate
       break
     end

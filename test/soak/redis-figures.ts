@@ -174,10 +174,10 @@ async function scripts(): Promise<void> {
     [
       'reap, nothing to do',
       CALLS,
-      () => gateway.run(reapScript, { partition, limit: 200, graceMs: 0, self: undefined }),
+      () => gateway.run(reapScript, { partition, limit: 200, overBy: Date.now(), self: undefined }),
     ],
     ['unregister', CALLS, n => b.unregister(id(n), 't')],
-    ['reap, 200 routes', 20, () => gateway.run(reapScript, { partition, limit: 200, graceMs: 0, self: b.inc })],
+    ['reap, 200 routes', 20, () => gateway.run(reapScript, { partition, limit: 200, overBy: 0, self: b.inc })],
     ['lock', CALLS, () => gateway.run(lockScript, { lock: bench.keys.lock('x'), holder: 'a', ms: 60_000 })],
     ['publish, 200 bytes', CALLS, publish],
     ['publish-unkept, 200 bytes', CALLS, publishUnkept],

@@ -10,6 +10,7 @@ const ROUTES_TO_REAP = 200;
 /** A run that finds nothing is one call, so it compares more; that takes Redis less than a millisecond. */
 const ROUTES_TO_EXPIRE = 300;
 const BATCHES_PER_RUN = 50;
+const NOTHING = { removed: 0, more: false };
 
 type ExpiryNode = Pick<ClusterNode, 'inc' | 'options' | 'logger' | 'telemetry'> & {
   readonly gateway: Pick<ClusterNode['gateway'], 'keys' | 'run'>;
@@ -23,7 +24,7 @@ export class RouteExpiry {
   constructor(
     private readonly node: ExpiryNode,
     /** Other partitions are left alone: nodes may have been cut off from them together, and must renew first. */
-    private readonly leases: Pick<NodeLeases, 'isSteady'>,
+    private readonly leases: Pick<NodeLeases, 'isSteady' | 'clockOf'>,
     /** Called with the incarnation of each node that died. */
     private readonly onDead: (inc: string) => void,
   ) {}
@@ -31,7 +32,8 @@ export class RouteExpiry {
   /** Removes dead nodes with their routes. Returns how many routes were removed. @throws SseError */
   reap(): Promise<number> {
     return this.#inBatches('node', async partition => {
-      const request = { partition, limit: ROUTES_TO_REAP, graceMs: 0, self: undefined };
+      const overBy = Math.floor(this.leases.clockOf(partition) ?? 0);
+      const request = { partition, limit: ROUTES_TO_REAP, overBy, self: undefined };
       const reply = await this.node.gateway.run(reapScript, request);
       if (reply.status === 'NONE') return { removed: 0, more: false };
       if (reply.status === 'DONE') this.#report(reply.inc);
@@ -58,9 +60,12 @@ export class RouteExpiry {
   ): Promise<number> {
     return this.node.telemetry.expiring(kind, async () => {
       let all = 0;
-      for (const partition of this.node.gateway.keys.partitions.filter(each => this.leases.isSteady(each))) {
+      for (const partition of this.node.gateway.keys.partitions) {
         for (let batch = 0; batch < BATCHES_PER_RUN; batch += 1) {
-          const { removed, more } = await this.#retry(() => step(partition));
+          // Asked before each try: the nodes may have been cut off together since the one before.
+          const { removed, more } = await this.#retry(async () =>
+            this.leases.isSteady(partition) ? step(partition) : NOTHING,
+          );
           all += removed;
           if (!more) break;
         }

@@ -101,10 +101,15 @@ export class NodeLeases {
 
   /**
    * Whether this node has renewed its lease in a partition for the time of a lease without a break. All nodes may have been
-   * cut off together: before that time another node without a lease may only be late.
+   * cut off together: before that time another node without a lease may only be late. A heartbeat that is late is a break.
    */
   isSteady(partition: Partition): boolean {
-    return performance.now() - this.#of(partition).aliveSince >= this.node.options.node.lease;
+    const held = this.#of(partition);
+    return performance.now() - held.aliveSince >= this.node.options.node.lease && !this.#isLate(held);
+  }
+
+  #isLate({ renewedAt }: PartitionLease): boolean {
+    return performance.now() - renewedAt > 2 * this.node.options.node.heartbeat;
   }
 
   /** To be called when the connection to Redis is lost: the time of {@link isSteady} begins anew. */
@@ -220,7 +225,9 @@ export class NodeLeases {
   }
 
   #recover(held: PartitionLease): void {
-    held.aliveSince = Math.min(held.aliveSince, performance.now());
+    if (this.#isLate(held)) held.aliveSince = Infinity;
+    held.renewedAt = performance.now();
+    held.aliveSince = Math.min(held.aliveSince, held.renewedAt);
     if (held.trouble === undefined || this.#stopped) return;
     held.trouble = undefined;
     this.events.onRecovered();
@@ -254,7 +261,7 @@ export class NodeLeases {
   }
 
   async #release(held: PartitionLease): Promise<void> {
-    const request = { partition: held.partition, limit: ROUTES_PER_CALL, graceMs: 0, self: this.node.inc };
+    const request = { partition: held.partition, limit: ROUTES_PER_CALL, overBy: 0, self: this.node.inc };
     held.lease = undefined;
     while ((await this.node.gateway.run(reapScript, request)).status === 'MORE');
   }
@@ -275,6 +282,7 @@ class PartitionLease {
   routes = 0;
   /** When the present unbroken stretch of renewals began. */
   aliveSince = Infinity;
+  renewedAt = -Infinity;
   #changes: Promise<unknown> = Promise.resolve();
 
   constructor(readonly partition: Partition) {}

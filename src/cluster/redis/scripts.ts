@@ -128,7 +128,7 @@ const reaped = { inc: text, gen: text, removed: rest(owned) };
 export const reapScript = script({
   name: 'reap',
   keys: { partition },
-  args: { limit: integer, graceMs: integer, self: optional(text) },
+  args: { limit: integer, overBy: integer, self: optional(text) },
   replies: { DONE: reaped, MORE: reaped, NONE: {} },
 });
 

@@ -67,6 +67,8 @@ export class Overview implements View {
       ),
       this.#feed.view,
     );
+    // The nodes of the first answer would push the rest down.
+    this.element.hidden = true;
   }
 
   open(): void {
@@ -79,6 +81,7 @@ export class Overview implements View {
 
   tick(answer: NodesAnswer): void {
     this.#nodes.show(answer);
+    this.element.hidden = false;
     const { traffic } = answer;
     const rate = (value: number | undefined): number | null => rateOf(traffic, value);
     this.#deliveries.add([

@@ -29,7 +29,7 @@ describe('the removal of expired routes', () => {
           },
         },
       },
-      { isSteady: () => true },
+      { isSteady: () => true, clockOf: () => undefined },
       () => undefined,
     );
   });

@@ -225,7 +225,7 @@ async function runLease(model: PartitionModel, real: Real, p: number, n: number)
 async function runReap(model: PartitionModel, real: Real, p: number, limit: number, releasing?: number): Promise<void> {
   const { bench } = real;
   const self = releasing === undefined ? undefined : nodeOf(real, releasing).inc;
-  const request = { partition: bench.partition(p), limit, graceMs: 0, self };
+  const request = { partition: bench.partition(p), limit, overBy: bench.now, self };
   const reply = await bench.gateway.run(reapScript, request);
   const allowed = self === undefined ? model.reapable(bench.now) : model.releasable(self);
   if (reply.status === 'NONE') {

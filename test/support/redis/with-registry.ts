@@ -69,8 +69,8 @@ export function withRegistry() {
     partition,
     gateway: running,
     admin: (): RedisServer['admin'] => server.redis.admin,
-    reap: (limit = 500, self?: string, graceMs = 0) =>
-      running().run(reapScript, { partition: partition(), limit, graceMs, self }),
+    reap: (limit = 500, self?: string, overBy = Number.MAX_SAFE_INTEGER) =>
+      running().run(reapScript, { partition: partition(), limit, overBy, self }),
     expire: (count = 500) => running().run(expireScript, { partition: partition(), count }),
     send: (conn: string, payload = Buffer.from('x'), named: Partial<RequestOf<typeof sendScript>> = {}) => {
       const epoch = registry().a.believed()?.epoch ?? '';

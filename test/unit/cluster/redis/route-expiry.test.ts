@@ -16,6 +16,7 @@ describe('RouteExpiry', () => {
     times: number,
     reliability: SseOptions['reliability'] = {},
     code: 'UNAVAILABLE' | 'INTERNAL' = 'UNAVAILABLE',
+    isSteady = () => true,
   ): RouteExpiry => {
     tries = 0;
     const node = scriptedNode(() => {
@@ -26,7 +27,7 @@ describe('RouteExpiry', () => {
     const settings = { cleanupRetryCount: 2, cleanupRetryInterval: 10, ...reliability };
     const telemetry = Object.assign(new SilentTelemetry().maintenance, { retrying });
     const options = resolveOptions({ reliability: settings });
-    return new RouteExpiry({ ...node, options, telemetry }, { isSteady: () => true }, () => undefined);
+    return new RouteExpiry({ ...node, options, telemetry }, { isSteady, clockOf: () => undefined }, () => undefined);
   };
 
   beforeEach(() => retrying.resetHistory());
@@ -35,6 +36,12 @@ describe('RouteExpiry', () => {
     expect(await failing(2).expire()).to.equal(1);
     expect(tries).to.equal(3);
     expect(retrying.args.map(([kind]) => String(kind))).to.deep.equal(['maintenance', 'maintenance']);
+  });
+
+  it('does not repeat a step when the node is no longer steady', async () => {
+    const isSteady = sinon.stub().returns(false).onFirstCall().returns(true);
+    expect(await failing(1, {}, 'UNAVAILABLE', isSteady).expire()).to.equal(0);
+    expect(tries).to.equal(1);
   });
 
   it('tries no more often than it may', async () => {
