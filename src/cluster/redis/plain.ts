@@ -174,12 +174,12 @@ const MOST_ROUTES = 500;
 async function plainReap(
   client: Redis | Cluster,
   [leases = '', routes = '', index = '']: readonly string[],
-  [limitText = '', graceText = '', self = '']: readonly string[],
+  [limitText = '', overBy = '', self = '']: readonly string[],
 ): Promise<readonly unknown[]> {
   const limit = Math.min(Number(limitText), MOST_ROUTES);
   const [time, fields] = await batch(client, [['TIME'], ['HGETALL', leases]]);
   const { now } = clockOf(time);
-  const found = leaseToReap(pairsOf(fields), now - Number(graceText), self);
+  const found = leaseToReap(pairsOf(fields), Math.min(Number(overBy), now), self);
   if (found === undefined) return ['NONE'];
   const { inc, gen, current } = found;
 
