@@ -14,7 +14,7 @@ export { ResolvedSseOptions } from './options/sse-options.js';
 export { CockatielPolicy, PassthroughPolicy } from './resilience/policies.js';
 export { drainOnSignals } from './node/drain.js';
 export { connectionIdOf, privateName } from './protocol/names.js';
-export { TicketGuard } from './node/authorization.js';
+export { TicketGuard } from './node/tickets.js';
 export { MemoryConnectionStore } from './node/store.js';
 export { ConsoleLogger } from './telemetry/telemetry.js';
 export { sseResponseHook } from './telemetry/connections.js';

@@ -18,7 +18,7 @@ import { pause } from '../time.js';
 import type { SseNode } from './node.js';
 import type { Arrival, LocalCopies } from './publish.js';
 import type { ResumableSources } from './sources.js';
-import type { Revocations } from './authorization.js';
+import type { Revocations } from './revocations.js';
 import type { Subscriptions } from './subscriptions.js';
 
 /** The entry has usually arrived before the question whether it has, so a poll is rare. */

@@ -17,10 +17,11 @@ import {
   userTopic,
 } from '../protocol/names.js';
 import { pause, withTimeout } from '../time.js';
-import type { Authorization, Revocations } from './authorization.js';
+import type { Authorization } from './authorization.js';
 import { type DegradedConnection, DegradedConnections, isCutOff } from './degraded.js';
 import type { SseNode } from './node.js';
 import type { Opened, Replayer, ReplayStart } from './replay.js';
+import type { Revocations } from './revocations.js';
 import type { ResumableSources } from './sources.js';
 import { assertOwn, type Subscriptions } from './subscriptions.js';
 
@@ -68,14 +69,13 @@ export class ConnectionOpener {
     { user, address }: ConnectionOptions,
     opening: Promise<ClientConnection>,
   ): Promise<ClientConnection> {
-    const { audit } = this.node;
     const subject = { connectionId, user, address };
     try {
       const connection = await opening;
-      audit.record({ kind: 'connect', ...subject, topics: [...connection.topics] });
+      this.node.audit.record({ kind: 'connect', ...subject, topics: [...connection.topics] });
       return connection;
     } catch (error) {
-      audit.refused(subject, error);
+      this.node.audit.refused(subject, error);
       throw error;
     }
   }

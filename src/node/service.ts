@@ -38,7 +38,7 @@ import {
   userOf,
   userTopic,
 } from '../protocol/names.js';
-import { Authorization, LockTickets, Revocations } from './authorization.js';
+import { Authorization } from './authorization.js';
 import { reportIn } from './confirmations.js';
 import { NodeShutdown } from './drain.js';
 import { healthOf } from './health.js';
@@ -48,9 +48,11 @@ import { type NodeServices, SseNode } from './node.js';
 import { ConnectionOpener } from './open.js';
 import { LocalCopies, Publisher } from './publish.js';
 import { Replayer } from './replay.js';
+import { Revocations } from './revocations.js';
 import { MessageSender } from './send.js';
 import { ResumableSources } from './sources.js';
 import { CLOSED, Subscriptions } from './subscriptions.js';
+import { LockTickets } from './tickets.js';
 
 /** The facade: each method checks its arguments and delegates to one use case. */
 export class DistributedSseService implements SseService {
@@ -75,7 +77,7 @@ export class DistributedSseService implements SseService {
     const node = new SseNode(services, cluster);
     const authorization = new Authorization(node, services.authorizer);
     const subscriptions = new Subscriptions(node, authorization, (...state) => this.#revocations.isRevoked(...state));
-    this.#revocations = new Revocations(node, (connection, topic) => subscriptions.remove(connection, topic));
+    this.#revocations = new Revocations(node, subscriptions);
     const sources = new ResumableSources(node);
     this.node = node;
     this.#subscriptions = subscriptions;

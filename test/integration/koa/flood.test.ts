@@ -4,7 +4,7 @@ import { expect } from 'chai';
 import type { AuditRecord } from '../../../src/contracts/logger.js';
 import type { SseGuard, SseRequest } from '../../../src/contracts/authorization.js';
 import { SseEndpoint } from '../../../src/koa/endpoints.js';
-import { TicketGuard } from '../../../src/node/authorization.js';
+import { TicketGuard } from '../../../src/node/tickets.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp, type KoaAppSettings } from '../../support/koa-app.js';
 import { until } from '../../support/until.js';
