@@ -27,7 +27,7 @@ import type { Maintenance, Reconciler } from './maintenance.js';
 export type Phase = 'new' | 'started' | 'draining' | 'closed';
 
 /** The conclusions of the background comparison with the cluster. */
-export type Consistency = Readonly<Pick<Reconciler, 'trouble' | 'runSoon'>>;
+export type Consistency = Pick<Reconciler, 'trouble' | 'runSoon'>;
 
 /** The services a node is made of. */
 export interface NodeServices {

@@ -35,7 +35,7 @@ export class RouteExpiry {
       const overBy = Math.floor(this.leases.clockOf(partition) ?? 0);
       const request = { partition, limit: ROUTES_TO_REAP, overBy, self: undefined };
       const reply = await this.node.gateway.run(reapScript, request);
-      if (reply.status === 'NONE') return { removed: 0, more: false };
+      if (reply.status === 'NONE') return NOTHING;
       if (reply.status === 'DONE') this.#report(reply.inc);
       return { removed: reply.removed.length, more: true };
     });

@@ -225,9 +225,9 @@ export class NodeLeases {
   }
 
   #recover(held: PartitionLease): void {
-    if (this.#isLate(held)) held.aliveSince = Infinity;
-    held.renewedAt = performance.now();
-    held.aliveSince = Math.min(held.aliveSince, held.renewedAt);
+    const now = performance.now();
+    held.aliveSince = this.#isLate(held) ? now : Math.min(held.aliveSince, now);
+    held.renewedAt = now;
     if (held.trouble === undefined || this.#stopped) return;
     held.trouble = undefined;
     this.events.onRecovered();

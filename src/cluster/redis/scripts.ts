@@ -161,14 +161,13 @@ export const reconcileScript = script({
 });
 
 const route = { inc: text, tok: text, fencingToken: integer };
+// Of a message that another node may send again.
+const named = { markMs: integer, asked: optional(group({ askedInc: text, askedTok: text })), counts: flag };
 /** Publishes a message to the owner of a connection id. Each repetition publishes: the owner must know the message id. */
 export const sendScript = script({
   name: 'send',
   keys: { partition: group({ leases: text, routes: text }), mark: text },
-  args: {
-    ...{ epoch: text, conn: text, markMs: integer, asked: optional(group({ askedInc: text, askedTok: text })) },
-    ...{ counts: flag, pubCommand, partition: nodeChannel, payload: bytes },
-  },
+  args: { epoch: text, conn: text, ...named, pubCommand, partition: nodeChannel, payload: bytes },
   replies: { ROUTED: { ...route, receivers: integer }, FORMER: { inc: text, tok: text }, NONE: {}, PARTIAL: {} },
 });
 
