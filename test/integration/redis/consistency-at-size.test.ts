@@ -4,7 +4,7 @@ import { PARTITION_TAGS } from '../../../src/cluster/redis/keys.js';
 import type { ReconcileReport, ReconcileRequest } from '../../../src/contracts/self-check.js';
 import { amount } from '../../support/extent.js';
 import { RecordingListener } from '../../support/recording-listener.js';
-import { inBatches, trafficOf } from '../../support/redis/redis-costs.js';
+import { connectTo, inBatches, trafficOf } from '../../support/redis/redis-costs.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 
@@ -47,11 +47,7 @@ describe('a node that is compared with Redis, however many connections it has', 
     coordinator = await nodes.node('a');
     listener = new RecordingListener();
     await coordinator.start(listener);
-    await inBatches(connections, n => {
-      listener.connections.set(`c${n}`, `t${n}`);
-      const registration = { connectionId: `c${n}`, token: `t${n}` };
-      return coordinator.routes.register({ ...registration, onDuplicate: 'takeover' });
-    });
+    await inBatches(connections, n => connectTo(coordinator, listener, `c${n}`, `t${n}`));
     [mine = ''] = (await routeOf('c0')).split('|');
     await nodes.quiet();
     await allIsWell();

@@ -3,7 +3,7 @@ import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { PARTITION_TAGS } from '../../../src/cluster/redis/keys.js';
 import type { ReconcileReport, ReconcileRequest } from '../../../src/contracts/self-check.js';
 import { RecordingListener } from '../../support/recording-listener.js';
-import { inBatches } from '../../support/redis/redis-costs.js';
+import { connectTo, inBatches } from '../../support/redis/redis-costs.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { withRedis } from '../../support/redis/with-redis.js';
 import { until } from '../../support/until.js';
@@ -33,8 +33,7 @@ describe('a node that is compared with Redis', () => {
   const check = (request = NODE): Promise<ReconcileReport> => coordinator.selfCheck.reconcile(request);
 
   async function connect(id: string, token: string): Promise<string> {
-    await coordinator.routes.register({ connectionId: id, token, onDuplicate: 'takeover' });
-    listener.connections.set(id, token);
+    await connectTo(coordinator, listener, id, token);
     return (await admin().hget(key('r'), id)) ?? '';
   }
 

@@ -2,6 +2,8 @@ import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
+import { SseError } from '../../../src/errors.js';
+import { retry } from '../../../src/time.js';
 import { RecordingListener } from '../recording-listener.js';
 import { BenchNode } from './bench-node.js';
 import { gatewayOptions } from './gateway-options.js';
@@ -93,9 +95,7 @@ export async function idleTraffic(
       await node.start(listener);
       started.push(node);
       await inBatches(connections / nodes, async at => {
-        const registration = { connectionId: `c${n}-${at}`, token: at.toString(36) };
-        listener.connections.set(registration.connectionId, registration.token);
-        return node.routes.register({ ...registration, onDuplicate: 'takeover' });
+        await connectTo(node, listener, `c${n}-${at}`, at.toString(36));
       });
     }
     // Only then do they look for dead nodes, too.
@@ -169,6 +169,21 @@ export async function inBatches(count: number, call: (n: number) => Promise<unkn
     const size = Math.min(AT_ONCE, count - from);
     await Promise.all(Array.from({ length: size }, (_, at) => call(from + at)));
   }
+}
+
+/** Registers a connection of a node; once more where a busy machine did not answer in time. */
+export function connectTo(
+  { routes }: RedisCoordinator,
+  { connections }: RecordingListener,
+  connectionId: string,
+  token: string,
+): Promise<unknown> {
+  connections.set(connectionId, token);
+  return retry(() => routes.register({ connectionId, token, onDuplicate: 'takeover' }), {
+    tries: 5,
+    pauseMs: 100,
+    passing: error => SseError.is(error, 'UNAVAILABLE'),
+  });
 }
 
 async function memory(server: RedisServer): Promise<number> {
