@@ -7,28 +7,22 @@ import { DemoProcess } from '../support/demo-process.js';
 import { EventStreamClient } from '../support/event-stream-client.js';
 import { withRedis } from '../support/redis/with-redis.js';
 
-/** Scenarios that leave every node and Redis alone run at the same time. */
-const QUIET = ['takeover', 'resume', 'gap', 'mailbox', 'answer'];
-
 describeInBrowser('the tour', chromium => {
   // Only where there is a redis-server: the program starts one of its own.
   withRedis();
   let cluster: ChildProgram;
   let tour = '';
   const contexts: BrowserContext[] = [];
-  const running = new Map<string, Promise<Page>>();
 
   before(async () => {
     // A busy machine may need longer for a receipt.
     cluster = ChildProgram.start('examples/02-cluster/main.js', { PORT: '0', SSE_SEND_DEADLINE: '10000' });
     [, tour = ''] = await cluster.printed(/open the tour at (\S+),/);
-    for (const scenario of QUIET) running.set(scenario, run(scenario));
   });
   afterEach(async () => {
-    for (const context of contexts.splice(0)) if (running.size === 0) await context.close();
+    await Promise.all(contexts.splice(0).map(context => context.close()));
   });
   after(async () => {
-    await Promise.all(contexts.map(context => context.close()));
     expect(await cluster.stop()).to.equal(0);
   });
 
@@ -51,7 +45,7 @@ describeInBrowser('the tour', chromium => {
   const lane = async (page: Page, client: string): Promise<string[]> =>
     page.locator(`[data-client="${client}"] .track li`).allTextContents();
   const ran = async (scenario: string): Promise<Page> => {
-    const page = await (running.get(scenario) ?? run(scenario));
+    const page = await run(scenario);
     expect(await page.locator('#scenario').getAttribute('data-run'), (await results(page)).join('\n')).to.equal('done');
     expect(await page.locator('.step:not([data-state=done])').count()).to.equal(0);
     return page;
@@ -117,7 +111,6 @@ describeInBrowser('the tour', chromium => {
   });
 
   it('shows a node that is killed, and Redis that goes away, and leaves all of them running', async () => {
-    running.clear();
     const killed = await ran('kill');
     const entries = (await lane(killed, 'Client of node b')).filter(text => text.startsWith('entry'));
     expect(entries).to.deep.equal([1, 2, 3, 4, 5, 6].map(n => `entry ${n}`));
