@@ -73,6 +73,14 @@ describe('the package', function () {
     expect(missing.filter(isOurs)).to.deep.equal([]);
   });
 
+  it('declares nothing that @types/node of older TypeScript lacks', () => {
+    const declarations = packed.files.map(({ path }) => path).filter(path => path.endsWith('.d.ts'));
+    // Buffer has a type parameter from TypeScript 5.7 on.
+    const isNewer = (path: string): boolean => /\b(Buffer|Uint8Array)</.test(readFileSync(ROOT + path, 'utf8'));
+    expect(declarations.length).to.be.above(50);
+    expect(declarations.filter(isNewer)).to.deep.equal([]);
+  });
+
   it('exports from each entry what the compiled source exports', async () => {
     for (const { types, default: file } of entries) {
       const source = types.replace('package/types', 'src').replace('.d.ts', '.js');

@@ -1,5 +1,6 @@
 import type {
   ClusterCoordinator,
+  Message,
   Publication,
   RegistrationResult,
   ReplayPage,
@@ -164,9 +165,9 @@ export function numbersUpTo(count: number): string[] {
   return Array.from({ length: count }, (_, n) => `${n}`);
 }
 
-export function message(connectionId: string, messageId: string, text = 'data: x\n\n') {
+export function message(connectionId: string, messageId: string, text = 'data: x\n\n'): Message & { ack: 'owner' } {
   const frame = { bytes: Buffer.from(text) };
-  return { connectionId, messageId, frame, ack: 'owner' as const, deadline: 3000 };
+  return { connectionId, messageId, frame, ack: 'owner', deadline: 3000 };
 }
 
 export function fencingTokenOf(result: RegistrationResult): number {
