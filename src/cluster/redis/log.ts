@@ -5,10 +5,11 @@ import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { beforeSending, isUnreadable } from './failures.js';
-import { encodePayload, encodeUnkept, parsePosition, wellFormed } from './frames.js';
+import { encodePayload, encodeUnkept } from './frames.js';
 import { Batches, type RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
 import type { LiveNodes } from './leases.js';
+import { parsePosition, wellFormed } from './script.js';
 import {
   forgetScript,
   keptScript,
