@@ -51,10 +51,10 @@ export class JoinedNode implements InboxParts {
   constructor(private readonly node: ClusterNode) {
     this.#channel = new NodeChannel(node);
     this.leases = new NodeLeases(node, {
-      onOpened: () => this.#reconciler.renewSoon(),
+      onOpened: () => this.#reconciler.renewal.runWithin(0),
       onBeat: () => this.#onBeat(),
       onTrouble: (partition, error) => this.#onTrouble(partition, error),
-      onRecovered: () => this.#reconciler.renewSoon(),
+      onRecovered: () => this.#reconciler.renewal.runWithin(0),
     });
     this.registry = new RedisRoutes(node, this.leases);
     this.nodes = new LiveNodes(node, this.leases);
@@ -83,7 +83,7 @@ export class JoinedNode implements InboxParts {
    * @throws SseError when another try cannot succeed: `INVALID_OPTION` for another layout, `INTERNAL` for a refused login
    */
   async join(): Promise<void> {
-    this.#reconciler.start();
+    this.#reconciler.renewal.start();
     if (this.node.options.cleanup.enabled) this.#expiring.start();
     const { gateway } = this.node;
     if (!gateway.cluster) this.#inbox.open();
@@ -151,7 +151,7 @@ export class JoinedNode implements InboxParts {
   /** Subscriptions of this node began again; what other nodes sent meanwhile is lost. */
   onNodeUp(): void {
     void this.#marks.read();
-    this.#reconciler.renewSoon();
+    this.#reconciler.renewal.runWithin(0);
   }
 
   /** Closes a connection whose id another registration took over. */
@@ -167,7 +167,7 @@ export class JoinedNode implements InboxParts {
       if (route === undefined || (route.inc === inc && route.tok === token)) return;
       listener.onSuperseded(connectionId, token, route.fencingToken, trace);
     } catch {
-      this.#reconciler.renewSoon();
+      this.#reconciler.renewal.runWithin(0);
     }
   }
 
@@ -177,7 +177,7 @@ export class JoinedNode implements InboxParts {
 
   async #leave(): Promise<void> {
     const { logger } = this.node;
-    this.#reconciler.stop();
+    this.#reconciler.renewal.stop();
     this.#expiring.stop();
     this.leases.stop();
     this.#inbox.close();
