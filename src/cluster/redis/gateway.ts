@@ -48,8 +48,12 @@ const ASK_THERE = '?';
  */
 export class RedisGateway {
   readonly keys: Keys;
+  /** Whether it is a Redis Cluster. */
+  readonly cluster: boolean;
   readonly #connections: RedisConnections;
   readonly #client: Redis | Cluster;
+  /** The client, where it is not that of a Redis Cluster: every command goes on its connection. */
+  readonly #single: Redis | undefined;
   readonly #scripts: ReadonlyMap<string, string>;
   readonly #subscribers = new Set<RedisSubscriber>();
   #state: State = 'new';
@@ -66,8 +70,10 @@ export class RedisGateway {
       },
     };
     this.#connections = new RedisConnections(options.redis, connectionEvents, options.quietly);
-    this.#client = this.#connections.command;
-    const { cluster, database } = this.#connections;
+    const { command: client, cluster, database } = this.#connections;
+    this.#client = client;
+    this.#single = isCluster(client) ? undefined : client;
+    this.cluster = cluster;
     this.keys = new Keys({ ...options.redis, cluster, database });
     this.#scripts = loadScripts(
       SCRIPTS.map(({ name }) => name),
@@ -88,7 +94,7 @@ export class RedisGateway {
 
   /** Reconnects when a gateway of the same node that connected later is at another server. */
   follow(other: RedisGateway): void {
-    this.#connections.follow(other.#connections);
+    this.#connections.follow(other.#connections.server);
   }
 
   /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, as far as known. */
@@ -99,11 +105,6 @@ export class RedisGateway {
   /** Whether keys may be gone before their time. Each master of a Redis Cluster has a policy of its own. */
   get mayEvict(): boolean {
     return this.cluster || this.evictionPolicy !== undefined;
-  }
-
-  /** Whether it is a Redis Cluster. */
-  get cluster(): boolean {
-    return this.#connections.cluster;
   }
 
   /**
@@ -146,11 +147,11 @@ export class RedisGateway {
     this.#refuseUnreached(attempt);
     const keys = script.keysOf(request);
     // A run id cannot change in the life of a connection.
-    const runId = !script.usesRunId ? '' : this.cluster ? ASK_THERE : this.#connections.runId;
+    const runId = !script.usesRunId ? '' : this.cluster ? ASK_THERE : (this.#connections.server?.runId ?? '');
     const args = script.argsOf(request, runId);
     const plain = this.options.plain?.get(script.name);
     const begin = performance.now();
-    this.#joinWrites(this.#connections.connectionOf(keys[0] ?? ''));
+    this.#joinWrites(this.#single ?? this.#connections.connectionOf(keys[0] ?? ''));
     let reply: unknown;
     try {
       reply = await (plain === undefined
@@ -172,7 +173,7 @@ export class RedisGateway {
     this.#refuseUnreached(attempt);
     const command = mode === 'sharded' ? 'spublish' : 'publish';
     const begin = performance.now();
-    const client = mode === 'sharded' ? this.#client : this.#connections.publisher;
+    const client = this.#single ?? (mode === 'sharded' ? this.#client : this.#connections.publisher);
     this.#joinWrites(isCluster(client) ? this.#connections.connectionOf(channel) : client);
     let count: number;
     try {
