@@ -26,8 +26,10 @@ for peer in ${*:-inversify koa ioredis}; do
   # shellcheck disable=SC2086 # the packages and the files are separate words
   versions=$(oldest ${packages[$peer]})
   echo "== $versions"
-  mkdir "$folder/$peer"
-  tar --exclude=./.git --exclude=./dist/clients -cf - . | tar -xf - -C "$folder/$peer"
+  # A copy of its own, also where node_modules is a link, through which npm would change the packages of the project.
+  mkdir -p "$folder/$peer/node_modules"
+  tar --exclude=./.git --exclude=./dist/clients --exclude=./node_modules -cf - . | tar -xf - -C "$folder/$peer"
+  cp -a node_modules/. "$folder/$peer/node_modules"
   cd "$folder/$peer"
   # shellcheck disable=SC2086
   npm install --no-audit --no-fund --silent --no-save --force $versions
