@@ -7,6 +7,8 @@ npm run --silent build
 
 # Not with Koa 2: there a HEAD request over HTTP/2 never ends, of whatever path.
 koa_leaves_out='over HTTP/2 .* has a head for HEAD'
+# Before ioredis 5.11 the instrumentation of ioredis has no channel to read.
+ioredis_leaves_out='leaves the commands of the application to the instrumentation'
 declare -A packages=([inversify]='inversify' [koa]='koa @types/koa' [ioredis]='ioredis')
 declare -A files=(
   [inversify]='dist/test/unit/sse-module.test.js dist/test/unit/testing/*.test.js dist/test/integration/koa/*.test.js'
