@@ -62,7 +62,6 @@ export class ResumableSources {
   /** Until then this node holds the locks of its runs, by the monotonic clock; it renews them before. */
   #provenUntil = 0;
   #renewAt = 0;
-  #closing = false;
 
   constructor(private readonly node: SseNode) {
     this.#locks = new SourceLocks(node);
@@ -105,10 +104,12 @@ export class ResumableSources {
   }
 
   async #begin(key: string, start: SourceFactory): Promise<void> {
-    if (this.#closing || this.runs.has(key) || !(await this.#acquire(key))) return;
+    if (this.runs.has(key) || !(await this.#acquire(key))) return;
     // The node that ran it is gone. The source is not begun again.
     if ((await this.#firstId(key)) !== '') await this.#end(key, 'lost');
-    else this.#run(key, start);
+    else if (this.node.phase === 'started') this.#run(key, start);
+    // A node that ends would give the source up before it is done. The client is refused, and begins it on another node.
+    else await this.#locks.release(key);
   }
 
   /** Acquires the right to run a source, that of a dead node as well. */
@@ -186,7 +187,6 @@ export class ResumableSources {
 
   /** Gives up what still runs here, so that its followers hear of it at once. Never rejects. */
   async stop(): Promise<void> {
-    this.#closing = true;
     this.#watch.stop();
     for (const { run } of [...this.runs.values()]) run.abort();
     await this.#allEnded();
@@ -210,7 +210,6 @@ export class ResumableSources {
   }
 
   #run(key: string, start: SourceFactory): void {
-    if (this.#closing) return;
     let epoch: string | undefined;
     // Another run of the key may follow within the minute in which an idempotency key is known.
     const name = randomBytes(4).toString('base64url');

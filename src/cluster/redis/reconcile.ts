@@ -116,7 +116,7 @@ export class Reconciler {
 
   /** Compares everything and repairs what differs. Returns whether something did. */
   async #compareAll(settle: number, findings: Findings): Promise<boolean> {
-    const generations = this.#generations();
+    const leases = this.#leases();
     const differences = await lastingDifferences(async () => {
       const seen: Difference[] = [];
       findings.checked = 0;
@@ -129,7 +129,7 @@ export class Reconciler {
       });
       return seen;
     }, settle);
-    if (this.#generations() !== generations) throw lostLease();
+    if (this.#leases() !== leases) throw lostLease();
     for (const difference of differences) {
       const { kind, connectionId } = difference;
       const repaired = findings.left > 0 && (await this.#repair(difference)) !== undefined;
@@ -138,10 +138,11 @@ export class Reconciler {
     return differences.length > 0;
   }
 
-  /** The leases that the node holds, as one value. */
-  #generations(): string {
+  /** The leases that the node holds, as one value. Two that began in one second differ in their epochs only. */
+  #leases(): string {
     const { partitions } = this.node.gateway.keys;
-    return partitions.map(each => this.parts.leases.leaseOf(each).gen).join(' ');
+    const leases = partitions.map(each => this.parts.leases.leaseOf(each));
+    return leases.map(({ gen, epoch }) => `${gen}/${epoch}`).join(' ');
   }
 
   /**

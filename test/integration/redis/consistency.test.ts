@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { type SinonFakeTimers, useFakeTimers } from 'sinon';
 import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { PARTITION_TAGS } from '../../../src/cluster/redis/keys.js';
 import type { ReconcileReport, ReconcileRequest } from '../../../src/contracts/self-check.js';
@@ -17,16 +18,19 @@ const NODE: ReconcileRequest = {
 };
 const CLUSTER: ReconcileRequest = { ...NODE, scope: 'cluster' };
 const FAR = '99999999999999';
+const LEASE = 100_000;
 
 describe('a node that is compared with Redis', () => {
   const server = withRedis();
   const nodes = new RedisNodes(() => ({ url: server.redis.url }), {
-    // The second heartbeat after the start is the first that reaps: the checks are faster.
-    node: { heartbeat: 999, lease: 1_000 },
+    // No heartbeat comes during a test: it would repair what a check is to find.
+    node: { heartbeat: 60_000, lease: LEASE },
     connection: { takeoverLimit: 1_000 },
   });
   let coordinator: RedisCoordinator;
   let listener: RecordingListener;
+  // The clock by which a node knows for how long it has had its lease.
+  let clock: SinonFakeTimers;
 
   const key = (name: string): string => `${nodes.prefix}{${PARTITION_TAGS[0]}}:${name}`;
   const admin = () => server.redis.admin;
@@ -37,16 +41,24 @@ describe('a node that is compared with Redis', () => {
     return (await admin().hget(key('r'), id)) ?? '';
   }
 
-  const othersHadTime = (): Promise<void> =>
-    until(async () => (await check(CLUSTER)).unknown === undefined, 'the time to renew a lease');
+  /** Before that time every other node might only be late with its lease. */
+  const othersHadTime = async (): Promise<void> => {
+    clock.tick(LEASE - 1);
+    expect((await check(CLUSTER)).unknown).to.be.a('string');
+    clock.tick(1);
+  };
 
   beforeEach(async () => {
+    clock = useFakeTimers({ toFake: ['performance'] });
     coordinator = await nodes.node('a');
     listener = new RecordingListener();
     await coordinator.start(listener);
   });
 
-  afterEach(() => nodes.dispose());
+  afterEach(async () => {
+    await nodes.dispose();
+    clock.restore();
+  });
 
   it('a route that was deleted is restored, with its index', async () => {
     await connect('c1', 't1');
@@ -134,10 +146,15 @@ describe('a node that is compared with Redis', () => {
       looks += 1;
       return false;
     };
-    const checked = check({ ...NODE, settle: 1_500 });
+    clock.restore();
+    clock = useFakeTimers({ toFake: ['performance', 'setTimeout', 'clearTimeout'], shouldClearNativeTimers: true });
+    const checked = check();
     await until(() => looks > 0, 'the first look');
     await admin().flushall();
+    await connect('c2', 't2');
+    await clock.tickAsync(NODE.settle);
     expect((await checked).unknown).to.be.a('string');
+    expect(looks).to.be.greaterThan(1);
   });
 
   it('a Redis that fails makes the check unknown', async () => {
