@@ -201,8 +201,6 @@ interface ReconcilerParts {
  * calls the cluster without a policy, since the next run repeats it.
  */
 export class Reconciler {
-  /** Under `fail_fast`, the differences that make the node unready; `undefined` when there are none, or nothing is known. */
-  trouble: string | undefined = undefined;
   readonly #troubles = new Map<Scope, string>();
   readonly #jobs: Readonly<Record<Scope, Periodic>>;
   #running: Promise<unknown> = Promise.resolve();
@@ -217,6 +215,12 @@ export class Reconciler {
       node: job('node', settings.statusCheckInterval),
       cluster: job('cluster', settings.routeValidationInterval),
     };
+  }
+
+  /** Under `fail_fast`, the differences that make the node unready; `undefined` when there are none, or nothing is known. */
+  get trouble(): string | undefined {
+    const [trouble] = this.#troubles.values();
+    return trouble;
   }
 
   /**
@@ -285,7 +289,6 @@ export class Reconciler {
     if (unknown !== undefined || this.settings.inconsistencyHandlingStrategy !== 'fail_fast') return;
     if (findings.length === 0) this.#troubles.delete(scope);
     else this.#troubles.set(scope, inWords(found));
-    [this.trouble] = this.#troubles.values();
   }
 
   #report(finding: ReconcileReport['findings'][number]): void {
