@@ -11,7 +11,6 @@ import {
   prepare,
   type Quietly,
   type RedisAddress,
-  Silence,
   subscriberOptions,
 } from './client.js';
 import {
@@ -24,6 +23,7 @@ import {
   type ServerInfo,
 } from './failures.js';
 import { hashSlot, SLOTS } from './keys.js';
+import { Silence } from './silence.js';
 
 /** The listener of the connection for commands. No method may throw. */
 interface ConnectionEvents {
