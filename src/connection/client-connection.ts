@@ -176,7 +176,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   deliverOnce(messageId: string, frame: Frame): LocalResult {
     const now = performance.now();
-    const earlier = isEnded(this.#state) ? undefined : this.#memory?.recall(messageId, now);
+    const earlier = this.#memory?.recall(messageId, now);
     if (earlier !== undefined) return repeated(earlier);
     const result = this.deliver(frame);
     if (result === DELIVERED || result === BUFFERED) {
@@ -255,7 +255,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
 
   /** As {@link drained}, for a replay. */
   written(): Promise<void> {
-    return isEnded(this.#state) || !this.#writer.blocked ? Promise.resolve() : this.#wait();
+    return !this.#writer.blocked || isEnded(this.#state) ? Promise.resolve() : this.#wait();
   }
 
   close(reason: CloseReason = 'closed', last?: Frame): void {
@@ -373,6 +373,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.wheel?.remove(this);
     this.#environment.watchdog.forgetAge(this);
     if (this.#memory !== undefined) this.#environment.memories.end(this.id, this.#memory);
+    this.#memory = undefined;
     this.#handling?.use();
     this.#handling = undefined;
     this.#wake();

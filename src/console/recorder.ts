@@ -2,7 +2,7 @@ import type { CloseReason } from '../contracts/connection.js';
 import type { FanOut, Outcome, ResetReason } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { SettledCall, TelemetryWatcher, TrafficCounts } from '../contracts/telemetry.js';
-import { countedReason } from '../telemetry/names.js';
+import { countedReason } from '../telemetry/figures.js';
 import type { ConnectionRow, Happening, HappeningsEvent, SendRecord, SendsEvent, Traffic } from './contract.js';
 import { LatencyBuckets } from './latency.js';
 import { rowOf } from './rows.js';

@@ -16,8 +16,9 @@ import type { CloseReason, SseConnection } from '../contracts/connection.js';
 import type { ResetReason } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import type { Command, ConnectionTelemetry, OpeningSubject, ReplaySummary } from '../contracts/telemetry.js';
-import { ATTRIBUTE, countedReason } from './names.js';
-import { commandEnd, errorType, linksTo, refusedEnd, type Reporting, type SpanEnd } from './spans.js';
+import { countedReason, errorType } from './figures.js';
+import { ATTRIBUTE } from './names.js';
+import { commandEnd, linksTo, refusedEnd, type Reporting, type SpanEnd } from './spans.js';
 import type { TraceCarrier } from './trace-carrier.js';
 
 /** Records clients that come and go in OpenTelemetry. */

@@ -10,9 +10,12 @@ import {
   metrics,
   type Observable,
 } from '@opentelemetry/api';
+import { isLibraryReason, type LibraryCloseReason } from '../close-reasons.js';
+import type { CloseReason } from '../contracts/connection.js';
 import type { Outcome } from '../contracts/events.js';
 import type { CircuitState, OperationKind, RefusalReason } from '../contracts/policy.js';
-import type { NodeGauges, Scope, TrafficCounts } from '../contracts/telemetry.js';
+import type { MaintenanceTelemetry, NodeGauges, Scope, TrafficCounts } from '../contracts/telemetry.js';
+import { SseError } from '../errors.js';
 import { ATTRIBUTE, type HistogramName, type MetricDefinition, METRICS, type ObservableName, SCOPE } from './names.js';
 
 /** Gets a value of a metric with its labels. */
@@ -212,6 +215,13 @@ export class MeterWatch {
     if (provider !== this.#provider) this.#follow(provider);
   }
 
+  /** As {@link MaintenanceTelemetry.commanded}. */
+  readonly commanded: MaintenanceTelemetry['commanded'] = (command, ms, error) => {
+    const { instruments } = this;
+    if (error === undefined) instruments?.record('sse.redis.command.duration', ms / 1000, command);
+    else instruments?.recordFailure('sse.redis.command.duration', ms / 1000, command, errorType(error));
+  };
+
   /** Ends the reports after a last one. */
   close(): void {
     this.#closed = true;
@@ -314,6 +324,18 @@ function observable(meter: Meter, { name, kind, unit, description }: MetricDefin
     default:
       return meter.createObservableGauge(name, options);
   }
+}
+
+/** A word for an error that is one of few: the code of ours, else the class. */
+export function errorType(error: unknown): string {
+  if (typeof error === 'string') return error;
+  if (SseError.is(error)) return error.code;
+  return error instanceof Error ? error.name : 'Error';
+}
+
+/** The label of a close reason. All reasons of the application share the label `custom`, since their number is unbounded. */
+export function countedReason(reason: CloseReason): LibraryCloseReason | 'custom' {
+  return isLibraryReason(reason) ? reason : 'custom';
 }
 
 const RESOLUTION_MS = 20;

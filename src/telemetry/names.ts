@@ -1,6 +1,3 @@
-import { isLibraryReason, type LibraryCloseReason } from '../close-reasons.js';
-import type { CloseReason } from '../contracts/connection.js';
-
 /** Name and version under which everything is reported. */
 export const SCOPE = { name: 'distributed-sse', version: '0.1.0' } as const;
 
@@ -72,11 +69,6 @@ export const ATTRIBUTE = {
   messagingTemporary: 'messaging.destination.temporary',
   messagingEnvelopeSize: 'messaging.message.envelope.size',
 } as const;
-
-/** The label of a close reason. All reasons of the application share the label `custom`, since their number is unbounded. */
-export function countedReason(reason: CloseReason): LibraryCloseReason | 'custom' {
-  return isLibraryReason(reason) ? reason : 'custom';
-}
 
 /** How a metric is read: a growing sum, a sum that goes up and down, a value of the moment, or a distribution. */
 type MetricKind = 'counter' | 'updown' | 'gauge' | 'histogram';

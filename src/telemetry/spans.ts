@@ -25,7 +25,7 @@ import type {
 } from '../contracts/events.js';
 import type { TelemetryWatcher } from '../contracts/telemetry.js';
 import { SseError, type SseErrorCode, statusOf } from '../errors.js';
-import type { MeterWatch, NodeFigures } from './figures.js';
+import { errorType, type MeterWatch, type NodeFigures } from './figures.js';
 import { ATTRIBUTE, SCOPE, type SpanName } from './names.js';
 
 /** The parts that all telemetry of one node uses. */
@@ -195,13 +195,6 @@ export function recordedTrace(span: Span | undefined): string | undefined {
   if (span === undefined) return undefined;
   const { traceId, traceFlags } = span.spanContext();
   return (traceFlags & TraceFlags.SAMPLED) === 0 ? undefined : traceId;
-}
-
-/** A word for an error that is one of few: the code of ours, else the class. */
-export function errorType(error: unknown): string {
-  if (typeof error === 'string') return error;
-  if (SseError.is(error)) return error.code;
-  return error instanceof Error ? error.name : 'Error';
 }
 
 /** The API returns a proxy provider until an SDK has registered; the proxy delegates to the SDK's provider afterwards. */

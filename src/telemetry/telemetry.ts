@@ -15,9 +15,9 @@ import type {
 } from '../contracts/telemetry.js';
 import { OpenConnectionTelemetry } from './connections.js';
 import { OpenEventTelemetry } from './events.js';
-import { MeterWatch, NodeFigures } from './figures.js';
+import { errorType, MeterWatch, NodeFigures } from './figures.js';
 import { ATTRIBUTE } from './names.js';
-import { errorType, type Reporting, type ServerAddress, type SpanEnd, SpanRecorder, whenDone } from './spans.js';
+import { type Reporting, type ServerAddress, type SpanEnd, SpanRecorder, whenDone } from './spans.js';
 import { TraceCarrier } from './trace-carrier.js';
 
 /** Settings of {@link OpenTelemetry}. */
@@ -153,7 +153,11 @@ const QUIET = ROOT_CONTEXT.setValue(SUPPRESS_TRACING, true);
 
 /** Records the maintenance of a node in OpenTelemetry. */
 export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
-  constructor(private readonly reporting: Reporting) {}
+  readonly commanded: MaintenanceTelemetry['commanded'];
+
+  constructor(private readonly reporting: Reporting) {
+    this.commanded = reporting.meters.commanded;
+  }
 
   expiring<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R {
     const { spans, figures, meters } = this.reporting;
@@ -212,12 +216,6 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
   quietly<R>(work: () => R): R {
     if (!this.reporting.spans.on) return work();
     return context.with(QUIET, work);
-  }
-
-  commanded(command: string, ms: number, error?: unknown): void {
-    const { instruments } = this.reporting.meters;
-    if (error === undefined) instruments?.record('sse.redis.command.duration', ms / 1000, command);
-    else instruments?.recordFailure('sse.redis.command.duration', ms / 1000, command, errorType(error));
   }
 }
 

@@ -135,9 +135,7 @@ export class RedisCoordinator implements ClusterCoordinator {
       scriptCache: options.script.scriptCacheEnabled,
       quietly: <R>(work: () => R): R => telemetry.quietly(work),
     };
-    const onCommand = (command: string, ms: number, error?: SseError): void => {
-      telemetry.commanded(command, ms, error);
-    };
+    const onCommand = telemetry.commanded;
     const reading: RedisGateway = new RedisGateway({
       ...shared,
       // The other gateway has the same account.
@@ -164,7 +162,7 @@ export class RedisCoordinator implements ClusterCoordinator {
         },
         onCommand: (command, ms, error) => {
           onCommand(command, ms, error);
-          if (SseError.isRefusal(error)) this.#node?.leases.onRefusal();
+          if (error !== undefined && SseError.isRefusal(error)) this.#node?.leases.onRefusal();
         },
       },
     });

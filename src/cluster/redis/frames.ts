@@ -1,7 +1,8 @@
 import { randomBytes } from 'node:crypto';
 import type { LocalResult, Position } from '../../contracts/events.js';
-import { SSE_ERROR_CODES, SseError, type SseErrorCode } from '../../errors.js';
+import { SSE_ERROR_CODES, type SseErrorCode } from '../../errors.js';
 import { checkConnectionId, checkKey } from '../../protocol/names.js';
+import { parsePosition } from './script.js';
 import { type Authentic, type FrameSigner, SIGNATURE_BYTES } from './signing.js';
 
 // The formats of everything that nodes publish but commands, each with its parser. A parser returns `undefined` for bytes
@@ -259,7 +260,6 @@ export interface TopicState {
 // Epoch, two ids of at most 2 x 16 digits, blanks.
 const MAX_PUBLICATION_HEADER = 100;
 const EPOCH = /^[0-9a-z]{1,16}$/;
-const ENTRY_ID = /^([0-9]{1,16})-([0-9]{1,16})$/;
 const UNKEPT = '-';
 /** First bytes of a payload: the version of its format, and whether a signature follows. */
 const SIGNED = '2s';
@@ -349,21 +349,6 @@ function eventOf({ body: text, origin, at }: Authentic): EventPayload | undefine
   const [trace = '', name] = text.toString('latin1', 0, end).split(TAB, 2);
   const id = name !== undefined && PUBLICATION_ID.test(name) ? name : undefined;
   return { kind: 'event', trace: traceOf(trace), id, body, origin, at };
-}
-
-/** An id of the log, `<ms>-<sequence>` in decimal. */
-export function parsePosition(id: string): Position | undefined {
-  const match = ENTRY_ID.exec(id);
-  if (match === null) return undefined;
-  const position = { ms: Number(match[1]), sequence: Number(match[2]) };
-  return Number.isSafeInteger(position.ms) && Number.isSafeInteger(position.sequence) ? position : undefined;
-}
-
-/** As {@link parsePosition}, of an id that Redis gave. @throws SseError `INTERNAL` */
-export function wellFormed(id: string): Position {
-  const position = parsePosition(id);
-  if (position === undefined) throw new SseError('INTERNAL', `the log must have ids of its own, got '${id}'`);
-  return position;
 }
 
 /** Whether bytes of another node are exactly one block of event-stream text, so that they cannot begin a second event. */

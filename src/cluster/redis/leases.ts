@@ -5,7 +5,7 @@ import { Periodic } from '../../time.js';
 import { closedCoordinator } from '../guarded-cluster.js';
 import { RedisClock } from './signing.js';
 import type { ClusterNode } from './cluster-node.js';
-import { redisErrorCode } from './failures.js';
+import { beforeSending, redisErrorCode } from './failures.js';
 import { nodeIdOf } from './frames.js';
 import type { Partition } from './keys.js';
 import { countScript, type Lease, type LeaseReply, leaseScript, reapScript } from './scripts.js';
@@ -353,14 +353,15 @@ export class LiveNodes {
     return this.#count;
   }
 
-  /** Their incarnations, read now. @throws SseError */
+  /** Their incarnations, read now. @throws SseError; of `UNAVAILABLE` with `noEffect` */
   async incarnations(): Promise<readonly string[]> {
     const { gateway } = this.node;
     const { partitions } = gateway.keys;
     // Every node has a lease in each partition, so one that is well is enough.
     const partition = partitions.find(each => this.leases.troubleOf(each) === undefined) ?? partitions[0];
     if (partition === undefined) return [];
-    const { nodes } = await gateway.run(countScript, { partition, graceMs: this.leases.graceMs });
+    const counting = gateway.run(countScript, { partition, graceMs: this.leases.graceMs });
+    const { nodes } = await beforeSending(counting);
     return nodes.map(({ inc }) => inc);
   }
 

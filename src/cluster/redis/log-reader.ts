@@ -6,7 +6,6 @@ import { gapOf } from '../../protocol/event-stream.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { isUnreadable } from './failures.js';
-import { parsePosition, wellFormed } from './frames.js';
 import { logLifeMs, logRequest, type UnreadableTopics } from './log.js';
 import {
   entryOf,
@@ -18,6 +17,7 @@ import {
   topicAt,
   TOPICS_PER_CALL,
 } from './log-scan.js';
+import { parsePosition, wellFormed } from './script.js';
 import { backlogScript, historyScript, lookScript } from './scripts.js';
 import type { LogEntry, LogTail } from './tail.js';
 

@@ -11,7 +11,8 @@ import {
   ORIGIN,
 } from '../../protocol/cursor.js';
 import { gapOf, gapOfLostLog, prependId } from '../../protocol/event-stream.js';
-import { parsePayload, wellFormed } from './frames.js';
+import { parsePayload } from './frames.js';
+import { wellFormed } from './script.js';
 import type { HistoryReply } from './scripts.js';
 import type { FrameSigner } from './signing.js';
 import { firstOf, type LogEntry, type TopicSlice } from './tail.js';

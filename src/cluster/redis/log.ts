@@ -4,11 +4,12 @@ import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
-import { beforeSending, isUnreadable } from './failures.js';
-import { encodePayload, encodeUnkept, parsePosition, wellFormed } from './frames.js';
+import { isUnreadable } from './failures.js';
+import { encodePayload, encodeUnkept } from './frames.js';
 import { Batches, type RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
 import type { LiveNodes } from './leases.js';
+import { parsePosition, wellFormed } from './script.js';
 import {
   forgetScript,
   keptScript,
@@ -46,7 +47,7 @@ export class LogWriter {
   /** @throws SseError */
   async publish(publication: Publication): Promise<PublicationResult> {
     // Counted before: a failure afterwards would make the caller repeat a publication that was made.
-    const nodes = await beforeSending(this.liveNodes.count());
+    const nodes = await this.liveNodes.count();
     try {
       const cursor = await (publication.retention === false ? this.#publish(publication) : this.#append(publication));
       return cursor === undefined ? { nodes } : { cursor, nodes };

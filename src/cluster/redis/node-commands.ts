@@ -135,7 +135,7 @@ export class NodeCommands {
 
   /** The answers of all nodes, and the ids of those that did not answer. */
   async #askAll(command: Command, trace?: string) {
-    const incs = await beforeSending(this.nodes.incarnations());
+    const incs = await this.nodes.incarnations();
     const { answered, missing } = await this.bus.askAll(incs, command, { trace });
     const results = [...answered].map(([inc, parts]) => [nodeIdOf(inc), parts] as const);
     return { results, missing: missing.map(nodeIdOf) };

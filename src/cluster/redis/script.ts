@@ -1,3 +1,4 @@
+import type { Position } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import { LUA } from './lua.js';
 
@@ -281,6 +282,23 @@ export class ReplyReader {
       `${this.script}.lua must answer ${expected}, got ${got}; all nodes must run the same version`,
     );
   }
+}
+
+const ENTRY_ID = /^([0-9]{1,16})-([0-9]{1,16})$/;
+
+/** An id of the log, `<ms>-<sequence>` in decimal. */
+export function parsePosition(id: string): Position | undefined {
+  const match = ENTRY_ID.exec(id);
+  if (match === null) return undefined;
+  const position = { ms: Number(match[1]), sequence: Number(match[2]) };
+  return Number.isSafeInteger(position.ms) && Number.isSafeInteger(position.sequence) ? position : undefined;
+}
+
+/** As {@link parsePosition}, of an id that Redis gave. @throws SseError `INTERNAL` */
+export function wellFormed(id: string): Position {
+  const position = parsePosition(id);
+  if (position === undefined) throw new SseError('INTERNAL', `the log must have ids of its own, got '${id}'`);
+  return position;
 }
 
 /** Where scripts come from. */

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import type { SinonFakeTimers } from 'sinon';
-import { parsePosition } from '../../../src/cluster/redis/frames.js';
+import { parsePosition } from '../../../src/cluster/redis/script.js';
 import type { HistoryReply, LookReply, PublishReply } from '../../../src/cluster/redis/scripts.js';
 import type { Cursor, Position } from '../../../src/contracts/events.js';
 import { ModelLog, type Question, text } from './model-log.js';

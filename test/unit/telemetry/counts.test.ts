@@ -1,7 +1,6 @@
 import type { Attributes } from '@opentelemetry/api';
 import { expect } from 'chai';
-import { LabelCount, OutcomeGrid } from '../../../src/telemetry/figures.js';
-import { countedReason } from '../../../src/telemetry/names.js';
+import { countedReason, LabelCount, OutcomeGrid } from '../../../src/telemetry/figures.js';
 
 type Readable = { read(observe: (count: number, labels: Attributes) => void): void };
 
