@@ -3,6 +3,7 @@ import type { Frame, LocalResult } from '../contracts/events.js';
 import { ResetFrame } from '../protocol/event-stream.js';
 import { BUFFERED, DELIVERED, rejected } from './direct-send.js';
 import type { ConnectionEnvironment } from './environment.js';
+import { Piece, PIECE_BYTES } from './pages.js';
 import type { Batch, Flushable, Watched } from './scheduler.js';
 import { type BudgetHolder, SendBuffer } from './send-buffer.js';
 
@@ -16,9 +17,6 @@ interface WriterOwner extends Watched {
   /** The event for a client that does not get a frame; `undefined` when the frame is no entry of the log. */
   resetForDropped(dropped: Frame): ResetFrame | undefined;
 }
-
-// Large writes go out in pieces, so that the progress of a slow socket shows between them.
-const PIECE_BYTES = 64 * 1024;
 
 // An asynchronous sink that has accepted nothing for so long is slow. Long enough for a turn of a busy event loop.
 const LATE_MS = 1000;
@@ -109,9 +107,12 @@ export class FrameWriter implements Flushable, BudgetHolder {
 
   /** As {@link enqueue}, but whatever its size: the caller waits between two pages of a replay. */
   replay(frame: Frame): void {
+    if (frame instanceof Piece) this.writeBatch();
     if (this.#blocked) {
       this.#waiting().push(frame);
       this.environment.budget.enforce();
+    } else if (frame instanceof Piece) {
+      this.#putBatch(frame.batch, performance.now());
     } else {
       this.#write(frame);
     }
@@ -128,13 +129,7 @@ export class FrameWriter implements Flushable, BudgetHolder {
     if (this.#batch.bytes === 0) return;
     const batch = this.#batch;
     this.#batch = this.environment.scheduler.empty;
-    if (batch.bytes > PIECE_BYTES) {
-      this.#waiting().push({ bytes: batch.join() });
-      this.#pump();
-    } else {
-      const { encode } = this.sink;
-      this.#put(encode === undefined ? batch.join() : batch.encode(encode), now);
-    }
+    this.#putBatch(batch, now);
   }
 
   /** Writes the frames that were held, now that the connection is open. @param due the frame to write for a held one */
@@ -306,6 +301,16 @@ export class FrameWriter implements Flushable, BudgetHolder {
     if (!sendBuffer.empty) return;
     this.#sendBuffer = undefined;
     if (this.#finishing && this.owner.state.kind === 'draining') this.sink.end();
+  }
+
+  #putBatch(batch: Batch, now: number): void {
+    if (batch.bytes > PIECE_BYTES) {
+      this.#waiting().push({ bytes: batch.join() });
+      this.#pump();
+    } else {
+      const { encode } = this.sink;
+      this.#put(encode === undefined ? batch.join() : batch.encode(encode), now);
+    }
   }
 
   #put(bytes: Buffer, now: number): void {

@@ -150,6 +150,8 @@ export interface ConnectionTelemetry {
   closing(trace: string | undefined, work: () => number): number;
   /** A connection stopped, because of what runs at present. One that was not {@link admitted} is not recorded. */
   stopped(connection: LocalConnection, reason: CloseReason): void;
+  /** The node sends its clients away. */
+  draining(work: () => Promise<void>): Promise<void>;
 }
 
 /** Records events on their way. */
@@ -182,8 +184,6 @@ export interface MaintenanceTelemetry {
   expiring<R extends number | Promise<number>>(kind: CleanupKind, work: () => R): R;
   /** One comparison of this node with the cluster. */
   reconciling<S extends ConsistencySummary>(work: () => Promise<S>): Promise<S>;
-  /** The node sends its clients away. */
-  draining(work: () => Promise<void>): Promise<void>;
   /** Leaked objects were found. */
   leaked(kind: string, count: number): void;
   /** A failed call is about to be repeated. */

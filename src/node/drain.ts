@@ -63,7 +63,7 @@ export class NodeShutdown {
     if (delay > 0) await pause(delay);
     if (this.node.cluster.joined) {
       const left = timeout - delay;
-      await this.node.telemetry.maintenance.draining(async () => {
+      await this.node.telemetry.connections.draining(async () => {
         // Their followers are elsewhere soon, and hear the rest there.
         const finished = this.sources.ended(left * SOURCES_SHARE);
         const leaving = Math.min(left * LEAVING_SHARE, LONGEST_LEAVING_MS);

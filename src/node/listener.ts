@@ -61,7 +61,9 @@ export class NodeListener implements ClusterListener {
       },
       () => {
         if (late !== undefined) return this.#deliverLate(frame, late);
-        return topic === undefined ? store.deliverToAll(frame) : this.subscriptions.deliver(topic, frame);
+        if (topic === undefined) return store.deliverToAll(frame);
+        if (this.subscriptions.awaiting.has(topic)) return this.subscriptions.deliver(topic, frame);
+        return store.deliverToTopic(topic, frame);
       },
     );
     if (topic !== undefined && isSourceTopic(topic)) this.sources.onEntry(topic, frame);

@@ -1,5 +1,6 @@
 import type { ClientConnection } from '../connection/client-connection.js';
 import { directSend } from '../connection/direct-send.js';
+import { Piece, SharedPages } from '../connection/pages.js';
 import type { Backlog, ReplayPage, ReplayRequest } from '../contracts/cluster.js';
 import type { Cursor, Frame, Gap, Position, ResetReason } from '../contracts/events.js';
 import type { ReplaySummary } from '../contracts/telemetry.js';
@@ -47,6 +48,8 @@ export interface ReplayStart {
  * starts, so that a client that stays quiet can resume as well. The client gets `sse.reset` before the first entry after a gap.
  */
 export class Replayer {
+  readonly #pages = new SharedPages();
+
   constructor(private readonly node: SseNode) {}
 
   /**
@@ -217,20 +220,19 @@ export class Replayer {
 
   async #writeFrames(connection: ClientConnection, frames: readonly Frame[], goal: Position): Promise<number> {
     if (frames.length === 0) return 0;
-    let entries = 0;
-    let bytes = 0;
-    for (const frame of frames) {
-      // Published since the first page, so it waits in the connection.
-      if (frame.position !== undefined && isAfter(frame.position, goal)) break;
-      connection.replay(frame);
-      entries += 1;
-      bytes += frame.bytes.length;
+    // What was published since the first page waits in the connection.
+    const isDue = ({ position }: Frame): boolean => position === undefined || !isAfter(position, goal);
+    const due = frames.slice(-1).every(isDue) ? frames : frames.filter(isDue);
+    for (const piece of this.#pages.piecesOf(due)) {
+      if (connection.state.kind !== 'opening') break;
+      connection.replay(piece);
+      this.node.limits.replayed(connection, piece.bytes.length);
+      if (piece instanceof Piece) await connection.written();
     }
-    this.node.limits.replayed(connection, bytes);
     await connection.written();
     const { turns } = this.node.environment;
     if (turns.over) await turns.next();
-    return entries;
+    return due.length;
   }
 }
 

@@ -9,7 +9,7 @@ import type {
   PublishOptions,
 } from '../contracts/service.js';
 import { SseError } from '../errors.js';
-import { flag, type Kind, milliseconds, millisecondsWithin, oneOf, simple, text } from './kinds.js';
+import { flag, type Kind, milliseconds, millisecondsWithin, oneOf, simple } from './kinds.js';
 import { assertKnownKeys, OptionProblems, shownValue } from './problems.js';
 import { SETTINGS } from './settings.js';
 
@@ -24,6 +24,7 @@ export const LONGEST_REVOCATION_MS = 604_800_000;
 /** Milliseconds from the admission of a client until a node has its connection: longer than guards and handlers take. */
 export const ADMISSION_MS = 120_000;
 
+const TEXT = simple('text', (value): value is string => typeof value === 'string');
 const isFunction = (value: unknown): value is () => unknown => typeof value === 'function';
 
 const SEND: Rules<ClusterSendOptions> = {
@@ -52,8 +53,8 @@ const CONNECTION: Rules<ConnectionOptions> = {
   expiresAt: simple(...EXPIRY),
   admittedAt: simple('a time by performance.now()', (value): value is number => Number.isFinite(value)),
   allowedTopics: simple(...TOPICS),
-  address: text('text'),
-  lastEventId: text('text'),
+  address: TEXT,
+  lastEventId: TEXT,
   backlog: simple(...BACKLOG),
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
   ids: oneOf('application'),

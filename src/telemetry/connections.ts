@@ -145,6 +145,13 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     const span = spans.begin('sse.close', ROOT_CONTEXT, facts, { links });
     if (span !== undefined) spans.end(span, () => ({}));
   }
+
+  draining(work: () => Promise<void>): Promise<void> {
+    const { spans, figures } = this.reporting;
+    const facts = () => ({ [ATTRIBUTE.connections]: figures.gauges?.connections() ?? 0 });
+    this.reporting.watcher?.onDraining();
+    return spans.around('sse.drain', context.active(), facts, work);
+  }
 }
 
 /** A context that continues the trace of the opening, if there was one. */

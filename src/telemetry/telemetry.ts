@@ -110,6 +110,7 @@ export class SilentTelemetry implements Telemetry {
     cause: () => undefined,
     closing: (_trace, work) => work(),
     stopped: nothing,
+    draining: work => work(),
   };
 
   readonly events: EventTelemetry = {
@@ -126,7 +127,6 @@ export class SilentTelemetry implements Telemetry {
   readonly maintenance: MaintenanceTelemetry = {
     expiring: (_kind, work) => work(),
     reconciling: work => work(),
-    draining: work => work(),
     leaked: nothing,
     retrying: nothing,
     refusing: nothing,
@@ -189,13 +189,6 @@ export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
       for (const [kind, count] of Object.entries(repairs)) figures.repairs.add(kind, count);
       this.reporting.watcher?.onRepaired(repairs);
     });
-  }
-
-  draining(work: () => Promise<void>): Promise<void> {
-    const { spans, figures } = this.reporting;
-    const facts = () => ({ [ATTRIBUTE.connections]: figures.gauges?.connections() ?? 0 });
-    this.reporting.watcher?.onDraining();
-    return spans.around('sse.drain', context.active(), facts, work);
   }
 
   leaked(kind: string, count: number): void {

@@ -11,19 +11,11 @@ import {
   prepare,
   type Quietly,
   type RedisAddress,
-  Silence,
   subscriberOptions,
 } from './client.js';
-import {
-  askServer,
-  atReplica,
-  clusterObstacleOf,
-  evictionPolicyOf,
-  obstacleOf,
-  refusalIn,
-  type ServerInfo,
-} from './failures.js';
+import { askServer, atReplica, clusterObstacleOf, obstacleOf, refusalIn, type ServerInfo } from './failures.js';
 import { hashSlot, SLOTS } from './keys.js';
+import { Silence } from './silence.js';
 
 /** The listener of the connection for commands. No method may throw. */
 interface ConnectionEvents {
@@ -45,6 +37,10 @@ export class RedisConnections {
   /** For commands. */
   readonly command: Redis | Cluster;
   readonly silence = new Silence(key => this.connectionOf(key));
+  /** The master at which the connection for commands is open; none in a Redis Cluster. */
+  server: ServerInfo | undefined = undefined;
+  /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, or may not be asked. */
+  evictionPolicy: string | undefined = undefined;
   readonly #cluster: Cluster | undefined;
   readonly #login: Login;
   /** The nodes of a Redis Cluster by host and port. */
@@ -52,9 +48,6 @@ export class RedisConnections {
   /** The slots of a Redis Cluster by hash tag. */
   readonly #slots = new Map<string, number>();
   readonly #servers = new WeakMap<Redis, ServerInfo>();
-  /** The server at which the connection for commands is open. */
-  #server: ServerInfo | undefined;
-  #evictionPolicy: string | undefined;
   /** Chooses the master of a Redis Cluster for classic publications. */
   #choice = Math.floor(Math.random() * SLOTS);
   /** Connections in a row that did not serve. */
@@ -96,24 +89,14 @@ export class RedisConnections {
     return this.#failure;
   }
 
-  /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, or may not be asked. */
-  get evictionPolicy(): string | undefined {
-    return this.#evictionPolicy;
-  }
-
   /** Number of the database; 0 in a Redis Cluster, which has no other. */
   get database(): number {
     return isCluster(this.command) ? 0 : (this.command.options.db ?? 0);
   }
 
-  /** The run id of the master at the address; '' when it may not be asked. Only on a single Redis. */
-  get runId(): string {
-    return this.#server?.runId ?? '';
-  }
-
   /** Whether the master became a replica, which refuses writes, and no other master is known. */
   get #atReplica(): boolean {
-    return this.#server?.role === 'slave';
+    return this.server?.role === 'slave';
   }
 
   /**
@@ -168,8 +151,8 @@ export class RedisConnections {
   }
 
   /** Reconnects when a newer connection of this node is at another server: it went where the address leads now. */
-  follow(server: Pick<ServerInfo, 'runId'>): void {
-    if (this.#agree(server)) this.#disputes = 0;
+  follow(server: ServerInfo | undefined): void {
+    if (server === undefined || this.#agree(server)) this.#disputes = 0;
     else if (this.#mayMove()) this.command.disconnect(true);
   }
 
@@ -223,7 +206,7 @@ export class RedisConnections {
       this.#refusal = undefined;
     });
     command.on('close', () => {
-      this.#server = undefined;
+      this.server = undefined;
       const closed = new Error(this.#served ? 'the connection broke' : 'Connection is closed.');
       this.#failure = this.#refusal ?? this.#trouble ?? closed;
       this.#served = false;
@@ -268,7 +251,7 @@ export class RedisConnections {
       if (command.stream !== stream || command.status !== 'ready') return;
       const obstacle = obstacleOf(server);
       if (obstacle !== undefined && !(server.role === 'slave' && this.#everServed)) throw obstacle;
-      this.#server = server;
+      this.server = server;
       this.#serve(server);
       if (this.#atReplica) void this.#seekMaster(command);
     } catch (failure) {
@@ -296,8 +279,8 @@ export class RedisConnections {
 
   /** Reconnects as soon as the address leads to a master. */
   async #seekMaster(command: Redis): Promise<void> {
-    const here = this.#server;
-    while (this.#server === here) {
+    const here = this.server;
+    while (this.server === here) {
       await pause(SEEK_MS);
       const probe = command.duplicate(subscriberOptions());
       this.#login.applyTo(probe);
@@ -305,7 +288,7 @@ export class RedisConnections {
       try {
         await probe.connect();
         const { role } = await askServer(probe);
-        if (role !== 'slave' && this.#server === here) command.disconnect(true);
+        if (role !== 'slave' && this.server === here) command.disconnect(true);
       } catch (failure) {
         this.events.onError(failure);
       } finally {
@@ -315,7 +298,7 @@ export class RedisConnections {
   }
 
   #serve(server: ServerInfo | undefined): void {
-    this.#evictionPolicy = server && evictionPolicyOf(server);
+    this.evictionPolicy = server?.evictionPolicy;
     this.#fruitless = 0;
     this.#failure = undefined;
     this.#served = true;
@@ -339,8 +322,9 @@ export class RedisConnections {
   }
 
   /** Whether a server is that of the commands, as far as known. */
-  #agree({ runId }: Pick<ServerInfo, 'runId'>): boolean {
-    return this.#server === undefined || runId === '' || this.runId === '' || runId === this.runId;
+  #agree({ runId }: ServerInfo): boolean {
+    const known = this.server?.runId ?? '';
+    return runId === '' || known === '' || runId === known;
   }
 
   /** An address that leads to several masters cannot be settled by moves. */

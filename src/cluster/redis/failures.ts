@@ -213,8 +213,8 @@ export interface ServerInfo {
   readonly role: string;
   readonly version: string;
   readonly mode: string;
-  /** What it does when its memory is full. */
-  readonly memoryPolicy: string;
+  /** By which it deletes keys before their time when its memory is full; `undefined` when it does not. */
+  readonly evictionPolicy: string | undefined;
 }
 
 /** Asks a Redis what it is. @throws the failure of the connection */
@@ -227,19 +227,15 @@ export async function askServer(connection: Redis): Promise<ServerInfo> {
     if (redisErrorCode(failure) === undefined) throw failure;
   }
   const field = (name: string): string => new RegExp(`^${name}:(.*?)\\r?$`, 'm').exec(text)?.[1] ?? '';
+  const memoryPolicy = field('maxmemory_policy');
   return {
     runId: field('run_id'),
     role: field('role'),
     version: field('redis_version'),
     // Valkey has the second name from 9.1 on.
     mode: field('redis_mode') || field('server_mode'),
-    memoryPolicy: field('maxmemory_policy'),
+    evictionPolicy: ['', 'noeviction'].includes(memoryPolicy) ? undefined : memoryPolicy,
   };
-}
-
-/** The policy by which a Redis deletes keys before their time when its memory is full; `undefined` when it does not. */
-export function evictionPolicyOf({ memoryPolicy }: ServerInfo): string | undefined {
-  return memoryPolicy === '' || memoryPolicy === 'noeviction' ? undefined : memoryPolicy;
 }
 
 /** Why a single Redis cannot serve; `undefined` when it can. */

@@ -48,8 +48,12 @@ const ASK_THERE = '?';
  */
 export class RedisGateway {
   readonly keys: Keys;
+  /** Whether it is a Redis Cluster. */
+  readonly cluster: boolean;
   readonly #connections: RedisConnections;
   readonly #client: Redis | Cluster;
+  /** The client, where it is not that of a Redis Cluster: every command goes on its connection. */
+  readonly #single: Redis | undefined;
   readonly #scripts: ReadonlyMap<string, string>;
   readonly #subscribers = new Set<RedisSubscriber>();
   #state: State = 'new';
@@ -66,8 +70,10 @@ export class RedisGateway {
       },
     };
     this.#connections = new RedisConnections(options.redis, connectionEvents, options.quietly);
-    this.#client = this.#connections.command;
-    const { cluster, database } = this.#connections;
+    const { command: client, cluster, database } = this.#connections;
+    this.#client = client;
+    this.#single = isCluster(client) ? undefined : client;
+    this.cluster = cluster;
     this.keys = new Keys({ ...options.redis, cluster, database });
     this.#scripts = loadScripts(
       SCRIPTS.map(({ name }) => name),
@@ -88,7 +94,7 @@ export class RedisGateway {
 
   /** Reconnects when a gateway of the same node that connected later is at another server. */
   follow(other: RedisGateway): void {
-    this.#connections.follow(other.#connections);
+    this.#connections.follow(other.#connections.server);
   }
 
   /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, as far as known. */
@@ -99,11 +105,6 @@ export class RedisGateway {
   /** Whether keys may be gone before their time. Each master of a Redis Cluster has a policy of its own. */
   get mayEvict(): boolean {
     return this.cluster || this.evictionPolicy !== undefined;
-  }
-
-  /** Whether it is a Redis Cluster. */
-  get cluster(): boolean {
-    return this.#connections.cluster;
   }
 
   /**
@@ -146,11 +147,11 @@ export class RedisGateway {
     this.#refuseUnreached(attempt);
     const keys = script.keysOf(request);
     // A run id cannot change in the life of a connection.
-    const runId = !script.usesRunId ? '' : this.cluster ? ASK_THERE : this.#connections.runId;
+    const runId = !script.usesRunId ? '' : this.cluster ? ASK_THERE : (this.#connections.server?.runId ?? '');
     const args = script.argsOf(request, runId);
     const plain = this.options.plain?.get(script.name);
     const begin = performance.now();
-    this.#joinWrites(this.#connections.connectionOf(keys[0] ?? ''));
+    this.#joinWrites(this.#single ?? this.#connections.connectionOf(keys[0] ?? ''));
     let reply: unknown;
     try {
       reply = await (plain === undefined
@@ -172,7 +173,7 @@ export class RedisGateway {
     this.#refuseUnreached(attempt);
     const command = mode === 'sharded' ? 'spublish' : 'publish';
     const begin = performance.now();
-    const client = mode === 'sharded' ? this.#client : this.#connections.publisher;
+    const client = this.#single ?? (mode === 'sharded' ? this.#client : this.#connections.publisher);
     this.#joinWrites(isCluster(client) ? this.#connections.connectionOf(channel) : client);
     let count: number;
     try {
@@ -330,51 +331,61 @@ interface Waiting<Item, Answer> {
 /** Answers a batch: one answer for each item, in their order. */
 type Run<Target, Item, Answer> = (target: Target, items: readonly Item[]) => Promise<readonly Answer[]>;
 
+/** The calls of one batch, and the sum of their sizes. */
+interface Batch<Item, Answer> {
+  readonly calls: Waiting<Item, Answer>[];
+  size: number;
+}
+
 /**
- * Lets calls of one turn of the event loop travel together, those to one target at most `most` at a time. Batches leave in the
- * order in which their first calls were made. The failure of a batch is the failure of each of its calls.
+ * Lets calls of one turn of the event loop travel together: a batch to a target leaves at the end of the turn, or when the sizes
+ * of its calls reach `most`. Batches leave in the order in which their first calls were made. The failure of a batch is the
+ * failure of each of its calls.
  */
 export class Batches<Target, Item, Answer> {
-  readonly #waiting = new Map<Target, Waiting<Item, Answer>[]>();
+  readonly #waiting = new Map<Target, Batch<Item, Answer>>();
   #underWay = 0;
 
+  /** @param sizeOf the size of a call. Default 1 */
   constructor(
     private readonly most: number,
     private readonly run: Run<Target, Item, Answer>,
+    private readonly sizeOf: (item: Item) => number = () => 1,
   ) {}
 
   call(target: Target, item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const waiting = this.#waiting.get(target) ?? this.#begin(target);
-      waiting.push({ item, resolve, reject });
-      if (waiting.length >= this.most) this.#leave(target, waiting);
+      const batch = this.#waiting.get(target) ?? this.#begin(target);
+      batch.calls.push({ item, resolve, reject });
+      batch.size += this.sizeOf(item);
+      if (batch.size >= this.most) this.#leave(target, batch);
     });
   }
 
-  #begin(target: Target): Waiting<Item, Answer>[] {
+  #begin(target: Target): Batch<Item, Answer> {
     if (this.#waiting.size === 0) {
       const leaveAll = (): void => {
-        for (const [target, waiting] of this.#waiting) this.#leave(target, waiting);
+        for (const [target, batch] of this.#waiting) this.#leave(target, batch);
       };
       // A call that is alone need not wait for the end of the turn.
       if (this.#underWay === 0) process.nextTick(leaveAll);
       else setImmediate(leaveAll);
     }
-    const waiting: Waiting<Item, Answer>[] = [];
-    this.#waiting.set(target, waiting);
-    return waiting;
+    const batch: Batch<Item, Answer> = { calls: [], size: 0 };
+    this.#waiting.set(target, batch);
+    return batch;
   }
 
-  #leave(target: Target, waiting: readonly Waiting<Item, Answer>[]): void {
+  #leave(target: Target, { calls }: Batch<Item, Answer>): void {
     this.#waiting.delete(target);
     this.#underWay += 1;
     this.run(
       target,
-      waiting.map(({ item }) => item),
+      calls.map(({ item }) => item),
     ).then(
       answers => {
         this.#underWay -= 1;
-        for (const [at, { resolve, reject }] of waiting.entries()) {
+        for (const [at, { resolve, reject }] of calls.entries()) {
           const answer = answers[at];
           if (answer === undefined) reject(new SseError('INTERNAL', 'a batch must answer each of its calls'));
           else resolve(answer);
@@ -382,7 +393,7 @@ export class Batches<Target, Item, Answer> {
       },
       (error: unknown) => {
         this.#underWay -= 1;
-        for (const { reject } of waiting) reject(error);
+        for (const { reject } of calls) reject(error);
       },
     );
   }

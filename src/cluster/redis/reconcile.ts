@@ -43,7 +43,8 @@ interface ReconcilerParts {
  * restored only where there is no live owner, and removed only with the token that was seen.
  */
 export class Reconciler {
-  readonly #renewal: Periodic;
+  /** A run that is asked for during a renewal follows it; one that fails is repeated until it succeeds. */
+  readonly renewal: Periodic;
   /** Where the last stretch of a partition began. */
   readonly #stretches = new Map<Partition, number>();
   /** Whether the next walk must be full. */
@@ -54,25 +55,7 @@ export class Reconciler {
     private readonly parts: ReconcilerParts,
   ) {
     const everyMs = routeTimes(node.options).ttlMs / 3;
-    this.#renewal = new Periodic(() => this.#renew(), { everyMs });
-  }
-
-  /** Begins to renew from time to time. */
-  start(): void {
-    this.#renewal.start();
-  }
-
-  /** Ends the renewals. */
-  stop(): void {
-    this.#renewal.stop();
-  }
-
-  /**
-   * Renews now, and again until it succeeds. A call during a renewal is followed by another renewal. Does nothing before
-   * `start` and after `stop`.
-   */
-  renewSoon(): void {
-    this.#renewal.runWithin(0);
+    this.renewal = new Periodic(() => this.#renew(), { everyMs });
   }
 
   /** Compares, and repairs as far as the request allows. Never rejects: a failure makes the report unknown. */
@@ -100,7 +83,7 @@ export class Reconciler {
       });
     } catch (error) {
       logger.debug('the routes could not be compared; trying again', { error });
-      this.#renewal.runWithin(RETRY_MS);
+      this.renewal.runWithin(RETRY_MS);
     }
   }
 
@@ -221,7 +204,7 @@ export class Reconciler {
       if (!walk.renew) throw lostLease();
       await this.parts.leases.reopen(partition);
       // The routes of the new lease are restored by the next renewal.
-      this.renewSoon();
+      this.renewal.runWithin(0);
       return true;
     }
     walk.findings.checked += registered.length;

@@ -1,6 +1,7 @@
 import { setImmediate as turn } from 'node:timers/promises';
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { SharedPages } from '../../../src/connection/pages.js';
 import type { Frame } from '../../../src/contracts/events.js';
 import { FakeSink } from '../../support/fake-sink.js';
 import { Bench, dataIn, entry, FIRST, frame, frameOf, START } from './connection-bench.js';
@@ -163,6 +164,55 @@ describe('ClientConnection while opening', () => {
       sink.drain(true);
     }
     expect(bench.used).to.equal(0);
+  });
+
+  it('writes a page that many clients get in buffers that they share, behind what left before', async () => {
+    const pages = new SharedPages();
+    const frames = Array.from({ length: 5 }, () => frameOf(20_000));
+    const written = [bench.opening(), bench.opening()].map(({ connection, sink }) => {
+      connection.open(FIRST);
+      // Each client has an array of its own.
+      for (const piece of pages.piecesOf([...frames])) connection.replay(piece);
+      return sink.writes;
+    });
+    const [one = [], other = []] = written;
+    expect(one.map(bytes => bytes.length)).to.deep.equal([FIRST.bytes.length, 60_000, 40_000]);
+    expect(other.map((bytes, at) => bytes === one[at])).to.deep.equal([true, true, true]);
+    expect(Buffer.concat(one)).to.deep.equal(Buffer.concat([FIRST, ...frames].map(({ bytes }) => bytes)));
+    await turn();
+  });
+
+  it('shares nothing of pages that differ in one frame', () => {
+    const pages = new SharedPages();
+    const frames = Array.from({ length: 5 }, () => frameOf(20_000));
+    const [first] = pages.piecesOf(frames);
+    const others = [
+      frames.slice(0, 4),
+      frames.slice(1),
+      [...frames, frameOf(11)],
+      [...frames.slice(0, 4), frameOf(12)],
+    ];
+    for (const page of others) {
+      expect(pages.piecesOf(page)[0]).not.to.equal(first);
+      expect(Buffer.concat(pages.piecesOf(page).map(({ bytes }) => bytes))).to.deep.equal(
+        Buffer.concat(page.map(({ bytes }) => bytes)),
+      );
+    }
+    expect(pages.piecesOf([...frames])[0]).to.equal(first);
+  });
+
+  it('cuts a page into pieces, a large event apart, and leaves a small page as it is', () => {
+    const sizes = [40_000, 20_000, 10_000, PIECE * 2, 11, 12];
+    const page = sizes.map((size, at) => ({ ...frameOf(size), position: entry(at + 1).position ?? START }));
+    const pieces = new SharedPages().piecesOf(page);
+    expect(pieces.map(({ bytes, position }) => [bytes.length, position])).to.deep.equal([
+      [60_000, page[1]?.position],
+      [10_000, page[2]?.position],
+      [PIECE * 2, page[3]?.position],
+      [23, page[5]?.position],
+    ]);
+    const small = [frameOf(100), frameOf(200)];
+    expect(new SharedPages().piecesOf(small)).to.equal(small);
   });
 
   it('holds what is inserted within sendBuffer.maxBytes, ahead of what it holds', async () => {

@@ -468,7 +468,7 @@ describe('telemetry of a connection', () => {
       carried = text;
     });
     expect(carried).to.equal(undefined);
-    await maintenance.draining(async () => undefined);
+    await connections.draining(async () => undefined);
     connections.refused('c1', new Error('x'));
     connections.admitted(local);
     connections.stopped(local, 'closed');

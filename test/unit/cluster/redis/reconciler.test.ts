@@ -226,17 +226,17 @@ describe('Reconciler, renewing the routes of a node', () => {
       expiry: { reap: async () => 0 },
       notify: async () => undefined,
     });
-    reconciler.start();
+    reconciler.renewal.start();
   });
 
-  afterEach(() => reconciler.stop());
+  afterEach(() => reconciler.renewal.stop());
 
   it('removes every route without a connection, however many pages there are', async () => {
     for (let n = 0; n < 1_000; n += 1) {
       routes.push({ conn: `c${n}`, tok: 't' });
       if (n % 3 === 0) listener.connections.set(`c${n}`, 't');
     }
-    reconciler.renewSoon();
+    reconciler.renewal.runWithin(0);
     await until(() => ended > 0, 'the last page');
     await until(() => routes.length === listener.connections.size, 'the ghosts to be removed');
     expect(ended).to.equal(1);
@@ -245,16 +245,16 @@ describe('Reconciler, renewing the routes of a node', () => {
   it('renews again after it has reopened a lease that was lost', async () => {
     listener.connections.set('c', 't');
     lost = true;
-    reconciler.renewSoon();
+    reconciler.renewal.runWithin(0);
     await until(() => refreshed === 2, 'the second renewal');
     expect(reopened).to.equal(1);
   });
 
   it('renews once more for calls that come meanwhile, and not once for each', async () => {
     listener.connections.set('c', 't');
-    reconciler.renewSoon();
+    reconciler.renewal.runWithin(0);
     await until(() => refreshed === 1, 'the first renewal');
-    for (let n = 0; n < 5; n += 1) reconciler.renewSoon();
+    for (let n = 0; n < 5; n += 1) reconciler.renewal.runWithin(0);
     await until(() => refreshed === 2, 'the second renewal');
     await until(() => ended === 2, 'its end');
     expect(refreshed).to.equal(2);
@@ -262,10 +262,10 @@ describe('Reconciler, renewing the routes of a node', () => {
 
   it('does nothing after its end', async () => {
     listener.connections.set('c', 't');
-    reconciler.stop();
+    reconciler.renewal.stop();
     const clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout'] });
     try {
-      reconciler.renewSoon();
+      reconciler.renewal.runWithin(0);
       await clock.tickAsync(60_000);
     } finally {
       clock.restore();
