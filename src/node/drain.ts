@@ -137,6 +137,8 @@ const AFTERWARDS_MS = 5_000;
 // Most requests are answered by then; and half of what a supervisor usually waits before it kills the process is left.
 const REQUESTS_MS = 10_000;
 const LOOK_MS = 50;
+// Connections may never cease to come.
+const LONGEST_ACCEPT_MS = 1_000;
 
 /** A server of `node:http`, `node:https` or `node:http2`, as far as its end needs it. */
 export interface ClosableServer {
@@ -144,6 +146,14 @@ export interface ClosableServer {
   on(
     event: 'session',
     listener: (session: { close(): void; once(event: 'close', gone: () => void): unknown }) => void,
+  ): unknown;
+  on(event: 'connection', listener: () => void): unknown;
+  prependListener(
+    event: 'request',
+    listener: (
+      request: { readonly httpVersionMajor: number },
+      response: { setHeader(name: string, value: string): unknown },
+    ) => void,
   ): unknown;
   /** Of HTTP/1. */
   closeIdleConnections?(): void;
@@ -154,8 +164,9 @@ export interface DrainOnSignalsOptions {
   /** Default `SIGTERM` and `SIGINT`. */
   readonly signals?: readonly NodeJS.Signals[];
   /**
-   * The listener of the application. It stays open during the drain. Then it closes, and requests that are under way have
-   * `requestsTimeout` to get their answers. A function for a server that is made later; it may return `undefined`.
+   * The listener of the application. It stays open during the drain, and its answers end their connections, so that a balancer
+   * sends the next request to another node. Then it closes, and requests that are under way have `requestsTimeout` to get
+   * their answers. A function for a server that is made later; it may return `undefined`.
    */
   readonly server?: ClosableServer | (() => ClosableServer | undefined);
   /** Milliseconds that requests of `server` may take after the drain. Default 10000. */
@@ -182,6 +193,7 @@ export function drainOnSignals(service: Pick<SseService, 'drain'>, options: Drai
   let ending = false;
   const end = async (): Promise<void> => {
     try {
+      closing?.begin();
       await service.drain();
       await closing?.close(requestsTimeout);
       await withTimeout(Promise.resolve(afterwards?.()), AFTERWARDS_MS, () => undefined);
@@ -216,10 +228,18 @@ class ServerEnd {
     });
   }
 
+  /** From now on an answer ends its connection: no request can arrive on one that is kept alive while it is closed. */
+  begin(): void {
+    this.#resolved()?.prependListener('request', ({ httpVersionMajor }, response) => {
+      if (httpVersionMajor === 1) response.setHeader('Connection', 'close');
+    });
+  }
+
   /** Resolves when every request was answered, or so many milliseconds have passed. */
   async close(timeout: number): Promise<void> {
-    const server = typeof this.server === 'function' ? this.server() : this.server;
+    const server = this.#resolved();
     if (server === undefined) return;
+    await acceptAll(server);
     const state = { open: true };
     // It fails when the server does not listen, which is as good.
     const closed = new Promise<void>(resolve => server.close(() => resolve())).then(() => (state.open = false));
@@ -230,5 +250,22 @@ class ServerEnd {
       server.closeIdleConnections?.();
       await withTimeout(closed, Math.min(LOOK_MS, left), () => undefined);
     }
+  }
+
+  #resolved(): ClosableServer | undefined {
+    return typeof this.server === 'function' ? this.server() : this.server;
+  }
+}
+
+/**
+ * Resolves when a turn of the event loop has brought no connection: the process accepts one in each turn. The kernel resets the
+ * connections that it has established and the process has not accepted when the port closes.
+ */
+async function acceptAll(server: ClosableServer): Promise<void> {
+  let hasArrived = true;
+  server.on('connection', () => (hasArrived = true));
+  for (const until = performance.now() + LONGEST_ACCEPT_MS; hasArrived && performance.now() < until;) {
+    hasArrived = false;
+    await new Promise(resolve => setImmediate(resolve));
   }
 }

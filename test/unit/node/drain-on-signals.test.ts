@@ -126,6 +126,42 @@ describe('drainOnSignals with a server', () => {
     agent.destroy();
   });
 
+  it('answers the requests whose connections the kernel has established when the port closes', async () => {
+    const server = createServer((_request, response) => response.end('done'));
+    const port = await listening(server);
+    undo = drainOnSignals(service, { server });
+    const requests = Array.from({ length: 10 }, () => get({ port, host: '127.0.0.1' }));
+    const answered = Promise.all(requests.map(request => once(request, 'response') as Promise<[IncomingMessage]>));
+    // On the loopback a connection is established before this process can accept it.
+    await new Promise<void>(resolve => process.nextTick(resolve));
+    process.emit('SIGTERM');
+    for (const [response] of await answered) {
+      expect(response.statusCode).to.equal(200);
+      response.resume();
+    }
+    await until(() => exit.called, 'the exit');
+    expect(server.listening).to.equal(false);
+  });
+
+  it('ends a connection with its answer from the begin of the drain', async () => {
+    const server = createServer((_request, response) => response.end('done'));
+    const port = await listening(server);
+    let drained: () => void = () => undefined;
+    undo = drainOnSignals({ drain: () => new Promise(resolve => (drained = resolve)) }, { server });
+    const agent = new Agent({ keepAlive: true });
+    const connectionOf = async (): Promise<string | undefined> => {
+      const [response] = (await once(get({ port, agent }), 'response')) as [IncomingMessage];
+      response.resume();
+      return response.headers.connection;
+    };
+    expect(await connectionOf()).to.equal('keep-alive');
+    process.emit('SIGTERM');
+    expect(await connectionOf()).to.equal('close');
+    drained();
+    await until(() => exit.called, 'the exit');
+    agent.destroy();
+  });
+
   it('closes the sessions of HTTP/2, which end with their requests', async () => {
     const server = http2.createServer();
     const port = await listening(server);

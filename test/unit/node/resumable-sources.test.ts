@@ -29,9 +29,9 @@ describe('ResumableSources', () => {
   });
 
   afterEach(async () => {
-    let closed = false;
-    const closing = cluster.close().finally(() => (closed = true));
-    while (clock !== undefined && !closed) await clock.tickAsync(1_000);
+    const state = { open: true };
+    const closing = cluster.close().finally(() => (state.open = false));
+    while (clock !== undefined && state.open) await clock.tickAsync(1_000);
     await closing;
     clock?.restore();
     clock = undefined;
