@@ -88,18 +88,37 @@ export class Periodic {
 }
 
 /**
+ * Calls `onOver` after so many milliseconds, and after the sockets were read: an event loop that stood still runs its timers
+ * before it reads the answers that came meanwhile. Returns what prevents the call.
+ */
+export function whenOver(onOver: () => void, ms: number): () => void {
+  let open = true;
+  const timer = setTimeout(
+    () =>
+      setImmediate(() => {
+        if (open) onOver();
+      }),
+    Math.min(Math.max(0, ms), LONGEST_MS),
+  );
+  return () => {
+    open = false;
+    clearTimeout(timer);
+  };
+}
+
+/**
  * The result of `work`, or what `onTimeout` returns when `work` takes longer than so many milliseconds. The work goes on in
  * the background then, and its failure is ignored; a failure in time rejects, and so does one of `onTimeout`.
  */
 export async function withTimeout<T, L>(work: Promise<T>, ms: number, onTimeout: () => L): Promise<T | L> {
-  let timer: NodeJS.Timeout | undefined;
+  let stop: (() => void) | undefined;
   const late = new Promise<void>(resolve => {
-    timer = setTimeout(resolve, Math.min(Math.max(0, ms), LONGEST_MS));
+    stop = whenOver(resolve, ms);
   }).then(onTimeout);
   try {
     return await Promise.race([work, late]);
   } finally {
-    clearTimeout(timer);
+    stop?.();
   }
 }
 

@@ -77,7 +77,7 @@ export interface Presence {
   readonly missing: readonly string[];
 }
 
-/** An event for one connection. */
+/** An event for one connection; its frame is event-stream text without an id. */
 export interface Message {
   readonly connectionId: string;
   /** Identifies the message; the owner delivers one id to one connection once. */

@@ -1,5 +1,5 @@
 import { localReceipt, NOT_CONNECTED, type ReceiptSubject, rejected, REMEMBER_MS } from '../connection/direct-send.js';
-import type { Publication } from '../contracts/cluster.js';
+import type { Message, Publication } from '../contracts/cluster.js';
 import type { Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/service.js';
 import type { SendSubject } from '../contracts/telemetry.js';
@@ -11,19 +11,6 @@ import type { Confirmations } from './confirmations.js';
 import type { SseNode } from './node.js';
 
 type Subject = ReceiptSubject & SendSubject;
-
-/** A message for a connection of another node, or for a mailbox. */
-interface Routed {
-  readonly connectionId: string;
-  readonly messageId: string;
-  /** Event-stream text without an id. */
-  readonly frame: Frame;
-  readonly ack: 'owner' | 'none';
-  /** Milliseconds. */
-  readonly deadline: number;
-  readonly named: boolean;
-  readonly trace?: string;
-}
 
 const TOO_MANY: SendResult = { outcome: 'rejected', code: 'MESSAGE_LIMIT' };
 
@@ -132,7 +119,7 @@ export class MessageSender {
     const result = await this.node.telemetry.events.routing(subject, trace =>
       this.#limited<SendResult>(TOO_MANY, () => {
         const named = options.messageId !== undefined;
-        const message: Routed = { connectionId, messageId, frame, ack: awaited, deadline, named };
+        const message: Message = { connectionId, messageId, frame, ack: awaited, deadline, named };
         const carrying = trace === undefined ? message : { ...message, trace };
         if (options.durable === true) return this.#store(carrying);
         return this.node.cluster.messenger.send(carrying);
@@ -154,7 +141,7 @@ export class MessageSender {
   }
 
   /** Keeps the event, and says whether its client has it already. */
-  async #store(message: Routed): Promise<SendResult> {
+  async #store(message: Message): Promise<SendResult> {
     const startedAt = performance.now();
     const { cluster } = this.node;
     const { messenger } = cluster;
@@ -179,13 +166,13 @@ export class MessageSender {
   }
 
   /** The event is certainly not in the log, so its client gets it now and here, or not at all. */
-  #deliverUnstored({ connectionId, messageId, frame }: Routed): SendResult | undefined {
+  #deliverUnstored({ connectionId, messageId, frame }: Message): SendResult | undefined {
     const result = this.node.store.get(connectionId)?.deliverOnce(messageId, frame);
     if (result?.outcome !== 'delivered' && result?.outcome !== 'buffered') return undefined;
     return { outcome: result.outcome, nodeId: this.node.options.node.id };
   }
 
-  #mail({ connectionId, messageId, frame, trace }: Routed): Publication {
+  #mail({ connectionId, messageId, frame, trace }: Message): Publication {
     const { maxEntries, ttl } = this.node.options.mailbox;
     const topic = mailboxTopic(connectionId);
     return {

@@ -21,7 +21,7 @@ import type {
 } from '../contracts/policy.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
-import { LONGEST_MS } from '../time.js';
+import { LONGEST_MS, whenOver } from '../time.js';
 
 /** The settings that the policy reads. */
 export type CockatielPolicySettings = Pick<ResolvedSseOptions, 'resilience'>;
@@ -131,18 +131,18 @@ class OperationGuard {
       // Any reason is passed on as it is, also one that is no Error.
       const fail: (reason: unknown) => void = reject;
       const running = operation(context);
-      const timer = setTimeout(() => {
+      const stop = whenOver(() => {
         const error = this.#refusal('timeout');
         context.giveUp(error);
         reject(error);
       }, this.limits.timeout);
       running.then(
         value => {
-          clearTimeout(timer);
+          stop();
           resolve(value);
         },
         (error: unknown) => {
-          clearTimeout(timer);
+          stop();
           context.failure = error;
           fail(error);
         },

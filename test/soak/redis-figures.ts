@@ -15,14 +15,12 @@ import {
   publishUnkeptScript,
   reapScript,
   resolveScript,
-  sendScript,
   expireScript,
   reconcileScript,
 } from '../../src/cluster/redis/scripts.js';
 import { writeSection } from '../support/doc-section.js';
 import { markdownTable } from '../support/markdown.js';
 import { RecordingListener } from '../support/recording-listener.js';
-import { UNNAMED } from '../support/redis/bench-node.js';
 import { gatewayOptions } from '../support/redis/gateway-options.js';
 import { bytesPerRoute, costOf, idleTraffic, inBatches } from '../support/redis/redis-costs.js';
 import { RedisNodes } from '../support/redis/redis-nodes.js';
@@ -156,14 +154,7 @@ async function scripts(): Promise<void> {
     ['refresh that compares 500', 300, n => b.refresh(batch(n % 20, 500), { ttlMs: 0 })],
     ['owned, 500 routes', 300, () => gateway.run(ownedScript, { ...own, gen: gen() })],
     ['resolve', CALLS, n => gateway.run(resolveScript, { partition, epoch: epoch(), conns: [id(n)] })],
-    [
-      'send, 200 bytes',
-      CALLS,
-      n => {
-        const request = { partition, epoch: epoch(), conn: id(n), pubCommand: 'PUBLISH', payload } as const;
-        return gateway.run(sendScript, { ...request, ...UNNAMED, mark: partition.routes });
-      },
-    ],
+    ['send, 200 bytes', CALLS, n => b.send({ conn: id(n), payload })],
     [`count, ${NODES} nodes`, CALLS, () => gateway.run(countScript, { partition, graceMs: 0 })],
     ['expire, 300 routes', 300, () => gateway.run(expireScript, { partition, count: 300 })],
     [

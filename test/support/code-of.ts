@@ -1,1 +1,1 @@
-export { codeOf, failureOf } from '../../src/testing/contracts/code-of.js';
+export { codeOf, failureOf } from '../../src/testing/contracts/expect.js';

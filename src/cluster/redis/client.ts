@@ -5,6 +5,7 @@ import type { CredentialsSource, RedisCredentials } from '../../options/kinds.js
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { withTimeout } from '../../time.js';
 import { redisErrorCode } from './failures.js';
+import { AnswerTimeout } from './silence.js';
 
 /** Where Redis is, and as whom: the settings of the same names in the group `redis`. */
 export interface RedisAddress {
@@ -178,8 +179,6 @@ function isCredentials(given: unknown): given is RedisCredentials {
   return [username, password].every(part => part === undefined || typeof part === 'string');
 }
 
-/** Milliseconds after which a command counts as unanswered. */
-const COMMAND_TIMEOUT = 1_000;
 const CONNECT_TIMEOUT = 2_000;
 /** Milliseconds of silence, while commands wait, after which the socket is closed. */
 const SOCKET_TIMEOUT = 5_000;
@@ -204,7 +203,8 @@ export function commandOptions(seeksMaster = () => true) {
     // A full queue would send minutes-old writes after an outage; and ioredis would resend what may have run.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
-    commandTimeout: COMMAND_TIMEOUT,
+    // AnswerTimeout bounds each command.
+    commandTimeout: undefined,
     connectTimeout: CONNECT_TIMEOUT,
     socketTimeout: SOCKET_TIMEOUT,
     keepAlive: 10_000,
@@ -258,7 +258,7 @@ export type Quietly = <R>(work: () => R) => R;
 const COMMANDS = channel('tracing:ioredis:command:start');
 
 /**
- * Prepares a new connection. A socket that fails twice, as with TLS, does not end the process: ioredis has a listener for the
+ * Prepares a new connection. Each of its commands ends within about a second. A socket that fails twice, as with TLS, does not end the process: ioredis has a listener for the
  * first error only. And an instrumentation of ioredis records no command: their arguments have connection ids and events, and
  * the library reports its calls itself. Without an instrumentation that costs a comparison per command.
  */
@@ -268,81 +268,11 @@ export function prepare(connection: Redis, quietly: Quietly): void {
     if (Reflect.has(connection, 'stream')) connection.stream.on('error', () => undefined);
   });
   const send = connection.sendCommand.bind(connection);
+  const timeout = new AnswerTimeout();
   // So the instrumentations of OpenTelemetry mark a method that they have replaced.
   const replaced = Object.hasOwn(Reflect.get(connection, 'sendCommand'), '__wrapped');
-  connection.sendCommand = (command, stream) =>
-    replaced || COMMANDS.hasSubscribers ? quietly(() => send(command, stream)) : send(command, stream);
-}
-
-/** Milliseconds without a byte from a master, while calls wait, after which it counts as cut off. */
-const LONGEST_SILENCE = 2 * COMMAND_TIMEOUT;
-
-/** One hash tag whose last call got no answer. */
-interface Quiet {
-  readonly since: number;
-  readonly connection: Redis | undefined;
-  readonly bytes: number;
-}
-
-/**
- * Knows for each hash tag whether its master is silent. A late answer to one call is no silence while other bytes come: this
- * node may have asked for too much, or its event loop may have been busy. Calls that succeed cost nothing here.
- */
-export class Silence {
-  readonly #quiet = new Map<string, Quiet>();
-
-  /** @param connectionOf the connection on which commands for a key go */
-  constructor(private readonly connectionOf: (key: string) => Redis | undefined) {}
-
-  /** To be called when a call for a key, begun at `since`, failed without an answer. A key without a hash tag says nothing. */
-  onUnanswered(key: string, since: number): void {
-    if (!key.includes('{')) return;
-    const connection = this.connectionOf(key);
-    const bytes = bytesOf(connection);
-    const tag = tagOf(key);
-    // Bytes that arrived while the event loop was busy are read before this runs.
-    setImmediate(() => {
-      if (this.#heard({ since, connection, bytes }, key)) this.#quiet.delete(tag);
-      else if (!this.#quiet.has(tag)) this.#quiet.set(tag, { since, connection, bytes });
-    });
-  }
-
-  /** Milliseconds for which the master of a key has been silent; `undefined` while it is heard. */
-  of(key: string): number | undefined {
-    const tag = tagOf(key);
-    const quiet = this.#quiet.get(tag);
-    if (quiet === undefined) return undefined;
-    if (this.#heard(quiet, key)) {
-      this.#quiet.delete(tag);
-      return undefined;
-    }
-    const ms = performance.now() - quiet.since;
-    return ms < LONGEST_SILENCE ? undefined : ms;
-  }
-
-  /** Whether a connection has been silent for as long, while calls waited. */
-  isSilent(connection: Redis): boolean {
-    const since = performance.now() - LONGEST_SILENCE;
-    for (const quiet of this.#quiet.values()) {
-      if (quiet.connection === connection && quiet.since <= since && bytesOf(connection) === quiet.bytes) return true;
-    }
-    return false;
-  }
-
-  /** Whether something came since then, on that connection or by a new one. */
-  #heard({ connection, bytes }: Quiet, key: string): boolean {
-    const present = this.connectionOf(key);
-    if (present?.status !== 'ready') return false;
-    return present !== connection || bytesOf(present) !== bytes;
-  }
-}
-
-function bytesOf(connection: Redis | undefined): number {
-  // Unlike what the types say, there is no stream before the first connect.
-  const stream: Redis['stream'] | undefined = connection?.stream;
-  return stream?.bytesRead ?? 0;
-}
-
-function tagOf(key: string): string {
-  return key.slice(key.indexOf('{') + 1, key.indexOf('}'));
+  connection.sendCommand = (command, stream) => {
+    timeout.add(command);
+    return replaced || COMMANDS.hasSubscribers ? quietly(() => send(command, stream)) : send(command, stream);
+  };
 }

@@ -1,5 +1,6 @@
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
+import { whenOver } from '../../time.js';
 import type { ClusterNode, NodeChannel } from './cluster-node.js';
 import {
   type Command,
@@ -262,14 +263,14 @@ export class CommandBus {
         answered: new Map(),
         refused: new Map(),
         finish: () => {
-          clearTimeout(timer);
+          stop();
           this.#pending.delete(id);
           // The answer of a node whose last part is missing is not complete.
           for (const inc of pending.expected) pending.answered.delete(inc);
           resolve(pending);
         },
       };
-      const timer = setTimeout(pending.finish, deadline);
+      const stop = whenOver(pending.finish, deadline);
       this.#pending.set(id, pending);
       if (incs.length === 0) pending.finish();
     });

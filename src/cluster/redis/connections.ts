@@ -11,11 +11,11 @@ import {
   prepare,
   type Quietly,
   type RedisAddress,
-  Silence,
   subscriberOptions,
 } from './client.js';
 import { askServer, atReplica, clusterObstacleOf, obstacleOf, refusalIn, type ServerInfo } from './failures.js';
 import { hashSlot, SLOTS } from './keys.js';
+import { Silence } from './silence.js';
 
 /** The listener of the connection for commands. No method may throw. */
 interface ConnectionEvents {

@@ -331,51 +331,61 @@ interface Waiting<Item, Answer> {
 /** Answers a batch: one answer for each item, in their order. */
 type Run<Target, Item, Answer> = (target: Target, items: readonly Item[]) => Promise<readonly Answer[]>;
 
+/** The calls of one batch, and the sum of their sizes. */
+interface Batch<Item, Answer> {
+  readonly calls: Waiting<Item, Answer>[];
+  size: number;
+}
+
 /**
- * Lets calls of one turn of the event loop travel together, those to one target at most `most` at a time. Batches leave in the
- * order in which their first calls were made. The failure of a batch is the failure of each of its calls.
+ * Lets calls of one turn of the event loop travel together: a batch to a target leaves at the end of the turn, or when the sizes
+ * of its calls reach `most`. Batches leave in the order in which their first calls were made. The failure of a batch is the
+ * failure of each of its calls.
  */
 export class Batches<Target, Item, Answer> {
-  readonly #waiting = new Map<Target, Waiting<Item, Answer>[]>();
+  readonly #waiting = new Map<Target, Batch<Item, Answer>>();
   #underWay = 0;
 
+  /** @param sizeOf the size of a call. Default 1 */
   constructor(
     private readonly most: number,
     private readonly run: Run<Target, Item, Answer>,
+    private readonly sizeOf: (item: Item) => number = () => 1,
   ) {}
 
   call(target: Target, item: Item): Promise<Answer> {
     return new Promise((resolve, reject) => {
-      const waiting = this.#waiting.get(target) ?? this.#begin(target);
-      waiting.push({ item, resolve, reject });
-      if (waiting.length >= this.most) this.#leave(target, waiting);
+      const batch = this.#waiting.get(target) ?? this.#begin(target);
+      batch.calls.push({ item, resolve, reject });
+      batch.size += this.sizeOf(item);
+      if (batch.size >= this.most) this.#leave(target, batch);
     });
   }
 
-  #begin(target: Target): Waiting<Item, Answer>[] {
+  #begin(target: Target): Batch<Item, Answer> {
     if (this.#waiting.size === 0) {
       const leaveAll = (): void => {
-        for (const [target, waiting] of this.#waiting) this.#leave(target, waiting);
+        for (const [target, batch] of this.#waiting) this.#leave(target, batch);
       };
       // A call that is alone need not wait for the end of the turn.
       if (this.#underWay === 0) process.nextTick(leaveAll);
       else setImmediate(leaveAll);
     }
-    const waiting: Waiting<Item, Answer>[] = [];
-    this.#waiting.set(target, waiting);
-    return waiting;
+    const batch: Batch<Item, Answer> = { calls: [], size: 0 };
+    this.#waiting.set(target, batch);
+    return batch;
   }
 
-  #leave(target: Target, waiting: readonly Waiting<Item, Answer>[]): void {
+  #leave(target: Target, { calls }: Batch<Item, Answer>): void {
     this.#waiting.delete(target);
     this.#underWay += 1;
     this.run(
       target,
-      waiting.map(({ item }) => item),
+      calls.map(({ item }) => item),
     ).then(
       answers => {
         this.#underWay -= 1;
-        for (const [at, { resolve, reject }] of waiting.entries()) {
+        for (const [at, { resolve, reject }] of calls.entries()) {
           const answer = answers[at];
           if (answer === undefined) reject(new SseError('INTERNAL', 'a batch must answer each of its calls'));
           else resolve(answer);
@@ -383,7 +393,7 @@ export class Batches<Target, Item, Answer> {
       },
       (error: unknown) => {
         this.#underWay -= 1;
-        for (const { reject } of waiting) reject(error);
+        for (const { reject } of calls) reject(error);
       },
     );
   }

@@ -8,6 +8,7 @@ import { RouteExpiry } from './expiry.js';
 import { redisErrorCode } from './failures.js';
 import { LogFeed } from './feed.js';
 import { nodeIdOf, type SupersededFrame } from './frames.js';
+import type { RedisGateway } from './gateway.js';
 import type { Partition } from './keys.js';
 import { LiveNodes, NodeLeases, type Trouble } from './leases.js';
 import { LogWriter, UnreadableTopics } from './log.js';
@@ -29,6 +30,7 @@ const GREETING_MS = 250;
  * that keeps them going. A coordinator that starts again after a failure has a new one.
  */
 export class JoinedNode implements InboxParts {
+  readonly gateway: RedisGateway;
   readonly leases: NodeLeases;
   readonly registry: RedisRoutes;
   readonly router: MessageRouter;
@@ -49,6 +51,7 @@ export class JoinedNode implements InboxParts {
   #left: Promise<void> | undefined;
 
   constructor(private readonly node: ClusterNode) {
+    this.gateway = node.gateway;
     this.#channel = new NodeChannel(node);
     this.leases = new NodeLeases(node, {
       onOpened: () => this.#reconciler.renewal.runWithin(0),
@@ -102,15 +105,6 @@ export class JoinedNode implements InboxParts {
     }
     await this.#untilSubscribed();
     await this.#greet();
-  }
-
-  /** Whether there is a connection to Redis. */
-  get reachable(): boolean {
-    return this.node.gateway.reachable;
-  }
-
-  get evictionPolicy(): string | undefined {
-    return this.node.gateway.evictionPolicy;
   }
 
   /** Compares this node with the cluster. Never rejects: a failure makes the report unknown. */
@@ -183,7 +177,7 @@ export class JoinedNode implements InboxParts {
     this.#inbox.close();
     this.feed.close();
     // Also while it joins: a lease may be on its way.
-    if (this.reachable && !this.leases.silent) {
+    if (this.gateway.reachable && !this.leases.silent) {
       try {
         await this.leases.release(false);
         await this.bus.notifyAll({ t: 'leave' });
@@ -258,12 +252,9 @@ export class JoinedNode implements InboxParts {
 
 /** The state of a joined node that decides its status. */
 interface StatusSource {
-  /** Whether there is a connection to Redis. */
-  readonly reachable: boolean;
+  readonly gateway: Pick<RedisGateway, 'reachable' | 'evictionPolicy'>;
   readonly leases: Pick<NodeLeases, 'obstacle' | 'silent' | 'troubles'>;
   subscriptionTrouble(): string | undefined;
-  /** The policy by which Redis deletes keys when its memory is full. */
-  readonly evictionPolicy: string | undefined;
   readonly feed: { readonly behind: boolean };
   readonly unreadable: { readonly keys: readonly string[] };
 }
@@ -273,10 +264,10 @@ interface StatusSource {
  * @param partition leaves out what concerns other partitions
  */
 export function statusOf(node: StatusSource, partition?: Partition): CoordinatorStatus {
-  const { reachable, leases } = node;
+  const { gateway, leases } = node;
   const obstacle = leases.obstacle();
   if (obstacle !== undefined) {
-    const trouble = !reachable ? undefined : leases.silent ? refusalIn(leases.troubles) : 'lease';
+    const trouble = !gateway.reachable ? undefined : leases.silent ? refusalIn(leases.troubles) : 'lease';
     return { reachable: false, detail: obstacle, ...(trouble && { trouble }) };
   }
   const subscriptionTrouble = node.subscriptionTrouble();
@@ -297,7 +288,7 @@ export function statusOf(node: StatusSource, partition?: Partition): Coordinator
     // A topic alone, and no registration.
     whole.push(...node.unreadable.keys.map(unreadableKey));
     // A connection opens all the same, and its client gets a reset for what was deleted.
-    if (node.evictionPolicy !== undefined) whole.push(evictionOf(node.evictionPolicy));
+    if (gateway.evictionPolicy !== undefined) whole.push(evictionOf(gateway.evictionPolicy));
   }
   const impaired = [...details.values(), ...whole];
   return impaired.length === 0 ? { reachable: true } : { reachable: true, impaired };

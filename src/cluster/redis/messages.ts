@@ -1,11 +1,14 @@
 import type { Message } from '../../contracts/cluster.js';
 import type { LocalResult, SendResult, Unavailable } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
+import { whenOver } from '../../time.js';
 import type { ClusterNode, NodeChannel } from './cluster-node.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
+import { Batches } from './gateway.js';
 import { type Partition, publishCommand } from './keys.js';
 import type { NodeLeases } from './leases.js';
-import { type SendReply, sendScript } from './scripts.js';
+import type { RequestOf } from './script.js';
+import { type SendAnswer, sendScript } from './scripts.js';
 import type { NodeCommands } from './node-commands.js';
 
 /** Milliseconds after the call at which a message is published again, unless it was answered. */
@@ -18,9 +21,14 @@ const MARK_MS = 60_000;
 /** Former owners that one attempt asks. */
 const MOST_FORMER = 3;
 
-/** The owner and its connection that may have got a message. */
-type Former = Extract<SendReply, { readonly status: 'FORMER' }>;
-type Published = Exclude<SendReply, Former> | { readonly status: 'KNOWN'; readonly result: SendResult };
+/** Messages that one script call dispatches, or their bytes: one message more for each of these. */
+const MOST_PER_CALL = 64;
+const BYTES_PER_MESSAGE = 4_096;
+
+/** A message for the script, with its mark. */
+type Outgoing = RequestOf<typeof sendScript>['messages'][number] & { readonly mark: string };
+
+type Published = SendAnswer | { readonly status: 'KNOWN'; readonly result: SendResult };
 
 type Dispatched =
   | Unsent
@@ -40,6 +48,11 @@ type RoutedMessage = Message & { readonly partition: Partition };
 export class MessageRouter {
   readonly #pending = new Map<string, PendingSend>();
   readonly #acks = new Map<string, string[]>();
+  readonly #batches = new Batches<Partition, Outgoing, SendAnswer>(
+    MOST_PER_CALL,
+    (partition, messages) => this.#publishAll(partition, messages),
+    ({ payload }) => 1 + payload.length / BYTES_PER_MESSAGE,
+  );
   #sends = 0;
 
   constructor(
@@ -186,23 +199,32 @@ export class MessageRouter {
     return reply;
   }
 
-  #publishUnless(message: RoutedMessage, attempt: string, ack: boolean, former?: Former): Promise<SendReply> {
+  #publishUnless(message: RoutedMessage, attempt: string, ack: boolean, former?: SendAnswer): Promise<SendAnswer> {
     const { gateway, inc } = this.node;
     const { connectionId, messageId, frame, trace, partition, named = false } = message;
     const { bytes } = frame;
     const encoded = encodeMessage({ from: inc, attempt, ack, connectionId, messageId, trace, bytes });
-    return gateway.run(sendScript, {
-      partition,
+    return this.#batches.call(partition, {
+      conn: connectionId,
       // Every key must be given, used or not.
       mark: named ? gateway.keys.mark(partition, connectionId, messageId) : partition.routes,
       markMs: named ? MARK_MS : 0,
       asked: former && { askedInc: former.inc, askedTok: former.tok },
-      counts: gateway.keys.countsReceivers,
-      epoch: this.leases.epochOf(partition),
-      conn: connectionId,
-      pubCommand: publishCommand(gateway.keys.nodeMode),
       payload: this.channel.signed(partition, encoded),
     });
+  }
+
+  async #publishAll(partition: Partition, messages: readonly Outgoing[]): Promise<readonly SendAnswer[]> {
+    const { gateway } = this.node;
+    const { answers } = await gateway.run(sendScript, {
+      partition,
+      marks: messages.map(({ mark }) => mark),
+      epoch: this.leases.epochOf(partition),
+      counts: gateway.keys.countsReceivers,
+      pubCommand: publishCommand(gateway.keys.nodeMode),
+      messages,
+    });
+    return answers;
   }
 
   /** Acks to one sender of one tick leave together. */
@@ -326,9 +348,9 @@ export class PendingSend {
     const wait = Math.min(at, this.deadline) - (performance.now() - this.#startedAt);
     if (this.#answer === undefined && !this.#ended && wait > 0) {
       await new Promise<void>(resolve => {
-        const timer = setTimeout(resolve, wait);
+        const stop = whenOver(resolve, wait);
         this.#wake = () => {
-          clearTimeout(timer);
+          stop();
           resolve();
         };
       });

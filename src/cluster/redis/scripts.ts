@@ -161,18 +161,19 @@ export const reconcileScript = script({
 });
 
 const route = { inc: text, tok: text, fencingToken: integer };
-// Of a message that another node may send again.
-const named = { markMs: integer, asked: optional(group({ askedInc: text, askedTok: text })), counts: flag };
-/** Publishes a message to the owner of a connection id. Each repetition publishes: the owner must know the message id. */
+const dispatched = { status: word('ROUTED', 'FORMER', 'NONE', 'PARTIAL'), ...route, receivers: integer };
+const asked = optional(group({ askedInc: text, askedTok: text }));
+/** Publishes messages to the owners of connection ids. Each repetition publishes: the owner must know the message id. */
 export const sendScript = script({
   name: 'send',
-  keys: { partition: group({ leases: text, routes: text }), mark: text },
-  args: { epoch: text, conn: text, ...named, pubCommand, partition: nodeChannel, payload: bytes },
-  replies: { ROUTED: { ...route, receivers: integer }, FORMER: { inc: text, tok: text }, NONE: {}, PARTIAL: {} },
+  keys: { partition: group({ leases: text, routes: text }) },
+  restKeys: { marks: text },
+  args: { epoch: text, counts: flag, pubCommand, partition: nodeChannel },
+  restArgs: { messages: group({ conn: text, markMs: integer, asked, payload: bytes }) },
+  replies: { OK: { answers: rest(group(dispatched)) } },
 });
 
 const resolved = { routes: rest(optional(group({ ...route, user: text }))) };
-
 /** Names the owners of connection ids: one for each, in their order, `undefined` without a route. */
 export const resolveScript = script({
   name: 'resolve',
@@ -390,7 +391,7 @@ export type RegisterAnswer = Extract<ReplyOf<typeof registerScript>, { status: '
 export type RouteState = Extract<ReplyOf<typeof refreshScript>, { status: 'OK' }>['states'][number];
 /** A route as Redis knows it. */
 export type ResolvedRoute = NonNullable<Extract<ReplyOf<typeof resolveScript>, { status: 'OK' }>['routes'][number]>;
-export type SendReply = ReplyOf<typeof sendScript>;
+export type SendAnswer = ReplyOf<typeof sendScript>['answers'][number];
 export type PublishRequest = RequestOf<typeof publishScript>;
 export type PublishReply = ReplyOf<typeof publishScript>;
 export type HistoryRequest = RequestOf<typeof historyScript>;

@@ -1,5 +1,6 @@
 import { AssertionError } from 'node:assert';
 import { inspect, isDeepStrictEqual } from 'node:util';
+import { SseError } from '../../errors.js';
 
 /** Begins an assertion, in the words of chai: the suites need no assertion library of the application. */
 export function expect(actual: unknown, message?: string): Expectation {
@@ -147,4 +148,20 @@ class Expectation {
 function fieldOf(value: unknown, name: string): unknown {
   // Any value; a field that is not there is `undefined`.
   return (Object(value) as Record<string, unknown>)[name];
+}
+
+/** The SseError that the promise rejects with; `undefined` when it resolves. Any other error is thrown. */
+export async function failureOf(promise: Promise<unknown>): Promise<SseError | undefined> {
+  try {
+    await promise;
+    return undefined;
+  } catch (error) {
+    if (SseError.is(error)) return error;
+    throw error;
+  }
+}
+
+/** The code of the SseError that the promise rejects with; `undefined` when it resolves. Any other error is thrown. */
+export async function codeOf(promise: Promise<unknown>): Promise<string | undefined> {
+  return (await failureOf(promise))?.code;
 }

@@ -149,7 +149,7 @@ export const MUTATIONS: readonly Mutation[] = [
     'false and',
   ),
   m('send', 'its own connection recognizes it', 'former ~= owner and ', ''),
-  m('send', 'a former owner that did not deliver is not asked again', " and former ~= askedInc .. ' ' .. askedTok", ''),
+  m('send', 'a former owner that did not deliver is not asked again', ' and former ~= asked', ''),
   m('send', 'a message that nobody got leaves no mark', '(receivers > 0 or', '(true or'),
   m('send', 'receivers that are not counted leave a mark', " or counts ~= '1'", ''),
   m('send', 'lost routes are no missing ones', "isPartial(leases, epoch) and 'PARTIAL' or", ''),

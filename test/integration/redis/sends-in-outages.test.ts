@@ -70,6 +70,24 @@ describe('a send while Redis is in trouble', () => {
     expect(listener.messages).to.have.length(2);
   });
 
+  it('has the answer that came while the event loop stood still, and a publication too', async () => {
+    port = server.redis.port;
+    sender = await nodes.node('c');
+    await sender.start(new RecordingListener());
+    const retention = { maxEntries: 9, ttl: 60_000 };
+    const publish = () => sender.log.publish({ topic: 't', body: Buffer.from('data: x\n\n'), retention });
+    const written = [send('none'), publish()] as const;
+    await new Promise(setImmediate);
+    // Not written yet when the loop stops.
+    const made = [send('none'), publish()] as const;
+    const end = performance.now() + 1_300;
+    while (performance.now() < end);
+    expect(await Promise.all([written[0], made[0]])).to.have.deep.members(
+      Array(2).fill({ outcome: 'routed', nodeId: 'b' }),
+    );
+    for (const published of [written[1], made[1]]) expect(await published).to.have.property('cursor');
+  });
+
   for (const ack of ['owner', 'none'] as const) {
     it(`is unknown, not unavailable, when its connection breaks before the answer (ack ${ack})`, async () => {
       server.redis.freeze();

@@ -72,18 +72,17 @@ describe('the status of a node on Redis', () => {
   });
 
   const well = {
-    reachable: true,
+    gateway: { reachable: true, evictionPolicy: undefined },
     leases: { silent: false, troubles: [], obstacle: () => undefined },
     feed: { behind: false },
     unreadable: { keys: [] },
-    evictionPolicy: undefined,
     subscriptionTrouble: () => undefined,
   };
   const cases: [string, object, object][] = [
     ['nothing', {}, { reachable: true }],
     [
       'no connection',
-      { reachable: false, leases: { ...well.leases, obstacle: () => 'x' } },
+      { gateway: { reachable: false }, leases: { ...well.leases, obstacle: () => 'x' } },
       { reachable: false, detail: 'x' },
     ],
     ['silence', { leases: { silent: true, troubles: [], obstacle: () => 'x' } }, { reachable: false, detail: 'x' }],
@@ -109,7 +108,7 @@ describe('the status of a node on Redis', () => {
     ],
     [
       'a Redis that evicts',
-      { evictionPolicy: 'allkeys-lru' },
+      { gateway: { reachable: true, evictionPolicy: 'allkeys-lru' } },
       {
         reachable: true,
         impaired: [

@@ -1,4 +1,5 @@
 import type { Partition } from '../../../src/cluster/redis/keys.js';
+import type { RequestOf } from '../../../src/cluster/redis/script.js';
 import {
   countersScript,
   type Lease,
@@ -8,12 +9,11 @@ import {
   type RegisterAnswer,
   type RegisterRequest,
   registerScript,
+  sendScript,
   unregisterScript,
 } from '../../../src/cluster/redis/scripts.js';
 import type { ScriptBench } from './script-bench.js';
 
-/** A message that no other node sends again. */
-export const UNNAMED = { mark: '', markMs: 0, asked: undefined, counts: true } as const;
 export const LEASE_MS = 15_000;
 export const TTL_MS = 60_000;
 const KEY_MS = 3_600_000;
@@ -29,6 +29,15 @@ type One = Partial<Omit<RegisterRequest, 'partition' | 'registrations' | 'tombst
   /** Of each of its counters. */
   readonly limits?: string;
 };
+type Message = RequestOf<typeof sendScript>['messages'][number];
+/** A message; no other node sends it again unless it has a mark. */
+type OneMessage = Pick<Message, 'conn' | 'payload'> &
+  Partial<Message> & {
+    readonly mark?: string;
+    readonly counts?: boolean;
+    readonly epoch?: string;
+    readonly partition?: Partition;
+  };
 type Registration = Pick<RegisterRequest['registrations'][number], 'conn' | 'tok'> &
   Partial<RegisterRequest['registrations'][number]>;
 /** The answer to one registration, with its result as its status. */
@@ -148,6 +157,25 @@ export class BenchNode {
     const tombstones = registrations.map(({ tok }) => this.#tombstone(partition, tok));
     const request = { partition, tombstones, inc: this.inc, registrations };
     return (await this.bench.gateway.run(unregisterScript, request)).results;
+  }
+
+  /** Sends one message; the answer has what its status promises. */
+  async send(message: OneMessage) {
+    const { partition = this.bench.partition(0), mark = partition.routes, counts = true, ...more } = message;
+    const { epoch = this.believed(partition)?.epoch ?? '', ...one } = more;
+    const { answers } = await this.bench.gateway.run(sendScript, {
+      partition,
+      marks: [mark],
+      epoch,
+      counts,
+      pubCommand: 'PUBLISH',
+      messages: [{ markMs: 0, asked: undefined, ...one }],
+    });
+    const [answer] = answers;
+    if (answer === undefined || answers.length > 1) throw new Error('one message must get one answer');
+    const { status, inc, tok } = answer;
+    if (status === 'ROUTED') return answer;
+    return status === 'FORMER' ? { status, inc, tok } : { status };
   }
 
   async refresh(

@@ -5,10 +5,9 @@ import {
   ownedScript,
   reapScript,
   resolveScript,
-  sendScript,
   expireScript,
 } from '../../../src/cluster/redis/scripts.js';
-import { type BenchNode, LEASE_MS, UNNAMED } from './bench-node.js';
+import { type BenchNode, LEASE_MS } from './bench-node.js';
 import { LIMIT, type PartitionModel } from './partition-model.js';
 import type { ScriptBench } from './script-bench.js';
 
@@ -166,17 +165,8 @@ export function look(partition: number): Command {
     const resolved = await gateway.run(resolveScript, { partition: where, epoch, conns: CONNS });
     expect(resolved.status).to.equal(model.isPartial(epoch, now) ? 'PARTIAL' : 'OK');
     for (const [at, conn] of CONNS.entries()) {
-      const request = {
-        partition: where,
-        epoch,
-        conn,
-        pubCommand: 'PUBLISH',
-        payload: Buffer.from('p'),
-        ...UNNAMED,
-        mark: where.routes,
-      } as const;
       const expected = model.send(conn, epoch, now);
-      expect(await gateway.run(sendScript, request)).to.deep.equal(expected);
+      expect(await nodes[0]?.send({ partition: where, conn, payload: Buffer.from('p') })).to.deep.equal(expected);
       if (resolved.status === 'LIMIT') throw new Error(resolved.status);
       const route = resolved.routes[at];
       expect(route !== undefined).to.equal(expected.status === 'ROUTED');

@@ -1,15 +1,8 @@
 import { expect } from 'chai';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import type { Partition } from '../../../src/cluster/redis/keys.js';
-import type { RequestOf } from '../../../src/cluster/redis/script.js';
-import {
-  countScript,
-  reapScript,
-  resolveScript,
-  sendScript,
-  expireScript,
-} from '../../../src/cluster/redis/scripts.js';
-import { type BenchNode, UNNAMED } from './bench-node.js';
+import { countScript, reapScript, resolveScript, expireScript } from '../../../src/cluster/redis/scripts.js';
+import type { BenchNode } from './bench-node.js';
 import { gatewayOptions } from './gateway-options.js';
 import type { RedisServer } from './redis-server.js';
 import { ScriptBench } from './script-bench.js';
@@ -72,11 +65,8 @@ export function withRegistry() {
     reap: (limit = 500, self?: string, overBy = Number.MAX_SAFE_INTEGER) =>
       running().run(reapScript, { partition: partition(), limit, overBy, self }),
     expire: (count = 500) => running().run(expireScript, { partition: partition(), count }),
-    send: (conn: string, payload = Buffer.from('x'), named: Partial<RequestOf<typeof sendScript>> = {}) => {
-      const epoch = registry().a.believed()?.epoch ?? '';
-      const request = { partition: partition(), epoch, conn, pubCommand: 'PUBLISH', payload } as const;
-      return running().run(sendScript, { ...request, ...UNNAMED, mark: partition().routes, ...named });
-    },
+    send: (conn: string, payload = Buffer.from('x'), more: Partial<Parameters<BenchNode['send']>[0]> = {}) =>
+      registry().a.send({ conn, payload, ...more }),
     count: (graceMs = 0) => running().run(countScript, { partition: partition(), graceMs }),
     resolve: (...conns: string[]) => {
       const epoch = registry().a.believed()?.epoch ?? '';

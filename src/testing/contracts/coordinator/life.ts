@@ -1,5 +1,4 @@
-import { codeOf, failureOf } from '../code-of.js';
-import { expect } from '../expect.js';
+import { codeOf, expect, failureOf } from '../expect.js';
 import { RecordingListener } from '../recording-listener.js';
 import { until } from '../until.js';
 import type { Ground } from './ground.js';
