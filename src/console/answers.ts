@@ -57,12 +57,7 @@ type Plain = Extract<Question, { readonly kind: 'nodes' | 'activity' | 'drain' }
 const isPlain: Check<Plain> = isShape<Plain>({ kind: isOneOf('nodes', 'activity', 'drain') });
 const isAsked: Check<Exclude<Question, Plain>> = isKind<Exclude<Question, Plain>>({
   connections: isShape({ kind: isOneOf('connections'), query: isConnectionsQuery }),
-  topics: isShape({
-    kind: isOneOf('topics'),
-    search: isText,
-    sort: isOneOf(...TOPIC_SORTS),
-    limit: isLimit,
-  }),
+  topics: isShape({ kind: isOneOf('topics'), search: isText, sort: isOneOf(...TOPIC_SORTS), limit: isLimit }),
   sources: isShape({ kind: isOneOf('sources'), search: isText }),
 });
 

@@ -166,9 +166,7 @@ export class RequestLimits {
       throw new SseError(
         'CONNECTION_LIMIT',
         `this HTTP/2 connection has ${most} streams (${setting}); open another one`,
-        {
-          limit: setting,
-        },
+        { limit: setting },
       );
     }
     this.#sessions.set(session, before + 1);
@@ -220,9 +218,7 @@ function tooManyGuards(most: number, setting: string): SseError {
   return new SseError(
     'CONNECTION_LIMIT',
     `the guards of ${most} requests are under way (${setting}); connect again later`,
-    {
-      limit: setting,
-    },
+    { limit: setting },
   );
 }
 

@@ -1,5 +1,6 @@
 import type { Container } from 'inversify';
 import type { Context, Middleware, Next } from 'koa';
+import type { Admission } from '../contracts/authorization.js';
 import type { ResetHook, SseConnection } from '../contracts/connection.js';
 import { Audit, Logger } from '../contracts/logger.js';
 import { type ResumableSource, SseService } from '../contracts/service.js';
@@ -122,7 +123,7 @@ class Requests {
   }
 
   /**
-   * Answers a request for an endpoint: checks Accept, asks the guards, opens the connection, calls the controller.
+   * Answers a request for an endpoint: checks Accept, asks the guards, and opens the stream.
    * @param reports the request is the report of a client, for which the guards decide as well
    */
   async #handle(matched: MatchedRoute, ctx: Context, stream: StreamRequest, reports: boolean): Promise<void> {
@@ -140,6 +141,16 @@ class Requests {
       answerHead(ctx);
       return;
     }
+    await this.#stream(route, request, stream, admission);
+  }
+
+  /** Opens the connection of an admitted request and calls the controller. */
+  async #stream(
+    route: EndpointRoute,
+    request: EndpointRequest,
+    stream: StreamRequest,
+    admission: Admission | undefined,
+  ): Promise<void> {
     // Built before the connection registers: if the controller cannot be built, no other client is displaced.
     const controller = await this.services.container.getAsync(route.controller);
     const { topics = [], backlog, ids, compression, onDuplicate, onReset, resumable, shared = false } = route.options;
@@ -168,7 +179,7 @@ class Requests {
     if (resumable !== undefined) return;
     const run = this.services.telemetry.handling(connection, () => this.#run(connection, running));
     // Only then: a promise would keep the context as long as the source runs.
-    if (ctx.req.readableFlowing === null)
+    if (request.req.readableFlowing === null)
       void run.then(() => {
         stream.dropBody();
       });

@@ -53,12 +53,7 @@ export class NodeListener implements ClusterListener {
     const { store, telemetry } = this.node;
     const late = topic === undefined ? this.copies.arrive(id, frame) : undefined;
     telemetry.events.fanningOut(
-      {
-        to: addresseeOf(topic, store),
-        size: frame.bytes.length,
-        position: frame.position,
-        trace,
-      },
+      { to: addresseeOf(topic, store), size: frame.bytes.length, position: frame.position, trace },
       () => {
         if (late !== undefined) return this.#deliverLate(frame, late);
         if (topic === undefined) return store.deliverToAll(frame);

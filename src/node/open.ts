@@ -3,7 +3,6 @@ import { isEnded } from '../connection/end.js';
 import type { Backlog, Registration } from '../contracts/cluster.js';
 import type { ConnectionSink } from '../contracts/connection.js';
 import type { ConnectionOptions } from '../contracts/service.js';
-import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import { type ConnectionSettings, PAGE_LOAD_TAKEOVERS } from '../options/sse-options.js';
 import { comebackOf, ENDED } from '../protocol/cursor.js';
@@ -83,7 +82,7 @@ export class ConnectionOpener {
   async #open(connectionId: string, sink: ConnectionSink, options: ConnectionOptions): Promise<ClientConnection> {
     const topics = this.subscriptions.check(options.topics ?? [], options.user);
     if (options.ids !== undefined) refuseTopics(options);
-    const { backlog, beforeOpen, ids, source, admittedAt = performance.now() } = options;
+    const { backlog, ids, source, admittedAt = performance.now() } = options;
     const onDuplicate = options.onDuplicate ?? this.node.options.connection.onDuplicate;
     const brought = legalLastEventId(options.lastEventId);
     if (brought === ENDED) {
@@ -113,9 +112,20 @@ export class ConnectionOpener {
     if (options.onReset !== undefined) this.node.resetHooks.set(connection, options.onReset);
     this.node.limits.enter(connection, bounds);
     this.node.store.add(connection);
+    return this.#openStored(connection, topics, onDuplicate, options);
+  }
+
+  /** Opens a connection that is in the store as opening. A failure closes the connection. */
+  async #openStored(
+    connection: ClientConnection,
+    topics: string[],
+    onDuplicate: Registration['onDuplicate'],
+    { backlog, beforeOpen, source, user }: ConnectionOptions,
+  ): Promise<ClientConnection> {
+    const { id } = connection;
     try {
-      if (this.node.options.mailbox.enabled && !connection.ownIds) topics.push(mailboxTopic(connectionId));
-      if (options.user !== undefined) topics.push(userTopic(options.user));
+      if (this.node.options.mailbox.enabled && !connection.ownIds) topics.push(mailboxTopic(id));
+      if (user !== undefined) topics.push(userTopic(user));
       const admit = beforeOpen && once(() => this.#handle(connection, beforeOpen));
       const missed = await this.#join(connection, topics, { onDuplicate, backlog, ...(admit && { admit }) });
       if (missed === undefined) {
@@ -134,7 +144,7 @@ export class ConnectionOpener {
       connection.close('failed');
       throw error;
     } finally {
-      if (this.node.handled.get(connectionId) === connection) this.node.handled.delete(connectionId);
+      if (this.node.handled.get(id) === connection) this.node.handled.delete(id);
     }
   }
 
@@ -278,7 +288,7 @@ export class ConnectionOpener {
     if (result.outcome === 'full' || result.outcome === 'rate-limited') throw this.node.limits.refusal(result);
     if (result.outcome === 'storm') {
       this.node.evictions.refused(id);
-      throw pageLoad ? tooManyLoads(id, options.connection) : takeoverStorm(id, options.connection);
+      throw takenOverTooOften(id, pageLoad, options.connection);
     }
     // From here on the end of the connection releases the route. A connection that ended before has not.
     if (connection.state.kind === 'opening') connection.fencingToken = result.fencingToken;
@@ -289,7 +299,8 @@ export class ConnectionOpener {
   #own(connection: ClientConnection): void {
     const { store } = this.node;
     const owner = store.get(connection.id);
-    if (owner !== undefined && isNewer(owner, connection)) {
+    // One that the cluster does not know has no token, and is not newer.
+    if ((owner?.fencingToken ?? 0) > (connection.fencingToken ?? Infinity)) {
       throw duplicate(connection.id, 'a newer connection');
     }
     store.promote(connection)?.close('superseded');
@@ -345,13 +356,6 @@ function refuseTopics({ topics = [], backlog, source, onReset }: ConnectionOptio
   );
 }
 
-/** Whether the cluster registered `one` after `other`. False for a connection that the cluster does not know. */
-function isNewer(one: LocalConnection, other: LocalConnection): boolean {
-  const { fencingToken: token } = one;
-  const { fencingToken: otherToken } = other;
-  return token !== undefined && otherToken !== undefined && token > otherToken;
-}
-
 /** @throws SseError saying why, when the connection has stopped before it was open */
 function assertOpening(connection: ClientConnection): void {
   const { state } = connection;
@@ -383,18 +387,13 @@ function duplicate(connectionId: string, owner: string): SseError {
   );
 }
 
-function takeoverStorm(connectionId: string, { takeoverLimit, takeoverWindow }: ConnectionSettings): SseError {
+/** A connection id that was taken over too often, by reconnects or by page loads. */
+function takenOverTooOften(id: string, pageLoad: boolean, settings: ConnectionSettings): SseError {
+  const { takeoverLimit, takeoverWindow } = settings;
+  const times = pageLoad ? `${PAGE_LOAD_TAKEOVERS} times by page loads` : `${takeoverLimit} times`;
   return new SseError(
-    'TAKEOVER_STORM',
-    `connection '${connectionId}' was taken over ${takeoverLimit} times within ${takeoverWindow} ms; ` +
-      'its present owner keeps it. Give each tab an id of its own',
-  );
-}
-
-function tooManyLoads(connectionId: string, { takeoverWindow }: ConnectionSettings): SseError {
-  return new SseError(
-    'RATE_LIMITED',
-    `connection '${connectionId}' was taken over ${PAGE_LOAD_TAKEOVERS} times by page loads within ${takeoverWindow} ms; ` +
-      'its present owner keeps it. Give each tab an id of its own',
+    pageLoad ? 'RATE_LIMITED' : 'TAKEOVER_STORM',
+    `connection '${id}' was taken over ${times} within ${takeoverWindow} ms; its present owner keeps it. Give each tab an id ` +
+      'of its own',
   );
 }

@@ -132,11 +132,7 @@ export class OpenConnectionTelemetry implements ConnectionTelemetry {
     this.reporting.watcher?.onStopped(connection, reason);
     if (reason === 'superseded') figures.takeovers += 1;
     meters.instruments?.record('sse.connection.duration', age, counted);
-    const facts = () => ({
-      ...spans.connection(connection.id),
-      [ATTRIBUTE.closeReason]: reason,
-      [ATTRIBUTE.age]: age,
-    });
+    const facts = () => ({ ...spans.connection(connection.id), [ATTRIBUTE.closeReason]: reason, [ATTRIBUTE.age]: age });
     if (!spans.on) return;
     // A child of the opening, which ended hours ago, would stretch its trace: the links lead to it and to the cause.
     const links = linksTo(connection.origin);

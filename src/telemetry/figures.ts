@@ -246,10 +246,7 @@ class Instruments {
   #closed = false;
 
   constructor(meter: Meter, figures: NodeFigures, nodeId: string) {
-    const readers = {
-      ...figures.readers,
-      'sse.eventloop.delay': (observe: Observe) => this.#loop.read(observe),
-    };
+    const readers = { ...figures.readers, 'sse.eventloop.delay': (observe: Observe) => this.#loop.read(observe) };
     const read: { readonly instrument: Observable; readonly reader: (observe: Observe) => void }[] = [];
     for (const metric of METRICS) {
       // The names of metrics that are no histograms are the keys of the readers.

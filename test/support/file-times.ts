@@ -13,6 +13,9 @@ export interface GroupResult {
   readonly files: Readonly<Record<string, number>>;
 }
 
+/** Milliseconds from the last test of a group until its process must have ended by itself. */
+const LONGEST_END_MS = 30_000;
+
 const { EVENT_HOOK_END, EVENT_TEST_END, EVENT_TEST_FAIL, EVENT_RUN_BEGIN, EVENT_RUN_END } = Mocha.Runner.constants;
 
 /** Mocha's usual report; at the end the group's `GroupResult` goes to the file that `TEST_RESULT` names. */
@@ -38,7 +41,15 @@ export default class FileTimes extends Mocha.reporters.Spec {
       const path = process.env['TEST_RESULT'];
       if (path === undefined) return;
       const { passes: passed, failures: failed, pending: skipped } = this.stats;
-      writeFileSync(path, JSON.stringify({ passed, failed, skipped, failures, files } satisfies GroupResult));
+      const write = (result: GroupResult): void => writeFileSync(path, JSON.stringify(result));
+      write({ passed, failed, skipped, failures, files });
+      // Runs only where something that was left open keeps the process alive.
+      setTimeout(() => {
+        const [first = ''] = Object.keys(files);
+        const failure = `${first} and the files beside it: left open after the tests: ${process.getActiveResourcesInfo().join(', ')}`;
+        write({ passed, failed: failed + 1, skipped, failures: [...failures, failure], files });
+        process.exit(1);
+      }, LONGEST_END_MS).unref();
     });
   }
 }

@@ -77,7 +77,7 @@ export class RedisCoordinator implements ClusterCoordinator {
   };
 
   readonly messenger: NodeMessenger = {
-    send: async message => this.#send(message),
+    send: message => this.#send(message),
     close: async (connectionId, reason, trace) => this.#reach(connectionId).commands.close(connectionId, reason, trace),
     closeAll: async (reason, trace) => this.#reach().commands.closeAll(reason, trace),
     revoke: async (revocation, trace) => this.#reach().commands.revoke(revocation, trace),

@@ -137,7 +137,7 @@ export class MessageRouter {
     const { gateway } = this.node;
     let silentLife: number | undefined;
     for (const [attempt, at] of ATTEMPTS.entries()) {
-      const answer = await pending.answerBy(at);
+      const answer = attempt === 0 ? undefined : await pending.answerBy(at);
       if (answer !== undefined && answer !== 'again') return answer;
       if (pending.over) break;
       // The attempt before is still on its way; another one would wait behind it in a Redis that is frozen.

@@ -27,10 +27,10 @@ const LEASE_TRIES = 3;
 const MOST_PER_CALL = 32;
 
 type Mode = RegisterRequest['mode'];
-interface Registering extends Omit<RegisterRequest['registrations'][number], 'limits'> {
+type Registering = RegisterRequest['registrations'][number] & {
   /** Its counters in the partition of its route. */
   readonly counted: readonly Counted[];
-}
+};
 type Removing = Pick<Registering, 'conn' | 'tok'>;
 
 /**
@@ -85,7 +85,7 @@ export class RedisRoutes {
     const fencingToken = openedAt === undefined ? undefined : this.#tokenOf(connectionId, openedAt);
     const mode = openedAt === undefined ? takes : 'restore';
     const counted = this.counters.begin(registration);
-    const { answer, refusal } = await this.#count({ ...registration, fencingToken, counted }, mode);
+    const { answer, refusal } = await this.#count(registration, mode, fencingToken, counted);
     const { result } = answer;
     if (result === 'NEW' && refusal !== undefined) {
       await this.unregister(connectionId, token);
@@ -114,8 +114,8 @@ export class RedisRoutes {
    */
   async restore(registered: Registered): Promise<true | { readonly fencingToken: number }> {
     const counted = this.counters.of(registered.token);
-    const { result, fencingToken } = (await this.#count({ ...registered, counted }, 'restore')).answer;
-    return isOwner(result) ? true : { fencingToken };
+    const { answer } = await this.#count(registered, 'restore', registered.fencingToken, counted);
+    return isOwner(answer.result) ? true : { fencingToken: answer.fencingToken };
   }
 
   async unregister(connectionId: string, token: string): Promise<boolean> {
@@ -171,15 +171,18 @@ export class RedisRoutes {
   }
 
   /** Registers a connection, and counts it where its counters are elsewhere, at the same time. Only a new one can be refused. */
-  async #count(registering: Given, mode: Mode) {
-    const { connectionId, token: tok, user, fencingToken, trace, maxConnections } = registering;
+  async #count(given: Given, mode: Mode, fencingToken: number | undefined, all: readonly Counted[]) {
+    const { connectionId, token: tok, user, trace, maxConnections } = given;
     const partition = this.node.gateway.keys.partitionOf(connectionId);
-    const counted = this.#countedInside(registering.counted, connectionId);
-    const outside = registering.counted.filter(entry => !counted.includes(entry));
+    const counted = this.#countedInside(all, connectionId);
     const room = maxConnections && maxConnections - this.leases.routesBeside(partition);
-    const one = { conn: connectionId, tok, user, fencingToken, trace, room, counted };
+    const limits = counted.map(({ limit }) => formatLimit(limit)).join('');
+    const one = { conn: connectionId, tok, user, fencingToken, trace, room, limits, counted };
+    const registering = this.#registrations[mode].call(partition, one);
+    if (counted.length === all.length) return { answer: await registering, refusal: undefined };
+    const outside = all.filter(entry => !counted.includes(entry));
     const [answer, refusal] = await Promise.all([
-      this.#registrations[mode].call(partition, one),
+      registering,
       mode === 'restore' ? this.counters.renew(outside) : this.counters.enter(outside),
     ]);
     if (refusal !== undefined && (answer.result === 'TOOK' || answer.result === 'DUP')) {
@@ -212,10 +215,7 @@ export class RedisRoutes {
       takeoverWindow,
       pubCommand: publishCommand(gateway.keys.nodeMode),
       counters: registrations.flatMap(({ counted }) => counted.map(({ counter }) => counter)),
-      registrations: registrations.map(one => ({
-        ...one,
-        limits: one.counted.map(({ limit }) => formatLimit(limit)).join(''),
-      })),
+      registrations,
     };
     for (let tries = 1; ; tries += 1) {
       const { gen } = this.leases.leaseOf(partition);
@@ -266,10 +266,7 @@ export class RedisRoutes {
   }
 }
 
-interface Given extends Omit<Registered, 'fencingToken'>, Pick<Registration, 'trace' | 'maxConnections'> {
-  readonly fencingToken: number | undefined;
-  readonly counted: readonly Counted[];
-}
+type Given = Omit<Registered, 'fencingToken'> & Pick<Registration, 'trace' | 'maxConnections'>;
 
 /** Whether the registration is that of the owner now. */
 function isOwner(result: RegisterAnswer['result']): result is 'NEW' | 'TOOK' | 'DUP' {

@@ -47,11 +47,7 @@ export function connectionStoreContract(runner: TestRunner, name: string, create
       expect([store.size, store.opening, stored(), [...store.topics()]]).to.deep.equal([0, 0, [], []]);
       expect([store.get('a'), store.find('a', '1'), subscribers('t')]).to.deep.equal([undefined, undefined, []]);
       expect(store.deliverToAll(FRAME)).to.deep.include({ delivered: 0, buffered: 0, rejected: 0 });
-      expect(store.deliverToTopic('t', FRAME)).to.deep.include({
-        delivered: 0,
-        buffered: 0,
-        rejected: 0,
-      });
+      expect(store.deliverToTopic('t', FRAME)).to.deep.include({ delivered: 0, buffered: 0, rejected: 0 });
     });
 
     describe('add', () => {

@@ -43,9 +43,7 @@ export class RecordingListener implements ClusterListener {
   readonly fencingTokens = new Map<string, number>();
   /** Those that are not its own yet, as `<id> <token>`. */
   readonly opening = new Set<string>();
-  answer: (connectionId: string, messageId: string) => LocalResult = () => ({
-    outcome: 'delivered',
-  });
+  answer: (connectionId: string, messageId: string) => LocalResult = () => ({ outcome: 'delivered' });
 
   /** Forgets every call and connection, and answers as a new one. */
   reset(): void {
@@ -109,10 +107,7 @@ export class RecordingListener implements ClusterListener {
   }
 
   async hasReached(connectionId: string, position: Position): Promise<'delivered' | 'buffered' | undefined> {
-    this.questions.push({
-      connectionId,
-      position: { ms: position.ms, sequence: position.sequence },
-    });
+    this.questions.push({ connectionId, position: { ms: position.ms, sequence: position.sequence } });
     return this.connections.has(connectionId) ? this.reached : undefined;
   }
 

@@ -37,9 +37,7 @@ export function resiliencePolicyContract(runner: TestRunner, name: string, creat
     describe('a failure', () => {
       const untouched: Readonly<Record<string, unknown>> = {
         'that is not worth another try': new SseError('CLOSED', 'closed'),
-        'that says of itself that it must not be repeated': new SseError('UNAVAILABLE', 'sent', {
-          retryable: false,
-        }),
+        'that says of itself that it must not be repeated': new SseError('UNAVAILABLE', 'sent', { retryable: false }),
         'that is no SseError': new TypeError('no SseError'),
         'that only looks retryable': Object.assign(new Error('not ours'), { retryable: true }),
         'that is no error': 'text',

@@ -429,6 +429,9 @@ describe('Replayer', () => {
         await turns();
         // A page is 200 entries; what is written of them at once is a fraction of that.
         expect(sink.pendingBytes).to.be.lessThan(150_000);
+        // Behind it waits none of the page: its bytes are shared with other clients.
+        const [connection] = paged.store.connections();
+        expect(connection?.sendBufferBytes).to.equal(sink.pendingBytes);
         expect(pages).to.be.at.most(1 + Math.ceil(numbers(sink).length / 200));
       }
       expect(gulps).to.be.greaterThan(10);

@@ -33,11 +33,7 @@ export function messagesContract({ describe, it, core }: Ground): void {
       await connect(b, c1, t1);
       b.listener.answer = () => ({ outcome: 'rejected', code: 'SEND_BUFFER_FULL' });
       const result = await a.coordinator.messenger.send(message(c1, m1));
-      expect(result).to.deep.equal({
-        outcome: 'rejected',
-        code: 'SEND_BUFFER_FULL',
-        nodeId: 'node-b',
-      });
+      expect(result).to.deep.equal({ outcome: 'rejected', code: 'SEND_BUFFER_FULL', nodeId: 'node-b' });
     });
 
     it('answers not-connected without a route', async ({ a, c1, m1 }) => {
@@ -145,9 +141,7 @@ export function messagesContract({ describe, it, core }: Ground): void {
         }
         expect(a.listener.questions).to.deep.equal(Array(2).fill({ connectionId: c1, position }));
         a.listener.reached = 'buffered';
-        expect(await b.coordinator.messenger.hasReached(c1, position)).to.include({
-          outcome: 'buffered',
-        });
+        expect(await b.coordinator.messenger.hasReached(c1, position)).to.include({ outcome: 'buffered' });
         a.listener.reached = undefined;
         expect(await b.coordinator.messenger.hasReached(c1, position)).to.equal(undefined);
       },

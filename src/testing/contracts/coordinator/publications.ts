@@ -29,10 +29,7 @@ export function publicationsContract({ describe, it, core }: Ground): void {
         const [published] = listener.publications;
         expect(published?.topic).to.equal(news);
         expect(published?.text).to.equal(`id: ${formatCursor(cursor)}\ndata: x\n\n`);
-        expect(published?.frame.position).to.deep.include({
-          ms: cursor.ms,
-          sequence: cursor.sequence,
-        });
+        expect(published?.frame.position).to.deep.include({ ms: cursor.ms, sequence: cursor.sequence });
       }
     });
 
@@ -72,10 +69,7 @@ export function publicationsContract({ describe, it, core }: Ground): void {
     core('without retention has no cursor, no id, and is not kept', async ({ a, b, news }) => {
       await subscribeAll([a, b], news);
       const before = await head(a);
-      const result = await a.coordinator.log.publish({
-        ...publication(news, 'data: x\n\n'),
-        retention: false,
-      });
+      const result = await a.coordinator.log.publish({ ...publication(news, 'data: x\n\n'), retention: false });
       expect(result).to.deep.equal({ nodes: 2 });
       await until(() => b.listener.publications.length === 1, 'the publication');
       expect(b.listener.publications[0]?.text).to.equal('data: x\n\n');

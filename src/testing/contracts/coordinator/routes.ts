@@ -277,9 +277,7 @@ export function routesContract({ describe, it, core }: Ground): void {
       const seen = await reconcile(a, { ...CHECK, maxRepairs: 0 });
       expect([seen.found, seen.repairs]).to.deep.equal([{ ghost: 3 }, {}]);
       expect(await b.coordinator.routes.count()).to.equal(3);
-      expect((await reconcile(a, { ...CHECK, maxRepairs: 2 })).repairs).to.deep.equal({
-        ghost: 2,
-      });
+      expect((await reconcile(a, { ...CHECK, maxRepairs: 2 })).repairs).to.deep.equal({ ghost: 2 });
       expect(await b.coordinator.routes.count()).to.equal(1);
     });
 

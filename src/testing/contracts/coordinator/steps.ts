@@ -91,11 +91,7 @@ export async function settled(...nodes: readonly Node[]): Promise<void> {
   for (const { coordinator } of nodes) {
     // After an outage a node may catch up with the log before its other connection is back.
     await until(() => coordinator.status().reachable, 'the node to reach the cluster');
-    await coordinator.log.publish({
-      topic: undefined,
-      body: Buffer.from(marker),
-      retention: false,
-    });
+    await coordinator.log.publish({ topic: undefined, body: Buffer.from(marker), retention: false });
   }
   for (const { listener } of nodes) {
     await until(

@@ -24,6 +24,7 @@ const gap = inFile('protocol/event-stream.ts');
 const cursor = inFile('connection/cursor.ts');
 const open = inFile('node/open.ts');
 const replay = inFile('node/replay.ts');
+const pages = inFile('connection/pages.ts');
 const limits = inFile('node/limits.ts');
 const authorization = inFile('node/authorization.ts');
 
@@ -208,8 +209,16 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
   ),
   replay('Replayer.#writeFrames')(
     'an entry published since the first page waits for its turn',
-    'if (frame.position !== undefined && isAfter(frame.position, goal)) break;',
+    'frames.slice(-1).every(isDue) ? frames : frames.filter(isDue)',
+    'frames',
   ),
+  replay('Replayer.#writeFrames')(
+    'a page waits for its client piece by piece',
+    'if (piece instanceof Piece) await connection.written();',
+  ),
+  pages('isSame')('a page has the frames of the page whose bytes it shares', 'frame !== frames[at]', 'false'),
+  pages('isSame')('a page has no more frames than that page', 'at === frames.length', 'true'),
+  pages('cut')('a piece has a bound', 'batch.bytes > 0 && batch.bytes + frame.bytes.length > PIECE_BYTES', 'false'),
   replay('Replayer.#writePage')(
     'a gap is reported before its page',
     'if (page.gap !== undefined) await this.#reset(connection, page.gap);',

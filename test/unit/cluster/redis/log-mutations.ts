@@ -29,6 +29,7 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
     'connection/client-connection',
   ],
   replay: ['node/replayer'],
+  pages: ['connection/client-connection-opening'],
   open: ['node/connection-opener'],
   limits: ['node/limits'],
   authorization: ['node/authorization'],
