@@ -1,5 +1,5 @@
 import type { Cursor } from '../../src/contracts/events.js';
-import { isAfter } from '../../src/protocol/cursor.js';
+import { formatCursor, isAfter } from '../../src/protocol/cursor.js';
 import type { LedgerClient, Seen } from './ledger-client.js';
 
 type Reset = Extract<Seen, { is: 'reset' }>;
@@ -13,8 +13,8 @@ export interface Balance {
   /** Resets that report no entry beyond those of a former reset in the same gap. */
   readonly repeated: number;
   /**
-   * Resets where only entries are missing whose publication was never acknowledged: the log had them, since another client
-   * got them, but their publisher lost its node or Redis before the answer.
+   * Resets where only entries are missing whose publication was never acknowledged: the log had them, since another client got
+   * them or Redis showed them, but their publisher lost its node or Redis before the answer.
    */
   readonly unacknowledged: number;
   /** Resets where nothing is missing, as far as any client knows. */
@@ -26,6 +26,8 @@ export interface Balance {
 export class LedgerBooks {
   /** What publications without an acknowledgement were to say. */
   readonly #doubtful = new Set<string>();
+  /** What Redis had, by topic and position. */
+  readonly #kept = new Map<string, Map<string, Cursor>>();
   readonly #published = new Map<string, { readonly at: Cursor; readonly data: string }[]>();
   readonly #sorted = new Map<string, readonly Cursor[]>();
   #sortedAt = -1;
@@ -46,6 +48,13 @@ export class LedgerBooks {
   /** A publication that may have been made: it was not acknowledged. */
   doubt(data: string): void {
     this.#doubtful.add(data);
+  }
+
+  /** What Redis has of a topic at present. */
+  keep(topic: string, entries: readonly Cursor[]): void {
+    const kept = this.#kept.get(topic) ?? new Map<string, Cursor>();
+    this.#kept.set(topic, kept);
+    for (const at of entries) kept.set(formatCursor(at), at);
   }
 
   /** The newest acknowledged entry of a topic in an epoch. */
@@ -125,9 +134,9 @@ export class LedgerBooks {
     return after.epoch === before.epoch ? missed - had : missed + numberBefore(fresh, before);
   }
 
-  /** By topic: the entries that some client got, although their publication was not acknowledged. */
+  /** By topic: the entries that Redis had, and those that some client got although their publication was not acknowledged. */
   #doubtfulSeen(clients: readonly LedgerClient[]): ReadonlyMap<string, readonly Cursor[]> {
-    const found = new Map<string, Cursor[]>();
+    const found = new Map([...this.#kept].map(([topic, kept]) => [topic, [...kept.values()]]));
     for (const [topic, seen] of clients.flatMap(client => [...client.seen])) {
       for (const each of seen) {
         if (each.is !== 'event' || !this.#doubtful.has(each.data)) continue;

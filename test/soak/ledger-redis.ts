@@ -2,10 +2,16 @@ import { mkdtemp, rm } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Cluster, Redis } from 'ioredis';
 import { Keys } from '../../src/cluster/redis/keys.js';
+import { parsePosition } from '../../src/cluster/redis/script.js';
+import type { Cursor } from '../../src/contracts/events.js';
 import { DemoProcess } from '../support/demo-process.js';
 import { RedisCluster } from '../support/redis/redis-cluster.js';
 import { RedisServer } from '../support/redis/redis-server.js';
+
+const LAYOUT = { prefix: 'sse:', database: 0, channel: 'sse:events', partitions: 1 } as const;
+const KEYS = new Keys({ ...LAYOUT, pubsub: 'classic', cluster: false });
 
 type Env = Readonly<Record<string, string>>;
 
@@ -14,6 +20,8 @@ export interface LedgerRedis {
   startNode(env: Env): Promise<DemoProcess>;
   /** Ends every subscription connection; resolves to how many there were. */
   killPubSub(): Promise<number>;
+  /** What Redis has of a topic, whether it was acknowledged or not; nothing while it does not answer. */
+  entries(topic: string): Promise<readonly Cursor[]>;
   /** Trims a topic to its newest entries. */
   trim(topic: string, entries: number): Promise<void>;
   /** Restarts what keeps the log, with everything it has acknowledged, or with nothing. */
@@ -33,9 +41,10 @@ export async function singleRedis(): Promise<LedgerRedis> {
   return {
     startNode: env => DemoProcess.start({ ...env, REDIS_URL: redis.url }),
     killPubSub: () => killAt(redis),
+    entries: topic => entriesAt(redis.admin, topic),
     trim: async (topic, entries) => {
       if (redis.admin.status !== 'ready') return;
-      await answered(redis.admin.xtrim(streamOf(topic), 'MAXLEN', entries));
+      await answered(redis.admin.xtrim(KEYS.topic(topic).stream, 'MAXLEN', entries));
     },
     restart: async keeping => {
       const { port } = redis;
@@ -63,14 +72,28 @@ export async function clusterRedis(): Promise<LedgerRedis> {
       const killed = await Promise.all(cluster.servers.map(killAt));
       return killed.reduce((sum, count) => sum + count, 0);
     },
+    entries: topic => entriesAt(cluster.admin, topic),
     trim: async (topic, entries) => {
-      await answered(cluster.admin.xtrim(streamOf(topic), 'MAXLEN', entries));
+      await answered(cluster.admin.xtrim(KEYS.topic(topic).stream, 'MAXLEN', entries));
     },
     restart: async keeping => {
-      await cluster.restart(await cluster.ownerOf(streamOf('any')), keeping);
+      await cluster.restart(await cluster.ownerOf(KEYS.logMeta), keeping);
     },
     stop: () => cluster.stop(),
   };
+}
+
+async function entriesAt(admin: Redis | Cluster, topic: string): Promise<readonly Cursor[]> {
+  if (admin.status !== 'ready') return [];
+  const found = await answered(
+    Promise.all([admin.hget(KEYS.logMeta, 'e'), admin.xrange(KEYS.topic(topic).stream, '-', '+')]),
+  );
+  const [epoch, entries] = found ?? [null, []];
+  if (epoch === null) return [];
+  return entries.flatMap(([id]) => {
+    const position = parsePosition(id);
+    return position === undefined ? [] : [{ epoch, ...position }];
+  });
 }
 
 async function killAt({ admin }: RedisServer): Promise<number> {
@@ -91,9 +114,4 @@ async function answered<T>(command: Promise<T>): Promise<T | undefined> {
     patience.catch(() => undefined);
     late.abort();
   }
-}
-
-function streamOf(topic: string): string {
-  const layout = { prefix: 'sse:', database: 0, channel: 'sse:events', partitions: 1 } as const;
-  return new Keys({ ...layout, pubsub: 'classic', cluster: false }).topic(topic).stream;
 }

@@ -46,6 +46,8 @@ const QUIET_ENV = {
   SSE_REDIS_CONNECTION_TTL: '15',
 };
 const TRIM_MS = 700;
+/** Far less than an entry lives. */
+const LOOK_MS = 200;
 const NODES = ['a', 'b', 'c'];
 
 const any = <T>(from: readonly T[]): T => {
@@ -121,7 +123,7 @@ class LedgerRun {
       ...Array.from({ length: publishers }, () => this.#publish(going)),
       this.#killPubSub(going),
       this.#killNodes(going),
-      ...(quiet ? [] : [this.#trim(going)]),
+      quiet ? this.#look(going) : this.#trim(going),
       this.#restartRedis(seconds * 1_000),
     ]);
     // One more of each, so that a gap at the end shows.
@@ -200,6 +202,14 @@ class LedgerRun {
       await this.#nodes[n]?.stop('SIGKILL');
       this.#nodeKills += 1;
       this.#nodes[n] = await this.#startNode(n);
+    }
+  }
+
+  /** Writes down what Redis has, which no client may have got before it is forgotten. */
+  async #look(going: () => boolean): Promise<void> {
+    while (going()) {
+      await delay(LOOK_MS);
+      for (const topic of TOPICS) this.#books.keep(topic, (await this.#redis?.entries(topic)) ?? []);
     }
   }
 
