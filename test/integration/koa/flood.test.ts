@@ -1,4 +1,4 @@
-import { once } from 'node:events';
+import { EventEmitter, once } from 'node:events';
 import * as http2 from 'node:http2';
 import { expect } from 'chai';
 import type { AuditRecord } from '../../../src/contracts/logger.js';
@@ -11,11 +11,14 @@ import { until } from '../../support/until.js';
 
 const STREAM = { Accept: 'text/event-stream' };
 
+/** Ends the guards that hang: a time-out of one minute would keep the process alive after the tests. */
+const slow = new EventEmitter();
+
 /** Names the user of the header `X-User`; hangs for the user `slow`. */
 class HeaderGuard implements SseGuard {
   canConnect({ headers }: SseRequest): ReturnType<SseGuard['canConnect']> {
     const user = headers['x-user'];
-    if (user === 'slow') return new Promise(() => undefined);
+    if (user === 'slow') return once(slow, 'end').then(() => false);
     if (user === 'banned') return 401;
     return typeof user === 'string' ? { user } : true;
   }
@@ -121,6 +124,7 @@ describe('an attacker that floods a node', () => {
     await until(async () => (await (await open('d')).closeReason().catch(() => '')) === 'full', 'the limit');
     expect(records.at(-1)).to.deep.include({ kind: 'limit', limit: 'guards.maxPending', code: 'CONNECTION_LIMIT' });
     for (const socket of app.sockets) if (socket.bytesWritten === 0) socket.destroy();
+    slow.emit('end');
     await Promise.all(hanging);
   });
 
