@@ -38,8 +38,11 @@ export interface LedgerReport extends Balance {
 const TOPICS = Array.from({ length: 10 }, (_, n) => `topic-${n}`);
 const PUBSUB_KILL_MS = 50;
 const QUIET_PUBSUB_KILL_MS = 500;
-/** The times of a quiet ledger, in milliseconds: the log forgets an entry after 2 s, and last ids and its epoch after 20 s. */
-const QUIET = { keep: 2_000, busy: 3_000, cycle: 26_000 };
+/**
+ * The times of a quiet ledger, in milliseconds: the log forgets an entry after 4 s, and last ids and its epoch after 40 s. A node or client
+ * that is away for 20 s may get a reset, see docs/log.md: on a machine that stands still for as long, the ledger counts those.
+ */
+const QUIET = { keep: 4_000, busy: 3_000, cycle: 48_000 };
 const QUIET_ENV = {
   SSE_HISTORY_TTL: String(QUIET.keep),
   SSE_MAILBOX_TTL: String(QUIET.keep),
