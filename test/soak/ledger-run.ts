@@ -40,7 +40,7 @@ const PUBSUB_KILL_MS = 50;
 const QUIET_PUBSUB_KILL_MS = 500;
 /**
  * The times of a quiet ledger, in milliseconds: the log forgets an entry after 4 s, and last ids and its epoch after 40 s. A node or client
- * that is away for 20 s may get a reset, see docs/log.md: on a machine that stands still for as long, the ledger counts those.
+ * that is away for 10 s may get a reset, see docs/log.md: on a machine that stands still for as long, the ledger counts those.
  */
 const QUIET = { keep: 4_000, busy: 3_000, cycle: 48_000 };
 const QUIET_ENV = {
