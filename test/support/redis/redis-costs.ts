@@ -1,5 +1,6 @@
 import { randomUUID } from 'node:crypto';
 import { setTimeout as delay } from 'node:timers/promises';
+import type { Redis } from 'ioredis';
 import type { RedisCoordinator } from '../../../src/cluster/redis/cluster.js';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { SseError } from '../../../src/errors.js';
@@ -186,9 +187,20 @@ export function connectTo(
   });
 }
 
-async function memory(server: RedisServer): Promise<number> {
-  const info = await server.admin.info('memory');
-  const figure = (name: string): number => Number(new RegExp(`${name}:(\\d+)`).exec(info)?.[1] ?? 0);
-  // What waits for its clients at that moment is no cost of the data.
-  return figure('used_memory') - figure('mem_clients_normal');
+/** Bytes of a Redis without the buffers of its clients. */
+async function memory({ admin }: RedisServer): Promise<number> {
+  // Statistics of commands that were not used before, and slow calls with their arguments, are no cost of the data.
+  await admin.config('RESETSTAT');
+  await admin.slowlog('RESET');
+  for (;;) {
+    // INFO has their size of some time ago. Redis changes buffers by itself, so both looks must agree.
+    const buffers = await bufferBytes(admin);
+    const info = await admin.info('memory');
+    if ((await bufferBytes(admin)) === buffers) return Number(/used_memory:(\d+)/.exec(info)?.[1]) - buffers;
+  }
+}
+
+async function bufferBytes(admin: Redis): Promise<number> {
+  const clients = String(await admin.client('LIST'));
+  return [...clients.matchAll(/ tot-mem=(\d+)/g)].reduce((sum, [, bytes]) => sum + Number(bytes), 0);
 }
