@@ -180,8 +180,6 @@ function isCredentials(given: unknown): given is RedisCredentials {
 }
 
 const CONNECT_TIMEOUT = 2_000;
-/** Milliseconds of silence, while commands wait, after which the socket is closed. */
-const SOCKET_TIMEOUT = 5_000;
 /** Milliseconds between two questions whether Redis has loaded its data. */
 const LOADING_RETRY = 1_000;
 const SLOTS_REFRESH = 10_000;
@@ -203,10 +201,10 @@ export function commandOptions(seeksMaster = () => true) {
     // A full queue would send minutes-old writes after an outage; and ioredis would resend what may have run.
     enableOfflineQueue: false,
     maxRetriesPerRequest: 0,
-    // AnswerTimeout bounds each command.
-    commandTimeout: undefined,
     connectTimeout: CONNECT_TIMEOUT,
-    socketTimeout: SOCKET_TIMEOUT,
+    // AnswerTimeout bounds each command and the silence of a socket. In ioredis 5 the timer of a socket that broke ends the next.
+    commandTimeout: undefined,
+    socketTimeout: undefined,
     keepAlive: 10_000,
     // While Redis loads its data it is asked again this soon, whatever time Redis estimates.
     maxLoadingRetryTime: LOADING_RETRY,
@@ -243,12 +241,7 @@ export function clusterOptions() {
 
 /** The options of a connection for one life of a subscriber; the subscriber opens the next one. */
 export function subscriberOptions() {
-  return {
-    ...commandOptions(),
-    // Silence is normal here; the probe finds a dead connection.
-    socketTimeout: undefined,
-    retryStrategy: null,
-  } satisfies RedisOptions;
+  return { ...commandOptions(), retryStrategy: null } satisfies RedisOptions;
 }
 
 /** Runs work so that an instrumentation of ioredis records none of it. */
@@ -258,9 +251,10 @@ export type Quietly = <R>(work: () => R) => R;
 const COMMANDS = channel('tracing:ioredis:command:start');
 
 /**
- * Prepares a new connection. Each of its commands ends within about a second. A socket that fails twice, as with TLS, does not end the process: ioredis has a listener for the
- * first error only. And an instrumentation of ioredis records no command: their arguments have connection ids and events, and
- * the library reports its calls itself. Without an instrumentation that costs a comparison per command.
+ * Prepares a new connection. Each of its commands ends within about a second, and a silent socket as {@link AnswerTimeout}. A
+ * socket that fails twice, as with TLS, does not end the process: ioredis has a listener for the first error only. And an
+ * instrumentation of ioredis records no command: their arguments have connection ids and events, and the library reports its
+ * calls itself. Without an instrumentation that costs a comparison per command.
  */
 export function prepare(connection: Redis, quietly: Quietly): void {
   connection.on('error', () => {
@@ -268,7 +262,7 @@ export function prepare(connection: Redis, quietly: Quietly): void {
     if (Reflect.has(connection, 'stream')) connection.stream.on('error', () => undefined);
   });
   const send = connection.sendCommand.bind(connection);
-  const timeout = new AnswerTimeout();
+  const timeout = new AnswerTimeout(connection);
   // So the instrumentations of OpenTelemetry mark a method that they have replaced.
   const replaced = Object.hasOwn(Reflect.get(connection, 'sendCommand'), '__wrapped');
   connection.sendCommand = (command, stream) => {

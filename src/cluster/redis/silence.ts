@@ -2,6 +2,8 @@ import type { Command, Redis } from 'ioredis';
 
 /** Milliseconds after which a command counts as unanswered. */
 const COMMAND_TIMEOUT = 1_000;
+/** Milliseconds without a byte after that, after which the socket is closed. */
+const SOCKET_TIMEOUT = 4_000;
 /** Milliseconds that a timer is late at least when the event loop stood still. */
 const STALL = 50;
 /** Milliseconds that the commands of a connection get after that, to be written and answered. */
@@ -15,10 +17,19 @@ interface Waiting {
   readonly due: number;
 }
 
+/** One socket of a connection, from which no byte came since a command counted as unanswered. */
+interface QuietSocket {
+  readonly stream: Redis['stream'];
+  readonly bytes: number;
+  /** When it is closed. */
+  readonly due: number;
+}
+
 /**
- * Rejects the commands of one connection that got no answer within a second, with one timer for all. An event loop that stood
- * still runs its timers before it reads the answers that came meanwhile, and before it writes the commands that were made in
- * the same turn: both are done first. So a node that was busy knows what Redis answered.
+ * Rejects the commands of one connection that got no answer within a second, with one timer for all. When no byte comes for
+ * five seconds while a command waits, it closes the socket, and the client opens another. An event loop that stood still runs
+ * its timers before it reads the answers that came meanwhile, and before it writes the commands that were made in the same
+ * turn: both are done first. So a node that was busy knows what Redis answered.
  */
 export class AnswerTimeout {
   /** In the order in which they were sent, which is the order of their answers. */
@@ -26,6 +37,9 @@ export class AnswerTimeout {
   /** Those in front of it are answered, and `undefined`. */
   #first = 0;
   #planned = false;
+  #quiet: QuietSocket | undefined;
+
+  constructor(private readonly connection: Pick<Redis, 'stream'>) {}
 
   /** To be called with each command that is sent. */
   add(command: Waiting['command']): void {
@@ -50,11 +64,27 @@ export class AnswerTimeout {
   /** Rejects the commands that were due at this time, and plans for the others. */
   #end(now: number): void {
     const open = this.#waiting.filter(waiting => waiting !== undefined).filter(({ command }) => !command.isResolved);
+    const late = open.filter(({ due }) => due <= now);
     const [next] = (this.#waiting = open.filter(({ due }) => due > now));
     this.#first = 0;
+    this.#quiet = this.#quietSocket(now, late.length > 0);
     this.#planned = false;
     if (next !== undefined) this.#plan(Math.max(1, next.due - performance.now()));
-    for (const { command, due } of open) if (due <= now) command.reject(new Error('Command timed out'));
+    else if (this.#quiet !== undefined) this.#plan(COMMAND_TIMEOUT);
+    for (const { command } of late) command.reject(new Error('Command timed out'));
+  }
+
+  /** Closes the socket when it has been silent for too long. */
+  #quietSocket(now: number, late: boolean): QuietSocket | undefined {
+    const stream = streamOf(this.connection);
+    if (stream === undefined) return undefined;
+    const bytes = stream.bytesRead;
+    if (stream !== this.#quiet?.stream || bytes !== this.#quiet.bytes) {
+      return late ? { stream, bytes, due: now + SOCKET_TIMEOUT } : undefined;
+    }
+    if (now < this.#quiet.due) return this.#quiet;
+    stream.destroy(new Error('Redis sent nothing for five seconds while commands waited'));
+    return undefined;
   }
 
   /** Their arguments can be large. */
@@ -133,9 +163,12 @@ export class Silence {
 }
 
 function bytesOf(connection: Redis | undefined): number {
-  // Unlike what the types say, there is no stream before the first connect.
-  const stream: Redis['stream'] | undefined = connection?.stream;
-  return stream?.bytesRead ?? 0;
+  return streamOf(connection)?.bytesRead ?? 0;
+}
+
+/** Unlike what the types say, there is none before the first connect. */
+function streamOf(connection: Pick<Redis, 'stream'> | undefined): Redis['stream'] | undefined {
+  return connection?.stream;
 }
 
 function tagOf(key: string): string {

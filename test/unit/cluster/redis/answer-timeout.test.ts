@@ -1,0 +1,107 @@
+import { expect } from 'chai';
+import type { Redis } from 'ioredis';
+import sinon from 'sinon';
+import { AnswerTimeout } from '../../../../src/cluster/redis/silence.js';
+
+describe('the time limit of commands', () => {
+  let clock: sinon.SinonFakeTimers;
+  let connection: { stream: Redis['stream'] };
+  let timeout: AnswerTimeout;
+
+  beforeEach(() => {
+    clock = sinon.useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
+    connection = { stream: socket() };
+    timeout = new AnswerTimeout(connection);
+  });
+
+  afterEach(() => clock.restore());
+
+  function socket(): Redis['stream'] {
+    // A command's time limit needs no more of a socket.
+    return { bytesRead: 0, destroy: sinon.spy() } as unknown as Redis['stream'];
+  }
+
+  function send() {
+    const command = { isResolved: false, reject: sinon.spy() };
+    timeout.add(command);
+    return command;
+  }
+
+  /** The sockets are read. */
+  const read = () => new Promise(resolve => setImmediate(resolve));
+
+  async function pass(ms: number): Promise<void> {
+    for (let gone = 0; gone < ms; gone += 50) {
+      clock.tick(50);
+      await read();
+    }
+  }
+
+  const closed = ({ stream }: typeof connection) => (stream.destroy as sinon.SinonSpy).called;
+  const hear = (bytes = 10) =>
+    void Object.assign(connection.stream, { bytesRead: connection.stream.bytesRead + bytes });
+
+  it('rejects each that has no answer after a second, and no other', async () => {
+    const [answered, first] = [send(), send()];
+    await pass(500);
+    answered.isResolved = true;
+    const second = send();
+    await pass(450);
+    expect(first.reject.called).to.equal(false);
+    await pass(50);
+    expect(first.reject.callCount).to.equal(1);
+    expect(second.reject.called).to.equal(false);
+    await pass(500);
+    expect(second.reject.callCount).to.equal(1);
+    expect(answered.reject.called).to.equal(false);
+  });
+
+  it('reads first the answers that came while the event loop stood still', async () => {
+    const [answered, unanswered] = [send(), send()];
+    clock.jump(6_000);
+    await read();
+    expect(unanswered.reject.called).to.equal(false);
+    answered.isResolved = true;
+    hear();
+    await pass(100);
+    expect(answered.reject.called).to.equal(false);
+    expect(unanswered.reject.callCount).to.equal(1);
+    expect(closed(connection)).to.equal(false);
+  });
+
+  it('closes a socket without a byte for five seconds while a command waits', async () => {
+    send();
+    await pass(4_950);
+    expect(closed(connection)).to.equal(false);
+    await pass(50);
+    expect(closed(connection)).to.equal(true);
+    expect(clock.countTimers()).to.equal(0);
+  });
+
+  it('closes no socket on which bytes come, however late', async () => {
+    send();
+    await pass(4_950);
+    hear();
+    await pass(10_000);
+    expect(closed(connection)).to.equal(false);
+    send();
+    await pass(1_000);
+    clock.jump(60_000);
+    hear();
+    await pass(10_000);
+    expect(closed(connection)).to.equal(false);
+  });
+
+  it('does not close the socket that followed one that broke while a command waited', async () => {
+    send();
+    await pass(2_000);
+    connection.stream = socket();
+    await pass(2_000);
+    const late = send();
+    await pass(3_000);
+    expect(late.reject.callCount).to.equal(1);
+    expect(closed(connection)).to.equal(false);
+    await pass(2_000);
+    expect(closed(connection)).to.equal(true);
+  });
+});
