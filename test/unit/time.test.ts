@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
-import { Periodic, retry, withTimeout } from '../../src/time.js';
+import { Periodic, retry, whenOver, withTimeout } from '../../src/time.js';
 
 describe('time', () => {
   let clock: sinon.SinonFakeTimers;
@@ -131,6 +131,33 @@ describe('time', () => {
       const waiting = withTimeout(work, 100, () => 'late');
       await clock.tickAsync(300);
       expect(await waiting).to.equal('late');
+    });
+  });
+
+  describe('the end of a wait', () => {
+    // The fake clock leaves setImmediate as it is.
+    const read = () => new Promise(resolve => setImmediate(resolve));
+
+    it('comes when the time is over and the sockets were read', async () => {
+      const over = sinon.spy();
+      whenOver(over, 100);
+      clock.tick(99);
+      await read();
+      clock.tick(1);
+      expect(over.called).to.equal(false);
+      await read();
+      expect(over.callCount).to.equal(1);
+    });
+
+    it('is prevented by an answer that is read when the time is over', async () => {
+      const over = sinon.spy();
+      const stop = whenOver(over, 100);
+      clock.tick(100);
+      stop();
+      await read();
+      expect(over.called).to.equal(false);
+      whenOver(over, 100)();
+      expect(clock.countTimers()).to.equal(0);
     });
   });
 
