@@ -133,9 +133,11 @@ export class Replayer {
     let reported: Gap | undefined;
     for (;;) {
       const { gap } = page;
-      // A page that begins within a gap has it once more.
-      if (gap !== undefined && isWithin(gap, reported)) page = { ...page, gap: undefined };
-      else if (gap !== undefined) {
+      // A page that begins within a gap has it once more. One without it may be of the tail, which has entries that Redis has lost:
+      // what is missing after those needs a reset of its own.
+      if (gap === undefined) reported = undefined;
+      else if (isWithin(gap, reported)) page = { ...page, gap: undefined };
+      else {
         reported = gap;
         resets.push(gap.reason);
       }

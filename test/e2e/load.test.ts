@@ -78,24 +78,32 @@ describe('under load', function () {
       };
       await Promise.all(Array.from({ length: PARALLEL }, worker));
     };
-    await churn(0, WARM_UP);
-    const before = await emptied();
-    await churn(WARM_UP, CHURN);
-    const after = await emptied();
-    expect(after).to.include({
-      connections: 0,
-      opening: 0,
-      topics: 0,
-      objects: 0,
-      timers: before.timers,
-      processListeners: before.processListeners,
-    });
-    expect(after.sockets).to.be.at.most(before.sockets);
-    const growth = after.heapUsed - before.heapUsed;
-    const share = (growth / before.heapUsed) * 100;
-    console.log(`      heap ${(before.heapUsed / MEBIBYTE).toFixed(1)} MiB, ${share.toFixed(1)} %`);
-    // After few connects the share is mostly compiled code; a connection that stays takes more than 600 bytes.
-    expect(growth).to.be.lessThan(amount(CHURN * 400, before.heapUsed * 0.05));
+    let next = 0;
+    const growthOf = async (count: number): Promise<{ readonly bytes: number; readonly bound: number }> => {
+      const before = await emptied();
+      await churn(next, count);
+      next += count;
+      const after = await emptied();
+      expect(after).to.include({
+        connections: 0,
+        opening: 0,
+        topics: 0,
+        objects: 0,
+        timers: before.timers,
+        processListeners: before.processListeners,
+      });
+      expect(after.sockets).to.be.at.most(before.sockets);
+      const bytes = after.heapUsed - before.heapUsed;
+      const share = (bytes / before.heapUsed) * 100;
+      console.log(`      heap ${(before.heapUsed / MEBIBYTE).toFixed(1)} MiB, ${share.toFixed(1)} %`);
+      return { bytes, bound: amount(CHURN * 400, before.heapUsed * 0.05) };
+    };
+    await churn(next, WARM_UP);
+    next += WARM_UP;
+    // A connection that stays takes more than 600 bytes each time; code that is compiled on the way does so once.
+    let growth = await growthOf(CHURN);
+    for (let again = 0; again < 2 && growth.bytes >= growth.bound; again += 1) growth = await growthOf(CHURN);
+    expect(growth.bytes).to.be.lessThan(growth.bound);
   });
 
   for (const policy of ['disconnect', 'drop-oldest', 'drop-newest']) {

@@ -301,7 +301,9 @@ export class LogFeed {
   }
 
   async #readOn(): Promise<void> {
-    const from = this.tail.position ?? (await this.reader.head());
+    const head = this.tail.position ?? (await this.reader.head());
+    // A client may have been given an earlier head of the log meanwhile.
+    const from = this.tail.position ?? head;
     let end = from;
     for await (const step of catchUp(this.reader, () => [...this.#topics.keys()], from)) {
       this.#deliverStep(step);

@@ -329,7 +329,10 @@ export class LogReader {
     const { now, run, epoch } = reply;
     // What no node wrote is as good as forgotten.
     const lasts = new Map(topics.map((topic, at) => [topic, parsePosition(reply.lasts[at] ?? '')]));
-    return { now, run, head: { epoch, ...wellFormed(reply.head) }, forgotten: wellFormed(reply.forgotten), lasts };
+    const head = { epoch, ...wellFormed(reply.head) };
+    // The feed begins where the first client of this node may stand, and not at what is published before it reads.
+    if (this.tail.position === undefined) this.tail.moveTo(head);
+    return { now, run, head, forgotten: wellFormed(reply.forgotten), lasts };
   }
 }
 

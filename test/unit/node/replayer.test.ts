@@ -4,8 +4,8 @@ import { compareIds } from '../../../src/client/cursor.js';
 import type { ConnectionOptions } from '../../../src/contracts/service.js';
 import type { CommandReceipt, Cursor } from '../../../src/contracts/events.js';
 import { SseError } from '../../../src/errors.js';
-import { formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
-import { gapOfLostLog } from '../../../src/protocol/event-stream.js';
+import { cursorBefore, formatCursor, parseCursor } from '../../../src/protocol/cursor.js';
+import { gapOf, gapOfLostLog } from '../../../src/protocol/event-stream.js';
 import { codeOf } from '../../support/code-of.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
 import { hookedCoordinator } from '../../support/hooked-coordinator.js';
@@ -98,6 +98,54 @@ describe('Replayer', () => {
       await turns();
       expect(numbers(sink)).to.deep.equal([1, 3, 4]);
     });
+
+    for (const [where, partly, names] of [
+      ['once', true, ['sse.reset', '1', '4', '7', '8']],
+      [
+        'again after entries of the gap, which a page of the tail had',
+        false,
+        ['sse.reset', '1', '2', '3', '4', 'sse.reset', '7', '8'],
+      ],
+    ] as const) {
+      it(`reports a gap that several pages have ${where}`, async () => {
+        let page = 0;
+        const other = await cluster.started('b', {
+          wrap: inner =>
+            alteredCoordinator(inner, {
+              log: {
+                replay: async request => {
+                  const { head, frames } = await inner.log.replay(
+                    start === undefined ? request : { ...request, after: start },
+                  );
+                  const [from = 0, to = 0] =
+                    [
+                      [0, 1],
+                      [1, 4],
+                      [6, 8],
+                    ][page++] ?? [];
+                  const hasGap = page !== 2 || partly;
+                  const due = frames.slice(from, to).filter((_, at) => page !== 2 || !partly || at === 2);
+                  const [first] = due;
+                  if (first?.position === undefined) throw new Error('no entry');
+                  const completeTo = due.at(-1)?.position ?? head;
+                  const newest = frames[5]?.position ?? head;
+                  const gap = hasGap ? gapOf(new Map([['news', newest]]), cursorBefore(first.position)) : undefined;
+                  return { head, completeTo, frames: due, ...(gap && { gap }) };
+                },
+              },
+            }),
+        });
+        const [last = ''] = await publish(1);
+        const start = parseCursor(last);
+        for (const [n, topic] of ['sport', 'news', 'news', 'sport', 'news', 'news', 'news', 'sport'].entries()) {
+          await publish(n + 2, { from: n + 1, topic });
+        }
+        const { sink } = await other.connect('c1', { topics: ['news', 'sport'], lastEventId: last });
+        await until(() => numbers(sink).at(-1) === 8, 'the last entry');
+        const got = sink.events.slice(1).map(({ event, data }) => event ?? data);
+        expect(got).to.deep.equal(names);
+      });
+    }
 
     it('goes on with the same ids on another node', async () => {
       const { sink } = await node.connect('c1', { topics: ['news'] });

@@ -78,13 +78,19 @@ export function limitsContract({ describe, it, core }: Ground): void {
 
     core('a name has so many registrations within a minute', async test => {
       const { a, b, c1, c2, news } = test;
-      for (const node of [a, b]) {
-        await enter(test, node, c1, { perMinute: 2 });
-        await leave(test, node, c1);
-      }
       const refused = { outcome: 'rate-limited', name: `${news}/` };
-      expect(await enter(test, a, c1, { perMinute: 2 })).to.deep.equal(refused);
-      expect(await enter(test, b, c2, { perMinute: 2 })).to.deep.equal(refused);
+      const answers = async (): Promise<unknown[]> => {
+        for (const node of [a, b]) {
+          await enter(test, node, c1, { perMinute: 2 });
+          await leave(test, node, c1);
+        }
+        return [await enter(test, a, c1, { perMinute: 2 }), await enter(test, b, c2, { perMinute: 2 })];
+      };
+      const minute = (): number => Math.floor(Date.now() / 60_000);
+      const begun = minute();
+      const inOne = await answers();
+      // They count from the beginning of a minute, which may have come in between.
+      expect(minute() === begun ? inOne : await answers()).to.deep.equal([refused, refused]);
     });
 
     // Where routes are in several places a node knows the others as of its last heartbeat.

@@ -49,6 +49,17 @@ describe('LogReader', () => {
     }
   }
 
+  it('begins the feed where its first client begins, whatever is published before the feed reads', async () => {
+    const tail = new LogTail(0, () => 0);
+    const node = { gateway: redis.gateway, options: resolveOptions({ node: { id: 'x' } }), signer: unsigned() };
+    // It reads nothing else of a node.
+    reader = new LogReader(node as unknown as ClusterNode, tail, { note: () => undefined });
+    const { head } = await answered(reader.replay({ topics: ['a'], limit: 10 }));
+    redis.publish('a', EVENT);
+    await answered(reader.head());
+    expect(tail.position).to.deep.equal(head);
+  });
+
   it('reads more topics than one call takes as one log, page by page', async () => {
     const topics = Array.from({ length: 70 }, (_, n) => `topic-${n}`);
     const from = await answered(reader.head());
