@@ -56,9 +56,7 @@ export class NodeListener implements ClusterListener {
       { to: addresseeOf(topic, store), size: frame.bytes.length, position: frame.position, trace },
       () => {
         if (late !== undefined) return this.#deliverLate(frame, late);
-        if (topic === undefined) return store.deliverToAll(frame);
-        if (this.subscriptions.awaiting.has(topic)) return this.subscriptions.deliver(topic, frame);
-        return store.deliverToTopic(topic, frame);
+        return topic === undefined ? store.deliverToAll(frame) : this.subscriptions.deliver(topic, frame);
       },
     );
     if (topic !== undefined && isSourceTopic(topic)) this.sources.onEntry(topic, frame);

@@ -37,7 +37,7 @@ export class Subscriptions {
   readonly #changed = new Map<LocalConnection, Map<string, 'add' | 'drop'>>();
   readonly #keeping: Periodic;
   /** By topic: connections whose grant begins after what the feed has delivered, and where it begins. */
-  readonly awaiting = new Map<string, Map<LocalConnection, Cursor>>();
+  readonly #awaiting = new Map<string, Map<LocalConnection, Cursor>>();
 
   /** @param isRevoked whether what is remembered of a connection id has no effect any more */
   constructor(
@@ -177,10 +177,10 @@ export class Subscriptions {
     if (topics.get(topic) === 'drop') topics.delete(topic);
   }
 
-  /** Delivers a publication to the subscribers of its topic, but to those in {@link awaiting} only after their grant began. */
+  /** Delivers a publication to the subscribers of its topic, but those whose grant begins after it: the feed may be behind. */
   deliver(topic: string, frame: Frame): FanOut {
     const { store } = this.node;
-    const awaiting = this.awaiting.get(topic);
+    const awaiting = this.#awaiting.get(topic);
     const { position } = frame;
     if (awaiting === undefined || position === undefined) return store.deliverToTopic(topic, frame);
     const early: LocalConnection[] = [];
@@ -189,7 +189,7 @@ export class Subscriptions {
       if (isAfter(position, since)) awaiting.delete(connection);
       else if (store.unsubscribe(connection, topic)) early.push(connection);
     }
-    if (awaiting.size === 0) this.awaiting.delete(topic);
+    if (awaiting.size === 0) this.#awaiting.delete(topic);
     const counts = store.deliverToTopic(topic, frame);
     for (const connection of early) store.subscribe(connection, topic);
     return counts;
@@ -198,8 +198,8 @@ export class Subscriptions {
   #await(connection: LocalConnection, topic: string, since: Cursor): void {
     const delivered = this.node.cluster.log.position();
     if (delivered !== undefined && isAfter(delivered, since)) return;
-    const awaiting = this.awaiting.get(topic) ?? new Map<LocalConnection, Cursor>();
-    this.awaiting.set(topic, awaiting.set(connection, since));
+    const awaiting = this.#awaiting.get(topic) ?? new Map<LocalConnection, Cursor>();
+    this.#awaiting.set(topic, awaiting.set(connection, since));
   }
 
   /** Follows a `log.subscribe`, which is taken back when the connection has stopped or is subscribed already. */
@@ -210,7 +210,7 @@ export class Subscriptions {
   }
 
   #unsubscribe(connection: LocalConnection, topic: string): void {
-    this.awaiting.get(topic)?.delete(connection);
+    this.#awaiting.get(topic)?.delete(connection);
     if (this.node.store.unsubscribe(connection, topic)) this.node.cluster.log.unsubscribe([topic]);
   }
 
@@ -244,9 +244,9 @@ export class Subscriptions {
       if (topics.size === 0 || closed) this.#changed.delete(connection);
     }
     if (this.#changed.size === 0) this.#keeping.stop();
-    for (const [topic, awaiting] of this.awaiting) {
+    for (const [topic, awaiting] of this.#awaiting) {
       for (const connection of awaiting.keys()) if (isEnded(connection.state)) awaiting.delete(connection);
-      if (awaiting.size === 0) this.awaiting.delete(topic);
+      if (awaiting.size === 0) this.#awaiting.delete(topic);
     }
     const connections = [...this.#changed];
     for (let from = 0; from < connections.length; from += KEPT_AT_ONCE) {
