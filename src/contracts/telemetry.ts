@@ -193,7 +193,7 @@ export interface MaintenanceTelemetry {
   /** Commands to Redis, which an instrumentation of its client must not record: they carry ids and events. */
   quietly<R>(work: () => R): R;
   /** Redis answered a command, or failed it. @param ms milliseconds it took */
-  readonly commanded: (command: string, ms: number, error?: unknown) => void;
+  commanded(command: string, ms: number, error?: unknown): void;
 }
 
 /** A call of the application that has its receipt. */

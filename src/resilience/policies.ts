@@ -21,7 +21,7 @@ import type {
 } from '../contracts/policy.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
-import { LONGEST_MS, whenOver } from '../time.js';
+import { LONGEST_MS, withTimeout } from '../time.js';
 
 /** The settings that the policy reads. */
 export type CockatielPolicySettings = Pick<ResolvedSseOptions, 'resilience'>;
@@ -127,26 +127,14 @@ class OperationGuard {
    * a whole call takes 2; and it ends the try when the caller's signal aborts, see "cockatiel's timeout".
    */
   #try<T>(operation: Operation<T>, context: CallContext): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      // Any reason is passed on as it is, also one that is no Error.
-      const fail: (reason: unknown) => void = reject;
-      const running = operation(context);
-      const stop = whenOver(() => {
-        const error = this.#refusal('timeout');
-        context.giveUp(error);
-        reject(error);
-      }, this.limits.timeout);
-      running.then(
-        value => {
-          stop();
-          resolve(value);
-        },
-        (error: unknown) => {
-          stop();
-          context.failure = error;
-          fail(error);
-        },
-      );
+    const running = operation(context).catch((error: unknown) => {
+      context.failure = error;
+      throw error;
+    });
+    return withTimeout(running, this.limits.timeout, () => {
+      const error = this.#refusal('timeout');
+      context.giveUp(error);
+      throw error;
     });
   }
 

@@ -96,7 +96,14 @@ export class LedgerBooks {
           had.add(next.data);
           const missing = position === undefined ? 0 : this.#between(topic, position, next.at);
           if (missing > 0 && resetsBefore.length === 0) {
-            failures.push(`${client.id} misses ${missing} of ${topic} before ${next.data}`);
+            const sinceReset = seen
+              .slice(0, seen.indexOf(next))
+              .reverse()
+              .findIndex(({ is }) => is === 'reset');
+            failures.push(
+              `${client.id} misses ${missing} of ${topic} before ${next.data}; it follows ${client.topics.join(', ')}, and ` +
+                (sinceReset < 0 ? 'had no reset of it before' : `had ${sinceReset} events of it since a reset`),
+            );
           }
           if (missing > 0 && resetsBefore.length > 0) reportedGaps += 1;
           repeated += this.#repeated(topic, resetsBefore, next.at);

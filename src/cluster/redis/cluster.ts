@@ -135,7 +135,9 @@ export class RedisCoordinator implements ClusterCoordinator {
       scriptCache: options.script.scriptCacheEnabled,
       quietly: <R>(work: () => R): R => telemetry.quietly(work),
     };
-    const onCommand = telemetry.commanded;
+    const onCommand = (command: string, ms: number, error?: SseError): void => {
+      telemetry.commanded(command, ms, error);
+    };
     const reading: RedisGateway = new RedisGateway({
       ...shared,
       // The other gateway has the same account.
