@@ -1,6 +1,6 @@
 import type { Cursor, Frame, Gap, Position } from '../../contracts/events.js';
-import { cursorBefore, formatCursor, isAfter } from '../../protocol/cursor.js';
-import { gapOf, prependId } from '../../protocol/event-stream.js';
+import { formatCursor, isAfter } from '../../protocol/cursor.js';
+import { prependId } from '../../protocol/event-stream.js';
 import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { parsePublication, type PublicationFrame } from './frames.js';
@@ -260,10 +260,10 @@ export class LogFeed {
     const foreign = epoch !== reached.epoch;
     if (!foreign && !isAfter(position, reached)) return;
     const missed = followed.position !== undefined && isAfter(previous, followed.position);
-    // A frame vanished although the subscription lived, and newer entries were delivered: it is too late for this one.
+    // A frame vanished although the subscription lived, and it is too late for its entry: newer ones were delivered.
     if (!foreign && missed && previous.sequence > 0 && !isAfter(previous, reached)) {
-      const gap = gapOf(new Map([[topic, position]]), cursorBefore({ epoch, ...position }));
-      if (gap !== undefined) this.#reportGap(gap);
+      // The catch-up begins at `reached`, for all topics.
+      this.#reportGap({ reason: 'GAP', topics: new Map([[topic, position]]), resumedFrom: reached, until: position });
     }
     if (foreign || missed) {
       // The frame need not be held: its entry is in the log, or in a log that is gone.

@@ -110,6 +110,29 @@ describe('LogFeed', () => {
     expect(run.streams[1]?.sink.names).to.deep.equal(['connected', 'message']);
   });
 
+  it('delivers what vanished of another topic together with such a frame, after the reset', async () => {
+    await opened(['a', 'b'], ['b']);
+    run.publish('a');
+    await run.settle();
+    run.publish('a');
+    first().connection?.drop();
+    run.publish('b');
+    await run.settle();
+    run.publish('b');
+    first().connection?.drop();
+    run.publish('a');
+    await run.settle();
+    expect(run.streams[0]?.sink.names.slice(1)).to.deep.equal([
+      'message',
+      'message',
+      'sse.reset',
+      'message',
+      'message',
+    ]);
+    expect(had(0)).to.deep.equal(['a 1', 'b 3', 'b 4', 'a 5']);
+    expect(had(1)).to.deep.equal(['b 3', 'b 4']);
+  });
+
   it('resets a client that is ahead of a log that lost its end, and goes on from there', async () => {
     run = new LogRun([['a']], clock, false);
     await run.start();
