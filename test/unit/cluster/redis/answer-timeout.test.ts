@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import type { Redis } from 'ioredis';
 import sinon from 'sinon';
-import { AnswerTimeout } from '../../../../src/cluster/redis/silence.js';
+import { AnswerTimeout } from '../../../../src/cluster/redis/client.js';
 
 describe('the time limit of commands', () => {
   let clock: sinon.SinonFakeTimers;
