@@ -19,8 +19,8 @@ import { Silence } from './silence.js';
 
 /** The listener of the connection for commands. No method may throw. */
 interface ConnectionEvents {
-  /** Calls can be sent: to the master at the address, or to the masters of a Redis Cluster. */
-  onOpen(): void;
+  /** Calls can be sent: to this master, or to the masters of a Redis Cluster, of which this is one, if any answered. */
+  onOpen(server: ServerInfo | undefined): void;
   onClose(): void;
   /** Why a connection failed. */
   onError(failure: unknown): void;
@@ -38,9 +38,7 @@ export class RedisConnections {
   readonly command: Redis | Cluster;
   readonly silence = new Silence(key => this.connectionOf(key));
   /** The master at which the connection for commands is open; none in a Redis Cluster. */
-  server: ServerInfo | undefined = undefined;
-  /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, or may not be asked. */
-  evictionPolicy: string | undefined = undefined;
+  #server: ServerInfo | undefined;
   readonly #cluster: Cluster | undefined;
   readonly #login: Login;
   /** The nodes of a Redis Cluster by host and port. */
@@ -96,7 +94,7 @@ export class RedisConnections {
 
   /** Whether the master became a replica, which refuses writes, and no other master is known. */
   get #atReplica(): boolean {
-    return this.server?.role === 'slave';
+    return this.#server?.role === 'slave';
   }
 
   /**
@@ -206,7 +204,7 @@ export class RedisConnections {
       this.#refusal = undefined;
     });
     command.on('close', () => {
-      this.server = undefined;
+      this.#server = undefined;
       const closed = new Error(this.#served ? 'the connection broke' : 'Connection is closed.');
       this.#failure = this.#refusal ?? this.#trouble ?? closed;
       this.#served = false;
@@ -251,7 +249,7 @@ export class RedisConnections {
       if (command.stream !== stream || command.status !== 'ready') return;
       const obstacle = obstacleOf(server);
       if (obstacle !== undefined && !(server.role === 'slave' && this.#everServed)) throw obstacle;
-      this.server = server;
+      this.#server = server;
       this.#serve(server);
       if (this.#atReplica) void this.#seekMaster(command);
     } catch (failure) {
@@ -279,8 +277,8 @@ export class RedisConnections {
 
   /** Reconnects as soon as the address leads to a master. */
   async #seekMaster(command: Redis): Promise<void> {
-    const here = this.server;
-    while (this.server === here) {
+    const here = this.#server;
+    while (this.#server === here) {
       await pause(SEEK_MS);
       const probe = command.duplicate(subscriberOptions());
       this.#login.applyTo(probe);
@@ -288,7 +286,7 @@ export class RedisConnections {
       try {
         await probe.connect();
         const { role } = await askServer(probe);
-        if (role !== 'slave' && this.server === here) command.disconnect(true);
+        if (role !== 'slave' && this.#server === here) command.disconnect(true);
       } catch (failure) {
         this.events.onError(failure);
       } finally {
@@ -298,12 +296,11 @@ export class RedisConnections {
   }
 
   #serve(server: ServerInfo | undefined): void {
-    this.evictionPolicy = server?.evictionPolicy;
     this.#fruitless = 0;
     this.#failure = undefined;
     this.#served = true;
     this.#everServed = true;
-    this.events.onOpen();
+    this.events.onOpen(server);
     this.#firstTry?.(undefined);
   }
 
@@ -323,7 +320,7 @@ export class RedisConnections {
 
   /** Whether a server is that of the commands, as far as known. */
   #agree({ runId }: ServerInfo): boolean {
-    const known = this.server?.runId ?? '';
+    const known = this.#server?.runId ?? '';
     return runId === '' || known === '' || runId === known;
   }
 

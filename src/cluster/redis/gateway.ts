@@ -2,7 +2,7 @@ import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
 import { isCluster, type Quietly, type RedisAddress } from './client.js';
 import { RedisConnections } from './connections.js';
-import { describeFailure, redisErrorCode, toSseError, toStartError } from './failures.js';
+import { describeFailure, redisErrorCode, type ServerInfo, toSseError, toStartError } from './failures.js';
 import { type KeyLayout, Keys, type PubSubMode } from './keys.js';
 import type { PlainCommand } from './plain.js';
 import { loadScripts, permissionsOf, type Script, type ScriptSource, type ScriptValue } from './script.js';
@@ -58,12 +58,13 @@ export class RedisGateway {
   readonly #subscribers = new Set<RedisSubscriber>();
   #state: State = 'new';
   #reachable = false;
+  #server: ServerInfo | undefined;
   #life = 0;
 
   /** @throws SseError `INVALID_OPTION` for settings that cannot work; `INTERNAL` when a script is missing. */
   constructor(private readonly options: GatewayOptions) {
     const connectionEvents = {
-      onOpen: () => this.#reached(),
+      onOpen: (server: ServerInfo | undefined) => this.#reached(server),
       onClose: () => this.#lost(),
       onError: (failure: unknown) => {
         if (this.#state !== 'closed') options.events?.onError?.(toSseError(failure, 'a connection'));
@@ -94,12 +95,12 @@ export class RedisGateway {
 
   /** Reconnects when a gateway of the same node that connected later is at another server. */
   follow(other: RedisGateway): void {
-    this.#connections.follow(other.#connections.server);
+    this.#connections.follow(other.#server);
   }
 
   /** The policy by which Redis deletes keys when its memory is full; `undefined` when it does not, as far as known. */
   get evictionPolicy(): string | undefined {
-    return this.#connections.evictionPolicy;
+    return this.#server?.evictionPolicy;
   }
 
   /** Whether keys may be gone before their time. Each master of a Redis Cluster has a policy of its own. */
@@ -126,9 +127,8 @@ export class RedisGateway {
    * @throws SseError `INVALID_OPTION` when no try can succeed before the settings or the Redis are changed; `UNAVAILABLE`
    */
   async open(): Promise<void> {
-    this.#refuseClosed();
-    if (this.#state === 'open') {
-      if (!this.#reachable) throw this.#unreached('a call');
+    if (this.#state !== 'new') {
+      this.#refuseUnreached('a call');
       return;
     }
     this.#state = 'open';
@@ -147,7 +147,7 @@ export class RedisGateway {
     this.#refuseUnreached(attempt);
     const keys = script.keysOf(request);
     // A run id cannot change in the life of a connection.
-    const runId = !script.usesRunId ? '' : this.cluster ? ASK_THERE : (this.#connections.server?.runId ?? '');
+    const runId = !script.usesRunId ? '' : this.cluster ? ASK_THERE : (this.#server?.runId ?? '');
     const args = script.argsOf(request, runId);
     const plain = this.options.plain?.get(script.name);
     const begin = performance.now();
@@ -259,10 +259,9 @@ export class RedisGateway {
   /** A command that is refused later would fail a call of a client; so all are asked about at the start. */
   async #refuseMissingPermissions(): Promise<void> {
     const { keys } = this;
-    const { nodeMode, logMode, logMeta } = keys;
-    const sharded = [nodeMode, logMode].includes('sharded');
+    const sharded = [keys.nodeMode, keys.logMode].includes('sharded');
     const permissions = permissionsOf(this.#scripts.values(), { sharded });
-    const reply = await this.run(accessScript, { key: logMeta, channel: keys.controlChannel, permissions });
+    const reply = await this.run(accessScript, { key: keys.logMeta, channel: keys.controlChannel, permissions });
     if (reply.status === 'UNKNOWN' || reply.refused.length === 0) return;
     const refused = reply.refused.map(each => each.slice(1).toUpperCase()).join(', ');
     throw new SseError(
@@ -272,9 +271,10 @@ export class RedisGateway {
     );
   }
 
-  #reached(): void {
+  #reached(server: ServerInfo | undefined): void {
     if (this.#state === 'closed') return;
     this.#reachable = true;
+    this.#server = server;
     this.#life += 1;
     this.options.events?.onReachable?.(true);
     for (const subscriber of this.#subscribers) subscriber.verifyServer();
