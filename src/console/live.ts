@@ -2,8 +2,16 @@ import type { NodeInfo } from '../contracts/cluster.js';
 import type { SseEvent } from '../contracts/events.js';
 import { Periodic } from '../time.js';
 import type { Sample } from './answers.js';
-import type { Happening, NodeReading, NodeRow, NodesAnswer, SendRecord, SendsEvent, Traffic } from './contract.js';
-import type { HappeningsEvent } from './contract.js';
+import type {
+  Happening,
+  HappeningsEvent,
+  NodeReading,
+  NodeRow,
+  NodesAnswer,
+  SendRecord,
+  SendsEvent,
+  Traffic,
+} from './contract.js';
 import { joined, sumOf } from './reading.js';
 import type { Station } from './station.js';
 

@@ -1,33 +1,31 @@
-import { type IntervalHistogram, monitorEventLoopDelay } from 'node:perf_hooks';
 import { hostname } from 'node:os';
 import type { OperationKind } from '../contracts/policy.js';
 import type { SseNode } from '../node/node.js';
 import type { DistributedSseService } from '../node/service.js';
+import { isInternal } from '../protocol/names.js';
+import { EventLoopDelay } from '../telemetry/figures.js';
 import { SCOPE } from '../telemetry/names.js';
 import type { Latency, NodeReading, Traffic } from './contract.js';
-import { LatencyBuckets } from './latency.js';
-import { isInternal } from '../protocol/names.js';
 import { wallTimeOf } from './rows.js';
 import { type Check, isFlag, isListOf, isNumber, isOneOf, isRecordOf, isShape, isText, orNull } from './shape.js';
 
-const RESOLUTION_MS = 50;
-const NANOSECONDS_PER_MS = 1e6;
+/** Milliseconds between two looks at the event loop. */
+const LOOK_MS = 50;
 
 /** Measures one node. What needs two looks is measured from `start` on. */
 export class NodeMeter {
-  #loop: IntervalHistogram | undefined;
+  #loop: EventLoopDelay | undefined;
   #cpu: { readonly at: number; readonly used: number } | undefined;
 
   constructor(private readonly service: DistributedSseService) {}
 
   start(): void {
-    this.#loop ??= monitorEventLoopDelay({ resolution: RESOLUTION_MS });
-    this.#loop.enable();
+    this.#loop ??= new EventLoopDelay(LOOK_MS);
     this.#cpu = { at: performance.now(), used: processorMs() };
   }
 
   stop(): void {
-    this.#loop?.disable();
+    this.#loop?.close();
     this.#loop = undefined;
     this.#cpu = undefined;
   }
@@ -68,14 +66,8 @@ export class NodeMeter {
   }
 
   #takeLoop(): NodeReading['eventLoop'] {
-    const loop = this.#loop;
-    if (loop === undefined || Number.isNaN(loop.mean)) return null;
-    const [meanMs = 0, p99Ms = 0, maxMs = 0] = [loop.mean, loop.percentile(99), loop.max].map(nanoseconds =>
-      // It counts the whole interval between two looks of its own.
-      Math.max(0, nanoseconds / NANOSECONDS_PER_MS - RESOLUTION_MS),
-    );
-    loop.reset();
-    return { meanMs, p99Ms, maxMs };
+    const late = this.#loop?.take();
+    return late === undefined ? null : { meanMs: late.mean, p99Ms: late.p99, maxMs: late.max };
   }
 
   #takeCpu(): number | null {
@@ -149,6 +141,47 @@ function joinedLatency(all: readonly (Latency | null)[]): Latency | null {
   const buckets = new LatencyBuckets();
   for (const latency of all) if (latency !== null) buckets.join(latency);
   return buckets.read();
+}
+
+/** Upper bounds of the buckets in milliseconds; the last bucket has none. */
+export const LATENCY_BOUNDS: readonly number[] = [
+  0.1, 0.25, 0.5, 1, 2, 3, 5, 7.5, 10, 15, 20, 30, 50, 75, 100, 150, 200, 300, 500, 750, 1_000, 2_000, 3_000, 5_000,
+  10_000,
+];
+
+/** Counts durations in buckets, so that those of several nodes can be joined. */
+export class LatencyBuckets {
+  readonly #buckets: number[] = new Array<number>(LATENCY_BOUNDS.length + 1).fill(0);
+  #count = 0;
+  #max = 0;
+
+  add(ms: number): void {
+    this.#count += 1;
+    if (ms > this.#max) this.#max = ms;
+    let bucket = 0;
+    while (bucket < LATENCY_BOUNDS.length && ms > (LATENCY_BOUNDS[bucket] ?? Infinity)) bucket += 1;
+    this.#buckets[bucket] = (this.#buckets[bucket] ?? 0) + 1;
+  }
+
+  join({ count, max, buckets }: Latency): void {
+    this.#count += count;
+    this.#max = Math.max(this.#max, max);
+    this.#buckets.forEach((own, bucket) => (this.#buckets[bucket] = own + (buckets[bucket] ?? 0)));
+  }
+
+  /** What was counted; `null` when nothing was. */
+  read(): Latency | null {
+    if (this.#count === 0) return null;
+    const [p50, p90, p99] = [this.#percentile(0.5), this.#percentile(0.9), this.#percentile(0.99)];
+    return { count: this.#count, p50, p90, p99, max: this.#max, buckets: this.#buckets };
+  }
+
+  /** The upper bound of the bucket in which so large a share has ended. */
+  #percentile(share: number): number {
+    let left = share * this.#count;
+    const bucket = this.#buckets.findIndex(count => (left -= count) <= 0);
+    return Math.min(LATENCY_BOUNDS[bucket] ?? this.#max, this.#max);
+  }
 }
 
 const isLatency = isShape<Latency>({

@@ -4,7 +4,7 @@ import type { LocalConnection } from '../contracts/store.js';
 import type { SettledCall, TelemetryWatcher, TrafficCounts } from '../contracts/telemetry.js';
 import { countedReason } from '../telemetry/figures.js';
 import type { ConnectionRow, Happening, HappeningsEvent, SendRecord, SendsEvent, Traffic } from './contract.js';
-import { LatencyBuckets } from './latency.js';
+import { LatencyBuckets } from './reading.js';
 import { rowOf } from './rows.js';
 
 /** Most happenings, and most sends, that a node reports in one period; the rest is counted. */

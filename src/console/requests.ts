@@ -8,12 +8,10 @@ import { type ActionRunner, bodyOf } from './actions.js';
 import { MOST_ROWS } from './answers.js';
 import { ASSETS } from './assets.js';
 import type { About, ActionName } from './contract.js';
-import type { Gate, Visitor } from './guard.js';
-import { LATENCY_BOUNDS } from './latency.js';
+import { type Gate, refuseForeignAction, refuseForeignRead, secure, tokenOf, type Visitor } from './guard.js';
+import { LATENCY_BOUNDS } from './reading.js';
 import type { LiveFeed } from './live.js';
-import { Query } from './query.js';
-import { EVERY, type ResourceName, RESOURCES, type Resources } from './resources.js';
-import { refuseForeignAction, refuseForeignRead, secure, tokenOf } from './security.js';
+import { EVERY, Query, type ResourceName, RESOURCES, type Resources } from './resources.js';
 import { SAMPLE_MS, type Station } from './station.js';
 import type { Viewers } from './viewers.js';
 

@@ -1,6 +1,8 @@
+import type { ParsedUrlQuery } from 'node:querystring';
 import { setTimeout as delay } from 'node:timers/promises';
 import type { SseEvent } from '../contracts/events.js';
 import { SseError } from '../errors.js';
+import { shownValue } from '../options/problems.js';
 import { withTimeout } from '../time.js';
 import { isActivityPart, isSortKey, MOST_ROWS } from './answers.js';
 import type {
@@ -16,7 +18,6 @@ import type {
 } from './contract.js';
 import { nodesAnswer } from './live.js';
 import { readLog } from './log-view.js';
-import type { Query } from './query.js';
 import { isReading } from './reading.js';
 import {
   areSources,
@@ -238,4 +239,43 @@ function decoded(name: string): string {
 
 function sum(numbers: readonly number[]): number {
   return numbers.reduce((total, each) => total + each, 0);
+}
+
+/** Characters of a parameter. */
+const LONGEST = 1_024;
+
+/** The query of a request, read with rules. Every method throws `INVALID_REQUEST` for a value that breaks its rule. */
+export class Query {
+  constructor(private readonly parameters: ParsedUrlQuery) {}
+
+  /** The last value; `undefined` for none, and for an empty one. */
+  text(name: string, most = LONGEST): string | undefined {
+    const value = this.parameters[name];
+    const text = Array.isArray(value) ? value.at(-1) : value;
+    if (text === undefined || text === '') return undefined;
+    if (text.length > most) throw invalid(name, `at most ${most} characters`, text);
+    return text;
+  }
+
+  oneOf<const T extends string>(name: string, values: readonly T[]): T | undefined {
+    const text = this.text(name);
+    if (text === undefined) return undefined;
+    const found = values.find(value => value === text);
+    if (found === undefined) throw invalid(name, `one of ${values.join(', ')}`, text);
+    return found;
+  }
+
+  whole(name: string, least: number, most: number, otherwise: number): number {
+    const text = this.text(name);
+    if (text === undefined) return otherwise;
+    const number = Number(text);
+    if (!Number.isInteger(number) || number < least || number > most) {
+      throw invalid(name, `a whole number from ${least} to ${most}`, text);
+    }
+    return number;
+  }
+}
+
+function invalid(name: string, rule: string, value: string): SseError {
+  return new SseError('INVALID_REQUEST', `the parameter ${name} must be ${rule}, got ${shownValue(value)}`);
 }

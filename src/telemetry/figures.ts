@@ -246,7 +246,7 @@ class Instruments {
   #closed = false;
 
   constructor(meter: Meter, figures: NodeFigures, nodeId: string) {
-    const readers = { ...figures.readers, 'sse.eventloop.delay': (observe: Observe) => this.#loop.read(observe) };
+    const readers = { ...figures.readers, 'sse.eventloop.delay': (observe: Observe) => this.#readLoop(observe) };
     const read: { readonly instrument: Observable; readonly reader: (observe: Observe) => void }[] = [];
     for (const metric of METRICS) {
       // The names of metrics that are no histograms are the keys of the readers.
@@ -282,6 +282,12 @@ class Instruments {
   close(): void {
     this.#closed = true;
     this.#loop.close();
+  }
+
+  #readLoop(observe: Observe): void {
+    for (const [statistic, ms] of Object.entries(this.#loop.take() ?? {})) {
+      observe(ms / 1000, { [ATTRIBUTE.statistic]: statistic });
+    }
   }
 }
 
@@ -335,31 +341,33 @@ export function countedReason(reason: CloseReason): LibraryCloseReason | 'custom
   return isLibraryReason(reason) ? reason : 'custom';
 }
 
-const RESOLUTION_MS = 20;
-const NANOSECONDS = 1e9;
+const NANOSECONDS_PER_MS = 1e6;
 
 /** Measures how late the event loop is, from its making until `close`. */
-class EventLoopDelay {
-  readonly #histogram: IntervalHistogram = monitorEventLoopDelay({ resolution: RESOLUTION_MS });
+export class EventLoopDelay {
+  readonly #histogram: IntervalHistogram;
 
-  constructor() {
+  /** @param resolutionMs milliseconds between two looks of its own */
+  constructor(private readonly resolutionMs = 20) {
+    this.#histogram = monitorEventLoopDelay({ resolution: resolutionMs });
     this.#histogram.enable();
   }
 
-  /** Reports the delays since the last call, in seconds; none when the loop has not turned since. */
-  read(observe: Observe): void {
+  /** The delays since the last call, in milliseconds; `undefined` when the loop has not turned since. */
+  take(): { readonly mean: number; readonly p99: number; readonly max: number } | undefined {
     const { mean, max } = this.#histogram;
-    if (Number.isNaN(mean)) return;
-    const statistics = { mean, p99: this.#histogram.percentile(99), max };
-    for (const [statistic, delay] of Object.entries(statistics)) {
-      // It counts the whole interval between two looks of its own.
-      const late = Math.max(0, delay / NANOSECONDS - RESOLUTION_MS / 1000);
-      observe(late, { [ATTRIBUTE.statistic]: statistic });
-    }
+    if (Number.isNaN(mean)) return undefined;
+    const p99 = this.#histogram.percentile(99);
     this.#histogram.reset();
+    return { mean: this.#late(mean), p99: this.#late(p99), max: this.#late(max) };
   }
 
   close(): void {
     this.#histogram.disable();
+  }
+
+  /** The histogram counts the whole interval between two looks. */
+  #late(nanoseconds: number): number {
+    return Math.max(0, nanoseconds / NANOSECONDS_PER_MS - this.resolutionMs);
   }
 }
