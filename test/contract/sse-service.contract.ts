@@ -275,6 +275,7 @@ export function sseServiceContract(name: string, factory: ServiceFactory): void 
           code: 'SEND_BUFFER_FULL',
           nodeId: 'tight',
         });
+        expect(connection.state).to.deep.equal({ kind: 'closed', reason: 'slow' });
       });
 
       it('with the same message id is written once', async () => {

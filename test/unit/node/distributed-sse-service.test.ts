@@ -1,10 +1,13 @@
 import { expect } from 'chai';
+import type { ConnectionFilter } from '../../../src/contracts/service.js';
+import { codeOf } from '../../support/code-of.js';
+import { RecordingSink } from '../../support/recording-sink.js';
 import { TestCluster } from '../../support/test-cluster.js';
 import type { TestClient, TestNode } from '../../support/test-node.js';
 import { turns } from '../../support/turns.js';
 
 describe('DistributedSseService', () => {
-  let clusters: TestCluster[];
+  let clusters: readonly [TestCluster, TestCluster];
 
   beforeEach(() => {
     clusters = [new TestCluster(), new TestCluster()];
@@ -62,7 +65,6 @@ describe('DistributedSseService', () => {
 
   it('joins the cluster with the first call that needs it', async () => {
     const [cluster] = clusters;
-    if (cluster === undefined) throw new Error('no cluster');
     await (await cluster.started('owner')).connect('c1');
     const calls: ((node: TestNode) => Promise<unknown>)[] = [
       ({ service }) => service.isConnected('c1'),
@@ -87,15 +89,49 @@ describe('DistributedSseService', () => {
 
   it('answers local questions without joining', () => {
     const [cluster] = clusters;
-    const { service } = cluster?.node('a') ?? {};
-    expect(service?.hasLocal('c1')).to.equal(false);
-    expect(service?.getConnectionCount()).to.equal(0);
-    expect(service?.sendMessage('c1', 'message', 'x').outcome).to.equal('not-connected');
-    expect({ ...service?.broadcast('message', 'x') }).to.deep.equal({
+    const { service } = cluster.node('a');
+    expect(service.hasLocal('c1')).to.equal(false);
+    expect(service.getConnectionCount()).to.equal(0);
+    expect(service.sendMessage('c1', 'message', 'x').outcome).to.equal('not-connected');
+    expect({ ...service.broadcast('message', 'x') }).to.deep.equal({
       delivered: 0,
       buffered: 0,
       rejected: 0,
     });
-    expect(service?.health().reasons[0]?.code).to.equal('STARTING');
+    expect(service.health().reasons[0]?.code).to.equal('STARTING');
+  });
+
+  it('lists the connections of this node, by topic and by user', async () => {
+    const [cluster] = clusters;
+    const here = await cluster.started('here');
+    const there = await cluster.started('there');
+    await here.connect('a', { topics: ['news'] });
+    await here.connect('phone', { user: 'ann', topics: ['news', 'sport'] });
+    await here.connect('tab', { user: 'ann' });
+    await there.connect('b', { topics: ['news'] });
+    const [first, second] = here.service.connections({ topic: 'news' });
+    expect(first).to.include({ connectionId: 'a', state: 'open', sendBufferBytes: 0 });
+    expect(first).to.not.have.property('user');
+    expect(first?.ageMs).to.be.at.least(0);
+    expect(first?.cursor).to.equal(await here.service.position());
+    expect(second).to.deep.include({ connectionId: 'ann/phone', user: 'ann', topics: ['news', 'sport'] });
+    const idsOf = (filter?: ConnectionFilter) => here.service.connections(filter).map(row => row.connectionId);
+    expect(idsOf()).to.have.members(['a', 'ann/phone', 'ann/tab']);
+    expect(idsOf({ user: 'ann' })).to.have.members(['ann/phone', 'ann/tab']);
+    expect(idsOf({ user: 'ann', topic: 'sport' })).to.deep.equal(['ann/phone']);
+    expect(idsOf({ user: 'bob' })).to.deep.equal([]);
+    expect(await codeOf((async () => here.service.connections({ topic: '~x' }))())).to.equal('INVALID_TOPIC');
+    expect(await codeOf((async () => here.service.connections({ user: '' }))())).to.equal('INVALID_USER');
+    // @ts-expect-error: an unknown key
+    expect(await codeOf((async () => here.service.connections({ users: 'ann' }))())).to.equal('INVALID_OPTION');
+  });
+
+  it('a drain on a machine that is busy for longer than its time cuts a client that takes nothing', async () => {
+    const here = await clusters[0].started('here');
+    const { sink } = await here.connect('stuck', {}, new RecordingSink(true));
+    const drained = here.service.drain({ timeout: 5 });
+    for (const until = performance.now() + 20; performance.now() < until;);
+    await drained;
+    expect(sink.destroyed).to.equal(true);
   });
 });

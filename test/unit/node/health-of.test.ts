@@ -19,16 +19,6 @@ describe('health', () => {
 
   const codes = ({ service }: TestNode): string[] => service.health().reasons.map(({ code }) => code);
 
-  it('is well once it has started', async () => {
-    const { service } = await cluster.started('a');
-    expect(service.health()).to.deep.equal({
-      live: true,
-      ready: true,
-      degraded: false,
-      reasons: [],
-    });
-  });
-
   it('is live but not ready before it has started, and after a start that failed', async () => {
     const node = cluster.node('a', {
       wrap: inner =>

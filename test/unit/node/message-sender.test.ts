@@ -67,13 +67,14 @@ describe('MessageSender', () => {
 
     it('is rejected when it is too large, before the connection is looked up', async () => {
       const data = 'x'.repeat(1001);
-      await node.connect('c1');
+      const { sink } = await node.connect('c1');
       for (const id of ['c1', 'nobody']) {
         expect(node.service.sendMessage(id, 'message', data)).to.include({
           outcome: 'rejected',
           code: 'EVENT_TOO_LARGE',
         });
       }
+      expect(sink.names).to.deep.equal(['connected']);
     });
 
     it('is rejected when the send buffer is full', async () => {
@@ -124,6 +125,7 @@ describe('MessageSender', () => {
       ['an id with NUL', 'INVALID_EVENT_ID', () => sendNow('message', 'x', { id: '\0' })],
       ['a negative retry', 'INVALID_RETRY', () => sendNow('message', 'x', { retry: -1 })],
       ['an empty message id', 'INVALID_EVENT_ID', () => sendNow('message', 'x', { messageId: '' })],
+      ['a message id with a line break', 'INVALID_EVENT_ID', () => sendNow('message', 'x', { messageId: 'a\nb' })],
       ['a message id of 129 bytes', 'INVALID_EVENT_ID', () => sendNow('message', 'x', { messageId: 'x'.repeat(129) })],
     ];
     const sendNow = (event: string, data: unknown, options = {}): unknown =>
