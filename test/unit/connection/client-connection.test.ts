@@ -51,15 +51,6 @@ describe('ClientConnection', () => {
       expect(dataIn(sink.text)).to.deep.equal(['a', 'b', 'c']);
     });
 
-    it('shares one buffer among connections that got the same events', async () => {
-      const clients = Array.from({ length: 50 }, () => bench.open());
-      for (const event of [frame('a'), frame('b')]) {
-        for (const { connection } of clients) connection.enqueue(event);
-      }
-      await turn();
-      expect(new Set(clients.map(({ sink }) => sink.writes[0])).size).to.equal(1);
-    });
-
     it('does not let one connection see the events of another', async () => {
       const [one, two] = [bench.open(), bench.open()];
       one.connection.enqueue(frame('both'));

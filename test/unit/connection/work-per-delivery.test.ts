@@ -98,14 +98,6 @@ describe('the work of a broadcast', () => {
     await flushed();
   });
 
-  it('schedules each connection once per tick, whatever the number of events', async () => {
-    const schedules = counting(bench.environment.scheduler, 'schedule', () => {
-      for (let event = 0; event < 10; event += 1) store.deliverToAll(frame(`event ${event}`));
-    });
-    expect(schedules).to.equal(CLIENTS);
-    await flushed();
-  });
-
   it('reads the clocks of the machine once for eight connections', () => {
     const clocks = [sinon.spy(performance, 'now'), sinon.spy(Date, 'now')];
     try {

@@ -65,26 +65,6 @@ describe('WriteScheduler', () => {
     expect(flushed).to.have.length(3);
   });
 
-  it('uses one task for a tick, whatever the number of connections', async () => {
-    let ticks = 0;
-    const count = (): void => {
-      ticks += 1;
-    };
-    const original = process.nextTick.bind(process);
-    // Counted where it happens: a task per connection is what the scheduler is there to avoid.
-    process.nextTick = (task: (...args: never[]) => void, ...args: never[]): void => {
-      count();
-      original(task, ...args);
-    };
-    try {
-      for (let index = 0; index < 1000; index += 1) scheduler.schedule(flushable('m'));
-    } finally {
-      process.nextTick = original;
-    }
-    await turn();
-    expect([ticks, flushed.length]).to.deep.equal([1, 1000]);
-  });
-
   it('remembers no frame of a tick that is over', async () => {
     const last = frame('last');
     const batch = scheduler.empty.append(last);
