@@ -34,10 +34,20 @@ export class Piece implements Frame {
  * written to no client any more.
  */
 export class SharedPages {
+  /** By the frames of a page, where several clients were given the same list. */
+  readonly #pieces = new WeakMap<readonly Frame[], readonly Frame[]>();
   #recent: WeakRef<readonly Piece[]>[] = [];
 
   /** Frames in pieces of at most {@link PIECE_BYTES}; a larger frame is a piece of its own, and so is each of a small page. */
   piecesOf(frames: readonly Frame[]): readonly Frame[] {
+    const known = this.#pieces.get(frames);
+    if (known !== undefined) return known;
+    const pieces = this.#alike(frames);
+    this.#pieces.set(frames, pieces);
+    return pieces;
+  }
+
+  #alike(frames: readonly Frame[]): readonly Frame[] {
     let bytes = 0;
     for (const frame of frames) bytes += frame.bytes.length;
     if (bytes < SMALL_BYTES) return frames;

@@ -12,10 +12,11 @@ import {
 } from '../../protocol/cursor.js';
 import { gapOf, gapOfLostLog, prependId } from '../../protocol/event-stream.js';
 import { parsePayload } from './frames.js';
+import { firstOf } from './recent-pages.js';
 import { wellFormed } from './script.js';
 import type { HistoryReply } from './scripts.js';
 import type { FrameSigner } from './signing.js';
-import { firstOf, type LogEntry, type TopicSlice } from './tail.js';
+import type { LogEntry, TopicSlice } from './tail.js';
 
 /** Bytes of the entries of one page, and of one call, about. */
 export const PAGE_BYTES = 256 * 1024;

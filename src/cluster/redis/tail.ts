@@ -4,6 +4,7 @@ import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { retentionFor } from '../../options/topic-history.js';
 import { beginningSince, firstAfter, isAfter, later } from '../../protocol/cursor.js';
 import { EVERYONE, isMailbox, isSourceTopic } from '../../protocol/names.js';
+import { RecentPages, type TopicPart } from './recent-pages.js';
 
 /** Milliseconds that the entries of a topic are kept, as the settings say. */
 export function retentionMs({ history, mailbox, source }: ResolvedSseOptions, topic: string): number {
@@ -41,8 +42,8 @@ interface Kept {
   readonly topic: string;
   readonly position: Cursor;
   readonly size: number;
-  /** By the monotonic clock, in milliseconds. */
-  readonly expiresAt: number;
+  /** By the monotonic clock, in milliseconds. Within a run no entry expires before an older one. */
+  expiresAt: number;
   /** `undefined` once it was dropped. */
   frame: Frame | undefined;
 }
@@ -83,6 +84,7 @@ const SHRINK_TO = 7 / 8;
  */
 export class LogTail {
   readonly #topics = new Map<string, TopicTail>();
+  readonly #pages = new RecentPages<Kept>();
   /** In the order in which they came; the oldest are dropped first. */
   #order: Kept[] = [];
   #bytes = 0;
@@ -246,7 +248,7 @@ export class LogTail {
     const head = this.#end(topics);
     if (head === undefined || after.epoch !== head.epoch || isAfter(after, head)) return undefined;
     let completeTo: Position = head;
-    const found: Kept[] = [];
+    const parts: TopicPart<Kept>[] = [];
     for (const topic of topics) {
       const tail = this.#topics.get(topic);
       const from = beginningSince(since.get(topic), head.epoch, after);
@@ -255,12 +257,11 @@ export class LogTail {
       const end = this.#endOf(tail, run);
       if (isAfter(completeTo, end)) completeTo = end;
       const first = firstAfter(run.entries, from);
-      // One more than is asked for, since the page must know where it ends.
-      for (const kept of run.entries.slice(first, first + limit + 1)) found.push(kept);
+      if (first < run.entries.length) parts.push({ entries: run.entries, first });
     }
     if (isAfter(head, after) && !isAfter(completeTo, after)) return undefined;
-    const first = firstOf(found, completeTo, limit, maxBytes);
-    return { head, completeTo: first.completeTo, frames: first.entries.flatMap(({ frame }) => frame ?? []) };
+    const page = this.#pages.pageOf(parts, completeTo, limit, maxBytes);
+    return { head, completeTo: page.completeTo, frames: page.frames };
   }
 
   /** The run in which a reader at this position finds the next entry, without entries that are too old. */
@@ -268,7 +269,12 @@ export class LogTail {
     const run = tail.runs.findLast(({ from }) => !isAfter(from, after));
     if (run === undefined || isAfter(after, this.#endOf(tail, run))) return undefined;
     const now = performance.now();
-    const old = run.entries.findLast(({ expiresAt }) => expiresAt <= now);
+    let old: Kept | undefined;
+    // Of thousands of entries, mostly none is too old.
+    for (const kept of run.entries) {
+      if (kept.expiresAt > now) break;
+      old = kept;
+    }
     if (old === undefined) return run;
     this.#cut(tail, old.position);
     return isAfter(run.from, after) ? undefined : run;
@@ -307,7 +313,7 @@ export class LogTail {
     const end = first.entries.at(-1)?.position;
     const rest = end === undefined ? 0 : firstAfter(last.entries, end);
     this.#drop(last.entries.slice(0, rest));
-    const entries = [...first.entries, ...last.entries.slice(rest)];
+    const entries = inOrderOfAge([...first.entries, ...last.entries.slice(rest)]);
     into.from = first.from;
     into.to = later(a.to, b.to);
     into.entries = entries;
@@ -357,6 +363,16 @@ export class LogTail {
   }
 }
 
+/** Has no entry expire before an older one: what the feed delivered and what was read have their ages by different clocks. */
+function inOrderOfAge(entries: Kept[]): Kept[] {
+  let earliest = Infinity;
+  for (const kept of entries.toReversed()) {
+    earliest = Math.min(earliest, kept.expiresAt);
+    kept.expiresAt = earliest;
+  }
+  return entries;
+}
+
 /** A frame whose bytes are no part of a buffer that Node shares among many: a kept part keeps all of that buffer. */
 function withOwnBytes(frame: Frame): Frame {
   const { bytes } = frame;
@@ -364,26 +380,4 @@ function withOwnBytes(frame: Frame): Frame {
   const own = Buffer.allocUnsafeSlow(bytes.length);
   own.set(bytes);
   return { ...frame, bytes: own };
-}
-
-/** The first entries, in order, within a number and a number of bytes, but at least one; complete up to where they end. */
-export function firstOf<E extends { readonly position: Cursor; readonly frame: Frame | undefined }>(
-  found: E[],
-  completeTo: Position,
-  limit: number,
-  maxBytes: number,
-): { readonly completeTo: Position; readonly entries: readonly E[] } {
-  found.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));
-  const entries: E[] = [];
-  let bytes = 0;
-  for (const entry of found) {
-    if (isAfter(entry.position, completeTo)) break;
-    const last = entries.at(-1);
-    if (last !== undefined && (entries.length >= limit || bytes >= maxBytes)) {
-      return { completeTo: last.position, entries };
-    }
-    entries.push(entry);
-    bytes += entry.frame?.bytes.length ?? 0;
-  }
-  return { completeTo, entries };
 }

@@ -19,6 +19,7 @@ const feed = inFile('cluster/redis/feed.ts');
 const reader = inFile('cluster/redis/log-reader.ts');
 const scan = inFile('cluster/redis/log-scan.ts');
 const tail = inFile('cluster/redis/tail.ts');
+const recentPages = inFile('cluster/redis/recent-pages.ts');
 const subscriber = inFile('cluster/redis/subscriber.ts');
 const gap = inFile('protocol/event-stream.ts');
 const cursor = inFile('connection/cursor.ts');
@@ -98,10 +99,22 @@ export const LOG_MUTATIONS: readonly LogMutation[] = [
     'if (!topic.done) end = earlier(end, topic.to);',
     ';',
   ),
-  tail('firstOf')(
+  recentPages('firstOf')(
     'entries of all topics are in one order',
     'found.sort((a, b) => (isAfter(a.position, b.position) ? 1 : -1));',
   ),
+  recentPages('beginsWith')(
+    'readers get one page that have the same entries before them',
+    'entries[first] === firsts[at]',
+    'true',
+  ),
+  recentPages('endsAlike')('a full page ends before what its reader may have', '!isAfter(completeTo, end)', 'true'),
+  recentPages('endsAlike')(
+    'a page ends with what its reader may have',
+    '!isAfter(madeTo, end) && !isAfter(end, madeTo)',
+    'true',
+  ),
+  tail('inOrderOfAge')('entries of a run become too old in their order', 'kept.expiresAt = earliest;'),
   tail('LogTail.lose')('the tail knows nothing before a gap', 'this.#cut(tail, until)'),
   tail('LogTail.lose')('the tail belongs to one log', 'this.clear();'),
   tail('LogTail.belongTo')('the tail belongs to one run of Redis', 'if (this.#run !== undefined) this.clear();'),

@@ -20,6 +20,7 @@ const TESTS: Readonly<Record<string, readonly string[]>> = {
   'log-reader': ['cluster/redis/log-feed', 'cluster/redis/log-reader'],
   'log-scan': ['cluster/redis/log-feed', 'cluster/redis/log-reader'],
   tail: ['cluster/redis/log-tail', 'cluster/redis/log-reader', 'cluster/redis/log-feed'],
+  'recent-pages': ['cluster/redis/log-tail', 'cluster/redis/log-reader', 'cluster/redis/log-feed'],
   subscriber: ['cluster/redis/log-feed'],
   gap: ['protocol/gap'],
   cursor: [

@@ -71,6 +71,36 @@ describe('LogTail', () => {
     expect(page(['a'], 10, 100, 60)).to.deep.equal({ head: 13, to: 12, got: [11, 12] });
   });
 
+  it('gives readers that miss the same entries one page', () => {
+    for (const sequence of [11, 12]) deliver('a', sequence);
+    const framesOf = (topics: readonly string[], limit: number) => tail.page(topics, at(10), limit, 100_000)?.frames;
+    const [all, full] = [framesOf(['a'], 100), framesOf(['a'], 1)];
+    expect(framesOf(['a', 'b'], 100)).to.equal(all);
+    deliver('b', 13);
+    expect(framesOf(['a'], 1)).to.equal(full);
+    expect(page(['a', 'b'], 10)).to.deep.equal({ head: 13, to: 13, got: [11, 12, 13] });
+    deliver('a', 14);
+    expect(framesOf(['a'], 1)).to.equal(full);
+    expect(page(['a'], 10)).to.deep.equal({ head: 14, to: 14, got: [11, 12, 14] });
+    expect(page(['a'], 11)).to.deep.equal({ head: 14, to: 14, got: [12, 14] });
+  });
+
+  it('gives no reader the page of another one that goes further', () => {
+    const learn = (topic: string, to: number, ...sequences: number[]) => {
+      const entries = sequences.map(sequence => entry(topic, sequence));
+      tail.learn({ topic, from: at(2), to: at(to), entries, ageOf: () => 0 }, 'e', 'run');
+    };
+    learn('a', 10, 3, 8);
+    learn('b', 5);
+    for (const limit of [2, 100]) {
+      expect(page(['a'], 2, limit)).to.deep.include({ got: [3, 8] });
+      expect(page(['a', 'b'], 2, limit)).to.deep.equal({ head: 10, to: 5, got: [3] });
+    }
+    deliver('a', 11);
+    expect(page(['a'], 2, 2)).to.deep.include({ to: 8, got: [3, 8] });
+    expect(page(['a', 'b'], 2, 2)).to.deep.equal({ head: 11, to: 5, got: [3] });
+  });
+
   it('serves nothing before the position from which it is complete, of other topics, or after its end', () => {
     deliver('a', 11);
     expect(page(['a'], 9)).to.equal(undefined);
@@ -92,6 +122,17 @@ describe('LogTail', () => {
     clock.tick(1);
     expect(page(['a'], 10)).to.equal(undefined);
     expect(page(['a'], 11)).to.deep.include({ got: [12] });
+  });
+
+  it('serves no entry that is too old behind one that is not', () => {
+    deliver('a', 11);
+    const slice = { topic: 'a', from: at(10), to: at(12), entries: [entry('a', 12)], ageOf: () => TTL / 2 };
+    tail.learn(slice, 'e', 'run');
+    tail.moveTo(at(12));
+    expect(page(['a'], 10)).to.deep.include({ got: [11, 12] });
+    clock.tick(TTL / 2);
+    expect(page(['a'], 10)).to.equal(undefined);
+    expect(page(['a'], 12)).to.deep.include({ got: [] });
   });
 
   it('keeps no more bytes than its bound, the newest ones', () => {
