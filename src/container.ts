@@ -12,7 +12,7 @@ import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
 import { GUARDS_DECIDE } from './node/authorization.js';
-import { Maintenance } from './node/maintenance.js';
+import { connectionProbes, Maintenance } from './node/maintenance.js';
 import { AuditTrail } from './node/node.js';
 import { DistributedSseService } from './node/service.js';
 import { MemoryConnectionStore } from './node/store.js';
@@ -102,7 +102,7 @@ function bindFacade(
         const maintenance = new Maintenance({ ...parts, telemetry: telemetry.maintenance, onInconsistency });
         const consistency = maintenance.reconciler;
         const service = new DistributedSseService({ ...parts, telemetry, consistency, maintenance });
-        maintenance.start(service.leakProbes());
+        maintenance.start(connectionProbes(service.node));
         // The node id is opaque, since clients see it.
         logger.info('this process is a node', { nodeId: options.node.id, host: hostname(), pid: process.pid });
         return service;

@@ -113,7 +113,7 @@ export class GuardedCluster {
   /** Joins once, however many callers ask. A failure rejects all of them, and the next call tries again. */
   join(): Promise<void> {
     if (this.#joined) return Promise.resolve();
-    if (this.#closing) return Promise.reject(closed());
+    if (this.#closing) return Promise.reject(closedService());
     this.#joining ??= this.#join();
     return this.#joining;
   }
@@ -177,7 +177,7 @@ export class GuardedCluster {
     try {
       await this.coordinator.start(this.listener());
       this.#joined = true;
-      if (this.#closing) throw closed();
+      if (this.#closing) throw closedService();
     } finally {
       this.#joining = undefined;
     }
@@ -300,7 +300,8 @@ function isGivenUp(context: OperationContext): boolean {
   return context.aborted ?? context.signal.aborted;
 }
 
-function closed(): SseError {
+/** The error of a call after the service was closed. */
+export function closedService(): SseError {
   return new SseError('CLOSED', 'the service was closed; load sseModule into a new container');
 }
 

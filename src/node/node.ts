@@ -1,5 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
-import type { GuardedCluster } from '../cluster/guarded-cluster.js';
+import { closedService, type GuardedCluster } from '../cluster/guarded-cluster.js';
 import { ClientConnection } from '../connection/client-connection.js';
 import { MessageIds, MessageMemories } from '../connection/direct-send.js';
 import { isEnded } from '../connection/end.js';
@@ -152,8 +152,7 @@ export class SseNode implements ConnectionObserver {
 
   /** @throws SseError `CLOSED` */
   assertOpen(): void {
-    if (!this.closed) return;
-    throw new SseError('CLOSED', 'the service was closed; load sseModule into a new container');
+    if (this.closed) throw closedService();
   }
 
   /** @throws SseError `CLOSED`, `DRAINING` */

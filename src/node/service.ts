@@ -11,7 +11,6 @@ import type {
   PublishReceipt,
   Receipt,
 } from '../contracts/events.js';
-import type { LeakProbe } from '../contracts/self-check.js';
 import type {
   BroadcastOptions,
   ClusterSendOptions,
@@ -43,7 +42,6 @@ import { reportIn } from './confirmations.js';
 import { NodeShutdown } from './drain.js';
 import { healthOf } from './health.js';
 import { NodeListener } from './listener.js';
-import { connectionProbes } from './maintenance.js';
 import { type NodeServices, SseNode } from './node.js';
 import { ConnectionOpener } from './open.js';
 import { LocalCopies, Publisher } from './publish.js';
@@ -56,7 +54,7 @@ import { LockTickets } from './tickets.js';
 
 /** The facade: each method checks its arguments and delegates to one use case. */
 export class DistributedSseService implements SseService {
-  /** Everything of this node, for the console. */
+  /** Everything of this node, for its maintenance and the console. */
   readonly node: SseNode;
   readonly #listener: NodeListener;
   readonly #subscriptions: Subscriptions;
@@ -96,11 +94,6 @@ export class DistributedSseService implements SseService {
     this.#publisher = new Publisher(node, copies);
     this.#shutdown = new NodeShutdown(node, sources);
     this.tickets = new LockTickets(cluster.locks);
-  }
-
-  /** What this node can leave behind of its connections. */
-  leakProbes(): readonly LeakProbe[] {
-    return connectionProbes(this.node);
   }
 
   get nodeId(): string {

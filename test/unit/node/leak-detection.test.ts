@@ -1,7 +1,7 @@
 import { expect } from 'chai';
 import sinon from 'sinon';
 import type { LeakProbe } from '../../../src/contracts/self-check.js';
-import { LeakDetection } from '../../../src/node/maintenance.js';
+import { connectionProbes, LeakDetection } from '../../../src/node/maintenance.js';
 import { SilentTelemetry } from '../../../src/telemetry/telemetry.js';
 import { amount } from '../../support/extent.js';
 import { RecordingLogger } from '../../support/recording-logger.js';
@@ -114,7 +114,7 @@ describe('LeakDetection', () => {
     beforeEach(async () => {
       cluster = new TestCluster();
       node = await cluster.started('a', { options: { connection: { heartbeat: 1000 } } });
-      detection.watch(node.service.leakProbes());
+      detection.watch(connectionProbes(node.service.node));
     });
 
     afterEach(() => cluster.close());
