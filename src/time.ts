@@ -7,7 +7,7 @@
 export const LONGEST_MS = 2 ** 31 - 1;
 
 /** When a {@link Periodic} job runs. */
-export interface Period {
+interface Period {
   /** Milliseconds from the end of one run to the begin of the next; more than 24 days count as 24 days. */
   readonly everyMs: number;
   /** How much a pause varies at random, as a share of it: 0.1 is ten percent more or less. Default 0. */
@@ -136,7 +136,7 @@ export function withTimeout<T, L>(work: Promise<T>, ms: number, onTimeout: () =>
 }
 
 /** How often a step is repeated. */
-export interface Repetition {
+interface Repetition {
   /** Calls at most, the first one included. */
   readonly tries: number;
   /** Milliseconds between two calls, give or take half, so that nodes that failed together do not return together. */

@@ -6,7 +6,7 @@ export const scope: Partial<
 > = globalThis;
 
 /** What happens to the page that a stream belongs to. */
-export interface PageListener {
+interface PageListener {
   /** The page is visible again: what waits need not wait any longer. */
   wake(): void;
   /** The network came back, or is another one: an open connection may be dead. */

@@ -3,7 +3,7 @@ import type { Block } from './options.js';
 const LINE_BREAK = /\r\n|\n|\r/;
 
 /** What a parser reports. */
-export interface ParserListener {
+interface ParserListener {
   onBlock(block: Block): unknown;
   onRetry(ms: number): void;
 }

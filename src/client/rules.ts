@@ -20,7 +20,7 @@ export type Step =
   | { readonly kind: 'wait'; readonly end: StreamEnd; readonly ms: number; readonly atLeast: number };
 
 /** What is known about the attempts before. */
-export interface History {
+interface History {
   /** Attempts since the last connection that lasted; below 0 the status 204 is not the end of the stream yet. */
   readonly failures: number;
   /** The reconnection time: the server's last `retry:`, else {@link ConnectOptions.delay}. */

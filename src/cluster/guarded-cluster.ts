@@ -19,7 +19,7 @@ import { SseError, type UnavailableCode } from '../errors.js';
 import { withTimeout } from '../time.js';
 
 /** The result of a publication that never rejects because of the cluster. */
-export type StoreResult = (PublicationResult & { readonly outcome: 'published' }) | Unanswered;
+type StoreResult = (PublicationResult & { readonly outcome: 'published' }) | Unanswered;
 
 /** A call without an answer: it was certainly not sent, or that is not known. */
 type Unanswered = { readonly outcome: 'unknown' } | Unavailable;

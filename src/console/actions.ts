@@ -12,7 +12,7 @@ import type { Station } from './station.js';
 const MAX_BODY_BYTES = 2 * 1024 * 1024;
 
 /** What an action did, for its audit. */
-export interface Done<Name extends ActionName = ActionName> {
+interface Done<Name extends ActionName = ActionName> {
   /** A connection, topic, user, node or key. */
   readonly target: string;
   readonly outcome: string;

@@ -10,7 +10,7 @@ const MOST_CHARACTERS = 2_000;
 const MOST_TOPICS = 50;
 
 /** What a client is asked about. */
-export interface LogQuery {
+interface LogQuery {
   readonly topics: readonly string[];
   readonly after: string | undefined;
   readonly broadcasts: boolean;

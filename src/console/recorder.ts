@@ -19,7 +19,7 @@ const RATE_MS = 5_000;
 type NewHappening = Happening extends infer H ? (H extends Happening ? Omit<H, 'id' | 'at' | 'nodeId'> : never) : never;
 
 /** What happened in one period. */
-export type Activity = HappeningsEvent & { readonly sends: SendsEvent };
+type Activity = HappeningsEvent & { readonly sends: SendsEvent };
 
 /**
  * Records what a node does while somebody looks at it: counts of the present period, the latest happenings and receipts. All

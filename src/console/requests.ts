@@ -16,7 +16,7 @@ import { SAMPLE_MS, type Station } from './station.js';
 import type { Viewers } from './viewers.js';
 
 /** What the requests of one console use. */
-export interface ConsoleServices {
+interface ConsoleServices {
   readonly gate: Gate;
   readonly station: Station;
   readonly resources: Resources;

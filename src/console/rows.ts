@@ -7,7 +7,7 @@ import type { ConnectionRow, SourceRow, TopicRow } from './contract.js';
 import { type Check, isFlag, isListOf, isNumber, isOneOf, isShape, isText, orNull } from './shape.js';
 
 /** What a row needs of the recorder, if there is one. */
-export interface Recorded {
+interface Recorded {
   reconnectsOf(connectionId: string): number;
   rateOf(topic: string): number;
   readonly closed: readonly ConnectionRow[];
@@ -36,7 +36,7 @@ export interface SortKey {
 }
 
 /** One node's share of a page. */
-export interface ConnectionsPart {
+interface ConnectionsPart {
   readonly total: number;
   readonly matching: number;
   readonly rows: readonly ConnectionRow[];
@@ -193,7 +193,7 @@ function isBehind(key: SortKey, value: number, connectionId: string, nodeId: str
 }
 
 /** One node's share of the topics. */
-export interface TopicsPart {
+interface TopicsPart {
   readonly total: number;
   readonly rows: readonly Pick<TopicRow, 'topic' | 'subscribers' | 'rate'>[];
 }

@@ -14,7 +14,7 @@ const SPREAD_MS = 3_000;
 const ASKED_AT_ONCE = 100;
 
 /** The topics that a connection may follow, each with the position after which it may; `undefined`: from its beginning. */
-export type Grants = ReadonlyMap<string, Cursor | undefined>;
+type Grants = ReadonlyMap<string, Cursor | undefined>;
 
 /** A connection that ends by itself, or about which the authorizer is asked again. Both by the monotonic clock. */
 interface Stay {

@@ -9,7 +9,7 @@ import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { idsOf } from '../protocol/names.js';
 
 /** Who opens a connection, for the limits per client. */
-export interface Client {
+interface Client {
   readonly user?: string | undefined;
   readonly address?: string | undefined;
 }

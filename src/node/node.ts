@@ -319,7 +319,7 @@ interface OwnHook {
 }
 
 /** The hooks that applications set for clients that miss entries. A failure of a hook is logged; the stream goes on. */
-export class ResetHooks {
+class ResetHooks {
   readonly #hooks = new WeakMap<LocalConnection, OwnHook>();
 
   constructor(

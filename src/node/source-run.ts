@@ -14,7 +14,7 @@ const WINDOW = 32;
 const PAUSE_MS = 100;
 
 /** An event of a run. */
-export interface SourceEntry {
+interface SourceEntry {
   readonly event: string;
   readonly data: unknown;
   /** Counts the events of the run, from 1. */

@@ -28,7 +28,7 @@ const LOOKED_AT_AGAIN = 16;
 const MOST_RECENT = 100;
 
 /** A source that runs on this node. */
-export interface Run {
+interface Run {
   readonly run: SourceRun;
   /** Resolves when its end was published, or cannot be. */
   readonly ended: Promise<void>;

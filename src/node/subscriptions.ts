@@ -16,7 +16,7 @@ import { cursorOf } from './replay.js';
 export const CLOSED: CommandReceipt = { outcome: 'unavailable', code: 'CLOSED' };
 
 /** What a connection follows from its beginning. */
-export interface InitialTopics {
+interface InitialTopics {
   /** Topics to be subscribed. */
   readonly wanted: readonly string[];
   /** Where the client began to follow some of them. */

@@ -28,7 +28,7 @@ import { entries, topicHistories } from './topic-history.js';
 const MAX_DEADLINE_MS = 600_000;
 
 /** What a node id may be: it becomes part of keys and of log lines. */
-export const NODE_ID = /^[A-Za-z0-9_.-]{1,80}$/;
+const NODE_ID = /^[A-Za-z0-9_.-]{1,80}$/;
 
 /**
  * Every setting: its path, kind, default, and text (the comment). The types of the options, the validation, the names in

@@ -198,7 +198,7 @@ function withRetries(settings: Settings): ResolvedSseOptions['resilience'] {
 }
 
 /** A part of the table of settings. */
-export interface SettingGroup {
+interface SettingGroup {
   readonly [key: string]: Setting<unknown> | SettingGroup;
 }
 
@@ -236,7 +236,7 @@ export type EnvironmentOption = false | { readonly prefix: string };
 const USUAL = { prefix: 'SSE_' };
 
 /** A value that the environment sets. */
-export interface VariableValue {
+interface VariableValue {
   readonly variable: string;
   /** Decoded, not yet validated. */
   readonly value: unknown;
@@ -246,7 +246,7 @@ export interface VariableValue {
  * The values that the environment has, by the path of their setting. An empty variable, or one of blanks, counts as unset.
  * A variable that is nearly the name of a setting is a problem; variables of Kubernetes and of other programs are ignored.
  */
-export function readEnvironment(
+function readEnvironment(
   env: NodeJS.ProcessEnv,
   problems: OptionProblems,
   source: EnvironmentOption = USUAL,

@@ -158,7 +158,7 @@ export function isMailbox(topic: string): boolean {
 }
 
 /** Begins the topic of a user, and names that only connections of a user may follow. */
-export const USER_PREFIX = '=';
+const USER_PREFIX = '=';
 
 /** Whether connections follow a topic without being asked for it: it is that of a connection, or that of a user. */
 export function isOwnTopic(topic: string): boolean {

@@ -19,7 +19,7 @@ import { SseError } from '../errors.js';
 import { ATTRIBUTE, type HistogramName, type MetricDefinition, METRICS, type ObservableName, SCOPE } from './names.js';
 
 /** Gets a value of a metric with its labels. */
-export type Observe = (value: number, labels?: Attributes) => void;
+type Observe = (value: number, labels?: Attributes) => void;
 
 const COUNTED: Readonly<Record<OperationKind, true>> = {
   register: true,

@@ -152,7 +152,7 @@ const SUPPRESS_TRACING = createContextKey('OpenTelemetry SDK Context Key SUPPRES
 const QUIET = ROOT_CONTEXT.setValue(SUPPRESS_TRACING, true);
 
 /** Records the maintenance of a node in OpenTelemetry. */
-export class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
+class OpenMaintenanceTelemetry implements MaintenanceTelemetry {
   readonly commanded: MaintenanceTelemetry['commanded'];
 
   constructor(private readonly reporting: Reporting) {

@@ -40,7 +40,7 @@ interface AskOptions {
 }
 
 /** The answer of one node. */
-export type CommandReply =
+type CommandReply =
   | { readonly kind: 'answered'; readonly result: CommandResult }
   /** The node did not carry it out. */
   | { readonly kind: 'refused'; readonly reason: string }

@@ -218,7 +218,7 @@ export const PARTITION_TAGS = [
 ] as const;
 
 /** What publishes in a script. */
-export type PublishCommand = 'PUBLISH' | 'SPUBLISH';
+type PublishCommand = 'PUBLISH' | 'SPUBLISH';
 
 /** The command of a kind of Pub/Sub. */
 export function publishCommand(mode: PubSubMode): PublishCommand {

@@ -26,7 +26,7 @@ export const TOPICS_PER_CALL = 32;
 const CATCH_UP_ENTRIES = 500;
 
 /** A part of the log, in order. */
-export interface LogPage {
+interface LogPage {
   /** Complete up to here. */
   readonly completeTo: Position;
   readonly entries: readonly LogEntry[];
@@ -49,7 +49,7 @@ export interface Look {
 }
 
 /** A topic with entries that a scan has not returned yet. */
-export interface ScannedTopic {
+interface ScannedTopic {
   readonly name: string;
   /** The last id when the scan began. */
   readonly last: Position;

@@ -30,7 +30,7 @@ const LONGEST_MS = 15_000;
 export const HIDDEN_MS = 10_000;
 
 /** An answer of the API that is no success. */
-export class ApiError extends Error {
+class ApiError extends Error {
   constructor(
     readonly status: number,
     readonly code: string,

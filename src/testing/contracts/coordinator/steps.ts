@@ -18,8 +18,8 @@ export interface Node {
   readonly listener: RecordingListener;
 }
 
-export const KEEP: Retention = { maxEntries: 100, ttl: 60_000 };
-export const EVERYTHING = 1000;
+const KEEP: Retention = { maxEntries: 100, ttl: 60_000 };
+const EVERYTHING = 1000;
 export const CHECK: ReconcileRequest = {
   scope: 'node',
   maxRepairs: 1_000,
