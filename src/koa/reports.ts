@@ -1,4 +1,5 @@
 import type { Context } from 'koa';
+import type { CommandReceipt } from '../contracts/events.js';
 import type { SseService } from '../contracts/service.js';
 import { SseError } from '../errors.js';
 
@@ -22,29 +23,37 @@ export async function answerReport(
   service: Pick<SseService, 'confirm'>,
   user: string | undefined,
 ): Promise<void> {
-  const receipt = await service.confirm(await jsonBodyOf(ctx, 'a report', MAX_REPORT_BYTES), user);
+  const refusal = refusalOf(await service.confirm(await jsonBodyOf(ctx, 'a report', MAX_REPORT_BYTES), user));
+  if (refusal === undefined) ctx.status = 204;
+  else if (refusal.code !== 'RATE_LIMITED') throw refusal;
+  else answerTooMany(ctx, refusal);
+}
+
+/** Why a report had no effect; `undefined` when it had. */
+export function refusalOf(receipt: CommandReceipt): SseError | undefined {
   switch (receipt.outcome) {
     case 'delivered':
     case 'stored':
-      ctx.status = 204;
-      return;
+      return undefined;
     case 'not-connected':
-      throw new SseError('CONNECTION_CLOSED', 'no node has this connection; a report after its end has no effect');
-    case 'rejected':
-      // A client that is refused a stream waits longer.
-      if (receipt.code === 'RATE_LIMITED') answerTooMany(ctx);
-      else throw new SseError(receipt.code, 'the report must have the token of its connection; see docs/client.md');
-      return;
+      return new SseError('CONNECTION_CLOSED', 'no node has this connection; a report after its end has no effect');
+    case 'rejected': {
+      const { code } = receipt;
+      return code === 'RATE_LIMITED'
+        ? new SseError(code, 'too many reports; report again later, and more at once')
+        : new SseError(code, 'the report must have the token of its connection; see docs/client.md');
+    }
     case 'unknown':
     case 'unavailable':
-      throw new SseError('UNAVAILABLE', 'the node of this connection cannot be reached; report again later');
+      return new SseError('UNAVAILABLE', 'the node of this connection cannot be reached; report again later');
   }
 }
 
-function answerTooMany(ctx: Context): void {
-  ctx.status = 429;
+/** A client that is refused a stream waits longer. */
+function answerTooMany(ctx: Context, { code, message, status }: SseError): void {
+  ctx.status = status;
   ctx.set({ 'Retry-After': '1', 'Cache-Control': 'no-store' });
-  ctx.body = { error: { code: 'RATE_LIMITED', message: 'too many reports; report again later, and more at once' } };
+  ctx.body = { error: { code, message } };
 }
 
 /** Milliseconds for a body. */

@@ -4,10 +4,10 @@ import { connect, type ConnectOptions, type EventMap, type FetchInit } from '../
 import { MemoryBus } from '../cluster/memory/bus.js';
 import { LocalCoordinator } from '../cluster/memory/coordinator.js';
 import { sseModule, type SseOverrides } from '../container.js';
-import type { CommandReceipt } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
 import { type ConnectionOptions, SseService } from '../contracts/service.js';
 import { httpStatusOf, SseError } from '../errors.js';
+import { refusalOf } from '../koa/reports.js';
 import { resolveOptions, type SseOptions } from '../options/sse-options.js';
 import { TestClient } from './client.js';
 import { MemorySocket } from './memory-socket.js';
@@ -196,23 +196,8 @@ export class TestCluster {
 
 /** The status with which the middleware answers the report of a client that confirms. */
 async function answerReport(sse: SseService, body: unknown): Promise<Response> {
-  const receipt = await sse.confirm(JSON.parse(String(body)));
-  return new Response(null, { status: reportStatusOf(receipt) });
-}
-
-function reportStatusOf(receipt: CommandReceipt): number {
-  switch (receipt.outcome) {
-    case 'delivered':
-    case 'stored':
-      return 204;
-    case 'not-connected':
-      return httpStatusOf('CONNECTION_CLOSED');
-    case 'rejected':
-      return httpStatusOf(receipt.code);
-    case 'unknown':
-    case 'unavailable':
-      return httpStatusOf('UNAVAILABLE');
-  }
+  const refused = refusalOf(await sse.confirm(JSON.parse(String(body))));
+  return new Response(null, { status: refused?.status ?? 204 });
 }
 
 /** The answer of the middleware to a refused request, without its text. */
