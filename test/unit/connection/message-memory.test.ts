@@ -13,16 +13,6 @@ describe('MessageMemory', () => {
     memory = new MessageMemory();
   });
 
-  it('knows the answer given to a message id', () => {
-    memory.remember('a', DELIVERED, 0);
-    memory.remember('b', BUFFERED, 0);
-    expect([memory.recall('a', 1), memory.recall('b', 1), memory.recall('c', 1)]).to.deep.equal([
-      DELIVERED,
-      BUFFERED,
-      undefined,
-    ]);
-  });
-
   it('remembers for a minute', () => {
     memory.remember('a', DELIVERED, 5);
     expect(memory.recall('a', 5 + REMEMBER_MS)).to.equal(DELIVERED);

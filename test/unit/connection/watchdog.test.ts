@@ -70,17 +70,6 @@ describe('Watchdog', () => {
     expect(connection.looks).to.have.length(5);
   });
 
-  it('closes a connection when it has reached its age', () => {
-    watchdog = new Watchdog(30_000, 60_000);
-    const connection = new WaitingConnection();
-    watchdog.age(connection);
-    clock.tick(59_999);
-    expect(connection.expiredAt).to.equal(undefined);
-    clock.tick(1);
-    expect(connection.expiredAt).to.equal(60_000);
-    expect([...watchdog.connections()].length).to.equal(0);
-  });
-
   it('closes each connection at its own age', () => {
     watchdog = new Watchdog(30_000, 60_000);
     const connections = Array.from({ length: 5 }, () => {
@@ -91,6 +80,7 @@ describe('Watchdog', () => {
     });
     clock.tick(60_000);
     expect(connections.map(({ expiredAt }) => expiredAt)).to.deep.equal([60_000, 70_000, 80_000, 90_000, 100_000]);
+    expect([...watchdog.connections()].length).to.equal(0);
   });
 
   it('knows no age when there is no limit', () => {

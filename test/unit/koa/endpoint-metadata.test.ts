@@ -183,17 +183,6 @@ describe('@SseEndpoint', () => {
 });
 
 describe('@SseController', () => {
-  it('writes prefix and guards', () => {
-    @SseController('/v1', { guards: [Guard] })
-    class Controller {}
-    expect(controllerOf(Controller)).to.deep.equal({ prefix: '/v1', options: { guards: [Guard] } });
-  });
-
-  it('is optional', () => {
-    class Controller {}
-    expect(controllerOf(Controller)).to.deep.equal({ prefix: '', options: {} });
-  });
-
   it('is inherited', () => {
     @SseController('/v1', { guards: [Guard] })
     class Parent {}

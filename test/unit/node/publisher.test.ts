@@ -231,21 +231,6 @@ describe('Publisher', () => {
       expect(unsubscribed.sink.data('message')).to.deep.equal([]);
     });
 
-    it('answers the topic and the id', async () => {
-      const { topic, id = '' } = await node.service.publish('news', 'message', 'x');
-      expect(topic).to.equal('news');
-      expect(parseCursor(id)).to.not.equal(undefined);
-    });
-
-    it('with a key that was used answers the first id and is not delivered again', async () => {
-      const { sink } = await other.connect('c1', { topics: ['news'] });
-      const options = { idempotencyKey: 'k' };
-      const first = await node.service.publish('news', 'message', 'x', options);
-      expect(await other.service.publish('news', 'message', 'x', options)).to.deep.equal(first);
-      await turns();
-      expect(sink.data('message')).to.deep.equal(['x']);
-    });
-
     it('has no id where its topic keeps no history', async () => {
       const quiet = await cluster.started('c', {
         options: { history: { topics: { 'live.*': false } } },
