@@ -73,11 +73,7 @@ export function millisecondsWithin(min: number, max = LONGEST_MS): Kind<number> 
 }
 
 /** Whole milliseconds, or `false` for off. */
-export const millisecondsOrOff: Kind<number | false> = simple(
-  `${milliseconds.rule}, or false`,
-  value => value === false || isWhole(value, 1, LONGEST_MS),
-  text => (isOff(text) ? false : decodeNumber(text)),
-);
+export const millisecondsOrOff = orOff(milliseconds);
 
 /** Whole seconds, at least 1. */
 export const seconds = wholeNumber('seconds', 1, LONGEST_MS);
@@ -91,17 +87,15 @@ export function count(min: number, max?: number): Kind<number> {
 }
 
 /** A whole number of anything, at least 1, or `false` for off. */
-export const countOrOff: Kind<number | false> = simple(
-  `${count(1).rule}, or false`,
-  value => value === false || isWhole(value, 1, Number.MAX_SAFE_INTEGER),
-  text => (isOff(text) ? false : decodeNumber(text)),
-);
+export const countOrOff = orOff(count(1));
 
 /** `'auto'`, or `false` for off. */
-export const autoOrOff: Kind<'auto' | false> = simple(
-  "'auto', or false",
-  value => value === 'auto' || value === false,
-  text => (isOff(text) ? false : text.trim()),
+export const autoOrOff = orOff(
+  simple(
+    "'auto'",
+    (value): value is 'auto' => value === 'auto',
+    text => text.trim(),
+  ),
 );
 
 /** True or false. */
@@ -233,6 +227,15 @@ export function simple<T>(
   const check: Kind<T>['check'] = (value, where, problems) =>
     accepts(value) ? value : problems.refuse(where, rule, value);
   return { rule, check, accepts, ...(decode && { decode }) };
+}
+
+/** The same kind, or `false` for off. */
+function orOff<T>({ rule, accepts, decode }: Kind<T>): Kind<T | false> {
+  return simple(
+    `${rule}, or false`,
+    (value): value is T | false => value === false || accepts?.(value) === true,
+    text => (isOff(text) ? false : decode?.(text)),
+  );
 }
 
 /** Decimal digits only: `Number` would also take '', '0x10' and '1e3', which an operator does not mean as numbers. */

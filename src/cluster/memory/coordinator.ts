@@ -9,10 +9,9 @@ import type {
   Route,
   RouteRegistry,
 } from '../../contracts/cluster.js';
-import type { ClusterListener } from '../../contracts/listener.js';
 import type { CommandReceipt, SendResult } from '../../contracts/events.js';
+import type { ClusterListener, RememberedOutcome } from '../../contracts/listener.js';
 import type { SelfCheck } from '../../contracts/self-check.js';
-import type { RememberedOutcome } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
 import { carriedTrace } from '../../protocol/names.js';
 import { certainOutcome, closedCoordinator, rejection, unreachable } from '../guarded-cluster.js';
