@@ -1,6 +1,6 @@
 import type { Cursor, Frame, Gap, Position } from '../contracts/events.js';
 import { cursorBefore, isAfter } from '../protocol/cursor.js';
-import { GapReport, idOf, type ResetFrame, withoutId } from '../protocol/event-stream.js';
+import { GapReport, idOf, NOTHING, type ResetFrame, withoutId } from '../protocol/event-stream.js';
 import { EVERYONE } from '../protocol/names.js';
 
 /** The position of one client in the ordered log: the newest entry that this node has given to it. */
@@ -116,8 +116,6 @@ export class ClientCursor {
     }
   }
 }
-
-const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 
 /** Whose ids the last id of one client is made of: those of the log, or those of the application. */
 export class ClientIds {

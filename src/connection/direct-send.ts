@@ -3,7 +3,7 @@ import type { EventOptions, LocalReceipt, LocalResult } from '../contracts/event
 import type { LocalConnection, MessageResults } from '../contracts/store.js';
 import type { EventTelemetry } from '../contracts/telemetry.js';
 import type { SseErrorCode } from '../errors.js';
-import type { EventEncoder } from '../protocol/event-stream.js';
+import { type EventEncoder, NOTHING } from '../protocol/event-stream.js';
 import { Periodic } from '../time.js';
 
 /** What direct sends of one node share. */
@@ -34,6 +34,14 @@ export function directSend(
   const receipt = localReceipt(subject, result);
   events.sent('connection', event, receipt.outcome);
   return receipt;
+}
+
+/**
+ * What a delivery would answer now: whether the socket of a connection took everything. The frames that this tick has gathered
+ * are written for that.
+ */
+export function presentOutcome(connection: Pick<LocalConnection, 'deliver'>): LocalResult['outcome'] {
+  return connection.deliver(NOTHING).outcome;
 }
 
 /** Makes message ids that no other send has. */

@@ -1,4 +1,4 @@
-import { NOT_CONNECTED } from '../connection/direct-send.js';
+import { NOT_CONNECTED, presentOutcome } from '../connection/direct-send.js';
 import type { ClusterListener, Registered, RememberedOutcome } from '../contracts/listener.js';
 import type { Revocation } from '../contracts/authorization.js';
 import type { CloseReason } from '../contracts/connection.js';
@@ -24,7 +24,6 @@ import type { Subscriptions } from './subscriptions.js';
 /** The entry has usually arrived before the question whether it has, so a poll is rare. */
 const POLL_MS = 10;
 const LONGEST_WAIT_MS = 1_000;
-const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 
 /** Carries out on the store of this node what the cluster asks of it. */
 export class NodeListener implements ClusterListener {
@@ -187,9 +186,8 @@ export class NodeListener implements ClusterListener {
   }
 }
 
-/** Whether its socket took everything; the frames that this tick has gathered are written for that. */
 function writtenBy(connection: LocalConnection): 'delivered' | 'buffered' | undefined {
-  const { outcome } = connection.deliver(NOTHING);
+  const outcome = presentOutcome(connection);
   if (outcome === 'not-connected') return undefined;
   return outcome === 'delivered' ? outcome : 'buffered';
 }

@@ -1,6 +1,6 @@
+import { presentOutcome } from '../connection/direct-send.js';
 import type { Beating, HeartbeatWheel, Watchdog, Watched } from '../connection/scheduler.js';
 import type { ClusterCoordinator, EventLog } from '../contracts/cluster.js';
-import type { Frame } from '../contracts/events.js';
 import type { Logger } from '../contracts/logger.js';
 import type { InconsistencyListener, LeakProbe, ReconcileReport, ReconcileRequest } from '../contracts/self-check.js';
 import type { ConnectionStore, LocalConnection } from '../contracts/store.js';
@@ -309,8 +309,6 @@ function inWords(found: ReconcileReport['found']): string {
   return `this node and the cluster differ (${counts.join(', ')})`;
 }
 
-const NOTHING: Frame = { bytes: Buffer.alloc(0) };
-
 /** What the connections of a node are in. */
 interface ProbedParts {
   readonly store: ConnectionStore;
@@ -351,9 +349,8 @@ function heartbeatProbe(wheel: HeartbeatWheel): LeakProbe<Beating> {
   };
 }
 
-/** An empty frame writes nothing; only the answer counts. */
 function isGone(connection: LocalConnection): boolean {
-  return connection.state.kind === 'open' && connection.deliver(NOTHING).outcome === 'not-connected';
+  return connection.state.kind === 'open' && presentOutcome(connection) === 'not-connected';
 }
 
 /** All that the timers visit are connections, although they see less of them. */

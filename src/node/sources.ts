@@ -6,7 +6,7 @@ import type { ConnectionOptions } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import { beginningOf, ENDED, formatCursor, parseCursor } from '../protocol/cursor.js';
-import { encodeId, encodeReset } from '../protocol/event-stream.js';
+import { encodeId, encodeReset, NOTHING } from '../protocol/event-stream.js';
 import { endingOf, isSourceTopic, type SourceEnding, sourceKey, sourceTopic } from '../protocol/names.js';
 import { Periodic, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
@@ -20,7 +20,6 @@ import {
   SourceRun,
 } from './source-run.js';
 
-const NOTHING: Frame = { bytes: Buffer.alloc(0) };
 /** After the last entry of a source. Its end is known as long as the client has it, not only for `source.ttl`. */
 const HAS_ALL: Frame = { bytes: encodeId(ENDED) };
 /** Sources of which a watch finds out anew who runs them, although their node is known. */

@@ -7,6 +7,9 @@ import { checkEventId, checkEventName, checkRetry } from './names.js';
 /** An event that can be sent, or the code of the refusal that a receipt is to carry. */
 export type PreparedEvent = { readonly frame: Frame } | { readonly refused: SseErrorCode };
 
+/** A frame that writes nothing. */
+export const NOTHING: Frame = { bytes: Buffer.alloc(0) };
+
 /** Encodes an event of the application into a frame, once for all receivers. */
 export class EventEncoder {
   constructor(private readonly maxEventBytes: number) {}

@@ -6,8 +6,8 @@ import type { Retention } from '../../../src/contracts/cluster.js';
 import type { Cursor, Position } from '../../../src/contracts/events.js';
 import { formatCursor, isAfter } from '../../../src/protocol/cursor.js';
 import { EVERYONE } from '../../../src/protocol/names.js';
+import { gapIn } from '../../../src/testing/contracts/coordinator/steps.js';
 import { collectGarbage } from '../../support/collect-garbage.js';
-import { gapIn } from '../../support/gap-in.js';
 
 const KEEP: Retention = { maxEntries: 100, ttl: 60_000 };
 const START = 1_700_000_000_000;

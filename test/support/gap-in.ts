@@ -1,1 +1,0 @@
-export { gapIn } from '../../src/testing/contracts/coordinator/steps.js';
