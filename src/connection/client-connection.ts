@@ -236,7 +236,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#handling?.use();
     this.#sources += 1;
     try {
-      await pump(sourceOf(source), new SourceTarget(this, this.#environment, id => (this.#ids.newest = id)));
+      await pump(sourceOf(source), new SourceTarget(this, this.#environment, id => this.#ids.gave(id)));
     } finally {
       this.#sources -= 1;
     }
@@ -288,7 +288,7 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
     this.#environment.watchdog.forget(this);
     if (isHeadSent(before)) this.#sink.destroy();
     if (before.kind !== 'draining') this.#stop(finalReason);
-    this.#ending?.resolve(finalReason);
+    this.#ending?.settle(finalReason);
     this.#environment.observer.onClosed(this);
   }
 

@@ -120,7 +120,7 @@ export class ClientCursor {
 /** Whose ids the last id of one client is made of: those of the log, or those of the application. */
 export class ClientIds {
   /** The id of the newest event that has one of the application. */
-  newest: string | undefined;
+  #newest: string | undefined;
 
   /** @param own `ids: 'application'` */
   constructor(readonly own: boolean) {}
@@ -130,8 +130,13 @@ export class ClientIds {
     if (position !== undefined) return true;
     const id = idOf(bytes);
     if (id === undefined) return true;
-    if (this.own) this.newest = id;
+    if (this.own) this.gave(id);
     return this.own;
+  }
+
+  /** The client was given an event with this id of the application. */
+  gave(id: string): void {
+    this.#newest = id;
   }
 
   /** A frame as the client gets it: an entry of the log without its id, where ids are the application's. */
@@ -146,6 +151,6 @@ export class ClientIds {
    * @param position that of the log @param brought the id of the request
    */
   last(position: string | undefined, brought: string | undefined): string | undefined {
-    return this.newest ?? (this.own ? (brought ?? '') : position);
+    return this.#newest ?? (this.own ? (brought ?? '') : position);
   }
 }

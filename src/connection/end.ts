@@ -30,16 +30,16 @@ export function isEnded(state: ConnectionState): state is Extract<ConnectionStat
  */
 export class Ending extends AsyncResource {
   readonly #controller = new AbortController();
-  resolve: (reason: CloseReason) => void = () => undefined;
+  #resolve: (reason: CloseReason) => void = () => undefined;
   readonly closed = new Promise<CloseReason>(resolve => {
-    this.resolve = resolve;
+    this.#resolve = resolve;
   });
 
   /** @param state the present state of the connection, which may have ended already */
   constructor(state: ConnectionState) {
     super('distributed-sse.connection');
     if (isEnded(state)) this.#controller.abort(state.reason);
-    if (state.kind === 'closed') this.resolve(state.reason);
+    if (state.kind === 'closed') this.#resolve(state.reason);
   }
 
   get signal(): AbortSignal {
@@ -49,15 +49,23 @@ export class Ending extends AsyncResource {
   abort(reason: CloseReason): void {
     this.runInAsyncScope(() => this.#controller.abort(reason));
   }
+
+  /** The socket is gone as well. */
+  settle(reason: CloseReason): void {
+    this.#resolve(reason);
+  }
 }
 
 /** A handler of the application that runs before the head is sent, and may still refuse the connection. */
 export class Handling {
-  /** Why the connection closes once it has opened. */
-  deferred: CloseReason | undefined;
-
+  #deferred: CloseReason | undefined;
   #used = false;
   #resolve: (() => void) | undefined;
+
+  /** Why the connection closes once it has opened. */
+  get deferred(): CloseReason | undefined {
+    return this.#deferred;
+  }
 
   /** Whether the handler has sent something, or the connection has stopped. */
   get used(): boolean {
@@ -80,7 +88,7 @@ export class Handling {
   /** Whether a close waits for the head: one of the application's, so that its client learns the reason. */
   defers(reason: CloseReason): boolean {
     if (isLibraryReason(reason) && reason !== 'closed' && reason !== 'completed') return false;
-    this.deferred ??= reason;
+    this.#deferred ??= reason;
     this.use();
     return true;
   }
