@@ -1,5 +1,5 @@
 import type { Context } from 'koa';
-import type { PublishReceipt } from '../contracts/events.js';
+import type { CloseReceipt, PublishReceipt } from '../contracts/events.js';
 import type { SseService } from '../contracts/service.js';
 import { SseError } from '../errors.js';
 import { jsonBodyOf } from '../koa/reports.js';
@@ -27,46 +27,15 @@ export type ActionRunner = { readonly [Name in ActionName]: (body: Body) => Prom
 /** The actions of the console. Each method of the service that one needs checks the names itself. */
 export function actionsOf(service: SseService, station: Station): ActionRunner {
   return {
-    send: async body => {
-      const connectionId = text(body, 'connectionId');
-      const durable = optional(body, 'durable', 'boolean');
-      const options = durable === undefined ? {} : { durable };
-      const receipt = await service.sendMessageToConnection(connectionId, eventOf(body), dataOf(body), options);
-      const { outcome, messageId, ms } = receipt;
-      const answer = {
-        ...{ outcome, connectionId, messageId, ms },
-        code: codeOf(receipt),
-        nodeId: ('nodeId' in receipt && receipt.nodeId) || null,
-      };
-      return { target: connectionId, outcome, answer };
-    },
-    publish: async body => {
-      const topic = optional(body, 'topic', 'string');
-      const options = optional(body, 'history', 'boolean') === false ? { history: false as const } : {};
-      const event = eventOf(body);
-      const data = dataOf(body);
-      if (topic !== undefined) {
-        const receipt = await service.publish(topic, event, data, options);
-        const answer = { ...published(receipt), topic, local: null, nodes: null };
-        return { target: topic, outcome: receipt.outcome, answer };
-      }
-      const receipt = await service.broadcastToCluster(event, data, options);
-      const { local, nodes } = receipt;
-      return { target: '*', outcome: receipt.outcome, answer: { ...published(receipt), topic: null, local, nodes } };
-    },
+    send: body => send(service, body),
+    publish: body => publish(service, body),
     close: async body => {
       const connectionId = text(body, 'connectionId');
-      const {
-        closed,
-        missing,
-        unavailable = null,
-      } = await service.closeConnection(connectionId, optional(body, 'reason', 'string'));
-      return { target: connectionId, outcome: `closed ${closed}`, answer: { closed, missing, unavailable } };
+      return ended(connectionId, await service.closeConnection(connectionId, optional(body, 'reason', 'string')));
     },
     revoke: async body => {
       const user = text(body, 'user');
-      const { closed, missing, unavailable = null } = await service.revoke({ user });
-      return { target: user, outcome: `closed ${closed}`, answer: { closed, missing, unavailable } };
+      return ended(user, await service.revoke({ user }));
     },
     drain: async body => {
       const nodeId = text(body, 'nodeId');
@@ -83,6 +52,39 @@ export function actionsOf(service: SseService, station: Station): ActionRunner {
       return { target: key, outcome, answer: { outcome, code: codeOf(receipt) } };
     },
   };
+}
+
+async function send(service: SseService, body: Body): Promise<Done<'send'>> {
+  const connectionId = text(body, 'connectionId');
+  const durable = optional(body, 'durable', 'boolean');
+  const options = durable === undefined ? {} : { durable };
+  const receipt = await service.sendMessageToConnection(connectionId, eventOf(body), dataOf(body), options);
+  const { outcome, messageId, ms } = receipt;
+  const answer = {
+    ...{ outcome, connectionId, messageId, ms },
+    code: codeOf(receipt),
+    nodeId: ('nodeId' in receipt && receipt.nodeId) || null,
+  };
+  return { target: connectionId, outcome, answer };
+}
+
+async function publish(service: SseService, body: Body): Promise<Done<'publish'>> {
+  const topic = optional(body, 'topic', 'string');
+  const options = optional(body, 'history', 'boolean') === false ? { history: false as const } : {};
+  const event = eventOf(body);
+  const data = dataOf(body);
+  if (topic !== undefined) {
+    const receipt = await service.publish(topic, event, data, options);
+    const answer = { ...published(receipt), topic, local: null, nodes: null };
+    return { target: topic, outcome: receipt.outcome, answer };
+  }
+  const receipt = await service.broadcastToCluster(event, data, options);
+  const { local, nodes } = receipt;
+  return { target: '*', outcome: receipt.outcome, answer: { ...published(receipt), topic: null, local, nodes } };
+}
+
+function ended(target: string, { closed, missing, unavailable = null }: CloseReceipt) {
+  return { target, outcome: `closed ${closed}`, answer: { closed, missing, unavailable } };
 }
 
 /** The body of an action, read here or by a parser in front of the console. @throws SseError `INVALID_REQUEST` */

@@ -94,28 +94,10 @@ export class SseNode implements ConnectionObserver {
     this.evictions = new Evictions(logger);
     this.confirmations = options.confirmation.enabled ? new Confirmations(options.confirmation) : undefined;
     this.resetHooks = new ResetHooks(logger, telemetry.connections);
-    const { connection, sendBuffer, limits } = options;
-    this.limits = new ConnectionLimits(limits);
+    this.limits = new ConnectionLimits(options.limits);
     this.audit = audit ?? new AuditTrail(options.node.id, logger, undefined);
-    this.encoder = new EventEncoder(limits.maxEventBytes);
-    this.environment = {
-      nodeId: options.node.id,
-      maxBytes: sendBuffer.maxBytes,
-      policy: sendBuffer.policy,
-      budget: new SendBufferBudget(sendBuffer.maxTotalBytes),
-      scheduler: new WriteScheduler(sendBuffer.slice),
-      turns: new TurnBudget(sendBuffer.slice),
-      watchdog: new Watchdog(connection.timeout, connection.maxAge),
-      wheel: connection.heartbeat === false ? undefined : new HeartbeatWheel(connection.heartbeat),
-      encoder: this.encoder,
-      observer: this,
-      logger,
-      events: telemetry.events,
-      traffic: telemetry.traffic,
-      messageIds: new MessageIds(),
-      memories: new MessageMemories(),
-      reconnect: options.reconnect,
-    };
+    this.encoder = new EventEncoder(options.limits.maxEventBytes);
+    this.environment = environmentOf(this);
     this.#unobserve = telemetry.observe({
       connections: () => store.size,
       sendBufferBytes: () => this.environment.budget.used,
@@ -275,6 +257,30 @@ export class SseNode implements ConnectionObserver {
     this.environment.watchdog.stop();
     this.environment.memories.stop();
   }
+}
+
+/** The settings, services and counts that the connections of a node share. */
+function environmentOf(node: SseNode): ConnectionEnvironment {
+  const { options, encoder, logger, telemetry } = node;
+  const { connection, sendBuffer } = options;
+  return {
+    nodeId: options.node.id,
+    maxBytes: sendBuffer.maxBytes,
+    policy: sendBuffer.policy,
+    budget: new SendBufferBudget(sendBuffer.maxTotalBytes),
+    scheduler: new WriteScheduler(sendBuffer.slice),
+    turns: new TurnBudget(sendBuffer.slice),
+    watchdog: new Watchdog(connection.timeout, connection.maxAge),
+    wheel: connection.heartbeat === false ? undefined : new HeartbeatWheel(connection.heartbeat),
+    encoder,
+    observer: node,
+    logger,
+    events: telemetry.events,
+    traffic: telemetry.traffic,
+    messageIds: new MessageIds(),
+    memories: new MessageMemories(),
+    reconnect: options.reconnect,
+  };
 }
 
 /** The audit records of one node. */

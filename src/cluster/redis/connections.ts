@@ -219,7 +219,10 @@ export class RedisConnections {
         });
       });
     }
-    if (cluster === undefined) return;
+    if (cluster !== undefined) this.#watchNodes(cluster);
+  }
+
+  #watchNodes(cluster: Cluster): void {
     // A node connects once, with its first command, and is made anew after it was lost.
     cluster.on('+node', (node: Redis) => {
       this.#login.applyTo(node);
