@@ -83,8 +83,8 @@ async function publish(service: SseService, body: Body): Promise<Done<'publish'>
   return { target: '*', outcome: receipt.outcome, answer: { ...published(receipt), topic: null, local, nodes } };
 }
 
-function ended(target: string, { closed, missing, unavailable = null }: CloseReceipt) {
-  return { target, outcome: `closed ${closed}`, answer: { closed, missing, unavailable } };
+function ended(target: string, { closed, missing, unavailable }: CloseReceipt) {
+  return { target, outcome: `closed ${closed}`, answer: { closed, missing, unavailable: unavailable ?? null } };
 }
 
 /** The body of an action, read here or by a parser in front of the console. @throws SseError `INVALID_REQUEST` */
