@@ -125,6 +125,7 @@ for (const detach of ['auto', false] as const) {
           'x-frame-options': 'SAMEORIGIN',
         });
         expect(client.headers).to.not.have.property('content-encoding');
+        expect(client.headers['vary']).to.match(/Origin/);
         expect(client.headers['set-cookie']?.[0]).to.match(/^koa\.sess=/);
         app.service.sendMessage('a', 'note', 'hello');
         expect((await client.event('note')).data).to.equal('hello');
