@@ -4,8 +4,8 @@ import type { SseGuard, SseRequest } from '../contracts/authorization.js';
 import type { Backlog } from '../contracts/cluster.js';
 import type { SseConnection } from '../contracts/connection.js';
 import { SseError } from '../errors.js';
-import { BACKLOG } from '../options/arguments.js';
-import { assertKnownKeys, shownValue } from '../options/problems.js';
+import { BACKLOG, checkOptions } from '../options/arguments.js';
+import { flag, type Kind, simple } from '../options/kinds.js';
 
 /** The request of an endpoint: Koa's context with the decoded parameters of the path. */
 export type EndpointRequest = SseRequest & Context;
@@ -48,7 +48,7 @@ interface EndpointDecorator {
  */
 export function SseEndpoint(path: string, options: SseEndpointOptions = {}): EndpointDecorator {
   const where = `@SseEndpoint('${path}')`;
-  checkOptions(where, options, OPTION_RULES);
+  checkOptions(where, options, OPTION_RULES, 'INVALID_ENDPOINT');
   checkTogether(where, options);
   return (target: object, method: string | symbol | StandardContext): void => {
     if (typeof method !== 'object') {
@@ -100,7 +100,7 @@ function noMethodOfInstances(name: string | symbol): SseError {
  * @throws SseError `INVALID_ENDPOINT` for an option that is unknown or has a wrong value
  */
 export function SseController(prefix: string, options: GuardOptions = {}) {
-  checkOptions(`@SseController('${prefix}')`, options, { guards: OPTION_RULES.guards });
+  checkOptions(`@SseController('${prefix}')`, options, { guards: OPTION_RULES.guards }, 'INVALID_ENDPOINT');
   return (controller: abstract new (...args: never[]) => unknown): void =>
     define(controller, CONTROLLER, { prefix, options } satisfies ControllerRecord);
 }
@@ -151,43 +151,34 @@ export interface SseEndpointOptions extends GuardOptions {
   readonly onReset?: string;
 }
 
-/** Which values an option takes, worded to follow "must be", and in code. */
-type OptionRule = readonly [rule: string, accepts: (value: unknown) => boolean];
-
-const isFunction = (value: unknown): boolean => typeof value === 'function';
-const isText = (value: unknown): boolean => typeof value === 'string';
-const isListOf = (value: unknown, accepts: (item: unknown) => boolean): value is readonly unknown[] =>
+const isFunction = (value: unknown): value is () => unknown => typeof value === 'function';
+const isText = (value: unknown): value is string => typeof value === 'string';
+const isMethod = (value: unknown): value is string => value === 'GET' || value === 'POST';
+const isListOf = <T>(value: unknown, accepts: (item: unknown) => item is T): value is readonly T[] =>
   Array.isArray(value) && value.every(accepts);
 
-const OPTION_RULES: Readonly<Record<keyof SseEndpointOptions, OptionRule>> = {
-  guards: ['a list of classes', value => isListOf(value, isFunction)],
-  methods: [
+const OPTION_RULES: Readonly<Record<keyof SseEndpointOptions, Kind<unknown>>> = {
+  guards: simple('a list of classes', value => isListOf(value, isFunction)),
+  methods: simple(
     "a list of 'GET' and 'POST'",
-    value => isListOf(value, item => item === 'GET' || item === 'POST') && value.length > 0,
-  ],
-  topics: ['a list of topics or a function of the request', value => isFunction(value) || isListOf(value, isText)],
+    (value): value is readonly string[] => isListOf(value, isMethod) && value.length > 0,
+  ),
+  topics: simple(
+    'a list of topics or a function of the request',
+    value => isFunction(value) || isListOf(value, isText),
+  ),
   backlog: BACKLOG,
-  connectionId: [
+  connectionId: simple(
     'the name of a path parameter or a function of the request',
     value => isText(value) || isFunction(value),
-  ],
-  compression: ['true or false', value => typeof value === 'boolean'],
-  onDuplicate: ["'takeover' or 'reject'", value => value === 'takeover' || value === 'reject'],
-  resumable: ['a function of the request', isFunction],
-  shared: ['true or false', value => typeof value === 'boolean'],
-  ids: ["'application'", value => value === 'application'],
-  onReset: ['the name of a method of the controller', isText],
+  ),
+  compression: flag,
+  onDuplicate: simple("'takeover' or 'reject'", value => value === 'takeover' || value === 'reject'),
+  resumable: simple('a function of the request', isFunction),
+  shared: flag,
+  ids: simple("'application'", value => value === 'application'),
+  onReset: simple('the name of a method of the controller', isText),
 };
-
-/** @throws SseError `INVALID_ENDPOINT` */
-function checkOptions(where: string, options: object, rules: Readonly<Record<string, OptionRule>>): void {
-  assertKnownKeys(where, options, Object.keys(rules), 'INVALID_ENDPOINT');
-  for (const [name, value] of Object.entries(options)) {
-    const [rule, accepts] = rules[name] ?? [];
-    if (value === undefined || accepts?.(value) === true) continue;
-    throw new SseError('INVALID_ENDPOINT', `${name} of ${where} must be ${rule ?? 'known'}, got ${shownValue(value)}`);
-  }
-}
 
 /** One decorated method. */
 interface EndpointRecord {

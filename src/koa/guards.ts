@@ -6,7 +6,7 @@ import type { Audit, Logger } from '../contracts/logger.js';
 import type { ConnectionTelemetry } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
 import { networkOf } from '../node/limits.js';
-import { EXPIRY, TOPICS } from '../options/arguments.js';
+import { checkOptions, EXPIRY, TOPICS } from '../options/arguments.js';
 import { shownValue } from '../options/problems.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { checkUser } from '../protocol/names.js';
@@ -90,19 +90,13 @@ function admissionOf(answer: object, guard: string): Admission {
   } catch (cause) {
     throw new SseError('INTERNAL', `${guard} must answer with a user, got ${shownValue(user)}`, { cause });
   }
+  checkOptions(`the answer of ${guard}`, { expiresAt, topics }, { expiresAt: EXPIRY, topics: TOPICS }, 'INTERNAL');
   return {
     user,
-    ...(expiresAt === undefined ? {} : { expiresAt: checked(guard, 'expiresAt', expiresAt, EXPIRY) }),
-    ...(topics === undefined ? {} : { topics: checked(guard, 'topics', topics, TOPICS) }),
+    // Both have just been checked.
+    ...(expiresAt === undefined ? {} : { expiresAt: expiresAt as Date }),
+    ...(topics === undefined ? {} : { topics: topics as readonly string[] }),
   };
-}
-
-type Rule<T> = readonly [rule: string, accepts: (value: unknown) => value is T];
-
-/** @throws SseError `INTERNAL` */
-function checked<T>(guard: string, name: string, value: unknown, [rule, accepts]: Rule<T>): T {
-  if (accepts(value)) return value;
-  throw new SseError('INTERNAL', `${name} of the answer of ${guard} must be ${rule}, got ${shownValue(value)}`);
 }
 
 /** What two guards found out together: the earlier end, and the topics that both allow. @throws SseError `INTERNAL` */

@@ -10,7 +10,7 @@ import type {
 } from '../contracts/service.js';
 import { SseError } from '../errors.js';
 import { flag, type Kind, milliseconds, millisecondsWithin, oneOf, simple } from './kinds.js';
-import { assertKnownKeys, OptionProblems, shownValue } from './problems.js';
+import { assertKnownKeys, OptionProblems, type OptionsErrorCode, shownValue } from './problems.js';
 import { SETTINGS } from './settings.js';
 
 /** The options of a method with their kinds. `checked`: the method refuses wrong values itself, with a code of its own. */
@@ -40,22 +40,20 @@ const PUBLISH: Rules<PublishOptions> = {
   history: simple('false, or undefined for what the settings say', (value): value is false => value === false),
   idempotencyKey: 'checked',
 };
-/** The values of `backlog`: their rule, worded to follow "must be", and whether a value is one. */
-export const BACKLOG = ["a number of entries from 1 to 1000, or 'latest'", isBacklog] as const;
-
-/** The same for the time at which a connection ends, and for the topics that it may follow. */
-export const EXPIRY = ['a Date with a time', isTime] as const;
-export const TOPICS = ['a list of topics', isTopics] as const;
+/** The values of `backlog`, of the time at which a connection ends, and of the topics that it may follow. */
+export const BACKLOG = simple("a number of entries from 1 to 1000, or 'latest'", isBacklog);
+export const EXPIRY = simple('a Date with a time', isTime);
+export const TOPICS = simple('a list of topics', isTopics);
 
 const CONNECTION: Rules<ConnectionOptions> = {
-  topics: simple(...TOPICS),
+  topics: TOPICS,
   user: 'checked',
-  expiresAt: simple(...EXPIRY),
+  expiresAt: EXPIRY,
   admittedAt: simple('a time by performance.now()', (value): value is number => Number.isFinite(value)),
-  allowedTopics: simple(...TOPICS),
+  allowedTopics: TOPICS,
   address: TEXT,
   lastEventId: TEXT,
-  backlog: simple(...BACKLOG),
+  backlog: BACKLOG,
   onDuplicate: SETTINGS.connection.onDuplicate.kind,
   ids: oneOf('application'),
   confirms: flag,
@@ -105,17 +103,36 @@ const METHODS = {
  * @throws SseError `INVALID_OPTION`
  */
 export function checkArguments(method: keyof typeof METHODS, options: object): void {
-  const rules: Readonly<Record<string, Kind<unknown> | 'checked'>> = METHODS[method];
+  checkOptions(method, options, METHODS[method], 'INVALID_OPTION');
+}
+
+/** The same for options by their rules. @param where whose options they are @throws SseError of that code */
+export function checkOptions(
+  where: string,
+  options: object,
+  rules: Readonly<Record<string, Kind<unknown> | 'checked'>>,
+  code: OptionsErrorCode,
+): void {
   if (typeof options !== 'object' || (options as object | null) === null) {
-    throw new SseError('INVALID_OPTION', `the options of ${method} must be an object, got ${shownValue(options)}`);
+    throw new SseError(code, `the options of ${where} must be an object, got ${shownValue(options)}`);
   }
   // Nothing is allocated for a call without options, or with sound ones.
   for (const name in options) {
     const rule = Object.hasOwn(rules, name) ? rules[name] : undefined;
-    if (rule === undefined) assertKnownKeys(method, options, Object.keys(rules));
-    else if (rule !== 'checked')
-      checkArgument(method, name, rule, (options as Readonly<Record<string, unknown>>)[name]);
+    if (rule === undefined) assertKnownKeys(where, options, Object.keys(rules), code);
+    else if (rule !== 'checked') {
+      const value = (options as Readonly<Record<string, unknown>>)[name];
+      if (value !== undefined && rule.accepts?.(value) !== true) refuseValue(`${name} of ${where}`, rule, value, code);
+    }
   }
+}
+
+/** Refuses a value unless the kind takes it all the same, which only its check can say. */
+function refuseValue(name: string, kind: Kind<unknown>, value: unknown, code: OptionsErrorCode): void {
+  const problems = new OptionProblems();
+  kind.check(value, { path: name, name, secret: false }, problems);
+  const [problem] = problems.lines;
+  if (problem !== undefined) throw new SseError(code, problem);
 }
 
 function isSource(value: unknown): value is ConnectionOptions['source'] {
@@ -140,12 +157,4 @@ function hasClose(value: unknown): boolean {
 
 function isSignal(value: unknown): boolean {
   return typeof value === 'string' && value in constants.signals;
-}
-
-function checkArgument(method: string, name: string, kind: Kind<unknown>, value: unknown): void {
-  if (value === undefined || kind.accepts?.(value) === true) return;
-  const problems = new OptionProblems();
-  kind.check(value, { path: name, name: `${name} of ${method}`, secret: false }, problems);
-  const [problem] = problems.lines;
-  if (problem !== undefined) throw new SseError('INVALID_OPTION', problem);
 }

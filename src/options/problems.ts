@@ -50,6 +50,9 @@ export class OptionProblems {
   }
 }
 
+/** How wrong options are refused: those of a method, of a decorator, and of what the application answers. */
+export type OptionsErrorCode = 'INVALID_OPTION' | 'INVALID_ENDPOINT' | 'INTERNAL';
+
 /**
  * Refuses options with a name that is not known, before they are ignored in silence.
  * @param where whose options they are, to begin the message
@@ -59,7 +62,7 @@ export function assertKnownKeys(
   where: string,
   options: object,
   known: readonly string[],
-  code: 'INVALID_OPTION' | 'INVALID_ENDPOINT' = 'INVALID_OPTION',
+  code: OptionsErrorCode = 'INVALID_OPTION',
 ): void {
   const [first] = unknownKeys(options, known);
   if (first === undefined) return;
