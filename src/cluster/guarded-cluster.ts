@@ -14,7 +14,13 @@ import type {
 } from '../contracts/cluster.js';
 import type { CloseReceipt, CommandReceipt, SendResult, Unavailable } from '../contracts/events.js';
 import type { ClusterListener, RememberedOutcome } from '../contracts/listener.js';
-import type { CircuitState, OperationContext, OperationKind, ResiliencePolicy } from '../contracts/policy.js';
+import type {
+  CallerSignal,
+  CircuitState,
+  OperationContext,
+  OperationKind,
+  ResiliencePolicy,
+} from '../contracts/policy.js';
 import { SseError, type UnavailableCode } from '../errors.js';
 import { withTimeout } from '../time.js';
 
@@ -240,19 +246,20 @@ export class GuardedCluster {
     deadline: number,
     step: (attempt: Attempt) => Promise<R>,
   ): Promise<R | Unanswered> {
-    const giveUp = new AbortController();
+    const giveUp = new GivenUp();
     const attempt = new Attempt();
     // Made when needed: the stack of an error costs more than the rest of this method.
     const late = (): SseError => unreachable(`no answer within ${deadline} ms`);
-    const run = async (): Promise<R> => {
-      if (!this.#joined) await this.join();
-      if (giveUp.signal.aborted) throw late();
+    const begin = (): Promise<R> => {
+      if (giveUp.aborted) throw late();
       return step(attempt);
     };
+    const run = (): Promise<R> => (this.#joined ? begin() : this.join().then(begin));
     try {
-      return await withTimeout(this.policy.execute(kind, run, giveUp.signal), deadline, (): Unanswered => {
-        const result = this.#unanswered(attempt, late());
-        giveUp.abort();
+      return await withTimeout(this.policy.execute(kind, run, giveUp), deadline, (): Unanswered => {
+        const error = late();
+        const result = this.#unanswered(attempt, error);
+        giveUp.abort(error);
         return result;
       });
     } catch (error) {
@@ -293,6 +300,29 @@ class Attempt {
       if (SseError.is(error) && error.noEffect !== undefined) this.doubtful = before;
       throw error;
     }
+  }
+}
+
+/** A caller's signal. An AbortController costs as much as all the rest of the call, and only calls that wait listen. */
+class GivenUp implements CallerSignal {
+  aborted = false;
+  reason: unknown;
+  #listeners: Set<() => void> | undefined;
+
+  addEventListener(_type: 'abort', listener: () => void): void {
+    this.#listeners ??= new Set();
+    this.#listeners.add(listener);
+  }
+
+  removeEventListener(_type: 'abort', listener: () => void): void {
+    this.#listeners?.delete(listener);
+  }
+
+  /** To be called once. */
+  abort(reason: unknown): void {
+    this.aborted = true;
+    this.reason = reason;
+    for (const listener of this.#listeners ?? []) listener();
   }
 }
 

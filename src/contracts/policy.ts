@@ -20,6 +20,14 @@ export interface OperationContext {
   readonly aborted?: boolean;
 }
 
+/** Says that a caller gave its call up. Every `AbortSignal` is one; the service passes one of its own, which costs less. */
+export interface CallerSignal {
+  readonly aborted: boolean;
+  readonly reason: unknown;
+  addEventListener(type: 'abort', listener: () => void): void;
+  removeEventListener(type: 'abort', listener: () => void): void;
+}
+
 /**
  * Wraps every call of the service to the cluster.
  *
@@ -39,7 +47,7 @@ export interface ResiliencePolicy {
   execute<T>(
     kind: OperationKind,
     operation: (context: OperationContext) => Promise<T>,
-    signal?: AbortSignal,
+    signal?: CallerSignal,
   ): Promise<T>;
   /** Present state of a kind's circuit. */
   circuit(kind: OperationKind): CircuitState;

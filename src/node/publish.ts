@@ -25,7 +25,7 @@ export class Publisher {
     return this.node.telemetry.events.publishing({ scope: 'cluster' }, event, async trace => {
       const local = this.node.store.size;
       const prepared = this.#publication(undefined, event, data, options, trace);
-      if ('outcome' in prepared) return { ...prepared, local, nodes: 0 };
+      if ('outcome' in prepared) return { local, nodes: 0, ...prepared };
       const { idempotencyKey: key } = options;
       const id = key === undefined ? randomBytes(12).toString('base64url') : digestOf(key);
       const publication = { ...prepared, id };
@@ -35,10 +35,10 @@ export class Publisher {
         case 'stored':
         case 'routed':
         case 'rejected':
-          return { ...result, local, nodes };
+          return { local, nodes, ...result };
         case 'unavailable':
           this.#deliverHere(copy, publication.body);
-          return { ...result, local, nodes: 0, degraded: true };
+          return { local, nodes: 0, degraded: true, ...result };
         case 'unknown':
           // The log may have been faster than the answer.
           if (copy.arrived !== undefined) return { ...resultOf(copy.arrived.position), local, nodes: null };
@@ -52,9 +52,9 @@ export class Publisher {
   async publish(topic: string, event: string, data: unknown, options: PublishOptions): Promise<PublishReceipt> {
     return this.node.telemetry.events.publishing({ scope: 'topic', topic }, event, async trace => {
       const prepared = this.#publication(topic, event, data, options, trace);
-      if ('outcome' in prepared) return { ...prepared, topic };
+      if ('outcome' in prepared) return { topic, ...prepared };
       const { result } = await this.#publish(prepared);
-      return { ...result, topic };
+      return { topic, ...result };
     });
   }
 

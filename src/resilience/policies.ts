@@ -1,4 +1,3 @@
-import { AsyncResource } from 'node:async_hooks';
 import {
   BrokenCircuitError,
   circuitBreaker,
@@ -12,6 +11,7 @@ import {
   type RetryPolicy,
 } from 'cockatiel';
 import type {
+  CallerSignal,
   CircuitState,
   OperationContext,
   OperationKind,
@@ -22,6 +22,7 @@ import type {
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { LONGEST_MS, withTimeout } from '../time.js';
+import { Bulkhead, givenUp } from './bulkhead.js';
 
 /** The settings that the policy reads. */
 export type CockatielPolicySettings = Pick<ResolvedSseOptions, 'resilience'>;
@@ -35,7 +36,7 @@ export type CockatielPolicySettings = Pick<ResolvedSseOptions, 'resilience'>;
  * - each try ends after `timeout` milliseconds. It counts as a failure and is not repeated, since the cluster may carry it
  *   out all the same.
  *
- * Every refusal is an SseError `UNAVAILABLE` that names the limit. A call costs about two microseconds while all is well.
+ * Every refusal is an SseError `UNAVAILABLE` that names the limit. A call costs about a microsecond while all is well.
  */
 export class CockatielPolicy implements ResiliencePolicy {
   readonly #guards = new Map<OperationKind, OperationGuard>();
@@ -46,7 +47,7 @@ export class CockatielPolicy implements ResiliencePolicy {
     private readonly observer: ResilienceObserver = {},
   ) {}
 
-  execute<T>(kind: OperationKind, operation: Operation<T>, signal?: AbortSignal): Promise<T> {
+  execute<T>(kind: OperationKind, operation: Operation<T>, signal?: CallerSignal): Promise<T> {
     return this.#guard(kind).execute(operation, signal);
   }
 
@@ -73,6 +74,8 @@ type Limits = ResolvedSseOptions['resilience'][OperationKind];
  */
 class OperationGuard {
   readonly #bulkhead: Bulkhead;
+  /** Counts the failures in a row for the breaker. */
+  readonly #failures: ConsecutiveBreaker;
   readonly #breaker: CircuitBreakerPolicy;
   readonly #retry: RetryPolicy;
   /** By the monotonic clock: a wall clock that is set back would hold the circuit open. */
@@ -84,6 +87,7 @@ class OperationGuard {
     private readonly observer: ResilienceObserver,
   ) {
     this.#bulkhead = new Bulkhead(limits.concurrency, limits.queue);
+    this.#failures = new ConsecutiveBreaker(limits.breakerFailures);
     this.#breaker = this.#createBreaker();
     this.#retry = this.#createRetry();
   }
@@ -94,28 +98,21 @@ class OperationGuard {
     return state === 'open' && this.#cooledDown ? 'half-open' : state;
   }
 
-  async execute<T>(operation: Operation<T>, signal: AbortSignal | undefined): Promise<T> {
-    if (signal?.aborted === true) throw givenUp(signal);
+  execute<T>(operation: Operation<T>, signal: CallerSignal | undefined): Promise<T> {
+    if (signal?.aborted === true) return Promise.reject(givenUp(signal));
     // Asked before the call waits for its turn, so that an outage does not fill the queue.
-    if (!this.#admits) throw this.#refusal('circuit');
+    if (!this.#admits) return Promise.reject(this.#refusal('circuit'));
     if (this.#bulkhead.enter()) return this.#run(operation, signal);
     const run = (): Promise<T> => this.#run(operation, signal);
     return this.#bulkhead.waitAndRun(run, this.limits.timeout, signal, reason => this.#refusal(reason));
   }
 
-  async #run<T>(operation: Operation<T>, signal: AbortSignal | undefined): Promise<T> {
+  async #run<T>(operation: Operation<T>, signal: CallerSignal | undefined): Promise<T> {
     const context = new CallContext(signal);
-    const attempt = (): Promise<T> => {
-      if (signal?.aborted === true) throw givenUp(signal);
-      // The breaker would make this call wait for the call that tries, see "cockatiel's circuit breaker".
-      if (!this.#admits) throw new BrokenCircuitError();
-      return this.#breaker.execute(() => this.#try(operation, context));
-    };
     try {
-      return await this.#retry.execute(attempt, signal);
-    } catch (error) {
-      // When the circuit opened before a repetition, the failure of the try before it says more.
-      throw isBrokenCircuitError(error) ? (context.failure ?? this.#refusal('circuit')) : error;
+      if (this.#breaker.state !== BreakerState.Closed) return await this.#guarded(operation, context);
+      const first = await this.#first(operation, context);
+      return 'value' in first ? first.value : await this.#guarded(operation, context, first);
     } finally {
       context.end();
       this.#bulkhead.leave();
@@ -123,15 +120,66 @@ class OperationGuard {
   }
 
   /**
+   * The first try of a call while the circuit is closed. cockatiel learns of it only when it fails: its promises would cost
+   * more than all the rest of a call that succeeds.
+   */
+  async #first<T>(operation: Operation<T>, context: CallContext): Promise<{ readonly value: T } | Failed> {
+    try {
+      const value = await this.#try(operation, context);
+      this.#failures.success();
+      return { value };
+    } catch (error) {
+      return { error };
+    }
+  }
+
+  /** A call as cockatiel guards it. @param failed its first try, where that was made */
+  async #guarded<T>(operation: Operation<T>, context: CallContext, failed?: Failed): Promise<T> {
+    const { caller } = context;
+    let known = failed;
+    let failure = failed;
+    const next = async (): Promise<T> => {
+      try {
+        return await this.#try(operation, context);
+      } catch (error) {
+        failure = { error };
+        throw error;
+      }
+    };
+    const attempt = (): Promise<T> => {
+      if (known !== undefined) {
+        const { error } = known;
+        known = undefined;
+        return this.#fail(error);
+      }
+      if (caller?.aborted === true) throw givenUp(caller);
+      // The breaker would make this call wait for the call that tries, see "cockatiel's circuit breaker".
+      if (!this.#admits) throw new BrokenCircuitError();
+      return this.#breaker.execute(next);
+    };
+    try {
+      return await this.#retry.execute(attempt, context.signal);
+    } catch (error) {
+      if (!isBrokenCircuitError(error)) throw error;
+      // When the circuit opened before a repetition, the failure of the try before it says more.
+      throw failure === undefined ? this.#refusal('circuit') : failure.error;
+    }
+  }
+
+  /** Rejects with the failure of a try, and lets the breaker count it, unless the circuit opened during that try. */
+  async #fail(error: unknown): Promise<never> {
+    if (this.#breaker.state !== BreakerState.Closed) throw error;
+    return this.#breaker.execute<never>(() => {
+      throw error;
+    });
+  }
+
+  /**
    * One try, with a bound on its time. cockatiel's timeout makes an AbortController for each try, which takes 11 µs where
    * a whole call takes 2; and it ends the try when the caller's signal aborts, see "cockatiel's timeout".
    */
   #try<T>(operation: Operation<T>, context: CallContext): Promise<T> {
-    const running = operation(context).catch((error: unknown) => {
-      context.failure = error;
-      throw error;
-    });
-    return withTimeout(running, this.limits.timeout, () => {
+    return withTimeout(operation(context), this.limits.timeout, () => {
       const error = this.#refusal('timeout');
       context.giveUp(error);
       throw error;
@@ -153,7 +201,7 @@ class OperationGuard {
     const breaker = circuitBreaker(handleWhen(isOutage), {
       // Always over: `#cooledDown` decides, since the breaker reads the wall clock.
       halfOpenAfter: -Infinity,
-      breaker: new ConsecutiveBreaker(this.limits.breakerFailures),
+      breaker: this.#failures,
     });
     breaker.onBreak(() => {
       this.#openedAt = performance.now();
@@ -214,99 +262,14 @@ const STATES: Readonly<Record<BreakerState, CircuitState>> = {
   [BreakerState.Isolated]: 'open',
 };
 
-/**
- * Lets so many calls run at once and so many more wait, first come, first served: no call overtakes one that waits.
- *
- * Not cockatiel's bulkhead: a call that arrives while a waiting call gets its turn overtakes the waiting one, which may
- * even be refused then. See `cockatiel's bulkhead` in test/unit/resilience/cockatiel.test.ts.
- */
-export class Bulkhead {
-  #running = 0;
-  /** What lets each waiting call begin. */
-  readonly #queue: (() => void)[] = [];
-
-  constructor(
-    private readonly concurrency: number,
-    private readonly maxWaiting: number,
-  ) {}
-
-  get running(): number {
-    return this.#running;
-  }
-
-  get waiting(): number {
-    return this.#queue.length;
-  }
-
-  /** Whether a call may run now. If so, it must {@link leave} when it has ended. */
-  enter(): boolean {
-    if (this.#running >= this.concurrency) return false;
-    this.#running += 1;
-    return true;
-  }
-
-  /**
-   * Queues a call that could not enter. `begin` is called once when it may run, and it must {@link leave} when it has ended.
-   * Returns what takes the call out of the queue, or `undefined` when the queue is full.
-   */
-  wait(begin: () => void): (() => void) | undefined {
-    if (this.#queue.length >= this.maxWaiting) return undefined;
-    this.#queue.push(begin);
-    return () => {
-      const index = this.#queue.indexOf(begin);
-      if (index >= 0) this.#queue.splice(index, 1);
-    };
-  }
-
-  /**
-   * Queues a call that could not enter, and runs it in its turn, in the asynchronous context of its caller. `run` must
-   * {@link leave}. Leaves the queue at once when the caller's signal aborts.
-   * @param refusal the error when the queue is full (`queue`), or the wait longer than `maxWaitMs` (`turn`)
-   * @throws SseError the refusal, or `UNAVAILABLE` when the signal aborts
-   */
-  waitAndRun<T>(
-    run: () => Promise<T>,
-    maxWaitMs: number,
-    signal: AbortSignal | undefined,
-    refusal: (reason: 'queue' | 'turn') => SseError,
-  ): Promise<T> {
-    return new Promise<T>((resolve, reject) => {
-      // The call that ends calls `begin`, in a context of its own.
-      const begin = AsyncResource.bind((): void => {
-        stopWaiting();
-        resolve(run());
-      });
-      const leaveQueue = this.wait(begin);
-      if (leaveQueue === undefined) {
-        reject(refusal('queue'));
-        return;
-      }
-      const giveUp = (error: SseError): void => {
-        leaveQueue();
-        stopWaiting();
-        reject(error);
-      };
-      const timer = setTimeout(() => giveUp(refusal('turn')), maxWaitMs);
-      const onAbort = (): void => giveUp(givenUp(signal));
-      signal?.addEventListener('abort', onAbort);
-      const stopWaiting = (): void => {
-        clearTimeout(timer);
-        signal?.removeEventListener('abort', onAbort);
-      };
-    });
-  }
-
-  /** A call has ended. The next call in the queue begins at once. */
-  leave(): void {
-    const begin = this.#queue.shift();
-    if (begin === undefined) this.#running -= 1;
-    else begin();
-  }
+/** A try that failed. */
+interface Failed {
+  readonly error: unknown;
 }
 
 /** Runs every operation once and limits nothing. For a process alone, which has no cluster to call, and for tests. */
 export class PassthroughPolicy implements ResiliencePolicy {
-  execute<T>(_kind: OperationKind, operation: Operation<T>, signal?: AbortSignal): Promise<T> {
+  execute<T>(_kind: OperationKind, operation: Operation<T>, signal?: CallerSignal): Promise<T> {
     if (signal !== undefined) return this.#until(signal, operation);
     try {
       return operation(new CallContext(undefined));
@@ -322,7 +285,7 @@ export class PassthroughPolicy implements ResiliencePolicy {
     return 'closed';
   }
 
-  async #until<T>(signal: AbortSignal, operation: Operation<T>): Promise<T> {
+  async #until<T>(signal: CallerSignal, operation: Operation<T>): Promise<T> {
     if (signal.aborted) throw givenUp(signal);
     const context = new CallContext(signal);
     try {
@@ -335,14 +298,12 @@ export class PassthroughPolicy implements ResiliencePolicy {
 
 /** One call of a policy. The signal of its operation is created when the operation reads it. */
 class CallContext implements OperationContext {
-  /** The error of the last try. */
-  failure: unknown;
   #controller: AbortController | undefined;
   #gaveUp: { readonly reason: unknown } | undefined;
   #ended = false;
   #onAbort: (() => void) | undefined;
 
-  constructor(private readonly caller: AbortSignal | undefined) {}
+  constructor(readonly caller: CallerSignal | undefined) {}
 
   get signal(): AbortSignal {
     this.#controller ??= this.#begin();
@@ -376,9 +337,4 @@ class CallContext implements OperationContext {
     }
     return controller;
   }
-}
-
-/** The error of a call whose caller's signal aborted before the call could run. */
-function givenUp(caller: AbortSignal | undefined): SseError {
-  return new SseError('UNAVAILABLE', 'its caller gave the call up before it could run', { cause: caller?.reason });
 }

@@ -219,14 +219,14 @@ export class RedisCoordinator implements ClusterCoordinator {
     return { reachable: false, detail: `the coordinator is ${this.#state.kind}` };
   }
 
-  async #send(message: Message): Promise<SendResult> {
-    this.#refuseClosed();
+  #send(message: Message): Promise<SendResult> {
+    if (this.#state.kind === 'closed') return Promise.reject(closedCoordinator());
     const node = this.#node;
     const partition = this.#partitionOf(message.connectionId);
     if (node === undefined || partition === undefined || node.leases.obstacle(partition) !== undefined) {
-      return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
+      return Promise.resolve({ outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' });
     }
-    return node.router.send({ ...message, partition });
+    return node.router.send({ message, partition });
   }
 
   /** The holder of a lock, after `holder` asked for it for so many milliseconds. With 0 the lock does not change, with -1 it gives the lock up. */

@@ -1,7 +1,6 @@
 import type { Message } from '../../contracts/cluster.js';
-import type { LocalResult, SendResult, Unavailable } from '../../contracts/events.js';
+import type { LocalResult, SendResult } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
-import { whenOver } from '../../time.js';
 import type { ClusterNode, NodeChannel } from './cluster-node.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
 import { Batches } from './gateway.js';
@@ -10,6 +9,7 @@ import type { NodeLeases } from './leases.js';
 import type { RequestOf } from './script.js';
 import { type SendAnswer, sendScript } from './scripts.js';
 import type { NodeCommands } from './node-commands.js';
+import { PendingSend, type Unsent } from './pending-send.js';
 
 /** Milliseconds after the call at which a message is published again, unless it was answered. */
 const ATTEMPTS = [0, 250, 750, 1_750];
@@ -38,7 +38,10 @@ type Dispatched =
   | { readonly outcome: 'known'; readonly result: SendResult };
 
 /** A message with the partition of its connection. */
-type RoutedMessage = Message & { readonly partition: Partition };
+interface RoutedMessage {
+  readonly message: Message;
+  readonly partition: Partition;
+}
 
 /**
  * Dispatches messages to the node that owns their connection, and resolves to their outcome: the owner's answer, or the
@@ -67,19 +70,20 @@ export class MessageRouter {
     return this.#pending.size;
   }
 
-  async send(message: RoutedMessage): Promise<SendResult> {
+  async send(routed: RoutedMessage): Promise<SendResult> {
     this.#sends += 1;
     const name = this.#sends.toString(36);
-    if (message.ack === 'none') {
-      const sent = await this.#dispatch(message, `${name}.0`, false);
+    const { ack, deadline } = routed.message;
+    if (ack === 'none') {
+      const sent = await this.#dispatch(routed, `${name}.0`, false);
       if (sent.outcome === 'known') return sent.result;
       return sent.outcome === 'routed' ? { outcome: 'routed', nodeId: nodeIdOf(sent.inc) } : sent;
     }
     // A little earlier than its caller gives up, who would not learn which node did not answer.
-    const pending = new PendingSend(message.deadline * 0.98);
+    const pending = new PendingSend(deadline * 0.98);
     this.#pending.set(name, pending);
     try {
-      return await this.#deliver(message, name, pending);
+      return await this.#deliver(routed, name, pending);
     } finally {
       pending.end();
       this.#pending.delete(name);
@@ -133,7 +137,7 @@ export class MessageRouter {
     for (const pending of this.#pending.values()) pending.end();
   }
 
-  async #deliver(message: RoutedMessage, name: string, pending: PendingSend): Promise<SendResult> {
+  async #deliver(routed: RoutedMessage, name: string, pending: PendingSend): Promise<SendResult> {
     const { gateway } = this.node;
     let silentLife: number | undefined;
     for (const [attempt, at] of ATTEMPTS.entries()) {
@@ -144,7 +148,7 @@ export class MessageRouter {
       if (!gateway.cluster && silentLife === gateway.life) continue;
       const { life } = gateway;
       if (attempt > 0) this.node.telemetry.retrying('send', answer === 'again' ? 'not-connected' : 'unanswered');
-      const result = await this.#attempt(message, `${name}.${attempt}`, pending, attempt);
+      const result = await this.#attempt(routed, `${name}.${attempt}`, pending, attempt);
       if (result === 'silent') silentLife = life;
       else if (result !== undefined) return result;
     }
@@ -153,13 +157,13 @@ export class MessageRouter {
 
   /** The result, when it is certain without an answer; `silent` when Redis did not answer the script either. */
   async #attempt(
-    message: RoutedMessage,
+    routed: RoutedMessage,
     name: string,
     pending: PendingSend,
     attempt: number,
   ): Promise<SendResult | 'silent' | undefined> {
     pending.onSent(attempt);
-    const sent = await this.#dispatch(message, name, true);
+    const sent = await this.#dispatch(routed, name, true);
     if (sent.outcome === 'unknown') return 'silent';
     if (sent.outcome === 'known') return sent.result;
     if (sent.outcome === 'routed') {
@@ -173,9 +177,10 @@ export class MessageRouter {
   }
 
   /** Publishes to the owner. `unknown`: Redis did not answer, and may have published it all the same. */
-  async #dispatch(message: RoutedMessage, attempt: string, ack: boolean): Promise<Dispatched> {
+  async #dispatch(routed: RoutedMessage, attempt: string, ack: boolean): Promise<Dispatched> {
     try {
-      const reply = await this.#publish(message, attempt, ack);
+      const first = await this.#publish(routed, attempt, ack);
+      const reply = first.status === 'FORMER' ? await this.#publishAgain(routed, attempt, ack, first) : first;
       if (reply.status === 'KNOWN') return { outcome: 'known', result: reply.result };
       if (reply.status === 'NONE') return { outcome: 'not-connected' };
       if (reply.status === 'PARTIAL') return { outcome: 'unavailable', code: 'CLUSTER_UNREACHABLE' };
@@ -187,21 +192,26 @@ export class MessageRouter {
     }
   }
 
-  /** A message that another connection of the id may have got is published if the node of that one did not deliver it. */
-  async #publish(message: RoutedMessage, attempt: string, ack: boolean): Promise<Published> {
-    let reply = await this.#publishUnless(message, attempt, ack);
+  /** A message that another connection of the id may have got, as `former` says, is published if the node of that one did not deliver it. */
+  async #publishAgain(routed: RoutedMessage, attempt: string, ack: boolean, former: SendAnswer): Promise<Published> {
+    let reply = former;
     for (let asked = 0; reply.status === 'FORMER'; asked += 1) {
       const { inc } = reply;
-      const outcome = asked < MOST_FORMER ? await this.commands.outcomeAt(inc, message) : 'unknown';
+      const outcome = asked < MOST_FORMER ? await this.commands.outcomeAt(inc, routed.message) : 'unknown';
       if (outcome !== 'none') return { status: 'KNOWN', result: { outcome, nodeId: nodeIdOf(inc) } };
-      reply = await this.#publishUnless(message, attempt, ack, reply);
+      reply = await this.#publish(routed, attempt, ack, reply);
     }
     return reply;
   }
 
-  #publishUnless(message: RoutedMessage, attempt: string, ack: boolean, former?: SendAnswer): Promise<SendAnswer> {
+  #publish(
+    { message, partition }: RoutedMessage,
+    attempt: string,
+    ack: boolean,
+    former?: SendAnswer,
+  ): Promise<SendAnswer> {
     const { gateway, inc } = this.node;
-    const { connectionId, messageId, frame, trace, partition, named = false } = message;
+    const { connectionId, messageId, frame, trace, named = false } = message;
     const { bytes } = frame;
     const encoded = encodeMessage({ from: inc, attempt, ack, connectionId, messageId, trace, bytes });
     return this.#batches.call(partition, {
@@ -247,150 +257,5 @@ export class MessageRouter {
       });
     }
     this.#acks.clear();
-  }
-}
-
-/** Why an attempt certainly reached no node. */
-type Unsent = Unavailable | { readonly outcome: 'not-connected' };
-
-/** The state of one attempt, as far as known. */
-type Attempt =
-  /** It may have reached an owner, `inc` when that is known. `without`: nodes that said they do not have the connection. */
-  | { readonly kind: 'open'; readonly inc?: string; readonly without?: readonly string[] }
-  /** It certainly reached no node. */
-  | { readonly kind: 'unsent'; readonly because: Unsent }
-  /** Its owner did not have the connection any more. */
-  | { readonly kind: 'closed' };
-
-/** Nodes that are remembered for one attempt: the owner's answer is at most a few milliseconds faster than the script's. */
-const MAX_WITHOUT = 8;
-
-/** One send that waits for its owner: the attempts so far, and the outcome that follows from them. */
-export class PendingSend {
-  readonly #startedAt = performance.now();
-  readonly #attempts: Attempt[] = [];
-  #answer: SendResult | 'again' | undefined;
-  #ended = false;
-  #wake: (() => void) | undefined;
-
-  /** @param deadline milliseconds from now */
-  constructor(private readonly deadline: number) {}
-
-  /** Whether there is no time left. */
-  get over(): boolean {
-    return this.#ended || performance.now() - this.#startedAt >= this.deadline;
-  }
-
-  /** Whether an attempt may have reached an owner without an answer. */
-  get doubtful(): boolean {
-    return this.#attempts.some(({ kind }) => kind === 'open');
-  }
-
-  onSent(attempt: number): void {
-    this.#attempts[attempt] ??= { kind: 'open' };
-  }
-
-  onRouted(attempt: number, inc: string): void {
-    const state = this.#attempts[attempt];
-    if (state?.kind !== 'open') return;
-    this.#attempts[attempt] = { kind: 'open', inc };
-    // Its answer may have been faster.
-    if (state.without?.includes(inc) === true) this.#onClosed(attempt);
-  }
-
-  onUnsent(attempt: number, because: Unsent): void {
-    this.#attempts[attempt] = { kind: 'unsent', because };
-  }
-
-  /** The owner's answer to an attempt; `from` is its incarnation. */
-  onAnswer(attempt: number, result: LocalResult, from: string): void {
-    const state = this.#attempts[attempt];
-    if (state === undefined) return;
-    if (result.outcome === 'not-connected') {
-      if (state.kind !== 'open') return;
-      // Of any other node it is no news: a recorded message may have been published there.
-      if (state.inc === from) this.#onClosed(attempt);
-      else if (state.inc === undefined) {
-        this.#attempts[attempt] = { kind: 'open', without: [...(state.without ?? []), from].slice(-MAX_WITHOUT) };
-      }
-      return;
-    }
-    const nodeId = nodeIdOf(from);
-    this.#conclude(
-      result.outcome === 'rejected'
-        ? { outcome: 'rejected', code: result.code, nodeId }
-        : { outcome: result.outcome, nodeId },
-    );
-  }
-
-  /** The owner did not have the connection any more. Another node may own it by now; that is looked up once. */
-  #onClosed(attempt: number): void {
-    const again = !this.#attempts.some(({ kind }) => kind === 'closed');
-    this.#attempts[attempt] = { kind: 'closed' };
-    if (again) this.#conclude('again');
-    else if (!this.doubtful) this.#conclude(this.#conclusion());
-  }
-
-  /** A node died. The outcome is unknown when every attempt without an answer was dispatched to it. */
-  onDead(inc: string): void {
-    const waiting = this.#attempts.filter(({ kind }) => kind === 'open');
-    if (waiting.length === 0) return;
-    if (waiting.every(attempt => attempt.kind === 'open' && attempt.inc === inc)) {
-      this.#conclude({ outcome: 'unknown', nodeId: nodeIdOf(inc) });
-    }
-  }
-
-  /**
-   * The owner's answer, as soon as it is there. `undefined` when there is none `at` milliseconds after the beginning, or at
-   * the deadline. `again`: the owner did not have the connection, so it is looked up once more.
-   */
-  async answerBy(at: number): Promise<SendResult | 'again' | undefined> {
-    const wait = Math.min(at, this.deadline) - (performance.now() - this.#startedAt);
-    if (this.#answer === undefined && !this.#ended && wait > 0) {
-      await new Promise<void>(resolve => {
-        const stop = whenOver(resolve, wait);
-        this.#wake = () => {
-          stop();
-          resolve();
-        };
-      });
-      this.#wake = undefined;
-    }
-    const answer = this.#answer;
-    if (answer === 'again') this.#answer = undefined;
-    return answer;
-  }
-
-  /** The outcome once every attempt was made. When one owner did not have the connection, the answers to the others decide. */
-  async outcome(): Promise<SendResult> {
-    let last = await this.answerBy(Infinity);
-    if (last === 'again' && this.doubtful) last = await this.answerBy(Infinity);
-    return last === undefined || last === 'again' ? this.#conclusion() : last;
-  }
-
-  /** The outcome when no more answers come. */
-  #conclusion(): SendResult {
-    if (this.doubtful) return { outcome: 'unknown', ...this.#asked() };
-    const last = this.#attempts.at(-1);
-    return last?.kind === 'unsent' ? last.because : { outcome: 'not-connected' };
-  }
-
-  /** The node that was asked last and did not answer. */
-  #asked(): { readonly nodeId?: string } {
-    const open = this.#attempts.findLast(attempt => attempt.kind === 'open');
-    return open?.kind === 'open' && open.inc !== undefined ? { nodeId: nodeIdOf(open.inc) } : {};
-  }
-
-  /** Ends the wait. */
-  end(): void {
-    this.#ended = true;
-    this.#wake?.();
-  }
-
-  #conclude(answer: SendResult | 'again'): void {
-    // The first final answer stands.
-    if (this.#answer !== undefined && this.#answer !== 'again') return;
-    this.#answer = answer;
-    this.#wake?.();
   }
 }

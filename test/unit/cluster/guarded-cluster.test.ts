@@ -177,6 +177,25 @@ describe('GuardedCluster', () => {
       expect(await cluster.publish(PUBLICATION, 10)).to.deep.equal({ outcome: 'unknown' });
     });
 
+    it('says to the policy when its time is over, if the policy still listens', async () => {
+      const heard: unknown[] = [];
+      const hearing: ResiliencePolicy = {
+        execute: (_kind, _operation, signal) => {
+          const listen = (name: string) => (): void =>
+            void heard.push([name, signal?.aborted, SseError.is(signal?.reason)]);
+          const [first, second] = [listen('first'), listen('second')];
+          signal?.addEventListener('abort', first);
+          signal?.addEventListener('abort', second);
+          signal?.removeEventListener('abort', first);
+          return NEVER;
+        },
+        circuit: () => 'closed',
+      };
+      const cluster = guard(inner, hearing);
+      expect(await cluster.messenger.send(message(10))).to.deep.equal(CUT_OFF);
+      expect(heard).to.deep.equal([['second', true, true]]);
+    });
+
     it('is unavailable in an outage', async () => {
       const cluster = guard();
       await cluster.join();

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import { Bulkhead } from '../../../src/resilience/policies.js';
+import { Bulkhead } from '../../../src/resilience/bulkhead.js';
 
 describe('Bulkhead', () => {
   let bulkhead: Bulkhead;

@@ -344,6 +344,32 @@ describe('CockatielPolicy', () => {
       expect(await policy.execute('send', async () => 'well')).to.equal('well');
     });
 
+    it('that opened meanwhile ends the repetitions of a call with the error of its latest try', async () => {
+      make({ script: { retryCount: 5 }, resilience: { send: { breakerFailures: 4 } } });
+      const latest = new SseError('UNAVAILABLE', 'the latest');
+      const operation = new Operation();
+      const failure = failureOf(policy.execute('send', operation.run));
+      await operation.end(away());
+      await clock.tickAsync(150);
+      await operation.end(latest);
+      const others = [0, 1].map(() => failureOf(policy.execute('send', operation.run)));
+      await operation.end(away());
+      await operation.end(away());
+      expect(policy.circuit('send')).to.equal('open');
+      await clock.tickAsync(150);
+      expect(await failure).to.equal(latest);
+      await Promise.all(others);
+    });
+
+    it('opens once for calls that began before and fail after', async () => {
+      make({ ...ONCE, resilience: { send: { breakerFailures: 2 } } });
+      const operation = new Operation();
+      const calls = [0, 1, 2, 3].map(() => failureOf(policy.execute('send', operation.run)));
+      for (const own of calls.map((_, number) => new SseError('UNAVAILABLE', String(number)))) await operation.end(own);
+      expect((await Promise.all(calls)).map(({ message }) => message)).to.deep.equal(['0', '1', '2', '3']);
+      expect(news).to.deep.equal(['circuit send open']);
+    });
+
     it('that opened meanwhile ends the repetitions of a call, which fails with its own error', async () => {
       make({ script: { retryCount: 5 }, resilience: { send: { breakerFailures: 3 } } });
       const own = new SseError('UNAVAILABLE', 'its own');

@@ -1,6 +1,7 @@
 import { expect } from 'chai';
 import { parseAcks, MAX_ACKS } from '../../../../src/cluster/redis/frames.js';
-import { MessageRouter, PendingSend } from '../../../../src/cluster/redis/messages.js';
+import { MessageRouter } from '../../../../src/cluster/redis/messages.js';
+import { PendingSend } from '../../../../src/cluster/redis/pending-send.js';
 import type { NodeChannel } from '../../../../src/cluster/redis/cluster-node.js';
 import { scriptedNode } from '../../../support/redis/scripted-node.js';
 import { turns } from '../../../support/turns.js';
