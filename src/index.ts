@@ -91,7 +91,7 @@ export type {
   Unavailable,
 } from './contracts/events.js';
 export type { RefusalReason, ResilienceObserver } from './contracts/policy.js';
-export type { CallerSignal, CircuitState, OperationContext, OperationKind } from './contracts/policy.js';
+export type { CircuitState, OperationContext, OperationKind } from './contracts/policy.js';
 export type { Reset, ResetClient, ResetHook } from './contracts/connection.js';
 export type { ConnectionState, SseConnection } from './contracts/connection.js';
 export type { EventMap, EventOptions, SseEvent } from './contracts/events.js';

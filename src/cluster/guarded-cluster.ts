@@ -14,12 +14,12 @@ import type {
 } from '../contracts/cluster.js';
 import type { CloseReceipt, CommandReceipt, SendResult, Unavailable } from '../contracts/events.js';
 import type { ClusterListener, RememberedOutcome } from '../contracts/listener.js';
-import type {
-  CallerSignal,
-  CircuitState,
-  OperationContext,
-  OperationKind,
-  ResiliencePolicy,
+import {
+  type CircuitState,
+  isGivenUp,
+  type OperationContext,
+  type OperationKind,
+  type ResiliencePolicy,
 } from '../contracts/policy.js';
 import { SseError, type UnavailableCode } from '../errors.js';
 import { withTimeout } from '../time.js';
@@ -246,20 +246,20 @@ export class GuardedCluster {
     deadline: number,
     step: (attempt: Attempt) => Promise<R>,
   ): Promise<R | Unanswered> {
-    const giveUp = new GivenUp();
+    const caller = new DeadlineCaller();
     const attempt = new Attempt();
     // Made when needed: the stack of an error costs more than the rest of this method.
     const late = (): SseError => unreachable(`no answer within ${deadline} ms`);
     const begin = (): Promise<R> => {
-      if (giveUp.aborted) throw late();
+      if (caller.aborted) throw late();
       return step(attempt);
     };
     const run = (): Promise<R> => (this.#joined ? begin() : this.join().then(begin));
     try {
-      return await withTimeout(this.policy.execute(kind, run, giveUp), deadline, (): Unanswered => {
+      return await withTimeout(this.policy.execute(kind, run, caller), deadline, (): Unanswered => {
         const error = late();
         const result = this.#unanswered(attempt, error);
-        giveUp.abort(error);
+        caller.giveUp(error);
         return result;
       });
     } catch (error) {
@@ -303,31 +303,26 @@ class Attempt {
   }
 }
 
-/** A caller's signal. An AbortController costs as much as all the rest of the call, and only calls that wait listen. */
-class GivenUp implements CallerSignal {
-  aborted = false;
-  reason: unknown;
-  #listeners: Set<() => void> | undefined;
+/** The caller of a call with a deadline. An AbortController costs as much as all the rest, and only calls that wait need one. */
+class DeadlineCaller implements OperationContext {
+  #controller: AbortController | undefined;
+  #late: SseError | undefined;
 
-  addEventListener(_type: 'abort', listener: () => void): void {
-    this.#listeners ??= new Set();
-    this.#listeners.add(listener);
+  get signal(): AbortSignal {
+    this.#controller ??= new AbortController();
+    if (this.#late !== undefined) this.#controller.abort(this.#late);
+    return this.#controller.signal;
   }
 
-  removeEventListener(_type: 'abort', listener: () => void): void {
-    this.#listeners?.delete(listener);
+  get aborted(): boolean {
+    return this.#late !== undefined;
   }
 
-  /** To be called once. */
-  abort(reason: unknown): void {
-    this.aborted = true;
-    this.reason = reason;
-    for (const listener of this.#listeners ?? []) listener();
+  /** The deadline is over. */
+  giveUp(late: SseError): void {
+    this.#late = late;
+    this.#controller?.abort(late);
   }
-}
-
-function isGivenUp(context: OperationContext): boolean {
-  return context.aborted ?? context.signal.aborted;
 }
 
 /** The error of a call after the service was closed. */

@@ -9,23 +9,12 @@ export type OperationKind = 'register' | 'replay' | 'send' | 'publish' | 'comman
 /** State of one kind's circuit. `open`: calls fail at once. `half-open`: one call may try, further ones fail at once. */
 export type CircuitState = 'closed' | 'half-open' | 'open';
 
-/** What an operation knows of its call. */
+/** Whether a call is still wanted. An `AbortController` is one. */
 export interface OperationContext {
-  /**
-   * Aborts when the policy gives up on the operation or the caller's signal aborts. The first read creates it, so that
-   * operations that do not read it pay nothing for it.
-   */
+  /** Aborts when the call is given up. The first read may create it, and who does not read it pays nothing for it. */
   readonly signal: AbortSignal;
   /** Whether that signal has aborted; reading it creates no signal. Default: what the signal says. */
   readonly aborted?: boolean;
-}
-
-/** Says that a caller gave its call up. Every `AbortSignal` is one; the service passes one of its own, which costs less. */
-export interface CallerSignal {
-  readonly aborted: boolean;
-  readonly reason: unknown;
-  addEventListener(type: 'abort', listener: () => void): void;
-  removeEventListener(type: 'abort', listener: () => void): void;
 }
 
 /**
@@ -33,7 +22,7 @@ export interface CallerSignal {
  *
  * An implementation may delay, retry, time out or refuse a call; it never turns a failure into a success and passes the
  * result of `operation` through unchanged. It retries only errors whose `retryable` is true. It never runs `operation`
- * after `execute` has settled, nor once the given signal has aborted. When the signal aborts while `operation` runs, the
+ * after `execute` has settled, nor once its caller gave the call up. When the caller does so while `operation` runs, the
  * operation's own signal aborts, and `execute` still settles as the operation does.
  *
  * Operations begin in the order of the calls of their kind. An operation that need not wait begins before `execute`
@@ -41,16 +30,22 @@ export interface CallerSignal {
  */
 export interface ResiliencePolicy {
   /**
-   * Runs `operation`.
+   * Runs `operation`, whose context says whether the policy or the caller gave up.
+   * @param caller whether its caller still wants the result
    * @throws the operation's error; or SseError `UNAVAILABLE` when the policy refuses or gives up.
    */
   execute<T>(
     kind: OperationKind,
     operation: (context: OperationContext) => Promise<T>,
-    signal?: CallerSignal,
+    caller?: OperationContext,
   ): Promise<T>;
   /** Present state of a kind's circuit. */
   circuit(kind: OperationKind): CircuitState;
+}
+
+/** Whether a call was given up, without making a signal for the question. */
+export function isGivenUp(context: OperationContext): boolean {
+  return context.aborted ?? context.signal.aborted;
 }
 
 export const ResiliencePolicy: ServiceIdentifier<ResiliencePolicy> = Symbol.for('distributed-sse/ResiliencePolicy');

@@ -1,5 +1,5 @@
 import { AsyncResource } from 'node:async_hooks';
-import type { CallerSignal } from '../contracts/policy.js';
+import type { OperationContext } from '../contracts/policy.js';
 import { SseError } from '../errors.js';
 
 /**
@@ -48,14 +48,14 @@ export class Bulkhead {
 
   /**
    * Queues a call that could not enter, and runs it in its turn, in the asynchronous context of its caller. `run` must
-   * {@link leave}. Leaves the queue at once when the caller's signal aborts.
+   * {@link leave}. Leaves the queue at once when the caller gives up.
    * @param refusal the error when the queue is full (`queue`), or the wait longer than `maxWaitMs` (`turn`)
-   * @throws SseError the refusal, or `UNAVAILABLE` when the signal aborts
+   * @throws SseError the refusal, or `UNAVAILABLE` when the caller gives up
    */
   waitAndRun<T>(
     run: () => Promise<T>,
     maxWaitMs: number,
-    signal: CallerSignal | undefined,
+    caller: OperationContext | undefined,
     refusal: (reason: 'queue' | 'turn') => SseError,
   ): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -75,7 +75,8 @@ export class Bulkhead {
         reject(error);
       };
       const timer = setTimeout(() => giveUp(refusal('turn')), maxWaitMs);
-      const onAbort = (): void => giveUp(givenUp(signal));
+      const signal = caller?.signal;
+      const onAbort = (): void => giveUp(givenUp(caller));
       signal?.addEventListener('abort', onAbort);
       const stopWaiting = (): void => {
         clearTimeout(timer);
@@ -92,7 +93,9 @@ export class Bulkhead {
   }
 }
 
-/** The error of a call whose caller's signal aborted before the call could run. */
-export function givenUp(caller: CallerSignal | undefined): SseError {
-  return new SseError('UNAVAILABLE', 'its caller gave the call up before it could run', { cause: caller?.reason });
+/** The error of a call that its caller gave up before it could run. */
+export function givenUp(caller: OperationContext | undefined): SseError {
+  return new SseError('UNAVAILABLE', 'its caller gave the call up before it could run', {
+    cause: caller?.signal.reason,
+  });
 }

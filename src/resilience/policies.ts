@@ -10,14 +10,14 @@ import {
   retry,
   type RetryPolicy,
 } from 'cockatiel';
-import type {
-  CallerSignal,
-  CircuitState,
-  OperationContext,
-  OperationKind,
-  RefusalReason,
-  ResilienceObserver,
-  ResiliencePolicy,
+import {
+  type CircuitState,
+  isGivenUp,
+  type OperationContext,
+  type OperationKind,
+  type RefusalReason,
+  type ResilienceObserver,
+  type ResiliencePolicy,
 } from '../contracts/policy.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
@@ -47,8 +47,8 @@ export class CockatielPolicy implements ResiliencePolicy {
     private readonly observer: ResilienceObserver = {},
   ) {}
 
-  execute<T>(kind: OperationKind, operation: Operation<T>, signal?: CallerSignal): Promise<T> {
-    return this.#guard(kind).execute(operation, signal);
+  execute<T>(kind: OperationKind, operation: Operation<T>, caller?: OperationContext): Promise<T> {
+    return this.#guard(kind).execute(operation, caller);
   }
 
   circuit(kind: OperationKind): CircuitState {
@@ -98,17 +98,17 @@ class OperationGuard {
     return state === 'open' && this.#cooledDown ? 'half-open' : state;
   }
 
-  execute<T>(operation: Operation<T>, signal: CallerSignal | undefined): Promise<T> {
-    if (signal?.aborted === true) return Promise.reject(givenUp(signal));
+  execute<T>(operation: Operation<T>, caller: OperationContext | undefined): Promise<T> {
+    if (caller !== undefined && isGivenUp(caller)) return Promise.reject(givenUp(caller));
     // Asked before the call waits for its turn, so that an outage does not fill the queue.
     if (!this.#admits) return Promise.reject(this.#refusal('circuit'));
-    if (this.#bulkhead.enter()) return this.#run(operation, signal);
-    const run = (): Promise<T> => this.#run(operation, signal);
-    return this.#bulkhead.waitAndRun(run, this.limits.timeout, signal, reason => this.#refusal(reason));
+    if (this.#bulkhead.enter()) return this.#run(operation, caller);
+    const run = (): Promise<T> => this.#run(operation, caller);
+    return this.#bulkhead.waitAndRun(run, this.limits.timeout, caller, reason => this.#refusal(reason));
   }
 
-  async #run<T>(operation: Operation<T>, signal: CallerSignal | undefined): Promise<T> {
-    const context = new CallContext(signal);
+  async #run<T>(operation: Operation<T>, caller: OperationContext | undefined): Promise<T> {
+    const context = new CallContext(caller);
     try {
       if (this.#breaker.state !== BreakerState.Closed) return await this.#guarded(operation, context);
       const first = await this.#first(operation, context);
@@ -152,7 +152,7 @@ class OperationGuard {
         known = undefined;
         return this.#fail(error);
       }
-      if (caller?.aborted === true) throw givenUp(caller);
+      if (caller !== undefined && isGivenUp(caller)) throw givenUp(caller);
       // The breaker would make this call wait for the call that tries, see "cockatiel's circuit breaker".
       if (!this.#admits) throw new BrokenCircuitError();
       return this.#breaker.execute(next);
@@ -269,10 +269,10 @@ interface Failed {
 
 /** Runs every operation once and limits nothing. For a process alone, which has no cluster to call, and for tests. */
 export class PassthroughPolicy implements ResiliencePolicy {
-  execute<T>(_kind: OperationKind, operation: Operation<T>, signal?: CallerSignal): Promise<T> {
-    if (signal !== undefined) return this.#until(signal, operation);
+  execute<T>(_kind: OperationKind, operation: Operation<T>, caller?: OperationContext): Promise<T> {
+    if (caller !== undefined && isGivenUp(caller)) return Promise.reject(givenUp(caller));
     try {
-      return operation(new CallContext(undefined));
+      return operation(caller ?? new CallContext(undefined));
     } catch (error) {
       // Thrown before there is a promise.
       return (async () => {
@@ -284,16 +284,6 @@ export class PassthroughPolicy implements ResiliencePolicy {
   circuit(): CircuitState {
     return 'closed';
   }
-
-  async #until<T>(signal: CallerSignal, operation: Operation<T>): Promise<T> {
-    if (signal.aborted) throw givenUp(signal);
-    const context = new CallContext(signal);
-    try {
-      return await operation(context);
-    } finally {
-      context.end();
-    }
-  }
 }
 
 /** One call of a policy. The signal of its operation is created when the operation reads it. */
@@ -303,7 +293,7 @@ class CallContext implements OperationContext {
   #ended = false;
   #onAbort: (() => void) | undefined;
 
-  constructor(readonly caller: CallerSignal | undefined) {}
+  constructor(readonly caller: OperationContext | undefined) {}
 
   get signal(): AbortSignal {
     this.#controller ??= this.#begin();
@@ -311,7 +301,7 @@ class CallContext implements OperationContext {
   }
 
   get aborted(): boolean {
-    return this.#gaveUp !== undefined || this.caller?.aborted === true;
+    return this.#gaveUp !== undefined || (this.caller !== undefined && isGivenUp(this.caller));
   }
 
   /** The policy or the caller gives up on the operation: its signal aborts with this reason. */
@@ -323,17 +313,20 @@ class CallContext implements OperationContext {
   /** The call has ended; no listener stays on the caller's signal. */
   end(): void {
     this.#ended = true;
-    if (this.#onAbort !== undefined) this.caller?.removeEventListener('abort', this.#onAbort);
+    if (this.#onAbort !== undefined) this.caller?.signal.removeEventListener('abort', this.#onAbort);
   }
 
   #begin(): AbortController {
     const controller = new AbortController();
-    const { caller } = this;
-    if (this.#gaveUp !== undefined) controller.abort(this.#gaveUp.reason);
-    else if (caller?.aborted === true) controller.abort(caller.reason);
+    if (this.#gaveUp !== undefined) {
+      controller.abort(this.#gaveUp.reason);
+      return controller;
+    }
+    const signal = this.caller?.signal;
+    if (signal?.aborted === true) controller.abort(signal.reason);
     else if (!this.#ended) {
-      this.#onAbort = () => this.giveUp(caller?.reason);
-      caller?.addEventListener('abort', this.#onAbort);
+      this.#onAbort = () => this.giveUp(signal?.reason);
+      signal?.addEventListener('abort', this.#onAbort);
     }
     return controller;
   }

@@ -123,7 +123,7 @@ export function resiliencePolicyContract(runner: TestRunner, name: string, creat
           ran = true;
         };
         const reason = new Error('left');
-        const error = await rejectionOf(policy.execute('send', operation, AbortSignal.abort(reason)));
+        const error = await rejectionOf(policy.execute('send', operation, { signal: AbortSignal.abort(reason) }));
         expect(SseError.is(error, 'UNAVAILABLE') && error.cause).to.equal(reason);
         expect(ran).to.equal(false);
       });
@@ -138,7 +138,7 @@ export function resiliencePolicyContract(runner: TestRunner, name: string, creat
               signal.addEventListener('abort', () => resolve(signal.reason));
               caller.abort(reason);
             }),
-          caller.signal,
+          caller,
         );
         expect(answer).to.equal(reason);
       });
@@ -152,14 +152,14 @@ export function resiliencePolicyContract(runner: TestRunner, name: string, creat
           caller.abort();
           throw failure;
         };
-        expect(await rejectionOf(policy.execute('send', operation, caller.signal))).to.equal(failure);
+        expect(await rejectionOf(policy.execute('send', operation, caller))).to.equal(failure);
         expect(tries).to.equal(1);
       });
 
       it('keeps nothing of a call that is over', async () => {
-        const { signal } = new AbortController();
+        const caller = new AbortController();
         const asking = async (context: OperationContext): Promise<boolean> => context.signal.aborted;
-        await policy.execute('send', asking, signal);
+        await policy.execute('send', asking, caller);
         await rejectionOf(
           policy.execute(
             'send',
@@ -167,10 +167,10 @@ export function resiliencePolicyContract(runner: TestRunner, name: string, creat
               await asking(context);
               throw new SseError('CLOSED', 'closed');
             },
-            signal,
+            caller,
           ),
         );
-        expect(getEventListeners(signal, 'abort')).to.deep.equal([]);
+        expect(getEventListeners(caller.signal, 'abort')).to.deep.equal([]);
       });
     });
 
@@ -191,10 +191,10 @@ export function resiliencePolicyContract(runner: TestRunner, name: string, creat
 
     describe("an operation's signal", () => {
       it('read when the call has ended keeps no listener on the signal of the caller', async () => {
-        const { signal } = new AbortController();
-        const context = await policy.execute('send', async given => given, signal);
+        const caller = new AbortController();
+        const context = await policy.execute('send', async given => given, caller);
         expect(context.signal.aborted).to.equal(false);
-        expect(getEventListeners(signal, 'abort')).to.deep.equal([]);
+        expect(getEventListeners(caller.signal, 'abort')).to.deep.equal([]);
       });
 
       it('does not abort while all is well', async () => {
@@ -219,7 +219,7 @@ export function resiliencePolicyContract(runner: TestRunner, name: string, creat
             caller.abort();
             return context.signal.aborted;
           },
-          caller.signal,
+          caller,
         );
         expect(aborted).to.equal(true);
       });

@@ -3,7 +3,7 @@ import { GuardedCluster } from '../../../src/cluster/guarded-cluster.js';
 import { MemoryBus } from '../../../src/cluster/memory/bus.js';
 import { LocalCoordinator } from '../../../src/cluster/memory/coordinator.js';
 import type { ClusterCoordinator, Publication } from '../../../src/contracts/cluster.js';
-import type { OperationKind, ResiliencePolicy } from '../../../src/contracts/policy.js';
+import type { OperationContext, OperationKind, ResiliencePolicy } from '../../../src/contracts/policy.js';
 import { SseError } from '../../../src/errors.js';
 import { PassthroughPolicy } from '../../../src/resilience/policies.js';
 import { alteredCoordinator } from '../../support/altered-coordinator.js';
@@ -177,23 +177,24 @@ describe('GuardedCluster', () => {
       expect(await cluster.publish(PUBLICATION, 10)).to.deep.equal({ outcome: 'unknown' });
     });
 
-    it('says to the policy when its time is over, if the policy still listens', async () => {
-      const heard: unknown[] = [];
+    it('says to the policy when its time is over, whether the policy listens or asks', async () => {
+      const callers: (OperationContext | undefined)[] = [];
+      let heard: unknown;
       const hearing: ResiliencePolicy = {
-        execute: (_kind, _operation, signal) => {
-          const listen = (name: string) => (): void =>
-            void heard.push([name, signal?.aborted, SseError.is(signal?.reason)]);
-          const [first, second] = [listen('first'), listen('second')];
-          signal?.addEventListener('abort', first);
-          signal?.addEventListener('abort', second);
-          signal?.removeEventListener('abort', first);
+        execute: (_kind, _operation, caller) => {
+          callers.push(caller);
+          if (callers.length > 1) return NEVER;
+          caller?.signal.addEventListener('abort', () => void (heard = caller.signal.reason));
           return NEVER;
         },
         circuit: () => 'closed',
       };
       const cluster = guard(inner, hearing);
       expect(await cluster.messenger.send(message(10))).to.deep.equal(CUT_OFF);
-      expect(heard).to.deep.equal([['second', true, true]]);
+      expect(SseError.is(heard, 'UNAVAILABLE')).to.equal(true);
+      expect(await cluster.messenger.send(message(10))).to.deep.equal(CUT_OFF);
+      expect(callers.map(caller => caller?.aborted)).to.deep.equal([true, true]);
+      expect(SseError.is(callers[1]?.signal.reason, 'UNAVAILABLE')).to.equal(true);
     });
 
     it('is unavailable in an outage', async () => {

@@ -179,7 +179,7 @@ describe('CockatielPolicy', () => {
       make();
       const operation = new Operation();
       const caller = new AbortController();
-      const failure = failureOf(policy.execute('send', operation.run, caller.signal));
+      const failure = failureOf(policy.execute('send', operation.run, caller));
       await operation.end(away());
       caller.abort('left');
       await clock.tickAsync(150);
@@ -450,7 +450,7 @@ describe('CockatielPolicy', () => {
     );
 
     /** Calls that say when they begin. */
-    const start = (names: string, begun: string[], operation: Operation, signal?: AbortSignal) =>
+    const start = (names: string, begun: string[], operation: Operation, caller?: OperationContext) =>
       Array.from(names, name =>
         policy.execute(
           'send',
@@ -458,7 +458,7 @@ describe('CockatielPolicy', () => {
             begun.push(name);
             return operation.run(context);
           },
-          signal,
+          caller,
         ),
       );
 
@@ -554,7 +554,7 @@ describe('CockatielPolicy', () => {
       const operation = new Operation();
       const running = start('ab', begun, operation);
       const caller = new AbortController();
-      const waiting = failureOf(start('c', begun, operation, caller.signal)[0]!);
+      const waiting = failureOf(start('c', begun, operation, caller)[0]!);
       const behind = start('d', begun, operation);
       caller.abort('left');
       expect(await waiting).to.include({ code: 'UNAVAILABLE', cause: 'left' });
@@ -567,7 +567,7 @@ describe('CockatielPolicy', () => {
     it('do not wait for a caller that gave up beforehand', async () => {
       const operation = new Operation();
       const running = start('ab', [], operation);
-      const late = start('c', [], operation, AbortSignal.abort('left'))[0]!;
+      const late = start('c', [], operation, { signal: AbortSignal.abort('left') })[0]!;
       expect(await failureOf(late)).to.include({ code: 'UNAVAILABLE', cause: 'left' });
       for (let n = 0; n < 2; n += 1) await operation.end();
       await Promise.all(running);
@@ -575,11 +575,11 @@ describe('CockatielPolicy', () => {
 
     it('that waited keep no listener on the signal of their caller when they begin', async () => {
       const operation = new Operation();
-      const { signal } = new AbortController();
-      const calls = start('abc', [], operation, signal);
+      const caller = new AbortController();
+      const calls = start('abc', [], operation, caller);
       for (let n = 0; n < 3; n += 1) await operation.end();
       await Promise.all(calls);
-      expect(getEventListeners(signal, 'abort')).to.deep.equal([]);
+      expect(getEventListeners(caller.signal, 'abort')).to.deep.equal([]);
     });
 
     it('that waited run in the asynchronous context of their own caller', async () => {

@@ -23,14 +23,14 @@ describe('PassthroughPolicy', () => {
     const reason = new Error('the caller left');
     let error: unknown;
     try {
-      await new PassthroughPolicy().execute('send', async () => 1, AbortSignal.abort(reason));
+      await new PassthroughPolicy().execute('send', async () => 1, { signal: AbortSignal.abort(reason) });
     } catch (thrown) {
       error = thrown;
     }
     expect(SseError.is(error) && error.cause).to.equal(reason);
   });
 
-  it('gives calls without a signal one each, so that none gathers listeners', async () => {
+  it('gives calls without a caller one signal each, so that none gathers listeners', async () => {
     const policy = new PassthroughPolicy();
     const signals = new Set<AbortSignal>();
     for (let call = 0; call < 3; call += 1) {
