@@ -33,10 +33,6 @@ class Expectation {
     return this;
   }
 
-  get any(): this {
-    return this;
-  }
-
   get not(): this {
     this.#not = true;
     return this;
@@ -90,16 +86,6 @@ class Expectation {
     this.#check('have the property', name, name in (Object(this.actual) as object));
   }
 
-  /** At least one of these. */
-  keys(...names: readonly string[]): void {
-    const present = Object.keys(Object(this.actual) as object);
-    this.#check(
-      'have a key of',
-      names,
-      names.some(name => present.includes(name)),
-    );
-  }
-
   a(type: string): void {
     this.#check('be a', type, typeof this.actual === type);
   }
@@ -112,16 +98,8 @@ class Expectation {
     this.#check('be greater than', expected, Number(this.actual) > expected);
   }
 
-  below(expected: number): void {
-    this.#check('be below', expected, Number(this.actual) < expected);
-  }
-
   most(expected: number): void {
     this.#check('be at most', expected, Number(this.actual) <= expected);
-  }
-
-  least(expected: number): void {
-    this.#check('be at least', expected, Number(this.actual) >= expected);
   }
 
   within(from: number, to: number): void {
