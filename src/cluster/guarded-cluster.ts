@@ -14,13 +14,7 @@ import type {
 } from '../contracts/cluster.js';
 import type { CloseReceipt, CommandReceipt, SendResult, Unavailable } from '../contracts/events.js';
 import type { ClusterListener, RememberedOutcome } from '../contracts/listener.js';
-import {
-  type CircuitState,
-  isGivenUp,
-  type OperationContext,
-  type OperationKind,
-  type ResiliencePolicy,
-} from '../contracts/policy.js';
+import type { CircuitState, OperationContext, OperationKind, ResiliencePolicy } from '../contracts/policy.js';
 import { SseError, type UnavailableCode } from '../errors.js';
 import { withTimeout } from '../time.js';
 
@@ -323,6 +317,10 @@ class DeadlineCaller implements OperationContext {
     this.#late = late;
     this.#controller?.abort(late);
   }
+}
+
+function isGivenUp(context: OperationContext): boolean {
+  return context.aborted ?? context.signal.aborted;
 }
 
 /** The error of a call after the service was closed. */

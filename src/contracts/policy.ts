@@ -43,11 +43,6 @@ export interface ResiliencePolicy {
   circuit(kind: OperationKind): CircuitState;
 }
 
-/** Whether a call was given up, without making a signal for the question. */
-export function isGivenUp(context: OperationContext): boolean {
-  return context.aborted ?? context.signal.aborted;
-}
-
 export const ResiliencePolicy: ServiceIdentifier<ResiliencePolicy> = Symbol.for('distributed-sse/ResiliencePolicy');
 
 /**

@@ -93,6 +93,11 @@ export class Bulkhead {
   }
 }
 
+/** Whether the caller of a call has given it up, without making a signal for the question. */
+export function isGivenUp(caller: OperationContext | undefined): boolean {
+  return caller !== undefined && (caller.aborted ?? caller.signal.aborted);
+}
+
 /** The error of a call that its caller gave up before it could run. */
 export function givenUp(caller: OperationContext | undefined): SseError {
   return new SseError('UNAVAILABLE', 'its caller gave the call up before it could run', {

@@ -10,19 +10,18 @@ import {
   retry,
   type RetryPolicy,
 } from 'cockatiel';
-import {
-  type CircuitState,
-  isGivenUp,
-  type OperationContext,
-  type OperationKind,
-  type RefusalReason,
-  type ResilienceObserver,
-  type ResiliencePolicy,
+import type {
+  CircuitState,
+  OperationContext,
+  OperationKind,
+  RefusalReason,
+  ResilienceObserver,
+  ResiliencePolicy,
 } from '../contracts/policy.js';
 import { SseError } from '../errors.js';
 import type { ResolvedSseOptions } from '../options/sse-options.js';
 import { LONGEST_MS, withTimeout } from '../time.js';
-import { Bulkhead, givenUp } from './bulkhead.js';
+import { Bulkhead, givenUp, isGivenUp } from './bulkhead.js';
 
 /** The settings that the policy reads. */
 export type CockatielPolicySettings = Pick<ResolvedSseOptions, 'resilience'>;
@@ -99,7 +98,7 @@ class OperationGuard {
   }
 
   execute<T>(operation: Operation<T>, caller: OperationContext | undefined): Promise<T> {
-    if (caller !== undefined && isGivenUp(caller)) return Promise.reject(givenUp(caller));
+    if (isGivenUp(caller)) return Promise.reject(givenUp(caller));
     // Asked before the call waits for its turn, so that an outage does not fill the queue.
     if (!this.#admits) return Promise.reject(this.#refusal('circuit'));
     if (this.#bulkhead.enter()) return this.#run(operation, caller);
@@ -152,7 +151,7 @@ class OperationGuard {
         known = undefined;
         return this.#fail(error);
       }
-      if (caller !== undefined && isGivenUp(caller)) throw givenUp(caller);
+      if (isGivenUp(caller)) throw givenUp(caller);
       // The breaker would make this call wait for the call that tries, see "cockatiel's circuit breaker".
       if (!this.#admits) throw new BrokenCircuitError();
       return this.#breaker.execute(next);
@@ -270,7 +269,7 @@ interface Failed {
 /** Runs every operation once and limits nothing. For a process alone, which has no cluster to call, and for tests. */
 export class PassthroughPolicy implements ResiliencePolicy {
   execute<T>(_kind: OperationKind, operation: Operation<T>, caller?: OperationContext): Promise<T> {
-    if (caller !== undefined && isGivenUp(caller)) return Promise.reject(givenUp(caller));
+    if (isGivenUp(caller)) return Promise.reject(givenUp(caller));
     try {
       return operation(caller ?? new CallContext(undefined));
     } catch (error) {
@@ -301,7 +300,7 @@ class CallContext implements OperationContext {
   }
 
   get aborted(): boolean {
-    return this.#gaveUp !== undefined || (this.caller !== undefined && isGivenUp(this.caller));
+    return this.#gaveUp !== undefined || isGivenUp(this.caller);
   }
 
   /** The policy or the caller gives up on the operation: its signal aborts with this reason. */
