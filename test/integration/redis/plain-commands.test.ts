@@ -32,16 +32,22 @@ describe('atomicOperation', () => {
     return coordinator;
   };
 
-  /** Calls of scripts while something is done. */
-  const scriptsOf = async (work: () => Promise<unknown>): Promise<number> => {
-    const count = async (): Promise<number> => {
-      const stats = await server.redis.admin.info('commandstats');
-      const calls = [...stats.matchAll(/^cmdstat_eval(?:sha)?:calls=(\d+)/gm)];
-      return calls.reduce((sum, [, number]) => sum + Number(number), 0);
-    };
-    const before = await count();
-    await work();
-    return (await count()) - before;
+  const scriptCalls = async (): Promise<number> => {
+    const stats = await server.redis.admin.info('commandstats');
+    const calls = [...stats.matchAll(/^cmdstat_eval(?:sha)?:calls=(\d+)/gm)];
+    return calls.reduce((sum, [, number]) => sum + Number(number), 0);
+  };
+
+  /** Calls of scripts while something is done: the fewest of three times, since what a node does by itself may come between. */
+  const scriptsOf = async (work: () => Promise<unknown>, before?: () => Promise<unknown>): Promise<number> => {
+    const counts: number[] = [];
+    for (let time = 0; time < 3; time += 1) {
+      await before?.();
+      const first = await scriptCalls();
+      await work();
+      counts.push((await scriptCalls()) - first);
+    }
+    return Math.min(...counts);
   };
 
   const register = (node: RedisCoordinator) => {
@@ -51,32 +57,57 @@ describe('atomicOperation', () => {
     listener.connections.set(connectionId, token);
     return node.routes.register({ connectionId, token, onDuplicate: 'takeover' });
   };
+  const registered = async (node: RedisCoordinator): Promise<void> => {
+    for (let n = 0; n < 3; n += 1) await register(node);
+  };
+  const unregister = (node: RedisCoordinator) => node.routes.unregister(`c${ids}`, `t${ids}`);
 
   it('registers, unregisters and releases by one script each', async () => {
     const node = await start({});
     expect(await scriptsOf(() => register(node))).to.equal(1);
-    expect(await scriptsOf(() => node.routes.unregister(`c${ids}`, `t${ids}`))).to.equal(1);
+    expect(
+      await scriptsOf(
+        () => unregister(node),
+        () => register(node),
+      ),
+    ).to.equal(1);
   });
 
   it('connectionRegistrationAtomic false registers without a script', async () => {
     const node = await start({ connectionRegistrationAtomic: false });
     expect(await scriptsOf(() => register(node))).to.equal(0);
-    expect(await scriptsOf(() => node.routes.unregister(`c${ids}`, `t${ids}`))).to.equal(1);
-    expect(await node.routes.count()).to.equal(0);
+    expect(
+      await scriptsOf(
+        () => unregister(node),
+        () => register(node),
+      ),
+    ).to.equal(1);
+    // Each registration that was counted is left.
+    expect(await node.routes.count()).to.equal(3);
   });
 
   it('connectionUnregistrationAtomic false unregisters without a script', async () => {
     const node = await start({ connectionUnregistrationAtomic: false });
     expect(await scriptsOf(() => register(node))).to.equal(1);
-    expect(await scriptsOf(() => node.routes.unregister(`c${ids}`, `t${ids}`))).to.equal(0);
-    expect(await node.routes.count()).to.equal(0);
+    expect(
+      await scriptsOf(
+        () => unregister(node),
+        () => register(node),
+      ),
+    ).to.equal(0);
+    // Each registration that was counted is left.
+    expect(await node.routes.count()).to.equal(3);
   });
 
   it('expiredConnectionCleanupAtomic false removes the routes of a node without a script', async () => {
     const node = await start({ expiredConnectionCleanupAtomic: false });
-    for (let n = 0; n < 3; n += 1) await register(node);
     // The new lease is still one.
-    expect(await scriptsOf(() => node.routes.releaseAll())).to.equal(1);
+    expect(
+      await scriptsOf(
+        () => node.routes.releaseAll(),
+        () => registered(node),
+      ),
+    ).to.equal(1);
     expect(await node.routes.count()).to.equal(0);
   });
 
@@ -85,14 +116,14 @@ describe('atomicOperation', () => {
     expect(
       await scriptsOf(async () => {
         await register(node);
-        await node.routes.unregister(`c${ids}`, `t${ids}`);
+        await unregister(node);
       }),
     ).to.equal(0);
   });
 
   it('leaves nothing in Redis that never expires', async () => {
     const node = await start({ redisAtomicEnabled: false });
-    for (let n = 0; n < 3; n += 1) await register(node);
+    await registered(node);
     const { admin } = server.redis;
     const ttls = await Promise.all((await admin.keys('*')).map(key => admin.pttl(key)));
     expect(ttls).to.have.length.greaterThan(2);
