@@ -3,10 +3,11 @@ import type { Publication, PublicationResult, RememberedTopic, SubscriptionChang
 import { SseError } from '../../errors.js';
 import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { EVERYONE } from '../../protocol/names.js';
+import { Batches } from './batches.js';
 import type { ClusterNode } from './cluster-node.js';
 import { isUnreadable } from './failures.js';
 import { encodePayload, encodeUnkept } from './frames.js';
-import { Batches, type RedisGateway } from './gateway.js';
+import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
 import type { LiveNodes } from './leases.js';
 import { parsePosition, wellFormed } from './script.js';
@@ -31,7 +32,7 @@ type Recalled = readonly { readonly topic: string; readonly state: string }[];
 
 /**
  * Publishes events: into the ordered log and to its subscribers in one step, or only to the subscribers. And remembers what
- * clients follow that come back; questions of one turn of the event loop travel together.
+ * clients follow that come back; questions of one turn of the event loop travel together, and in a rush those of a round trip.
  */
 export class LogWriter {
   readonly #recalls: Batches<number, string, Recalled>;
@@ -41,7 +42,7 @@ export class LogWriter {
     private readonly liveNodes: Pick<LiveNodes, 'count'>,
     private readonly unreadable: Pick<UnreadableTopics, 'note'>,
   ) {
-    this.#recalls = new Batches(MOST_RECALLED, (ms, connectionIds) => this.#recallAll(ms, connectionIds));
+    this.#recalls = new Batches(MOST_RECALLED, (ms, ids) => this.#recallAll(ms, ids), { atOnce: 2 });
   }
 
   /** @throws SseError */

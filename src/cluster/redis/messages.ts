@@ -3,7 +3,7 @@ import type { LocalResult, SendResult } from '../../contracts/events.js';
 import { SseError } from '../../errors.js';
 import type { ClusterNode, NodeChannel } from './cluster-node.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
-import { Batches } from './gateway.js';
+import { Batches } from './batches.js';
 import { type Partition, publishCommand } from './keys.js';
 import type { NodeLeases } from './leases.js';
 import type { RequestOf } from './script.js';
@@ -54,7 +54,7 @@ export class MessageRouter {
   readonly #batches = new Batches<Partition, Outgoing, SendAnswer>(
     MOST_PER_CALL,
     (partition, messages) => this.#publishAll(partition, messages),
-    ({ payload }) => 1 + payload.length / BYTES_PER_MESSAGE,
+    { sizeOf: ({ payload }) => 1 + payload.length / BYTES_PER_MESSAGE },
   );
   #sends = 0;
 

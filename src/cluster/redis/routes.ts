@@ -5,7 +5,7 @@ import { SseError } from '../../errors.js';
 import { PAGE_LOAD_TAKEOVERS } from '../../options/sse-options.js';
 import type { ClusterNode } from './cluster-node.js';
 import { nodeIdOf } from './frames.js';
-import { Batches } from './gateway.js';
+import { Batches } from './batches.js';
 import { type Partition, publishCommand } from './keys.js';
 import { type NodeLeases, routeTimes } from './leases.js';
 import type { ReplyOf, RequestOf } from './script.js';
@@ -35,7 +35,8 @@ type Removing = Pick<Registering, 'conn' | 'tok'>;
 
 /**
  * The routes of all nodes, as this node changes and reads them. Registrations of one turn of the event loop and partition
- * travel in one call, and so do their removals; each has its own answer.
+ * travel in one call, and so do their removals; each has its own answer. In a rush, registrations wait for the answer to those
+ * before, and share the next call.
  */
 export class RedisRoutes {
   // Registrations without an answer, oldest first, with the time of that: they may arrive after the connection has ended.
@@ -61,6 +62,7 @@ export class RedisRoutes {
         // Plain commands do one registration per call.
         this.#registersByScript ? MOST_PER_CALL : 1,
         (partition, registrations) => this.#registerAll(partition, registrations, mode),
+        { atOnce: 2 },
       );
     this.#registrations = {
       take: registering('take'),
