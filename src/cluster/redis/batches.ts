@@ -1,4 +1,5 @@
 import { SseError } from '../../errors.js';
+import { isUnreadable } from './failures.js';
 
 interface Waiting<Item, Answer> {
   readonly item: Item;
@@ -29,7 +30,7 @@ interface Gathering<Item> {
 /**
  * Lets calls of one turn of the event loop travel together: a batch to a target leaves at the end of the turn, or when the sizes
  * of its calls reach `most`. Batches to a target leave in the order in which their first calls were made. The failure of a batch
- * is the failure of each of its calls.
+ * is the failure of each of its calls; where a key cannot be read, each is made once more by itself.
  */
 export class Batches<Target, Item, Answer> {
   readonly #waiting = new Map<Target, Batch<Item, Answer>>();
@@ -82,6 +83,10 @@ export class Batches<Target, Item, Answer> {
 
   #leave(target: Target, { calls }: Batch<Item, Answer>): void {
     this.#waiting.delete(target);
+    this.#make(target, calls);
+  }
+
+  #make(target: Target, calls: readonly Waiting<Item, Answer>[]): void {
     this.#underWay.set(target, (this.#underWay.get(target) ?? 0) + 1);
     this.run(
       target,
@@ -97,7 +102,9 @@ export class Batches<Target, Item, Answer> {
       },
       (error: unknown) => {
         this.#settled(target);
-        for (const { reject } of calls) reject(error);
+        // A key that another program wrote concerns the calls alone that need it.
+        if (calls.length > 1 && isUnreadable(error)) for (const call of calls) this.#make(target, [call]);
+        else for (const { reject } of calls) reject(error);
       },
     );
   }

@@ -59,6 +59,19 @@ describe('limits of the cluster, on a single Redis', () => {
     expect((await scriptsOf(server.redis.admin)) - calls).to.equal(1);
   });
 
+  it('whose counter another program wrote concern the connects of that user alone', async () => {
+    const node = await started(await slow.node('a'));
+    const { admin } = server.redis;
+    await enter(node, 'ann/1', { limits: [{ name: 'ann/', most: 9 }] });
+    const [counter = ''] = await admin.keys(`${slow.prefix}*c:ann/`);
+    await admin.del(counter);
+    await admin.set(counter, 'of another program');
+    const entering = ['ann', 'bob'].map(user => enter(node, `${user}/2`, { limits: [{ name: `${user}/`, most: 9 }] }));
+    const [ann, bob] = await Promise.allSettled(entering);
+    expect(ann).to.have.property('reason').that.includes({ code: 'UNAVAILABLE', noEffect: 'KEY_UNREADABLE' });
+    expect(bob).to.have.property('value', 'registered');
+  });
+
   it('do not count the connections of a killed node once its lease is over', async () => {
     const [a, b] = [await started(await nodes.node('a')), await started(await nodes.node('b'))];
     await enter(a, 'ann/1');

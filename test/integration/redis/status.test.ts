@@ -51,6 +51,15 @@ describe('the status of a node on Redis', () => {
     expect((await publish()).cursor).to.not.equal(undefined);
   });
 
+  it('what another program wrote in place of the memory of one client concerns that client alone', async () => {
+    const coordinator = await nodes.node('a');
+    await coordinator.start(new RecordingListener());
+    await server.redis.admin.set(`${nodes.prefix}{log}:f:c1`, 'of another program');
+    const [first, second] = await Promise.allSettled(['c1', 'c2'].map(id => coordinator.log.recall(id, 9_000)));
+    expect(first).to.have.property('reason').that.includes({ code: 'UNAVAILABLE', noEffect: 'KEY_UNREADABLE' });
+    expect(second).to.deep.equal({ status: 'fulfilled', value: new Map() });
+  });
+
   it('keys that failing calls meet again and again are asked about once, and with each heartbeat', async () => {
     let asked = 0;
     const topics = new UnreadableTopics(

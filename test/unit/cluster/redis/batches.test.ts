@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import { Batches } from '../../../../src/cluster/redis/batches.js';
+import { SseError } from '../../../../src/errors.js';
 import { turns } from '../../../support/turns.js';
 
 /** A batch that left. */
@@ -55,6 +56,25 @@ describe('Batches', () => {
     left[1]?.answer();
     const outcomes = await Promise.allSettled(calls);
     expect(outcomes.map(({ status }) => status)).to.deep.equal(['rejected', 'rejected', 'fulfilled']);
+  });
+
+  it('makes the calls of a batch one by one that meets a key it cannot read', async () => {
+    const batches = new Batches(2, run);
+    const calls = [1, 2].map(item => batches.call('a', item));
+    void batches.call('a', 3);
+    const unreadable = new SseError('UNAVAILABLE', 'x', { noEffect: 'KEY_UNREADABLE' });
+    left[0]?.fail(unreadable);
+    await turns(2);
+    expect(contents().slice(1)).to.have.deep.members([
+      ['a', 1],
+      ['a', 2],
+      ['a', 3],
+    ]);
+    for (const batch of left.slice(1)) if (batch.items[0] === 1) batch.fail(unreadable);
+    for (const batch of left.slice(1)) batch.answer();
+    const [first, second] = await Promise.allSettled(calls);
+    expect(first).to.deep.equal({ status: 'rejected', reason: unreadable });
+    expect(second).to.deep.equal({ status: 'fulfilled', value: 2 });
   });
 
   describe('of which two are under way at once', () => {
