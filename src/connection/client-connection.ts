@@ -1,11 +1,11 @@
 import type { CloseReason, ConnectionSink, ConnectionState, Reset, SinkListener } from '../contracts/connection.js';
 import type { Cursor, EventOptions, Frame, Gap, LocalReceipt, LocalResult, Position } from '../contracts/events.js';
-import type { LocalConnection, MessageResults } from '../contracts/store.js';
+import type { DirectMessage, LocalConnection, MessageResults } from '../contracts/store.js';
 import { formatCursor } from '../protocol/cursor.js';
 import { encodeComment, GapReport, joinResets, ResetFrame } from '../protocol/event-stream.js';
 import { checkReason, userOf } from '../protocol/names.js';
 import { ClientCursor, ClientIds } from './cursor.js';
-import { BUFFERED, DELIVERED, directSend, MessageMemory, NOT_CONNECTED, OTHER_ID, repeated } from './direct-send.js';
+import { BUFFERED, DELIVERED, deliverAll, directSend, MessageMemory, NOT_CONNECTED, OTHER_ID } from './direct-send.js';
 import { Ending, Handling, isEnded, isHeadSent, lastFrame, SENT, type State, UNSENT } from './end.js';
 import type { ConnectionEnvironment, ConnectionIdentity } from './environment.js';
 import { pump, sourceOf, SourceTarget } from './source.js';
@@ -165,26 +165,28 @@ export class ClientConnection implements LocalConnection, SinkListener, Watched,
   }
 
   deliver(frame: Frame): LocalResult {
-    if (this.#sink.closed) return NOT_CONNECTED;
-    if (!this.#ids.admits(frame)) return OTHER_ID;
-    const result = this.enqueue(frame);
-    if (result !== DELIVERED) return result;
-    this.#writer.writeBatch();
-    if (this.#writer.gone) return NOT_CONNECTED;
-    return this.#writer.keepsUp ? DELIVERED : BUFFERED;
+    const result = this.put(frame);
+    return result === DELIVERED ? this.write() : result;
   }
 
   deliverOnce(messageId: string, frame: Frame): LocalResult {
-    const now = performance.now();
-    const earlier = this.#memory?.recall(messageId, now);
-    if (earlier !== undefined) return repeated(earlier);
-    const result = this.deliver(frame);
-    if (result === DELIVERED || result === BUFFERED) {
-      this.#memory ??= new MessageMemory();
-      this.#memory.remember(messageId, result, now);
-      this.#environment.memories.watch(this.#memory);
-    }
-    return result;
+    return this.deliverAll([{ messageId, frame }])[0] ?? NOT_CONNECTED;
+  }
+
+  deliverAll(messages: readonly DirectMessage[]): readonly LocalResult[] {
+    this.#memory ??= new MessageMemory();
+    this.#environment.memories.watch(this.#memory);
+    return deliverAll(this, this.#memory, messages);
+  }
+
+  put(frame: Frame): LocalResult {
+    if (this.#sink.closed) return NOT_CONNECTED;
+    return this.#ids.admits(frame) ? this.enqueue(frame) : OTHER_ID;
+  }
+
+  write(): LocalResult {
+    this.#writer.writeBatch();
+    return this.#writer.gone ? NOT_CONNECTED : this.#writer.keepsUp ? DELIVERED : BUFFERED;
   }
 
   enqueue(frame: Frame): LocalResult {

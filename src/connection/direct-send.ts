@@ -1,6 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import type { EventOptions, LocalReceipt, LocalResult } from '../contracts/events.js';
-import type { LocalConnection, MessageResults } from '../contracts/store.js';
+import type { EventOptions, Frame, LocalReceipt, LocalResult } from '../contracts/events.js';
+import type { DirectMessage, LocalConnection, MessageResults } from '../contracts/store.js';
 import type { EventTelemetry } from '../contracts/telemetry.js';
 import type { SseErrorCode } from '../errors.js';
 import { type EventEncoder, NOTHING } from '../protocol/event-stream.js';
@@ -140,6 +140,54 @@ export class MessageMemory implements MessageResults {
       this.#results.delete(oldest);
     }
   }
+}
+
+/** A connection that {@link deliverAll} writes to. */
+interface Receiver {
+  /** Accepts a frame. `DELIVERED`: {@link write} writes it and says what became of it. */
+  put(frame: Frame): LocalResult;
+  /** Writes the frames that were put, at once. The result of all of them. */
+  write(): LocalResult;
+}
+
+/** Bytes of the frames that one write joins, at most: fewer than make the connection write by itself. */
+const MOST_JOINED = 16 * 1024;
+
+/** Delivers messages to a connection in their order, each once. Small ones share a write, and so its result. */
+export function deliverAll(
+  receiver: Receiver,
+  memory: MessageMemory,
+  messages: readonly DirectMessage[],
+): LocalResult[] {
+  const now = performance.now();
+  const results: LocalResult[] = [];
+  /** Messages that were put and are not written, by id. */
+  const unwritten = new Map<string, number>();
+  let bytes = 0;
+  const conclude = (at: number, messageId: string, result: LocalResult): void => {
+    results[at] = result;
+    if (result === DELIVERED || result === BUFFERED) memory.remember(messageId, result, now);
+  };
+  const write = (): void => {
+    const result = receiver.write();
+    for (const [messageId, at] of unwritten) conclude(at, messageId, result);
+    unwritten.clear();
+    bytes = 0;
+  };
+  // Frames of others must not fill the write that these messages share.
+  if (messages.length > 1) write();
+  for (const [at, { messageId, frame }] of messages.entries()) {
+    const { length } = frame.bytes;
+    if (unwritten.has(messageId) || (bytes > 0 && bytes + length > MOST_JOINED)) write();
+    const earlier = memory.recall(messageId, now);
+    const result = earlier === undefined ? receiver.put(frame) : repeated(earlier);
+    if (result === DELIVERED) {
+      unwritten.set(messageId, at);
+      bytes += length;
+    } else conclude(at, messageId, result);
+  }
+  if (unwritten.size > 0) write();
+  return results;
 }
 
 /** Connection ids of which results are kept after the end of their connections. */

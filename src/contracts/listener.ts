@@ -15,6 +15,15 @@ export interface Registered {
   readonly user?: string | undefined;
 }
 
+/** The arguments of {@link ClusterListener.onMessage}. */
+export interface ArrivedMessage {
+  readonly connectionId: string;
+  readonly token: string;
+  readonly messageId: string;
+  readonly frame: Frame;
+  readonly trace?: string | undefined;
+}
+
 /**
  * The way back: what the cluster asks of this node. A coordinator calls it from `start` until `close` has resolved; all
  * deliveries are synchronous, so the order of calls is the order of delivery. None throws.
@@ -25,6 +34,8 @@ export interface ClusterListener {
    * @param trace as the sender gave it
    */
   onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult;
+  /** As {@link onMessage} for one message after the other. Those of one connection may share a write. One result for each. */
+  onMessages(messages: readonly ArrivedMessage[]): readonly LocalResult[];
   /**
    * An event for the subscribers of a topic, or, without a topic, for everyone.
    * @param trace as the publisher gave it

@@ -8,6 +8,12 @@ export interface MessageResults {
   recall(messageId: string, now: number): LocalResult | undefined;
 }
 
+/** An event for one connection. */
+export interface DirectMessage {
+  readonly messageId: string;
+  readonly frame: Frame;
+}
+
 /** A connection as the store and the service handle it. */
 export interface LocalConnection extends SseConnection {
   /** Names this object among all connections of this process; 1 to 16 characters. */
@@ -32,6 +38,8 @@ export interface LocalConnection extends SseConnection {
   deliver(frame: Frame): LocalResult;
   /** As {@link deliver}, but a message id of the last minute gets its first result again, as `duplicate`, and is not written again. */
   deliverOnce(messageId: string, frame: Frame): LocalResult;
+  /** As {@link deliverOnce} for one message after the other, in one write where they are small. One result for each. */
+  deliverAll(messages: readonly DirectMessage[]): readonly LocalResult[];
   /** What {@link deliverOnce} remembers, also after the connection has stopped; `undefined` when there was no message. */
   readonly results: MessageResults | undefined;
   /**

@@ -1,5 +1,5 @@
 import { NOT_CONNECTED, presentOutcome } from '../connection/direct-send.js';
-import type { ClusterListener, Registered, RememberedOutcome } from '../contracts/listener.js';
+import type { ArrivedMessage, ClusterListener, Registered, RememberedOutcome } from '../contracts/listener.js';
 import type { Revocation } from '../contracts/authorization.js';
 import type { CloseReason } from '../contracts/connection.js';
 import type {
@@ -42,6 +42,28 @@ export class NodeListener implements ClusterListener {
       { connectionId, messageId, connection, size: frame.bytes.length, trace },
       () => connection?.deliverOnce(messageId, frame) ?? NOT_CONNECTED,
     );
+  }
+
+  onMessages(messages: readonly ArrivedMessage[]): readonly LocalResult[] {
+    const { store, telemetry } = this.node;
+    const results: LocalResult[] = [];
+    const groups = new Map<LocalConnection, number[]>();
+    for (const [at, { connectionId, token, messageId, frame, trace }] of messages.entries()) {
+      const connection = messages.length === 1 ? undefined : store.find(connectionId, token);
+      const group = connection && groups.get(connection);
+      if (group !== undefined) group.push(at);
+      else if (connection !== undefined) groups.set(connection, [at]);
+      else results[at] = this.onMessage(connectionId, token, messageId, frame, trace);
+    }
+    for (const [connection, group] of groups) {
+      const some = group.flatMap(at => messages[at] ?? []);
+      const delivered = connection.deliverAll(some);
+      for (const [number, { connectionId, messageId, frame, trace }] of some.entries()) {
+        const subject = { connectionId, messageId, connection, size: frame.bytes.length, trace };
+        results[group[number] ?? 0] = telemetry.events.delivering(subject, () => delivered[number] ?? NOT_CONNECTED);
+      }
+    }
+    return results;
   }
 
   onPublication(topic: string | undefined, frame: Frame, trace?: string, id?: string): void {

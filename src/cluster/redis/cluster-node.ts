@@ -104,7 +104,10 @@ export class NodeChannel {
 /** The parts of a node that the cluster reaches through its inbox. Nothing comes before `open`. */
 export interface InboxParts {
   readonly router: {
+    /** Messages wait for the others that arrived together with them. */
     onMessage(token: string, message: MessageFrame, late: boolean): void;
+    /** To be called before a frame of another kind has an effect, so that frames have theirs in the order in which they came. */
+    deliverArrived(): void;
     onAcks(from: string, acks: readonly Ack[]): void;
   };
   /** Both return whether this version knows the frame, and it was not received before. */
@@ -187,7 +190,10 @@ export class NodeInbox {
     const events = {
       onMessage: (channel: string, message: Buffer) => {
         if (mine.has(channel)) this.#onNodeMessage(channel, message);
-        else parts.feed.onFrame(channel, message);
+        else {
+          parts.router.deliverArrived();
+          parts.feed.onFrame(channel, message);
+        }
       },
       onUp: () => {
         if (mine.size > 0) parts.onNodeUp();
@@ -248,6 +254,7 @@ export class NodeInbox {
       if (frame !== undefined) this.parts.router.onMessage(token, frame, late);
       return frame !== undefined;
     }
+    this.parts.router.deliverArrived();
     switch (body.toString('latin1', 0, KIND_LENGTH)) {
       case ACK_KIND: {
         const frame = parseAcks(body);

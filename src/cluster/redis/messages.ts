@@ -1,5 +1,6 @@
 import type { Message } from '../../contracts/cluster.js';
 import type { LocalResult, SendResult } from '../../contracts/events.js';
+import type { ArrivedMessage } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
 import type { ClusterNode, NodeChannel } from './cluster-node.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
@@ -37,6 +38,15 @@ type Dispatched =
   /** Not published: a former owner had the message. */
   | { readonly outcome: 'known'; readonly result: SendResult };
 
+/** A message from another node. */
+interface Arrived {
+  readonly token: string;
+  readonly message: MessageFrame;
+  readonly late: boolean;
+}
+
+const NOT_HERE: LocalResult = { outcome: 'not-connected' };
+
 /** A message with the partition of its connection. */
 interface RoutedMessage {
   readonly message: Message;
@@ -51,6 +61,7 @@ interface RoutedMessage {
 export class MessageRouter {
   readonly #pending = new Map<string, PendingSend>();
   readonly #acks = new Map<string, string[]>();
+  #arrived: Arrived[] = [];
   readonly #batches = new Batches<Partition, Outgoing, SendAnswer>(
     MOST_PER_CALL,
     (partition, messages) => this.#publishAll(partition, messages),
@@ -106,18 +117,33 @@ export class MessageRouter {
    * that it is not here, and looks for the owner once more.
    */
   onMessage(token: string, message: MessageFrame, late = false): void {
-    const result: LocalResult = late ? { outcome: 'not-connected' } : this.#resultOf(token, message);
-    if (message.ack) this.#acknowledge(message.from, { attempt: message.attempt, result });
+    if (this.#arrived.length === 0) process.nextTick(() => this.deliverArrived());
+    this.#arrived.push({ token, message, late });
+  }
+
+  /** Delivers the messages that arrived, which happens by itself before the event loop goes on. */
+  deliverArrived(): void {
+    if (this.#arrived.length === 0) return;
+    const wanted: ArrivedMessage[] = [];
+    const refusals = this.#arrived.map(({ token, message, late }) => {
+      const refusal = late ? NOT_HERE : this.#refusalOf(message);
+      const { connectionId, messageId, bytes, trace } = message;
+      if (refusal === undefined) wanted.push({ connectionId, token, messageId, frame: { bytes }, trace });
+      return refusal;
+    });
+    const arrived = this.#arrived;
+    this.#arrived = [];
+    const results = this.node.listener.onMessages(wanted).values();
+    for (const [at, { message }] of arrived.entries()) {
+      const result = refusals[at] ?? results.next().value;
+      if (message.ack && result) this.#acknowledge(message.from, { attempt: message.attempt, result });
+    }
   }
 
   /** The limit of this node holds for messages of other nodes as well. */
-  #resultOf(token: string, message: MessageFrame): LocalResult {
-    const { listener, options } = this.node;
-    const { connectionId, messageId, bytes, trace } = message;
-    if (bytes.length > mostBytes(options.limits.maxEventBytes)) {
-      return { outcome: 'rejected', code: 'EVENT_TOO_LARGE' };
-    }
-    return listener.onMessage(connectionId, token, messageId, { bytes }, trace);
+  #refusalOf({ bytes }: MessageFrame): LocalResult | undefined {
+    const { maxEventBytes } = this.node.options.limits;
+    return bytes.length > mostBytes(maxEventBytes) ? { outcome: 'rejected', code: 'EVENT_TOO_LARGE' } : undefined;
   }
 
   onAcks(from: string, acks: readonly Ack[]): void {

@@ -1,6 +1,6 @@
 import type { CloseReason, ConnectionState } from '../../contracts/connection.js';
 import type { Frame, Gap, LocalReceipt, LocalResult } from '../../contracts/events.js';
-import type { LocalConnection } from '../../contracts/store.js';
+import type { DirectMessage, LocalConnection } from '../../contracts/store.js';
 
 const made = { connections: 0 };
 
@@ -57,6 +57,10 @@ export class FakeConnection implements LocalConnection {
     this.frames.push(frame);
     this.onFrame(frame);
     return this.answer;
+  }
+
+  deliverAll(messages: readonly DirectMessage[]): LocalResult[] {
+    return messages.map(({ messageId, frame }) => this.deliverOnce(messageId, frame));
   }
 
   deliverOnce(_messageId: string, frame: Frame): LocalResult {

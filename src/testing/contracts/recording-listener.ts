@@ -1,7 +1,7 @@
 import type { Revocation } from '../../contracts/authorization.js';
 import type { CloseReason } from '../../contracts/connection.js';
 import type { CommandReceipt, ConfirmationReport, Frame, Gap, LocalResult, Position } from '../../contracts/events.js';
-import type { ClusterListener, Registered, RememberedOutcome } from '../../contracts/listener.js';
+import type { ArrivedMessage, ClusterListener, Registered, RememberedOutcome } from '../../contracts/listener.js';
 
 /** A node as its coordinator sees it: records every call and answers as the test sets. */
 export class RecordingListener implements ClusterListener {
@@ -48,6 +48,12 @@ export class RecordingListener implements ClusterListener {
   /** Forgets every call and connection, and answers as a new one. */
   reset(): void {
     Object.assign(this, new RecordingListener());
+  }
+
+  onMessages(messages: readonly ArrivedMessage[]): LocalResult[] {
+    return messages.map(({ connectionId, token, messageId, frame, trace }) =>
+      this.onMessage(connectionId, token, messageId, frame, trace),
+    );
   }
 
   onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult {

@@ -9,7 +9,7 @@ import {
   REQUEST_KIND,
 } from '../../../src/cluster/redis/command-frames.js';
 import { RedisClock } from '../../../src/cluster/redis/signing.js';
-import { encodeAcks, encodeMessage, MAX_ACKS, parseAcks } from '../../../src/cluster/redis/frames.js';
+import { encodeAcks, encodeMessage, encodeUnkept, MAX_ACKS, parseAcks } from '../../../src/cluster/redis/frames.js';
 import { RecordingListener } from '../../support/recording-listener.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { signerOf } from '../../support/redis/signer-of.js';
@@ -175,6 +175,60 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
         { attempt: '1.1', result: { outcome: 'rejected', code: 'EVENT_TOO_LARGE' } },
       ]);
       expect(listener.messages).to.have.length(1);
+    });
+
+    it('messages that arrive together are delivered before what follows them, each answered for itself', async () => {
+      await node.log.subscribe(['news']);
+      const seen: unknown[] = [];
+      listener.answer = (_, messageId) => {
+        seen.push([messageId, listener.publications.length, listener.closedAll.length]);
+        return messageId === 'm2' ? { outcome: 'rejected', code: 'SEND_BUFFER_FULL' } : { outcome: 'delivered' };
+      };
+      const message = { from: ME, ack: true, connectionId: 'c1', trace: undefined };
+      const messageFrame = (messageId: string, size = 1): Buffer => {
+        const bytes = Buffer.from(`data: ${'x'.repeat(size)}\n\n`);
+        const frame = encodeMessage({ ...message, attempt: `1.${messageId.slice(1)}`, messageId, bytes });
+        return signer.sign({ kind: 'message', partition: 0 }, frame, 't1 ');
+      };
+      const close = await request({ t: 'closeAll', reason: 'kicked' });
+      const event = encodeUnkept(signer, 'news', { body: Buffer.from('data: y\n\n') });
+      const frames: [string, Buffer][] = [
+        [`0:n:${inc}`, messageFrame('m1')],
+        [`0:n:${inc}`, messageFrame('m2')],
+        [`0:n:${inc}`, messageFrame('m3', 9_000)],
+        [`0:n:${inc}`, messageFrame('m4')],
+        ['0:t:{log}:news', event],
+        [`0:n:${inc}`, messageFrame('m5')],
+        [`0:n:${inc}`, messageFrame('m6')],
+        [`0:n:${inc}`, signed(close.frame)],
+        [`0:n:${inc}`, messageFrame('m7')],
+      ];
+      // In one packet, as the messages of a batch come.
+      const pipeline = server.redis.admin.pipeline();
+      for (const [channel, frame] of frames) pipeline.publish(nodes.prefix + channel, frame);
+      await pipeline.exec();
+      await answerTo(close.id);
+      const acks = () => received.flatMap(frame => parseAcks(bodyOf(frame))?.acks ?? []);
+      await until(() => acks().length === 7, 'the acknowledgements');
+      expect(seen).to.deep.equal([
+        ['m1', 0, 0],
+        ['m2', 0, 0],
+        ['m4', 0, 0],
+        ['m5', 1, 0],
+        ['m6', 1, 0],
+        ['m7', 1, 1],
+      ]);
+      expect(
+        acks().map(({ attempt, result }) => [attempt, 'code' in result ? result.code : result.outcome]),
+      ).to.deep.equal([
+        ['1.1', 'delivered'],
+        ['1.2', 'SEND_BUFFER_FULL'],
+        ['1.3', 'EVENT_TOO_LARGE'],
+        ['1.4', 'delivered'],
+        ['1.5', 'delivered'],
+        ['1.6', 'delivered'],
+        ['1.7', 'delivered'],
+      ]);
     });
 
     if (secret === undefined) return;

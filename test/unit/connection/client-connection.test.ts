@@ -289,6 +289,65 @@ describe('ClientConnection', () => {
     });
   });
 
+  describe('deliverAll', () => {
+    const messages = (...names: string[]) => names.map(name => ({ messageId: name, frame: frame(name) }));
+    const outcomes = (results: readonly { outcome: string }[]) => results.map(({ outcome }) => outcome);
+
+    it('writes small messages at once, in one write behind the frames of this tick', () => {
+      const { connection, sink } = bench.open();
+      connection.enqueue(frame('before'));
+      expect(outcomes(connection.deliverAll(messages('a', 'b', 'c')))).to.deep.equal(Array(3).fill('delivered'));
+      expect(sink.writes).to.have.length(2);
+      expect(dataIn(sink.text)).to.deep.equal(['before', 'a', 'b', 'c']);
+    });
+
+    it('writes a message id once, whether it was written before or comes twice', () => {
+      const { connection, sink } = bench.open();
+      connection.deliverOnce('a', frame('a'));
+      const results = connection.deliverAll(messages('b', 'a', 'b', 'c'));
+      expect(results).to.deep.equal([
+        { outcome: 'delivered' },
+        { outcome: 'delivered', duplicate: true },
+        { outcome: 'delivered', duplicate: true },
+        { outcome: 'delivered' },
+      ]);
+      expect(dataIn(sink.text)).to.deep.equal(['a', 'b', 'c']);
+    });
+
+    it('answers each of a socket that fills up for itself', () => {
+      bench = new Bench({ maxBytes: 40_000, policy: 'drop-newest' });
+      const { connection, sink } = bench.open();
+      sink.block();
+      const large = (messageId: string) => ({ messageId, frame: frameOf(15_000, messageId) });
+      const results = connection.deliverAll([large('a'), large('b'), large('c'), large('d'), ...messages('e')]);
+      expect(outcomes(results)).to.deep.equal(['buffered', 'buffered', 'rejected', 'rejected', 'buffered']);
+      sink.drain();
+      expect(outcomes(connection.deliverAll([large('a'), large('c')]))).to.deep.equal(['buffered', 'delivered']);
+    });
+
+    it('writes large messages piece by piece, each with a result of its own', () => {
+      const { connection, sink } = bench.open();
+      const large = (messageId: string) => ({ messageId, frame: frameOf(15_000, messageId) });
+      connection.deliverAll([large('a'), large('b'), ...messages('c', 'd')]);
+      expect(sink.writes).to.have.length(2);
+      const write = sink.write.bind(sink);
+      sink.write = bytes => {
+        if (bytes.includes('f')) throw new Error('broken');
+        return write(bytes);
+      };
+      expect(outcomes(connection.deliverAll([large('e'), large('f')]))).to.deep.equal(['delivered', 'not-connected']);
+    });
+
+    it('says that nothing was delivered by a write that closed the connection, and remembers nothing', () => {
+      const { connection, sink } = bench.open();
+      sink.write = () => {
+        throw new Error('broken');
+      };
+      expect(outcomes(connection.deliverAll(messages('a', 'b')))).to.deep.equal(['not-connected', 'not-connected']);
+      expect(connection.results?.recall('a', performance.now())).to.equal(undefined);
+    });
+  });
+
   describe('send', () => {
     it('sends an event and answers with a receipt', () => {
       const { connection, sink } = bench.open('client-1');

@@ -38,6 +38,33 @@ describe('NodeListener', () => {
     expect(sink.data('message')).to.deep.equal([]);
   });
 
+  it('messages that arrive together reach each connection in their order, with a result for each', async () => {
+    const [one, two] = [await node.connect('c1'), await node.connect('c2')];
+    const token = (id: string): string => cluster.bus.route(id)?.token ?? '';
+    const message = (connectionId: string, messageId: string, to = token(connectionId)) => {
+      const frame = { bytes: Buffer.from(`data: ${messageId}\n\n`) };
+      return { connectionId, token: to, messageId, frame };
+    };
+    const results = cluster.bus
+      .reach('a')
+      ?.onMessages([
+        message('c1', 'm1'),
+        message('c2', 'm2'),
+        message('c1', 'm3', 'former'),
+        message('c1', 'm1'),
+        message('c1', 'm4'),
+      ]);
+    expect(results).to.deep.equal([
+      { outcome: 'delivered' },
+      { outcome: 'delivered' },
+      { outcome: 'not-connected' },
+      { outcome: 'delivered', duplicate: true },
+      { outcome: 'delivered' },
+    ]);
+    expect(one.sink.data('message')).to.deep.equal(['m1', 'm4']);
+    expect(two.sink.data('message')).to.deep.equal(['m2']);
+  });
+
   it('a late notification of a takeover does not close the successor', async () => {
     await node.connect('c1');
     const token = cluster.bus.route('c1')?.token ?? '';
