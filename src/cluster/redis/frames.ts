@@ -56,13 +56,18 @@ const LENGTH = /^[0-9]{1,4}$/;
 
 /** `m1 <from> <attempt> <ack> <lengths of id, message id, trace>` LF id message-id trace event. */
 export function encodeMessage(message: MessageFrame): Buffer {
-  const id = Buffer.from(message.connectionId);
-  const messageId = Buffer.from(message.messageId);
+  const { from, attempt, ack, connectionId, messageId, bytes } = message;
   const trace = traceText(message.trace);
-  const { from, attempt, ack, bytes } = message;
-  const lengths = `${id.length} ${messageId.length} ${trace.length}`;
+  const [idLength, messageIdLength] = [Buffer.byteLength(connectionId), Buffer.byteLength(messageId)];
+  const lengths = `${idLength} ${messageIdLength} ${trace.length}`;
   const header = `${MESSAGE_KIND} ${from} ${attempt} ${ack ? 1 : 0} ${lengths}\n`;
-  return Buffer.concat([Buffer.from(header), id, messageId, Buffer.from(trace), bytes]);
+  const frame = Buffer.allocUnsafe(header.length + idLength + messageIdLength + trace.length + bytes.length);
+  let at = frame.write(header, 'latin1');
+  at += frame.write(connectionId, at);
+  at += frame.write(messageId, at);
+  at += frame.write(trace, at, 'latin1');
+  frame.set(bytes, at);
+  return frame;
 }
 
 /** `undefined` for bytes that `encodeMessage` cannot have written. */

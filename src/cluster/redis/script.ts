@@ -272,7 +272,9 @@ export class ReplyReader {
     if (length < from || (length - from) % size !== 0) {
       throw this.#unexpected(`groups of ${size} from ${from}`, `${length} values`);
     }
-    return Array.from({ length: (length - from) / size }, (_, group) => read(from + group * size));
+    const groups: T[] = [];
+    for (let at = from; at < length; at += size) groups.push(read(at));
+    return groups;
   }
 
   #unexpected(expected: string, received: unknown): SseError {
