@@ -281,10 +281,11 @@ const GRACE = 100;
 /** Places of answered commands after which they are removed. */
 const MOST_FORGOTTEN = 256;
 
-/** A command without an answer, and when it counts as unanswered, by the monotonic clock. */
+/** A command that was sent, and when it counts as unanswered, by the monotonic clock. */
 interface Waiting {
   readonly command: Pick<Command, 'isResolved' | 'reject'>;
   readonly due: number;
+  failed: boolean;
 }
 
 /** One socket of a connection, from which no byte came since a command counted as unanswered. */
@@ -314,7 +315,14 @@ export class AnswerTimeout {
   /** To be called with each command that is sent. */
   add(command: Waiting['command']): void {
     this.#forgetAnswered();
-    this.#waiting.push({ command, due: performance.now() + COMMAND_TIMEOUT });
+    const waiting: Waiting = { command, due: performance.now() + COMMAND_TIMEOUT, failed: false };
+    const reject = command.reject.bind(command);
+    // ioredis marks the commands that succeeded, and not those that Redis refused.
+    command.reject = error => {
+      waiting.failed = true;
+      reject(error);
+    };
+    this.#waiting.push(waiting);
     if (!this.#planned) this.#plan(COMMAND_TIMEOUT);
   }
 
@@ -333,7 +341,7 @@ export class AnswerTimeout {
 
   /** Rejects the commands that were due at this time, and plans for the others. */
   #end(now: number): void {
-    const open = this.#waiting.filter(waiting => waiting !== undefined).filter(({ command }) => !command.isResolved);
+    const open = this.#waiting.filter(waiting => waiting !== undefined).filter(waiting => !hasEnded(waiting));
     const late = open.filter(({ due }) => due <= now);
     const [next] = (this.#waiting = open.filter(({ due }) => due > now));
     this.#first = 0;
@@ -359,7 +367,7 @@ export class AnswerTimeout {
 
   /** Their arguments can be large. */
   #forgetAnswered(): void {
-    while (this.#waiting[this.#first]?.command.isResolved === true) {
+    for (let next = this.#waiting[this.#first]; next && hasEnded(next); next = this.#waiting[this.#first]) {
       this.#waiting[this.#first] = undefined;
       this.#first += 1;
     }
@@ -367,6 +375,10 @@ export class AnswerTimeout {
     this.#waiting.splice(0, this.#first);
     this.#first = 0;
   }
+}
+
+function hasEnded({ command, failed }: Waiting): boolean {
+  return failed || command.isResolved;
 }
 
 /** The socket of a connection. Unlike what the types say, there is none before the first connect. */

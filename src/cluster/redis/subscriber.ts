@@ -270,9 +270,13 @@ export class LivenessProbe {
   }
 
   #next(): void {
-    this.#timer = setTimeout(() => {
-      this.#tick();
-    }, this.windowMs * this.#stretch).unref();
+    const life = this.#life;
+    // An event loop that stood still runs its timers before it reads the message that came meanwhile.
+    const onTime = (): void =>
+      void setImmediate(() => {
+        if (life === this.#life) this.#tick();
+      });
+    this.#timer = setTimeout(onTime, this.windowMs * this.#stretch).unref();
   }
 
   #tick(): void {

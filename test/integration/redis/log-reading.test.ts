@@ -174,7 +174,7 @@ describe('reading the log in Redis', function () {
       expect(entriesOf(pages)).to.have.length(64);
       for (const { frames } of pages) expect(frames.length).to.be.at.most(2);
     }
-    expect(outages).to.deep.equal([]);
+    expect([...new Set(outages)].join('; ')).to.equal('');
     // A call that waits for the processor is in the log of slow ones as well, so that some of them are there on a busy machine.
     const slow = (await admin.slowlog('GET', 10_000)) as unknown[];
     expect(slow.length / ((await calls('evalsha')) - scripts)).to.be.below(0.2);

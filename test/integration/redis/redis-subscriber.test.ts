@@ -1,8 +1,10 @@
 import { expect } from 'chai';
 import { Redis } from 'ioredis';
+import { prepare, subscriberOptions } from '../../../src/cluster/redis/client.js';
 import { RedisConnections } from '../../../src/cluster/redis/connections.js';
 import { RedisGateway } from '../../../src/cluster/redis/gateway.js';
 import { RedisSubscriber } from '../../../src/cluster/redis/subscriber.js';
+import { pause } from '../../../src/time.js';
 import { gatewayOptions } from '../../support/redis/gateway-options.js';
 import { RedisServer } from '../../support/redis/redis-server.js';
 import { withRedis, withRedisCluster } from '../../support/redis/with-redis.js';
@@ -49,6 +51,19 @@ describe('RedisSubscriber', () => {
       await until(() => subscriber.up, 'the subscriber');
       return { gateway, subscriber, observed };
     };
+
+    it('keeps a quiet connection on which Redis refused a command, as an older one refuses CLIENT SETINFO', async () => {
+      const connection = new Redis(server.redis.port, subscriberOptions());
+      closing.push({ close: () => connection.disconnect() });
+      prepare(connection, work => work());
+      await connection.connect();
+      const { stream } = connection;
+      await connection.call('NO-SUCH-COMMAND').catch(() => undefined);
+      // A socket without an answer is closed after five seconds.
+      await pause(5_500);
+      expect(connection.stream).to.equal(stream);
+      expect(stream.destroyed).to.equal(false);
+    });
 
     it('gives every message after the acknowledgement, in order, any bytes', async () => {
       const { gateway, subscriber, observed } = await start();

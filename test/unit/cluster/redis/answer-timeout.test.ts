@@ -22,9 +22,10 @@ describe('the time limit of commands', () => {
   }
 
   function send() {
-    const command = { isResolved: false, reject: sinon.spy() };
+    const rejected = sinon.spy();
+    const command = { isResolved: false, reject: rejected as (error: Error) => void };
     timeout.add(command);
-    return command;
+    return Object.assign(command, { rejected });
   }
 
   /** The sockets are read. */
@@ -47,26 +48,36 @@ describe('the time limit of commands', () => {
     answered.isResolved = true;
     const second = send();
     await pass(450);
-    expect(first.reject.called).to.equal(false);
+    expect(first.rejected.called).to.equal(false);
     await pass(50);
-    expect(first.reject.callCount).to.equal(1);
-    expect(second.reject.called).to.equal(false);
+    expect(first.rejected.callCount).to.equal(1);
+    expect(second.rejected.called).to.equal(false);
     await pass(500);
-    expect(second.reject.callCount).to.equal(1);
-    expect(answered.reject.called).to.equal(false);
+    expect(second.rejected.callCount).to.equal(1);
+    expect(answered.rejected.called).to.equal(false);
   });
 
   it('reads first the answers that came while the event loop stood still', async () => {
     const [answered, unanswered] = [send(), send()];
     clock.jump(6_000);
     await read();
-    expect(unanswered.reject.called).to.equal(false);
+    expect(unanswered.rejected.called).to.equal(false);
     answered.isResolved = true;
     hear();
     await pass(100);
-    expect(answered.reject.called).to.equal(false);
-    expect(unanswered.reject.callCount).to.equal(1);
+    expect(answered.rejected.called).to.equal(false);
+    expect(unanswered.rejected.callCount).to.equal(1);
     expect(closed(connection)).to.equal(false);
+  });
+
+  it('closes no socket because of a command that Redis refused', async () => {
+    const refused = send();
+    await pass(500);
+    hear();
+    refused.reject(new Error('ERR unknown subcommand'));
+    await pass(9_000);
+    expect(closed(connection)).to.equal(false);
+    expect(refused.rejected.callCount).to.equal(1);
   });
 
   it('closes a socket without a byte for five seconds while a command waits', async () => {
@@ -99,7 +110,7 @@ describe('the time limit of commands', () => {
     await pass(2_000);
     const late = send();
     await pass(3_000);
-    expect(late.reject.callCount).to.equal(1);
+    expect(late.rejected.callCount).to.equal(1);
     expect(closed(connection)).to.equal(false);
     await pass(2_000);
     expect(closed(connection)).to.equal(true);

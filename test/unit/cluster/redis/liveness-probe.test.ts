@@ -47,6 +47,15 @@ describe('LivenessProbe', () => {
     expect(lostAt).to.deep.equal([]);
   });
 
+  it('hears first what came while the event loop stood still', async () => {
+    probe.start();
+    await clock.tickAsync(WINDOW);
+    clock.jump(4 * WINDOW);
+    probe.heard();
+    await clock.tickAsync(1);
+    expect(lostAt).to.deep.equal([]);
+  });
+
   it('concludes nothing while publishing fails, and begins again when it works', async () => {
     works = false;
     probe.start();
