@@ -89,16 +89,21 @@ describe('a node that is compared with Redis, however many connections it has', 
     await admin().hset(key('r'), id, (await routeOf(id)).replace(/\|t\d+\|/, '|t|'));
   }
 
-  async function makesTwoCallsAtRest(): Promise<void> {
+  /** Script calls of a check that finds nothing: the fewest of three, since what a node does by itself may come between. */
+  async function scriptsOfCheck(checked?: number): Promise<number> {
+    const counts: number[] = [];
     for (let times = 0; times < 3; times += 1) {
       let report: ReconcileReport | undefined;
       const { scripts } = await trafficOf(server.redis, async () => {
         report = await check();
       });
-      expect(scripts).to.equal(2);
-      const checked = 2 * Math.min(listener.connections.size, STRETCH);
-      expect(report).to.deep.include({ checked, found: {} });
+      counts.push(scripts);
+      expect(report).to.deep.include({ found: {}, ...(checked !== undefined && { checked }) });
     }
+    return Math.min(...counts);
+  }
+  async function makesTwoCallsAtRest(): Promise<void> {
+    expect(await scriptsOfCheck(2 * Math.min(listener.connections.size, STRETCH))).to.equal(2);
   }
 
   describe(`with ${MANY} connections`, () => {
@@ -209,8 +214,7 @@ describe('a node that is compared with Redis, however many connections it has', 
     it('makes two script calls for each partition, and looks at the next stretch of each', async () => {
       partitions = amount(2, 4);
       await connect(MANY);
-      const { scripts } = await trafficOf(server.redis, () => check());
-      expect(scripts).to.equal(2 * partitions);
+      expect(await scriptsOfCheck()).to.equal(2 * partitions);
       const [first = '', ...others] = await admin().hkeys(key('r'));
       const last = others.at(-1) ?? '';
       expect(others.length).to.be.within(STRETCH, 2 * STRETCH - 1);
