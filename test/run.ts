@@ -10,7 +10,7 @@ import { spawn } from 'node:child_process';
 import { readdirSync } from 'node:fs';
 import { mkdtemp, readFile, rm } from 'node:fs/promises';
 import { createRequire } from 'node:module';
-import { availableParallelism, constants, setPriority, tmpdir } from 'node:os';
+import { availableParallelism, setPriority, tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import type { GroupResult } from './support/file-times.js';
@@ -42,6 +42,10 @@ const GROUPS: readonly Group[] = [
 ];
 // With more of them at once a group has too little of a core to keep the bounds in time that tests have.
 const AT_ONCE = Math.min(GROUPS.length, availableParallelism() === 1 ? 2 : 3 * availableParallelism());
+/** Of groups that give way: a quarter of a core that another process would like to have for itself. */
+const NICENESS = 5;
+/** What a test of such a group may take: it waits for nothing but the processor. */
+const PATIENCE_MS = 240_000;
 // A group that something keeps alive must not keep everything else.
 const LONGEST_MS = (WHOLE ? 30 : 10) * 60_000;
 const SLOWEST = 5;
@@ -93,14 +97,20 @@ function filesOfGroups(): string[][] {
 }
 
 async function run(files: readonly string[], calculates: boolean, path: string): Promise<GroupResult> {
-  const child = spawn(process.execPath, ['--enable-source-maps', MOCHA, '--reporter', REPORTER, ...files], {
-    cwd: ROOT,
-    env: { ...process.env, TEST_RESULT: path, ...(WHOLE && { TEST_EXTENT: 'whole' }) },
-    stdio: ['ignore', 'pipe', 'pipe'],
-    timeout: LONGEST_MS,
-    killSignal: 'SIGKILL',
-  });
-  if (calculates && child.pid !== undefined) setPriority(child.pid, constants.priority.PRIORITY_LOW);
+  const patience = calculates ? ['--timeout', String(PATIENCE_MS)] : [];
+  const child = spawn(
+    process.execPath,
+    ['--enable-source-maps', MOCHA, '--reporter', REPORTER, ...patience, ...files],
+    {
+      cwd: ROOT,
+      env: { ...process.env, TEST_RESULT: path, ...(WHOLE && { TEST_EXTENT: 'whole' }) },
+      stdio: ['ignore', 'pipe', 'pipe'],
+      timeout: LONGEST_MS,
+      killSignal: 'SIGKILL',
+    },
+  );
+  // Lower would leave it next to nothing of a core on which something else is always busy.
+  if (calculates && child.pid !== undefined) setPriority(child.pid, NICENESS);
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
     stream.on('data', (chunk: Buffer) => (text += chunk.toString()));

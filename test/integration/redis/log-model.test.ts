@@ -57,7 +57,7 @@ const steps = fc.oneof(
 );
 
 describe('scripts of the log, against the model that its feed is tested with', function () {
-  this.timeout(Math.max(60_000, RUNS * 100));
+  this.timeout(Math.max(240_000, RUNS * 100));
   const server = withRedis(['--stream-node-max-entries', '1']);
 
   it(`answer as it does in ${RUNS} random runs`, async () => {

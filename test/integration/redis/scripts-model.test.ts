@@ -17,7 +17,7 @@ const RUNS = Number(ASKED ?? amount(60, 300));
 const FEWER_RUNS = ASKED === undefined ? RUNS / 4 : RUNS;
 
 describe('scripts of the registry, against a model', function () {
-  this.timeout(Math.max(60_000, RUNS * 100));
+  this.timeout(Math.max(240_000, RUNS * 100));
 
   describe('on a single Redis', () => {
     const server = withRedis();
