@@ -341,11 +341,13 @@ export class AnswerTimeout {
 
   /** Rejects the commands that were due at this time, and plans for the others. */
   #end(now: number): void {
-    const open = this.#waiting.filter(waiting => waiting !== undefined).filter(waiting => !hasEnded(waiting));
+    const open = this.#waiting.filter(waiting => waiting !== undefined).filter(({ command }) => !command.isResolved);
     const late = open.filter(({ due }) => due <= now);
     const [next] = (this.#waiting = open.filter(({ due }) => due > now));
     this.#first = 0;
-    this.#quiet = this.#quietSocket(now, late.length > 0);
+    // Redis answered those that failed. They end all the same: ioredis may have kept one, to send it to another master.
+    const unanswered = late.some(({ failed }) => !failed);
+    this.#quiet = this.#quietSocket(now, unanswered);
     this.#planned = false;
     if (next !== undefined) this.#plan(Math.max(1, next.due - performance.now()));
     else if (this.#quiet !== undefined) this.#plan(COMMAND_TIMEOUT);
@@ -367,7 +369,7 @@ export class AnswerTimeout {
 
   /** Their arguments can be large. */
   #forgetAnswered(): void {
-    for (let next = this.#waiting[this.#first]; next && hasEnded(next); next = this.#waiting[this.#first]) {
+    while (this.#waiting[this.#first]?.command.isResolved === true) {
       this.#waiting[this.#first] = undefined;
       this.#first += 1;
     }
@@ -375,10 +377,6 @@ export class AnswerTimeout {
     this.#waiting.splice(0, this.#first);
     this.#first = 0;
   }
-}
-
-function hasEnded({ command, failed }: Waiting): boolean {
-  return failed || command.isResolved;
 }
 
 /** The socket of a connection. Unlike what the types say, there is none before the first connect. */

@@ -77,7 +77,13 @@ describe('the time limit of commands', () => {
     refused.reject(new Error('ERR unknown subcommand'));
     await pass(9_000);
     expect(closed(connection)).to.equal(false);
-    expect(refused.rejected.callCount).to.equal(1);
+  });
+
+  it('ends a command after a second that was refused, since it may wait to be sent to another master', async () => {
+    const moved = send();
+    moved.reject(new Error('MOVED 1 127.0.0.1:7001'));
+    await pass(1_000);
+    expect(moved.rejected.callCount).to.equal(2);
   });
 
   it('closes a socket without a byte for five seconds while a command waits', async () => {
