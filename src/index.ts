@@ -47,7 +47,7 @@ export type {
   SentMessage,
   SubscriptionChange,
 } from './contracts/cluster.js';
-export type { ClusterListener, Registered, RememberedOutcome } from './contracts/listener.js';
+export type { ArrivedMessage, ClusterListener, Registered, RememberedOutcome } from './contracts/listener.js';
 export type {
   Inconsistency,
   InconsistencyListener,
@@ -57,7 +57,7 @@ export type {
   SelfCheck,
 } from './contracts/self-check.js';
 export type { ConnectionSink, SinkListener } from './contracts/connection.js';
-export type { LocalConnection } from './contracts/store.js';
+export type { DirectMessage, LocalConnection } from './contracts/store.js';
 export type { Cursor, Frame, Position } from './contracts/events.js';
 export type {
   BroadcastOptions,
