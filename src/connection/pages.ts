@@ -35,15 +35,15 @@ export class Piece implements Frame {
  */
 export class SharedPages {
   /** By the frames of a page, where several clients were given the same list. */
-  readonly #pieces = new WeakMap<readonly Frame[], readonly Frame[]>();
+  readonly #pieces = new WeakMap<readonly Frame[], WeakRef<readonly Frame[]>>();
   #recent: WeakRef<readonly Piece[]>[] = [];
 
   /** Frames in pieces of at most {@link PIECE_BYTES}; a larger frame is a piece of its own, and so is each of a small page. */
   piecesOf(frames: readonly Frame[]): readonly Frame[] {
-    const known = this.#pieces.get(frames);
+    const known = this.#pieces.get(frames)?.deref();
     if (known !== undefined) return known;
     const pieces = this.#alike(frames);
-    this.#pieces.set(frames, pieces);
+    this.#pieces.set(frames, new WeakRef(pieces));
     return pieces;
   }
 

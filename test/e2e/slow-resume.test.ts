@@ -85,7 +85,8 @@ describe('a client that resumes over Redis and reads slowly', () => {
     // The first client that resumes makes a process load code and connect for reading.
     const warm = open(port, '/warm', from);
     warm.socket.resume();
-    await until(() => warm.names.has('connected'), 'the first client');
+    // Until it has everything, its pages take memory as well.
+    await reached(() => warm.numbers.length, ENTRIES, 'entries of the first client');
     const before = await used();
 
     const client = open(port, '/slow', from);
