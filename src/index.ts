@@ -47,7 +47,7 @@ export type {
   SentMessage,
   SubscriptionChange,
 } from './contracts/cluster.js';
-export type { ArrivedMessage, ClusterListener, Registered, RememberedOutcome } from './contracts/listener.js';
+export type { ClusterListener, NodeMessage, Registered, RememberedOutcome } from './contracts/listener.js';
 export type {
   Inconsistency,
   InconsistencyListener,

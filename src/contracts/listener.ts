@@ -16,7 +16,7 @@ export interface Registered {
 }
 
 /** The arguments of {@link ClusterListener.onMessage}. */
-export interface ArrivedMessage {
+export interface NodeMessage {
   readonly connectionId: string;
   readonly token: string;
   readonly messageId: string;
@@ -35,7 +35,7 @@ export interface ClusterListener {
    */
   onMessage(connectionId: string, token: string, messageId: string, frame: Frame, trace?: string): LocalResult;
   /** As {@link onMessage} for one message after the other. Those of one connection may share a write. One result for each. */
-  onMessages(messages: readonly ArrivedMessage[]): readonly LocalResult[];
+  onMessages(messages: readonly NodeMessage[]): readonly LocalResult[];
   /**
    * An event for the subscribers of a topic, or, without a topic, for everyone.
    * @param trace as the publisher gave it

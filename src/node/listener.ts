@@ -1,5 +1,5 @@
 import { NOT_CONNECTED, presentOutcome } from '../connection/direct-send.js';
-import type { ArrivedMessage, ClusterListener, Registered, RememberedOutcome } from '../contracts/listener.js';
+import type { ClusterListener, NodeMessage, Registered, RememberedOutcome } from '../contracts/listener.js';
 import type { Revocation } from '../contracts/authorization.js';
 import type { CloseReason } from '../contracts/connection.js';
 import type {
@@ -44,7 +44,7 @@ export class NodeListener implements ClusterListener {
     );
   }
 
-  onMessages(messages: readonly ArrivedMessage[]): readonly LocalResult[] {
+  onMessages(messages: readonly NodeMessage[]): readonly LocalResult[] {
     const { store, telemetry } = this.node;
     const results: LocalResult[] = [];
     const groups = new Map<LocalConnection, number[]>();

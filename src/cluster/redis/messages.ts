@@ -1,6 +1,6 @@
 import type { Message } from '../../contracts/cluster.js';
 import type { LocalResult, SendResult } from '../../contracts/events.js';
-import type { ArrivedMessage } from '../../contracts/listener.js';
+import type { NodeMessage } from '../../contracts/listener.js';
 import { SseError } from '../../errors.js';
 import type { ClusterNode, NodeChannel } from './cluster-node.js';
 import { type Ack, encodeAck, encodeAcks, encodeMessage, MAX_ACKS, type MessageFrame, nodeIdOf } from './frames.js';
@@ -124,7 +124,7 @@ export class MessageRouter {
   /** Delivers the messages that arrived, which happens by itself before the event loop goes on. */
   deliverArrived(): void {
     if (this.#arrived.length === 0) return;
-    const wanted: ArrivedMessage[] = [];
+    const wanted: NodeMessage[] = [];
     const refusals = this.#arrived.map(({ token, message, late }) => {
       const refusal = late ? NOT_HERE : this.#refusalOf(message);
       const { connectionId, messageId, bytes, trace } = message;

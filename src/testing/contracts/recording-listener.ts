@@ -1,7 +1,7 @@
 import type { Revocation } from '../../contracts/authorization.js';
 import type { CloseReason } from '../../contracts/connection.js';
 import type { CommandReceipt, ConfirmationReport, Frame, Gap, LocalResult, Position } from '../../contracts/events.js';
-import type { ArrivedMessage, ClusterListener, Registered, RememberedOutcome } from '../../contracts/listener.js';
+import type { ClusterListener, NodeMessage, Registered, RememberedOutcome } from '../../contracts/listener.js';
 
 /** A node as its coordinator sees it: records every call and answers as the test sets. */
 export class RecordingListener implements ClusterListener {
@@ -50,7 +50,7 @@ export class RecordingListener implements ClusterListener {
     Object.assign(this, new RecordingListener());
   }
 
-  onMessages(messages: readonly ArrivedMessage[]): LocalResult[] {
+  onMessages(messages: readonly NodeMessage[]): LocalResult[] {
     return messages.map(({ connectionId, token, messageId, frame, trace }) =>
       this.onMessage(connectionId, token, messageId, frame, trace),
     );

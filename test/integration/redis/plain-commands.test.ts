@@ -61,27 +61,22 @@ describe('atomicOperation', () => {
     for (let n = 0; n < 3; n += 1) await register(node);
   };
   const unregister = (node: RedisCoordinator) => node.routes.unregister(`c${ids}`, `t${ids}`);
+  const scriptsOfRemoval = (node: RedisCoordinator) =>
+    scriptsOf(
+      () => unregister(node),
+      () => register(node),
+    );
 
   it('registers, unregisters and releases by one script each', async () => {
     const node = await start({});
     expect(await scriptsOf(() => register(node))).to.equal(1);
-    expect(
-      await scriptsOf(
-        () => unregister(node),
-        () => register(node),
-      ),
-    ).to.equal(1);
+    expect(await scriptsOfRemoval(node)).to.equal(1);
   });
 
   it('connectionRegistrationAtomic false registers without a script', async () => {
     const node = await start({ connectionRegistrationAtomic: false });
     expect(await scriptsOf(() => register(node))).to.equal(0);
-    expect(
-      await scriptsOf(
-        () => unregister(node),
-        () => register(node),
-      ),
-    ).to.equal(1);
+    expect(await scriptsOfRemoval(node)).to.equal(1);
     // Each registration that was counted is left.
     expect(await node.routes.count()).to.equal(3);
   });
@@ -89,12 +84,7 @@ describe('atomicOperation', () => {
   it('connectionUnregistrationAtomic false unregisters without a script', async () => {
     const node = await start({ connectionUnregistrationAtomic: false });
     expect(await scriptsOf(() => register(node))).to.equal(1);
-    expect(
-      await scriptsOf(
-        () => unregister(node),
-        () => register(node),
-      ),
-    ).to.equal(0);
+    expect(await scriptsOfRemoval(node)).to.equal(0);
     // Each registration that was counted is left.
     expect(await node.routes.count()).to.equal(3);
   });
