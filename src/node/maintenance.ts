@@ -61,7 +61,7 @@ export class CursorRefresh extends Periodic {
   /** Runs twice in the time that entries are kept. @param historyTtl milliseconds that the log keeps an entry */
   constructor(
     private readonly store: ConnectionStore,
-    private readonly log: Pick<EventLog, 'position'>,
+    private readonly log: Pick<EventLog, 'lastPosition'>,
     historyTtl: number,
   ) {
     super(() => void this.run(), { everyMs: historyTtl / 2 });
@@ -69,7 +69,8 @@ export class CursorRefresh extends Periodic {
 
   /** One pass over the store. Returns how many clients it moved. */
   run(): number {
-    const position = this.log.position();
+    // What may be missing is after it: a subscription that is away at this moment does not keep its clients back.
+    const position = this.log.lastPosition();
     if (position === undefined) return 0;
     const frame = { bytes: encodePosition(formatCursor(position)) };
     let moved = 0;

@@ -36,7 +36,8 @@ interface SubscriberOptions {
 type State =
   | { readonly kind: 'new' | 'closed' }
   | { readonly kind: 'making'; readonly attempt: number }
-  | { readonly kind: 'opening' | 'up'; readonly connection: Redis }
+  | { readonly kind: 'opening'; readonly connection: Redis }
+  | { readonly kind: 'up'; readonly connection: Redis; readonly since: number }
   | { readonly kind: 'waiting'; readonly timer: NodeJS.Timeout };
 
 const PROBE_MS = 5_000;
@@ -45,8 +46,9 @@ const CHANNELS_PER_CALL = 1_000;
 
 /**
  * Subscriptions on a connection of their own. The subscriber subscribes to every channel itself each time a connection is
- * ready, probes whether messages arrive, and replaces a connection that broke or fell silent, with growing pauses. Redis
- * Pub/Sub decides the delivery: at most once, in order, from `onUp` to `onDown`.
+ * ready, probes whether messages arrive, and replaces a connection that broke or fell silent. The pauses grow while
+ * connections bring no message and live no longer than the pause before them. Redis Pub/Sub decides the delivery: at most
+ * once, in order, from `onUp` to `onDown`.
  */
 export class RedisSubscriber {
   readonly #channels = new Set<string>();
@@ -54,8 +56,10 @@ export class RedisSubscriber {
   #state: State = { kind: 'new' };
   /** Connections so far. */
   #attempt = 0;
-  /** Connections in a row that brought no message. */
+  /** Connections in a row that brought no message and soon broke. */
   #fruitless = 0;
+  /** Milliseconds of the pause before the present connection. */
+  #pauseMs = 0;
 
   constructor(
     private readonly options: SubscriberOptions,
@@ -163,7 +167,7 @@ export class RedisSubscriber {
       return;
     }
     if (!this.#isCurrent(connection)) return;
-    this.#state = { kind: 'up', connection };
+    this.#state = { kind: 'up', connection, since: performance.now() };
     this.#probe.start();
     this.events.onUp?.();
   }
@@ -198,17 +202,20 @@ export class RedisSubscriber {
   /** Gives a connection up, if it is the present one, and plans the next. */
   #lose(connection: Redis, failure?: unknown): void {
     if (!this.#isCurrent(connection)) return;
-    const wasUp = this.#state.kind === 'up';
+    const state = this.#state;
     this.#probe.stop();
+    // Whoever ends connections that are well, now and then, must not keep this node away for most of the time.
+    if (state.kind === 'up' && performance.now() - state.since > this.#pauseMs) this.#fruitless = 0;
     this.#wait(failure);
     connection.disconnect();
-    if (wasUp) this.events.onDown?.();
+    if (state.kind === 'up') this.events.onDown?.();
   }
 
   #wait(failure: unknown): void {
+    this.#pauseMs = backoff(this.#fruitless++);
     const timer = setTimeout(() => {
       void this.#connect();
-    }, backoff(this.#fruitless++));
+    }, this.#pauseMs);
     this.#state = { kind: 'waiting', timer };
     if (failure !== undefined) this.#report(failure);
   }
