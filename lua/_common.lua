@@ -40,6 +40,9 @@ local function takeoversOf(past, pageLoad, window) -- takeovers of a route withi
   end
   return takeovers, counted, mark
 end
+local function hears(numsub, channel) -- whether it has a subscriber; taken for granted where Redis knows not all, or may not say
+  return numsub == '' or redis.pcall('PUBSUB', numsub, channel)[2] ~= 0
+end
 local function isPartial(leases, epoch) -- whether routes that the sender knows of may be lost and not written again yet
   local known = redis.call('HMGET', leases, '#ep', '#lost')
   return known[1] ~= epoch or (tonumber(known[2]) or 0) > now

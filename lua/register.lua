@@ -20,9 +20,10 @@
 -- ARGV[6] keyMs           milliseconds the keys live when they are new
 -- ARGV[7] takeoverLimit   takeovers of one id and mode that succeed within the window; more than 500 count as 500
 -- ARGV[8] takeoverWindow  milliseconds
--- ARGV[9] pubCommand      PUBLISH or SPUBLISH
--- ARGV[10] channelPrefix  channel of a node without its incarnation
--- ARGV[11] ...            conn tok user fencingToken trace room limits, at most 100: token within the node; user, '' when there is
+-- ARGV[9] numsub          subcommand of PUBSUB that counts the subscribers of a node, '' where that counts not all of them
+-- ARGV[10] pubCommand     PUBLISH or SPUBLISH
+-- ARGV[11] channelPrefix  channel of a node without its incarnation
+-- ARGV[12] ...            conn tok user fencingToken trace room limits, at most 100: token within the node; user, '' when there is
 --                         none; the connection's own fencing token in mode restore, else ''; trace of its opening, or ''; routes
 --                         that the partition may have, or ''; 'most,perMinute;' for each of its counters: connections, connects
 --                         within a minute, '' for no limit
@@ -47,11 +48,15 @@
 --   superseded tokens are kept: a late retry of one must not win the id back. A route of its own under an earlier lease is
 --   moved to the present one (NEW): else it would be reaped with the old lease. A former owner gets the JSON
 --   {v:1, t:'superseded', c:conn, k:tok, f:fencing token, x:trace if given}, also when its lease ran out: a node that only
---   stalled renews the lease when it wakes up. A route that cannot be read is none. FULL and OFTEN concern neither mode restore
---   nor the takeover of a live owner. In a counter only the connections of live leases count.
-local leases, routes, index, channelPrefix = KEYS[1], KEYS[2], KEYS[3], ARGV[10]
+--   stalled renews the lease when it wakes up. The limit of takeovers ends a fight of two clients that both live. A takeover
+--   from another node counts while that node hears its channel. A killed node does not hear, although its lease still runs, and
+--   its clients must not be refused. A frozen node hears until its lease is over. While a subscription is away for a moment,
+--   takeovers from its node do not count. No client can bring that about, and a hostile one would gain nothing: it may connect
+--   with another id at any time. A route that cannot be read is none. FULL and OFTEN concern neither mode restore nor the
+--   takeover of a live owner. In a counter only the connections of live leases count.
+local leases, routes, index, numsub, channelPrefix = KEYS[1], KEYS[2], KEYS[3], ARGV[9], ARGV[11]
 local inc, gen, mode, ttlMs, leaseMs, keyMs = ARGV[1], ARGV[2], ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), ARGV[6]
-local takeoverLimit, takeoverWindow, pubCommand = math.min(tonumber(ARGV[7]), MOST), tonumber(ARGV[8]), ARGV[9]
+local takeoverLimit, takeoverWindow, pubCommand = math.min(tonumber(ARGV[7]), MOST), tonumber(ARGV[8]), ARGV[10]
 
 if genOf(leases, inc) ~= gen then return { 'LOST' } end
 
@@ -70,7 +75,7 @@ local function decide(old, tok, user, own)
   local live = not same and oldInc and till > now and oldExp > now
   if live and mode == 'nx' then return 'EXISTS', oldToken, owner, oldTok end
   if live and mode == 'restore' and not newer then return 'MOVED', oldToken, owner, oldTok end
-  local takes = live and (mode == 'take' or mode == 'load')
+  local takes = live and (mode == 'take' or mode == 'load') and (oldInc == inc or hears(numsub, channelPrefix .. oldInc))
   local takeovers, counted, mark = takeoversOf(oldTakeovers, mode == 'load', takeoverWindow)
   if takes and counted >= takeoverLimit then return 'STORM', oldToken, owner, oldTok end
   if takes then takeovers[#takeovers + 1] = mark .. num(now) end
@@ -82,11 +87,11 @@ local function decide(old, tok, user, own)
   return live and 'TOOK' or 'NEW', token, owner, oldTok, route
 end
 
-local count, conns, current, written, indexed, notices, answer = (#ARGV - 10) / 7, {}, {}, {}, {}, {}, { 'OK', num(now), 0 }
-for i = 1, count do conns[i] = ARGV[7 * i + 4] end
+local count, conns, current, written, indexed, notices, answer = (#ARGV - 11) / 7, {}, {}, {}, {}, {}, { 'OK', num(now), 0 }
+for i = 1, count do conns[i] = ARGV[7 * i + 5] end
 local given, found = redis.call('EXISTS', unpack(KEYS, 4, count + 3)) > 0, redis.call('HMGET', routes, unpack(conns))
 for i, conn in ipairs(conns) do
-  local key, at, status, token, owner, oldTok, route = KEYS[i + 3], 7 * i + 4, 'GONE', 0, '', ''
+  local key, at, status, token, owner, oldTok, route = KEYS[i + 3], 7 * i + 5, 'GONE', 0, '', ''
   local tok, user, own, x = ARGV[at + 1], ARGV[at + 2], tonumber(ARGV[at + 3]) or nowMicros, ARGV[at + 4]
   local old, entry, counters, limit, which = current[conn] or found[i], gen .. '/' .. tok, countersOf(ARGV[at + 6], count + 4)
   if not given or redis.call('EXISTS', key) == 0 then

@@ -40,7 +40,7 @@ export type RegistrationResult =
   | { readonly outcome: 'registered'; readonly fencingToken: number }
   /** `reject` was asked for and `nodeId` owns the id; or `openedAt` was given and its registration is newer. */
   | { readonly outcome: 'exists'; readonly nodeId: string }
-  /** The id was taken over too often within the window; its owner keeps it. */
+  /** The id was taken over too often within the window from nodes that hear of it; its owner keeps it. */
   | { readonly outcome: 'storm' }
   /** There are as many connections of that name as it may have; without a name: in the cluster. */
   | { readonly outcome: 'full'; readonly name?: string }

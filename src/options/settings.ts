@@ -56,7 +56,8 @@ export const SETTINGS = {
     onDuplicate: setting(oneOf('takeover', 'reject'), 'takeover'),
     /**
      * Takeovers of one id by clients that bring a last id, within `takeoverWindow`, that succeed; the next such client gets
-     * 204. Page loads are counted apart: from their twentieth on they are sent away for 30 s and more. Default 5.
+     * 204. Page loads are counted apart: from their twentieth on they are sent away for 30 s and more. Takeovers from a killed
+     * node do not count. Default 5.
      */
     takeoverLimit: setting(count(1), 5),
     /** Milliseconds over which takeovers of one id are counted. Default 30000. */

@@ -117,3 +117,44 @@ describe('three demo nodes over Redis', () => {
     expect(second.data('sse.reset')).to.deep.equal([]);
   });
 });
+
+describe('a client whose demo nodes are killed one after the other', () => {
+  const redis = withRedis();
+  const nodes: DemoProcess[] = [];
+  const clients: EventStreamClient[] = [];
+  // Their leases still run at the end of the test.
+  const start = async (NODE_ID: string): Promise<DemoProcess> => {
+    const env = { NODE_ID, SSE_NODE_LEASE: '60000', SSE_CONNECTION_TAKEOVER_LIMIT: '1', REDIS_URL: redis.redis.url };
+    const node = await DemoProcess.start(env);
+    nodes.push(node);
+    return node;
+  };
+  after(async () => {
+    for (const client of clients) client.leave();
+    await Promise.all(nodes.map(node => node.stop('SIGKILL')));
+  });
+
+  it('gets a stream from each that is left, until two that live have it taken from each other', async () => {
+    const [first, ...others] = await Promise.all(['a', 'b', 'c', 'd'].map(start));
+    const connect = async (node: DemoProcess | undefined, headers = {}): Promise<EventStreamClient> => {
+      const client = await EventStreamClient.open(`${node?.url ?? ''}/sse/connect/me`, { headers });
+      clients.push(client);
+      return client;
+    };
+    const begun = await connect(first);
+    const headers = { 'Last-Event-ID': (await begun.event('connected')).id ?? '' };
+    let owner = first;
+    for (const other of others) {
+      await owner?.stop('SIGKILL');
+      const client = await connect(other, headers);
+      expect(client.status).to.equal(200);
+      await client.event('connected');
+      owner = other;
+    }
+    const living = await start('e');
+    const client = await connect(living, headers);
+    expect(client.status).to.equal(200);
+    await client.event('connected');
+    expect((await connect(owner, headers)).status).to.equal(204);
+  });
+});

@@ -160,8 +160,6 @@ class LedgerRun {
       NODE_ID: NODES[n] ?? '',
       PORT: String(this.#ports[n]),
       SSE_RECONNECT_RETRY: '300',
-      // A client whose nodes are killed one after the other takes its id over from each; beyond the limit it would have to stop.
-      SSE_CONNECTION_TAKEOVER_LIMIT: '100',
       SSE_NODE_LEASE: '3000',
       SSE_NODE_HEARTBEAT: '1000',
       ...(this.plan.quiet === true && QUIET_ENV),

@@ -149,7 +149,7 @@ async function scripts(): Promise<void> {
   const all: readonly (readonly [string, number, (n: number) => Promise<unknown>])[] = [
     ['lease', CALLS, () => a.lease()],
     ['register, new', 10_000, n => a.register(id(n), 't')],
-    ['register, takeover', 10_000, n => b.register(id(n), 't', { takeoverLimit: 500 })],
+    ['register, takeover', 10_000, n => b.register(id(n), 't', { takeoverLimit: 500, numsub: 'NUMSUB' })],
     ['refresh, 200 routes', 300, n => b.refresh(batch(n, 200))],
     ['refresh that compares 500', 300, n => b.refresh(batch(n % 20, 500), { ttlMs: 0 })],
     ['owned, 500 routes', 300, () => gateway.run(ownedScript, { ...own, gen: gen() })],

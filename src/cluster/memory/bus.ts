@@ -134,7 +134,7 @@ export class MemoryBus {
 
   register(nodeId: string, registration: Registration, takeovers: TakeoverLimit): RegistrationResult {
     const former = this.#routes.get(registration.connectionId);
-    const result = this.#routes.register(nodeId, registration, takeovers);
+    const result = this.#routes.register(nodeId, registration, takeovers, id => !this.isCut(id));
     const present = this.#routes.get(registration.connectionId);
     if (former !== undefined && present !== undefined && present !== former) {
       const { connectionId, token } = former;

@@ -55,10 +55,12 @@ export class RouteTable {
     return counts;
   }
 
+  /** @param hears whether a node hears of a takeover, which counts then */
   register(
     nodeId: string,
     registration: Registration,
     { takeoverLimit, takeoverWindow }: TakeoverLimit,
+    hears: (nodeId: string) => boolean,
   ): RegistrationResult {
     const { connectionId, token, onDuplicate, openedAt, pageLoad = false } = registration;
     const former = this.#routes.get(connectionId);
@@ -73,6 +75,7 @@ export class RouteTable {
     if (onDuplicate === 'reject') return { outcome: 'exists', nodeId: former.nodeId };
     const now = performance.now();
     const recent = former.takeovers.filter(({ at }) => now - at < takeoverWindow);
+    if (!hears(former.nodeId)) return this.#own(nodeId, registration, recent);
     const counted = recent.filter(takeover => takeover.pageLoad === pageLoad).length;
     if (counted >= (pageLoad ? PAGE_LOAD_TAKEOVERS : takeoverLimit)) return { outcome: 'storm' };
     return this.#own(nodeId, registration, [...recent, { at: now, pageLoad }]);

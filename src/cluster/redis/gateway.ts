@@ -260,7 +260,7 @@ export class RedisGateway {
   async #refuseMissingPermissions(): Promise<void> {
     const { keys } = this;
     const sharded = [keys.nodeMode, keys.logMode].includes('sharded');
-    const permissions = permissionsOf(this.#scripts.values(), { sharded });
+    const permissions = permissionsOf(this.#scripts.values(), { sharded, numsub: keys.numsub });
     const reply = await this.run(accessScript, { key: keys.logMeta, channel: keys.controlChannel, permissions });
     if (reply.status === 'UNKNOWN' || reply.refused.length === 0) return;
     const refused = reply.refused.map(each => each.slice(1).toUpperCase()).join(', ');

@@ -58,6 +58,8 @@ export class Keys {
   readonly nodeMode: PubSubMode;
   /** Whether a publication to a node is answered with its true number of subscribers: not so on the bus of a cluster. */
   readonly countsReceivers: boolean;
+  /** Subcommand of PUBSUB that counts the subscribers of a node's channel; `undefined` without {@link countsReceivers}. */
+  readonly numsub: 'NUMSUB' | 'SHARDNUMSUB' | undefined;
   /** How the channels of the log are published: sharded in a Redis Cluster, whose bus may drop frames silently. */
   readonly logMode: PubSubMode;
   /** Epoch and last id of the log; names the slot that the log lives in. */
@@ -83,6 +85,7 @@ export class Keys {
     }
     this.nodeMode = cluster ? layout.pubsub : 'classic';
     this.countsReceivers = !cluster || this.nodeMode === 'sharded';
+    this.numsub = this.nodeMode === 'sharded' ? 'SHARDNUMSUB' : cluster ? undefined : 'NUMSUB';
     this.logMode = cluster ? 'sharded' : 'classic';
     this.schema = `1/${partitions}/${this.nodeMode}`;
     this.partitions = Array.from({ length: partitions }, (_, number) => this.#partition(number, partitions));

@@ -41,8 +41,8 @@ async function plainRegister(
 ): Promise<readonly unknown[]> {
   const [inc = '', gen = '', mode = ''] = args;
   const [ttlMs = 0, leaseMs = 0, keyMs = 0, limit = 0, window = 0] = args.slice(3, 8).map(Number);
-  const [pubCommand = '', channelPrefix = '', conn = '', tok = '', user = '', ownToken = '', trace = '', room = ''] =
-    args.slice(8);
+  const [numsub = '', pubCommand = '', channelPrefix = ''] = args.slice(8);
+  const [conn = '', tok = '', user = '', ownToken = '', trace = '', room = ''] = args.slice(11);
   const [time, held, given, text, present] = await batch(client, [
     ['TIME'],
     ['HGET', leases, `i:${inc}`],
@@ -60,8 +60,12 @@ async function plainRegister(
     ['HGET', leases, `g:${gen}`],
     ['HGET', leases, `g:${old?.gen ?? gen}`],
   ]);
-  const registering = { inc, gen, tok, mode, limit, window, now, token: ownToken === '' ? micros : Number(ownToken) };
-  const { result, fencingToken, owner, formerTok, past } = judge(old, parseLease(others), registering);
+  const lease = parseLease(others);
+  const isHeard =
+    lease === undefined || lease.inc === inc || (await hears(client, leases, numsub, channelPrefix + lease.inc));
+  const token = ownToken === '' ? micros : Number(ownToken);
+  const registering = { inc, gen, tok, mode, limit, window, now, token, isHeard };
+  const { result, fencingToken, owner, formerTok, past } = judge(old, lease, registering);
   if (past !== undefined) {
     const writes: Command[] = [
       ['HSET', routes, conn, formatRoute({ ...past, gen, tok, user, fencingToken, exp: now + ttlMs })],
@@ -96,6 +100,8 @@ interface Registering {
   readonly now: number;
   /** Its own fencing token, or the lowest one of a new route. */
   readonly token: number;
+  /** Whether the node that owns the route hears of a takeover, which counts then. */
+  readonly isHeard: boolean;
 }
 
 /** What becomes of a registration. */
@@ -111,7 +117,7 @@ interface Verdict {
 
 /** @param lease the lease that `old` names */
 function judge(old: RouteText | undefined, lease: LeaseText | undefined, registering: Registering): Verdict {
-  const { inc, gen, tok, mode, limit, window, now, token } = registering;
+  const { inc, gen, tok, mode, limit, window, now, token, isHeard } = registering;
   const none = { owner: '', formerTok: '' };
   if (old === undefined) return { result: 'NEW', fencingToken: token, ...none, past: { prevs: [], takeovers: [] } };
   const recent = old.takeovers.filter(at => now - Number(at.replace(PAGE_LOAD, '')) < window);
@@ -128,7 +134,7 @@ function judge(old: RouteText | undefined, lease: LeaseText | undefined, registe
   const isLive = (lease?.until ?? 0) > now && old.exp > now;
   if (isLive && mode === 'nx') return refused('EXISTS');
   if (isLive && mode === 'restore' && !isNewer) return refused('MOVED');
-  const isTakeover = isLive && (mode === 'take' || mode === 'load');
+  const isTakeover = isLive && isHeard && (mode === 'take' || mode === 'load');
   const mark = mode === 'load' ? PAGE_LOAD : '';
   const counted = recent.filter(at => at.startsWith(PAGE_LOAD) === (mark === PAGE_LOAD)).length;
   if (isTakeover && counted >= Math.min(limit, MOST)) return refused('STORM');
@@ -137,6 +143,20 @@ function judge(old: RouteText | undefined, lease: LeaseText | undefined, registe
     takeovers: isTakeover ? [...recent, `${mark}${now}`] : recent,
   };
   return { result: isLive ? 'TOOK' : 'NEW', fencingToken: next, ...former, past };
+}
+
+/**
+ * Whether a channel has a subscriber, as the master that has the key `near` counts. It is taken for granted where Redis does not
+ * know all, and where the account may not ask.
+ */
+async function hears(client: Redis | Cluster, near: string, numsub: ScriptValue, channel: string): Promise<boolean> {
+  if (numsub === '') return true;
+  const pipeline = client.pipeline();
+  pipeline.call('EXISTS', near);
+  pipeline.call('PUBSUB', numsub, channel);
+  const [, answer] = (await pipeline.exec()) ?? [];
+  const [, subscribers] = answer ?? [];
+  return !(Array.isArray(subscribers) && subscribers[1] === 0);
 }
 
 /**

@@ -215,6 +215,7 @@ export class RedisRoutes {
       ...routeTimes(options),
       takeoverLimit,
       takeoverWindow,
+      numsub: gateway.keys.numsub,
       pubCommand: publishCommand(gateway.keys.nodeMode),
       counters: registrations.flatMap(({ counted }) => counted.map(({ counter }) => counter)),
       registrations,

@@ -344,11 +344,17 @@ const SHARDED = ['&spublish', '&ssubscribe', '+sunsubscribe', '+cluster|slots', 
 const KEYLESS: ReadonlySet<string> = new Set(['time', 'info', 'xinfo']);
 
 /** The permissions that nodes need to run these scripts, publish and subscribe, as `lua/access.lua` writes them. */
-export function permissionsOf(scripts: Iterable<string>, { sharded }: { readonly sharded: boolean }): string[] {
+export function permissionsOf(
+  scripts: Iterable<string>,
+  { sharded, numsub }: { readonly sharded: boolean; readonly numsub: string | undefined },
+): string[] {
   const permissions = new Set([...ALWAYS, ...(sharded ? SHARDED : [])]);
+  if (numsub !== undefined) permissions.add(`+pubsub|${numsub.toLowerCase()}`);
   for (const text of scripts) {
     for (const [, name = ''] of text.matchAll(COMMAND)) {
       const command = name.toLowerCase();
+      // A script asks for one subcommand.
+      if (command === 'pubsub') continue;
       permissions.add((KEYLESS.has(command) ? '+' : '~') + command);
     }
   }

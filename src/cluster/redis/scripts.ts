@@ -47,7 +47,7 @@ export const registerScript = script({
   args: {
     ...{ inc: text, gen: text, mode: word('take', 'load', 'nx', 'restore') },
     ...{ ttlMs: integer, leaseMs: integer, keyMs: integer, takeoverLimit: integer, takeoverWindow: integer },
-    ...{ pubCommand, partition: nodeChannel },
+    ...{ numsub: optional(word('NUMSUB', 'SHARDNUMSUB')), pubCommand, partition: nodeChannel },
   },
   restArgs: {
     registrations: group({

@@ -39,7 +39,7 @@ describe('register.lua', () => {
     expect((await bench.state()).routes['x']).to.include(`|${bench.now + TTL_MS}`);
   });
 
-  const noticesToA = async (work: () => Promise<void>): Promise<unknown[]> => {
+  const noticesToA = async (work: () => Promise<unknown>): Promise<unknown[]> => {
     const notices: string[] = [];
     const listener = admin().duplicate();
     listener.on('message', (_channel, text) => notices.push(text));
@@ -403,6 +403,49 @@ describe('register.lua', () => {
       expect(await b.register('x', 't3', limit)).to.include({ status: 'NEW' });
       await a.lease();
       expect(await take(4)).to.include({ status: 'STORM' });
+    });
+
+    describe('in the cluster', () => {
+      const asking = { ...limit, numsub: 'NUMSUB' as const };
+      const takeAsking = async (node: BenchNode, n: number) => (await node.register('x', `t${n}`, asking)).status;
+      const hearing = async (work: () => Promise<unknown>): Promise<void> => {
+        const ear = admin().duplicate();
+        await ear.subscribe(...['a~1', 'b~1'].map(inc => partition().channelPrefix + inc));
+        await work().finally(() => ear.quit());
+      };
+
+      it('counts no takeover from a node that does not hear, and refuses none', async () => {
+        for (let n = 0; n < 9; n += 1) await takeAsking(nodes()[n % 2]!, n);
+        await hearing(async () => {
+          for (const n of [9, 10]) expect(await takeAsking(nodes()[n % 2]!, n)).to.equal('TOOK');
+          for (const n of [11, 12]) expect(await takeAsking(b, n)).to.equal('STORM');
+        });
+        expect(await takeAsking(b, 13)).to.equal('TOOK');
+        await hearing(async () => expect(await takeAsking(a, 14)).to.equal('STORM'));
+      });
+
+      it('notifies a node that does not hear all the same, since it may come back', async () => {
+        await takeAsking(a, 0);
+        const notices = await noticesToA(async () => expect(await takeAsking(b, 1)).to.equal('TOOK'));
+        expect(notices).to.have.length(1);
+      });
+
+      it('counts takeovers within one node, which needs no subscriber', async () => {
+        const statuses: string[] = [];
+        for (let n = 0; n < 4; n += 1) statuses.push(await takeAsking(a, n));
+        expect(statuses).to.deep.equal(['NEW', 'TOOK', 'TOOK', 'STORM']);
+      });
+
+      it('counts each takeover where Redis may not say who hears', async () => {
+        await admin().acl('SETUSER', 'default', '-pubsub');
+        try {
+          const statuses: string[] = [];
+          for (let n = 0; n < 4; n += 1) statuses.push(await takeAsking(nodes()[n % 2]!, n));
+          expect(statuses).to.deep.equal(['NEW', 'TOOK', 'TOOK', 'STORM']);
+        } finally {
+          await admin().acl('SETUSER', 'default', '+pubsub');
+        }
+      });
     });
 
     it('does not limit other modes', async () => {

@@ -118,6 +118,7 @@ export class BenchNode {
       keyMs: KEY_MS,
       takeoverLimit: 5,
       takeoverWindow: 30_000,
+      numsub: undefined,
       pubCommand: 'PUBLISH',
       ...more,
       partition,

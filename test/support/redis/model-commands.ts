@@ -36,6 +36,7 @@ export function modelCommands(partitions: number): fc.Arbitrary<Iterable<Command
     often(2, fc.constant('restore' as const)),
     often(1, fc.constant('nx' as const)),
   );
+  const heard = fc.oneof(often(4, fc.constant(true)), often(1, fc.constant(false)));
   const limit = fc.oneof(often(4, fc.constant(1)), often(1, fc.constantFrom(2, 5)));
   const ms = fc.constantFrom(
     // A clock that is set back, by little and by more than a lease.
@@ -65,7 +66,7 @@ export function modelCommands(partitions: number): fc.Arbitrary<Iterable<Command
     ),
     often(
       10,
-      fc.tuple(partition, node, conn, which, mode).map(args => register(...args)),
+      fc.tuple(partition, node, conn, which, mode, heard).map(args => register(...args)),
     ),
     often(
       3,

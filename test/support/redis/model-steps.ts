@@ -95,16 +95,18 @@ export function leaseThenRetry(partition: number, n: number, conn: string): Comm
   });
 }
 
-/** `which` 0: a new token; 1: the newest again; above: older ones. */
+/** `which` 0: a new token; 1: the newest again; above: older ones. `heard`: whether the other nodes hear of a takeover. */
 export function register(
   partition: number,
   n: number,
   conn: string,
   which: number,
   mode: 'take' | 'load' | 'nx' | 'restore',
+  heard: boolean,
 ): Command {
-  return new Compared(`register(${n}, ${conn}, ${which}, ${mode})`, partition, (model, real) =>
-    runRegister(model, real, partition, n, conn, which, mode),
+  const text = `register(${n}, ${conn}, ${which}, ${mode}${heard ? '' : ', not heard'})`;
+  return new Compared(text, partition, (model, real) =>
+    runRegister(model, real, partition, n, conn, which, mode, heard),
   );
 }
 
@@ -234,6 +236,7 @@ async function runRegister(
   conn: string,
   which: number,
   mode: 'take' | 'load' | 'nx' | 'restore',
+  heard = true,
 ): Promise<void> {
   const node = nodeOf(real, n);
   const partition = real.bench.partition(p);
@@ -243,8 +246,10 @@ async function runRegister(
   const { now } = real.bench;
   const opened = real.fencingTokens.get(tok) ?? (now - AGE_MS) * 1000;
   const fencingToken = mode === 'restore' ? opened : undefined;
-  const expected = model.register(node.inc, gen, conn, tok, user, mode, fencingToken, now);
-  const reply = await node.registerTelling(conn, tok, { partition, user, mode, fencingToken, ...LIMIT });
+  const expected = model.register(node.inc, gen, conn, tok, user, mode, fencingToken, heard, now);
+  // No node of the bench subscribes: each is taken to hear where Redis is not asked.
+  const numsub = heard ? undefined : 'NUMSUB';
+  const reply = await node.registerTelling(conn, tok, { partition, user, mode, fencingToken, numsub, ...LIMIT });
   expect(reply).to.deep.equal(expected);
   const { status } = reply;
   if (status === 'NEW' || status === 'TOOK' || status === 'DUP') real.fencingTokens.set(tok, reply.fencingToken);

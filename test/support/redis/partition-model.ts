@@ -62,7 +62,10 @@ export class PartitionModel {
     return this.#current.has(inc) && String(this.#current.get(inc)) === gen;
   }
 
-  /** @param own the connection's own fencing token, in mode `restore` */
+  /**
+   * @param own the connection's own fencing token, in mode `restore`
+   * @param heard whether the other nodes hear of takeovers
+   */
   register(
     inc: string,
     gen: string,
@@ -71,6 +74,7 @@ export class PartitionModel {
     user: string | undefined,
     mode: RegisterRequest['mode'],
     own: number | undefined,
+    heard: boolean,
     now: number,
   ) {
     if (!this.holds(inc, gen)) return { status: 'LOST' };
@@ -102,7 +106,7 @@ export class PartitionModel {
     if (live && mode === 'nx') return refused('EXISTS');
     if (live && mode === 'restore' && !newer) return refused('MOVED');
     const recent = old.takeovers.filter(at => now - Number(at.replace('l', '')) < LIMIT.takeoverWindow);
-    const isTakeover = live && (mode === 'take' || mode === 'load');
+    const isTakeover = live && (heard || owner === inc) && (mode === 'take' || mode === 'load');
     const mark = mode === 'load' ? 'l' : '';
     const counted = recent.filter(at => at.startsWith('l') === (mark === 'l')).length;
     if (isTakeover && counted >= LIMIT.takeoverLimit) return refused('STORM');

@@ -91,6 +91,21 @@ describe('MemoryBus', () => {
       expect(takeOver('b', 'c1', 't6')).to.include({ outcome: 'registered' });
     });
 
+    it('from a node that is cut off do not count, and are not refused', () => {
+      takeOver('a', 'c1', 't0');
+      for (let n = 1; n <= 5; n += 1) takeOver('a', 'c1', `t${n}`);
+      bus.cut('a');
+      expect(takeOver('b', 'c1', 't6')).to.include({ outcome: 'registered' });
+      expect(takeOver('b', 'c1', 't7')).to.deep.equal({ outcome: 'storm' });
+      clock.tick(30_000);
+      bus.heal('a');
+      takeOver('a', 'c1', 't8');
+      bus.cut('a');
+      takeOver('b', 'c1', 't9');
+      for (let n = 10; n <= 13; n += 1) expect(takeOver('b', 'c1', `t${n}`)).to.include({ outcome: 'registered' });
+      expect(takeOver('b', 'c1', 't14')).to.deep.equal({ outcome: 'storm' });
+    });
+
     it('that were refused do not prolong the storm', () => {
       takeOver('a', 'c1', 't0');
       for (let n = 1; n <= 5; n += 1) takeOver('a', 'c1', `t${n}`);
