@@ -11,6 +11,7 @@ import type { InconsistencyListener } from './contracts/self-check.js';
 import { SseService } from './contracts/service.js';
 import { ConnectionStore } from './contracts/store.js';
 import { Telemetry } from './contracts/telemetry.js';
+import { SseError } from './errors.js';
 import { GUARDS_DECIDE } from './node/authorization.js';
 import { connectionProbes, Maintenance } from './node/maintenance.js';
 import { AuditTrail } from './node/node.js';
@@ -22,7 +23,7 @@ import { type EnvironmentOption, ResolvedSseOptions, resolveOptions, type SseOpt
 import { formatCursor } from './protocol/cursor.js';
 import { CockatielPolicy, PassthroughPolicy } from './resilience/policies.js';
 import type { ServerAddress } from './telemetry/spans.js';
-import { ConsoleLogger, OpenTelemetry, policyObserver, SilentTelemetry } from './telemetry/telemetry.js';
+import { ConsoleLogger, LEVELS, OpenTelemetry, policyObserver, SilentTelemetry } from './telemetry/telemetry.js';
 
 /** A service of one's own: a class the container builds once, or a ready object. */
 export type Override<T> = Newable<T> | (T & object);
@@ -67,6 +68,7 @@ const OVERRIDES: Readonly<Record<keyof SseOverrides, true>> = {
  */
 export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}): ContainerModule {
   assertKnownKeys('sseModule', overrides, Object.keys(OVERRIDES));
+  checkOverrides(options, overrides);
   const resolved = resolveOptions(options, process.env, overrides.environment);
 
   return new ContainerModule(load => {
@@ -87,6 +89,34 @@ export function sseModule(options: SseOptions = {}, overrides: SseOverrides = {}
     bindFacade(load, overrides.onInconsistency, resolved);
     load.bind(TicketGuard).toResolvedValue(service => new TicketGuard(service), [SseService]);
   });
+}
+
+/** Overrides that are functions of the application, or no service. */
+const NO_SERVICES: readonly string[] = ['onInconsistency', 'onAudit', 'environment'];
+
+/** @throws SseError `INVALID_OPTION` for an override among the settings, and one that could not do its work */
+function checkOverrides(options: object | null, overrides: SseOverrides): void {
+  const misplaced = Object.keys(OVERRIDES).find(name => options !== null && Object.hasOwn(options, name));
+  if (misplaced !== undefined) {
+    throw new SseError(
+      'INVALID_OPTION',
+      `${misplaced} is not a setting; give it apart: sseModule({}, { ${misplaced} })`,
+    );
+  }
+  for (const [name, service] of Object.entries(overrides) as [string, unknown][]) {
+    // An arrow function is no class, and nothing would call it.
+    if (NO_SERVICES.includes(name) || typeof service !== 'function' || service.prototype !== undefined) continue;
+    throw new SseError(
+      'INVALID_OPTION',
+      `${name} of sseModule must be a class or an object, got a function; give what it returns`,
+    );
+  }
+  const { logger } = overrides;
+  const missing = typeof logger === 'object' ? LEVELS.find(level => typeof logger[level] !== 'function') : undefined;
+  if (missing !== undefined) {
+    const methods = LEVELS.join(', ');
+    throw new SseError('INVALID_OPTION', `logger of sseModule must have the methods ${methods}; add ${missing}`);
+  }
 }
 
 function bindFacade(

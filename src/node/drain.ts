@@ -1,6 +1,8 @@
 import type { SseService } from '../contracts/service.js';
 import type { LocalConnection } from '../contracts/store.js';
+import { SseError } from '../errors.js';
 import { checkArguments } from '../options/arguments.js';
+import { shownValue } from '../options/problems.js';
 import { pause, withTimeout } from '../time.js';
 import type { SseNode } from './node.js';
 import type { ResumableSources } from './sources.js';
@@ -187,6 +189,12 @@ export interface DrainOnSignalsOptions {
  * @throws SseError `INVALID_OPTION`
  */
 export function drainOnSignals(service: Pick<SseService, 'drain'>, options: DrainOnSignalsOptions = {}): () => void {
+  if (typeof (service as Partial<typeof service> | undefined)?.drain !== 'function') {
+    throw new SseError(
+      'INVALID_OPTION',
+      `drainOnSignals must be called with the service, got ${shownValue(service)}: drainOnSignals(container.get(SseService))`,
+    );
+  }
   checkArguments('drainOnSignals', options);
   const { signals = ['SIGTERM', 'SIGINT'], server, requestsTimeout = REQUESTS_MS, afterwards, onError } = options;
   const closing = server === undefined ? undefined : new ServerEnd(server);

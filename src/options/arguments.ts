@@ -9,7 +9,7 @@ import type {
   PublishOptions,
 } from '../contracts/service.js';
 import { SseError } from '../errors.js';
-import { flag, type Kind, milliseconds, millisecondsWithin, oneOf, simple } from './kinds.js';
+import { flag, type Kind, listOf, milliseconds, millisecondsWithin, oneOf, simple } from './kinds.js';
 import { assertKnownKeys, OptionProblems, type OptionsErrorCode, shownValue } from './problems.js';
 import { SETTINGS } from './settings.js';
 
@@ -43,7 +43,7 @@ const PUBLISH: Rules<PublishOptions> = {
 /** The values of `backlog`, of the time at which a connection ends, and of the topics that it may follow. */
 export const BACKLOG = simple("a number of entries from 1 to 1000, or 'latest'", isBacklog);
 export const EXPIRY = simple('a Date with a time', isTime);
-export const TOPICS = simple('a list of topics', isTopics);
+export const TOPICS = listOf('a list of topics', (item): item is string => typeof item === 'string');
 
 const CONNECTION: Rules<ConnectionOptions> = {
   topics: TOPICS,
@@ -145,10 +145,6 @@ function isBacklog(value: unknown): value is Backlog {
 
 function isTime(value: unknown): value is Date {
   return value instanceof Date && !Number.isNaN(value.getTime());
-}
-
-function isTopics(value: unknown): value is readonly string[] {
-  return Array.isArray(value) && value.every(topic => typeof topic === 'string');
 }
 
 function hasClose(value: unknown): boolean {

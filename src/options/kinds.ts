@@ -197,6 +197,24 @@ function isOrigin(value: unknown): value is string {
   return typeof value === 'string' && URL.canParse(value) && /^https?:/.test(value) && new URL(value).origin === value;
 }
 
+/** A list of at least so many items that `accepts` accepts. A message shows the first item that it does not. */
+export function listOf<T>(rule: string, accepts: (item: unknown) => item is T, least = 0): Kind<readonly T[]> {
+  const isList = (value: unknown): value is readonly T[] =>
+    Array.isArray(value) && value.length >= least && value.every(accepts);
+  return {
+    rule,
+    accepts: isList,
+    check(value, where, problems) {
+      if (isList(value)) return value;
+      const items: readonly unknown[] = Array.isArray(value) ? value : [];
+      const index = items.findIndex(item => !accepts(item));
+      if (index < 0) problems.refuse(where, rule, value);
+      else problems.refuseItem(where, rule, items[index]);
+      return undefined;
+    },
+  };
+}
+
 /** Text that the pattern accepts, or a list of such texts; `rule` follows "a text". */
 export function oneOrMore(max: number, rule: string, pattern: RegExp): Kind<string | readonly string[]> {
   const whole = `a text ${rule}, or a list of 1 to ${max} of them`;

@@ -1,3 +1,4 @@
+import { isPromise } from 'node:util/types';
 import { SseError } from '../errors.js';
 
 /** Where a value stands in the settings, and how messages name it. */
@@ -30,15 +31,30 @@ export class OptionProblems {
     this.contradict(where, rule, value);
   }
 
+  /** The list at the path has an item that breaks its rule. */
+  refuseItem(where: SettingPath, rule: string, item: unknown): void {
+    this.#refused.add(where.path);
+    this.lines.push(`${where.name} must be ${rule}, got ${shownValue(item, where.secret)} in it`);
+  }
+
   /** The value at the path breaks a rule only in view of another setting. */
   contradict(where: SettingPath, rule: string, value: unknown): void {
     this.lines.push(`${where.name} must be ${rule}, got ${shownValue(value, where.secret)}`);
   }
 
-  /** Refuses each own key of the value that is not known. The values are not shown: one may be a secret. */
-  refuseUnknownKeys(where: SettingPath, value: object, known: readonly string[]): void {
+  /**
+   * Refuses each own key of the value that is not known. The values are not shown: one may be a secret.
+   * @param elsewhere the paths of settings that have the key as their name, where no known key is nearly the same
+   */
+  refuseUnknownKeys(
+    where: SettingPath,
+    value: object,
+    known: readonly string[],
+    elsewhere: (key: string) => readonly string[] = () => [],
+  ): void {
     for (const [key, nearest] of unknownKeys(value, known)) {
-      const hint = nearest === undefined ? '' : `; did you mean ${inside(where, nearest).path}?`;
+      const meant = nearest === undefined ? elsewhere(key) : [inside(where, nearest).path];
+      const hint = meant.length === 0 ? '' : `; did you mean ${meant.join(' or ')}?`;
       this.lines.push(`${inside(where, key).name} is not a setting${hint}`);
     }
   }
@@ -89,6 +105,7 @@ export function shownValue(value: unknown, secret = false): string {
       return 'undefined';
     case 'object':
       if (value === null) return 'null';
+      if (isPromise(value)) return 'a promise';
       return Array.isArray(value) ? 'an array' : 'an object';
     case 'function':
     case 'symbol':

@@ -103,8 +103,18 @@ function valuesOf(group: SettingGroup, given: unknown, where: SettingPath, sourc
     const named = set === undefined ? at : { ...at, name: set.variable };
     values[key] = value === undefined ? undefined : node.kind.check(value, named, problems);
   }
-  problems.refuseUnknownKeys(where, input, Object.keys(group));
+  problems.refuseUnknownKeys(where, input, Object.keys(group), settingsNamed);
   return Object.freeze(withDefaults(group, values));
+}
+
+// A name that more groups have says too little.
+const MOST_MEANT = 3;
+
+/** The settings of any group that have the name. */
+function settingsNamed(name: string): readonly string[] {
+  const paths = listSettings().map(({ path }) => path);
+  const meant = paths.filter(path => path.endsWith(`.${name}`));
+  return meant.length > MOST_MEANT ? [] : meant;
 }
 
 /** The object that holds the values of a group; empty when they are absent or the group was refused. */

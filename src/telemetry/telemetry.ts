@@ -230,7 +230,8 @@ function sumOf(counts: ConsistencySummary['found']): number {
 /** The least severe level that is printed. */
 export type LogLevel = 'debug' | 'info' | 'warn' | 'error';
 
-const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
+/** The levels of a log, which are the methods of a `Logger`, the least important first. */
+export const LEVELS: readonly LogLevel[] = ['debug', 'info', 'warn', 'error'];
 
 /**
  * Writes lines to the console, by default warnings and errors. A line that is written inside a span carries its ids, as

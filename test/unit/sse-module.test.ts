@@ -131,6 +131,19 @@ describe('sseModule', () => {
     expect(() => sseModule({}, misspelt)).to.throw(/^sseModule has no option "loger"; did you mean logger\?$/);
   });
 
+  it('refuses an override among the settings, and one that would never be called', () => {
+    const logger = new RecordingLogger();
+    const wrong = (value: object): never => value as never;
+    for (const [make, message] of [
+      [() => sseModule(wrong({ logger })), 'logger is not a setting; give it apart: sseModule({}, { logger })'],
+      [() => sseModule({}, { logger: wrong(() => logger) }), 'logger of sseModule must be a class or an object'],
+      [() => sseModule({}, { logger: wrong({ info: () => undefined }) }), 'debug, info, warn, error; add debug'],
+    ] as const) {
+      expect(refusal(make)).to.equal('INVALID_OPTION');
+      expect(make).to.throw(message);
+    }
+  });
+
   it('refuses wrong settings at once', () => {
     expect(refusal(() => sseModule({ connection: { maxConnections: 0 } }))).to.equal('INVALID_OPTION');
   });

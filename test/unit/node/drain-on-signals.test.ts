@@ -199,6 +199,13 @@ describe('drainOnSignals with a server', () => {
     expect(exit.args).to.deep.equal([[0]]);
   });
 
+  it('refuses what is no service at once, not at the signal', () => {
+    undo = () => undefined;
+    for (const wrong of [createServer(), undefined] as unknown as (typeof service)[]) {
+      expect(() => drainOnSignals(wrong)).to.throw(/drainOnSignals\(container\.get\(SseService\)\)/);
+    }
+  });
+
   it('refuses options that it does not have, or not with such a value', () => {
     undo = () => undefined;
     for (const options of [{ servers: 1 }, { server: 'x' }, { signals: ['SIGNOPE'] }, { requestsTimeout: Infinity }]) {

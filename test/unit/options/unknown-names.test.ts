@@ -22,6 +22,13 @@ describe('unknown names', () => {
     it(`are refused: ${message}`, () => expect(refusal(input)).to.equal(message));
   }
 
+  it('are refused with the settings of other groups that have the name, unless these are many', () => {
+    expect(refusal({ maxConnections: 5 })).to.equal(
+      'maxConnections is not a setting; did you mean connection.maxConnections?',
+    );
+    expect(refusal({ enabled: true })).to.equal('enabled is not a setting');
+  });
+
   it('are refused with the value undefined too', () => {
     expect(refusal({ conection: undefined })).to.match(/^conection is not a setting/);
   });
