@@ -63,7 +63,7 @@ const CODES = {
  * | `INVALID_SOURCE` | a handler returned something that is no source of events | no | return an iterable, a stream, or anything with `subscribe` |
  * | `INVALID_ENDPOINT` | an `@SseEndpoint` or a controller list that cannot be served | no | correct the endpoint that the message names |
  * | `INVALID_REQUEST` | broken percent-encoding, or a request that cannot become a stream (pipelined, HEAD, answered already) | no | correct the request |
- * | `NOT_SERIALIZABLE` | data that JSON cannot express: cycle, BigInt, function, `undefined`, a throwing `toJSON` | no | send plain data |
+ * | `NOT_SERIALIZABLE` | data that JSON cannot express: cycle, BigInt, function, `undefined`, promise, Map, Set, a throwing `toJSON` | no | send plain data |
  * | `EVENT_TOO_LARGE` | data over `limits.maxEventBytes` | no | send a link to the data, or raise `limits.maxEventBytes` |
  * | `SEND_BUFFER_FULL` | the connection is slow and its send buffer, or the process budget, is full | yes | send again later; the client is slow |
  * | `MESSAGE_LIMIT` | too many sends wait for their answer | yes | await the sends that are under way |
@@ -174,16 +174,21 @@ export class SseError extends Error {
 
   /** Whether the cluster answered, and could not do what was asked: no outage, and no reason to ask again at once. */
   static isRefusal(value: unknown): boolean {
-    return SseError.is(value) && (value.noEffect === 'WRITES_REFUSED' || value.noEffect === 'KEY_UNREADABLE');
+    return isSseError(value) && (value.noEffect === 'WRITES_REFUSED' || value.noEffect === 'KEY_UNREADABLE');
   }
 
   /** Whether `value` is an `SseError` of any copy of this package, and, when given, of that code. */
   static is(value: unknown, code?: SseErrorCode): value is SseError {
-    return (
-      typeof value === 'object' &&
-      value !== null &&
-      BRAND in value &&
-      (code === undefined || (value as { code?: unknown }).code === code)
-    );
+    return isSseError(value, code);
   }
+}
+
+/** Outside of the class: a bundler renames a class that names itself, and stack traces would have that name. */
+function isSseError(value: unknown, code?: SseErrorCode): value is SseError {
+  return (
+    typeof value === 'object' &&
+    value !== null &&
+    BRAND in value &&
+    (code === undefined || (value as { code?: unknown }).code === code)
+  );
 }

@@ -116,6 +116,15 @@ describe('the package', function () {
     expect(await output(program)).to.equal('true');
   });
 
+  it('prints its errors under the name of their class', async () => {
+    const program = `
+      import 'reflect-metadata';
+      import { sseModule } from 'distributed-sse';
+      import { inspect } from 'node:util';
+      try { sseModule({ send: { deadline: -1 } }); } catch (error) { console.log(inspect(error)); }`;
+    expect(await output(program)).to.match(/^SseError: send\.deadline must be/);
+  });
+
   it('has the same lines of the sources in its stack traces as the compiled source', async () => {
     const linesOf = async (name: string): Promise<string[]> => {
       const program = `

@@ -1,3 +1,4 @@
+import { isMap, isPromise, isSet } from 'node:util/types';
 import type { Reset } from '../contracts/connection.js';
 import type { Cursor, EventOptions, Frame, Gap, Position } from '../contracts/events.js';
 import { SseError, type SseErrorCode } from '../errors.js';
@@ -126,7 +127,7 @@ export function prependId(id: string, body: Buffer): Buffer {
 
 /**
  * The data of an event as text: a string as it is, any other value as JSON.
- * @throws SseError `NOT_SERIALIZABLE` for what JSON cannot express (cycle, BigInt, `undefined`, function, symbol) and for
+ * @throws SseError `NOT_SERIALIZABLE` for what JSON cannot express (cycle, BigInt, `undefined`, function, symbol, promise, Map, Set) and for
  * a `toJSON` or getter that throws, whose error is the cause.
  */
 export function serializeData(data: unknown): string {
@@ -143,7 +144,14 @@ export function serializeData(data: unknown): string {
       `data must be a string or expressible as JSON, got ${typeof data}; send null or '' for no data`,
     );
   }
+  if (json === '{}') refuseLostData(data);
   return json;
+}
+
+/** The client would get `{}`, and nobody would know why. @throws SseError `NOT_SERIALIZABLE` */
+function refuseLostData(data: unknown): void {
+  const lost = isPromise(data) ? 'a promise; await it' : isMap(data) || isSet(data) ? 'a Map or Set; send [...it]' : '';
+  if (lost !== '') throw new SseError('NOT_SERIALIZABLE', `data must be expressible as JSON, got ${lost}`);
 }
 
 // The declared type of JSON.stringify leaves out `undefined`, its result for a function, a symbol or undefined.

@@ -36,6 +36,8 @@ describe('serializeData', () => {
   it('asks a value for its own form', () => {
     expect(serializeData(new Date(0))).to.equal('"1970-01-01T00:00:00.000Z"');
     expect(serializeData({ toJSON: () => ({ kept: 1 }) })).to.equal('{"kept":1}');
+    expect(serializeData(Object.assign(new Map(), { toJSON: () => ({ kept: 1 }) }))).to.equal('{"kept":1}');
+    expect(serializeData({})).to.equal('{}');
   });
 
   it('makes null and false of null and false', () => {
@@ -52,6 +54,9 @@ describe('serializeData', () => {
     ['a BigInt deep inside', { a: [{ b: 1n }] }],
     ['a cycle', cycle],
     ['a toJSON that returns undefined', { toJSON: () => undefined }],
+    ['a promise, whose value nobody awaited', Promise.resolve(1)],
+    ['a Map, of which nothing would be sent', new Map([['a', 1]])],
+    ['a Set, of which nothing would be sent', new Set([1])],
   ];
   for (const [name, data] of refused) {
     it(`refuses ${name}`, () => {
