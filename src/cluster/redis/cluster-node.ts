@@ -11,6 +11,7 @@ import {
   parseAcks,
   parseMessage,
   parseSuperseded,
+  SAME_NODES,
   type SupersededFrame,
 } from './frames.js';
 import type { RedisGateway } from './gateway.js';
@@ -235,7 +236,8 @@ export class NodeInbox {
     if (this.#dispatch(channel, message)) return;
     this.#dropped += 1;
     if (this.#dropped % DROPS_PER_LINE !== 1) return;
-    this.node.logger.warn('a frame from another node was not understood and dropped', { dropped: this.#dropped });
+    const dropped = this.#dropped;
+    this.node.logger.warn(`a frame from another node was not understood and dropped; ${SAME_NODES}`, { dropped });
   }
 
   /** Returns whether the message is a frame that this version knows, and that was not received before. */

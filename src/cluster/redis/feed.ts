@@ -3,7 +3,7 @@ import { formatCursor, isAfter } from '../../protocol/cursor.js';
 import { prependId } from '../../protocol/event-stream.js';
 import { addressed, EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
-import { parsePublication, type PublicationFrame } from './frames.js';
+import { parsePublication, type PublicationFrame, SAME_NODES } from './frames.js';
 import type { LogReader } from './log-reader.js';
 import { catchUp, type CatchUpStep, HeldFrames } from './log-scan.js';
 import type { RedisSubscriber } from './subscriber.js';
@@ -363,7 +363,7 @@ export class LogFeed {
   #readAgain(): void {
     this.#dropped += 1;
     const { logger } = this.node;
-    if (this.#dropped === 1) logger.warn('a message on a channel of the log was no publication, or an old one');
+    if (this.#dropped === 1) logger.warn(`a message was no publication, or an old one; ${SAME_NODES}`);
     if (this.#doubt !== undefined || this.#closed) return;
     const wait = Math.max(0, this.#doubtedAt + DOUBT_MS - performance.now());
     this.#doubt = setTimeout(() => {

@@ -8,6 +8,9 @@ import { type Authentic, type FrameSigner, SIGNATURE_BYTES } from './signing.js'
 // The formats of everything that nodes publish but commands, each with its parser. A parser returns `undefined` for bytes
 // that this version cannot have written. The first two bytes of a frame name its kind and version.
 
+/** What to do about frames that this node cannot read, to end a line of the log. */
+export const SAME_NODES = 'see whether all nodes have one control.secret and one version';
+
 const LF = 0x0a;
 const BLANK = 0x20;
 
