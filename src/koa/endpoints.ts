@@ -5,7 +5,8 @@ import type { Backlog } from '../contracts/cluster.js';
 import type { SseConnection } from '../contracts/connection.js';
 import { SseError } from '../errors.js';
 import { BACKLOG, checkOptions } from '../options/arguments.js';
-import { flag, type Kind, simple } from '../options/kinds.js';
+import { flag, type Kind, listOf, simple } from '../options/kinds.js';
+import { shownValue } from '../options/problems.js';
 
 /** The request of an endpoint: Koa's context with the decoded parameters of the path. */
 export type EndpointRequest = SseRequest & Context;
@@ -44,9 +45,11 @@ interface EndpointDecorator {
  *
  * Writes one metadata record and nothing else; `sseMiddleware` checks and serves it. Works with `experimentalDecorators` and
  * with standard decorators.
- * @throws SseError `INVALID_ENDPOINT` on a static or private method, and for an option that is unknown or has a wrong value
+ * @throws SseError `INVALID_ENDPOINT` on a static or private method, for a path that is no text, and for an option that is unknown
+ * or has a wrong value
  */
 export function SseEndpoint(path: string, options: SseEndpointOptions = {}): EndpointDecorator {
+  checkPath('the path of @SseEndpoint', path, "'/sse/:clientId'; decorate the method again for a further path");
   const where = `@SseEndpoint('${path}')`;
   checkOptions(where, options, OPTION_RULES, 'INVALID_ENDPOINT');
   checkTogether(where, options);
@@ -67,6 +70,12 @@ export function SseEndpoint(path: string, options: SseEndpointOptions = {}): End
     }
     addRecord(metadata, { path, method: name, options });
   };
+}
+
+/** @throws SseError `INVALID_ENDPOINT` for what would become text by itself, such as a list or a regular expression */
+function checkPath(what: string, path: unknown, example: string): void {
+  if (typeof path === 'string') return;
+  throw new SseError('INVALID_ENDPOINT', `${what} must be text, got ${shownValue(path)}; write it as in ${example}`);
 }
 
 /** @throws SseError `INVALID_ENDPOINT` for options that need others, or exclude each other */
@@ -100,6 +109,7 @@ function noMethodOfInstances(name: string | symbol): SseError {
  * @throws SseError `INVALID_ENDPOINT` for an option that is unknown or has a wrong value
  */
 export function SseController(prefix: string, options: GuardOptions = {}) {
+  checkPath('the prefix of @SseController', prefix, "'/api'");
   checkOptions(`@SseController('${prefix}')`, options, { guards: OPTION_RULES.guards }, 'INVALID_ENDPOINT');
   return (controller: abstract new (...args: never[]) => unknown): void =>
     define(controller, CONTROLLER, { prefix, options } satisfies ControllerRecord);
@@ -154,19 +164,18 @@ export interface SseEndpointOptions extends GuardOptions {
 const isFunction = (value: unknown): value is () => unknown => typeof value === 'function';
 const isText = (value: unknown): value is string => typeof value === 'string';
 const isMethod = (value: unknown): value is string => value === 'GET' || value === 'POST';
-const isListOf = <T>(value: unknown, accepts: (item: unknown) => item is T): value is readonly T[] =>
-  Array.isArray(value) && value.every(accepts);
+/** A function that `new` takes: an arrow function, and the method of a class, have no prototype. */
+const isClass = (value: unknown): value is GuardClass => isFunction(value) && value.prototype !== undefined;
+const NAMES = listOf('a list of topics or a function of the request', isText);
 
 const OPTION_RULES: Readonly<Record<keyof SseEndpointOptions, Kind<unknown>>> = {
-  guards: simple('a list of classes', value => isListOf(value, isFunction)),
-  methods: simple(
-    "a list of 'GET' and 'POST'",
-    (value): value is readonly string[] => isListOf(value, isMethod) && value.length > 0,
-  ),
-  topics: simple(
-    'a list of topics or a function of the request',
-    value => isFunction(value) || isListOf(value, isText),
-  ),
+  guards: listOf('a list of classes with canConnect(request)', isClass),
+  methods: listOf("a list of 'GET' and 'POST'", isMethod, 1),
+  topics: {
+    rule: NAMES.rule,
+    accepts: value => isFunction(value) || NAMES.accepts?.(value) === true,
+    check: NAMES.check,
+  },
   backlog: BACKLOG,
   connectionId: simple(
     'the name of a path parameter or a function of the request',

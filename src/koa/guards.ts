@@ -69,6 +69,12 @@ async function askAll(
   for (const guardClass of guards) {
     asked.guard = guardClass.name;
     const guard = await container.getAsync(guardClass);
+    if (typeof (guard as Partial<typeof guard>).canConnect !== 'function') {
+      throw new SseError(
+        'INVALID_ENDPOINT',
+        `${guardClass.name} must have a method canConnect(request), since it is a guard`,
+      );
+    }
     const verdict: unknown = await guard.canConnect(request);
     if (verdict === true) continue;
     if (typeof verdict === 'object' && verdict !== null) {

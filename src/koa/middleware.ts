@@ -5,8 +5,8 @@ import type { ResetHook, SseConnection } from '../contracts/connection.js';
 import { Audit, Logger } from '../contracts/logger.js';
 import { type ResumableSource, SseService } from '../contracts/service.js';
 import { Telemetry } from '../contracts/telemetry.js';
-import { httpStatusOf, SseError } from '../errors.js';
-import { assertKnownKeys } from '../options/problems.js';
+import { httpStatusOf, SseError, type SseErrorCode } from '../errors.js';
+import { assertKnownKeys, shownValue } from '../options/problems.js';
 import { ResolvedSseOptions } from '../options/sse-options.js';
 import { hideHttpPath, noteHttpRoute } from '../telemetry/connections.js';
 import type { EndpointRequest } from './endpoints.js';
@@ -51,6 +51,14 @@ export interface SseMiddlewareOptions extends MatchingOptions {
  * @throws SseError `INVALID_ENDPOINT`
  */
 export function sseMiddleware(container: Container, settings: SseMiddlewareOptions = {}): Middleware {
+  // A caller in JavaScript may have forgotten it, or the call itself: `app.use(sseMiddleware)`.
+  if (typeof (container as Partial<Container> | undefined)?.isBound !== 'function') {
+    throw new SseError(
+      'INVALID_ENDPOINT',
+      `sseMiddleware must be called with a container, got ${shownValue(container)}: ` +
+        'app.use(sseMiddleware(container, { controllers: [Class] }))',
+    );
+  }
   assertKnownKeys('sseMiddleware', settings, ['controllers', 'sensitive', 'strict'], 'INVALID_ENDPOINT');
   const routes = endpointRoutes(settings.controllers ?? [], settings);
   if (!container.isBound(SseService)) {
@@ -83,6 +91,9 @@ export function sseMiddleware(container: Container, settings: SseMiddlewareOptio
     return telemetry.receiving(ctx.req.headers, () => requests.serve(ctx, next));
   };
 }
+
+// What the application decides or gives: beside limits the refusals whose cause is looked for on the server.
+const LOGGED: readonly SseErrorCode[] = ['FORBIDDEN', 'INVALID_CONNECTION_ID'];
 
 /** The requests of one middleware: those of its endpoints, and those that a later middleware may turn into streams. */
 class Requests {
@@ -153,14 +164,14 @@ class Requests {
   ): Promise<void> {
     // Built before the connection registers: if the controller cannot be built, no other client is displaced.
     const controller = await this.services.container.getAsync(route.controller);
-    const { topics = [], backlog, ids, compression, onDuplicate, onReset, resumable, shared = false } = route.options;
+    const { backlog, ids, compression, onDuplicate, onReset, resumable, shared = false } = route.options;
     const handle = (subject: SseConnection | ResumableSource): unknown =>
       // The decorator accepts methods only, and only methods of this class.
       (controller as Record<typeof route.method, Handler>)[route.method]?.(subject, request);
     let running: unknown;
     const begin = (connection: SseConnection): unknown => (running = begun(() => withFirstItem(handle(connection))));
     const options = {
-      topics: typeof topics === 'function' ? topics(request) : topics,
+      topics: route.topicsOf(request),
       backlog,
       ids,
       compression,
@@ -216,13 +227,13 @@ class Requests {
     // The service records what it refuses itself.
     if (!tried) this.services.audit.refused({ address }, refusal);
     const { code, status, limit, message } = refusal;
-    if (limit === undefined && code !== 'FORBIDDEN') return;
-    // Refusals by guards and limits may be many: the log has the first one of a kind.
+    if (limit === undefined && !LOGGED.includes(code)) return;
+    // They may be many: the log has the first one of a kind.
     const kind = `${code} ${status} ${limit ?? ''}`;
     if (this.#logged.has(kind)) return;
     this.#logged.add(kind);
     const facts = { code, status, limit, reason: message };
-    this.services.logger.info('a stream was refused; others for the same reason are not logged', facts);
+    this.services.logger.warn('a stream was refused; others for the same reason are not logged', facts);
   }
 
   /** Answers an error, or gives it to Koa. */

@@ -25,6 +25,8 @@ export interface EndpointRoute {
   readonly match: MatchFunction<PathParams>;
   /** The connection id of a request; `undefined` stands for a random one. */
   readonly connectionIdOf: (request: EndpointRequest) => string | undefined;
+  /** The topics that a request follows from the start. */
+  readonly topicsOf: (request: EndpointRequest) => readonly string[];
 }
 
 /** How the paths of all endpoints are matched; names and defaults are those of `@koa/router`. */
@@ -46,6 +48,13 @@ export function endpointRoutes(
   controllers: readonly ControllerClass[],
   matching: MatchingOptions = {},
 ): EndpointRoute[] {
+  if (!isList(controllers)) {
+    const got = shownValue(controllers);
+    throw new SseError(
+      'INVALID_ENDPOINT',
+      `controllers must be a list of classes, got ${got}; write controllers: [Class]`,
+    );
+  }
   const distinct = new DistinctPaths();
   return controllers.flatMap(controller => {
     const endpoints = endpointsOf(asClass(controller));
@@ -71,9 +80,15 @@ export function endpointRoutes(
         path: pattern.path,
         match: pattern.match,
         connectionIdOf: connectionIdOf(name, pattern, options),
+        topicsOf: topicsOf(name, options),
       };
     });
   });
+}
+
+/** Unlike `Array.isArray` it keeps the type of the items. */
+function isList(value: unknown): boolean {
+  return Array.isArray(value);
 }
 
 /** @throws SseError `INVALID_ENDPOINT` for an object of the class, or `undefined` of a broken import */
@@ -114,7 +129,7 @@ function patternOf(
     if (part === '' || /^\{?\//.test(part)) continue;
     throw new SseError(
       'INVALID_ENDPOINT',
-      `the path of ${name} must begin with a slash, got '${part}'; write '/${part}'`,
+      `the path of ${name} must begin with a slash, got '${part}'; write '${pathIn(part)}'`,
     );
   }
   const whole = prefix + path;
@@ -138,6 +153,11 @@ function patternOf(
       { cause: error },
     );
   }
+}
+
+/** The path that is meant by a whole address, or by a path without its slash. */
+function pathIn(text: string): string {
+  return /^https?:/.test(text) && URL.canParse(text) ? new URL(text).pathname : `/${text}`;
 }
 
 /** Finds endpoints that would never be reached, because an earlier one has their path and request method. */
@@ -194,6 +214,19 @@ function assertText(name: string, id: unknown): string {
   throw new SseError('INVALID_CONNECTION_ID', `connectionId of ${name} must return text, got ${shownValue(id)}`);
 }
 
+function topicsOf(name: string, { topics = [] }: SseEndpointOptions): EndpointRoute['topicsOf'] {
+  if (typeof topics !== 'function') return () => topics;
+  return request => {
+    const given: unknown = topics(request);
+    if (Array.isArray(given)) return given as readonly string[];
+    throw new SseError(
+      'INVALID_ENDPOINT',
+      `topics of ${name} must return a list of topics at once, got ${shownValue(given)}; a guard may wait for what they ` +
+        'depend on, and keep it in ctx.state',
+    );
+  };
+}
+
 /**
  * Finds controllers and guards that the container cannot build, before the first request does.
  * @throws SseError `INVALID_ENDPOINT`
@@ -202,9 +235,12 @@ export function assertBound(container: Container, routes: readonly EndpointRoute
   for (const { controller, guards } of routes) {
     for (const each of [controller, ...guards]) {
       if (container.isBound(each) || bindsByItself(container)) continue;
+      const prototype = each.prototype as object;
+      // A function that is no class may be meant as a guard.
+      const role = each === controller || 'canConnect' in prototype ? '' : 'a class with canConnect(request), ';
       throw new SseError(
         'INVALID_ENDPOINT',
-        `${each.name} must be bound before sseMiddleware is called: container.bind(${each.name}).toSelf()`,
+        `${each.name} must be ${role}bound before sseMiddleware is called: container.bind(${each.name}).toSelf()`,
       );
     }
   }

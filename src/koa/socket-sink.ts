@@ -4,6 +4,7 @@ import type { IncomingMessage, OutgoingHttpHeaders, Server, ServerResponse } fro
 import type { Http2ServerResponse } from 'node:http2';
 import { Socket } from 'node:net';
 import type { ConnectionSink, SinkListener } from '../contracts/connection.js';
+import { SseError } from '../errors.js';
 import type { ConnectionSettings } from '../options/sse-options.js';
 import { endHttpServerSpan } from '../telemetry/connections.js';
 
@@ -218,12 +219,19 @@ const CHUNKED = { ...CLOSE, 'Transfer-Encoding': 'chunked' } as const;
 /**
  * Writes the head that makes a response an event stream, which proxies and compression leave alone.
  * @param headers those of {@link STREAM_HEADERS}, and more of the protocol
+ * @throws SseError `INVALID_REQUEST` where a handler has answered the request itself
  */
 export function writeStreamHead(
   response: AnyResponse,
   headers: OutgoingHttpHeaders,
   encoding: ContentEncoding | undefined,
 ): void {
+  if (response.headersSent) {
+    throw new SseError(
+      'INVALID_REQUEST',
+      'a stream must write the head of its response itself, got one that is out; call connection.send instead of ctx.res.write',
+    );
+  }
   response.removeHeader('Content-Length');
   if (encoding === undefined) response.removeHeader('Content-Encoding');
   else response.setHeader('Content-Encoding', encoding);

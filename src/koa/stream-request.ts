@@ -101,7 +101,8 @@ export class StreamRequest implements SseContext {
       if (this.#over || this.#connecting || this.ctx.res.headersSent) {
         throw new SseError(
           'INVALID_REQUEST',
-          'a request becomes one stream, before anything else is written to it; call connect once, and wait for it',
+          'a request becomes one stream, before anything else is written to it; call connect once, and wait for it; ' +
+            'middleware in front must return or await next()',
         );
       }
     });

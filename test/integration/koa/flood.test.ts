@@ -64,7 +64,7 @@ describe('an attacker that floods a node', () => {
   const open = (id: string, headers: Readonly<Record<string, string>> = {}): Promise<EventStreamClient> =>
     EventStreamClient.open(`${app.url}/sse/${id}`, { headers: { ...STREAM, ...headers } });
 
-  const limitsInLog = () => app.logger.at('info').flatMap(({ fields }) => fields?.['limit'] ?? []);
+  const limitsInLog = () => app.logger.at('warn').flatMap(({ fields }) => fields?.['limit'] ?? []);
 
   afterEach(async () => {
     // The healthy client notices nothing.
@@ -98,6 +98,7 @@ describe('an attacker that floods a node', () => {
     }
     expect(app.logger.at('warn').map(({ message }) => message.slice(0, 35))).to.deep.equal([
       'a request has X-Forwarded-For, and ',
+      'a stream was refused; others for th',
     ]);
   });
 
@@ -107,7 +108,9 @@ describe('an attacker that floods a node', () => {
     await (await open('a', mallory)).event('connected');
     expect(await (await open('b', mallory)).closeReason()).to.equal('full');
     await (await open('c', { 'X-Forwarded-For': '203.0.113.10' })).event('connected');
-    expect(app.logger.at('warn')).to.deep.equal([]);
+    expect(app.logger.at('warn').map(({ message }) => message.slice(0, 35))).to.deep.equal([
+      'a stream was refused; others for th',
+    ]);
   });
 
   it('by connects and reconnects is sent away for 30 s and more', async () => {

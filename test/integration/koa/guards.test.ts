@@ -108,14 +108,29 @@ class StrictChild extends OpenParent {
   }
 }
 
+class Misnamed {
+  canActivate(): boolean {
+    return true;
+  }
+}
+
+class UnaskedController {
+  // As a JavaScript caller may write it.
+  @SseEndpoint('/unasked', { guards: [Misnamed as unknown as typeof First] })
+  open(): void {
+    // Never called.
+  }
+}
+
 describe('guards', () => {
   before(async () => {
     app = await KoaApp.start({
       options: { guards: { timeout: 100 } },
-      controllers: [GuardedController, TokenController, StrictChild, AdminParent, AdminChild],
+      controllers: [GuardedController, TokenController, StrictChild, AdminParent, AdminChild, UnaskedController],
       bind: container => {
         for (const guard of [First, Second, Third]) container.bind<SseGuard>(guard).toSelf();
         container.bind(HasToken).toSelf();
+        container.bind(Misnamed).toSelf();
         container.bind(TOKENS).toConstantValue(new Set(['sesame']));
       },
     });
@@ -167,7 +182,7 @@ describe('guards', () => {
     expect(client.status).to.equal(402);
     expect(await client.errorCode()).to.equal('FORBIDDEN');
     expect((await open('/guarded/b?verdict=402')).status).to.equal(402);
-    const lines = app.logger.at('info').filter(({ fields }) => fields?.['status'] === 402);
+    const lines = app.logger.at('warn').filter(({ fields }) => fields?.['status'] === 402);
     expect(lines).to.have.length(1);
     expect(lines[0]?.fields?.['reason']).to.include('Second does not admit');
   });
@@ -197,6 +212,13 @@ describe('guards', () => {
     });
   }
 
+  it('without the method are refused as the mistake that it is', async () => {
+    const client = await open('/unasked');
+    expect(client.status).to.equal(500);
+    await client.ended();
+    expect((app.errors[0] as Error).message).to.match(/^Misnamed must have a method canConnect\(request\)/);
+  });
+
   it('that hang are given up after guards.timeout, and counted as refusals', async () => {
     const refused = spy(app.container.get(Telemetry).connections, 'refused');
     const client = await open('/guarded/a?verdict=hang');
@@ -209,7 +231,8 @@ describe('guards', () => {
     const codes = refused.args.map(([, error]) => SseError.is(error) && error.code);
     refused.restore();
     expect(codes).to.deep.equal(['UNAVAILABLE', 'UNAVAILABLE']);
-    expect(app.logger.at('warn').map(({ fields }) => fields?.['guard'])).to.deep.equal(['Second', 'Second']);
+    const guards = app.logger.at('warn').flatMap(({ fields }) => fields?.['guard'] ?? []);
+    expect(guards).to.deep.equal(['Second', 'Second']);
     expect(asked).to.not.include('handler');
   });
 

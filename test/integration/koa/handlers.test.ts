@@ -6,7 +6,7 @@ import { interval, map, of, take, throwError } from 'rxjs';
 import type { Context } from 'koa';
 import type { SseRequest } from '../../../src/contracts/authorization.js';
 import type { SseConnection } from '../../../src/contracts/connection.js';
-import { SseEndpoint } from '../../../src/koa/endpoints.js';
+import { type EndpointRequest, SseEndpoint } from '../../../src/koa/endpoints.js';
 import { EventStreamClient } from '../../support/event-stream-client.js';
 import { KoaApp } from '../../support/koa-app.js';
 import { until } from '../../support/until.js';
@@ -94,6 +94,11 @@ class SourceController {
   @SseEndpoint('/held/:clientId')
   held(): void {
     // Only held open.
+  }
+
+  @SseEndpoint('/raw')
+  raw(_connection: SseConnection, { res }: EndpointRequest): void {
+    res.write('data: by hand\n\n');
   }
 
   @SseEndpoint('/no-source')
@@ -405,6 +410,15 @@ describe('a handler', () => {
       expect(failures()).to.deep.equal([]);
       expect(app.errors).to.deep.equal([]);
     });
+  });
+
+  it('that writes to the response itself is reported, with what to call instead', async () => {
+    const client = await open('/raw');
+    await until(() => app.logger.at('warn').length > 0, 'the warning');
+    const [line] = app.logger.at('warn');
+    expect(line?.fields?.['error']).to.include({ code: 'INVALID_REQUEST' });
+    expect(String(line?.fields?.['error'])).to.include('call connection.send instead of ctx.res.write');
+    client.leave();
   });
 
   it('that returns no source ends its stream', async () => {

@@ -63,6 +63,13 @@ describe('a refused stream', () => {
       });
     }
 
+    it('is in the log once, with its reason', async () => {
+      for (const id of ['%00', 'a%7Fb']) expect((await open(`/sse/${id}`)).status).to.equal(400);
+      const reasons = app.logger.at('warn').map(({ fields }) => fields?.['reason']);
+      expect(reasons).to.have.length(1);
+      expect(reasons[0]).to.match(/^a connection id must be /);
+    });
+
     it('answers 400 to broken percent-encoding', async () => {
       for (const id of ['%', '%zz', '%ff', '%c3%28', '%ed%a0%80']) {
         const client = await open(`/sse/${id}`);
@@ -99,6 +106,8 @@ describe('a refused stream', () => {
         waits.add(client.headers['retry-after']);
         return waits.size > 1;
       }, 'two different times');
+      const lines = app.logger.at('warn').map(({ fields }) => fields?.['limit']);
+      expect(lines).to.deep.equal(['connection.maxConnections']);
       expect([...waits].every(wait => /^[2-7]$/.test(String(wait)))).to.equal(true);
       first.leave();
     });

@@ -83,6 +83,31 @@ describe('endpointRoutes', () => {
     expect(refusalOf(() => endpointRoutes([wrong(undefined)]))).to.include('got undefined');
   });
 
+  it('refuses a class that stands alone, with the list to write', () => {
+    expect(refusalOf(() => endpointRoutes(wrong(Controller)))).to.include('got a function; write controllers: [Class]');
+  });
+
+  it('refuses topics that come later, with the endpoint and what may wait', () => {
+    const [route] = endpointRoutes([controllerAt(['/a', { topics: wrong(() => Promise.resolve(['news'])) }])]);
+    const message = refusalOf(() => route?.topicsOf(wrong({})));
+    expect(message).to.match(/^topics of Anonymous\.open must return a list .* got a promise; a guard may wait/);
+  });
+
+  for (const [path, got] of [
+    [undefined, 'undefined'],
+    [['/a', '/b'], 'an array'],
+    [/a/, 'an object'],
+  ] as const) {
+    it(`refuses ${got} as a path, and as a prefix, before it becomes text`, () => {
+      expect(refusalOf(() => SseEndpoint(wrong(path)))).to.include(`the path of @SseEndpoint must be text, got ${got}`);
+      expect(refusalOf(() => SseController(wrong(path)))).to.include(`must be text, got ${got}`);
+    });
+  }
+
+  it('refuses a whole address as a path, with the path to write', () => {
+    expect(refusalOf(() => endpointRoutes([controllerAt('http://localhost:3000/sse')]))).to.include("write '/sse'");
+  });
+
   it('refuses an onReset that names no method', () => {
     expect(refusalOf(() => endpointRoutes([controllerAt(['/a', { onReset: 'snapshot' }])]))).to.include("'snapshot'");
   });
@@ -154,13 +179,31 @@ describe('endpointRoutes', () => {
 describe('options of an endpoint', () => {
   for (const [options, message] of [
     [{ guard: [GuardA] }, `@SseEndpoint('/a') has no option "guard"; did you mean guards?`],
-    [{ guards: GuardA }, `guards of @SseEndpoint('/a') must be a list of classes, got a function`],
-    [{ guards: [undefined] }, `guards of @SseEndpoint('/a') must be a list of classes, got an array`],
-    [{ methods: ['HEAD'] }, `methods of @SseEndpoint('/a') must be a list of 'GET' and 'POST', got an array`],
+    [
+      { guards: GuardA },
+      `guards of @SseEndpoint('/a') must be a list of classes with canConnect(request), got a function`,
+    ],
+    [
+      { guards: [GuardA, undefined] },
+      `guards of @SseEndpoint('/a') must be a list of classes with canConnect(request), got undefined in it`,
+    ],
+    [
+      { guards: [() => true] },
+      `guards of @SseEndpoint('/a') must be a list of classes with canConnect(request), got a function in it`,
+    ],
+    [
+      { guards: [new GuardA()] },
+      `guards of @SseEndpoint('/a') must be a list of classes with canConnect(request), got an object in it`,
+    ],
+    [{ methods: ['HEAD'] }, `methods of @SseEndpoint('/a') must be a list of 'GET' and 'POST', got "HEAD" in it`],
     [{ methods: [] }, `methods of @SseEndpoint('/a') must be a list of 'GET' and 'POST', got an array`],
     [
       { topics: 'news' },
       `topics of @SseEndpoint('/a') must be a list of topics or a function of the request, got "news"`,
+    ],
+    [
+      { topics: ['news', 7] },
+      `topics of @SseEndpoint('/a') must be a list of topics or a function of the request, got 7 in it`,
     ],
     [{ onDuplicate: 'keep' }, `onDuplicate of @SseEndpoint('/a') must be 'takeover' or 'reject', got "keep"`],
     [{ resumable: 'key' }, `resumable of @SseEndpoint('/a') must be a function of the request, got "key"`],
@@ -226,6 +269,31 @@ describe('controllers and guards', () => {
 
   it('without the module the start fails with what to do', () => {
     expect(refusalOf(() => sseMiddleware(new Container()))).to.include('container.load(sseModule())');
+  });
+
+  it('without a container the start, or the first request, fails with what to do', () => {
+    const call = 'got an object: app.use(sseMiddleware(container, { controllers: [Class] }))';
+    expect(refusalOf(() => sseMiddleware(wrong({ controllers: [Controller] })))).to.include(call);
+    // As Koa calls it where the application forgot to.
+    expect(
+      refusalOf(() =>
+        sseMiddleware(
+          wrong({ req: {}, res: {} }),
+          wrong(() => undefined),
+        ),
+      ),
+    ).to.include(call);
+  });
+
+  it('that are functions of the application are asked to be classes', () => {
+    function isAdmin(): boolean {
+      return true;
+    }
+    const container = new Container();
+    const controller = controllerAt(['/a', { guards: [wrong(isAdmin)] }]);
+    container.bind(controller).toSelf();
+    const message = refusalOf(() => assertBound(container, endpointRoutes([controller])));
+    expect(message).to.match(/^isAdmin must be a class with canConnect\(request\), bound before/);
   });
 
   it('need no binding in a container that binds by itself', () => {
