@@ -41,14 +41,16 @@ type State =
   | { readonly kind: 'waiting'; readonly timer: NodeJS.Timeout };
 
 const PROBE_MS = 5_000;
+/** A connection that was subscribed for so many milliseconds was well, also when no message came. */
+const LIVED_MS = 250;
 /** Channels of one call, which has a time limit of its own. */
 const CHANNELS_PER_CALL = 1_000;
 
 /**
  * Subscriptions on a connection of their own. The subscriber subscribes to every channel itself each time a connection is
  * ready, probes whether messages arrive, and replaces a connection that broke or fell silent. The pauses grow while
- * connections bring no message and live no longer than the pause before them. Redis Pub/Sub decides the delivery: at most
- * once, in order, from `onUp` to `onDown`.
+ * connections bring no message and soon break. Redis Pub/Sub decides the delivery: at most once, in order, from `onUp` to
+ * `onDown`.
  */
 export class RedisSubscriber {
   readonly #channels = new Set<string>();
@@ -58,8 +60,6 @@ export class RedisSubscriber {
   #attempt = 0;
   /** Connections in a row that brought no message and soon broke. */
   #fruitless = 0;
-  /** Milliseconds of the pause before the present connection. */
-  #pauseMs = 0;
 
   constructor(
     private readonly options: SubscriberOptions,
@@ -205,17 +205,16 @@ export class RedisSubscriber {
     const state = this.#state;
     this.#probe.stop();
     // Whoever ends connections that are well, now and then, must not keep this node away for most of the time.
-    if (state.kind === 'up' && performance.now() - state.since > this.#pauseMs) this.#fruitless = 0;
+    if (state.kind === 'up' && performance.now() - state.since > LIVED_MS) this.#fruitless = 0;
     this.#wait(failure);
     connection.disconnect();
     if (state.kind === 'up') this.events.onDown?.();
   }
 
   #wait(failure: unknown): void {
-    this.#pauseMs = backoff(this.#fruitless++);
     const timer = setTimeout(() => {
       void this.#connect();
-    }, this.#pauseMs);
+    }, backoff(this.#fruitless++));
     this.#state = { kind: 'waiting', timer };
     if (failure !== undefined) this.#report(failure);
   }

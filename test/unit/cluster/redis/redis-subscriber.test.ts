@@ -55,4 +55,9 @@ describe('RedisSubscriber', () => {
     const pauses = await pausesBetween(Array.from({ length: 12 }, () => 5));
     expect(pauses.slice(7).every(each => each >= 2_000)).to.equal(true);
   });
+
+  it('has forgotten such a row once a connection lived for a while', async () => {
+    const [after] = (await pausesBetween([...Array.from({ length: 12 }, () => 5), 300])).slice(-1);
+    expect(after).to.be.below(500);
+  });
 });
