@@ -1,22 +1,21 @@
--- Names the keys of the ordered log that have another type.
+-- Names the keys that have another type.
 --
--- KEYS[1] meta     epoch and last id of the log
--- KEYS[2] ...      stream last, of at most 32 topics
+-- KEYS[1] ...  key, of at most 100
 --
--- ARGV             none
+-- ARGV[1] ...  type, of each key: hash, stream or string
 --
 -- RETURNS
 --   OK unreadable...  the keys that have another type
---   LIMIT             more than 32 topics
+--   LIMIT             more than 100 keys
 --
 -- NOTES
 --   Changes nothing. A key that is not there can be read.
-local meta, topics = KEYS[1], (#KEYS - 1) / 2
+local READS = { hash = 'HLEN', stream = 'XLEN', string = 'GET' }
 
-if topics > 32 then return { 'LIMIT' } end
+if #KEYS > 100 then return { 'LIMIT' } end
 local reply = { 'OK' }
 for i, key in ipairs(KEYS) do
-  local answer = redis.pcall(key == meta and 'HLEN' or i % 2 == 0 and 'XLEN' or 'GET', key)
+  local answer = redis.pcall(READS[ARGV[i]], key)
   if type(answer) == 'table' and answer.err then reply[#reply + 1] = key end
 end
 return reply

@@ -11,7 +11,7 @@ import { nodeIdOf, type SupersededFrame } from './frames.js';
 import type { RedisGateway } from './gateway.js';
 import type { Partition } from './keys.js';
 import { LiveNodes, NodeLeases, type Trouble } from './leases.js';
-import { LogWriter, UnreadableTopics } from './log.js';
+import { LogWriter } from './log.js';
 import { LogReader } from './log-reader.js';
 import { MessageRouter } from './messages.js';
 import type { PendingSend } from './pending-send.js';
@@ -19,6 +19,7 @@ import { NodeCommands, RevocationMarks } from './node-commands.js';
 import { Reconciler } from './reconcile.js';
 import { RedisRoutes } from './routes.js';
 import { LogTail, retentionMs } from './tail.js';
+import { UnreadableKeys } from './unreadable.js';
 
 /** Milliseconds that joining waits at most for its subscriptions, which usually take a few. */
 const LONGEST_WAIT_MS = 2_000;
@@ -41,7 +42,7 @@ export class JoinedNode implements InboxParts {
   readonly writer: LogWriter;
   readonly feed: LogFeed;
   readonly nodes: LiveNodes;
-  readonly unreadable: UnreadableTopics;
+  readonly unreadable: UnreadableKeys;
   readonly #marks: RevocationMarks;
   readonly #reconciler: Reconciler;
   readonly #expiry: RouteExpiry;
@@ -60,9 +61,9 @@ export class JoinedNode implements InboxParts {
       onTrouble: (partition, error) => this.#onTrouble(partition, error),
       onRecovered: () => this.#reconciler.renewal.runWithin(0),
     });
-    this.registry = new RedisRoutes(node, this.leases);
+    this.unreadable = new UnreadableKeys(node);
+    this.registry = new RedisRoutes(node, this.leases, this.unreadable);
     this.nodes = new LiveNodes(node, this.leases);
-    this.unreadable = new UnreadableTopics(node);
     this.#expiry = new RouteExpiry(node, this.leases, dead => this.#onDead(dead));
     this.#expiring = new Periodic(() => this.#expire(), { everyMs: node.options.cleanup.interval });
     this.#reconciler = new Reconciler(node, {
@@ -286,7 +287,7 @@ export function statusOf(node: StatusSource, partition?: Partition): Coordinator
   if (partition === undefined) {
     // An opening connection does not need the feed: it reads the log itself.
     if (node.feed.behind) whole.push(BEHIND);
-    // A topic alone, and no registration.
+    // A topic, a user or a client alone. A connection whose registration meets such a key opens without the cluster all the same.
     whole.push(...node.unreadable.keys.map(unreadableKey));
     // A connection opens all the same, and its client gets a reset for what was deleted.
     if (gateway.evictionPolicy !== undefined) whole.push(evictionOf(gateway.evictionPolicy));

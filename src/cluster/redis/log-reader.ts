@@ -6,7 +6,7 @@ import { gapOf } from '../../protocol/event-stream.js';
 import { EVERYONE } from '../../protocol/names.js';
 import type { ClusterNode } from './cluster-node.js';
 import { isUnreadable } from './failures.js';
-import { logLifeMs, logRequest, type UnreadableTopics } from './log.js';
+import { logLifeMs, logRequest } from './log.js';
 import {
   entryOf,
   LogScan,
@@ -20,6 +20,7 @@ import {
 import { parsePosition, wellFormed } from './script.js';
 import { backlogScript, historyScript, lookScript } from './scripts.js';
 import type { LogEntry, LogTail } from './tail.js';
+import type { UnreadableKeys } from './unreadable.js';
 
 type Wanted = NonNullable<ReplayRequest['backlog']>;
 type Since = NonNullable<ReplayRequest['since']>;
@@ -59,7 +60,7 @@ export class LogReader {
   constructor(
     private readonly node: ClusterNode,
     private readonly tail: LogTail,
-    private readonly unreadable: Pick<UnreadableTopics, 'note'>,
+    private readonly unreadable: Pick<UnreadableKeys, 'noteTopics'>,
   ) {}
 
   /** Milliseconds between two looks at most: a look renews the life of the log's epoch. */
@@ -241,7 +242,7 @@ export class LogReader {
   /** @throws the error of a call that read these topics */
   #refuse(topics: readonly { readonly name: string }[], error: unknown): never {
     const names = topics.map(({ name }) => name);
-    this.unreadable.note(names, error);
+    this.unreadable.noteTopics(names, error);
     throw error;
   }
 

@@ -5,7 +5,6 @@ import type { ResolvedSseOptions } from '../../options/sse-options.js';
 import { EVERYONE } from '../../protocol/names.js';
 import { Batches } from './batches.js';
 import type { ClusterNode } from './cluster-node.js';
-import { isUnreadable } from './failures.js';
 import { encodePayload, encodeUnkept } from './frames.js';
 import type { RedisGateway } from './gateway.js';
 import { publishCommand } from './keys.js';
@@ -20,8 +19,8 @@ import {
   publishUnkeptScript,
   recallScript,
   rememberScript,
-  unreadableScript,
 } from './scripts.js';
+import type { UnreadableKeys } from './unreadable.js';
 
 const IDEMPOTENCY_MS = 60_000;
 
@@ -40,7 +39,7 @@ export class LogWriter {
   constructor(
     private readonly node: ClusterNode,
     private readonly liveNodes: Pick<LiveNodes, 'count'>,
-    private readonly unreadable: Pick<UnreadableTopics, 'note'>,
+    private readonly unreadable: Pick<UnreadableKeys, 'noteTopics' | 'watchHashes'>,
   ) {
     this.#recalls = new Batches(MOST_RECALLED, (ms, ids) => this.#recallAll(ms, ids), { atOnce: 2 });
   }
@@ -53,7 +52,7 @@ export class LogWriter {
       const cursor = await (publication.retention === false ? this.#publish(publication) : this.#append(publication));
       return cursor === undefined ? { nodes } : { cursor, nodes };
     } catch (error) {
-      this.unreadable.note([publication.topic ?? EVERYONE], error);
+      this.unreadable.noteTopics([publication.topic ?? EVERYONE], error);
       throw error;
     }
   }
@@ -76,7 +75,8 @@ export class LogWriter {
     const { gateway } = this.node;
     const { logMeta: meta } = gateway.keys;
     const followed = gateway.keys.followed(connectionId);
-    const { status } = await gateway.run(rememberScript, { meta, followed, topic, change, limit, ms: ttl });
+    const request = { meta, followed, topic, change, limit, ms: ttl };
+    const { status } = await this.unreadable.watchHashes([followed], gateway.run(rememberScript, request));
     return status === 'OK';
   }
 
@@ -89,7 +89,7 @@ export class LogWriter {
   async #recallAll(ms: number, connectionIds: readonly string[]): Promise<readonly Recalled[]> {
     const { gateway } = this.node;
     const followed = connectionIds.map(connectionId => gateway.keys.followed(connectionId));
-    const reply = await gateway.run(recallScript, { followed, ms });
+    const reply = await this.unreadable.watchHashes(followed, gateway.run(recallScript, { followed, ms }));
     if (reply.status === 'OK') return reply.remembered;
     throw new SseError('INTERNAL', 'recall.lua must answer, got its refusal of so many ids');
   }
@@ -171,64 +171,4 @@ function parseState(state: string): RememberedTopic {
   const position = parsePosition(id);
   // Without a position the log was empty, so the client misses nothing that it should not get.
   return position === undefined ? { kind: 'followed' } : { kind: 'followed', since: { epoch, ...position } };
-}
-
-/** Topics that are asked about. */
-const MOST_TOPICS = 32;
-
-/**
- * Keys of the log that another program wrote, as failed calls found them. They concern their topics alone. The node asks about
- * them again with each heartbeat, and forgets a key that was deleted or can be read again.
- */
-export class UnreadableTopics {
-  #topics: readonly string[] = [];
-  #keys: readonly string[] = [];
-  #suspected = false;
-  #checking = false;
-
-  constructor(private readonly node: Pick<ClusterNode, 'gateway' | 'logger'>) {}
-
-  /** The keys that the last check found, of at most 32 topics. */
-  get keys(): readonly string[] {
-    return this.#keys;
-  }
-
-  /**
-   * Notes the failure of a call about topics. Failures for another reason are left alone, and those of topics that are known
-   * wait for the next heartbeat.
-   */
-  note(topics: readonly string[], error: unknown): void {
-    if (!isUnreadable(error)) return;
-    const known = new Set(this.#topics);
-    if (this.#suspected && topics.every(topic => known.has(topic) || known.size === MOST_TOPICS)) return;
-    this.#topics = [...new Set([...known, ...topics])].slice(0, MOST_TOPICS);
-    this.#suspected = true;
-    void this.check();
-  }
-
-  /** Asks Redis about the topics of the failures, if there are any. To be called with each heartbeat. Never rejects. */
-  async check(): Promise<void> {
-    if (!this.#suspected || this.#checking) return;
-    this.#checking = true;
-    const { gateway, logger } = this.node;
-    const asked = this.#topics;
-    try {
-      const topics = asked.map(topic => gateway.keys.topic(topic));
-      const reply = await gateway.run(unreadableScript, { meta: gateway.keys.logMeta, topics });
-      const unreadable = new Set(reply.status === 'OK' ? reply.unreadable : []);
-      const added = [...unreadable].filter(key => !this.#keys.includes(key));
-      if (added.length > 0) logger.warn('keys of the log have another type; delete them', { keys: added });
-      this.#keys = [...unreadable];
-      this.#topics = this.#topics.filter((_, at) => {
-        const keys = topics[at];
-        // A topic that was noted meanwhile stands behind those that were asked about.
-        return keys === undefined || unreadable.has(keys.stream) || unreadable.has(keys.last);
-      });
-      this.#suspected = unreadable.size > 0 || this.#topics.length > 0;
-    } catch (error) {
-      logger.debug('the keys of the log could not be checked; the next heartbeat tries again', { error });
-    } finally {
-      this.#checking = false;
-    }
-  }
 }

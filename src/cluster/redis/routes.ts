@@ -19,6 +19,7 @@ import {
   resolveScript,
   unregisterScript,
 } from './scripts.js';
+import type { UnreadableKeys } from './unreadable.js';
 
 /** Longer than any registration that may still be under way. */
 const TOMBSTONE_MS = 60_000;
@@ -53,9 +54,10 @@ export class RedisRoutes {
       NodeLeases,
       'leaseOf' | 'epochOf' | 'clockOf' | 'reopen' | 'graceMs' | 'observeRoutes' | 'removedRoutes' | 'routesBeside'
     >,
+    private readonly unreadable: Pick<UnreadableKeys, 'watchHashes'>,
   ) {
     const { redisAtomicEnabled: scripts, ...atomic } = node.options.atomicOperation;
-    this.counters = new ConnectionCounters(node, leases);
+    this.counters = new ConnectionCounters(node, leases, unreadable);
     this.#registersByScript = scripts && atomic.connectionRegistrationAtomic;
     const registering = (mode: Mode) =>
       new Batches<Partition, Registering, RegisterAnswer>(
@@ -223,7 +225,8 @@ export class RedisRoutes {
     for (let tries = 1; ; tries += 1) {
       const { gen } = this.leases.leaseOf(partition);
       for (const { tok } of registrations) signer.registering(tok);
-      const reply = await gateway.run(registerScript, { ...request, gen }).catch((error: unknown) => {
+      const registering = gateway.run(registerScript, { ...request, gen });
+      const reply = await this.unreadable.watchHashes(request.counters, registering).catch((error: unknown) => {
         for (const { tok } of registrations) this.#doubt(tok);
         throw error;
       });
@@ -312,6 +315,7 @@ class ConnectionCounters {
   constructor(
     private readonly node: ClusterNode,
     private readonly leases: Pick<NodeLeases, 'leaseOf'>,
+    private readonly unreadable: Pick<UnreadableKeys, 'watchHashes'>,
   ) {
     const calls = (mode: CountersMode) =>
       new Batches<Partition, Counted, CountersResult>(ENTRIES_PER_CALL, (partition, entries) =>
@@ -375,14 +379,12 @@ class ConnectionCounters {
 
   async #call(partition: Partition, entries: readonly Counted[], mode: CountersMode) {
     const { gateway, options } = this.node;
-    const { results } = await gateway.run(countersScript, {
-      leases: partition.leases,
-      counters: entries.map(({ counter }) => counter),
-      gen: this.leases.leaseOf(partition).gen,
-      mode,
-      keyMs: routeTimes(options).keyMs,
-      entries: entries.map(({ tok, limit }) => ({ tok, limits: formatLimit(limit) })),
-    });
+    const { gen } = this.leases.leaseOf(partition);
+    const { keyMs } = routeTimes(options);
+    const counters = entries.map(({ counter }) => counter);
+    const limits = entries.map(({ tok, limit }) => ({ tok, limits: formatLimit(limit) }));
+    const request = { leases: partition.leases, counters, gen, mode, keyMs, entries: limits };
+    const { results } = await this.unreadable.watchHashes(counters, gateway.run(countersScript, request));
     return results;
   }
 }

@@ -208,10 +208,7 @@ export const publishScript = script({
   keys: { meta: text, topic, idempotency: text },
   args: {
     payload: bytes,
-    maxEntries: integer,
-    maxAgeMs: integer,
-    streamMs: integer,
-    metaMs: integer,
+    ...{ maxEntries: integer, maxAgeMs: integer, streamMs: integer, metaMs: integer },
     newEpoch: text,
     runId,
     failoverJumpMs: integer,
@@ -333,12 +330,13 @@ export const revocationsScript = script({
   replies: { OK: { now: integer, marks: rest(group({ id: text, mark: bytes })) } },
 });
 
-/** Names the keys of the log that have another type. */
+/** Names the keys that have another type. */
 export const unreadableScript = script({
   name: 'unreadable',
-  keys: { meta: text },
-  restKeys: { topics: topic },
+  keys: {},
+  restKeys: { key: text },
   args: {},
+  restArgs: { type: word('hash', 'stream', 'string') },
   replies: { OK: { unreadable: rest(text) }, LIMIT: {} },
 });
 

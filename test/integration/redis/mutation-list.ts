@@ -268,8 +268,8 @@ export const MUTATIONS: readonly Mutation[] = [
   m('revoke', 'marks are bounded', "'MAXLEN', '~', most, "),
   m('revocations', 'a mark is read once', "'(' .. after", 'after'),
   m('revocations', 'number of marks is limited', 'math.min(tonumber(ARGV[2]), MOST)', 'tonumber(ARGV[2])'),
-  m('unreadable', 'number of topics is limited', 'if topics > 32 then', 'if false then'),
-  m('unreadable', 'a key is asked about by its type', "i % 2 == 0 and 'XLEN' or 'GET'", "'GET'"),
+  m('unreadable', 'number of keys is limited', 'if #KEYS > 100 then', 'if false then'),
+  m('unreadable', 'a key is asked about by its type', 'READS[ARGV[i]]', "'GET'"),
   m('access', 'an unknown command counts as refused', 'known and allowed', 'allowed'),
   m('access', 'subcommands are asked about', 'unpack(on[kind] or { subcommand })', 'unpack(on[kind] or {})'),
 ];

@@ -105,7 +105,7 @@ export class ModelNode {
     const watched: object = { onPublication: { value: onPublication } };
     const shared = this.#shared(Object.create(listener, watched as PropertyDescriptorMap) as ClusterListener);
     const tail = new LogTail(this.#options.history.tail, topic => retentionMs(this.#options, topic));
-    this.#reader = new LogReader(shared, tail, { note: () => undefined });
+    this.#reader = new LogReader(shared, tail, { noteTopics: () => undefined });
     this.#feed = new LogFeed(shared, subscriber, this.#reader, tail);
     subscriber.open();
   }

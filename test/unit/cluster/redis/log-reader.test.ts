@@ -20,7 +20,7 @@ describe('LogReader', () => {
     redis = new ModelRedis();
     const node = { gateway: redis.gateway, options: resolveOptions({ node: { id: 'x' } }), signer: unsigned() };
     // It reads nothing else of a node.
-    reader = new LogReader(node as unknown as ClusterNode, new LogTail(0, () => 0), { note: () => undefined });
+    reader = new LogReader(node as unknown as ClusterNode, new LogTail(0, () => 0), { noteTopics: () => undefined });
   });
 
   /** Answers every call until this is done. */
@@ -53,7 +53,7 @@ describe('LogReader', () => {
     const tail = new LogTail(0, () => 0);
     const node = { gateway: redis.gateway, options: resolveOptions({ node: { id: 'x' } }), signer: unsigned() };
     // It reads nothing else of a node.
-    reader = new LogReader(node as unknown as ClusterNode, tail, { note: () => undefined });
+    reader = new LogReader(node as unknown as ClusterNode, tail, { noteTopics: () => undefined });
     const { head } = await answered(reader.replay({ topics: ['a'], limit: 10 }));
     redis.publish('a', EVENT);
     await answered(reader.head());
@@ -145,7 +145,7 @@ describe('LogReader', () => {
       tail = new LogTail(100_000, () => 60_000);
       // It reads nothing else of a node.
       reader = new LogReader({ gateway: redis.gateway, options, signer: unsigned() } as unknown as ClusterNode, tail, {
-        note: () => undefined,
+        noteTopics: () => undefined,
       });
       tail.moveTo(head);
       tail.belongTo(redis.log.run);

@@ -2,6 +2,7 @@ import { expect } from 'chai';
 import { NodeLeases } from '../../../../src/cluster/redis/leases.js';
 import { RedisRoutes } from '../../../../src/cluster/redis/routes.js';
 import type { RegisterRequest } from '../../../../src/cluster/redis/scripts.js';
+import { UnreadableKeys } from '../../../../src/cluster/redis/unreadable.js';
 import { SseError } from '../../../../src/errors.js';
 import { codeOf } from '../../../support/code-of.js';
 import { type Answers, scriptedNode } from '../../../support/redis/scripted-node.js';
@@ -27,7 +28,7 @@ describe('RedisRoutes', () => {
     const leases = new NodeLeases(node, QUIET);
     await leases.beat();
     leases.stop();
-    return new RedisRoutes(node, leases);
+    return new RedisRoutes(node, leases, new UnreadableKeys(node));
   };
   const unanswered = (): never => {
     throw new SseError('UNAVAILABLE', 'no answer');
@@ -38,7 +39,7 @@ describe('RedisRoutes', () => {
     const leases = new NodeLeases(node, QUIET);
     const [partition] = node.gateway.keys.partitions;
     await leases.reopen(partition!);
-    expect(await codeOf(new RedisRoutes(node, leases).restore(C1))).to.equal('UNAVAILABLE');
+    expect(await codeOf(new RedisRoutes(node, leases, new UnreadableKeys(node)).restore(C1))).to.equal('UNAVAILABLE');
   });
 
   it('registers and restores the user of a connection, and locates the route with it', async () => {
@@ -98,7 +99,7 @@ describe('RedisRoutes', () => {
     const leases = new NodeLeases(node, QUIET);
     await leases.beat();
     leases.stop();
-    const registry = new RedisRoutes(node, leases);
+    const registry = new RedisRoutes(node, leases, new UnreadableKeys(node));
     const [one = '', other = ''] = [0, 1].map(number =>
       ['a', 'b', 'c', 'd', 'e', 'f', 'g', 'h'].find(id => node.gateway.keys.partitionOf(id).number === number),
     );
@@ -119,7 +120,7 @@ describe('RedisRoutes', () => {
       const answers = registrations.map(() => ({ result: 'NEW', fencingToken: 7, ownerInc: '', ownerTok: '' }));
       return { status: 'OK', now: 1, routes: 1, answers };
     });
-    const registry = new RedisRoutes(node, {
+    const leases = {
       leaseOf: () => LEASE.lease,
       epochOf: () => LEASE.lease.epoch,
       clockOf: () => 1,
@@ -128,7 +129,8 @@ describe('RedisRoutes', () => {
       removedRoutes: () => undefined,
       routesBeside: () => 0,
       reopen: async () => void (opened += 1),
-    });
+    };
+    const registry = new RedisRoutes(node, leases, new UnreadableKeys(node));
     await Promise.all(
       ['c1', 'c2', 'c3'].map(id => registry.register({ connectionId: id, token: id, onDuplicate: 'takeover' })),
     );
