@@ -1,55 +1,76 @@
--- Publishes messages to the nodes that own their connection ids, one after the other.
+-- Publishes messages to the nodes that own their connection ids. Those of one owner share a publication, in their order.
 --
 -- KEYS[1] leases         leases of the partition
 -- KEYS[2] routes         routes of the partition
--- KEYS[3] ...            marks, of at most 64 messages: owner and token that last got a message with this id; unused when
---                        markMs is 0
+-- KEYS[3] ...            marks, of the messages with a mark, in their order: owner and token that last got a message with this id
 --
 -- ARGV[1] epoch          data epoch the sender believes in; '' when it knows none
 -- ARGV[2] counts         1 when receivers are all subscribers of the owner's channel
 -- ARGV[3] pubCommand     PUBLISH or SPUBLISH
 -- ARGV[4] channelPrefix  channel of a node without its incarnation
--- ARGV[5] ...            conn markMs askedInc askedTok payload, at most 64: connection id; milliseconds the mark lives, 0: no
---                        other node can send a message with this id; owner and token in the mark that say they did not deliver
---                        the message, '' when none was asked; bytes for the owner
+-- ARGV[5] ...            conn named payload, at most 64: connection id; '' when no other node can send a message with this id,
+--                        else '<ms>', which the mark lives, or '<ms> <inc> <tok>' with the owner and token in the mark that say
+--                        they did not deliver the message; bytes for the owner
 --
 -- RETURNS
---   OK status inc tok fencingToken receivers...  for each message:
---     ROUTED   published to its owner; receivers as Redis counts them
+--   OK outcomes number...  the number of its outcome for each message; the outcomes are a list of status inc tok receivers...:
+--     ROUTED   published to its owner; receivers as Redis counts them; tok is ''
 --     FORMER   not published: another connection of the id may have got the message; inc and tok of that one
 --     NONE     no route
 --     PARTIAL  no route; but routes were lost, and may not be written again yet
 --
 -- NOTES
---   The owner gets '<tok> <payload>'. Look-up and publication are one step, so a route cannot change in between. A lease or a
+--   The owner gets '<tok> <payload>', or several in '+ ' and for each '<length> <tok> <payload>', the length being that of token,
+--   blank and payload. Look-up and publication are one step, so a route cannot change in between. A lease or a
 --   route that ran out does not count: in a Redis that refuses writes it cannot be renewed, and the owner's answer decides.
 --   A retry publishes again; the owner recognises the message id. In a Redis Cluster without sharded Pub/Sub receivers
 --   counts the subscribers of one master only. A Redis that refuses writes keeps no mark.
 local leases, routes = KEYS[1], KEYS[2]
 local epoch, counts, pubCommand, channelPrefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
-local count, conns, owners, answer = (#ARGV - 4) / 5, {}, {}, { 'OK' }
-local function send(route, key, markMs, asked, payload)
-  local gen, tok, fencingToken = parseRoute(route or '')
-  if not owners[gen or ''] then owners[gen or ''] = { leaseOf(leases, gen or '') } end
-  local inc = owners[gen or ''][2]
-  if not inc then return isPartial(leases, epoch) and 'PARTIAL' or 'NONE', '', '', 0, 0 end
-  local owner, former = inc .. ' ' .. tok, markMs ~= '0' and redis.pcall('GET', key)
-  if type(former) == 'string' and former ~= owner and former ~= asked then
-    local formerInc, formerTok = string.match(former, '^(%S+) (%S+)$')
-    if formerInc then return 'FORMER', formerInc, formerTok, 0, 0 end
+local conns, outcomes, incs, frames, marks, given, missing = {}, {}, {}, {}, {}, 2, nil
+local function outcome(status, inc, tok)
+  local at = #outcomes
+  outcomes[at + 1], outcomes[at + 2], outcomes[at + 3], outcomes[at + 4] = status, inc, tok, 0
+  return at / 4 + 1
+end
+local function formerOf(key, owner, asked) -- inc and tok of another connection that may have got the message
+  local former = redis.pcall('GET', key)
+  if type(former) == 'string' and former ~= owner and former ~= asked then return string.match(former, '^(%S+) (%S+)$') end
+end
+local function send(route, named, payload)
+  if named ~= '' then given = given + 1 end
+  local gen, tok = string.match(route or '', '^(%d+)|([^|]*)|%d+|%d+')
+  if gen and incs[gen] == nil then incs[gen] = select(2, leaseOf(leases, gen)) or false end
+  local inc = incs[gen or '']
+  if not inc then
+    missing = missing or outcome(isPartial(leases, epoch) and 'PARTIAL' or 'NONE', '', '')
+    return missing
   end
-  local receivers = redis.call(pubCommand, channelPrefix .. inc, tok .. ' ' .. payload)
-  if markMs ~= '0' and (receivers > 0 or counts ~= '1') then redis.pcall('SET', key, owner, 'PX', markMs) end
-  return 'ROUTED', inc, tok, fencingToken, receivers
+  local frame = frames[inc] or { inc = inc }
+  if named ~= '' then
+    local key, owner, ms, asked = KEYS[given], inc .. ' ' .. tok, string.match(named, '^(%d+) ?(.*)$')
+    local formerInc, formerTok = formerOf(key, owner, asked)
+    if formerInc then return outcome('FORMER', formerInc, formerTok) end
+    marks[#marks + 1] = { key = key, owner = owner, ms = ms, frame = frame }
+  end
+  if not frame.number then
+    frame.number, frame.tok = outcome('ROUTED', inc, ''), tok
+    frames[inc], frames[#frames + 1] = frame, frame
+  end
+  frame[#frame + 1], frame[#frame + 2] = #tok + 1 + #payload .. ' ' .. tok .. ' ', payload
+  return frame.number
 end
 
-for i = 1, count do conns[i] = ARGV[5 * i] end
-local found = redis.call('HMGET', routes, unpack(conns))
-for i = 1, count do
-  local at = 5 * i
-  local asked = ARGV[at + 2] .. ' ' .. ARGV[at + 3]
-  local status, inc, tok, fencingToken, receivers = send(found[i], KEYS[i + 2], ARGV[at + 1], asked, ARGV[at + 4])
-  answer[at - 3], answer[at - 2], answer[at - 1], answer[at], answer[at + 1] = status, inc, tok, fencingToken, receivers
+for at = 5, #ARGV, 3 do conns[#conns + 1] = ARGV[at] end
+local found, answer = redis.call('HMGET', routes, unpack(conns)), { 'OK', outcomes }
+for i = 1, #conns do answer[i + 2] = send(found[i], ARGV[3 * i + 3], ARGV[3 * i + 4]) end
+for _, frame in ipairs(frames) do
+  local text = #frame > 2 and '+ ' .. table.concat(frame) or frame.tok .. ' ' .. frame[2]
+  outcomes[4 * frame.number] = redis.call(pubCommand, channelPrefix .. frame.inc, text)
+end
+for _, mark in ipairs(marks) do
+  local key, receivers = mark.key, outcomes[4 * mark.frame.number]
+  if receivers > 0 or counts ~= '1' then redis.pcall('SET', key, mark.owner, 'PX', mark.ms) end
 end
 return answer

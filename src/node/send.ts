@@ -1,6 +1,6 @@
 import { localReceipt, NOT_CONNECTED, type ReceiptSubject, rejected, REMEMBER_MS } from '../connection/direct-send.js';
 import type { Message, Publication } from '../contracts/cluster.js';
-import type { Frame, LocalReceipt, Receipt, SendResult } from '../contracts/events.js';
+import type { Frame, LocalReceipt, LocalResult, Receipt, SendResult } from '../contracts/events.js';
 import type { ClusterSendOptions, SendOptions } from '../contracts/service.js';
 import type { SendSubject } from '../contracts/telemetry.js';
 import { SseError } from '../errors.js';
@@ -30,7 +30,7 @@ export class MessageSender {
       const prepared = this.node.encoder.prepare(event, data, options);
       return 'refused' in prepared
         ? localReceipt(subject, rejected(prepared.refused))
-        : this.#deliver(subject, prepared.frame, options);
+        : localReceipt(subject, this.#deliver(subject, prepared.frame, options));
     });
     events.sent('connection', event, receipt.outcome);
     return receipt;
@@ -91,8 +91,8 @@ export class MessageSender {
   }
 
   #sendOnce(subject: Subject, frame: Frame, options: ClusterSendOptions): Receipt | Promise<Receipt> {
-    const local = this.#deliver(subject, frame, options);
-    return local.outcome === 'not-connected' ? this.#route(subject, frame, options) : local;
+    const result = this.#deliver(subject, frame, options);
+    return result.outcome === 'not-connected' ? this.#route(subject, frame, options) : localReceipt(subject, result);
   }
 
   /** Sends a message again whose outcome was unknown, unless a node delivered it. */
@@ -202,13 +202,11 @@ export class MessageSender {
     }
   }
 
-  #deliver(subject: ReceiptSubject, frame: Frame, options: SendOptions): LocalReceipt {
-    const connection = this.node.connectionOf(subject.connectionId);
-    if (connection === undefined) return localReceipt(subject, NOT_CONNECTED);
+  #deliver({ connectionId }: ReceiptSubject, frame: Frame, { messageId }: SendOptions): LocalResult {
+    const connection = this.node.connectionOf(connectionId);
+    if (connection === undefined) return NOT_CONNECTED;
     // Only an id that the caller chose can come a second time.
-    const result =
-      options.messageId === undefined ? connection.deliver(frame) : connection.deliverOnce(options.messageId, frame);
-    return localReceipt(subject, result);
+    return messageId === undefined ? connection.deliver(frame) : connection.deliverOnce(messageId, frame);
   }
 
   #subject(connectionId: string, event: string, { messageId, durable }: ClusterSendOptions): Subject {

@@ -45,6 +45,9 @@ interface Envelope {
 }
 
 const BLANK = 0x20;
+const ZERO = 0x30;
+/** First byte of messages that `send.lua` joined; no other frame begins with it. */
+const PLUS = 0x2b;
 /** Stands for the token of frames that are not for one connection; no token looks like it. */
 const NO_TOKEN = '-';
 const MAX_TOKEN = 16;
@@ -52,7 +55,7 @@ const MAX_TOKEN = 16;
 const MESSAGE: Purpose = { kind: 'message', partition: 0 };
 const ALL_NODES: Purpose = { kind: 'all-nodes' };
 
-/** Signs, publishes and verifies the frames between nodes: `<token> <signature><frame>`. */
+/** Signs, publishes and verifies the frames between nodes: `<token> <signature><frame>`. `send.lua` joins several in one publication. */
 export class NodeChannel {
   constructor(private readonly node: ClusterNode) {}
 
@@ -100,6 +103,28 @@ export class NodeChannel {
   #envelope(purpose: Purpose, frame: Buffer): Buffer {
     return this.node.signer.sign(purpose, frame, `${NO_TOKEN} `);
   }
+}
+
+/**
+ * The messages that `send.lua` joined in one publication: `+ `, and for each `<length> <message>`. Each is a slice. `undefined`
+ * for what the script cannot have written.
+ */
+export function parseJoined(publication: Buffer): readonly Buffer[] | undefined {
+  if (publication[1] !== BLANK) return undefined;
+  const messages: Buffer[] = [];
+  for (let at = 2; at < publication.length;) {
+    let [end, length] = [at, 0];
+    for (; publication[end] !== BLANK; end += 1) {
+      const digit = (publication[end] ?? 0) - ZERO;
+      if (digit < 0 || digit > 9) return undefined;
+      length = 10 * length + digit;
+    }
+    const next = end + 1 + length;
+    if (length === 0 || next > publication.length) return undefined;
+    messages.push(publication.subarray(end + 1, next));
+    at = next;
+  }
+  return messages;
 }
 
 /** The parts of a node that the cluster reaches through its inbox. Nothing comes before `open`. */
@@ -231,9 +256,14 @@ export class NodeInbox {
     }
   }
 
-  /** A message on a channel of this node, or of all nodes. */
-  #onNodeMessage(channel: string, message: Buffer): void {
-    if (this.#dispatch(channel, message)) return;
+  /** A publication on a channel of this node, or of all nodes: one frame, or several messages. */
+  #onNodeMessage(channel: string, publication: Buffer): void {
+    const messages = publication[0] === PLUS ? parseJoined(publication) : [publication];
+    if (messages === undefined) this.#drop();
+    else for (const message of messages) if (!this.#dispatch(channel, message)) this.#drop();
+  }
+
+  #drop(): void {
     this.#dropped += 1;
     if (this.#dropped % DROPS_PER_LINE !== 1) return;
     const dropped = this.#dropped;

@@ -26,8 +26,8 @@ const MOST_FORMER = 3;
 const MOST_PER_CALL = 64;
 const BYTES_PER_MESSAGE = 4_096;
 
-/** A message for the script, with its mark. */
-type Outgoing = RequestOf<typeof sendScript>['messages'][number] & { readonly mark: string };
+/** A message for the script, with the key of its mark if another node can send a message with its id. */
+type Outgoing = RequestOf<typeof sendScript>['messages'][number] & { readonly mark: string | undefined };
 
 type Published = SendAnswer | { readonly status: 'KNOWN'; readonly result: SendResult };
 
@@ -240,27 +240,26 @@ export class MessageRouter {
     const { connectionId, messageId, frame, trace, named = false } = message;
     const { bytes } = frame;
     const encoded = encodeMessage({ from: inc, attempt, ack, connectionId, messageId, trace, bytes });
+    const asked = former === undefined ? '' : ` ${former.inc} ${former.tok}`;
     return this.#batches.call(partition, {
       conn: connectionId,
-      // Every key must be given, used or not.
-      mark: named ? gateway.keys.mark(partition, connectionId, messageId) : partition.routes,
-      markMs: named ? MARK_MS : 0,
-      asked: former && { askedInc: former.inc, askedTok: former.tok },
+      mark: named ? gateway.keys.mark(partition, connectionId, messageId) : undefined,
+      named: named ? `${MARK_MS}${asked}` : undefined,
       payload: this.channel.signed(partition, encoded),
     });
   }
 
   async #publishAll(partition: Partition, messages: readonly Outgoing[]): Promise<readonly SendAnswer[]> {
     const { gateway } = this.node;
-    const { answers } = await gateway.run(sendScript, {
+    const { outcomes, numbers } = await gateway.run(sendScript, {
       partition,
-      marks: messages.map(({ mark }) => mark),
+      marks: messages.flatMap(({ mark }) => mark ?? []),
       epoch: this.leases.epochOf(partition),
       counts: gateway.keys.countsReceivers,
       pubCommand: publishCommand(gateway.keys.nodeMode),
       messages,
     });
-    return answers;
+    return numbers.flatMap(number => outcomes[number] ?? []);
   }
 
   /** Acks to one sender of one tick leave together. */

@@ -161,16 +161,16 @@ export const reconcileScript = script({
 });
 
 const route = { inc: text, tok: text, fencingToken: integer };
-const dispatched = { status: word('ROUTED', 'FORMER', 'NONE', 'PARTIAL'), ...route, receivers: integer };
-const asked = optional(group({ askedInc: text, askedTok: text }));
+const dispatch = word('ROUTED', 'FORMER', 'NONE', 'PARTIAL');
+const dispatched = group({ status: dispatch, inc: text, tok: text, receivers: integer });
 /** Publishes messages to the owners of connection ids. Each repetition publishes: the owner must know the message id. */
 export const sendScript = script({
   name: 'send',
   keys: { partition: group({ leases: text, routes: text }) },
   restKeys: { marks: text },
   args: { epoch: text, counts: flag, pubCommand, partition: nodeChannel },
-  restArgs: { messages: group({ conn: text, markMs: integer, asked, payload: bytes }) },
-  replies: { OK: { answers: rest(group(dispatched)) } },
+  restArgs: { messages: group({ conn: text, named: optional(text), payload: bytes }) },
+  replies: { OK: { outcomes: list(dispatched), numbers: rest(ordinal) } },
 });
 
 const resolved = { routes: rest(optional(group({ ...route, user: text }))) };
@@ -389,7 +389,7 @@ export type RegisterAnswer = Extract<ReplyOf<typeof registerScript>, { status: '
 export type RouteState = Extract<ReplyOf<typeof refreshScript>, { status: 'OK' }>['states'][number];
 /** A route as Redis knows it. */
 export type ResolvedRoute = NonNullable<Extract<ReplyOf<typeof resolveScript>, { status: 'OK' }>['routes'][number]>;
-export type SendAnswer = ReplyOf<typeof sendScript>['answers'][number];
+export type SendAnswer = ReplyOf<typeof sendScript>['outcomes'][number];
 export type PublishRequest = RequestOf<typeof publishScript>;
 export type PublishReply = ReplyOf<typeof publishScript>;
 export type HistoryRequest = RequestOf<typeof historyScript>;

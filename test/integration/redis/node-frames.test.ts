@@ -11,6 +11,7 @@ import {
 import { RedisClock } from '../../../src/cluster/redis/signing.js';
 import { encodeAcks, encodeMessage, encodeUnkept, MAX_ACKS, parseAcks } from '../../../src/cluster/redis/frames.js';
 import { RecordingListener } from '../../support/recording-listener.js';
+import { joined } from '../../support/redis/joined.js';
 import { RedisNodes } from '../../support/redis/redis-nodes.js';
 import { signerOf } from '../../support/redis/signer-of.js';
 import { withRedis } from '../../support/redis/with-redis.js';
@@ -229,6 +230,32 @@ for (const secret of [undefined, 'a secret of at least sixteen']) {
         ['1.6', 'delivered'],
         ['1.7', 'delivered'],
       ]);
+    });
+
+    it('messages that were joined are verified, delivered and answered each, in their order', async () => {
+      const message = { from: ME, ack: true, connectionId: 'c1', trace: undefined, bytes: Buffer.from('data: x\n\n') };
+      const messageFrame = (number: number, by = signer): Buffer => {
+        const frame = encodeMessage({ ...message, attempt: `1.${number}`, messageId: `m${number}` });
+        return by.sign({ kind: 'message', partition: 0 }, frame, 't1 ');
+      };
+      listener.answer = (_, messageId) => ({ outcome: messageId === 'm2' ? 'buffered' : 'delivered' });
+      const first = messageFrame(1);
+      const forged = messageFrame(3, signerOf(secret && 'another secret of sixteen', time, ME));
+      const odd = Buffer.from('t1 m9 of a later version');
+      const frames = [first, messageFrame(2), odd, ...(secret ? [forged, first] : []), messageFrame(4)];
+      await publish(joined(frames));
+      await publish(joined(frames).subarray(0, -1));
+      await publish(messageFrame(5));
+      const acks = () => received.flatMap(frame => parseAcks(bodyOf(frame))?.acks ?? []);
+      await until(() => acks().length === 4, 'the acknowledgements');
+      expect(acks().map(({ attempt, result }) => [attempt, result.outcome])).to.deep.equal([
+        ['1.1', 'delivered'],
+        ['1.2', 'buffered'],
+        ['1.4', 'delivered'],
+        ['1.5', 'delivered'],
+      ]);
+      expect(listener.messages.map(({ messageId }) => messageId)).to.deep.equal(['m1', 'm2', 'm4', 'm5']);
+      expect(drops()).to.deep.equal([1]);
     });
 
     if (secret === undefined) return;

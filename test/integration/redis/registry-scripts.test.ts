@@ -6,7 +6,7 @@ import { withRegistry } from '../../support/redis/with-registry.js';
 import { until } from '../../support/until.js';
 
 describe('scripts of the registry', () => {
-  const { registry, admin, count, gateway, partition, reap, resolve, send, expire } = withRegistry();
+  const { registry, admin, count, gateway, partition, reap, resolve, send, sendTelling, expire } = withRegistry();
   let bench: ScriptBench;
   let a: BenchNode;
   let b: BenchNode;
@@ -26,7 +26,7 @@ describe('scripts of the registry', () => {
       await a.register('x', 't2');
       expect(await a.unregister('x', 't1')).to.equal('FOREIGN');
       expect(await b.unregister('x', 't2')).to.equal('FOREIGN');
-      expect(await send('x')).to.include({ status: 'ROUTED', tok: 't2' });
+      expect(await sendTelling('x')).to.include({ status: 'ROUTED', tok: 't2' });
     });
 
     it('removes an entry that only the index has', async () => {
@@ -199,7 +199,7 @@ describe('scripts of the registry', () => {
       expect(await send('none')).to.deep.equal({ status: 'NONE' });
       await bench.advance(LEASE_MS);
       await b.lease();
-      expect(await send('short')).to.include({ status: 'ROUTED', inc: 'a~1', tok: 't1' });
+      expect(await sendTelling('short')).to.include({ status: 'ROUTED', inc: 'a~1', tok: 't1' });
       expect(await send('long')).to.include({ status: 'ROUTED', inc: 'a~1', receivers: 0 });
       expect(await resolve('long')).to.deep.nested.include({ 'routes[0].inc': 'a~1' });
       await reap();
@@ -247,13 +247,13 @@ describe('scripts of the registry', () => {
       const ear = admin().duplicate();
       await ear.subscribe(`${partition().channelPrefix}a~1`);
       const mark = `${partition().leases}:mark`;
-      const named = { mark, markMs: 60_000 };
-      const asked = (askedInc: string, askedTok: string) => ({ ...named, asked: { askedInc, askedTok } });
+      const named = { mark, named: '60000' };
+      const asked = (inc: string, tok: string) => ({ mark, named: `60000 ${inc} ${tok}` });
       await a.register('x', 't1');
       await send('x');
       expect(await admin().exists(mark)).to.equal(0);
-      expect(await send('x', undefined, named)).to.include({ status: 'ROUTED', tok: 't1' });
-      expect(await send('x', undefined, named)).to.include({ status: 'ROUTED', tok: 't1' });
+      expect(await send('x', undefined, named)).to.include({ status: 'ROUTED', inc: 'a~1' });
+      expect(await send('x', undefined, named)).to.include({ status: 'ROUTED', inc: 'a~1' });
       await b.register('x', 't2');
       const former = { status: 'FORMER', inc: 'a~1', tok: 't1' };
       expect(await send('x', undefined, named)).to.deep.equal(former);
@@ -268,6 +268,50 @@ describe('scripts of the registry', () => {
       expect(await send('x', undefined, named)).to.include({ status: 'ROUTED' });
       await admin().del(mark);
       ear.disconnect();
+    });
+
+    it('send joins the messages of one owner in one publication, in their order, and answers each', async () => {
+      const got: [string, string][] = [];
+      const ear = admin().duplicate();
+      ear.on('message', (channel, text) => got.push([channel.slice(partition().channelPrefix.length), text]));
+      await ear.subscribe(...['a~1', 'b~1'].map(inc => partition().channelPrefix + inc));
+      const mark = (name: string): string => `${partition().leases}:${name}`;
+      await a.register('x', 't1');
+      await b.register('y', 'token2');
+      await b.register('z', 't3');
+      await admin().set(mark('z'), 'a~1 t0');
+      await admin().hset(partition().routes, 'odd', '1|t9');
+      const message = (conn: string, payload: string, named = false) => {
+        return { conn, payload: Buffer.from(payload), ...(named && { named: '60000', mark: mark(conn) }) };
+      };
+      const messages = [
+        message('y', 'first'),
+        message('none', 'no route', true),
+        message('x', 'alone'),
+        message('z', 'former', true),
+        message('odd', 'unreadable'),
+        message('z', ''),
+        message('y', 'third + 1', true),
+      ];
+      const toB = { status: 'ROUTED', inc: 'b~1', receivers: 1 };
+      expect(await a.sendAll(messages)).to.deep.equal([
+        toB,
+        { status: 'NONE' },
+        { status: 'ROUTED', inc: 'a~1', receivers: 1 },
+        { status: 'FORMER', inc: 'a~1', tok: 't0' },
+        { status: 'NONE' },
+        toB,
+        toB,
+      ]);
+      await until(() => got.length > 1, 'both publications');
+      ear.disconnect();
+      expect(got.sort()).to.deep.equal([
+        ['a~1', 't1 alone'],
+        ['b~1', '+ 12 token2 first3 t3 16 token2 third + 1'],
+      ]);
+      expect(await admin().mget(mark('y'), mark('none'), mark('z'))).to.deep.equal(['b~1 token2', null, 'a~1 t0']);
+      await admin().del(mark('y'), mark('z'));
+      await admin().hdel(partition().routes, 'odd');
     });
 
     it('resolve answers in the order of the question', async () => {

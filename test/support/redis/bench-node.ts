@@ -17,7 +17,7 @@ import type { ScriptBench } from './script-bench.js';
 export const LEASE_MS = 15_000;
 export const TTL_MS = 60_000;
 const KEY_MS = 3_600_000;
-/** In place of PUBLISH: the notification of a former owner goes to a list, which a test reads without waiting. */
+/** In place of PUBLISH: what a script publishes goes to a list, which a test reads without waiting. */
 const TELL_BY_LIST = 'RPUSH' as RegisterRequest['pubCommand'];
 
 /** What one registration may say. */
@@ -34,6 +34,7 @@ type Message = RequestOf<typeof sendScript>['messages'][number];
 type OneMessage = Pick<Message, 'conn' | 'payload'> &
   Partial<Message> & {
     readonly mark?: string;
+    readonly pubCommand?: RegisterRequest['pubCommand'];
     readonly counts?: boolean;
     readonly epoch?: string;
     readonly partition?: Partition;
@@ -162,21 +163,42 @@ export class BenchNode {
 
   /** Sends one message; the answer has what its status promises. */
   async send(message: OneMessage) {
-    const { partition = this.bench.partition(0), mark = partition.routes, counts = true, ...more } = message;
-    const { epoch = this.believed(partition)?.epoch ?? '', ...one } = more;
-    const { answers } = await this.bench.gateway.run(sendScript, {
+    const [answer, ...others] = await this.sendAll([message], message);
+    if (answer === undefined || others.length > 0) throw new Error('one message must get one answer');
+    return answer;
+  }
+
+  /** Several messages in one call. */
+  async sendAll(
+    messages: readonly OneMessage[],
+    more: Pick<OneMessage, 'partition' | 'pubCommand' | 'counts' | 'epoch'> = {},
+  ) {
+    const { partition = this.bench.partition(0), pubCommand = 'PUBLISH', counts = true } = more;
+    const { outcomes, numbers } = await this.bench.gateway.run(sendScript, {
       partition,
-      marks: [mark],
-      epoch,
+      marks: messages.flatMap(({ mark }) => mark ?? []),
+      epoch: more.epoch ?? this.believed(partition)?.epoch ?? '',
       counts,
-      pubCommand: 'PUBLISH',
-      messages: [{ markMs: 0, asked: undefined, ...one }],
+      pubCommand,
+      messages: messages.map(({ conn, named, payload }) => ({ conn, named, payload })),
     });
-    const [answer] = answers;
-    if (answer === undefined || answers.length > 1) throw new Error('one message must get one answer');
-    const { status, inc, tok } = answer;
-    if (status === 'ROUTED') return answer;
-    return status === 'FORMER' ? { status, inc, tok } : { status };
+    return numbers.map(number => {
+      const { status, inc, tok, receivers } = outcomes[number] ?? {};
+      if (status === 'ROUTED') return { status, inc, receivers };
+      return status === 'FORMER' ? { status, inc, tok } : { status };
+    });
+  }
+
+  /** As {@link send}, with the token of the connection that its owner gets, and no count of subscribers. */
+  async sendTelling(message: OneMessage) {
+    const { partition = this.bench.partition(0) } = message;
+    const channelPrefix = this.bench.publicationPrefix(partition);
+    const to = { ...partition, channelPrefix };
+    const answer = await this.send({ ...message, partition: to, pubCommand: TELL_BY_LIST });
+    if (answer.status !== 'ROUTED') return answer;
+    const { status, inc = '' } = answer;
+    const publication = await this.bench.takePublication(channelPrefix + inc);
+    return { status, inc, tok: publication.slice(0, publication.indexOf(' ')) };
   }
 
   async refresh(

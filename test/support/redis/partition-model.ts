@@ -221,7 +221,7 @@ export class PartitionModel {
     const lease = route && this.leases.get(route.gen);
     if (route === undefined || lease === undefined) return { status: this.isPartial(epoch, now) ? 'PARTIAL' : 'NONE' };
     const { tok, fencingToken } = route;
-    return { status: 'ROUTED', inc: lease.inc, tok, fencingToken, receivers: 0 };
+    return { status: 'ROUTED', inc: lease.inc, tok, fencingToken };
   }
 
   /** Whether no route may mean a lost one, to a node that believes in this epoch. */

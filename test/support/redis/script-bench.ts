@@ -79,6 +79,19 @@ export class ScriptBench {
     return notifications;
   }
 
+  /** The key under which a message of the bench leaves its publication, without the incarnation. */
+  publicationPrefix({ leases }: Partition): string {
+    return leases.replace(/l$/, 'published:');
+  }
+
+  /** Removes and returns the only publication under a key. */
+  async takePublication(key: string): Promise<string> {
+    const [publication, ...others] = await this.admin.lrange(key, 0, -1);
+    await this.admin.del(key);
+    if (publication === undefined || others.length > 0) throw new Error('one message must be one publication');
+    return publication;
+  }
+
   /** Removes keys of a partition as an eviction or a flush would. */
   async lose(partition: Partition, ...which: readonly ('leases' | 'routes' | 'index')[]): Promise<void> {
     await this.admin.del(...which.map(key => partition[key]));

@@ -67,6 +67,8 @@ export function withRegistry() {
     expire: (count = 500) => running().run(expireScript, { partition: partition(), count }),
     send: (conn: string, payload = Buffer.from('x'), more: Partial<Parameters<BenchNode['send']>[0]> = {}) =>
       registry().a.send({ conn, payload, ...more }),
+    /** With the token of the connection that the owner gets. */
+    sendTelling: (conn: string) => registry().a.sendTelling({ conn, payload: Buffer.from('x') }),
     count: (graceMs = 0) => running().run(countScript, { partition: partition(), graceMs }),
     resolve: (...conns: string[]) => {
       const epoch = registry().a.believed()?.epoch ?? '';

@@ -1,5 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
+import { parseJoined } from '../../../../src/cluster/redis/cluster-node.js';
 import {
   encodeAnswer,
   encodeRequest,
@@ -20,6 +21,7 @@ import {
 } from '../../../../src/cluster/redis/frames.js';
 import type { FrameSigner } from '../../../../src/cluster/redis/signing.js';
 import { amount } from '../../../support/extent.js';
+import { joined } from '../../../support/redis/joined.js';
 import { signerOf } from '../../../support/redis/signer-of.js';
 
 const NOW = 1_800_000_000_000;
@@ -159,6 +161,43 @@ describe('parsers of frames between nodes', () => {
     ),
   });
   const acks = fc.array(ack, { minLength: 1, maxLength: 20 });
+
+  it('give back what was joined', () => {
+    const some = fc.array(message.map(encodeMessage), { minLength: 2, maxLength: 8 });
+    fc.assert(
+      fc.property(some, messages => {
+        expect(parseJoined(joined(messages))).to.deep.equal(messages);
+      }),
+      RUNS,
+    );
+  });
+
+  it('find nothing joined in bytes that are no list of lengths and messages', () => {
+    const odd = [
+      '+',
+      '+2 ab',
+      '+ 3 ab',
+      '+ 2 abc',
+      '+ 2 ab ',
+      '+  ab',
+      '+ 0 ',
+      '+ -2 ab',
+      '+ 2',
+      '+ 2x ab',
+      '+ 9e9 ab',
+    ];
+    odd.push(`+ ${'9'.repeat(400)} ab`);
+    for (const text of odd) expect(parseJoined(Buffer.from(text)), text).to.equal(undefined);
+    const some = fc.array(message.map(encodeMessage), { minLength: 1, maxLength: 3 });
+    fc.assert(
+      fc.property(damaged(some.map(joined)), frame => {
+        // The lengths of what is found fill the frame.
+        const found = parseJoined(frame);
+        if (found !== undefined) expect(joined(found).subarray(2).length).to.be.at.most(frame.length);
+      }),
+      RUNS,
+    );
+  });
 
   it('give back what was encoded', () => {
     fc.assert(
