@@ -33,6 +33,10 @@ const PAGES = [
       .sort(),
   ),
 ];
+/** Pages of docs in which facts are looked up; the others are guides. */
+const REFERENCES = ['comparison', 'compatibility', 'log', 'other-clients', 'redis', 'reference', 'speed'].map(
+  name => `docs/${name}.md`,
+);
 const MARKS = ['', 'fragment', 'browser'];
 const STREAM = { accept: 'text/event-stream' };
 
@@ -45,6 +49,17 @@ describe('the code blocks of README and docs', () => {
   it('are whole, or marked as a fragment; at most half of them are fragments', () => {
     expect(code.filter(({ mark }) => !MARKS.includes(mark)).map(nameOf)).to.deep.equal([]);
     expect(fragments.length, fragments.map(nameOf).join('\n')).to.be.at.most(code.length / 2);
+  });
+
+  it('begin with a program in each guide', () => {
+    const guides = PAGES.filter(page => page.startsWith('docs/') && !REFERENCES.includes(page));
+    expect(guides).to.have.length.greaterThan(15);
+    const firsts = guides.map(page => blocks.find(block => block.page === page));
+    const others = guides.filter((_, index) => {
+      const first = firsts[index];
+      return first === undefined || !programs.includes(first);
+    });
+    expect(others).to.deep.equal([]);
   });
 
   it('parse, those that are fragments', () => {
