@@ -1,4 +1,4 @@
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { context, metrics } from '@opentelemetry/api';
 import { NodeSDK } from '@opentelemetry/sdk-node';
@@ -81,6 +81,27 @@ function selectorsOf(query: string): { readonly name: RegExp; readonly labels: r
     return { name: new RegExp(`^(?:${pattern})$`), labels: [...labels, ...groups] };
   });
 }
+
+describe('the numbered examples', () => {
+  const folders = readdirSync(EXAMPLES).filter(name => /^\d/.test(name));
+
+  it('have numbers without holes, and a row of examples/README.md each', () => {
+    expect(folders.map(name => Number(name.slice(0, 2)))).to.deep.equal(folders.map((_, index) => index));
+    const rows = [...read('README.md').matchAll(/^\| \[(\d[\w-]+)\]\(\1\)/gm)].map(([, name]) => name);
+    expect(rows).to.deep.equal(folders);
+  });
+
+  // The program of the README stands there as it is.
+  for (const folder of folders.slice(1)) {
+    it(`${folder} says what it shows, in about ten lines, and how it is started`, () => {
+      const text = existsSync(`${EXAMPLES}${folder}/README.md`)
+        ? read(`${folder}/README.md`)
+        : (/^\/\*\*[^]*?\*\//.exec(read(`${folder}/main.ts`))?.[0] ?? '');
+      expect(text.split('\n').length).to.be.within(8, 60);
+      expect(text).to.match(/npm (start|run )/);
+    });
+  }
+});
 
 describe('examples/compose.yaml', () => {
   const compose = read('compose.yaml');

@@ -31,7 +31,11 @@ describe('README', () => {
 });
 
 describe('README and the guides', () => {
-  const pages = ['README.md', 'CONTRIBUTING.md', ...readdirSync(locate('docs')).map(name => `docs/${name}`)];
+  const pages = [
+    ...['README.md', 'CONTRIBUTING.md', 'SECURITY.md'],
+    ...['examples/README.md', 'examples/02-cluster/README.md', 'examples/clients/README.md'],
+    ...readdirSync(locate('docs')).map(name => `docs/${name}`),
+  ];
 
   it('show examples as they are compiled and run, without the comment at their top', () => {
     const files = pages.filter(page => page.endsWith('.md'));

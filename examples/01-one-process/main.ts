@@ -1,3 +1,15 @@
+/**
+ * The tour: one process that shows by a page what the library does, step by step, and says what each client received.
+ *
+ * The page sends, floods a slow client, opens a second tab with the same id, and closes streams. `demo-routes.ts` has a route for
+ * each call of `SseService`, `stream-controller.ts` the endpoints. `/console/` is the console. With `REDIS_URL` the process
+ * is a node of a cluster; `examples/02-cluster` starts three of them. Where the variables of OpenTelemetry name a place, traces
+ * and metrics go there.
+ *
+ *   npm start                                                    then open http://127.0.0.1:3000
+ *   curl -N http://127.0.0.1:3000/sse/connect/me
+ *   curl -d hello http://127.0.0.1:3000/sse/send/me
+ */
 import { randomUUID } from 'node:crypto';
 import type { Server } from 'node:http';
 import type { AddressInfo } from 'node:net';

@@ -1,3 +1,13 @@
+/**
+ * One trace from node to node: a send on `node-a` to a client of `node-b`, by way of Redis.
+ *
+ * `start-telemetry.ts` is all that an application needs. It is loaded before Koa, since the instrumentations take hold of modules
+ * when these are loaded. `demo-traces.ts` shows three traces with a Jaeger of its own: `npm run demo:traces`.
+ * `docs/telemetry.md` says what to look for in a trace.
+ *
+ *   docker run --rm -p 4318:4318 -p 16686:16686 jaegertracing/jaeger:2.11.0
+ *   npm run build && node dist/examples/05-telemetry/main.js        prints the link to the trace
+ */
 import { startTelemetry } from './start-telemetry.js';
 
 // Where the standard variables say, else to http://localhost:4318, where Jaeger listens. Jaeger takes no metrics.

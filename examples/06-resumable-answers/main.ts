@@ -1,3 +1,14 @@
+/**
+ * An answer as of a language model. It runs once, and each reader gets it from its start or from where the reader was.
+ *
+ * `answer-controller.ts` is the endpoint: its key is the question, and its generator runs on the node that was asked first. A
+ * reload of the page, a second tab and another node all follow that run. `page/answer.ts` shows the words as they come, and
+ * says so when the answer broke off. A real application yields the tokens of a model: docs/language-models.md.
+ * With `REDIS_URL` several processes are one cluster; set `PORT` for each.
+ *
+ *   npm run build && node dist/examples/06-resumable-answers/main.js        then open http://127.0.0.1:3000, and reload
+ *   curl -N 'http://127.0.0.1:3000/answers/why?words=20'
+ */
 import 'reflect-metadata';
 import { readFile } from 'node:fs/promises';
 import type { AddressInfo } from 'node:net';
