@@ -1,7 +1,7 @@
 /** Name and version under which everything is reported. */
 export const SCOPE = { name: 'distributed-sse', version: '0.1.0' } as const;
 
-/** The spans of this library. */
+/** All of them. {@link SpanName} says when each is recorded. */
 export const SPAN_NAMES = [
   'sse.connect',
   'sse.replay',
@@ -17,6 +17,24 @@ export const SPAN_NAMES = [
   'sse.command',
 ] as const;
 
+/**
+ * A span of this library.
+ *
+ * | span | kind | when |
+ * |---|---|---|
+ * | `sse.connect` | INTERNAL; SERVER without an HTTP span | a connection opens, or is refused |
+ * | `sse.replay` | INTERNAL | the node writes missed entries, a mailbox, or a resumable source from its start to a client |
+ * | `sse.close` | INTERNAL | a connection ends; a trace of its own, linked to its `sse.connect` and to the span that caused the end |
+ * | `sse.send` | PRODUCER | a send to one connection; on the node itself only inside a trace |
+ * | `sse.route` | CLIENT | the cluster is asked to deliver, or to keep a durable send; each repetition is an event `sse.retry` |
+ * | `sse.deliver` | CONSUMER | a node gets a message or a publication whose sender recorded a trace |
+ * | `sse.broadcast` | PRODUCER | a broadcast, on this node or to the cluster |
+ * | `sse.publish` | PRODUCER | a publication to a topic; the end of a resumable source |
+ * | `sse.cleanup` | INTERNAL | one run of a cleanup that removed something, or failed |
+ * | `sse.consistency` | INTERNAL | one comparison of the node with the cluster |
+ * | `sse.drain` | INTERNAL | the node sends its clients away |
+ * | `sse.command` | CLIENT | a question or a command to the cluster: `locate`, `count`, `nodes`, `presence`, `position`, `subscribe`, `unsubscribe`, `close`, `close-all`, `revoke`, `end-source`; none where the node answers itself |
+ */
 export type SpanName = (typeof SPAN_NAMES)[number];
 
 /**

@@ -1,11 +1,13 @@
 /**
- * Makes `docs/reference.md` from the comments of the declarations and from the tables of the code; `npm run docs:reference`
- * writes it.
+ * Makes `docs/reference.md`, and the spans and metrics of `docs/telemetry.md`, from the comments of the declarations and from the
+ * tables of the code; `npm run docs:reference` writes them.
  */
 import { readFileSync, writeFileSync } from 'node:fs';
 import { fileURLToPath } from 'node:url';
 import { format, resolveConfig } from 'prettier';
 import { httpStatusOf, SSE_ERROR_CODES } from '../../src/errors.js';
+import { METRICS } from '../../src/telemetry/names.js';
+import { writeSection } from './doc-section.js';
 import { markdownTable } from './markdown.js';
 
 export const REFERENCE_PAGE = fileURLToPath(new URL('../../../docs/reference.md', import.meta.url));
@@ -46,6 +48,19 @@ function statuses(): string[][] {
       .map(code => `\`${code}\``)
       .join(', '),
   ]);
+}
+
+/** The spans, with their kind, and when each is recorded. */
+export function spanRows(): string[][] {
+  return commentTable('telemetry/names', 'span | kind');
+}
+
+/** The metrics, with kind, unit, attributes and meaning. */
+export function metricRows(): string[][] {
+  return Object.values(METRICS).map(({ name, kind, unit, description, attributes }) => {
+    const labels = attributes.map(attribute => `\`${attribute}\``).join(', ');
+    return [`\`${name}\``, kind, `\`${unit}\``, labels || '–', description];
+  });
 }
 
 /** The page as it must be. */
@@ -101,4 +116,10 @@ ${markdownTable(['reason', 'cause', 'does the client come back?'], commentTable(
 
 if (process.argv[1] === fileURLToPath(import.meta.url)) {
   writeFileSync(REFERENCE_PAGE, await referencePage());
+  writeSection('telemetry', 'spans', markdownTable(['span', 'kind', 'when'], spanRows()));
+  writeSection(
+    'telemetry',
+    'metrics',
+    markdownTable(['metric', 'kind', 'unit', 'attributes', 'meaning'], metricRows()),
+  );
 }
