@@ -35,10 +35,18 @@ export interface SseConsoleOptions {
  * @throws SseError `INVALID_OPTION`
  */
 export function sseConsole(container: Container, options: SseConsoleOptions): Middleware {
+  // A caller in JavaScript may have left them out.
+  if (typeof options !== 'object') checkGuard(options);
   assertKnownKeys('sseConsole', options, ['guard', 'path', 'traceLink']);
   checkGuard(options.guard);
   const path = options.path === undefined ? undefined : checkedPath(options.path);
   const traceLink = options.traceLink === undefined ? null : checkedTraceLink(options.traceLink);
+  if (typeof (container as Partial<Container>).isBound !== 'function' || !container.isBound(SseService)) {
+    throw new SseError(
+      'INVALID_OPTION',
+      'sseConsole must be called with the container that has sseModule: sseConsole(container, { guard })',
+    );
+  }
   const service = container.get(SseService);
   const logger = container.get(Logger);
   const { guards } = container.get(ResolvedSseOptions);

@@ -5,6 +5,7 @@ import type { CloseReceipt } from '../contracts/events.js';
 import type { LocalConnection } from '../contracts/store.js';
 import { SseError } from '../errors.js';
 import { ADMISSION_MS } from '../options/arguments.js';
+import { shownValue } from '../options/problems.js';
 import { checkConnectionId, checkReason, checkTopic, checkUser, idsOf, isForUser } from '../protocol/names.js';
 import { Periodic } from '../time.js';
 import type { SseNode } from './node.js';
@@ -172,8 +173,18 @@ export class Revocations {
   }
 }
 
-/** @throws SseError `INVALID_USER`, `INVALID_CONNECTION_ID`, `INVALID_TOPIC` */
-function targetOf({ user, connectionId, topics = [] }: RevocationSelector): Pick<Revocation, 'target' | 'topics'> {
+/** @throws SseError `INVALID_USER`, `INVALID_CONNECTION_ID`, `INVALID_TOPIC`, and `INVALID_OPTION` where nothing is named */
+function targetOf(selector: RevocationSelector): Pick<Revocation, 'target' | 'topics'> {
+  // A caller in JavaScript may have named neither.
+  const named: Partial<Record<keyof RevocationSelector, unknown>> = selector;
+  if (named.user === undefined && named.connectionId === undefined) {
+    const got = shownValue(selector);
+    throw new SseError(
+      'INVALID_OPTION',
+      `revoke must be called with { user } or { connectionId }, got ${got} without them`,
+    );
+  }
+  const { user, connectionId, topics = [] } = selector;
   for (const topic of topics) checkTopic(topic);
   if (topics.length > MOST_TOPICS) {
     throw new SseError('INVALID_TOPIC', `a revocation names at most ${MOST_TOPICS} topics, got ${topics.length}`);

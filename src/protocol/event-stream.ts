@@ -136,7 +136,9 @@ export function serializeData(data: unknown): string {
   try {
     json = stringify(data);
   } catch (error) {
-    throw new SseError('NOT_SERIALIZABLE', `data must be expressible as JSON: ${reasonOf(error)}`, { cause: error });
+    throw new SseError('NOT_SERIALIZABLE', `data must be expressible as JSON: ${reasonOf(error)}; send plain values`, {
+      cause: error,
+    });
   }
   if (json === undefined) {
     throw new SseError(

@@ -57,7 +57,7 @@ export function checkKey(name: string, key: unknown): asserts key is string {
  * names, `connected` and `sse.*`.
  */
 export function checkEventName(event: unknown): asserts event is string {
-  checkField('INVALID_EVENT_NAME', 'an event name', event);
+  checkField('INVALID_EVENT_NAME', 'an event name', event, '; it stands in front of the data');
   if (event === 'connected' || event.startsWith('sse.')) {
     throw new SseError(
       'INVALID_EVENT_NAME',
@@ -114,10 +114,12 @@ function checkName(
   throw new SseError(code, `${name} must be ${rule}, got ${quote(value)}`);
 }
 
-function checkField(code: SseErrorCode, name: string, value: unknown): asserts value is string {
+/** @param place where to write it, for a value that is no text: the argument may be another one */
+function checkField(code: SseErrorCode, name: string, value: unknown, place = ''): asserts value is string {
   if (isText(value, MAX_NAME_BYTES, LINE_BREAKING)) return;
   const rule = `at most ${MAX_NAME_BYTES} bytes of text without CR, LF or NUL`;
-  throw new SseError(code, `${name} must be ${rule}, got ${quote(value)}`);
+  const hint = typeof value === 'string' ? '' : place;
+  throw new SseError(code, `${name} must be ${rule}, got ${quote(value)}${hint}`);
 }
 
 function isText(value: unknown, maxBytes: number, forbidden: RegExp): value is string {

@@ -8,6 +8,7 @@ import type { Logger } from '../contracts/logger.js';
 import { type ConnectionOptions, SseService } from '../contracts/service.js';
 import { httpStatusOf, SseError } from '../errors.js';
 import { refusalOf } from '../koa/reports.js';
+import { assertKnownKeys, shownValue } from '../options/problems.js';
 import { resolveOptions, type SseOptions } from '../options/sse-options.js';
 import { TestClient } from './client.js';
 import { MemorySocket } from './memory-socket.js';
@@ -47,8 +48,17 @@ interface RunningNode extends TestNode {
 /**
  * Nodes in this process, without Redis and without a network, started and joined. All their timers are those of the process, so
  * that fake timers installed before drive them: `setTimeout`, `Date` and `performance` have to be faked together.
+ * Rejects with `INVALID_OPTION` for an option that is unknown, and without a node.
  */
 export async function createTestCluster(options: TestClusterOptions = {}): Promise<TestCluster> {
+  assertKnownKeys('createTestCluster', options, ['nodes', 'options', 'overrides', 'bind']);
+  const { nodes = 1 } = options;
+  if (Array.isArray(nodes) ? nodes.length === 0 : !Number.isInteger(nodes) || Number(nodes) < 1) {
+    throw new SseError(
+      'INVALID_OPTION',
+      `nodes of createTestCluster must be at least 1, or ids, got ${shownValue(nodes)}`,
+    );
+  }
   const cluster = new TestCluster(options);
   await Promise.all(cluster.nodes.map(({ sse }) => sse.start()));
   return cluster;

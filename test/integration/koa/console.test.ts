@@ -1,4 +1,5 @@
 import { expect } from 'chai';
+import { Container } from 'inversify';
 import type { Middleware } from 'koa';
 import mount from 'koa-mount';
 import { MemoryBus } from '../../../src/cluster/memory/bus.js';
@@ -114,13 +115,16 @@ describe('sseConsole', () => {
   it('starts only with a guard, or when the settings admit every visitor', async () => {
     const { container } = a;
     // What a program without types may pass.
-    const refused = [{}, { guard: undefined }, { guard: true }].map(options => options as unknown as SseConsoleOptions);
+    const refused = [undefined, {}, { guard: undefined }, { guard: true }].map(
+      options => options as unknown as SseConsoleOptions,
+    );
     for (const options of refused) {
       expect(() => sseConsole(container, options))
         .to.throw(SseError)
         .with.property('code', 'INVALID_OPTION');
     }
     expect(sseConsole(container, { guard: false })).to.be.a('function');
+    expect(() => sseConsole(new Container(), { guard: false })).to.throw(SseError, 'the container that has sseModule');
   });
 
   it('takes trace links that begin with http or https', () => {

@@ -161,6 +161,15 @@ describe('authorization', () => {
     }
   });
 
+  it('a revocation that names neither a user nor a connection is refused, with what to name', async () => {
+    for (const selector of ['ann', {}, { users: 'ann' }]) {
+      // As a JavaScript caller may write it.
+      const failure = await node.service.revoke(selector as never).catch((error: unknown) => error);
+      expect(failure).to.include({ code: 'INVALID_OPTION' });
+      expect(String(failure)).to.include('revoke must be called with { user } or { connectionId }');
+    }
+  });
+
   it('each revocation has one audit record, on the node that was called', async () => {
     await node.connect('tab1', { user: 'ann', topics: ['news'] });
     await node.service.revoke({ user: 'ann', topics: ['news'] });

@@ -1,6 +1,6 @@
 import { expect } from 'chai';
 import fc from 'fast-check';
-import type { SseErrorCode } from '../../../src/errors.js';
+import { SseError, type SseErrorCode } from '../../../src/errors.js';
 import {
   checkConnectionId,
   checkEventId,
@@ -141,6 +141,11 @@ describe('checkTopic', () => {
 });
 
 describe('checkEventName', () => {
+  it('says where the name stands when the data came in its place', () => {
+    expect(() => checkEventName({ a: 1 })).to.throw(SseError, 'got object; it stands in front of the data');
+    expect(() => checkEventName('a\n')).to.throw(SseError, /got "a\\n"$/);
+  });
+
   it("refuses the library's own names", () => {
     for (const event of ['connected', 'sse.', 'sse.closed', 'sse.anything']) {
       expect(

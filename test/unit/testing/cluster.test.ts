@@ -2,6 +2,20 @@ import { expect } from 'chai';
 import sinon from 'sinon';
 import { createTestCluster, type TestCluster, type TestClusterOptions } from '../../../src/testing/index.js';
 
+describe('testing: options of a cluster without a network', () => {
+  for (const [options, message] of [
+    [{ node: 2 }, 'createTestCluster has no option "node"; did you mean nodes?'],
+    [{ nodes: 0 }, 'nodes of createTestCluster must be at least 1, or ids, got 0'],
+    [{ nodes: [] }, 'nodes of createTestCluster must be at least 1, or ids, got an array'],
+  ] as const) {
+    it(`are refused: ${message}`, async () => {
+      // As a JavaScript caller may write it.
+      const failure = await createTestCluster(options as TestClusterOptions).catch((error: unknown) => error);
+      expect(failure).to.include({ code: 'INVALID_OPTION', message });
+    });
+  }
+});
+
 describe('testing: a cluster without a network', () => {
   let cluster: TestCluster;
 
