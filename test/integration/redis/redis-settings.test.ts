@@ -11,6 +11,7 @@ import { until } from '../../support/until.js';
 describe('the settings of redis', () => {
   const server = withRedis();
   const started: RedisCoordinator[] = [];
+  const listeners = new Map<RedisCoordinator, RecordingListener>();
   const commands: string[] = [];
   afterEach(async () => {
     await Promise.all(started.splice(0).map(node => node.close()));
@@ -27,11 +28,16 @@ describe('the settings of redis', () => {
     };
     const node = new RedisCoordinator(options, new RecordingLogger(), telemetry);
     started.push(node);
+    listeners.set(node, listener);
     await node.start(listener);
     return node;
   };
-  const register = (node: RedisCoordinator, connectionId: string) =>
-    node.routes.register({ connectionId, token: `t${connectionId}`, onDuplicate: 'takeover' });
+  const register = (node: RedisCoordinator, connectionId: string) => {
+    const token = `t${connectionId}`;
+    // Else a comparison removes the route.
+    listeners.get(node)?.connections.set(connectionId, token);
+    return node.routes.register({ connectionId, token, onDuplicate: 'takeover' });
+  };
 
   it('prefix begins every key and channel, and nodes with another do not meet', async () => {
     const [mine, other] = [randomPrefix(), randomPrefix()];
