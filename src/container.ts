@@ -134,7 +134,8 @@ function bindFacade(
         const service = new DistributedSseService({ ...parts, telemetry, consistency, maintenance });
         maintenance.start(connectionProbes(service.node));
         // The node id is opaque, since clients see it.
-        logger.info('this process is a node', { nodeId: options.node.id, host: hostname(), pid: process.pid });
+        const facts = { nodeId: options.node.id, cluster: coordinator.kind, host: hostname(), pid: process.pid };
+        logger.info('this process is a node', facts);
         return service;
       },
       [ConnectionStore, ClusterCoordinator, ResiliencePolicy, Logger, Telemetry, Audit, Authorizer],

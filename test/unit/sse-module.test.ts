@@ -117,11 +117,11 @@ describe('sseModule', () => {
     sseModule({}, { environment: false });
   });
 
-  it('logs which host and process the node is', () => {
+  it('logs which host and process the node is, and in what nodes meet', () => {
     const logger = new RecordingLogger();
     container.load(sseModule({ node: { id: 'a' } }, { logger }));
     container.get(SseService);
-    const fields = { nodeId: 'a', host: hostname(), pid: process.pid };
+    const fields = { nodeId: 'a', cluster: 'local', host: hostname(), pid: process.pid };
     expect(logger.lines).to.deep.equal([{ level: 'info', message: 'this process is a node', fields }]);
   });
 
