@@ -1,5 +1,3 @@
-import { readdirSync } from 'node:fs';
-import { fileURLToPath } from 'node:url';
 import { expect } from 'chai';
 import { describeInBrowser } from '../support/browser.js';
 import { ChildProgram } from '../support/child-program.js';
@@ -43,12 +41,6 @@ describe('the numbered examples', () => {
     return client;
   };
   const call = async (method: string, url: string): Promise<unknown> => (await fetch(url, { method })).json();
-
-  it('have numbers without a gap', () => {
-    const folders = readdirSync(fileURLToPath(new URL('../../../examples/', import.meta.url)));
-    const numbers = folders.filter(name => /^\d/.test(name)).map(name => Number(name.slice(0, 2)));
-    expect(numbers.sort((a, b) => a - b)).to.deep.equal(numbers.map((_, at) => at));
-  });
 
   it('dashboard: a client gets a snapshot, then changes; one that missed changes gets a snapshot before the next one', async () => {
     const url = urlOf('03-dashboard');
