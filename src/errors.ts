@@ -157,16 +157,17 @@ export class SseError extends Error {
   /** Whether its message may be shown to the client, as in http-errors: below 500. */
   readonly expose: boolean;
   /** Of `UNAVAILABLE`: why the call certainly had no effect. `undefined`: it may have been carried out. */
-  readonly noEffect: UnavailableCode | undefined;
+  declare readonly noEffect: UnavailableCode | undefined;
   /** The path of the setting whose limit was reached, such as `limits.maxConnectionsPerUser`. */
-  readonly limit: string | undefined;
+  declare readonly limit: string | undefined;
 
   constructor(code: SseErrorCode, message: string, options?: SseErrorOptions) {
     super(message, options);
     this.code = code;
     this.retryable = options?.retryable ?? factsOf(code).retryable ?? false;
-    this.noEffect = options?.noEffect;
-    this.limit = options?.limit;
+    // Only where they say something: each line of a log prints them.
+    if (options?.noEffect !== undefined) this.noEffect = options.noEffect;
+    if (options?.limit !== undefined) this.limit = options.limit;
     this.status = options?.status ?? httpStatusOf(code);
     this.expose = this.status < 500;
     Object.defineProperty(this, BRAND, { value: true });

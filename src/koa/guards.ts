@@ -83,9 +83,15 @@ async function askAll(
     }
     const status = statusOf(verdict, guardClass.name);
     logger.debug('a guard does not admit a request', { guard: guardClass.name, path });
-    throw new SseError('FORBIDDEN', `${guardClass.name} does not admit this request`, { status });
+    throw new SseError('FORBIDDEN', `${guardClass.name} does not admit this request${slipOf(verdict)}`, { status });
   }
   return admission;
+}
+
+/** What to write instead of an answer that no guard gives on purpose, for the message of the refusal. */
+function slipOf(verdict: unknown): string {
+  if (typeof verdict === 'boolean' || typeof verdict === 'number') return '';
+  return `: it answered ${shownValue(verdict, true)}; return true or an object with a user`;
 }
 
 /** What a guard found out about a client. @throws SseError `INTERNAL` */

@@ -114,6 +114,20 @@ class Misnamed {
   }
 }
 
+class Forgetful {
+  canConnect(): void {
+    // A guard that only looks.
+  }
+}
+
+class ForgetfulController {
+  // As a JavaScript caller may write it.
+  @SseEndpoint('/forgetful', { guards: [Forgetful as unknown as typeof First] })
+  open(): void {
+    // Never called.
+  }
+}
+
 class UnaskedController {
   // As a JavaScript caller may write it.
   @SseEndpoint('/unasked', { guards: [Misnamed as unknown as typeof First] })
@@ -211,6 +225,22 @@ describe('guards', () => {
       expect(asked).to.not.include('handler');
     });
   }
+
+  it('that forget to return are in the log with what to return', async () => {
+    const other = await KoaApp.start({
+      controllers: [ForgetfulController],
+      bind: container => container.bind(Forgetful).toSelf(),
+    });
+    try {
+      expect((await EventStreamClient.open(`${other.url}/forgetful`)).status).to.equal(403);
+      const [line] = other.logger.at('warn');
+      expect(line?.fields?.['reason']).to.equal(
+        'Forgetful does not admit this request: it answered undefined; return true or an object with a user',
+      );
+    } finally {
+      await other.close();
+    }
+  });
 
   it('without the method are refused as the mistake that it is', async () => {
     const client = await open('/unasked');
