@@ -1,6 +1,9 @@
 import { execFile, spawn, type ChildProcess } from 'node:child_process';
 import { once } from 'node:events';
-import { readdirSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync } from 'node:fs';
+import { mkdtemp, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { delimiter, join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { promisify } from 'node:util';
 import { expect } from 'chai';
@@ -40,6 +43,26 @@ const REFERENCES = ['comparison', 'compatibility', 'log', 'other-clients', 'redi
 const MARKS = ['', 'fragment', 'browser'];
 const STREAM = { accept: 'text/event-stream' };
 
+type Proxy = readonly [language: string, program: string, wrap: (code: string) => string, ...argv: string[]];
+
+/** How each proxy checks a configuration without serving it. */
+const PROXIES: readonly Proxy[] = [
+  [
+    'nginx',
+    'nginx',
+    code => `pid nginx.pid; events {} http { ${code} }`,
+    '-t',
+    '-p',
+    '.',
+    '-c',
+    'config',
+    '-e',
+    'stderr',
+  ],
+  ['haproxy', 'haproxy', code => code, '-c', '-f', 'config'],
+  ['caddyfile', 'caddy', code => code, 'validate', '--adapter', 'caddyfile', '--config', 'config'],
+];
+
 const blocks = PAGES.flatMap(page => codeBlocks(page, readFileSync(ROOT + page, 'utf8')));
 const code = blocks.filter(({ language }) => ['ts', 'tsx', 'js'].includes(language));
 const fragments = code.filter(({ mark }) => mark === 'fragment');
@@ -74,6 +97,23 @@ describe('the code blocks of README and docs', () => {
       );
     }
   });
+
+  for (const [language, program, wrap, ...argv] of PROXIES) {
+    const test = isInstalled(program) ? it : it.skip;
+    test(`are taken by ${program}, those that configure it (where it is on the PATH)`, async () => {
+      const configurations = blocks.filter(block => block.language === language);
+      expect(configurations).to.not.have.length(0);
+      const folder = await mkdtemp(join(tmpdir(), 'proxy-'));
+      for (const block of configurations) {
+        // The nodes of the guide have names that no machine knows.
+        await writeFile(join(folder, 'config'), wrap(block.code.replace(/\bnode-[ab]:/g, '127.0.0.1:')));
+        await promisify(execFile)(program, argv, { cwd: folder }).catch((error: unknown) =>
+          expect.fail(`${nameOf(block)} ${String(error)}`),
+        );
+      }
+      await rm(folder, { recursive: true });
+    });
+  }
 
   it('parse, those of a shell', async () => {
     const shells = blocks.filter(({ language }) => language === 'sh');
@@ -145,6 +185,10 @@ describe('the programs of README and docs', () => {
     return port;
   }
 });
+
+function isInstalled(program: string): boolean {
+  return (process.env['PATH'] ?? '').split(delimiter).some(folder => existsSync(join(folder, program)));
+}
 
 /** Runs the `curl` of the shell blocks that follow a program, else opens its endpoints. */
 async function tryServer(block: CodeBlock, port: number): Promise<void> {
