@@ -100,7 +100,9 @@ function admissionOf(answer: object, guard: string): Admission {
   try {
     checkUser(user);
   } catch (cause) {
-    throw new SseError('INTERNAL', `${guard} must answer with a user, got ${shownValue(user)}`, { cause });
+    throw new SseError('INTERNAL', `${guard} must answer with a user, got ${shownValue(user)}; return { user: id }`, {
+      cause,
+    });
   }
   checkOptions(`the answer of ${guard}`, { expiresAt, topics }, { expiresAt: EXPIRY, topics: TOPICS }, 'INTERNAL');
   return {

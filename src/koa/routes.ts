@@ -211,7 +211,10 @@ function connectionIdOf(
 /** A function of the application that gives no text must not become a random id in silence. */
 function assertText(name: string, id: unknown): string {
   if (typeof id === 'string') return id;
-  throw new SseError('INVALID_CONNECTION_ID', `connectionId of ${name} must return text, got ${shownValue(id)}`);
+  throw new SseError(
+    'INVALID_CONNECTION_ID',
+    `connectionId of ${name} must return text at once, got ${shownValue(id)}; without connectionId the id is random`,
+  );
 }
 
 function topicsOf(name: string, { topics = [] }: SseEndpointOptions): EndpointRoute['topicsOf'] {

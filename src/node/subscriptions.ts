@@ -281,7 +281,7 @@ export class Subscriptions {
   #tooMany(count: number): SseError {
     return new SseError(
       'INVALID_TOPIC',
-      `a connection follows at most ${this.#limit} topics (limits.maxTopicsPerConnection), got ${count}`,
+      `a connection follows at most ${this.#limit} topics (limits.maxTopicsPerConnection), got ${count}; raise it, or put more into one topic`,
     );
   }
 }
