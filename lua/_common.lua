@@ -75,3 +75,8 @@ local function runIdOf(given) -- '?': ask; '' when it may not be asked
   local info = redis.pcall('INFO', 'server')
   return type(info) == 'string' and string.match(info, 'run_id:(%x+)') or ''
 end
+local function numbered(list, a, b, c, d) -- adds four values; the number of the four in the list
+  local at = #list
+  list[at + 1], list[at + 2], list[at + 3], list[at + 4] = a, b, c, d
+  return at / 4 + 1
+end

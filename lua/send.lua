@@ -29,11 +29,6 @@ local leases, routes = KEYS[1], KEYS[2]
 local epoch, counts, pubCommand, channelPrefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
 
 local conns, outcomes, incs, frames, marks, given, missing = {}, {}, {}, {}, {}, 2, nil
-local function outcome(status, inc, tok)
-  local at = #outcomes
-  outcomes[at + 1], outcomes[at + 2], outcomes[at + 3], outcomes[at + 4] = status, inc, tok, 0
-  return at / 4 + 1
-end
 local function formerOf(key, owner, asked) -- inc and tok of another connection that may have got the message
   local former = redis.pcall('GET', key)
   if type(former) == 'string' and former ~= owner and former ~= asked then return string.match(former, '^(%S+) (%S+)$') end
@@ -44,18 +39,18 @@ local function send(route, named, payload)
   if gen and incs[gen] == nil then incs[gen] = select(2, leaseOf(leases, gen)) or false end
   local inc = incs[gen or '']
   if not inc then
-    missing = missing or outcome(isPartial(leases, epoch) and 'PARTIAL' or 'NONE', '', '')
+    missing = missing or numbered(outcomes, isPartial(leases, epoch) and 'PARTIAL' or 'NONE', '', '', 0)
     return missing
   end
   local frame = frames[inc] or { inc = inc }
   if named ~= '' then
     local key, owner, ms, asked = KEYS[given], inc .. ' ' .. tok, string.match(named, '^(%d+) ?(.*)$')
     local formerInc, formerTok = formerOf(key, owner, asked)
-    if formerInc then return outcome('FORMER', formerInc, formerTok) end
+    if formerInc then return numbered(outcomes, 'FORMER', formerInc, formerTok, 0) end
     marks[#marks + 1] = { key = key, owner = owner, ms = ms, frame = frame }
   end
   if not frame.number then
-    frame.number, frame.tok = outcome('ROUTED', inc, ''), tok
+    frame.number, frame.tok = numbered(outcomes, 'ROUTED', inc, '', 0), tok
     frames[inc], frames[#frames + 1] = frame, frame
   end
   frame[#frame + 1], frame[#frame + 2] = #tok + 1 + #payload .. ' ' .. tok .. ' ', payload

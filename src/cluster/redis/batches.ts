@@ -7,8 +7,8 @@ interface Waiting<Item, Answer> {
   readonly reject: (error: unknown) => void;
 }
 
-/** Answers a batch: one answer for each item, in their order. */
-type Run<Target, Item, Answer> = (target: Target, items: readonly Item[]) => Promise<readonly Answer[]>;
+/** Answers a batch: one answer for each item, in their order. A call whose answer is `undefined` fails. */
+type Run<Target, Item, Answer> = (target: Target, items: readonly Item[]) => Promise<readonly (Answer | undefined)[]>;
 
 /** The calls of one batch, and the sum of their sizes. */
 interface Batch<Item, Answer> {

@@ -249,7 +249,7 @@ export class MessageRouter {
     });
   }
 
-  async #publishAll(partition: Partition, messages: readonly Outgoing[]): Promise<readonly SendAnswer[]> {
+  async #publishAll(partition: Partition, messages: readonly Outgoing[]) {
     const { gateway } = this.node;
     const { outcomes, numbers } = await gateway.run(sendScript, {
       partition,
@@ -259,7 +259,7 @@ export class MessageRouter {
       pubCommand: publishCommand(gateway.keys.nodeMode),
       messages,
     });
-    return numbers.flatMap(number => outcomes[number] ?? []);
+    return numbers.map(number => outcomes[number]);
   }
 
   /** Acks to one sender of one tick leave together. */

@@ -42,7 +42,8 @@ async function plainRegister(
   const [inc = '', gen = '', mode = ''] = args;
   const [ttlMs = 0, leaseMs = 0, keyMs = 0, limit = 0, window = 0] = args.slice(3, 8).map(Number);
   const [numsub = '', pubCommand = '', channelPrefix = ''] = args.slice(8);
-  const [conn = '', tok = '', user = '', ownToken = '', trace = '', room = ''] = args.slice(11);
+  const [conn = '', tok = '', user = '', more = ''] = args.slice(11);
+  const [ownToken = '', room = '', , trace = ''] = more.split('\n');
   const [time, held, given, text, present] = await batch(client, [
     ['TIME'],
     ['HGET', leases, `i:${inc}`],
@@ -52,10 +53,10 @@ async function plainRegister(
   ]);
   const { now, micros } = clockOf(time);
   if (held !== gen) return ['LOST'];
-  if (given === 1) return ['OK', now, present, 'GONE', 0, '', ''];
+  if (given === 1) return ['OK', now, present, ['GONE', 0, '', ''], 1];
   const old = parseRoute(text);
   const isFull = room !== '' && mode !== 'restore' && text === null && Number(present) >= Number(room);
-  if (isFull) return ['OK', now, present, 'FULL', 0, '', ''];
+  if (isFull) return ['OK', now, present, ['FULL', 0, '', ''], 1];
   const [own, others] = await batch(client, [
     ['HGET', leases, `g:${gen}`],
     ['HGET', leases, `g:${old?.gen ?? gen}`],
@@ -86,7 +87,7 @@ async function plainRegister(
     await batch(client, writes);
   }
   const isAdded = past !== undefined && text === null;
-  return ['OK', now, Number(present) + Number(isAdded), result, fencingToken, owner, formerTok];
+  return ['OK', now, Number(present) + Number(isAdded), [result, fencingToken, owner, formerTok], 1];
 }
 
 /** What decides about a registration, as ARGV and the clock name it. */

@@ -181,7 +181,7 @@ export class RedisRoutes {
     const counted = this.#countedInside(all, connectionId);
     const room = maxConnections && maxConnections - this.leases.routesBeside(partition);
     const limits = counted.map(({ limit }) => formatLimit(limit)).join('');
-    const one = { conn: connectionId, tok, user, fencingToken, trace, room, limits, counted };
+    const one = { conn: connectionId, tok, user, more: { fencingToken, room, limits, trace }, counted };
     const registering = this.#registrations[mode].call(partition, one);
     if (counted.length === all.length) return { answer: await registering, refusal: undefined };
     const outside = all.filter(entry => !counted.includes(entry));
@@ -206,7 +206,7 @@ export class RedisRoutes {
     partition: Partition,
     registrations: readonly Registering[],
     mode: Mode,
-  ): Promise<readonly RegisterAnswer[]> {
+  ): Promise<readonly (RegisterAnswer | undefined)[]> {
     const { gateway, options, signer } = this.node;
     const { takeoverWindow } = options.connection;
     const takeoverLimit = mode === 'load' ? PAGE_LOAD_TAKEOVERS : options.connection.takeoverLimit;
@@ -232,7 +232,7 @@ export class RedisRoutes {
       });
       if (reply.status === 'OK') {
         this.leases.observeRoutes(partition, reply.routes);
-        return reply.answers;
+        return reply.numbers.map(number => reply.answers[number]);
       }
       // A lost lease says nothing about the owners of the ids.
       if (tries === LEASE_TRIES) throw lost(reply.status);

@@ -45,6 +45,8 @@ export interface Kind<T> {
   /** The values of a group. */
   readonly parts?: Fields;
   readonly isRunId?: true;
+  /** The value as a request has it. Default as it is. */
+  readonly write?: (given: object) => string;
   /** @throws SseError `INTERNAL` */
   read(reply: ReplyReader, at: number): T;
 }
@@ -89,6 +91,31 @@ export function group<S extends Shape>(parts: S): Kind<Values<S>> {
   const fields = Object.entries(parts);
   // Each name of the shape gets a value of its kind.
   return { ...extent(fields), parts: fields, read: (reply, at) => fill({}, fields, reply, at) as Values<S> };
+}
+
+/**
+ * One value of a request for several texts and numbers: with line breaks between them, and none at the end. `undefined` is sent
+ * as ''. Nearly always most of them are, and each value of a call costs time here and in Redis.
+ */
+export function lines<S extends Shape>(parts: S): Kind<Values<S>> {
+  const names = Object.keys(parts);
+  const write = (given: object): string => {
+    let [text, breaks] = ['', ''];
+    for (const name of names) {
+      // The kinds of the parts admit texts and numbers only.
+      const part = Reflect.get(given, name) as string | number | undefined;
+      if (part !== undefined && part !== '') {
+        text += `${breaks}${part}`;
+        breaks = '';
+      }
+      breaks += '\n';
+    }
+    return text;
+  };
+  const read = (): never => {
+    throw new SseError('INTERNAL', 'lines must be in requests only, got them in a reply');
+  };
+  return { width: 1, binary: false, write, read };
 }
 
 /** In a request `undefined` is sent as ''; in a reply the first value '' stands for `undefined`. */
@@ -201,7 +228,17 @@ function valuesOf(request: object, fields: Fields, repeated: Fields, runId: stri
   return values;
 }
 
-function addValue(values: ScriptValue[], { parts, isRunId }: Kind<unknown>, given: unknown, runId: string): void {
+function addValue(
+  values: ScriptValue[],
+  { parts, isRunId, write }: Kind<unknown>,
+  given: unknown,
+  runId: string,
+): void {
+  if (write !== undefined) {
+    // The type of the request has an object there.
+    values.push(write(given as object));
+    return;
+  }
   if (parts === undefined) {
     // The kinds of single values admit text, numbers, flags and bytes only.
     values.push(isRunId ? runId : typeof given === 'boolean' ? Number(given) : ((given ?? '') as ScriptValue));
@@ -324,7 +361,7 @@ export function loadScripts(
     throw new SseError('INTERNAL', `lua/${name}.lua must be part of the package; build it again`);
   };
   const clock = textOf('_clock');
-  const common = ['_common', '_counters'].flatMap(name => textOf(name).split(/^(?=local )/m));
+  const common = ['_common', '_counters', '_owners'].flatMap(name => textOf(name).split(/^(?=local )/m));
   return new Map(names.map(name => [name, clock + withUsed(common, textOf(name))]));
 }
 

@@ -8,6 +8,7 @@ import {
   flag,
   group,
   integer,
+  lines,
   list,
   numbered,
   optional,
@@ -51,23 +52,16 @@ export const registerScript = script({
   },
   restArgs: {
     registrations: group({
-      conn: text,
-      tok: text,
-      user: optional(text),
-      /** The connection's own, in mode `restore`. */
-      fencingToken: optional(integer),
-      trace: optional(text),
-      /** Routes that the partition may have. */
-      room: optional(integer),
-      /** Of each of its counters, as `formatLimit` writes them. */
-      limits: text,
+      ...{ conn: text, tok: text, user: optional(text) },
+      // `fencingToken` in mode `restore`; `room`: routes that the partition may have; `limits`: as `formatLimit` writes them.
+      more: lines({ fencingToken: optional(integer), room: optional(integer), limits: text, trace: optional(text) }),
     }),
   },
   replies: {
     OK: {
       now: integer,
       routes: integer,
-      answers: rest(
+      answers: list(
         group({
           result: word('NEW', 'TOOK', 'DUP', 'STALE', 'EXISTS', 'MOVED', 'STORM', 'GONE', 'FULL', 'OFTEN'),
           /** `FULL` and `OFTEN`: the number of the counter among those of the registration; 0: the routes of the partition. */
@@ -77,6 +71,8 @@ export const registerScript = script({
           ownerTok: text,
         }),
       ),
+      /** Which of the answers each registration has. */
+      numbers: rest(ordinal),
     },
     LOST: {},
   },

@@ -181,6 +181,20 @@ describe('register.lua', () => {
     await a.unregister('taken', 't2');
   });
 
+  it('writes the same route whether a new registration says more than its user or not', async () => {
+    const more = [{}, { trace: 'a\nb' }, { room: 100 }, { fencingToken: 5, trace: 'c' }];
+    const registrations = more.map((one, at) => ({ conn: `c${at}`, tok: `t${at}`, user: 'ann|bo', ...one }));
+    const reply = await a.registerAll([...registrations, { conn: 'c4', tok: 't4' }]);
+    if (reply.status !== 'OK') throw new Error(reply.status);
+    const none = { result: 'NEW', ownerInc: '', ownerTok: '' };
+    const tokens = [1, 1, 1, 0, 1].map(now => (now === 0 ? 5 : bench.now * 1_000));
+    expect(reply.answers).to.deep.equal(tokens.map(fencingToken => ({ ...none, fencingToken })));
+    const exp = bench.now + TTL_MS;
+    const route = (at: number, user: string) => [`c${at}`, `${a.gen()}|t${at}|${tokens[at] ?? 0}|${exp}${user}`];
+    const expected = [0, 1, 2, 3].map(at => route(at, '|||ann|bo'));
+    expect((await bench.state()).routes).to.deep.equal(Object.fromEntries([...expected, route(4, '')]));
+  });
+
   describe('with counters', () => {
     const counter = (): string => bench.keys.counter(partition(), 'ann/');
     afterEach(() => admin().del(['ann/', '@1', '@2'].map(name => bench.keys.counter(partition(), name))));

@@ -40,7 +40,8 @@ type OneMessage = Pick<Message, 'conn' | 'payload'> &
     readonly partition?: Partition;
   };
 type Registration = Pick<RegisterRequest['registrations'][number], 'conn' | 'tok'> &
-  Partial<RegisterRequest['registrations'][number]>;
+  Partial<Pick<RegisterRequest['registrations'][number], 'user'>> &
+  Partial<RegisterRequest['registrations'][number]['more']>;
 /** The answer to one registration, with its result as its status. */
 type OneReply =
   | { readonly status: 'LOST' }
@@ -100,18 +101,19 @@ export class BenchNode {
   }
 
   /** Several registrations in one call. */
-  registerAll(
+  async registerAll(
     registrations: readonly Registration[],
     more: Partial<Omit<RegisterRequest, 'partition' | 'registrations'>> & { readonly partition?: Partition } = {},
   ) {
     const partition = more.partition ?? this.bench.partition(0);
-    return this.bench.gateway.run(registerScript, {
+    const reply = await this.bench.gateway.run(registerScript, {
       tombstones: registrations.map(({ tok }) => this.#tombstone(partition, tok)),
       counters: [],
       inc: this.inc,
       gen: this.gen(partition),
-      registrations: registrations.map(one => {
-        return { user: undefined, fencingToken: undefined, trace: undefined, room: undefined, limits: '', ...one };
+      registrations: registrations.map(({ conn, tok, user, ...one }) => {
+        const none = { fencingToken: undefined, room: undefined, limits: '', trace: undefined };
+        return { conn, tok, user, more: { ...none, ...one } };
       }),
       mode: 'take',
       ttlMs: TTL_MS,
@@ -124,6 +126,8 @@ export class BenchNode {
       ...more,
       partition,
     });
+    if (reply.status !== 'OK') return reply;
+    return { ...reply, answers: reply.numbers.flatMap(number => reply.answers[number] ?? []) };
   }
 
   /** Counts a connection where a counter is elsewhere, or counts it no more. */

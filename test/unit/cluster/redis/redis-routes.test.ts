@@ -53,7 +53,7 @@ describe('RedisRoutes', () => {
       const { registrations } = request as Pick<RegisterRequest, 'registrations'>;
       users.push(...registrations.map(({ user }) => user));
       const answers = registrations.map(() => ({ result: 'NEW', fencingToken: 7, ownerInc: '', ownerTok: '' }));
-      return { status: 'OK', now: 1, routes: 1, answers };
+      return { status: 'OK', now: 1, routes: 1, answers, numbers: [...answers.keys()] };
     });
     await registry.register({ ...C1, user: 'ann', onDuplicate: 'takeover' });
     await registry.restore({ ...C1, user: 'ann' });
@@ -70,7 +70,7 @@ describe('RedisRoutes', () => {
       calls.push(registrations.length);
       const answers = registrations.map(({ tok }) => ({ result: 'NEW', fencingToken: Number(tok), ownerInc: '' }));
       return script === 'register'
-        ? { status: 'OK', now: 1, routes: 1, answers }
+        ? { status: 'OK', now: 1, routes: 1, answers, numbers: [...answers.keys()] }
         : { status: 'OK', results: registrations.map(({ tok }) => (tok === '7' ? 'FOREIGN' : 'REMOVED')) };
     });
     const ids = Array.from({ length: 250 }, (_, n) => n);
@@ -90,8 +90,9 @@ describe('RedisRoutes', () => {
         if (script === 'lease') return LEASE;
         if (script === 'unregister') return { status: 'OK', results: ['REMOVED'] };
         const { registrations } = request as Pick<RegisterRequest, 'registrations'>;
-        rooms.push(registrations[0]?.room);
-        return { status: 'OK', now: 1, routes: 5, answers: [{ result: 'FULL', fencingToken: 0, ownerInc: '' }] };
+        rooms.push(registrations[0]?.more.room);
+        const answers = [{ result: 'FULL', fencingToken: 0, ownerInc: '' }];
+        return { status: 'OK', now: 1, routes: 5, answers, numbers: [0] };
       },
       undefined,
       2,
@@ -118,7 +119,7 @@ describe('RedisRoutes', () => {
       if (opened === 0) return { status: 'LOST' };
       const { registrations } = request as Pick<RegisterRequest, 'registrations'>;
       const answers = registrations.map(() => ({ result: 'NEW', fencingToken: 7, ownerInc: '', ownerTok: '' }));
-      return { status: 'OK', now: 1, routes: 1, answers };
+      return { status: 'OK', now: 1, routes: 1, answers, numbers: [...answers.keys()] };
     });
     const leases = {
       leaseOf: () => LEASE.lease,

@@ -31,6 +31,25 @@ describe('ReplyReader', () => {
   });
 });
 
+describe('requests of the scripts', () => {
+  it('join values that are mostly absent by line breaks, with none at the end', () => {
+    const partition = { leases: 'l', routes: 'r', index: 'x', channelPrefix: 'n:' };
+    const limits = { ttlMs: 1, leaseMs: 1, keyMs: 1, takeoverLimit: 1, takeoverWindow: 1 };
+    const call = { partition, ...limits, inc: 'a~1', gen: '1', mode: 'take', numsub: undefined } as const;
+    const none = { fencingToken: undefined, room: undefined, limits: '', trace: undefined };
+    const more = [
+      none,
+      { ...none, room: 0 },
+      { ...none, trace: 'x\ny' },
+      { fencingToken: 7, room: 8, limits: '9', trace: 'z' },
+    ];
+    const registrations = more.map(one => ({ conn: 'c', tok: 't', user: undefined, more: one }));
+    const request = { ...call, pubCommand: 'PUBLISH', tombstones: [], counters: [], registrations } as const;
+    const values = registerScript.argsOf(request, '').slice(registerScript.args.length);
+    expect(values).to.deep.equal(['', '\n0', '\n\n\nx\ny', '7\n8\n9\nz'].flatMap(text => ['c', 't', '', text]));
+  });
+});
+
 describe('parsers of the scripts', () => {
   it('refuse replies that their script cannot give', () => {
     refuses(() => registerScript.parse(['TOOK', '1']));

@@ -67,8 +67,9 @@ describe('the scripts in lua/', () => {
       it('answers with the statuses of the header and no others', () => {
         const code = codeOf(text).join('\n');
         const known = [...header.statuses, ...header.results];
-        // What refuses a connection is shared.
-        const shared = code.includes('refusalOf(') ? (LUA['_counters'] ?? '') : '';
+        // The answers of these files are those of the script.
+        const used = (call: string, file: string): string => (code.includes(call) ? (LUA[file] ?? '') : '');
+        const shared = used('refusalOf(', '_counters') + used('decide(', '_owners');
         for (const status of known) expect(code + shared).to.include(`'${status}'`);
         const words = [...code.matchAll(/'([A-Z]{2,})'/g)].map(([, word = '']) => word);
         expect(words.filter(word => !known.includes(word) && !COMMANDS.has(word))).to.deep.equal([]);

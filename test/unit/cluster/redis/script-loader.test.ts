@@ -6,13 +6,13 @@ describe('loadScripts', () => {
   it('puts the clock and the common functions in front that a script uses, and no other', () => {
     const lua = loadScripts(['send']).get('send') ?? '';
     // `leaseOf` uses `parseLease`.
-    const functions = ['parseLease', 'leaseOf', 'isPartial'].map(name => `local function ${name}(`);
-    const own = ['local leases, routes', ...['outcome', 'formerOf', 'send'].map(name => `local function ${name}(`)];
+    const functions = ['parseLease', 'leaseOf', 'isPartial', 'numbered'].map(name => `local function ${name}(`);
+    const own = ['local leases, routes', ...['formerOf', 'send'].map(name => `local function ${name}(`)];
     const places = ["redis.call('TIME')", ...functions, ...own];
     const found = places.map(place => lua.indexOf(place));
     expect(found).to.not.include(-1);
     expect(found).to.deep.equal([...found].sort((a, b) => a - b));
-    expect(lua.match(/^local function/gm)).to.have.length(functions.length + 3);
+    expect(lua.match(/^local function/gm)).to.have.length(functions.length + 2);
   });
 
   it('accepts another text', () => {
