@@ -113,6 +113,11 @@ export const REMEMBER_MS = 60_000;
 /** The results of the messages a connection got lately: a repeated message gets its first result and is not written again. */
 export class MessageMemory implements MessageResults {
   readonly #results = new Map<string, { readonly result: LocalResult; readonly at: number }>();
+  /**
+   * The ids from the oldest on. A new iterator passes the places of all entries that were deleted, so it is kept from one
+   * message to the next. Not for longer than {@link expire} allows: it holds each table that the map had since.
+   */
+  #oldest: Iterator<string, unknown> | undefined;
 
   get size(): number {
     return this.#results.size;
@@ -128,14 +133,14 @@ export class MessageMemory implements MessageResults {
     this.#results.delete(messageId);
     this.#results.set(messageId, { result, at: now });
     if (this.#results.size <= MAX_REMEMBERED) return;
-    for (const oldest of this.#results.keys()) {
-      this.#results.delete(oldest);
-      return;
-    }
+    this.#oldest ??= this.#results.keys();
+    const oldest = this.#oldest.next();
+    if (oldest.done !== true) this.#results.delete(oldest.value);
   }
 
   /** Forgets what came more than a minute ago. */
   expire(now: number): void {
+    this.#oldest = undefined;
     for (const [oldest, { at }] of this.#results) {
       if (now - at <= REMEMBER_MS) return;
       this.#results.delete(oldest);

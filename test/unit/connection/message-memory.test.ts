@@ -38,6 +38,24 @@ describe('MessageMemory', () => {
     expect([memory.recall('again', 1), memory.recall('m1', 1)]).to.deep.equal([BUFFERED, undefined]);
   });
 
+  it('goes on with the oldest that is left, after it forgot some and got one again', () => {
+    const remember = (from: number, to: number, now: number): void => {
+      for (let index = from; index < to; index += 1) memory.remember(`m${index}`, DELIVERED, now);
+    };
+    const known = (now: number, ...ids: number[]): number[] => {
+      return ids.filter(id => memory.recall(`m${id}`, now) !== undefined);
+    };
+    remember(0, 10, 0);
+    remember(10, MAX_REMEMBERED + 5, 1);
+    memory.remember('m5', DELIVERED, 2);
+    expect(known(2, 4, 5, 6)).to.deep.equal([5, 6]);
+    memory.expire(REMEMBER_MS + 1);
+    expect(known(2, 5, 6, 9, 10)).to.deep.equal([5, 10]);
+    remember(MAX_REMEMBERED + 5, MAX_REMEMBERED + 15, 3);
+    expect(memory.size).to.equal(MAX_REMEMBERED);
+    expect(known(3, 5, 15, 16)).to.deep.equal([5, 16]);
+  });
+
   it('forgets message ids that are too old', () => {
     for (let index = 0; index < MAX_REMEMBERED; index += 1) {
       memory.remember(`m${index}`, DELIVERED, 0);
