@@ -67,9 +67,7 @@ export async function clusterRedis(): Promise<LedgerRedis> {
   const cluster = await RedisCluster.start();
   const ports = cluster.servers.map(({ port }) => port).join(',');
   return {
-    // With classic Pub/Sub each takeover counts, also from a killed node: beyond the limit a client would have to stop.
-    startNode: env =>
-      DemoProcess.start({ ...env, CLUSTER_PORTS: ports, SSE_CONNECTION_TAKEOVER_LIMIT: '100' }, CLUSTER_NODE),
+    startNode: env => DemoProcess.start({ ...env, CLUSTER_PORTS: ports }, CLUSTER_NODE),
     killPubSub: async () => {
       const killed = await Promise.all(cluster.servers.map(killAt));
       return killed.reduce((sum, count) => sum + count, 0);

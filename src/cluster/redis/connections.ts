@@ -354,6 +354,12 @@ async function wakeMasters(cluster: Cluster): Promise<void> {
   await Promise.all(cluster.nodes('master').map(node => node.ping().catch(() => undefined)));
 }
 
+/** Whether a classic channel has a subscriber at any master, or at one that does not say. */
+export async function isHeard(cluster: Cluster, channel: string): Promise<boolean> {
+  const answers = cluster.nodes('master').map(master => master.pubsub('NUMSUB', channel).catch(() => undefined));
+  return (await Promise.all(answers)).some(answer => answer?.[1] !== 0);
+}
+
 /** Milliseconds after which a connection that is not ready counts as failed; Redis may be loading its data. */
 const FIRST_TRY = 3_000;
 

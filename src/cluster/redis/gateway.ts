@@ -1,7 +1,7 @@
 import type { Cluster, Redis } from 'ioredis';
 import { SseError } from '../../errors.js';
 import { isCluster, type Quietly, type RedisAddress } from './client.js';
-import { RedisConnections } from './connections.js';
+import { isHeard, RedisConnections } from './connections.js';
 import { describeFailure, redisErrorCode, type ServerInfo, toSseError, toStartError } from './failures.js';
 import { type KeyLayout, Keys, type PubSubMode } from './keys.js';
 import type { PlainCommand } from './plain.js';
@@ -186,6 +186,11 @@ export class RedisGateway {
     return count;
   }
 
+  /** Whether a classic channel has a subscriber at any master of a Redis Cluster. Where one does not say, it is taken for granted. */
+  async hears(channel: string): Promise<boolean> {
+    return !isCluster(this.#client) || (await isHeard(this.#client, channel));
+  }
+
   /**
    * A subscriber on a connection of its own, probed through this gateway. `near` is a channel or key of the slot whose master
    * it connects to, in sharded mode; `id` names its probe channel and must be unique.
@@ -260,7 +265,7 @@ export class RedisGateway {
   async #refuseMissingPermissions(): Promise<void> {
     const { keys } = this;
     const sharded = [keys.nodeMode, keys.logMode].includes('sharded');
-    const permissions = permissionsOf(this.#scripts.values(), { sharded, numsub: keys.numsub });
+    const permissions = permissionsOf(this.#scripts.values(), { sharded, numsub: keys.numsub ?? 'NUMSUB' });
     const reply = await this.run(accessScript, { key: keys.logMeta, channel: keys.controlChannel, permissions });
     if (reply.status === 'UNKNOWN' || reply.refused.length === 0) return;
     const refused = reply.refused.map(each => each.slice(1).toUpperCase()).join(', ');

@@ -98,17 +98,11 @@ export class RedisRoutes {
     if (isOwner(result)) return { outcome: 'registered', fencingToken: answer.fencingToken };
     if (result === 'GONE') throw lost(result);
     await this.counters.leave(token);
-    switch (result) {
-      case 'STORM':
-        return { outcome: 'storm' };
-      case 'FULL':
-      case 'OFTEN':
-        return refused(result, this.#countedInside(counted, connectionId)[answer.fencingToken - 1]?.limit.name);
-      case 'EXISTS':
-      case 'MOVED':
-      case 'STALE':
-        return { outcome: 'exists', nodeId: nodeIdOf(answer.ownerInc) };
+    if (result === 'STORM') return { outcome: 'storm' };
+    if (result === 'FULL' || result === 'OFTEN') {
+      return refused(result, this.#countedInside(counted, connectionId)[answer.fencingToken - 1]?.limit.name);
     }
+    return { outcome: 'exists', nodeId: nodeIdOf(answer.ownerInc) };
   }
 
   /**
@@ -182,7 +176,7 @@ export class RedisRoutes {
     const room = maxConnections && maxConnections - this.leases.routesBeside(partition);
     const limits = counted.map(({ limit }) => formatLimit(limit)).join('');
     const one = { conn: connectionId, tok, user, more: { fencingToken, room, limits, trace }, counted };
-    const registering = this.#registrations[mode].call(partition, one);
+    const registering = this.#registerOne(partition, one, mode);
     if (counted.length === all.length) return { answer: await registering, refusal: undefined };
     const outside = all.filter(entry => !counted.includes(entry));
     const [answer, refusal] = await Promise.all([
@@ -195,6 +189,16 @@ export class RedisRoutes {
     return { answer, refusal };
   }
 
+  /** On the bus of a Redis Cluster no script knows who hears: before a storm is believed, all masters are asked. */
+  async #registerOne(partition: Partition, one: Registering, mode: Mode): Promise<RegisterAnswer> {
+    const { gateway } = this.node;
+    const answer = await this.#registrations[mode].call(partition, one);
+    if (answer.result !== 'STORM' || gateway.keys.numsub !== undefined) return answer;
+    if (await gateway.hears(partition.channelPrefix + answer.ownerInc)) return answer;
+    const [again = answer] = await this.#registerAll(partition, [one], mode, 'NUMSUB');
+    return again;
+  }
+
   /** The counters that the script of the registration changes itself. */
   #countedInside(counted: readonly Counted[], connectionId: string): readonly Counted[] {
     if (counted.length === 0) return counted;
@@ -202,11 +206,7 @@ export class RedisRoutes {
     return counted.filter(entry => this.#registersByScript && entry.partition === partition);
   }
 
-  async #registerAll(
-    partition: Partition,
-    registrations: readonly Registering[],
-    mode: Mode,
-  ): Promise<readonly (RegisterAnswer | undefined)[]> {
+  async #registerAll(partition: Partition, registrations: readonly Registering[], mode: Mode, numsub?: 'NUMSUB') {
     const { gateway, options, signer } = this.node;
     const { takeoverWindow } = options.connection;
     const takeoverLimit = mode === 'load' ? PAGE_LOAD_TAKEOVERS : options.connection.takeoverLimit;
@@ -217,7 +217,7 @@ export class RedisRoutes {
       ...routeTimes(options),
       takeoverLimit,
       takeoverWindow,
-      numsub: gateway.keys.numsub,
+      numsub: numsub ?? gateway.keys.numsub,
       pubCommand: publishCommand(gateway.keys.nodeMode),
       counters: registrations.flatMap(({ counted }) => counted.map(({ counter }) => counter)),
       registrations,

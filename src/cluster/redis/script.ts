@@ -383,10 +383,9 @@ const KEYLESS: ReadonlySet<string> = new Set(['time', 'info', 'xinfo']);
 /** The permissions that nodes need to run these scripts, publish and subscribe, as `lua/access.lua` writes them. */
 export function permissionsOf(
   scripts: Iterable<string>,
-  { sharded, numsub }: { readonly sharded: boolean; readonly numsub: string | undefined },
+  { sharded, numsub }: { readonly sharded: boolean; readonly numsub: string },
 ): string[] {
-  const permissions = new Set([...ALWAYS, ...(sharded ? SHARDED : [])]);
-  if (numsub !== undefined) permissions.add(`+pubsub|${numsub.toLowerCase()}`);
+  const permissions = new Set([...ALWAYS, ...(sharded ? SHARDED : []), `+pubsub|${numsub.toLowerCase()}`]);
   for (const text of scripts) {
     for (const [, name = ''] of text.matchAll(COMMAND)) {
       const command = name.toLowerCase();
