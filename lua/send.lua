@@ -8,9 +8,10 @@
 -- ARGV[2] counts         1 when receivers are all subscribers of the owner's channel
 -- ARGV[3] pubCommand     PUBLISH or SPUBLISH
 -- ARGV[4] channelPrefix  channel of a node without its incarnation
--- ARGV[5] ...            conn named payload, at most 64: connection id; '' when no other node can send a message with this id,
---                        else '<ms>', which the mark lives, or '<ms> <inc> <tok>' with the owner and token in the mark that say
---                        they did not deliver the message; bytes for the owner
+-- ARGV[5] named          '' when no other node can send messages with these ids; else a line for each, without a break behind the
+--                        last: '' or '<ms>', which its mark lives, or '<ms> <inc> <tok>' with the owner and token in the mark
+--                        that say they did not deliver the message
+-- ARGV[6] ...            conn payload, at most 64: connection id; bytes for the owner
 --
 -- RETURNS
 --   OK outcomes number...  the number of its outcome for each message; the outcomes are a list of status inc tok receivers...:
@@ -26,15 +27,15 @@
 --   A retry publishes again; the owner recognises the message id. In a Redis Cluster without sharded Pub/Sub receivers
 --   counts the subscribers of one master only. A Redis that refuses writes keeps no mark.
 local leases, routes = KEYS[1], KEYS[2]
-local epoch, counts, pubCommand, channelPrefix = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+local epoch, counts, pubCommand, channelPrefix, named = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 
-local conns, outcomes, incs, frames, marks, given, missing = {}, {}, {}, {}, {}, 2, nil
+local lines, conns, outcomes, incs, frames, marks, given, missing = {}, {}, {}, {}, {}, {}, 2, nil
 local function formerOf(key, owner, asked) -- inc and tok of another connection that may have got the message
   local former = redis.pcall('GET', key)
   if type(former) == 'string' and former ~= owner and former ~= asked then return string.match(former, '^(%S+) (%S+)$') end
 end
-local function send(route, named, payload)
-  if named ~= '' then given = given + 1 end
+local function send(route, line, payload)
+  if line ~= '' then given = given + 1 end
   local gen, tok = string.match(route or '', '^(%d+)|([^|]*)|%d+|%d+')
   if gen and incs[gen] == nil then incs[gen] = select(2, leaseOf(leases, gen)) or false end
   local inc = incs[gen or '']
@@ -43,8 +44,8 @@ local function send(route, named, payload)
     return missing
   end
   local frame = frames[inc] or { inc = inc }
-  if named ~= '' then
-    local key, owner, ms, asked = KEYS[given], inc .. ' ' .. tok, string.match(named, '^(%d+) ?(.*)$')
+  if line ~= '' then
+    local key, owner, ms, asked = KEYS[given], inc .. ' ' .. tok, string.match(line, '^(%d+) ?(.*)$')
     local formerInc, formerTok = formerOf(key, owner, asked)
     if formerInc then return numbered(outcomes, 'FORMER', formerInc, formerTok, 0) end
     marks[#marks + 1] = { key = key, owner = owner, ms = ms, frame = frame }
@@ -57,9 +58,12 @@ local function send(route, named, payload)
   return frame.number
 end
 
-for at = 5, #ARGV, 3 do conns[#conns + 1] = ARGV[at] end
+if named ~= '' then
+  for line in string.gmatch(named .. '\n', '(.-)\n') do lines[#lines + 1] = line end
+end
+for at = 6, #ARGV, 2 do conns[#conns + 1] = ARGV[at] end
 local found, answer = redis.call('HMGET', routes, unpack(conns)), { 'OK', outcomes }
-for i = 1, #conns do answer[i + 2] = send(found[i], ARGV[3 * i + 3], ARGV[3 * i + 4]) end
+for i = 1, #conns do answer[i + 2] = send(found[i], lines[i] or '', ARGV[2 * i + 5]) end
 for _, frame in ipairs(frames) do
   local text = #frame > 2 and '+ ' .. table.concat(frame) or frame.tok .. ' ' .. frame[2]
   outcomes[4 * frame.number] = redis.call(pubCommand, channelPrefix .. frame.inc, text)

@@ -26,8 +26,11 @@ const MOST_FORMER = 3;
 const MOST_PER_CALL = 64;
 const BYTES_PER_MESSAGE = 4_096;
 
-/** A message for the script, with the key of its mark if another node can send a message with its id. */
-type Outgoing = RequestOf<typeof sendScript>['messages'][number] & { readonly mark: string | undefined };
+/** A message for the script. */
+type Outgoing = RequestOf<typeof sendScript>['messages'][number] & {
+  /** The key of its mark and what the script reads of it; `undefined` when no other node can send a message with its id. */
+  readonly mark: { readonly key: string; readonly line: string } | undefined;
+};
 
 type Published = SendAnswer | { readonly status: 'KNOWN'; readonly result: SendResult };
 
@@ -243,17 +246,20 @@ export class MessageRouter {
     const asked = former === undefined ? '' : ` ${former.inc} ${former.tok}`;
     return this.#batches.call(partition, {
       conn: connectionId,
-      mark: named ? gateway.keys.mark(partition, connectionId, messageId) : undefined,
-      named: named ? `${MARK_MS}${asked}` : undefined,
+      mark: named
+        ? { key: gateway.keys.mark(partition, connectionId, messageId), line: `${MARK_MS}${asked}` }
+        : undefined,
       payload: this.channel.signed(partition, encoded),
     });
   }
 
   async #publishAll(partition: Partition, messages: readonly Outgoing[]) {
     const { gateway } = this.node;
+    const marks = messages.flatMap(({ mark }) => mark?.key ?? []);
     const { outcomes, numbers } = await gateway.run(sendScript, {
       partition,
-      marks: messages.flatMap(({ mark }) => mark ?? []),
+      marks,
+      named: marks.length === 0 ? '' : messages.map(({ mark }) => mark?.line ?? '').join('\n'),
       epoch: this.leases.epochOf(partition),
       counts: gateway.keys.countsReceivers,
       pubCommand: publishCommand(gateway.keys.nodeMode),

@@ -164,8 +164,8 @@ export const sendScript = script({
   name: 'send',
   keys: { partition: group({ leases: text, routes: text }) },
   restKeys: { marks: text },
-  args: { epoch: text, counts: flag, pubCommand, partition: nodeChannel },
-  restArgs: { messages: group({ conn: text, named: optional(text), payload: bytes }) },
+  args: { epoch: text, counts: flag, pubCommand, partition: nodeChannel, named: text },
+  restArgs: { messages: group({ conn: text, payload: bytes }) },
   replies: { OK: { outcomes: list(dispatched), numbers: rest(ordinal) } },
 });
 

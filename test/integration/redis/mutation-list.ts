@@ -161,8 +161,8 @@ export const MUTATIONS: readonly Mutation[] = [
   m(
     'send',
     'a message without a route has its key all the same',
-    "if named ~= '' then given",
-    "if named ~= '' and route then given",
+    "if line ~= '' then given",
+    "if line ~= '' and route then given",
   ),
   m('send', 'messages of one owner share a publication', 'frames[inc] or { inc', '{ inc'),
   m('send', 'the length has the token', '#tok + 1 + #payload', '#payload'),

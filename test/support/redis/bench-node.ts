@@ -34,6 +34,7 @@ type Message = RequestOf<typeof sendScript>['messages'][number];
 type OneMessage = Pick<Message, 'conn' | 'payload'> &
   Partial<Message> & {
     readonly mark?: string;
+    readonly named?: string;
     readonly pubCommand?: RegisterRequest['pubCommand'];
     readonly counts?: boolean;
     readonly epoch?: string;
@@ -184,7 +185,8 @@ export class BenchNode {
       epoch: more.epoch ?? this.believed(partition)?.epoch ?? '',
       counts,
       pubCommand,
-      messages: messages.map(({ conn, named, payload }) => ({ conn, named, payload })),
+      named: messages.some(({ named }) => named) ? messages.map(({ named = '' }) => named).join('\n') : '',
+      messages: messages.map(({ conn, payload }) => ({ conn, payload })),
     });
     return numbers.map(number => {
       const { status, inc, tok, receivers } = outcomes[number] ?? {};
