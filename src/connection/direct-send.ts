@@ -209,6 +209,8 @@ export class MessageMemories {
   readonly #memories = new Set<MessageMemory>();
   /** Of connections that have stopped, by id, in the order in which they did. */
   readonly #former = new Map<string, readonly MessageMemory[]>();
+  /** Their ids from the oldest on, kept as those of a memory are. */
+  #oldest: Iterator<string, unknown> | undefined;
   readonly #job = new Periodic(() => this.#expire(), { everyMs: REMEMBER_MS / 4 });
 
   /** Looks after a memory until it is empty. */
@@ -222,10 +224,10 @@ export class MessageMemories {
     const former = this.#former.get(connectionId) ?? [];
     this.#former.delete(connectionId);
     this.#former.set(connectionId, [...former.slice(1 - MOST_OF_ONE), memory]);
-    for (const oldest of this.#former.keys()) {
-      if (this.#former.size <= MAX_FORMER) return;
-      this.#former.delete(oldest);
-    }
+    if (this.#former.size <= MAX_FORMER) return;
+    this.#oldest ??= this.#former.keys();
+    const oldest = this.#oldest.next();
+    if (oldest.done !== true) this.#former.delete(oldest.value);
   }
 
   /** The result of a message for a connection that has stopped. @param now by the monotonic clock */
@@ -245,6 +247,7 @@ export class MessageMemories {
 
   #expire(): void {
     const now = performance.now();
+    this.#oldest = undefined;
     for (const memory of this.#memories) {
       memory.expire(now);
       if (memory.size === 0) this.#memories.delete(memory);

@@ -44,6 +44,8 @@ const LANES = { node: 16, 'all-nodes': 17, publication: 18 } as const;
 const FOR_SEVERAL: ReadonlySet<number | undefined> = new Set([LANES['all-nodes'], LANES.publication]);
 /** Milliseconds that a frame may need between its signature and its publication, as a rule. */
 const FLIGHT = 1_000;
+/** Milliseconds after which registrations are forgotten that are too old: each walk passes the places of those before. */
+const FORGET_EVERY = 1_000;
 /** Milliseconds that Redis' clock may differ between two nodes while a master changes. */
 const CLOCK_SLACK = 5_000;
 
@@ -63,6 +65,8 @@ export class FrameSigner {
   readonly #windows = new Map<string, Window>();
   /** Redis' time before which connections were not registered, by token; only those that are younger than `maxAge`. */
   readonly #registered = new Map<string, number>();
+  /** Redis' time before which registrations were forgotten last. */
+  #forgotten = -Infinity;
 
   constructor(
     inc: string,
@@ -154,12 +158,18 @@ export class FrameSigner {
   /** To be called before a connection is registered. */
   registering(token: string): void {
     if (!this.signs) return;
-    for (const [old, time] of this.#registered) {
-      if (time >= this.#oldest()) break;
-      this.#registered.delete(old);
-    }
+    const oldest = this.#oldest();
+    if (oldest >= this.#forgotten + FORGET_EVERY) this.#forget(oldest);
     this.#registered.delete(token);
     this.#registered.set(token, this.clock.earliest ?? 0);
+  }
+
+  #forget(oldest: number): void {
+    this.#forgotten = oldest;
+    for (const [token, time] of this.#registered) {
+      if (time >= oldest) return;
+      this.#registered.delete(token);
+    }
   }
 
   /**

@@ -65,6 +65,21 @@ describe('MessageMemory', () => {
     expect(memory.size).to.equal(1);
   });
 
+  it('of connections that have stopped is kept for 10,000 ids; the one that stopped first goes', () => {
+    const memories = new MessageMemories();
+    const memory = new MessageMemory();
+    memory.remember('a', DELIVERED, 0);
+    for (let index = 0; index < 10_000; index += 1) memories.end(`c${index}`, memory);
+    const known = (...ids: number[]): number[] => {
+      return ids.filter(id => memories.recall(`c${id}`, 'a', 0) !== undefined);
+    };
+    memories.end('c0', memory);
+    expect(known(0, 1, 9_999)).to.deep.equal([0, 1, 9_999]);
+    memories.end('c10000', memory);
+    memories.end('c10001', memory);
+    expect(known(0, 1, 2, 3, 10_001)).to.deep.equal([0, 3, 10_001]);
+  });
+
   it('of a quiet connection is emptied by the one job of its node, which ends with the last of them', () => {
     const clock = useFakeTimers({ toFake: ['setTimeout', 'clearTimeout', 'performance'] });
     try {

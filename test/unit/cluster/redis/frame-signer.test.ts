@@ -197,5 +197,10 @@ describe('FrameSigner', () => {
     clock.now += 60_001;
     receiver.registering('t3');
     expect(receiver.isFor('t1', 0)).to.equal(true);
+    clock.now += 1_000;
+    receiver.registering('t4');
+    clock.now += 60_000;
+    receiver.registering('t5');
+    expect(['t3', 't4'].map(token => receiver.isFor(token, 0))).to.deep.equal([true, false]);
   });
 });
