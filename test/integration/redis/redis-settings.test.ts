@@ -94,10 +94,13 @@ describe('the settings of redis', () => {
     const node = await start({ prefix, connectionTtl: 365 * 24 * 3_600 });
     await register(node, 'c1');
     await until(() => commands.includes('owned'), 'the first renewal');
-    commands.length = 0;
-    const beats = (): number => commands.filter(command => command === 'lease').length;
-    await until(() => beats() >= 3, 'three heartbeats');
-    expect(commands.filter(command => ['owned', 'refresh', 'register'].includes(command))).to.deep.equal([]);
+    const count = (...names: string[]): number => commands.filter(command => names.includes(command)).length;
+    // A break of the lease or of a subscription, on a busy machine, brings one more.
+    await until(async () => {
+      commands.length = 0;
+      await until(() => count('lease') >= 3, 'three heartbeats');
+      return count('owned', 'refresh', 'register') === 0;
+    }, 'three heartbeats without a renewal');
     expect(await server.redis.admin.pttl(`${prefix}{18}:r`)).to.be.above(364 * 24 * 3_600_000);
   });
 
