@@ -17,7 +17,10 @@ const ONE_EACH: RegistrationLimits = {
   maxConnections: 10,
 };
 
+const listeners = new WeakMap<RedisCoordinator, RecordingListener>();
+
 async function started(node: RedisCoordinator, listener = new RecordingListener()): Promise<RedisCoordinator> {
+  listeners.set(node, listener);
   await node.start(listener);
   await until(() => node.status().reachable, 'the node');
   return node;
@@ -25,7 +28,10 @@ async function started(node: RedisCoordinator, listener = new RecordingListener(
 
 async function enter(node: RedisCoordinator, connectionId: string, limits = ONE_EACH): Promise<string> {
   const registration = { connectionId, token: connectionId, onDuplicate: 'takeover', ...limits } as const;
-  return (await node.routes.register(registration)).outcome;
+  const { outcome } = await node.routes.register(registration);
+  // Else a comparison removes the route, and the connection counts no more.
+  if (outcome === 'registered') listeners.get(node)?.connections.set(connectionId, connectionId);
+  return outcome;
 }
 
 /** How many scripts a Redis ran so far. */

@@ -17,9 +17,9 @@ describe('a node of the cluster', () => {
   const nodes = new RedisNodes(() => ({ url: server.redis.url, partitions: 4 }));
   afterEach(() => nodes.dispose());
 
-  const start = async (id: string): Promise<RedisCoordinator> => {
+  const start = async (id: string, listener = new RecordingListener()): Promise<RedisCoordinator> => {
     const node = await nodes.node(id);
-    await node.start(new RecordingListener());
+    await node.start(listener);
     return node;
   };
   const idsOf = async (node: RedisCoordinator): Promise<string[]> =>
@@ -62,8 +62,11 @@ describe('a node of the cluster', () => {
   });
 
   it('with the id of another node warns, and both serve', async () => {
-    const first = await start('twin');
-    const second = await start('twin');
+    const listeners = [new RecordingListener(), new RecordingListener()] as const;
+    listeners[0].connections.set('c1', 't1');
+    listeners[1].connections.set('c2', 't2');
+    const first = await start('twin', listeners[0]);
+    const second = await start('twin', listeners[1]);
     await until(() => nodes.logger.lines.some(({ message }) => message.includes('node.id')), 'the warning');
     await register(first, 1);
     await register(second, 2);

@@ -83,11 +83,15 @@ describe('the status of a node on Redis', () => {
       const several = new RedisNodes(() => ({ url: server.redis.url, partitions }), { node: { heartbeat: 50 } });
       try {
         const coordinator = await several.node('a');
-        await coordinator.start(new RecordingListener());
+        const listener = new RecordingListener();
+        await coordinator.start(listener);
         const enter = async (connectionId: string) => {
           const limits = [{ name: '@192.0.2.1', most: 9 }];
           const registration = { connectionId, token: connectionId, onDuplicate: 'takeover', limits } as const;
-          return (await coordinator.routes.register(registration)).outcome;
+          const { outcome } = await coordinator.routes.register(registration);
+          // Else a comparison removes the route, and the connection counts no more.
+          listener.connections.set(connectionId, connectionId);
+          return outcome;
         };
         for (const id of ['c1', 'c2', 'c3']) await enter(id);
         const [counter = ''] = await server.redis.admin.keys(`${several.prefix}*:c:@192.0.2.1`);
