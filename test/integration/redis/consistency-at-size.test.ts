@@ -69,6 +69,16 @@ describe('a node that is compared with Redis, however many connections it has', 
     return {};
   }
 
+  /** What the next check repairs. On a busy machine the node may have done it by itself: then it is planted again. */
+  async function repairsOf(plant: () => Promise<unknown>): Promise<ReconcileReport['repairs']> {
+    for (let times = 0; times < 3; times += 1) {
+      await plant();
+      const { repairs } = await check();
+      if (Object.keys(repairs).length > 0) return repairs;
+    }
+    return {};
+  }
+
   /** Starts one. Returns its generation. */
   async function anotherNode(): Promise<string> {
     const other = await nodes.node('b');
@@ -176,8 +186,7 @@ describe('a node that is compared with Redis, however many connections it has', 
         ],
       ];
       for (const [kind, plant] of planted) {
-        await plant();
-        expect((await check()).repairs, kind).to.deep.equal({ [kind]: 1 });
+        expect(await repairsOf(plant), kind).to.deep.equal({ [kind]: 1 });
         await allIsWell();
         expect((await check()).checked, kind).to.equal(2 * STRETCH);
       }
