@@ -85,7 +85,7 @@ function selectorsOf(query: string): { readonly name: RegExp; readonly labels: r
 describe('the numbered examples', () => {
   const folders = readdirSync(EXAMPLES).filter(name => /^\d/.test(name));
 
-  it('have numbers without holes, and a row of examples/README.md each', () => {
+  it('have numbers without a gap, and a row of examples/README.md each', () => {
     expect(folders.map(name => Number(name.slice(0, 2)))).to.deep.equal(folders.map((_, index) => index));
     const rows = [...read('README.md').matchAll(/^\| \[(\d[\w-]+)\]\(\1\)/gm)].map(([, name]) => name);
     expect(rows).to.deep.equal(folders);

@@ -5,7 +5,7 @@ import { withRegistry } from '../../support/redis/with-registry.js';
 import { until } from '../../support/until.js';
 
 describe('register.lua', () => {
-  const { registry, admin, partition, reap, resolve, send, sendTelling } = withRegistry();
+  const { registry, admin, partition, reap, resolve, send, sendRecorded } = withRegistry();
   let bench: ScriptBench;
   let a: BenchNode;
   let b: BenchNode;
@@ -171,7 +171,7 @@ describe('register.lua', () => {
       'GONE ',
       'TOOK t1',
     ]);
-    expect(await sendTelling('new')).to.include({ status: 'ROUTED', tok: 't4' });
+    expect(await sendRecorded('new')).to.include({ status: 'ROUTED', tok: 't4' });
     const removals = [
       ['new', 't4'],
       ['taken', 'b1'],
@@ -352,7 +352,7 @@ describe('register.lua', () => {
     const tok = kept === 'x' ? 't1' : 't2';
     expect(await a.register(kept, tok, { mode: 'restore' })).to.include({ status: 'NEW' });
     while ((await reap(1)).status !== 'NONE');
-    expect(await sendTelling(kept)).to.include({ status: 'ROUTED', inc: 'a~1', tok });
+    expect(await sendRecorded(kept)).to.include({ status: 'ROUTED', inc: 'a~1', tok });
   });
 
   it('extends its lease when half of it is over', async () => {

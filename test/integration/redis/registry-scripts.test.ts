@@ -6,7 +6,7 @@ import { withRegistry } from '../../support/redis/with-registry.js';
 import { until } from '../../support/until.js';
 
 describe('scripts of the registry', () => {
-  const { registry, admin, count, gateway, partition, reap, resolve, send, sendTelling, expire } = withRegistry();
+  const { registry, admin, count, gateway, partition, reap, resolve, send, sendRecorded, expire } = withRegistry();
   let bench: ScriptBench;
   let a: BenchNode;
   let b: BenchNode;
@@ -26,7 +26,7 @@ describe('scripts of the registry', () => {
       await a.register('x', 't2');
       expect(await a.unregister('x', 't1')).to.equal('FOREIGN');
       expect(await b.unregister('x', 't2')).to.equal('FOREIGN');
-      expect(await sendTelling('x')).to.include({ status: 'ROUTED', tok: 't2' });
+      expect(await sendRecorded('x')).to.include({ status: 'ROUTED', tok: 't2' });
     });
 
     it('removes an entry that only the index has', async () => {
@@ -199,7 +199,7 @@ describe('scripts of the registry', () => {
       expect(await send('none')).to.deep.equal({ status: 'NONE' });
       await bench.advance(LEASE_MS);
       await b.lease();
-      expect(await sendTelling('short')).to.include({ status: 'ROUTED', inc: 'a~1', tok: 't1' });
+      expect(await sendRecorded('short')).to.include({ status: 'ROUTED', inc: 'a~1', tok: 't1' });
       expect(await send('long')).to.include({ status: 'ROUTED', inc: 'a~1', receivers: 0 });
       expect(await resolve('long')).to.deep.nested.include({ 'routes[0].inc': 'a~1' });
       await reap();

@@ -18,7 +18,7 @@ export const LEASE_MS = 15_000;
 export const TTL_MS = 60_000;
 const KEY_MS = 3_600_000;
 /** In place of PUBLISH: what a script publishes goes to a list, which a test reads without waiting. */
-const TELL_BY_LIST = 'RPUSH' as RegisterRequest['pubCommand'];
+const RECORDED = 'RPUSH' as RegisterRequest['pubCommand'];
 
 /** What one registration may say. */
 type One = Partial<Omit<RegisterRequest, 'partition' | 'registrations' | 'tombstones'>> & {
@@ -139,12 +139,12 @@ export class BenchNode {
   }
 
   /** The same; its notifications are in {@link ScriptBench.notifications}. */
-  registerTelling(conn: string, tok: string, more: One & { readonly partition: Partition }): Promise<OneReply> {
+  registerRecorded(conn: string, tok: string, more: One & { readonly partition: Partition }): Promise<OneReply> {
     const partition = {
       ...more.partition,
       channelPrefix: this.bench.notificationPrefix(more.partition),
     };
-    return this.register(conn, tok, { ...more, partition, pubCommand: TELL_BY_LIST });
+    return this.register(conn, tok, { ...more, partition, pubCommand: RECORDED });
   }
 
   async unregister(
@@ -196,11 +196,11 @@ export class BenchNode {
   }
 
   /** As {@link send}, with the token of the connection that its owner gets, and no count of subscribers. */
-  async sendTelling(message: OneMessage) {
+  async sendRecorded(message: OneMessage) {
     const { partition = this.bench.partition(0) } = message;
     const channelPrefix = this.bench.publicationPrefix(partition);
     const to = { ...partition, channelPrefix };
-    const answer = await this.send({ ...message, partition: to, pubCommand: TELL_BY_LIST });
+    const answer = await this.send({ ...message, partition: to, pubCommand: RECORDED });
     if (answer.status !== 'ROUTED') return answer;
     const { status, inc = '' } = answer;
     const publication = await this.bench.takePublication(channelPrefix + inc);

@@ -169,7 +169,7 @@ export function look(partition: number): Command {
     for (const [at, conn] of CONNS.entries()) {
       const { fencingToken, ...expected } = model.send(conn, epoch, now);
       const payload = Buffer.from('p');
-      expect(await nodes[0]?.sendTelling({ partition: where, conn, payload })).to.deep.equal(expected);
+      expect(await nodes[0]?.sendRecorded({ partition: where, conn, payload })).to.deep.equal(expected);
       if (resolved.status === 'LIMIT') throw new Error(resolved.status);
       const route = resolved.routes[at];
       expect(route !== undefined).to.equal(expected.status === 'ROUTED');
@@ -250,7 +250,7 @@ async function runRegister(
   const expected = model.register(node.inc, gen, conn, tok, user, mode, fencingToken, heard, now);
   // No node of the bench subscribes: each is taken to hear where Redis is not asked.
   const numsub = heard ? undefined : 'NUMSUB';
-  const reply = await node.registerTelling(conn, tok, { partition, user, mode, fencingToken, numsub, ...LIMIT });
+  const reply = await node.registerRecorded(conn, tok, { partition, user, mode, fencingToken, numsub, ...LIMIT });
   expect(reply).to.deep.equal(expected);
   const { status } = reply;
   if (status === 'NEW' || status === 'TOOK' || status === 'DUP') real.fencingTokens.set(tok, reply.fencingToken);

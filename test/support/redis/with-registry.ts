@@ -68,7 +68,7 @@ export function withRegistry() {
     send: (conn: string, payload = Buffer.from('x'), more: Partial<Parameters<BenchNode['send']>[0]> = {}) =>
       registry().a.send({ conn, payload, ...more }),
     /** With the token of the connection that the owner gets. */
-    sendTelling: (conn: string) => registry().a.sendTelling({ conn, payload: Buffer.from('x') }),
+    sendRecorded: (conn: string) => registry().a.sendRecorded({ conn, payload: Buffer.from('x') }),
     count: (graceMs = 0) => running().run(countScript, { partition: partition(), graceMs }),
     resolve: (...conns: string[]) => {
       const epoch = registry().a.believed()?.epoch ?? '';
